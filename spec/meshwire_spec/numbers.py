@@ -1,0 +1,440 @@
+"""Every number of the protocol: registries, limits, codes, windows and the collection table.
+
+The one home of constants: pages are generated from these tables, the schemas and the reference
+read them, and `vectors/numbers.json` restates them by hand so that a slip here is noticed.
+Nothing in this module computes, reads or imports anything but the standard library's types.
+"""
+# Longer than 300 lines because it is tables only, and one table a fact is easier to find here
+# than in a folder of small modules.
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import Final
+
+SPEC_REVISION: Final = "sync/1 draft 1"
+PROFILE: Final = "sync/1"
+ALPN: Final = "cap/automerge/1"
+HARNESS_VERSION: Final = 1
+
+U8_MAX: Final = 2**8 - 1
+U16_MAX: Final = 2**16 - 1
+U32_MAX: Final = 2**32 - 1
+U64_MAX: Final = 2**64 - 1
+
+KINDS: Final = (
+    "stream_frame",
+    "sync_entry",
+    "sync_batch",
+    "tombstone",
+    "tombstone_batch",
+    "heartbeat",
+    "negentropy_message",
+    "formation_id",
+    "formation_challenge",
+    "formation_challenge_h2",
+    "formation_response",
+    "formation_response_h2",
+    "formation_result",
+    "channel_record",
+    "lab_preamble",
+    "lab_record",
+    "enrollment_request",
+    "enrollment_response",
+    "mesh_certificate",
+    "membership_certificate",
+    "mesh_genesis",
+    "mesh_credentials",
+)
+"""Names of all message kinds, the same in schema, vectors, harness and command line."""
+
+
+class FrameType(IntEnum):
+    """Type byte of a stream frame and of an entry (page Frames)."""
+
+    DELTA = 0x00
+    SNAPSHOT = 0x01
+    WINDOWED_HISTORY = 0x02
+    TOMBSTONE = 0x04
+    TOMBSTONE_BATCH = 0x05
+    TOMBSTONE_ACK = 0x06
+    BATCH = 0x07
+    NEGENTROPY_INIT = 0x08
+    NEGENTROPY_RESPONSE = 0x09
+
+
+@dataclass(frozen=True, slots=True)
+class FrameTypeRow:
+    """One row of the frame type registry: what it is called and who may send it where."""
+
+    type: FrameType
+    name: str
+    key: str
+    payload: str
+    sent: bool
+    in_entry: bool
+
+
+FRAME_TYPES: Final = (
+    FrameTypeRow(FrameType.DELTA, "delta", "document key", "Automerge sync message", True, True),
+    FrameTypeRow(FrameType.SNAPSHOT, "snapshot", "document key", "saved document", True, True),
+    FrameTypeRow(FrameType.WINDOWED_HISTORY, "windowed-history", "-", "undefined", False, False),
+    FrameTypeRow(
+        FrameType.TOMBSTONE,
+        "tombstone",
+        "tombstones:{collection}:{document_id}",
+        "tombstone",
+        True,
+        True,
+    ),
+    FrameTypeRow(
+        FrameType.TOMBSTONE_BATCH,
+        "tombstone-batch",
+        "tombstones:batch",
+        "tombstone_batch",
+        True,
+        False,
+    ),
+    FrameTypeRow(FrameType.TOMBSTONE_ACK, "tombstone-ack", "-", "undefined", False, False),
+    FrameTypeRow(FrameType.BATCH, "batch", "batch", "sync_batch", True, False),
+    FrameTypeRow(
+        FrameType.NEGENTROPY_INIT,
+        "negentropy-init",
+        "_negentropy",
+        "negentropy_message",
+        True,
+        False,
+    ),
+    FrameTypeRow(
+        FrameType.NEGENTROPY_RESPONSE,
+        "negentropy-response",
+        "_negentropy",
+        "negentropy_message",
+        True,
+        False,
+    ),
+)
+
+BATCH_KEY: Final = "batch"
+NEGENTROPY_KEY: Final = "_negentropy"
+TOMBSTONE_BATCH_KEY: Final = "tombstones:batch"
+TOMBSTONE_COLLECTION: Final = "tombstones"
+RESERVED_KEYS: Final = (BATCH_KEY, NEGENTROPY_KEY, TOMBSTONE_BATCH_KEY)
+
+
+class Direction(IntEnum):
+    """Direction byte of a tombstone: where it travels."""
+
+    BIDIRECTIONAL = 0
+    UP_ONLY = 1
+    DOWN_ONLY = 2
+    SYSTEM_WIDE = 3
+
+
+class Tier(IntEnum):
+    """Tier of a node in enrollment requests and certificates."""
+
+    ENTERPRISE = 0
+    REGIONAL = 1
+    TACTICAL = 2
+    EDGE = 3
+
+
+class EnrollmentStatus(IntEnum):
+    """Status byte of an enrollment response."""
+
+    PENDING = 0
+    APPROVED = 1
+    DENIED = 2
+    REVOKED = 3
+
+
+class MeshPolicy(IntEnum):
+    """Admission policy of a mesh, in genesis and credentials."""
+
+    OPEN = 0
+    CONTROLLED = 1
+    STRICT = 2
+
+
+class NegentropyMode(IntEnum):
+    """Mode of one range of a negentropy message."""
+
+    SKIP = 0
+    FINGERPRINT = 1
+    ID_LIST = 2
+
+
+class LabRecordType(IntEnum):
+    """Type byte of a record of the lab binding."""
+
+    DATA = 0
+    RESET = 1
+    STOP = 2
+    MAX_DATA = 3
+    MAX_STREAM_DATA = 4
+    MAX_STREAMS_BIDI = 5
+    MAX_STREAMS_UNI = 6
+    PING = 7
+    PONG = 8
+    CLOSE = 9
+
+
+HEARTBEAT_MARKER: Final = 0x01
+CHANNEL_MARKER: Final = 0x07
+NEGENTROPY_VERSION: Final = 0x61
+RESULT_REJECTED: Final = 0x00
+RESULT_ACCEPTED: Final = 0x01
+BATCH_TTL: Final = 5
+READ_MESSAGE: Final = bytes.fromhex("42000001000000020102")
+"""The Automerge sync message of an empty document: as a 0x00 it is a read."""
+AUTOMERGE_SYNC_MARKERS: Final = (0x42, 0x43)
+
+# --- Limits, in bytes unless the name says otherwise ---------------------------------------
+
+PAYLOAD_MAX: Final = 16 * 2**20
+DOCUMENT_KEY_MAX: Final = 1024
+FRAME_KEY_MAX: Final = 1035
+COLLECTION_MAX: Final = 128
+DOCUMENT_ID_MAX: Final = 895
+AUTHOR_MAX: Final = 1024
+REASON_MAX: Final = 1024
+ENTRY_MIN: Final = 7
+TOMBSTONE_MIN: Final = 25
+TOMBSTONE_ELEMENT_MIN: Final = 29
+SEND_ENTRIES_MAX: Final = 4096
+SEND_TOMBSTONES_MAX: Final = 10000
+NEGENTROPY_ID: Final = 32
+NEGENTROPY_FINGERPRINT: Final = 16
+NEGENTROPY_PREFIX_MAX: Final = 32
+NEGENTROPY_TIMESTAMP_MAX: Final = 2**64 - 2
+NEGENTROPY_FRAME_LIMIT: Final = 65536
+NEGENTROPY_MESSAGE_MAX: Final = 131072
+FORMATION_ID_MAX: Final = 255
+NONCE: Final = 32
+HMAC: Final = 32
+CHALLENGE_H2_MAX: Final = 1024
+RESPONSE_H2_MIN: Final = 32
+RESPONSE_H2_MAX: Final = 256
+ENDPOINT_ID: Final = 32
+PUBLIC_KEY: Final = 32
+SECRET: Final = 32
+SIGNATURE: Final = 64
+MESH_ID: Final = 8
+CALLSIGN_MAX: Final = 16
+ENROLLMENT_MAX: Final = 65536
+LAB_RECORD_MAX: Final = 65536
+LAB_PING: Final = 8
+CLOSE_REASON_MAX: Final = 1024
+
+LAB_MAGIC: Final = b"MWLB"
+LAB_VERSION: Final = 1
+LAB_MAX_DATA: Final = 2**20
+LAB_MAX_STREAM_DATA: Final = 2**20
+LAB_MAX_STREAMS: Final = 64
+STREAMS_ACCEPTED_MAX: Final = 64
+STREAM_ID_MAX: Final = 2**62 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A length or count with its last legal value; `refused_by` is `decode` or `accept`."""
+
+    name: str
+    minimum: int
+    maximum: int
+    unit: str
+    refused_by: str
+    kinds: tuple[str, ...]
+    reason: str
+    source: str
+
+
+LIMITS: Final = (
+    Limit("payload", 0, PAYLOAD_MAX, "bytes", "decode", ("stream_frame", "sync_entry"),
+          "length-limit", "D-02"),
+    Limit("document key", 1, DOCUMENT_KEY_MAX, "bytes", "accept", ("stream_frame", "sync_entry"),
+          "length-limit", "D-01, D-11"),
+    Limit("frame key", 0, FRAME_KEY_MAX, "bytes", "accept", ("stream_frame", "sync_entry"),
+          "length-limit", "D-01"),
+    Limit("collection", 1, COLLECTION_MAX, "bytes", "accept", ("tombstone",), "length-limit",
+          "D-01, D-11"),
+    Limit("document id", 1, DOCUMENT_ID_MAX, "bytes", "accept", ("tombstone",), "length-limit",
+          "D-01, D-11"),
+    Limit("author", 1, AUTHOR_MAX, "bytes", "accept", ("tombstone",), "length-limit", "D-01"),
+    Limit("deletion reason", 0, REASON_MAX, "bytes", "accept", ("tombstone",), "length-limit",
+          "D-01"),
+    Limit("negentropy prefix", 0, NEGENTROPY_PREFIX_MAX, "bytes", "decode",
+          ("negentropy_message",), "bad-bound", "2.8"),
+    Limit("formation id", 0, FORMATION_ID_MAX, "bytes", "accept",
+          ("formation_id", "formation_challenge", "formation_challenge_h2"), "length-limit",
+          "D-30"),
+    Limit("H2 challenge", 34, CHALLENGE_H2_MAX, "bytes", "decode", ("formation_challenge_h2",),
+          "length-limit", "3"),
+    Limit("H2 response", RESPONSE_H2_MIN, RESPONSE_H2_MAX, "bytes", "decode",
+          ("formation_response_h2",), "length-limit", "3"),
+    Limit("callsign", 0, CALLSIGN_MAX, "bytes", "decode", ("membership_certificate",),
+          "length-limit", "6"),
+    Limit("lab record body", 0, LAB_RECORD_MAX, "bytes", "decode", ("lab_record",),
+          "length-limit", "lab binding"),
+    Limit("close reason", 0, CLOSE_REASON_MAX, "bytes", "decode", ("lab_record",),
+          "length-limit", "lab binding"),
+)  # fmt: skip
+"""Limits that a codec keeps. Each has a hand-written pair of vectors: last legal, first not."""
+
+COUNT_BOUNDS: Final = {
+    "sync_batch": ENTRY_MIN,
+    "tombstone_batch": TOMBSTONE_ELEMENT_MIN,
+    "negentropy_message": NEGENTROPY_ID,
+}
+"""A count is at most what is left of the message over this minimum element size (D-03, D-138)."""
+
+# --- Times ---------------------------------------------------------------------------------
+
+HANDSHAKE_S: Final = 10.0
+FRAME_STALL_S: Final = 30.0
+HEARTBEAT_INTERVAL_S: Final = 5.0
+TOMBSTONE_ANSWER_INTERVAL_S: Final = 60.0
+VERDICT_LINGER_S: Final = 1.0
+CREATED_AHEAD_MAX_MS: Final = 24 * 3600 * 1000
+CLOCK_AHEAD_MAX_MS: Final = 5 * 60 * 1000
+TOMBSTONE_GRACE_PERCENT: Final = 10
+DEFAULT_TOMBSTONE_TTL_S: Final = 86400
+HISTORY_WINDOW_S: Final = 300
+DOCUMENT_CALL_S: Final = 0.25
+DOCUMENT_CALL_S_PER_KIB: Final = 0.001
+
+# --- Reasons and their application codes -----------------------------------------------------
+
+CODE_BASE: Final = 0x4D570000
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something was refused, with the application code that says so on the wire."""
+
+    name: str
+    code: int
+    scope: str
+    means: str
+
+
+def _own(number: int, name: str, scope: str, means: str) -> Reason:
+    return Reason(name, CODE_BASE + number, scope, means)
+
+
+REASON_ROWS: Final = (
+    _own(1, "truncated", "message", "the bytes end inside a field"),
+    _own(2, "trailing-bytes", "message", "bytes follow the last field of a message that is closed"),
+    _own(3, "bad-utf8", "message", "a text field is not strict UTF-8"),
+    _own(4, "unknown-type", "message", "a type byte that this profile does not have"),
+    _own(5, "length-limit", "message", "a length is outside its limits"),
+    _own(6, "count-limit", "message", "a count is more than the rest of the message can hold"),
+    _own(7, "bad-direction", "message", "a tombstone direction above 3"),
+    _own(8, "bad-enum", "message", "a value that its registry does not list"),
+    _own(9, "bad-key", "message", "a key outside the grammar, or reserved"),
+    _own(10, "bad-varint", "message", "a varint that is not minimal or exceeds 64 bits"),
+    _own(11, "bad-bound", "message", "a range bound that cannot stand where it is"),
+    _own(12, "bad-mode", "message", "a range mode above 2"),
+    _own(13, "bad-version", "message", "a version byte of another protocol"),
+    _own(14, "bad-marker", "message", "the first byte is not the marker of this record"),
+    _own(15, "bad-magic", "message", "the preamble does not start with the magic"),
+    _own(16, "bad-flag", "message", "a flag byte that is neither 0 nor 1"),
+    _own(17, "bad-document", "stream", "Automerge refuses the payload"),
+    _own(18, "document-limit", "stream", "the payload costs more than a document call may"),
+    _own(19, "frame-stall", "stream", "no byte came inside a frame for too long"),
+    _own(20, "handshake-timeout", "connection", "the handshake was not over in time"),
+    _own(21, "flow-control", "connection", "DATA beyond the credit given"),
+    _own(22, "stream-limit", "connection", "a stream beyond the credit given"),
+    _own(23, "bad-stream", "connection", "a record that the stream's kind or state forbids"),
+    _own(24, "created-ahead", "stream", "a batch made more than a day ahead of the clock"),
+    _own(25, "unsupported", "stream", "a frame of a part that this node does not offer"),
+    _own(26, "wrong-alpn", "connection", "the preamble names another protocol"),
+    _own(27, "not-authorised", "stream", "local policy closes this key to this peer"),
+    _own(28, "internal", "stream", "the node could not do it, through no fault of the peer"),
+    Reason("shutdown", 0, "connection", "orderly end: disconnect, shutdown or recycle"),
+    Reason("authentication-failed", 1, "connection", "the formation handshake failed"),
+    Reason("certificate-required", 2, "connection", "no valid certificate"),
+    Reason("conflict-lower-wins", 100, "connection", "tie-break: dialler with the lower id"),
+    Reason("conflict-yield", 101, "connection", "tie-break: dialler with the higher id"),
+    Reason("conflict-outgoing", 102, "connection", "tie-break: acceptor closes its own"),
+    Reason("conflict-incoming", 103, "connection", "tie-break: acceptor refuses"),
+)
+"""The closed registry of reasons. A number is never given twice, also not after withdrawal."""
+
+REASONS: Final = {row.name: row for row in REASON_ROWS}
+
+# --- Collections ---------------------------------------------------------------------------
+
+
+class SyncMode(StrEnum):
+    """How documents of a collection travel."""
+
+    FULL_HISTORY = "full-history"
+    LATEST_ONLY = "latest-only"
+    WINDOWED_HISTORY = "windowed-history"
+
+
+class DeletionPolicy(StrEnum):
+    """How documents of a collection are deleted; only `tombstone` obeys 0x04 and 0x05."""
+
+    TOMBSTONE = "tombstone"
+    SOFT_DELETE = "soft-delete"
+    IMPLICIT_TTL = "implicit-ttl"
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """One row of the collection table (`wire.md` B1); `ttl_s` None where nothing expires."""
+
+    name: str
+    mode: SyncMode
+    deletion: DeletionPolicy
+    ttl_s: int | None
+    delete_wins: bool | None
+    resurrection: str
+    tombstone_direction: Direction
+    batch_direction: str
+
+
+_FULL, _LATEST, _WINDOWED = SyncMode.FULL_HISTORY, SyncMode.LATEST_ONLY, SyncMode.WINDOWED_HISTORY
+_TOMB, _SOFT, _TTL = (
+    DeletionPolicy.TOMBSTONE,
+    DeletionPolicy.SOFT_DELETE,
+    DeletionPolicy.IMPLICIT_TTL,
+)
+_BOTH, _UP, _DOWN = Direction.BIDIRECTIONAL, Direction.UP_ONLY, Direction.DOWN_ONLY
+
+COLLECTION_ROWS: Final = (
+    Collection("beacons", _LATEST, _TTL, 3600, None, "allow", _BOTH, "upward"),
+    Collection("platforms", _LATEST, _TTL, 3600, None, "allow", _BOTH, "upward"),
+    Collection("tracks", _LATEST, _TOMB, 3600, True, "allow", _BOTH, "broadcast"),
+    Collection("nodes", _LATEST, _TOMB, 86400, True, "re-delete", _BOTH, "upward"),
+    Collection("cells", _LATEST, _TOMB, 86400, True, "re-delete", _UP, "lateral"),
+    Collection("alerts", _FULL, _TOMB, 14400, False, "reject", _BOTH, "broadcast"),
+    Collection("contact_reports", _FULL, _SOFT, None, None, "re-delete", _UP, "broadcast"),
+    Collection("commands", _FULL, _SOFT, None, None, "re-delete", _DOWN, "downward"),
+    Collection("audit_logs", _FULL, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
+    Collection("node_states", _LATEST, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
+    Collection("squad_summaries", _LATEST, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
+    Collection("platoon_summaries", _LATEST, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
+    Collection("company_summaries", _LATEST, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
+    Collection("summaries", _FULL, _SOFT, None, None, "re-delete", _BOTH, "upward"),
+    Collection("events", _FULL, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
+    Collection("track_history", _WINDOWED, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
+    Collection("capability_history", _WINDOWED, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
+)
+DEFAULT_COLLECTION: Final = Collection(
+    "anything else", _FULL, _SOFT, None, None, "re-delete", _BOTH, "broadcast"
+)
+COLLECTIONS: Final = {row.name: row for row in COLLECTION_ROWS}
+
+
+def collection_of(key: str) -> Collection:
+    """Row of the table for a document key: by the text before the first colon (`wire.md` B1)."""
+    return COLLECTIONS.get(key.partition(":")[0], DEFAULT_COLLECTION)
+
+
+CAPABILITIES: Final = ("frames", "deltas", "snapshots", "batches", "tombstones", "reads")
+"""What a `sync/1` target must be able to do; optional ones are declared beside them."""
