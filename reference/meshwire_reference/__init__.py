@@ -1,0 +1,1 @@
+"""The reference node: a correct, plain implementation of the sync/1 profile."""
