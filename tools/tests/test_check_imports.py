@@ -1,0 +1,125 @@
+"""The import rules: one planted violation for each, and what stays allowed."""
+
+from pathlib import Path
+
+import pytest
+
+import check_imports
+
+PLANTED = [
+    ("spec/meshwire_spec/numbers.py", "import meshwire_reference"),
+    ("spec/meshwire_spec/codec.py", "from meshwire_conformance import cli"),
+    ("spec/meshwire_spec/numbers.py", "import time"),
+    ("spec/meshwire_spec/layouts/frames.py", "from os import environ"),
+    ("reference/meshwire_reference/wire/frames.py", "from meshwire_spec import codec"),
+    ("reference/meshwire_reference/wire/frames.py", "from meshwire_spec.layouts import frames"),
+    ("reference/meshwire_reference/wire/frames.py", "from meshwire_spec.rules import RULES"),
+    ("reference/meshwire_reference/wire/frames.py", "from meshwire_reference import core"),
+    ("reference/meshwire_reference/wire/frames.py", "from ..core import session"),
+    ("reference/meshwire_reference/wire/frames.py", "from meshwire_reference.oplog import queue"),
+    ("reference/meshwire_reference/oplog/queue.py", "from meshwire_reference import wire"),
+    ("reference/meshwire_reference/negentropy/tree.py", "import meshwire_reference.store"),
+    ("reference/meshwire_reference/core/node.py", "from meshwire_reference.transport import tcp"),
+    ("reference/meshwire_reference/core/node.py", "from meshwire_reference import documents"),
+    ("reference/meshwire_reference/store/memory.py", "from meshwire_reference import node"),
+    ("reference/meshwire_reference/store/memory.py", "from meshwire_reference import transport"),
+    ("reference/meshwire_reference/config.py", "from meshwire_reference import store"),
+    ("reference/meshwire_reference/documents/worker.py", "from meshwire_reference import store"),
+    ("reference/meshwire_reference/transport/tcp.py", "from meshwire_reference import node"),
+    ("reference/meshwire_reference/simulation/run.py", "import meshwire_reference.node"),
+    ("reference/meshwire_reference/node.py", "import meshwire_reference.backend"),
+    ("reference/meshwire_reference/backend.py", "from meshwire_reference.cli import main"),
+    ("reference/meshwire_reference/extra.py", "import meshwire_spec.fields"),
+    ("reference/meshwire_reference/cli.py", "import meshwire_conformance"),
+    ("conformance/meshwire_conformance/cases/frames.py", "import meshwire_reference.wire"),
+    ("conformance/meshwire_conformance/cli.py", "def f():\n    import meshwire_reference"),
+    (
+        "conformance/meshwire_conformance/cli.py",
+        "import importlib\nimportlib.import_module('meshwire_reference')",
+    ),
+    ("spec/meshwire_spec/states.py", "import construct"),
+    ("reference/meshwire_reference/wire/frames.py", "from construct import Struct"),
+    ("conformance/meshwire_conformance/vectors.py", "import construct as c"),
+    ("reference/meshwire_reference/store/memory.py", "import automerge"),
+    ("conformance/meshwire_conformance/runner.py", "from automerge.core import Document"),
+    ("reference/meshwire_reference/node.py", "import aioquic.asyncio"),
+    ("conformance/meshwire_conformance/runner.py", "from iroh import Endpoint"),
+    ("reference/meshwire_reference/core/node.py", "import websockets"),
+    *(
+        (f"reference/meshwire_reference/{part}/module.py", f"import {name}")
+        for part in ("core", "wire", "negentropy", "oplog")
+        for name in sorted(check_imports.PURE_FORBIDDEN)
+    ),
+]
+
+ALLOWED = [
+    ("spec/meshwire_spec/fields.py", "import construct\nfrom meshwire_spec import numbers"),
+    ("spec/meshwire_spec/layouts/frames.py", "from construct import Struct"),
+    ("reference/meshwire_reference/wire/frames.py", "from meshwire_spec import numbers, states"),
+    ("reference/meshwire_reference/wire/frames.py", "from .errors import Malformed\nimport struct"),
+    ("reference/meshwire_reference/core/node.py", "from meshwire_reference import wire"),
+    ("reference/meshwire_reference/transport/iroh.py", "import asyncio\nimport iroh"),
+    ("reference/meshwire_reference/documents/worker.py", "import automerge"),
+    ("reference/meshwire_reference/cli.py", "from meshwire_reference import backend, node"),
+    ("conformance/meshwire_conformance/documents.py", "import automerge.core"),
+    ("conformance/meshwire_conformance/targets/iroh.py", "import iroh"),
+    ("conformance/meshwire_conformance/runner.py", "import time\nfrom meshwire_spec import codec"),
+]
+
+
+def planted(root: Path, name: str, source: str) -> int:
+    """Write one module into an empty tree and return the tool's exit code."""
+    path = root / name
+    path.parent.mkdir(parents=True)
+    path.write_text(source, encoding="utf-8")
+    return check_imports.main(["--root", str(root)])
+
+
+@pytest.mark.parametrize(("name", "source"), PLANTED)
+def test_planted_violation_is_found(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    source: str,
+) -> None:
+    """A module that breaks a rule is named with its line, and the exit code is 1."""
+    code = planted(tmp_path, name, source)
+
+    assert code == 1
+    assert name in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "source"), ALLOWED)
+def test_allowed_import_passes(tmp_path: Path, name: str, source: str) -> None:
+    """What the rules allow is not reported."""
+    assert planted(tmp_path, name, source) == 0
+
+
+def test_every_doorway_has_a_planted_violation() -> None:
+    """No doorway of the table goes untested."""
+    sources = "\n".join(source for _, source in PLANTED)
+
+    assert [name for name in check_imports.DOORWAYS if name not in sources] == []
+
+
+def test_every_layer_of_the_reference_has_a_planted_violation() -> None:
+    """Each part below the top layer is shown red for an import that points up or sideways."""
+    parts = [part for layer in check_imports.REFERENCE_LAYERS[:-1] for part in layer]
+    names = " ".join(name for name, _ in PLANTED)
+
+    assert [part for part in parts if f"meshwire_reference/{part}" not in names] == []
+
+
+def test_empty_tree_is_an_error(tmp_path: Path) -> None:
+    """A root without modules is a usage error, never a pass."""
+    assert check_imports.main(["--root", str(tmp_path)]) == 2
+
+
+def test_the_checkout_is_clean() -> None:
+    """The rules hold in this tree."""
+    root = Path(__file__).resolve().parents[2]
+
+    violations, count = check_imports.check(root)
+
+    assert count > 0
+    assert violations == []
