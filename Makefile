@@ -1,0 +1,91 @@
+# Every target works on a machine with nothing but Python 3.11 or later, git and make.
+# The packages go into .venv; a stamp file skips the installation while its inputs stand still.
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGUMENTS ?=
+CHECK_ARGUMENTS ?=
+
+BIN := $(VENV)/bin
+# Absolute, so that a command started elsewhere (a target's, an adapter's) finds the same one.
+MESHWIRE := $(CURDIR)/$(BIN)/meshwire
+INPUTS := pyproject.toml constraints.txt
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+GO_ADAPTER := conformance/adapters/go
+
+.PHONY: help check test lint ci site adapters clean \
+	lint-style lint-types lint-imports lint-generated lint-vectors lint-wheel
+
+help:
+	@echo "make check     install, start the bundled node and hold it against the suite"
+	@echo "make test      install everything and run every test"
+	@echo "make lint      style, types, import rules, generated files, vectors, wheel"
+	@echo "make adapters  hold the codecs in other languages against the vectors"
+	@echo "make ci        lint + check + adapters + test"
+	@echo "make site      build the pages into site/"
+	@echo "make clean     remove what these targets made"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "meshwire needs Python 3.11 or later: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# What the suite and the bundled node need.
+$(VENV)/node.stamp: $(BIN)/python $(INPUTS)
+	$(INSTALL) -e ".[node,iroh]"
+	@touch $@
+
+# Everything: tests, linters, site.
+$(VENV)/dev.stamp: $(BIN)/python $(INPUTS)
+	$(INSTALL) -e ".[node,iroh,docs,dev]"
+	@touch $(VENV)/node.stamp $@
+
+check: $(VENV)/node.stamp
+	$(MESHWIRE) check $(CHECK_ARGUMENTS)
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
+
+lint: lint-style lint-types lint-imports lint-generated lint-vectors lint-wheel
+
+lint-style: $(VENV)/dev.stamp
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+lint-types: $(VENV)/dev.stamp
+	$(BIN)/mypy
+
+lint-imports: $(VENV)/dev.stamp
+	$(BIN)/python tools/check_imports.py
+
+lint-generated: $(VENV)/dev.stamp
+	@for tool in sync_spec make_vectors trace; do \
+		if [ -e tools/$$tool.py ]; then \
+			echo "$(BIN)/python tools/$$tool.py --check"; \
+			$(BIN)/python tools/$$tool.py --check || exit 1; \
+		fi; \
+	done
+
+lint-vectors: $(VENV)/dev.stamp
+	@if [ -e conformance/meshwire_conformance/cli.py ]; then \
+		$(MESHWIRE) vectors stats && $(MESHWIRE) vectors verify; fi
+
+lint-wheel: $(VENV)/dev.stamp
+	$(BIN)/python tools/check_wheel.py
+
+# A toolchain that is absent is said to be absent; the adapter is then not run, and not passed.
+adapters: $(VENV)/node.stamp
+	@if [ ! -d $(GO_ADAPTER) ]; then echo "adapters: none"; \
+	elif ! command -v go >/dev/null; then echo "adapters: go is not installed: NOT RUN"; \
+	else set -ex; mkdir -p build; \
+		(cd $(GO_ADAPTER) && go build -o $(CURDIR)/build/meshwire-go-codec .); \
+		$(MESHWIRE) check "stdio:$(CURDIR)/build/meshwire-go-codec"; fi
+
+# Tests run last, so that their closing line is the last thing said.
+ci: lint check adapters test
+
+site: $(VENV)/dev.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,65 @@
+"""The wheel check: what a step prints, when it fails, and what it hides from the wheel."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import check_wheel
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> check_wheel.Environment:
+    """Return an environment that has no commands of its own."""
+    return check_wheel.Environment(tmp_path / "environment", tmp_path)
+
+
+def test_step_runs_in_the_work_folder(environment: check_wheel.Environment) -> None:
+    """A command runs outside the checkout, in the given folder."""
+    output = environment.run(sys.executable, "-c", "import os; print(os.getcwd())")
+
+    assert Path(output.strip()).resolve() == environment.work.resolve()
+
+
+def test_failing_step_is_named(environment: check_wheel.Environment) -> None:
+    """A command that fails is a fault with its exit code."""
+    with pytest.raises(check_wheel.WheelFaultError, match="exit code 3"):
+        environment.run(sys.executable, "-c", "raise SystemExit(3)")
+
+
+def test_missing_command_is_named(environment: check_wheel.Environment) -> None:
+    """A console script that the wheel does not install is a fault, not a traceback."""
+    with pytest.raises(check_wheel.WheelFaultError, match="no such command"):
+        environment.run(environment.command("meshwire"), "--version")
+
+
+def test_missing_text_is_a_fault(environment: check_wheel.Environment) -> None:
+    """A command that succeeds without saying what it must say has not passed."""
+    with pytest.raises(check_wheel.WheelFaultError, match="'sent_at'"):
+        environment.run(sys.executable, "-c", "print('marker')", expects=["sent_at"])
+
+
+def test_checkout_cannot_leak_in(environment: check_wheel.Environment) -> None:
+    """Variables that point at other environments do not reach a step."""
+    outside = dict.fromkeys(check_wheel.LEAKS, "/checkout") | {"PATH": "/usr/bin", "LANG": "C"}
+
+    variables = environment.variables(outside)
+
+    assert set(variables) == {"PATH", "LANG", "NO_COLOR", "PYTHONSAFEPATH"}
+    assert variables["PATH"].split(":")[0] == str(environment.binaries)
+
+
+def test_unusable_wheel_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wheel that is not there ends with exit code 1 and one line."""
+    code = check_wheel.main(["--wheel", str(tmp_path / "meshwire-0-py3-none-any.whl")])
+
+    assert code == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_build_fault_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that is no project cannot be built, and the check says so."""
+    code = check_wheel.main(["--root", str(tmp_path)])
+
+    assert code == 1
+    assert "the build ended" in capsys.readouterr().err
