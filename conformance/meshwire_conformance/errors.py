@@ -1,0 +1,25 @@
+"""Errors of the suite itself: each ends the run with one clear line and its exit code."""
+
+from typing import ClassVar
+
+from meshwire_conformance.verdicts import ExitCode
+
+
+class SuiteError(Exception):
+    """Root of the suite's own errors; `exit_code` is what the process ends with."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.FAULT
+
+
+class UsageError(SuiteError):
+    """What the caller asked for makes no sense: a bad option, file or target. Exit 2."""
+
+
+class SuiteFault(SuiteError):
+    """The suite contradicts itself: a broken vector, an id used twice. Exit 2."""
+
+
+class Incomplete(SuiteError):
+    """Nothing could be judged: nothing selected, no peer, a prerequisite missing. Exit 3."""
+
+    exit_code = ExitCode.INCOMPLETE
