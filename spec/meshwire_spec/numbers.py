@@ -353,6 +353,7 @@ REASON_ROWS: Final = (
     _own(26, "wrong-alpn", "connection", "the preamble names another protocol"),
     _own(27, "not-authorised", "stream", "local policy closes this key to this peer"),
     _own(28, "internal", "stream", "the node could not do it, through no fault of the peer"),
+    _own(29, "bad-value", "message", "a value that its field cannot hold; only when encoding"),
     Reason("shutdown", 0, "connection", "orderly end: disconnect, shutdown or recycle"),
     Reason("authentication-failed", 1, "connection", "the formation handshake failed"),
     Reason("certificate-required", 2, "connection", "no valid certificate"),

@@ -1,0 +1,146 @@
+"""Encode and decode by the schemas: the only caller of parse and build.
+
+Structural: no level is known here. `accept` says what a strict node refuses beyond it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from meshwire_spec.acceptance import accept_value
+from meshwire_spec.cursor import Cursor, Span
+from meshwire_spec.errors import Malformed, SpecError, UnknownKind
+from meshwire_spec.layouts import LAYOUTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from meshwire_spec.layouts import Layout
+
+__all__ = ["Malformed", "Message", "SpecError", "UnknownKind", "accept", "annotate", "decode"]
+__all__ += ["encode", "from_value", "to_value"]
+
+ROOT = "message"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One decoded message: its kind and its members by name, as the layout lists them.
+
+    Integers are int, texts str, bytes bytes, elements tuples, nested messages mappings.
+    Made by `decode` and `from_value`; both make only what `encode` can write.
+    """
+
+    kind: str
+    fields: Mapping[str, Any]
+
+
+def _layout(kind: str) -> Layout:
+    try:
+        return LAYOUTS[kind]
+    except KeyError:
+        msg = f"no kind {kind!r}; kinds are {', '.join(LAYOUTS)}"
+        raise UnknownKind(msg) from None
+
+
+def _freeze(value: Any) -> Any:
+    if isinstance(value, dict):
+        return MappingProxyType({name: _freeze(item) for name, item in value.items()})
+    if isinstance(value, list):
+        return tuple(_freeze(item) for item in value)
+    return value
+
+
+def _thaw(value: Any) -> Any:
+    if isinstance(value, MappingProxyType | dict):
+        return {name: _thaw(item) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return [_thaw(item) for item in value]
+    return value
+
+
+def _attributed(fault: Malformed, layout: Layout) -> Malformed:
+    rule = fault.rule or layout.rules.get(fault.reason, "")
+    return Malformed(
+        fault.reason, fault.offset, fault.field, rule=rule, kind=layout.kind, detail=fault.detail
+    )
+
+
+def _parse(layout: Layout, cursor: Cursor) -> dict[str, Any]:
+    try:
+        parsed = layout.parse(cursor, ROOT)
+        again = _build(layout, parsed)
+    except Malformed as exc:
+        raise _attributed(exc, layout) from exc
+    # The universal guard: what does not come back byte for byte was never canonical.
+    assert again == cursor.data, f"{layout.kind} does not re-encode to what was decoded"  # noqa: S101
+    return parsed
+
+
+def _build(layout: Layout, value: dict[str, Any]) -> bytes:
+    cursor = Cursor()
+    layout.build(value, cursor, ROOT)
+    return cursor.getvalue()
+
+
+def decode(kind: str, data: bytes) -> Message:
+    """Message of these bytes, all of them.
+
+    Raises `Malformed` with reason, offset, field path and rule, and `UnknownKind`.
+    Page Errors lists the reasons; ask `accept` before acting on the message.
+    """
+    return Message(kind, _freeze(_parse(_layout(kind), Cursor(data))))
+
+
+def encode(message: Message) -> bytes:
+    """Bytes of a message, exactly those it was decoded from.
+
+    Raises `Malformed` for a value that a field cannot hold; nothing is ever cut to fit.
+    """
+    layout = _layout(message.kind)
+    value = _thaw(message.fields)
+    try:
+        data = _build(layout, value)
+        if layout.parse(Cursor(data), ROOT) != value:
+            raise Malformed("bad-value", 0, "", detail="members contradict each other")
+    except Malformed as exc:
+        raise _attributed(exc, layout) from exc
+    return data
+
+
+def accept(kind: str, message: Message) -> str | None:
+    """Reason for which a strict node refuses this message, or None (key grammar, limits).
+
+    Used on receive and before sending; raises `UnknownKind`.
+    """
+    _layout(kind)
+    return accept_value(kind, message.fields)
+
+
+def to_value(message: Message) -> dict[str, Any]:
+    """JSON shape of a message: bytes as hex, 64-bit integers as decimal strings (page Harness)."""
+    return _layout(message.kind).to_json(_thaw(message.fields))
+
+
+def from_value(kind: str, value: Any) -> Message:
+    """Message of a JSON shape; raises `Malformed` bad-value where it does not fit the layout."""
+    layout = _layout(kind)
+    try:
+        message = Message(kind, _freeze(layout.from_json(value, ROOT)))
+    except Malformed as exc:
+        raise _attributed(exc, layout) from exc
+    encode(message)
+    return message
+
+
+def annotate(kind: str, data: bytes) -> tuple[list[Span], Malformed | None]:
+    """Fields found in the bytes, up to the fault, and the fault or None. Never raises `Malformed`."""
+    layout = _layout(kind)
+    cursor = Cursor(data)
+    try:
+        _parse(layout, cursor)
+    except Malformed as exc:
+        return cursor.spans, exc
+    return cursor.spans, None

@@ -1,0 +1,56 @@
+"""The stream that schemas read and write: it knows where its scope ends and what was seen."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+from meshwire_spec.errors import Malformed
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One field as found in the bytes; `size` in bytes, `value` as in the JSON shape."""
+
+    offset: int
+    size: int
+    path: str
+    value: Any
+    type: str
+    means: str
+    rule: str = ""
+
+
+def field_path(path: str) -> str:
+    """Dotted field path of a construct path: `(parsing) -> entries[1] -> key` is `entries[1].key`."""
+    return ".".join(path.split(" -> ")[1:])
+
+
+class Cursor(io.BytesIO):
+    """Bytes with a scope: a nested message sees no byte beyond its own length.
+
+    Offsets stay absolute, also inside nested messages, so that a fault can be shown where it is.
+    """
+
+    def __init__(self, data: bytes = b"") -> None:
+        super().__init__(data)
+        self.data = data
+        self.end = len(data)
+        self.spans: list[Span] = []
+        self.fault: dict[str, Any] | None = None
+        self.timestamp: int | None = 0
+
+    def left(self) -> int:
+        """Bytes of the present scope that were not read yet."""
+        return self.end - self.tell()
+
+    def take(self, size: int, path: str) -> bytes:
+        """Reads `size` bytes; raises `Malformed` truncated where the scope has fewer."""
+        if self.left() < size:
+            raise Malformed("truncated", self.tell(), field_path(path))
+        return self.read(size)
+
+    def note(self, span: Span) -> None:
+        """Remembers one field for the annotated dump."""
+        self.spans.append(span)

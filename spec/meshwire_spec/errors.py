@@ -1,0 +1,50 @@
+"""The exceptions of the specification package: one root, and one type for every malformed message."""
+
+from __future__ import annotations
+
+from meshwire_spec.numbers import REASONS
+
+
+class SpecError(Exception):
+    """Root of every exception that this package raises on purpose."""
+
+
+class Malformed(SpecError):
+    """A message, or the bytes of one, that its schema refuses.
+
+    `reason` is a name of the registry in `numbers.py`, `offset` the first byte of the field at
+    fault counted from the start of the message, `field` its path such as `entries[1].key`, `rule`
+    the id of the sentence it breaks (page Errors), `kind` the kind of message.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        offset: int,
+        field: str,
+        *,
+        rule: str = "",
+        kind: str = "",
+        detail: str = "",
+    ) -> None:
+        self.reason = reason
+        self.offset = offset
+        self.field = field
+        self.rule = rule
+        self.kind = kind
+        self.detail = detail
+        super().__init__(reason, offset, field)
+
+    @property
+    def code(self) -> int:
+        """Application code that says this reason on the wire."""
+        return REASONS[self.reason].code
+
+    def __str__(self) -> str:
+        where = f"{self.kind}.{self.field}" if self.kind and self.field else self.kind or self.field
+        tail = f": {self.detail}" if self.detail else ""
+        return f"{self.reason} at byte {self.offset} ({where or 'message'}){tail}"
+
+
+class UnknownKind(SpecError):
+    """A kind of message that the specification does not have."""

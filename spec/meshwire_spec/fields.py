@@ -1,0 +1,538 @@
+"""Strict blocks over construct: the only words in which layouts are written.
+
+construct reads leniently: it ignores trailing bytes, accepts overlong varints, unknown enum
+values and flags of 7, and reserves what a count claims. Every block here closes one of those
+doors and fails in one way, with `Malformed`. A block also tells what it is (`rows`), so that the
+byte tables of the pages are generated from the very object that parses.
+
+Theory: a layout is a construct `Struct` of named blocks. All of them read one `Cursor`, whose
+`end` is the scope of the innermost length prefix, so offsets are absolute and nothing is copied
+into substreams. `_parse` and `_build` stand next to each other and rhyme; `to_json` and
+`from_json` carry a value between Python (int, str, bytes, dict, list) and its JSON shape.
+"""
+# Longer than 300 lines: the blocks of one vocabulary belong on one page.
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final, NoReturn
+
+from construct import (
+    Construct,
+    FormatField,
+    Int8ub,
+    Int16ub,
+    Int16ul,
+    Int32ub,
+    Int32ul,
+    Int64ub,
+    Int64ul,
+    Renamed,
+    Struct,
+)
+
+from meshwire_spec.cursor import Cursor, Span, field_path
+from meshwire_spec.errors import Malformed
+
+__all__ = [
+    "Int8ub",
+    "Int16ub",
+    "Int16ul",
+    "Int32ub",
+    "Int32ul",
+    "Int64ub",
+    "Int64ul",
+]
+
+JSON_NUMBER_BYTES: Final = 4
+"""Integers wider than this are decimal strings in JSON, where 53 bits are all that is safe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a byte table: size in bytes or a letter, and the type with its limits."""
+
+    field: str
+    size: str
+    type: str
+    means: str
+
+
+def number_type(wire: FormatField) -> str:
+    """Width, signedness and byte order of a number, for people: `u16, big endian`."""
+    order, letter = wire.fmtstr[0], wire.fmtstr[1]
+    sign = "u" if letter.isupper() else "i"
+    text = f"{sign}{wire.length * 8}"
+    return text if wire.length == 1 else f"{text}, {'big' if order == '>' else 'little'} endian"
+
+
+def span_text(low: int, high: int | None) -> str:
+    """Limits as a person reads them: `1..128 bytes`, `at most 16 bytes`, or nothing."""
+    if high is None:
+        return ""
+    return f"{low}..{high} bytes" if low else f"at most {high} bytes"
+
+
+def fail(reason: str, offset: int, path: str, detail: str = "") -> NoReturn:
+    """Raises `Malformed` for the field at a construct path."""
+    raise Malformed(reason, offset, field_path(path), detail=detail)
+
+
+class Block(Construct):
+    """One field of a layout. Subclasses parse, build, convert and describe it."""
+
+    def __init__(self, means: str, *, rule: str = "", unit: str = "") -> None:
+        super().__init__()
+        self.means = means
+        self.rule = rule
+        self.unit = unit
+
+    def _sizeof(self, context: Any, path: str) -> int:
+        msg = "strict blocks have no size without data"
+        raise NotImplementedError(msg)
+
+    def to_json(self, obj: Any) -> Any:
+        """JSON value of a parsed one."""
+        return obj
+
+    def from_json(self, value: Any, path: str) -> Any:
+        """Parsed value of a JSON one; raises `Malformed` bad-value."""
+        del path
+        return value
+
+    def type_text(self) -> str:
+        """Type and limits as the byte table shows them."""
+        raise NotImplementedError
+
+    def rows(self, name: str) -> list[Row]:
+        """Lines of the byte table."""
+        return [Row(name, "n", self.type_text(), self.meaning())]
+
+    def meaning(self) -> str:
+        """Meaning with the unit, as the byte table shows it."""
+        return f"{self.means} ({self.unit})" if self.unit else self.means
+
+    def note(self, cursor: Cursor, start: int, path: str, value: Any) -> None:
+        """Remembers this field for the annotated dump."""
+        size = cursor.tell() - start
+        where = field_path(path)
+        cursor.note(Span(start, size, where, value, self.type_text(), self.meaning(), self.rule))
+
+
+class Number(Block):
+    """An integer of fixed width; 64-bit ones are decimal strings in JSON."""
+
+    def __init__(self, wire: FormatField, means: str, *, rule: str = "", unit: str = "") -> None:
+        super().__init__(means, rule=rule, unit=unit)
+        self.wire = wire
+
+    @property
+    def maximum(self) -> int:
+        """Greatest value that the width can hold."""
+        bits = self.wire.length * 8
+        return int(2 ** (bits if self.wire.fmtstr[1].isupper() else bits - 1) - 1)
+
+    def _parse(self, stream: Cursor, context: Any, path: str) -> int:
+        start = stream.tell()
+        value = int(self.wire.parse(stream.take(self.wire.length, path)))
+        self.check(value, start, path, context, stream)
+        self.note(stream, start, path, self.to_json(value))
+        return value
+
+    def _build(self, obj: Any, stream: Cursor, context: Any, path: str) -> Any:
+        if type(obj) is not int or not 0 <= obj <= self.maximum:
+            fail("bad-value", stream.tell(), path, f"not a {number_type(self.wire)}")
+        self.check(obj, stream.tell(), path, context, None)
+        stream.write(self.wire.build(obj))
+        return obj
+
+    def check(
+        self, value: int, offset: int, path: str, context: Any, cursor: Cursor | None
+    ) -> None:
+        """Raises `Malformed` where the value has no meaning; any value has one here."""
+
+    def to_json(self, obj: Any) -> Any:
+        return str(obj) if self.wire.length > JSON_NUMBER_BYTES else obj
+
+    def from_json(self, value: Any, path: str) -> Any:
+        if self.wire.length <= JSON_NUMBER_BYTES:
+            return value
+        canonical = isinstance(value, str) and value.isascii() and value.isdigit()
+        if not canonical or str(int(value)) != value:
+            fail("bad-value", 0, path, "64-bit integers are decimal strings")
+        return int(value)
+
+    def type_text(self) -> str:
+        return number_type(self.wire)
+
+    def rows(self, name: str) -> list[Row]:
+        return [Row(name, str(self.wire.length), self.type_text(), self.meaning())]
+
+
+class Constant(Number):
+    """A number that has one legal value, such as a marker or a version."""
+
+    def __init__(
+        self, wire: FormatField, value: int, means: str, *, reason: str, rule: str = ""
+    ) -> None:
+        super().__init__(wire, means, rule=rule)
+        self.value = value
+        self.reason = reason
+
+    def check(
+        self, value: int, offset: int, path: str, context: Any, cursor: Cursor | None
+    ) -> None:
+        if value != self.value:
+            fail(self.reason, offset, path, f"0x{value:02x} instead of 0x{self.value:02x}")
+
+    def type_text(self) -> str:
+        return f"{number_type(self.wire)}, always 0x{self.value:02x}"
+
+
+class Choice(Number):
+    """A number out of a registry; any other is refused with `reason`."""
+
+    def __init__(
+        self,
+        wire: FormatField,
+        registry: type[IntEnum],
+        means: str,
+        *,
+        reason: str,
+        rule: str = "",
+    ) -> None:
+        super().__init__(wire, means, rule=rule)
+        self.registry = registry
+        self.reason = reason
+        self.legal = frozenset(int(member) for member in registry)
+
+    def check(
+        self, value: int, offset: int, path: str, context: Any, cursor: Cursor | None
+    ) -> None:
+        if value not in self.legal:
+            fail(self.reason, offset, path, f"{value} is none of {sorted(self.legal)}")
+
+    def type_text(self) -> str:
+        members = sorted(self.legal)
+        ranged = f"{members[0]}..{members[-1]}"
+        listed = ", ".join(f"0x{member:02x}" for member in members)
+        gapless = members[-1] - members[0] + 1 == len(members)
+        return f"{number_type(self.wire)}, {ranged if gapless else listed}"
+
+
+class Flag(Number):
+    """A byte that is 0 or 1; with `lenient` any other value also means 0, and is kept."""
+
+    def __init__(self, means: str, *, lenient: bool = False, rule: str = "") -> None:
+        super().__init__(Int8ub, means, rule=rule)
+        self.lenient = lenient
+
+    def check(
+        self, value: int, offset: int, path: str, context: Any, cursor: Cursor | None
+    ) -> None:
+        if value > 1 and not self.lenient:
+            fail("bad-flag", offset, path, f"{value} is neither 0 nor 1")
+
+    def type_text(self) -> str:
+        tail = "1 is yes, any other no" if self.lenient else "0 or 1"
+        return f"{number_type(self.wire)}, {tail}"
+
+
+class Count(Number):
+    """How many elements follow: bounded by what is left over the smallest element (D-03)."""
+
+    def __init__(
+        self, wire: FormatField, means: str, *, minimum_element: int, rule: str = ""
+    ) -> None:
+        super().__init__(wire, means, rule=rule)
+        self.minimum_element = minimum_element
+
+    def check(
+        self, value: int, offset: int, path: str, context: Any, cursor: Cursor | None
+    ) -> None:
+        if cursor is not None and value > cursor.left() // self.minimum_element:
+            fail("count-limit", offset, path, f"{value} elements do not fit {cursor.left()} bytes")
+
+    def type_text(self) -> str:
+        return f"{number_type(self.wire)}, at most what is left / {self.minimum_element}"
+
+
+class Fixed(Block):
+    """Bytes of a fixed number; with `value`, exactly these bytes."""
+
+    def __init__(
+        self, size: int, means: str, *, value: bytes | None = None, reason: str = "", rule: str = ""
+    ) -> None:
+        super().__init__(means, rule=rule)
+        self.size = size
+        self.value = value
+        self.reason = reason
+
+    def _parse(self, stream: Cursor, context: Any, path: str) -> bytes:
+        start = stream.tell()
+        data = stream.take(self.size, path)
+        if self.value is not None and data != self.value:
+            fail(self.reason, start, path)
+        self.note(stream, start, path, data.hex())
+        return data
+
+    def _build(self, obj: Any, stream: Cursor, context: Any, path: str) -> Any:
+        if not isinstance(obj, bytes) or len(obj) != self.size:
+            fail("bad-value", stream.tell(), path, f"not {self.size} bytes")
+        if self.value is not None and obj != self.value:
+            fail(self.reason, stream.tell(), path)
+        stream.write(obj)
+        return obj
+
+    def to_json(self, obj: Any) -> Any:
+        return obj.hex()
+
+    def from_json(self, value: Any, path: str) -> Any:
+        return bytes_from_json(value, path)
+
+    def type_text(self) -> str:
+        return "bytes" if self.value is None else f"bytes, always {self.value.hex(' ')}"
+
+    def rows(self, name: str) -> list[Row]:
+        return [Row(name, str(self.size), self.type_text(), self.meaning())]
+
+
+class Chars(Fixed):
+    """UTF-8 text of a fixed number of bytes, without a length before it."""
+
+    def _parse(self, stream: Cursor, context: Any, path: str) -> Any:
+        start = stream.tell()
+        value = text_from_bytes(stream.take(self.size, path), start, path)
+        self.note(stream, start, path, value)
+        return value
+
+    def _build(self, obj: Any, stream: Cursor, context: Any, path: str) -> Any:
+        data = bytes_from_text(obj, stream.tell(), path)
+        super()._build(data, stream, context, path)
+        return obj
+
+    def to_json(self, obj: Any) -> Any:
+        return obj
+
+    def from_json(self, value: Any, path: str) -> Any:
+        return value
+
+    def type_text(self) -> str:
+        return "UTF-8"
+
+
+class Blob(Block):
+    """Bytes with their length before them; `ceiling` is refused before the content is looked at."""
+
+    def __init__(
+        self,
+        length: FormatField,
+        means: str,
+        *,
+        ceiling: int | None = None,
+        minimum: int = 0,
+        limit: int | None = None,
+        rule: str = "",
+    ) -> None:
+        super().__init__(means, rule=rule)
+        self.length = length
+        self.ceiling = ceiling
+        self.minimum = minimum
+        self.limit = limit
+
+    def _parse(self, stream: Cursor, context: Any, path: str) -> Any:
+        size = self.parse_length(stream, path)
+        start = stream.tell()
+        value = self.value_of(stream.take(size, path), start, path)
+        self.note(stream, start, path, self.to_json(value))
+        return value
+
+    def parse_length(self, stream: Cursor, path: str) -> int:
+        """Reads the length and refuses one over the ceiling."""
+        start = stream.tell()
+        size = int(self.length.parse(stream.take(self.length.length, f"{path}.length")))
+        if self.ceiling is not None and size > self.ceiling:
+            fail("length-limit", start, f"{path}.length", f"{size} > {self.ceiling}")
+        where = field_path(path)
+        stream.note(
+            Span(start, self.length.length, f"{where}.length", size, number_type(self.length),
+                 f"bytes of `{where}`", self.rule)
+        )  # fmt: skip
+        return size
+
+    def _build(self, obj: Any, stream: Cursor, context: Any, path: str) -> Any:
+        data = self.bytes_of(obj, stream.tell(), path)
+        ceiling = min(2 ** (8 * self.length.length) - 1, self.ceiling or 2**64)
+        if len(data) > ceiling:
+            fail("length-limit", stream.tell(), f"{path}.length", f"{len(data)} > {ceiling}")
+        stream.write(self.length.build(len(data)))
+        stream.write(data)
+        return obj
+
+    def value_of(self, data: bytes, start: int, path: str) -> Any:
+        """Python value of the content."""
+        del start, path
+        return data
+
+    def bytes_of(self, obj: Any, offset: int, path: str) -> bytes:
+        """Content of a Python value."""
+        if not isinstance(obj, bytes):
+            fail("bad-value", offset, path, "not bytes")
+        return obj
+
+    def to_json(self, obj: Any) -> Any:
+        return obj.hex()
+
+    def from_json(self, value: Any, path: str) -> Any:
+        return bytes_from_json(value, path)
+
+    def limits_text(self) -> str:
+        """Limits that decode or accept keeps, or nothing."""
+        return span_text(self.minimum, self.limit if self.limit is not None else self.ceiling)
+
+    def type_text(self) -> str:
+        limits = self.limits_text()
+        return f"bytes, {limits}" if limits else "bytes"
+
+    def rows(self, name: str) -> list[Row]:
+        size = str(self.length.length)
+        return [
+            Row(f"{name}.length", size, number_type(self.length), f"bytes of `{name}`"),
+            Row(name, "n", self.type_text(), self.meaning()),
+        ]
+
+
+class Text(Blob):
+    """UTF-8 text with its length in bytes before it; limits of characters are `accept`'s."""
+
+    def value_of(self, data: bytes, start: int, path: str) -> Any:
+        return text_from_bytes(data, start, path)
+
+    def bytes_of(self, obj: Any, offset: int, path: str) -> bytes:
+        return bytes_from_text(obj, offset, path)
+
+    def to_json(self, obj: Any) -> Any:
+        return obj
+
+    def from_json(self, value: Any, path: str) -> Any:
+        return value
+
+    def type_text(self) -> str:
+        limits = self.limits_text()
+        return f"UTF-8, {limits}" if limits else "UTF-8"
+
+
+class Rest(Block):
+    """Every byte that is left in the scope; as text with `is_text`, at most `ceiling`."""
+
+    def __init__(
+        self, means: str, *, is_text: bool = False, ceiling: int | None = None, rule: str = ""
+    ) -> None:
+        super().__init__(means, rule=rule)
+        self.is_text = is_text
+        self.ceiling = ceiling
+
+    def _parse(self, stream: Cursor, context: Any, path: str) -> Any:
+        start = stream.tell()
+        if self.ceiling is not None and stream.left() > self.ceiling:
+            fail("length-limit", start, path, f"{stream.left()} > {self.ceiling}")
+        data = stream.read(stream.left())
+        value = text_from_bytes(data, start, path) if self.is_text else data
+        if data:
+            self.note(stream, start, path, self.to_json(value))
+        return value
+
+    def _build(self, obj: Any, stream: Cursor, context: Any, path: str) -> Any:
+        if self.is_text:
+            data = bytes_from_text(obj, stream.tell(), path)
+        elif isinstance(obj, bytes):
+            data = obj
+        else:
+            fail("bad-value", stream.tell(), path, "not bytes")
+        if self.ceiling is not None and len(data) > self.ceiling:
+            fail("length-limit", stream.tell(), path, f"{len(data)} > {self.ceiling}")
+        stream.write(data)
+        return obj
+
+    def to_json(self, obj: Any) -> Any:
+        return obj if self.is_text else obj.hex()
+
+    def from_json(self, value: Any, path: str) -> Any:
+        return value if self.is_text else bytes_from_json(value, path)
+
+    def type_text(self) -> str:
+        limits = span_text(0, self.ceiling)
+        return f"{'UTF-8' if self.is_text else 'bytes'}{', ' + limits if limits else ''}"
+
+
+class Tolerated(Rest):
+    """Bytes after a message that readers ignore and writers never add (D-04)."""
+
+    def type_text(self) -> str:
+        return "bytes, ignored"
+
+
+class Closed(Block):
+    """The end of a message: nothing may follow."""
+
+    def __init__(self) -> None:
+        super().__init__("end")
+
+    def _parse(self, stream: Cursor, context: Any, path: str) -> None:
+        if stream.left():
+            reason_path = " -> ".join(path.split(" -> ")[:-1])
+            fail("trailing-bytes", stream.tell(), reason_path, f"{stream.left()} bytes follow")
+
+    def _build(self, obj: Any, stream: Cursor, context: Any, path: str) -> Any:
+        return None
+
+    def rows(self, name: str) -> list[Row]:
+        return []
+
+    def type_text(self) -> str:
+        return ""
+
+
+def bytes_from_json(value: Any, path: str) -> bytes:
+    """Bytes of lower-case hex; raises `Malformed` bad-value."""
+    try:
+        data = bytes.fromhex(value)
+    except (TypeError, ValueError):
+        fail("bad-value", 0, path, "not hex")
+    if data.hex() != value:
+        fail("bad-value", 0, path, "not lower-case hex without spaces")
+    return data
+
+
+def text_from_bytes(data: bytes, offset: int, path: str) -> str:
+    """Text of strict UTF-8; raises `Malformed` bad-utf8."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise Malformed("bad-utf8", offset, field_path(path)) from exc
+
+
+def bytes_from_text(value: Any, offset: int, path: str) -> bytes:
+    """UTF-8 of a text; raises `Malformed` for lone surrogates and for what is no text."""
+    if not isinstance(value, str):
+        fail("bad-value", offset, path, "not a text")
+    try:
+        return value.encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise Malformed("bad-utf8", offset, field_path(path)) from exc
+
+
+def blocks_of(struct: Struct) -> list[tuple[str, Block]]:
+    """Named blocks of a layout in wire order, without the closing one."""
+    pairs: list[tuple[str, Block]] = []
+    for renamed in struct.subcons:
+        block = renamed.subcon
+        if not isinstance(block, Closed):
+            pairs.append((str(renamed.name), block))
+    return pairs
+
+
+def struct_of(blocks: dict[str, Block]) -> Struct:
+    """A construct Struct of named blocks, in the order given."""
+    return Struct(*(Renamed(block, newname=name) for name, block in blocks.items()))
