@@ -75,7 +75,7 @@ def _parse(layout: Layout, cursor: Cursor) -> dict[str, Any]:
     except Malformed as exc:
         raise _attributed(exc, layout) from exc
     # The universal guard: what does not come back byte for byte was never canonical.
-    assert again == cursor.data, f"{layout.kind} does not re-encode to what was decoded"  # noqa: S101
+    assert again == cursor.data, f"{layout.kind} does not re-encode to what was decoded"
     return parsed
 
 
@@ -83,6 +83,11 @@ def _build(layout: Layout, value: dict[str, Any]) -> bytes:
     cursor = Cursor()
     layout.build(value, cursor, ROOT)
     return cursor.getvalue()
+
+
+def _check_members(layout: Layout, data: bytes, value: dict[str, Any]) -> None:
+    if layout.parse(Cursor(data), ROOT) != value:
+        raise Malformed("bad-value", 0, "", detail="members contradict each other")
 
 
 def decode(kind: str, data: bytes) -> Message:
@@ -103,8 +108,7 @@ def encode(message: Message) -> bytes:
     value = _thaw(message.fields)
     try:
         data = _build(layout, value)
-        if layout.parse(Cursor(data), ROOT) != value:
-            raise Malformed("bad-value", 0, "", detail="members contradict each other")
+        _check_members(layout, data, value)
     except Malformed as exc:
         raise _attributed(exc, layout) from exc
     return data
@@ -136,7 +140,7 @@ def from_value(kind: str, value: Any) -> Message:
 
 
 def annotate(kind: str, data: bytes) -> tuple[list[Span], Malformed | None]:
-    """Fields found in the bytes, up to the fault, and the fault or None. Never raises `Malformed`."""
+    """Fields found in the bytes, up to the fault, and the fault or None; raises `UnknownKind`."""
     layout = _layout(kind)
     cursor = Cursor(data)
     try:

@@ -23,7 +23,7 @@ class Span:
 
 
 def field_path(path: str) -> str:
-    """Dotted field path of a construct path: `(parsing) -> entries[1] -> key` is `entries[1].key`."""
+    """Dotted field path of a construct path: `message -> entries[1] -> key`: `entries[1].key`."""
     return ".".join(path.split(" -> ")[1:])
 
 

@@ -1,4 +1,4 @@
-"""The exceptions of the specification package: one root, and one type for every malformed message."""
+"""The exceptions of the specification: one root, and one type for every malformed message."""
 
 from __future__ import annotations
 

@@ -16,11 +16,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from construct import (
     Construct,
-    FormatField,
     Int8ub,
     Int16ub,
     Int16ul,
@@ -34,6 +33,14 @@ from construct import (
 
 from meshwire_spec.cursor import Cursor, Span, field_path
 from meshwire_spec.errors import Malformed
+
+if TYPE_CHECKING:
+    from construct import FormatField
+
+    Base = Construct[Any, Any]
+    Wire = FormatField[int, int]
+else:
+    Base = Construct
 
 __all__ = [
     "Int8ub",
@@ -59,7 +66,7 @@ class Row:
     means: str
 
 
-def number_type(wire: FormatField) -> str:
+def number_type(wire: Wire) -> str:
     """Width, signedness and byte order of a number, for people: `u16, big endian`."""
     order, letter = wire.fmtstr[0], wire.fmtstr[1]
     sign = "u" if letter.isupper() else "i"
@@ -79,7 +86,7 @@ def fail(reason: str, offset: int, path: str, detail: str = "") -> NoReturn:
     raise Malformed(reason, offset, field_path(path), detail=detail)
 
 
-class Block(Construct):
+class Block(Base):
     """One field of a layout. Subclasses parse, build, convert and describe it."""
 
     def __init__(self, means: str, *, rule: str = "", unit: str = "") -> None:
@@ -123,7 +130,7 @@ class Block(Construct):
 class Number(Block):
     """An integer of fixed width; 64-bit ones are decimal strings in JSON."""
 
-    def __init__(self, wire: FormatField, means: str, *, rule: str = "", unit: str = "") -> None:
+    def __init__(self, wire: Wire, means: str, *, rule: str = "", unit: str = "") -> None:
         super().__init__(means, rule=rule, unit=unit)
         self.wire = wire
 
@@ -133,14 +140,14 @@ class Number(Block):
         bits = self.wire.length * 8
         return int(2 ** (bits if self.wire.fmtstr[1].isupper() else bits - 1) - 1)
 
-    def _parse(self, stream: Cursor, context: Any, path: str) -> int:
+    def _parse(self, stream: Any, context: Any, path: str) -> int:
         start = stream.tell()
         value = int(self.wire.parse(stream.take(self.wire.length, path)))
         self.check(value, start, path, context, stream)
         self.note(stream, start, path, self.to_json(value))
         return value
 
-    def _build(self, obj: Any, stream: Cursor, context: Any, path: str) -> Any:
+    def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
         if type(obj) is not int or not 0 <= obj <= self.maximum:
             fail("bad-value", stream.tell(), path, f"not a {number_type(self.wire)}")
         self.check(obj, stream.tell(), path, context, None)
@@ -173,9 +180,7 @@ class Number(Block):
 class Constant(Number):
     """A number that has one legal value, such as a marker or a version."""
 
-    def __init__(
-        self, wire: FormatField, value: int, means: str, *, reason: str, rule: str = ""
-    ) -> None:
+    def __init__(self, wire: Wire, value: int, means: str, *, reason: str, rule: str = "") -> None:
         super().__init__(wire, means, rule=rule)
         self.value = value
         self.reason = reason
@@ -195,7 +200,7 @@ class Choice(Number):
 
     def __init__(
         self,
-        wire: FormatField,
+        wire: Wire,
         registry: type[IntEnum],
         means: str,
         *,
@@ -242,9 +247,7 @@ class Flag(Number):
 class Count(Number):
     """How many elements follow: bounded by what is left over the smallest element (D-03)."""
 
-    def __init__(
-        self, wire: FormatField, means: str, *, minimum_element: int, rule: str = ""
-    ) -> None:
+    def __init__(self, wire: Wire, means: str, *, minimum_element: int, rule: str = "") -> None:
         super().__init__(wire, means, rule=rule)
         self.minimum_element = minimum_element
 
@@ -269,15 +272,15 @@ class Fixed(Block):
         self.value = value
         self.reason = reason
 
-    def _parse(self, stream: Cursor, context: Any, path: str) -> bytes:
+    def _parse(self, stream: Any, context: Any, path: str) -> bytes:
         start = stream.tell()
-        data = stream.take(self.size, path)
+        data: bytes = stream.take(self.size, path)
         if self.value is not None and data != self.value:
             fail(self.reason, start, path)
         self.note(stream, start, path, data.hex())
         return data
 
-    def _build(self, obj: Any, stream: Cursor, context: Any, path: str) -> Any:
+    def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
         if not isinstance(obj, bytes) or len(obj) != self.size:
             fail("bad-value", stream.tell(), path, f"not {self.size} bytes")
         if self.value is not None and obj != self.value:
@@ -301,13 +304,13 @@ class Fixed(Block):
 class Chars(Fixed):
     """UTF-8 text of a fixed number of bytes, without a length before it."""
 
-    def _parse(self, stream: Cursor, context: Any, path: str) -> Any:
+    def _parse(self, stream: Any, context: Any, path: str) -> Any:
         start = stream.tell()
         value = text_from_bytes(stream.take(self.size, path), start, path)
         self.note(stream, start, path, value)
         return value
 
-    def _build(self, obj: Any, stream: Cursor, context: Any, path: str) -> Any:
+    def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
         data = bytes_from_text(obj, stream.tell(), path)
         super()._build(data, stream, context, path)
         return obj
@@ -327,7 +330,7 @@ class Blob(Block):
 
     def __init__(
         self,
-        length: FormatField,
+        length: Wire,
         means: str,
         *,
         ceiling: int | None = None,
@@ -341,7 +344,7 @@ class Blob(Block):
         self.minimum = minimum
         self.limit = limit
 
-    def _parse(self, stream: Cursor, context: Any, path: str) -> Any:
+    def _parse(self, stream: Any, context: Any, path: str) -> Any:
         size = self.parse_length(stream, path)
         start = stream.tell()
         value = self.value_of(stream.take(size, path), start, path)
@@ -361,7 +364,7 @@ class Blob(Block):
         )  # fmt: skip
         return size
 
-    def _build(self, obj: Any, stream: Cursor, context: Any, path: str) -> Any:
+    def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
         data = self.bytes_of(obj, stream.tell(), path)
         ceiling = min(2 ** (8 * self.length.length) - 1, self.ceiling or 2**64)
         if len(data) > ceiling:
@@ -433,7 +436,7 @@ class Rest(Block):
         self.is_text = is_text
         self.ceiling = ceiling
 
-    def _parse(self, stream: Cursor, context: Any, path: str) -> Any:
+    def _parse(self, stream: Any, context: Any, path: str) -> Any:
         start = stream.tell()
         if self.ceiling is not None and stream.left() > self.ceiling:
             fail("length-limit", start, path, f"{stream.left()} > {self.ceiling}")
@@ -443,7 +446,7 @@ class Rest(Block):
             self.note(stream, start, path, self.to_json(value))
         return value
 
-    def _build(self, obj: Any, stream: Cursor, context: Any, path: str) -> Any:
+    def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
         if self.is_text:
             data = bytes_from_text(obj, stream.tell(), path)
         elif isinstance(obj, bytes):
@@ -479,12 +482,12 @@ class Closed(Block):
     def __init__(self) -> None:
         super().__init__("end")
 
-    def _parse(self, stream: Cursor, context: Any, path: str) -> None:
+    def _parse(self, stream: Any, context: Any, path: str) -> None:
         if stream.left():
             reason_path = " -> ".join(path.split(" -> ")[:-1])
             fail("trailing-bytes", stream.tell(), reason_path, f"{stream.left()} bytes follow")
 
-    def _build(self, obj: Any, stream: Cursor, context: Any, path: str) -> Any:
+    def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
         return None
 
     def rows(self, name: str) -> list[Row]:
@@ -527,9 +530,9 @@ def blocks_of(struct: Struct) -> list[tuple[str, Block]]:
     """Named blocks of a layout in wire order, without the closing one."""
     pairs: list[tuple[str, Block]] = []
     for renamed in struct.subcons:
-        block = renamed.subcon
+        block = cast("Renamed[Any, Any]", renamed).subcon
         if not isinstance(block, Closed):
-            pairs.append((str(renamed.name), block))
+            pairs.append((str(renamed.name), cast("Block", block)))
     return pairs
 
 

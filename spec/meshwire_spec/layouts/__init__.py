@@ -24,6 +24,8 @@ from meshwire_spec.layouts.liveness import HEARTBEAT
 from meshwire_spec.layouts.reconciliation import NEGENTROPY_MESSAGE, RANGE, UPPER
 from meshwire_spec.layouts.tombstones import TOMBSTONE, TOMBSTONE_BATCH
 
+__all__ = ["LAYOUTS", "PARTS", "Layout"]
+
 LAYOUTS: dict[str, Layout] = {
     layout.kind: layout
     for layout in (

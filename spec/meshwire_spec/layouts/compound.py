@@ -17,6 +17,7 @@ from meshwire_spec.fields import (
     Row,
     Tolerated,
     blocks_of,
+    bytes_from_json,
     fail,
     number_type,
     struct_of,
@@ -25,14 +26,16 @@ from meshwire_spec.fields import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from construct import FormatField, Struct
+    from construct import Struct
+
+    from meshwire_spec.fields import Wire
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
     """A length before a whole message, of which its JSON shape says nothing: it is derived."""
 
-    wire: FormatField
+    wire: Wire
     minimum: int
     maximum: int
 
@@ -125,9 +128,7 @@ def scope(cursor: Cursor, size: int, path: str) -> Iterator[None]:
         cursor.end = outer
 
 
-def parse_size(
-    cursor: Cursor, wire: FormatField, path: str, ceiling: int | None, low: int = 0
-) -> int:
+def parse_size(cursor: Cursor, wire: Wire, path: str, ceiling: int | None, low: int = 0) -> int:
     """Reads a length field and refuses one outside its limits."""
     start = cursor.tell()
     where = f"{path}.length" if field_path(path) else f"{path} -> length"
@@ -147,7 +148,7 @@ class Nested(Block):
         layout: Layout,
         means: str,
         *,
-        length: FormatField | None = None,
+        length: Wire | None = None,
         minimum: int = 0,
         ceiling: int | None = None,
         rule: str = "",
@@ -158,14 +159,14 @@ class Nested(Block):
         self.minimum = minimum
         self.ceiling = ceiling
 
-    def _parse(self, stream: Cursor, context: Any, path: str) -> Any:
+    def _parse(self, stream: Any, context: Any, path: str) -> Any:
         if self.length is None:
             return self.layout.parse(stream, path, closed=False)
         size = parse_size(stream, self.length, path, self.ceiling, self.minimum)
         with scope(stream, size, path):
             return self.layout.parse(stream, path)
 
-    def _build(self, obj: Any, stream: Cursor, context: Any, path: str) -> Any:
+    def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
         inner = Cursor()
         self.layout.build(obj, inner, path)
         data = inner.getvalue()
@@ -203,12 +204,12 @@ class When(Block):
         self.flag = flag
         self.block = block
 
-    def _parse(self, stream: Cursor, context: Any, path: str) -> Any:
+    def _parse(self, stream: Any, context: Any, path: str) -> Any:
         if context[self.flag] != 1:
             return None
         return self.block._parse(stream, context, path)  # noqa: SLF001 - construct's own protocol
 
-    def _build(self, obj: Any, stream: Cursor, context: Any, path: str) -> Any:
+    def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
         if (obj is None) == (context[self.flag] == 1):
             fail("bad-value", stream.tell(), path, f"must be there exactly when {self.flag} is 1")
         if obj is not None:
@@ -241,7 +242,7 @@ class Elements(Block):
         layout: Layout,
         means: str,
         *,
-        length: FormatField | None = None,
+        length: Wire | None = None,
         rule: str = "",
     ) -> None:
         super().__init__(means, rule=rule)
@@ -249,7 +250,7 @@ class Elements(Block):
         self.layout = layout
         self.length = length
 
-    def _parse(self, stream: Cursor, context: Any, path: str) -> list[Any]:
+    def _parse(self, stream: Any, context: Any, path: str) -> list[Any]:
         element = Nested(self.layout, self.means, length=self.length)
         elements: list[Any] = []
         for index in range(context[self.count]):
@@ -267,7 +268,7 @@ class Elements(Block):
                 break
         return elements
 
-    def _build(self, obj: Any, stream: Cursor, context: Any, path: str) -> Any:
+    def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
         if not isinstance(obj, list) or len(obj) > context[self.count]:
             fail("bad-value", stream.tell(), path, f"not a list of at most {self.count}")
         if (context["fault"] is None) != (len(obj) == context[self.count]):
@@ -291,9 +292,9 @@ class Elements(Block):
 
 
 class Fault(Block):
-    """What stopped the elements: reason, offset and the bytes from there; not on the wire itself."""
+    """What stopped the elements: reason, offset and the bytes from there; no field of its own."""
 
-    def _parse(self, stream: Cursor, context: Any, path: str) -> Any:
+    def _parse(self, stream: Any, context: Any, path: str) -> Any:
         fault, stream.fault = stream.fault, None
         if fault is not None:
             where = field_path(path)
@@ -302,7 +303,7 @@ class Fault(Block):
             stream.note(span)
         return fault
 
-    def _build(self, obj: Any, stream: Cursor, context: Any, path: str) -> Any:
+    def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
         if obj is not None:
             stream.write(obj["rest"])
         return obj
@@ -315,10 +316,7 @@ class Fault(Block):
             return None
         if not isinstance(value, dict) or value.keys() != {"reason", "offset", "rest"}:
             fail("bad-value", 0, path, "members must be reason, offset, rest")
-        try:
-            return {**value, "rest": bytes.fromhex(value["rest"])}
-        except (TypeError, ValueError):
-            fail("bad-value", 0, path, "not hex")
+        return {**value, "rest": bytes_from_json(value["rest"], path)}
 
     def type_text(self) -> str:
         return "bytes"
@@ -338,12 +336,12 @@ class Body(Block):
         self.cases = cases
         self.ceiling = ceiling
 
-    def _parse(self, stream: Cursor, context: Any, path: str) -> Any:
+    def _parse(self, stream: Any, context: Any, path: str) -> Any:
         size = parse_size(stream, Int32ub, path, self.ceiling)
         with scope(stream, size, path):
             return self.cases[context[self.tag]].parse(stream, path)
 
-    def _build(self, obj: Any, stream: Cursor, context: Any, path: str) -> Any:
+    def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
         layout = self.cases[context[self.tag]]
         block = Nested(layout, self.means, length=Int32ub, ceiling=self.ceiling)
         block._build(obj, stream, context, path)  # noqa: SLF001 - construct's own protocol
@@ -358,7 +356,7 @@ class Body(Block):
         for layout in self.cases.values():
             if layout.blocks.keys() == members:
                 return layout.from_json(value, path)
-        fail("bad-value", 0, path, "members fit no type")
+        return fail("bad-value", 0, path, "members fit no type")
 
     def type_text(self) -> str:
         return f"by `{self.tag}`"

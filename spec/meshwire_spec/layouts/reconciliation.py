@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from meshwire_spec.cursor import Cursor
-from meshwire_spec.errors import Malformed
-from meshwire_spec.fields import Block, Constant, Fixed, Int8ub, Row, fail
+from meshwire_spec.fields import Block, Constant, Fixed, Int8ub, Row, bytes_from_json, fail
 from meshwire_spec.layouts.compound import Layout
 from meshwire_spec.numbers import (
     NEGENTROPY_FINGERPRINT,
@@ -48,7 +47,7 @@ def build_varint(value: int) -> bytes:
 class Timestamp(Block):
     """Upper timestamp of a range: 0 is infinity, else 1 + the difference from the last one."""
 
-    def _parse(self, stream: Cursor, context: Any, path: str) -> int | None:
+    def _parse(self, stream: Any, context: Any, path: str) -> int | None:
         start = stream.tell()
         if stream.timestamp is None:
             fail("bad-bound", start, path, "a range after infinity")
@@ -60,7 +59,7 @@ class Timestamp(Block):
         self.note(stream, start, path, self.to_json(value))
         return value
 
-    def _build(self, obj: Any, stream: Cursor, context: Any, path: str) -> Any:
+    def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
         if stream.timestamp is None:
             fail("bad-bound", stream.tell(), path, "a range after infinity")
         if obj is not None and not stream.timestamp <= obj <= NEGENTROPY_TIMESTAMP_MAX:
@@ -89,22 +88,22 @@ class Timestamp(Block):
 class Prefix(Block):
     """Length varint, then the first bytes of an id; what is missing counts as zero."""
 
-    def _parse(self, stream: Cursor, context: Any, path: str) -> bytes:
+    def _parse(self, stream: Any, context: Any, path: str) -> bytes:
         start = stream.tell()
         size = parse_varint(stream, f"{path}.length")
         if size > NEGENTROPY_PREFIX_MAX:
             fail("bad-bound", start, f"{path}.length", f"{size} > {NEGENTROPY_PREFIX_MAX}")
-        data = stream.take(size, path)
+        data: bytes = stream.take(size, path)
         self.note(stream, start, path, data.hex())
         return data
 
-    def _build(self, obj: Any, stream: Cursor, context: Any, path: str) -> Any:
+    def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
         if not isinstance(obj, bytes) or len(obj) > NEGENTROPY_PREFIX_MAX:
             fail(
                 "bad-bound",
                 stream.tell(),
                 f"{path}.length",
-                f"not 0..{NEGENTROPY_PREFIX_MAX} bytes",
+                "over 32 bytes",
             )
         stream.write(build_varint(len(obj)) + obj)
         return obj
@@ -113,7 +112,7 @@ class Prefix(Block):
         return obj.hex()
 
     def from_json(self, value: Any, path: str) -> Any:
-        return _hex(value, path)
+        return bytes_from_json(value, path)
 
     def type_text(self) -> str:
         return f"varint length, then at most {NEGENTROPY_PREFIX_MAX} bytes"
@@ -125,7 +124,7 @@ class Prefix(Block):
 class Mode(Block):
     """Mode varint of a range."""
 
-    def _parse(self, stream: Cursor, context: Any, path: str) -> int:
+    def _parse(self, stream: Any, context: Any, path: str) -> int:
         start = stream.tell()
         value = parse_varint(stream, path)
         if value > max(NegentropyMode):
@@ -133,7 +132,7 @@ class Mode(Block):
         self.note(stream, start, path, value)
         return value
 
-    def _build(self, obj: Any, stream: Cursor, context: Any, path: str) -> Any:
+    def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
         if type(obj) is not int or not 0 <= obj <= max(NegentropyMode):
             fail("bad-mode", stream.tell(), path)
         stream.write(build_varint(obj))
@@ -149,7 +148,7 @@ class Mode(Block):
 class RangePayload(Block):
     """What a range carries by its mode: nothing, a fingerprint, or a counted list of ids."""
 
-    def _parse(self, stream: Cursor, context: Any, path: str) -> Any:
+    def _parse(self, stream: Any, context: Any, path: str) -> Any:
         start = stream.tell()
         value = self._PARSERS[context["mode"]](stream, path)
         if value is not None:
@@ -179,16 +178,20 @@ class RangePayload(Block):
         int(NegentropyMode.ID_LIST): "ids",
     }
 
-    def _build(self, obj: Any, stream: Cursor, context: Any, path: str) -> Any:
+    def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
         member = self._MEMBERS[context["mode"]]
         if (obj is None) != (member is None) or (obj is not None and list(obj) != [member]):
             fail("bad-value", stream.tell(), path, "does not belong to the mode")
         if member == "fingerprint":
-            Fixed(NEGENTROPY_FINGERPRINT, "")._build(obj[member], stream, context, path)  # noqa: SLF001
+            Fixed(NEGENTROPY_FINGERPRINT, "the fingerprint")._build(  # noqa: SLF001
+                obj[member], stream, context, path
+            )
         elif member == "ids":
             stream.write(build_varint(len(obj[member])))
             for index, item in enumerate(obj[member]):
-                Fixed(NEGENTROPY_ID, "")._build(item, stream, context, f"{path} -> ids[{index}]")  # noqa: SLF001
+                Fixed(NEGENTROPY_ID, "an id")._build(  # noqa: SLF001
+                    item, stream, context, f"{path} -> ids[{index}]"
+                )
         return obj
 
     def to_json(self, obj: Any) -> Any:
@@ -202,23 +205,17 @@ class RangePayload(Block):
         if value is None:
             return None
         if isinstance(value, dict) and value.keys() == {"ids"} and isinstance(value["ids"], list):
-            return {"ids": [_hex(item, path) for item in value["ids"]]}
+            return {"ids": [bytes_from_json(item, path) for item in value["ids"]]}
         if isinstance(value, dict) and value.keys() == {"fingerprint"}:
-            return {"fingerprint": _hex(value["fingerprint"], path)}
-        fail("bad-value", 0, path, "neither null, fingerprint nor ids")
+            return {"fingerprint": bytes_from_json(value["fingerprint"], path)}
+        return fail("bad-value", 0, path, "neither null, fingerprint nor ids")
 
     def type_text(self) -> str:
         return (
             f"by `mode`: nothing; {NEGENTROPY_FINGERPRINT} bytes; "
-            f"varint count, at most what is left / {NEGENTROPY_ID}, then ids of {NEGENTROPY_ID} bytes"
+            f"varint count, at most what is left / {NEGENTROPY_ID}, "
+            f"then ids of {NEGENTROPY_ID} bytes"
         )
-
-
-def _hex(value: Any, path: str) -> bytes:
-    try:
-        return bytes.fromhex(value)
-    except (TypeError, ValueError) as exc:
-        raise Malformed("bad-value", 0, path) from exc
 
 
 UPPER = Layout(
@@ -238,10 +235,10 @@ class Inner(Block):
         super().__init__(means)
         self.layout = layout
 
-    def _parse(self, stream: Cursor, context: Any, path: str) -> Any:
+    def _parse(self, stream: Any, context: Any, path: str) -> Any:
         return self.layout.parse(stream, path, closed=False)
 
-    def _build(self, obj: Any, stream: Cursor, context: Any, path: str) -> Any:
+    def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
         self.layout.build(obj, stream, path)
         return obj
 
@@ -269,14 +266,14 @@ RANGE = Layout(
 class Ranges(Block):
     """Ranges to the end of the message; nothing may stand behind an infinite bound."""
 
-    def _parse(self, stream: Cursor, context: Any, path: str) -> list[Any]:
+    def _parse(self, stream: Any, context: Any, path: str) -> list[Any]:
         stream.timestamp = 0
         found: list[Any] = []
         while stream.left():
             found.append(RANGE.parse(stream, f"{path}[{len(found)}]", closed=False))
         return found
 
-    def _build(self, obj: Any, stream: Cursor, context: Any, path: str) -> Any:
+    def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
         if not isinstance(obj, list):
             fail("bad-value", stream.tell(), path, "not a list")
         stream.timestamp = 0

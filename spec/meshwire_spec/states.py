@@ -1,0 +1,145 @@
+"""Every transition of the protocol, as tables: (state, event) -> next state.
+
+A pair that a table does not list is a fault of whoever caused the event; what it costs stands in
+the table's docstring. Pages and diagrams are generated from these tables, and the reference runs
+them. Nothing here computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+# --- Lab binding: a connection ---------------------------------------------------------------
+
+
+class LabConnectionState(StrEnum):
+    """Where one side of a connection of the lab binding stands."""
+
+    PREAMBLE = "preamble"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class LabConnectionEvent(StrEnum):
+    """What happens to a connection of the lab binding."""
+
+    PREAMBLE_RECEIVED = "preamble received"
+    RECORD_RECEIVED = "record received"
+    CLOSE_RECEIVED = "CLOSE received"
+    CLOSE_SENT = "CLOSE sent"
+    LINK_ENDED = "link ended"
+
+
+LAB_CONNECTION: Final[Mapping[tuple[LabConnectionState, LabConnectionEvent], LabConnectionState]]
+LAB_CONNECTION = MappingProxyType(
+    {
+        (LabConnectionState.PREAMBLE, LabConnectionEvent.PREAMBLE_RECEIVED): (
+            LabConnectionState.OPEN
+        ),
+        (LabConnectionState.PREAMBLE, LabConnectionEvent.CLOSE_SENT): LabConnectionState.CLOSED,
+        (LabConnectionState.PREAMBLE, LabConnectionEvent.LINK_ENDED): LabConnectionState.CLOSED,
+        (LabConnectionState.OPEN, LabConnectionEvent.RECORD_RECEIVED): LabConnectionState.OPEN,
+        (LabConnectionState.OPEN, LabConnectionEvent.CLOSE_RECEIVED): LabConnectionState.CLOSED,
+        (LabConnectionState.OPEN, LabConnectionEvent.CLOSE_SENT): LabConnectionState.CLOSED,
+        (LabConnectionState.OPEN, LabConnectionEvent.LINK_ENDED): LabConnectionState.CLOSED,
+    },
+)
+"""A connection. In `closed` whatever still arrives is dropped unread."""
+
+# --- Lab binding: the sending half of a stream -------------------------------------------------
+
+
+class SendHalf(StrEnum):
+    """State of the half of a stream that this side writes."""
+
+    READY = "ready"
+    FINISHING = "finishing"
+    FINISHED = "finished"
+    RESET = "reset"
+    ABSENT = "absent"
+
+
+class SendEvent(StrEnum):
+    """What happens to a sending half."""
+
+    DATA = "bytes handed over"
+    FIN = "end handed over"
+    FIN_SENT = "DATA with FIN sent"
+    RESET = "reset asked for"
+    STOP_RECEIVED = "STOP received"
+
+
+SEND_HALF: Final[Mapping[tuple[SendHalf, SendEvent], SendHalf]] = MappingProxyType(
+    {
+        (SendHalf.READY, SendEvent.DATA): SendHalf.READY,
+        (SendHalf.READY, SendEvent.FIN): SendHalf.FINISHING,
+        (SendHalf.READY, SendEvent.RESET): SendHalf.RESET,
+        (SendHalf.READY, SendEvent.STOP_RECEIVED): SendHalf.RESET,
+        (SendHalf.FINISHING, SendEvent.FIN_SENT): SendHalf.FINISHED,
+        (SendHalf.FINISHING, SendEvent.RESET): SendHalf.RESET,
+        (SendHalf.FINISHING, SendEvent.STOP_RECEIVED): SendHalf.RESET,
+        (SendHalf.FINISHED, SendEvent.RESET): SendHalf.FINISHED,
+        (SendHalf.FINISHED, SendEvent.STOP_RECEIVED): SendHalf.FINISHED,
+        (SendHalf.RESET, SendEvent.RESET): SendHalf.RESET,
+        (SendHalf.RESET, SendEvent.STOP_RECEIVED): SendHalf.RESET,
+        (SendHalf.ABSENT, SendEvent.RESET): SendHalf.ABSENT,
+    },
+)
+"""A sending half. RESET is sent on entering `reset`: with code 0 where STOP caused it.
+
+An event that is not listed is a fault of the local caller, except STOP received on an absent half:
+the peer's, reason bad-stream.
+"""
+
+SEND_ENDED: Final = frozenset({SendHalf.FINISHED, SendHalf.RESET, SendHalf.ABSENT})
+"""States in which a sending half no longer holds its stream."""
+
+# --- Lab binding: the receiving half of a stream -----------------------------------------------
+
+
+class ReceiveHalf(StrEnum):
+    """State of the half of a stream that the peer writes."""
+
+    RECEIVING = "receiving"
+    STOPPED = "stopped"
+    FINISHED = "finished"
+    RESET = "reset"
+    ABSENT = "absent"
+
+
+class ReceiveEvent(StrEnum):
+    """What happens to a receiving half."""
+
+    DATA = "DATA received"
+    FIN = "DATA with FIN received"
+    RESET = "RESET received"
+    STOP = "stop asked for"
+
+
+RECEIVE_HALF: Final[Mapping[tuple[ReceiveHalf, ReceiveEvent], ReceiveHalf]] = MappingProxyType(
+    {
+        (ReceiveHalf.RECEIVING, ReceiveEvent.DATA): ReceiveHalf.RECEIVING,
+        (ReceiveHalf.RECEIVING, ReceiveEvent.FIN): ReceiveHalf.FINISHED,
+        (ReceiveHalf.RECEIVING, ReceiveEvent.RESET): ReceiveHalf.RESET,
+        (ReceiveHalf.RECEIVING, ReceiveEvent.STOP): ReceiveHalf.STOPPED,
+        (ReceiveHalf.STOPPED, ReceiveEvent.DATA): ReceiveHalf.STOPPED,
+        (ReceiveHalf.STOPPED, ReceiveEvent.FIN): ReceiveHalf.FINISHED,
+        (ReceiveHalf.STOPPED, ReceiveEvent.RESET): ReceiveHalf.RESET,
+        (ReceiveHalf.STOPPED, ReceiveEvent.STOP): ReceiveHalf.STOPPED,
+        (ReceiveHalf.FINISHED, ReceiveEvent.RESET): ReceiveHalf.FINISHED,
+        (ReceiveHalf.FINISHED, ReceiveEvent.STOP): ReceiveHalf.FINISHED,
+        (ReceiveHalf.RESET, ReceiveEvent.RESET): ReceiveHalf.RESET,
+        (ReceiveHalf.RESET, ReceiveEvent.STOP): ReceiveHalf.RESET,
+        (ReceiveHalf.ABSENT, ReceiveEvent.STOP): ReceiveHalf.ABSENT,
+    },
+)
+"""A receiving half. Any other pair is a fault of the peer: CLOSE with reason bad-stream.
+
+STOP is sent the first time it is asked for, in `receiving` or `finished`.
+"""
+
+RECEIVE_ENDED: Final = frozenset({ReceiveHalf.FINISHED, ReceiveHalf.RESET, ReceiveHalf.ABSENT})
+"""States in which a receiving half no longer holds its stream."""
