@@ -33,8 +33,9 @@ class LabConnectionEvent(StrEnum):
     LINK_ENDED = "link ended"
 
 
-LAB_CONNECTION: Final[Mapping[tuple[LabConnectionState, LabConnectionEvent], LabConnectionState]]
-LAB_CONNECTION = MappingProxyType(
+LAB_CONNECTION: Final[
+    Mapping[tuple[LabConnectionState, LabConnectionEvent], LabConnectionState]
+] = MappingProxyType(
     {
         (LabConnectionState.PREAMBLE, LabConnectionEvent.PREAMBLE_RECEIVED): (
             LabConnectionState.OPEN
