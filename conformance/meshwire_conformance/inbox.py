@@ -1,0 +1,281 @@
+"""What the target sends: frames taken out of its streams and handed to whom their keys concern.
+
+Content is taken from whatever carries it (page Terms, read): a 0x00 or 0x01 of its own, an entry
+of a 0x07, an element of a 0x05. Frames for nobody's key are counted, for whole-store pushes
+are legal. Frames that do not decode are kept as faults of the target.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass, field
+from struct import Struct
+from typing import Any
+
+from meshwire_conformance.parts import TraceLine, untraced
+from meshwire_conformance.transport import Connection, Signal, Stream
+from meshwire_spec.codec import Malformed, Message, accept, decode, encode
+from meshwire_spec.numbers import PAYLOAD_MAX, FrameType
+
+_KEY_LENGTH = Struct("!H")
+_AFTER_KEY = Struct("!BI")
+_SHOWN = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One piece of content about one document: who got it, on which stream, and what it says."""
+
+    peer: str
+    stream: int
+    order: int
+    type: int
+    key: str
+    payload: bytes
+    carrier: int
+
+    def describe(self) -> str:
+        """One line for a report."""
+        carried = "" if self.carrier == self.type else f" inside a 0x{self.carrier:02x}"
+        shown = self.payload[:_SHOWN].hex()
+        more = "..." if len(self.payload) > _SHOWN else ""
+        return f"{self.peer}: 0x{self.type:02x}{carried} {self.key} {shown}{more}"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFault:
+    """Something the target sent that is no legal frame."""
+
+    peer: str
+    stream: int
+    reason: str
+    detail: str
+
+
+@dataclass(eq=False, slots=True)
+class Subscription:
+    """Everything that came for one key since the subscription began."""
+
+    key: str
+    arrivals: list[Arrival] = field(default_factory=list)
+    signal: Signal = field(default_factory=Signal)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was counted over the whole run."""
+
+    frames: int = 0
+    foreign: int = 0
+    heartbeats: int = 0
+    streams: int = 0
+    frames_after_the_first: int = 0
+
+
+class Inbox:
+    """One for the whole run: takes the frames of all connections."""
+
+    def __init__(self, trace: TraceLine = untraced) -> None:
+        self.counts = Counts()
+        self.faults: list[TargetFault] = []
+        self.trace = trace
+        self._subscriptions: dict[str, list[Subscription]] = {}
+        self._order = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def subscribe(self, key: str) -> Subscription:
+        """Collect what comes for a key from now on, to the end of the run."""
+        subscription = Subscription(key)
+        self._subscriptions.setdefault(key, []).append(subscription)
+        return subscription
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something small beside the reading of streams."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def attach(self, connection: Connection, peer: str) -> None:
+        """Read every stream that the target opens on this connection."""
+        connection.on_stream = lambda stream: self._follow(stream, peer)
+
+    def fault(self, peer: str, stream: int, reason: str, detail: str) -> None:
+        """Note something that the target should not have sent."""
+        self.faults.append(TargetFault(peer, stream, reason, detail))
+        self.trace({"fault": reason, "peer": peer, "stream": stream, "detail": detail})
+
+    def take(self, peer: str, stream: int, frame: Message) -> None:
+        """Hand one frame to everybody whose key it concerns."""
+        self.counts.frames += 1
+        fields = frame.fields
+        self.trace(
+            {
+                "received": f"0x{fields['type']:02x}",
+                "peer": peer,
+                "stream": stream,
+                "key": fields["key"],
+                "payload": fields["payload"].hex(),
+            }
+        )
+        opener = _CONTENT.get(fields["type"])
+        if opener is None:
+            self.fault(peer, stream, "unknown-type", f"a frame of type 0x{fields['type']:02x}")
+            return
+        try:
+            for frame_type, key, payload in opener(fields):
+                self._deliver(peer, stream, frame_type, key, payload, fields["type"])
+        except Malformed as exc:
+            self.fault(peer, stream, exc.reason, str(exc))
+
+    def _deliver(
+        self, peer: str, stream: int, frame_type: int, key: str, payload: bytes, carrier: int
+    ) -> None:
+        subscriptions = self._subscriptions.get(key)
+        if subscriptions is None:
+            self.counts.foreign += 1
+            return
+        self._order += 1
+        arrival = Arrival(peer, stream, self._order, frame_type, key, payload, carrier)
+        for subscription in subscriptions:
+            subscription.arrivals.append(arrival)
+            subscription.signal.notify()
+
+    def _follow(self, stream: Stream, peer: str) -> None:
+        self.counts.streams += 1
+        stream.on_change = (_UniReader if stream.uni else _FrameReader)(self, peer).changed
+
+
+class _FrameReader:
+    """Takes frames out of one bidi stream of the target and ends our half after its end."""
+
+    def __init__(self, inbox: Inbox, peer: str) -> None:
+        self._inbox = inbox
+        self._peer = peer
+        self._over = False
+        self._frames = 0
+
+    def changed(self, stream: Stream) -> None:
+        """More bytes came, or the stream is over."""
+        if self._over:
+            return
+        try:
+            for frame in take_frames(stream.received):
+                self._frames += 1
+                self._inbox.counts.frames_after_the_first += self._frames > 1
+                self._inbox.take(self._peer, stream.number, frame)
+        except Malformed as exc:
+            self._over = True
+            self._inbox.fault(self._peer, stream.number, exc.reason, str(exc))
+            self._inbox.spawn(stream.reset(0))
+            return
+        if stream.finished:
+            self._over = True
+            if stream.received:
+                self._inbox.fault(
+                    self._peer, stream.number, "truncated", "a stream ends inside a frame"
+                )
+            # Only now: everything on the stream has been taken in.
+            self._inbox.spawn(stream.finish())
+        elif stream.reset_code is not None:
+            self._over = True
+            self._inbox.spawn(stream.reset(0))
+
+
+class _UniReader:
+    """Reads one uni stream of the target: a heartbeat and nothing else."""
+
+    def __init__(self, inbox: Inbox, peer: str) -> None:
+        self._inbox = inbox
+        self._peer = peer
+
+    def changed(self, stream: Stream) -> None:
+        """Look at the record when the stream is over."""
+        if not stream.finished:
+            return
+        try:
+            decode("heartbeat", bytes(stream.received))
+            self._inbox.counts.heartbeats += 1
+        except Malformed as exc:
+            self._inbox.fault(self._peer, stream.number, exc.reason, f"heartbeat: {exc}")
+
+
+def take_frames(received: bytearray) -> Iterator[Message]:
+    """Whole frames off the front of what came; raises Malformed where one cannot be a frame."""
+    while len(received) >= _KEY_LENGTH.size:
+        key_end = _KEY_LENGTH.size + _KEY_LENGTH.unpack_from(received)[0]
+        header_end = key_end + _AFTER_KEY.size
+        if len(received) < header_end:
+            return
+        size = _AFTER_KEY.unpack_from(received, key_end)[1]
+        if size > PAYLOAD_MAX:
+            raise Malformed("length-limit", key_end + 1, "payload", kind="stream_frame")
+        if len(received) < header_end + size:
+            return
+        data = bytes(received[: header_end + size])
+        del received[: header_end + size]
+        yield decode("stream_frame", data)
+
+
+_Content = Iterator[tuple[int, str, bytes]]
+_Fields = Mapping[str, Any]
+
+
+def _of_document(fields: _Fields) -> _Content:
+    yield fields["type"], fields["key"], fields["payload"]
+
+
+def _of_tombstone(fields: _Fields) -> _Content:
+    yield FrameType.TOMBSTONE, tombstone_key(fields["payload"]), fields["payload"]
+
+
+def _of_tombstones(fields: _Fields) -> _Content:
+    batch = decode("tombstone_batch", fields["payload"])
+    for element in batch.fields["tombstones"]:
+        key = f"{element['collection']}:{element['document_id']}"
+        # Without the bytes tolerated after it: what is compared is the tombstone.
+        yield FrameType.TOMBSTONE, key, encode_tombstone({**element, "extra": b""})
+    _refuse_fault("tombstone_batch", batch)
+
+
+def _of_batch(fields: _Fields) -> _Content:
+    batch = decode("sync_batch", fields["payload"])
+    for entry in batch.fields["entries"]:
+        reason = accept("sync_entry", Message("sync_entry", entry))
+        if reason is not None:
+            raise Malformed(reason, 0, "entries", kind="sync_batch")
+        yield from _CONTENT[entry["type"]](entry)
+    _refuse_fault("sync_batch", batch)
+
+
+def _of_nothing(fields: _Fields) -> _Content:
+    decode("negentropy_message", fields["payload"])
+    yield from ()
+
+
+def _refuse_fault(kind: str, batch: Message) -> None:
+    fault = batch.fields["fault"]
+    if fault is not None:
+        raise Malformed(fault["reason"], fault["offset"], "", kind=kind)
+
+
+def tombstone_key(payload: bytes) -> str:
+    """The document key that a tombstone is about; raises Malformed."""
+    fields = decode("tombstone", payload).fields
+    return f"{fields['collection']}:{fields['document_id']}"
+
+
+def encode_tombstone(fields: _Fields) -> bytes:
+    """Bytes of a tombstone with these members."""
+    return encode(Message("tombstone", fields))
+
+
+_CONTENT: dict[int, Callable[[_Fields], _Content]] = {
+    FrameType.DELTA: _of_document,
+    FrameType.SNAPSHOT: _of_document,
+    FrameType.TOMBSTONE: _of_tombstone,
+    FrameType.TOMBSTONE_BATCH: _of_tombstones,
+    FrameType.BATCH: _of_batch,
+    FrameType.NEGENTROPY_INIT: _of_nothing,
+    FrameType.NEGENTROPY_RESPONSE: _of_nothing,
+}

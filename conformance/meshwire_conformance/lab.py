@@ -1,0 +1,547 @@
+"""The suite's own side of the lab binding: many streams over one byte stream, without IO.
+
+Theory of operation. `receive` takes what came and gives events; `take_output` gives what is to be
+written. Control records go out at once and in order. DATA waits in a queue per stream and leaves
+by the peer's credit, cut into pieces and interleaved over the streams in an order that the given
+random generator decides, so that a peer which mixes up its streams is found and a run can be
+repeated. Received bytes never raise: a peer that breaks the binding ends in a `PeerFault`.
+Unlike an ordinary implementation this one can also write anything (`write_raw`), because a suite
+has to send wrong things on purpose.
+"""
+# Longer than 300 lines because records, credit and streams are one state machine, and its
+# halves read worse apart than together.
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from struct import Struct
+
+from meshwire_spec.numbers import (
+    ALPN,
+    CLOSE_REASON_MAX,
+    ENDPOINT_ID,
+    LAB_MAGIC,
+    LAB_MAX_DATA,
+    LAB_MAX_STREAM_DATA,
+    LAB_MAX_STREAMS,
+    LAB_PING,
+    LAB_RECORD_MAX,
+    LAB_VERSION,
+    LabRecordType,
+)
+
+_HEADER = Struct("!BI")
+_DATA = Struct("!QB")
+_ONE = Struct("!Q")
+_TWO = Struct("!QQ")
+_WINDOWS = Struct("!QQQQ")
+_PIECE_MAX = LAB_RECORD_MAX - _DATA.size
+_FIXED_PREAMBLE = len(LAB_MAGIC) + 2
+_SIZES = {
+    LabRecordType.RESET: _TWO.size,
+    LabRecordType.STOP: _TWO.size,
+    LabRecordType.MAX_DATA: _ONE.size,
+    LabRecordType.MAX_STREAM_DATA: _TWO.size,
+    LabRecordType.MAX_STREAMS_BIDI: _ONE.size,
+    LabRecordType.MAX_STREAMS_UNI: _ONE.size,
+    LabRecordType.PING: LAB_PING,
+    LabRecordType.PONG: LAB_PING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Credit that one side gives at the start, in bytes and streams."""
+
+    max_data: int = LAB_MAX_DATA
+    max_stream_data: int = LAB_MAX_STREAM_DATA
+    max_streams_bidi: int = LAB_MAX_STREAMS
+    max_streams_uni: int = LAB_MAX_STREAMS
+
+
+@dataclass(frozen=True, slots=True)
+class Preamble:
+    """What each side writes first."""
+
+    endpoint_id: bytes
+    alpn: str = ALPN
+    magic: bytes = LAB_MAGIC
+    version: int = LAB_VERSION
+    windows: Windows = Windows()
+
+    def encode(self) -> bytes:
+        """Bytes of the preamble (page Lab binding); wrong values are written as they are."""
+        alpn = self.alpn.encode()
+        windows = self.windows
+        return b"".join(
+            (
+                self.magic,
+                bytes((self.version, len(alpn))),
+                alpn,
+                self.endpoint_id,
+                _WINDOWS.pack(
+                    windows.max_data,
+                    windows.max_stream_data,
+                    windows.max_streams_bidi,
+                    windows.max_streams_uni,
+                ),
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PreambleReceived:
+    """The peer's preamble stands; streams may be opened from now on."""
+
+    preamble: Preamble
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOpened:
+    """The peer opened a stream: its first record came."""
+
+    stream_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataReceived:
+    """Bytes of a stream in order; `fin` says that they are the last."""
+
+    stream_id: int
+    data: bytes
+    fin: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResetReceived:
+    """The peer gave up its half of a stream."""
+
+    stream_id: int
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopReceived:
+    """The peer wants no more bytes of our half."""
+
+    stream_id: int
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class PongReceived:
+    """An echo of a PING."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CloseReceived:
+    """The peer closed the connection."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerFault:
+    """The peer broke the binding; nothing after it is read."""
+
+    reason: str
+    detail: str
+
+
+Event = (
+    PreambleReceived
+    | StreamOpened
+    | DataReceived
+    | ResetReceived
+    | StopReceived
+    | PongReceived
+    | CloseReceived
+    | PeerFault
+)
+
+
+@dataclass(slots=True)
+class _Half:
+    """Everything known of one stream, both directions."""
+
+    pending: bytearray = field(default_factory=bytearray)
+    fin_pending: bool = False
+    sent: int = 0
+    send_credit: int = 0
+    send_over: bool = False
+    received: int = 0
+    receive_credit: int = 0
+    receive_over: bool = False
+    retired: bool = False
+
+    def wants_to_send(self) -> bool:
+        """Whether DATA of this stream waits."""
+        return not self.send_over and bool(self.pending or self.fin_pending)
+
+
+class _Broken(Exception):
+    """Carries a PeerFault from where it is seen to `receive`; never leaves this module."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.fault = PeerFault(reason, detail)
+
+
+def record(record_type: int, body: bytes) -> bytes:
+    """One record as bytes, whatever its type and body."""
+    return _HEADER.pack(record_type, len(body)) + body
+
+
+def is_uni(stream_id: int) -> bool:
+    """Whether the number is that of a unidirectional stream (as in QUIC)."""
+    return bool(stream_id & 0x2)
+
+
+def is_ours(stream_id: int) -> bool:
+    """Whether the dialling side opens streams of this number: the suite always dials."""
+    return not stream_id & 0x1
+
+
+class LabConnection:
+    """The dialling side of one connection.
+
+    Call `receive` with what came and `take_output` after every call that may have produced
+    output. Opening a stream needs `can_open`; writing is queued and leaves by the peer's credit.
+    """
+
+    def __init__(self, preamble: Preamble, order: random.Random) -> None:
+        self.preamble = preamble
+        self.peer: Preamble | None = None
+        self.closed = False
+        self.holding = False
+        """Whether the suite reads nothing: no credit is given back on any stream."""
+        self._order = order
+        self._input = bytearray()
+        self._output = bytearray(preamble.encode())
+        self._streams: dict[int, _Half] = {}
+        self._next = {False: 0, True: 2}
+        self._opened = {False: 0, True: 0}
+        self._allowed = {False: 0, True: 0}
+        self._given = {
+            False: preamble.windows.max_streams_bidi,
+            True: preamble.windows.max_streams_uni,
+        }
+        self._send_credit = 0
+        self._sent = 0
+        self._received = 0
+        self._receive_credit = preamble.windows.max_data
+
+    # --- writing ---------------------------------------------------------------------------
+
+    def can_open(self, *, uni: bool) -> bool:
+        """Whether the peer's credit allows one more stream of this kind."""
+        return self.peer is not None and self._opened[uni] < self._allowed[uni]
+
+    def open(self, *, uni: bool) -> int:
+        """Number of a new stream; the peer sees it with its first bytes. Needs `can_open`."""
+        stream_id = self._next[uni]
+        self._next[uni] += 4
+        self._opened[uni] += 1
+        self._half(stream_id)
+        return stream_id
+
+    def write(self, stream_id: int, data: bytes) -> None:
+        """Queue bytes of our half."""
+        self._streams[stream_id].pending += data
+
+    def finish(self, stream_id: int) -> None:
+        """End our half after what is queued."""
+        self._streams[stream_id].fin_pending = True
+
+    def reset(self, stream_id: int, code: int) -> None:
+        """Give up our half; what is queued is dropped."""
+        half = self._half(stream_id)
+        if half.send_over:
+            return
+        self._end_sending(half)
+        self.write_record(LabRecordType.RESET, _TWO.pack(stream_id, code))
+
+    def stop(self, stream_id: int, code: int) -> None:
+        """Ask the peer to send no more on its half."""
+        if not self._half(stream_id).receive_over:
+            self.write_record(LabRecordType.STOP, _TWO.pack(stream_id, code))
+
+    def ping(self, payload: bytes) -> None:
+        """Ask for an echo of 8 bytes."""
+        self.write_record(LabRecordType.PING, payload)
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the connection; nothing is read or written after it."""
+        if not self.closed:
+            self.write_record(LabRecordType.CLOSE, _ONE.pack(code) + reason.encode())
+            self.closed = True
+
+    def write_record(self, record_type: int, body: bytes) -> None:
+        """Write one control record at once."""
+        self.write_raw(record(record_type, body))
+
+    def write_raw(self, data: bytes) -> None:
+        """Write bytes as they are, right or wrong, past every queue and credit."""
+        if not self.closed:
+            self._output += data
+
+    def release(self, stream_id: int, size: int) -> None:
+        """Give credit for `size` more bytes on a stream and on the connection, while holding."""
+        half = self._half(stream_id)
+        half.receive_credit += size
+        self._receive_credit += size
+        self.write_record(LabRecordType.MAX_STREAM_DATA, _TWO.pack(stream_id, half.receive_credit))
+        self.write_record(LabRecordType.MAX_DATA, _ONE.pack(self._receive_credit))
+
+    def take_output(self) -> bytes:
+        """Everything that is to be written now."""
+        if not self.closed:
+            self._pump()
+        output = bytes(self._output)
+        self._output.clear()
+        return output
+
+    def _pump(self) -> None:
+        """Cut what waits into DATA records, the streams in a random order."""
+        ready = [key for key, half in self._streams.items() if half.wants_to_send()]
+        while ready:
+            place = self._order.randrange(len(ready))
+            if not self._send_piece(ready[place]):
+                del ready[place]
+
+    def _send_piece(self, stream_id: int) -> bool:
+        """Send one piece of a stream; False where it is empty or out of credit now."""
+        half = self._streams[stream_id]
+        room = min(half.send_credit - half.sent, self._send_credit - self._sent, _PIECE_MAX)
+        size = min(len(half.pending), room)
+        if size > 1 and self._order.random() < 0.5:  # noqa: PLR2004 - half of all pieces are cut
+            size = self._order.randint(1, size)
+        if size <= 0 and half.pending:
+            return False
+        piece = bytes(half.pending[:size])
+        del half.pending[:size]
+        fin = half.fin_pending and not half.pending
+        self.write_record(LabRecordType.DATA, _DATA.pack(stream_id, fin) + piece)
+        half.sent += size
+        self._sent += size
+        if fin:
+            self._end_sending(half)
+        return half.wants_to_send()
+
+    @staticmethod
+    def _end_sending(half: _Half) -> None:
+        half.send_over = True
+        half.fin_pending = False
+        half.pending.clear()
+
+    # --- reading ---------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> list[Event]:
+        """What came: events in order. A `PeerFault` is the last one."""
+        self._input += data
+        events: list[Event] = []
+        try:
+            for event in self._events():
+                events.append(event)  # noqa: PERF402 - what came before a fault stands
+        except _Broken as broken:
+            self.closed = True
+            events.append(broken.fault)
+        return events
+
+    def _events(self) -> Iterator[Event]:
+        if self.peer is None:
+            yield from self._read_preamble()
+        if self.peer is None:
+            return
+        at = 0
+        while not self.closed and len(self._input) - at >= _HEADER.size:
+            record_type, size = _HEADER.unpack_from(self._input, at)
+            if size > LAB_RECORD_MAX:
+                raise _Broken("length-limit", f"a record of {size} bytes")
+            if len(self._input) - at < _HEADER.size + size:
+                break
+            body = bytes(self._input[at + _HEADER.size : at + _HEADER.size + size])
+            at += _HEADER.size + size
+            yield from self._read_record(record_type, body)
+        del self._input[:at]
+
+    def _read_preamble(self) -> Iterator[Event]:
+        if self._input[: len(LAB_MAGIC)] != LAB_MAGIC[: len(self._input)]:
+            raise _Broken("bad-magic", f"the preamble starts with {bytes(self._input[:4]).hex()}")
+        if len(self._input) < _FIXED_PREAMBLE:
+            return
+        version, length = self._input[len(LAB_MAGIC)], self._input[len(LAB_MAGIC) + 1]
+        if version != LAB_VERSION:
+            raise _Broken("bad-version", f"version {version}")
+        size = _FIXED_PREAMBLE + length + ENDPOINT_ID + _WINDOWS.size
+        if len(self._input) < size:
+            return
+        body = bytes(self._input[_FIXED_PREAMBLE:size])
+        del self._input[:size]
+        windows = Windows(*_WINDOWS.unpack(body[length + ENDPOINT_ID :]))
+        alpn = body[:length].decode("utf-8", "replace")
+        if alpn != self.preamble.alpn:
+            raise _Broken("wrong-alpn", f"the preamble names {alpn!r}")
+        self.peer = Preamble(body[length : length + ENDPOINT_ID], alpn, windows=windows)
+        self._allowed = {False: windows.max_streams_bidi, True: windows.max_streams_uni}
+        self._send_credit = windows.max_data
+        for half in self._streams.values():
+            half.send_credit = windows.max_stream_data
+        yield PreambleReceived(self.peer)
+
+    def _read_record(self, record_type: int, body: bytes) -> Iterator[Event]:
+        handler = _HANDLERS.get(record_type)
+        if handler is None:
+            raise _Broken("unknown-type", f"a record of type {record_type}")
+        wanted = _SIZES.get(LabRecordType(record_type))
+        if wanted is not None and len(body) != wanted:
+            reason = "truncated" if len(body) < wanted else "trailing-bytes"
+            raise _Broken(reason, f"a record of type {record_type} with {len(body)} bytes")
+        yield from handler(self, body)
+
+    def _on_data(self, body: bytes) -> Iterator[Event]:
+        if len(body) < _DATA.size:
+            raise _Broken("truncated", f"a DATA record of {len(body)} bytes")
+        stream_id, fin = _DATA.unpack_from(body)
+        if fin > 1:
+            raise _Broken("bad-flag", f"a DATA record with flag {fin}")
+        data = body[_DATA.size :]
+        yield from self._see(stream_id)
+        half = self._streams[stream_id]
+        if half.receive_over or (is_ours(stream_id) and is_uni(stream_id)):
+            raise _Broken("bad-stream", f"DATA on stream {stream_id}, whose half is over")
+        half.received += len(data)
+        self._received += len(data)
+        if half.received > half.receive_credit or self._received > self._receive_credit:
+            raise _Broken("flow-control", f"DATA beyond credit on stream {stream_id}")
+        if fin:
+            half.receive_over = True
+        self._give_credit(stream_id, half)
+        yield DataReceived(stream_id, data, bool(fin))
+        self._retire(stream_id)
+
+    def _on_reset(self, body: bytes) -> Iterator[Event]:
+        stream_id, code = _TWO.unpack(body)
+        yield from self._see(stream_id)
+        half = self._streams[stream_id]
+        if is_ours(stream_id) and is_uni(stream_id):
+            raise _Broken("bad-stream", f"RESET of stream {stream_id}, which has no such half")
+        if not half.receive_over:
+            half.receive_over = True
+            yield ResetReceived(stream_id, code)
+        self._retire(stream_id)
+
+    def _on_stop(self, body: bytes) -> Iterator[Event]:
+        stream_id, code = _TWO.unpack(body)
+        yield from self._see(stream_id)
+        if not is_ours(stream_id) and is_uni(stream_id):
+            raise _Broken("bad-stream", f"STOP of stream {stream_id}, which has no such half")
+        yield StopReceived(stream_id, code)
+        # A half that was stopped is reset with code 0: finishing it would release nothing.
+        self.reset(stream_id, 0)
+        self._retire(stream_id)
+
+    def _on_max_data(self, body: bytes) -> Iterator[Event]:
+        self._send_credit = max(self._send_credit, _ONE.unpack(body)[0])
+        yield from ()
+
+    def _on_max_stream_data(self, body: bytes) -> Iterator[Event]:
+        stream_id, maximum = _TWO.unpack(body)
+        yield from self._see(stream_id)
+        half = self._streams[stream_id]
+        half.send_credit = max(half.send_credit, maximum)
+
+    def _on_max_streams(self, body: bytes, *, uni: bool) -> Iterator[Event]:
+        self._allowed[uni] = max(self._allowed[uni], _ONE.unpack(body)[0])
+        yield from ()
+
+    def _on_ping(self, body: bytes) -> Iterator[Event]:
+        self.write_record(LabRecordType.PONG, body)
+        yield from ()
+
+    @staticmethod
+    def _on_pong(body: bytes) -> Iterator[Event]:
+        yield PongReceived(body)
+
+    def _on_close(self, body: bytes) -> Iterator[Event]:
+        if not _ONE.size <= len(body) <= _ONE.size + CLOSE_REASON_MAX:
+            raise _Broken("length-limit", f"a CLOSE record of {len(body)} bytes")
+        self.closed = True
+        reason = body[_ONE.size :].decode("utf-8", "backslashreplace")
+        yield CloseReceived(_ONE.unpack_from(body)[0], reason)
+
+    # --- streams and credit ----------------------------------------------------------------
+
+    def _half(self, stream_id: int) -> _Half:
+        half = self._streams.get(stream_id)
+        if half is None:
+            given = self.preamble.windows.max_stream_data
+            credit = 0 if self.peer is None else self.peer.windows.max_stream_data
+            half = self._streams[stream_id] = _Half(send_credit=credit, receive_credit=given)
+            if is_uni(stream_id):
+                half.receive_over = is_ours(stream_id)
+                half.send_over = not is_ours(stream_id)
+        return half
+
+    def _see(self, stream_id: int) -> Iterator[Event]:
+        """A record names this stream: the first of the peer's own numbers opens it."""
+        if stream_id in self._streams:
+            return
+        uni = is_uni(stream_id)
+        if is_ours(stream_id):
+            if stream_id >= self._next[uni]:
+                raise _Broken("bad-stream", f"stream {stream_id} is ours and was never opened")
+            self._half(stream_id)
+            return
+        count = stream_id // 4 + 1
+        if count > self._given[uni]:
+            raise _Broken("stream-limit", f"stream {stream_id} beyond the credit given")
+        # As in QUIC a number opens all lower ones too, each reported at its own first record.
+        self._half(stream_id)
+        yield StreamOpened(stream_id)
+
+    def _give_credit(self, stream_id: int, half: _Half) -> None:
+        """Give back what was read, once half a window is used up."""
+        if self.holding:
+            return
+        windows = self.preamble.windows
+        left = half.receive_credit - half.received
+        if not half.receive_over and left < windows.max_stream_data // 2:
+            half.receive_credit = half.received + windows.max_stream_data
+            self.write_record(
+                LabRecordType.MAX_STREAM_DATA, _TWO.pack(stream_id, half.receive_credit)
+            )
+        if self._receive_credit - self._received < windows.max_data // 2:
+            self._receive_credit = self._received + windows.max_data
+            self.write_record(LabRecordType.MAX_DATA, _ONE.pack(self._receive_credit))
+
+    def _retire(self, stream_id: int) -> None:
+        """Give credit for one more stream of the peer when one of its streams is over."""
+        half = self._streams[stream_id]
+        if is_ours(stream_id) or not (half.receive_over and half.send_over) or half.retired:
+            return
+        half.retired = True
+        uni = is_uni(stream_id)
+        self._given[uni] += 1
+        kind = LabRecordType.MAX_STREAMS_UNI if uni else LabRecordType.MAX_STREAMS_BIDI
+        self.write_record(kind, _ONE.pack(self._given[uni]))
+
+
+_Handler = Callable[[LabConnection, bytes], Iterator[Event]]
+_HANDLERS: dict[int, _Handler] = {
+    LabRecordType.DATA: LabConnection._on_data,  # noqa: SLF001 - the table of this class
+    LabRecordType.RESET: LabConnection._on_reset,  # noqa: SLF001
+    LabRecordType.STOP: LabConnection._on_stop,  # noqa: SLF001
+    LabRecordType.MAX_DATA: LabConnection._on_max_data,  # noqa: SLF001
+    LabRecordType.MAX_STREAM_DATA: LabConnection._on_max_stream_data,  # noqa: SLF001
+    LabRecordType.MAX_STREAMS_BIDI: lambda link, body: link._on_max_streams(body, uni=False),  # noqa: SLF001
+    LabRecordType.MAX_STREAMS_UNI: lambda link, body: link._on_max_streams(body, uni=True),  # noqa: SLF001
+    LabRecordType.PING: LabConnection._on_ping,  # noqa: SLF001
+    LabRecordType.PONG: lambda _link, body: LabConnection._on_pong(body),  # noqa: SLF001
+    LabRecordType.CLOSE: LabConnection._on_close,  # noqa: SLF001
+}

@@ -1,0 +1,1 @@
+"""Ways to attach to a target: one module per scheme."""

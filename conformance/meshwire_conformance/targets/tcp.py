@@ -1,0 +1,245 @@
+"""`tcp://HOST:PORT`: the lab binding over one TCP connection."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from meshwire_conformance.lab import (
+    CloseReceived,
+    DataReceived,
+    Event,
+    LabConnection,
+    PeerFault,
+    PongReceived,
+    Preamble,
+    PreambleReceived,
+    ResetReceived,
+    StopReceived,
+    StreamOpened,
+    Windows,
+    is_ours,
+    is_uni,
+)
+from meshwire_conformance.transport import Closed, Connection, Stream
+from meshwire_spec.numbers import REASONS
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """How one connection starts; everything but the identity is for sending wrong things."""
+
+    endpoint_id: bytes
+    order: random.Random = field(default_factory=lambda: random.Random(0))
+    preamble: Preamble | None = None
+    windows: Windows = field(default_factory=Windows)
+
+    def first_bytes(self) -> Preamble:
+        """The preamble to write."""
+        return self.preamble or Preamble(self.endpoint_id, windows=self.windows)
+
+
+class TcpConnection(Connection, asyncio.Protocol):
+    """The asyncio driver of the sans-IO `LabConnection`."""
+
+    binding = "tcp"
+
+    def __init__(self, dial: Dial) -> None:
+        super().__init__()
+        self.lab = LabConnection(dial.first_bytes(), dial.order)
+        self.pongs: list[bytes] = []
+        self._transport: asyncio.Transport | None = None
+        self._flush_planned = False
+
+    # --- asyncio.Protocol -------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Write the preamble."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Read records and tell whoever they concern."""
+        if self.closed is not None:
+            return
+        for event in self.lab.receive(data):
+            _HANDLERS[type(event)](self, event)
+        self.signal.notify()
+        self.flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone without a CLOSE record."""
+        self.gone(Closed(None, "connection lost" if exc is None else str(exc)))
+
+    # --- operations -------------------------------------------------------------------------
+
+    async def open(self, *, uni: bool = False) -> Stream:
+        """A new stream, once the target's credit allows it; raises ConnectionError when closed."""
+        await self.signal.wait_for(
+            lambda: self.closed is not None or self.lab.can_open(uni=uni), None
+        )
+        if self.closed is not None:
+            raise ConnectionError(self.closed.text or f"closed with code {self.closed.code}")
+        stream = Stream(self, self.lab.open(uni=uni), uni=uni, ours=True)
+        self.streams[stream.number] = stream
+        return stream
+
+    async def write(self, stream: Stream, data: bytes) -> None:
+        """Queue bytes on a stream."""
+        self.lab.write(stream.number, data)
+        self._plan_flush()
+
+    async def finish(self, stream: Stream) -> None:
+        """End our half of a stream."""
+        self.lab.finish(stream.number)
+        self._plan_flush()
+
+    async def reset(self, stream: Stream, code: int) -> None:
+        """Give up our half of a stream."""
+        self._pump_before_control()
+        self.lab.reset(stream.number, code)
+        self._plan_flush()
+
+    async def stop(self, stream: Stream, code: int) -> None:
+        """Ask the target to stop sending on a stream."""
+        self._pump_before_control()
+        self.lab.stop(stream.number, code)
+        self._plan_flush()
+
+    async def close(self, code: int = 0, text: str = "") -> None:
+        """Close the connection and its socket."""
+        self._pump_before_control()
+        self.lab.close(code, text)
+        self.flush()
+        self.gone(Closed(code, text, by_target=False))
+        if self._transport is not None:
+            self._transport.close()
+
+    async def raw(self, data: bytes) -> None:
+        """Write bytes past every rule of the binding."""
+        self._pump_before_control()
+        self.lab.write_raw(data)
+        self.flush()
+
+    async def ping(self, payload: bytes, deadline_s: float) -> bool:
+        """Whether the target echoes these 8 bytes within the deadline."""
+        self.lab.ping(payload)
+        self.flush()
+        await self.signal.wait_for(
+            lambda: payload in self.pongs or self.closed is not None, deadline_s
+        )
+        return payload in self.pongs
+
+    async def ready(self, deadline_s: float) -> bool:
+        """Whether the target's preamble came within the deadline."""
+        await self.signal.wait_for(
+            lambda: self.lab.peer is not None or self.closed is not None, deadline_s
+        )
+        return self.lab.peer is not None
+
+    def flush(self) -> None:
+        """Write everything that may go out now."""
+        self._flush_planned = False
+        output = self.lab.take_output()
+        if output and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(output)
+
+    def _plan_flush(self) -> None:
+        """Flush at the end of this turn, so that streams written in one turn are interleaved."""
+        if not self._flush_planned:
+            self._flush_planned = True
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def _pump_before_control(self) -> None:
+        """What was written before a control record goes out before it."""
+        if self.lab.peer is not None:
+            self.flush()
+
+    # --- events ------------------------------------------------------------------------------
+
+    def _on_preamble(self, event: PreambleReceived) -> None:
+        self.endpoint_id = event.preamble.endpoint_id
+
+    def _on_opened(self, event: StreamOpened) -> None:
+        number = event.stream_id
+        self.accept(Stream(self, number, uni=is_uni(number), ours=is_ours(number)))
+
+    def _on_data(self, event: DataReceived) -> None:
+        stream = self.streams[event.stream_id]
+        stream.received += event.data
+        stream.finished = stream.finished or event.fin
+        stream.changed()
+
+    def _on_reset(self, event: ResetReceived) -> None:
+        stream = self.streams[event.stream_id]
+        stream.reset_code = event.code
+        stream.changed()
+
+    def _on_stop(self, event: StopReceived) -> None:
+        stream = self.streams[event.stream_id]
+        if stream.stop_code is None:
+            stream.stop_code = event.code
+        stream.write_over = True
+        stream.changed()
+
+    def _on_pong(self, event: PongReceived) -> None:
+        self.pongs.append(event.payload)
+
+    def _on_close(self, event: CloseReceived) -> None:
+        self.gone(Closed(event.code, event.reason))
+        self._drop()
+
+    def _on_fault(self, event: PeerFault) -> None:
+        self.gone(Closed(None, f"the target broke the lab binding: {event.reason}, {event.detail}"))
+        self._drop(REASONS[event.reason].code)
+
+    def _drop(self, code: int | None = None) -> None:
+        if self._transport is not None:
+            if code is not None:
+                self.lab.closed = False
+                self.lab.close(code, "")
+                self.flush()
+            self._transport.close()
+
+
+_HANDLERS: dict[type[Event], Callable[[TcpConnection, Event], None]] = {
+    PreambleReceived: TcpConnection._on_preamble,  # type: ignore[dict-item]  # noqa: SLF001
+    StreamOpened: TcpConnection._on_opened,  # type: ignore[dict-item]  # noqa: SLF001
+    DataReceived: TcpConnection._on_data,  # type: ignore[dict-item]  # noqa: SLF001
+    ResetReceived: TcpConnection._on_reset,  # type: ignore[dict-item]  # noqa: SLF001
+    StopReceived: TcpConnection._on_stop,  # type: ignore[dict-item]  # noqa: SLF001
+    PongReceived: TcpConnection._on_pong,  # type: ignore[dict-item]  # noqa: SLF001
+    CloseReceived: TcpConnection._on_close,  # type: ignore[dict-item]  # noqa: SLF001
+    PeerFault: TcpConnection._on_fault,  # type: ignore[dict-item]  # noqa: SLF001
+}
+
+
+async def connect(host: str, port: int, dial: Dial, deadline_s: float) -> TcpConnection:
+    """A connection whose preambles were exchanged.
+
+    Raises ConnectionError where nobody listens, the target says nothing within the deadline or
+    closes before its preamble.
+    """
+    connection = await connect_raw(host, port, dial, deadline_s)
+    if not await connection.ready(deadline_s):
+        closed = connection.closed
+        await connection.close()
+        why = "no preamble came" if closed is None else closed.text
+        raise ConnectionError(f"{host}:{port}: {why}")
+    return connection
+
+
+async def connect_raw(host: str, port: int, dial: Dial, deadline_s: float) -> TcpConnection:
+    """A connection with our preamble written and nothing awaited; raises ConnectionError."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(deadline_s):
+            _, connection = await loop.create_connection(lambda: TcpConnection(dial), host, port)
+    except TimeoutError as exc:
+        raise ConnectionError(f"{host}:{port}: no connection within {deadline_s:g} s") from exc
+    except OSError as exc:
+        raise ConnectionError(f"{host}:{port}: {exc.strerror or exc}") from exc
+    return connection
