@@ -112,7 +112,7 @@ def test_64_bit_integers_are_canonical_decimal_strings(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [True, -1, 256, 1.0, "1", None])
 def test_building_refuses_what_is_no_integer_of_the_width(value: Any) -> None:
-    """construct would build True as 1 and raise three kinds of errors for the rest."""
+    """The library would build True as 1 and raise three kinds of errors for the rest."""
     with pytest.raises(Malformed, match="bad-value"):
         Layout("probe", "", {"it": Number(Int8ub, "x")}).build({"it": value}, Cursor(), "message")
 
