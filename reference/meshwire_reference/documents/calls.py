@@ -1,0 +1,227 @@
+"""What the node may ask about documents and what it is told: plain values, no Automerge.
+
+The core emits a call and is handed its result; it never learns that a process lies between.
+At most one call per key is in flight at a time: that is the per-document lock (D-56, D-81).
+
+A result that carries a `Write` has changed the document in the worker's memory only.
+Whoever receives it hands the write to the store before anything it causes becomes visible and
+before the next call for that key; when the store fails, it calls `Drop` for the key.
+"""
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+Connection: TypeAlias = int | str
+"""Name of one connection; sync states are kept per (connection, key)."""
+
+Heads: TypeAlias = tuple[bytes, ...]
+"""Hashes of the newest changes, sorted; empty for a document that does not exist."""
+
+Scalar: TypeAlias = bool | int | float | str | None
+"""A value that a local edit may write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value of a document, with its Automerge type as `kind`.
+
+    `counter` and `unknown` are opaque: their `value` is None and means nothing.
+    A timestamp is milliseconds since the epoch, in or out of the calendar's range; bytes are
+    lower-case hex.
+    """
+
+    kind: str
+    value: "Scalar | list[Value] | dict[str, Value]"
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """What the store must keep for a key: a new snapshot if there is one, else more changes."""
+
+    snapshot: bytes | None
+    changes: bytes
+
+
+# --- Calls -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    """Apply a sync message (0x00) of a peer and work out the answer. Result: `Received`."""
+
+    connection: Connection
+    key: str
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Merge a snapshot (0x01). Result: `Merged`.
+
+    `connection` is whose bytes these are: a peer that sends costly ones waits in its own lane.
+    """
+
+    key: str
+    snapshot: bytes
+    connection: Connection | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """Make the next message of an exchange that this node starts. Result: `Generated`.
+
+    Where nothing is known of the peer the message carries the whole document (D-143); for a key
+    without a document it is the read (F2).
+    """
+
+    connection: Connection
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """Take back the last message made for (connection, key): it never left. Result: `Done`.
+
+    What the peer was known to hold before stays known (D-152).
+    """
+
+    connection: Connection
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Return the whole document as a snapshot, to be sent as 0x01. Result: `Saved`."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Write root fields locally, as one change on the existing document. Result: `Edited`."""
+
+    key: str
+    fields: dict[str, Scalar]
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Read the root fields. Result: `Listed`."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Drop every sync state of a connection that has ended. Result: `Done`."""
+
+    connection: Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Drop a document from the worker's memory, with its sync states. Result: `Done`.
+
+    For a tombstoned key, after it was removed from the store, and after a failed write.
+    """
+
+    key: str
+
+
+# --- Results ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A sync message took effect; `answer` is the 0x00 to send back, None when there is none.
+
+    `read`: the message had no heads and no changes and was answered as a read (F2).
+    `awaited`: it had none either and was taken as the answer to a message of this node.
+    """
+
+    heads_before: Heads
+    heads: Heads
+    write: Write | None
+    answer: bytes | None
+    read: bool = False
+    awaited: bool = False
+
+    @property
+    def changed(self) -> bool:
+        """True when the document is another one than before: write, announce, pass on (D-55)."""
+        return self.write is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A snapshot took effect; `ahead`: this node holds changes that it lacked (D-45)."""
+
+    heads_before: Heads
+    heads: Heads
+    write: Write | None
+    ahead: bool
+
+    @property
+    def changed(self) -> bool:
+        """True when the document is another one than before: write, announce, pass on (D-55)."""
+        return self.write is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """The message to send as 0x00, None when the peer needs nothing or has yet to answer."""
+
+    message: bytes | None
+    heads: Heads
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The whole document, None when the key has none."""
+
+    snapshot: bytes | None
+    heads: Heads
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """A local edit was made; `write` is None when it changed nothing."""
+
+    heads_before: Heads
+    heads: Heads
+    write: Write | None
+
+    @property
+    def changed(self) -> bool:
+        """True when the document is another one than before: write, announce, pass on (D-55)."""
+        return self.write is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The root fields by name, None when the key has no document."""
+
+    fields: dict[str, Value] | None
+    heads: Heads
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The call had nothing to report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The call was not carried out and nothing changed; `reason` is a name of the registry.
+
+    `bad-document`: Automerge refuses the bytes. `document-limit`: they cost more than a call may.
+    `internal`: this node could not do it, through no fault of the peer.
+    """
+
+    reason: str
+    detail: str = field(default="", compare=False)
+
+
+Call: TypeAlias = Receive | Merge | Generate | Unsent | Save | Edit | Fields | Forget | Drop
+Result: TypeAlias = Received | Merged | Generated | Saved | Edited | Listed | Done | Refused

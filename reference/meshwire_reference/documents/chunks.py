@@ -1,0 +1,219 @@
+"""What the chunks of a saved document or of a change claim, counted before the library believes it.
+
+A chunk is magic, 4-byte checksum, type, length and body. A document (0) and a change (1) keep
+their operations in run-length columns, so that 64 bytes may claim 10^7 operations, which cost the
+library 14 s and 3.8 GiB (D-160). A compressed change (2) is a change, deflated; a document may
+deflate single columns. So here every column is walked once, inflating no more than is allowed and
+adding up the rows that its runs announce.
+
+Only claims are judged. Bytes that this walk cannot follow are the library's to refuse: it verifies
+checksums and meaning, behind a deadline and a memory cap.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from meshwire_reference.documents.messages import HASH, Unfit, read_bytes, read_leb
+from meshwire_spec.numbers import PAYLOAD_MAX
+
+MAGIC: Final = bytes.fromhex("856f4a83")
+DOCUMENT, CHANGE, COMPRESSED_CHANGE = 0, 1, 2
+
+ROWS_MAX: Final = 250_000
+"""About what the library loads within the deadline of a small item."""
+ROWS_MAX_PER_KIB: Final = 1_000
+"""What one more KiB of the item may claim, as it also buys one more millisecond."""
+INFLATED_MAX: Final = 4 * PAYLOAD_MAX
+
+GROUP, ACTOR, NUMBER, DELTA, BOOLEAN, TEXT, VALUE_META, VALUE_RAW = range(8)
+"""Types of columns, the low three bits of a column's specification."""
+DEFLATED: Final = 0b1000
+
+ROWS_PER_ASCII_BYTE: Final = 128
+"""No column of bytes below 0x80 claims more rows than this times its length."""
+ROWS_PER_ASCII_GROUP_BYTE: Final = 8192
+"""The same for group columns, whose values count rows of other columns."""
+
+
+@dataclass(slots=True)
+class Budget:
+    """What one item may still claim: rows, and bytes once inflated."""
+
+    rows: int
+    inflated: int = INFLATED_MAX
+
+    @classmethod
+    def of(cls, item_bytes: int) -> "Budget":
+        """Return the budget of an item of this size."""
+        return cls(ROWS_MAX + ROWS_MAX_PER_KIB * item_bytes // 1024)
+
+    def spend_rows(self, rows: int) -> None:
+        """Take rows off. Raises Unfit (document-limit) when there are not as many left."""
+        self.rows -= rows
+        if self.rows < 0:
+            raise Unfit("document-limit", "columns claim too many operations")
+
+    def inflate(self, deflated: bytes) -> bytes:
+        """Inflate within the budget. Raises Unfit (document-limit) beyond it."""
+        stream = zlib.decompressobj(-zlib.MAX_WBITS)
+        try:
+            inflated = stream.decompress(deflated, self.inflated + 1)
+        except zlib.error as exc:
+            raise Unfit("bad-document", "a deflated part does not inflate") from exc
+        self.inflated -= len(inflated)
+        if self.inflated < 0:
+            raise Unfit("document-limit", "a deflated part inflates to too much")
+        return inflated
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One chunk, not verified: `body` is still deflated where the type says so."""
+
+    type: int
+    body: bytes
+
+
+def walk_chunks(data: bytes) -> Iterator[Chunk]:
+    """Yield the chunks of a payload. Raises Unfit (bad-document) where no whole chunk follows."""
+    offset = 0
+    while offset < len(data):
+        if data[offset : offset + len(MAGIC)] != MAGIC or len(data) - offset < len(MAGIC) + 6:
+            raise Unfit("bad-document", f"no chunk at offset {offset}")
+        kind = data[offset + 8]
+        if kind > COMPRESSED_CHANGE:
+            raise Unfit("bad-document", f"unknown chunk type {kind}")
+        body, offset = read_bytes(data, offset + 9)
+        yield Chunk(kind, body)
+
+
+def check_chunks(data: bytes, budget: Budget) -> tuple[int, ...]:
+    """Hold what the chunks claim against the budget; return their types.
+
+    Raises Unfit: document-limit for claims beyond it, bad-document for what is no run of chunks.
+    """
+    types = []
+    for chunk in walk_chunks(data):
+        types.append(chunk.type)
+        compressed = chunk.type == COMPRESSED_CHANGE
+        body = budget.inflate(chunk.body) if compressed else chunk.body
+        columns = document_columns(body) if chunk.type == DOCUMENT else change_columns(body)
+        budget.spend_rows(max((rows_of(*column, budget) for column in columns), default=0))
+    return tuple(types)
+
+
+def document_columns(body: bytes) -> list[tuple[int, bytes]]:
+    """Return (specification, bytes) of every column of a document chunk."""
+    count, offset = read_leb(body, 0)
+    for _ in range(count):
+        _, offset = read_bytes(body, offset)
+    count, offset = read_leb(body, offset)
+    offset += count * HASH
+    changes, offset = read_column_sizes(body, offset)
+    operations, offset = read_column_sizes(body, offset)
+    return cut_columns(body, offset, changes + operations)
+
+
+def change_columns(body: bytes) -> list[tuple[int, bytes]]:
+    """Return (specification, bytes) of every column of a change chunk, inflated."""
+    count, offset = read_leb(body, 0)
+    offset += count * HASH
+    _, offset = read_bytes(body, offset)
+    # Sequence number, first operation and time: LEB128, of which only the end matters here.
+    for _ in range(3):
+        _, offset = read_leb(body, offset)
+    _, offset = read_bytes(body, offset)
+    count, offset = read_leb(body, offset)
+    for _ in range(count):
+        _, offset = read_bytes(body, offset)
+    sizes, offset = read_column_sizes(body, offset)
+    return cut_columns(body, offset, sizes)
+
+
+def read_column_sizes(body: bytes, offset: int) -> tuple[list[tuple[int, int]], int]:
+    """Read the list of (specification, length) in front of columns."""
+    count, offset = read_leb(body, offset)
+    end = offset + 2 * count
+    numbers: bytes | list[int] = body[offset:end]
+    if len(numbers) < 2 * count:
+        raise Unfit("bad-document", f"{count} columns announced")
+    if not body[offset:end].isascii():
+        # Some number takes more than one byte, so each has to be read.
+        numbers = []
+        for _ in range(2 * count):
+            number, offset = read_leb(body, offset)
+            numbers.append(number)
+        end = offset
+    return list(zip(numbers[::2], numbers[1::2], strict=True)), end
+
+
+def cut_columns(body: bytes, offset: int, sizes: list[tuple[int, int]]) -> list[tuple[int, bytes]]:
+    """Cut the columns out of a body. Raises Unfit (bad-document) when they do not fit."""
+    columns = []
+    for specification, length in sizes:
+        columns.append((specification, body[offset : offset + length]))
+        offset += length
+    if offset > len(body):
+        raise Unfit("bad-document", "the columns are longer than their chunk")
+    return columns
+
+
+def rows_of(specification: int, column: bytes, budget: Budget) -> int:
+    """Return how many rows a column claims, or a bound on it that is within the budget."""
+    if specification & DEFLATED:
+        column = budget.inflate(column)
+    kind = specification & 7
+    if kind == VALUE_RAW:
+        return 0
+    per_byte = ROWS_PER_ASCII_GROUP_BYTE if kind == GROUP else ROWS_PER_ASCII_BYTE
+    if len(column) * per_byte < min(budget.rows, ROWS_MAX) and column.isascii():
+        # Small and without long runs: cannot matter, and this is what nearly every column is.
+        return 0
+    try:
+        return count_booleans(column) if kind == BOOLEAN else count_runs(column, kind, budget.rows)
+    except Unfit:
+        # Not a column that this walk can follow; what it claims up to there is lost on purpose.
+        return 0
+
+
+def count_booleans(column: bytes) -> int:
+    """Add up the runs of a boolean column, all of which are plain counts."""
+    rows = offset = 0
+    while offset < len(column):
+        count, offset = read_leb(column, offset)
+        rows += count
+    return rows
+
+
+def count_runs(column: bytes, kind: int, limit: int) -> int:
+    """Add up the runs of a run-length column; stop where they pass the limit.
+
+    A run is a signed count: above zero that many times the value that follows, below zero as many
+    values, zero a number of nulls. Values of a group column count as rows too.
+    """
+    rows = offset = 0
+    while offset < len(column) and rows <= limit:
+        raw, end = read_leb(column, offset)
+        width = 7 * (end - offset)
+        count = raw - (1 << width) if raw >> (width - 1) & 1 else raw
+        offset = end
+        if count == 0:
+            nulls, offset = read_leb(column, offset)
+            rows += nulls
+        elif count > 0:
+            value, offset = skip_value(column, offset, kind)
+            rows += max(count, count * value if kind == GROUP else 0)
+        else:
+            rows -= count
+            for _ in range(-count):
+                value, offset = skip_value(column, offset, kind)
+                rows += value if kind == GROUP else 0
+    return rows
+
+
+def skip_value(column: bytes, offset: int, kind: int) -> tuple[int, int]:
+    """Return the number at `offset` and where the value ends, a text's bytes included."""
+    number, offset = read_leb(column, offset)
+    return number, offset + number if kind == TEXT else offset

@@ -1,0 +1,108 @@
+"""The frames between supervisor and worker: length, kind, number, msgpack body.
+
+Requests carry a call and the stored bytes of its document (None: the worker holds it, empty: there
+are none). Replies carry the result and whether the worker holds the document now.
+Bodies are decoded into their types strictly: a worker that hostile bytes have damaged must not be
+believed anything that has no sense.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import GenericAlias
+from typing import Any, Final, TypeAlias, get_args
+
+import msgspec
+
+from meshwire_reference.documents.calls import Call, Result
+
+HEADER: Final = struct.Struct(">IBI")
+READY: Final = 0xFF
+"""Kind of the frame that a worker sends once it can work; its body is the library's version."""
+FAILED: Final = 0xFE
+"""Kind of the frame of a worker that cannot start; its body says why."""
+
+CALL_TYPES: Final[tuple[type[Call], ...]] = get_args(Call)
+RESULT_TYPES: Final[tuple[type[Result], ...]] = get_args(Result)
+CALL_KINDS: Final = {kind: number for number, kind in enumerate(CALL_TYPES)}
+RESULT_KINDS: Final = {kind: number for number, kind in enumerate(RESULT_TYPES)}
+
+_encode = msgspec.msgpack.Encoder().encode
+
+Decoder: TypeAlias = msgspec.msgpack.Decoder[Any]
+
+
+def decoders(types: tuple[object, ...], beside: object) -> tuple[Decoder, ...]:
+    """Return one decoder per type, for pairs of it and of what stands beside it."""
+    return tuple(msgspec.msgpack.Decoder(GenericAlias(tuple, (kind, beside))) for kind in types)
+
+
+_CALL_DECODERS: Final = decoders(CALL_TYPES, bytes | None)
+_RESULT_DECODERS: Final = decoders(RESULT_TYPES, bool)
+
+
+class BrokenPipe(Exception):
+    """The bytes on the pipe are no frames; the process at its other end is not to be trusted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame as it came, body unread."""
+
+    kind: int
+    number: int
+    body: bytes
+
+
+class FrameReader:
+    """Cuts a stream of bytes into frames."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Take more bytes and yield the frames they complete; iterate to the end."""
+        buffer = self._buffer
+        buffer += data
+        offset = 0
+        while len(buffer) - offset >= HEADER.size:
+            length, kind, number = HEADER.unpack_from(buffer, offset)
+            end = offset + HEADER.size + length
+            if len(buffer) < end:
+                break
+            yield Frame(kind, number, bytes(buffer[offset + HEADER.size : end]))
+            offset = end
+        del buffer[:offset]
+
+
+def encode_frame(kind: int, number: int, body: bytes) -> bytes:
+    """Return one frame."""
+    return HEADER.pack(len(body), kind, number) + body
+
+
+def encode_request(number: int, call: Call, stored: bytes | None) -> bytes:
+    """Return the frame of one call."""
+    return encode_frame(CALL_KINDS[type(call)], number, _encode((call, stored)))
+
+
+def decode_request(frame: Frame) -> tuple[Call, bytes | None]:
+    """Return the call of a frame and the stored bytes of its document."""
+    decoded: tuple[Any, bytes | None] = _CALL_DECODERS[frame.kind].decode(frame.body)
+    return decoded
+
+
+def encode_reply(number: int, result: Result, *, held: bool) -> bytes:
+    """Return the frame of one result."""
+    return encode_frame(RESULT_KINDS[type(result)], number, _encode((result, held)))
+
+
+def decode_reply(frame: Frame) -> tuple[Result, bool]:
+    """Return the result of a frame and whether the worker holds the document.
+
+    Raises BrokenPipe when the body is not what its kind says.
+    """
+    try:
+        decoded: tuple[Any, bool] = _RESULT_DECODERS[frame.kind].decode(frame.body)
+    except (IndexError, msgspec.DecodeError) as exc:
+        raise BrokenPipe(str(exc)) from exc
+    return decoded

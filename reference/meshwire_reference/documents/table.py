@@ -1,0 +1,154 @@
+"""Every document call, carried out with the Automerge library in this process.
+
+Peer bytes touch a fork only: a panic inside the library poisons the document it happened in.
+The fork takes the place of the document once everything has gone well, answer included.
+
+The library fails in two ways, both caught per call in `Table.answer`: a bare `Exception`, and a
+`PanicException`, which is a `BaseException`. It may also abort: that is the supervisor's part.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from automerge.core import ROOT, Document, ScalarType
+
+from meshwire_reference.documents.calls import (
+    Call,
+    Done,
+    Drop,
+    Edit,
+    Edited,
+    Fields,
+    Forget,
+    Generate,
+    Listed,
+    Merge,
+    Merged,
+    Receive,
+    Refused,
+    Result,
+    Save,
+    Saved,
+    Scalar,
+    Unsent,
+)
+from meshwire_reference.documents.chunks import DOCUMENT, Budget, check_chunks
+from meshwire_reference.documents.entries import Entries, heads_of
+from meshwire_reference.documents.exchanges import Exchanges
+from meshwire_reference.documents.messages import Unfit
+from meshwire_reference.documents.patches import fields_of
+
+SIGNED_END: Final = 2**63
+DETAIL_MAX: Final = 200
+
+SCALAR_TYPES: Final = {
+    type(None): ScalarType.Null,
+    bool: ScalarType.Boolean,
+    int: ScalarType.Int,
+    float: ScalarType.F64,
+    str: ScalarType.Str,
+}
+"""How a local value is written; a whole number past the signed range becomes unsigned."""
+
+
+class Table:
+    """Documents and exchanges of one worker; `actor` signs every local edit (D-47)."""
+
+    def __init__(self, actor: bytes) -> None:
+        self._actor = actor
+        self._entries = Entries()
+        self._exchanges = Exchanges(self._entries)
+        self._handlers: dict[type[Call], Callable[[Any], Result]] = {
+            Receive: self._exchanges.receive,
+            Generate: self._exchanges.generate,
+            Unsent: self._exchanges.unsent,
+            Forget: self._exchanges.forget,
+            Merge: self._merge,
+            Save: self._save,
+            Edit: self._edit,
+            Fields: self._fields,
+            Drop: self._drop,
+        }
+
+    def holds(self, call: Call) -> bool:
+        """Say whether the document of a call is in memory, so that it need not be sent along."""
+        return not isinstance(call, Forget) and call.key in self._entries
+
+    def answer(self, call: Call, stored: bytes | None) -> Result:
+        """Carry out one call; `stored` is the document as the store has it, None if it is held.
+
+        Raises nothing of the call's making. What runs out of memory ends the process instead.
+        """
+        fault = "internal"
+        try:
+            if stored and not isinstance(call, Forget):
+                self._entries.load(call.key, stored)
+            fault = "bad-document"
+            return self._handlers[type(call)](call)
+        except Unfit as exc:
+            self._abandon(call)
+            return Refused(exc.reason, exc.detail)
+        except (KeyboardInterrupt, SystemExit, MemoryError):
+            raise
+        except BaseException as exc:  # noqa: BLE001  # a panic of the library is no Exception
+            self._abandon(call)
+            return Refused(fault, f"{type(exc).__name__}: {exc}"[:DETAIL_MAX])
+
+    def _abandon(self, call: Call) -> None:
+        if isinstance(call, Receive | Generate | Unsent):
+            self._exchanges.abandon(call.connection, call.key)
+
+    def _merge(self, call: Merge) -> Merged:
+        entry = self._entries.get(call.key)
+        before = entry.heads
+        if not call.snapshot:
+            # D-139: no bytes are the empty document, and that stores nothing.
+            return Merged(before, before, None, ahead=bool(before))
+        types = check_chunks(call.snapshot, Budget.of(len(call.snapshot)))
+        other = Document.load(call.snapshot)
+        theirs = heads_of(other)
+        fork = other
+        if before or types != (DOCUMENT,):
+            fork = entry.document.fork()
+            fork.merge(other)
+        write = self._entries.replace(call.key, entry, fork)
+        # D-45: equal heads mean that the snapshot lacked nothing.
+        return Merged(before, entry.heads, write, ahead=entry.heads != theirs)
+
+    def _save(self, call: Save) -> Saved:
+        entry = self._entries.get(call.key)
+        return Saved(entry.snapshot() if entry.heads else None, entry.heads)
+
+    def _edit(self, call: Edit) -> Edited:
+        entry = self._entries.get(call.key)
+        before = entry.heads
+        fork = entry.document.fork()
+        # D-47: one actor for every edit; D-48: a change on the document there is.
+        fork.set_actor(self._actor)
+        present = fork.keys(ROOT)
+        with fork.transaction() as transaction:
+            for name in call.removed:
+                if name in present:
+                    transaction.delete(ROOT, name)
+            for name, value in call.fields.items():
+                transaction.put(ROOT, name, scalar_type_of(value), value)
+        write = self._entries.replace(call.key, entry, fork)
+        return Edited(before, entry.heads, write)
+
+    def _fields(self, call: Fields) -> Listed:
+        entry = self._entries.get(call.key)
+        if not entry.heads:
+            return Listed(None, ())
+        return Listed(fields_of(entry.document.fork().diff([], list(entry.heads))), entry.heads)
+
+    def _drop(self, call: Drop) -> Done:
+        self._entries.drop(call.key)
+        self._exchanges.drop(call.key)
+        return Done()
+
+
+def scalar_type_of(value: Scalar) -> ScalarType:
+    """Return the Automerge type that a local value is written as."""
+    if isinstance(value, int) and value >= SIGNED_END:
+        return ScalarType.Uint
+    return SCALAR_TYPES[type(value)]

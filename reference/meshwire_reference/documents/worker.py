@@ -1,0 +1,78 @@
+"""The worker process: reads calls from standard input, answers each at once on standard output.
+
+It lives behind a memory cap and ends when its input does. What hostile bytes do to it (panic,
+abort, endless work) costs this process only; `documents.supervisor` starts it and judges it.
+
+Usage: python -m meshwire_reference.documents.worker ACTOR_HEX MEMORY_BYTES LAST_RESORT_S
+"""
+
+import os
+import resource
+import signal
+import sys
+from typing import Final
+
+from meshwire_reference.documents.pipe import (
+    FAILED,
+    READY,
+    FrameReader,
+    decode_request,
+    encode_frame,
+    encode_reply,
+)
+
+READ_BYTES: Final = 2**20
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte; a pipe takes what fits."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def confine(memory_bytes: int) -> None:
+    """Cap the memory, leave no core file, and leave interrupts of the terminal to the parent."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    cap = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (cap, hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Its default action ends the process, also inside the library, also without a parent.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def serve(answers: int, actor: bytes, last_resort_s: float) -> None:
+    """Answer calls until the input ends."""
+    from meshwire_reference.documents.table import Table  # noqa: PLC0415  # may be missing
+
+    table = Table(actor)
+    reader = FrameReader()
+    write_all(answers, encode_frame(READY, 0, b""))
+    while data := os.read(0, READ_BYTES):
+        for frame in reader.feed(data):
+            signal.setitimer(signal.ITIMER_REAL, last_resort_s)
+            call, stored = decode_request(frame)
+            result = table.answer(call, stored)
+            reply = encode_reply(frame.number, result, held=table.holds(call))
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            write_all(answers, reply)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the worker; returns 1 when the library cannot be loaded."""
+    actor, memory_bytes, last_resort_s = arguments
+    # Whatever the library prints goes to standard error, which the parent drains.
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    confine(int(memory_bytes))
+    try:
+        serve(answers, bytes.fromhex(actor), float(last_resort_s))
+    except ImportError as exc:
+        write_all(answers, encode_frame(FAILED, 0, str(exc).encode()))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,49 @@
+"""The memory store: documents as snapshot plus appended changes, gone with the process.
+
+It offers what the durable store will offer: a document reads back as bytes that the Automerge
+library loads, the snapshot followed by every change appended since.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class StoredDocument:
+    """What is kept of one document."""
+
+    snapshot: bytes = b""
+    changes: list[bytes] = field(default_factory=list)
+
+
+class MemoryStore:
+    """Documents in memory. Every method takes effect at once and none can fail."""
+
+    def __init__(self) -> None:
+        self._documents: dict[str, StoredDocument] = {}
+
+    async def load(self, key: str) -> bytes | None:
+        """Return the bytes of a document, None when there is none. Sees every write before it."""
+        stored = self._documents.get(key)
+        return None if stored is None else b"".join((stored.snapshot, *stored.changes))
+
+    async def write(self, key: str, snapshot: bytes | None, changes: bytes) -> None:
+        """Keep what a call has changed: replace by `snapshot` if there is one, then append."""
+        if snapshot is not None:
+            self._documents[key] = StoredDocument(snapshot)
+        if changes:
+            self._documents.setdefault(key, StoredDocument()).changes.append(changes)
+
+    async def remove(self, key: str) -> None:
+        """Remove a document; one that does not exist is removed already."""
+        self._documents.pop(key, None)
+
+    def keys(self) -> Iterator[str]:
+        """Yield the key of every document, in the order of their first write."""
+        return iter(tuple(self._documents))
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._documents
+
+    def __len__(self) -> int:
+        return len(self._documents)
