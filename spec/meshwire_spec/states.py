@@ -27,7 +27,6 @@ class LabConnectionEvent(StrEnum):
     """What happens to a connection of the lab binding."""
 
     PREAMBLE_RECEIVED = "preamble received"
-    RECORD_RECEIVED = "record received"
     CLOSE_RECEIVED = "CLOSE received"
     CLOSE_SENT = "CLOSE sent"
     LINK_ENDED = "link ended"
@@ -42,13 +41,12 @@ LAB_CONNECTION: Final[
         ),
         (LabConnectionState.PREAMBLE, LabConnectionEvent.CLOSE_SENT): LabConnectionState.CLOSED,
         (LabConnectionState.PREAMBLE, LabConnectionEvent.LINK_ENDED): LabConnectionState.CLOSED,
-        (LabConnectionState.OPEN, LabConnectionEvent.RECORD_RECEIVED): LabConnectionState.OPEN,
         (LabConnectionState.OPEN, LabConnectionEvent.CLOSE_RECEIVED): LabConnectionState.CLOSED,
         (LabConnectionState.OPEN, LabConnectionEvent.CLOSE_SENT): LabConnectionState.CLOSED,
         (LabConnectionState.OPEN, LabConnectionEvent.LINK_ENDED): LabConnectionState.CLOSED,
     },
 )
-"""A connection. In `closed` whatever still arrives is dropped unread."""
+"""A connection. Records are read in `open` alone; in `closed` nothing is read any more."""
 
 # --- Lab binding: the sending half of a stream -------------------------------------------------
 

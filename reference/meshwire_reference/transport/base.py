@@ -211,8 +211,9 @@ class Connection(ABC):
     def release(self, stream: StreamId) -> None:
         """Say that the application is through with this stream; it makes no more calls for it.
 
-        A half of ours that has not ended is reset and a peer's half that has not is stopped, both
-        with code 0. Once both have ended, the peer may open another in its place.
+        A half of ours that was neither finished nor reset is reset, a peer's half that has not
+        ended is stopped, both with code 0; what was sent before FIN still goes out. Once both have
+        ended, the peer may open another in its place.
         """
 
     @abstractmethod
