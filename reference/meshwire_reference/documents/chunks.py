@@ -21,7 +21,7 @@ from meshwire_spec.numbers import PAYLOAD_MAX
 MAGIC: Final = bytes.fromhex("856f4a83")
 DOCUMENT, CHANGE, COMPRESSED_CHANGE = 0, 1, 2
 
-ROWS_MAX: Final = 250_000
+ROWS_MAX: Final = 150_000
 """About what the library loads within the deadline of a small item."""
 ROWS_MAX_PER_KIB: Final = 1_000
 """What one more KiB of the item may claim, as it also buys one more millisecond."""

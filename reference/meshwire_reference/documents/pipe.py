@@ -18,9 +18,11 @@ from meshwire_reference.documents.calls import Call, Result
 
 HEADER: Final = struct.Struct(">IBI")
 READY: Final = 0xFF
-"""Kind of the frame that a worker sends once it can work; its body is the library's version."""
+"""Kind of the frame that a worker sends once it can work; its body is empty."""
 FAILED: Final = 0xFE
 """Kind of the frame of a worker that cannot start; its body says why."""
+SKIP: Final = 0xFD
+"""Kind of a request to leave out the call of this number if it is not begun; and of the reply."""
 
 CALL_TYPES: Final[tuple[type[Call], ...]] = get_args(Call)
 RESULT_TYPES: Final[tuple[type[Result], ...]] = get_args(Result)

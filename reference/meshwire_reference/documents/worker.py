@@ -8,13 +8,17 @@ Usage: python -m meshwire_reference.documents.worker ACTOR_HEX MEMORY_BYTES LAST
 
 import os
 import resource
+import select
 import signal
 import sys
+from collections import deque
 from typing import Final
 
 from meshwire_reference.documents.pipe import (
     FAILED,
     READY,
+    SKIP,
+    Frame,
     FrameReader,
     decode_request,
     encode_frame,
@@ -42,21 +46,53 @@ def confine(memory_bytes: int) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
+class Requests:
+    """The requests on standard input, in order, and which of them are to be left out."""
+
+    def __init__(self) -> None:
+        self._reader = FrameReader()
+        self._waiting: deque[Frame] = deque()
+        self._skipped: set[int] = set()
+        self._ended = False
+
+    def next(self) -> Frame | None:
+        """Return the next request, waiting for it; None when the input has ended."""
+        # What has come meanwhile is read first: it may say to leave out what waits here.
+        while not self._ended and (not self._waiting or select.select((0,), (), (), 0)[0]):
+            data = os.read(0, READ_BYTES)
+            self._ended = not data
+            for frame in self._reader.feed(data):
+                if frame.kind == SKIP:
+                    self._skipped.add(frame.number)
+                else:
+                    self._waiting.append(frame)
+        return self._waiting.popleft() if self._waiting else None
+
+    def is_skipped(self, number: int) -> bool:
+        """Say whether this request is to be left out; a later skip comes too late."""
+        skipped = number in self._skipped
+        # Numbers rise, so that a skip of this one or of an earlier one has had its chance.
+        self._skipped = {one for one in self._skipped if one > number} if self._skipped else set()
+        return skipped
+
+
 def serve(answers: int, actor: bytes, last_resort_s: float) -> None:
     """Answer calls until the input ends."""
     from meshwire_reference.documents.table import Table  # noqa: PLC0415  # may be missing
 
     table = Table(actor)
-    reader = FrameReader()
+    requests = Requests()
     write_all(answers, encode_frame(READY, 0, b""))
-    while data := os.read(0, READ_BYTES):
-        for frame in reader.feed(data):
-            signal.setitimer(signal.ITIMER_REAL, last_resort_s)
-            call, stored = decode_request(frame)
-            result = table.answer(call, stored)
-            reply = encode_reply(frame.number, result, held=table.holds(call))
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            write_all(answers, reply)
+    while frame := requests.next():
+        if requests.is_skipped(frame.number):
+            write_all(answers, encode_frame(SKIP, frame.number, b""))
+            continue
+        signal.setitimer(signal.ITIMER_REAL, last_resort_s)
+        call, stored = decode_request(frame)
+        result = table.answer(call, stored)
+        reply = encode_reply(frame.number, result, held=table.holds(call))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        write_all(answers, reply)
 
 
 def main(arguments: list[str]) -> int:

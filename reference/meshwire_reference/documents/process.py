@@ -1,0 +1,156 @@
+"""One worker process as the node sees it: start, send, replies, end."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, cast
+
+from meshwire_reference.documents.calls import Call
+from meshwire_reference.documents.pipe import (
+    FAILED,
+    READY,
+    SKIP,
+    BrokenPipe,
+    Frame,
+    FrameReader,
+    encode_frame,
+    encode_request,
+)
+
+INSTALL_LINE: Final = "pip install 'meshwire[documents]'"
+START_S: Final = 30.0
+"""A worker that is not ready by then never will be; it takes about 65 ms."""
+ERROR_TEXT_MAX: Final = 2000
+
+STANDARD_OUTPUT, STANDARD_ERROR = 1, 2
+
+
+class Unavailable(Exception):
+    """No worker can be started: the library is missing, or the system refuses a process."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """How a worker is started; `last_resort_s` ends one whose parent is gone, in mid-call."""
+
+    actor: bytes
+    memory_bytes: int = 2 * 2**30
+    last_resort_s: float = 60.0
+
+    def command(self) -> list[str]:
+        """Return the command line."""
+        module = "meshwire_reference.documents.worker"
+        numbers = [self.actor.hex(), str(self.memory_bytes), str(self.last_resort_s)]
+        return [sys.executable, "-m", module, *numbers]
+
+
+class WorkerProcess(asyncio.SubprocessProtocol):
+    """A running worker. Make one with `start_worker`; end it with `kill` or `close`.
+
+    `on_reply` is called with every reply frame in order, `on_end` once when the process is gone;
+    both stay silent before they are set and after `kill`.
+    """
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.on_reply: Callable[[Frame], None] | None = None
+        self.on_end: Callable[[], None] | None = None
+        self.is_alive = True
+        self.error_text = ""
+        self.ready: asyncio.Future[None] = loop.create_future()
+        self._gone: asyncio.Future[None] = loop.create_future()
+        self._reader = FrameReader()
+        self._transport: asyncio.SubprocessTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport of the process."""
+        self._transport = cast("asyncio.SubprocessTransport", transport)
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """Take replies, and keep the end of what the library complains of."""
+        if fd == STANDARD_ERROR:
+            self.error_text = (self.error_text + data.decode(errors="replace"))[-ERROR_TEXT_MAX:]
+            return
+        try:
+            for frame in self._reader.feed(data):
+                self._take(frame)
+        except BrokenPipe as exc:
+            self.error_text = f"senseless reply: {exc}"
+            self._end()
+
+    def _take(self, frame: Frame) -> None:
+        if self.ready.done():
+            if self.on_reply is not None:
+                self.on_reply(frame)
+        elif frame.kind == READY:
+            self.ready.set_result(None)
+        elif frame.kind == FAILED:
+            reason = frame.body.decode(errors="replace")
+            self.ready.set_exception(Unavailable(f"{reason}; install it: {INSTALL_LINE}"))
+
+    def process_exited(self) -> None:
+        """Note the end, however it came."""
+        self._end()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note that the process and its pipes are gone."""
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    def _end(self) -> None:
+        """Treat the process as dead from now on, and make sure that it is."""
+        if not self.is_alive:
+            return
+        self.is_alive = False
+        if not self.ready.done():
+            self.ready.set_exception(Unavailable(f"the worker ended at once: {self.error_text}"))
+        if self._transport is not None and self._transport.get_returncode() is None:
+            self._transport.kill()
+        if self.on_end is not None:
+            self.on_end()
+
+    def send(self, number: int, call: Call, stored: bytes | None) -> None:
+        """Send one call; how much may be under way is the caller's to bound."""
+        self._write(encode_request(number, call, stored))
+
+    def skip(self, number: int) -> None:
+        """Ask to leave out a call that was sent; its reply says whether that came in time."""
+        self._write(encode_frame(SKIP, number, b""))
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None and self.is_alive:
+            pipe = self._transport.get_pipe_transport(0)
+            cast("asyncio.WriteTransport", pipe).write(data)
+
+    def kill(self) -> None:
+        """End the process at once; no callback is called any more."""
+        self.on_reply = self.on_end = None
+        self._end()
+
+    async def close(self) -> None:
+        """Kill the process if it still runs, and wait until nothing is left of it."""
+        self.kill()
+        await self._gone
+        if self._transport is not None:
+            self._transport.close()
+
+
+async def start_worker(settings: WorkerSettings) -> WorkerProcess:
+    """Start a worker and wait until it can work. Raises Unavailable when it cannot."""
+    loop = asyncio.get_running_loop()
+    # A panic is told in one line; its backtrace would cost more than the panic.
+    environment = {**os.environ, "RUST_BACKTRACE": "0"}
+    try:
+        _, worker = await loop.subprocess_exec(WorkerProcess, *settings.command(), env=environment)
+    except OSError as exc:
+        raise Unavailable(f"no worker process: {exc}") from exc
+    try:
+        await asyncio.wait_for(asyncio.shield(worker.ready), START_S)
+    except (Unavailable, TimeoutError, asyncio.CancelledError):
+        if worker.ready.done() and not worker.ready.cancelled():
+            worker.ready.exception()
+        await worker.close()
+        raise
+    return worker
