@@ -1,0 +1,210 @@
+"""Layouts, registries, limits, reasons, collections and transitions as Markdown tables.
+
+Every table is read off the object that parses, decides or runs: change an attribute there and
+its row changes. `render` takes the text of a generated marker and gives what stands between it and
+`<!-- end -->`; `tools/sync_spec.py` puts it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import IntEnum
+from typing import Any, Final
+
+from meshwire_spec import numbers, states
+from meshwire_spec.errors import SpecError
+from meshwire_spec.fields import Row, number_type
+from meshwire_spec.layouts import LAYOUTS, PARTS, Layout
+from meshwire_spec.rules import refusals
+
+
+class UnknownTable(SpecError):
+    """A generated marker on a page that no renderer knows."""
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; a bar inside a cell is escaped."""
+    lines = [head, ["---"] * len(head), *rows]
+    cells = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+# --- Layouts ---------------------------------------------------------------------------------
+
+
+def layout_rows(layout: Layout) -> list[Row]:
+    """Lines of the byte table of a layout, the length in front of it included."""
+    rows = []
+    if layout.frame is not None:
+        limits = f"{layout.frame.minimum}..{layout.frame.maximum}"
+        kind = f"{number_type(layout.frame.wire)}, {limits}"
+        rows.append(Row("length", str(layout.frame.wire.length), kind, "bytes that follow"))
+    for name, block in layout.fields:
+        rows += block.rows(name)
+    return rows
+
+
+def offsets(rows: Sequence[Row]) -> list[str]:
+    """Offset of each line: a number, a sum with names of fields, or dots where it is neither."""
+    found = []
+    fixed, names, known = 0, [], True
+    for row in rows:
+        found.append(" + ".join([str(fixed), *names]) if known else "...")
+        if " if `" in row.type:
+            known = False
+        elif row.size.isdigit():
+            fixed += int(row.size)
+        elif row.size == "n":
+            names.append(row.field)
+        else:
+            known = False
+    return found
+
+
+def render_layout(name: str) -> str:
+    """Byte table of a kind, or of a part that stands inside one."""
+    layout = LAYOUTS.get(name) or PARTS[name]
+    rows = layout_rows(layout)
+    cells = [
+        [offset, row.size, f"`{row.field}`", row.type, row.means]
+        for offset, row in zip(offsets(rows), rows, strict=True)
+    ]
+    return f"{layout.title}.\n\n" + table(["Offset", "Size", "Field", "Type", "Meaning"], cells)
+
+
+# --- Registries ------------------------------------------------------------------------------
+
+REGISTRIES: Final[Mapping[str, type[IntEnum]]] = {
+    "direction": numbers.Direction,
+    "tier": numbers.Tier,
+    "enrollment-status": numbers.EnrollmentStatus,
+    "mesh-policy": numbers.MeshPolicy,
+    "negentropy-mode": numbers.NegentropyMode,
+    "lab-record-type": numbers.LabRecordType,
+}
+
+
+def _words(member: IntEnum) -> str:
+    return member.name.lower().replace("_", " ")
+
+
+def _frame_types() -> str:
+    rows = [
+        [
+            f"0x{row.type:02x}",
+            row.name,
+            row.key if row.key in {"-", "document key"} else f"`{row.key}`",
+            row.payload,
+            "yes" if row.sent else "no",
+            "yes" if row.in_entry else "skipped",
+        ]
+        for row in numbers.FRAME_TYPES
+    ]
+    return table(["Type", "Name", "Key", "Payload", "Sent", "As entry"], rows)
+
+
+def render_registry(name: str) -> str:
+    """Values of a registry with their names."""
+    if name == "frame-types":
+        return _frame_types()
+    rows = [[str(int(member)), _words(member)] for member in REGISTRIES[name]]
+    return table(["Value", "Name"], rows)
+
+
+def render_limits(arguments: str) -> str:
+    """Limits of the kinds named, with their last legal values."""
+    kinds = set(arguments.split())
+    rows = [
+        [row.name, str(row.minimum), str(row.maximum), row.unit, row.refused_by, f"`{row.reason}`"]
+        for row in numbers.LIMITS
+        if kinds & set(row.kinds)
+    ]
+    return table(["Limit", "Least", "Most", "Unit", "Checked by", "Reason"], rows)
+
+
+def render_kinds(_arguments: str) -> str:
+    """All kinds with what they are."""
+    rows = [[f"`{kind}`", LAYOUTS[kind].title] for kind in numbers.KINDS]
+    return table(["Kind", "What it is"], rows)
+
+
+def render_reasons(_arguments: str) -> str:
+    """The registry of reasons with their codes."""
+    rows = [
+        [f"`{row.name}`", f"0x{row.code:08x}", row.scope, row.means] for row in numbers.REASON_ROWS
+    ]
+    return table(["Reason", "Code", "Refuses at least", "Meaning"], rows)
+
+
+def render_collections(_arguments: str) -> str:
+    """The collection table, the row for all others last."""
+    yes_no = {True: "yes", False: "no", None: "-"}
+    rows = [
+        [
+            f"`{row.name}`" if row is not numbers.DEFAULT_COLLECTION else row.name,
+            row.mode,
+            row.deletion,
+            "-" if row.ttl_s is None else str(row.ttl_s),
+            yes_no[row.delete_wins],
+            row.resurrection,
+            _words(row.tombstone_direction),
+            row.batch_direction,
+        ]
+        for row in (*numbers.COLLECTION_ROWS, numbers.DEFAULT_COLLECTION)
+    ]
+    head = ["Collection", "Sync mode", "Deletion policy", "Lifetime (s)", "Delete wins"]
+    return table([*head, "Resurrection", "Tombstones go", "Batches go"], rows)
+
+
+def render_numbers(arguments: str) -> str:
+    """Single numbers by their names in `numbers.py`."""
+    rows = [[f"`{name}`", str(getattr(numbers, name))] for name in arguments.split()]
+    return table(["Name", "Value"], rows)
+
+
+# --- Transitions and rules -------------------------------------------------------------------
+
+
+def render_transitions(name: str) -> str:
+    """A transition table of `states.py`: one line a state, one column an event."""
+    transitions: Mapping[tuple[Any, Any], Any] = getattr(states, name)
+    state_type, event_type = (type(part) for part in next(iter(transitions)))
+    rows = [
+        [str(state), *(str(transitions.get((state, event), "-")) for event in event_type)]
+        for state in state_type
+    ]
+    return table(["State", *(str(event) for event in event_type)], rows)
+
+
+def render_refusals(_arguments: str) -> str:
+    """Which rule a message of a kind breaks with a reason."""
+    rows = [
+        [f"`{kind}`", f"`{reason}`", ", ".join(f"[{r.id}]({r.page}#{r.anchor})" for r in rules)]
+        for (kind, reason), rules in refusals().items()
+    ]
+    return table(["Kind", "Reason", "Rules"], rows)
+
+
+RENDERERS: Final[Mapping[str, Callable[[str], str]]] = {
+    "layout": render_layout,
+    "registry": render_registry,
+    "limits": render_limits,
+    "kinds": render_kinds,
+    "reasons": render_reasons,
+    "collections": render_collections,
+    "times": render_numbers,
+    "transitions": render_transitions,
+    "refusals": render_refusals,
+}
+
+
+def render(marker: str) -> str:
+    """What stands between a generated marker such as `layout: tombstone` and its end.
+
+    Raises UnknownTable for a marker, kind, registry or table that does not exist.
+    """
+    name, _, arguments = marker.partition(":")
+    try:
+        return RENDERERS[name](arguments.strip())
+    except (KeyError, AttributeError) as exc:
+        raise UnknownTable(f"nothing renders {marker!r}") from exc

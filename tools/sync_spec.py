@@ -1,0 +1,72 @@
+"""Write what is generated into the pages and `rules.json`, or with --check say what is stale.
+
+Usage: python tools/sync_spec.py [--check]. Exit status 0 fine, 1 problems, one line each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+from pages import SPEC, Problem, all_rules, fill, link_problems, page_paths, page_problems, regions
+
+RULES_FILE = SPEC / "meshwire_spec" / "rules.json"
+
+
+def rules_text(folder: Path = SPEC) -> str:
+    """The content of `rules.json` for these pages."""
+    rows = [dataclasses.asdict(rule) for rule in all_rules(folder)]
+    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    return f"[\n{lines}\n]\n"
+
+
+def filled(text: str) -> str:
+    """A page with its generated regions as they should be."""
+    # After rules.json is written, because one of the tables is made of it.
+    from meshwire_spec.render import render  # noqa: PLC0415 - see above
+
+    return fill(text, {name: render(name) for name in regions(text)})
+
+
+def prose_problems(folder: Path = SPEC) -> list[Problem]:
+    """Everything that breaks the form of the pages, ids given twice included."""
+    texts = {path.name: path.read_text() for path in page_paths(folder)}
+    problems = [problem for name, text in texts.items() for problem in page_problems(name, text)]
+    seen: dict[str, str] = {}
+    for rule in all_rules(folder):
+        if rule.id in seen:
+            problems.append(Problem(rule.page, 0, f"{rule.id} is given on {seen[rule.id]} too"))
+        seen[rule.id] = rule.page
+    return problems + link_problems(texts)
+
+
+def _update(path: Path, wanted: str, *, check: bool) -> list[str]:
+    current = path.read_text() if path.exists() else ""
+    if current == wanted:
+        return []
+    if check:
+        return [f"{path.name} is stale: run python tools/sync_spec.py"]
+    path.write_text(wanted)
+    print(f"wrote {path.name}")
+    return []
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the tool; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing, say what is stale")
+    options = parser.parse_args(arguments)
+    problems = _update(RULES_FILE, rules_text(), check=options.check)
+    for path in page_paths():
+        problems += _update(path, filled(path.read_text()), check=options.check)
+    problems += [str(problem) for problem in prose_problems()]
+    for line in problems:
+        print(line)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
