@@ -1,0 +1,66 @@
+"""The command line of the reference node, `meshwire-node`."""
+
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated
+
+if TYPE_CHECKING:
+    import typer
+
+RUN_MODULE = "meshwire_reference.run"
+
+
+def build_app() -> "typer.Typer":
+    """Build the command line; loads typer, which the codec harness does without."""
+    import typer  # noqa: PLC0415 - costs ten times the start of the harness
+
+    app = typer.Typer(name="meshwire-node", no_args_is_help=True, add_completion=False)
+
+    def show_version(*, wanted: bool) -> None:
+        if wanted:
+            from importlib.metadata import version  # noqa: PLC0415 - only here
+
+            typer.echo(f"meshwire-node {version('meshwire')}")
+            raise typer.Exit
+
+    @app.callback()
+    def node(
+        *,
+        version: Annotated[
+            bool,
+            typer.Option(
+                "--version", callback=lambda value: show_version(wanted=value), is_eager=True
+            ),
+        ] = False,
+    ) -> None:
+        """Run the reference node of meshwire, or its codec alone."""
+
+    @app.command()
+    def codec() -> None:
+        """Speak the codec harness on stdin and stdout."""
+        raise typer.Exit(serve_codec())
+
+    if find_spec(RUN_MODULE) is not None:
+        from meshwire_reference.run import run_command  # noqa: PLC0415 - loads the whole node
+
+        app.command("run")(run_command)
+    return app
+
+
+def serve_codec() -> int:
+    """Serve the codec harness and return the exit code."""
+    from meshwire_reference import harness  # noqa: PLC0415 - only one command needs it
+
+    return harness.main()
+
+
+def main() -> None:
+    """Run the command line; the console script."""
+    # The harness is started for every run of a suite: it does not wait for typer to load.
+    if sys.argv[1:] == ["codec"]:
+        sys.exit(serve_codec())
+    build_app()()
+
+
+if __name__ == "__main__":
+    main()

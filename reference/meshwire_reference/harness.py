@@ -1,0 +1,134 @@
+"""The codec harness: one JSON object a line on stdin, one answer a line on stdout.
+
+It serves a suite that holds this codec against vectors without a network. Imports are light:
+the process is started for every run of a suite and its start is part of the run's time.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import BinaryIO, Final
+
+from meshwire_reference.wire import kinds
+from meshwire_reference.wire.accept import accept
+from meshwire_reference.wire.errors import BadValue, FieldError
+from meshwire_reference.wire.shapes import read_hex
+from meshwire_spec.numbers import HARNESS_VERSION, PROFILE
+
+NAME: Final = "meshwire-node"
+
+
+class BadRequest(Exception):
+    """A line that is no request; its text goes back to whoever wrote the line."""
+
+
+def _hello(_request: dict[str, object]) -> dict[str, object]:
+    from importlib.metadata import version  # noqa: PLC0415 - costs more than the rest of hello
+
+    return {
+        "harness": HARNESS_VERSION,
+        "name": NAME,
+        "version": version("meshwire"),
+        "kinds": list(kinds.KINDS),
+        "profiles": [PROFILE],
+        "reasons": True,
+    }
+
+
+def _decode(request: dict[str, object]) -> dict[str, object]:
+    kind = _kind(request)
+    message = kinds.decode(kind, read_hex(_member(request, "data"), "data"))
+    return {"value": kinds.to_value(kind, message), "refused": accept(kind, message)}
+
+
+def _encode(request: dict[str, object]) -> dict[str, object]:
+    kind = _kind(request)
+    message = kinds.from_value(kind, _member(request, "value"))
+    return {"data": kinds.encode(kind, message).hex()}
+
+
+def _formation_respond(request: dict[str, object]) -> dict[str, object]:
+    from meshwire_reference.formation import FormationKey  # noqa: PLC0415 - loads cryptography
+
+    formation_id = _member(request, "formation_id")
+    if not isinstance(formation_id, str):
+        raise BadRequest("formation_id is not a string")
+    secret = read_hex(_member(request, "secret"), "secret")
+    nonce = read_hex(_member(request, "nonce"), "nonce")
+    return {"hmac": FormationKey.derive(formation_id, secret).respond(nonce).hex()}
+
+
+def _bye(_request: dict[str, object]) -> dict[str, object]:
+    return {}
+
+
+OPERATIONS: Final[dict[str, Callable[[dict[str, object]], dict[str, object]]]] = {
+    "hello": _hello,
+    "decode": _decode,
+    "encode": _encode,
+    "formation_respond": _formation_respond,
+    "bye": _bye,
+}
+
+
+def _member(request: dict[str, object], name: str) -> object:
+    if name not in request:
+        raise BadRequest(f"{name} is missing")
+    return request[name]
+
+
+def _kind(request: dict[str, object]) -> str:
+    kind = _member(request, "kind")
+    if not isinstance(kind, str) or kind not in kinds.KINDS:
+        raise BadRequest(f"unknown kind {kind!r}")
+    return kind
+
+
+def _error_of(fault: FieldError) -> dict[str, object]:
+    found = (("reason", fault.reason), ("offset", fault.offset), ("field", fault.field or None))
+    return {name: part for name, part in found if part is not None}
+
+
+def answer(line: bytes) -> tuple[dict[str, object], bool]:
+    """Answer one line; the second part says whether it was the last (`bye`).
+
+    Whatever the line holds, the answer is an object to be written as one line.
+    """
+    identity: object = None
+    try:
+        request = json.loads(line)
+        if not isinstance(request, dict):
+            raise BadRequest("not a JSON object")
+        identity = request.get("id")
+        name = _member(request, "op")
+        operation = OPERATIONS.get(name) if isinstance(name, str) else None
+        if operation is None:
+            raise BadRequest(f"unknown op {name!r}")
+        return {"id": identity, "result": operation(request)}, name == "bye"
+    except FieldError as fault:
+        return {"id": identity, "error": _error_of(fault)}, False
+    except (BadRequest, BadValue) as fault:
+        return {"id": identity, "error": {"message": str(fault)}}, False
+    except (ValueError, RecursionError) as fault:
+        # What json says of text that is no JSON: bad UTF-8, bad grammar, nested too deep.
+        return {"id": identity, "error": {"message": f"not JSON: {fault}"}}, False
+
+
+def serve(source: BinaryIO, sink: BinaryIO) -> None:
+    """Answer every line of `source` on `sink` until `bye` or its end, each at once."""
+    for line in source:
+        reply, is_last = answer(line)
+        sink.write(json.dumps(reply, separators=(",", ":")).encode() + b"\n")
+        sink.flush()
+        if is_last:
+            return
+
+
+def main() -> int:
+    """Serve stdin and stdout; the process then exits with the number returned."""
+    try:
+        serve(sys.stdin.buffer, sys.stdout.buffer)
+    except (BrokenPipeError, KeyboardInterrupt):
+        # Who asked has gone; nothing is left to say, and nobody to say it to.
+        sys.stderr.close()
+    return 0

@@ -1,0 +1,80 @@
+"""What a strict node refuses although it decodes: keys, sizes and types, on receive and on send."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from meshwire_reference.wire.batches import ChannelRecord, StreamFrame, SyncBatch, SyncEntry
+from meshwire_reference.wire.keys import document_key_fault, has_control, is_collection
+from meshwire_reference.wire.tombstones import Tombstone, TombstoneBatch
+from meshwire_spec.numbers import (
+    AUTHOR_MAX,
+    COLLECTION_MAX,
+    DOCUMENT_ID_MAX,
+    FRAME_KEY_MAX,
+    FRAME_TYPES,
+    REASON_MAX,
+    FrameType,
+)
+
+DOCUMENT_TYPES: Final = frozenset((FrameType.DELTA, FrameType.SNAPSHOT))
+STREAM_TYPES: Final = frozenset(FrameType)
+ENTRY_TYPES: Final = frozenset(row.type for row in FRAME_TYPES if row.in_entry)
+
+TOMBSTONE_TEXTS: Final = (
+    ("collection", 1, COLLECTION_MAX),
+    ("document_id", 1, DOCUMENT_ID_MAX),
+    ("deleted_by", 1, AUTHOR_MAX),
+    ("reason", 0, REASON_MAX),
+)
+"""Lengths of a tombstone's texts in bytes of UTF-8 (D-01)."""
+
+
+def _key_reason(message: StreamFrame | SyncEntry) -> str | None:
+    if message.type in DOCUMENT_TYPES:
+        return document_key_fault(message.key)
+    return "length-limit" if len(message.key.encode()) > FRAME_KEY_MAX else None
+
+
+def _accept_frame(frame: StreamFrame) -> str | None:
+    return "unknown-type" if frame.type not in STREAM_TYPES else _key_reason(frame)
+
+
+def _accept_entry(entry: SyncEntry) -> str | None:
+    return "unknown-type" if entry.type not in ENTRY_TYPES else _key_reason(entry)
+
+
+def _accept_batch(batch: SyncBatch | TombstoneBatch) -> str | None:
+    return None if batch.fault is None else batch.fault.reason
+
+
+def _accept_record(record: ChannelRecord) -> str | None:
+    return _accept_batch(record.batch)
+
+
+def _accept_tombstone(tombstone: Tombstone) -> str | None:
+    for field, minimum, maximum in TOMBSTONE_TEXTS:
+        if not minimum <= len(getattr(tombstone, field).encode()) <= maximum:
+            return "length-limit"
+    if not is_collection(tombstone.collection) or has_control(tombstone.document_id):
+        return "bad-key"
+    return None
+
+
+ACCEPT: Final[dict[str, Callable[[Any], str | None]]] = {
+    "stream_frame": _accept_frame,
+    "sync_entry": _accept_entry,
+    "sync_batch": _accept_batch,
+    "tombstone": _accept_tombstone,
+    "tombstone_batch": _accept_batch,
+    "channel_record": _accept_record,
+}
+"""Kinds with rules beyond their structure; a kind that is not here is accepted as it decodes."""
+
+
+def accept(kind: str, message: object) -> str | None:
+    """Return the reason for which a strict node refuses a message that decoded, or None.
+
+    Asked on receive and before sending. The caller refuses with the reason's code.
+    """
+    rule = ACCEPT.get(kind)
+    return None if rule is None else rule(message)

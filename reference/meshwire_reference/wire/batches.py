@@ -1,0 +1,262 @@
+"""Stream frames, entries, and the batches of entries (0x07), bare and in a channel record."""
+
+from dataclasses import dataclass
+from struct import Struct
+from struct import error as StructError  # noqa: N812 - `error` alone would say nothing below
+from typing import Final
+
+from meshwire_reference.wire.cursor import U8, U16_BE, U32_BE, U64_BE, Reader, Writer
+from meshwire_reference.wire.errors import Malformed, Unencodable
+from meshwire_spec.numbers import (
+    CHANNEL_MARKER,
+    ENTRY_MIN,
+    PAYLOAD_MAX,
+)
+
+TYPE_AND_LENGTH: Final = Struct(">BI")
+BATCH_HEADER: Final = Struct(">QQBI")
+KEY_LENGTH: Final = U16_BE.size
+BATCH_HEADER_FIELDS: Final = (
+    (U64_BE, "batch_id"),
+    (U64_BE, "created_at"),
+    (U8, "ttl"),
+    (U32_BE, "entry_count"),
+)
+COUNT_OFFSET: Final = BATCH_HEADER.size - U32_BE.size
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFrame:
+    """One frame of a sync stream; `type` is any byte, `accept` says which a node takes."""
+
+    key: str
+    type: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SyncEntry:
+    """One entry of a batch: the same layout as a stream frame."""
+
+    key: str
+    type: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Where a batch stops to make sense, after at least one whole element.
+
+    `offset` is where the faulty element starts in the bytes of the batch, `rest` everything from
+    there. The elements before it stand (D-05).
+    """
+
+    reason: str
+    offset: int
+    rest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SyncBatch:
+    """Payload of a 0x07: `entry_count` as announced, which exceeds the entries after a fault."""
+
+    batch_id: int
+    created_at: int
+    ttl: int
+    entry_count: int
+    entries: tuple[SyncEntry, ...]
+    fault: Fault | None = None
+    extra: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRecord:
+    """A batch behind a marker, as it may come on the answering half of a channel."""
+
+    marker: int
+    batch: SyncBatch
+
+
+def _read_entry(reader: Reader, payload_cap: int) -> tuple[str, int, bytes]:
+    key = reader.text(U16_BE, "key")
+    frame_type = reader.number(U8, "type")
+    # D-02: refused by the four bytes of the length, before the payload is looked for.
+    return key, frame_type, reader.block(U32_BE, "payload", payload_cap)
+
+
+def _write_entry(writer: Writer, entry: StreamFrame | SyncEntry, payload_cap: int) -> None:
+    writer.text(U16_BE, entry.key, "key")
+    writer.number(U8, entry.type, "type")
+    writer.block(U32_BE, entry.payload, "payload", payload_cap)
+
+
+def decode_stream_frame(data: bytes, payload_cap: int = PAYLOAD_MAX) -> StreamFrame:
+    """Decode exactly one frame; raises Malformed. A stream is read with `FrameReader`."""
+    reader = Reader(data)
+    frame = StreamFrame(*_read_entry(reader, payload_cap))
+    reader.close()
+    return frame
+
+
+def encode_stream_frame(frame: StreamFrame, payload_cap: int = PAYLOAD_MAX) -> bytes:
+    """Encode one frame; raises Unencodable."""
+    writer = Writer()
+    _write_entry(writer, frame, payload_cap)
+    return writer.done()
+
+
+def decode_sync_entry(data: bytes, payload_cap: int = PAYLOAD_MAX) -> SyncEntry:
+    """Decode exactly one entry; raises Malformed."""
+    reader = Reader(data)
+    entry = SyncEntry(*_read_entry(reader, payload_cap))
+    reader.close()
+    return entry
+
+
+def encode_sync_entry(entry: SyncEntry, payload_cap: int = PAYLOAD_MAX) -> bytes:
+    """Encode one entry; raises Unencodable."""
+    writer = Writer()
+    _write_entry(writer, entry, payload_cap)
+    return writer.done()
+
+
+def decode_sync_batch(data: bytes, payload_cap: int = PAYLOAD_MAX) -> SyncBatch:
+    """Decode a batch as far as it makes sense; raises Malformed before the first whole entry.
+
+    The caller applies `entries`, then refuses the frame where `fault` is set.
+    """
+    batch_id, created_at, ttl, entry_count = _read_batch_header(data)
+    # The loop below is the hot path: it takes what fits and stops at the first entry that does
+    # not; _name_fault then reads that entry again, slowly, to say what is wrong with it.
+    entries: list[SyncEntry] = []
+    append = entries.append
+    key_length_from, header_from = U16_BE.unpack_from, TYPE_AND_LENGTH.unpack_from
+    position, end = BATCH_HEADER.size, len(data)
+    try:
+        for _ in range(entry_count):
+            key_start = position + KEY_LENGTH
+            key_end = key_start + key_length_from(data, position)[0]
+            frame_type, size = header_from(data, key_end)
+            payload_start = key_end + TYPE_AND_LENGTH.size
+            payload_end = payload_start + size
+            if payload_end > end or size > payload_cap:
+                break
+            append(
+                SyncEntry(
+                    str(data[key_start:key_end], "utf-8"),
+                    frame_type,
+                    data[payload_start:payload_end],
+                )
+            )
+            position = payload_end
+    except (StructError, UnicodeDecodeError):
+        pass
+    fault = None
+    if len(entries) < entry_count:
+        fault = _name_fault(data, position, len(entries), payload_cap)
+        position = end
+    return SyncBatch(batch_id, created_at, ttl, entry_count, tuple(entries), fault, data[position:])
+
+
+def _read_batch_header(data: bytes) -> tuple[int, int, int, int]:
+    if len(data) < BATCH_HEADER.size:
+        reader = Reader(data)
+        for layout, field in BATCH_HEADER_FIELDS:
+            reader.number(layout, field)
+    batch_id, created_at, ttl, entry_count = BATCH_HEADER.unpack_from(data)
+    # D-03: bounded by what is left before anything is built.
+    if entry_count > (len(data) - BATCH_HEADER.size) // ENTRY_MIN:
+        raise Malformed("count-limit", COUNT_OFFSET, "entry_count")
+    return batch_id, created_at, ttl, entry_count
+
+
+def _name_fault(data: bytes, start: int, index: int, payload_cap: int) -> Fault:
+    """Return the fault of the entry at `start`; raise it where it is the first entry."""
+    reader = Reader(data, start, path=f"entries[{index}].")
+    try:
+        _read_entry(reader, payload_cap)
+    except Malformed as malformed:
+        if index == 0:
+            raise
+        return Fault(malformed.reason, start, data[start:])
+    raise AssertionError("the fast path stopped at an entry that is whole")
+
+
+def encode_sync_batch(batch: SyncBatch, payload_cap: int = PAYLOAD_MAX) -> bytes:
+    """Encode a batch, its fault and extra bytes included; raises Unencodable."""
+    # As in decoding: the loop writes what fits, and _name_unencodable says what does not.
+    parts: list[bytes] = []
+    append = parts.append
+    pack_key_length, pack_header = U16_BE.pack, TYPE_AND_LENGTH.pack
+    try:
+        append(BATCH_HEADER.pack(batch.batch_id, batch.created_at, batch.ttl, batch.entry_count))
+        for entry in batch.entries:
+            key, payload = entry.key.encode(), entry.payload
+            size = len(payload)
+            if size > payload_cap:
+                raise _name_unencodable(batch, payload_cap)
+            append(pack_key_length(len(key)))
+            append(key)
+            append(pack_header(entry.type, size))
+            append(payload)
+    except (StructError, UnicodeEncodeError) as fault:
+        raise _name_unencodable(batch, payload_cap) from fault
+    append(batch.extra if batch.fault is None else batch.fault.rest)
+    data = b"".join(parts)
+    if batch.fault is not None:
+        _check_fault(batch, data, payload_cap)
+    elif batch.entry_count != len(batch.entries):
+        raise Unencodable("count-limit", COUNT_OFFSET, "entry_count")
+    return data
+
+
+def _check_fault(batch: SyncBatch, data: bytes, payload_cap: int) -> None:
+    """Hold a batch that claims a fault against what a reader would find in its bytes."""
+    assert batch.fault is not None
+    try:
+        same = decode_sync_batch(data, payload_cap) == batch
+    except Malformed:
+        same = False
+    if not same:
+        raise Unencodable(batch.fault.reason, batch.fault.offset, "fault")
+
+
+def _name_unencodable(batch: SyncBatch, payload_cap: int) -> Unencodable:
+    """Write the batch field by field and return what the first bad field raises."""
+    writer = Writer()
+    try:
+        writer.number(U64_BE, batch.batch_id, "batch_id")
+        writer.number(U64_BE, batch.created_at, "created_at")
+        writer.number(U8, batch.ttl, "ttl")
+        writer.number(U32_BE, batch.entry_count, "entry_count")
+        for index, entry in enumerate(batch.entries):
+            writer.path = f"entries[{index}]."
+            _write_entry(writer, entry, payload_cap)
+    except Unencodable as unencodable:
+        return unencodable
+    raise AssertionError("the fast path refused a batch that fits")
+
+
+def decode_channel_record(data: bytes, payload_cap: int = PAYLOAD_MAX) -> ChannelRecord:
+    """Decode a batch behind its marker; raises Malformed."""
+    reader = Reader(data)
+    marker = reader.listed(U8, (CHANNEL_MARKER,), "bad-marker", "marker")
+    content = reader.block(U32_BE, "batch")
+    try:
+        batch = decode_sync_batch(content, payload_cap)
+    except Malformed as malformed:
+        raise malformed.within("batch", reader.position - len(content)) from malformed
+    reader.close()
+    return ChannelRecord(marker, batch)
+
+
+def encode_channel_record(record: ChannelRecord, payload_cap: int = PAYLOAD_MAX) -> bytes:
+    """Encode a batch behind its marker; raises Unencodable."""
+    writer = Writer()
+    writer.listed(U8, record.marker, (CHANNEL_MARKER,), "bad-marker", "marker")
+    try:
+        content = encode_sync_batch(record.batch, payload_cap)
+    except Unencodable as unencodable:
+        raise unencodable.within("batch", len(writer.buffer) + U32_BE.size) from unencodable
+    writer.block(U32_BE, content, "batch")
+    return writer.done()

@@ -1,0 +1,180 @@
+"""Reader and writer of one message: every read is checked against what is left, never past it."""
+
+from collections.abc import Container
+from struct import Struct
+from typing import Final
+
+from meshwire_reference.wire.errors import Malformed, Unencodable
+
+U8: Final = Struct(">B")
+U16_BE: Final = Struct(">H")
+U16_LE: Final = Struct("<H")
+U32_BE: Final = Struct(">I")
+U32_LE: Final = Struct("<I")
+U64_BE: Final = Struct(">Q")
+U64_LE: Final = Struct("<Q")
+
+
+class Reader:
+    """Takes the fields of one message in order from `data[position:end]`.
+
+    `path` is put before every field name, for a message inside another. Each method raises
+    Malformed with the field that it could not take.
+    """
+
+    __slots__ = ("data", "end", "path", "position")
+
+    def __init__(
+        self, data: bytes, position: int = 0, end: int | None = None, path: str = ""
+    ) -> None:
+        self.data = data
+        self.position = position
+        self.end = len(data) if end is None else end
+        self.path = path
+
+    def fault(self, reason: str, field: str, offset: int | None = None) -> Malformed:
+        """Return the error for a field of this message; the caller raises it."""
+        at = self.position if offset is None else offset
+        return Malformed(reason, at, self.path + field)
+
+    def remaining(self) -> int:
+        """Say how many bytes are left."""
+        return self.end - self.position
+
+    def number(self, layout: Struct, field: str) -> int:
+        """Take one integer."""
+        after = self.position + layout.size
+        if after > self.end:
+            raise self.fault("truncated", field)
+        (value,) = layout.unpack_from(self.data, self.position)
+        self.position = after
+        return int(value)
+
+    def listed(self, layout: Struct, allowed: Container[int], reason: str, field: str) -> int:
+        """Take one integer that must be in `allowed`; refused with `reason` where it is not."""
+        start = self.position
+        value = self.number(layout, field)
+        if value not in allowed:
+            raise self.fault(reason, field, start)
+        return value
+
+    def fixed(self, size: int, field: str) -> bytes:
+        """Take exactly `size` bytes."""
+        after = self.position + size
+        if after > self.end:
+            raise self.fault("truncated", field)
+        content = self.data[self.position : after]
+        self.position = after
+        return content
+
+    def length(self, layout: Struct, field: str, maximum: int | None, minimum: int = 0) -> int:
+        """Take the length of `field` and hold it against its limits, not yet its content."""
+        start = self.position
+        size = self.number(layout, f"{field}.length")
+        if size < minimum or (maximum is not None and size > maximum):
+            raise self.fault("length-limit", f"{field}.length", start)
+        return size
+
+    def block(self, layout: Struct, field: str, maximum: int | None = None) -> bytes:
+        """Take a length and that many bytes."""
+        return self.fixed(self.length(layout, field, maximum), field)
+
+    def text(self, layout: Struct, field: str, maximum: int | None = None) -> str:
+        """Take a length and that many bytes of strict UTF-8."""
+        return self.fixed_text(self.length(layout, field, maximum), field)
+
+    def fixed_text(self, size: int, field: str) -> str:
+        """Take exactly `size` bytes of strict UTF-8."""
+        start = self.position
+        content = self.fixed(size, field)
+        try:
+            return content.decode()
+        except UnicodeDecodeError as fault:
+            raise self.fault("bad-utf8", field, start) from fault
+
+    def inner(self, size: int, field: str) -> "Reader":
+        """Take `size` bytes as a message inside this one and return its reader."""
+        after = self.position + size
+        if after > self.end:
+            raise self.fault("truncated", field)
+        reader = Reader(self.data, self.position, after, f"{self.path}{field}.")
+        self.position = after
+        return reader
+
+    def rest(self) -> bytes:
+        """Take whatever is left."""
+        return self.fixed(self.remaining(), "extra")
+
+    def close(self) -> None:
+        """Check that nothing is left; the field of the fault is the message itself."""
+        if self.position < self.end:
+            raise Malformed("trailing-bytes", self.position, self.path.removesuffix("."))
+
+
+class Writer:
+    """Puts the fields of one message in order; the mirror of Reader, field for field.
+
+    Each method raises Unencodable where the value does not fit its field: nothing is ever cut.
+    """
+
+    __slots__ = ("buffer", "path")
+
+    def __init__(self) -> None:
+        self.buffer = bytearray()
+        self.path = ""
+
+    def fault(self, reason: str, field: str) -> Unencodable:
+        """Return the error for the field that would come next; the caller raises it."""
+        return Unencodable(reason, len(self.buffer), self.path + field)
+
+    def number(self, layout: Struct, value: int, field: str) -> None:
+        """Put one integer."""
+        if not 0 <= value < 1 << (8 * layout.size):
+            raise self.fault("length-limit", field)
+        self.buffer += layout.pack(value)
+
+    def listed(
+        self, layout: Struct, value: int, allowed: Container[int], reason: str, field: str
+    ) -> None:
+        """Put one integer that must be in `allowed`."""
+        if value not in allowed:
+            raise self.fault(reason, field)
+        self.number(layout, value, field)
+
+    def fixed(self, content: bytes, size: int, field: str) -> None:
+        """Put exactly `size` bytes."""
+        if len(content) != size:
+            raise self.fault("length-limit", field)
+        self.buffer += content
+
+    def length(
+        self, layout: Struct, size: int, field: str, maximum: int | None, minimum: int = 0
+    ) -> None:
+        """Put the length of `field` after holding it against its limits."""
+        if size < minimum or (maximum is not None and size > maximum):
+            raise self.fault("length-limit", f"{field}.length")
+        self.number(layout, size, f"{field}.length")
+
+    def block(self, layout: Struct, content: bytes, field: str, maximum: int | None = None) -> None:
+        """Put a length and the bytes."""
+        self.length(layout, len(content), field, maximum)
+        self.buffer += content
+
+    def text(self, layout: Struct, content: str, field: str, maximum: int | None = None) -> None:
+        """Put a length and the text as UTF-8."""
+        self.block(layout, self.utf8(content, field), field, maximum)
+
+    def utf8(self, content: str, field: str) -> bytes:
+        """Return the UTF-8 bytes of a text; a lone surrogate has none."""
+        try:
+            return content.encode()
+        except UnicodeEncodeError as fault:
+            raise self.fault("bad-utf8", field) from fault
+
+    def rest(self, content: bytes) -> None:
+        """Put bytes that no length announces."""
+        self.buffer += content
+
+    def done(self) -> bytes:
+        """Return the whole message."""
+        return bytes(self.buffer)

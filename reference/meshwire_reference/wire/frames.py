@@ -1,0 +1,128 @@
+"""Frames of one stream as its bytes arrive: the incremental reader, without any IO."""
+
+from typing import Final
+
+from meshwire_reference.wire.batches import StreamFrame
+from meshwire_reference.wire.cursor import U8, U16_BE, U32_BE
+from meshwire_reference.wire.errors import Malformed
+from meshwire_spec.numbers import PAYLOAD_MAX, FrameType
+
+KNOWN_TYPES: Final = frozenset(FrameType)
+KEY_START: Final = U16_BE.size
+
+
+class FrameReader:
+    """Cuts what arrives on one stream into frames.
+
+    After each `feed` the caller takes the frames it returned, then looks at `fault`: once that is
+    set, the stream is refused with its reason and nothing more comes out. While `is_inside_frame`
+    holds the stall deadline runs. At the peer's FIN the caller asks `end`.
+    Offsets of a fault count from the start of its frame. Nothing is reserved for what a header
+    announces: the buffer holds what has come and no more.
+    """
+
+    __slots__ = ("_buffer", "_known_types", "_needed", "_payload_cap", "fault")
+
+    def __init__(
+        self, payload_cap: int = PAYLOAD_MAX, known_types: frozenset[int] | None = KNOWN_TYPES
+    ) -> None:
+        """Take the cap on payloads and the types to let through (None lets all through)."""
+        self._buffer = bytearray()
+        self._needed = KEY_START
+        self._payload_cap = payload_cap
+        self._known_types = known_types
+        self.fault: Malformed | None = None
+
+    @property
+    def is_inside_frame(self) -> bool:
+        """Say whether a frame has begun and is neither whole nor refused."""
+        return bool(self._buffer)
+
+    def feed(self, data: bytes) -> list[StreamFrame]:
+        """Take the next bytes and return the frames that are whole now."""
+        frames: list[StreamFrame] = []
+        if self.fault is not None:
+            return frames
+        buffer = self._buffer
+        buffer += data
+        if len(buffer) < self._needed:
+            return frames
+        start = 0
+        try:
+            while (frame := self._take(start)) is not None:
+                frames.append(frame[0])
+                start = frame[1]
+        except Malformed as malformed:
+            self.fault = malformed
+            buffer.clear()
+        else:
+            del buffer[:start]
+        return frames
+
+    def end(self) -> Malformed | None:
+        """Say at the peer's FIN what is wrong with the stream, if anything."""
+        if self.fault is None and self._buffer:
+            self.fault = self._cut_short()
+            self._buffer.clear()
+        return self.fault
+
+    def _take(self, start: int) -> tuple[StreamFrame, int] | None:
+        """Return the frame at `start` and where it ends, or None and note what is needed for it.
+
+        Each field is checked as soon as its last byte is there, in the order of the layout.
+        """
+        buffer = self._buffer
+        here = len(buffer) - start
+        self._needed = KEY_START
+        if here < KEY_START:
+            return None
+        type_at = KEY_START + U16_BE.unpack_from(buffer, start)[0]
+        self._needed = type_at
+        if here < type_at:
+            return None
+        key = self._key(start, type_at)
+        length_at = type_at + U8.size
+        self._needed = length_at
+        if here < length_at:
+            return None
+        frame_type = buffer[start + type_at]
+        if self._known_types is not None and frame_type not in self._known_types:
+            raise Malformed("unknown-type", type_at, "type")
+        payload_at = length_at + U32_BE.size
+        self._needed = payload_at
+        if here < payload_at:
+            return None
+        size = U32_BE.unpack_from(buffer, start + length_at)[0]
+        # D-02: refused by its length, before a byte of the payload is waited for.
+        if size > self._payload_cap:
+            raise Malformed("length-limit", length_at, "payload.length")
+        self._needed = payload_at + size
+        if here < self._needed:
+            return None
+        with memoryview(buffer) as view:
+            payload = bytes(view[start + payload_at : start + self._needed])
+        return StreamFrame(key, frame_type, payload), start + self._needed
+
+    def _key(self, start: int, type_at: int) -> str:
+        try:
+            return self._buffer[start + KEY_START : start + type_at].decode()
+        except UnicodeDecodeError as fault:
+            raise Malformed("bad-utf8", KEY_START, "key") from fault
+
+    def _cut_short(self) -> Malformed:
+        """Return the fault of a stream that ends inside the frame in the buffer."""
+        here = len(self._buffer)
+        if here < KEY_START:
+            return Malformed("truncated", 0, "key.length")
+        type_at = KEY_START + U16_BE.unpack_from(self._buffer)[0]
+        length_at = type_at + U8.size
+        payload_at = length_at + U32_BE.size
+        fields = (
+            (type_at, KEY_START, "key"),
+            (length_at, type_at, "type"),
+            (payload_at, length_at, "payload.length"),
+        )
+        for end, offset, field in fields:
+            if here < end:
+                return Malformed("truncated", offset, field)
+        return Malformed("truncated", payload_at, "payload")

@@ -1,0 +1,34 @@
+"""The heartbeat, the one record of a unidirectional stream."""
+
+from dataclasses import dataclass
+
+from meshwire_reference.wire.cursor import U8, U64_BE, Reader, Writer
+from meshwire_spec.numbers import HEARTBEAT_MARKER
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A sign of life; `sent_at` is the sender's clock in ms and nothing is done with it."""
+
+    marker: int
+    sent_at: int
+    extra: bytes = b""
+
+
+def decode_heartbeat(data: bytes) -> Heartbeat:
+    """Decode a heartbeat with whatever follows it (D-04); raises Malformed."""
+    reader = Reader(data)
+    return Heartbeat(
+        marker=reader.listed(U8, (HEARTBEAT_MARKER,), "bad-marker", "marker"),
+        sent_at=reader.number(U64_BE, "sent_at"),
+        extra=reader.rest(),
+    )
+
+
+def encode_heartbeat(heartbeat: Heartbeat) -> bytes:
+    """Encode a heartbeat; raises Unencodable."""
+    writer = Writer()
+    writer.listed(U8, heartbeat.marker, (HEARTBEAT_MARKER,), "bad-marker", "marker")
+    writer.number(U64_BE, heartbeat.sent_at, "sent_at")
+    writer.rest(heartbeat.extra)
+    return writer.done()

@@ -1,0 +1,128 @@
+"""Tombstones: the payload of 0x04, and the batch of them that is the payload of 0x05."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from meshwire_reference.wire.batches import Fault
+from meshwire_reference.wire.cursor import U8, U16_BE, U32_BE, U64_BE, Reader, Writer
+from meshwire_reference.wire.errors import Malformed, Unencodable
+from meshwire_spec.numbers import TOMBSTONE_ELEMENT_MIN, Direction
+
+DIRECTIONS: Final = tuple(Direction)
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """A deletion; an empty `reason` is none (D-14). `extra` is what followed the direction."""
+
+    collection: str
+    document_id: str
+    deleted_at: int
+    lamport: int
+    deleted_by: str
+    reason: str
+    direction: Direction
+    extra: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class TombstoneBatch:
+    """Payload of a 0x05: `tombstone_count` as announced, more than the tombstones after a fault."""
+
+    tombstone_count: int
+    tombstones: tuple[Tombstone, ...]
+    fault: Fault | None = None
+    extra: bytes = b""
+
+
+def _read_tombstone(reader: Reader) -> Tombstone:
+    return Tombstone(
+        collection=reader.text(U16_BE, "collection"),
+        document_id=reader.text(U16_BE, "document_id"),
+        deleted_at=reader.number(U64_BE, "deleted_at"),
+        lamport=reader.number(U64_BE, "lamport"),
+        deleted_by=reader.text(U16_BE, "deleted_by"),
+        reason=reader.text(U16_BE, "reason"),
+        direction=DIRECTIONS[
+            reader.listed(U8, range(len(DIRECTIONS)), "bad-direction", "direction")
+        ],
+        extra=reader.rest(),
+    )
+
+
+def _write_tombstone(writer: Writer, tombstone: Tombstone) -> None:
+    writer.text(U16_BE, tombstone.collection, "collection")
+    writer.text(U16_BE, tombstone.document_id, "document_id")
+    writer.number(U64_BE, tombstone.deleted_at, "deleted_at")
+    writer.number(U64_BE, tombstone.lamport, "lamport")
+    writer.text(U16_BE, tombstone.deleted_by, "deleted_by")
+    writer.text(U16_BE, tombstone.reason, "reason")
+    writer.listed(U8, tombstone.direction, range(len(DIRECTIONS)), "bad-direction", "direction")
+    writer.rest(tombstone.extra)
+
+
+def decode_tombstone(data: bytes) -> Tombstone:
+    """Decode a tombstone with whatever follows its direction (D-04); raises Malformed."""
+    return _read_tombstone(Reader(data))
+
+
+def encode_tombstone(tombstone: Tombstone) -> bytes:
+    """Encode a tombstone; raises Unencodable."""
+    writer = Writer()
+    _write_tombstone(writer, tombstone)
+    return writer.done()
+
+
+def decode_tombstone_batch(data: bytes) -> TombstoneBatch:
+    """Decode a batch as far as it makes sense; raises Malformed before the first whole tombstone.
+
+    The caller applies `tombstones`, then refuses the frame where `fault` is set.
+    """
+    reader = Reader(data)
+    tombstone_count = reader.number(U32_BE, "tombstone_count")
+    # D-03: bounded by what is left before anything is built.
+    if tombstone_count > reader.remaining() // TOMBSTONE_ELEMENT_MIN:
+        raise reader.fault("count-limit", "tombstone_count", 0)
+    tombstones: list[Tombstone] = []
+    fault = None
+    for index in range(tombstone_count):
+        start = reader.position
+        field = f"tombstones[{index}]"
+        try:
+            size = reader.length(U32_BE, field, None)
+            tombstones.append(_read_tombstone(reader.inner(size, field)))
+        except Malformed as malformed:
+            if not tombstones:
+                raise
+            fault = Fault(malformed.reason, start, data[start:])
+            reader.position = reader.end
+            break
+    return TombstoneBatch(tombstone_count, tuple(tombstones), fault, reader.rest())
+
+
+def encode_tombstone_batch(batch: TombstoneBatch) -> bytes:
+    """Encode a batch, its fault and extra bytes included; raises Unencodable."""
+    writer = Writer()
+    if batch.fault is None and batch.tombstone_count != len(batch.tombstones):
+        raise writer.fault("count-limit", "tombstone_count")
+    writer.number(U32_BE, batch.tombstone_count, "tombstone_count")
+    for index, tombstone in enumerate(batch.tombstones):
+        field = f"tombstones[{index}]"
+        try:
+            content = encode_tombstone(tombstone)
+        except Unencodable as unencodable:
+            raise unencodable.within(field, len(writer.buffer) + U32_BE.size) from unencodable
+        writer.block(U32_BE, content, field)
+    writer.rest(batch.extra if batch.fault is None else batch.fault.rest)
+    data = writer.done()
+    # What claims a fault is held against what a reader would find in its bytes.
+    if batch.fault is not None and _differs(batch, data):
+        raise Unencodable(batch.fault.reason, batch.fault.offset, "fault")
+    return data
+
+
+def _differs(batch: TombstoneBatch, data: bytes) -> bool:
+    try:
+        return decode_tombstone_batch(data) != batch
+    except Malformed:
+        return True
