@@ -77,7 +77,7 @@ def number_type(wire: Wire) -> str:
 def span_text(low: int, high: int | None) -> str:
     """Limits as a person reads them: `1..128 bytes`, `at most 16 bytes`, or nothing."""
     if high is None:
-        return ""
+        return f"at least {low} bytes" if low else ""
     return f"{low}..{high} bytes" if low else f"at most {high} bytes"
 
 
@@ -391,8 +391,11 @@ class Blob(Block):
         return bytes_from_json(value, path)
 
     def limits_text(self) -> str:
-        """Limits that decode or accept keeps, or nothing."""
-        return span_text(self.minimum, self.limit if self.limit is not None else self.ceiling)
+        """Limits that decode or accept keeps, each named, or nothing."""
+        if self.limit is None:
+            return span_text(self.minimum, self.ceiling)
+        accepted = f"{span_text(self.minimum, self.limit)} (accept)"
+        return ", ".join(filter(None, [span_text(0, self.ceiling), accepted]))
 
     def type_text(self) -> str:
         limits = self.limits_text()

@@ -49,7 +49,8 @@ def offsets(rows: Sequence[Row]) -> list[str]:
     found = []
     fixed, names, known = 0, [], True
     for row in rows:
-        found.append(" + ".join([str(fixed), *names]) if known else "...")
+        start = [str(fixed)] if fixed or not names else []
+        found.append(" + ".join([*start, *names]) if known else "...")
         if " if `" in row.type:
             known = False
         elif row.size.isdigit():

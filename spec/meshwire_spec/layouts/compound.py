@@ -191,7 +191,8 @@ class Nested(Block):
         own = Row(name, "n", self.type_text(), self.meaning())
         if self.length is None:
             return [own]
-        limits = "" if self.ceiling is None else f", {self.minimum}..{self.ceiling}"
+        bounded = f", {self.minimum}..{self.ceiling}"
+        limits = bounded if self.ceiling is not None or self.minimum else ""
         kind = f"{number_type(self.length)}{limits}"
         return [Row(f"{name}.length", str(self.length.length), kind, f"bytes of `{name}`"), own]
 
@@ -322,7 +323,8 @@ class Fault(Block):
         return "bytes"
 
     def rows(self, name: str) -> list[Row]:
-        return [Row(name, "0 or n", "bytes from the first element that does not stand", self.means)]
+        kind = "bytes from the first element that does not stand"
+        return [Row(name, "0 or n", kind, self.meaning())]
 
 
 class Body(Block):
