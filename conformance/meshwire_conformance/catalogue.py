@@ -135,7 +135,9 @@ def vectors_folder() -> Path:
 def _load() -> Iterator[Case]:
     for name in LOADERS:
         if importlib.util.find_spec(name) is not None:
-            yield from importlib.import_module(name).load_cases()
+            module = importlib.import_module(name)
+            if hasattr(module, "load_cases"):
+                yield from module.load_cases()
 
 
 @cache

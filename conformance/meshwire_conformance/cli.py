@@ -1,0 +1,78 @@
+"""The command line of the suite and its tools, `meshwire`."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from meshwire_conformance.commands.check import check_command
+from meshwire_conformance.errors import SuiteError
+from meshwire_conformance.verdicts import ExitCode
+
+CLICK_ERROR = typer.BadParameter.__mro__[2]
+"""Root of what typer raises for wrong arguments; typer itself gives it no public name."""
+
+app = typer.Typer(
+    name="meshwire",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from meshwire_conformance.commands.about import version_line  # noqa: PLC0415 - reads all
+
+        typer.echo(version_line())
+        raise typer.Exit
+
+
+@app.callback()
+def meshwire(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Print version, spec revision and suite digest.",
+        ),
+    ] = False,
+) -> None:
+    """Hold an implementation of the mesh sync protocol to its rules, and look into its bytes.
+
+    Example: meshwire check stdio:./my-codec
+    """
+
+
+app.command("check")(check_command)
+
+
+def main() -> None:
+    """Run the command line; the console script. Ends with one clear line instead of a traceback."""
+    try:
+        code = app(standalone_mode=False)
+    except SuiteError as exc:
+        sys.exit(_say(str(exc), exc.exit_code))
+    except CLICK_ERROR as exc:
+        message = getattr(exc, "format_message", exc.__str__)()
+        sys.exit(_say(message, ExitCode.FAULT))
+    except (typer.Abort, KeyboardInterrupt):
+        sys.exit(_say("interrupted", ExitCode.INCOMPLETE))
+    except BrokenPipeError:
+        # The reader has gone: nothing is left to be said, and the exit must not say it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.INCOMPLETE)
+    sys.exit(code or 0)
+
+
+def _say(message: str, code: ExitCode) -> int:
+    print(f"meshwire: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 - the command line
+    return int(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+"""The codec part: every vector asked of a codec harness, and the answers judged.
+
+Theory: all requests go out in one pipeline. Where the target dies, hangs or floods in it, what
+is unanswered is asked again one by one in fresh processes, so that the fault lands on the case
+that causes it; after a few such faults the rest is not asked any more and fails. A negative
+counts only if its positive control passed under the same conditions, so a target that refuses
+everything, or answers everything alike, gains nothing.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from meshwire_conformance.catalogue import Case
+from meshwire_conformance.codec_report import Finding, describe
+from meshwire_conformance.errors import Incomplete, SuiteFault
+from meshwire_conformance.parts import Attachment, Progress, Settings
+from meshwire_conformance.requests import Ask, asks_of
+from meshwire_conformance.targets.stdio import Conversation, Ending, Harness
+from meshwire_conformance.values import difference, shown
+from meshwire_conformance.vectors import Vector
+from meshwire_conformance.verdicts import CaseResult, Verdict
+
+ANSWER_S = 5.0
+TOTAL_S = 30.0
+FAULTS_MAX = 5
+HELLO_ID = 0
+BYE_ID = 1
+FIRST_ID = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What the harness says of itself."""
+
+    name: str
+    kinds: frozenset[str]
+    reasons: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What came back for one request: an answer, or how it stayed without one."""
+
+    answer: Mapping[str, Any] | None
+    ending: str = ""
+
+
+def _vector(case: Case) -> Vector:
+    if not isinstance(case.body, Vector):
+        raise SuiteFault(f"{case.id} is no codec case")
+    return case.body
+
+
+async def run(
+    cases: Sequence[Case], attachment: Attachment, settings: Settings, progress: Progress
+) -> list[CaseResult]:
+    """Run the codec cases against the harness that `attachment` names.
+
+    Raises Incomplete where the command cannot be started or does not answer hello.
+    """
+    clock = time.perf_counter()
+    session = Session(attachment.location, settings)
+    try:
+        hello = await session.open()
+        chosen = [case for case in cases if case.kind in hello.kinds]
+        asks = list(_asks(_with_controls(chosen, cases)))
+        given = await session.ask(asks)
+    finally:
+        await session.close()
+    findings = _findings(asks, given, hello, settings.level)
+    duration_s = (time.perf_counter() - clock) / max(1, len(asks))
+    results = [_result(case, findings, hello, settings, attachment) for case in cases]
+    for result in results:
+        progress(result)
+    return [replace(result, duration_s=duration_s) for result in results]
+
+
+def _with_controls(chosen: Sequence[Case], cases: Sequence[Case]) -> Iterator[Case]:
+    """The chosen cases and every control of theirs, each once, controls first."""
+    from meshwire_conformance.catalogue import load_catalogue  # noqa: PLC0415 - cached, read once
+
+    index = load_catalogue().by_id
+    wanted = {case.control for case in chosen if case.control} - {case.id for case in cases}
+    for name in sorted(wanted):
+        yield index[name]
+    yield from chosen
+
+
+def _asks(cases: Iterable[Case]) -> Iterator[Ask]:
+    number = FIRST_ID
+    for case in cases:
+        for ask in asks_of(case, _vector(case), number):
+            number += 1
+            yield ask
+
+
+class Session:
+    """The target over the whole run: one process after another, as long as it is worth it."""
+
+    def __init__(self, command: str, settings: Settings) -> None:
+        self._command = command
+        self._settings = settings
+        self._harness: Harness | None = None
+        self.notes: list[str] = []
+
+    async def _start(self) -> Harness:
+        scale = self._settings.timeout_scale
+        harness = Harness(
+            self._command, ANSWER_S * scale, TOTAL_S * scale, self._settings.trace
+        )
+        await harness.start()
+        self._harness = harness
+        return harness
+
+    async def open(self) -> Hello:
+        """Start the target and greet it; raises Incomplete where it does not answer."""
+        harness = await self._start()
+        spoken = await harness.converse({HELLO_ID: f'{{"id":{HELLO_ID},"op":"hello"}}'})
+        answer = spoken.answers.get(HELLO_ID)
+        if answer is None:
+            said = spoken.detail or f"it said {shown(''.join(spoken.garbage))}"
+            raise Incomplete(f"the codec harness does not answer hello: {said}")
+        return _hello(answer)
+
+    async def close(self) -> None:
+        """End the process, if one runs."""
+        harness, self._harness = self._harness, None
+        if harness is not None:
+            await harness.close()
+
+    async def _abort(self) -> None:
+        harness, self._harness = self._harness, None
+        if harness is not None:
+            await harness.abort()
+
+    async def ask(self, asks: Sequence[Ask]) -> dict[int, Given]:
+        """What came back for every request."""
+        assert self._harness is not None
+        spoken = await self._harness.converse({ask.id: ask.line for ask in asks})
+        given = {number: Given(answer) for number, answer in spoken.answers.items()}
+        left = [ask for ask in asks if ask.id not in given]
+        if left:
+            await self._abort()
+            given |= await self._ask_one_by_one(left)
+        return given
+
+    async def _ask_one_by_one(self, asks: Sequence[Ask]) -> dict[int, Given]:
+        given: dict[int, Given] = {}
+        faults = 0
+        for ask in asks:
+            if faults >= FAULTS_MAX:
+                given[ask.id] = Given(None, f"not asked any more after {FAULTS_MAX} such faults")
+                continue
+            spoken = await self._ask_alone(ask)
+            given[ask.id] = _given(ask, spoken)
+            if spoken.ending is not Ending.ANSWERED:
+                faults += 1
+                await self._abort()
+        return given
+
+    async def _ask_alone(self, ask: Ask) -> Conversation:
+        if self._harness is None:
+            try:
+                await self.open()
+            except Incomplete as exc:
+                return Conversation(ending=Ending.DIED, detail=str(exc))
+        assert self._harness is not None
+        return await self._harness.converse({ask.id: ask.line})
+
+
+def _given(ask: Ask, spoken: Conversation) -> Given:
+    answer = spoken.answers.get(ask.id)
+    if answer is not None:
+        return Given(answer)
+    if spoken.ending is Ending.ANSWERED:
+        return Given(None, f"the answer is none: {shown(''.join(spoken.garbage))}")
+    return Given(None, f"{spoken.ending.value}: {spoken.detail}")
+
+
+def _hello(answer: Mapping[str, Any]) -> Hello:
+    result = answer.get("result")
+    if not isinstance(result, dict) or not isinstance(result.get("kinds"), list):
+        raise Incomplete(f"the answer to hello names no kinds: {shown(answer)}")
+    return Hello(
+        name=str(result.get("name", "")),
+        kinds=frozenset(str(kind) for kind in result["kinds"]),
+        reasons=result.get("reasons") is True,
+    )
+
+
+def _findings(
+    asks: Sequence[Ask], given: Mapping[int, Given], hello: Hello, level: str
+) -> dict[str, Finding]:
+    """What was found in each case asked, its control not yet considered."""
+    by_case: dict[str, list[tuple[Ask, Given]]] = {}
+    for ask in asks:
+        by_case.setdefault(ask.case.id, []).append((ask, given[ask.id]))
+    return {
+        name: _finding(pairs, hello, pairs[0][0].case.demanded(level))
+        for name, pairs in by_case.items()
+    }
+
+
+def _finding(pairs: Sequence[tuple[Ask, Given]], hello: Hello, demanded: str) -> Finding:
+    """The first thing wrong in one case, or a finding without symptom."""
+    for ask, given in pairs:
+        vector = _vector(ask.case)
+        if given.answer is None:
+            return Finding("no-answer", ask.op, received=given.ending)
+        if demanded == "any":
+            continue
+        judge = JUDGES[ask.op] if demanded == "valid" or ask.op != "decode" else _judge_refusal
+        found = judge(vector, given.answer, hello)
+        if found.symptom:
+            return found
+    return Finding()
+
+
+def _result_of(answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    result = answer.get("result")
+    return result if isinstance(result, dict) and "error" not in answer else None
+
+
+def _judge_decode(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Finding:
+    result = _result_of(answer)
+    if result is None:
+        return Finding("refused", "decode", received=f"refused: {shown(answer.get('error'))}")
+    if "value" not in result or "refused" not in result:
+        return Finding("no-value", "decode", received=shown(result))
+    if found := difference(vector.value, result["value"]):
+        return Finding(f"wrong-value {found.path}", "decode", difference=found)
+    if result["refused"] is not None:
+        return Finding("refused", "decode", received=f"refused: {shown(result['refused'])}")
+    return Finding()
+
+
+def _judge_refusal(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Finding:
+    error = answer.get("error")
+    result = _result_of(answer)
+    if isinstance(error, dict):
+        reason, where = error.get("reason"), error.get("field")
+    elif result is not None and result.get("refused") is not None:
+        reason, where = result["refused"], None
+        if (found := _wrong_value(vector, result)) is not None:
+            return found
+    else:
+        accepted = result.get("value") if result is not None else answer
+        return Finding("accepted", "decode", received=f"accepted: {shown(accepted)}")
+    if not hello.reasons:
+        return Finding(unbound=True)
+    if reason in vector.reasons:
+        return Finding()
+    place = f" at {where}" if isinstance(where, str) and where else ""
+    said = f"refused for {shown(reason)}{place}" if reason else "refused without a reason"
+    return Finding(f"wrong-reason {reason or 'none'}", "decode", received=said)
+
+
+def _wrong_value(vector: Vector, result: Mapping[str, Any]) -> Finding | None:
+    """A message that decodes and is then refused has still one value."""
+    if vector.value is None or "value" not in result:
+        return None
+    found = difference(vector.value, result["value"])
+    return found and Finding(f"wrong-value {found.path}", "decode", difference=found)
+
+
+def _judge_encode(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Finding:
+    return _judge_bytes(vector.hex, answer, "data", "encode")
+
+
+def _judge_respond(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Finding:
+    return _judge_bytes(vector.hex, answer, "hmac", "formation_respond")
+
+
+def _judge_bytes(expected: str, answer: Mapping[str, Any], member: str, op: str) -> Finding:
+    result = _result_of(answer)
+    if result is None:
+        return Finding("refused", op, received=f"refused: {shown(answer.get('error'))}")
+    if result.get(member) == expected:
+        return Finding()
+    return Finding("wrong-bytes", op, received=shown(result.get(member)), data=result.get(member))
+
+
+JUDGES = {
+    "decode": _judge_decode,
+    "encode": _judge_encode,
+    "formation_respond": _judge_respond,
+}
+
+
+def _result(
+    case: Case,
+    findings: Mapping[str, Finding],
+    hello: Hello,
+    settings: Settings,
+    attachment: Attachment,
+) -> CaseResult:
+    """The verdict of one case, its control and the level considered."""
+    if case.kind not in hello.kinds:
+        reason = f"the harness does not offer {case.kind}"
+        return CaseResult(case.id, Verdict.NOT_APPLICABLE, (reason,))
+    found = findings[case.id]
+    control = findings.get(case.control or "")
+    if found.symptom:
+        return describe(case, found, control, settings.level, attachment.command)
+    if case.demanded(settings.level) == "any":
+        return CaseResult(case.id, Verdict.INFORMATIONAL)
+    if case.demanded(settings.level) == "reject" and control is not None and control.symptom:
+        reason = f"does not count: its control {case.control} did not pass ({control.symptom})"
+        return CaseResult(case.id, Verdict.COULD_NOT_RUN, (reason,), symptom="control-failed")
+    return CaseResult(case.id, Verdict.PASS, unbound=found.unbound)

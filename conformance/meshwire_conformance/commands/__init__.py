@@ -1,0 +1,1 @@
+"""The commands of `meshwire`: one module each, arguments in, lines and an exit code out."""

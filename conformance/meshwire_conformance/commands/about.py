@@ -1,0 +1,11 @@
+"""What `meshwire --version` says."""
+
+from meshwire_spec.numbers import SPEC_REVISION
+
+from meshwire_conformance.catalogue import load_catalogue
+from meshwire_conformance.runner import suite_version
+
+
+def version_line() -> str:
+    """Version, spec revision and digest of the suite."""
+    return f"meshwire {suite_version()} ({SPEC_REVISION}), suite {load_catalogue().digest}"

@@ -1,0 +1,142 @@
+"""`meshwire check`: hold a target to the suite."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from meshwire_conformance.catalogue import Case, load_catalogue
+from meshwire_conformance.errors import UsageError
+from meshwire_conformance.parts import Attachment
+from meshwire_conformance.report import Report
+from meshwire_conformance.runner import Options, Watcher, bundled, check
+from meshwire_conformance.targets import parse_target
+from meshwire_conformance.verdicts import CaseResult
+
+FORMATS = ("junit", "json")
+PROGRESS_EVERY = 25
+
+
+def check_command(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TARGET]",
+            help="tcp://HOST:PORT, iroh://ENDPOINT@HOST:PORT, stdio:COMMAND or node:COMMAND; "
+            "without one, the bundled node.",
+        ),
+    ] = None,
+    target_file: Annotated[
+        Path | None, typer.Option("--target", help="TOML file that describes the target.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Run cases whose id or rule fits this pattern.")
+    ] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option(help="Leave out cases whose id or rule fits.")
+    ] = None,
+    level: Annotated[
+        Literal["wire", "strict"], typer.Option(help="Which results are demanded.")
+    ] = "strict",
+    list_cases: Annotated[
+        bool, typer.Option("--list", help="Print one line a case and run nothing.")
+    ] = False,
+    report: Annotated[
+        list[str] | None, typer.Option(help="junit=PATH or json=PATH; may be repeated.")
+    ] = None,
+    known_failing: Annotated[
+        Path | None, typer.Option(help="TOML ledger of known failures.")
+    ] = None,
+    timeout_scale: Annotated[
+        float, typer.Option(min=0.1, max=1000.0, help="Multiplies every deadline.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="Fixes every random choice.")] = 0,
+    trace: Annotated[
+        Path | None, typer.Option(help="Write everything sent and received as JSON lines.")
+    ] = None,
+    writes_are_ok: Annotated[
+        bool, typer.Option("--writes-are-ok", help="Allow a target off this machine.")
+    ] = False,
+) -> None:
+    """Hold a target to the rules and say where it breaks them.
+
+    Exit codes: 0 every required case passed, 1 violations, 2 wrong use or a fault of the suite,
+    3 incomplete.
+
+    Example: meshwire check stdio:./my-codec --only 'TS-*' --report junit=report.xml
+    """
+    if list_cases:
+        for line in _listing(load_catalogue().select(only or (), skip or ())):
+            typer.echo(line)
+        return
+    writers = [_writer(text) for text in report or ()]
+    options = Options(
+        only=only or (),
+        skip=skip or (),
+        level=level,
+        seed=seed,
+        timeout_scale=timeout_scale,
+        writes_are_ok=writes_are_ok,
+        known_failing=known_failing,
+        trace=trace,
+        watcher=_watcher(),
+    )
+    attachments = _attachments(target, target_file)
+    found = check(attachments, target or str(target_file or "bundled node"), options)
+    _show(found)
+    for name, path in writers:
+        _write(name, found, path)
+    raise typer.Exit(int(found.exit_code))
+
+
+def _attachments(target: str | None, target_file: Path | None) -> Sequence[Attachment]:
+    if target is not None and target_file is not None:
+        raise UsageError("give a target or --target FILE, not both")
+    if target_file is not None:
+        from meshwire_conformance.facts import read_target_file  # noqa: PLC0415 - sockets only
+
+        return list(read_target_file(target_file))
+    return bundled() if target is None else [parse_target(target)]
+
+
+def _writer(text: str) -> tuple[str, Path]:
+    name, separator, path = text.partition("=")
+    if not separator or name not in FORMATS or not path:
+        raise UsageError(f"--report {text!r}: expected junit=PATH or json=PATH")
+    return name, Path(path)
+
+
+def _write(name: str, found: Report, path: Path) -> None:
+    from meshwire_conformance.report import json, junit  # noqa: PLC0415 - few runs write reports
+
+    {"junit": junit.write, "json": json.write}[name](found, path)
+
+
+def _listing(cases: Sequence[Case]) -> Iterator[str]:
+    for case in cases:
+        yield f"{case.id}  {case.kind:<24}{','.join(case.rules):<24}{case.title}"
+
+
+def _show(found: Report) -> None:
+    from meshwire_conformance.report.text import lines_of  # noqa: PLC0415 - after the run
+
+    if sys.stderr.isatty():
+        typer.echo("\r\x1b[K", nl=False, err=True)
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    for line in lines_of(found, colour=colour):
+        typer.echo(line)
+
+
+def _watcher() -> Watcher | None:
+    """Something that shows progress, on a terminal only."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(result: CaseResult, done: int, total: int) -> None:
+        if done % PROGRESS_EVERY == 0 or done == total:
+            typer.echo(f"\r\x1b[K{done}/{total} {result.case}", nl=False, err=True)
+
+    return show

@@ -1,0 +1,60 @@
+"""Hex dumps for a person: rows of sixteen bytes, one span of them marked and named."""
+
+from dataclasses import dataclass
+
+ROW = 16
+ROWS_BEFORE = 2
+ROWS_MAX = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The bytes to point at and what to say of them."""
+
+    offset: int
+    size: int
+    says: str
+
+
+def row(data: bytes, offset: int) -> str:
+    """One row: offset, sixteen bytes, and what of them prints."""
+    chunk = data[offset : offset + ROW]
+    text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in chunk)
+    return f"{offset:04x}  {chunk.hex(' '):<{ROW * 3 - 1}}   {text}"
+
+
+def dump(data: bytes, mark: Mark | None = None) -> tuple[str, ...]:
+    """Rows of the first bytes and of those around the mark; what is left out shows as dots."""
+    if not data and mark is None:
+        return ("0000  (no bytes)",)
+    point = 0 if mark is None else min(mark.offset, len(data))
+    wanted = set(range(ROWS_BEFORE)) | {point // ROW - 1, point // ROW}
+    if mark is None:
+        wanted |= set(range(ROWS_MAX))
+    lines: list[str] = []
+    last = -1
+    for number in sorted(n for n in wanted if 0 <= n * ROW < max(len(data), 1) or n == point // ROW):
+        if number != last + 1:
+            lines.append("...")
+        lines.append(row(data, number * ROW))
+        if mark is not None and number == point // ROW:
+            lines.append(_pointer(mark, point))
+        last = number
+    if (last + 1) * ROW < len(data):
+        lines.append(f"... {len(data)} bytes in all")
+    return tuple(lines)
+
+
+def _pointer(mark: Mark, point: int) -> str:
+    column = point % ROW
+    count = max(1, min(mark.size, ROW - column))
+    arrows = " ".join(["^^"] * count)
+    return " " * (6 + 3 * column) + f"{arrows} {mark.says}"
+
+
+def first_difference(one: bytes, other: bytes) -> int | None:
+    """Offset of the first byte that differs, or None where both are the same."""
+    for offset, (left, right) in enumerate(zip(one, other, strict=False)):
+        if left != right:
+            return offset
+    return None if len(one) == len(other) else min(len(one), len(other))

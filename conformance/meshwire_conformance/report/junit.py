@@ -1,0 +1,90 @@
+"""The report as JUnit XML, for continuous integration."""
+
+import re
+from pathlib import Path
+from xml.sax.saxutils import escape, quoteattr
+
+from meshwire_conformance.errors import UsageError
+from meshwire_conformance.report import Report, Run
+from meshwire_conformance.report.text import failure_lines
+from meshwire_conformance.verdicts import CaseResult, Verdict
+
+ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 cannot hold, not even escaped."""
+
+SKIPPED = {
+    Verdict.NOT_APPLICABLE: "not applicable",
+    Verdict.KNOWN_FAILING: "known failing",
+    Verdict.INFORMATIONAL: "informational",
+}
+
+
+def legal(text: str) -> str:
+    """The text with every character that XML cannot hold written as its number."""
+    return ILLEGAL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _attribute(text: str) -> str:
+    return quoteattr(legal(text))
+
+
+def document_of(report: Report) -> str:
+    """The report as XML text."""
+    suites = "\n".join(_suite(report, run) for run in report.runs)
+    name = _attribute(f"meshwire {report.suite_version} {report.spec_revision}")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name={name}>\n{suites}\n</testsuites>\n'
+
+
+def _suite(report: Report, run: Run) -> str:
+    counted = [result.verdict for result in run.results]
+    skipped = sum(verdict in SKIPPED for verdict in counted)
+    properties = {
+        "suite-digest": report.suite_digest,
+        "selection-digest": report.selection_digest,
+        "level": report.level,
+        "seed": str(report.seed),
+        "target": report.target,
+    }
+    inner = "\n".join(
+        f"  <property name={_attribute(name)} value={_attribute(value)}/>"
+        for name, value in properties.items()
+    )
+    cases = "\n".join(_case(report, run, result) for result in run.results)
+    return (
+        f'<testsuite name={_attribute(run.name)} tests="{len(counted)}"'
+        f' failures="{counted.count(Verdict.FAIL)}"'
+        f' errors="{counted.count(Verdict.COULD_NOT_RUN)}" skipped="{skipped}"'
+        f' time="{sum(result.duration_s for result in run.results):.3f}">\n'
+        f"<properties>\n{inner}\n</properties>\n{cases}\n</testsuite>"
+    )
+
+
+def _case(report: Report, run: Run, result: CaseResult) -> str:
+    case = report.cases[result.case]
+    name = _attribute(f"{case.id} {case.title}")
+    group = _attribute(f"{run.name}.{case.part}")
+    head = f'<testcase classname={group} name={name} time="{result.duration_s:.6f}"'
+    inner = _outcome(report, run, result)
+    return f"{head}>{inner}</testcase>" if inner else f"{head}/>"
+
+
+def _outcome(report: Report, run: Run, result: CaseResult) -> str:
+    message = _attribute("; ".join(result.reasons) or result.symptom)
+    if result.verdict is Verdict.FAIL:
+        lines = failure_lines(report, run, report.cases[result.case], result)
+        text = escape(legal("\n".join(lines)))
+        return f"<failure message={message} type={_attribute(result.symptom)}>{text}</failure>"
+    if result.verdict is Verdict.COULD_NOT_RUN:
+        return f'<error message={message} type="could-not-run"/>'
+    if result.verdict in SKIPPED:
+        skipped = _attribute(f"{SKIPPED[result.verdict]}: {'; '.join(result.reasons)}")
+        return f"<skipped message={skipped}/>"
+    return ""
+
+
+def write(report: Report, path: Path) -> None:
+    """Write the report; raises UsageError where the file cannot be written."""
+    try:
+        path.write_text(document_of(report), encoding="utf-8")
+    except OSError as exc:
+        raise UsageError(f"the report {path} cannot be written: {exc}") from exc

@@ -1,0 +1,125 @@
+"""The report for a person: failures with their bytes, a summary per part, the digest."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from meshwire_conformance.catalogue import Case
+from meshwire_conformance.report import Report, Run, Tally, tallies
+from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
+
+IN_FULL = 25
+"""So many failures are told in full, the rest in a line each."""
+LABEL = 10
+LISTED = 5
+RED, GREEN, PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[0m"
+Paint = Callable[[str, str], str]
+
+MEANINGS = {
+    ExitCode.PASSED: "every applicable case passed",
+    ExitCode.VIOLATIONS: "the target breaks rules",
+    ExitCode.FAULT: "the suite or its use is at fault",
+    ExitCode.INCOMPLETE: "incomplete: not every case could be judged",
+}
+
+
+def printable(text: str) -> str:
+    """The text without control characters: what a peer sends must not drive the terminal."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+
+
+def lines_of(report: Report, *, colour: bool = False) -> Iterator[str]:
+    """The report, line by line."""
+    paint = _paint if colour else _leave
+    for number, (run, case, result) in enumerate(report.failures()):
+        if number < IN_FULL:
+            yield from failure_lines(report, run, case, result, paint)
+        else:
+            yield f"{paint('FAIL', RED)} {case.id}  {printable(case.title)}: {result.symptom}"
+    for run in report.runs:
+        yield from _other_lines(report, run)
+        yield from _summary(report, run)
+    yield f"suite {report.suite_digest}"
+    yield f"cases {report.selection_digest}"
+    verdict = paint(MEANINGS[report.exit_code], RED if report.exit_code else GREEN)
+    yield f"{verdict} (level {report.level}, exit {int(report.exit_code)})"
+
+
+def _paint(text: str, colour: str) -> str:
+    return f"{colour}{text}{PLAIN}"
+
+
+def _leave(text: str, colour: str) -> str:
+    return text
+
+
+def failure_lines(
+    report: Report, run: Run, case: Case, result: CaseResult, paint: Paint = _leave
+) -> Iterator[str]:
+    """One failure: the rule, what was sent, expected and received, and how to see it again."""
+    rules = ", ".join(case.rules)
+    name = f"{run.name} · " if len(report.runs) > 1 else ""
+    yield f"{paint('FAIL', RED)} {case.id}  {printable(case.title)}  ({name}{case.kind} · {rules})"
+    yield ""
+    for line in report.rule_lines(case):
+        yield f"  {printable(line)}"
+    yield ""
+    for reason in result.reasons:
+        yield f"  {printable(reason)}"
+    for label in ("sent", "expected", "received"):
+        yield from _block(label, getattr(result, label))
+    yield ""
+    if case.hunts:
+        yield from _block("hunts", (case.hunts,))
+        yield from _block("harm", (case.harm,))
+    yield from _block("note", result.notes)
+    yield from _block("again", (report.again(run, case),))
+    yield ""
+
+
+def _block(label: str, lines: Sequence[str]) -> Iterator[str]:
+    for number, line in enumerate(lines):
+        yield f"  {label if number == 0 else '':<{LABEL}}{printable(line)}"
+
+
+def _other_lines(report: Report, run: Run) -> Iterator[str]:
+    """What could not run, what was excused, and what is new about predicted failures."""
+    for fault in run.faults:
+        yield f"{run.name}: {printable(fault)}"
+    waiting: dict[str, list[str]] = {}
+    for result in run.results:
+        if result.verdict is Verdict.COULD_NOT_RUN:
+            waiting.setdefault("; ".join(result.reasons), []).append(result.case)
+        elif result.verdict is Verdict.KNOWN_FAILING:
+            yield f"known failing {result.case}  {printable(report.cases[result.case].title)}"
+        elif result.verdict is Verdict.PASS and result.notes:
+            yield f"passed {result.case}  {printable('; '.join(result.notes))}"
+    for reason, cases in waiting.items():
+        first = ", ".join(cases[:LISTED]) + (", ..." if len(cases) > LISTED else "")
+        yield f"could not run {len(cases)} ({first}): {printable(reason)}"
+
+
+HEADINGS = ("passed", "failed", "known", "open", "n/a", "info")
+COLUMNS = (
+    Verdict.PASS,
+    Verdict.FAIL,
+    Verdict.KNOWN_FAILING,
+    Verdict.COULD_NOT_RUN,
+    Verdict.NOT_APPLICABLE,
+    Verdict.INFORMATIONAL,
+)
+
+
+def _summary(report: Report, run: Run) -> Iterator[str]:
+    found = tallies(run, report.cases)
+    everything = Tally()
+    for result in run.results:
+        everything.add(result)
+    heads = "".join(f"{heading:>8}" for heading in HEADINGS)
+    yield ""
+    yield f"{run.name:<24}{'applicable':>14}{heads}"
+    for part, tally in {**found, "all": everything}.items():
+        counts = "".join(f"{tally.verdicts[verdict]:>8}" for verdict in COLUMNS)
+        share = f"{tally.applicable}/{tally.total}"
+        yield f"  {part:<22}{share:>14}{counts}"
+    if everything.unbound:
+        yield f"  {everything.unbound} refusals passed without a reason or code (unbound)"
+    yield ""

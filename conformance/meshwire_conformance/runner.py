@@ -1,0 +1,204 @@
+"""The run: which cases go to which way of attaching, and the report over all of it."""
+
+import asyncio
+import importlib
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from meshwire_spec.numbers import SPEC_REVISION
+
+from meshwire_conformance.catalogue import (
+    SOCKET,
+    Case,
+    load_catalogue,
+    selection_digest,
+)
+from meshwire_conformance.errors import Incomplete, UsageError
+from meshwire_conformance.ledger import apply_ledger, read_ledger
+from meshwire_conformance.parts import Attachment, Part, Settings, untraced
+from meshwire_conformance.report import Report, Rule, Run
+from meshwire_conformance.targets import PARTS, is_loopback
+from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict, exit_code, strongest
+
+REFERENCE = "meshwire_reference"
+CODEC_SCHEME = "stdio"
+Watcher = Callable[[CaseResult, int, int], None]
+"""Called with every verdict, how many stand already, and how many there will be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the caller of `meshwire check` asked for."""
+
+    only: Sequence[str] = ()
+    skip: Sequence[str] = ()
+    level: str = "strict"
+    seed: int = 0
+    timeout_scale: float = 1.0
+    writes_are_ok: bool = False
+    known_failing: Path | None = None
+    trace: Path | None = None
+    watcher: Watcher | None = None
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Counts verdicts over all runs."""
+
+    watcher: Watcher | None
+    total: int
+    done: int = field(default=0)
+
+    def __call__(self, result: CaseResult) -> None:
+        self.done += 1
+        if self.watcher is not None:
+            self.watcher(result, self.done, self.total)
+
+
+def suite_version() -> str:
+    """Version of the installed distribution."""
+    try:
+        return version("meshwire")
+    except PackageNotFoundError:
+        return "0 (not installed)"
+
+
+def bundled() -> list[Attachment]:
+    """Ways to attach to the node that comes with the suite; raises Incomplete without it."""
+    if find_spec(REFERENCE) is None:
+        raise Incomplete('the bundled node is not installed: pip install "meshwire[node]"')
+    command = f"'{sys.executable}' -m {REFERENCE}.cli"
+    attachments = [
+        Attachment(CODEC_SCHEME, f"{command} codec", f"stdio:{command} codec", variant="codec")
+    ]
+    if find_spec(PARTS["node"]) is not None:
+        part = importlib.import_module(PARTS["node"])
+        attachments += part.bundled(command)
+    return attachments
+
+
+def check(targets: Sequence[Attachment], target_text: str, options: Options) -> Report:
+    """Hold the targets to the suite and give the report; raises SuiteError where nothing can run."""
+    clock = time.perf_counter()
+    catalogue = load_catalogue()
+    cases = catalogue.select(options.only, options.skip)
+    known = read_ledger(options.known_failing, catalogue) if options.known_failing else {}
+    runs = asyncio.run(_run_all(targets, cases, options))
+    runs = [replace(run, results=apply_ledger(run.results, known)) for run in runs]
+    results = [result for run in runs for result in run.results]
+    faults = [ExitCode.INCOMPLETE for run in runs if run.faults]
+    return Report(
+        suite_version=suite_version(),
+        spec_revision=SPEC_REVISION,
+        suite_digest=catalogue.digest,
+        selection_digest=selection_digest(cases),
+        level=options.level,
+        seed=options.seed,
+        target=target_text,
+        cases=catalogue.by_id,
+        runs=runs,
+        exit_code=strongest([exit_code(results), *faults]),
+        rules=load_rules(),
+        duration_s=time.perf_counter() - clock,
+    )
+
+
+async def _run_all(
+    targets: Sequence[Attachment], cases: Sequence[Case], options: Options
+) -> list[Run]:
+    with ExitStack() as stack:
+        settings = Settings(
+            level=options.level,
+            timeout_scale=options.timeout_scale,
+            seed=options.seed,
+            writes_are_ok=options.writes_are_ok,
+            trace=_tracer(options.trace, stack),
+        )
+        progress = _Progress(options.watcher, len(cases) * len(targets))
+        shares = [(target, _share(target, targets, cases)) for target in targets]
+        return [await _run_one(target, share, settings, progress) for target, share in shares]
+
+
+def _share(
+    target: Attachment, targets: Sequence[Attachment], cases: Sequence[Case]
+) -> list[Case]:
+    """Cases that go to one attachment; those that no attachment can show go to the first."""
+    speaks_codec = target.scheme == CODEC_SCHEME
+    schemes = {other.scheme == CODEC_SCHEME for other in targets}
+    mine = [case for case in cases if (case.kind != SOCKET) == speaks_codec]
+    if len(schemes) == 1 and target is targets[0]:
+        return list(cases)
+    return mine
+
+
+async def _run_one(
+    target: Attachment, cases: Sequence[Case], settings: Settings, progress: _Progress
+) -> Run:
+    name = target.variant or target.text
+    speaks_codec = target.scheme == CODEC_SCHEME
+    fitting = [case for case in cases if (case.kind != SOCKET) == speaks_codec]
+    other = "a connection" if speaks_codec else "a codec harness"
+    results = [
+        CaseResult(case.id, Verdict.NOT_APPLICABLE, (f"needs {other}",))
+        for case in cases
+        if (case.kind != SOCKET) != speaks_codec
+    ]
+    faults: tuple[str, ...] = ()
+    if fitting:
+        _demand_permission(target, settings)
+        try:
+            results += await _part_of(target)(fitting, target, settings, progress)
+        except Incomplete as exc:
+            faults = (str(exc),)
+            results += [CaseResult(c.id, Verdict.COULD_NOT_RUN, faults) for c in fitting]
+    return Run(name, target.command, sorted(results, key=lambda r: r.case), faults)
+
+
+def _demand_permission(target: Attachment, settings: Settings) -> None:
+    if target.scheme in ("tcp", "iroh") and not settings.writes_are_ok:
+        if not is_loopback(target.location):
+            raise UsageError(
+                f"{target.text} is not on loopback, and the suite writes documents and deletions "
+                "that a mesh spreads: add --writes-are-ok"
+            )
+
+
+def _part_of(target: Attachment) -> Part:
+    name = PARTS[target.scheme]
+    if find_spec(name) is None:
+        raise Incomplete(f"this installation has no part for {target.scheme}")
+    part: Part = importlib.import_module(name).run
+    return part
+
+
+def _tracer(path: Path | None, stack: ExitStack) -> Callable[[Mapping[str, Any]], None]:
+    if path is None:
+        return untraced
+    try:
+        stream = stack.enter_context(path.open("w", encoding="ascii"))
+    except OSError as exc:
+        raise UsageError(f"the trace {path} cannot be written: {exc}") from exc
+
+    def write(line: Mapping[str, Any]) -> None:
+        stream.write(json.dumps(line, ensure_ascii=True, default=repr) + "\n")
+
+    return write
+
+
+def load_rules() -> dict[str, Rule]:
+    """Rules with their sentences; empty where the pages were never read into `rules.json`."""
+    source = resources.files("meshwire_spec") / "rules.json"
+    if not source.is_file():
+        return {}
+    document = json.loads(source.read_text(encoding="utf-8"))
+    rows = document if isinstance(document, list) else document.get("rules", [])
+    return {row["id"]: Rule(row["id"], row.get("level", ""), row.get("text", "")) for row in rows}

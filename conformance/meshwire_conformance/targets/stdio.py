@@ -1,0 +1,207 @@
+"""The codec harness over stdin and stdout: one JSON object a line, asked in a pipeline.
+
+Requests are written while answers are read, so neither pipe can fill up and stop both sides.
+A conversation ends in one of four ways, and none of them raises: the target is the one judged.
+"""
+
+import asyncio
+import contextlib
+import json
+import shlex
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from meshwire_conformance.errors import Incomplete, UsageError
+from meshwire_conformance.parts import TraceLine
+
+LINE_MAX = 64 * 2**20
+"""An answer longer than this many bytes is a flood; the longest honest one is far below."""
+GARBAGE_MAX = 1000
+"""So many lines that answer nothing are a flood."""
+STDERR_LINES = 20
+CLOSE_S = 2.0
+
+
+class Ending(StrEnum):
+    """How a conversation ended."""
+
+    ANSWERED = "answered"
+    DIED = "died"
+    HUNG = "hung"
+    FLOODED = "flooded"
+
+
+@dataclass(slots=True)
+class Conversation:
+    """Answers by request id, lines that were none, and how it ended, in words for a person."""
+
+    answers: dict[int, dict[str, Any]] = field(default_factory=dict)
+    garbage: list[str] = field(default_factory=list)
+    ending: Ending = Ending.ANSWERED
+    detail: str = ""
+
+
+def command_of(text: str) -> list[str]:
+    """Words of a command line; raises UsageError for unbalanced quotes or nothing."""
+    try:
+        words = shlex.split(text)
+    except ValueError as exc:
+        raise UsageError(f"the command {text!r} cannot be read: {exc}") from exc
+    if not words:
+        raise UsageError("the command is empty")
+    return words
+
+
+class Harness:
+    """One process that speaks the codec harness; `converse` as often as wanted, then `close`."""
+
+    def __init__(self, command: str, answer_s: float, total_s: float, trace: TraceLine) -> None:
+        self._words = command_of(command)
+        self._answer_s = answer_s
+        self._total_s = total_s
+        self._trace = trace
+        self._process: asyncio.subprocess.Process | None = None
+        self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
+        self._drain: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start the process; raises Incomplete where the command cannot be run."""
+        pipe = asyncio.subprocess.PIPE
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._words, stdin=pipe, stdout=pipe, stderr=pipe, limit=LINE_MAX
+            )
+        except (OSError, ValueError) as exc:
+            raise Incomplete(f"{self._words[0]!r} cannot be started: {exc}") from exc
+        self._drain = asyncio.create_task(self._read_stderr(self._process))
+
+    @property
+    def stderr(self) -> tuple[str, ...]:
+        """The last lines that the process wrote to stderr."""
+        return tuple(self._stderr)
+
+    async def _read_stderr(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stderr is not None
+        while chunk := await process.stderr.read(65536):
+            self._stderr.extend(chunk.decode(errors="replace").splitlines())
+
+    async def converse(self, requests: Mapping[int, str]) -> Conversation:
+        """Write every request, read until each is answered or the target gives out."""
+        assert self._process is not None
+        writing = asyncio.create_task(self._write(self._process, requests))
+        conversation = Conversation()
+        try:
+            async with asyncio.timeout(self._total_s):
+                await self._read(self._process, set(requests), conversation)
+        except TimeoutError:
+            conversation.ending = Ending.HUNG
+            conversation.detail = f"not done after {self._total_s:g} s"
+        finally:
+            writing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await writing
+        return conversation
+
+    async def _write(
+        self, process: asyncio.subprocess.Process, requests: Mapping[int, str]
+    ) -> None:
+        assert process.stdin is not None
+        # A target that stops reading or dies shows on the reading side, with a deadline.
+        with contextlib.suppress(ConnectionError):
+            for request in requests.values():
+                self._trace({"sent": request[:4096]})
+                process.stdin.write(request.encode())
+                process.stdin.write(b"\n")
+                await process.stdin.drain()
+
+    async def _read(
+        self, process: asyncio.subprocess.Process, waiting: set[int], found: Conversation
+    ) -> None:
+        assert process.stdout is not None
+        while waiting:
+            try:
+                async with asyncio.timeout(self._answer_s):
+                    line = await process.stdout.readline()
+            except TimeoutError:
+                found.ending = Ending.HUNG
+                found.detail = f"no answer within {self._answer_s:g} s"
+                return
+            except ValueError:
+                found.ending = Ending.FLOODED
+                found.detail = f"a line of more than {LINE_MAX} bytes"
+                return
+            if not line.endswith(b"\n"):
+                found.ending = Ending.DIED
+                found.detail = await self._farewell(process)
+                return
+            if not self._take(line, waiting, found):
+                return
+
+    def _take(self, line: bytes, waiting: set[int], found: Conversation) -> bool:
+        """Note one line; False where too many of them answer nothing."""
+        self._trace({"received": line[:4096].decode(errors="replace")})
+        answer = _object_of(line)
+        number = answer.get("id") if answer is not None else None
+        if answer is not None and type(number) is int and number in waiting:
+            waiting.discard(number)
+            found.answers[number] = answer
+            return True
+        found.garbage.append(line[:200].decode(errors="replace").rstrip("\n"))
+        # A line to a lone request is its answer, whatever it says: nothing else was asked.
+        if len(waiting) == 1 and not found.answers:
+            return False
+        if len(found.garbage) < GARBAGE_MAX:
+            return True
+        found.ending = Ending.FLOODED
+        found.detail = f"{GARBAGE_MAX} lines that answer nothing"
+        return False
+
+    async def _farewell(self, process: asyncio.subprocess.Process) -> str:
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                code = await process.wait()
+        except TimeoutError:
+            return "it closed its output"
+        last = f"; last line on stderr: {self._stderr[-1][:200]}" if self._stderr else ""
+        return f"it ended with {code}{last}"
+
+    async def close(self) -> None:
+        """End the process: by its closed input, else by force."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        process.stdin.close()
+        # After a hang nobody waits for manners.
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await process.wait()
+        except TimeoutError:
+            self._kill(process)
+            await process.wait()
+        if self._drain is not None:
+            self._drain.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._drain
+        process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - closes the pipes
+
+    async def abort(self) -> None:
+        """End the process at once."""
+        if self._process is not None:
+            self._kill(self._process)
+        await self.close()
+
+    def _kill(self, process: asyncio.subprocess.Process) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+
+
+def _object_of(line: bytes) -> dict[str, Any] | None:
+    try:
+        answer = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) else None

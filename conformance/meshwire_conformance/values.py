@@ -1,0 +1,59 @@
+"""Decoded values compared: the first place where two of them differ, and how they print."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+SHOWN = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where two values part, as a field path, and what each says there."""
+
+    path: str
+    expected: str
+    received: str
+
+
+def shown(value: Any) -> str:
+    """A value as it prints, cut where it is long."""
+    text = json.dumps(value, ensure_ascii=True)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"
+
+
+def difference(expected: Any, received: Any, path: str = "") -> Difference | None:
+    """The first place where two JSON values differ, or None; 1, 1.0 and true are three things."""
+    if type(expected) is not type(received):
+        return Difference(path, shown(expected), shown(received))
+    if isinstance(expected, dict):
+        return _difference_of_objects(expected, received, path)
+    if isinstance(expected, list):
+        return _difference_of_lists(expected, received, path)
+    if expected == received:
+        return None
+    return Difference(path, shown(expected), shown(received))
+
+
+def _difference_of_objects(
+    expected: dict[str, Any], received: dict[str, Any], path: str
+) -> Difference | None:
+    for name in expected:
+        inner = f"{path}.{name}" if path else name
+        if name not in received:
+            return Difference(inner, shown(expected[name]), "no such member")
+        if found := difference(expected[name], received[name], inner):
+            return found
+    if extra := sorted(received.keys() - expected.keys()):
+        inner = f"{path}.{extra[0]}" if path else extra[0]
+        return Difference(inner, "no such member", shown(received[extra[0]]))
+    return None
+
+
+def _difference_of_lists(expected: list[Any], received: list[Any], path: str) -> Difference | None:
+    for index, (left, right) in enumerate(zip(expected, received, strict=False)):
+        if found := difference(left, right, f"{path}[{index}]"):
+            return found
+    if len(expected) == len(received):
+        return None
+    return Difference(path, f"{len(expected)} elements", f"{len(received)} elements")

@@ -1,0 +1,131 @@
+"""Vector files and the ledger of ids: how they are read, written and kept canonical."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+VECTORS = ROOT / "vectors"
+LEDGER = VECTORS / "ids.json"
+FIRST_ID = 1001
+"""Codec vectors count from here; the numbers below belong to the socket cases."""
+
+ORDER = (
+    "id",
+    "kind",
+    "title",
+    "rules",
+    "field",
+    "fault",
+    "hex",
+    "respond",
+    "value",
+    "result",
+    "reasons",
+    "hunts",
+    "harm",
+    "control",
+    "disputed",
+    "source",
+)
+"""Members of a vector in the order in which they are written."""
+
+REPEAT_FROM = 512
+"""A text longer than this is searched for a run of one short unit, written as a repetition."""
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Every id ever given, with the key it was given for; nothing is ever taken out."""
+
+    keys: dict[str, str] = field(default_factory=dict)
+
+    def id_of(self, key: str) -> str:
+        """The id of this key: the one it has, else the next that nobody had."""
+        for number, known in self.keys.items():
+            if known == key:
+                return number
+        used = [int(number.partition("-")[2]) for number in self.keys]
+        fresh = f"MW-{max([FIRST_ID - 1, *used]) + 1:04d}"
+        self.keys[fresh] = key
+        return fresh
+
+    def text(self) -> str:
+        """Canonical text of the ledger file."""
+        return json.dumps(dict(sorted(self.keys.items())), indent=0, ensure_ascii=False) + "\n"
+
+
+def read_ledger() -> Ledger:
+    """The ledger as committed; empty where there is none yet."""
+    return Ledger(json.loads(LEDGER.read_text()) if LEDGER.exists() else {})
+
+
+def canonical(part: str, vectors: Iterable[Mapping[str, Any]]) -> str:
+    """Canonical text of a vector file: one member a line, members in `ORDER`."""
+    blocks = []
+    for vector in sorted(vectors, key=lambda v: str(v["id"])):
+        unknown = set(vector) - set(ORDER)
+        if unknown:
+            raise SystemExit(f"{vector['id']}: unknown members {sorted(unknown)}")
+        lines = [f'    "{name}": {_compact(vector[name])}' for name in ORDER if name in vector]
+        blocks.append("  {\n" + ",\n".join(lines) + "\n  }")
+    body = ",\n".join(blocks)
+    return f'{{\n"part": {json.dumps(part)},\n"vectors": [\n{body}\n]\n}}\n'
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def shorten(node: Any) -> Any:
+    """A value in which every long run of one unit is written as a repetition."""
+    if isinstance(node, dict):
+        return node if node.keys() == {"join"} else {k: shorten(v) for k, v in node.items()}
+    if isinstance(node, list):
+        return [shorten(item) for item in node]
+    if isinstance(node, str) and len(node) > REPEAT_FROM:
+        return _shorten_text(node)
+    return node
+
+
+def _shorten_text(text: str) -> Any:
+    """The text as up to three parts, the middle one repeated, if that makes it much shorter."""
+    best: tuple[int, int, str, int] | None = None
+    for size in (1, 2, 3, 4, 6):
+        start = _run_start(text, size)
+        unit = text[start : start + size]
+        times = 0
+        while text.startswith(unit, start + times * size) and unit:
+            times += 1
+        if best is None or times * size > best[0]:
+            best = (times * size, start, unit, times)
+    assert best is not None
+    covered, start, unit, times = best
+    if covered < REPEAT_FROM:
+        return text
+    parts: list[Any] = [text[:start], {"repeat": unit, "times": times}, text[start + covered :]]
+    return {"join": [part for part in parts if part]}
+
+
+def _run_start(text: str, size: int) -> int:
+    """Where the longest run of one unit of this size starts, looking at aligned places only."""
+    best_start, best_length, start = 0, 0, 0
+    while start + size <= len(text):
+        unit, end = text[start : start + size], start + size
+        while text.startswith(unit, end):
+            end += size
+        if end - start > best_length:
+            best_start, best_length = start, end - start
+        start = max(start + (2 if size % 2 == 0 else 1), end - size)
+    return best_start
+
+
+def read_files() -> dict[Path, dict[str, Any]]:
+    """Every vector file of the checkout by its path."""
+    return {
+        path: json.loads(path.read_text())
+        for path in sorted(VECTORS.glob("*/*.json"))
+        if not path.name.endswith(".transcript.json")
+    }

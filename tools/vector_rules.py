@@ -1,0 +1,134 @@
+"""Which rules of the pages a vector shows, read off the rules.json of the pages."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+RULES = Path(__file__).resolve().parents[1] / "spec" / "meshwire_spec" / "rules.json"
+
+LATER = r"\[[1-9]\d*\]"
+SPECIAL = {
+    "FR-004": r"\|payload\.length\|",
+    "FR-007": r"$^",
+    "FR-010": r"\|key\|frame-key|\|type\|",
+    "FR-020": r"\|key\|(over-limit|under-limit|empty)|\|key\.length\|",
+    "FR-021": r"\|key\|frame-key",
+    "FR-022": r"bad-key-(no-colon|reserved-batch|reserved-negentropy)|control-character-none",
+    "FR-023": r"bad-key-(collection|empty-collection)|\|key\|at-limit|\|key\|grammar",
+    "FR-024": r"bad-key-(empty-id|nul|newline|delete|c1|id)|control-character|\|key\|shortest",
+    "FR-025": r"bad-key-(reserved|collection-tombstones)",
+    "FR-026": r"several-colons",
+    "BT-004": r"payload\.length\|",
+    "BT-006": r"type\||sync_batch\|.*(unknown-value|nested-batch|greatest)$",
+    "BT-007": r"^sync_entry\|key.*\|(over-limit|under-limit|at-limit|shortest|empty|bad-key)",
+    "BT-008": r"^sync_entry\|key\|frame-key",
+    "BT-011": r"\|(batch\.)?(batch_id|created_at|ttl|entry_count)\|truncated",
+    "BT-002": r"entr|^sync_entry",
+    "BT-003": r"entr|^sync_entry",
+    "BT-013": rf"entries{LATER}.*\|(?!greatest|zero|empty|trailing|control|unknown|nested)",
+    "BT-014": r"entries\[0\].*\|(?!greatest|zero|empty|trailing|control|unknown|nested)",
+    "BT-015": r"extra\||count-short",
+    "BT-017": r"\|(batch\.)?(batch_id|created_at|ttl)\|(greatest|zero|above)",
+    "BT-019": r"\|entries\|empty",
+    "BT-032": r"^channel_record\|(marker|batch|batch\.length)\|",
+    "BT-034": r"\|batch\.length\|",
+    "TS-009": r"extra\|",
+    "TS-011": r"reason\|(shortest|empty)",
+    "TS-022": r"tombstones\[0\]|tombstone_count\|truncated",
+    "TS-023": rf"tombstones{LATER}",
+    "TS-024": r"^tombstone_batch\|.*(extra\||count-short|trailing)",
+    "NG-004": r"prefix\|over-limit|prefix\|length",
+    "NG-005": r"timestamp\|(over-limit|greatest)",
+    "NG-006": r"after-infinity|\|trailing",
+    "NG-010": r"\|ranges\|empty",
+    "NG-011": r"not-increasing|same-second",
+    "LV-004": r"extra\|",
+    "LV-006": r"sent_at\|(greatest|zero|above)",
+    "HS-014": r"\|length\|",
+    "HS-017": r"\|formation_id\|",
+    "HS-001": r"\|secret\|",
+    "HS-002": r"^formation_response\|(formation_id|secret)?\|[^t]|^formation_response\|\|$",
+    "HS-003": r"^formation_response\|(formation_id|secret)?\|[^t]|^formation_response\|\|$",
+    "HS-016": r"extra\||length\|at-limit",
+    "HS-018": r"^formation_result\|(result)?\|(value|greatest|zero|$)",
+}
+"""Where a rule is shown, as a pattern over `kind|field|fault`; a rule not named here is shown by
+every vector of its kinds that it fits by reason (a rule without a reason, by every positive)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageRule:
+    """One rule as its page marks it."""
+
+    id: str
+    level: str
+    text: str
+    kinds: tuple[str, ...]
+    seen: tuple[str, ...]
+    reason: str
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the sentence speaks of refusing, for rules that name no single reason."""
+        return "refuse" in self.text
+
+
+@cache
+def page_rules() -> tuple[PageRule, ...]:
+    """Every rule of the pages, in page order."""
+    return tuple(
+        PageRule(
+            row["id"],
+            row["level"],
+            row["text"],
+            tuple(row["kinds"]),
+            tuple(row["seen"]),
+            row["reason"],
+        )
+        for row in json.loads(RULES.read_text())
+    )
+
+
+SHOWN_BY_POSITIVES = ("BT-006",)
+"""Rules with a reason that ask for acceptance elsewhere: a batch stands where a lone entry falls."""
+
+BOUNDARY = ("at-limit", "shortest", "grammar")
+"""Classes of positives that show the legal side of a rule that refuses."""
+
+
+def rules_for(
+    kind: str, field: str, fault: str, *, rejected: bool, reasons: Sequence[str]
+) -> list[PageRule]:
+    """The rules that a vector shows, most of them one; empty where the pages have none."""
+    place = f"{kind}|{field}|{fault}"
+    found = []
+    for rule in page_rules():
+        if kind not in rule.kinds or "codec" not in rule.seen:
+            continue
+        pattern = SPECIAL.get(rule.id)
+        if pattern is not None and not re.search(pattern, place):
+            continue
+        if _fits(rule, rejected, reasons, special=pattern is not None, fault=fault):
+            found.append(rule)
+    return found
+
+
+def _fits(
+    rule: PageRule, rejected: bool, reasons: Sequence[str], *, special: bool, fault: str
+) -> bool:
+    if rejected:
+        return rule.reason in reasons or (special and not rule.reason and rule.refuses)
+    shown = rule.id in SHOWN_BY_POSITIVES or fault.endswith(BOUNDARY)
+    return not rule.reason or (special and shown)
+
+
+def wire_result(strict: str, rules: Sequence[PageRule]) -> str:
+    """What level wire demands: the same as strict where the rules that decide are of level wire."""
+    if strict == "reject":
+        deciding = [rule for rule in rules if rule.reason] or list(rules)
+        return strict if any(rule.level == "wire" for rule in deciding) else "any"
+    deciding = [r for r in rules if not r.reason or r.id in SHOWN_BY_POSITIVES] or list(rules)
+    return strict if all(rule.level == "wire" for rule in deciding) else "any"
