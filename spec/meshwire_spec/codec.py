@@ -5,7 +5,7 @@ Structural: no level is known here. `accept` says what a strict node refuses bey
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from meshwire_spec.acceptance import accept_value
 from meshwire_spec.cursor import Cursor, Span
 from meshwire_spec.errors import Malformed, SpecError, UnknownKind
 from meshwire_spec.layouts import LAYOUTS
+from meshwire_spec.rules import load_rules, refusals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,10 +62,11 @@ def _thaw(value: Any) -> Any:
     return value
 
 
-def _attributed(fault: Malformed, layout: Layout) -> Malformed:
-    rule = fault.rule or layout.rules.get(fault.reason, "")
+def _attributed(fault: Malformed, kind: str) -> Malformed:
+    broken = refusals().get((kind, fault.reason), ())
+    rule = fault.rule or (broken[0].id if broken else "")
     return Malformed(
-        fault.reason, fault.offset, fault.field, rule=rule, kind=layout.kind, detail=fault.detail
+        fault.reason, fault.offset, fault.field, rule=rule, kind=kind, detail=fault.detail
     )
 
 
@@ -73,7 +75,7 @@ def _parse(layout: Layout, cursor: Cursor) -> dict[str, Any]:
         parsed = layout.parse(cursor, ROOT)
         again = _build(layout, parsed)
     except Malformed as exc:
-        raise _attributed(exc, layout) from exc
+        raise _attributed(exc, layout.kind) from exc
     # The universal guard: what does not come back byte for byte was never canonical.
     assert again == cursor.data, f"{layout.kind} does not re-encode to what was decoded"
     return parsed
@@ -110,7 +112,7 @@ def encode(message: Message) -> bytes:
         data = _build(layout, value)
         _check_members(layout, data, value)
     except Malformed as exc:
-        raise _attributed(exc, layout) from exc
+        raise _attributed(exc, layout.kind) from exc
     return data
 
 
@@ -134,7 +136,7 @@ def from_value(kind: str, value: Any) -> Message:
     try:
         message = Message(kind, _freeze(layout.from_json(value, ROOT)))
     except Malformed as exc:
-        raise _attributed(exc, layout) from exc
+        raise _attributed(exc, layout.kind) from exc
     encode(message)
     return message
 
@@ -146,5 +148,10 @@ def annotate(kind: str, data: bytes) -> tuple[list[Span], Malformed | None]:
     try:
         _parse(layout, cursor)
     except Malformed as exc:
-        return cursor.spans, exc
-    return cursor.spans, None
+        return _with_rules(cursor.spans, kind), exc
+    return _with_rules(cursor.spans, kind), None
+
+
+def _with_rules(spans: list[Span], kind: str) -> list[Span]:
+    shown = next((r.id for r in load_rules() if kind in r.kinds and not r.reason), "")
+    return [span if span.rule else replace(span, rule=shown) for span in spans]

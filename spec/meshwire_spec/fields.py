@@ -81,9 +81,9 @@ def span_text(low: int, high: int | None) -> str:
     return f"{low}..{high} bytes" if low else f"at most {high} bytes"
 
 
-def fail(reason: str, offset: int, path: str, detail: str = "") -> NoReturn:
+def fail(reason: str, offset: int, path: str, detail: str = "", rule: str = "") -> NoReturn:
     """Raises `Malformed` for the field at a construct path."""
-    raise Malformed(reason, offset, field_path(path), detail=detail)
+    raise Malformed(reason, offset, field_path(path), detail=detail, rule=rule)
 
 
 class Block(Base):

@@ -42,16 +42,14 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One message kind: its named blocks in wire order, and the rule of each reason.
+    """One message kind: its named blocks in wire order.
 
-    A layout ends closed unless its last block takes what is left. `rules` maps a reason to the
-    rule that a message of this kind breaks with it, where the field at fault names no rule.
+    A layout ends closed unless its last block takes what is left.
     """
 
     kind: str
     title: str
     blocks: dict[str, Block]
-    rules: dict[str, str] = field(default_factory=dict)
     frame: Frame | None = None
     opened: Struct = field(init=False, repr=False, compare=False)
     closed: Struct = field(init=False, repr=False, compare=False)

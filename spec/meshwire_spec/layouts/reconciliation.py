@@ -50,20 +50,20 @@ class Timestamp(Block):
     def _parse(self, stream: Any, context: Any, path: str) -> int | None:
         start = stream.tell()
         if stream.timestamp is None:
-            fail("bad-bound", start, path, "a range after infinity")
+            fail("bad-bound", start, path, "a range after infinity", "NG-006")
         raw = parse_varint(stream, path)
         value = None if raw == 0 else stream.timestamp + raw - 1
         if value is not None and value > NEGENTROPY_TIMESTAMP_MAX:
-            fail("bad-bound", start, path, "over 2^64-2")
+            fail("bad-bound", start, path, "over 2^64-2", "NG-005")
         stream.timestamp = value
         self.note(stream, start, path, self.to_json(value))
         return value
 
     def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
         if stream.timestamp is None:
-            fail("bad-bound", stream.tell(), path, "a range after infinity")
+            fail("bad-bound", stream.tell(), path, "a range after infinity", "NG-006")
         if obj is not None and not stream.timestamp <= obj <= NEGENTROPY_TIMESTAMP_MAX:
-            fail("bad-bound", stream.tell(), path, "below the last one, or over 2^64-2")
+            fail("bad-bound", stream.tell(), path, "below the last one, or over 2^64-2", "NG-005")
         stream.write(build_varint(0 if obj is None else obj - stream.timestamp + 1))
         stream.timestamp = obj
         return obj
@@ -92,7 +92,9 @@ class Prefix(Block):
         start = stream.tell()
         size = parse_varint(stream, f"{path}.length")
         if size > NEGENTROPY_PREFIX_MAX:
-            fail("bad-bound", start, f"{path}.length", f"{size} > {NEGENTROPY_PREFIX_MAX}")
+            fail(
+                "bad-bound", start, f"{path}.length", f"{size} > {NEGENTROPY_PREFIX_MAX}", "NG-004"
+            )
         data: bytes = stream.take(size, path)
         self.note(stream, start, path, data.hex())
         return data
