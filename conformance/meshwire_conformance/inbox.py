@@ -14,7 +14,7 @@ from struct import Struct
 from typing import Any
 
 from meshwire_conformance.parts import TraceLine, untraced
-from meshwire_conformance.transport import Connection, Signal, Stream
+from meshwire_conformance.transport import Signal, Stream
 from meshwire_spec.codec import Malformed, Message, accept, decode, encode
 from meshwire_spec.numbers import PAYLOAD_MAX, FrameType
 
@@ -96,9 +96,9 @@ class Inbox:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def attach(self, connection: Connection, peer: str) -> None:
-        """Read every stream that the target opens on this connection."""
-        connection.on_stream = lambda stream: self._follow(stream, peer)
+    def reader_of(self, peer: str) -> Callable[[Stream], None]:
+        """What reads every stream that the target opens on a connection of this peer."""
+        return lambda stream: self._follow(stream, peer)
 
     def fault(self, peer: str, stream: int, reason: str, detail: str) -> None:
         """Note something that the target should not have sent."""

@@ -7,9 +7,12 @@ what a stream receives is kept in it, and its `signal` wakes whoever waits for a
 from __future__ import annotations
 
 import asyncio
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from meshwire_conformance.lab import Preamble
 
 
 class Signal:
@@ -118,6 +121,25 @@ class Stream:
             lambda: condition() or self.connection.closed is not None, deadline_s
         )
         return condition()
+
+
+def _first_order() -> random.Random:
+    return random.Random(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """How one connection starts.
+
+    `identity` is the 32-byte endpoint id over the lab binding and the secret key over iroh;
+    `on_stream` is told of every stream that the target opens; `order` decides how streams are
+    interleaved. `preamble` is what the lab binding writes instead of an ordinary one.
+    """
+
+    identity: bytes
+    on_stream: Callable[[Stream], None] | None = None
+    order: random.Random = field(default_factory=_first_order)
+    preamble: Preamble | None = None
 
 
 class Connection(ABC):

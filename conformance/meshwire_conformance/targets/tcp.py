@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from meshwire_conformance.lab import (
     CloseReceived,
@@ -19,26 +17,11 @@ from meshwire_conformance.lab import (
     ResetReceived,
     StopReceived,
     StreamOpened,
-    Windows,
     is_ours,
     is_uni,
 )
-from meshwire_conformance.transport import Closed, Connection, Stream
+from meshwire_conformance.transport import Closed, Connection, Dial, Stream
 from meshwire_spec.numbers import REASONS
-
-
-@dataclass(frozen=True, slots=True)
-class Dial:
-    """How one connection starts; everything but the identity is for sending wrong things."""
-
-    endpoint_id: bytes
-    order: random.Random = field(default_factory=lambda: random.Random(0))
-    preamble: Preamble | None = None
-    windows: Windows = field(default_factory=Windows)
-
-    def first_bytes(self) -> Preamble:
-        """The preamble to write."""
-        return self.preamble or Preamble(self.endpoint_id, windows=self.windows)
 
 
 class TcpConnection(Connection, asyncio.Protocol):
@@ -48,7 +31,9 @@ class TcpConnection(Connection, asyncio.Protocol):
 
     def __init__(self, dial: Dial) -> None:
         super().__init__()
-        self.lab = LabConnection(dial.first_bytes(), dial.order)
+        preamble = dial.preamble or Preamble(dial.identity)
+        self.lab = LabConnection(preamble, dial.order)
+        self.on_stream = dial.on_stream
         self.pongs: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._flush_planned = False

@@ -1,0 +1,156 @@
+"""Connections of a case's own: wrong preambles, wrong handshakes, records written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from meshwire_conformance.attach import DIAL_S, TcpDialler
+from meshwire_conformance.case_run import CaseRun
+from meshwire_conformance.errors import SuiteFault
+from meshwire_conformance.handshake import (
+    Formation,
+    HandshakeFailed,
+    formation_id_bytes,
+    read_challenge,
+    read_result,
+)
+from meshwire_conformance.lab import Preamble, record
+from meshwire_conformance.outcome import CaseFailed
+from meshwire_conformance.targets.tcp import TcpConnection
+from meshwire_conformance.transcripts import ConnectSpec, HandshakeSpec
+from meshwire_conformance.transport import Connection, Dial, Stream
+from meshwire_spec.codec import encode, from_value
+from meshwire_spec.numbers import ALPN, LAB_MAGIC, LAB_VERSION, RESULT_ACCEPTED, RESULT_REJECTED
+
+_PING = 7
+
+
+async def connect(run: CaseRun, name: str, options: ConnectSpec) -> None:
+    """Connect a peer of the case's own, in the ordinary way or with something wrong."""
+    peer = run.own_peer(name)
+    dial = peer.dial()
+    if options.same_as is not None:
+        dial = Dial(run.peer(options.same_as).identity, dial.on_stream, dial.order)
+    try:
+        peer.adopt(await _dial(run, dial, options))
+    except ConnectionError as exc:
+        raise CaseFailed("no-connection", f"no connection: {exc}") from exc
+
+
+async def _dial(run: CaseRun, dial: Dial, options: ConnectSpec) -> Connection:
+    target = run.session.target
+    wrong = (options.magic, options.version, options.alpn)
+    if wrong != (None, None, None):
+        if not isinstance(target.dialler, TcpDialler):
+            raise SuiteFault(f"{run.case_id}: only the lab binding has a preamble")
+        preamble = Preamble(
+            dial.identity,
+            alpn=ALPN if options.alpn is None else options.alpn,
+            magic=LAB_MAGIC if options.magic is None else bytes.fromhex(options.magic),
+            version=LAB_VERSION if options.version is None else options.version,
+        )
+        dial = Dial(dial.identity, dial.on_stream, dial.order, preamble)
+        run.evidence.sent.append(f"preamble {preamble.encode().hex()}")
+        return await target.dialler.dial_raw(dial, DIAL_S)
+    if not options.handshake:
+        return await target.dial(dial)
+    return await run.session.connect(dial)
+
+
+async def lab_connection(run: CaseRun, on: str) -> TcpConnection:
+    """The connection of a peer, which is one of the lab binding."""
+    connection = run.peer(on).last or await run.connection(on)
+    if not isinstance(connection, TcpConnection):
+        raise SuiteFault(f"{run.case_id} needs the lab binding and does not say so")
+    return connection
+
+
+async def send_record(
+    run: CaseRun, on: str, value: Mapping[str, Any], *, echo: str | None = None
+) -> None:
+    """Write one record by hand: a value of the schema, or `type` and `hex` for a wrong one."""
+    connection = await lab_connection(run, on)
+    if "hex" in value:
+        body = bytes.fromhex(value["hex"])
+        data = record(value["type"], body)
+        if "length" in value:
+            data = data[:1] + int(value["length"]).to_bytes(4, "big") + body
+    else:
+        data = encode(from_value("lab_record", value))
+    run.evidence.sent.append(f"{on}: lab record {data[:64].hex()}")
+    await connection.raw(data)
+    if echo is None:
+        return
+    wanted = bytes.fromhex(echo)
+    await connection.signal.wait_for(
+        lambda: wanted in connection.pongs or connection.closed is not None, run.deadline_s
+    )
+    run.check_connection(connection)
+    if wanted not in connection.pongs:
+        raise CaseFailed(
+            "no-pong",
+            "the PING was not echoed",
+            expected=(f"PONG {echo}",),
+            received=tuple(f"PONG {pong.hex()}" for pong in connection.pongs) or ("nothing",),
+            missed=True,
+        )
+
+
+_ANSWERS: dict[str, Callable[[bytes], bytes]] = {
+    "right": lambda code: code,
+    "wrong": lambda code: bytes((code[0] ^ 0x01,)) + code[1:],
+    "short": lambda code: code[:-1],
+    "long": lambda code: code + b"\x5a",
+    "none": lambda code: code[:0],
+}
+
+
+async def run_handshake(run: CaseRun, on: str, name: str, spec: HandshakeSpec) -> None:
+    """One H1 handshake as the spec says, on a new connection without one."""
+    formation = run.session.target.formation
+    if formation is None:
+        raise SuiteFault(f"{run.case_id} needs a formation and does not say so")
+    stream = await run.stream(on, name)
+    named = run.scope.text(spec.formation_id)
+    await run.write(stream, formation_id_bytes(named), f"formation id {named!r}", on)
+    try:
+        formation_id, nonce = await read_challenge(stream, run.deadline_s)
+    except HandshakeFailed as exc:
+        raise CaseFailed("no-challenge", str(exc), missed=True) from exc
+    if formation_id != formation.formation_id:
+        raise CaseFailed(
+            "wrong-formation",
+            "the challenge names another formation",
+            expected=(formation.formation_id,),
+            received=(formation_id,),
+        )
+    run.nonces.append(nonce)
+    answer = _ANSWERS[spec.answer](
+        Formation(formation.formation_id, formation.secret).answer(nonce)
+    )
+    if answer:
+        await run.write(stream, answer, f"{spec.answer} answer", on)
+    if spec.answer == "short":
+        await stream.finish()
+    if spec.result != "nothing":
+        await _check_result(run, stream, spec.result)
+
+
+async def _check_result(run: CaseRun, stream: Stream, wanted: str) -> None:
+    accepted = wanted == "accepted"
+    try:
+        result = await read_result(stream, run.deadline_s)
+    except HandshakeFailed as exc:
+        # Deployed acceptors close so fast that their result byte is lost.
+        closed = stream.connection.closed
+        if not run.strict and not accepted and closed is not None:
+            run.evidence.unbound = True
+            return
+        raise CaseFailed("no-result", str(exc), missed=True) from exc
+    if result != (RESULT_ACCEPTED if accepted else RESULT_REJECTED):
+        raise CaseFailed(
+            "accepted" if result == RESULT_ACCEPTED else f"result {result}",
+            f"the result is {result}",
+            expected=(f"result {wanted}",),
+        )

@@ -1,0 +1,48 @@
+"""Whether a target offers what a case needs, and what the suite itself has to offer for it."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from meshwire_conformance.attach import Target
+from meshwire_conformance.catalogue import Case
+from meshwire_conformance.content import Documents
+from meshwire_conformance.verdicts import CaseResult, Verdict
+
+INSTALL_DOCUMENTS = "needs Automerge: pip install 'meshwire[documents]'"
+
+
+async def open_documents() -> Documents | None:
+    """The doorway to Automerge, or None where it is not installed."""
+    if importlib.util.find_spec("automerge") is None:
+        return None
+    from meshwire_conformance.document_doorway import open_doorway  # noqa: PLC0415 - optional
+
+    return await open_doorway()
+
+
+def unmet(case: Case, target: Target, documents: Documents | None) -> CaseResult | None:
+    """The verdict of a case that cannot be asked of this target, or None where it can."""
+    for need in case.needs:
+        if need == "documents":
+            if documents is None:
+                return CaseResult(case.id, Verdict.COULD_NOT_RUN, (INSTALL_DOCUMENTS,))
+            continue
+        why_not = _why_not(need, target)
+        if why_not is not None:
+            return CaseResult(case.id, Verdict.NOT_APPLICABLE, (why_not,))
+    return None
+
+
+def _why_not(need: str, target: Target) -> str | None:
+    kind, _, name = need.partition(":")
+    facts = target.facts
+    if kind == "dialect":
+        return None if facts.dialect == name else f"the target speaks dialect {facts.dialect}"
+    if kind == "binding":
+        return None if target.binding == name else f"the target is reached over {target.binding}"
+    if kind == "deadline":
+        return None if name in facts.deadlines else f"the target declares no {name}"
+    if kind == "process":
+        return None if target.node is not None else "the suite did not start this target"
+    return None if need in facts.capabilities else f"the target does not offer {need}"

@@ -1,0 +1,148 @@
+"""`node:COMMAND`: starts the process, reads its ready line, and ends it by its own id.
+
+The process gets the path of a fresh 0600 secret file in `MESHWIRE_FORMATION_FILE`; whether it
+uses it is its command's business and shows in the dialect of the ready line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import secrets
+import shlex
+import tempfile
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from meshwire_conformance.errors import Incomplete
+from meshwire_spec.numbers import SECRET
+
+READY_S = 15.0
+STOP_S = 5.0
+SECRET_VARIABLE = "MESHWIRE_FORMATION_FILE"  # noqa: S105 - the name of a variable, not a secret
+_LINES_KEPT = 200
+_LINE_MAX = 2**20
+
+
+@dataclass(eq=False, slots=True)
+class NodeProcess:
+    """A running node; call `stop` when done with it, whatever happened."""
+
+    process: asyncio.subprocess.Process
+    ready: Mapping[str, Any]
+    secret_file: Path
+    folder: tempfile.TemporaryDirectory[str]
+    last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LINES_KEPT))
+    _drains: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process still runs."""
+        return self.process.returncode is None
+
+    def drain(self) -> None:
+        """Read both outputs from now on, so that a talkative node never blocks."""
+        for output in (self.process.stdout, self.process.stderr):
+            assert output is not None
+            self._drains.append(asyncio.create_task(_drain(output, self.last_lines)))
+
+    async def stop(self) -> None:
+        """Ask the process to end, then end it, and remove its secret."""
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.terminate()
+            try:
+                async with asyncio.timeout(STOP_S):
+                    await self.process.wait()
+            except TimeoutError:
+                with contextlib.suppress(ProcessLookupError):
+                    self.process.kill()
+                await self.process.wait()
+        for drain in self._drains:
+            drain.cancel()
+        await asyncio.gather(*self._drains, return_exceptions=True)
+        self.folder.cleanup()
+
+
+async def start(command: str, environment: Mapping[str, str] | None = None) -> NodeProcess:
+    """Start a node and wait for its ready line; raises Incomplete where it gives none."""
+    arguments = shlex.split(command)
+    if not arguments:
+        raise Incomplete("node: needs a command")
+    folder = tempfile.TemporaryDirectory(prefix="meshwire-")
+    secret_file = write_secret(Path(folder.name))
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, **(environment or {}), SECRET_VARIABLE: str(secret_file)},
+            limit=_LINE_MAX,
+        )
+    except OSError as exc:
+        folder.cleanup()
+        raise Incomplete(f"cannot start {arguments[0]}: {exc.strerror or exc}") from exc
+    node = NodeProcess(process, {}, secret_file, folder)
+    try:
+        node.ready = await _read_ready(process)
+    except Incomplete as exc:
+        said = b"" if process.stderr is None else await _what_is_there(process.stderr)
+        await node.stop()
+        last = said.decode("utf-8", "replace").strip().splitlines()[-1:]
+        raise Incomplete(f"{exc}{': ' + last[0] if last else ''}") from exc
+    node.drain()
+    return node
+
+
+def write_secret(folder: Path) -> Path:
+    """A new random formation secret in a file that only its owner can read."""
+    path = folder / "formation.secret"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(base64.b64encode(secrets.token_bytes(SECRET)).decode() + "\n")
+    return path
+
+
+async def _read_ready(process: asyncio.subprocess.Process) -> Mapping[str, Any]:
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(READY_S):
+            line = await process.stdout.readline()
+    except TimeoutError as exc:
+        raise Incomplete(f"the node printed no ready line within {READY_S:g} s") from exc
+    except ValueError as exc:
+        raise Incomplete("the ready line of the node has no end") from exc
+    if not line:
+        raise Incomplete("the node ended before its ready line")
+    try:
+        ready = json.loads(line)
+    except ValueError as exc:
+        raise Incomplete(f"the ready line of the node is no JSON: {exc}") from exc
+    if not isinstance(ready, dict):
+        raise Incomplete("the ready line of the node is no JSON object")
+    return ready
+
+
+async def _what_is_there(output: asyncio.StreamReader) -> bytes:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1):
+            return await output.read(_LINE_MAX)
+    return b""
+
+
+async def _drain(output: asyncio.StreamReader, lines: deque[str]) -> None:
+    while True:
+        try:
+            line = await output.readline()
+        except ValueError:  # A line without an end: its beginning was dropped, go on.
+            continue
+        if not line:
+            return
+        lines.append(line.decode("utf-8", "replace").rstrip())
