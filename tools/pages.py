@@ -1,4 +1,4 @@
-"""The pages as text: their rules, anchors and generated regions, and whether the prose keeps form."""
+"""The pages as text: rules, anchors and generated regions, and whether the prose keeps form."""
 
 from __future__ import annotations
 
@@ -117,7 +117,9 @@ def parse_rules(name: str, text: str) -> list[PageRule]:
 
 def all_rules(folder: Path = SPEC) -> list[PageRule]:
     """Every rule of every page, in page order."""
-    return [rule for path in page_paths(folder) for rule in parse_rules(path.name, path.read_text())]
+    return [
+        rule for path in page_paths(folder) for rule in parse_rules(path.name, path.read_text())
+    ]
 
 
 def _rule_problems(rule: PageRule) -> list[str]:

@@ -46,8 +46,9 @@ def layout_rows(layout: Layout) -> list[Row]:
 
 def offsets(rows: Sequence[Row]) -> list[str]:
     """Offset of each line: a number, a sum with names of fields, or dots where it is neither."""
-    found = []
-    fixed, names, known = 0, [], True
+    found: list[str] = []
+    names: list[str] = []
+    fixed, known = 0, True
     for row in rows:
         start = [str(fixed)] if fixed or not names else []
         found.append(" + ".join([*start, *names]) if known else "...")

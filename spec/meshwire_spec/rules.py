@@ -37,7 +37,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @cache
 def load_rules() -> tuple[Rule, ...]:
-    """Every rule, in page order; raises `msgspec.ValidationError` where the file has other members."""
+    """Every rule, in page order; raises `msgspec.ValidationError` for a file of another form."""
     data = resources.files("meshwire_spec").joinpath("rules.json").read_bytes()
     return tuple(msgspec.json.decode(data, type=list[Rule]))
 

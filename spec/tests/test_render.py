@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from construct import FormatField
+
 from meshwire_spec import numbers, render
 from meshwire_spec.fields import Block
 from meshwire_spec.layouts import LAYOUTS, PARTS
@@ -150,7 +151,8 @@ def test_transitions_show_every_pair() -> None:
 
 
 @pytest.mark.parametrize(
-    "marker", ["layout: nothing", "registry: nothing", "nothing", "times: NO_SUCH", "transitions: X"]
+    "marker",
+    ["layout: nothing", "registry: nothing", "nothing", "times: NO_SUCH", "transitions: X"],
 )
 def test_unknown_markers_are_errors(marker: str) -> None:
     """A marker that names nothing raises instead of leaving an empty table."""

@@ -1,0 +1,57 @@
+"""Generated text is in step with its sources, and --check says where it is not."""
+
+from pathlib import Path
+
+import pytest
+
+import pages
+import sync_spec
+
+PAGE = "# T {#t}\n\n**FR-901**{#FR-901} (wire) A node MUST. <!-- seen: codec -->\n"
+
+
+def test_the_committed_pages_and_rules_are_in_step() -> None:
+    """Nothing generated in the tree is stale."""
+    assert sync_spec.RULES_FILE.read_text() == sync_spec.rules_text()
+    assert [
+        p.name for p in pages.page_paths() if sync_spec.filled(p.read_text()) != p.read_text()
+    ] == []
+
+
+def test_the_committed_pages_keep_their_form() -> None:
+    """The prose of every page passes its checks."""
+    assert [str(problem) for problem in sync_spec.prose_problems()] == []
+
+
+def test_rules_become_one_line_each(tmp_path: Path) -> None:
+    """`rules.json` has one rule a line, so that a change of one is a change of one line."""
+    (tmp_path / "a.md").write_text(PAGE)
+
+    text = sync_spec.rules_text(tmp_path)
+
+    assert text.splitlines()[1].startswith('{"id": "FR-901", "page": "a.md", ')
+    assert len(text.splitlines()) == 3
+
+
+def test_an_id_given_on_two_pages_is_found(tmp_path: Path) -> None:
+    """The same rule id on a second page is a problem."""
+    (tmp_path / "a.md").write_text(PAGE)
+    (tmp_path / "b.md").write_text(PAGE)
+
+    assert [str(problem) for problem in sync_spec.prose_problems(tmp_path)] == [
+        "b.md:0: FR-901 is given on a.md too"
+    ]
+
+
+def test_check_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --check a stale file is named and left alone; without it, it is written."""
+    path = tmp_path / "a.md"
+    path.write_text("old")
+
+    assert sync_spec._update(path, "new", check=True) == [
+        "a.md is stale: run python tools/sync_spec.py"
+    ]
+    assert path.read_text() == "old"
+    assert sync_spec._update(path, "new", check=False) == []
+    assert path.read_text() == "new"
+    assert capsys.readouterr().out == "wrote a.md\n"
