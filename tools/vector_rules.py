@@ -22,7 +22,7 @@ SPECIAL = {
     "FR-025": r"bad-key-(reserved|collection-tombstones)",
     "FR-026": r"several-colons",
     "BT-004": r"payload\.length\|",
-    "BT-006": r"type\||sync_batch\|.*(unknown-value|nested-batch|greatest)$",
+    "BT-006": r"type\|",
     "BT-007": r"^sync_entry\|key.*\|(over-limit|under-limit|at-limit|shortest|empty|bad-key)",
     "BT-008": r"^sync_entry\|key\|frame-key",
     "BT-011": r"\|(batch\.)?(batch_id|created_at|ttl|entry_count)\|truncated",
@@ -53,6 +53,13 @@ SPECIAL = {
     "HS-002": r"^formation_response\|(formation_id|secret)?\|[^t]|^formation_response\|\|$",
     "HS-003": r"^formation_response\|(formation_id|secret)?\|[^t]|^formation_response\|\|$",
     "HS-016": r"extra\||length\|at-limit",
+    "LB-001": r"\|(truncated|trailing)?$|\|(alpn|endpoint)",
+    "LB-004": r"\|alpn\|",
+    "LB-010": r"\|(endpoint_id|max_\w+)\|",
+    "LB-022": r"\|body\.length\|",
+    "LB-026": r"\(close\)\.reason",
+    "EN-016": r"\|certificate",
+    "EN-017": r"$^",
     "HS-018": r"^formation_result\|(result)?\|(value|greatest|zero|$)",
 }
 """Where a rule is shown, as a pattern over `kind|field|fault`; a rule not named here is shown by

@@ -1,0 +1,226 @@
+"""Write the derived vectors, give ids, and keep every vector file canonical; `--check` compares.
+
+Files `<kind>.json` are written by hand and `<kind>.captured.json` are recorded: of these the tool
+orders the members and gives missing ids. Files `<kind>.derived.json` are its own.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from meshwire_conformance.field_table import FieldRow, fields_of, generic
+from meshwire_conformance.vectors import expand
+from meshwire_spec.codec import accept, decode, to_value
+from meshwire_spec.errors import Malformed
+from meshwire_spec.numbers import KINDS
+from vector_files import LEDGER, ROOT, VECTORS, Ledger, canonical, read_files, read_ledger, shorten
+from vector_mutations import CLASSES, MUTATORS, VALID, Base, Place, base_of, fits, places
+from vector_rules import rules_for, wire_result
+
+SCHEMA = ROOT / "spec" / "meshwire_spec" / "schemas" / "vectors.json"
+DERIVED = ".derived.json"
+
+
+class Disagreement(Exception):
+    """A vector, its class and the schema do not agree: one of them is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the schema says of some bytes."""
+
+    reason: str | None
+    value: Any
+
+
+def outcome_of(kind: str, data: bytes) -> Outcome:
+    """Decode and accept; `value` is there whenever the bytes decode."""
+    try:
+        message = decode(kind, data)
+    except Malformed as exc:
+        return Outcome(exc.reason, None)
+    return Outcome(accept(kind, message), to_value(message))
+
+
+def plain_positives(files: dict[Path, dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """Hand-written positives of a kind; those without an extreme first."""
+    found = [
+        vector
+        for path, document in files.items()
+        if not path.name.endswith((DERIVED, ".captured.json"))
+        for vector in document["vectors"]
+        if vector["kind"] == kind and vector["result"]["strict"] == VALID
+    ]
+    short = [vector for vector in found if len(expand(vector["hex"])) < SHORT]
+    return sorted(short, key=lambda vector: bool(vector["fault"]))
+
+
+SHORT = 1200
+"""Bases longer than so many hex digits are left alone; they only make derived files big."""
+
+
+def derive(
+    kind: str, positives: list[dict[str, Any]], ledger: Ledger
+) -> Iterator[dict[str, Any]]:
+    """Derived vectors of a kind: one a field and class, for elements one a field, class, place."""
+    bases = [(v["id"], base_of(kind, bytes.fromhex(expand(v["hex"])))) for v in positives]
+    for row in fields_of(kind):
+        for fault in row.classes:
+            yield from _derive_class(row, fault, bases, ledger)
+
+
+def _derive_class(
+    row: FieldRow, fault: str, bases: list[tuple[str, Base]], ledger: Ledger
+) -> Iterator[dict[str, Any]]:
+    seen: set[str] = set()
+    for control, base in bases:
+        if not fits(base, row):
+            continue
+        for place in places(base, row):
+            where = _where(row, place)
+            key = generic(where) if fault == "truncated" else where.replace("[2]", "[1]")
+            data = MUTATORS[fault](base, row, place)
+            if key in seen or data is None:
+                continue
+            vector = _vector(row, where, fault, data, control, ledger)
+            if vector is not None:
+                seen.add(key)
+                yield vector
+
+
+def _where(row: FieldRow, place: Place) -> str:
+    """The path with the index of the element, and the record type that codecs leave out."""
+    index = place.path[place.path.find("[") : place.path.find("]") + 1]
+    return row.path.replace("[]", index, 1) if index else row.path
+
+
+def _vector(
+    row: FieldRow, where: str, fault: str, data: bytes, control: str, ledger: Ledger
+) -> dict[str, Any] | None:
+    """The derived vector, or None where these bytes do not show the fault."""
+    found = outcome_of(row.kind, data)
+    fault_class = CLASSES[fault]
+    says = found.reason or VALID
+    if says not in fault_class.expects:
+        # A length that is off by one may make another message of the same bytes: no fault then.
+        if says == VALID:
+            return None
+        raise Disagreement(f"{row.kind} {where} {fault}: the schema says {says} of {data.hex()}")
+    rejected = found.reason is not None
+    rules = rules_for(row.kind, where, fault, rejected=rejected, reasons=[says])
+    if not rules:
+        raise Disagreement(f"{row.kind} {where} {fault} ({says}): no rule of the pages fits")
+    strict = "reject" if rejected else VALID
+    named = f"`{where}`" if where else "the message"
+    vector: dict[str, Any] = {
+        "id": ledger.id_of(f"derived|{row.kind}|{where}|{fault}"),
+        "kind": row.kind,
+        "title": f"{named}: {fault.replace('-', ' ')}",
+        "rules": [rule.id for rule in rules],
+        "field": where,
+        "fault": fault,
+        "hex": data.hex(),
+        "result": {"wire": wire_result(strict, rules), "strict": strict},
+        "source": f"derived: {fault} on {control}",
+    }
+    if found.value is not None:
+        vector["value"] = found.value
+    if rejected:
+        vector["reasons"] = [says]
+        vector["hunts"] = fault_class.hunts.format(named)
+        vector["harm"] = fault_class.harm
+        vector["control"] = control
+    return {name: shorten(value) for name, value in vector.items()}
+
+
+def complete(files: dict[Path, dict[str, Any]], ledger: Ledger) -> Iterator[tuple[Path, str]]:
+    """Every vector file as it should be; gives ids to hand-written vectors that have none."""
+    parts: dict[str, str] = {}
+    for path, document in files.items():
+        if path.name.endswith(DERIVED):
+            continue
+        for vector in document["vectors"]:
+            parts.setdefault(vector["kind"], document["part"])
+            if "id" not in vector:
+                vector["id"] = ledger.id_of(f"hand|{vector['kind']}|{vector['title']}")
+            _agree(vector)
+        yield path, canonical(document["part"], document["vectors"])
+    for kind in KINDS:
+        vectors = list(derive(kind, plain_positives(files, kind), ledger))
+        path = VECTORS / parts[kind] / f"{kind}{DERIVED}"
+        yield path, canonical(parts[kind], _without_known(vectors, files))
+
+
+def _without_known(
+    vectors: list[dict[str, Any]], files: dict[Path, dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Derived vectors whose bytes no hand-written one has already."""
+    known = {
+        (vector["kind"], expand(vector["hex"]))
+        for path, document in files.items()
+        if not path.name.endswith(DERIVED)
+        for vector in document["vectors"]
+        if vector["fault"]
+    }
+    return [vector for vector in vectors if (vector["kind"], expand(vector["hex"])) not in known]
+
+
+def _agree(vector: dict[str, Any]) -> None:
+    """Hold a given vector to the schema codec and to the levels of its rules."""
+    found = outcome_of(vector["kind"], bytes.fromhex(expand(vector["hex"])))
+    says = "reject" if found.reason else VALID
+    if says != vector["result"]["strict"] or (found.reason or "") not in vector.get("reasons", [""]):
+        raise Disagreement(f"{vector['id']} {vector['title']}: the schema says {found.reason}")
+    if "value" in vector and expand(vector["value"]) != found.value:
+        raise Disagreement(f"{vector['id']} {vector['title']}: the schema reads {found.value}")
+
+
+def _schema_faults(texts: dict[Path, str]) -> Iterator[str]:
+    validator = Draft202012Validator(json.loads(SCHEMA.read_text()))
+    for path, text in texts.items():
+        for error in validator.iter_errors(json.loads(text)):
+            place = "/".join(str(part) for part in error.absolute_path)
+            yield f"{path.name} {place}: {error.message[:200]}"
+
+
+def _repeated_ids(texts: dict[Path, str]) -> Iterator[str]:
+    seen: dict[str, str] = {}
+    for path, text in texts.items():
+        for vector in json.loads(text)["vectors"]:
+            if vector["id"] in seen:
+                yield f"{vector['id']} stands in {seen[vector['id']]} and in {path.name}"
+            seen[vector["id"]] = path.name
+
+
+def main() -> int:
+    """Write or compare, and say what is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    check = parser.parse_args().check
+    ledger = read_ledger()
+    try:
+        texts = dict(complete(read_files(), ledger))
+    except Disagreement as exc:
+        print(f"make_vectors: {exc}", file=sys.stderr)
+        return 1
+    wrong = [*_schema_faults(texts), *_repeated_ids(texts)]
+    wanted = {**texts, LEDGER: ledger.text()}
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
+    wrong += [f"{path.relative_to(ROOT)} is not up to date" for path in stale if check]
+    for line in wrong:
+        print(f"make_vectors: {line}", file=sys.stderr)
+    if not check and not wrong:
+        for path in stale:
+            path.write_text(wanted[path])
+    count = sum(len(json.loads(text)["vectors"]) for text in texts.values())
+    print(f"{count} vectors in {len(texts)} files, {len(stale)} changed")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,400 @@
+"""Fault classes: how the bytes of a positive are bent, and what must come of it.
+
+A mutation changes one field and mends the lengths around it, so that nothing else is wrong. Its
+class states which outcome it expects; where the schema says otherwise the tool fails, because
+then either the class or the schema is wrong.
+"""
+# Longer than 300 lines: the classes are one table, and each row needs its few lines beside it.
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from meshwire_conformance.field_table import UTF8_FAULTS, FieldRow
+from meshwire_spec import fields as blocks
+from meshwire_spec.codec import annotate
+from meshwire_spec.cursor import Span
+from meshwire_spec.layouts import LAYOUTS
+from meshwire_spec.numbers import LabRecordType
+
+VALID = "valid"
+MISREAD = frozenset(
+    (
+        "truncated",
+        "trailing-bytes",
+        "length-limit",
+        "count-limit",
+        "bad-utf8",
+        "bad-direction",
+        "bad-enum",
+        "bad-flag",
+        "unknown-type",
+        "bad-key",
+        "bad-bound",
+        "bad-varint",
+        "bad-mode",
+    )
+)
+"""What a length that is off by one may run into: everything behind it is read askew."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaultClass:
+    """One way to be wrong: the outcomes it may have, the mistake it hunts, and its harm."""
+
+    expects: frozenset[str]
+    hunts: str
+    harm: str
+
+
+def _class(expects: str, hunts: str, harm: str) -> FaultClass:
+    return FaultClass(frozenset(expects.split()), hunts, harm)
+
+
+ASKEW = "everything behind it is read askew"
+TWO_NAMES = "two byte strings stand for one text, and filters are walked around"
+CLASSES = {
+    "truncated": _class(
+        "truncated count-limit length-limit",
+        "the end of the bytes is not looked for inside {}",
+        "a message that was cut counts as whole, or a read goes past the end",
+    ),
+    "length-short": FaultClass(MISREAD, "{} is read with one byte too many", ASKEW),
+    "length-long": FaultClass(MISREAD, "{} is read with one byte too few", ASKEW),
+    "count-short": _class("valid", "", ""),
+    "count-long": _class(
+        "truncated count-limit bad-bound", "{} elements are not all there, and nobody notices",
+        "a cut message counts as whole",
+    ),
+    "greatest": _class(
+        "valid truncated count-limit length-limit unknown-type bad-enum",
+        "{} is believed, or does not fit its number type",
+        "memory is reserved for what never comes, or the last bits are lost",
+    ),
+    "zero": _class("valid", "", ""),
+    "unknown-value": _class(
+        "bad-marker bad-version bad-magic bad-direction bad-enum bad-flag unknown-type bad-mode",
+        "{} is read without looking whether its registry has the value",
+        "what no rule defines takes effect",
+    ),
+    "far-value": _class(
+        "bad-marker bad-version bad-direction bad-enum bad-flag unknown-type bad-mode",
+        "the value of {} is masked or cut before it is looked at",
+        "what no rule defines takes effect",
+    ),
+    "bad-utf8": _class("bad-utf8", "a byte that starts no character passes in {}", TWO_NAMES),
+    "bad-utf8-cut": _class("bad-utf8", "a character cut by the end of {} passes", TWO_NAMES),
+    "bad-utf8-overlong": _class("bad-utf8", "an overlong form passes in {}", TWO_NAMES),
+    "bad-utf8-surrogate": _class("bad-utf8", "a surrogate passes in {}", TWO_NAMES),
+    "bad-utf8-above-10ffff": _class(
+        "bad-utf8", "a code point above U+10FFFF passes in {}", TWO_NAMES
+    ),
+    "control-character": _class(
+        "valid bad-key", "a NUL ends {} early, or passes where it must not",
+        "nodes disagree which document this is",
+    ),
+    "empty": _class(
+        "valid length-limit bad-key", "{} may be missing", "what has no name is stored and passed on"
+    ),
+    "trailing": _class(
+        "valid trailing-bytes truncated bad-bound", "what follows {} is dropped in silence",
+        "two encodings of one message, and unsigned bytes under a signature",
+    ),
+    "not-minimal": _class("bad-varint", "{} is read from an overlong varint",
+                          "two encodings of one message"),
+    "over-64-bits": _class("bad-varint", "{} wraps at 64 bits", "the bound lands somewhere else"),
+    "over-limit": _class("bad-bound", "the length of {} is taken as it comes",
+                         "a read beyond an id"),
+}  # fmt: skip
+"""Every class of derived vectors. The braces stand for the field."""
+
+ILL_FORMED = {
+    "bad-utf8": b"\xff",
+    "bad-utf8-cut": b"\xc3",
+    "bad-utf8-overlong": b"\xc0\xaf",
+    "bad-utf8-surrogate": b"\xed\xa0\x80",
+    "bad-utf8-above-10ffff": b"\xf4\x90\x80\x80",
+}
+FIRST_NOT_ASCII = 0x80
+TAIL = b"\x5a\xa5"
+OVERLONG_DIGIT = b"\x80"
+OVER_64_BITS = b"\x82" + b"\x80" * 8 + b"\x00"
+PREFIX_OVER = bytes([33]) + bytes(range(1, 34))
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A positive whose bytes are bent, with the fields found in them."""
+
+    kind: str
+    data: bytes
+    spans: tuple[Span, ...]
+
+    def span(self, path: str) -> Span | None:
+        """The field of this path, or None."""
+        return next((span for span in self.spans if span.path == path), None)
+
+
+def base_of(kind: str, data: bytes) -> Base:
+    """The bytes with their fields; the kind must decode them."""
+    spans, fault = annotate(kind, data)
+    assert fault is None, f"{kind} {data.hex()}: {fault}"
+    return Base(kind, data, tuple(spans))
+
+
+def wire_path(path: str) -> str:
+    """The path as codecs write it: without the type of a record."""
+    head, bracket, tail = path.partition("(")
+    return head + tail.partition(")")[2] if bracket else path
+
+
+def fits(base: Base, row: FieldRow) -> bool:
+    """Whether the bytes are of the record type that the field belongs to."""
+    if "(" not in row.path:
+        return True
+    wanted = row.path.partition("(")[2].partition(")")[0]
+    return LabRecordType(base.data[0]).name.lower() == wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A field as found: where it is, which bytes its scope spans, and its own length field."""
+
+    path: str
+    start: int
+    end: int
+    length: Span | None
+
+
+def places(base: Base, row: FieldRow) -> Iterator[Place]:
+    """Where in the bytes a field of the table stands: the first element, then a later one."""
+    wire = wire_path(row.path)
+    for index in ("[0]", "[1]", "[2]") if "[]" in wire else ("",):
+        path = wire.replace("[]", index, 1)
+        if (found := _place(base, row, path)) is not None:
+            yield found
+
+
+def _place(base: Base, row: FieldRow, path: str) -> Place | None:
+    if row.role == "closed":
+        return _scope(base, path)
+    if row.role == "tolerated":
+        outer = _scope(base, path.rpartition(".")[0])
+        return outer and Place(path, outer.end, outer.end, None)
+    if row.role in ("fingerprint", "ids"):
+        owner = base.span(path.rpartition(".")[0])
+        fits_mode = owner is not None and row.role in owner.value
+        return Place(path, owner.offset, owner.offset + owner.size, None) if fits_mode else None
+    span = base.span(path)
+    length = base.span(f"{path}.length")
+    if span is None and row.role in ("rest-bytes", "rest-text"):
+        return None
+    if span is None:
+        return None
+    return Place(path, span.offset, span.offset + span.size, length)
+
+
+def _scope(base: Base, path: str) -> Place | None:
+    """The message as a whole, or a nested one with a length before it."""
+    if not path:
+        return Place(path, 0, len(base.data), None)
+    length = base.span(f"{path}.length") or (base.span("length") if path == "" else None)
+    if length is None:
+        return None
+    start = length.offset + length.size
+    return Place(path, start, start + int(length.value), length)
+
+
+def _number(base: Base, span: Span, value: int) -> bytes:
+    order = "little" if "little" in span.type else "big"
+    return value.to_bytes(span.size, order)  # type: ignore[arg-type] - one of the two words
+
+
+def splice(base: Base, start: int, end: int, new: bytes, *, own: Span | None = None) -> bytes:
+    """The bytes with a piece replaced, and every length around it mended."""
+    data = bytearray(base.data)
+    delta = len(new) - (end - start)
+    for span in base.spans:
+        if not span.path.endswith("length") or span is own:
+            continue
+        first = span.offset + span.size
+        around = first <= start and end <= first + int(span.value)
+        nested = any(s.path.startswith(span.path[: -len(".length")]) and s is not span
+                     and s.path != span.path[: -len(".length")] for s in base.spans)  # fmt: skip
+        if around and nested and delta:
+            data[span.offset : first] = _number(base, span, int(span.value) + delta)
+    if own is not None and delta:
+        first = own.offset + own.size
+        data[own.offset : first] = _number(base, own, int(own.value) + delta)
+    return bytes(data[:start]) + new + bytes(data[end:])
+
+
+def cut(base: Base, at: int) -> bytes:
+    """The bytes up to a place, and the lengths of the messages around it mended."""
+    data = bytearray(base.data)
+    for span in base.spans:
+        if not span.path.endswith("length") or span.offset + span.size > at:
+            continue
+        first = span.offset + span.size
+        path = span.path[: -len("length")]
+        nested = any(s.path.startswith(path) and s is not span for s in base.spans)
+        if nested and at < first + int(span.value):
+            data[span.offset : first] = _number(base, span, at - first)
+    return bytes(data[:at])
+
+
+def _truncated(base: Base, row: FieldRow, place: Place) -> bytes | None:
+    size = place.end - place.start
+    if size == 0:
+        return None
+    # A varint is cut before its last digit: before its first one the message would just be over.
+    if row.role == "varint" and size == 1:
+        return None
+    return cut(base, place.end - 1 if row.role == "varint" else place.start + size // 2)
+
+
+def _length_by(step: int) -> "Mutator":
+    def mutate(base: Base, row: FieldRow, place: Place) -> bytes | None:
+        span = base.span(place.path)
+        assert span is not None
+        value = int(span.value) + step
+        if not 0 <= value < 2 ** (8 * span.size):
+            return None
+        return base.data[: place.start] + _number(base, span, value) + base.data[place.end :]
+
+    return mutate
+
+
+def _filled(byte: int) -> "Mutator":
+    def mutate(base: Base, row: FieldRow, place: Place) -> bytes | None:
+        if row.role == "ids":
+            return base.data[: place.start] + b"\x81\xff\xff\xff\x7f" + base.data[place.start + 1 :]
+        new = bytes([byte]) * (place.end - place.start)
+        if new == base.data[place.start : place.end]:
+            return None
+        return base.data[: place.start] + new + base.data[place.end :]
+
+    return mutate
+
+
+def _block(kind: str, path: str) -> object:
+    """The schema's block of a plain top-level or nested number, to know its registry."""
+    return _find(LAYOUTS[kind].blocks, [part.partition("[")[0] for part in path.split(".")])
+
+
+def _find(members: dict[str, blocks.Block], names: list[str]) -> object:
+    block: object = members[names[0]]
+    block = getattr(block, "block", block)
+    if len(names) == 1:
+        return block
+    layout = getattr(block, "layout", None)
+    if layout is not None:
+        return _find(layout.blocks, names[1:])
+    for case in getattr(block, "cases", {}).values():
+        if names[1] in case.blocks:
+            return _find(case.blocks, names[1:])
+    raise KeyError(names)
+
+
+def _unknown(base: Base, row: FieldRow, place: Place) -> bytes | None:
+    """The first value above those that are legal."""
+    old = base.data[place.start : place.end]
+    if row.role == "magic":
+        return base.data[: place.start] + old[:-1] + bytes([old[-1] ^ 1]) + base.data[place.end :]
+    if row.role == "mode":
+        return base.data[: place.start] + b"\x03" + base.data[place.end :]
+    block = _block(base.kind, place.path)
+    if isinstance(block, blocks.Flag):
+        new = 2
+        if block.lenient and old != b"\x00":
+            return None
+    elif isinstance(block, blocks.Choice):
+        new = max(block.legal) + 1
+    else:
+        new = old[0] + 1
+    return base.data[: place.start] + bytes([new]) + base.data[place.end :]
+
+
+def _far(base: Base, row: FieldRow, place: Place) -> bytes | None:
+    """A value with the high bit set: it differs only for who reads all eight bits."""
+    old = base.data[place.start]
+    if row.role == "mode":
+        return base.data[: place.start] + b"\x7f" + base.data[place.end :]
+    block = _block(base.kind, place.path)
+    if isinstance(block, blocks.Flag) and block.lenient and old != 0:
+        return None
+    return base.data[: place.start] + bytes([old | 0x80]) + base.data[place.end :]
+
+
+def _ill_formed(fault: str) -> "Mutator":
+    def mutate(base: Base, row: FieldRow, place: Place) -> bytes | None:
+        bad = ILL_FORMED[fault]
+        size = place.end - place.start
+        if row.role == "chars" or size >= len(bad) + 1:
+            start = place.end - len(bad)
+            return base.data[:start] + bad + base.data[place.end :]
+        return splice(base, place.start, place.end, b"a" + bad, own=place.length)
+
+    return mutate
+
+
+def _emptied(base: Base, row: FieldRow, place: Place) -> bytes | None:
+    if place.end == place.start:
+        return base.data
+    return splice(base, place.start, place.end, b"", own=place.length)
+
+
+def _control(base: Base, row: FieldRow, place: Place) -> bytes | None:
+    plain = [at for at in range(place.start + 1, place.end) if base.data[at] < FIRST_NOT_ASCII]
+    if not plain:
+        return None
+    return base.data[: plain[-1]] + b"\x00" + base.data[plain[-1] + 1 :]
+
+
+def _trailing(base: Base, row: FieldRow, place: Place) -> bytes | None:
+    return splice(base, place.end, place.end, TAIL, own=place.length)
+
+
+def _not_minimal(base: Base, row: FieldRow, place: Place) -> bytes | None:
+    return base.data[: place.start] + OVERLONG_DIGIT + base.data[place.start :]
+
+
+def _over_64(base: Base, row: FieldRow, place: Place) -> bytes | None:
+    return base.data[: place.start] + OVER_64_BITS + base.data[place.end :]
+
+
+def _over_limit(base: Base, row: FieldRow, place: Place) -> bytes | None:
+    return base.data[: place.start] + PREFIX_OVER + base.data[place.end :]
+
+
+def _count_by(step: int) -> "Mutator":
+    plain = _length_by(step)
+
+    def mutate(base: Base, row: FieldRow, place: Place) -> bytes | None:
+        if row.role == "ids":
+            count = base.data[place.start]
+            return base.data[: place.start] + bytes([count + step]) + base.data[place.start + 1 :]
+        return plain(base, row, place)
+
+    return mutate
+
+
+Mutator = Callable[[Base, FieldRow, Place], bytes | None]
+MUTATORS: dict[str, Mutator] = {
+    "truncated": _truncated,
+    "length-short": _length_by(-1),
+    "length-long": _length_by(1),
+    "count-short": _count_by(-1),
+    "count-long": _count_by(1),
+    "greatest": _filled(0xFF),
+    "zero": _filled(0),
+    "unknown-value": _unknown,
+    "far-value": _far,
+    "control-character": _control,
+    "empty": _emptied,
+    "trailing": _trailing,
+    "not-minimal": _not_minimal,
+    "over-64-bits": _over_64,
+    "over-limit": _over_limit,
+    **{name: _ill_formed(name) for name in UTF8_FAULTS},
+}
+"""How each class bends the bytes; None where these bytes do not lend themselves to it."""
