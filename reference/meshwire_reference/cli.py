@@ -1,6 +1,7 @@
 """The command line of the reference node, `meshwire-node`."""
 
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,9 +42,7 @@ def build_app() -> "typer.Typer":
         raise typer.Exit(serve_codec())
 
     if find_spec(RUN_MODULE) is not None:
-        from meshwire_reference.run import run_command  # noqa: PLC0415 - loads the whole node
-
-        app.command("run")(run_command)
+        app.command("run")(import_module(RUN_MODULE).run_command)
     return app
 
 

@@ -97,14 +97,8 @@ def answer(line: bytes) -> tuple[dict[str, object], bool]:
     identity: object = None
     try:
         request = json.loads(line)
-        if not isinstance(request, dict):
-            raise BadRequest("not a JSON object")
-        identity = request.get("id")
-        name = _member(request, "op")
-        operation = OPERATIONS.get(name) if isinstance(name, str) else None
-        if operation is None:
-            raise BadRequest(f"unknown op {name!r}")
-        return {"id": identity, "result": operation(request)}, name == "bye"
+        identity = request.get("id") if isinstance(request, dict) else None
+        result, is_last = _perform(request)
     except FieldError as fault:
         return {"id": identity, "error": _error_of(fault)}, False
     except (BadRequest, BadValue) as fault:
@@ -112,6 +106,16 @@ def answer(line: bytes) -> tuple[dict[str, object], bool]:
     except (ValueError, RecursionError) as fault:
         # What json says of text that is no JSON: bad UTF-8, bad grammar, nested too deep.
         return {"id": identity, "error": {"message": f"not JSON: {fault}"}}, False
+    return {"id": identity, "result": result}, is_last
+
+
+def _perform(request: object) -> tuple[dict[str, object], bool]:
+    if not isinstance(request, dict):
+        raise BadRequest("not a JSON object")
+    name = _member(request, "op")
+    if not isinstance(name, str) or name not in OPERATIONS:
+        raise BadRequest(f"unknown op {name!r}")
+    return OPERATIONS[name](request), name == "bye"
 
 
 def serve(source: BinaryIO, sink: BinaryIO) -> None:

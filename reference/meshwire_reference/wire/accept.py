@@ -4,12 +4,16 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from meshwire_reference.wire.batches import ChannelRecord, StreamFrame, SyncBatch, SyncEntry
+from meshwire_reference.wire.enrollment import PRESENT, EnrollmentResponse
+from meshwire_reference.wire.handshake import FormationChallenge, FormationId
 from meshwire_reference.wire.keys import document_key_fault, has_control, is_collection
+from meshwire_reference.wire.reconciliation import NegentropyMessage, bounds_increase
 from meshwire_reference.wire.tombstones import Tombstone, TombstoneBatch
 from meshwire_spec.numbers import (
     AUTHOR_MAX,
     COLLECTION_MAX,
     DOCUMENT_ID_MAX,
+    FORMATION_ID_MAX,
     FRAME_KEY_MAX,
     FRAME_TYPES,
     REASON_MAX,
@@ -60,6 +64,20 @@ def _accept_tombstone(tombstone: Tombstone) -> str | None:
     return None
 
 
+def _accept_negentropy(message: NegentropyMessage) -> str | None:
+    return None if bounds_increase(message) else "bad-bound"
+
+
+def _accept_formation(message: FormationId | FormationChallenge) -> str | None:
+    # D-30
+    return "length-limit" if len(message.formation_id.encode()) > FORMATION_ID_MAX else None
+
+
+def _accept_response(response: EnrollmentResponse) -> str | None:
+    flags = (response.has_certificate, response.has_secret)
+    return "bad-flag" if any(flag > PRESENT for flag in flags) else None
+
+
 ACCEPT: Final[dict[str, Callable[[Any], str | None]]] = {
     "stream_frame": _accept_frame,
     "sync_entry": _accept_entry,
@@ -67,6 +85,11 @@ ACCEPT: Final[dict[str, Callable[[Any], str | None]]] = {
     "tombstone": _accept_tombstone,
     "tombstone_batch": _accept_batch,
     "channel_record": _accept_record,
+    "negentropy_message": _accept_negentropy,
+    "formation_id": _accept_formation,
+    "formation_challenge": _accept_formation,
+    "formation_challenge_h2": _accept_formation,
+    "enrollment_response": _accept_response,
 }
 """Kinds with rules beyond their structure; a kind that is not here is accepted as it decodes."""
 

@@ -16,7 +16,7 @@ from meshwire_spec.numbers import U8_MAX, U32_MAX, U64_MAX
 class Shape(Protocol):
     """One shape; `from_value` raises BadValue, or Unencodable for a value that no field holds."""
 
-    def to_value(self, part: Any) -> object:  # noqa: ANN401 - the part is what the shape is for
+    def to_value(self, part: Any) -> object:
         """Write a part of a message as a JSON value."""
         ...
 
@@ -181,7 +181,7 @@ class Record:
             for name, shape in self.members.items()
         }
 
-    def from_value(self, value: object, field: str = "") -> Any:  # noqa: ANN401 - self.message
+    def from_value(self, value: object, field: str = "") -> Any:
         """Read every member; one missing or unknown is an error."""
         if not isinstance(value, dict):
             raise BadValue(field, "not an object")
