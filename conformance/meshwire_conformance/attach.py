@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import ipaddress
 import re
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -14,8 +12,8 @@ from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.facts import Facts, read_facts, require_profile
 from meshwire_conformance.handshake import Formation, read_secret
 from meshwire_conformance.parts import Attachment, Settings
+from meshwire_conformance.targets import is_loopback, tcp
 from meshwire_conformance.targets import node as node_target
-from meshwire_conformance.targets import tcp
 from meshwire_conformance.transport import Connection, Dial
 
 DIAL_S = 5.0
@@ -104,22 +102,13 @@ def parse_address(text: str) -> Address:
     return Address(binding, match[2].strip("[]"), int(match[3]), match[1] or "")
 
 
-def is_loopback(host: str) -> bool:
-    """Whether the host is this machine by its text alone; names other than localhost are not."""
-    if host == "localhost":
-        return True
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False
-
-
 async def attach(attachment: Attachment, settings: Settings) -> Target:
     """Reach a target; raises UsageError, and Incomplete where it cannot be reached at all."""
     if attachment.scheme == "node":
         target = await start_node(attachment.location)
     else:
         address = parse_address(f"{attachment.scheme}://{attachment.location}")
-        if not is_loopback(address.host) and not settings.writes_are_ok:
+        if not is_loopback(attachment.location) and not settings.writes_are_ok:
             raise UsageError(
                 f"{address.host} is not this machine, and tests write documents and tombstones "
                 "that a mesh spreads: say --writes-are-ok to go on"
@@ -140,15 +129,19 @@ async def start_node(command: str) -> Target:
     try:
         facts = read_facts(process.ready)
         facts = replace(facts, secret_file=facts.secret_file or process.secret_file)
-        if not facts.addresses:
-            raise Incomplete("the ready line of the node names no address")
-        target = _target(parse_address(facts.addresses[0]), facts)
+        target = _target(_first_address(facts), facts)
     except BaseException:
         await process.stop()
         raise
     target.node = process
     target.command = command
     return target
+
+
+def _first_address(facts: Facts) -> Address:
+    if not facts.addresses:
+        raise Incomplete("the ready line of the node names no address")
+    return parse_address(facts.addresses[0])
 
 
 def _target(address: Address, facts: Facts) -> Target:

@@ -16,9 +16,11 @@ SILENT_READS_MAX = 2
 PROBE = "probe"
 """Name of the peer that reads the canary; no case uses it."""
 CANARY_DOCUMENT = bytes.fromhex(
-    "856f4a8357cf475d006e01109ba1254c43e43f6bd68de91165d652a2017bc9219323ac9ae41459456a155cc8c1dc07"
-    "5d3531adea4d9e6ae2bea76b62f906010203021302230240025602"
+    "856f4a832a52369b007b0110cacacacacacacacacacacacacacacaca01d1ee8d91a0188497d553816d7e8cc7c6"
+    "16888ae24f4304c2bdfc5e2e1a94671c060102030213022302400256020815082102230234014202560357088001"
+    "027f007f017f017f007f007f077f0663616e6172797f007f01017f017f86016d657368776972657f0000"
 )
+"""A saved document with one field, written once by Automerge, so that reads need no library."""
 
 
 class Canary:

@@ -41,7 +41,7 @@ def type_number(name: str | int) -> int:
     if isinstance(name, int):
         return name
     try:
-        return TYPE_NAMES[name]
+        return int(TYPE_NAMES[name])
     except KeyError:
         raise SuiteFault(f"no frame type {name!r}") from None
 

@@ -61,8 +61,8 @@ class Documents(Protocol):
     async def close(self) -> None:
         """End the child process."""
 
-    async def heads_after(self, known: bytes, frame_type: int, payload: bytes) -> Heads:
-        """Heads of a document once this payload was taken in; raises ValueError."""
+    async def heads_of(self, frame_type: int, payload: bytes) -> Heads:
+        """Heads of an empty document once this payload was taken in; raises ValueError."""
 
     async def open_exchange(self, saved: bytes) -> Exchange:
         """An exchange from a fresh state about a document of ours."""
@@ -158,7 +158,7 @@ class Contents:
         if self.doorway is None:
             return None
         try:
-            heads = await self.doorway.heads_after(b"", arrival.type, arrival.payload)
+            heads = await self.doorway.heads_of(arrival.type, arrival.payload)
         except ValueError as exc:
             return f"document: {exc}"
         if heads == wanted:

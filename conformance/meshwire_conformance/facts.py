@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from meshwire_conformance.errors import Incomplete
+from jsonschema import Draft202012Validator
+
+from meshwire_conformance.errors import Incomplete, UsageError
+from meshwire_conformance.parts import Attachment
 from meshwire_spec.numbers import CAPABILITIES, PAYLOAD_MAX, PROFILE
 
 
@@ -23,7 +28,7 @@ class Facts:
     formation_id: str = ""
     capabilities: frozenset[str] = frozenset(CAPABILITIES)
     payload_cap: int = PAYLOAD_MAX
-    deadlines: Mapping[str, float] = MappingProxyType({})
+    deadlines: Mapping[str, float] = field(default_factory=dict)
     secret_file: Path | None = None
 
 
@@ -38,7 +43,7 @@ def read_facts(stated: Mapping[str, Any]) -> Facts:
         formation_id=stated.get("formation_id") or "",
         capabilities=frozenset(stated.get("capabilities", CAPABILITIES)),
         payload_cap=stated.get("payload_cap", PAYLOAD_MAX),
-        deadlines=MappingProxyType(dict(stated.get("deadlines", {}))),
+        deadlines=dict(stated.get("deadlines", {})),
         secret_file=None if secret_file is None else Path(secret_file),
     )
 
@@ -52,3 +57,34 @@ def require_profile(facts: Facts) -> None:
         raise Incomplete(
             f"the target does not offer {', '.join(missing)}, which {PROFILE} requires"
         )
+
+
+def read_target_file(path: Path) -> list[Attachment]:
+    """How to attach to the target that a TOML file describes; raises UsageError."""
+    try:
+        stated = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise UsageError(f"the target file {path} cannot be read: {exc}") from exc
+    errors = sorted(_target_schema().iter_errors(stated), key=lambda error: list(error.path))
+    if errors:
+        where = ".".join(str(step) for step in errors[0].path) or "it"
+        raise UsageError(f"the target file {path} is wrong: {where}: {errors[0].message}")
+    facts = read_facts(stated)
+    if facts.secret_file is not None:
+        stated["formation_secret_file"] = str(path.parent / facts.secret_file)
+    return [
+        Attachment(
+            scheme=text.partition("://")[0],
+            location=text.partition("://")[2],
+            text=text,
+            facts=stated,
+            variant=facts.dialect,
+            command=f"--target {path}",
+        )
+        for text in facts.addresses[:1]
+    ]
+
+
+def _target_schema() -> Draft202012Validator:
+    source = resources.files("meshwire_spec") / "schemas" / "target.json"
+    return Draft202012Validator(json.loads(source.read_text("utf-8")))

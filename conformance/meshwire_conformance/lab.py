@@ -202,19 +202,14 @@ def is_uni(stream_id: int) -> bool:
     return bool(stream_id & 0x2)
 
 
-def is_ours(stream_id: int) -> bool:
-    """Whether the dialling side opens streams of this number: the suite always dials."""
-    return not stream_id & 0x1
-
-
 class LabConnection:
-    """The dialling side of one connection.
+    """One side of one connection, the dialling one unless `dialled` is False.
 
     Call `receive` with what came and `take_output` after every call that may have produced
     output. Opening a stream needs `can_open`; writing is queued and leaves by the peer's credit.
     """
 
-    def __init__(self, preamble: Preamble, order: random.Random) -> None:
+    def __init__(self, preamble: Preamble, order: random.Random, *, dialled: bool = True) -> None:
         self.preamble = preamble
         self.peer: Preamble | None = None
         self.closed = False
@@ -224,7 +219,8 @@ class LabConnection:
         self._input = bytearray()
         self._output = bytearray(preamble.encode())
         self._streams: dict[int, _Half] = {}
-        self._next = {False: 0, True: 2}
+        self._own_bit = 0 if dialled else 1
+        self._next = {False: self._own_bit, True: self._own_bit + 2}
         self._opened = {False: 0, True: 0}
         self._allowed = {False: 0, True: 0}
         self._given = {
@@ -235,6 +231,10 @@ class LabConnection:
         self._sent = 0
         self._received = 0
         self._receive_credit = preamble.windows.max_data
+
+    def is_ours(self, stream_id: int) -> bool:
+        """Whether this side opens streams of this number."""
+        return stream_id & 0x1 == self._own_bit
 
     # --- writing ---------------------------------------------------------------------------
 
@@ -411,9 +411,9 @@ class LabConnection:
         if fin > 1:
             raise _Broken("bad-flag", f"a DATA record with flag {fin}")
         data = body[_DATA.size :]
-        yield from self._see(stream_id)
+        yield from self._see(stream_id, theirs=True)
         half = self._streams[stream_id]
-        if half.receive_over or (is_ours(stream_id) and is_uni(stream_id)):
+        if half.receive_over:
             raise _Broken("bad-stream", f"DATA on stream {stream_id}, whose half is over")
         half.received += len(data)
         self._received += len(data)
@@ -427,10 +427,8 @@ class LabConnection:
 
     def _on_reset(self, body: bytes) -> Iterator[Event]:
         stream_id, code = _TWO.unpack(body)
-        yield from self._see(stream_id)
+        yield from self._see(stream_id, theirs=True)
         half = self._streams[stream_id]
-        if is_ours(stream_id) and is_uni(stream_id):
-            raise _Broken("bad-stream", f"RESET of stream {stream_id}, which has no such half")
         if not half.receive_over:
             half.receive_over = True
             yield ResetReceived(stream_id, code)
@@ -438,9 +436,7 @@ class LabConnection:
 
     def _on_stop(self, body: bytes) -> Iterator[Event]:
         stream_id, code = _TWO.unpack(body)
-        yield from self._see(stream_id)
-        if not is_ours(stream_id) and is_uni(stream_id):
-            raise _Broken("bad-stream", f"STOP of stream {stream_id}, which has no such half")
+        yield from self._see(stream_id, theirs=False)
         yield StopReceived(stream_id, code)
         # A half that was stopped is reset with code 0: finishing it would release nothing.
         self.reset(stream_id, 0)
@@ -452,7 +448,7 @@ class LabConnection:
 
     def _on_max_stream_data(self, body: bytes) -> Iterator[Event]:
         stream_id, maximum = _TWO.unpack(body)
-        yield from self._see(stream_id)
+        yield from self._see(stream_id, theirs=False)
         half = self._streams[stream_id]
         half.send_credit = max(half.send_credit, maximum)
 
@@ -484,22 +480,25 @@ class LabConnection:
             credit = 0 if self.peer is None else self.peer.windows.max_stream_data
             half = self._streams[stream_id] = _Half(send_credit=credit, receive_credit=given)
             if is_uni(stream_id):
-                half.receive_over = is_ours(stream_id)
-                half.send_over = not is_ours(stream_id)
+                half.receive_over = self.is_ours(stream_id)
+                half.send_over = not self.is_ours(stream_id)
         return half
 
-    def _see(self, stream_id: int) -> Iterator[Event]:
-        """A record names this stream: the first of the peer's own numbers opens it."""
+    def _see(self, stream_id: int, *, theirs: bool) -> Iterator[Event]:
+        """A record names a stream: it is about the half that the peer sends on, or about ours.
+
+        The first record with one of the peer's own numbers opens that stream. The order of the
+        checks is that of the page: whose stream, which half, then credit.
+        """
+        uni = is_uni(stream_id)
+        ours = self.is_ours(stream_id)
+        if ours and stream_id >= self._next[uni]:
+            raise _Broken("bad-stream", f"stream {stream_id} is ours and was never opened")
+        if uni and ours == theirs:
+            raise _Broken("bad-stream", f"stream {stream_id} has no such half")
         if stream_id in self._streams:
             return
-        uni = is_uni(stream_id)
-        if is_ours(stream_id):
-            if stream_id >= self._next[uni]:
-                raise _Broken("bad-stream", f"stream {stream_id} is ours and was never opened")
-            self._half(stream_id)
-            return
-        count = stream_id // 4 + 1
-        if count > self._given[uni]:
+        if stream_id // 4 >= self._given[uni]:
             raise _Broken("stream-limit", f"stream {stream_id} beyond the credit given")
         # As in QUIC a number opens all lower ones too, each reported at its own first record.
         self._half(stream_id)
@@ -523,7 +522,7 @@ class LabConnection:
     def _retire(self, stream_id: int) -> None:
         """Give credit for one more stream of the peer when one of its streams is over."""
         half = self._streams[stream_id]
-        if is_ours(stream_id) or not (half.receive_over and half.send_over) or half.retired:
+        if self.is_ours(stream_id) or not (half.receive_over and half.send_over) or half.retired:
             return
         half.retired = True
         uni = is_uni(stream_id)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 from meshwire_conformance.attach import Target
 from meshwire_conformance.catalogue import Case
 from meshwire_conformance.content import Documents
+from meshwire_conformance.document_doorway import open_doorway
+from meshwire_conformance.documents.client import INSTALL_LINE, Unavailable
 from meshwire_conformance.verdicts import CaseResult, Verdict
 
-INSTALL_DOCUMENTS = "needs Automerge: pip install 'meshwire[documents]'"
+INSTALL_DOCUMENTS = f"needs Automerge: {INSTALL_LINE}"
 
 
 async def open_documents() -> Documents | None:
     """The doorway to Automerge, or None where it is not installed."""
-    if importlib.util.find_spec("automerge") is None:
+    try:
+        return await open_doorway()
+    except Unavailable:
         return None
-    from meshwire_conformance.document_doorway import open_doorway  # noqa: PLC0415 - optional
-
-    return await open_doorway()
 
 
 def unmet(case: Case, target: Target, documents: Documents | None) -> CaseResult | None:

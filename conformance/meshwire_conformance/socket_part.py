@@ -35,6 +35,8 @@ from meshwire_conformance.verdicts import CaseResult, Verdict
 BESIDE_EACH_OTHER = 12
 MISSES_CONFIRMED_MAX = 8
 """After so many misses that were repeated alone in vain, further ones are believed."""
+SHORT_DEADLINE_S = 1
+"""Deadlines given to the bundled node, in seconds, so that cases about them are soon over."""
 READ_RULE = "DC-001"
 
 Body = Transcript | PythonCase
@@ -58,6 +60,16 @@ async def run(
         if documents is not None:
             await documents.close()
         await target.close()
+
+
+def bundled(command: str) -> list[Attachment]:
+    """Ways to attach to the bundled node, whose command line this is: one for each dialect."""
+    deadlines = f"--handshake-s {SHORT_DEADLINE_S} --frame-stall-s {SHORT_DEADLINE_S}"
+    run_it = f"{command} run --listen tcp://127.0.0.1:0 {deadlines}"
+    return [
+        Attachment("node", f"{run_it} {how}", f"node:{run_it} {how}", variant=variant)
+        for variant, how in (("open", "--open"), ("H1", "--formation-id lab-formation"))
+    ]
 
 
 @dataclass(slots=True)

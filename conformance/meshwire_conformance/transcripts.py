@@ -38,10 +38,14 @@ class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class DocumentSpec(Strict, frozen=True, kw_only=True):
-    """A document as data: who wrote it and what; `merge` names documents it starts from."""
+    """A document as data: who wrote it and what; `merge` names documents it starts from.
+
+    `fields` are its first change and each of `edits` is one more (see `documents.values`).
+    """
 
     actor: Hex
-    edits: list[list[str | int | bool]] = []
+    fields: dict[str, Any] | None = None
+    edits: list[dict[str, Any]] = []
     merge: list[str] = []
 
 

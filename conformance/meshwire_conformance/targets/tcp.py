@@ -17,7 +17,6 @@ from meshwire_conformance.lab import (
     ResetReceived,
     StopReceived,
     StreamOpened,
-    is_ours,
     is_uni,
 )
 from meshwire_conformance.transport import Closed, Connection, Dial, Stream
@@ -29,10 +28,10 @@ class TcpConnection(Connection, asyncio.Protocol):
 
     binding = "tcp"
 
-    def __init__(self, dial: Dial) -> None:
+    def __init__(self, dial: Dial, *, dialled: bool = True) -> None:
         super().__init__()
         preamble = dial.preamble or Preamble(dial.identity)
-        self.lab = LabConnection(preamble, dial.order)
+        self.lab = LabConnection(preamble, dial.order, dialled=dialled)
         self.on_stream = dial.on_stream
         self.pongs: list[bytes] = []
         self._transport: asyncio.Transport | None = None
@@ -150,7 +149,7 @@ class TcpConnection(Connection, asyncio.Protocol):
 
     def _on_opened(self, event: StreamOpened) -> None:
         number = event.stream_id
-        self.accept(Stream(self, number, uni=is_uni(number), ours=is_ours(number)))
+        self.accept(Stream(self, number, uni=is_uni(number), ours=self.lab.is_ours(number)))
 
     def _on_data(self, event: DataReceived) -> None:
         stream = self.streams[event.stream_id]
