@@ -168,14 +168,10 @@ def render_numbers(arguments: str) -> str:
 
 
 def render_transitions(name: str) -> str:
-    """A transition table of `states.py`: one line a state, one column an event."""
+    """A transition table of `states.py`: one line for each pair it lists."""
     transitions: Mapping[tuple[Any, Any], Any] = getattr(states, name)
-    state_type, event_type = (type(part) for part in next(iter(transitions)))
-    rows = [
-        [str(state), *(str(transitions.get((state, event), "-")) for event in event_type)]
-        for state in state_type
-    ]
-    return table(["State", *(str(event) for event in event_type)], rows)
+    rows = [[str(state), str(event), str(after)] for (state, event), after in transitions.items()]
+    return table(["State", "What happens", "Next state"], rows)
 
 
 def render_refusals(_arguments: str) -> str:
