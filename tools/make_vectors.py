@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
+
 from meshwire_conformance.field_table import FieldRow, fields_of, generic
 from meshwire_conformance.vectors import expand
 from meshwire_spec.codec import accept, decode, to_value
@@ -131,7 +132,7 @@ def _vector(
     if found.value is not None:
         vector["value"] = found.value
     if rejected:
-        vector["reasons"] = [says]
+        vector["reasons"] = sorted({says, *fault_class.allows})
         vector["hunts"] = fault_class.hunts.format(named)
         vector["harm"] = fault_class.harm
         vector["control"] = control

@@ -39,17 +39,23 @@ MISREAD = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class FaultClass:
-    """One way to be wrong: the outcomes it may have, the mistake it hunts, and its harm."""
+    """One way to be wrong: the outcomes it may have, the mistake it hunts, and its harm.
+
+    Beside the reason that the schema gives, a refusal may give one that `allows` lists: where
+    several things are wrong at once, no vector depends on which of them is found first.
+    """
 
     expects: frozenset[str]
     hunts: str
     harm: str
+    allows: frozenset[str] = frozenset()
 
 
 def _class(expects: str, hunts: str, harm: str) -> FaultClass:
     return FaultClass(frozenset(expects.split()), hunts, harm)
 
 
+SEVERAL = frozenset(("truncated", "trailing-bytes", "length-limit"))
 ASKEW = "everything behind it is read askew"
 TWO_NAMES = "two byte strings stand for one text, and filters are walked around"
 CLASSES = {
@@ -58,8 +64,8 @@ CLASSES = {
         "the end of the bytes is not looked for inside {}",
         "a message that was cut counts as whole, or a read goes past the end",
     ),
-    "length-short": FaultClass(MISREAD, "{} is read with one byte too many", ASKEW),
-    "length-long": FaultClass(MISREAD, "{} is read with one byte too few", ASKEW),
+    "length-short": FaultClass(MISREAD, "{} is read with one byte too many", ASKEW, SEVERAL),
+    "length-long": FaultClass(MISREAD, "{} is read with one byte too few", ASKEW, SEVERAL),
     "count-short": _class("valid", "", ""),
     "count-long": _class(
         "truncated count-limit bad-bound", "{} elements are not all there, and nobody notices",
