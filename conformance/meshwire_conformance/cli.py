@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from meshwire_conformance.commands.check import check_command
+from meshwire_conformance.commands.decode import decode_command
+from meshwire_conformance.commands.vectors import app as vectors_app
 from meshwire_conformance.errors import SuiteError
 from meshwire_conformance.verdicts import ExitCode
 
@@ -49,6 +51,8 @@ def meshwire(
 
 
 app.command("check")(check_command)
+app.command("decode")(decode_command)
+app.add_typer(vectors_app, name="vectors")
 
 
 def main() -> None:

@@ -72,17 +72,24 @@ def suite_version() -> str:
         return "0 (not installed)"
 
 
-def bundled() -> list[Attachment]:
-    """Ways to attach to the node that comes with the suite; raises Incomplete without it."""
+def _reference_command() -> str:
     if find_spec(REFERENCE) is None:
         raise Incomplete('the bundled node is not installed: pip install "meshwire[node]"')
-    command = f"'{sys.executable}' -m {REFERENCE}.cli"
-    attachments = [
-        Attachment(CODEC_SCHEME, f"{command} codec", f"stdio:{command} codec", variant="codec")
-    ]
+    return f"'{sys.executable}' -m {REFERENCE}.cli"
+
+
+def bundled_codec() -> Attachment:
+    """The codec harness of the bundled node; raises Incomplete without it."""
+    command = f"{_reference_command()} codec"
+    return Attachment(CODEC_SCHEME, command, f"stdio:{command}", variant="codec")
+
+
+def bundled() -> list[Attachment]:
+    """Ways to attach to the node that comes with the suite; raises Incomplete without it."""
+    attachments = [bundled_codec()]
     if find_spec(PARTS["node"]) is not None:
         part = importlib.import_module(PARTS["node"])
-        attachments += part.bundled(command)
+        attachments += part.bundled(_reference_command())
     return attachments
 
 

@@ -1,0 +1,67 @@
+"""`meshwire decode`: what some bytes say, field by field."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meshwire_conformance.errors import UsageError
+from meshwire_conformance.verdicts import ExitCode
+
+FILE_MAX = 64 * 2**20
+
+
+def decode_command(
+    source: Annotated[str, typer.Argument(metavar="HEX|FILE", help="Hex, or a file of bytes.")],
+    kind: Annotated[str | None, typer.Option(help="Kind of message; all are tried without.")] = None,
+) -> None:
+    """Print every field of a message: offset, bytes, name, value, meaning and rule.
+
+    Of a bad message everything up to the fault is printed, then the reason (exit 1). Hex may have
+    blanks in it; a file may hold the bytes themselves or hex.
+
+    Example: meshwire decode --kind heartbeat '01 0000018bcfe56800'
+    """
+    from meshwire_spec.numbers import KINDS  # noqa: PLC0415 - beside its only use
+
+    from meshwire_conformance.decode import decode_lines, guess_lines  # noqa: PLC0415 - heavy
+
+    if kind is not None and kind not in KINDS:
+        raise UsageError(f"there is no kind {kind!r}; kinds are {', '.join(KINDS)}")
+    data = read_bytes(source)
+    lines, stands = guess_lines(data) if kind is None else decode_lines(kind, data)
+    for line in lines:
+        typer.echo(line)
+    raise typer.Exit(int(ExitCode.PASSED if stands else ExitCode.VIOLATIONS))
+
+
+def read_bytes(source: str) -> bytes:
+    """Bytes of hex text or of a file; raises UsageError for what is neither."""
+    path = Path(source)
+    if _is_file(path):
+        if path.stat().st_size > FILE_MAX:
+            raise UsageError(f"the file {source} is longer than {FILE_MAX} bytes")
+        try:
+            content = path.read_bytes()
+        except OSError as exc:
+            raise UsageError(f"the file {source} cannot be read: {exc}") from exc
+        found = _hex(content.decode("ascii", errors="replace"))
+        return content if found is None else found
+    data = _hex(source)
+    if data is None:
+        raise UsageError(f"{source[:60]!r} is neither hex nor a file")
+    return data
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _hex(text: str) -> bytes | None:
+    try:
+        return bytes.fromhex("".join(text.split()))
+    except ValueError:
+        return None

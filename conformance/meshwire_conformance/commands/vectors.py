@@ -1,0 +1,51 @@
+"""`meshwire vectors`: what the vectors cover, and whether both codecs agree on them."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from meshwire_conformance.catalogue import load_catalogue
+from meshwire_conformance.parts import Settings
+from meshwire_conformance.runner import bundled_codec
+from meshwire_conformance.verdicts import ExitCode
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def vectors() -> None:
+    """Look after the codec vectors.
+
+    Example: meshwire vectors stats
+    """
+
+
+@app.command()
+def stats() -> None:
+    """Print each field of the schema with the fault classes that fit it; an empty cell is exit 1.
+
+    Example: meshwire vectors stats
+    """
+    from meshwire_conformance.coverage import lines_of, measure  # noqa: PLC0415 - loads the schema
+
+    coverage = measure(load_catalogue().cases)
+    for line in lines_of(coverage):
+        typer.echo(line)
+    raise typer.Exit(int(ExitCode.VIOLATIONS if coverage.empty() else ExitCode.PASSED))
+
+
+@app.command()
+def verify(seed: Annotated[int, typer.Option(help="Fixes the made-up messages.")] = 0) -> None:
+    """Hold the schema codec against the reference codec; a disagreement is exit 2.
+
+    Example: meshwire vectors verify --seed 7
+    """
+    from meshwire_conformance.verify import verify as hold  # noqa: PLC0415 - loads the schema
+
+    settings = Settings(seed=seed)
+    count, found = asyncio.run(hold(load_catalogue().cases, bundled_codec(), settings))
+    for line in found:
+        typer.echo(line)
+    typer.echo(f"{count} messages asked of both codecs, {len(found)} disagreements")
+    raise typer.Exit(int(ExitCode.FAULT if found else ExitCode.PASSED))
