@@ -59,7 +59,7 @@ lint-imports: $(VENV)/dev.stamp
 	$(BIN)/python tools/check_imports.py
 
 lint-generated: $(VENV)/dev.stamp
-	@for tool in sync_spec make_vectors trace; do \
+	@for tool in sync_spec make_vectors trace check_citations; do \
 		if [ -e tools/$$tool.py ]; then \
 			echo "$(BIN)/python tools/$$tool.py --check"; \
 			$(BIN)/python tools/$$tool.py --check || exit 1; \
