@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 
 from meshwire_reference.wire import kinds
 from meshwire_reference.wire.accept import accept
-from meshwire_reference.wire.errors import BadValue, FieldError
+from meshwire_reference.wire.errors import FieldError, Unencodable
 from meshwire_reference.wire.shapes import read_hex
 from meshwire_spec.numbers import HARNESS_VERSION, PROFILE
 
@@ -37,7 +37,7 @@ def _hello(_request: dict[str, object]) -> dict[str, object]:
 
 def _decode(request: dict[str, object]) -> dict[str, object]:
     kind = _kind(request)
-    message = kinds.decode(kind, read_hex(_member(request, "data"), "data"))
+    message = kinds.decode(kind, _bytes(request, "data"))
     return {"value": kinds.to_value(kind, message), "refused": accept(kind, message)}
 
 
@@ -53,8 +53,8 @@ def _formation_respond(request: dict[str, object]) -> dict[str, object]:
     formation_id = _member(request, "formation_id")
     if not isinstance(formation_id, str):
         raise BadRequest("formation_id is not a string")
-    secret = read_hex(_member(request, "secret"), "secret")
-    nonce = read_hex(_member(request, "nonce"), "nonce")
+    secret = _bytes(request, "secret")
+    nonce = _bytes(request, "nonce")
     return {"hmac": FormationKey.derive(formation_id, secret).respond(nonce).hex()}
 
 
@@ -77,6 +77,13 @@ def _member(request: dict[str, object], name: str) -> object:
     return request[name]
 
 
+def _bytes(request: dict[str, object], name: str) -> bytes:
+    try:
+        return read_hex(_member(request, name), name)
+    except Unencodable as fault:
+        raise BadRequest(f"{name} is {fault.problem}") from fault
+
+
 def _kind(request: dict[str, object]) -> str:
     kind = _member(request, "kind")
     if not isinstance(kind, str) or kind not in kinds.KINDS:
@@ -85,8 +92,12 @@ def _kind(request: dict[str, object]) -> str:
 
 
 def _error_of(fault: FieldError) -> dict[str, object]:
-    found = (("reason", fault.reason), ("offset", fault.offset), ("field", fault.field or None))
-    return {name: part for name, part in found if part is not None}
+    error: dict[str, object] = {"reason": fault.reason, "field": fault.field}
+    if fault.offset is not None:
+        error["offset"] = fault.offset
+    if fault.problem:
+        error["message"] = fault.problem
+    return error
 
 
 def answer(line: bytes) -> tuple[dict[str, object], bool]:
@@ -101,7 +112,7 @@ def answer(line: bytes) -> tuple[dict[str, object], bool]:
         result, is_last = _perform(request)
     except FieldError as fault:
         return {"id": identity, "error": _error_of(fault)}, False
-    except (BadRequest, BadValue) as fault:
+    except BadRequest as fault:
         return {"id": identity, "error": {"message": str(fault)}}, False
     except (ValueError, RecursionError) as fault:
         # What json says of text that is no JSON: bad UTF-8, bad grammar, nested too deep.

@@ -21,7 +21,6 @@ from meshwire_spec.numbers import (
 )
 
 DOCUMENT_TYPES: Final = frozenset((FrameType.DELTA, FrameType.SNAPSHOT))
-STREAM_TYPES: Final = frozenset(FrameType)
 ENTRY_TYPES: Final = frozenset(row.type for row in FRAME_TYPES if row.in_entry)
 
 TOMBSTONE_TEXTS: Final = (
@@ -37,10 +36,6 @@ def _key_reason(message: StreamFrame | SyncEntry) -> str | None:
     if message.type in DOCUMENT_TYPES:
         return document_key_fault(message.key)
     return "length-limit" if len(message.key.encode()) > FRAME_KEY_MAX else None
-
-
-def _accept_frame(frame: StreamFrame) -> str | None:
-    return "unknown-type" if frame.type not in STREAM_TYPES else _key_reason(frame)
 
 
 def _accept_entry(entry: SyncEntry) -> str | None:
@@ -79,7 +74,7 @@ def _accept_response(response: EnrollmentResponse) -> str | None:
 
 
 ACCEPT: Final[dict[str, Callable[[Any], str | None]]] = {
-    "stream_frame": _accept_frame,
+    "stream_frame": _key_reason,
     "sync_entry": _accept_entry,
     "sync_batch": _accept_batch,
     "tombstone": _accept_tombstone,

@@ -1,6 +1,7 @@
 """Stream frames, entries, and the batches of entries (0x07), bare and in a channel record."""
 
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, replace
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - `error` alone would say nothing below
 from typing import Final
@@ -11,10 +12,15 @@ from meshwire_spec.numbers import (
     CHANNEL_MARKER,
     ENTRY_MIN,
     PAYLOAD_MAX,
+    U8_MAX,
+    FrameType,
 )
 
+FRAME_TYPES: Final = frozenset(FrameType)
+ANY_TYPE: Final = range(U8_MAX + 1)
 TYPE_AND_LENGTH: Final = Struct(">BI")
 BATCH_HEADER: Final = Struct(">QQBI")
+RECORD_HEADER: Final = U8.size + U32_BE.size
 KEY_LENGTH: Final = U16_BE.size
 BATCH_HEADER_FIELDS: Final = (
     (U64_BE, "batch_id"),
@@ -27,7 +33,7 @@ COUNT_OFFSET: Final = BATCH_HEADER.size - U32_BE.size
 
 @dataclass(frozen=True, slots=True)
 class StreamFrame:
-    """One frame of a sync stream; `type` is any byte, `accept` says which a node takes."""
+    """One frame of a sync stream; what its `type` means is the registry of frame types."""
 
     key: str
     type: int
@@ -36,7 +42,7 @@ class StreamFrame:
 
 @dataclass(frozen=True, slots=True)
 class SyncEntry:
-    """One entry of a batch: the same layout as a stream frame."""
+    """One entry of a batch: the layout of a stream frame, with any byte for its `type`."""
 
     key: str
     type: int
@@ -71,29 +77,40 @@ class SyncBatch:
 
 @dataclass(frozen=True, slots=True)
 class ChannelRecord:
-    """A batch behind a marker, as it may come on the answering half of a channel."""
+    """A batch behind a marker, as it may come on the answering half of a channel.
+
+    The offset of its fault counts from the start of the record.
+    """
 
     marker: int
     batch: SyncBatch
 
 
-def _read_entry(reader: Reader, payload_cap: int) -> tuple[str, int, bytes]:
+def _read_entry(
+    reader: Reader, payload_cap: int, types: Container[int] = ANY_TYPE
+) -> tuple[str, int, bytes]:
     key = reader.text(U16_BE, "key")
-    frame_type = reader.number(U8, "type")
-    # D-02: refused by the four bytes of the length, before the payload is looked for.
+    # FR-011: refused by its byte in a frame; BT-006: in an entry only its payload is stepped over.
+    frame_type = reader.listed(U8, types, "unknown-type", "type")
+    # FR-004, BT-004: refused by the four bytes of the length, before the payload is looked for.
     return key, frame_type, reader.block(U32_BE, "payload", payload_cap)
 
 
-def _write_entry(writer: Writer, entry: StreamFrame | SyncEntry, payload_cap: int) -> None:
+def _write_entry(
+    writer: Writer,
+    entry: StreamFrame | SyncEntry,
+    payload_cap: int,
+    types: Container[int] = ANY_TYPE,
+) -> None:
     writer.text(U16_BE, entry.key, "key")
-    writer.number(U8, entry.type, "type")
+    writer.listed(U8, entry.type, types, "unknown-type", "type")
     writer.block(U32_BE, entry.payload, "payload", payload_cap)
 
 
 def decode_stream_frame(data: bytes, payload_cap: int = PAYLOAD_MAX) -> StreamFrame:
     """Decode exactly one frame; raises Malformed. A stream is read with `FrameReader`."""
     reader = Reader(data)
-    frame = StreamFrame(*_read_entry(reader, payload_cap))
+    frame = StreamFrame(*_read_entry(reader, payload_cap, FRAME_TYPES))
     reader.close()
     return frame
 
@@ -101,7 +118,7 @@ def decode_stream_frame(data: bytes, payload_cap: int = PAYLOAD_MAX) -> StreamFr
 def encode_stream_frame(frame: StreamFrame, payload_cap: int = PAYLOAD_MAX) -> bytes:
     """Encode one frame; raises Unencodable."""
     writer = Writer()
-    _write_entry(writer, frame, payload_cap)
+    _write_entry(writer, frame, payload_cap, FRAME_TYPES)
     return writer.done()
 
 
@@ -123,7 +140,7 @@ def encode_sync_entry(entry: SyncEntry, payload_cap: int = PAYLOAD_MAX) -> bytes
 def decode_sync_batch(data: bytes, payload_cap: int = PAYLOAD_MAX) -> SyncBatch:
     """Decode a batch as far as it makes sense; raises Malformed before the first whole entry.
 
-    The caller applies `entries`, then refuses the frame where `fault` is set.
+    The caller applies `entries`, then refuses the frame where `fault` is set (BT-013, BT-014).
     """
     batch_id, created_at, ttl, entry_count = _read_batch_header(data)
     # The loop below is the hot path: it takes what fits and stops at the first entry that does
@@ -164,7 +181,7 @@ def _read_batch_header(data: bytes) -> tuple[int, int, int, int]:
         for layout, field in BATCH_HEADER_FIELDS:
             reader.number(layout, field)
     batch_id, created_at, ttl, entry_count = BATCH_HEADER.unpack_from(data)
-    # D-03: bounded by what is left before anything is built.
+    # BT-012: bounded by what is left before anything is built.
     if entry_count > (len(data) - BATCH_HEADER.size) // ENTRY_MIN:
         raise Malformed("count-limit", COUNT_OFFSET, "entry_count")
     return batch_id, created_at, ttl, entry_count
@@ -206,7 +223,7 @@ def encode_sync_batch(batch: SyncBatch, payload_cap: int = PAYLOAD_MAX) -> bytes
     if batch.fault is not None:
         _check_fault(batch, data, payload_cap)
     elif batch.entry_count != len(batch.entries):
-        raise Unencodable("count-limit", COUNT_OFFSET, "entry_count")
+        raise Unencodable("bad-value", COUNT_OFFSET, "entry_count")
     return data
 
 
@@ -218,7 +235,7 @@ def _check_fault(batch: SyncBatch, data: bytes, payload_cap: int) -> None:
     except Malformed:
         same = False
     if not same:
-        raise Unencodable(batch.fault.reason, batch.fault.offset, "fault")
+        raise Unencodable("bad-value", batch.fault.offset, "fault")
 
 
 def _name_unencodable(batch: SyncBatch, payload_cap: int) -> Unencodable:
@@ -241,13 +258,13 @@ def decode_channel_record(data: bytes, payload_cap: int = PAYLOAD_MAX) -> Channe
     """Decode a batch behind its marker; raises Malformed."""
     reader = Reader(data)
     marker = reader.listed(U8, (CHANNEL_MARKER,), "bad-marker", "marker")
-    content = reader.block(U32_BE, "batch")
+    content = reader.block(U32_BE, "batch", payload_cap)
     try:
         batch = decode_sync_batch(content, payload_cap)
     except Malformed as malformed:
-        raise malformed.within("batch", reader.position - len(content)) from malformed
+        raise malformed.within("batch", RECORD_HEADER) from malformed
     reader.close()
-    return ChannelRecord(marker, batch)
+    return ChannelRecord(marker, _moved(batch, RECORD_HEADER))
 
 
 def encode_channel_record(record: ChannelRecord, payload_cap: int = PAYLOAD_MAX) -> bytes:
@@ -255,8 +272,14 @@ def encode_channel_record(record: ChannelRecord, payload_cap: int = PAYLOAD_MAX)
     writer = Writer()
     writer.listed(U8, record.marker, (CHANNEL_MARKER,), "bad-marker", "marker")
     try:
-        content = encode_sync_batch(record.batch, payload_cap)
+        content = encode_sync_batch(_moved(record.batch, -RECORD_HEADER), payload_cap)
     except Unencodable as unencodable:
-        raise unencodable.within("batch", len(writer.buffer) + U32_BE.size) from unencodable
-    writer.block(U32_BE, content, "batch")
+        raise unencodable.within("batch", RECORD_HEADER) from unencodable
+    writer.block(U32_BE, content, "batch", payload_cap)
     return writer.done()
+
+
+def _moved(batch: SyncBatch, by: int) -> SyncBatch:
+    if batch.fault is None:
+        return batch
+    return replace(batch, fault=replace(batch.fault, offset=batch.fault.offset + by))

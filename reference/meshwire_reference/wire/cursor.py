@@ -68,11 +68,15 @@ class Reader:
         return content
 
     def length(self, layout: Struct, field: str, maximum: int | None, minimum: int = 0) -> int:
-        """Take the length of `field` and hold it against its limits, not yet its content."""
+        """Take the length of `field` and hold it against its limits, not yet its content.
+
+        The length of what has no name of its own is the field `length`.
+        """
         start = self.position
-        size = self.number(layout, f"{field}.length")
+        path = f"{field}.length" if field else "length"
+        size = self.number(layout, path)
         if size < minimum or (maximum is not None and size > maximum):
-            raise self.fault("length-limit", f"{field}.length", start)
+            raise self.fault("length-limit", path, start)
         return size
 
     def block(self, layout: Struct, field: str, maximum: int | None = None) -> bytes:
@@ -93,11 +97,15 @@ class Reader:
             raise self.fault("bad-utf8", field, start) from fault
 
     def inner(self, size: int, field: str) -> "Reader":
-        """Take `size` bytes as a message inside this one and return its reader."""
+        """Take `size` bytes as a message inside this one and return its reader.
+
+        One that has no name of its own is cut at the field `length`.
+        """
         after = self.position + size
         if after > self.end:
-            raise self.fault("truncated", field)
-        reader = Reader(self.data, self.position, after, f"{self.path}{field}.")
+            raise self.fault("truncated", field or "length")
+        path = f"{self.path}{field}." if field else self.path
+        reader = Reader(self.data, self.position, after, path)
         self.position = after
         return reader
 
@@ -130,7 +138,7 @@ class Writer:
     def number(self, layout: Struct, value: int, field: str) -> None:
         """Put one integer."""
         if not 0 <= value < 1 << (8 * layout.size):
-            raise self.fault("length-limit", field)
+            raise self.fault("bad-value", field)
         self.buffer += layout.pack(value)
 
     def listed(
@@ -144,16 +152,19 @@ class Writer:
     def fixed(self, content: bytes, size: int, field: str) -> None:
         """Put exactly `size` bytes."""
         if len(content) != size:
-            raise self.fault("length-limit", field)
+            raise self.fault("bad-value", field)
         self.buffer += content
 
     def length(
         self, layout: Struct, size: int, field: str, maximum: int | None, minimum: int = 0
     ) -> None:
         """Put the length of `field` after holding it against its limits."""
-        if size < minimum or (maximum is not None and size > maximum):
-            raise self.fault("length-limit", f"{field}.length")
-        self.number(layout, size, f"{field}.length")
+        path = f"{field}.length" if field else "length"
+        # FR-007: never cut and never wrapped, whatever the ceiling of the field or of its length.
+        ceiling = (1 << 8 * layout.size) - 1
+        if not minimum <= size <= (ceiling if maximum is None else min(maximum, ceiling)):
+            raise self.fault("length-limit", path)
+        self.number(layout, size, path)
 
     def block(self, layout: Struct, content: bytes, field: str, maximum: int | None = None) -> None:
         """Put a length and the bytes."""

@@ -111,5 +111,5 @@ def encode_enrollment_response(response: EnrollmentResponse) -> bytes:
 
 def _write_flag(writer: Writer, flag: int, announced: object, name: str) -> None:
     if (flag == PRESENT) != (announced is not None):
-        raise writer.fault("bad-flag", name)
+        raise writer.fault("bad-value", name)
     writer.number(U8, flag, name)

@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from meshwire_reference.wire.batches import StreamFrame
+from meshwire_reference.wire.batches import FRAME_TYPES, StreamFrame
 from meshwire_reference.wire.cursor import U8, U16_BE, U32_BE
 from meshwire_reference.wire.errors import Malformed
-from meshwire_spec.numbers import PAYLOAD_MAX, FrameType
+from meshwire_spec.numbers import PAYLOAD_MAX
 
-KNOWN_TYPES: Final = frozenset(FrameType)
+KNOWN_TYPES: Final = FRAME_TYPES
 KEY_START: Final = U16_BE.size
 
 
@@ -86,6 +86,7 @@ class FrameReader:
         if here < length_at:
             return None
         frame_type = buffer[start + type_at]
+        # FR-011
         if self._known_types is not None and frame_type not in self._known_types:
             raise Malformed("unknown-type", type_at, "type")
         payload_at = length_at + U32_BE.size
@@ -93,7 +94,7 @@ class FrameReader:
         if here < payload_at:
             return None
         size = U32_BE.unpack_from(buffer, start + length_at)[0]
-        # D-02: refused by its length, before a byte of the payload is waited for.
+        # FR-004: refused by its length, before a byte of the payload is waited for.
         if size > self._payload_cap:
             raise Malformed("length-limit", length_at, "payload.length")
         self._needed = payload_at + size

@@ -95,11 +95,8 @@ def encode_formation_challenge(challenge: FormationChallenge) -> bytes:
 def decode_formation_challenge_h2(data: bytes) -> FormationChallenge:
     """Decode a challenge behind its length, which it fills exactly; raises Malformed."""
     reader = Reader(data)
-    size = reader.length(U32_LE, "challenge", CHALLENGE_H2_MAX)
-    inner = reader.inner(size, "challenge")
-    # The challenge's own fields keep their names: the length is all that H2 adds.
-    inner.path = ""
-    challenge = _read_challenge(inner)
+    size = reader.length(U32_LE, "", CHALLENGE_H2_MAX)
+    challenge = _read_challenge(reader.inner(size, ""))
     reader.close()
     return challenge
 
@@ -108,7 +105,7 @@ def encode_formation_challenge_h2(challenge: FormationChallenge) -> bytes:
     """Encode a challenge behind its length; raises Unencodable."""
     writer = Writer()
     content = encode_formation_challenge(challenge)
-    writer.block(U32_LE, content, "challenge", CHALLENGE_H2_MAX)
+    writer.block(U32_LE, content, "", CHALLENGE_H2_MAX)
     return writer.done()
 
 
@@ -130,8 +127,8 @@ def encode_formation_response(response: FormationResponse) -> bytes:
 def decode_formation_response_h2(data: bytes) -> FormationResponseH2:
     """Decode a proof behind its length, with what the length covers beyond it."""
     reader = Reader(data)
-    size = reader.length(U32_LE, "response", RESPONSE_H2_MAX, RESPONSE_H2_MIN)
-    response = FormationResponseH2(reader.fixed(HMAC, "hmac"), reader.fixed(size - HMAC, "extra"))
+    inner = reader.inner(reader.length(U32_LE, "", RESPONSE_H2_MAX, RESPONSE_H2_MIN), "")
+    response = FormationResponseH2(inner.fixed(HMAC, "hmac"), inner.rest())
     reader.close()
     return response
 
@@ -140,7 +137,7 @@ def encode_formation_response_h2(response: FormationResponseH2) -> bytes:
     """Encode a proof behind its length; raises Unencodable."""
     writer = Writer()
     size = HMAC + len(response.extra)
-    writer.length(U32_LE, size, "response", RESPONSE_H2_MAX, RESPONSE_H2_MIN)
+    writer.length(U32_LE, size, "", RESPONSE_H2_MAX, RESPONSE_H2_MIN)
     writer.fixed(response.hmac, HMAC, "hmac")
     writer.rest(response.extra)
     return writer.done()

@@ -140,7 +140,7 @@ def to_value(kind: str, message: object) -> dict[str, object]:
 
 
 def from_value(kind: str, value: object) -> Any:
-    """Read a message from its JSON value; raises BadValue, or Unencodable for an unlisted number.
+    """Read a message from its JSON value; raises Unencodable, mostly `bad-value`.
 
     What the value says is not yet known to fit the layout: `encode` finds that out.
     """

@@ -98,7 +98,7 @@ def decode_negentropy_message(data: bytes) -> NegentropyMessage:
     while reader.remaining():
         reader.path = f"ranges[{len(ranges)}]."
         if previous is None:
-            # Nothing is beyond infinity.
+            # NG-006: nothing is beyond infinity.
             raise reader.fault("bad-bound", "upper.timestamp")
         ranges.append(_read_range(reader, previous))
         previous = ranges[-1].upper.timestamp
@@ -141,7 +141,7 @@ def _read_prefix(reader: Reader) -> bytes:
 def _read_ids(reader: Reader) -> IdList:
     start = reader.position
     count = read_varint(reader, "payload.count")
-    # D-138: bounded by what is left before anything is built.
+    # NG-008: bounded by what is left before anything is built.
     if count > reader.remaining() // NEGENTROPY_ID:
         raise reader.fault("count-limit", "payload.count", start)
     content = reader.fixed(count * NEGENTROPY_ID, "payload.ids")

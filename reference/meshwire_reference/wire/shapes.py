@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, Protocol
 
-from meshwire_reference.wire.errors import BadValue, Unencodable
+from meshwire_reference.wire.errors import Unencodable, bad_value
 from meshwire_spec.numbers import U8_MAX, U32_MAX, U64_MAX
 
 
 class Shape(Protocol):
-    """One shape; `from_value` raises BadValue, or Unencodable for a value that no field holds."""
+    """One shape; `from_value` raises Unencodable, mostly `bad-value`."""
 
     def to_value(self, part: Any) -> object:
         """Write a part of a message as a JSON value."""
@@ -36,7 +36,7 @@ class Text:
     def from_value(self, value: object, field: str) -> str:
         """Read a string; whether UTF-8 has bytes for it is for the encoder to say."""
         if not isinstance(value, str):
-            raise BadValue(field, "not a string")
+            raise bad_value(field, "not a string")
         return value
 
 
@@ -66,9 +66,9 @@ class Number:
     def from_value(self, value: object, field: str) -> int:
         """Read a whole number in the width of its field; true and false are none."""
         if not isinstance(value, int) or isinstance(value, bool):
-            raise BadValue(field, "not a whole number")
+            raise bad_value(field, "not a whole number")
         if not 0 <= value <= self.maximum:
-            raise BadValue(field, f"not in 0..{self.maximum}")
+            raise bad_value(field, f"not in 0..{self.maximum}")
         return value
 
 
@@ -84,9 +84,9 @@ class Decimal:
         """Read the shortest decimal."""
         digits = len(str(U64_MAX))
         if not (isinstance(value, str) and value.isascii() and value.isdigit()):
-            raise BadValue(field, "not a decimal string")
+            raise bad_value(field, "not a decimal string")
         if len(value) > digits or int(value) > U64_MAX or str(int(value)) != value:
-            raise BadValue(field, "not a 64-bit number in its shortest form")
+            raise bad_value(field, "not a 64-bit number in its shortest form")
         return int(value)
 
 
@@ -138,7 +138,7 @@ class ListOf:
     def from_value(self, value: object, field: str) -> tuple[object, ...]:
         """Read a list."""
         if not isinstance(value, list):
-            raise BadValue(field, "not a list")
+            raise bad_value(field, "not a list")
         read = self.shape.from_value
         return tuple(read(element, f"{field}[{index}]") for index, element in enumerate(value))
 
@@ -154,7 +154,7 @@ class Null:
     def from_value(self, value: object, field: str) -> None:
         """Read null."""
         if value is not None:
-            raise BadValue(field, "not null")
+            raise bad_value(field, "not null")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,14 +184,14 @@ class Record:
     def from_value(self, value: object, field: str = "") -> Any:
         """Read every member; one missing or unknown is an error."""
         if not isinstance(value, dict):
-            raise BadValue(field, "not an object")
+            raise bad_value(field, "not an object")
         prefix = f"{field}." if field else ""
         for name in value.keys() - self.members.keys():
-            raise BadValue(f"{prefix}{name}", "an unknown member")
+            raise bad_value(f"{prefix}{name}", "an unknown member")
         parts: dict[str, Any] = {}
         for name, shape in self.members.items():
             if name not in value:
-                raise BadValue(f"{prefix}{name}", "missing")
+                raise bad_value(f"{prefix}{name}", "missing")
             plain = self._shape(shape, parts[shape.by]) if isinstance(shape, Chosen) else shape
             parts[name] = plain.from_value(value[name], f"{prefix}{name}")
         return self.message(**parts)
@@ -202,15 +202,15 @@ class Record:
 
 
 def read_hex(value: object, field: str) -> bytes:
-    """Return the bytes of a lower-case hex string; raises BadValue."""
+    """Return the bytes of a lower-case hex string; raises Unencodable."""
     if not isinstance(value, str):
-        raise BadValue(field, "not a hex string")
+        raise bad_value(field, "not a hex string")
     try:
         content = bytes.fromhex(value)
     except ValueError as fault:
-        raise BadValue(field, "not hex") from fault
+        raise bad_value(field, "not hex") from fault
     if content.hex() != value:
-        raise BadValue(field, "hex with blanks or capitals")
+        raise bad_value(field, "hex with blanks or capitals")
     return content
 
 

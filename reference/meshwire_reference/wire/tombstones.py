@@ -80,7 +80,7 @@ def decode_tombstone_batch(data: bytes) -> TombstoneBatch:
     """
     reader = Reader(data)
     tombstone_count = reader.number(U32_BE, "tombstone_count")
-    # D-03: bounded by what is left before anything is built.
+    # TS-021: bounded by what is left before anything is built.
     if tombstone_count > reader.remaining() // TOMBSTONE_ELEMENT_MIN:
         raise reader.fault("count-limit", "tombstone_count", 0)
     tombstones: list[Tombstone] = []
@@ -104,7 +104,7 @@ def encode_tombstone_batch(batch: TombstoneBatch) -> bytes:
     """Encode a batch, its fault and extra bytes included; raises Unencodable."""
     writer = Writer()
     if batch.fault is None and batch.tombstone_count != len(batch.tombstones):
-        raise writer.fault("count-limit", "tombstone_count")
+        raise writer.fault("bad-value", "tombstone_count")
     writer.number(U32_BE, batch.tombstone_count, "tombstone_count")
     for index, tombstone in enumerate(batch.tombstones):
         field = f"tombstones[{index}]"
@@ -117,7 +117,7 @@ def encode_tombstone_batch(batch: TombstoneBatch) -> bytes:
     data = writer.done()
     # What claims a fault is held against what a reader would find in its bytes.
     if batch.fault is not None and _differs(batch, data):
-        raise Unencodable(batch.fault.reason, batch.fault.offset, "fault")
+        raise Unencodable("bad-value", batch.fault.offset, "fault")
     return data
 
 
