@@ -110,6 +110,7 @@ TOLD_FAULTS = [
     ("lab_record", "070000000900", "truncated", 5, "body"),
     ("lab_record", "0700000009000102030405060708", "trailing-bytes", 13, "body"),
     ("heartbeat", "", "truncated", 0, "marker"),
+    ("negentropy_message", "61bd84", "truncated", 1, "ranges[0].upper.timestamp"),
 ]
 
 

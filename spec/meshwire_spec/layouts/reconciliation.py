@@ -26,6 +26,8 @@ def parse_varint(cursor: Cursor, path: str) -> int:
     start = cursor.tell()
     value = 0
     while True:
+        if not cursor.left():
+            fail("truncated", start, path)
         byte = cursor.take(1, path)[0]
         if cursor.tell() == start + 1 and byte == CONTINUES:
             fail("bad-varint", start, path, "not minimal")
