@@ -25,7 +25,8 @@ ROWS_MAX: Final = 150_000
 """About what the library loads within the deadline of a small item."""
 ROWS_MAX_PER_KIB: Final = 1_000
 """What one more KiB of the item may claim, as it also buys one more millisecond."""
-INFLATED_MAX: Final = 4 * PAYLOAD_MAX
+INFLATED_FACTOR: Final = 8
+"""What an item may inflate to: this times its size, and the largest payload on top."""
 
 GROUP, ACTOR, NUMBER, DELTA, BOOLEAN, TEXT, VALUE_META, VALUE_RAW = range(8)
 """Types of columns, the low three bits of a column's specification."""
@@ -42,12 +43,15 @@ class Budget:
     """What one item may still claim: rows, and bytes once inflated."""
 
     rows: int
-    inflated: int = INFLATED_MAX
+    inflated: int
 
     @classmethod
     def of(cls, item_bytes: int) -> "Budget":
         """Return the budget of an item of this size."""
-        return cls(ROWS_MAX + ROWS_MAX_PER_KIB * item_bytes // 1024)
+        return cls(
+            rows=ROWS_MAX + ROWS_MAX_PER_KIB * item_bytes // 1024,
+            inflated=PAYLOAD_MAX + INFLATED_FACTOR * item_bytes,
+        )
 
     def spend_rows(self, rows: int) -> None:
         """Take rows off. Raises Unfit (document-limit) when there are not as many left."""

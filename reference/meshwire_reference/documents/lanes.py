@@ -130,10 +130,3 @@ class Lanes:
     def pause(self, item: Item, *, is_paused: bool) -> None:
         """Hold back, or no longer hold back, the lane of a call that is judged on its own."""
         self._lanes[item.lane].is_paused = is_paused
-
-    def drain(self) -> list[Item]:
-        """Take every call that waits, for the end."""
-        items = [item for lane in self._lanes.values() for item in lane.waiting]
-        for lane in self._lanes.values():
-            lane.waiting.clear()
-        return items

@@ -15,6 +15,8 @@ from typing import Final
 from meshwire_spec.numbers import AUTOMERGE_SYNC_MARKERS
 
 HASH: Final = 32
+HAVE_MIN: Final = 2
+"""Bytes of an empty filter without hashes."""
 HAVE_MAX: Final = 16
 """The library sends one; each costs a pass over every change."""
 PROBES_MAX: Final = 64
@@ -127,6 +129,8 @@ def read_message(message: bytes) -> SyncMessage:
     heads, offset = read_hashes(message, 1)
     need, offset = read_hashes(message, offset)
     have_count, offset = read_leb(message, offset)
+    if have_count * HAVE_MIN > len(message) - offset:
+        raise Unfit("bad-document", f"{have_count} filters announced at offset {offset}")
     if have_count > HAVE_MAX:
         raise Unfit("document-limit", f"{have_count} filters in one message")
     for _ in range(have_count):

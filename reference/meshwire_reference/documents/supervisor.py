@@ -66,6 +66,7 @@ class Documents:
         self._settings = settings
         self._on_states_lost = on_states_lost
         self._lanes = Lanes()
+        self._open: set[Item] = set()
         self._numbers = itertools.count()
         self._serials = itertools.count(1)
         self._workers = Workers(settings)
@@ -105,7 +106,9 @@ class Documents:
         if self._fault:
             future.set_result(Refused("internal", self._fault))
             return future
-        self._lanes.add(Item(next(self._numbers), call, lane_of(call), future, size_of(call)))
+        item = Item(next(self._numbers), call, lane_of(call), future, size_of(call))
+        self._open.add(item)
+        self._lanes.add(item)
         self._wake.set()
         return future
 
@@ -122,7 +125,6 @@ class Documents:
                         await self._replace_worker()
                 except Unavailable as exc:
                     self._fault = str(exc)
-                    self._lanes.put_back((item,))
                     self._refuse_all()
                 else:
                     await self._send(item)
@@ -181,6 +183,7 @@ class Documents:
         self._wake.set()
 
     def _finish(self, item: Item, result: Result, *, was_slow: bool = False) -> None:
+        self._open.discard(item)
         self._lanes.release(item, was_slow=was_slow)
         if not item.future.done():
             item.future.set_result(result)
@@ -258,8 +261,9 @@ class Documents:
         task.add_done_callback(self._tasks.discard)
 
     def _refuse_all(self) -> None:
-        self._lanes.put_back(self._under_way)
+        self._lanes = Lanes()
         self._under_way.clear()
-        for item in self._lanes.drain():
+        for item in self._open:
             if not item.future.done():
                 item.future.set_result(Refused("internal", self._fault))
+        self._open.clear()
