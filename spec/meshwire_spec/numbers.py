@@ -270,7 +270,7 @@ LIMITS: Final = (
     Limit("formation id", 0, FORMATION_ID_MAX, "bytes", "accept",
           ("formation_id", "formation_challenge", "formation_challenge_h2"), "length-limit",
           "D-30"),
-    Limit("H2 challenge", 34, CHALLENGE_H2_MAX, "bytes", "decode", ("formation_challenge_h2",),
+    Limit("H2 challenge", 0, CHALLENGE_H2_MAX, "bytes", "decode", ("formation_challenge_h2",),
           "length-limit", "3"),
     Limit("H2 response", RESPONSE_H2_MIN, RESPONSE_H2_MAX, "bytes", "decode",
           ("formation_response_h2",), "length-limit", "3"),
