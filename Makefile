@@ -11,10 +11,12 @@ BIN := $(VENV)/bin
 MESHWIRE := $(CURDIR)/$(BIN)/meshwire
 INPUTS := pyproject.toml constraints.txt
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Each writes what is committed, or compares what is committed, and has --check.
+CHECKED_TOOLS := sync_spec make_vectors trace check_citations
 GO_ADAPTER := conformance/adapters/go
 
 .PHONY: help check test lint ci site adapters clean \
-	lint-style lint-types lint-imports lint-generated lint-vectors lint-wheel
+	lint-style lint-types lint-imports lint-generated lint-vectors lint-site lint-wheel
 
 help:
 	@echo "make check     install, start the bundled node and hold it against the suite"
@@ -46,7 +48,7 @@ check: $(VENV)/node.stamp
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
 
-lint: lint-style lint-types lint-imports lint-generated lint-vectors lint-wheel
+lint: lint-style lint-types lint-imports lint-generated lint-vectors lint-site lint-wheel
 
 lint-style: $(VENV)/dev.stamp
 	$(BIN)/ruff check
@@ -58,17 +60,20 @@ lint-types: $(VENV)/dev.stamp
 lint-imports: $(VENV)/dev.stamp
 	$(BIN)/python tools/check_imports.py
 
+# Every tool speaks, also after one that failed.
 lint-generated: $(VENV)/dev.stamp
-	@for tool in sync_spec make_vectors trace check_citations; do \
-		if [ -e tools/$$tool.py ]; then \
-			echo "$(BIN)/python tools/$$tool.py --check"; \
-			$(BIN)/python tools/$$tool.py --check || exit 1; \
-		fi; \
-	done
+	@failed=0; for tool in $(CHECKED_TOOLS); do \
+		echo "$(BIN)/python tools/$$tool.py --check"; \
+		$(BIN)/python tools/$$tool.py --check || failed=1; \
+	done; exit $$failed
 
 lint-vectors: $(VENV)/dev.stamp
-	@if [ -e conformance/meshwire_conformance/cli.py ]; then \
-		$(MESHWIRE) vectors stats && $(MESHWIRE) vectors verify; fi
+	$(MESHWIRE) vectors stats
+	$(MESHWIRE) vectors verify
+
+# A broken link or anchor on a page is an error.
+lint-site: $(VENV)/dev.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir build/site
 
 lint-wheel: $(VENV)/dev.stamp
 	$(BIN)/python tools/check_wheel.py
