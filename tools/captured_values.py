@@ -22,6 +22,7 @@ AUTHORITY_INFO = b"peat-mesh:authority-keypair"
 SECRET = 32
 ID_LIST_BELOW = 32
 BUCKETS = 16
+ONE_DIGIT_MAX = 0x7F
 CERTIFICATE_FIXED = 148
 
 
@@ -265,7 +266,7 @@ def _bound(last: tuple[int, bytes], following: tuple[int, bytes]) -> tuple[int |
 
 def _fingerprint_range(upper: tuple[int | None, bytes], ids: list[bytes]) -> dict[str, Any]:
     total = sum(int.from_bytes(item, "little") for item in ids) % 2**256
-    assert len(ids) < 0x80, "a longer count is two varint bytes"
+    assert len(ids) <= ONE_DIGIT_MAX, "a longer count is two varint bytes"
     digest = hashlib.sha256(total.to_bytes(32, "little") + bytes([len(ids)])).digest()[:16]
     timestamp = None if upper[0] is None else str(upper[0])
     return {

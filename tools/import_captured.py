@@ -64,9 +64,7 @@ def vector_of(record: Record, number: int, ledger: Ledger) -> dict[str, Any]:
     assert all(found.value[name] == item for name, item in stated.items()), record["name"]
     value = {**found.value, **stated}
     field, fault = place_of(kind, value, found.reason) if found.reason else ("", "")
-    rules = rules_for(
-        kind, field, fault, rejected=bool(found.reason), reasons=[found.reason or ""]
-    )
+    rules = rules_for(kind, field, fault, rejected=bool(found.reason), reasons=[found.reason or ""])
     strict = "reject" if found.reason else "valid"
     suffix = f" ({number})" if number else ""
     vector: dict[str, Any] = {

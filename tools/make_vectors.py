@@ -65,9 +65,7 @@ SHORT = 1200
 """Bases longer than so many hex digits are left alone; they only make derived files big."""
 
 
-def derive(
-    kind: str, positives: list[dict[str, Any]], ledger: Ledger
-) -> Iterator[dict[str, Any]]:
+def derive(kind: str, positives: list[dict[str, Any]], ledger: Ledger) -> Iterator[dict[str, Any]]:
     """Derived vectors of a kind: one a field and class, for elements one a field, class, place."""
     bases = [(v["id"], base_of(kind, bytes.fromhex(expand(v["hex"])))) for v in positives]
     for row in fields_of(kind):
@@ -175,7 +173,9 @@ def _agree(vector: dict[str, Any]) -> None:
     """Hold a given vector to the schema codec and to the levels of its rules."""
     found = outcome_of(vector["kind"], bytes.fromhex(expand(vector["hex"])))
     says = "reject" if found.reason else VALID
-    if says != vector["result"]["strict"] or (found.reason or "") not in vector.get("reasons", [""]):
+    if says != vector["result"]["strict"] or (found.reason or "") not in vector.get(
+        "reasons", [""]
+    ):
         raise Disagreement(f"{vector['id']} {vector['title']}: the schema says {found.reason}")
     if "value" in vector and expand(vector["value"]) != found.value:
         raise Disagreement(f"{vector['id']} {vector['title']}: the schema reads {found.value}")

@@ -188,12 +188,11 @@ def _place(base: Base, row: FieldRow, path: str) -> Place | None:
         return outer and Place(path, outer.end, outer.end, None)
     if row.role in ("fingerprint", "ids"):
         owner = base.span(path.rpartition(".")[0])
-        fits_mode = owner is not None and row.role in owner.value
-        return Place(path, owner.offset, owner.offset + owner.size, None) if fits_mode else None
+        if owner is None or row.role not in owner.value:
+            return None
+        return Place(path, owner.offset, owner.offset + owner.size, None)
     span = base.span(path)
     length = base.span(f"{path}.length")
-    if span is None and row.role in ("rest-bytes", "rest-text"):
-        return None
     if span is None:
         return None
     return Place(path, span.offset, span.offset + span.size, length)
@@ -203,48 +202,48 @@ def _scope(base: Base, path: str) -> Place | None:
     """The message as a whole, or a nested one with a length before it."""
     if not path:
         return Place(path, 0, len(base.data), None)
-    length = base.span(f"{path}.length") or (base.span("length") if path == "" else None)
+    length = base.span(f"{path}.length")
     if length is None:
         return None
     start = length.offset + length.size
     return Place(path, start, start + int(length.value), length)
 
 
-def _number(base: Base, span: Span, value: int) -> bytes:
-    order = "little" if "little" in span.type else "big"
-    return value.to_bytes(span.size, order)  # type: ignore[arg-type] - one of the two words
+def _number(span: Span, value: int) -> bytes:
+    return value.to_bytes(span.size, "little" if "little" in span.type else "big")
+
+
+def _scopes(base: Base) -> Iterator[tuple[Span, int, int]]:
+    """Every length before a nested message, with the first byte of that message and its end."""
+    for span in base.spans:
+        path = span.path.removesuffix("length")
+        if path != span.path and _holds_fields(base, span, path):
+            first = span.offset + span.size
+            yield span, first, first + int(span.value)
+
+
+def _holds_fields(base: Base, length: Span, path: str) -> bool:
+    """Whether a length is that of a message and not of a text: fields lie beneath its path."""
+    return any(span.path.startswith(path) and span is not length for span in base.spans)
 
 
 def splice(base: Base, start: int, end: int, new: bytes, *, own: Span | None = None) -> bytes:
     """The bytes with a piece replaced, and every length around it mended."""
     data = bytearray(base.data)
     delta = len(new) - (end - start)
-    for span in base.spans:
-        if not span.path.endswith("length") or span is own:
-            continue
-        first = span.offset + span.size
-        around = first <= start and end <= first + int(span.value)
-        nested = any(s.path.startswith(span.path[: -len(".length")]) and s is not span
-                     and s.path != span.path[: -len(".length")] for s in base.spans)  # fmt: skip
-        if around and nested and delta:
-            data[span.offset : first] = _number(base, span, int(span.value) + delta)
-    if own is not None and delta:
-        first = own.offset + own.size
-        data[own.offset : first] = _number(base, own, int(own.value) + delta)
+    around = [span for span, first, last in _scopes(base) if first <= start and end <= last]
+    for span in {s.offset: s for s in (*around, *([own] if own else []))}.values():
+        mended = _number(span, int(span.value) + delta)
+        data[span.offset : span.offset + span.size] = mended
     return bytes(data[:start]) + new + bytes(data[end:])
 
 
 def cut(base: Base, at: int) -> bytes:
     """The bytes up to a place, and the lengths of the messages around it mended."""
     data = bytearray(base.data)
-    for span in base.spans:
-        if not span.path.endswith("length") or span.offset + span.size > at:
-            continue
-        first = span.offset + span.size
-        path = span.path[: -len("length")]
-        nested = any(s.path.startswith(path) and s is not span for s in base.spans)
-        if nested and at < first + int(span.value):
-            data[span.offset : first] = _number(base, span, at - first)
+    for span, first, last in _scopes(base):
+        if first <= at < last:
+            data[span.offset : first] = _number(span, at - first)
     return bytes(data[:at])
 
 
@@ -265,7 +264,7 @@ def _length_by(step: int) -> "Mutator":
         value = int(span.value) + step
         if not 0 <= value < 2 ** (8 * span.size):
             return None
-        return base.data[: place.start] + _number(base, span, value) + base.data[place.end :]
+        return base.data[: place.start] + _number(span, value) + base.data[place.end :]
 
     return mutate
 

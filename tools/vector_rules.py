@@ -100,7 +100,7 @@ def page_rules() -> tuple[PageRule, ...]:
 
 
 SHOWN_BY_POSITIVES = ("BT-006",)
-"""Rules with a reason that ask for acceptance elsewhere: a batch stands where a lone entry falls."""
+"""Rules with a reason that also ask for acceptance: a batch stands where a lone entry falls."""
 
 BOUNDARY = ("at-limit", "shortest", "grammar")
 """Classes of positives that show the legal side of a rule that refuses."""
@@ -118,22 +118,27 @@ def rules_for(
         pattern = SPECIAL.get(rule.id)
         if pattern is not None and not re.search(pattern, place):
             continue
-        if _fits(rule, rejected, reasons, special=pattern is not None, fault=fault):
+        special = pattern is not None
+        if rejected:
+            fits = _refuses(rule, reasons, special=special)
+        else:
+            fits = _allows(rule, fault, special=special)
+        if fits:
             found.append(rule)
     return found
 
 
-def _fits(
-    rule: PageRule, rejected: bool, reasons: Sequence[str], *, special: bool, fault: str
-) -> bool:
-    if rejected:
-        return rule.reason in reasons or (special and not rule.reason and rule.refuses)
+def _refuses(rule: PageRule, reasons: Sequence[str], *, special: bool) -> bool:
+    return rule.reason in reasons or (special and not rule.reason and rule.refuses)
+
+
+def _allows(rule: PageRule, fault: str, *, special: bool) -> bool:
     shown = rule.id in SHOWN_BY_POSITIVES or fault.endswith(BOUNDARY)
     return not rule.reason or (special and shown)
 
 
 def wire_result(strict: str, rules: Sequence[PageRule]) -> str:
-    """What level wire demands: the same as strict where the rules that decide are of level wire."""
+    """What level wire demands: the same as strict where the deciding rules are of level wire."""
     if strict == "reject":
         deciding = [rule for rule in rules if rule.reason] or list(rules)
         return strict if any(rule.level == "wire" for rule in deciding) else "any"

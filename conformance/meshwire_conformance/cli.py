@@ -12,7 +12,7 @@ from meshwire_conformance.commands.vectors import app as vectors_app
 from meshwire_conformance.errors import SuiteError
 from meshwire_conformance.verdicts import ExitCode
 
-CLICK_ERROR = typer.BadParameter.__mro__[2]
+WRONG_ARGUMENTS: type[Exception] = typer.BadParameter.__mro__[2]
 """Root of what typer raises for wrong arguments; typer itself gives it no public name."""
 
 app = typer.Typer(
@@ -61,7 +61,7 @@ def main() -> None:
         code = app(standalone_mode=False)
     except SuiteError as exc:
         sys.exit(_say(str(exc), exc.exit_code))
-    except CLICK_ERROR as exc:
+    except WRONG_ARGUMENTS as exc:
         message = getattr(exc, "format_message", exc.__str__)()
         sys.exit(_say(message, ExitCode.FAULT))
     except (typer.Abort, KeyboardInterrupt):

@@ -9,17 +9,17 @@ everything, or answers everything alike, gains nothing.
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from meshwire_conformance.catalogue import Case
+from meshwire_conformance.codec_judge import Given, Hello, finding_of, vector_of
 from meshwire_conformance.codec_report import Finding, describe
-from meshwire_conformance.errors import Incomplete, SuiteFault
+from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.parts import Attachment, Progress, Settings
 from meshwire_conformance.requests import Ask, asks_of
 from meshwire_conformance.targets.stdio import Conversation, Ending, Harness
-from meshwire_conformance.values import difference, shown
-from meshwire_conformance.vectors import Vector
+from meshwire_conformance.values import shown
 from meshwire_conformance.verdicts import CaseResult, Verdict
 
 ANSWER_S = 5.0
@@ -28,29 +28,6 @@ FAULTS_MAX = 5
 HELLO_ID = 0
 BYE_ID = 1
 FIRST_ID = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """What the harness says of itself."""
-
-    name: str
-    kinds: frozenset[str]
-    reasons: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What came back for one request: an answer, or how it stayed without one."""
-
-    answer: Mapping[str, Any] | None
-    ending: str = ""
-
-
-def _vector(case: Case) -> Vector:
-    if not isinstance(case.body, Vector):
-        raise SuiteFault(f"{case.id} is no codec case")
-    return case.body
 
 
 async def run(
@@ -91,7 +68,7 @@ def _with_controls(chosen: Sequence[Case], cases: Sequence[Case]) -> Iterator[Ca
 def _asks(cases: Iterable[Case]) -> Iterator[Ask]:
     number = FIRST_ID
     for case in cases:
-        for ask in asks_of(case, _vector(case), number):
+        for ask in asks_of(case, vector_of(case), number):
             number += 1
             yield ask
 
@@ -107,9 +84,7 @@ class Session:
 
     async def _start(self) -> Harness:
         scale = self._settings.timeout_scale
-        harness = Harness(
-            self._command, ANSWER_S * scale, TOTAL_S * scale, self._settings.trace
-        )
+        harness = Harness(self._command, ANSWER_S * scale, TOTAL_S * scale, self._settings.trace)
         await harness.start()
         self._harness = harness
         return harness
@@ -198,95 +173,9 @@ def _findings(
     for ask in asks:
         by_case.setdefault(ask.case.id, []).append((ask, given[ask.id]))
     return {
-        name: _finding(pairs, hello, pairs[0][0].case.demanded(level))
+        name: finding_of(pairs, hello, pairs[0][0].case.demanded(level))
         for name, pairs in by_case.items()
     }
-
-
-def _finding(pairs: Sequence[tuple[Ask, Given]], hello: Hello, demanded: str) -> Finding:
-    """The first thing wrong in one case, or a finding without symptom."""
-    for ask, given in pairs:
-        vector = _vector(ask.case)
-        if given.answer is None:
-            return Finding("no-answer", ask.op, received=given.ending)
-        if demanded == "any":
-            continue
-        judge = JUDGES[ask.op] if demanded == "valid" or ask.op != "decode" else _judge_refusal
-        found = judge(vector, given.answer, hello)
-        if found.symptom:
-            return found
-    return Finding()
-
-
-def _result_of(answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    result = answer.get("result")
-    return result if isinstance(result, dict) and "error" not in answer else None
-
-
-def _judge_decode(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Finding:
-    result = _result_of(answer)
-    if result is None:
-        return Finding("refused", "decode", received=f"refused: {shown(answer.get('error'))}")
-    if "value" not in result or "refused" not in result:
-        return Finding("no-value", "decode", received=shown(result))
-    if found := difference(vector.value, result["value"]):
-        return Finding(f"wrong-value {found.path}", "decode", difference=found)
-    if result["refused"] is not None:
-        return Finding("refused", "decode", received=f"refused: {shown(result['refused'])}")
-    return Finding()
-
-
-def _judge_refusal(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Finding:
-    error = answer.get("error")
-    result = _result_of(answer)
-    if isinstance(error, dict):
-        reason, where = error.get("reason"), error.get("field")
-    elif result is not None and result.get("refused") is not None:
-        reason, where = result["refused"], None
-        if (found := _wrong_value(vector, result)) is not None:
-            return found
-    else:
-        accepted = result.get("value") if result is not None else answer
-        return Finding("accepted", "decode", received=f"accepted: {shown(accepted)}")
-    if not hello.reasons:
-        return Finding(unbound=True)
-    if reason in vector.reasons:
-        return Finding()
-    place = f" at {where}" if isinstance(where, str) and where else ""
-    said = f"refused for {shown(reason)}{place}" if reason else "refused without a reason"
-    return Finding(f"wrong-reason {reason or 'none'}", "decode", received=said)
-
-
-def _wrong_value(vector: Vector, result: Mapping[str, Any]) -> Finding | None:
-    """A message that decodes and is then refused has still one value."""
-    if vector.value is None or "value" not in result:
-        return None
-    found = difference(vector.value, result["value"])
-    return found and Finding(f"wrong-value {found.path}", "decode", difference=found)
-
-
-def _judge_encode(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Finding:
-    return _judge_bytes(vector.hex, answer, "data", "encode")
-
-
-def _judge_respond(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Finding:
-    return _judge_bytes(vector.hex, answer, "hmac", "formation_respond")
-
-
-def _judge_bytes(expected: str, answer: Mapping[str, Any], member: str, op: str) -> Finding:
-    result = _result_of(answer)
-    if result is None:
-        return Finding("refused", op, received=f"refused: {shown(answer.get('error'))}")
-    if result.get(member) == expected:
-        return Finding()
-    return Finding("wrong-bytes", op, received=shown(result.get(member)), data=result.get(member))
-
-
-JUDGES = {
-    "decode": _judge_decode,
-    "encode": _judge_encode,
-    "formation_respond": _judge_respond,
-}
 
 
 def _result(

@@ -4,11 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from meshwire_spec.numbers import KINDS
-
 from meshwire_conformance.catalogue import Case
 from meshwire_conformance.field_table import FieldRow, fields_of, generic
 from meshwire_conformance.vectors import Vector
+from meshwire_spec.numbers import KINDS
 
 Cell = tuple[str, str, str]
 """Kind, field path without indices, fault class."""
@@ -39,7 +38,6 @@ class Coverage:
             for row in fields_of(kind):
                 for fault in row.classes:
                     yield row, fault, self.everything[(row.kind, row.path, fault)]
-
 
 
 def measure(cases: Iterable[Case]) -> Coverage:

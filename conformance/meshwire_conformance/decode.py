@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator
 
-from meshwire_spec.codec import accept, annotate, decode
-from meshwire_spec.cursor import Span
-from meshwire_spec.errors import Malformed
-from meshwire_spec.numbers import KINDS
-
 from meshwire_conformance.report import Rule
 from meshwire_conformance.report.text import printable
 from meshwire_conformance.runner import load_rules
 from meshwire_conformance.values import shown
+from meshwire_spec.codec import accept, annotate, decode
+from meshwire_spec.cursor import Span
+from meshwire_spec.errors import Malformed
+from meshwire_spec.numbers import KINDS
 
 BYTES_SHOWN = 8
 FITS = "fits"

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshwire_spec import fields as blocks
-from meshwire_spec.layouts import LAYOUTS, Layout
-from meshwire_spec.layouts import compound, reconciliation
+from meshwire_spec.layouts import LAYOUTS, Layout, compound, reconciliation
 from meshwire_spec.numbers import LabRecordType
 
 UTF8_FAULTS = (

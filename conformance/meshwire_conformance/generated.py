@@ -103,7 +103,7 @@ def _ranges(block: Any, before: dict[str, Any], source: Random) -> Any:
         time += source.randint(0, TIME_STEP_MAX)
         prefix = source.randbytes(source.randint(0, NEGENTROPY_PREFIX_MAX)).hex()
         found.append({"upper": {"timestamp": str(time), "prefix": prefix}, **_payload(source)})
-    if source.random() < 0.5:
+    if source.randrange(2):
         found.append({"upper": {"timestamp": None, "prefix": ""}, **_payload(source)})
     return found
 

@@ -19,7 +19,9 @@ class Mark:
 def row(data: bytes, offset: int) -> str:
     """One row: offset, sixteen bytes, and what of them prints."""
     chunk = data[offset : offset + ROW]
-    text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in chunk)
+    text = "".join(
+        chr(byte) if chr(byte).isascii() and chr(byte).isprintable() else "." for byte in chunk
+    )
     return f"{offset:04x}  {chunk.hex(' '):<{ROW * 3 - 1}}   {text}"
 
 
@@ -33,7 +35,9 @@ def dump(data: bytes, mark: Mark | None = None) -> tuple[str, ...]:
         wanted |= set(range(ROWS_MAX))
     lines: list[str] = []
     last = -1
-    for number in sorted(n for n in wanted if 0 <= n * ROW < max(len(data), 1) or n == point // ROW):
+    for number in sorted(
+        n for n in wanted if 0 <= n * ROW < max(len(data), 1) or n == point // ROW
+    ):
         if number != last + 1:
             lines.append("...")
         lines.append(row(data, number * ROW))

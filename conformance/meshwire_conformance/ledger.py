@@ -58,8 +58,7 @@ def apply_ledger(
 ) -> list[CaseResult]:
     """Results with known failures excused, and entries that do not hold turned into failures."""
     return [
-        _judge(result, known[result.case]) if result.case in known else result
-        for result in results
+        _judge(result, known[result.case]) if result.case in known else result for result in results
     ]
 
 

@@ -14,8 +14,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from meshwire_spec.numbers import SPEC_REVISION
-
 from meshwire_conformance.catalogue import (
     SOCKET,
     Case,
@@ -28,6 +26,7 @@ from meshwire_conformance.parts import Attachment, Part, Settings, untraced
 from meshwire_conformance.report import Report, Rule, Run
 from meshwire_conformance.targets import PARTS, is_loopback
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict, exit_code, strongest
+from meshwire_spec.numbers import SPEC_REVISION
 
 REFERENCE = "meshwire_reference"
 CODEC_SCHEME = "stdio"
@@ -94,7 +93,7 @@ def bundled() -> list[Attachment]:
 
 
 def check(targets: Sequence[Attachment], target_text: str, options: Options) -> Report:
-    """Hold the targets to the suite and give the report; raises SuiteError where nothing can run."""
+    """Hold the targets to the suite; raises SuiteError where nothing can run."""
     clock = time.perf_counter()
     catalogue = load_catalogue()
     cases = catalogue.select(options.only, options.skip)
@@ -135,9 +134,7 @@ async def _run_all(
         return [await _run_one(target, share, settings, progress) for target, share in shares]
 
 
-def _share(
-    target: Attachment, targets: Sequence[Attachment], cases: Sequence[Case]
-) -> list[Case]:
+def _share(target: Attachment, targets: Sequence[Attachment], cases: Sequence[Case]) -> list[Case]:
     """Cases that go to one attachment; those that no attachment can show go to the first."""
     speaks_codec = target.scheme == CODEC_SCHEME
     schemes = {other.scheme == CODEC_SCHEME for other in targets}
@@ -171,12 +168,12 @@ async def _run_one(
 
 
 def _demand_permission(target: Attachment, settings: Settings) -> None:
-    if target.scheme in ("tcp", "iroh") and not settings.writes_are_ok:
-        if not is_loopback(target.location):
-            raise UsageError(
-                f"{target.text} is not on loopback, and the suite writes documents and deletions "
-                "that a mesh spreads: add --writes-are-ok"
-            )
+    remote = target.scheme in ("tcp", "iroh") and not is_loopback(target.location)
+    if remote and not settings.writes_are_ok:
+        raise UsageError(
+            f"{target.text} is not on loopback, and the suite writes documents and deletions "
+            "that a mesh spreads: add --writes-are-ok"
+        )
 
 
 def _part_of(target: Attachment) -> Part:

@@ -38,11 +38,11 @@ def difference(expected: Any, received: Any, path: str = "") -> Difference | Non
 def _difference_of_objects(
     expected: dict[str, Any], received: dict[str, Any], path: str
 ) -> Difference | None:
-    for name in expected:
+    for name, member in expected.items():
         inner = f"{path}.{name}" if path else name
         if name not in received:
-            return Difference(inner, shown(expected[name]), "no such member")
-        if found := difference(expected[name], received[name], inner):
+            return Difference(inner, shown(member), "no such member")
+        if found := difference(member, received[name], inner):
             return found
     if extra := sorted(received.keys() - expected.keys()):
         inner = f"{path}.{extra[0]}" if path else extra[0]

@@ -13,7 +13,6 @@ from meshwire_conformance.catalogue import Case, digest_of, vectors_folder
 from meshwire_conformance.errors import SuiteFault
 
 
-
 def expand(node: Any) -> Any:
     """A value with every `{"join": [...]}` in it written out; a part may be repeated."""
     if isinstance(node, dict):

@@ -9,10 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from meshwire_spec.codec import accept, decode, to_value
-from meshwire_spec.errors import Malformed
-from meshwire_spec.numbers import KINDS
-
 from meshwire_conformance.catalogue import Case
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.generated import samples
@@ -20,6 +16,9 @@ from meshwire_conformance.parts import Attachment, Settings, untraced
 from meshwire_conformance.targets.stdio import Harness
 from meshwire_conformance.values import difference, shown
 from meshwire_conformance.vectors import Vector
+from meshwire_spec.codec import accept, decode, to_value
+from meshwire_spec.errors import Malformed
+from meshwire_spec.numbers import KINDS
 
 SAMPLES = 25
 """Made-up messages a kind; each is also tried bent, three times."""

@@ -1,9 +1,8 @@
 """What `meshwire --version` says."""
 
-from meshwire_spec.numbers import SPEC_REVISION
-
 from meshwire_conformance.catalogue import load_catalogue
 from meshwire_conformance.runner import suite_version
+from meshwire_spec.numbers import SPEC_REVISION
 
 
 def version_line() -> str:

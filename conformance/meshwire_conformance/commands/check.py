@@ -20,7 +20,7 @@ FORMATS = ("junit", "json")
 PROGRESS_EVERY = 25
 
 
-def check_command(
+def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one argument
     target: Annotated[
         str | None,
         typer.Argument(

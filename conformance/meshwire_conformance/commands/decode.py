@@ -13,7 +13,9 @@ FILE_MAX = 64 * 2**20
 
 def decode_command(
     source: Annotated[str, typer.Argument(metavar="HEX|FILE", help="Hex, or a file of bytes.")],
-    kind: Annotated[str | None, typer.Option(help="Kind of message; all are tried without.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="Kind of message; all are tried without.")
+    ] = None,
 ) -> None:
     """Print every field of a message: offset, bytes, name, value, meaning and rule.
 
@@ -22,9 +24,8 @@ def decode_command(
 
     Example: meshwire decode --kind heartbeat '01 0000018bcfe56800'
     """
-    from meshwire_spec.numbers import KINDS  # noqa: PLC0415 - beside its only use
-
     from meshwire_conformance.decode import decode_lines, guess_lines  # noqa: PLC0415 - heavy
+    from meshwire_spec.numbers import KINDS  # noqa: PLC0415 - beside its only use
 
     if kind is not None and kind not in KINDS:
         raise UsageError(f"there is no kind {kind!r}; kinds are {', '.join(KINDS)}")

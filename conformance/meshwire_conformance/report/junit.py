@@ -12,6 +12,8 @@ from meshwire_conformance.verdicts import CaseResult, Verdict
 ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, not even escaped."""
 
+DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
+
 SKIPPED = {
     Verdict.NOT_APPLICABLE: "not applicable",
     Verdict.KNOWN_FAILING: "known failing",
@@ -32,7 +34,7 @@ def document_of(report: Report) -> str:
     """The report as XML text."""
     suites = "\n".join(_suite(report, run) for run in report.runs)
     name = _attribute(f"meshwire {report.suite_version} {report.spec_revision}")
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name={name}>\n{suites}\n</testsuites>\n'
+    return f"{DECLARATION}\n<testsuites name={name}>\n{suites}\n</testsuites>\n"
 
 
 def _suite(report: Report, run: Run) -> str:

@@ -43,4 +43,4 @@ def is_loopback(location: str) -> bool:
 
 
 def _quoted(text: str) -> str:
-    return f"'{text}'" if any(char in text for char in " \t\"$&;|") else text
+    return f"'{text}'" if any(char in text for char in ' \t"$&;|') else text

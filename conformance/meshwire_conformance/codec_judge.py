@@ -1,0 +1,126 @@
+"""Answers of a codec harness judged: what is wrong with them, if anything."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from meshwire_conformance.catalogue import Case
+from meshwire_conformance.codec_report import Finding
+from meshwire_conformance.errors import SuiteFault
+from meshwire_conformance.requests import Ask
+from meshwire_conformance.values import Difference, difference, shown
+from meshwire_conformance.vectors import Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What the harness says of itself."""
+
+    name: str
+    kinds: frozenset[str]
+    reasons: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What came back for one request: an answer, or how it stayed without one."""
+
+    answer: Mapping[str, Any] | None
+    ending: str = ""
+
+
+def vector_of(case: Case) -> Vector:
+    """The vector that a codec case is made of; raises SuiteFault for any other case."""
+    if not isinstance(case.body, Vector):
+        raise SuiteFault(f"{case.id} is no codec case")
+    return case.body
+
+
+def finding_of(pairs: Sequence[tuple[Ask, Given]], hello: Hello, demanded: str) -> Finding:
+    """The first thing wrong in one case, or a finding without symptom."""
+    for ask, given in pairs:
+        vector = vector_of(ask.case)
+        if given.answer is None:
+            return Finding("no-answer", ask.op, received=given.ending)
+        if demanded == "any":
+            continue
+        judge = JUDGES[ask.op] if demanded == "valid" or ask.op != "decode" else _judge_refusal
+        found = judge(vector, given.answer, hello)
+        if found.symptom:
+            return found
+    return Finding()
+
+
+def _result_of(answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    result = answer.get("result")
+    return result if isinstance(result, dict) and "error" not in answer else None
+
+
+def _judge_decode(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Finding:
+    result = _result_of(answer)
+    if result is None:
+        return Finding("refused", "decode", received=f"refused: {shown(answer.get('error'))}")
+    if "value" not in result or "refused" not in result:
+        return Finding("no-value", "decode", received=shown(result))
+    if found := difference(vector.value, result["value"]):
+        return _wrong(found)
+    if result["refused"] is not None:
+        return Finding("refused", "decode", received=f"refused: {shown(result['refused'])}")
+    return Finding()
+
+
+def _judge_refusal(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Finding:
+    error = answer.get("error")
+    result = _result_of(answer)
+    if isinstance(error, dict):
+        reason, where = error.get("reason"), error.get("field")
+    elif result is not None and result.get("refused") is not None:
+        reason, where = result["refused"], None
+        if (found := _wrong_value(vector, result)) is not None:
+            return found
+    else:
+        accepted = result.get("value") if result is not None else answer
+        return Finding("accepted", "decode", received=f"accepted: {shown(accepted)}")
+    if not hello.reasons:
+        return Finding(unbound=True)
+    if reason in vector.reasons:
+        return Finding()
+    place = f" at {where}" if isinstance(where, str) and where else ""
+    said = f"refused for {shown(reason)}{place}" if reason else "refused without a reason"
+    return Finding(f"wrong-reason {reason or 'none'}", "decode", received=said)
+
+
+def _wrong_value(vector: Vector, result: Mapping[str, Any]) -> Finding | None:
+    """A message that decodes and is then refused has still one value."""
+    if vector.value is None or "value" not in result:
+        return None
+    found = difference(vector.value, result["value"])
+    return None if found is None else _wrong(found)
+
+
+def _wrong(found: Difference) -> Finding:
+    return Finding(f"wrong-value {found.path}", "decode", difference=found)
+
+
+def _judge_encode(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Finding:
+    return _judge_bytes(vector.hex, answer, "data", "encode")
+
+
+def _judge_respond(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Finding:
+    return _judge_bytes(vector.hex, answer, "hmac", "formation_respond")
+
+
+def _judge_bytes(expected: str, answer: Mapping[str, Any], member: str, op: str) -> Finding:
+    result = _result_of(answer)
+    if result is None:
+        return Finding("refused", op, received=f"refused: {shown(answer.get('error'))}")
+    if result.get(member) == expected:
+        return Finding()
+    return Finding("wrong-bytes", op, received=shown(result.get(member)), data=result.get(member))
+
+
+JUDGES = {
+    "decode": _judge_decode,
+    "encode": _judge_encode,
+    "formation_respond": _judge_respond,
+}
