@@ -99,7 +99,7 @@ CLASSES = {
         "nodes disagree which document this is",
     ),
     "empty": _class(
-        "valid length-limit bad-key", "{} may be missing", "what has no name is stored and passed on"
+        "valid length-limit bad-key", "{} may be missing", "what has no name is passed on"
     ),
     "trailing": _class(
         "valid trailing-bytes truncated bad-bound", "what follows {} is dropped in silence",

@@ -19,10 +19,12 @@ class Mark:
 def row(data: bytes, offset: int) -> str:
     """One row: offset, sixteen bytes, and what of them prints."""
     chunk = data[offset : offset + ROW]
-    text = "".join(
-        chr(byte) if chr(byte).isascii() and chr(byte).isprintable() else "." for byte in chunk
-    )
+    text = "".join(map(_printable, chunk.decode("ascii", "replace")))
     return f"{offset:04x}  {chunk.hex(' '):<{ROW * 3 - 1}}   {text}"
+
+
+def _printable(char: str) -> str:
+    return char if char.isascii() and char.isprintable() else "."
 
 
 def dump(data: bytes, mark: Mark | None = None) -> tuple[str, ...]:
