@@ -101,6 +101,7 @@ def check_chunks(data: bytes, budget: Budget) -> tuple[int, ...]:
     types = []
     for chunk in walk_chunks(data):
         types.append(chunk.type)
+        # DC-041
         compressed = chunk.type == COMPRESSED_CHANGE
         body = budget.inflate(chunk.body) if compressed else chunk.body
         columns = document_columns(body) if chunk.type == DOCUMENT else change_columns(body)

@@ -91,6 +91,7 @@ class Entries:
             clean.merge(fork)
             fork, orphan_bytes = clean, 0
         heads = heads_of(fork)
+        # DC-014, DC-032
         write = None if heads == entry.heads else self._write_of(entry, fork, orphan_bytes)
         # Everything that can fail has passed: from here on the change has taken place.
         entry.document, entry.heads, entry.orphan_bytes = fork, heads, orphan_bytes

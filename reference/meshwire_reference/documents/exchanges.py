@@ -59,12 +59,14 @@ class Exchanges:
         message = read_message(call.message)
         entry = self._entries.get(call.key)
         session = self._sessions.get(call.connection, call.key)
-        # F2 Read
+        # DC-006
         if message.is_empty_answer:
             self._sessions.remove(call.connection, call.key)
             return Received(entry.heads, entry.heads, None, None, awaited=True)
+        # DC-002, DC-003, DC-004
         if message.is_read and (taken := self._receive_read(call, message, entry, session)):
             return taken
+        # DC-010, DC-011
         return self._receive_changes(call, message, entry, session or Session())
 
     def _receive_changes(
@@ -94,6 +96,7 @@ class Exchanges:
         """Deal with a message without heads and changes; None where its exchange simply goes on."""
         heads = entry.heads
         awaited = Received(heads, heads, None, None, awaited=True)
+        # DC-006
         if session is not None and session.reading:
             session.reading = False
             return awaited
@@ -146,6 +149,7 @@ class Exchanges:
 
     def forget(self, call: Forget) -> Done:
         """Let go of every exchange of a connection."""
+        # DC-017
         self._sessions.forget(call.connection)
         return Done()
 

@@ -115,6 +115,7 @@ def check_filter(bloom: bytes) -> None:
         raise Unfit("bad-document", "the filter is not as long as its entries need")
     if offset == len(bloom):
         raise Unfit("bad-document", "the filter has no bits")
+    # DC-041
     if probes > PROBES_MAX or bits_per_entry > BITS_PER_ENTRY_MAX:
         raise Unfit("document-limit", f"the filter claims {probes} probes")
 
@@ -124,6 +125,7 @@ def read_message(message: bytes) -> SyncMessage:
 
     Raises Unfit: bad-document where the structure is broken, document-limit where it is too dear.
     """
+    # DC-012
     if not message or message[0] not in AUTOMERGE_SYNC_MARKERS:
         raise Unfit("bad-document", "not a sync message")
     heads, offset = read_hashes(message, 1)

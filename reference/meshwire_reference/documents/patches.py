@@ -135,6 +135,7 @@ def characters_of(parsed: Parsed) -> Iterator[str]:
 
 def scalar_of(scalar: Named) -> Value:
     """Return the value of a scalar; a counter and whatever the library does not know are opaque."""
+    # DC-025
     kind = SCALAR_KINDS.get(scalar.name, "unknown")
     if kind in ("counter", "unknown"):
         return Value(kind, None)

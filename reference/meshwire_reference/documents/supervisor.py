@@ -148,7 +148,7 @@ class Documents:
         try:
             stored = None if item.key in self._held else await self._stored(item)
         except OSError as exc:
-            # D-60: what cannot be read is not absent.
+            # DC-042
             self._finish(item, Refused("internal", f"store: {exc}"))
             return
         if worker is None or worker is not self._worker:
@@ -220,6 +220,7 @@ class Documents:
 
     def _lose_worker(self) -> None:
         """Put everything under way back except the call at work, which becomes a suspect."""
+        # DC-040
         worker, self._worker = self._worker, None
         self._stop_timer()
         if worker is None:
@@ -247,6 +248,7 @@ class Documents:
                 result = await run_alone(item.call, stored, self._settings)
             except (OSError, Unavailable) as exc:
                 result = Refused("internal", str(exc))
+            # DC-041
             if isinstance(result, Refused) and result.reason == "document-limit":
                 self.counters.quarantined += 1
             self._lanes.pause(item, is_paused=False)

@@ -101,18 +101,20 @@ class Table:
     def _merge(self, call: Merge) -> Merged:
         entry = self._entries.get(call.key)
         before = entry.heads
+        # DC-021
         if not call.snapshot:
-            # D-139: no bytes are the empty document, and that stores nothing.
             return Merged(before, before, None, ahead=bool(before))
         types = check_chunks(call.snapshot, Budget.of(len(call.snapshot)))
+        # DC-022, DC-023
         other = Document.load(call.snapshot)
         theirs = heads_of(other)
         fork = other
+        # DC-020
         if before or types != (DOCUMENT,):
             fork = entry.document.fork()
             fork.merge(other)
         write = self._entries.replace(call.key, entry, fork)
-        # D-45: equal heads mean that the snapshot lacked nothing.
+        # DC-024: equal heads mean that the snapshot lacked nothing.
         return Merged(before, entry.heads, write, ahead=entry.heads != theirs)
 
     def _save(self, call: Save) -> Saved:
