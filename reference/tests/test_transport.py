@@ -1,0 +1,367 @@
+"""What every transport offers, held against each: memory, TCP and, where installed, iroh."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
+
+import pytest
+
+from meshwire_reference.transport import dial, listen
+from meshwire_reference.transport.base import (
+    AddressRefused,
+    Connection,
+    ConnectionClosed,
+    ConnectionGone,
+    Event,
+    Listener,
+    StreamData,
+    StreamGone,
+    StreamId,
+    StreamOpened,
+    StreamReset,
+    StreamStopped,
+    TransportOptions,
+    Unreachable,
+    Windows,
+)
+
+DIALLER_ID, ACCEPTOR_ID = bytes(range(32)), bytes(range(32, 64))
+# Lopsided, so that no code can be mistaken for another; the first does not fit 32 bits.
+CODE, OTHER_CODE = 0x3D57_0000_0000_0102, 0x4D570009
+
+needs_iroh = pytest.mark.skipif(find_spec("iroh") is None, reason="the extra iroh is not installed")
+
+EVERY = pytest.mark.parametrize(
+    "address",
+    [
+        pytest.param("memory://test", id="memory"),
+        pytest.param("tcp://127.0.0.1:0", id="tcp", marks=pytest.mark.socket),
+        pytest.param("iroh://127.0.0.1:0", id="iroh", marks=[pytest.mark.socket, needs_iroh]),
+    ],
+)
+
+
+class Side:
+    """One side of a connection, with helpers that wait for what its peer does."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.told: list[Event] = []
+
+    async def until(self, wanted: Callable[[list[Event]], bool]) -> list[Event]:
+        """Take events until all of them together are what is wanted; give and forget them."""
+        async with asyncio.timeout(10):
+            while not wanted(self.told):
+                self.told += await self.connection.next_events()
+        told, self.told = self.told, []
+        return told
+
+    async def opened(self, count: int = 1) -> list[StreamId]:
+        """Wait until the peer has opened so many streams; give their ids."""
+        told = await self.until(lambda told: len(of_kind(told, StreamOpened)) >= count)
+        self.told = [event for event in told if not isinstance(event, StreamOpened)]
+        return [event.stream for event in told if isinstance(event, StreamOpened)]
+
+    async def read(self, stream: StreamId) -> bytes:
+        """Read a stream to its FIN, consuming as it comes."""
+        data = b""
+        async with asyncio.timeout(10):
+            while True:
+                for event in self.told:
+                    if isinstance(event, StreamData) and event.stream == stream:
+                        data += event.data
+                        self.connection.consumed(stream, len(event.data))
+                        if event.fin:
+                            self.told.remove(event)
+                            return data
+                    assert not isinstance(event, ConnectionClosed), event
+                self.told = [
+                    event
+                    for event in self.told
+                    if not (isinstance(event, StreamData) and event.stream == stream)
+                ]
+                self.told += await self.connection.next_events()
+
+
+def of_kind(told: list[Event], kind: type[Event]) -> list[Event]:
+    """Give the events of one kind."""
+    return [event for event in told if isinstance(event, kind)]
+
+
+def connected(
+    address: str,
+    talk: Callable[[Side, Side], Awaitable[None]],
+    windows: Windows | None = None,
+) -> None:
+    """Run a conversation between a dialler and an acceptor with these windows."""
+
+    async def run() -> None:
+        acceptor = TransportOptions(ACCEPTOR_ID, windows=windows or Windows())
+        listener = await listen(address, acceptor)
+        ours = Side(await dial(listener.address, TransportOptions(DIALLER_ID)))
+        theirs = Side(await listener.accept())
+        try:
+            await talk(ours, theirs)
+        finally:
+            await asyncio.gather(ours.connection.close(0), theirs.connection.close(0))
+            await listener.close()
+
+    asyncio.run(run())
+
+
+@EVERY
+def test_both_sides_know_each_other(address: str) -> None:
+    """A connection says who dialled and who the peer is, as the listener does of itself."""
+
+    async def run() -> None:
+        listener = await listen(address, TransportOptions(ACCEPTOR_ID))
+        ours = await dial(listener.address, TransportOptions(DIALLER_ID))
+        theirs = await listener.accept()
+
+        assert (ours.dialled, theirs.dialled) == (True, False)
+        assert ours.peer_id == listener.endpoint_id
+        assert len(theirs.peer_id) == 32
+        assert theirs.peer_id != ours.peer_id
+        await ours.close(0)
+        await theirs.close(0)
+        await listener.close()
+
+    asyncio.run(run())
+
+
+@EVERY
+def test_a_question_and_its_answer(address: str) -> None:
+    """Bytes and FIN go both ways on a bidirectional stream; ids agree on both sides."""
+
+    async def talk(ours: Side, theirs: Side) -> None:
+        stream = await ours.connection.open(bidi=True)
+        await ours.connection.send(stream, b"quest")
+        await ours.connection.send(stream, b"ion", fin=True)
+        assert await theirs.opened() == [stream]
+        assert await theirs.read(stream) == b"question"
+        await theirs.connection.send(stream, b"answer", fin=True)
+        assert await ours.read(stream) == b"answer"
+
+    connected(address, talk)
+
+
+@EVERY
+def test_a_unidirectional_stream_cannot_be_answered(address: str) -> None:
+    """The acceptor's first uni stream has QUIC's id 3; only its opener writes it."""
+
+    async def talk(ours: Side, theirs: Side) -> None:
+        stream = await theirs.connection.open(bidi=False)
+        await theirs.connection.send(stream, b"\x01" + bytes(8), fin=True)
+        told = await ours.until(bool)
+
+        assert stream == 3
+        assert told[0] == StreamOpened(3, bidi=False)
+        with pytest.raises(StreamGone):
+            await ours.connection.send(stream, b"no")
+
+    connected(address, talk)
+
+
+@EVERY
+def test_reset_and_stop_carry_their_codes(address: str) -> None:
+    """A refusal shows its code on both halves, up to 62 bits wide."""
+
+    async def talk(ours: Side, theirs: Side) -> None:
+        stream = await ours.connection.open(bidi=True)
+        await ours.connection.send(stream, b"bad frame")
+        await theirs.opened()
+        theirs.connection.stop(stream, CODE)
+        theirs.connection.reset(stream, OTHER_CODE)
+        told = await ours.until(lambda told: len(told) == 2)
+
+        assert set(told) == {StreamStopped(stream, CODE), StreamReset(stream, OTHER_CODE)}
+        with pytest.raises(StreamGone) as gone:
+            await ours.connection.send(stream, b"more")
+        assert gone.value.code == CODE
+
+    connected(address, talk)
+
+
+@EVERY
+def test_a_reader_that_stops_reading_stops_the_writer(address: str) -> None:
+    """A send waits until the other application has consumed; a stop ends that wait."""
+
+    async def talk(ours: Side, theirs: Side) -> None:
+        stream = await ours.connection.open(bidi=True)
+        size = 64 * 2**20
+        sending = asyncio.create_task(ours.connection.send(stream, bytes(size), fin=True))
+        await theirs.opened()
+        held = await theirs.until(
+            lambda told: (
+                sum(len(event.data) for event in told if isinstance(event, StreamData)) >= 50_000
+            )
+        )
+
+        assert not sending.done()
+        assert sum(len(event.data) for event in held if isinstance(event, StreamData)) == 50_000
+        theirs.connection.stop(stream, OTHER_CODE)
+        with pytest.raises(StreamGone) as gone:
+            await sending
+        assert gone.value.code == OTHER_CODE
+
+    connected(address, talk, Windows(max_data=80_000, max_stream_data=50_000))
+
+
+@EVERY
+def test_much_data_passes_a_small_window(address: str) -> None:
+    """Credit that is given back lets everything through, unharmed."""
+
+    async def talk(ours: Side, theirs: Side) -> None:
+        stream = await ours.connection.open(bidi=False)
+        data = bytes(range(251)) * 4000
+        sending = asyncio.create_task(ours.connection.send(stream, data, fin=True))
+        await theirs.opened()
+
+        assert await theirs.read(stream) == data
+        await sending
+
+    connected(address, talk, Windows(max_data=8_000, max_stream_data=5_000))
+
+
+@EVERY
+def test_streams_beyond_the_credit_wait_for_a_release(address: str) -> None:
+    """Of 300 streams at most as many reach the application at once as it allows."""
+
+    async def talk(ours: Side, theirs: Side) -> None:
+        async def push() -> None:
+            for number in range(300):
+                stream = await ours.connection.open(bidi=True)
+                await ours.connection.send(stream, number.to_bytes(2, "big"), fin=True)
+                ours.connection.release(stream)
+
+        pushing = asyncio.create_task(push())
+        read = 0
+        held: list[StreamId] = await theirs.opened(3)
+        while read < 300:
+            assert len(held) <= 3
+            stream = held.pop(0)
+            assert int.from_bytes(await theirs.read(stream), "big") == read
+            read += 1
+            theirs.connection.release(stream)
+            if not held and read < 300:
+                held = await theirs.opened()
+        await pushing
+
+    connected(address, talk, Windows(max_streams_bidi=3))
+
+
+@EVERY
+def test_close_tells_the_peer_code_and_reason(address: str) -> None:
+    """The last event on both sides is how it ended; afterwards every call says so."""
+
+    async def talk(ours: Side, theirs: Side) -> None:
+        waiting = asyncio.create_task(theirs.connection.next_events())
+        await ours.connection.close(OTHER_CODE, "bad key: (code 7)")
+
+        assert await waiting == (ConnectionClosed(OTHER_CODE, "bad key: (code 7)", by_peer=True),)
+        assert await ours.connection.next_events() == (
+            ConnectionClosed(OTHER_CODE, "bad key: (code 7)", by_peer=False),
+        )
+        for side in (ours, theirs):
+            with pytest.raises(ConnectionGone):
+                await side.connection.next_events()
+            with pytest.raises(ConnectionGone):
+                await side.connection.open(bidi=True)
+
+    connected(address, talk)
+
+
+@EVERY
+def test_what_was_finished_before_close_arrives(address: str) -> None:
+    """A verdict that is sent just before the connection is closed is not lost."""
+
+    async def talk(ours: Side, theirs: Side) -> None:
+        stream = await ours.connection.open(bidi=False)
+        await ours.connection.send(stream, b"\x00", fin=True)
+        closing = asyncio.create_task(ours.connection.close(1, ""))
+        told = await theirs.until(lambda told: bool(of_kind(told, ConnectionClosed)))
+        await closing
+
+        assert b"".join(event.data for event in told if isinstance(event, StreamData)) == b"\x00"
+        assert told[-1] == ConnectionClosed(1, "", by_peer=True)
+
+    connected(address, talk)
+
+
+@EVERY
+def test_close_ends_those_who_wait(address: str) -> None:
+    """An open and a send that wait for credit end with the connection."""
+
+    async def talk(ours: Side, theirs: Side) -> None:
+        stream = await ours.connection.open(bidi=True)
+        sending = asyncio.create_task(ours.connection.send(stream, bytes(64 * 2**20)))
+        await theirs.opened()
+        await theirs.connection.close(2, "certificate required")
+        with pytest.raises(ConnectionGone) as gone:
+            await sending
+
+        assert gone.value.closed == ConnectionClosed(2, "certificate required", by_peer=True)
+
+    connected(address, talk, Windows(max_stream_data=1000, max_streams_bidi=1))
+
+
+@EVERY
+def test_nobody_listens(address: str) -> None:
+    """Dialling where nobody listens is Unreachable, within the deadline."""
+
+    async def run() -> None:
+        listener: Listener = await listen(address, TransportOptions(ACCEPTOR_ID))
+        await listener.close()
+        with pytest.raises(Unreachable):
+            await dial(listener.address, TransportOptions(DIALLER_ID, handshake_s=0.2))
+        with pytest.raises(ConnectionGone):
+            await listener.accept()
+
+    asyncio.run(run())
+
+
+@EVERY
+def test_another_protocol_is_refused(address: str) -> None:
+    """A dialler of another ALPN never becomes a connection; the listener counts it."""
+
+    async def run() -> None:
+        listener = await listen(address, TransportOptions(ACCEPTOR_ID))
+        with pytest.raises(Unreachable):
+            await dial(listener.address, TransportOptions(DIALLER_ID, alpn="peat/enroll/1"))
+        good = await dial(listener.address, TransportOptions(DIALLER_ID))
+        theirs = await listener.accept()
+
+        assert listener.refused == 1
+        await good.close(0)
+        await theirs.close(0)
+        await listener.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1:4711",
+        "udp://127.0.0.1:4711",
+        "tcp://127.0.0.1",
+        "tcp://127.0.0.1:99999",
+        "tcp://127.0.0.1:4711/path",
+        pytest.param("iroh://127.0.0.1:4711", marks=needs_iroh),
+        pytest.param("iroh://nobody@127.0.0.1:4711", marks=needs_iroh),
+        pytest.param("iroh://nobody@example:4711", marks=needs_iroh),
+    ],
+)
+def test_a_malformed_address_is_refused(address: str) -> None:
+    """An address that says nothing dialable is the caller's fault, told in one line."""
+    with pytest.raises(AddressRefused):
+        asyncio.run(dial(address, TransportOptions(DIALLER_ID)))
+
+
+@pytest.mark.parametrize("host", ["[::]", "192.0.2.7", "example.org"])
+def test_tcp_off_loopback_has_to_be_asked_for(host: str) -> None:
+    """Identities are unproven on the lab binding, so it stays on this machine by default."""
+    with pytest.raises(AddressRefused):
+        asyncio.run(listen(f"tcp://{host}:0", TransportOptions(ACCEPTOR_ID)))
