@@ -30,9 +30,10 @@ REFERENCE_LAYERS: tuple[tuple[str, ...], ...] = (
     # Document calls and the outside of sync messages are plain values, which the core may take.
     ("wire", "negentropy", "oplog", "formation", "documents.calls", "documents.messages"),
     ("core",),
-    ("config",),
+    ("config", "mutants"),
     ("documents", "store", "transport"),
     ("simulation",),
+    ("link", "ready"),
     ("node",),
     ("backend",),
     ("harness", "run"),

@@ -142,3 +142,113 @@ STOP is sent the first time it is asked for, in `receiving` or `finished`.
 
 RECEIVE_ENDED: Final = frozenset({ReceiveHalf.FINISHED, ReceiveHalf.RESET, ReceiveHalf.ABSENT})
 """States in which a receiving half no longer holds its stream."""
+
+# --- Node: the session with one peer ------------------------------------------------------------
+
+
+class SessionState(StrEnum):
+    """Where a node stands with the peer of one connection."""
+
+    UNPROVEN = "unproven"
+    READY = "ready"
+    REJECTED = "rejected"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+class SessionEvent(StrEnum):
+    """What happens to a session."""
+
+    NO_HANDSHAKE = "opened without a handshake"
+    ACCEPTED = "result accepted"
+    REJECTED = "result rejected"
+    REFUSED = "connection refused"
+    LINGER_OVER = "one second since the rejection"
+    SHUT_DOWN = "node ends"
+    CONNECTION_ENDED = "connection ended"
+
+
+SESSION: Final[Mapping[tuple[SessionState, SessionEvent], SessionState]] = MappingProxyType(
+    {
+        (SessionState.UNPROVEN, SessionEvent.NO_HANDSHAKE): SessionState.READY,
+        (SessionState.UNPROVEN, SessionEvent.ACCEPTED): SessionState.READY,
+        (SessionState.UNPROVEN, SessionEvent.REJECTED): SessionState.REJECTED,
+        (SessionState.UNPROVEN, SessionEvent.REFUSED): SessionState.CLOSING,
+        (SessionState.UNPROVEN, SessionEvent.SHUT_DOWN): SessionState.CLOSING,
+        (SessionState.UNPROVEN, SessionEvent.CONNECTION_ENDED): SessionState.CLOSED,
+        (SessionState.READY, SessionEvent.SHUT_DOWN): SessionState.CLOSING,
+        (SessionState.READY, SessionEvent.CONNECTION_ENDED): SessionState.CLOSED,
+        (SessionState.REJECTED, SessionEvent.LINGER_OVER): SessionState.CLOSING,
+        (SessionState.REJECTED, SessionEvent.SHUT_DOWN): SessionState.CLOSING,
+        (SessionState.REJECTED, SessionEvent.CONNECTION_ENDED): SessionState.CLOSED,
+        (SessionState.CLOSING, SessionEvent.CONNECTION_ENDED): SessionState.CLOSED,
+    },
+)
+"""A session. Frames are read and sent in `ready` alone; CLOSE is sent on entering `closing`."""
+
+# --- Node: the handshake in dialect H1 -----------------------------------------------------------
+
+
+class HandshakeState(StrEnum):
+    """What one side of the H1 handshake waits for."""
+
+    AWAITING_ID = "awaiting id"
+    AWAITING_CHALLENGE = "awaiting challenge"
+    AWAITING_RESPONSE = "awaiting response"
+    AWAITING_RESULT = "awaiting result"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    FAULTY = "faulty"
+
+
+class HandshakeEvent(StrEnum):
+    """What happens in the H1 handshake."""
+
+    ID = "formation_id received"
+    CHALLENGE = "formation_challenge received"
+    RIGHT_RESPONSE = "right formation_response received"
+    WRONG_RESPONSE = "wrong formation_response received"
+    RESULT_ACCEPTED = "formation_result 1 received"
+    RESULT_REJECTED = "any other formation_result received"
+    OTHER_FORMATION = "formation_challenge of another formation received"
+    FAULT = "stream ended early, or a message that does not stand"
+
+
+FORMATION_ACCEPTOR: Final[Mapping[tuple[HandshakeState, HandshakeEvent], HandshakeState]] = (
+    MappingProxyType(
+        {
+            (HandshakeState.AWAITING_ID, HandshakeEvent.ID): HandshakeState.AWAITING_RESPONSE,
+            (HandshakeState.AWAITING_ID, HandshakeEvent.FAULT): HandshakeState.FAULTY,
+            (HandshakeState.AWAITING_RESPONSE, HandshakeEvent.RIGHT_RESPONSE): (
+                HandshakeState.ACCEPTED
+            ),
+            (HandshakeState.AWAITING_RESPONSE, HandshakeEvent.WRONG_RESPONSE): (
+                HandshakeState.REJECTED
+            ),
+            (HandshakeState.AWAITING_RESPONSE, HandshakeEvent.FAULT): HandshakeState.FAULTY,
+        },
+    )
+)
+"""The acceptor. The challenge is sent on entering `awaiting response`, the result on leaving it."""
+
+FORMATION_INITIATOR: Final[Mapping[tuple[HandshakeState, HandshakeEvent], HandshakeState]] = (
+    MappingProxyType(
+        {
+            (HandshakeState.AWAITING_CHALLENGE, HandshakeEvent.CHALLENGE): (
+                HandshakeState.AWAITING_RESULT
+            ),
+            (HandshakeState.AWAITING_CHALLENGE, HandshakeEvent.OTHER_FORMATION): (
+                HandshakeState.FAULTY
+            ),
+            (HandshakeState.AWAITING_CHALLENGE, HandshakeEvent.FAULT): HandshakeState.FAULTY,
+            (HandshakeState.AWAITING_RESULT, HandshakeEvent.RESULT_ACCEPTED): (
+                HandshakeState.ACCEPTED
+            ),
+            (HandshakeState.AWAITING_RESULT, HandshakeEvent.RESULT_REJECTED): (
+                HandshakeState.REJECTED
+            ),
+            (HandshakeState.AWAITING_RESULT, HandshakeEvent.FAULT): HandshakeState.FAULTY,
+        },
+    )
+)
+"""The initiator, which sends its id at once and its response on leaving `awaiting challenge`."""

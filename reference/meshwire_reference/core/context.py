@@ -1,0 +1,87 @@
+"""What every part of a node core shares: settings, time, counters, queues, and where effects go."""
+
+from collections.abc import Callable
+from itertools import count
+
+from meshwire_reference.core.durability import Durability
+from meshwire_reference.core.effects import (
+    CallDocuments,
+    ConnectionEffect,
+    Effect,
+    Notify,
+    Refusal,
+    WriteNumber,
+    WriteStore,
+)
+from meshwire_reference.core.queues import KeyQueues
+from meshwire_reference.core.settings import Moment, Settings
+from meshwire_reference.core.statistics import Statistics
+from meshwire_reference.core.switches import Switch
+from meshwire_reference.core.timers import Timers
+from meshwire_reference.core.tombstones import Held, Tombstones
+from meshwire_reference.documents.calls import Write
+from meshwire_reference.formation import FormationKey
+
+
+class Context:
+    """The shared part of one node core; `now` is the moment of the input that is handled."""
+
+    def __init__(
+        self, settings: Settings, entropy: Callable[[int], bytes], key: FormationKey | None
+    ) -> None:
+        self.settings = settings
+        self.entropy = entropy
+        self.key = key
+        self.now = Moment(0.0, 0)
+        self.statistics = Statistics()
+        self.timers = Timers()
+        self.tombstones = Tombstones(settings.switches)
+        self.durability = Durability()
+        self.queues = KeyQueues(self._emit_call)
+        self.documents: dict[str, None] = {}
+        self.tickets = count(1)
+        self._effects: list[Effect] = []
+
+    def has(self, switch: Switch) -> bool:
+        """Say whether a behaviour was turned wrong."""
+        return switch in self.settings.switches
+
+    def emit(self, effect: ConnectionEffect) -> None:
+        """Ask for an effect that a peer can see, once the write it names is durable."""
+        if self.durability.admit(effect):
+            self._effects.append(effect)
+
+    def write(self, key: str, write: Write | None, tombstone: bytes | None = None) -> WriteNumber:
+        """Ask for a write to the store and return its number for what depends on it."""
+        number = self.durability.begin_write(key)
+        self._effects.append(WriteStore(number, key, write, tombstone))
+        if write is None:
+            self.documents.pop(key, None)
+        else:
+            self.documents[key] = None
+        return number
+
+    def guard(self, key: str) -> Held | None:
+        """Return the tombstone that stops whatever is for this key, None where there is none."""
+        # TS-040
+        if self.has(Switch.NO_GUARD):
+            return None
+        return self.tombstones.active(key, self.now.wall_ms)
+
+    def note_durable(self, number: WriteNumber) -> None:
+        """Let go of the effects that waited for writes up to this one."""
+        self._effects.extend(self.durability.note_durable(number))
+
+    def note_refusal(self, refusal: Refusal) -> None:
+        """Count a refusal and have it logged."""
+        # ER-018
+        self.statistics.refused[refusal.reason] += 1
+        self._effects.append(Notify(refusal))
+
+    def take_effects(self) -> list[Effect]:
+        """Return what was asked for since the last call."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def _emit_call(self, call: CallDocuments) -> None:
+        self._effects.append(call)

@@ -1,0 +1,29 @@
+"""Things that may happen at most once in a while for each name."""
+
+from collections.abc import Hashable
+
+
+class Cooldowns:
+    """Remembers when each name was last used; forgets it once the interval is over."""
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._used: dict[Hashable, float] = {}
+
+    def take(self, name: Hashable, now_s: float) -> bool:
+        """Say whether the name may be used now, and if so note that it was."""
+        if self.wait_s(name, now_s) > 0:
+            return False
+        self._used[name] = now_s
+        return True
+
+    def wait_s(self, name: Hashable, now_s: float) -> float:
+        """Return how long the name has to wait, 0 where it need not."""
+        # Times are noted in order, so the oldest stand first.
+        while self._used:
+            oldest = next(iter(self._used))
+            if now_s - self._used[oldest] < self._interval_s:
+                break
+            del self._used[oldest]
+        used = self._used.get(name)
+        return 0.0 if used is None else used + self._interval_s - now_s

@@ -1,0 +1,68 @@
+"""Durable before visible: effects wait for the write that they depend on.
+
+Theory of operation. Every change set gets a write number. An effect that shows the change to a
+peer names it in `after`. Until `Durable(n)` with an `n` at least that high arrives, the effect is
+held, and with it every later effect of its connection, so that a peer sees them in the order in
+which they were decided. Giving back credit shows nothing and never waits.
+"""
+
+from collections import deque
+
+from meshwire_reference.core.effects import ConnectionEffect, Consumed, WriteNumber
+
+
+class Durability:
+    """Write numbers, and the effects that wait for them."""
+
+    def __init__(self) -> None:
+        self._last: WriteNumber = 0
+        self._durable: WriteNumber = 0
+        self._by_key: dict[str, WriteNumber] = {}
+        self._held: dict[int, deque[ConnectionEffect]] = {}
+
+    def begin_write(self, key: str) -> WriteNumber:
+        """Return the number of a new write for a key."""
+        self._last += 1
+        self._by_key[key] = self._last
+        return self._last
+
+    def pending(self, key: str) -> WriteNumber | None:
+        """Return the last write of a key, None when all of them are durable."""
+        return self._by_key.get(key)
+
+    @property
+    def newest(self) -> WriteNumber | None:
+        """The last write of all, None when every write is durable."""
+        return self._last if self._last > self._durable else None
+
+    def admit(self, effect: ConnectionEffect) -> bool:
+        """Say whether an effect may happen now; one that may not is held."""
+        if isinstance(effect, Consumed):
+            return True
+        held = self._held.get(effect.connection)
+        if held is None:
+            if self._is_durable(effect):
+                return True
+            held = self._held[effect.connection] = deque()
+        held.append(effect)
+        return False
+
+    def note_durable(self, number: WriteNumber) -> list[ConnectionEffect]:
+        """Take word that writes are durable and return what may happen now, in order."""
+        self._durable = max(self._durable, number)
+        for key in [key for key, last in self._by_key.items() if last <= self._durable]:
+            del self._by_key[key]
+        freed: list[ConnectionEffect] = []
+        for connection, held in list(self._held.items()):
+            while held and self._is_durable(held[0]):
+                freed.append(held.popleft())
+            if not held:
+                del self._held[connection]
+        return freed
+
+    def drop(self, connection: int) -> None:
+        """Forget what waits for a connection that is gone."""
+        self._held.pop(connection, None)
+
+    def _is_durable(self, effect: ConnectionEffect) -> bool:
+        return effect.after is None or effect.after <= self._durable

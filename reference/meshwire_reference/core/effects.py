@@ -1,0 +1,119 @@
+"""Everything that a node core asks for. The driver carries effects out, in their order.
+
+`after` names the write that has to be durable first. The core itself holds an effect until then,
+so whatever it hands out may be carried out at once.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from meshwire_reference.documents.calls import Call, Write
+
+WriteNumber: TypeAlias = int
+"""Number of a change set; later ones are greater."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionEffect:
+    """An effect that one peer can see; those of one connection keep their order."""
+
+    connection: int
+    after: WriteNumber | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenStream(ConnectionEffect):
+    """Open a stream when the peer's credit allows; answered by `StreamGranted`."""
+
+    ticket: int
+    bidi: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Send(ConnectionEffect):
+    """Send bytes on a stream, and its FIN; with FIN answered by `StreamSent` or `SendFailed`."""
+
+    stream: int
+    data: bytes
+    fin: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reset(ConnectionEffect):
+    """Give up our half of a stream."""
+
+    stream: int
+    code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop(ConnectionEffect):
+    """Ask the peer to give up its half of a stream."""
+
+    stream: int
+    code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consumed(ConnectionEffect):
+    """Give the peer back the credit for bytes that were taken."""
+
+    stream: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release(ConnectionEffect):
+    """Let a stream go: halves that have not ended are reset or stopped with code 0."""
+
+    stream: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Close(ConnectionEffect):
+    """End the connection; answered by `ConnectionClosed`."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallDocuments:
+    """Carry out a document call; answered by `DocumentDone` with the same number."""
+
+    number: int
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class WriteStore:
+    """Write what a call has changed, or remove the document where `write` is None.
+
+    `tombstone` is kept in its place. Answered by `Durable`.
+    """
+
+    number: WriteNumber
+    key: str
+    write: Write | None
+    tombstone: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Something of a peer was refused: what the log line says of it."""
+
+    reason: str
+    peer: str
+    connection: int
+    stream: str
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Tell whoever watches the node."""
+
+    event: Refusal
+
+
+Effect: TypeAlias = ConnectionEffect | CallDocuments | WriteStore | Notify

@@ -1,0 +1,140 @@
+"""The node over all its peers: `handle` one input at a time, and the time of the next deadline.
+
+Theory of operation. Everything that happens arrives as an input with the moment at which it is
+handled; everything to be done leaves as a list of effects. Nothing in between waits, reads a clock
+or touches a socket. A frame that needs a document is put into the queue of that document
+(`queues`), becomes a `CallDocuments`, and takes effect when its `DocumentDone` arrives. What a
+peer may see of a change waits for the `Durable` of its write (`durability`). What a peer is sent
+is queued per peer (`outbound`) and leaves as its transport takes it.
+
+A peer's bytes never raise: they are ignored, or a stream is refused, or in the handshake the
+connection. An input that names a connection or call that is gone is late and does nothing.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from meshwire_reference.core import inputs
+from meshwire_reference.core.context import Context
+from meshwire_reference.core.effects import Effect
+from meshwire_reference.core.frames import Frames
+from meshwire_reference.core.inputs import Input
+from meshwire_reference.core.routing import Routing
+from meshwire_reference.core.session import Session
+from meshwire_reference.core.settings import Moment, Settings
+from meshwire_reference.core.statistics import Statistics
+from meshwire_reference.formation import FormationKey
+
+
+class NodeCore:
+    """The protocol logic of one node."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        entropy: Callable[[int], bytes],
+        key: FormationKey | None = None,
+    ) -> None:
+        self._context = Context(settings, entropy, key)
+        self._routing = Routing(self._context)
+        self._frames = Frames(self._context, self._routing)
+        self._sessions: dict[int, Session] = {}
+
+    @property
+    def statistics(self) -> Statistics:
+        """What has been counted so far."""
+        return self._context.statistics
+
+    def handle(self, happened: Input, now: Moment) -> list[Effect]:
+        """Take one input and return what is to be done; deadlines that have passed come first."""
+        self._context.now = now
+        self._context.timers.run(now.monotonic_s)
+        HANDLERS[type(happened)](self, happened)
+        return self._context.take_effects()
+
+    def deadline(self) -> float | None:
+        """Return when `TimerFired` is due on the monotonic clock, None when nothing waits."""
+        return self._context.timers.next_s()
+
+    # --- handlers of inputs ----------------------------------------------------------------------
+
+    def open_session(self, happened: inputs.ConnectionOpened) -> None:
+        """A connection stands: begin its session."""
+        session = Session(self._context, happened.connection, happened.peer_id, self._frames.take)
+        self._sessions[happened.connection] = session
+        self._routing.peers[happened.connection] = session
+        session.open(dialled=happened.dialled)
+
+    def end_session(self, happened: inputs.ConnectionClosed) -> None:
+        """A connection is gone: end its session."""
+        session = self._sessions.pop(happened.connection, None)
+        self._routing.peers.pop(happened.connection, None)
+        if session is not None:
+            session.end()
+
+    def take_stream(self, happened: inputs.StreamOpened) -> None:
+        """The peer opened a stream."""
+        if session := self._sessions.get(happened.connection):
+            session.take_stream(happened.stream, bidi=happened.bidi)
+
+    def take_data(self, happened: inputs.StreamData) -> None:
+        """Bytes came on a stream."""
+        if session := self._sessions.get(happened.connection):
+            session.take_data(happened.stream, happened.data, fin=happened.fin)
+
+    def take_reset(self, happened: inputs.StreamReset) -> None:
+        """The peer gave up its half of a stream."""
+        # ER-019
+        if session := self._sessions.get(happened.connection):
+            session.take_reset(happened.stream)
+
+    def take_stop(self, happened: inputs.StreamStopped) -> None:
+        """The peer stopped a half of ours, which the transport has reset already (TR-023)."""
+
+    def take_granted(self, happened: inputs.StreamGranted) -> None:
+        """A stream that was asked for is open."""
+        if session := self._sessions.get(happened.connection):
+            session.take_granted(happened.ticket, happened.stream)
+
+    def note_sent(self, happened: inputs.StreamSent) -> None:
+        """Everything sent on a stream is with the transport."""
+        if session := self._sessions.get(happened.connection):
+            session.note_sent(happened.stream)
+
+    def note_failed(self, happened: inputs.SendFailed) -> None:
+        """A stream takes no more bytes."""
+        if session := self._sessions.get(happened.connection):
+            session.note_failed(happened.stream)
+
+    def take_result(self, happened: inputs.DocumentDone) -> None:
+        """A document call has a result."""
+        self._context.queues.take_result(happened.number, happened.result)
+
+    def note_durable(self, happened: inputs.Durable) -> None:
+        """Writes are durable."""
+        self._context.note_durable(happened.number)
+
+    def fire(self, happened: inputs.TimerFired) -> None:
+        """A deadline came; `handle` has run the timers already."""
+
+    def shut_down(self, happened: inputs.ShutDown) -> None:
+        """The node ends: close every connection."""
+        for session in self._sessions.values():
+            session.shut_down()
+
+
+HANDLERS: Final[dict[type[Input], Callable[[NodeCore, Any], None]]] = {
+    inputs.ConnectionOpened: NodeCore.open_session,
+    inputs.ConnectionClosed: NodeCore.end_session,
+    inputs.StreamOpened: NodeCore.take_stream,
+    inputs.StreamData: NodeCore.take_data,
+    inputs.StreamReset: NodeCore.take_reset,
+    inputs.StreamStopped: NodeCore.take_stop,
+    inputs.StreamGranted: NodeCore.take_granted,
+    inputs.StreamSent: NodeCore.note_sent,
+    inputs.SendFailed: NodeCore.note_failed,
+    inputs.DocumentDone: NodeCore.take_result,
+    inputs.Durable: NodeCore.note_durable,
+    inputs.TimerFired: NodeCore.fire,
+    inputs.ShutDown: NodeCore.shut_down,
+}

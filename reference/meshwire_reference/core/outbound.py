@@ -1,0 +1,313 @@
+"""What is to be sent to one peer: queued by document, one frame a stream, never holding a reader.
+
+Theory of operation. There is at most one answer, one push, one snapshot and one tombstone queued
+for a key, so the queue grows with documents and not with requests. Answers go before pushes. A few
+items at a time leave the queue: where the frame is not there yet it is made by a document call,
+under the document's lock and the guard; then a stream is opened for it, which waits for the peer's
+credit; the frame, FIN; and the stream is let go once the transport has everything.
+
+An answer comes ready made out of the call that took the peer's delta. When ready answers exceed the
+peer's budget, or a second one comes for the same key, it is taken back (`Unsent`) and made anew in
+its turn. An answer is never dropped (D-142).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from meshwire_reference.core.context import Context
+from meshwire_reference.core.effects import OpenStream, Release, Send, WriteNumber
+from meshwire_reference.core.policy import push_type
+from meshwire_reference.core.queues import Job
+from meshwire_reference.core.switches import Switch
+from meshwire_reference.core.tombstones import frame_key
+from meshwire_reference.documents.calls import (
+    Call,
+    Generate,
+    Generated,
+    Receive,
+    Received,
+    Result,
+    Save,
+    Saved,
+    Unsent,
+)
+from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
+from meshwire_spec.numbers import READ_MESSAGE, FrameType
+
+
+class Kind(StrEnum):
+    """Why something is sent."""
+
+    ANSWER = "answer"
+    READ_ANSWER = "read answer"
+    TOMBSTONE = "tombstone"
+    SNAPSHOT = "snapshot"
+    PUSH = "push"
+
+
+URGENT: Final = frozenset((Kind.ANSWER, Kind.READ_ANSWER, Kind.TOMBSTONE))
+"""What goes before everything else, since the peer waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to send; two that are equal are one."""
+
+    kind: Kind
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A whole frame on its way, and what to do if it never leaves."""
+
+    frame: StreamFrame
+    after: WriteNumber | None
+    on_over: Callable[[], None]
+    on_failed: Callable[[], None]
+
+
+class Outbound:
+    """The sending side of one session. `refill` is asked for more whenever nothing waits."""
+
+    def __init__(self, context: Context, connection: int, refill: Callable[[], None]) -> None:
+        self._context = context
+        self._connection = connection
+        self._refill = refill
+        self._urgent: dict[Item, bytes | None] = {}
+        self._waiting: dict[Item, bytes | None] = {}
+        self._ready_bytes = 0
+        self._under_way = 0
+        self._opening: dict[int, Parcel] = {}
+        self._sending: dict[int, Parcel] = {}
+        self._is_pumping = False
+        self._when_idle: list[Callable[[], None]] = []
+        self.is_open = False
+        # Set by switches alone, for behaviour that is wrong.
+        self.answer_stream: int | None = None
+
+    def open(self) -> None:
+        """Begin to send: the peer has proven itself, or need not."""
+        self.is_open = True
+        self.pump()
+
+    def close(self) -> None:
+        """Send nothing more: the connection is gone or about to go."""
+        self.is_open = False
+        self._urgent.clear()
+        self._waiting.clear()
+        self._opening.clear()
+        self._sending.clear()
+
+    @property
+    def has_room(self) -> bool:
+        """Say whether another parcel may be put together."""
+        return self.is_open and self._under_way < self._context.settings.sends_max
+
+    def add(self, kind: Kind, key: str) -> None:
+        """Queue something that is made when its turn comes."""
+        queue = self._urgent if kind in URGENT else self._waiting
+        queue.setdefault(Item(kind, key), None)
+        self.pump()
+
+    def add_answer(self, kind: Kind, key: str, message: bytes) -> None:
+        """Queue an answer that is made already."""
+        if self.answer_stream is not None:
+            self._answer_wrongly(self.answer_stream, key, message)
+            return
+        item = Item(kind, key)
+        earlier = self._urgent.get(item)
+        self._ready_bytes -= len(earlier or b"")
+        # DC-008
+        is_second = item in self._urgent and kind is Kind.ANSWER
+        budget = self._context.settings.answer_bytes_max
+        if is_second or self._ready_bytes + len(message) > budget:
+            # DC-007
+            self._urgent[item] = None
+            if kind is Kind.ANSWER:
+                self.take_back(key)
+        else:
+            self._urgent[item] = message
+            self._ready_bytes += len(message)
+        self.pump()
+
+    def send(
+        self,
+        frame: StreamFrame,
+        on_over: Callable[[], None] | None = None,
+        on_failed: Callable[[], None] | None = None,
+    ) -> None:
+        """Send a frame that is made already, past the queue; `on_over` follows either way."""
+        self._under_way += 1
+        self._open_stream(
+            Parcel(
+                frame, self._context.durability.newest, on_over or _nothing, on_failed or _nothing
+            )
+        )
+
+    def pump(self) -> None:
+        """Take what may leave the queues."""
+        if self._is_pumping:
+            return
+        self._is_pumping = True
+        while self.has_room and (self._urgent or self._waiting):
+            queue = self._urgent or self._waiting
+            item = next(iter(queue))
+            message = queue.pop(item)
+            self._ready_bytes -= len(message or b"")
+            self._under_way += 1
+            if message is None:
+                self._make(item)
+            else:
+                self._post(item, FrameType.DELTA, message)
+        self._is_pumping = False
+        if self.has_room:
+            self._refill()
+        if not self._under_way:
+            waiting, self._when_idle = self._when_idle, []
+            for action in waiting:
+                action()
+
+    def when_idle(self, action: Callable[[], None]) -> None:
+        """Do something once nothing is on its way, as a node does that waits for its answers."""
+        self._when_idle.append(action)
+        self.pump()
+
+    def _answer_wrongly(self, stream: int, key: str, message: bytes) -> None:
+        """Answer on the stream that asked, which only a switch demands."""
+        data = encode_stream_frame(StreamFrame(key, FrameType.DELTA, message))
+        self._context.emit(Send(connection=self._connection, stream=stream, data=data))
+
+    # --- making a frame ----------------------------------------------------------------------
+
+    def _make(self, item: Item) -> None:
+        self._context.queues.add(
+            item.key,
+            Job(lambda: self._begin(item), lambda result: self._finish(item, result)),
+        )
+
+    def _begin(self, item: Item) -> Call | None:
+        """Decide at its turn whether an item is still to be sent, and how its frame is made."""
+        if not self.is_open:
+            return None
+        held = self._context.guard(item.key)
+        if item.kind is Kind.TOMBSTONE or held is not None:
+            if held is not None and item.kind in URGENT:
+                # TS-036, FR-014
+                frame = StreamFrame(frame_key(item.key), FrameType.TOMBSTONE, held.content)
+                self._open_stream(self._parcel(item, frame))
+            else:
+                self._skip()
+            return None
+        if item.kind is not Kind.READ_ANSWER and item.key not in self._context.documents:
+            self._skip()
+            return None
+        return self._call_for(item)
+
+    def _call_for(self, item: Item) -> Call:
+        key, connection = item.key, self._connection
+        if item.kind is Kind.READ_ANSWER:
+            return Receive(connection, key, READ_MESSAGE)
+        if item.kind is Kind.SNAPSHOT or self._push_type(item) is FrameType.SNAPSHOT:
+            return Save(key)
+        return Generate(connection, key)
+
+    def _push_type(self, item: Item) -> FrameType:
+        if item.kind is not Kind.PUSH or self._context.has(Switch.RELAY_ALWAYS_DELTA):
+            return FrameType.DELTA
+        if self._context.has(Switch.RELAY_ALWAYS_SNAPSHOT):
+            return FrameType.SNAPSHOT
+        return push_type(item.key)
+
+    def _finish(self, item: Item, result: Result) -> None:
+        match result:
+            case Received(answer=bytes(message)) | Generated(message=bytes(message)):
+                self._post(item, FrameType.DELTA, message)
+            case Saved(snapshot=bytes(message)):
+                # DC-036
+                self._post(item, FrameType.SNAPSHOT, message)
+            case _:
+                self._skip()
+
+    def _post(self, item: Item, frame_type: FrameType, message: bytes) -> None:
+        if len(message) > self._context.settings.payload_cap:
+            self._context.statistics.ignored["too large to send"] += 1
+            self._skip()
+            return
+        self._open_stream(self._parcel(item, StreamFrame(item.key, frame_type, message)))
+
+    def _parcel(self, item: Item, frame: StreamFrame) -> Parcel:
+        fails = item.kind is not Kind.TOMBSTONE and frame.type == FrameType.DELTA
+        return Parcel(
+            frame,
+            self._context.durability.pending(item.key),
+            on_over=_nothing,
+            on_failed=(lambda: self.take_back(item.key)) if fails else _nothing,
+        )
+
+    def take_back(self, key: str) -> None:
+        """Let the exchange know that its last message never left."""
+        self._context.queues.add(
+            key, Job(lambda: Unsent(self._connection, key), lambda _result: None)
+        )
+
+    def _skip(self) -> None:
+        self._under_way -= 1
+        self.pump()
+
+    # --- the stream of a frame ---------------------------------------------------------------
+
+    def _open_stream(self, parcel: Parcel) -> None:
+        if not self.is_open:
+            return
+        ticket = next(self._context.tickets)
+        self._opening[ticket] = parcel
+        # TR-004, TR-008
+        self._context.emit(
+            OpenStream(connection=self._connection, ticket=ticket, bidi=True, after=parcel.after)
+        )
+
+    def take_stream(self, ticket: int, stream: int) -> bool:
+        """Use a stream that was asked for; False where the ticket is not of this queue."""
+        parcel = self._opening.pop(ticket, None)
+        if parcel is None:
+            return False
+        self._sending[stream] = parcel
+        self._context.emit(
+            Send(
+                connection=self._connection,
+                stream=stream,
+                data=encode_stream_frame(parcel.frame, self._context.settings.payload_cap),
+                fin=True,
+            )
+        )
+        return True
+
+    def note_sent(self, stream: int) -> bool:
+        """Let a stream go whose frame has left; False where it is not of this queue."""
+        return self._end(stream, has_failed=False)
+
+    def note_failed(self, stream: int) -> bool:
+        """Let a stream go that takes no more; False where it is not of this queue."""
+        return self._end(stream, has_failed=True)
+
+    def _end(self, stream: int, *, has_failed: bool) -> bool:
+        parcel = self._sending.pop(stream, None)
+        if parcel is None:
+            return False
+        # TR-015
+        self._context.emit(Release(connection=self._connection, stream=stream))
+        self._under_way -= 1
+        if has_failed:
+            parcel.on_failed()
+        parcel.on_over()
+        self.pump()
+        return True
+
+
+def _nothing() -> None:
+    """Do nothing."""

@@ -1,0 +1,34 @@
+"""What the collection of a document decides: how it travels and how it is deleted."""
+
+from meshwire_spec.numbers import (
+    DEFAULT_TOMBSTONE_TTL_S,
+    Collection,
+    DeletionPolicy,
+    FrameType,
+    SyncMode,
+    collection_of,
+)
+
+PUSHED_AS = {
+    # DC-033
+    SyncMode.LATEST_ONLY: FrameType.SNAPSHOT,
+    SyncMode.WINDOWED_HISTORY: FrameType.SNAPSHOT,
+    # DC-034
+    SyncMode.FULL_HISTORY: FrameType.DELTA,
+}
+"""The frame type that carries a document of each mode when this node pushes it (D-07, D-62)."""
+
+
+def push_type(key: str) -> FrameType:
+    """Return the frame type with which a document is pushed."""
+    return PUSHED_AS[collection_of(key).mode]
+
+
+def obeys_tombstones(key: str) -> bool:
+    """Say whether a tombstone may remove documents of the key's collection (D-73)."""
+    return collection_of(key).deletion is DeletionPolicy.TOMBSTONE
+
+
+def tombstone_ttl_s(collection: Collection) -> int:
+    """Return how long a tombstone of a collection lives (D-78 where the table names no time)."""
+    return DEFAULT_TOMBSTONE_TTL_S if collection.ttl_s is None else collection.ttl_s

@@ -1,0 +1,322 @@
+"""One peer: the handshake, the streams it opened, and what goes back to it.
+
+Streams that come before the peer has proven itself wait unread; only the first bidi stream is
+read, by the handshake. From the result on, every stream is read and the initial exchange runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from meshwire_reference.core.context import Context
+from meshwire_reference.core.cooldowns import Cooldowns
+from meshwire_reference.core.effects import Close, Consumed, OpenStream, Refusal, Release, Send
+from meshwire_reference.core.exchange import Exchange
+from meshwire_reference.core.handshake import Acceptor, Handshake, Initiator
+from meshwire_reference.core.inbound import (
+    Done,
+    FrameStream,
+    HeartbeatStream,
+    InboundStream,
+    Outcome,
+)
+from meshwire_reference.core.liveness import Heartbeats
+from meshwire_reference.core.outbound import Kind, Outbound
+from meshwire_reference.core.queues import Job
+from meshwire_reference.core.settings import Dialect
+from meshwire_reference.core.switches import Switch
+from meshwire_reference.documents.calls import Call, Forget, Result
+from meshwire_reference.wire.batches import StreamFrame
+from meshwire_spec.numbers import REASONS
+from meshwire_spec.states import SESSION, HandshakeState, SessionEvent, SessionState
+
+TakeFrame: TypeAlias = Callable[["Session", StreamFrame, Done], None]
+
+
+class Session:
+    """A connection with a peer, from its opening to its end."""
+
+    def __init__(
+        self, context: Context, connection: int, peer_id: bytes, take_frame: TakeFrame
+    ) -> None:
+        self._context = context
+        self._take_frame = take_frame
+        self.connection = connection
+        self.peer_id = peer_id
+        self.state = SessionState.UNPROVEN
+        self.outbound = Outbound(context, connection, self._refill)
+        self.tombstone_answers = Cooldowns(context.settings.tombstone_answer_s)
+        self._snapshot_answers = Cooldowns(context.settings.snapshot_answer_s)
+        self._heartbeats = Heartbeats(context, connection)
+        self._streams: dict[int, InboundStream] = {}
+        self._handshake: Handshake | None = None
+        self._handshake_stream: int | None = None
+        self._handshake_ticket: int | None = None
+        self._exchange: Exchange | None = None
+        self._jobs = 0
+        self._reads: set[str] = set()
+        self._was_ready = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Say whether frames of the peer take effect and frames are sent to it."""
+        early = self._context.has(Switch.SYNC_BEFORE_HANDSHAKE)
+        return self.state is SessionState.READY or (early and self.state is SessionState.UNPROVEN)
+
+    @property
+    def may_read(self) -> bool:
+        """Say whether frames take effect; those that came before the end still do after it."""
+        return self.is_ready or (self._was_ready and self.state is SessionState.CLOSED)
+
+    # --- the connection ------------------------------------------------------------------------
+
+    def open(self, *, dialled: bool) -> None:
+        """Begin: with the handshake, or at once where the node is open."""
+        settings = self._context.settings
+        # HS-038, HS-039
+        if settings.dialect is Dialect.OPEN:
+            self._move(SessionEvent.NO_HANDSHAKE)
+            self._begin()
+            return
+        assert self._context.key is not None, "a dialect other than open needs a formation key"
+        if dialled:
+            self._handshake = Initiator(self._context.key)
+            self._handshake_ticket = next(self._context.tickets)
+            self._context.emit(
+                OpenStream(connection=self.connection, ticket=self._handshake_ticket, bidi=True)
+            )
+        else:
+            self._handshake = Acceptor(self._context.key, self._context.entropy, settings.switches)
+        if not settings.has(Switch.NO_HANDSHAKE_DEADLINE):
+            # HS-035
+            at_s = self._context.now.monotonic_s + settings.handshake_s
+            self._context.timers.set(self._timer, at_s, lambda: self._refuse("handshake-timeout"))
+
+    def end(self) -> None:
+        """Take note that the connection is gone; nothing is sent from here on."""
+        self._move(SessionEvent.CONNECTION_ENDED)
+        self._context.timers.cancel(self._timer)
+        self._context.durability.drop(self.connection)
+        self._heartbeats.stop()
+        self.outbound.close()
+        for stream in list(self._streams.values()):
+            stream.cut()
+        self._forget_if_over()
+
+    def shut_down(self) -> None:
+        """Close the connection in order."""
+        self._close(SessionEvent.SHUT_DOWN, "shutdown")
+
+    @property
+    def _timer(self) -> tuple[str, int]:
+        return ("session", self.connection)
+
+    def _move(self, event: SessionEvent) -> None:
+        self.state = SESSION[self.state, event]
+
+    def _begin(self) -> None:
+        """Begin to read and to send; comes once the peer may be trusted."""
+        self._context.timers.cancel(self._timer)
+        self._was_ready = True
+        self._exchange = Exchange(self._context, self.connection, self.outbound)
+        # TR-002, HS-041
+        for stream in list(self._streams.values()):
+            stream.pump()
+        # DC-035
+        self.outbound.open()
+        self._heartbeats.start()
+
+    def _close(self, event: SessionEvent, reason: str) -> None:
+        if (self.state, event) not in SESSION:
+            return
+        self._move(event)
+        self._context.timers.cancel(self._timer)
+        self.outbound.close()
+        # ER-012
+        code = REASONS[reason].code
+        if self._context.has(Switch.NO_REFUSAL_CODE):
+            code = 0
+        self._context.emit(Close(connection=self.connection, code=code, reason=reason))
+
+    def _refuse(self, reason: str) -> None:
+        """Refuse the connection; only the handshake can be the cause (ER-020)."""
+        self._context.note_refusal(
+            Refusal(reason, self.peer_id.hex(), self.connection, "connection")
+        )
+        self._close(SessionEvent.REFUSED, reason)
+
+    # --- the handshake -------------------------------------------------------------------------
+
+    def _advance_handshake(self, handshake: Handshake, stream: int) -> None:
+        """Send what the handshake has to say and act on where it stands."""
+        output = handshake.take_output()
+        is_result = handshake.state in (HandshakeState.ACCEPTED, HandshakeState.REJECTED)
+        hurries = (
+            self._context.has(Switch.CLOSE_BEFORE_RESULT)
+            and handshake.state is HandshakeState.REJECTED
+        )
+        if (output or is_result) and not hurries:
+            # HS-042
+            self._context.emit(
+                Send(connection=self.connection, stream=stream, data=output, fin=is_result)
+            )
+        if handshake.state is HandshakeState.FAULTY:
+            # HS-040
+            self._refuse(handshake.reason)
+        elif handshake.state is HandshakeState.ACCEPTED:
+            self._handshake = None
+            self._move(SessionEvent.ACCEPTED)
+            self._begin()
+        elif handshake.state is HandshakeState.REJECTED:
+            self._handshake = None
+            self._reject(0.0 if hurries else self._context.settings.verdict_linger_s)
+
+    def _reject(self, linger_s: float) -> None:
+        """Leave the peer time to read the result, then refuse the connection."""
+        self._move(SessionEvent.REJECTED)
+        self._context.note_refusal(
+            Refusal("authentication-failed", self.peer_id.hex(), self.connection, "connection")
+        )
+        # HS-036
+        self._context.timers.set(
+            self._timer,
+            self._context.now.monotonic_s + linger_s,
+            lambda: self._close(SessionEvent.LINGER_OVER, "authentication-failed"),
+        )
+
+    def _take_handshake_data(self, stream: int, data: bytes, *, fin: bool) -> None:
+        if data:
+            self._context.emit(Consumed(connection=self.connection, stream=stream, count=len(data)))
+        handshake = self._handshake
+        if handshake is not None and self.state is SessionState.UNPROVEN:
+            handshake.receive(data)
+            if fin:
+                handshake.end()
+            self._advance_handshake(handshake, stream)
+        if fin and self._handshake is None:
+            self._handshake_stream = None
+            self._context.emit(Release(connection=self.connection, stream=stream))
+
+    # --- streams -------------------------------------------------------------------------------
+
+    def take_stream(self, stream: int, *, bidi: bool) -> None:
+        """Take a stream that the peer opened."""
+        if bidi and isinstance(self._handshake, Acceptor) and self._handshake_stream is None:
+            self._handshake_stream = stream
+            return
+        kind = FrameStream if bidi else HeartbeatStream
+        self._streams[stream] = kind(self._context, self, stream)
+
+    def take_data(self, stream: int, data: bytes, *, fin: bool) -> None:
+        """Take the peer's next bytes on a stream."""
+        if stream == self._handshake_stream:
+            self._take_handshake_data(stream, data, fin=fin)
+        elif stream in self._streams:
+            self._streams[stream].receive(data, fin=fin)
+        elif data:
+            # A stream that was let go may still have bytes on their way.
+            self._context.emit(Consumed(connection=self.connection, stream=stream, count=len(data)))
+
+    def take_reset(self, stream: int) -> None:
+        """Take the peer's giving up its half of a stream."""
+        if stream == self._handshake_stream:
+            self._take_handshake_data(stream, b"", fin=True)
+        elif stream in self._streams:
+            self._streams[stream].cut()
+
+    def take_granted(self, ticket: int, stream: int) -> None:
+        """Use a stream that was asked for."""
+        if ticket == self._handshake_ticket and self._handshake is not None:
+            self._handshake_stream = stream
+            self._advance_handshake(self._handshake, stream)
+        elif not (
+            self._heartbeats.take_stream(ticket, stream)
+            or self.outbound.take_stream(ticket, stream)
+        ):
+            self._context.emit(Release(connection=self.connection, stream=stream))
+
+    def note_sent(self, stream: int) -> None:
+        """Take note that a stream of ours is with the transport."""
+        if not self._heartbeats.note_over(stream):
+            self.outbound.note_sent(stream)
+
+    def note_failed(self, stream: int) -> None:
+        """Take note that a stream of ours takes no more."""
+        if not self._heartbeats.note_over(stream):
+            self.outbound.note_failed(stream)
+
+    # --- what streams and frames ask of the session ----------------------------------------------
+
+    def take_frame(self, stream: int, frame: StreamFrame, done: Done) -> None:
+        """Let a frame take effect."""
+        self.note_alive()
+        if self._context.has(Switch.ANSWER_ON_SAME_STREAM):
+            self.outbound.answer_stream = stream
+        if self._context.has(Switch.HOLD_STREAM_WHILE_ANSWERING):
+            done = self._held(done)
+        self._take_frame(self, frame, done)
+
+    def _held(self, done: Done) -> Done:
+        """Make the stream wait until every answer has left, as deployed nodes do."""
+
+        def later(outcome: Outcome) -> None:
+            self.outbound.when_idle(lambda: done(outcome))
+
+        return later
+
+    def note_alive(self) -> None:
+        """Take note that the peer was heard (D-98)."""
+        self._heartbeats.note_heard()
+
+    def let_go(self, stream: int) -> None:
+        """Forget a stream that is over."""
+        self._streams.pop(stream, None)
+
+    def queue(self, key: str, job: Job) -> None:
+        """Queue a job of this peer's making for a document."""
+        self._jobs += 1
+
+        def begin() -> Call | None:
+            call = job.begin()
+            if call is None:
+                self._note_job_over()
+            return call
+
+        def finish(result: Result) -> None:
+            job.finish(result)
+            self._note_job_over()
+
+        self._context.queues.add(key, Job(begin, finish))
+
+    def answer_snapshot(self, key: str) -> None:
+        """Send the own snapshot to the peer, whose snapshot lacked something; not too often."""
+        now_s = self._context.now.monotonic_s
+        wait_s = self._snapshot_answers.wait_s(key, now_s)
+        name = ("snapshot", self.connection, key)
+        if wait_s > 0:
+            self._context.timers.set(name, now_s + wait_s, lambda: self.answer_snapshot(key))
+        elif self.is_ready:
+            self._snapshot_answers.take(key, now_s)
+            self.outbound.add(Kind.SNAPSHOT, key)
+
+    def note_first_read(self, key: str) -> bool:
+        """Say whether this is the first read of a key by this peer."""
+        is_first = key not in self._reads
+        self._reads.add(key)
+        return is_first
+
+    def _refill(self) -> None:
+        if self._exchange is not None:
+            self._exchange.advance()
+            if self._exchange.is_over:
+                self._exchange = None
+
+    def _note_job_over(self) -> None:
+        self._jobs -= 1
+        self._forget_if_over()
+
+    def _forget_if_over(self) -> None:
+        """Have the worker forget the exchanges of a peer that is gone, after its last frame."""
+        if self.state is SessionState.CLOSED and not self._jobs:
+            self._context.queues.call(Forget(self.connection))

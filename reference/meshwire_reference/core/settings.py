@@ -1,0 +1,55 @@
+"""What a node core is told at its making, and the moment that each input carries."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from meshwire_reference.core.switches import Switch
+from meshwire_spec.numbers import (
+    FRAME_STALL_S,
+    HANDSHAKE_S,
+    HEARTBEAT_INTERVAL_S,
+    PAYLOAD_MAX,
+    TOMBSTONE_ANSWER_INTERVAL_S,
+    VERDICT_LINGER_S,
+)
+
+
+class Dialect(StrEnum):
+    """How a peer proves that it belongs to the formation."""
+
+    OPEN = "open"
+    H1 = "H1"
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The time of an input: a clock that never jumps, and the calendar's in ms since 1970."""
+
+    monotonic_s: float
+    wall_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Limits and deadlines of a node.
+
+    `heartbeat_s` 0 sends none. The queued answers of one peer take `answer_bytes_max`; what exceeds
+    it is made anew when its turn comes. `sends_max` streams are opened toward one peer at a time.
+    """
+
+    dialect: Dialect
+    payload_cap: int = PAYLOAD_MAX
+    handshake_s: float = HANDSHAKE_S
+    frame_stall_s: float = FRAME_STALL_S
+    heartbeat_s: float = HEARTBEAT_INTERVAL_S
+    verdict_linger_s: float = VERDICT_LINGER_S
+    tombstone_answer_s: float = TOMBSTONE_ANSWER_INTERVAL_S
+    snapshot_answer_s: float = 1.0
+    answer_bytes_max: int = 4 * 2**20
+    batch_entries: int = 20
+    sends_max: int = 16
+    switches: frozenset[Switch] = field(default_factory=frozenset)
+
+    def has(self, switch: Switch) -> bool:
+        """Say whether a behaviour was turned wrong."""
+        return switch in self.switches

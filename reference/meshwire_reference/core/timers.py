@@ -1,0 +1,49 @@
+"""Named points in time, each with what is to be done then."""
+
+import heapq
+from collections.abc import Callable, Hashable
+from itertools import count
+
+
+class Timers:
+    """At most one timer a name; setting it again moves it."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Hashable]] = []
+        self._armed: dict[Hashable, tuple[int, Callable[[], None]]] = {}
+        self._serials = count()
+
+    def set(self, name: Hashable, at_s: float, action: Callable[[], None]) -> None:
+        """Do `action` at a time of the monotonic clock, once."""
+        serial = next(self._serials)
+        self._armed[name] = (serial, action)
+        heapq.heappush(self._heap, (at_s, serial, name))
+        # Moved and cancelled timers stay in the heap until they come up or are too many.
+        if len(self._heap) > 64 + 4 * len(self._armed):
+            self._heap = [row for row in self._heap if self._is_armed(row)]
+            heapq.heapify(self._heap)
+
+    def cancel(self, name: Hashable) -> None:
+        """Forget a timer; one that is not set is forgotten already."""
+        self._armed.pop(name, None)
+
+    def is_set(self, name: Hashable) -> bool:
+        """Say whether a timer is to come."""
+        return name in self._armed
+
+    def next_s(self) -> float | None:
+        """Return when the next timer is due, None when there is none."""
+        while self._heap and not self._is_armed(self._heap[0]):
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def run(self, now_s: float) -> None:
+        """Do what is due by now, in the order of time."""
+        while (at_s := self.next_s()) is not None and at_s <= now_s:
+            _, _, name = heapq.heappop(self._heap)
+            _, action = self._armed.pop(name)
+            action()
+
+    def _is_armed(self, row: tuple[float, int, Hashable]) -> bool:
+        armed = self._armed.get(row[2])
+        return armed is not None and armed[0] == row[1]

@@ -1,0 +1,189 @@
+"""One connection of the node: effects become calls of the transport, its events become inputs.
+
+Bytes of one stream go out one call after the other, by a task of its own that lives only while
+there is something to send; so a stream that waits for credit holds up no other.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from meshwire_reference.core import inputs
+from meshwire_reference.core.effects import (
+    Close,
+    ConnectionEffect,
+    Consumed,
+    OpenStream,
+    Release,
+    Reset,
+    Send,
+    Stop,
+)
+from meshwire_reference.core.inputs import Input
+from meshwire_reference.transport.base import (
+    Connection,
+    ConnectionClosed,
+    ConnectionGone,
+    StreamData,
+    StreamGone,
+    StreamOpened,
+    StreamReset,
+    StreamStopped,
+)
+
+Feed = Callable[[Input], None]
+
+
+class Link:
+    """Carries out the effects of one connection and feeds the core what happens on it."""
+
+    def __init__(self, number: int, connection: Connection, feed: Feed) -> None:
+        self.number = number
+        self._connection = connection
+        self._feed = feed
+        self._writers: dict[int, deque[Send]] = {}
+        self._writing: dict[int, asyncio.Task[None]] = {}
+        self._to_release: set[int] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Feed every event to the last; returns when the connection is gone."""
+        connection = self._connection
+        self._feed(inputs.ConnectionOpened(self.number, connection.peer_id, connection.dialled))
+        try:
+            async for event in connection.events():
+                INPUTS[type(event)](self, event)
+        finally:
+            # Whoever closes waits for nothing more than the transport's own bounded farewell.
+            for task in (*self._writing.values(), *self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._writing.values(), *self._tasks, return_exceptions=True)
+
+    def perform(self, effect: ConnectionEffect) -> None:
+        """Carry out an effect, or begin to; never waits."""
+        if self._connection.closed is None:
+            PERFORM[type(effect)](self, effect)
+
+    async def close(self, code: int, reason: str) -> None:
+        """End the connection from outside the core."""
+        await self._connection.close(code, reason)
+
+    # --- effects -----------------------------------------------------------------------------
+
+    def open(self, effect: OpenStream) -> None:
+        """Ask for a stream and report it."""
+        self._spawn(self._wait_for_stream(effect))
+
+    async def _wait_for_stream(self, effect: OpenStream) -> None:
+        try:
+            stream = await self._connection.open(bidi=effect.bidi)
+        except ConnectionGone:
+            return
+        self._feed(inputs.StreamGranted(self.number, effect.ticket, stream))
+
+    def send(self, effect: Send) -> None:
+        """Send in the order of the calls."""
+        waiting = self._writers.get(effect.stream)
+        if waiting is not None:
+            waiting.append(effect)
+            return
+        self._writers[effect.stream] = deque((effect,))
+        task = asyncio.get_running_loop().create_task(self._write(effect.stream))
+        self._writing[effect.stream] = task
+
+    async def _write(self, stream: int) -> None:
+        waiting = self._writers[stream]
+        outcome: Input | None = None
+        try:
+            while waiting:
+                effect = waiting[0]
+                await self._connection.send(stream, effect.data, fin=effect.fin)
+                waiting.popleft()
+                if effect.fin:
+                    outcome = inputs.StreamSent(self.number, stream)
+        except StreamGone as gone:
+            outcome = inputs.SendFailed(self.number, stream, gone.code)
+        except ConnectionGone:
+            return
+        finally:
+            del self._writers[stream], self._writing[stream]
+        if stream in self._to_release:
+            self._to_release.discard(stream)
+            self._connection.release(stream)
+        elif outcome is not None:
+            self._feed(outcome)
+
+    def reset(self, effect: Reset) -> None:
+        """Give up our half, dropping what waits."""
+        task = self._writing.get(effect.stream)
+        if task is not None:
+            task.cancel()
+        self._connection.reset(effect.stream, effect.code)
+
+    def stop(self, effect: Stop) -> None:
+        """Stop the peer's half."""
+        self._connection.stop(effect.stream, effect.code)
+
+    def consume(self, effect: Consumed) -> None:
+        """Give back credit."""
+        self._connection.consumed(effect.stream, effect.count)
+
+    def release(self, effect: Release) -> None:
+        """Let a stream go, once nothing of it is being sent."""
+        task = self._writing.get(effect.stream)
+        if task is None or task.cancelling():
+            self._connection.release(effect.stream)
+        else:
+            # Letting go now would reset what is still being sent.
+            self._to_release.add(effect.stream)
+
+    def end(self, effect: Close) -> None:
+        """End the connection as the core says."""
+        self._spawn(self._connection.close(effect.code, effect.reason))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- events ------------------------------------------------------------------------------
+
+    def on_opened(self, event: StreamOpened) -> None:
+        """The peer opened a stream."""
+        self._feed(inputs.StreamOpened(self.number, event.stream, event.bidi))
+
+    def on_data(self, event: StreamData) -> None:
+        """Bytes came."""
+        self._feed(inputs.StreamData(self.number, event.stream, event.data, event.fin))
+
+    def on_reset(self, event: StreamReset) -> None:
+        """The peer gave up its half."""
+        self._feed(inputs.StreamReset(self.number, event.stream, event.code))
+
+    def on_stopped(self, event: StreamStopped) -> None:
+        """The peer stopped ours."""
+        self._feed(inputs.StreamStopped(self.number, event.stream, event.code))
+
+    def on_closed(self, event: ConnectionClosed) -> None:
+        """The connection is gone."""
+        self._feed(inputs.ConnectionClosed(self.number, event.code))
+
+
+INPUTS: Final[dict[type, Callable[[Link, Any], None]]] = {
+    StreamOpened: Link.on_opened,
+    StreamData: Link.on_data,
+    StreamReset: Link.on_reset,
+    StreamStopped: Link.on_stopped,
+    ConnectionClosed: Link.on_closed,
+}
+
+PERFORM: Final[dict[type, Callable[[Link, Any], None]]] = {
+    OpenStream: Link.open,
+    Send: Link.send,
+    Reset: Link.reset,
+    Stop: Link.stop,
+    Consumed: Link.consume,
+    Release: Link.release,
+    Close: Link.end,
+}

@@ -1,0 +1,216 @@
+"""The asyncio driver: feeds the core what happens and carries out what it asks for.
+
+Every input goes through `_feed`, on one event loop, so the core is never entered twice at once.
+Document calls go to the supervisor of the worker, writes to the store in their order, effects of a
+connection to its link. One timer stands for the next deadline of the core.
+"""
+
+import asyncio
+import itertools
+import json
+import secrets
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from meshwire_reference.config import Config
+from meshwire_reference.core import inputs
+from meshwire_reference.core.effects import CallDocuments, ConnectionEffect, Notify, WriteStore
+from meshwire_reference.core.inputs import Input
+from meshwire_reference.core.node import NodeCore
+from meshwire_reference.core.settings import Moment
+from meshwire_reference.core.statistics import Statistics
+from meshwire_reference.documents.process import WorkerSettings
+from meshwire_reference.documents.supervisor import Documents
+from meshwire_reference.documents.workers import Settings as DocumentSettings
+from meshwire_reference.link import Link
+from meshwire_reference.store.memory import MemoryStore
+from meshwire_reference.transport import listen
+from meshwire_reference.transport.base import (
+    Connection,
+    ConnectionGone,
+    Listener,
+    TransportOptions,
+)
+from meshwire_spec.numbers import ENDPOINT_ID, REASONS
+
+ACTOR: Final = 16
+CLOSE_S: Final = 2.0
+"""How long the end of the node waits for the farewells of its connections."""
+
+
+class Node:
+    """A running node: `start`, then `serve` connections as they come, then `close`."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._core = NodeCore(config.settings, secrets.token_bytes, config.key)
+        self._store = MemoryStore()
+        worker = WorkerSettings(secrets.token_bytes(ACTOR))
+        self._documents = Documents(self, DocumentSettings(worker), self._note_states_lost)
+        self._listeners: list[Listener] = []
+        self._links: dict[int, Link] = {}
+        self._numbers = itertools.count(1)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writes: asyncio.Queue[WriteStore] = asyncio.Queue()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at_s: float | None = None
+        self.endpoint_id = secrets.token_bytes(ENDPOINT_ID)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where the node can be dialled."""
+        return tuple(listener.address for listener in self._listeners)
+
+    @property
+    def statistics(self) -> Statistics:
+        """What the core has counted."""
+        return self._core.statistics
+
+    async def start(self) -> None:
+        """Start the worker and bind every address.
+
+        Raises Unavailable without a worker, TransportError or OSError for an address.
+        """
+        await self._documents.start()
+        self._spawn(self._keep_writing())
+        options = TransportOptions(
+            self.endpoint_id,
+            secret_key=secrets.token_bytes(ENDPOINT_ID),
+            lab=self._config.lab,
+        )
+        for address in self._config.listen:
+            listener = await listen(address, options)
+            self._listeners.append(listener)
+            self._spawn(self._accept(listener))
+        if self._listeners:
+            self.endpoint_id = self._listeners[0].endpoint_id
+
+    def attach(self, connection: Connection) -> None:
+        """Serve a connection that was made elsewhere, dialled or accepted."""
+        link = Link(next(self._numbers), connection, self._feed)
+        self._links[link.number] = link
+        self._spawn(self._serve(link))
+
+    async def close(self) -> None:
+        """End every connection in order and everything that runs; nothing is left behind."""
+        for listener in self._listeners:
+            await listener.close()
+        self._feed(inputs.ShutDown())
+        code = REASONS["shutdown"].code
+        farewells = [link.close(code, "shutdown") for link in self._links.values()]
+        if farewells:
+            await asyncio.wait(
+                [asyncio.ensure_future(farewell) for farewell in farewells], timeout=CLOSE_S
+            )
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._documents.close()
+
+    async def load(self, key: str) -> bytes | None:
+        """Return the stored bytes of a document for a fresh worker, after every write before."""
+        await self._writes.join()
+        return await self._store.load(key)
+
+    # --- inputs ------------------------------------------------------------------------------
+
+    def _feed(self, happened: Input) -> None:
+        """Have the core handle an input, and carry out what it asks for."""
+        now = Moment(asyncio.get_running_loop().time(), time.time_ns() // 1_000_000)
+        for effect in self._core.handle(happened, now):
+            if isinstance(effect, ConnectionEffect):
+                link = self._links.get(effect.connection)
+                if link is not None:
+                    link.perform(effect)
+            else:
+                PERFORM[type(effect)](self, effect)
+        self._arm_timer()
+
+    def _arm_timer(self) -> None:
+        at_s = self._core.deadline()
+        if at_s == self._timer_at_s:
+            return
+        self._timer_at_s = at_s
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        if at_s is not None:
+            self._timer = asyncio.get_running_loop().call_at(at_s, self._fire)
+
+    def _fire(self) -> None:
+        self._timer_at_s = None
+        self._feed(inputs.TimerFired())
+
+    async def _accept(self, listener: Listener) -> None:
+        while True:
+            try:
+                self.attach(await listener.accept())
+            except ConnectionGone:
+                return
+
+    async def _serve(self, link: Link) -> None:
+        try:
+            await link.run()
+        finally:
+            del self._links[link.number]
+
+    # --- effects -----------------------------------------------------------------------------
+
+    def call_documents(self, effect: CallDocuments) -> None:
+        """Hand a call to the supervisor of the worker."""
+        future = self._documents.submit(effect.call)
+        future.add_done_callback(
+            lambda done: (
+                self._feed(inputs.DocumentDone(effect.number, done.result()))
+                if not done.cancelled()
+                else None
+            )
+        )
+
+    def write_store(self, effect: WriteStore) -> None:
+        """Queue a write to the store."""
+        self._writes.put_nowait(effect)
+
+    async def _keep_writing(self) -> None:
+        """Write to the store in the order in which the core asked."""
+        while True:
+            effect = await self._writes.get()
+            if effect.write is None:
+                await self._store.remove(effect.key)
+            else:
+                await self._store.write(effect.key, effect.write.snapshot, effect.write.changes)
+            self._writes.task_done()
+            self._feed(inputs.Durable(effect.number))
+
+    def notify(self, effect: Notify) -> None:
+        """Log a refusal as one line of JSON; keys are a peer's text, which JSON escapes."""
+        event = effect.event
+        line = {
+            "event": "refused",
+            "reason": event.reason,
+            "peer": event.peer,
+            "connection": event.connection,
+            "stream": event.stream,
+            "key": event.key,
+        }
+        sys.stderr.write(json.dumps(line) + "\n")
+
+    def _note_states_lost(self) -> None:
+        """Take note that exchanges start afresh; the worker's successor does that by itself."""
+        self._core.statistics.ignored["sync states lost"] += 1
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+PERFORM: Final[dict[type, Callable[[Node, Any], None]]] = {
+    CallDocuments: Node.call_documents,
+    WriteStore: Node.write_store,
+    Notify: Node.notify,
+}

@@ -1,0 +1,104 @@
+"""`meshwire-node run`: start a node, say on one line that it is ready, and serve until told to end.
+
+Bad options, a missing worker and an address that cannot be bound end in one line on stderr and
+exit code 2; SIGTERM and SIGINT end in exit code 0.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from meshwire_reference.config import Choices, Config, ConfigError, make_config
+from meshwire_reference.documents.process import Unavailable
+from meshwire_reference.mutants import UnknownMutant, read_switches
+from meshwire_reference.node import Node
+from meshwire_reference.ready import ready_line
+from meshwire_reference.transport.base import TransportError
+from meshwire_spec.numbers import FRAME_STALL_S, HANDSHAKE_S, HEARTBEAT_INTERVAL_S, PAYLOAD_MAX
+
+SECRET_VARIABLE = "MESHWIRE_FORMATION_FILE"  # noqa: S105 - the name of a variable, not a secret
+MUTANT_VARIABLE = "MESHWIRE_MUTANT"
+USAGE = 2
+
+
+def run_command(  # noqa: PLR0913 - one parameter an option
+    *,
+    listen: Annotated[
+        list[str] | None,
+        typer.Option(help="Address to bind, as tcp://127.0.0.1:0; may be given again."),
+    ] = None,
+    is_open: Annotated[
+        bool, typer.Option("--open", help="Take every peer, without a handshake.")
+    ] = False,
+    formation_id: Annotated[
+        str | None, typer.Option(help="Formation that peers must prove to belong to.")
+    ] = None,
+    formation_secret_file: Annotated[
+        Path | None,
+        typer.Option(envvar=SECRET_VARIABLE, help="File with the formation's secret in base64."),
+    ] = None,
+    handshake_s: Annotated[
+        float, typer.Option(help="Deadline of the whole handshake.")
+    ] = HANDSHAKE_S,
+    frame_stall_s: Annotated[
+        float, typer.Option(help="Deadline for the next byte inside a frame.")
+    ] = FRAME_STALL_S,
+    heartbeat_s: Annotated[
+        float, typer.Option(help="Time between heartbeats; 0 sends none.")
+    ] = HEARTBEAT_INTERVAL_S,
+    payload_cap: Annotated[
+        int, typer.Option(help="Largest payload that is read or sent, in bytes.")
+    ] = PAYLOAD_MAX,
+    lab: Annotated[
+        bool, typer.Option(help="Bind addresses off loopback although identities are unproven.")
+    ] = False,
+) -> None:
+    """Run a node until SIGTERM; its one line on standard output says that it is ready."""
+    try:
+        choices = Choices(
+            listen=tuple(listen or ()),
+            is_open=is_open,
+            formation_id=formation_id,
+            secret_file=formation_secret_file,
+            handshake_s=handshake_s,
+            frame_stall_s=frame_stall_s,
+            heartbeat_s=heartbeat_s,
+            payload_cap=payload_cap,
+            lab=lab,
+            switches=read_switches(os.environ.get(MUTANT_VARIABLE, "")),
+        )
+        config = make_config(choices)
+    except (ConfigError, UnknownMutant) as exc:
+        fail(str(exc))
+    raise typer.Exit(asyncio.run(serve(config)))
+
+
+def fail(problem: str) -> NoReturn:
+    """Say on one line what is wrong, then leave with the code for usage."""
+    sys.stderr.write(f"meshwire-node: {problem}\n")
+    raise typer.Exit(USAGE)
+
+
+async def serve(config: Config) -> int:
+    """Run a node until a signal ends it and return the exit code."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    node = Node(config)
+    try:
+        await node.start()
+        sys.stdout.write(ready_line(config, node.addresses, node.endpoint_id) + "\n")
+        sys.stdout.flush()
+        await stopping.wait()
+    except (Unavailable, TransportError, OSError) as exc:
+        sys.stderr.write(f"meshwire-node: {exc}\n")
+        return USAGE
+    finally:
+        await node.close()
+    return 0
