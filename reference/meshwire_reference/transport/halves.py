@@ -54,6 +54,7 @@ class Credit:
         """Whether the peer should be told of a higher maximum now."""
         more = self.taken + self.window - self.given
         left = self.given - self.received
+        # LB-044
         return more > 0 and (2 * more >= self.window or 4 * left < self.window)
 
     def give(self) -> int:
@@ -197,15 +198,18 @@ class LabStream:
 
         Raises LinkFault.
         """
+        # LB-033
         after = RECEIVE_HALF.get((self.receive, ReceiveEvent.FIN if fin else ReceiveEvent.DATA))
         if after is None:
             raise LinkFault("bad-stream")
         size = len(data)
+        # LB-041, LB-042
         if not self.credit.admits(size) or not shared.admits(size):
             raise LinkFault("flow-control")
         self.receive = after
         self.credit.received += size
         shared.received += size
+        # LB-037
         if self.is_silenced:
             return size
         if data:
@@ -218,6 +222,7 @@ class LabStream:
         """Take the end of the peer's half; give how many bytes count as consumed by it."""
         before = self.receive
         self.receive = RECEIVE_HALF[self.receive, ReceiveEvent.RESET]
+        # LB-034
         if self.receive is before:
             return 0
         if not self.is_silenced:
@@ -226,6 +231,7 @@ class LabStream:
 
     def silence(self) -> int:
         """Deliver nothing more of the peer's half; give how many bytes that settles."""
+        # LB-038, LB-045
         self.is_silenced = True
         self.chunks = []
         self.fin_received = False
@@ -273,6 +279,7 @@ class LabStream:
         """Take the peer's wish to read no more; give whether RESET has to be sent."""
         if self.stopped_by is None and not self.is_released:
             self.stopped_by = self.stopped_code = code
+        # LB-035, LB-036, TR-023
         return self._end(SendEvent.STOP_RECEIVED)
 
     def _end(self, event: SendEvent) -> bool:

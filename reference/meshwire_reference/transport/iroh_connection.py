@@ -126,6 +126,7 @@ class IrohConnection(Connection):
         self._ended = asyncio.Event()
         connection.set_receive_window(windows.max_data)
         self._watching = self._loop.create_task(self._watch_end())
+        # TR-002
         self._start(self._accept_bidi())
         self._start(self._accept_uni())
 
@@ -346,6 +347,7 @@ class IrohConnection(Connection):
         stream.stopped_by = code
         if not stream.is_released:
             self._tell(StreamStopped(stream.id, code))
+        # TR-023
         self._give_up(stream, SendEvent.STOP_RECEIVED, 0)
 
     async def _write(self, stream: _Stream, data: bytes, *, fin: bool) -> None:

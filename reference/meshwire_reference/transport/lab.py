@@ -98,6 +98,7 @@ class LabConnection:
         self._windows = windows
         self._state = LabConnectionState.PREAMBLE
         self._rest = bytearray()
+        # LB-001
         self._control = [encode_preamble(alpn, Preamble(endpoint_id, windows))]
         self._closed_told = False
         self._streams: dict[StreamId, LabStream] = {}
@@ -126,16 +127,20 @@ class LabConnection:
             try:
                 self._rest = self._read(data)
             except LinkFault as fault:
+                # LB-028
                 self.refuse(fault.reason)
 
     def receive_end(self) -> None:
         """Take the end of the link; without a CLOSE before it the connection broke."""
         self._end(
-            LabConnectionEvent.LINK_ENDED, ConnectionClosed(None, "connection lost", by_peer=True)
+            # LB-054
+            LabConnectionEvent.LINK_ENDED,
+            ConnectionClosed(None, "connection lost", by_peer=True),
         )
 
     def take_output(self, most: int | None = BATCH) -> bytes:
         """Give what goes on the link now, about `most` bytes of DATA (None: all the credit)."""
+        # LB-047
         parts: list[bytes | memoryview] = list(self._control)
         self._control.clear()
         if self.closed is None:
@@ -181,6 +186,7 @@ class LabConnection:
 
     def can_open(self, *, bidi: bool) -> bool:
         """Whether the peer's credit allows one more stream."""
+        # LB-048
         return self._counts[not bidi].opened < self._stream_maximum[not bidi]
 
     def open(self, *, bidi: bool) -> StreamId:
@@ -285,6 +291,7 @@ class LabConnection:
     def _read(self, data: bytes) -> bytearray:
         # Whole records are cut from the very bytes that came; only a rest is copied together.
         pending: Received = data
+        # LB-055
         if self._rest:
             self._rest += data
             pending = self._rest
@@ -312,8 +319,10 @@ class LabConnection:
         available = len(data)
         while available - start >= HEADER.size and self.closed is None:
             type_, size = HEADER.unpack_from(data, start)
+            # LB-021
             if type_ >= len(self._handlers):
                 raise LinkFault("unknown-type")
+            # LB-022
             if size > LAB_RECORD_MAX:
                 raise LinkFault("length-limit")
             body = start + HEADER.size
@@ -328,6 +337,7 @@ class LabConnection:
         if end < bytes_at:
             raise LinkFault("truncated")
         stream_id, fin = DATA_FIELDS.unpack_from(data, start)
+        # LB-025
         if fin > 1:
             raise LinkFault("bad-flag")
         stream = self._find(stream_id, written_by_peer=True)
@@ -349,6 +359,7 @@ class LabConnection:
             LabRecordType.MAX_STREAMS_BIDI: lambda maximum: self._on_max_streams(0, maximum),
             LabRecordType.MAX_STREAMS_UNI: lambda maximum: self._on_max_streams(1, maximum),
             LabRecordType.PING: self._on_ping,
+            # LB-051
             LabRecordType.PONG: lambda _payload: None,
         }
         apply, fields = appliers[type_], FIELDS[type_]
@@ -369,12 +380,14 @@ class LabConnection:
             self._give_up(stream, REASONS["shutdown"].code, asked=asked)
 
     def _on_max_data(self, maximum: int) -> None:
+        # LB-043
         self._maximum = max(self._maximum, maximum)
 
     def _on_max_stream_data(self, stream_id: StreamId, maximum: int) -> None:
         stream = self._find(stream_id, written_by_peer=False)
         if stream is not None:
             was_short = not stream.allowance
+            # LB-043
             stream.maximum = max(stream.maximum, maximum)
             self._tell(stream)
             if was_short and stream.allowance and stream.queue.size:
@@ -382,12 +395,15 @@ class LabConnection:
 
     def _on_max_streams(self, kind: int, maximum: int) -> None:
         most = min(maximum, _STREAMS_MAX)
+        # LB-043
         self._stream_maximum[kind] = max(self._stream_maximum[kind], most)
 
     def _on_ping(self, payload: bytes) -> None:
+        # LB-050
         self._control.append(encode_control(LabRecordType.PONG, payload))
 
     def _on_close(self, data: Received, start: int, end: int) -> None:
+        # LB-053
         code, reason = read_close(data, start, end)
         self._end(LabConnectionEvent.CLOSE_RECEIVED, ConnectionClosed(code, reason, by_peer=True))
 
@@ -400,6 +416,7 @@ class LabConnection:
         """
         stream = self._streams.get(stream_id)
         is_own = stream_id & 1 == self._own_bit
+        # LB-032
         if stream_id & 2 and is_own == written_by_peer:
             raise LinkFault("bad-stream")
         if stream is not None:
@@ -407,13 +424,16 @@ class LabConnection:
         count = self._counts[stream_id >> 1 & 1]
         number = stream_id >> 2
         if is_own:
+            # LB-032
             if number >= count.opened:
                 raise LinkFault("bad-stream")
             return None
+        # LB-031
         if number >= count.given:
             raise LinkFault("stream-limit")
         if number < count.seen:
             return None
+        # LB-030
         for lower in range(count.seen, number + 1):
             stream = self._add(lower << 2 | stream_id & 3, is_own=False)
         count.seen = number + 1
@@ -441,6 +461,7 @@ class LabConnection:
 
     def _retire(self, stream: LabStream) -> None:
         """Forget a stream that is over on all sides, which frees its place."""
+        # LB-046
         if stream.is_released and stream.is_ended:
             self._streams.pop(stream.id)
             self._raises.pop(stream, None)
@@ -450,6 +471,7 @@ class LabConnection:
     # --- Credit and turns ----------------------------------------------------------------------
 
     def _settle(self, count: int) -> None:
+        # LB-045
         self._credit.taken += count
 
     def _check_raise(self, stream: LabStream) -> None:
@@ -475,6 +497,7 @@ class LabConnection:
         budget = self._maximum - self._sent if most is None else most
         while self._turns and budget > 0 and self._sent < self._maximum:
             stream = self._turns.popleft()
+            # LB-040
             allowed = min(TURN, stream.allowance, self._maximum - self._sent)
             if not stream.queue.size or allowed <= 0:
                 continue

@@ -80,6 +80,7 @@ class LabLink(Connection):
         """Begin: write our preamble, and give the peer until the deadline for its own."""
         self._carrier = carrier
         self._is_writable = True
+        # LB-008
         self._deadline = self._loop.call_later(
             self._handshake_s,
             self.refuse,
@@ -278,6 +279,7 @@ class LabLink(Connection):
         if closed.by_peer:
             carrier.drop()
             return
+        # LB-052
         if self._linger is None:
             self._linger = self._loop.call_later(VERDICT_LINGER_S, carrier.drop)
         if not self._lab.wants_output:

@@ -88,11 +88,13 @@ def encode_preamble(alpn: str, preamble: Preamble) -> bytes:
 def read_preamble(data: Received, alpn: str) -> tuple[Preamble, int] | None:
     """Give the preamble at the start of the bytes and its size; None until it is whole.
 
-    Each field is judged as soon as it is there. Raises LinkFault.
+    Each field is judged as soon as it is there (LB-009). Raises LinkFault.
     """
     version_at = len(LAB_MAGIC)
+    # LB-002
     if len(data) >= version_at and data[:version_at] != LAB_MAGIC:
         raise LinkFault("bad-magic")
+    # LB-003
     if len(data) > version_at and data[version_at] != LAB_VERSION:
         raise LinkFault("bad-version")
     name_at = version_at + 2
@@ -101,12 +103,14 @@ def read_preamble(data: Received, alpn: str) -> tuple[Preamble, int] | None:
     name_end = name_at + data[name_at - 1]
     if len(data) < name_end:
         return None
+    # LB-004, LB-005
     if data[name_at:name_end] != alpn.encode():
         raise LinkFault("wrong-alpn")
     windows_at = name_end + ENDPOINT_ID
     end = windows_at + _WINDOWS.size
     if len(data) < end:
         return None
+    # LB-010
     windows = Windows(*_WINDOWS.unpack_from(data, windows_at))
     return Preamble(bytes(data[name_end:windows_at]), windows), end
 
@@ -119,11 +123,13 @@ def encode_data_head(stream: int, *, fin: bool, size: int) -> bytes:
 def encode_control(type_: LabRecordType, *fields: int | bytes) -> bytes:
     """Give a record whose body has a fixed size."""
     header, body = _FIXED[type_]
+    # LB-020
     return header + body.pack(*fields)
 
 
 def read_body(body: Struct, data: Received, start: int, end: int) -> tuple[int | bytes, ...]:
     """Give the fields of a body that must fill its record exactly. Raises LinkFault."""
+    # LB-023, LB-024
     if end - start != body.size:
         raise LinkFault("truncated" if end - start < body.size else "trailing-bytes")
     return body.unpack_from(data, start)
@@ -142,10 +148,12 @@ def read_close(data: Received, start: int, end: int) -> tuple[int, str]:
     text_at = start + _NUMBER.size
     if end < text_at:
         raise LinkFault("truncated")
+    # LB-026
     if end - text_at > CLOSE_REASON_MAX:
         raise LinkFault("length-limit")
     code: int = _NUMBER.unpack_from(data, start)[0]
     try:
+        # LB-027
         return code, data[text_at:end].decode()
     except UnicodeDecodeError as fault:
         raise LinkFault("bad-utf8") from fault
