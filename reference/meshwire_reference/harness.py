@@ -115,8 +115,8 @@ def answer(line: bytes) -> tuple[dict[str, object], bool]:
     except BadRequest as fault:
         return {"id": identity, "error": {"message": str(fault)}}, False
     except (ValueError, RecursionError) as fault:
-        # What json says of text that is no JSON: bad UTF-8, bad grammar, nested too deep.
-        return {"id": identity, "error": {"message": f"not JSON: {fault}"}}, False
+        # Text that is no JSON (bad UTF-8, bad grammar, nested too deep), or has no UTF-8.
+        return {"id": identity, "error": {"message": f"unreadable: {fault}"}}, False
     return {"id": identity, "result": result}, is_last
 
 
