@@ -134,7 +134,9 @@ class TransportOptions:
     """What an endpoint brings to every transport; each takes from it what it needs.
 
     `endpoint_id` is the unproven identity of the lab binding (32 random bytes of the caller's);
-    `secret_key` the seed of the proven one of iroh (None: the library makes a fresh one).
+    `secret_key` the seed of the proven one of iroh (None: the library makes a fresh one). `lab`
+    allows the lab binding off loopback. `flaws` are switches that turn it wrong: the
+    tests of tests use them.
     """
 
     endpoint_id: bytes
@@ -144,6 +146,7 @@ class TransportOptions:
     handshake_s: float = HANDSHAKE_S
     connections_max: int = 256
     lab: bool = False
+    flaws: frozenset[str] = frozenset()
 
 
 class Connection(ABC):

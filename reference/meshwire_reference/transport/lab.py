@@ -93,6 +93,7 @@ class LabConnection:
         self.dialled = dialled
         self.peer: Preamble | None = None
         self.closed: ConnectionClosed | None = None
+        self.record_max = LAB_RECORD_MAX
         self._own_bit = 0 if dialled else 1
         self._alpn = alpn
         self._windows = windows
@@ -323,7 +324,7 @@ class LabConnection:
             if type_ >= len(self._handlers):
                 raise LinkFault("unknown-type")
             # LB-022
-            if size > LAB_RECORD_MAX:
+            if size > self.record_max:
                 raise LinkFault("length-limit")
             body = start + HEADER.size
             if available - body < size:

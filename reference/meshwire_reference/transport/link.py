@@ -20,6 +20,7 @@ from meshwire_reference.transport.base import (
     TransportOptions,
     Unreachable,
 )
+from meshwire_reference.transport.flaws import apply_flaws
 from meshwire_reference.transport.lab import BATCH, LabConnection
 from meshwire_spec.numbers import VERDICT_LINGER_S
 
@@ -60,6 +61,7 @@ class LabLink(Connection):
             windows=options.windows,
             alpn=options.alpn,
         )
+        apply_flaws(self, self._lab, options.flaws)
         self._carrier: Carrier | None = None
         self._is_writable = False
         self._is_held = False
