@@ -21,7 +21,7 @@ from meshwire_conformance.inbox import Arrival, Subscription
 from meshwire_conformance.outcome import CaseFailed, CouldNotRun
 from meshwire_conformance.peers import SHARED, Peer, Session
 from meshwire_conformance.scope import Scope
-from meshwire_conformance.transcripts import DocumentSpec, FrameSpec
+from meshwire_conformance.transcripts import FIXED_S, DocumentSpec, FrameSpec
 from meshwire_conformance.transport import Connection, Stream
 from meshwire_conformance.watch import Watch, arm
 from meshwire_spec.codec import Malformed, decode
@@ -103,7 +103,8 @@ class CaseRun:
         """How long to wait where the target has a deadline of its own of this name."""
         if not name:
             return self.deadline_s
-        return self.terms.deadline.beyond(self.session.target.facts.deadlines[name])
+        declared = {**FIXED_S, **self.session.target.facts.deadlines}
+        return self.terms.deadline.beyond(declared[name])
 
     def begin(self, let: Mapping[str, str]) -> None:
         """Define the names of the case and collect everything that comes for its keys."""

@@ -63,8 +63,14 @@ class Composer:
         frame_type = type_number(spec.type)
         payload = self._payload(frame_type, spec)
         key = self._frame_key(frame_type, spec)
-        fields = {"key": key, "type": frame_type, "payload": payload}
+        known = frame_type if frame_type in _TYPES else int(FrameType.WINDOWED_HISTORY)
+        if known != frame_type and not spec.wrong:
+            raise SuiteFault(f"the suite would send a frame of type 0x{frame_type:02x}")
+        fields = {"key": key, "type": known, "payload": payload}
         data = self._checked("stream_frame", fields, spec)
+        # No schema writes a type that the registry does not have: it is put in afterwards.
+        at = len(data) - len(payload) - _LENGTH - 1
+        data = data[:at] + bytes((frame_type,)) + data[at + 1 :]
         if spec.payload_length is not None:
             at = len(data) - len(payload) - _LENGTH
             data = data[:at] + spec.payload_length.to_bytes(_LENGTH, "big") + payload
@@ -96,17 +102,23 @@ class Composer:
         if maker is None:
             raise SuiteFault(f"a frame of type 0x{frame_type:02x} needs its payload in hex")
         payload = maker(self, spec)
+        for old, new in spec.replace.items():
+            if bytes.fromhex(old) not in payload:
+                raise SuiteFault(f"there is no {old} to replace")
+            payload = payload.replace(bytes.fromhex(old), bytes.fromhex(new), 1)
         return payload[: len(payload) - spec.payload_cut]
 
     def _delta_payload(self, spec: FrameSpec) -> bytes:
         if spec.document is None:
-            return READ_MESSAGE
-        return self._delta(spec.document, spec.known)
+            return READ_MESSAGE + bytes.fromhex(spec.extra)
+        known = spec.document if spec.opening else spec.known
+        return self._delta(spec.document, known) + bytes.fromhex(spec.extra)
 
     def _snapshot_payload(self, spec: FrameSpec) -> bytes:
         if spec.document is None:
             raise SuiteFault("a snapshot needs a document or hex")
-        return self._saved[spec.document]
+        saved = b"".join(self._saved[name] for name in (spec.document, *spec.more))
+        return saved + bytes.fromhex(spec.extra)
 
     def tombstone(self, spec: FrameSpec) -> bytes:
         """Bytes of a tombstone by itself."""

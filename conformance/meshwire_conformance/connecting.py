@@ -23,7 +23,7 @@ from meshwire_conformance.transport import Connection, Dial, Stream
 from meshwire_spec.codec import encode, from_value
 from meshwire_spec.numbers import ALPN, LAB_MAGIC, LAB_VERSION, RESULT_ACCEPTED, RESULT_REJECTED
 
-_PING = 7
+DATA_MAX = 2**15
 
 
 async def connect(run: CaseRun, name: str, options: ConnectSpec) -> None:
@@ -40,22 +40,49 @@ async def connect(run: CaseRun, name: str, options: ConnectSpec) -> None:
 
 async def _dial(run: CaseRun, dial: Dial, options: ConnectSpec) -> Connection:
     target = run.session.target
-    wrong = (options.magic, options.version, options.alpn)
-    if wrong != (None, None, None):
+    preamble = _wrong_preamble(dial.identity, options)
+    if preamble is not None:
         if not isinstance(target.dialler, TcpDialler):
             raise SuiteFault(f"{run.case_id}: only the lab binding has a preamble")
-        preamble = Preamble(
-            dial.identity,
-            alpn=ALPN if options.alpn is None else options.alpn,
-            magic=LAB_MAGIC if options.magic is None else bytes.fromhex(options.magic),
-            version=LAB_VERSION if options.version is None else options.version,
-        )
         dial = Dial(dial.identity, dial.on_stream, dial.order, preamble)
         run.evidence.sent.append(f"preamble {preamble.encode().hex()}")
         return await target.dialler.dial_raw(dial, DIAL_S)
     if not options.handshake:
         return await target.dial(dial)
     return await run.session.connect(dial)
+
+
+def _wrong_preamble(identity: bytes, options: ConnectSpec) -> Preamble | None:
+    """A preamble with what is wrong about it, or None where nothing is."""
+    if options.preamble is not None:
+        return Preamble(identity, whole=bytes.fromhex(options.preamble))
+    alpn = None if options.alpn is None else options.alpn.encode()
+    if options.alpn_hex is not None:
+        alpn = bytes.fromhex(options.alpn_hex)
+    if (options.magic, options.version, alpn) == (None, None, None):
+        return None
+    return Preamble(
+        identity,
+        alpn=ALPN.encode() if alpn is None else alpn,
+        magic=LAB_MAGIC if options.magic is None else bytes.fromhex(options.magic),
+        version=LAB_VERSION if options.version is None else options.version,
+    )
+
+
+async def overrun(run: CaseRun, on: str) -> None:
+    """Send one byte more on a stream than its credit allows, past every rule of the binding."""
+    connection = await lab_connection(run, on)
+    peer = connection.lab.peer
+    if peer is None:
+        raise SuiteFault(f"{run.case_id}: no preamble came before the overrun")
+    stream = await run.open(on, "overrun")
+    left = peer.windows.max_stream_data + 1
+    run.evidence.sent.append(f"{on}, stream {stream.number}: {left} bytes of DATA")
+    while left:
+        size = min(left, DATA_MAX)
+        value = {"stream_id": str(stream.number), "fin": 0, "data": bytes(size).hex()}
+        await connection.raw(encode(from_value("lab_record", {"type": 0, "body": value})))
+        left -= size
 
 
 async def lab_connection(run: CaseRun, on: str) -> TcpConnection:
@@ -112,6 +139,20 @@ async def run_handshake(run: CaseRun, on: str, name: str, spec: HandshakeSpec) -
     if formation is None:
         raise SuiteFault(f"{run.case_id} needs a formation and does not say so")
     stream = await run.stream(on, name)
+    if not spec.resume:
+        await _take_challenge(run, on, stream, spec, formation)
+    answer = _ANSWERS[spec.answer](formation.answer(run.nonces[-1]))
+    if answer:
+        await run.write(stream, answer, f"{spec.answer} answer", on)
+    if spec.answer == "short":
+        await stream.finish()
+    if spec.result != "nothing":
+        await _check_result(run, stream, spec.result)
+
+
+async def _take_challenge(
+    run: CaseRun, on: str, stream: Stream, spec: HandshakeSpec, formation: Formation
+) -> None:
     named = run.scope.text(spec.formation_id)
     await run.write(stream, formation_id_bytes(named), f"formation id {named!r}", on)
     try:
@@ -125,16 +166,9 @@ async def run_handshake(run: CaseRun, on: str, name: str, spec: HandshakeSpec) -
             expected=(formation.formation_id,),
             received=(formation_id,),
         )
+    if nonce in run.nonces:
+        raise CaseFailed("same-nonce", "two challenges have one nonce", received=(nonce.hex(),))
     run.nonces.append(nonce)
-    answer = _ANSWERS[spec.answer](
-        Formation(formation.formation_id, formation.secret).answer(nonce)
-    )
-    if answer:
-        await run.write(stream, answer, f"{spec.answer} answer", on)
-    if spec.answer == "short":
-        await stream.finish()
-    if spec.result != "nothing":
-        await _check_result(run, stream, spec.result)
 
 
 async def _check_result(run: CaseRun, stream: Stream, wanted: str) -> None:

@@ -116,9 +116,15 @@ class Contents:
             self.made[name] = await self.documents.make(spec, bases)
 
     async def prepare_delta(self, name: str, known: str | None = None) -> None:
-        """Make the sync message that `delta` gives."""
-        base = None if known is None else self.made[known].saved
-        message = await self.documents.delta(self.made[name].saved, base)
+        """Make the sync message that `delta` gives; where both are one, that which opens."""
+        saved = self.made[name].saved
+        if known == name:
+            exchange = await self.documents.open_exchange(saved)
+            message = await exchange.generate() or b""
+            await exchange.close()
+        else:
+            base = None if known is None else self.made[known].saved
+            message = await self.documents.delta(saved, base)
         self.deltas[name, known] = message
 
     def delta(self, name: str, known: str | None) -> bytes:

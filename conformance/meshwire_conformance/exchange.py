@@ -26,7 +26,7 @@ async def synchronise(run: CaseRun, name: str, wanted: Wanted, on: str, messages
             if message is not None:
                 count += 1
                 await _send_delta(run, on, wanted.key, message)
-            if theirs == wanted.heads == await exchange.heads() and message is None:
+            if theirs == wanted.heads == await exchange.heads():
                 return
             if count > messages:
                 raise CaseFailed(

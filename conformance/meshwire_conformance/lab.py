@@ -66,20 +66,23 @@ class Preamble:
     """What each side writes first."""
 
     endpoint_id: bytes
-    alpn: str = ALPN
+    alpn: bytes = ALPN.encode()
     magic: bytes = LAB_MAGIC
     version: int = LAB_VERSION
     windows: Windows = Windows()
+    whole: bytes | None = None
+    """Written instead of everything else, to be wrong on purpose."""
 
     def encode(self) -> bytes:
         """Bytes of the preamble (page Lab binding); wrong values are written as they are."""
-        alpn = self.alpn.encode()
+        if self.whole is not None:
+            return self.whole
         windows = self.windows
         return b"".join(
             (
                 self.magic,
-                bytes((self.version, len(alpn))),
-                alpn,
+                bytes((self.version, len(self.alpn))),
+                self.alpn,
                 self.endpoint_id,
                 _WINDOWS.pack(
                     windows.max_data,
@@ -215,6 +218,8 @@ class LabConnection:
         self.closed = False
         self.holding = False
         """Whether the suite reads nothing: no credit is given back on any stream."""
+        self.by_hand = False
+        """Whether records were written by hand, which may have opened streams unknown here."""
         self._order = order
         self._input = bytearray()
         self._output = bytearray(preamble.encode())
@@ -263,8 +268,8 @@ class LabConnection:
         half = self._half(stream_id)
         if half.send_over:
             return
-        self._end_sending(half)
         self.write_record(LabRecordType.RESET, _TWO.pack(stream_id, code))
+        self._end_sending(stream_id)
 
     def stop(self, stream_id: int, code: int) -> None:
         """Ask the peer to send no more on its half."""
@@ -330,14 +335,15 @@ class LabConnection:
         half.sent += size
         self._sent += size
         if fin:
-            self._end_sending(half)
+            self._end_sending(stream_id)
         return half.wants_to_send()
 
-    @staticmethod
-    def _end_sending(half: _Half) -> None:
+    def _end_sending(self, stream_id: int) -> None:
+        half = self._streams[stream_id]
         half.send_over = True
         half.fin_pending = False
         half.pending.clear()
+        self._retire(stream_id)
 
     # --- reading ---------------------------------------------------------------------------
 
@@ -384,8 +390,8 @@ class LabConnection:
         body = bytes(self._input[_FIXED_PREAMBLE:size])
         del self._input[:size]
         windows = Windows(*_WINDOWS.unpack(body[length + ENDPOINT_ID :]))
-        alpn = body[:length].decode("utf-8", "replace")
-        if alpn != self.preamble.alpn:
+        alpn = body[:length]
+        if alpn != ALPN.encode():
             raise _Broken("wrong-alpn", f"the preamble names {alpn!r}")
         self.peer = Preamble(body[length : length + ENDPOINT_ID], alpn, windows=windows)
         self._allowed = {False: windows.max_streams_bidi, True: windows.max_streams_uni}
@@ -492,7 +498,7 @@ class LabConnection:
         """
         uni = is_uni(stream_id)
         ours = self.is_ours(stream_id)
-        if ours and stream_id >= self._next[uni]:
+        if ours and stream_id >= self._next[uni] and not self.by_hand:
             raise _Broken("bad-stream", f"stream {stream_id} is ours and was never opened")
         if uni and ours == theirs:
             raise _Broken("bad-stream", f"stream {stream_id} has no such half")

@@ -39,6 +39,7 @@ class Scope:
         """A number as it is, in decimal, or a time in ms since 1970 as `now-60s`."""
         if isinstance(value, int):
             return value
+        value = self.text(value)
         match = _TIME.fullmatch(value)
         if match is None:
             try:

@@ -248,6 +248,8 @@ class SocketPart:
         except ConnectionError as exc:
             lost = CaseFailed("connection-lost", f"the connection is gone: {exc}")
             return Attempt(case, _failure(case, lost), run.evidence)
+        except SuiteFault as exc:
+            raise SuiteFault(f"{case.id}: {exc}") from exc
         finally:
             await run.end()
         return Attempt(case, CaseResult(case.id, Verdict.PASS), run.evidence)
@@ -258,6 +260,7 @@ class SocketPart:
             "case": f"{case.id.lower()}-{self._nonce}-{number}",
             "nonce": self._nonce,
             "formation_id": facts.formation_id,
+            "beyond_payload_cap": str(facts.payload_cap + 1),
         }
 
     async def _flush(self) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 from meshwire_conformance.case_run import CaseRun, code_name
 from meshwire_conformance.composing import type_number
-from meshwire_conformance.connecting import connect, run_handshake, send_record
+from meshwire_conformance.connecting import connect, overrun, run_handshake, send_record
 from meshwire_conformance.content import Wanted
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.exchange import synchronise
 from meshwire_conformance.outcome import CaseFailed
 from meshwire_conformance.transcripts import ContentSpec, FrameSpec, Step, Transcript
-from meshwire_spec.numbers import FrameType
 
 _IDLE_FACTOR = 1.5
 _TOMBSTONE_FIELDS = ("lamport", "deleted_at", "deleted_by", "reason", "direction")
@@ -35,8 +35,9 @@ async def run_transcript(run: CaseRun, transcript: Transcript) -> None:
 
 
 async def _prepare_deltas(run: CaseRun, spec: FrameSpec) -> None:
-    if type_number(spec.type) == FrameType.DELTA and spec.document is not None:
-        await run.contents.prepare_delta(spec.document, spec.known)
+    if spec.type == "delta" and spec.document is not None:
+        known = spec.document if spec.opening else spec.known
+        await run.contents.prepare_delta(spec.document, known)
     for entry in spec.entries:
         await _prepare_deltas(run, entry)
 
@@ -44,7 +45,9 @@ async def _prepare_deltas(run: CaseRun, spec: FrameSpec) -> None:
 async def wanted_of(run: CaseRun, spec: ContentSpec, key: str | None = None) -> Wanted:
     """What a content member of a step demands."""
     names = [*spec.documents, *([spec.document] if spec.document is not None else [])]
-    heads = frozenset[str]() if spec.empty else await run.contents.heads(names) if names else None
+    heads = frozenset(spec.heads) if spec.empty or spec.heads else None
+    if names:
+        heads = await run.contents.heads(names)
     tombstone = {}
     for name in _TOMBSTONE_FIELDS:
         value = getattr(spec, name)
@@ -75,13 +78,16 @@ async def _raw(run: CaseRun, step: Step) -> None:
     await run.write(stream, data, step.note or "raw bytes", step.on)
 
 
-def raw_piece(run: CaseRun, piece: str | dict[str, str | int]) -> bytes:
-    """Bytes of one piece: hex, `u8` to `u64`, `text`, `key`, or `repeat` with `times`."""
+def raw_piece(run: CaseRun, piece: Any) -> bytes:
+    """Bytes of one piece: hex, `u8` to `u64`, `text`, `key`, `repeat` with `times`, `sized`."""
     if isinstance(piece, str):
         return bytes.fromhex(piece)
     if "repeat" in piece:
         return bytes.fromhex(str(piece["repeat"])) * int(piece["times"])
     ((name, value),) = piece.items()
+    if name == "sized":
+        body = b"".join(raw_piece(run, inner) for inner in value)
+        return len(body).to_bytes(4, "big") + body
     if name in _WIDTHS:
         return run.scope.integer(value).to_bytes(_WIDTHS[name], "big")
     text = run.scope.text(str(value)).encode()
@@ -142,6 +148,11 @@ async def _closed(run: CaseRun, step: Step) -> None:
     await run.closed(reasons, step.on, step.within)
 
 
+async def _close(run: CaseRun, step: Step) -> None:
+    connection = await run.connection(step.on)
+    await connection.close(step.close or 0)
+
+
 async def _unfinished(run: CaseRun, step: Step) -> None:
     """The target has not ended its half yet (TR-021)."""
     stream = await run.stream(step.on, step.stream)
@@ -195,6 +206,10 @@ async def _record(run: CaseRun, step: Step) -> None:
     await send_record(run, step.on, step.record)
 
 
+async def _overrun(run: CaseRun, step: Step) -> None:
+    await overrun(run, step.on)
+
+
 async def _connect(run: CaseRun, step: Step) -> None:
     assert step.connect is not None
     await connect(run, step.connect, step.options)
@@ -221,6 +236,7 @@ _VERBS: dict[str, Callable[[CaseRun, Step], Awaitable[None]]] = {
     "released": _released,
     "refused": _refused,
     "closed": _closed,
+    "close": _close,
     "unfinished": _unfinished,
     "idle": _idle,
     "expect": _expect,
@@ -229,6 +245,7 @@ _VERBS: dict[str, Callable[[CaseRun, Step], Awaitable[None]]] = {
     "sync": _sync,
     "ping": _ping,
     "record": _record,
+    "overrun": _overrun,
     "handshake": _handshake,
     "probe": _probe,
 }

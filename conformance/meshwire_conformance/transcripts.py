@@ -27,10 +27,15 @@ from meshwire_conformance.catalogue import (
     vectors_folder,
 )
 from meshwire_conformance.errors import SuiteFault
+from meshwire_spec.numbers import VERDICT_LINGER_S
 
 SUFFIX = ".transcript.json"
 
 Hex = Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{2})*$", description="bytes in hex")]
+
+
+FIXED_S = {"verdict_linger_s": VERDICT_LINGER_S}
+"""Deadlines of a target that it need not declare, because the rules fix them."""
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -55,14 +60,19 @@ class FrameSpec(Strict, frozen=True, kw_only=True):
     `cut` takes bytes off its end and `append` adds some, `payload_cut` takes them off the payload
     before its length is written; `extra` is added behind the last field of the payload. `wrong`
     says that the rules forbid this message, without which the suite refuses to send it.
+    A snapshot holds `document` and behind it those of `more`; a delta brings `document` to a peer
+    that has `known`, or only opens the exchange. `replace` swaps bytes of the payload.
     """
 
     type: str | int
     key: str = "$key"
     frame_key: str | None = None
     document: str | None = None
+    more: list[str] = []
     known: str | None = None
+    opening: bool = False
     hex: Hex | None = None
+    replace: dict[Hex, Hex] = {}
     lamport: int | str = 258
     deleted_at: int | str = "now-1s"
     deleted_by: str = "node-a"
@@ -90,6 +100,7 @@ class ContentSpec(Strict, frozen=True, kw_only=True):
     key: str = "$key"
     document: str | None = None
     documents: list[str] = []
+    heads: list[Hex] = []
     empty: bool = False
     lamport: int | str | None = None
     deleted_at: int | str | None = None
@@ -103,17 +114,23 @@ class ConnectSpec(Strict, frozen=True, kw_only=True):
 
     handshake: bool = True
     alpn: str | None = None
+    alpn_hex: Hex | None = None
+    preamble: Hex | None = None
     magic: Hex | None = None
     version: int | None = None
     same_as: str | None = None
 
 
 class HandshakeSpec(Strict, frozen=True, kw_only=True):
-    """One run of the formation handshake, with what is wrong about it."""
+    """One run of the formation handshake, with what is wrong about it.
+
+    `none` as answer stops after the challenge; `resume` goes on from there.
+    """
 
     formation_id: str = "$formation_id"
     answer: Literal["right", "wrong", "short", "long", "none"] = "right"
     result: Literal["accepted", "rejected", "nothing"] = "accepted"
+    resume: bool = False
 
 
 class Step(Strict, frozen=True, kw_only=True):
@@ -123,7 +140,7 @@ class Step(Strict, frozen=True, kw_only=True):
     connect: str | None = None
     open: Literal["bidi", "uni"] | None = None
     send: FrameSpec | None = None
-    raw: list[Hex | dict[str, str | int]] | None = None
+    raw: list[Any] | None = None
     finish: Literal[True] | None = None
     reset: int | None = None
     stop: int | None = None
@@ -131,6 +148,7 @@ class Step(Strict, frozen=True, kw_only=True):
     released: Literal[True] | None = None
     refused: str | list[str] | None = None
     closed: str | list[str] | None = None
+    close: int | None = None
     unfinished: Literal[True] | None = None
     idle: Literal["frame_stall_s"] | None = None
     expect: ContentSpec | None = None
@@ -139,6 +157,7 @@ class Step(Strict, frozen=True, kw_only=True):
     sync: str | None = None
     ping: Hex | None = None
     record: dict[str, Any] | None = None
+    overrun: Literal["stream"] | None = None
     handshake: HandshakeSpec | None = None
     probe: Literal[True] | None = None
     # Options.
@@ -149,7 +168,7 @@ class Step(Strict, frozen=True, kw_only=True):
     document: str = ""
     messages: int = 8
     types: list[str] = []
-    within: Literal["", "handshake_s", "frame_stall_s"] = ""
+    within: Literal["", "handshake_s", "frame_stall_s", "verdict_linger_s"] = ""
     once: bool = False
     next: bool = False
     level: Literal["wire", "strict"] = "wire"
@@ -240,6 +259,7 @@ def _documents_named(step: Step) -> Iterator[str]:
 
 def _frame_documents(frame: FrameSpec) -> Iterator[str]:
     yield from (name for name in (frame.document, frame.known) if name is not None)
+    yield from frame.more
     for entry in frame.entries:
         yield from _frame_documents(entry)
 
@@ -259,7 +279,7 @@ def needs_of(transcript: Transcript) -> tuple[str, ...]:
     if transcript.isolation == "process":
         needs.append("process")
     waits = {step.within or step.idle for step in transcript.steps}
-    needs += sorted(f"deadline:{name}" for name in waits if name)
+    needs += sorted(f"deadline:{name}" for name in waits if name and name not in FIXED_S)
     if transcript.documents:
         needs.append("documents")
     return tuple(needs)

@@ -105,6 +105,7 @@ class TcpConnection(Connection, asyncio.Protocol):
     async def raw(self, data: bytes) -> None:
         """Write bytes past every rule of the binding."""
         self._pump_before_control()
+        self.lab.by_hand = True
         self.lab.write_raw(data)
         self.flush()
 
@@ -151,19 +152,26 @@ class TcpConnection(Connection, asyncio.Protocol):
         number = event.stream_id
         self.accept(Stream(self, number, uni=is_uni(number), ours=self.lab.is_ours(number)))
 
+    def _stream(self, number: int) -> Stream:
+        """The stream of this number; one opened by a record written by hand is made here."""
+        if number not in self.streams:
+            uni, ours = is_uni(number), self.lab.is_ours(number)
+            self.streams[number] = Stream(self, number, uni=uni, ours=ours)
+        return self.streams[number]
+
     def _on_data(self, event: DataReceived) -> None:
-        stream = self.streams[event.stream_id]
+        stream = self._stream(event.stream_id)
         stream.received += event.data
         stream.finished = stream.finished or event.fin
         stream.changed()
 
     def _on_reset(self, event: ResetReceived) -> None:
-        stream = self.streams[event.stream_id]
+        stream = self._stream(event.stream_id)
         stream.reset_code = event.code
         stream.changed()
 
     def _on_stop(self, event: StopReceived) -> None:
-        stream = self.streams[event.stream_id]
+        stream = self._stream(event.stream_id)
         if stream.stop_code is None:
             stream.stop_code = event.code
         stream.write_over = True

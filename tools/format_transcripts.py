@@ -1,0 +1,77 @@
+"""Write every file of transcripts in its one form, and the schema of the format.
+
+A transcript has one member a line and one step a line, so that a change of one step is a change
+of one line. `--check` only says what would be written, and exits 1 if anything would.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from meshwire_conformance.transcripts import read_file, schema_text, transcript_files
+
+SCHEMA = Path(__file__).parents[1] / "spec/meshwire_spec/schemas/transcript.json"
+LISTS = ("steps",)
+MAPS = ("documents",)
+
+
+def one_line(value: Any) -> str:
+    """A value on one line."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def lines_of_transcript(transcript: dict[str, Any]) -> Iterator[str]:
+    """One transcript, its members in the order in which they stand."""
+    members = []
+    for name, value in transcript.items():
+        if name in LISTS:
+            inner = ",\n".join(f"        {one_line(item)}" for item in value)
+            members.append(f"      {one_line(name)}: [\n{inner}\n      ]")
+        elif name in MAPS:
+            inner = ",\n".join(
+                f"        {one_line(key)}: {one_line(item)}" for key, item in value.items()
+            )
+            members.append(f"      {one_line(name)}: {{\n{inner}\n      }}")
+        else:
+            members.append(f"      {one_line(name)}: {one_line(value)}")
+    yield "    {\n" + ",\n".join(members) + "\n    }"
+
+
+def text_of(content: dict[str, Any]) -> str:
+    """A whole file."""
+    head = [f"  {one_line(name)}: {one_line(content[name])}" for name in ("part", "about")]
+    body = ",\n".join(text for one in content["transcripts"] for text in lines_of_transcript(one))
+    return "{\n" + ",\n".join(head) + f',\n  "transcripts": [\n{body}\n  ]\n}}\n'
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write or check; 1 where something is not as it would be written."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    check = parser.parse_args(arguments).check
+    wanted = {SCHEMA: schema_text()}
+    seen: dict[str, str] = {}
+    for path in transcript_files():
+        for transcript in read_file(path).transcripts:
+            if transcript.id in seen:
+                print(f"{path.name}: {transcript.id} is also in {seen[transcript.id]}")
+                return 1
+            seen[transcript.id] = path.name
+        wanted[path] = text_of(json.loads(path.read_text("utf-8")))
+    stale = [
+        path
+        for path, text in wanted.items()
+        if not path.is_file() or path.read_text("utf-8") != text
+    ]
+    for path in stale:
+        print(f"{'stale' if check else 'written'}: {path.name}")
+        if not check:
+            path.write_text(wanted[path], "utf-8")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
