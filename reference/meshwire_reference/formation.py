@@ -53,7 +53,9 @@ class FormationKey:
     @classmethod
     def derive(cls, formation_id: str, secret: bytes) -> Self:
         """Derive the key from the raw secret; one that is not 32 bytes is hashed to 32 first."""
+        # HS-001
         material = secret if len(secret) == SECRET else _sha256(secret)
+        # HS-002
         derivation = HKDF(SHA256(), SECRET, salt=formation_id.encode(), info=KEY_INFO)
         return cls(formation_id, derivation.derive(material))
 
@@ -69,6 +71,7 @@ class FormationKey:
             raise ProofRefused from fault
 
     def _mac(self, nonce: bytes) -> HMAC:
+        # HS-003
         mac = HMAC(self.key, SHA256())
         mac.update(nonce + self.formation_id.encode())
         return mac

@@ -22,6 +22,7 @@ class BadRequest(Exception):
     """A line that is no request; its text goes back to whoever wrote the line."""
 
 
+# CH-010
 def _hello(_request: dict[str, object]) -> dict[str, object]:
     from importlib.metadata import version  # noqa: PLC0415 - costs more than the rest of hello
 
@@ -35,18 +36,21 @@ def _hello(_request: dict[str, object]) -> dict[str, object]:
     }
 
 
+# CH-011
 def _decode(request: dict[str, object]) -> dict[str, object]:
     kind = _kind(request)
     message = kinds.decode(kind, _bytes(request, "data"))
     return {"value": kinds.to_value(kind, message), "refused": accept(kind, message)}
 
 
+# CH-012
 def _encode(request: dict[str, object]) -> dict[str, object]:
     kind = _kind(request)
     message = kinds.from_value(kind, _member(request, "value"))
     return {"data": kinds.encode(kind, message).hex()}
 
 
+# CH-013
 def _formation_respond(request: dict[str, object]) -> dict[str, object]:
     from meshwire_reference.formation import FormationKey  # noqa: PLC0415 - loads cryptography
 
@@ -58,6 +62,7 @@ def _formation_respond(request: dict[str, object]) -> dict[str, object]:
     return {"hmac": FormationKey.derive(formation_id, secret).respond(nonce).hex()}
 
 
+# CH-014
 def _bye(_request: dict[str, object]) -> dict[str, object]:
     return {}
 
@@ -116,6 +121,7 @@ def answer(line: bytes) -> tuple[dict[str, object], bool]:
         return {"id": identity, "error": {"message": str(fault)}}, False
     except (ValueError, RecursionError) as fault:
         # Text that is no JSON (bad UTF-8, bad grammar, nested too deep), or has no UTF-8.
+        # CH-004, CH-006
         return {"id": identity, "error": {"message": f"unreadable: {fault}"}}, False
     return {"id": identity, "result": result}, is_last
 
@@ -131,6 +137,7 @@ def _perform(request: object) -> tuple[dict[str, object], bool]:
 
 def serve(source: BinaryIO, sink: BinaryIO) -> None:
     """Answer every line of `source` on `sink` until `bye` or its end, each at once."""
+    # CH-001, CH-002
     for line in source:
         reply, is_last = answer(line)
         sink.write(json.dumps(reply, separators=(",", ":")).encode() + b"\n")

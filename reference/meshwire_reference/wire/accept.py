@@ -35,10 +35,12 @@ TOMBSTONE_TEXTS: Final = (
 def _key_reason(message: StreamFrame | SyncEntry) -> str | None:
     if message.type in DOCUMENT_TYPES:
         return document_key_fault(message.key)
+    # FR-010, FR-021
     return "length-limit" if len(message.key.encode()) > FRAME_KEY_MAX else None
 
 
 def _accept_entry(entry: SyncEntry) -> str | None:
+    # BT-006
     return "unknown-type" if entry.type not in ENTRY_TYPES else _key_reason(entry)
 
 
@@ -53,8 +55,10 @@ def _accept_record(record: ChannelRecord) -> str | None:
 def _accept_tombstone(tombstone: Tombstone) -> str | None:
     for field, minimum, maximum in TOMBSTONE_TEXTS:
         if not minimum <= len(getattr(tombstone, field).encode()) <= maximum:
+            # TS-006
             return "length-limit"
     if not is_collection(tombstone.collection) or has_control(tombstone.document_id):
+        # TS-007, TS-008
         return "bad-key"
     return None
 
@@ -64,12 +68,13 @@ def _accept_negentropy(message: NegentropyMessage) -> str | None:
 
 
 def _accept_formation(message: FormationId | FormationChallenge) -> str | None:
-    # D-30
+    # HS-017
     return "length-limit" if len(message.formation_id.encode()) > FORMATION_ID_MAX else None
 
 
 def _accept_response(response: EnrollmentResponse) -> str | None:
     flags = (response.has_certificate, response.has_secret)
+    # EN-014
     return "bad-flag" if any(flag > PRESENT for flag in flags) else None
 
 

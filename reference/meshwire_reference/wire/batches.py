@@ -96,6 +96,7 @@ def _read_entry(
     return key, frame_type, reader.block(U32_BE, "payload", payload_cap)
 
 
+# FR-001, BT-001
 def _write_entry(
     writer: Writer,
     entry: StreamFrame | SyncEntry,
@@ -168,10 +169,12 @@ def decode_sync_batch(data: bytes, payload_cap: int = PAYLOAD_MAX) -> SyncBatch:
             position = payload_end
     except (StructError, UnicodeDecodeError):
         pass
+    # BT-013, BT-014: what stands before the fault is kept, and without it the batch is refused.
     fault = None
     if len(entries) < entry_count:
         fault = _name_fault(data, position, len(entries), payload_cap)
         position = end
+    # BT-015: what follows the last entry is kept as extra.
     return SyncBatch(batch_id, created_at, ttl, entry_count, tuple(entries), fault, data[position:])
 
 
@@ -199,6 +202,7 @@ def _name_fault(data: bytes, start: int, index: int, payload_cap: int) -> Fault:
     raise AssertionError("the fast path stopped at an entry that is whole")
 
 
+# BT-010
 def encode_sync_batch(batch: SyncBatch, payload_cap: int = PAYLOAD_MAX) -> bytes:
     """Encode a batch, its fault and extra bytes included; raises Unencodable."""
     # As in decoding: the loop writes what fits, and _name_unencodable says what does not.
@@ -257,7 +261,9 @@ def _name_unencodable(batch: SyncBatch, payload_cap: int) -> Unencodable:
 def decode_channel_record(data: bytes, payload_cap: int = PAYLOAD_MAX) -> ChannelRecord:
     """Decode a batch behind its marker; raises Malformed."""
     reader = Reader(data)
+    # BT-031
     marker = reader.listed(U8, (CHANNEL_MARKER,), "bad-marker", "marker")
+    # BT-032, BT-034
     content = reader.block(U32_BE, "batch", payload_cap)
     try:
         batch = decode_sync_batch(content, payload_cap)
@@ -267,6 +273,7 @@ def decode_channel_record(data: bytes, payload_cap: int = PAYLOAD_MAX) -> Channe
     return ChannelRecord(marker, _moved(batch, RECORD_HEADER))
 
 
+# BT-030
 def encode_channel_record(record: ChannelRecord, payload_cap: int = PAYLOAD_MAX) -> bytes:
     """Encode a batch behind its marker; raises Unencodable."""
     writer = Writer()

@@ -80,6 +80,7 @@ def read_mesh_certificate(reader: Reader) -> MeshCertificate:
         subject=reader.fixed(PUBLIC_KEY, "subject"),
         mesh_id=reader.text(U8, "mesh_id"),
         node_id=reader.text(U8, "node_id"),
+        # EN-013
         tier=Tier(reader.listed(U8, tuple(Tier), "bad-enum", "tier")),
         permissions=reader.number(U8, "permissions"),
         issued_at=reader.number(U64_LE, "issued_at"),
@@ -96,6 +97,7 @@ def decode_mesh_certificate(data: bytes) -> MeshCertificate:
     return read_mesh_certificate(Reader(data))
 
 
+# EN-003
 def encode_mesh_certificate(certificate: MeshCertificate) -> bytes:
     """Encode a certificate; raises Unencodable."""
     writer = Writer()
@@ -116,6 +118,7 @@ def decode_membership_certificate(data: bytes) -> MembershipCertificate:
     reader = Reader(data)
     certificate = MembershipCertificate(
         member=reader.fixed(PUBLIC_KEY, "member"),
+        # EN-015
         callsign=reader.text(U8, "callsign", CALLSIGN_MAX),
         mesh_id=reader.fixed_text(MESH_ID, "mesh_id"),
         issued_at=reader.number(U64_LE, "issued_at"),
@@ -128,6 +131,7 @@ def decode_membership_certificate(data: bytes) -> MembershipCertificate:
     return certificate
 
 
+# EN-004
 def encode_membership_certificate(certificate: MembershipCertificate) -> bytes:
     """Encode a membership certificate; raises Unencodable."""
     writer = Writer()
@@ -156,6 +160,7 @@ def decode_mesh_genesis(data: bytes) -> MeshGenesis:
     return genesis
 
 
+# EN-005
 def encode_mesh_genesis(genesis: MeshGenesis) -> bytes:
     """Encode what founds a mesh; raises Unencodable."""
     writer = Writer()

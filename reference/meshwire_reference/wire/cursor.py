@@ -45,6 +45,7 @@ class Reader:
         """Take one integer."""
         after = self.position + layout.size
         if after > self.end:
+            # FR-003, BT-002, BT-011, TS-003, LV-003, NG-009, HS-011, LB-006, LB-023, EN-010
             raise self.fault("truncated", field)
         (value,) = layout.unpack_from(self.data, self.position)
         self.position = after
@@ -94,6 +95,7 @@ class Reader:
         try:
             return content.decode()
         except UnicodeDecodeError as fault:
+            # FR-002, BT-003, TS-005, HS-012, LB-004, LB-027, EN-011
             raise self.fault("bad-utf8", field, start) from fault
 
     def inner(self, size: int, field: str) -> "Reader":
@@ -116,6 +118,7 @@ class Reader:
     def close(self) -> None:
         """Check that nothing is left; the field of the fault is the message itself."""
         if self.position < self.end:
+            # FR-006, BT-005, BT-033, HS-013, LB-007, LB-024, EN-012
             raise Malformed("trailing-bytes", self.position, self.path.removesuffix("."))
 
 
@@ -138,6 +141,7 @@ class Writer:
     def number(self, layout: Struct, value: int, field: str) -> None:
         """Put one integer."""
         if not 0 <= value < 1 << (8 * layout.size):
+            # ER-004
             raise self.fault("bad-value", field)
         self.buffer += layout.pack(value)
 

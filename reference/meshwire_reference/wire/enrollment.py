@@ -57,6 +57,7 @@ def decode_enrollment_request(data: bytes) -> EnrollmentRequest:
     return request
 
 
+# EN-001
 def encode_enrollment_request(request: EnrollmentRequest) -> bytes:
     """Encode a request; raises Unencodable."""
     writer = Writer()
@@ -79,6 +80,7 @@ def decode_enrollment_response(data: bytes) -> EnrollmentResponse:
     certificate = None
     if has_certificate == PRESENT:
         size = reader.length(U16_LE, "certificate", None)
+        # EN-016
         certificate = read_mesh_certificate(reader.inner(size, "certificate"))
     has_secret = reader.number(U8, "has_secret")
     secret = reader.block(U16_LE, "secret") if has_secret == PRESENT else None
@@ -89,6 +91,7 @@ def decode_enrollment_response(data: bytes) -> EnrollmentResponse:
     )
 
 
+# EN-002
 def encode_enrollment_response(response: EnrollmentResponse) -> bytes:
     """Encode a response; raises Unencodable, also where a flag belies what it announces."""
     writer = Writer()

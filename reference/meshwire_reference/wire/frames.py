@@ -44,6 +44,7 @@ class FrameReader:
         if self.fault is not None:
             return frames
         buffer = self._buffer
+        # FR-005: it grows by what has come, never by what a header announces.
         buffer += data
         if len(buffer) < self._needed:
             return frames
@@ -108,10 +109,12 @@ class FrameReader:
         try:
             return self._buffer[start + KEY_START : start + type_at].decode()
         except UnicodeDecodeError as fault:
+            # FR-002
             raise Malformed("bad-utf8", KEY_START, "key") from fault
 
     def _cut_short(self) -> Malformed:
         """Return the fault of a stream that ends inside the frame in the buffer."""
+        # FR-003
         here = len(self._buffer)
         if here < KEY_START:
             return Malformed("truncated", 0, "key.length")

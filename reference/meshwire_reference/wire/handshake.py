@@ -63,6 +63,7 @@ def decode_formation_id(data: bytes) -> FormationId:
 def encode_formation_id(message: FormationId) -> bytes:
     """Encode the first message of H1; raises Unencodable."""
     writer = Writer()
+    # HS-010
     writer.text(U16_LE, message.formation_id, "formation_id")
     return writer.done()
 
@@ -95,6 +96,7 @@ def encode_formation_challenge(challenge: FormationChallenge) -> bytes:
 def decode_formation_challenge_h2(data: bytes) -> FormationChallenge:
     """Decode a challenge behind its length, which it fills exactly; raises Malformed."""
     reader = Reader(data)
+    # HS-014
     size = reader.length(U32_LE, "", CHALLENGE_H2_MAX)
     challenge = _read_challenge(reader.inner(size, ""))
     reader.close()
@@ -127,7 +129,9 @@ def encode_formation_response(response: FormationResponse) -> bytes:
 def decode_formation_response_h2(data: bytes) -> FormationResponseH2:
     """Decode a proof behind its length, with what the length covers beyond it."""
     reader = Reader(data)
+    # HS-015
     inner = reader.inner(reader.length(U32_LE, "", RESPONSE_H2_MAX, RESPONSE_H2_MIN), "")
+    # HS-016
     response = FormationResponseH2(inner.fixed(HMAC, "hmac"), inner.rest())
     reader.close()
     return response

@@ -30,10 +30,13 @@ def document_key_fault(key: str) -> str | None:
 
     Asked before a key is written locally as well as when one is received (D-10, D-11).
     """
+    # FR-020
     size = len(key.encode())
     if not 1 <= size <= DOCUMENT_KEY_MAX:
         return "length-limit"
+    # FR-026
     collection, colon, document_id = key.partition(":")
+    # FR-022, FR-023, FR-024, FR-025
     stands = (
         colon
         and key not in RESERVED_KEYS

@@ -97,9 +97,11 @@ def decode_lab_preamble(data: bytes) -> LabPreamble:
     reader = Reader(data)
     magic = reader.fixed(len(LAB_MAGIC), "magic")
     if magic != LAB_MAGIC:
+        # LB-002
         raise reader.fault("bad-magic", "magic", 0)
     preamble = LabPreamble(
         magic=magic,
+        # LB-003
         version=reader.listed(U8, (LAB_VERSION,), "bad-version", "version"),
         alpn=reader.text(U8, "alpn"),
         endpoint_id=reader.fixed(ENDPOINT_ID, "endpoint_id"),
@@ -131,6 +133,7 @@ def encode_lab_preamble(preamble: LabPreamble) -> bytes:
 def _read_data(reader: Reader) -> Data:
     return Data(
         stream_id=reader.number(U64_BE, "stream_id"),
+        # LB-025
         fin=reader.listed(U8, (0, 1), "bad-flag", "fin"),
         data=reader.rest(),
     )
@@ -180,6 +183,7 @@ def _read_close(reader: Reader) -> Close:
     code = reader.number(U64_BE, "code")
     # The reason has no length of its own: it is the rest of the body.
     if reader.remaining() > CLOSE_REASON_MAX:
+        # LB-026
         raise reader.fault("length-limit", "reason")
     return Close(code, reader.fixed_text(reader.remaining(), "reason"))
 
@@ -231,7 +235,9 @@ def decode_lab_record(data: bytes) -> LabRecord:
 
 
 def _read_record(reader: Reader) -> LabRecord:
+    # LB-021
     number = reader.listed(U8, RECORD_TYPES, "unknown-type", "type")
+    # LB-022
     size = reader.length(U32_BE, "body", LAB_RECORD_MAX)
     inner = reader.inner(size, "body")
     record_type = RECORD_TYPES[number]
@@ -240,6 +246,7 @@ def _read_record(reader: Reader) -> LabRecord:
     return LabRecord(record_type, body)
 
 
+# LB-020
 def encode_lab_record(record: LabRecord) -> bytes:
     """Encode one record; raises Unencodable."""
     writer = Writer()

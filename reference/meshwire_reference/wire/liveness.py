@@ -19,12 +19,15 @@ def decode_heartbeat(data: bytes) -> Heartbeat:
     """Decode a heartbeat with whatever follows it (D-04); raises Malformed."""
     reader = Reader(data)
     return Heartbeat(
+        # LV-002
         marker=reader.listed(U8, (HEARTBEAT_MARKER,), "bad-marker", "marker"),
         sent_at=reader.number(U64_BE, "sent_at"),
+        # LV-004
         extra=reader.rest(),
     )
 
 
+# LV-001
 def encode_heartbeat(heartbeat: Heartbeat) -> bytes:
     """Encode a heartbeat; raises Unencodable."""
     writer = Writer()

@@ -73,6 +73,7 @@ def read_varint(reader: Reader, field: str) -> int:
         value = (value << DIGIT_BITS) | (byte & DIGIT)
         is_padded = byte == CONTINUES and reader.position == start
         if is_padded or value > U64_MAX:
+            # NG-003
             raise reader.fault("bad-varint", field, start)
         reader.position += 1
         if byte < CONTINUES:
@@ -92,9 +93,11 @@ def write_varint(writer: Writer, value: int, field: str) -> None:
 def decode_negentropy_message(data: bytes) -> NegentropyMessage:
     """Decode a message; raises Malformed. That bounds increase is for `accept` to say."""
     reader = Reader(data)
+    # NG-002
     version = reader.listed(U8, (NEGENTROPY_VERSION,), "bad-version", "version")
     ranges: list[Range] = []
     previous: int | None = 0
+    # NG-010: none is a message too.
     while reader.remaining():
         reader.path = f"ranges[{len(ranges)}]."
         if previous is None:
@@ -116,6 +119,7 @@ def _read_range(reader: Reader, previous: int) -> Range:
         return Range(upper, NegentropyMode.FINGERPRINT, Fingerprint(fingerprint))
     if mode == NegentropyMode.ID_LIST:
         return Range(upper, NegentropyMode.ID_LIST, _read_ids(reader))
+    # NG-007
     raise reader.fault("bad-mode", "mode", start)
 
 
@@ -126,6 +130,7 @@ def _read_timestamp(reader: Reader, previous: int) -> int | None:
         return None
     timestamp = previous + step - 1
     if timestamp > NEGENTROPY_TIMESTAMP_MAX:
+        # NG-005
         raise reader.fault("bad-bound", "upper.timestamp", start)
     return timestamp
 
@@ -134,6 +139,7 @@ def _read_prefix(reader: Reader) -> bytes:
     start = reader.position
     size = read_varint(reader, "upper.prefix.length")
     if size > NEGENTROPY_PREFIX_MAX:
+        # NG-004
         raise reader.fault("bad-bound", "upper.prefix.length", start)
     return reader.fixed(size, "upper.prefix")
 
@@ -150,6 +156,7 @@ def _read_ids(reader: Reader) -> IdList:
     )
 
 
+# NG-001
 def encode_negentropy_message(message: NegentropyMessage) -> bytes:
     """Encode a message; raises Unencodable where bounds go back or one follows infinity."""
     writer = Writer()
@@ -198,6 +205,7 @@ def _write_payload(writer: Writer, piece: Range) -> None:
 def bounds_increase(message: NegentropyMessage) -> bool:
     """Say whether every upper bound is above the one before it."""
     uppers = [_order(piece.upper) for piece in message.ranges]
+    # NG-011
     return all(low < high for low, high in pairwise(uppers))
 
 

@@ -44,12 +44,15 @@ def _read_tombstone(reader: Reader) -> Tombstone:
         deleted_by=reader.text(U16_BE, "deleted_by"),
         reason=reader.text(U16_BE, "reason"),
         direction=DIRECTIONS[
+            # TS-002
             reader.listed(U8, range(len(DIRECTIONS)), "bad-direction", "direction")
         ],
+        # TS-009
         extra=reader.rest(),
     )
 
 
+# TS-001
 def _write_tombstone(writer: Writer, tombstone: Tombstone) -> None:
     writer.text(U16_BE, tombstone.collection, "collection")
     writer.text(U16_BE, tombstone.document_id, "document_id")
@@ -92,14 +95,17 @@ def decode_tombstone_batch(data: bytes) -> TombstoneBatch:
             size = reader.length(U32_BE, field, None)
             tombstones.append(_read_tombstone(reader.inner(size, field)))
         except Malformed as malformed:
+            # TS-022, TS-023: what stands before the fault is kept; else the batch is refused.
             if not tombstones:
                 raise
             fault = Fault(malformed.reason, start, data[start:])
             reader.position = reader.end
             break
+    # TS-024
     return TombstoneBatch(tombstone_count, tuple(tombstones), fault, reader.rest())
 
 
+# TS-020
 def encode_tombstone_batch(batch: TombstoneBatch) -> bytes:
     """Encode a batch, its fault and extra bytes included; raises Unencodable."""
     writer = Writer()
