@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib
-import importlib.util
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -134,10 +133,7 @@ def vectors_folder() -> Path:
 
 def _load() -> Iterator[Case]:
     for name in LOADERS:
-        if importlib.util.find_spec(name) is not None:
-            module = importlib.import_module(name)
-            if hasattr(module, "load_cases"):
-                yield from module.load_cases()
+        yield from importlib.import_module(name).load_cases()
 
 
 @cache

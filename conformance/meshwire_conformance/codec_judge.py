@@ -38,6 +38,7 @@ def vector_of(case: Case) -> Vector:
 
 def finding_of(pairs: Sequence[tuple[Ask, Given]], hello: Hello, demanded: str) -> Finding:
     """The first thing wrong in one case, or a finding without symptom."""
+    unbound = False
     for ask, given in pairs:
         vector = vector_of(ask.case)
         if given.answer is None:
@@ -48,7 +49,8 @@ def finding_of(pairs: Sequence[tuple[Ask, Given]], hello: Hello, demanded: str) 
         found = judge(vector, given.answer, hello)
         if found.symptom:
             return found
-    return Finding()
+        unbound |= found.unbound
+    return Finding(unbound=unbound)
 
 
 def _result_of(answer: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -11,6 +11,8 @@ from meshwire_conformance.verdicts import CaseResult, Verdict
 
 MEMBERS = {"id": str, "reason": str, "symptom": str, "predicted": bool}
 REQUIRED = ("id", "reason", "symptom")
+PREDICTED = "predicted to fail"
+"""How the note of a case begins that passes although the ledger predicts that it fails."""
 EXCUSABLE = frozenset((Verdict.FAIL, Verdict.COULD_NOT_RUN))
 
 
@@ -72,6 +74,6 @@ def _judge(result: CaseResult, failure: KnownFailure) -> CaseResult:
     if result.verdict is not Verdict.PASS:
         return result
     if failure.predicted:
-        return replace(result, notes=(*result.notes, f"predicted to fail: {failure.reason}"))
+        return replace(result, notes=(*result.notes, f"{PREDICTED}: {failure.reason}"))
     stale = f"passes, but the ledger says it fails: {failure.reason}"
     return replace(result, verdict=Verdict.FAIL, symptom="stale", reasons=(stale,))

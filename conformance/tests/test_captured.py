@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from captured_values import VALUES, is_stub
 from meshwire_conformance.vectors import expand, read_vectors
 from meshwire_spec.codec import accept, decode, encode, from_value, to_value

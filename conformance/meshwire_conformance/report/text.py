@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from meshwire_conformance.catalogue import Case
+from meshwire_conformance.ledger import PREDICTED
 from meshwire_conformance.report import Report, Run, Tally, tallies
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
 
@@ -90,8 +91,9 @@ def _other_lines(report: Report, run: Run) -> Iterator[str]:
             waiting.setdefault("; ".join(result.reasons), []).append(result.case)
         elif result.verdict is Verdict.KNOWN_FAILING:
             yield f"known failing {result.case}  {printable(report.cases[result.case].title)}"
-        elif result.verdict is Verdict.PASS and result.notes:
-            yield f"passed {result.case}  {printable('; '.join(result.notes))}"
+        elif result.verdict is Verdict.PASS:
+            predicted = [note for note in result.notes if note.startswith(PREDICTED)]
+            yield from (f"passed {result.case}  {printable(note)}" for note in predicted)
     for reason, cases in waiting.items():
         first = ", ".join(cases[:LISTED]) + (", ..." if len(cases) > LISTED else "")
         yield f"could not run {len(cases)} ({first}): {printable(reason)}"

@@ -1,0 +1,143 @@
+"""Programs that speak the codec harness badly: started by tests as `codec_peer.py MODE`."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from meshwire_spec.numbers import KINDS
+
+Request = dict[str, Any]
+Answer = dict[str, Any]
+
+FRAME = {"value": {"key": "a:b", "type": 1, "payload": ""}, "refused": None}
+TRUNCATED = {"error": {"reason": "truncated"}}
+FAULTY_BYTES = "0102030405060708"
+HOUR_S = 3600
+
+
+def say(line: str) -> None:
+    """Write a line at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def hello(*, reasons: bool = True) -> Answer:
+    """A correct answer to hello."""
+    return {
+        "result": {
+            "harness": 1,
+            "name": "peer",
+            "version": "0",
+            "kinds": list(KINDS),
+            "profiles": ["sync/1"],
+            "reasons": reasons,
+        }
+    }
+
+
+def echo(request: Request) -> Answer:
+    """The request's own members as the result."""
+    return {
+        "result": {
+            "value": request.get("value"),
+            "data": request.get("data"),
+            "refused": None,
+        }
+    }
+
+
+def dies_at_one(request: Request) -> Answer:
+    """An answer, or the end of the process at certain bytes."""
+    if FAULTY_BYTES in str(request.get("data", "")):
+        sys.exit(7)
+    return TRUNCATED
+
+
+def hangs_at_one(request: Request) -> Answer:
+    """An answer, or silence at certain bytes."""
+    if FAULTY_BYTES in str(request.get("data", "")):
+        time.sleep(HOUR_S)
+    return TRUNCATED
+
+
+def silent(_request: Request) -> Answer:
+    """Never an answer."""
+    time.sleep(HOUR_S)
+    return {}
+
+
+def flood(_request: Request) -> Answer:
+    """Bytes without end and without a line."""
+    while True:
+        sys.stdout.write("x" * 65536)
+
+
+def goes(_request: Request) -> Answer:
+    """The end of the process."""
+    sys.exit(0)
+
+
+def garbage(_request: Request) -> Answer:
+    """A line that is no JSON."""
+    say("no json \x00<&\x1b[31m")
+    return {}
+
+
+RELAYED: dict[str, Answer] = {
+    "good-unreasoned": {"reasons": False},
+    "good-heartbeats": {"kinds": ["heartbeat"]},
+}
+MODES: dict[str, Callable[[Request], Answer]] = {
+    "truncated": lambda _request: TRUNCATED,
+    "first": lambda _request: {"result": FRAME},
+    "hello-again": lambda _request: hello(),
+    "empty": lambda _request: {"result": {}},
+    "echo": echo,
+    "unreasoned": lambda _request: {"error": {"message": "no"}},
+    "dies-at-one": dies_at_one,
+    "hangs-at-one": hangs_at_one,
+    "silent": silent,
+    "flood": flood,
+    "goes": goes,
+    "garbage": garbage,
+}
+
+
+def relay(changes: Answer) -> None:
+    """The bundled codec behind a hello of our own."""
+    command = [sys.executable, "-m", "meshwire_reference.cli", "codec"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as codec:
+        assert codec.stdin is not None
+        assert codec.stdout is not None
+        for line in sys.stdin:
+            codec.stdin.write(line)
+            codec.stdin.flush()
+            answer = json.loads(codec.stdout.readline())
+            if json.loads(line)["op"] == "hello":
+                answer["result"] |= changes
+            say(json.dumps(answer))
+
+
+def main(mode: str) -> None:
+    """Answer hello correctly and everything else by the mode."""
+    if mode == "mute":
+        sys.exit(0)
+    if mode in RELAYED:
+        relay(RELAYED[mode])
+        return
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["op"] == "hello":
+            answer = hello(reasons=mode != "unreasoned")
+        else:
+            answer = MODES[mode](request)
+        if answer:
+            say(json.dumps({"id": request["id"], **answer}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
