@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
-
-from jsonschema import Draft202012Validator
+from typing import TYPE_CHECKING, Any
 
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.parts import Attachment
 from meshwire_spec.numbers import CAPABILITIES, PAYLOAD_MAX, PROFILE
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,5 +87,7 @@ def read_target_file(path: Path) -> list[Attachment]:
 
 
 def _target_schema() -> Draft202012Validator:
+    from jsonschema import Draft202012Validator  # noqa: PLC0415 - slow, and for target files only
+
     source = resources.files("meshwire_spec") / "schemas" / "target.json"
     return Draft202012Validator(json.loads(source.read_text("utf-8")))
