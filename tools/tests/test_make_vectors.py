@@ -1,0 +1,149 @@
+"""The vector tools: canonical files, ids that never come back, mutations that keep the rest right."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import make_vectors
+import vector_files
+from meshwire_conformance.field_table import CLASSES as ROLES
+from meshwire_conformance.field_table import FieldRow, fields_of, generic
+from meshwire_conformance.vectors import expand
+from meshwire_spec.codec import decode
+from meshwire_spec.errors import Malformed
+from meshwire_spec.numbers import KINDS
+from vector_files import Ledger, canonical, shorten
+from vector_mutations import CLASSES, MUTATORS, base_of, cut, places, splice
+from vector_rules import rules_for, wire_result
+
+CHALLENGE = bytes.fromhex("29000000" + "0700616c7068612d37" + "ab" * 32)
+BATCH = bytes.fromhex(
+    "0000000200000019" + "00" * 25 + "00000020" + "000174" + "00026431" + "00" * 16
+    + "00016e" + "0003776879" + "02"
+)  # fmt: skip
+
+
+def row(kind: str, path: str) -> FieldRow:
+    """One field of the table."""
+    return next(found for found in fields_of(kind) if found.path == path)
+
+
+def reason_of(kind: str, data: bytes) -> tuple[str, str]:
+    """Reason and field for which bytes are refused."""
+    with pytest.raises(Malformed) as caught:
+        decode(kind, data)
+    return caught.value.reason, caught.value.field
+
+
+def test_an_id_is_given_once() -> None:
+    """The same key keeps its id; a new key gets the next, also after one fell out of use."""
+    ledger = Ledger({"MW-1001": "a", "MW-1007": "withdrawn"})
+
+    assert [ledger.id_of("a"), ledger.id_of("b"), ledger.id_of("b")] == [
+        "MW-1001",
+        "MW-1008",
+        "MW-1008",
+    ]
+
+
+def test_canonical_text_is_stable() -> None:
+    """Members in their order, vectors by id; reading and writing again changes nothing."""
+    vectors = [{"kind": "x", "id": "MW-1002"}, {"title": "t", "id": "MW-1001"}]
+    text = canonical("frames", vectors)
+    document = json.loads(text)
+
+    assert [vector["id"] for vector in document["vectors"]] == ["MW-1001", "MW-1002"]
+    assert canonical("frames", document["vectors"]) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["ab" * 400, "00" + "abc" * 500 + "ff", "x" * 513, "ab12" * 200 + "a", "0f" * 100]
+)
+def test_shortened_texts_expand_to_themselves(text: str) -> None:
+    """A repetition is only a shorter way to write the same."""
+    node = shorten({"value": [text]})
+
+    assert expand(node) == {"value": [text]}
+    assert len(json.dumps(node)) <= len(text) + 20
+
+
+def test_every_class_is_stated_and_can_be_made() -> None:
+    """Each class that a role asks for has an expectation and a mutator."""
+    asked = {fault for faults in ROLES.values() for fault in faults}
+
+    assert asked == set(CLASSES) == set(MUTATORS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_block_of_the_schema_has_a_role(kind: str) -> None:
+    """A new kind of block in a layout cannot slip past the table."""
+    assert all(found.role in ROLES for found in fields_of(kind))
+
+
+def test_a_cut_inside_a_nested_message_mends_the_length_around_it() -> None:
+    """The outer length fits, so that the inner field is what is missing."""
+    base = base_of("formation_challenge_h2", CHALLENGE)
+
+    assert reason_of("formation_challenge_h2", cut(base, 20)) == ("truncated", "nonce")
+
+
+def test_a_splice_mends_every_length_around_it() -> None:
+    """A byte more in a text is a byte more in its own length and in that of its element."""
+    base = base_of("tombstone_batch", BATCH)
+    (_, place) = places(base, row("tombstone_batch", "tombstones[].collection"))
+    data = splice(base, place.start, place.end, b"tt", own=place.length)
+
+    assert decode("tombstone_batch", data).fields["tombstones"][1]["collection"] == "tt"
+
+
+def test_paths_lose_their_indices() -> None:
+    """Coverage counts fields, not elements."""
+    assert generic("batch.entries[12].key") == "batch.entries[].key"
+
+
+def test_rules_follow_kind_reason_and_place() -> None:
+    """The rule that refuses for this reason, at this field."""
+    (rule,) = rules_for("heartbeat", "marker", "far-value", rejected=True, reasons=["bad-marker"])
+
+    assert rule.id == "LV-002"
+    assert rules_for("heartbeat", "", "", rejected=True, reasons=["bad-direction"]) == []
+
+
+def test_the_level_of_the_rule_decides_what_wire_demands() -> None:
+    """What only a strict rule refuses is free at level wire."""
+    strict = rules_for("stream_frame", "", "trailing", rejected=True, reasons=["trailing-bytes"])
+    wire = rules_for("stream_frame", "key", "bad-utf8", rejected=True, reasons=["bad-utf8"])
+
+    assert wire_result("reject", strict) == "any"
+    assert wire_result("reject", wire) == "reject"
+
+
+def test_a_vector_that_the_schema_does_not_read_so_is_refused() -> None:
+    """Neither a wrong value nor a wrong reason gets into the files."""
+    right = {
+        "id": "MW-1",
+        "title": "t",
+        "kind": "heartbeat",
+        "hex": "010000018bcfe56801",
+        "value": {"marker": 1, "sent_at": "1700000000001", "extra": ""},
+        "result": {"wire": "valid", "strict": "valid"},
+    }
+    make_vectors._agree(right)
+    wrong = (
+        {**right, "value": {**right["value"], "sent_at": "2"}},
+        {**right, "hex": "02"},
+        {**right, "result": {"wire": "any", "strict": "reject"}, "reasons": ["truncated"]},
+    )
+    for vector in wrong:
+        with pytest.raises(make_vectors.Disagreement):
+            make_vectors._agree(vector)
+
+
+def test_the_committed_files_are_up_to_date() -> None:
+    """Derived vectors are what the tool makes of the positives today."""
+    ledger = vector_files.read_ledger()
+    texts = dict(make_vectors.complete(vector_files.read_files(), ledger))
+
+    assert [path.name for path, text in texts.items() if path.read_text() != text] == []
+    assert Path(vector_files.LEDGER).read_text() == ledger.text()
