@@ -1,4 +1,4 @@
-"""The vector tools: canonical files, ids that never come back, mutations that keep the rest right."""
+"""The vector tools: canonical files, ids that never come back, mutations of one field alone."""
 
 import json
 from pathlib import Path
