@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,17 +122,18 @@ def test_the_level_of_the_rule_decides_what_wire_demands() -> None:
 
 def test_a_vector_that_the_schema_does_not_read_so_is_refused() -> None:
     """Neither a wrong value nor a wrong reason gets into the files."""
-    right = {
+    value = {"marker": 1, "sent_at": "1700000000001", "extra": ""}
+    right: dict[str, Any] = {
         "id": "MW-1",
         "title": "t",
         "kind": "heartbeat",
         "hex": "010000018bcfe56801",
-        "value": {"marker": 1, "sent_at": "1700000000001", "extra": ""},
+        "value": value,
         "result": {"wire": "valid", "strict": "valid"},
     }
     make_vectors._agree(right)
     wrong = (
-        {**right, "value": {**right["value"], "sent_at": "2"}},
+        {**right, "value": {**value, "sent_at": "2"}},
         {**right, "hex": "02"},
         {**right, "result": {"wire": "any", "strict": "reject"}, "reasons": ["truncated"]},
     )
