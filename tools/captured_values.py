@@ -11,7 +11,6 @@ import hmac
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -123,8 +122,7 @@ def _key(seed_hex: str) -> Ed25519PrivateKey:
 
 
 def _public(key: Ed25519PrivateKey) -> bytes:
-    raw = serialization.Encoding.Raw, serialization.PublicFormat.Raw
-    return key.public_key().public_bytes(*raw)
+    return key.public_key().public_bytes_raw()
 
 
 def _short(text: str) -> bytes:

@@ -20,6 +20,7 @@ FORMATS = ("junit", "json")
 PROGRESS_EVERY = 25
 
 
+# Longer than 40 lines because each option has its own.
 def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one argument
     target: Annotated[
         str | None,
