@@ -1,8 +1,7 @@
 """What the recorded inputs of the deployed encoder mean in the value shape of each kind.
 
-One function a kind, from the `inputs` of a record to the value its bytes decode to. Where inputs
-are seeds (keys, signatures, negentropy items) the value is derived, so that no value is ever
-taken from the bytes themselves.
+One function a kind gives the value of the `inputs` of a record; where these are seeds (of keys,
+signatures, negentropy items) it is derived, so that no value is ever taken from the bytes.
 """
 
 import base64
