@@ -14,6 +14,8 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from meshwire_conformance import cases, transcripts
+from meshwire_conformance.catalogue import Case
 from meshwire_conformance.field_table import FieldRow, fields_of, generic
 from meshwire_conformance.vectors import expand
 from meshwire_spec.codec import accept, decode, to_value
@@ -198,12 +200,19 @@ def _repeated_ids(texts: dict[Path, str]) -> Iterator[str]:
             seen[vector["id"]] = path.name
 
 
+def socket_cases() -> list[Case]:
+    """Cases over a connection; their ids are noted so that none is ever given again."""
+    return [*transcripts.load_cases(), *cases.load_cases()]
+
+
 def main() -> int:
     """Write or compare, and say what is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     check = parser.parse_args().check
     ledger = read_ledger()
+    for case in socket_cases():
+        ledger.note(case.id, case.title)
     try:
         texts = dict(complete(read_files(), ledger))
     except Disagreement as exc:

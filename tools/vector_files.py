@@ -10,7 +10,9 @@ ROOT = Path(__file__).resolve().parents[1]
 VECTORS = ROOT / "vectors"
 LEDGER = VECTORS / "ids.json"
 FIRST_ID = 1001
-"""Codec vectors count from here; the numbers below belong to the socket cases."""
+"""Codec vectors count from here."""
+SOCKET = "socket|"
+"""How the keys of socket cases begin."""
 
 ORDER = (
     "id",
@@ -47,10 +49,16 @@ class Ledger:
         for number, known in self.keys.items():
             if known == key:
                 return number
-        used = [int(number.partition("-")[2]) for number in self.keys]
-        fresh = f"MW-{max([FIRST_ID - 1, *used]) + 1:04d}"
-        self.keys[fresh] = key
-        return fresh
+        own = [number for number, known in self.keys.items() if not known.startswith(SOCKET)]
+        number = max([FIRST_ID - 1, *(int(name.partition("-")[2]) for name in own)]) + 1
+        while f"MW-{number:04d}" in self.keys:
+            number += 1
+        self.keys[f"MW-{number:04d}"] = key
+        return f"MW-{number:04d}"
+
+    def note(self, number: str, title: str) -> None:
+        """Remember the id of a socket case; those are written by hand where the case stands."""
+        self.keys.setdefault(number, f"{SOCKET}{title}")
 
     def text(self) -> str:
         """Canonical text of the ledger file."""

@@ -1,7 +1,6 @@
 """The vector tools: canonical files, ids that never come back, mutations of one field alone."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,6 +45,15 @@ def test_an_id_is_given_once() -> None:
         "MW-1008",
         "MW-1008",
     ]
+
+
+def test_ids_of_socket_cases_are_noted_and_never_given() -> None:
+    """They count in a range of their own."""
+    ledger = Ledger({"MW-1001": "a"})
+    ledger.note("MW-1002", "a socket case")
+    ledger.note("MW-5001", "another")
+
+    assert ledger.id_of("b") == "MW-1003"
 
 
 def test_canonical_text_is_stable() -> None:
@@ -148,4 +156,4 @@ def test_the_committed_files_are_up_to_date() -> None:
     texts = dict(make_vectors.complete(vector_files.read_files(), ledger))
 
     assert [path.name for path, text in texts.items() if path.read_text() != text] == []
-    assert Path(vector_files.LEDGER).read_text() == ledger.text()
+    assert json.loads(ledger.text()) == json.loads(vector_files.LEDGER.read_text())
