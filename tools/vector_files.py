@@ -46,10 +46,10 @@ class Ledger:
 
     def id_of(self, key: str) -> str:
         """The id of this key: the one it has, else the next that nobody had."""
-        for number, known in self.keys.items():
+        for name, known in self.keys.items():
             if known == key:
-                return number
-        own = [number for number, known in self.keys.items() if not known.startswith(SOCKET)]
+                return name
+        own = [name for name, known in self.keys.items() if not known.startswith(SOCKET)]
         number = max([FIRST_ID - 1, *(int(name.partition("-")[2]) for name in own)]) + 1
         while f"MW-{number:04d}" in self.keys:
             number += 1
