@@ -74,8 +74,8 @@ class CaseRun:
         self.contents = contents
         self.evidence = Evidence()
         self.streams: dict[tuple[str, str], Stream] = {}
-        self.marks: dict[str, int] = {}
-        """For each key how many arrivals were looked at by an `expect` so far."""
+        self.marks: dict[tuple[str, str], int] = {}
+        """For key and connection how many arrivals the last `expect` has left behind."""
         self.nonces: list[bytes] = []
         """Nonces of the challenges that came, which have to differ."""
         self._all_streams: list[Stream] = []
@@ -322,10 +322,16 @@ class CaseRun:
             received=(f"CLOSE with {code_name(closed.code)}",),
         )
 
-    async def expect(self, wanted: Wanted, on: str, *, after: int = 0) -> Arrival:
-        """Wait for content that says what is wanted, on any stream of a connection."""
+    async def expect(
+        self, wanted: Wanted, on: str, *, after: int = 0, patience: float = 1.0
+    ) -> Arrival:
+        """Wait for content that says what is wanted, on any stream of a connection.
+
+        `patience` multiplies the deadline where something may rightly take longer.
+        """
         subscription = self.subscription(wanted.key)
-        found = await self._matching(subscription, wanted, on, after, self.deadline_s)
+        deadline_s = self.deadline_s * patience
+        found = await self._matching(subscription, wanted, on, after, deadline_s)
         if isinstance(found, Arrival):
             return found
         raise self._nothing_fits(subscription, wanted, on, after, found)

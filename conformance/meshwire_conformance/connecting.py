@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from meshwire_conformance.attach import DIAL_S, TcpDialler
@@ -15,7 +16,7 @@ from meshwire_conformance.handshake import (
     read_challenge,
     read_result,
 )
-from meshwire_conformance.lab import Preamble, record
+from meshwire_conformance.lab import Preamble, Windows, record
 from meshwire_conformance.outcome import CaseFailed
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.transcripts import ConnectSpec, HandshakeSpec
@@ -83,6 +84,21 @@ async def overrun(run: CaseRun, on: str) -> None:
         value = {"stream_id": str(stream.number), "fin": 0, "data": bytes(size).hex()}
         await connection.raw(encode(from_value("lab_record", {"type": 0, "body": value})))
         left -= size
+
+
+async def adopt_lab(
+    run: CaseRun, on: str, windows: Windows, *, hold: bool = False
+) -> TcpConnection:
+    """Connect a peer of the case's own with other windows; `hold` gives no credit back."""
+    peer = run.own_peer(on)
+    dial = peer.dial()
+    preamble = Preamble(dial.identity, windows=windows)
+    connection = await run.session.connect(replace(dial, preamble=preamble))
+    if not isinstance(connection, TcpConnection):
+        raise SuiteFault(f"{run.case_id} needs the lab binding and does not say so")
+    connection.lab.holding = hold
+    peer.adopt(connection)
+    return connection
 
 
 async def lab_connection(run: CaseRun, on: str) -> TcpConnection:

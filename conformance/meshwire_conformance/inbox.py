@@ -10,13 +10,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from struct import Struct
 from typing import Any
 
 from meshwire_conformance.parts import TraceLine, untraced
 from meshwire_conformance.transport import Signal, Stream
 from meshwire_spec.codec import Malformed, Message, accept, decode, encode
-from meshwire_spec.numbers import PAYLOAD_MAX, FrameType
+from meshwire_spec.numbers import (
+    BATCH_KEY,
+    NEGENTROPY_KEY,
+    PAYLOAD_MAX,
+    TOMBSTONE_BATCH_KEY,
+    TOMBSTONE_COLLECTION,
+    FrameType,
+)
 
 _KEY_LENGTH = Struct("!H")
 _AFTER_KEY = Struct("!BI")
@@ -123,21 +131,21 @@ class Inbox:
             self.fault(peer, stream, "unknown-type", f"a frame of type 0x{fields['type']:02x}")
             return
         try:
+            _check_frame_key(fields)
             for frame_type, key, payload in opener(fields):
-                self._deliver(peer, stream, frame_type, key, payload, fields["type"])
+                if key in self._subscriptions:
+                    self._deliver(peer, stream, frame_type, key, payload(), fields["type"])
+                else:
+                    self.counts.foreign += 1
         except Malformed as exc:
             self.fault(peer, stream, exc.reason, str(exc))
 
     def _deliver(
         self, peer: str, stream: int, frame_type: int, key: str, payload: bytes, carrier: int
     ) -> None:
-        subscriptions = self._subscriptions.get(key)
-        if subscriptions is None:
-            self.counts.foreign += 1
-            return
         self._order += 1
         arrival = Arrival(peer, stream, self._order, frame_type, key, payload, carrier)
-        for subscription in subscriptions:
+        for subscription in self._subscriptions[key]:
             subscription.arrivals.append(arrival)
             subscription.signal.notify()
 
@@ -217,16 +225,23 @@ def take_frames(received: bytearray) -> Iterator[Message]:
         yield decode("stream_frame", data)
 
 
-_Content = Iterator[tuple[int, str, bytes]]
+_FRAME_KEYS = {
+    FrameType.BATCH: BATCH_KEY,
+    FrameType.TOMBSTONE_BATCH: TOMBSTONE_BATCH_KEY,
+    FrameType.NEGENTROPY_INIT: NEGENTROPY_KEY,
+    FrameType.NEGENTROPY_RESPONSE: NEGENTROPY_KEY,
+}
+_Content = Iterator[tuple[int, str, Callable[[], bytes]]]
+"""Type, document key, and the payload, which is only made where somebody wants it."""
 _Fields = Mapping[str, Any]
 
 
 def _of_document(fields: _Fields) -> _Content:
-    yield fields["type"], fields["key"], fields["payload"]
+    yield fields["type"], fields["key"], lambda: fields["payload"]
 
 
 def _of_tombstone(fields: _Fields) -> _Content:
-    yield FrameType.TOMBSTONE, tombstone_key(fields["payload"]), fields["payload"]
+    yield FrameType.TOMBSTONE, tombstone_key(fields["payload"]), lambda: fields["payload"]
 
 
 def _of_tombstones(fields: _Fields) -> _Content:
@@ -234,7 +249,7 @@ def _of_tombstones(fields: _Fields) -> _Content:
     for element in batch.fields["tombstones"]:
         key = f"{element['collection']}:{element['document_id']}"
         # Without the bytes tolerated after it: what is compared is the tombstone.
-        yield FrameType.TOMBSTONE, key, encode_tombstone({**element, "extra": b""})
+        yield FrameType.TOMBSTONE, key, partial(encode_tombstone, {**element, "extra": b""})
     _refuse_fault("tombstone_batch", batch)
 
 
@@ -259,6 +274,16 @@ def _refuse_fault(kind: str, batch: Message) -> None:
         raise Malformed(fault["reason"], fault["offset"], "", kind=kind)
 
 
+def _check_frame_key(fields: _Fields) -> None:
+    """The key of a frame is the one its type has (FR-014)."""
+    wanted = _FRAME_KEYS.get(fields["type"])
+    if fields["type"] == FrameType.TOMBSTONE:
+        wanted = f"{TOMBSTONE_COLLECTION}:{tombstone_key(fields['payload'])}"
+    if wanted is not None and fields["key"] != wanted:
+        raise Malformed("bad-key", 0, "key", kind="stream_frame")
+
+
+@lru_cache(maxsize=4096)
 def tombstone_key(payload: bytes) -> str:
     """The document key that a tombstone is about; raises Malformed."""
     fields = decode("tombstone", payload).fields

@@ -218,6 +218,8 @@ class LabConnection:
         self.closed = False
         self.holding = False
         """Whether the suite reads nothing: no credit is given back on any stream."""
+        self.obeys_stop = True
+        """Whether a half is reset as soon as the peer stops it."""
         self.by_hand = False
         """Whether records were written by hand, which may have opened streams unknown here."""
         self._order = order
@@ -286,6 +288,10 @@ class LabConnection:
             self.write_record(LabRecordType.CLOSE, _ONE.pack(code) + reason.encode())
             self.closed = True
 
+    def waits(self, stream_id: int) -> bool:
+        """Whether something queued on a stream has not left yet."""
+        return self._streams[stream_id].wants_to_send()
+
     def write_record(self, record_type: int, body: bytes) -> None:
         """Write one control record at once."""
         self.write_raw(record(record_type, body))
@@ -302,6 +308,11 @@ class LabConnection:
         self._receive_credit += size
         self.write_record(LabRecordType.MAX_STREAM_DATA, _TWO.pack(stream_id, half.receive_credit))
         self.write_record(LabRecordType.MAX_DATA, _ONE.pack(self._receive_credit))
+
+    def allow_streams(self, count: int) -> None:
+        """Give credit for `count` more bidi streams of the peer."""
+        self._given[False] += count
+        self.write_record(LabRecordType.MAX_STREAMS_BIDI, _ONE.pack(self._given[False]))
 
     def take_output(self) -> bytes:
         """Everything that is to be written now."""
@@ -445,7 +456,8 @@ class LabConnection:
         yield from self._see(stream_id, theirs=False)
         yield StopReceived(stream_id, code)
         # A half that was stopped is reset with code 0: finishing it would release nothing.
-        self.reset(stream_id, 0)
+        if self.obeys_stop:
+            self.reset(stream_id, 0)
         self._retire(stream_id)
 
     def _on_max_data(self, body: bytes) -> Iterator[Event]:

@@ -35,6 +35,8 @@ from meshwire_conformance.verdicts import CaseResult, Verdict
 BESIDE_EACH_OTHER = 12
 MISSES_CONFIRMED_MAX = 8
 """After so many misses that were repeated alone in vain, further ones are believed."""
+BESIDE = "beside"
+"""Says that the same node is run in another dialect too, where serial cases are shown once."""
 SHORT_DEADLINE_S = 1
 """Deadlines given to the bundled node, in seconds, so that cases about them are soon over."""
 READ_RULE = "DC-001"
@@ -55,20 +57,40 @@ async def run(
     try:
         variant = attachment.variant or target.facts.dialect
         part = SocketPart(target, settings, documents, variant, progress)
-        return await part.run(cases)
+        elsewhere = _shown_elsewhere(cases, attachment)
+        asked = [case for case in cases if case.id not in elsewhere]
+        results = {result.case: result for result in await part.run(asked)} | elsewhere
+        return [results[case.id] for case in cases]
     finally:
         if documents is not None:
             await documents.close()
         await target.close()
 
 
+def _shown_elsewhere(cases: Sequence[Case], attachment: Attachment) -> dict[str, CaseResult]:
+    """Serial cases that no dialect changes, where the same node is run in another one too."""
+    other = attachment.facts.get(BESIDE)
+    if other is None:
+        return {}
+    why = (f"serial, and shown in the run of dialect {other}",)
+    return {
+        case.id: CaseResult(case.id, Verdict.NOT_APPLICABLE, why, variant=attachment.variant)
+        for case in cases
+        if _body(case).serial and not any(need.startswith("dialect:") for need in case.needs)
+    }
+
+
 def bundled(command: str) -> list[Attachment]:
     """Ways to attach to the bundled node, whose command line this is: one for each dialect."""
     deadlines = f"--handshake-s {SHORT_DEADLINE_S} --frame-stall-s {SHORT_DEADLINE_S}"
     run_it = f"{command} run --listen tcp://127.0.0.1:0 {deadlines}"
+    dialects: tuple[tuple[str, str, dict[str, str]], ...] = (
+        ("open", "--open", {}),
+        ("H1", "--formation-id lab-formation", {BESIDE: "open"}),
+    )
     return [
-        Attachment("node", f"{run_it} {how}", f"node:{run_it} {how}", variant=variant)
-        for variant, how in (("open", "--open"), ("H1", "--formation-id lab-formation"))
+        Attachment("node", f"{run_it} {how}", f"node:{run_it} {how}", variant=variant, facts=facts)
+        for variant, how, facts in dialects
     ]
 
 
@@ -275,11 +297,12 @@ def _is_final(body: Body) -> bool:
 
 
 def _patience(case: Case) -> tuple[int, str]:
-    """What waits longest begins first; then what has connections of its own."""
+    """What waits longest begins first; then what dials, while there is little to be offered."""
     body = _body(case)
     if any(need.startswith("deadline:") for need in case.needs):
         return 0, case.id
-    return (1 if body.isolation != "key" else 2), case.id
+    dials = isinstance(body, Transcript) and any(step.connect for step in body.steps)
+    return (1 if dials or body.isolation != "key" else 2), case.id
 
 
 def _failure(case: Case, failed: CaseFailed) -> CaseResult:

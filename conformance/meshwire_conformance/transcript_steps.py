@@ -176,8 +176,10 @@ async def _idle(run: CaseRun, step: Step) -> None:
 async def _expect(run: CaseRun, step: Step) -> None:
     assert step.expect is not None
     wanted = await wanted_of(run, step.expect)
-    await run.expect(wanted, step.on, after=run.marks.get(wanted.key, 0) if step.next else 0)
-    run.marks[wanted.key] = len(run.subscription(wanted.key).arrivals)
+    place = run.marks.get((wanted.key, step.on), 0) if step.next else 0
+    arrival = await run.expect(wanted, step.on, after=place)
+    arrivals = run.subscription(wanted.key).arrivals
+    run.marks[wanted.key, step.on] = arrivals.index(arrival) + 1
 
 
 async def _read(run: CaseRun, step: Step) -> None:

@@ -11,7 +11,7 @@ from functools import cache
 from meshwire_conformance.case_run import CaseRun
 from meshwire_conformance.catalogue import BOTH_VALID, SOCKET, STRICT_ONLY, Case, digest_of
 
-MODULES: tuple[str, ...] = ()
+MODULES: tuple[str, ...] = ("streams", "binding", "store", "hostile")
 """Modules of this package that hold cases."""
 
 Body = Callable[[CaseRun], Awaitable[None]]

@@ -34,6 +34,14 @@ class TcpConnection(Connection, asyncio.Protocol):
         self.lab = LabConnection(preamble, dial.order, dialled=dialled)
         self.on_stream = dial.on_stream
         self.pongs: list[bytes] = []
+        self.bytes_received = 0
+        self.trickles = False
+        """Whether output waits for `trickle` instead of being written."""
+        self._trickle = bytearray()
+        self.keeps_open = False
+        """Whether our side of the TCP connection stays open after the target's CLOSE."""
+        self.ended = False
+        """Whether the TCP connection is over in both directions."""
         self._transport: asyncio.Transport | None = None
         self._flush_planned = False
 
@@ -47,16 +55,19 @@ class TcpConnection(Connection, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read records and tell whoever they concern."""
+        self.bytes_received += len(data)
         if self.closed is not None:
             return
         for event in self.lab.receive(data):
             _HANDLERS[type(event)](self, event)
-        self.signal.notify()
         self.flush()
+        self.signal.notify()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is gone without a CLOSE record."""
+        """The socket is gone, with or without a CLOSE record before."""
+        self.ended = True
         self.gone(Closed(None, "connection lost" if exc is None else str(exc)))
+        self.signal.notify()
 
     # --- operations -------------------------------------------------------------------------
 
@@ -129,8 +140,35 @@ class TcpConnection(Connection, asyncio.Protocol):
         """Write everything that may go out now."""
         self._flush_planned = False
         output = self.lab.take_output()
-        if output and self._transport is not None and not self._transport.is_closing():
+        if self.trickles:
+            self._trickle += output
+        elif output and self._transport is not None and not self._transport.is_closing():
             self._transport.write(output)
+
+    def trickle_left(self) -> int:
+        """How many bytes wait for `trickle`."""
+        return len(self._trickle)
+
+    def trickle(self) -> None:
+        """Write one byte of what waits."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(self._trickle[:1])
+        del self._trickle[:1]
+
+    def end_trickle(self) -> None:
+        """Write what still waits, and everything from now on at once."""
+        self.trickles = False
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(self._trickle)
+        self._trickle.clear()
+        self.flush()
+
+    async def drained(self, number: int, deadline_s: float) -> bool:
+        """Whether everything queued on a stream has left within the deadline."""
+        self.flush()
+        return await self.signal.wait_for(
+            lambda: self.closed is not None or not self.lab.waits(number), deadline_s
+        )
 
     def _plan_flush(self) -> None:
         """Flush at the end of this turn, so that streams written in one turn are interleaved."""
@@ -189,7 +227,7 @@ class TcpConnection(Connection, asyncio.Protocol):
         self._drop(REASONS[event.reason].code)
 
     def _drop(self, code: int | None = None) -> None:
-        if self._transport is not None:
+        if self._transport is not None and not self.keeps_open:
             if code is not None:
                 self.lab.closed = False
                 self.lab.close(code, "")

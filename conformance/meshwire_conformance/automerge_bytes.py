@@ -1,0 +1,140 @@
+"""Automerge bytes written by hand, for what its library refuses to write: chunks and messages.
+
+Only as much of the format as the hostile cases need: change chunks with chosen columns, sync
+messages with chosen filters, and checksums that fit whatever the bytes have become.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterator, Mapping
+
+MAGIC = bytes.fromhex("856f4a83")
+CHANGE = 1
+DEFLATED = 2
+CHECKSUM = 4
+HASH_BITS = 7
+
+KEY = 0x15
+INSERT = 0x34
+ACTION = 0x42
+VALUE_META = 0x56
+VALUE = 0x57
+PREDECESSORS = 0x70
+"""Specifications of the operation columns."""
+SET = 1
+INT = 4
+TEXT = 6
+COUNTER = 8
+TIMESTAMP = 9
+UNKNOWN = 14
+
+
+def unsigned(value: int) -> bytes:
+    """An unsigned LEB128 number."""
+    out = bytearray()
+    while True:
+        value, low = value >> 7, value & 0x7F
+        out.append(low | (0x80 if value else 0))
+        if not value:
+            return bytes(out)
+
+
+def signed(value: int) -> bytes:
+    """A signed LEB128 number."""
+    out = bytearray()
+    while True:
+        low = value & 0x7F
+        value >>= 7
+        over = (value == 0 and not low & 0x40) or (value == -1 and low & 0x40)
+        out.append(low if over else low | 0x80)
+        if over:
+            return bytes(out)
+
+
+def chunk(kind: int, body: bytes) -> bytes:
+    """A chunk with the checksum that fits."""
+    rest = bytes((kind,)) + unsigned(len(body)) + body
+    return MAGIC + hashlib.sha256(rest).digest()[:CHECKSUM] + rest
+
+
+def checksum_mended(data: bytes) -> bytes:
+    """A single chunk with its checksum computed anew, as an attacker would."""
+    start = len(MAGIC) + CHECKSUM
+    digest = hashlib.sha256(data[start:]).digest()[:CHECKSUM]
+    return data[: len(MAGIC)] + digest + data[start:]
+
+
+def change_hash(data: bytes) -> str:
+    """The hash of a change chunk: the head of a document that ends with it."""
+    return hashlib.sha256(data[len(MAGIC) + CHECKSUM :]).hexdigest()
+
+
+def change_body(
+    actor: bytes, columns: Mapping[int, bytes], *, message: bytes = b"", sequence: int = 1
+) -> bytes:
+    """The body of a change without ancestors whose operations start at 1, at time 0."""
+    metadata = b"".join(unsigned(spec) + unsigned(len(data)) for spec, data in columns.items())
+    return b"".join(
+        (
+            b"\x00",
+            unsigned(len(actor)) + actor,
+            unsigned(sequence),
+            unsigned(1),
+            signed(0),
+            unsigned(len(message)) + message,
+            b"\x00",
+            unsigned(len(columns)) + metadata,
+            *columns.values(),
+        )
+    )
+
+
+def set_columns(count: int, value_type: int, value: bytes) -> dict[int, bytes]:
+    """Columns of `count` operations that set one key of the root to one value each."""
+    run = signed(count) if count > 1 else signed(-1)
+    meta = unsigned(len(value) << 4 | value_type)
+    return {
+        KEY: run + b"\x01k",
+        INSERT: unsigned(count),
+        ACTION: run + bytes((SET,)),
+        VALUE_META: run + meta,
+        **({VALUE: value * count} if value else {}),
+        PREDECESSORS: run + b"\x00",
+    }
+
+
+def change(actor: bytes, count: int, value_type: int, value: bytes) -> bytes:
+    """A change chunk of `count` equal operations."""
+    return chunk(CHANGE, change_body(actor, set_columns(count, value_type, value)))
+
+
+def deflated_change(actor: bytes, size: int) -> bytes:
+    """A small deflated change whose message inflates to `size` bytes."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    body = change_body(actor, set_columns(1, TEXT, b"v"), message=bytes(size))
+    return chunk(DEFLATED, packer.compress(body) + packer.flush())
+
+
+def sync_message(
+    *, heads: bytes = b"\x00", need: bytes = b"\x00", have: bytes, changes: bytes = b"\x00"
+) -> bytes:
+    """A sync message of the first kind out of its four raw parts."""
+    return b"\x42" + heads + need + have + changes
+
+
+def filter_claiming(probes: int) -> bytes:
+    """The `have` part of a sync message with one filter that claims so many probes."""
+    bloom = unsigned(1) + unsigned(10) + unsigned(probes) + b"\x00\x00"
+    return b"\x01\x00" + unsigned(len(bloom)) + bloom
+
+
+def mutations(data: bytes, count: int) -> Iterator[bytes]:
+    """The chunk with one byte changed at a time, its checksum mended; always the same ones."""
+    start = len(MAGIC) + CHECKSUM + 1
+    for number in range(count):
+        digest = hashlib.sha256(number.to_bytes(4, "big")).digest()
+        at = start + int.from_bytes(digest[:4], "big") % (len(data) - start)
+        changed = data[:at] + bytes((data[at] ^ (digest[4] | 1),)) + data[at + 1 :]
+        yield checksum_mended(changed)

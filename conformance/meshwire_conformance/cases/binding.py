@@ -1,0 +1,212 @@
+"""Cases about the lab binding that need more than a straight line of steps."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+
+from meshwire_conformance.attach import DIAL_S, TcpDialler
+from meshwire_conformance.case_run import CaseRun
+from meshwire_conformance.cases import case
+from meshwire_conformance.connecting import lab_connection
+from meshwire_conformance.content import Wanted
+from meshwire_conformance.errors import SuiteFault
+from meshwire_conformance.lab import Preamble, record
+from meshwire_conformance.outcome import CaseFailed
+from meshwire_conformance.targets.tcp import TcpConnection
+from meshwire_conformance.transcripts import DocumentSpec, FrameSpec
+from meshwire_conformance.transport import Dial
+from meshwire_spec.numbers import LAB_MAX_DATA, VERDICT_LINGER_S
+
+CUT_STREAMS = 40
+CUT_BYTES = 48 * 1024
+BLOCKS = 20_000
+"""Blocks of 64 characters: more than a window of the binding."""
+NEEDS = ("documents", "binding:tcp")
+BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
+
+
+async def _good_frame(run: CaseRun, on: str = "A") -> None:
+    await run.send(FrameSpec(type="snapshot", document="base"), on)
+    await run.barrier(on)
+    await run.read(Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads), on)
+
+
+async def _raw_connection(run: CaseRun, preamble: Preamble) -> TcpConnection:
+    dialler = run.session.target.dialler
+    if not isinstance(dialler, TcpDialler):
+        raise SuiteFault(f"{run.case_id} needs the lab binding and does not say so")
+    dial = Dial(preamble.endpoint_id, preamble=preamble)
+    return await dialler.dial_raw(dial, DIAL_S)
+
+
+@case(
+    "MW-5911",
+    "the target writes its preamble without waiting for ours",
+    part="lab-binding",
+    rules=("LB-001",),
+    level="wire",
+    needs=("binding:tcp",),
+)
+async def early_preamble(run: CaseRun) -> None:
+    """Two sides that both wait for the other's preamble."""
+    connection = await _raw_connection(run, Preamble(bytes(32), whole=b""))
+    came = await connection.ready(run.deadline_s)
+    await connection.close()
+    if not came:
+        raise CaseFailed("no-preamble", "no preamble came before ours", missed=True)
+
+
+@case(
+    "MW-5912",
+    "records that TCP cuts into single bytes are put together",
+    part="lab-binding",
+    rules=("LB-055",),
+    level="wire",
+    needs=NEEDS,
+    isolation="peer",
+    let={"key": "tracks:$case"},
+)
+async def single_bytes(run: CaseRun) -> None:
+    """A reader that takes what one read gives for whole records."""
+    await run.documents(BASE)
+    connection = await lab_connection(run, "A")
+    stream = await run.stream("A")
+    data = run.composer.frame(FrameSpec(type="snapshot", document="base"))
+    await run.write(stream, data, "snapshot")
+    await stream.finish()
+    connection.trickles = True
+    connection.flush()
+    for _ in range(connection.trickle_left()):
+        connection.trickle()
+        await asyncio.sleep(0)
+    connection.end_trickle()
+    await run.wait_finished(stream)
+    await run.read(Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads))
+
+
+@case(
+    "MW-5913",
+    "bytes cut off by RESET give their credit back",
+    part="lab-binding",
+    rules=("LB-045", "TR-014"),
+    level="wire",
+    needs=NEEDS,
+    isolation="peer",
+    let={"key": "tracks:$case"},
+)
+async def reset_gives_credit_back(run: CaseRun) -> None:
+    """Every frame that is cut off makes the connection a little narrower, until it stops."""
+    await run.documents(BASE)
+    assert CUT_STREAMS * CUT_BYTES > LAB_MAX_DATA
+    header = run.composer.frame(FrameSpec(type="snapshot", hex="", payload_length=LAB_MAX_DATA))
+    connection = await lab_connection(run, "A")
+    for number in range(CUT_STREAMS):
+        stream = await run.open("A", f"cut {number}")
+        await stream.write(header + bytes(CUT_BYTES - len(header)))
+        flushed = await connection.drained(stream.number, run.deadline_s)
+        if not flushed:
+            raise CaseFailed("no-credit", f"no credit for stream {number}", missed=True)
+        await stream.reset(0)
+    await _good_frame(run)
+
+
+@case(
+    "MW-5914",
+    "a document larger than every window is taken and given back",
+    part="lab-binding",
+    rules=("LB-044", "LB-041"),
+    level="wire",
+    needs=NEEDS,
+    isolation="peer",
+    serial=True,
+    let={"key": "notes:$case"},
+)
+async def larger_than_the_window(run: CaseRun) -> None:
+    """A receiver that never raises its maxima."""
+    blocks = (hashlib.sha256(number.to_bytes(4, "big")).hexdigest() for number in range(BLOCKS))
+    await run.documents({"base": DocumentSpec(actor="0c0c0c0c", fields={"text": "".join(blocks)})})
+    await _good_frame(run)
+
+
+@case(
+    "MW-5915",
+    "data that crosses the target's STOP is taken and discarded",
+    part="lab-binding",
+    rules=("LB-037", "ER-016"),
+    level="wire",
+    needs=NEEDS,
+    isolation="peer",
+    control="MW-5801",
+    negative=True,
+    let={"key": "tracks:$case"},
+)
+async def data_crosses_stop(run: CaseRun) -> None:
+    """A node that closes the connection of a peer which has not seen its STOP yet."""
+    await run.documents(BASE)
+    connection = await lab_connection(run, "A")
+    connection.lab.obeys_stop = False
+    stream = await run.send(FrameSpec(type=0x0B, hex="2a", wrong=True))
+    run.forget("A")
+    await stream.wait_for(lambda: stream.stop_code is not None, run.deadline_s)
+    run.check_connection(connection)
+    if stream.stop_code is None:
+        raise CaseFailed("no-refusal", "an unknown type was not refused", missed=True)
+    data = stream.number.to_bytes(8, "big") + b"\x00" + bytes(512)
+    for _ in range(4):
+        await connection.raw(record(0, data))
+    connection.lab.reset(stream.number, 0)
+    connection.flush()
+    await _good_frame(run)
+
+
+@case(
+    "MW-5916",
+    "after our CLOSE the target answers nothing and ends the TCP connection",
+    part="lab-binding",
+    rules=("LB-053",),
+    level="wire",
+    needs=NEEDS,
+    isolation="peer",
+)
+async def close_ends_tcp(run: CaseRun) -> None:
+    """Connections that stay open for ever after they were closed."""
+    connection = await lab_connection(run, "A")
+    before = connection.bytes_received
+    connection.lab.close(0, "done")
+    connection.flush()
+    await connection.raw(record(7, bytes(8)))
+    await connection.signal.wait_for(lambda: connection.ended, run.deadline_s)
+    if not connection.ended:
+        raise CaseFailed("still-open", "the TCP connection is still open", missed=True)
+    if connection.closed is not None and connection.closed.code is not None:
+        raise CaseFailed("answered", f"{connection.bytes_received - before} bytes came after CLOSE")
+
+
+@case(
+    "MW-5917",
+    "after its own CLOSE the target sends nothing and ends the TCP connection",
+    part="lab-binding",
+    rules=("LB-052", "LB-028"),
+    level="wire",
+    needs=NEEDS,
+    isolation="peer",
+    control="MW-5801",
+    negative=True,
+)
+async def own_close_ends_tcp(run: CaseRun) -> None:
+    """A CLOSE that is lost because the socket is torn down with bytes unread, or never ends."""
+    connection = await lab_connection(run, "A")
+    connection.keeps_open = True
+    await connection.raw(record(10, b""))
+    closed = await connection.wait_closed(run.deadline_s)
+    if closed is None or closed.code is None:
+        raise CaseFailed("no-code", "a bad record was not answered by CLOSE", missed=True)
+    after = connection.bytes_received
+    limit_s = run.terms.deadline.beyond(VERDICT_LINGER_S)
+    await connection.signal.wait_for(lambda: connection.ended, limit_s)
+    if not connection.ended:
+        raise CaseFailed("still-open", "the TCP connection is still open", missed=True)
+    if connection.bytes_received != after:
+        size = connection.bytes_received - after
+        raise CaseFailed("sent-after-close", f"{size} bytes came after CLOSE")

@@ -1,0 +1,251 @@
+"""Cases with bytes that hurt a document library: the node goes on, no other document changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from meshwire_conformance.automerge_bytes import (
+    COUNTER,
+    INT,
+    TIMESTAMP,
+    UNKNOWN,
+    change,
+    change_hash,
+    deflated_change,
+    filter_claiming,
+    mutations,
+    signed,
+    sync_message,
+    unsigned,
+)
+from meshwire_conformance.case_run import CODE_NAMES, CaseRun, code_name
+from meshwire_conformance.cases import case
+from meshwire_conformance.content import Wanted
+from meshwire_conformance.outcome import CaseFailed
+from meshwire_conformance.transcripts import DocumentSpec, FrameSpec
+from meshwire_conformance.transport import Stream
+from meshwire_spec.numbers import FrameType
+
+ACTOR = bytes.fromhex("6a6b6c6d")
+MUTATIONS = 24
+HOSTILE_S = 10.0
+"""How long a node may take over one hostile payload; others are answered meanwhile."""
+ALLOWED = ("bad-document", "document-limit")
+INFLATED = 64 * 2**20
+LET = {"key": "notes:$case", "neighbour": "notes:$case-neighbour"}
+NEIGHBOUR = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
+
+
+async def attack(run: CaseRun, frame_type: FrameType, payloads: Sequence[bytes]) -> list[Stream]:
+    """Send payloads from a peer of its own, each for a key and on a stream of its own.
+
+    While they are worked on another peer reads its document over and over: each answer must come
+    within the deadline and show it unchanged. Gives the streams, ended in one way or another.
+    """
+    await run.documents(NEIGHBOUR)
+    await run.send(FrameSpec(type="snapshot", key="$neighbour", document="base"), "B")
+    await run.barrier("B")
+    streams = []
+    for number, payload in enumerate(payloads):
+        name = f"attack {number}"
+        key = run.scope.names["key"] + (f"-{number}" if number else "")
+        stream = await run.open("A", name)
+        frame = FrameSpec(type=int(frame_type), key=key, hex=payload.hex())
+        await run.send(frame, "A", name)
+        await stream.finish()
+        streams.append(stream)
+    await _wait_out(run, streams)
+    return streams
+
+
+async def _ended(stream: Stream, deadline_s: float) -> bool:
+    return await stream.wait_for(lambda: stream.read_over, deadline_s)
+
+
+async def _wait_out(run: CaseRun, streams: Sequence[Stream]) -> None:
+    wanted = Wanted(run.scope.names["neighbour"], heads=run.contents.made["base"].heads)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + HOSTILE_S * run.session.settings.timeout_scale
+    while True:
+        await run.read(wanted, "B", once=True)
+        waiting = [stream for stream in streams if not stream.read_over]
+        if not waiting:
+            break
+        if loop.time() > end:
+            raise CaseFailed("no-end", f"{len(waiting)} streams with hostile bytes never ended")
+        await _ended(waiting[0], run.deadline_s / 4)
+    for stream in streams:
+        run.check_connection(stream.connection)
+
+
+def check_codes(run: CaseRun, streams: Sequence[Stream], *, must_refuse: bool) -> None:
+    """Every stream ended with FIN or for one of the allowed reasons."""
+    for stream in streams:
+        if stream.reset_code is not None and CODE_NAMES.get(stream.reset_code) not in ALLOWED:
+            raise CaseFailed(
+                f"wrong-code {CODE_NAMES.get(stream.reset_code, 'unknown')}",
+                "refused for another reason",
+                expected=(" or ".join(ALLOWED),),
+                received=(code_name(stream.reset_code),),
+            )
+        if must_refuse and stream.reset_code is None:
+            raise CaseFailed("accepted", "the target took what it has to refuse")
+
+
+@case(
+    "MW-5931",
+    "saved documents with a changed byte and a fitting checksum",
+    part="documents",
+    rules=("DC-040", "DC-022", "ER-017"),
+    isolation="peer",
+    serial=True,
+    let=LET,
+)
+async def mutated_documents(run: CaseRun) -> None:
+    """A panic of the document library that takes the node with it."""
+    await run.documents(NEIGHBOUR)
+    saved = run.contents.made["base"].saved
+    streams = await attack(run, FrameType.SNAPSHOT, list(mutations(saved, MUTATIONS)))
+    check_codes(run, streams, must_refuse=False)
+
+
+@case(
+    "MW-5932",
+    "changes with a changed byte and a fitting checksum, inside sync messages",
+    part="documents",
+    rules=("DC-040", "DC-013", "ER-017"),
+    isolation="peer",
+    serial=True,
+    let=LET,
+)
+async def mutated_messages(run: CaseRun) -> None:
+    """A document that a panic has poisoned, or a node that it has ended."""
+    base = change(ACTOR, 1, INT, signed(513))
+    payloads = []
+    for changed in mutations(base, MUTATIONS):
+        changes = unsigned(1) + unsigned(len(changed)) + changed
+        payloads.append(sync_message(have=b"\x00", changes=changes))
+    streams = await attack(run, FrameType.DELTA, payloads)
+    check_codes(run, streams, must_refuse=False)
+
+
+@case(
+    "MW-5933",
+    "a filter that claims 2^32-1 probes",
+    part="documents",
+    rules=("DC-040", "DC-041"),
+    isolation="peer",
+    serial=True,
+    let=LET,
+)
+async def filter_of_many_probes(run: CaseRun) -> None:
+    """Fifteen bytes whose answer takes 16 GiB."""
+    await run.documents(NEIGHBOUR)
+    await run.send(FrameSpec(type="snapshot", document="base"))
+    await run.barrier()
+    message = sync_message(have=filter_claiming(2**32 - 1))
+    streams = await attack(run, FrameType.DELTA, [message])
+    check_codes(run, streams, must_refuse=True)
+    await run.read(Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads))
+
+
+@case(
+    "MW-5934",
+    "sixty-nine bytes that claim ten million operations",
+    part="documents",
+    rules=("DC-040", "DC-041"),
+    isolation="peer",
+    serial=True,
+    let=LET,
+)
+async def many_operations(run: CaseRun) -> None:
+    """Run-length columns that unfold to gigabytes."""
+    streams = await attack(run, FrameType.SNAPSHOT, [change(ACTOR, 10_000_000, 0, b"")])
+    check_codes(run, streams, must_refuse=True)
+
+
+@case(
+    "MW-5935",
+    "a deflated change that inflates to sixty-four megabytes",
+    part="documents",
+    rules=("DC-040", "DC-041"),
+    isolation="peer",
+    serial=True,
+    let=LET,
+)
+async def inflating_change(run: CaseRun) -> None:
+    """A payload within every limit that unfolds to a multiple of them."""
+    payload = await asyncio.to_thread(deflated_change, ACTOR, INFLATED)
+    streams = await attack(run, FrameType.SNAPSHOT, [payload])
+    check_codes(run, streams, must_refuse=False)
+
+
+@case(
+    "MW-5936",
+    "counts of 2^40 to 2^63 in every part of a sync message",
+    part="documents",
+    rules=("DC-040", "DC-013"),
+    isolation="peer",
+    serial=True,
+    let=LET,
+)
+async def huge_counts(run: CaseRun) -> None:
+    """Memory reserved for what a count announces."""
+    payloads = []
+    for count in (2**40, 2**62, 2**63 - 1):
+        announced = unsigned(count)
+        payloads += [
+            sync_message(heads=announced, have=b"\x00"),
+            sync_message(need=announced, have=b"\x00"),
+            sync_message(have=announced),
+            sync_message(have=b"\x00", changes=announced),
+        ]
+    streams = await attack(run, FrameType.DELTA, payloads)
+    check_codes(run, streams, must_refuse=True)
+
+
+@case(
+    "MW-5937",
+    "counters, unknown scalars and times after the year 9999 are stored and kept",
+    part="documents",
+    rules=("DC-025", "DC-040"),
+    isolation="peer",
+    serial=True,
+    let=LET,
+)
+async def odd_scalars(run: CaseRun) -> None:
+    """A reader that rewrites or refuses what it cannot show."""
+    odd = {
+        "counter": change(ACTOR, 1, COUNTER, signed(259)),
+        "unknown": change(ACTOR, 1, UNKNOWN, b"\x01\x02\x03"),
+        "time": change(ACTOR, 1, TIMESTAMP, signed(2**62)),
+    }
+    streams = await attack(run, FrameType.SNAPSHOT, list(odd.values()))
+    for stream, name in zip(streams, odd, strict=True):
+        if not stream.finished:
+            raise CaseFailed(f"refused {name}", f"a {name} was refused")
+    for number, data in enumerate(odd.values()):
+        key = run.scope.names["key"] + (f"-{number}" if number else "")
+        await run.read(Wanted(key, heads=frozenset((change_hash(data),))))
+
+
+@case(
+    "MW-5938",
+    "two histories of one actor",
+    part="documents",
+    rules=("DC-040", "DC-022"),
+    isolation="peer",
+    serial=True,
+    let=LET,
+)
+async def two_histories(run: CaseRun) -> None:
+    """Two changes with one sequence number, of which one must not replace the other unseen."""
+    one, other = (change(ACTOR, 1, INT, signed(value)) for value in (513, 771))
+    streams = await attack(run, FrameType.SNAPSHOT, [one])
+    if not streams[0].finished:
+        raise CaseFailed("refused", "a change with one number was refused")
+    stream = await run.send(FrameSpec(type="snapshot", hex=other.hex()), "A", "second")
+    await run.refused(ALLOWED, "A", "second")
+    run.check_connection(stream.connection)
+    await run.read(Wanted(run.scope.names["key"], heads=frozenset((change_hash(one),))))

@@ -1,0 +1,140 @@
+"""Cases about what a node holds: what it offers, in which order, and how much it takes."""
+
+from __future__ import annotations
+
+from meshwire_conformance.case_run import CaseRun
+from meshwire_conformance.cases import case
+from meshwire_conformance.content import Wanted
+from meshwire_conformance.outcome import CaseFailed
+from meshwire_conformance.transcripts import DocumentSpec, FrameSpec
+from meshwire_spec.numbers import FrameType
+
+OFFERED = 150
+PER_BATCH = 30
+OFFER_PATIENCE = 8
+"""A whole store may take its time; in deadlines."""
+TOMBSTONES = 20_000
+BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
+
+
+@case(
+    "MW-5921",
+    "a new connection is offered a hundred and fifty documents, not the first hundred",
+    part="documents",
+    rules=("DC-037", "DC-035"),
+    isolation="peer",
+    serial=True,
+)
+async def everything_is_offered(run: CaseRun) -> None:
+    """A rate limit that drops the rest of the store."""
+    await run.documents(BASE)
+    keys = [f"beacons:{run.scope.names['case']}-{number}" for number in range(OFFERED)]
+    for start in range(0, OFFERED, PER_BATCH):
+        entries = [
+            FrameSpec(type="snapshot", key=key, document="base")
+            for key in keys[start : start + PER_BATCH]
+        ]
+        await run.send(FrameSpec(type="batch", key=keys[0], entries=entries))
+        await run.barrier()
+    for key in keys:
+        run.subscription(key)
+    await run.own_peer("late").connection()
+    for key in keys:
+        wanted = Wanted(key, heads=run.contents.made["base"].heads)
+        await run.expect(wanted, "late", patience=OFFER_PATIENCE)
+
+
+@case(
+    "MW-5922",
+    "on a new connection tombstones come before documents",
+    part="tombstones",
+    rules=("TS-042", "TS-036"),
+    isolation="peer",
+    let={"dead": "nodes:$case-dead", "live": "beacons:$case", "full": "notes:$case"},
+)
+async def tombstones_first(run: CaseRun) -> None:
+    """Documents that bring back what a tombstone on its way has deleted."""
+    await run.documents(BASE)
+    for key in ("$live", "$full"):
+        await run.send(FrameSpec(type="snapshot", key=key, document="base"))
+    await run.send(FrameSpec(type="tombstone", key="$dead", lamport=771))
+    await run.barrier()
+    await run.own_peer("late").connection()
+    names, heads = run.scope.names, run.contents.made["base"].heads
+    live = await run.expect(Wanted(names["live"], heads=heads), "late")
+    full = await run.expect(Wanted(names["full"], heads=heads), "late")
+    tombstone = {"lamport": 771}
+    dead = await run.expect(Wanted(names["dead"], FrameType.TOMBSTONE, None, tombstone), "late")
+    if dead.order > min(live.order, full.order):
+        raise CaseFailed("documents-first", "a document came before a tombstone")
+
+
+@case(
+    "MW-5923",
+    "a tombstone batch of twenty thousand is processed from its first to its last",
+    part="tombstones",
+    rules=("TS-027", "TS-020"),
+    isolation="peer",
+    serial=True,
+    let={"first": "nodes:$case-first", "last": "nodes:$case-last", "rest": "notes:$case"},
+)
+async def twenty_thousand(run: CaseRun) -> None:
+    """A receiver that bounds a count by a round number instead of by the bytes that are left."""
+    # All but the outer two are for a collection whose policy ignores them, so that the target
+    # does not have to offer twenty thousand tombstones to everybody from now on.
+    ignored = FrameSpec(type="tombstone", key="$rest")
+    first, last = (FrameSpec(type="tombstone", key=key) for key in ("$first", "$last"))
+    one = run.composer.tombstone(ignored)
+    outer = [run.composer.tombstone(spec) for spec in (first, last)]
+    elements = [outer[0], *[one] * (TOMBSTONES - 2), outer[1]]
+    body = b"".join(len(element).to_bytes(4, "big") + element for element in elements)
+    payload = len(elements).to_bytes(4, "big") + body
+    stream = await run.send(FrameSpec(type="tombstone-batch", key="$rest", hex=payload.hex()))
+    run.evidence.sent[:] = [f"a tombstone batch of {TOMBSTONES}, {stream.sent} bytes"]
+    await run.barrier()
+    for name in ("first", "last"):
+        await run.read(Wanted(run.scope.names[name], FrameType.TOMBSTONE))
+
+
+@case(
+    "MW-5924",
+    "everything the target has sent in the whole run is a legal frame under its own key",
+    part="frames",
+    rules=("FR-001", "FR-014", "TS-001", "TS-010", "TS-020", "BT-010"),
+    level="wire",
+    needs=(),
+    final=True,
+)
+async def everything_is_legal(run: CaseRun) -> None:
+    """A sender whose frames only its own receiver understands."""
+    inbox = run.session.inbox
+    run.note(
+        f"{inbox.counts.frames} frames on {inbox.counts.streams} streams, "
+        f"{inbox.counts.foreign} pieces for nobody's key, {inbox.counts.heartbeats} heartbeats"
+    )
+    if not inbox.counts.frames:
+        raise CaseFailed("no-answer", "the target has sent no frame at all")
+    if inbox.faults:
+        fault = inbox.faults[0]
+        shown = [f"{one.peer}, stream {one.stream}: {one.detail}" for one in inbox.faults[:8]]
+        raise CaseFailed(f"bad-frame {fault.reason}", f"{len(inbox.faults)} faults", received=shown)
+
+
+@case(
+    "MW-5925",
+    "each frame the target has sent stands alone on its stream",
+    part="transport",
+    rules=("TR-004",),
+    level="wire",
+    needs=(),
+    final=True,
+)
+async def one_frame_a_stream(run: CaseRun) -> None:
+    """A deployed receiver reads one frame and drops the others."""
+    counts = run.session.inbox.counts
+    if not counts.frames:
+        raise CaseFailed("no-answer", "the target has sent no frame at all")
+    if counts.frames_after_the_first:
+        raise CaseFailed(
+            "frames-together", f"{counts.frames_after_the_first} frames stand behind others"
+        )

@@ -1,0 +1,167 @@
+"""Cases about many streams at once: credit for streams, answers that wait, uni streams."""
+
+from __future__ import annotations
+
+import asyncio
+
+from meshwire_conformance.case_run import CaseRun
+from meshwire_conformance.cases import case
+from meshwire_conformance.connecting import adopt_lab
+from meshwire_conformance.content import Wanted
+from meshwire_conformance.lab import Windows
+from meshwire_conformance.outcome import CaseFailed
+from meshwire_conformance.transcripts import DocumentSpec, FrameSpec
+from meshwire_conformance.transport import Stream
+from meshwire_spec.numbers import STREAMS_ACCEPTED_MAX
+
+HEARTBEATS = 200
+STREAMS = STREAMS_ACCEPTED_MAX + 16
+ANSWERS = 30
+BURST = 120
+BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
+
+
+@case(
+    "MW-5901",
+    "two hundred heartbeats on one connection are all drained",
+    part="liveness",
+    rules=("TR-003", "LV-001"),
+    isolation="peer",
+    let={"key": "notes:$case"},
+)
+async def two_hundred_heartbeats(run: CaseRun) -> None:
+    """Uni streams that are never read use up their credit, and all heartbeats stop."""
+    for number in range(HEARTBEATS):
+        name = f"heartbeat {number}"
+        await run.open("A", name, uni=True)
+        stream = await run.send(FrameSpec(type="heartbeat"), "A", name)
+        await stream.finish()
+        run.evidence.sent.clear()
+
+
+@case(
+    "MW-5902",
+    "sixty-four streams are open at once, more wait in credit, and all take effect",
+    part="transport",
+    rules=("TR-011", "LB-046"),
+    isolation="peer",
+)
+async def many_streams(run: CaseRun) -> None:
+    """A receiver that refuses the sixty-fifth stream or takes fewer at once."""
+    await run.documents(BASE)
+    keys = [f"tracks:{run.scope.names['case']}-{number}" for number in range(STREAMS)]
+    half_sent = 0
+    enough = asyncio.Event()
+
+    async def one(key: str) -> None:
+        nonlocal half_sent
+        stream: Stream = await run.open("A", key)
+        data = run.composer.frame(FrameSpec(type="snapshot", key=key, document="base"))
+        await run.write(stream, data[:9], "half a snapshot")
+        half_sent += 1
+        if half_sent == STREAMS_ACCEPTED_MAX:
+            enough.set()
+        await enough.wait()
+        await run.write(stream, data[9:], "the other half")
+        await run.barrier("A", key)
+
+    await asyncio.gather(*(one(key) for key in keys))
+    run.evidence.sent.clear()
+    heads = run.contents.made["base"].heads
+    for key in (keys[0], keys[-1]):
+        await run.read(Wanted(key, heads=heads))
+
+
+@case(
+    "MW-5903",
+    "a hundred and twenty reads in one burst are all answered",
+    part="documents",
+    rules=("DC-007", "DC-003", "LB-046"),
+    isolation="peer",
+)
+async def burst_of_reads(run: CaseRun) -> None:
+    """A rate limit that drops answers instead of delaying them."""
+    keys = [f"notes:{run.scope.names['case']}-{number}" for number in range(BURST)]
+    for key in keys:
+        run.subscription(key)
+    await asyncio.gather(*(run.send_read(key) for key in keys))
+    run.evidence.sent.clear()
+    for key in keys:
+        await run.expect(Wanted(key, heads=frozenset()), "A")
+
+
+@case(
+    "MW-5904",
+    "without credit for answers a node goes on reading, and answers when it comes",
+    part="transport",
+    rules=("TR-010", "TR-022", "DC-007", "LB-048"),
+    needs=("documents", "binding:tcp"),
+    isolation="peer",
+    let={"key": "tracks:$case"},
+)
+async def answers_wait_for_credit(run: CaseRun) -> None:
+    """Two nodes that hold their streams while they wait for credit lock each other up."""
+    await run.documents(BASE)
+    connection = await adopt_lab(run, "A", Windows(max_streams_bidi=0))
+    keys = [f"notes:{run.scope.names['case']}-{number}" for number in range(ANSWERS)]
+    for key in keys:
+        run.subscription(key)
+        await run.send_read(key)
+        await run.barrier("A", f"read {key}")
+    await run.send(FrameSpec(type="snapshot", document="base"))
+    await run.barrier()
+    await run.read(Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads), "B")
+    connection.lab.allow_streams(2 * ANSWERS)
+    connection.flush()
+    for key in keys:
+        await run.expect(Wanted(key, heads=frozenset()), "A")
+
+
+@case(
+    "MW-5905",
+    "a reader that stops reading stops the writer, and nothing else",
+    part="lab-binding",
+    rules=("LB-040", "LB-044", "LB-047"),
+    needs=("documents", "binding:tcp"),
+    isolation="peer",
+    let={"key": "notes:$case", "small": "notes:$case-small"},
+)
+async def reader_stops_writer(run: CaseRun) -> None:
+    """A writer that goes on past its credit, or that blocks everything behind one stream."""
+    window = 2048
+    big = "".join(chr(33 + (number * 7919) % 94) for number in range(24_000))
+    await run.documents({**BASE, "big": DocumentSpec(actor="0b0b0b0b", fields={"text": big})})
+    await run.send(FrameSpec(type="snapshot", document="big"), "B")
+    await run.send(FrameSpec(type="snapshot", key="$small", document="base"), "B")
+    await run.barrier("B")
+    connection = await adopt_lab(run, "A", Windows(max_stream_data=window), hold=True)
+    key = run.scope.names["key"]
+
+    def stalled() -> Stream | None:
+        return next(
+            (
+                stream
+                for stream in connection.streams.values()
+                if not stream.ours and len(stream.received) >= window and not stream.finished
+            ),
+            None,
+        )
+
+    await run.send_read(key)
+    await connection.signal.wait_for(lambda: stalled() is not None, run.deadline_s)
+    stream = stalled()
+    if stream is None:
+        run.check_connection(connection)
+        raise CaseFailed("no-answer", "no answer filled the window", missed=True)
+    # Control records and other streams are not held up by it.
+    if not await connection.ping(b"\x01\x02\x03\x04\x05\x06\x07\x08", run.deadline_s):
+        raise CaseFailed("no-pong", "a PING was not echoed while a stream waits", missed=True)
+    await run.read(Wanted(run.scope.names["small"], heads=run.contents.made["base"].heads), "A")
+    if len(stream.received) > window:
+        raise CaseFailed("beyond-credit", f"{len(stream.received)} bytes on credit for {window}")
+    connection.lab.holding = False
+    for waiting in list(connection.streams.values()):
+        if not waiting.ours and not waiting.read_over:
+            connection.lab.release(waiting.number, 2**20)
+    connection.flush()
+    await run.expect(Wanted(key, heads=run.contents.made["big"].heads), "A")
