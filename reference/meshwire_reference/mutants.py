@@ -48,7 +48,7 @@ MUTANTS: Final = (
     Mutant(Switch.TOMBSTONE_FROM_KEY, "TS-012", "takes the document from the key of the frame"),
     Mutant(Switch.APPLY_ANY_TOMBSTONE, "TS-031", "obeys tombstones in every collection"),
     Mutant(Switch.APPLY_EXPIRED_TOMBSTONE, "TS-032", "obeys tombstones of any age"),
-    Mutant(Switch.TOMBSTONE_REENCODED, "TS-036", "sends on the bytes behind a tombstone"),
+    Mutant(Switch.KEEP_TOMBSTONE_EXTRA, "TS-036", "sends on the bytes behind a tombstone"),
     Mutant(Switch.TOMBSTONE_NOT_RELAYED, "TS-037", "tells nobody of a tombstone"),
     Mutant(Switch.TOMBSTONE_ECHO, "TS-038", "sends a tombstone back to where it came from"),
     Mutant(Switch.NO_GUARD, "TS-040", "lets deltas and snapshots bring a document back"),

@@ -26,6 +26,7 @@ from meshwire_reference.core.effects import (
     WriteNumber,
 )
 from meshwire_reference.core.switches import Switch
+from meshwire_reference.documents.messages import is_read
 from meshwire_reference.wire.batches import StreamFrame
 from meshwire_reference.wire.errors import Malformed
 from meshwire_reference.wire.frames import KNOWN_TYPES, FrameReader
@@ -33,6 +34,7 @@ from meshwire_reference.wire.liveness import decode_heartbeat
 from meshwire_spec.numbers import HEARTBEAT_MARKER, REASONS, U32_MAX
 
 HEARTBEAT_SIZE = 9
+LATE_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +194,12 @@ class FrameStream(InboundStream):
         return True
 
     def _begin(self, frame: StreamFrame) -> None:
-        # TR-006
-        self._is_busy = not self._context.has(Switch.FIN_BEFORE_EFFECT)
         self._key = frame.key
+        if self._context.has(Switch.FIN_BEFORE_EFFECT) and not is_read(frame.payload):
+            self._take_late(frame)
+            return
+        # TR-006
+        self._is_busy = True
         if self._context.has(Switch.FIN_BEFORE_FIN):
             self._finish_half()
         if self._context.has(Switch.ONE_FRAME_PER_STREAM) and not self._is_finished:
@@ -205,6 +210,14 @@ class FrameStream(InboundStream):
             return
         self._owner.take_frame(self._stream, frame, self._on_done)
 
+    def _take_late(self, frame: StreamFrame) -> None:
+        """Let a frame take effect when the stream is long over, which only a switch demands."""
+        name = ("late", id(frame))
+        at_s = self._context.now.monotonic_s + LATE_S
+        self._context.timers.set(
+            name, at_s, lambda: self._owner.take_frame(self._stream, frame, _nothing)
+        )
+
     def _on_done(self, outcome: Outcome) -> None:
         self._is_busy = False
         if outcome.after is not None:
@@ -212,7 +225,7 @@ class FrameStream(InboundStream):
         if outcome.reason is not None and not self.is_over:
             if self._context.has(Switch.APPLY_AFTER_FAULT):
                 for frame in self._frames:
-                    self._owner.take_frame(self._stream, frame, lambda _: None)
+                    self._owner.take_frame(self._stream, frame, _nothing)
             # ER-014
             self._frames.clear()
             self._refuse(outcome.reason, self._key)
@@ -295,3 +308,7 @@ class HeartbeatStream(InboundStream):
         self._context.statistics.heartbeats += 1
         self._owner.note_alive()
         self._end()
+
+
+def _nothing(_outcome: Outcome) -> None:
+    """Do nothing."""

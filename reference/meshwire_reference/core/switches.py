@@ -98,5 +98,5 @@ class Switch(StrEnum):
     TOMBSTONE_ECHO = "tombstone-echo"
     TOMBSTONE_FROM_KEY = "tombstone-from-key"
     TOMBSTONE_NOT_RELAYED = "tombstone-not-relayed"
-    TOMBSTONE_REENCODED = "tombstone-reencoded"
+    KEEP_TOMBSTONE_EXTRA = "keep-tombstone-extra"
     UNI_NOT_DRAINED = "uni-not-drained"

@@ -85,7 +85,7 @@ class Tombstones:
         # TS-031
         if not obeys_tombstones(key) and Switch.APPLY_ANY_TOMBSTONE not in self._switches:
             return Offer.POLICY
-        if Switch.TOMBSTONE_REENCODED not in self._switches:
+        if Switch.KEEP_TOMBSTONE_EXTRA not in self._switches:
             # TS-010, TS-036
             tombstone = replace_fields(tombstone, extra=b"")
         offered = Held(tombstone, encode_tombstone(tombstone), now_ms)
