@@ -6,7 +6,7 @@ import importlib
 import re
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.facts import Facts, read_facts, require_profile
@@ -15,6 +15,7 @@ from meshwire_conformance.parts import Attachment, Settings
 from meshwire_conformance.targets import is_loopback, tcp
 from meshwire_conformance.targets import node as node_target
 from meshwire_conformance.transport import Connection, Dial
+from meshwire_conformance.visible import EVERYTHING
 
 DIAL_S = 5.0
 """How long a connection may take to come up; calibration comes only after it."""
@@ -33,7 +34,11 @@ class Address:
 
 
 class Dialler(Protocol):
-    """What each binding's module offers."""
+    """What each binding's module offers; `shows` names what is seen over it (`visible`)."""
+
+    @property
+    def shows(self) -> frozenset[str]:
+        """What cases can look at that not every binding shows."""
 
     async def dial(self, dial: Dial, deadline_s: float) -> Connection:
         """A connection that is up; raises ConnectionError."""
@@ -47,6 +52,7 @@ class TcpDialler:
     """Dials the lab binding."""
 
     address: Address
+    shows: ClassVar[frozenset[str]] = EVERYTHING
 
     async def dial(self, dial: Dial, deadline_s: float) -> Connection:
         """A connection whose preambles were exchanged; raises ConnectionError."""
@@ -152,7 +158,9 @@ def _target(address: Address, facts: Facts) -> Target:
 def _iroh() -> ModuleType:
     try:
         return importlib.import_module("meshwire_conformance.targets.iroh")
-    except ImportError as exc:
+    except ModuleNotFoundError as exc:
+        if exc.name != "iroh":
+            raise
         raise Incomplete("iroh:// needs the extra: pip install 'meshwire[iroh]'") from exc
 
 

@@ -8,6 +8,7 @@ from meshwire_conformance.content import Documents
 from meshwire_conformance.document_doorway import open_doorway
 from meshwire_conformance.documents.client import INSTALL_LINE, Unavailable
 from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_conformance.visible import SHOWS
 
 INSTALL_DOCUMENTS = f"needs Automerge: {INSTALL_LINE}"
 
@@ -40,6 +41,9 @@ def _why_not(need: str, target: Target) -> str | None:
         return None if facts.dialect == name else f"the target speaks dialect {facts.dialect}"
     if kind == "binding":
         return None if target.binding == name else f"the target is reached over {target.binding}"
+    if kind == SHOWS:
+        shown = name in target.dialler.shows
+        return None if shown else f"{target.binding} cannot show this: {name}"
     if kind == "deadline":
         return None if name in facts.deadlines else f"the target declares no {name}"
     if kind == "process":

@@ -27,6 +27,7 @@ from meshwire_conformance.catalogue import (
     vectors_folder,
 )
 from meshwire_conformance.errors import SuiteFault
+from meshwire_conformance.visible import needs_to_see
 from meshwire_spec.numbers import VERDICT_LINGER_S
 
 SUFFIX = ".transcript.json"
@@ -276,6 +277,7 @@ def needs_of(transcript: Transcript) -> tuple[str, ...]:
         needs.append(f"dialect:{transcript.dialect}")
     if transcript.binding:
         needs.append(f"binding:{transcript.binding}")
+    needs += needs_to_see(transcript)
     if transcript.isolation == "process":
         needs.append("process")
     waits = {step.within or step.idle for step in transcript.steps}
