@@ -1,83 +1,143 @@
-"""`iroh://ENDPOINT@HOST:PORT`: QUIC through the PyPI package `iroh`, relays off, loopback only.
+"""`iroh://ENDPOINT@HOST:PORT`: QUIC with proven identities, as deployed nodes speak it.
 
-Every identity of the suite is an endpoint of its own. The package is told nothing of relays or
-discovery and binds loopback addresses alone.
+Relays and discovery are off: the address says where the target is, and TLS proves that it is the
+endpoint which the address names. An identity of the suite is a secret key, and the library has one
+key an endpoint; so there is one endpoint for each identity, for as long as it has a connection.
+What this binding cannot show stands in `iroh_connection`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import ipaddress
+import socket
+from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 import iroh
 
 from meshwire_conformance.attach import Address
+from meshwire_conformance.errors import SuiteFault, UsageError
 from meshwire_conformance.targets.iroh_connection import IrohConnection
-from meshwire_conformance.targets.iroh_library import cause, mend, release_put_aside
+from meshwire_conformance.targets.iroh_library import cause, mend
 from meshwire_conformance.transport import Connection, Dial
 from meshwire_spec.numbers import ALPN
 
-CLOSE_S = 4.0
-"""How long all endpoints together may take to close."""
-
 mend()
 
+LOOPBACK = ("127.0.0.1:0", "[::1]:0")
+ANYWHERE = ("0.0.0.0:0", "[::]:0")
+CLOSE_S = 1.0
+"""How long closing endpoints are waited for; one whose dial had no answer takes three seconds."""
 
-class _Loopback(iroh.Preset):
-    """No discovery, no relays, and both loopback addresses instead of all addresses."""
+
+class _Sockets(iroh.Preset):
+    """Cryptography and exactly these sockets: for a family not named the library binds any."""
+
+    def __init__(self, addresses: tuple[str, ...]) -> None:
+        self._addresses = addresses
 
     def apply(self, builder: iroh.EndpointBuilder) -> None:
-        """Configure the endpoint."""
+        """Set the builder up; the library calls this."""
         builder.apply_minimal()
-        builder.bind_addr("127.0.0.1:0")
-        builder.bind_addr("[::1]:0")
+        for address in self._addresses:
+            builder.bind_addr(address)
+
+
+@dataclass(slots=True)
+class _Endpoint:
+    """The endpoint of one identity and how many dials and connections use it."""
+
+    endpoint: iroh.Endpoint | None = None
+    users: int = 0
+    binding: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class IrohDialler:
-    """Dials one target; keeps an endpoint for each identity until `close`."""
+    """Dials one address; `close` it when all its connections are closed."""
 
     shows: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, address: Address) -> None:
+        """Raise UsageError where the address names no endpoint id."""
+        try:
+            self._target = iroh.EndpointId.from_string(address.endpoint_id)
+        except iroh.IrohError as error:
+            raise UsageError(f"{address.endpoint_id} is no endpoint id: {cause(error)}") from error
         self._address = address
-        self._endpoints: dict[bytes, iroh.Endpoint] = {}
+        self._endpoints: dict[bytes, _Endpoint] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def dial(self, dial: Dial, deadline_s: float) -> Connection:
-        """A connection that is up; raises ConnectionError."""
-        release_put_aside()
-        address = self._address
-        target = iroh.EndpointAddr(
-            iroh.EndpointId.from_string(address.endpoint_id),
-            None,
-            [f"{address.host}:{address.port}"],
-        )
+        """A connection with the endpoint that the address names; raises ConnectionError."""
+        if dial.preamble is not None:
+            raise SuiteFault("only the lab binding has a preamble")
+        own = self._endpoints.setdefault(dial.identity, _Endpoint())
+        own.users += 1
         try:
             async with asyncio.timeout(deadline_s):
-                endpoint = await self._endpoint(dial.identity)
-                connection = await endpoint.connect(target, ALPN.encode())
-        except TimeoutError as exc:
-            raise ConnectionError(f"no connection within {deadline_s:g} s") from exc
-        except iroh.IrohError as exc:
-            raise ConnectionError(cause(exc)) from exc
-        return IrohConnection(connection, dial, release_put_aside)
-
-    async def _endpoint(self, identity: bytes) -> iroh.Endpoint:
-        if identity not in self._endpoints:
-            options = iroh.EndpointOptions(
-                preset=_Loopback(),
-                secret_key=identity,
-                alpns=[ALPN.encode()],
-                relay_mode=iroh.RelayMode.disabled(),
-            )
-            self._endpoints[identity] = await iroh.Endpoint.bind(options)
-        return self._endpoints[identity]
+                connection = await self._connect(own, dial.identity)
+        except TimeoutError as error:
+            self._leave(dial.identity)
+            raise ConnectionError(f"{self._where()}: no answer within {deadline_s:g} s") from error
+        except iroh.IrohError as error:
+            self._leave(dial.identity)
+            raise ConnectionError(f"{self._where()}: {cause(error)}") from error
+        except BaseException:
+            self._leave(dial.identity)
+            raise
+        return IrohConnection(connection, dial, partial(self._leave, dial.identity))
 
     async def close(self) -> None:
-        """Close every endpoint."""
-        endpoints, self._endpoints = list(self._endpoints.values()), {}
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_S):
-                closing = (endpoint.close() for endpoint in endpoints)
-                await asyncio.gather(*closing, return_exceptions=True)
-        release_put_aside()
+        """Wait a little until the endpoints have said what they have to say."""
+        if self._closing:
+            _, late = await asyncio.wait(self._closing, timeout=CLOSE_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _connect(self, own: _Endpoint, identity: bytes) -> iroh.Connection:
+        host = await self._resolve()
+        async with own.binding:
+            if own.endpoint is None:
+                own.endpoint = await _bind(identity, host)
+        literal = f"[{host}]" if host.version == 6 else f"{host}"  # noqa: PLR2004
+        where = f"{literal}:{self._address.port}"
+        target = iroh.EndpointAddr(self._target, None, [where])
+        return await own.endpoint.connect(target, ALPN.encode())
+
+    async def _resolve(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+        """Raise ConnectionError where the host has no address."""
+        loop, address = asyncio.get_running_loop(), self._address
+        try:
+            found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)
+        except socket.gaierror as error:
+            raise ConnectionError(f"{self._where()}: {error.strerror}") from error
+        return ipaddress.ip_address(found[0][4][0])
+
+    def _leave(self, identity: bytes) -> None:
+        """One user less; the last one closes the endpoint."""
+        own = self._endpoints[identity]
+        own.users -= 1
+        if own.users == 0:
+            del self._endpoints[identity]
+            if own.endpoint is not None:
+                task = asyncio.get_running_loop().create_task(own.endpoint.close())
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
+
+    def _where(self) -> str:
+        return f"{self._address.host}:{self._address.port}"
+
+
+async def _bind(
+    identity: bytes, host: ipaddress.IPv4Address | ipaddress.IPv6Address
+) -> iroh.Endpoint:
+    return await iroh.Endpoint.bind(
+        iroh.EndpointOptions(
+            preset=_Sockets(LOOPBACK if host.is_loopback else ANYWHERE),
+            secret_key=identity,
+            relay_mode=iroh.RelayMode.disabled(),
+        )
+    )
