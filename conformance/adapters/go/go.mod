@@ -1,0 +1,3 @@
+module meshwire
+
+go 1.21
