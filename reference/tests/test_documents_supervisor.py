@@ -11,6 +11,7 @@ import pytest
 from meshwire_reference.documents.calls import (
     Call,
     Done,
+    Drop,
     Edit,
     Edited,
     Fields,
@@ -235,6 +236,21 @@ def test_appended_changes_are_loaded_again(play: Callable[..., None]) -> None:
 
         assert isinstance(listed, Listed)
         assert sorted(listed.fields or {}) == [f"f{number}" for number in range(5)]
+
+    play(scene)
+
+
+def test_a_document_let_go_comes_back_from_the_store(play: Callable[..., None]) -> None:
+    """What the worker let go unasked is loaded again, never taken for absent."""
+
+    async def scene(bench: Bench) -> None:
+        await bench.ask(Edit("notes:1", {"a": 1}))
+        await bench.ask(Drop("notes:1"))
+        # As if the call had been on its way while the worker let the document go.
+        bench.documents._held.add("notes:1")
+        listed = await bench.ask(Fields("notes:1"))
+
+        assert getattr(listed, "fields", None) == {"a": Value("int", 1)}
 
     play(scene)
 

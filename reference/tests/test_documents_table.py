@@ -3,6 +3,7 @@
 import pytest
 from automerge.core import ROOT, Document, ScalarType
 
+from meshwire_reference.documents import entries
 from meshwire_reference.documents.calls import (
     Call,
     Edit,
@@ -212,6 +213,38 @@ class TestEdit:
 
         assert isinstance(kept.ask(Edit(KEY, {"a": 2**64})), Refused)
         assert kept.saved().snapshot is None
+
+
+def test_the_longest_unused_documents_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond its bounds a worker keeps what was used last; the store has the rest."""
+    table = Table(b"\x01")
+    monkeypatch.setattr(entries, "HELD_MAX", 2)
+    released = []
+    for key in ("a:1", "a:2", "a:1", "a:3", "a:4"):
+        table.answer(Edit(key, {"n": 1}), b"")
+        released.extend(table.release())
+
+    assert released == ["a:2", "a:1"]
+    assert [table.holds(Save(key)) for key in ("a:1", "a:2", "a:3", "a:4")] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_large_documents_are_let_go_by_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Size counts too; the one in use stays however large it is."""
+    table = Table(b"\x01")
+    monkeypatch.setattr(entries, "HELD_BYTES_MAX", 1000)
+    released = []
+    for key in ("a:1", "a:2", "a:3"):
+        text = "".join(map(str, range(400)))
+        table.answer(Edit(key, {"n": text}), b"")
+        released.append(table.release())
+
+    assert released == [(), ("a:1",), ("a:2",)]
+    assert table.holds(Save("a:3"))
 
 
 def test_stored_bytes_that_do_not_load_are_no_absence() -> None:

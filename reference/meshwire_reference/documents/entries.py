@@ -17,6 +17,10 @@ COMPACTION_BYTES: Final = 4096
 """A snapshot is made anew once the changes behind it exceed this and twice its own size."""
 ORPHAN_BYTES_MAX: Final = PAYLOAD_MAX
 """Changes may arrive before what they build on; beyond this they are let go."""
+HELD_MAX: Final = 20_000
+"""Documents in memory at a time; beyond it the longest unused are let go."""
+HELD_BYTES_MAX: Final = 32 * 2**20
+"""The same for their saved size, of which memory takes ten times and more."""
 BARE_MAX: Final = 1024
 """How many documents may consist of such early changes only; beyond it the oldest go."""
 
@@ -36,6 +40,11 @@ class Entry:
     appended_bytes: int = 0
     orphan_bytes: int = 0
 
+    @property
+    def stored_bytes(self) -> int:
+        """How many bytes the store has of it."""
+        return self.snapshot_bytes + self.appended_bytes
+
     def snapshot(self) -> bytes:
         """Return the whole document as bytes, without changes that wait for others."""
         return save(self.document, has_orphans=self.orphan_bytes > 0)
@@ -54,7 +63,8 @@ class Entries:
     """Documents by key."""
 
     def __init__(self) -> None:
-        self._entries: dict[str, Entry] = {}
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._bytes = 0
         self._bare: OrderedDict[str, None] = OrderedDict()
 
     def __contains__(self, key: str) -> bool:
@@ -67,16 +77,38 @@ class Entries:
         """
         if key not in self._entries:
             document = Document.load(stored)
-            self._entries[key] = Entry(document, heads_of(document), snapshot_bytes=len(stored))
+            entry = Entry(document, heads_of(document), snapshot_bytes=len(stored))
+            self._entries[key] = entry
+            self._bytes += entry.stored_bytes
 
     def get(self, key: str) -> Entry:
         """Return the entry of a key; an unknown one gets an empty entry that is not held."""
-        return self._entries.get(key) or Entry(Document())
+        entry = self._entries.get(key)
+        if entry is None:
+            return Entry(Document())
+        self._entries.move_to_end(key)
+        return entry
 
     def drop(self, key: str) -> None:
         """Let go of a document; one that is not held is let go already."""
-        self._entries.pop(key, None)
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._bytes -= entry.stored_bytes
         self._bare.pop(key, None)
+
+    def release(self) -> tuple[str, ...]:
+        """Let go of the longest unused documents while too much is held; return their keys.
+
+        The last one used stays, and its stored bytes are all that is needed of any other.
+        """
+        released = []
+        while len(self._entries) > 1 and (
+            len(self._entries) > HELD_MAX or self._bytes > HELD_BYTES_MAX
+        ):
+            key = next(iter(self._entries))
+            self.drop(key)
+            released.append(key)
+        return tuple(released)
 
     def replace(
         self, key: str, entry: Entry, fork: Document, orphan_bytes: int = 0
@@ -91,12 +123,15 @@ class Entries:
             clean.merge(fork)
             fork, orphan_bytes = clean, 0
         heads = heads_of(fork)
+        stored_bytes = entry.stored_bytes if key in self._entries else 0
         # DC-014, DC-032
         write = None if heads == entry.heads else self._write_of(entry, fork, orphan_bytes)
         # Everything that can fail has passed: from here on the change has taken place.
         entry.document, entry.heads, entry.orphan_bytes = fork, heads, orphan_bytes
         if heads or orphan_bytes:
             self._entries[key] = entry
+            self._entries.move_to_end(key)
+            self._bytes += entry.stored_bytes - stored_bytes
         self._bound_bare(key, is_bare=not heads and orphan_bytes > 0)
         return write
 
@@ -117,4 +152,4 @@ class Entries:
             self._bare[key] = None
         while len(self._bare) > BARE_MAX:
             oldest, _ = self._bare.popitem(last=False)
-            self._entries.pop(oldest, None)
+            self.drop(oldest)

@@ -1,7 +1,8 @@
 """The frames between supervisor and worker: length, kind, number, msgpack body.
 
 Requests carry a call and the stored bytes of its document (None: the worker holds it, empty: there
-are none). Replies carry the result and whether the worker holds the document now.
+are none). Replies carry the result, whether the worker holds the document now, and which others it
+has let go.
 Bodies are decoded into their types strictly: a worker that hostile bytes have damaged must not be
 believed anything that has no sense.
 """
@@ -22,7 +23,10 @@ READY: Final = 0xFF
 FAILED: Final = 0xFE
 """Kind of the frame of a worker that cannot start; its body says why."""
 SKIP: Final = 0xFD
-"""Kind of a request to leave out the call of this number if it is not begun; and of the reply."""
+"""Kind of a request to leave out the call of this number if it is not begun.
+
+As a reply it says that the call was left out: for that, or for lack of the stored bytes.
+"""
 
 CALL_TYPES: Final[tuple[type[Call], ...]] = get_args(Call)
 RESULT_TYPES: Final[tuple[type[Result], ...]] = get_args(Result)
@@ -34,13 +38,13 @@ _encode = msgspec.msgpack.Encoder().encode
 Decoder: TypeAlias = msgspec.msgpack.Decoder[Any]
 
 
-def decoders(types: tuple[object, ...], beside: object) -> tuple[Decoder, ...]:
-    """Return one decoder per type, for pairs of it and of what stands beside it."""
-    return tuple(msgspec.msgpack.Decoder(GenericAlias(tuple, (kind, beside))) for kind in types)
+def decoders(types: tuple[object, ...], *beside: object) -> tuple[Decoder, ...]:
+    """Return one decoder per type, for tuples of it and of what stands beside it."""
+    return tuple(msgspec.msgpack.Decoder(GenericAlias(tuple, (kind, *beside))) for kind in types)
 
 
 _CALL_DECODERS: Final = decoders(CALL_TYPES, bytes | None)
-_RESULT_DECODERS: Final = decoders(RESULT_TYPES, bool)
+_RESULT_DECODERS: Final = decoders(RESULT_TYPES, bool, tuple[str, ...])
 
 
 class BrokenPipe(Exception):
@@ -93,18 +97,20 @@ def decode_request(frame: Frame) -> tuple[Call, bytes | None]:
     return decoded
 
 
-def encode_reply(number: int, result: Result, *, held: bool) -> bytes:
+def encode_reply(
+    number: int, result: Result, *, held: bool, released: tuple[str, ...] = ()
+) -> bytes:
     """Return the frame of one result."""
-    return encode_frame(RESULT_KINDS[type(result)], number, _encode((result, held)))
+    return encode_frame(RESULT_KINDS[type(result)], number, _encode((result, held, released)))
 
 
-def decode_reply(frame: Frame) -> tuple[Result, bool]:
-    """Return the result of a frame and whether the worker holds the document.
+def decode_reply(frame: Frame) -> tuple[Result, bool, tuple[str, ...]]:
+    """Return the result of a frame, whether the worker holds the document, which others it let go.
 
     Raises BrokenPipe when the body is not what its kind says.
     """
     try:
-        decoded: tuple[Any, bool] = _RESULT_DECODERS[frame.kind].decode(frame.body)
+        decoded: tuple[Any, bool, tuple[str, ...]] = _RESULT_DECODERS[frame.kind].decode(frame.body)
     except (IndexError, msgspec.DecodeError) as exc:
         raise BrokenPipe(str(exc)) from exc
     return decoded

@@ -147,7 +147,8 @@ async def start_worker(settings: WorkerSettings) -> WorkerProcess:
     except OSError as exc:
         raise Unavailable(f"no worker process: {exc}") from exc
     try:
-        await asyncio.wait_for(asyncio.shield(worker.ready), START_S)
+        async with asyncio.timeout(START_S):
+            await asyncio.shield(worker.ready)
     except (Unavailable, TimeoutError, asyncio.CancelledError):
         if worker.ready.done() and not worker.ready.cancelled():
             worker.ready.exception()

@@ -23,7 +23,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from meshwire_reference.documents.calls import Call, Refused, Result
+from meshwire_reference.documents.calls import Call, Drop, Refused, Result
 from meshwire_reference.documents.lanes import Item, Lanes, lane_of, size_of
 from meshwire_reference.documents.pipe import SKIP, BrokenPipe, Frame, decode_reply
 from meshwire_reference.documents.process import Unavailable, WorkerProcess
@@ -73,28 +73,29 @@ class Documents:
         self._worker: WorkerProcess | None = None
         self._under_way: deque[Item] = deque()
         self._under_way_bytes = 0
-        self._held: set[str] = set()
+        self._held: set[str | None] = set()
         self._head_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self._suspects: asyncio.Queue[Item] = asyncio.Queue()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._loops: set[asyncio.Task[None]] = set()
+        self._burials: set[asyncio.Task[None]] = set()
         self._fault = "not started"
 
     async def start(self) -> None:
         """Start the workers. Raises Unavailable, with the line that installs what is missing."""
         await self._replace_worker()
         self._fault = ""
-        self._spawn(self._pump())
-        self._spawn(self._judge_suspects())
+        start_in(self._loops, self._pump())
+        start_in(self._loops, self._judge_suspects())
 
     async def close(self) -> None:
         """End the workers and refuse what is unanswered; nothing is left running."""
         self._fault = "closed"
         self._stop_timer()
-        for task in self._tasks:
+        for task in self._loops:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._loops, *self._burials, return_exceptions=True)
         if self._worker is not None:
             await self._worker.close()
         await self._workers.close()
@@ -129,9 +130,11 @@ class Documents:
                 else:
                     await self._send(item)
 
-    async def _stored(self, item: Item) -> bytes | None:
-        """Return the stored bytes of a call's document, empty when there are none."""
-        return None if item.key is None else await self._source.load(item.key) or b""
+    async def _stored(self, item: Item) -> bytes:
+        """Return the stored bytes of a call's document, empty when it has or needs none."""
+        if item.key is None or isinstance(item.call, Drop):
+            return b""
+        return await self._source.load(item.key) or b""
 
     def _has_room(self) -> bool:
         return self._under_way_bytes < UNDER_WAY_BYTES_MAX
@@ -146,7 +149,8 @@ class Documents:
     async def _send(self, item: Item) -> None:
         worker = self._worker
         try:
-            stored = None if item.key in self._held else await self._stored(item)
+            is_held = item.key in self._held and not isinstance(item.call, Drop)
+            stored = None if is_held else await self._stored(item)
         except OSError as exc:
             # DC-042
             self._finish(item, Refused("internal", f"store: {exc}"))
@@ -169,13 +173,13 @@ class Documents:
         if not self._under_way or self._under_way[0].serial != frame.number:
             raise BrokenPipe(f"a reply to call {frame.number}, which is not the next")
         skipped = frame.kind == SKIP
-        result, is_held = (None, False) if skipped else decode_reply(frame)
+        result, is_held, released = (None, False, ()) if skipped else decode_reply(frame)
         item = self._under_way.popleft()
         self._under_way_bytes -= item.size
+        self._held.difference_update(released, (item.key,))
         if result is None:
             self._lanes.put_back((item,))
         else:
-            self._held.discard(item.key or "")
             if item.key is not None and is_held:
                 self._held.add(item.key)
             self._finish(item, result, was_slow=self._is_slow(item))
@@ -235,7 +239,7 @@ class Documents:
         self._under_way_bytes = 0
         self._held.clear()
         worker.kill()
-        self._spawn(worker.close())
+        start_in(self._burials, worker.close())
         self._on_states_lost()
         self._wake.set()
 
@@ -257,11 +261,6 @@ class Documents:
 
     # --- the end ---------------------------------------------------------------------------
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     def _refuse_all(self) -> None:
         self._lanes = Lanes()
         self._under_way.clear()
@@ -269,3 +268,10 @@ class Documents:
             if not item.future.done():
                 item.future.set_result(Refused("internal", self._fault))
         self._open.clear()
+
+
+def start_in(tasks: set[asyncio.Task[None]], work: Coroutine[None, None, None]) -> None:
+    """Start a task and keep it in a set until it is done."""
+    task = asyncio.get_running_loop().create_task(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)

@@ -74,6 +74,10 @@ class Table:
         """Say whether the document of a call is in memory, so that it need not be sent along."""
         return not isinstance(call, Forget) and call.key in self._entries
 
+    def release(self) -> tuple[str, ...]:
+        """Let go of documents beyond what memory may hold; return their keys."""
+        return self._entries.release()
+
     def answer(self, call: Call, stored: bytes | None) -> Result:
         """Carry out one call; `stored` is the document as the store has it, None if it is held.
 

@@ -14,6 +14,7 @@ import sys
 from collections import deque
 from typing import Final
 
+from meshwire_reference.documents.calls import Forget
 from meshwire_reference.documents.pipe import (
     FAILED,
     READY,
@@ -84,13 +85,16 @@ def serve(answers: int, actor: bytes, last_resort_s: float) -> None:
     requests = Requests()
     write_all(answers, encode_frame(READY, 0, b""))
     while frame := requests.next():
-        if requests.is_skipped(frame.number):
+        call, stored = decode_request(frame)
+        # A document that was let go meanwhile is not an absent one: its bytes have to come again.
+        is_missing = stored is None and not isinstance(call, Forget) and not table.holds(call)
+        if requests.is_skipped(frame.number) or is_missing:
             write_all(answers, encode_frame(SKIP, frame.number, b""))
             continue
         signal.setitimer(signal.ITIMER_REAL, last_resort_s)
-        call, stored = decode_request(frame)
         result = table.answer(call, stored)
-        reply = encode_reply(frame.number, result, held=table.holds(call))
+        released = table.release()
+        reply = encode_reply(frame.number, result, held=table.holds(call), released=released)
         signal.setitimer(signal.ITIMER_REAL, 0)
         write_all(answers, reply)
 

@@ -71,8 +71,9 @@ async def run_alone(call: Call, stored: bytes | None, settings: Settings) -> Res
     answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
     def take_reply(frame: Frame) -> None:
-        result, _ = decode_reply(frame)
-        answer.set_result(result)
+        result, _, _ = decode_reply(frame)
+        if not answer.done():
+            answer.set_result(result)
 
     def note_end() -> None:
         if not answer.done():
@@ -83,7 +84,8 @@ async def run_alone(call: Call, stored: bytes | None, settings: Settings) -> Res
     try:
         worker.send(1, call, stored)
         size = size_of(call) + len(stored or b"")
-        return await asyncio.wait_for(answer, settings.deadline_s(size))
+        async with asyncio.timeout(settings.deadline_s(size)):
+            return await answer
     except TimeoutError:
         return Refused("document-limit", "twice past its deadline")
     finally:
