@@ -3,7 +3,7 @@
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.effects import WriteNumber
 from meshwire_reference.core.inbound import TAKEN, Done, Outcome
-from meshwire_reference.core.outbound import Kind
+from meshwire_reference.core.parcels import Kind
 from meshwire_reference.core.queues import Job
 from meshwire_reference.core.routing import Routing
 from meshwire_reference.core.session import Session

@@ -1,4 +1,4 @@
-"""Streams that the peer opened: frames out of a bidi one, a heartbeat out of a uni one.
+"""Streams that the peer opened, and the frames that come out of a bidi one.
 
 Theory of operation. A bidi stream works on one frame at a time. While a frame has not taken effect,
 what arrives is kept unread and its credit is not given back, so a peer cannot pile up work. The
@@ -28,12 +28,9 @@ from meshwire_reference.core.effects import (
 from meshwire_reference.core.switches import Switch
 from meshwire_reference.documents.messages import is_read
 from meshwire_reference.wire.batches import StreamFrame
-from meshwire_reference.wire.errors import Malformed
 from meshwire_reference.wire.frames import KNOWN_TYPES, FrameReader
-from meshwire_reference.wire.liveness import decode_heartbeat
-from meshwire_spec.numbers import HEARTBEAT_MARKER, REASONS, U32_MAX
+from meshwire_spec.numbers import REASONS, U32_MAX
 
-HEARTBEAT_SIZE = 9
 LATE_S = 0.25
 
 
@@ -107,7 +104,8 @@ class InboundStream(ABC):
     def pump(self) -> None:
         """Go on as far as possible; called again whenever something has changed."""
 
-    def _take_chunk(self) -> bytes:
+    def take_chunk(self) -> bytes:
+        """Take what came next and give back its credit."""
         chunk = self._backlog.popleft()
         self._consume(len(chunk))
         return chunk
@@ -117,7 +115,7 @@ class InboundStream(ABC):
             Consumed(connection=self._connection, stream=self._stream, count=count),
         )
 
-    def _refuse(self, reason: str, key: str = "") -> None:
+    def refuse(self, reason: str, key: str = "") -> None:
         """End both halves with the code of a reason; what stood before keeps its effect."""
         self._context.note_refusal(
             Refusal(reason, self._owner.peer_id.hex(), self._connection, self.kind, key),
@@ -133,9 +131,10 @@ class InboundStream(ABC):
             emit(Send(connection=connection, stream=stream, data=b"", fin=True))
         # ER-011
         emit(Reset(connection=connection, stream=stream, code=code, after=after))
-        self._end()
+        self.end()
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Let the stream go, whose halves have ended or end with this."""
         self.is_over = True
         # The transport counts what it still holds of a released stream as consumed.
         self._backlog.clear()
@@ -179,14 +178,14 @@ class FrameStream(InboundStream):
         if self._frames:
             self._begin(self._frames.popleft())
         elif self._reader.fault is not None:
-            self._refuse(self._reader.fault.reason)
+            self.refuse(self._reader.fault.reason)
         elif self._backlog:
             # TR-005
-            self._frames.extend(self._reader.feed(self._take_chunk()))
+            self._frames.extend(self._reader.feed(self.take_chunk()))
             self._context.timers.cancel((self._connection, self._stream))
         elif self._is_cut:
             # TR-014
-            self._end()
+            self.end()
         elif self._fin:
             self._close()
         else:
@@ -228,19 +227,19 @@ class FrameStream(InboundStream):
                     self._owner.take_frame(self._stream, frame, _nothing)
             # ER-014
             self._frames.clear()
-            self._refuse(outcome.reason, self._key)
+            self.refuse(outcome.reason, self._key)
         self.pump()
 
     def _close(self) -> None:
         """Take the peer's FIN once everything before it has taken effect."""
         fault = self._reader.end()
         if fault is not None:
-            self._refuse(fault.reason)
+            self.refuse(fault.reason)
             return
         # TR-020, TR-021
         if not self._context.has(Switch.NO_BARRIER):
             self._finish_half()
-            self._end()
+            self.end()
         else:
             self.is_over = True
 
@@ -266,48 +265,7 @@ class FrameStream(InboundStream):
         elif not self._context.timers.is_set(name):
             at_s = self._context.now.monotonic_s + settings.frame_stall_s
             # TR-012
-            self._context.timers.set(name, at_s, lambda: self._refuse("frame-stall"))
-
-
-class HeartbeatStream(InboundStream):
-    """A uni stream, which carries one heartbeat and nothing else."""
-
-    kind = "uni"
-
-    def __init__(self, context: Context, owner: Owner, stream: int) -> None:
-        super().__init__(context, owner, stream)
-        self._head = b""
-
-    def pump(self) -> None:
-        """Drain the stream and look at its first bytes."""
-        # TR-003
-        if self._context.has(Switch.UNI_NOT_DRAINED):
-            return
-        while self._backlog and not self.is_over and self._owner.may_read:
-            # LV-004
-            self._head += self._take_chunk()[: HEARTBEAT_SIZE - len(self._head)]
-            marked = self._head[0] == HEARTBEAT_MARKER
-            # LV-002
-            if not marked and not self._context.has(Switch.ACCEPT_BAD_MARKER):
-                self._refuse("bad-marker")
-        if not self.is_over and self._owner.may_read and (self._fin or self._is_cut):
-            self._close()
-
-    def _close(self) -> None:
-        if self._is_cut:
-            self._end()
-            return
-        try:
-            # LV-006
-            decode_heartbeat(self._head)
-        except Malformed as malformed:
-            if not self._context.has(Switch.ACCEPT_BAD_MARKER):
-                # LV-003
-                self._refuse(malformed.reason)
-                return
-        self._context.statistics.heartbeats += 1
-        self._owner.note_alive()
-        self._end()
+            self._context.timers.set(name, at_s, lambda: self.refuse("frame-stall"))
 
 
 def _nothing(_outcome: Outcome) -> None:

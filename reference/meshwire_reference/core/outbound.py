@@ -14,12 +14,10 @@ its turn. An answer is never dropped (D-142).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final
 
 from meshwire_reference.core.context import Context
-from meshwire_reference.core.effects import OpenStream, Release, Send, WriteNumber
+from meshwire_reference.core.effects import OpenStream, Release, Send
+from meshwire_reference.core.parcels import URGENT, Item, Kind, Parcel, nothing
 from meshwire_reference.core.policy import push_type
 from meshwire_reference.core.queues import Job
 from meshwire_reference.core.switches import Switch
@@ -37,38 +35,6 @@ from meshwire_reference.documents.calls import (
 )
 from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
 from meshwire_spec.numbers import READ_MESSAGE, FrameType
-
-
-class Kind(StrEnum):
-    """Why something is sent."""
-
-    ANSWER = "answer"
-    READ_ANSWER = "read answer"
-    TOMBSTONE = "tombstone"
-    SNAPSHOT = "snapshot"
-    PUSH = "push"
-
-
-URGENT: Final = frozenset((Kind.ANSWER, Kind.READ_ANSWER, Kind.TOMBSTONE))
-"""What goes before everything else, since the peer waits for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One thing to send; two that are equal are one."""
-
-    kind: Kind
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Parcel:
-    """A whole frame on its way, and what to do if it never leaves."""
-
-    frame: StreamFrame
-    after: WriteNumber | None
-    on_over: Callable[[], None]
-    on_failed: Callable[[], None]
 
 
 class Outbound:
@@ -144,9 +110,7 @@ class Outbound:
         """Send a frame that is made already, past the queue; `on_over` follows either way."""
         self._under_way += 1
         self._open_stream(
-            Parcel(
-                frame, self._context.durability.newest, on_over or _nothing, on_failed or _nothing
-            )
+            Parcel(frame, self._context.durability.newest, on_over or nothing, on_failed or nothing)
         )
 
     def pump(self) -> None:
@@ -245,8 +209,8 @@ class Outbound:
         return Parcel(
             frame,
             self._context.durability.pending(item.key),
-            on_over=_nothing,
-            on_failed=(lambda: self.take_back(item.key)) if fails else _nothing,
+            on_over=nothing,
+            on_failed=(lambda: self.take_back(item.key)) if fails else nothing,
         )
 
     def take_back(self, key: str) -> None:
@@ -307,7 +271,3 @@ class Outbound:
         parcel.on_over()
         self.pump()
         return True
-
-
-def _nothing() -> None:
-    """Do nothing."""

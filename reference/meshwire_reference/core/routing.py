@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from meshwire_reference.core.context import Context
-from meshwire_reference.core.outbound import Kind, Outbound
+from meshwire_reference.core.outbound import Outbound
+from meshwire_reference.core.parcels import Kind
 from meshwire_reference.core.switches import Switch
 
 

@@ -11,25 +11,26 @@ from typing import TypeAlias
 
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.cooldowns import Cooldowns
-from meshwire_reference.core.effects import Close, Consumed, OpenStream, Refusal, Release, Send
+from meshwire_reference.core.effects import Close, Consumed, Refusal, Release
 from meshwire_reference.core.exchange import Exchange
-from meshwire_reference.core.handshake import Acceptor, Handshake, Initiator
+from meshwire_reference.core.heartbeat_stream import HeartbeatStream
 from meshwire_reference.core.inbound import (
     Done,
     FrameStream,
-    HeartbeatStream,
     InboundStream,
     Outcome,
 )
 from meshwire_reference.core.liveness import Heartbeats
-from meshwire_reference.core.outbound import Kind, Outbound
+from meshwire_reference.core.outbound import Outbound
+from meshwire_reference.core.parcels import Kind
+from meshwire_reference.core.proving import Proving
 from meshwire_reference.core.queues import Job
 from meshwire_reference.core.settings import Dialect
 from meshwire_reference.core.switches import Switch
 from meshwire_reference.documents.calls import Call, Forget, Result
 from meshwire_reference.wire.batches import StreamFrame
 from meshwire_spec.numbers import REASONS
-from meshwire_spec.states import SESSION, HandshakeState, SessionEvent, SessionState
+from meshwire_spec.states import SESSION, SessionEvent, SessionState
 
 TakeFrame: TypeAlias = Callable[["Session", StreamFrame, Done], None]
 
@@ -50,9 +51,7 @@ class Session:
         self._snapshot_answers = Cooldowns(context.settings.snapshot_answer_s)
         self._heartbeats = Heartbeats(context, connection)
         self._streams: dict[int, InboundStream] = {}
-        self._handshake: Handshake | None = None
-        self._handshake_stream: int | None = None
-        self._handshake_ticket: int | None = None
+        self._proving = Proving(context, connection, self)
         self._exchange: Exchange | None = None
         self._jobs = 0
         self._reads: set[str] = set()
@@ -79,19 +78,11 @@ class Session:
             self._move(SessionEvent.NO_HANDSHAKE)
             self._begin()
             return
-        assert self._context.key is not None, "a dialect other than open needs a formation key"
-        if dialled:
-            self._handshake = Initiator(self._context.key)
-            self._handshake_ticket = next(self._context.tickets)
-            self._context.emit(
-                OpenStream(connection=self.connection, ticket=self._handshake_ticket, bidi=True)
-            )
-        else:
-            self._handshake = Acceptor(self._context.key, self._context.entropy, settings.switches)
+        self._proving.start(dialled=dialled)
         if not settings.has(Switch.NO_HANDSHAKE_DEADLINE):
             # HS-035
             at_s = self._context.now.monotonic_s + settings.handshake_s
-            self._context.timers.set(self._timer, at_s, lambda: self._refuse("handshake-timeout"))
+            self._context.timers.set(self._timer, at_s, lambda: self.refuse("handshake-timeout"))
 
     def end(self) -> None:
         """Take note that the connection is gone; nothing is sent from here on."""
@@ -139,45 +130,17 @@ class Session:
             code = 0
         self._context.emit(Close(connection=self.connection, code=code, reason=reason))
 
-    def _refuse(self, reason: str) -> None:
-        """Refuse the connection; only the handshake can be the cause (ER-020)."""
-        self._context.note_refusal(
-            Refusal(reason, self.peer_id.hex(), self.connection, "connection")
-        )
-        self._close(SessionEvent.REFUSED, reason)
+    # --- what the handshake says -----------------------------------------------------------------
 
-    # --- the handshake -------------------------------------------------------------------------
+    def accept(self) -> None:
+        """The peer has proven itself."""
+        self._move(SessionEvent.ACCEPTED)
+        self._begin()
 
-    def _advance_handshake(self, handshake: Handshake, stream: int) -> None:
-        """Send what the handshake has to say and act on where it stands."""
-        output = handshake.take_output()
-        is_result = handshake.state in (HandshakeState.ACCEPTED, HandshakeState.REJECTED)
-        hurries = (
-            self._context.has(Switch.CLOSE_BEFORE_RESULT)
-            and handshake.state is HandshakeState.REJECTED
-        )
-        if (output or is_result) and not hurries:
-            # HS-042
-            self._context.emit(
-                Send(connection=self.connection, stream=stream, data=output, fin=is_result)
-            )
-        if handshake.state is HandshakeState.FAULTY:
-            # HS-040
-            self._refuse(handshake.reason)
-        elif handshake.state is HandshakeState.ACCEPTED:
-            self._handshake = None
-            self._move(SessionEvent.ACCEPTED)
-            self._begin()
-        elif handshake.state is HandshakeState.REJECTED:
-            self._handshake = None
-            self._reject(0.0 if hurries else self._context.settings.verdict_linger_s)
-
-    def _reject(self, linger_s: float) -> None:
+    def reject(self, linger_s: float) -> None:
         """Leave the peer time to read the result, then refuse the connection."""
         self._move(SessionEvent.REJECTED)
-        self._context.note_refusal(
-            Refusal("authentication-failed", self.peer_id.hex(), self.connection, "connection")
-        )
+        self._note_refusal("authentication-failed")
         # HS-036
         self._context.timers.set(
             self._timer,
@@ -185,34 +148,30 @@ class Session:
             lambda: self._close(SessionEvent.LINGER_OVER, "authentication-failed"),
         )
 
-    def _take_handshake_data(self, stream: int, data: bytes, *, fin: bool) -> None:
-        if data:
-            self._context.emit(Consumed(connection=self.connection, stream=stream, count=len(data)))
-        handshake = self._handshake
-        if handshake is not None and self.state is SessionState.UNPROVEN:
-            handshake.receive(data)
-            if fin:
-                handshake.end()
-            self._advance_handshake(handshake, stream)
-        if fin and self._handshake is None:
-            self._handshake_stream = None
-            self._context.emit(Release(connection=self.connection, stream=stream))
+    def refuse(self, reason: str) -> None:
+        """Refuse the connection; only the handshake can be the cause (ER-020)."""
+        self._note_refusal(reason)
+        self._close(SessionEvent.REFUSED, reason)
+
+    def _note_refusal(self, reason: str) -> None:
+        self._context.note_refusal(
+            Refusal(reason, self.peer_id.hex(), self.connection, "connection")
+        )
 
     # --- streams -------------------------------------------------------------------------------
 
     def take_stream(self, stream: int, *, bidi: bool) -> None:
         """Take a stream that the peer opened."""
-        if bidi and isinstance(self._handshake, Acceptor) and self._handshake_stream is None:
-            self._handshake_stream = stream
+        if self._proving.take_stream(stream, bidi=bidi):
             return
         kind = FrameStream if bidi else HeartbeatStream
         self._streams[stream] = kind(self._context, self, stream)
 
     def take_data(self, stream: int, data: bytes, *, fin: bool) -> None:
         """Take the peer's next bytes on a stream."""
-        if stream == self._handshake_stream:
-            self._take_handshake_data(stream, data, fin=fin)
-        elif stream in self._streams:
+        if self._proving.take_data(stream, data, fin=fin):
+            return
+        if stream in self._streams:
             self._streams[stream].receive(data, fin=fin)
         elif data:
             # A stream that was let go may still have bytes on their way.
@@ -220,18 +179,14 @@ class Session:
 
     def take_reset(self, stream: int) -> None:
         """Take the peer's giving up its half of a stream."""
-        if stream == self._handshake_stream:
-            self._take_handshake_data(stream, b"", fin=True)
-        elif stream in self._streams:
+        if not self._proving.take_data(stream, b"", fin=True) and stream in self._streams:
             self._streams[stream].cut()
 
     def take_granted(self, ticket: int, stream: int) -> None:
         """Use a stream that was asked for."""
-        if ticket == self._handshake_ticket and self._handshake is not None:
-            self._handshake_stream = stream
-            self._advance_handshake(self._handshake, stream)
-        elif not (
-            self._heartbeats.take_stream(ticket, stream)
+        if not (
+            self._proving.take_granted(ticket, stream)
+            or self._heartbeats.take_stream(ticket, stream)
             or self.outbound.take_stream(ticket, stream)
         ):
             self._context.emit(Release(connection=self.connection, stream=stream))

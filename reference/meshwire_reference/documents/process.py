@@ -150,7 +150,8 @@ async def start_worker(settings: WorkerSettings) -> WorkerProcess:
         async with asyncio.timeout(START_S):
             await asyncio.shield(worker.ready)
     except (Unavailable, TimeoutError, asyncio.CancelledError):
-        if worker.ready.done() and not worker.ready.cancelled():
+        # Nobody waits for it any more; its failure would be reported as never looked at.
+        if not worker.ready.cancel() and not worker.ready.cancelled():
             worker.ready.exception()
         await worker.close()
         raise
