@@ -142,9 +142,15 @@ class CaseRun:
         return peer
 
     async def connection(self, name: str = "A") -> Connection:
-        """The live connection of a peer; the case fails where there is none to be had."""
+        """The live connection of a peer; the case fails where there is none to be had.
+
+        A connection of the case's own is not dialled again: that it was lost is what counts.
+        """
+        peer = self.peer(name)
+        if peer in self._own.values() and peer.last is not None:
+            self.check_connection(peer.last)
         try:
-            return await self.peer(name).connection()
+            return await peer.connection()
         except ConnectionError as exc:
             raise CaseFailed("no-connection", f"no connection: {exc}") from exc
 
@@ -206,16 +212,16 @@ class CaseRun:
 
     # --- what has to come of it -------------------------------------------------------------
 
-    async def barrier(self, on: str = "A", name: str = "") -> None:
+    async def barrier(self, on: str = "A", name: str = "", *, patience: float = 1.0) -> None:
         """Finish a stream and wait until the target says that everything on it has taken effect."""
         stream = await self.stream(on, name)
         self.forget(on, name)
         await stream.finish()
-        await self.wait_finished(stream)
+        await self.wait_finished(stream, patience)
 
-    async def wait_finished(self, stream: Stream) -> None:
+    async def wait_finished(self, stream: Stream, patience: float = 1.0) -> None:
         """Wait for the FIN of the target's half of a stream that we have finished."""
-        await stream.wait_for(lambda: stream.read_over, self.deadline_s)
+        await stream.wait_for(lambda: stream.read_over, self.deadline_s * patience)
         self.check_answering_half(stream)
         if stream.finished:
             if stream.stop_code and self.strict:

@@ -76,8 +76,13 @@ def _shown_elsewhere(cases: Sequence[Case], attachment: Attachment) -> dict[str,
     return {
         case.id: CaseResult(case.id, Verdict.NOT_APPLICABLE, why, variant=attachment.variant)
         for case in cases
-        if _body(case).serial and not any(need.startswith("dialect:") for need in case.needs)
+        if _is_serial(case) and not any(need.startswith("dialect:") for need in case.needs)
     }
+
+
+def _is_serial(case: Case) -> bool:
+    body = _body(case)
+    return body.serial
 
 
 def bundled(command: str) -> list[Attachment]:
@@ -177,7 +182,7 @@ class SocketPart:
 
     async def _judge(self, cases: list[Case]) -> dict[str, CaseResult]:
         final = [case for case in cases if _is_final(_body(case))]
-        serial = [case for case in cases if _body(case).serial]
+        serial = [case for case in cases if _is_serial(case)]
         beside = sorted(
             (case for case in cases if case not in final and case not in serial), key=_patience
         )

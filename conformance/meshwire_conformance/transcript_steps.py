@@ -48,12 +48,14 @@ async def wanted_of(run: CaseRun, spec: ContentSpec, key: str | None = None) -> 
     heads = frozenset(spec.heads) if spec.empty or spec.heads else None
     if names:
         heads = await run.contents.heads(names)
-    tombstone = {}
+    tombstone: dict[str, str | int | bytes] = {}
     for name in _TOMBSTONE_FIELDS:
         value = getattr(spec, name)
         if value is not None:
             text = name in ("deleted_by", "reason")
             tombstone[name] = run.scope.text(value) if text else run.scope.integer(value)
+    if spec.extra is not None:
+        tombstone["extra"] = bytes.fromhex(spec.extra)
     return Wanted(
         run.scope.text(key or spec.key),
         None if spec.type is None else type_number(spec.type),

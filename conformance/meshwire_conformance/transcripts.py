@@ -108,6 +108,7 @@ class ContentSpec(Strict, frozen=True, kw_only=True):
     deleted_by: str | None = None
     reason: str | None = None
     direction: int | None = None
+    extra: Hex | None = None
 
 
 class ConnectSpec(Strict, frozen=True, kw_only=True):

@@ -91,7 +91,7 @@ async def twenty_thousand(run: CaseRun) -> None:
     payload = len(elements).to_bytes(4, "big") + body
     stream = await run.send(FrameSpec(type="tombstone-batch", key="$rest", hex=payload.hex()))
     run.evidence.sent[:] = [f"a tombstone batch of {TOMBSTONES}, {stream.sent} bytes"]
-    await run.barrier()
+    await run.barrier(patience=OFFER_PATIENCE)
     for name in ("first", "last"):
         await run.read(Wanted(run.scope.names[name], FrameType.TOMBSTONE))
 
