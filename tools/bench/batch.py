@@ -87,14 +87,14 @@ def main() -> None:
             "decode": best_of(
                 options.rounds,
                 repeats,
-                lambda data=data: decode_sync_batch(data),
-                lambda data=data: bare_decode(data),
+                partial(decode_sync_batch, data),
+                partial(bare_decode, data),
             ),
             "encode": best_of(
                 options.rounds,
                 repeats,
-                lambda batch=batch: encode_sync_batch(batch),
-                lambda batch=batch: bare_encode(batch),
+                partial(encode_sync_batch, batch),
+                partial(bare_encode, batch),
             ),
         }
         for name, (codec, bare) in times.items():
