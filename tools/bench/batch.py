@@ -6,6 +6,7 @@ price of its checks. Codec and bare loop take turns, and the best round of each 
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from struct import Struct
 from time import perf_counter
 
