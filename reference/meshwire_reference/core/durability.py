@@ -23,6 +23,8 @@ class Durability:
     def begin_write(self, key: str) -> WriteNumber:
         """Return the number of a new write for a key."""
         self._last += 1
+        # In the order of their last write, so that the durable ones stand first.
+        self._by_key.pop(key, None)
         self._by_key[key] = self._last
         return self._last
 
@@ -50,8 +52,11 @@ class Durability:
     def note_durable(self, number: WriteNumber) -> list[ConnectionEffect]:
         """Take word that writes are durable and return what may happen now, in order."""
         self._durable = max(self._durable, number)
-        for key in [key for key, last in self._by_key.items() if last <= self._durable]:
-            del self._by_key[key]
+        while self._by_key:
+            oldest = next(iter(self._by_key))
+            if self._by_key[oldest] > self._durable:
+                break
+            del self._by_key[oldest]
         freed: list[ConnectionEffect] = []
         for connection, held in list(self._held.items()):
             while held and self._is_durable(held[0]):
