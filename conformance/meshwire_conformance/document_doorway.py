@@ -7,11 +7,12 @@ because hostile bytes may keep the child busy until its own deadline ends it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from itertools import count
+from typing import Final
 
 from meshwire_conformance.content import Heads, Made
-from meshwire_conformance.documents.client import Documents, State, Unreadable
+from meshwire_conformance.documents.client import Contents, Documents, State, Unreadable
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.transcripts import DocumentSpec
 from meshwire_spec.numbers import FrameType
@@ -125,7 +126,8 @@ class DoorwayExchange:
         self._documents.forget(self._name)
 
 
-_READERS = {
+# By number, since a frame may carry a type that no registry knows.
+_READERS: Final[Mapping[int, Callable[[Documents, bytes], Contents]]] = {
     FrameType.DELTA: Documents.read_message,
     FrameType.SNAPSHOT: Documents.read_snapshot,
 }

@@ -93,8 +93,8 @@ def settle(shape: Record, found: dict[str, Any]) -> dict[str, Any]:
     for flag, part in (("has_certificate", "certificate"), ("has_secret", "secret")):
         if flag in found:
             found[flag] = 0 if found[part] is None else 1
-    if shape is values.LAB_RECORD_SHAPE and "fin" in found["body"]:
-        found["body"]["fin"] %= 2
+    if shape is values.LAB_RECORD_SHAPE:
+        settle_record(found["body"])
     if shape is values.FRAME_SHAPE:
         found["type"] = (0, 1, 2, 4, 5, 6, 7, 8, 9)[found["type"] % 9]
     if shape is values.NEGENTROPY_SHAPE:
@@ -104,6 +104,14 @@ def settle(shape: Record, found: dict[str, Any]) -> dict[str, Any]:
     if shape is values.MEMBERSHIP_CERTIFICATE_SHAPE:
         found["callsign"] = found["callsign"][:4]
     return found
+
+
+def settle_record(body: dict[str, Any]) -> None:
+    """Give the flag of DATA and the echo of PING and PONG what their fields can hold."""
+    if "fin" in body:
+        body["fin"] %= 2
+    if "payload" in body:
+        body["payload"] = (body["payload"] + "0123456789abcdef")[:16]
 
 
 def settle_bounds(ranges: list[dict[str, Any]]) -> None:
