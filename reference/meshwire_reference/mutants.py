@@ -25,6 +25,7 @@ class UnknownMutant(Exception):
 
 MUTANTS: Final = (
     Mutant(Switch.NO_BARRIER, "TR-020", "never finishes its half of a stream"),
+    Mutant(Switch.REPEAT_FRAME, "TR-004", "sends each frame twice on its stream"),
     Mutant(Switch.FIN_BEFORE_FIN, "TR-021", "finishes its half after the first frame"),
     Mutant(Switch.FIN_BEFORE_EFFECT, "TR-020", "finishes before the frames have taken effect"),
     Mutant(Switch.ONE_FRAME_PER_STREAM, "TR-005", "drops all but the first frame of a stream"),
@@ -60,6 +61,7 @@ MUTANTS: Final = (
     Mutant(Switch.ACCEPT_WRONG_FORMATION_ID, "HS-034", "does not compare the formation"),
     Mutant(Switch.NO_HANDSHAKE_DEADLINE, "HS-035", "waits for ever in the handshake"),
     Mutant(Switch.CLOSE_BEFORE_RESULT, "HS-036", "closes without giving the result"),
+    Mutant(Switch.RESULT_UNFINISHED, "HS-042", "never finishes the handshake stream"),
     Mutant(Switch.SYNC_BEFORE_HANDSHAKE, "HS-037", "reads frames before the result"),
     Mutant(Switch.SILENT_UNKNOWN_READ, "DC-003", "does not answer a read of an unknown key"),
     Mutant(Switch.ANSWER_FIRST_READ_ONLY, "DC-002", "answers only the first read of a key"),
@@ -78,6 +80,7 @@ MUTANTS: Final = (
     Mutant(Switch.NO_REFUSAL_CODE, "ER-010", "refuses with the code 0"),
     Mutant(Switch.FINISH_REFUSED, "ER-011", "finishes its half of a refused stream"),
     Mutant(Switch.APPLY_AFTER_FAULT, "ER-014", "lets frames after a fault take effect"),
+    Mutant(Switch.FAULT_CLOSES_ALL, "ER-017", "closes every connection for one peer's fault"),
     Mutant(Switch.CLOSE_ON_REFUSAL, "ER-016", "closes the connection for a refused stream"),
     Mutant(Switch.IGNORE_NEGENTROPY, "NG-012", "ignores 0x08 and 0x09"),
     Mutant(Switch.LAB_LATE_PREAMBLE, "LB-001", "waits for the preamble of its peer before its own"),

@@ -150,6 +150,15 @@ class TestAcceptor:
 
         assert self.bench.frames(self.connection) == []
 
+    def test_bytes_behind_the_response_are_refused_and_the_result_stands(self) -> None:
+        """HS-013: they came with it or after it."""
+        self.write(HELLO)
+        self.write(respond(self.seen) + b"x")
+
+        assert self.seen.data[-1:] == b"\x01"
+        assert self.seen.stopped == REASONS["trailing-bytes"].code
+        assert self.bench.send(self.connection, IGNORED).finished
+
     def test_a_rejected_peer_may_come_again(self) -> None:
         """HS-044."""
         self.write(HELLO)

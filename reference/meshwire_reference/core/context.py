@@ -6,6 +6,7 @@ from itertools import count
 from meshwire_reference.core.durability import Durability
 from meshwire_reference.core.effects import (
     CallDocuments,
+    Close,
     ConnectionEffect,
     Effect,
     Notify,
@@ -39,6 +40,7 @@ class Context:
         self.durability = Durability()
         self.queues = KeyQueues(self._emit_call)
         self.documents: dict[str, None] = {}
+        self.connections: set[int] = set()
         self.tickets = count(1)
         self._effects: list[Effect] = []
 
@@ -77,6 +79,9 @@ class Context:
         # ER-018
         self.statistics.refused[refusal.reason] += 1
         self._effects.append(Notify(refusal))
+        if self.has(Switch.FAULT_CLOSES_ALL):
+            for connection in self.connections:
+                self.emit(Close(connection=connection, code=0, reason=""))
 
     def take_effects(self) -> list[Effect]:
         """Return what was asked for since the last call."""

@@ -57,7 +57,7 @@ class Handshake:
         self._output = bytearray()
 
     def receive(self, data: bytes) -> None:
-        """Take the next bytes of the peer; what follows the last message is dropped."""
+        """Take the next bytes of the peer; what follows the last message is `has_extra`."""
         self._buffer += data
         while self.state not in OVER and (message := self._take_message()) is not None:
             self._step(message)
@@ -67,6 +67,11 @@ class Handshake:
         if self.state not in OVER:
             # HS-040
             self._fail("truncated")
+
+    @property
+    def has_extra(self) -> bool:
+        """Say whether bytes followed the last message."""
+        return self.state in OVER and bool(self._buffer)
 
     def take_output(self) -> bytes:
         """Return what is to be sent now."""

@@ -128,9 +128,10 @@ class InboundStream(ABC):
         # ER-010
         emit(Stop(connection=connection, stream=stream, code=code, after=after))
         if self._context.has(Switch.FINISH_REFUSED):
-            emit(Send(connection=connection, stream=stream, data=b"", fin=True))
-        # ER-011
-        emit(Reset(connection=connection, stream=stream, code=code, after=after))
+            emit(Send(connection=connection, stream=stream, data=b"", fin=True, after=after))
+        else:
+            # ER-011
+            emit(Reset(connection=connection, stream=stream, code=code, after=after))
         self.end()
 
     def end(self) -> None:

@@ -62,12 +62,14 @@ class NodeCore:
         """A connection stands: begin its session."""
         session = Session(self._context, happened.connection, happened.peer_id, self._frames.take)
         self._sessions[happened.connection] = session
+        self._context.connections.add(happened.connection)
         self._routing.peers[happened.connection] = session
         session.open(dialled=happened.dialled)
 
     def end_session(self, happened: inputs.ConnectionClosed) -> None:
         """A connection is gone: end its session."""
         session = self._sessions.pop(happened.connection, None)
+        self._context.connections.discard(happened.connection)
         self._routing.peers.pop(happened.connection, None)
         if session is not None:
             session.end()

@@ -241,14 +241,10 @@ class Outbound:
         if parcel is None:
             return False
         self._sending[stream] = parcel
-        self._context.emit(
-            Send(
-                connection=self._connection,
-                stream=stream,
-                data=encode_stream_frame(parcel.frame, self._context.settings.payload_cap),
-                fin=True,
-            )
-        )
+        data = encode_stream_frame(parcel.frame, self._context.settings.payload_cap)
+        if self._context.has(Switch.REPEAT_FRAME):
+            data *= 2
+        self._context.emit(Send(connection=self._connection, stream=stream, data=data, fin=True))
         return True
 
     def note_sent(self, stream: int) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from meshwire_reference.core.context import Context
-from meshwire_reference.core.effects import Consumed, OpenStream, Release, Send
+from meshwire_reference.core.effects import Consumed, OpenStream, Release, Send, Stop
 from meshwire_reference.core.handshake import Acceptor, Handshake, Initiator
 from meshwire_reference.core.switches import Switch
+from meshwire_spec.numbers import REASONS
 from meshwire_spec.states import HandshakeState
 
 OVER = frozenset((HandshakeState.ACCEPTED, HandshakeState.REJECTED))
@@ -27,6 +28,10 @@ class Judged(Protocol):
 
     def refuse(self, reason: str) -> None:
         """The handshake is at fault."""
+        ...
+
+    def note_refusal(self, reason: str, what: str) -> None:
+        """Count a refusal and have it logged."""
         ...
 
 
@@ -77,21 +82,39 @@ class Proving:
                 Consumed(connection=self._connection, stream=stream, count=len(data))
             )
         handshake = self._handshake
-        if handshake is not None:
+        if handshake is None:
+            self._take_extra(stream, is_extra=bool(data))
+        else:
             handshake.receive(data)
             if fin:
                 handshake.end()
             self._advance(handshake, stream)
-        if fin:
-            self._stream = None
-            self._context.emit(Release(connection=self._connection, stream=stream))
+            self._take_extra(stream, is_extra=handshake.has_extra)
+        if fin and self._stream is not None:
+            self._let_go(stream)
         return True
+
+    def _take_extra(self, stream: int, *, is_extra: bool) -> None:
+        """Refuse the stream for bytes behind its last message; the result stands."""
+        if is_extra:
+            # HS-013
+            reason = "trailing-bytes"
+            self._judged.note_refusal(reason, "bidi")
+            self._context.emit(
+                Stop(connection=self._connection, stream=stream, code=REASONS[reason].code)
+            )
+            self._let_go(stream)
+
+    def _let_go(self, stream: int) -> None:
+        self._stream = None
+        self._context.emit(Release(connection=self._connection, stream=stream))
 
     def _advance(self, handshake: Handshake, stream: int) -> None:
         """Send what the handshake has to say and pass on where it stands."""
         output, state = handshake.take_output(), handshake.state
         hurries = state is HandshakeState.REJECTED and self._context.has(Switch.CLOSE_BEFORE_RESULT)
-        if (output or state in OVER) and not hurries:
+        fin = state in OVER and not self._context.has(Switch.RESULT_UNFINISHED)
+        if (output or fin) and not hurries:
             # HS-042
             self._context.emit(
                 Send(connection=self._connection, stream=stream, data=output, fin=state in OVER)

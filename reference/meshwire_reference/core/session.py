@@ -140,7 +140,7 @@ class Session:
     def reject(self, linger_s: float) -> None:
         """Leave the peer time to read the result, then refuse the connection."""
         self._move(SessionEvent.REJECTED)
-        self._note_refusal("authentication-failed")
+        self.note_refusal("authentication-failed")
         # HS-036
         self._context.timers.set(
             self._timer,
@@ -150,13 +150,12 @@ class Session:
 
     def refuse(self, reason: str) -> None:
         """Refuse the connection; only the handshake can be the cause (ER-020)."""
-        self._note_refusal(reason)
+        self.note_refusal(reason)
         self._close(SessionEvent.REFUSED, reason)
 
-    def _note_refusal(self, reason: str) -> None:
-        self._context.note_refusal(
-            Refusal(reason, self.peer_id.hex(), self.connection, "connection")
-        )
+    def note_refusal(self, reason: str, what: str = "connection") -> None:
+        """Count a refusal and have it logged."""
+        self._context.note_refusal(Refusal(reason, self.peer_id.hex(), self.connection, what))
 
     # --- streams -------------------------------------------------------------------------------
 
