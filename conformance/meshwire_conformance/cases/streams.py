@@ -45,6 +45,7 @@ async def two_hundred_heartbeats(run: CaseRun) -> None:
     part="transport",
     rules=("TR-011", "LB-046"),
     isolation="peer",
+    serial=True,
 )
 async def many_streams(run: CaseRun) -> None:
     """A receiver that refuses the sixty-fifth stream or takes fewer at once."""

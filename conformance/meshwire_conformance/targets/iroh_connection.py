@@ -24,7 +24,12 @@ from typing import Any
 
 import iroh
 
-from meshwire_conformance.targets.iroh_library import ending, release_put_aside, reset_code
+from meshwire_conformance.targets.iroh_library import (
+    ending,
+    release_put_aside,
+    reset_code,
+    stream_number,
+)
 from meshwire_conformance.transport import Closed, Connection, Dial, Stream
 
 READ_MAX = 64 * 2**10
@@ -69,8 +74,6 @@ class IrohConnection(Connection):
         self._tasks: set[asyncio.Task[None]] = set()
         self._unconfirmed: set[asyncio.Task[None]] = set()
         """Tasks that are over when what was written has been confirmed."""
-        self._opening = {False: asyncio.Lock(), True: asyncio.Lock()}
-        self._counts: dict[tuple[bool, bool], int] = {}
         self._ending = asyncio.get_running_loop().create_task(self._watch_end())
         self._start(self._accept_bidi())
         self._start(self._accept_uni())
@@ -80,15 +83,14 @@ class IrohConnection(Connection):
 
     async def open(self, *, uni: bool = False) -> Stream:
         """A new stream, once the target's credit allows it; raises ConnectionError when closed."""
-        async with self._opening[uni]:
-            if self.closed is None:
-                try:
-                    writer, reader = await self._halves(uni=uni)
-                except iroh.IrohError:
-                    await asyncio.wait({self._ending})
-            if self.closed is not None:
-                raise ConnectionError(self.closed.text or f"closed with code {self.closed.code}")
-            number = self._number(uni=uni, ours=True)
+        if self.closed is None:
+            try:
+                writer, reader = await self._halves(uni=uni)
+                number = stream_number(await writer.id())
+            except iroh.IrohError:
+                await asyncio.wait({self._ending})
+        if self.closed is not None:
+            raise ConnectionError(self.closed.text or f"closed with code {self.closed.code}")
         stream = IrohStream(self, number, writer, reader, ours=True)
         self.streams[number] = stream
         self._begin(stream)
@@ -172,7 +174,7 @@ class IrohConnection(Connection):
                 both = await self._connection.accept_bi()
             except iroh.IrohError:
                 return  # The connection is over, which `_watch_end` tells.
-            self._take_in(both.send(), both.recv())
+            await self._take_in(both.send(), both.recv())
 
     async def _accept_uni(self) -> None:
         while True:
@@ -180,19 +182,13 @@ class IrohConnection(Connection):
                 reader = await self._connection.accept_uni()
             except iroh.IrohError:
                 return  # As above.
-            self._take_in(None, reader)
+            await self._take_in(None, reader)
 
-    def _take_in(self, writer: iroh.SendStream | None, reader: iroh.RecvStream) -> None:
-        number = self._number(uni=writer is None, ours=False)
+    async def _take_in(self, writer: iroh.SendStream | None, reader: iroh.RecvStream) -> None:
+        number = stream_number(await reader.id())
         stream = IrohStream(self, number, writer, reader, ours=False)
         self.accept(stream)
         self._begin(stream)
-
-    def _number(self, *, uni: bool, ours: bool) -> int:
-        # QUIC numbers the streams of each kind in order, and the library keeps to that order.
-        count = self._counts.get((uni, ours), 0)
-        self._counts[uni, ours] = count + 1
-        return count << 2 | uni << 1 | (not ours)
 
     # --- tasks of a stream ------------------------------------------------------------------
 

@@ -25,6 +25,9 @@ from iroh import iroh_ffi
 from meshwire_conformance.transport import Closed
 
 _put_aside: deque[tuple[Callable[[Any], None], Any]] = deque()
+_STREAM = re.compile(r"(client|server) (uni|bi)directional stream (\d+)")
+_SIDES = {"client": 0, "server": 1}
+_DIRECTIONS = {"bi": 0, "uni": 1}
 _RESET = re.compile(r"Reset\((\d+)\)")
 _CLOSED = re.compile(r"closed by peer: (?:(\d+)|(.*) \(code (\d+)\))", re.DOTALL)
 
@@ -51,6 +54,13 @@ def cause(error: iroh.IrohError) -> str:
     """The last line of what the library says: those before it name its own source files."""
     lines: list[str] = error.message().strip().splitlines()
     return lines[-1].strip() if lines else "no reason given"
+
+
+def stream_number(text: str) -> int:
+    """The id on the wire of a stream, from what the library calls it."""
+    found = _STREAM.fullmatch(text)
+    assert found is not None, f"the library names a stream {text!r}"
+    return int(found[3]) << 2 | _DIRECTIONS[found[2]] << 1 | _SIDES[found[1]]
 
 
 def reset_code(error: iroh.IrohError) -> int | None:
