@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 
 from meshwire_conformance.composing import Composer, type_number
 from meshwire_conformance.content import Contents, Wanted
 from meshwire_conformance.deadlines import Deadline
 from meshwire_conformance.errors import SuiteFault
-from meshwire_conformance.hexdump import dump
+from meshwire_conformance.evidence import Evidence, Sending
+from meshwire_conformance.field_rows import rows_of
 from meshwire_conformance.inbox import Arrival, Subscription
 from meshwire_conformance.outcome import CaseFailed, CouldNotRun
 from meshwire_conformance.peers import SHARED, Peer, Session
 from meshwire_conformance.scope import Scope
+from meshwire_conformance.shortfall import headline, received_lines, wanted_lines
 from meshwire_conformance.transcripts import FIXED_S, DocumentSpec, FrameSpec
 from meshwire_conformance.transport import Connection, Stream
 from meshwire_conformance.watch import Watch, arm
@@ -29,6 +32,9 @@ from meshwire_spec.numbers import REASON_ROWS, REASONS
 
 CODE_NAMES = {row.code: row.name for row in REASON_ROWS}
 _REPEATS = 2
+
+Mismatches = list[tuple[Arrival, str]]
+"""What came although something else was wanted, each with the reason why it does not fit."""
 
 
 def code_name(code: int) -> str:
@@ -44,16 +50,6 @@ class Terms:
     level: str
     deadline: Deadline
     own_peers: bool = False
-
-
-@dataclass(slots=True)
-class Evidence:
-    """What is reported of a run beside its verdict."""
-
-    sent: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    unbound: bool = False
-    watches: list[Watch] = field(default_factory=list)
 
 
 class CaseRun:
@@ -185,13 +181,22 @@ class CaseRun:
         """Send a frame (on a uni stream: a heartbeat)."""
         stream = await self.stream(on, name)
         data = self.composer.heartbeat(spec) if stream.uni else self.composer.frame(spec)
-        await self.write(stream, data, f"{spec.type}", on)
+        kind = "heartbeat" if stream.uni else "stream_frame"
+        await self.write(stream, data, f"{spec.type}", on, kind=kind)
         return stream
 
-    async def write(self, stream: Stream, data: bytes, what: str, on: str = "A") -> None:
-        """Write bytes and remember them for the report."""
-        self.evidence.sent.append(f"{on}, stream {stream.number}: {what}, {len(data)} bytes")
-        self.evidence.sent.extend(dump(data))
+    async def write(
+        self,
+        stream: Stream,
+        data: bytes,
+        what: str,
+        on: str = "A",
+        *,
+        kind: str = "",
+        asks: bool = False,
+    ) -> None:
+        """Write bytes and remember them for the report, as a message of `kind`."""
+        self.evidence.sent.append(Sending(on, stream.number, what, data, kind, asks))
         self.session.settings.trace(
             {
                 "sent": what,
@@ -203,11 +208,15 @@ class CaseRun:
         )
         await stream.write(data)
 
+    def ended(self, stream: Stream, how: str, on: str = "A") -> None:
+        """Remember for the report how we ended a half of a stream."""
+        self.evidence.sent.append(Sending(on, stream.number, how))
+
     async def send_read(self, key: str, on: str = "A") -> None:
         """Ask for a document, on a stream of its own."""
         stream = await self.open(on, f"read {key}")
         data = self.composer.frame(FrameSpec(type="delta", key=key))
-        await self.write(stream, data, f"read of {key}", on)
+        await self.write(stream, data, f"read of {key}", on, kind="stream_frame", asks=True)
         await stream.finish()
 
     # --- what has to come of it -------------------------------------------------------------
@@ -217,6 +226,7 @@ class CaseRun:
         stream = await self.stream(on, name)
         self.forget(on, name)
         await stream.finish()
+        self.ended(stream, "FIN", on)
         await self.wait_finished(stream, patience)
 
     async def wait_finished(self, stream: Stream, patience: float = 1.0) -> None:
@@ -234,6 +244,7 @@ class CaseRun:
                 "refused",
                 f"the stream was refused: {code_name(stream.reset_code)}",
                 expected=("FIN, when every frame has taken effect",),
+                received=(f"RESET with {code_name(stream.reset_code)}",),
             )
         self.check_connection(stream.connection)
         if self.strict:
@@ -257,7 +268,8 @@ class CaseRun:
                 raise CaseFailed(
                     "answering-half",
                     "bytes that are no record came on the answering half",
-                    received=dump(rest),
+                    expected=("records, and nothing else",),
+                    received=rows_of("channel_record", rest),
                 ) from exc
             rest = rest[size:]
 
@@ -323,7 +335,7 @@ class CaseRun:
             )
         raise CaseFailed(
             f"wrong-code {CODE_NAMES.get(closed.code, closed.code)}",
-            "the connection was refused for another reason",
+            f"the connection was refused for another reason: {code_name(closed.code)}",
             expected=expected,
             received=(f"CLOSE with {code_name(closed.code)}",),
         )
@@ -340,13 +352,13 @@ class CaseRun:
         found = await self._matching(subscription, wanted, on, after, deadline_s)
         if isinstance(found, Arrival):
             return found
-        raise self._nothing_fits(subscription, wanted, on, after, found)
+        raise self._nothing_fits(wanted, on, found)
 
     async def read(self, wanted: Wanted, on: str = "A", *, once: bool = False) -> Arrival:
         """Read a document; silence is asked once more before it counts (page Documents)."""
         subscription = self.subscription(wanted.key)
         after = len(subscription.arrivals)
-        seen: list[str] = []
+        seen: Mismatches = []
         for attempt in range(1 if once else _REPEATS):
             if attempt:
                 self.note(f"no answer to the first read of {wanted.key}: asked once more")
@@ -357,15 +369,16 @@ class CaseRun:
             seen = found
             if seen:
                 break
-        raise self._nothing_fits(subscription, wanted, on, after, seen)
+        raise self._nothing_fits(wanted, on, seen)
 
     async def _matching(
         self, subscription: Subscription, wanted: Wanted, on: str, after: int, deadline_s: float
-    ) -> Arrival | list[str]:
-        """The first arrival that fits, else why none did."""
+    ) -> Arrival | Mismatches:
+        """The first arrival that fits, else what came and why none of it did."""
         loop = asyncio.get_running_loop()
         end = loop.time() + deadline_s
-        peer, place, seen = self.peer(on), after, []
+        peer, place = self.peer(on), after
+        seen: Mismatches = []
         arrivals = subscription.arrivals
         while True:
             while place < len(arrivals):
@@ -376,20 +389,18 @@ class CaseRun:
                 why_not = await self.contents.mismatch(wanted, arrival, strict=self.strict)
                 if why_not is None:
                     return arrival
-                seen.append(why_not)
+                seen.append((arrival, why_not))
             lost = peer.last is not None and peer.last.closed is not None
             if lost or not await subscription.signal.wait_for(
-                lambda seen=place: len(arrivals) > seen, end - loop.time()
+                partial(_longer, arrivals, place), end - loop.time()
             ):
                 return seen
 
-    def _nothing_fits(
-        self, subscription: Subscription, wanted: Wanted, on: str, after: int, seen: list[str]
-    ) -> CaseFailed:
+    def _nothing_fits(self, wanted: Wanted, on: str, seen: Mismatches) -> CaseFailed:
         last = self.peer(on).last
         if last is not None:
             self.check_connection(last)
-        expected = (wanted.describe(),)
+        expected = wanted_lines(wanted)
         if not seen:
             return CaseFailed(
                 "no-answer",
@@ -398,12 +409,12 @@ class CaseRun:
                 received=("nothing within the deadline",),
                 missed=True,
             )
-        came = [item.describe() for item in subscription.arrivals[after:]]
+        why = seen[-1][1]
         return CaseFailed(
-            f"wrong-content {seen[-1].partition(':')[0]}",
-            f"what came for {wanted.key} is something else: {seen[-1]}",
+            f"wrong-content {why.partition(':')[0]}",
+            headline(wanted, why),
             expected=expected,
-            received=tuple(came[-4:]),
+            received=received_lines(seen, wanted),
         )
 
     def watch(self, key: str, on: str | None, types: Iterable[str | int] = ()) -> Watch:
@@ -441,6 +452,10 @@ class CaseRun:
                     await peer.close()
 
 
+def _longer(arrivals: list[Arrival], known: int) -> bool:
+    return len(arrivals) > known
+
+
 def _refusal_is_whole(stream: Stream, must_stop: bool) -> bool:  # noqa: FBT001
     """Whether both signs of a refusal are there: a stop, and a reset where there is such a half."""
     stopped = stream.stop_code is not None or not must_stop
@@ -463,10 +478,10 @@ def _not_refused(
         if line
     ) or ("nothing within the deadline",)
     if codes - wanted:
-        other = CODE_NAMES.get(min(codes - wanted), "unknown")
+        other = min(codes - wanted)
         return CaseFailed(
-            f"wrong-code {other}",
-            "the stream was refused for another reason",
+            f"wrong-code {CODE_NAMES.get(other, 'unknown')}",
+            f"the stream was refused for another reason: {code_name(other)}, expected {names}",
             expected=expected,
             received=received,
         )

@@ -9,6 +9,7 @@ from typing import Any
 from meshwire_conformance.attach import DIAL_S, TcpDialler
 from meshwire_conformance.case_run import CaseRun
 from meshwire_conformance.errors import SuiteFault
+from meshwire_conformance.evidence import Sending
 from meshwire_conformance.handshake import (
     Formation,
     HandshakeFailed,
@@ -25,6 +26,7 @@ from meshwire_spec.codec import encode, from_value
 from meshwire_spec.numbers import ALPN, LAB_MAGIC, LAB_VERSION, RESULT_ACCEPTED, RESULT_REJECTED
 
 DATA_MAX = 2**15
+_PREAMBLE = "lab_preamble"
 
 
 async def connect(run: CaseRun, name: str, options: ConnectSpec) -> None:
@@ -34,19 +36,19 @@ async def connect(run: CaseRun, name: str, options: ConnectSpec) -> None:
     if options.same_as is not None:
         dial = Dial(run.peer(options.same_as).identity, dial.on_stream, dial.order)
     try:
-        peer.adopt(await _dial(run, dial, options))
+        peer.adopt(await _dial(run, name, dial, options))
     except ConnectionError as exc:
         raise CaseFailed("no-connection", f"no connection: {exc}") from exc
 
 
-async def _dial(run: CaseRun, dial: Dial, options: ConnectSpec) -> Connection:
+async def _dial(run: CaseRun, name: str, dial: Dial, options: ConnectSpec) -> Connection:
     target = run.session.target
     preamble = _wrong_preamble(dial.identity, options)
     if preamble is not None:
         if not isinstance(target.dialler, TcpDialler):
             raise SuiteFault(f"{run.case_id}: only the lab binding has a preamble")
         dial = Dial(dial.identity, dial.on_stream, dial.order, preamble)
-        run.evidence.sent.append(f"preamble {preamble.encode().hex()}")
+        run.evidence.sent.append(Sending(name, None, "preamble", preamble.encode(), _PREAMBLE))
         return await target.dialler.dial_raw(dial, DIAL_S)
     if not options.handshake:
         return await target.dial(dial)
@@ -78,7 +80,7 @@ async def overrun(run: CaseRun, on: str) -> None:
         raise SuiteFault(f"{run.case_id}: no preamble came before the overrun")
     stream = await run.open(on, "overrun")
     left = peer.windows.max_stream_data + 1
-    run.evidence.sent.append(f"{on}, stream {stream.number}: {left} bytes of DATA")
+    run.evidence.sent.append(Sending(on, stream.number, f"{left} bytes of DATA"))
     while left:
         size = min(left, DATA_MAX)
         value = {"stream_id": str(stream.number), "fin": 0, "data": bytes(size).hex()}
@@ -121,7 +123,7 @@ async def send_record(
             data = data[:1] + int(value["length"]).to_bytes(4, "big") + body
     else:
         data = encode(from_value("lab_record", value))
-    run.evidence.sent.append(f"{on}: lab record {data[:64].hex()}")
+    run.evidence.sent.append(Sending(on, None, "lab record", data, "lab_record"))
     await connection.raw(data)
     if echo is None:
         return
@@ -159,7 +161,8 @@ async def run_handshake(run: CaseRun, on: str, name: str, spec: HandshakeSpec) -
         await _take_challenge(run, on, stream, spec, formation)
     answer = _ANSWERS[spec.answer](formation.answer(run.nonces[-1]))
     if answer:
-        await run.write(stream, answer, f"{spec.answer} answer", on)
+        what = f"{spec.answer} answer"
+        await run.write(stream, answer, what, on, kind="formation_response")
     if spec.answer == "short":
         await stream.finish()
     if spec.result != "nothing":

@@ -6,6 +6,7 @@ from meshwire_conformance.case_run import CaseRun
 from meshwire_conformance.content import Wanted, declared_heads
 from meshwire_conformance.inbox import Arrival
 from meshwire_conformance.outcome import CaseFailed
+from meshwire_conformance.shortfall import wanted_lines
 from meshwire_conformance.transcripts import FrameSpec
 from meshwire_spec.numbers import FrameType
 
@@ -32,7 +33,8 @@ async def synchronise(run: CaseRun, name: str, wanted: Wanted, on: str, messages
                 raise CaseFailed(
                     "no-convergence",
                     f"more than {messages} messages without equal heads",
-                    expected=(wanted.describe(),),
+                    expected=wanted_lines(wanted),
+                    received=("heads", *sorted(theirs or ())),
                 )
             arrival = await _next(run, wanted, on, place)
             place = arrival.order
@@ -47,7 +49,7 @@ async def synchronise(run: CaseRun, name: str, wanted: Wanted, on: str, messages
 async def _send_delta(run: CaseRun, on: str, key: str, message: bytes) -> None:
     stream = await run.open(on, f"sync {key}")
     data = run.composer.frame(FrameSpec(type="delta", key=key, hex=message.hex()))
-    await run.write(stream, data, f"delta of {key}", on)
+    await run.write(stream, data, f"delta of {key}", on, kind="stream_frame")
     await stream.finish()
 
 
@@ -77,7 +79,8 @@ async def _next(run: CaseRun, wanted: Wanted, on: str, place: int) -> Arrival:
         raise CaseFailed(
             "no-answer",
             f"the exchange about {wanted.key} stopped: no delta came",
-            expected=(wanted.describe(),),
+            expected=wanted_lines(wanted),
+            received=("nothing within the deadline",),
             missed=True,
         )
     return arrival

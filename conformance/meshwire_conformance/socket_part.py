@@ -16,17 +16,19 @@ from dataclasses import dataclass, field, replace
 
 from meshwire_conformance.attach import Target, attach
 from meshwire_conformance.calibration import CANARY_DOCUMENT, PROBE, Canary
-from meshwire_conformance.case_run import CaseRun, Evidence, Terms
+from meshwire_conformance.case_run import CaseRun, Terms
 from meshwire_conformance.cases import PythonCase
 from meshwire_conformance.catalogue import Case, load_catalogue
 from meshwire_conformance.content import Contents, Documents
 from meshwire_conformance.deadlines import Deadline
 from meshwire_conformance.errors import Incomplete, SuiteFault
+from meshwire_conformance.evidence import Evidence, sent_lines
 from meshwire_conformance.inbox import Inbox
 from meshwire_conformance.outcome import CaseFailed, CouldNotRun
 from meshwire_conformance.parts import Attachment, Progress, Settings
 from meshwire_conformance.peers import Session
 from meshwire_conformance.scope import Scope
+from meshwire_conformance.shortfall import arrival_lines
 from meshwire_conformance.socket_needs import open_documents, unmet
 from meshwire_conformance.transcript_steps import run_transcript
 from meshwire_conformance.transcripts import Transcript
@@ -229,13 +231,14 @@ class SocketPart:
         else:
             attempt = await self._run_on(self._session, case, number)
         duration_s = time.perf_counter() - started
+        failed = attempt.result.verdict is Verdict.FAIL
         notes = (*attempt.result.notes, *attempt.evidence.notes)
         if READ_RULE in case.rules:
             notes = (*notes, self._deadline.describe())
         result = replace(
             attempt.result,
             duration_s=duration_s,
-            sent=tuple(attempt.evidence.sent) if attempt.result.verdict is Verdict.FAIL else (),
+            sent=sent_lines(attempt.evidence.sent) if failed else (),
             notes=notes,
             unbound=attempt.evidence.unbound,
         )
@@ -337,8 +340,9 @@ def _watched(attempt: Attempt) -> CaseResult:
                 verdict=Verdict.FAIL,
                 symptom="came-anyway",
                 reasons=(f"something came for {arrival.key} that must not come",),
-                sent=tuple(attempt.evidence.sent),
-                received=(arrival.describe(),),
+                sent=sent_lines(attempt.evidence.sent),
+                expected=(f"nothing for {arrival.key}",),
+                received=arrival_lines(arrival),
             )
     return result
 

@@ -77,7 +77,14 @@ async def _raw(run: CaseRun, step: Step) -> None:
     assert step.raw is not None
     stream = await run.stream(step.on, step.stream)
     data = b"".join(raw_piece(run, piece) for piece in step.raw)
-    await run.write(stream, data, step.note or "raw bytes", step.on)
+    # Bytes in the middle of a stream begin inside a message: no schema reads those.
+    kind = "" if stream.sent else _KINDS.get(step.stream, "stream_frame")
+    what = step.note or "raw bytes"
+    await run.write(stream, data, what, step.on, kind="heartbeat" if stream.uni else kind)
+
+
+_KINDS = {"hs": "formation_id"}
+"""What begins a stream of this name; any other begins with a frame."""
 
 
 def raw_piece(run: CaseRun, piece: Any) -> bytes:
@@ -106,17 +113,20 @@ _WIDTHS = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
 async def _finish(run: CaseRun, step: Step) -> None:
     stream = await run.stream(step.on, step.stream)
     await stream.finish()
+    run.ended(stream, "FIN", step.on)
 
 
 async def _reset(run: CaseRun, step: Step) -> None:
     stream = await run.stream(step.on, step.stream)
     run.forget(step.on, step.stream)
     await stream.reset(step.reset or 0)
+    run.ended(stream, f"RESET with {code_name(step.reset or 0)}", step.on)
 
 
 async def _stop(run: CaseRun, step: Step) -> None:
     stream = await run.stream(step.on, step.stream)
     await stream.stop(step.stop or 0)
+    run.ended(stream, f"STOP with {code_name(step.stop or 0)}", step.on)
 
 
 async def _barrier(run: CaseRun, step: Step) -> None:
@@ -134,6 +144,7 @@ async def _released(run: CaseRun, step: Step) -> None:
         raise CaseFailed(
             "wrong-code",
             "a half that was stopped is reset with code 0",
+            expected=(f"FIN, or RESET with {code_name(0)}",),
             received=(f"RESET with {code_name(stream.reset_code or 0)}",),
         )
     if not stream.read_over:

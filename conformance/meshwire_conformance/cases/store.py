@@ -5,6 +5,7 @@ from __future__ import annotations
 from meshwire_conformance.case_run import CaseRun
 from meshwire_conformance.cases import case
 from meshwire_conformance.content import Wanted
+from meshwire_conformance.evidence import Sending
 from meshwire_conformance.outcome import CaseFailed
 from meshwire_conformance.transcripts import DocumentSpec, FrameSpec
 from meshwire_spec.numbers import FrameType
@@ -90,7 +91,8 @@ async def twenty_thousand(run: CaseRun) -> None:
     body = b"".join(len(element).to_bytes(4, "big") + element for element in elements)
     payload = len(elements).to_bytes(4, "big") + body
     stream = await run.send(FrameSpec(type="tombstone-batch", key="$rest", hex=payload.hex()))
-    run.evidence.sent[:] = [f"a tombstone batch of {TOMBSTONES}, {stream.sent} bytes"]
+    told = f"a tombstone batch of {TOMBSTONES}, {stream.sent} bytes"
+    run.evidence.sent[:] = [Sending("A", stream.number, told)]
     await run.barrier(patience=OFFER_PATIENCE)
     for name in ("first", "last"):
         await run.read(Wanted(run.scope.names[name], FrameType.TOMBSTONE))

@@ -1,6 +1,7 @@
 """The report for a person: failures with their bytes, a summary per part, the digest."""
 
 from collections.abc import Callable, Iterator, Sequence
+from textwrap import wrap
 
 from meshwire_conformance.catalogue import Case
 from meshwire_conformance.ledger import PREDICTED
@@ -10,6 +11,9 @@ from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
 IN_FULL = 25
 """So many failures are told in full, the rest in a line each."""
 LABEL = 10
+WIDTH = 100
+LINE_MAX = 1200
+"""What is longer is cut, and told how long it was."""
 LISTED = 5
 RED, GREEN, PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[0m"
 Paint = Callable[[str, str], str]
@@ -61,24 +65,41 @@ def failure_lines(
     yield f"{paint('FAIL', RED)} {case.id}  {printable(case.title)}  ({name}{case.kind} · {rules})"
     yield ""
     for line in report.rule_lines(case):
-        yield f"  {printable(line)}"
+        # Never cut: a rule is short, and half of one is none.
+        yield from _folded(printable(line), "  ", " " * 10)
     yield ""
     for reason in result.reasons:
-        yield f"  {printable(reason)}"
+        yield from _folded(_capped(reason), "  ", "  ")
     for label in ("sent", "expected", "received"):
         yield from _block(label, getattr(result, label))
     yield ""
     if case.hunts:
         yield from _block("hunts", (case.hunts,))
-        yield from _block("harm", (case.harm,))
+        yield from _block("harm", (case.harm,) if case.harm else ())
     yield from _block("note", result.notes)
-    yield from _block("again", (report.again(run, case),))
+    # In one line, to be copied.
+    yield f"  {'again':<{LABEL}}{printable(report.again(run, case))}"
     yield ""
 
 
 def _block(label: str, lines: Sequence[str]) -> Iterator[str]:
     for number, line in enumerate(lines):
-        yield f"  {label if number == 0 else '':<{LABEL}}{printable(line)}"
+        first = f"  {label if number == 0 else '':<{LABEL}}"
+        yield from _folded(_capped(line), first, " " * (len(first) + 2))
+
+
+def _capped(text: str) -> str:
+    """A text of a target, cut where it is too long for a person."""
+    more = f"... ({len(text)} characters)" if len(text) > LINE_MAX else ""
+    return printable(text[:LINE_MAX]) + more
+
+
+def _folded(text: str, first: str, others: str) -> Iterator[str]:
+    """A line, or several where it is wider than a terminal; runs of blanks stay as they are."""
+    if len(first) + len(text) <= WIDTH:
+        yield first + text
+        return
+    yield from wrap(text, WIDTH, initial_indent=first, subsequent_indent=others)
 
 
 def _other_lines(report: Report, run: Run) -> Iterator[str]:
