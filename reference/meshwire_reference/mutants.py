@@ -80,7 +80,7 @@ MUTANTS: Final = (
     Mutant(Switch.NO_REFUSAL_CODE, "ER-010", "refuses with the code 0"),
     Mutant(Switch.FINISH_REFUSED, "ER-011", "finishes its half of a refused stream"),
     Mutant(Switch.APPLY_AFTER_FAULT, "ER-014", "lets frames after a fault take effect"),
-    Mutant(Switch.FAULT_CLOSES_ALL, "ER-017", "closes every connection for one peer's fault"),
+    Mutant(Switch.FAULT_CLOSES_ALL, "ER-017", "turns all peers away for one's fault"),
     Mutant(Switch.CLOSE_ON_REFUSAL, "ER-016", "closes the connection for a refused stream"),
     Mutant(Switch.IGNORE_NEGENTROPY, "NG-012", "ignores 0x08 and 0x09"),
     Mutant(Switch.LAB_LATE_PREAMBLE, "LB-001", "waits for the preamble of its peer before its own"),

@@ -41,6 +41,8 @@ class Context:
         self.queues = KeyQueues(self._emit_call)
         self.documents: dict[str, None] = {}
         self.connections: set[int] = set()
+        # Set by a switch alone, for a node that takes no more peers.
+        self.is_deaf = False
         self.tickets = count(1)
         self._effects: list[Effect] = []
 
@@ -80,6 +82,7 @@ class Context:
         self.statistics.refused[refusal.reason] += 1
         self._effects.append(Notify(refusal))
         if self.has(Switch.FAULT_CLOSES_ALL):
+            self.is_deaf = True
             for connection in self.connections:
                 self.emit(Close(connection=connection, code=0, reason=""))
 

@@ -117,7 +117,7 @@ class Proving:
         if (output or fin) and not hurries:
             # HS-042
             self._context.emit(
-                Send(connection=self._connection, stream=stream, data=output, fin=state in OVER)
+                Send(connection=self._connection, stream=stream, data=output, fin=fin)
             )
         if state is HandshakeState.FAULTY:
             self._handshake = None

@@ -73,6 +73,9 @@ class Session:
     def open(self, *, dialled: bool) -> None:
         """Begin: with the handshake, or at once where the node is open."""
         settings = self._context.settings
+        if self._context.is_deaf:
+            self.shut_down()
+            return
         # HS-038, HS-039
         if settings.dialect is Dialect.OPEN:
             self._move(SessionEvent.NO_HANDSHAKE)
