@@ -181,3 +181,14 @@ def test_batch_ids_are_random_and_never_zero() -> None:
     ids = [decode_sync_batch(bench.frames(bench.connect())[0].payload).batch_id for _ in range(3)]
 
     assert ids == [1, 1, 2]
+
+
+def test_expired_tombstones_are_dropped_by_themselves() -> None:
+    """D-155: none is kept for its key to be asked for once more."""
+    bench = make_bench()
+    for number in range(9):
+        bury(bench, number)
+    bench.advance(2 * 3600)
+
+    assert len(bench.core._context.tombstones) == 0
+    assert bench.core.deadline() is None

@@ -50,11 +50,22 @@ class NodeCore:
         self._context.now = now
         self._context.timers.run(now.monotonic_s)
         HANDLERS[type(happened)](self, happened)
+        self._plan_sweep()
         return self._context.take_effects()
 
     def deadline(self) -> float | None:
         """Return when `TimerFired` is due on the monotonic clock, None when nothing waits."""
         return self._context.timers.next_s()
+
+    def _plan_sweep(self) -> None:
+        """Have expired tombstones dropped from time to time, as long as there are any."""
+        context = self._context
+        if len(context.tombstones) and not context.timers.is_set("sweep"):
+            at_s = context.now.monotonic_s + context.settings.sweep_s
+            context.timers.set("sweep", at_s, self._sweep)
+
+    def _sweep(self) -> None:
+        self._context.tombstones.sweep(self._context.now.wall_ms)
 
     # --- handlers of inputs ----------------------------------------------------------------------
 

@@ -82,6 +82,8 @@ class Session:
             self._begin()
             return
         self._proving.start(dialled=dialled)
+        if settings.has(Switch.SYNC_BEFORE_HANDSHAKE):
+            self.outbound.open()
         if not settings.has(Switch.NO_HANDSHAKE_DEADLINE):
             # HS-035
             at_s = self._context.now.monotonic_s + settings.handshake_s

@@ -33,8 +33,9 @@ class Moment:
 class Settings:
     """Limits and deadlines of a node.
 
-    `heartbeat_s` 0 sends none. The queued answers of one peer take `answer_bytes_max`; what exceeds
-    it is made anew when its turn comes. `sends_max` streams are opened toward one peer at a time.
+    `heartbeat_s` 0 sends none. Expired tombstones are dropped every `sweep_s`. The queued answers
+    of one peer take `answer_bytes_max`; what exceeds it is made anew when its turn comes.
+    `sends_max` streams are opened toward one peer at a time.
     """
 
     dialect: Dialect
@@ -45,6 +46,7 @@ class Settings:
     verdict_linger_s: float = VERDICT_LINGER_S
     tombstone_answer_s: float = TOMBSTONE_ANSWER_INTERVAL_S
     snapshot_answer_s: float = 1.0
+    sweep_s: float = 300.0
     answer_bytes_max: int = 4 * 2**20
     batch_entries: int = 20
     sends_max: int = 16

@@ -125,6 +125,13 @@ class Tombstones:
             if not _is_over(held, now_ms, grace=False):
                 yield key, held
 
+    def sweep(self, now_ms: int) -> int:
+        """Drop every tombstone that guards nothing any more; return how many there were."""
+        over = [key for key, held in self._held.items() if _is_over(held, now_ms, grace=True)]
+        for key in over:
+            del self._held[key]
+        return len(over)
+
     def __len__(self) -> int:
         return len(self._held)
 
