@@ -232,6 +232,41 @@ class TestDeadlines:
         assert seen.reset == REASONS["frame-stall"].code
 
 
+class TestBudget:
+    """Unfinished frames of one peer take bounded memory."""
+
+    def test_beyond_it_only_the_oldest_stream_is_read(self) -> None:
+        """The others keep their bytes, and their credit, until there is room."""
+        settings = Settings(Dialect.OPEN, heartbeat_s=0, inbound_bytes_max=1000)
+        bench = Bench(lambda call: Table(b"\x09").answer(call, None), settings)
+        connection = bench.connect()
+        frame = encode_stream_frame(StreamFrame("x", FrameType.WINDOWED_HISTORY, bytes(900)))
+        streams = [bench.open(connection) for _ in range(3)]
+        for stream in streams:
+            bench.write(connection, stream, frame[:600])
+        seen = [bench.streams[connection, stream] for stream in streams]
+        assert [one.consumed for one in seen] == [600, 0, 0]
+        bench.advance(31)
+        assert [one.reset for one in seen[1:]] == [None, None]
+        assert seen[0].reset == REASONS["frame-stall"].code
+        assert [one.consumed for one in seen] == [600, 600, 0]
+        for stream in streams[1:]:
+            bench.write(connection, stream, frame[600:], fin=True)
+
+        assert [one.consumed for one in seen] == [600, len(frame), len(frame)]
+        assert all(one.finished for one in seen[1:])
+
+    def test_another_peer_has_its_own(self) -> None:
+        """What one fills takes nothing from the other."""
+        settings = Settings(Dialect.OPEN, heartbeat_s=0, inbound_bytes_max=1000)
+        bench = Bench(lambda call: Table(b"\x09").answer(call, None), settings)
+        full, other = bench.connect(), bench.connect()
+        data = b"\x00\x01x\x02\x00\x10\x00\x00" + bytes(2000)
+        bench.write(full, bench.open(full), data)
+
+        assert bench.send(other, IGNORED).finished
+
+
 class TestCutOff:
     """TR-014 and connections that end."""
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from meshwire_reference.core.budget import Budget
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.effects import (
     Close,
@@ -53,6 +54,11 @@ class Owner(Protocol):
 
     connection: int
     peer_id: bytes
+    budget: Budget
+
+    def resume(self) -> None:
+        """Let streams go on that waited for room."""
+        ...
 
     @property
     def may_read(self) -> bool:
@@ -163,6 +169,16 @@ class FrameStream(InboundStream):
         self._is_busy = False
         self._is_pumping = False
         self._is_finished = False
+        self._waits_for_room = False
+
+    def end(self) -> None:
+        """Let the stream go and what it held."""
+        super().end()
+        self._hold(0)
+
+    def _hold(self, size: int) -> None:
+        if self._owner.budget.hold(self._stream, size):
+            self._owner.resume()
 
     def pump(self) -> None:
         """Read frames and let them take effect, one after the other."""
@@ -181,8 +197,14 @@ class FrameStream(InboundStream):
         elif self._reader.fault is not None:
             self.refuse(self._reader.fault.reason)
         elif self._backlog:
+            self._waits_for_room = not self._owner.budget.has_room(
+                self._stream, len(self._backlog[0])
+            )
+            if self._waits_for_room:
+                return False
             # TR-005
             self._frames.extend(self._reader.feed(self.take_chunk()))
+            self._hold(self._reader.held_bytes)
             self._context.timers.cancel((self._connection, self._stream))
         elif self._is_cut:
             # TR-014
@@ -258,7 +280,8 @@ class FrameStream(InboundStream):
     def _watch_stall(self) -> None:
         """Run the deadline while a frame has begun, its rest is missing, and we would take it."""
         settings, name = self._context.settings, (self._connection, self._stream)
-        waits = not (self.is_over or self._is_busy or self._fin) and self._owner.may_read
+        is_ours = self.is_over or self._is_busy or self._fin or self._waits_for_room
+        waits = not is_ours and self._owner.may_read
         # TR-013
         inside = self._reader.is_inside_frame or settings.has(Switch.DEADLINE_BETWEEN_FRAMES)
         if not (waits and inside) or settings.has(Switch.NO_STALL_DEADLINE):

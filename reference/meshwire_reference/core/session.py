@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+from meshwire_reference.core.budget import Budget
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.cooldowns import Cooldowns
 from meshwire_reference.core.effects import Close, Consumed, Refusal, Release
@@ -46,6 +47,7 @@ class Session:
         self.connection = connection
         self.peer_id = peer_id
         self.state = SessionState.UNPROVEN
+        self.budget = Budget(context.settings.inbound_bytes_max)
         self.outbound = Outbound(context, connection, self._refill)
         self.tombstone_answers = Cooldowns(context.settings.tombstone_answer_s)
         self._snapshot_answers = Cooldowns(context.settings.snapshot_answer_s)
@@ -117,8 +119,7 @@ class Session:
         self._was_ready = True
         self._exchange = Exchange(self._context, self.connection, self.outbound)
         # TR-002, HS-041
-        for stream in list(self._streams.values()):
-            stream.pump()
+        self.resume()
         # DC-035
         self.outbound.open()
         self._heartbeats.start()
@@ -227,6 +228,11 @@ class Session:
     def note_alive(self) -> None:
         """Take note that the peer was heard (D-98)."""
         self._heartbeats.note_heard()
+
+    def resume(self) -> None:
+        """Let every stream go on that can."""
+        for stream in list(self._streams.values()):
+            stream.pump()
 
     def let_go(self, stream: int) -> None:
         """Forget a stream that is over."""

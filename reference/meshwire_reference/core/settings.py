@@ -35,6 +35,7 @@ class Settings:
 
     `heartbeat_s` 0 sends none. Expired tombstones are dropped every `sweep_s`. The queued answers
     of one peer take `answer_bytes_max`; what exceeds it is made anew when its turn comes.
+    Unfinished frames of one peer take `inbound_bytes_max`; beyond, only its oldest stream is read.
     `sends_max` streams are opened toward one peer at a time.
     """
 
@@ -48,6 +49,7 @@ class Settings:
     snapshot_answer_s: float = 1.0
     sweep_s: float = 300.0
     answer_bytes_max: int = 4 * 2**20
+    inbound_bytes_max: int = 2 * PAYLOAD_MAX
     batch_entries: int = 20
     sends_max: int = 16
     switches: frozenset[Switch] = field(default_factory=frozenset)

@@ -38,6 +38,11 @@ class FrameReader:
         """Say whether a frame has begun and is neither whole nor refused."""
         return bool(self._buffer)
 
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes of an unfinished frame have come."""
+        return len(self._buffer)
+
     def feed(self, data: bytes) -> list[StreamFrame]:
         """Take the next bytes and return the frames that are whole now."""
         frames: list[StreamFrame] = []
