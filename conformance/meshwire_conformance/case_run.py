@@ -477,6 +477,13 @@ def _not_refused(
         )
         if line
     ) or ("nothing within the deadline",)
+    if codes == {0}:
+        return CaseFailed(
+            "no-code",
+            "the stream was refused without saying why",
+            expected=expected,
+            received=received,
+        )
     if codes - wanted:
         other = min(codes - wanted)
         return CaseFailed(

@@ -88,17 +88,14 @@ async def overrun(run: CaseRun, on: str) -> None:
         left -= size
 
 
-async def adopt_lab(
-    run: CaseRun, on: str, windows: Windows, *, hold: bool = False
-) -> TcpConnection:
-    """Connect a peer of the case's own with other windows; `hold` gives no credit back."""
+async def adopt_lab(run: CaseRun, on: str, windows: Windows) -> TcpConnection:
+    """Connect a peer of the case's own with other windows."""
     peer = run.own_peer(on)
     dial = peer.dial()
     preamble = Preamble(dial.identity, windows=windows)
     connection = await run.session.connect(replace(dial, preamble=preamble))
     if not isinstance(connection, TcpConnection):
         raise SuiteFault(f"{run.case_id} needs the lab binding and does not say so")
-    connection.lab.holding = hold
     peer.adopt(connection)
     return connection
 
@@ -173,7 +170,8 @@ async def _take_challenge(
     run: CaseRun, on: str, stream: Stream, spec: HandshakeSpec, formation: Formation
 ) -> None:
     named = run.scope.text(spec.formation_id)
-    await run.write(stream, formation_id_bytes(named), f"formation id {named!r}", on)
+    data = formation_id_bytes(named)
+    await run.write(stream, data, "formation id", on, kind="formation_id")
     try:
         formation_id, nonce = await read_challenge(stream, run.deadline_s)
     except HandshakeFailed as exc:
@@ -186,7 +184,12 @@ async def _take_challenge(
             received=(formation_id,),
         )
     if nonce in run.nonces:
-        raise CaseFailed("same-nonce", "two challenges have one nonce", received=(nonce.hex(),))
+        raise CaseFailed(
+            "same-nonce",
+            "two challenges have one nonce",
+            expected=("32 bytes that no challenge before had",),
+            received=(nonce.hex(),),
+        )
     run.nonces.append(nonce)
 
 
@@ -206,4 +209,5 @@ async def _check_result(run: CaseRun, stream: Stream, wanted: str) -> None:
             "accepted" if result == RESULT_ACCEPTED else f"result {result}",
             f"the result is {result}",
             expected=(f"result {wanted}",),
+            received=(f"result {result}",),
         )

@@ -169,7 +169,7 @@ class Contents:
             return f"document: {exc}"
         if heads == wanted:
             return None
-        return f"changes: they give the heads {', '.join(sorted(heads)) or 'none'}"
+        return f"heads: its changes give {', '.join(sorted(heads)) or 'none'}"
 
 
 def declared_heads(message: bytes) -> Heads | None:

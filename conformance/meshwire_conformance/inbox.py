@@ -144,7 +144,7 @@ class Inbox:
         self, peer: str, stream: int, frame_type: int, key: str, payload: bytes, carrier: int
     ) -> None:
         self._order += 1
-        arrival = Arrival(peer, stream, self._order, frame_type, key, payload, carrier)
+        arrival = Arrival(peer, stream, self._order, int(frame_type), key, payload, carrier)
         for subscription in self._subscriptions[key]:
             subscription.arrivals.append(arrival)
             subscription.signal.notify()

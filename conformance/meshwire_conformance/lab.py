@@ -59,6 +59,8 @@ class Windows:
     max_stream_data: int = LAB_MAX_STREAM_DATA
     max_streams_bidi: int = LAB_MAX_STREAMS
     max_streams_uni: int = LAB_MAX_STREAMS
+    held: bool = False
+    """Whether no stream is given more credit than at first: the suite reads none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +218,7 @@ class LabConnection:
         self.preamble = preamble
         self.peer: Preamble | None = None
         self.closed = False
-        self.holding = False
-        """Whether the suite reads nothing: no credit is given back on any stream."""
+        self.holding = preamble.windows.held
         self.obeys_stop = True
         """Whether a half is reset as soon as the peer stops it."""
         self.by_hand = False
@@ -390,11 +391,13 @@ class LabConnection:
     def _read_preamble(self) -> Iterator[Event]:
         if self._input[: len(LAB_MAGIC)] != LAB_MAGIC[: len(self._input)]:
             raise _Broken("bad-magic", f"the preamble starts with {bytes(self._input[:4]).hex()}")
+        # Each field is checked as soon as it is whole (LB-009).
+        version = self._input[len(LAB_MAGIC) : len(LAB_MAGIC) + 1]
+        if version and version[0] != LAB_VERSION:
+            raise _Broken("bad-version", f"version {version[0]}")
         if len(self._input) < _FIXED_PREAMBLE:
             return
-        version, length = self._input[len(LAB_MAGIC)], self._input[len(LAB_MAGIC) + 1]
-        if version != LAB_VERSION:
-            raise _Broken("bad-version", f"version {version}")
+        length = self._input[len(LAB_MAGIC) + 1]
         size = _FIXED_PREAMBLE + length + ENDPOINT_ID + _WINDOWS.size
         if len(self._input) < size:
             return
@@ -516,6 +519,9 @@ class LabConnection:
             raise _Broken("bad-stream", f"stream {stream_id} has no such half")
         if stream_id in self._streams:
             return
+        if ours:  # Opened by a record written by hand.
+            self._half(stream_id)
+            return
         if stream_id // 4 >= self._given[uni]:
             raise _Broken("stream-limit", f"stream {stream_id} beyond the credit given")
         # As in QUIC a number opens all lower ones too, each reported at its own first record.
@@ -524,11 +530,10 @@ class LabConnection:
 
     def _give_credit(self, stream_id: int, half: _Half) -> None:
         """Give back what was read, once half a window is used up."""
-        if self.holding:
-            return
         windows = self.preamble.windows
         left = half.receive_credit - half.received
-        if not half.receive_over and left < windows.max_stream_data // 2:
+        spent = left < windows.max_stream_data // 2
+        if spent and not half.receive_over and not self.holding:
             half.receive_credit = half.received + windows.max_stream_data
             self.write_record(
                 LabRecordType.MAX_STREAM_DATA, _TWO.pack(stream_id, half.receive_credit)

@@ -238,10 +238,13 @@ class SocketPart:
         result = replace(
             attempt.result,
             duration_s=duration_s,
-            sent=sent_lines(attempt.evidence.sent) if failed else (),
+            sent=sent_lines(attempt.evidence.sent, attempt.result.symptom) if failed else (),
             notes=notes,
             unbound=attempt.evidence.unbound,
         )
+        if not attempt.evidence.watches:
+            # Only a watch can still turn the verdict, and bytes sent may be many.
+            attempt.evidence.sent.clear()
         return replace(attempt, result=result)
 
     async def _in_fresh_process(self, case: Case, number: int) -> Attempt:
@@ -351,6 +354,9 @@ def _with_control(case: Case, results: Mapping[str, CaseResult]) -> CaseResult:
     """A negative that passed counts only if its positive control passed too."""
     result = results[case.id]
     control = results.get(case.control or "")
+    if control is not None and result.verdict is Verdict.FAIL:
+        state = "passed" if control.verdict is Verdict.PASS else f"did not pass ({control.symptom})"
+        return _noted(result, f"control {case.control} {state}")
     if result.verdict is not Verdict.PASS or control is None or control.verdict is Verdict.PASS:
         return result
     why = f"does not count: its control {case.control} did not pass ({control.symptom})"

@@ -6,7 +6,9 @@ from meshwire_conformance.case_run import CaseRun
 from meshwire_conformance.cases import case
 from meshwire_conformance.content import Wanted
 from meshwire_conformance.evidence import Sending
+from meshwire_conformance.inbox import Arrival
 from meshwire_conformance.outcome import CaseFailed
+from meshwire_conformance.shortfall import line_of
 from meshwire_conformance.transcripts import DocumentSpec, FrameSpec
 from meshwire_spec.numbers import FrameType
 
@@ -67,7 +69,16 @@ async def tombstones_first(run: CaseRun) -> None:
     tombstone = {"lamport": 771}
     dead = await run.expect(Wanted(names["dead"], FrameType.TOMBSTONE, None, tombstone), "late")
     if dead.order > min(live.order, full.order):
-        raise CaseFailed("documents-first", "a document came before a tombstone")
+        raise CaseFailed(
+            "documents-first",
+            "a document came before a tombstone",
+            expected=("every tombstone, then the documents",),
+            received=tuple(line_of(one) for one in sorted((live, full, dead), key=_order)),
+        )
+
+
+def _order(arrival: Arrival) -> int:
+    return arrival.order
 
 
 @case(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 
 from meshwire_conformance.case_run import CaseRun
 from meshwire_conformance.cases import case
@@ -130,12 +131,14 @@ async def answers_wait_for_credit(run: CaseRun) -> None:
 async def reader_stops_writer(run: CaseRun) -> None:
     """A writer that goes on past its credit, or that blocks everything behind one stream."""
     window = 2048
-    big = "".join(chr(33 + (number * 7919) % 94) for number in range(24_000))
+    # Text that does not shrink below many windows, however it is packed.
+    big = "".join(hashlib.sha256(bytes((number,))).hexdigest() for number in range(200))
     await run.documents({**BASE, "big": DocumentSpec(actor="0b0b0b0b", fields={"text": big})})
     await run.send(FrameSpec(type="snapshot", document="big"), "B")
+    await run.barrier("B")
     await run.send(FrameSpec(type="snapshot", key="$small", document="base"), "B")
     await run.barrier("B")
-    connection = await adopt_lab(run, "A", Windows(max_stream_data=window), hold=True)
+    connection = await adopt_lab(run, "A", Windows(max_stream_data=window, held=True))
     key = run.scope.names["key"]
 
     def stalled() -> Stream | None:

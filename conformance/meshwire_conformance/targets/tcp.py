@@ -224,13 +224,13 @@ class TcpConnection(Connection, asyncio.Protocol):
 
     def _on_fault(self, event: PeerFault) -> None:
         self.gone(Closed(None, f"the target broke the lab binding: {event.reason}, {event.detail}"))
-        self._drop(REASONS[event.reason].code)
+        self._drop(REASONS[event.reason].code, event.detail)
 
-    def _drop(self, code: int | None = None) -> None:
+    def _drop(self, code: int | None = None, text: str = "") -> None:
         if self._transport is not None and not self.keeps_open:
             if code is not None:
                 self.lab.closed = False
-                self.lab.close(code, "")
+                self.lab.close(code, text)
                 self.flush()
             self._transport.close()
 
