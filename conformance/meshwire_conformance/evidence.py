@@ -11,6 +11,7 @@ from meshwire_conformance.watch import Watch
 LINES_MAX = 12
 """So many things sent are told in a line each; of more, the first and the last."""
 LINES_FIRST = 3
+NO_ANSWER = "no-answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,12 @@ class Evidence:
     watches: list[Watch] = field(default_factory=list)
 
 
-def sent_lines(sent: Sequence[Sending]) -> tuple[str, ...]:
-    """Everything sent, in order: the last stimulus field by field, the rest in a line each."""
-    full = _stimulus(sent)
+def sent_lines(sent: Sequence[Sending], symptom: str = "") -> tuple[str, ...]:
+    """Everything sent, in order: the last stimulus field by field, the rest in a line each.
+
+    Where the symptom is that no answer came, a question is a stimulus too.
+    """
+    full = _stimulus(sent, asked=symptom == NO_ANSWER)
     before = list(_lines(sent[:full]))
     if len(before) > LINES_MAX:
         left_out = len(before) - LINES_MAX
@@ -70,10 +74,10 @@ def sent_lines(sent: Sequence[Sending]) -> tuple[str, ...]:
     return (*before, head, *rows_of(shown.kind, shown.data), *after)
 
 
-def _stimulus(sent: Sequence[Sending]) -> int:
+def _stimulus(sent: Sequence[Sending], *, asked: bool) -> int:
     """Place of the last thing sent that is no question, else of the last question."""
     places = [number for number, one in enumerate(sent) if one.data]
-    stimuli = [number for number in places if not sent[number].asks]
+    stimuli = [number for number in places if asked or not sent[number].asks]
     return (stimuli or places or [len(sent)])[-1]
 
 

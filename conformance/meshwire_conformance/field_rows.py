@@ -13,7 +13,7 @@ from meshwire_conformance.hexdump import Mark, dump
 from meshwire_conformance.values import shown
 from meshwire_spec.codec import Malformed, accept, annotate, decode
 from meshwire_spec.cursor import Span
-from meshwire_spec.numbers import AUTOMERGE_SYNC_MARKERS, FRAME_TYPES, FrameType
+from meshwire_spec.numbers import AUTOMERGE_SYNC_MARKERS, FRAME_TYPES, FrameType, LabRecordType
 
 ROW = 8
 """Bytes of a field that are shown."""
@@ -21,12 +21,17 @@ ROWS_MAX = 24
 ROWS_FIRST = 4
 ROWS_AROUND = 7
 VALUE_MAX = 48
+HASH_MAX = 32
+NAMED = "name"
+"""Type of a field whose value is told with its name."""
 HASH = 32
 HEADS = 2
 """Where the heads of a sync message begin."""
 PAYLOAD = "payload"
 
 TYPE_NAMES: Mapping[int, str] = {int(row.type): row.name for row in FRAME_TYPES}
+_NAMES = {"lab_record": {int(one): one.name.lower() for one in LabRecordType}}
+"""Names of types in kinds that have types of their own."""
 PAYLOAD_KINDS: Mapping[int, str] = {
     FrameType.TOMBSTONE: "tombstone",
     FrameType.TOMBSTONE_BATCH: "tombstone_batch",
@@ -68,6 +73,8 @@ def fields_of(kind: str, data: bytes) -> Fields:
             continue
         if name == "type":
             types[parent] = span.value
+            called = _NAMES.get(kind, TYPE_NAMES).get(span.value, "unknown")
+            span = replace(span, value=f"{span.value} ({called})", type=NAMED)  # noqa: PLW2901
         inner = _payload(types.get(parent), data, span) if name == PAYLOAD else None
         opened += [span] if inner is None else inner.spans
         fault = fault or (None if inner is None else inner.fault)
@@ -186,17 +193,18 @@ def _row(span: Span, data: bytes, mark: Mark | None) -> Iterator[str]:
 def _said(span: Span) -> str:
     if not span.type:
         return span.path
+    if span.type.startswith("bytes"):
+        return f"{span.path}, {span.size} bytes"
     return f"{span.path} = {value_text(span)}"
 
 
 def value_text(span: Span) -> str:
     """The value of a field, cut where it is long, with its name where it has one."""
-    if span.path.rpartition(".")[2] == "type" and span.value in TYPE_NAMES:
-        return f"{span.value} ({TYPE_NAMES[span.value]})"
-    # Bytes and 64-bit integers are texts in JSON; a person reads them without quotes.
-    plain = span.type.startswith(("bytes", "hash", "u64"))
+    # Bytes, names and 64-bit integers are texts in JSON; a person reads them without quotes.
+    plain = span.type.startswith(("bytes", "hash", "u64", NAMED))
     text = span.value if plain and isinstance(span.value, str) else shown(span.value)
-    return text if len(text) <= VALUE_MAX else f"{text[:VALUE_MAX]}..."
+    most = HASH_MAX if span.type == "hash" else VALUE_MAX
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def _refusals(kind: str, data: bytes) -> Iterator[str]:

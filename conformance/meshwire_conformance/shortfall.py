@@ -67,13 +67,14 @@ def wanted_lines(wanted: Wanted) -> tuple[str, ...]:
 def headline(wanted: Wanted, why: str) -> str:
     """In one sentence in what the last arrival differs."""
     name, _, came = why.partition(": ")
-    demanded = {
-        "type": wanted.type is not None and TYPE_NAMES[wanted.type],
-        "heads": wanted.heads is not None and _heads_text(wanted.heads),
-        **(wanted.tombstone or {}),
-    }.get(name)
-    tail = "" if demanded is None else f", expected {demanded}"
-    return f"what came for {wanted.key} is something else: {name} is {came}{tail}"
+    about = f"what came for {wanted.key} is something else"
+    demanded: dict[str, object] = {**(wanted.tombstone or {})}
+    if wanted.type is not None:
+        demanded["type"] = TYPE_NAMES[wanted.type]
+    if wanted.heads is not None:
+        demanded["heads"] = _heads_text(wanted.heads)
+    says = why if name == "heads" else f"{name} is {came}"
+    return f"{about}: {says}, expected {demanded[name]}" if name in demanded else f"{about}: {why}"
 
 
 def _heads_text(heads: frozenset[str]) -> str:
