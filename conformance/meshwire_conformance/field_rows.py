@@ -211,7 +211,9 @@ def _refusals(kind: str, data: bytes) -> Iterator[str]:
     """Why a strict node refuses bytes in which every field is whole."""
     message = decode(kind, data)
     reason = accept(kind, message)
-    inner = PAYLOAD_KINDS.get(message.fields.get("type", -1))
+    # A lab record has a type too, which says nothing of a payload.
+    framed = PAYLOAD in message.fields
+    inner = PAYLOAD_KINDS.get(message.fields.get("type", -1)) if framed else None
     if reason is None and inner is not None:
         reason = accept(inner, decode(inner, message.fields[PAYLOAD]))
     if reason is not None:
