@@ -1,14 +1,14 @@
 """Answers of a codec harness judged: what is wrong with them, if anything."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from meshwire_conformance.catalogue import Case
-from meshwire_conformance.codec_report import Finding
+from meshwire_conformance.codec_report import VARIANT, Finding
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.requests import Ask
-from meshwire_conformance.values import Difference, difference, shown
+from meshwire_conformance.values import Difference, difference, member_at, shown
 from meshwire_conformance.vectors import Vector
 
 
@@ -37,9 +37,12 @@ def vector_of(case: Case) -> Vector:
 
 
 def finding_of(pairs: Sequence[tuple[Ask, Given]], hello: Hello, demanded: str) -> Finding:
-    """The first thing wrong in one case, or a finding without symptom."""
+    """The first thing wrong in one case, or a finding without symptom.
+
+    Where a positive is refused, what encoding makes of it says more than the refusal does.
+    """
     unbound = False
-    for ask, given in pairs:
+    for number, (ask, given) in enumerate(pairs):
         vector = vector_of(ask.case)
         if given.answer is None:
             return Finding("no-answer", ask.op, received=given.ending)
@@ -48,9 +51,19 @@ def finding_of(pairs: Sequence[tuple[Ask, Given]], hello: Hello, demanded: str) 
         judge = JUDGES[ask.op] if demanded == "valid" or ask.op != "decode" else _judge_refusal
         found = judge(vector, given.answer, hello)
         if found.symptom:
-            return found
+            return replace(found, also=_wrong_bytes(pairs[number + 1 :], hello))
         unbound |= found.unbound
     return Finding(unbound=unbound)
+
+
+def _wrong_bytes(pairs: Sequence[tuple[Ask, Given]], hello: Hello) -> Finding | None:
+    """The first answer whose bytes are not those of the vector."""
+    for ask, given in pairs:
+        if given.answer is not None:
+            found = JUDGES[ask.op](vector_of(ask.case), given.answer, hello)
+            if found.symptom == "wrong-bytes":
+                return found
+    return None
 
 
 def _result_of(answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -61,7 +74,8 @@ def _result_of(answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _judge_decode(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Finding:
     result = _result_of(answer)
     if result is None:
-        return Finding("refused", "decode", received=f"refused: {shown(answer.get('error'))}")
+        error = answer.get("error")
+        return Finding("refused", "decode", f"refused: {shown(error)}", place=_place_of(error))
     if "value" not in result or "refused" not in result:
         return Finding("no-value", "decode", received=shown(result))
     if found := difference(vector.value, result["value"]):
@@ -81,8 +95,7 @@ def _judge_refusal(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> F
         if (found := _wrong_value(vector, result)) is not None:
             return found
     else:
-        accepted = result.get("value") if result is not None else answer
-        return Finding("accepted", "decode", received=f"accepted: {shown(accepted)}")
+        return Finding("accepted", "decode", received=_accepted(vector, answer, result))
     if not hello.reasons:
         return Finding(unbound=True)
     if reason in vector.reasons:
@@ -90,6 +103,27 @@ def _judge_refusal(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> F
     place = f" at {where}" if isinstance(where, str) and where else ""
     said = f"refused for {shown(reason)}{place}" if reason else "refused without a reason"
     return Finding(f"wrong-reason {reason or 'none'}", "decode", received=said)
+
+
+def _place_of(error: Any) -> str:
+    """The field that an error names, if it does."""
+    place = error.get("field") if isinstance(error, dict) else None
+    return place if isinstance(place, str) else ""
+
+
+def _accepted(vector: Vector, answer: Mapping[str, Any], result: Mapping[str, Any] | None) -> str:
+    """What was made of bytes that should have been refused, as far as it matters here."""
+    if result is None:
+        return f"accepted: {shown(answer)}"
+    value = result.get("value")
+    found = None if vector.value is None else difference(vector.value, value)
+    if found is not None and found.path:
+        return f"accepted, {found.path} = {found.received}"
+    path = VARIANT.sub("", vector.field)
+    try:
+        return f"accepted, {path} = {shown(member_at(value, path))}"
+    except LookupError:
+        return f"accepted: {shown(value)}"
 
 
 def _wrong_value(vector: Vector, result: Mapping[str, Any]) -> Finding | None:

@@ -17,7 +17,11 @@ VARIANT = re.compile(r"\(\w+\)")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong with the answers to one case; without a `symptom` nothing is."""
+    """What is wrong with the answers to one case; without a `symptom` nothing is.
+
+    `place` is the field that the target's own error names, `also` the wrong bytes of another
+    request of the same case.
+    """
 
     symptom: str = ""
     op: str = ""
@@ -25,6 +29,8 @@ class Finding:
     difference: Difference | None = None
     data: Any = None
     unbound: bool = False
+    place: str = ""
+    also: "Finding | None" = None
 
 
 def describe(
@@ -41,7 +47,7 @@ def describe(
         sent=_sent(vector, found),
         expected=_expected(case, vector, found, level),
         received=_received(vector, found),
-        notes=_notes(case, control),
+        notes=(*_also(vector, found), *_notes(case, control)),
     )
 
 
@@ -57,7 +63,7 @@ def _sent(vector: Vector, found: Finding) -> tuple[str, ...]:
         return (f"encode {shown(vector.value)}",)
     if found.op == "formation_respond":
         return (f"formation_respond {shown(vector.respond)}",)
-    path = found.difference.path if found.difference else vector.field
+    path = found.difference.path if found.difference else found.place or vector.field
     return dump(vector.data, mark_of(vector, path))
 
 
@@ -67,7 +73,8 @@ def _expected(case: Case, vector: Vector, found: Finding, level: str) -> tuple[s
     if found.difference is not None:
         return (f"{found.difference.path} = {found.difference.expected}",)
     if case.demanded(level) == "reject":
-        return (f"reject: {' or '.join(vector.reasons)}",)
+        place = VARIANT.sub("", vector.field)
+        return (f"reject: {' or '.join(vector.reasons)}{' in ' + place if place else ''}",)
     return (shown(vector.value),)
 
 
@@ -78,6 +85,14 @@ def _received(vector: Vector, found: Finding) -> tuple[str, ...]:
     if data is None:
         return (found.received,)
     return dump(data, _first_wrong(vector, found))
+
+
+def _also(vector: Vector, found: Finding) -> tuple[str, ...]:
+    if found.also is None:
+        return ()
+    mark = _first_wrong(vector, found.also)
+    where = "" if mark is None else f": {mark.says}, at {mark.offset:04x}"
+    return (f"{found.also.op} gives other bytes too{where}",)
 
 
 def _notes(case: Case, control: Finding | None) -> tuple[str, ...]:

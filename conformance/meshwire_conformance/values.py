@@ -1,10 +1,12 @@
 """Decoded values compared: the first place where two of them differ, and how they print."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
 SHOWN = 80
+STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,18 @@ def shown(value: Any) -> str:
     """A value as it prints, cut where it is long."""
     text = json.dumps(value, ensure_ascii=True)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"
+
+
+def member_at(value: Any, path: str) -> Any:
+    """What stands at a field path of a value; raises LookupError where nothing does."""
+    if not path:
+        raise LookupError("the message as a whole")
+    for name, index in STEP.findall(path):
+        fits = isinstance(value, list if index else dict)
+        if not fits:
+            raise LookupError(path)
+        value = value[int(index)] if index else value[name]
+    return value
 
 
 def difference(expected: Any, received: Any, path: str = "") -> Difference | None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from meshwire_conformance.hexdump import Mark, dump, first_difference
-from meshwire_conformance.values import difference, shown
+from meshwire_conformance.values import difference, member_at, shown
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,21 @@ def test_the_first_difference_is_named_by_its_path(expected: Any, received: Any,
 def test_equal_values_have_no_difference() -> None:
     """Deep equality, the order of members aside."""
     assert difference({"a": [1, None], "b": "x"}, {"b": "x", "a": [1, None]}) is None
+
+
+def test_a_member_is_found_by_its_path() -> None:
+    """Names and indices, as deep as the path goes."""
+    value = {"a": [{"b": "x"}, {"b": "y"}], "c": None}
+
+    assert member_at(value, "a[1].b") == "y"
+    assert member_at(value, "c") is None
+
+
+@pytest.mark.parametrize("path", ["", "a", "b.c", "b[0]", "d[3]", "d.e", "b.length"])
+def test_a_path_that_leads_nowhere_is_a_lookup_error(path: str) -> None:
+    """Also where a target answers with another type than the field has."""
+    with pytest.raises(LookupError):
+        member_at({"b": 1, "d": [1]}, path)
 
 
 def test_long_values_are_cut() -> None:
