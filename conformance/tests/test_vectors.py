@@ -29,7 +29,7 @@ BOUNDARIES = {
     "document id": ("document_id", "at-limit", "over-limit"),
     "author": ("deleted_by", "at-limit", "over-limit"),
     "deletion reason": ("reason", "at-limit", "over-limit"),
-    "negentropy prefix": ("ranges[].upper.prefix", "at-limit", "over-limit"),
+    "negentropy prefix": ("ranges[0].upper.prefix", "at-limit", "over-limit"),
     "formation id": ("formation_id", "at-limit", "over-limit"),
     "H2 challenge": ("length", "at-limit", "over-limit"),
     "H2 response": ("length", "at-limit", "over-limit"),
