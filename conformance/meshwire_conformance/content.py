@@ -77,17 +77,6 @@ class Wanted:
     heads: Heads | None = None
     tombstone: Mapping[str, Any] | None = None
 
-    def describe(self) -> str:
-        """One line for a report."""
-        parts = [_NAMES.get(FrameType(self.type), "") if self.type is not None else "content"]
-        parts.append(f"for {self.key}")
-        if self.heads is not None:
-            heads = ", ".join(sorted(self.heads)) or "none"
-            parts.append(f"with heads {heads}")
-        if self.tombstone:
-            parts += [f"{name} = {value}" for name, value in self.tombstone.items()]
-        return " ".join(parts)
-
 
 @dataclass(slots=True)
 class Contents:

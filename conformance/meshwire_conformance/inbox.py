@@ -28,7 +28,8 @@ from meshwire_spec.numbers import (
 
 _KEY_LENGTH = Struct("!H")
 _AFTER_KEY = Struct("!BI")
-_SHOWN = 64
+_KEPT = 4096
+"""So many bytes of a frame that is none are kept for the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +44,6 @@ class Arrival:
     payload: bytes
     carrier: int
 
-    def describe(self) -> str:
-        """One line for a report."""
-        carried = "" if self.carrier == self.type else f" inside a 0x{self.carrier:02x}"
-        shown = self.payload[:_SHOWN].hex()
-        more = "..." if len(self.payload) > _SHOWN else ""
-        return f"{self.peer}: 0x{self.type:02x}{carried} {self.key} {shown}{more}"
-
 
 @dataclass(frozen=True, slots=True)
 class TargetFault:
@@ -59,6 +53,9 @@ class TargetFault:
     stream: int
     reason: str
     detail: str
+    data: bytes = b""
+    """The bytes, where they are a whole message or the beginning of one."""
+    kind: str = "stream_frame"
 
 
 @dataclass(eq=False, slots=True)
@@ -108,9 +105,17 @@ class Inbox:
         """What reads every stream that the target opens on a connection of this peer."""
         return lambda stream: self._follow(stream, peer)
 
-    def fault(self, peer: str, stream: int, reason: str, detail: str) -> None:
+    def fault(
+        self,
+        peer: str,
+        stream: int,
+        reason: str,
+        detail: str,
+        data: bytes = b"",
+        kind: str = "stream_frame",
+    ) -> None:
         """Note something that the target should not have sent."""
-        self.faults.append(TargetFault(peer, stream, reason, detail))
+        self.faults.append(TargetFault(peer, stream, reason, detail, data, kind))
         self.trace({"fault": reason, "peer": peer, "stream": stream, "detail": detail})
 
     def take(self, peer: str, stream: int, frame: Message) -> None:
@@ -128,7 +133,8 @@ class Inbox:
         )
         opener = _CONTENT.get(fields["type"])
         if opener is None:
-            self.fault(peer, stream, "unknown-type", f"a frame of type 0x{fields['type']:02x}")
+            said = f"a frame of type 0x{fields['type']:02x}"
+            self.fault(peer, stream, "unknown-type", said, encode(frame))
             return
         try:
             _check_frame_key(fields)
@@ -138,7 +144,7 @@ class Inbox:
                 else:
                     self.counts.foreign += 1
         except Malformed as exc:
-            self.fault(peer, stream, exc.reason, str(exc))
+            self.fault(peer, stream, exc.reason, str(exc), encode(frame))
 
     def _deliver(
         self, peer: str, stream: int, frame_type: int, key: str, payload: bytes, carrier: int
@@ -174,15 +180,15 @@ class _FrameReader:
                 self._inbox.take(self._peer, stream.number, frame)
         except Malformed as exc:
             self._over = True
-            self._inbox.fault(self._peer, stream.number, exc.reason, str(exc))
+            data = bytes(stream.received[:_KEPT])
+            self._inbox.fault(self._peer, stream.number, exc.reason, str(exc), data)
             self._inbox.spawn(stream.reset(0))
             return
         if stream.finished:
             self._over = True
             if stream.received:
-                self._inbox.fault(
-                    self._peer, stream.number, "truncated", "a stream ends inside a frame"
-                )
+                data, said = bytes(stream.received[:_KEPT]), "a stream ends inside a frame"
+                self._inbox.fault(self._peer, stream.number, "truncated", said, data)
             # Only now: everything on the stream has been taken in.
             self._inbox.spawn(stream.finish())
         elif stream.reset_code is not None:
@@ -205,7 +211,8 @@ class _UniReader:
             decode("heartbeat", bytes(stream.received))
             self._inbox.counts.heartbeats += 1
         except Malformed as exc:
-            self._inbox.fault(self._peer, stream.number, exc.reason, f"heartbeat: {exc}")
+            data, said = bytes(stream.received[:_KEPT]), f"heartbeat: {exc}"
+            self._inbox.fault(self._peer, stream.number, exc.reason, said, data, "heartbeat")
 
 
 def take_frames(received: bytearray) -> Iterator[Message]:

@@ -1,11 +1,8 @@
-"""How a socket case fails, and the lines that show what was sent and what came instead."""
+"""How a socket case ends without a pass: the target failed it, or nothing could be learnt."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-from meshwire_conformance.hexdump import Mark, dump, first_difference
-from meshwire_spec.codec import annotate
 
 
 class CaseFailed(Exception):
@@ -34,14 +31,3 @@ class CaseFailed(Exception):
 
 class CouldNotRun(Exception):
     """A prerequisite of a case is missing; nothing is known of the target."""
-
-
-def difference(kind: str, wanted: bytes, came: bytes) -> tuple[str, tuple[str, ...]]:
-    """Field of the first differing byte, and the dump of what came with that byte marked."""
-    at = first_difference(wanted, came)
-    if at is None:
-        return "", dump(came)
-    spans, _ = annotate(kind, wanted)
-    inside = [span for span in spans if span.offset <= at < span.offset + max(span.size, 1)]
-    field = inside[-1].path if inside else ""
-    return field, dump(came, Mark(at, 1, f"{field or 'byte'} differs"))

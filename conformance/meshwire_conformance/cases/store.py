@@ -6,6 +6,7 @@ from meshwire_conformance.case_run import CaseRun
 from meshwire_conformance.cases import case
 from meshwire_conformance.content import Wanted
 from meshwire_conformance.evidence import Sending
+from meshwire_conformance.field_rows import rows_of
 from meshwire_conformance.inbox import Arrival
 from meshwire_conformance.outcome import CaseFailed
 from meshwire_conformance.shortfall import line_of
@@ -17,6 +18,7 @@ PER_BATCH = 30
 OFFER_PATIENCE = 8
 """A whole store may take its time; in deadlines."""
 TOMBSTONES = 20_000
+FAULTS_TOLD = 8
 BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 
 
@@ -129,8 +131,14 @@ async def everything_is_legal(run: CaseRun) -> None:
         raise CaseFailed("no-answer", "the target has sent no frame at all")
     if inbox.faults:
         fault = inbox.faults[0]
-        shown = [f"{one.peer}, stream {one.stream}: {one.detail}" for one in inbox.faults[:8]]
-        raise CaseFailed(f"bad-frame {fault.reason}", f"{len(inbox.faults)} faults", received=shown)
+        others = inbox.faults[1:FAULTS_TOLD]
+        told = [f"{one.peer}, stream {one.stream}: {one.detail}" for one in (fault, *others)]
+        raise CaseFailed(
+            f"bad-frame {fault.reason}",
+            f"{len(inbox.faults)} messages of the target are wrong",
+            expected=("legal frames under the keys of their types",),
+            received=(told[0], *rows_of(fault.kind, fault.data), *told[1:]),
+        )
 
 
 @case(
