@@ -21,6 +21,7 @@ from meshwire_spec.numbers import (
     BATCH_KEY,
     NEGENTROPY_KEY,
     PAYLOAD_MAX,
+    SEND_ENTRIES_MAX,
     TOMBSTONE_BATCH_KEY,
     TOMBSTONE_COLLECTION,
     FrameType,
@@ -208,7 +209,7 @@ class _UniReader:
         if not stream.finished:
             return
         try:
-            decode("heartbeat", bytes(stream.received))
+            _refuse_extra("heartbeat", decode("heartbeat", bytes(stream.received)))
             self._inbox.counts.heartbeats += 1
         except Malformed as exc:
             data, said = bytes(stream.received[:_KEPT]), f"heartbeat: {exc}"
@@ -268,6 +269,14 @@ def _of_batch(fields: _Fields) -> _Content:
             raise Malformed(reason, 0, "entries", kind="sync_batch")
         yield from _CONTENT[entry["type"]](entry)
     _refuse_fault("sync_batch", batch)
+    _refuse_extra("sync_batch", batch)
+    if batch.fields["entry_count"] > SEND_ENTRIES_MAX:
+        raise Malformed("count-limit", 0, "entry_count", kind="sync_batch", rule="BT-024")
+
+
+def _refuse_extra(kind: str, message: Message) -> None:
+    if message.fields["extra"]:
+        raise Malformed("trailing-bytes", 0, "extra", kind=kind, detail="a sender adds nothing")
 
 
 def _of_nothing(fields: _Fields) -> _Content:

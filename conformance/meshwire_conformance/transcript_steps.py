@@ -178,6 +178,7 @@ async def _unfinished(run: CaseRun, step: Step) -> None:
 async def _idle(run: CaseRun, step: Step) -> None:
     """Time passes and nothing may end the stream (TR-013)."""
     stream = await run.stream(step.on, step.stream)
+    assert step.idle is not None
     declared = run.session.target.facts.deadlines[step.idle]
     over = await stream.wait_for(
         lambda: stream.read_over or stream.refused, declared * _IDLE_FACTOR
