@@ -9,7 +9,7 @@ from meshwire_conformance.catalogue import Case
 from meshwire_conformance.verdicts import CaseResult
 
 Progress = Callable[[CaseResult], None]
-"""Called with every verdict as soon as it stands."""
+"""Called once for every case as soon as it is over; a watch can still turn its verdict."""
 
 TraceLine = Callable[[Mapping[str, Any]], None]
 """Called with one JSON object for everything sent, received or noted; does nothing untraced."""

@@ -31,7 +31,7 @@ from meshwire_spec.numbers import SPEC_REVISION
 REFERENCE = "meshwire_reference"
 CODEC_SCHEME = "stdio"
 Watcher = Callable[[CaseResult, int, int], None]
-"""Called with every verdict, how many stand already, and how many there will be."""
+"""Called with every case that is over, how many are, and how many there will be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,32 +129,37 @@ async def _run_all(
             writes_are_ok=options.writes_are_ok,
             trace=_tracer(options.trace, stack),
         )
-        progress = _Progress(options.watcher, len(cases) * len(targets))
         shares = [(target, _share(target, targets, cases)) for target in targets]
+        total = sum(len(_fitting(target, share)) for target, share in shares)
+        progress = _Progress(options.watcher, total)
         return [await _run_one(target, share, settings, progress) for target, share in shares]
 
 
 def _share(target: Attachment, targets: Sequence[Attachment], cases: Sequence[Case]) -> list[Case]:
     """Cases that go to one attachment; those that no attachment can show go to the first."""
-    speaks_codec = target.scheme == CODEC_SCHEME
     schemes = {other.scheme == CODEC_SCHEME for other in targets}
-    mine = [case for case in cases if (case.kind != SOCKET) == speaks_codec]
     if len(schemes) == 1 and target is targets[0]:
         return list(cases)
-    return mine
+    return _fitting(target, cases)
+
+
+def _fitting(target: Attachment, cases: Sequence[Case]) -> list[Case]:
+    """Cases that this way to attach can show."""
+    speaks_codec = target.scheme == CODEC_SCHEME
+    return [case for case in cases if (case.kind != SOCKET) == speaks_codec]
 
 
 async def _run_one(
     target: Attachment, cases: Sequence[Case], settings: Settings, progress: _Progress
 ) -> Run:
     name = target.variant or target.text
-    speaks_codec = target.scheme == CODEC_SCHEME
-    fitting = [case for case in cases if (case.kind != SOCKET) == speaks_codec]
-    other = "a connection" if speaks_codec else "a codec harness"
+    fitting = _fitting(target, cases)
+    mine = {case.id for case in fitting}
+    other = "a connection" if target.scheme == CODEC_SCHEME else "a codec harness"
     results = [
         CaseResult(case.id, Verdict.NOT_APPLICABLE, (f"needs {other}",))
         for case in cases
-        if (case.kind != SOCKET) != speaks_codec
+        if case.id not in mine
     ]
     faults: tuple[str, ...] = ()
     if fitting:

@@ -60,6 +60,8 @@ async def run(
         variant = attachment.variant or target.facts.dialect
         part = SocketPart(target, settings, documents, variant, progress)
         elsewhere = _shown_elsewhere(cases, attachment)
+        for result in elsewhere.values():
+            progress(result)
         asked = [case for case in cases if case.id not in elsewhere]
         results = {result.case: result for result in await part.run(asked)} | elsewhere
         return [results[case.id] for case in cases]
@@ -138,6 +140,7 @@ class SocketPart:
         self._session = Session(target, settings, self._nonce, self._inbox)
         self._deadline = Deadline(None, settings.timeout_scale)
         self._confirmed_misses = 0
+        self._asked: frozenset[str] = frozenset()
         self._slots = asyncio.Semaphore(BESIDE_EACH_OTHER)
 
     async def run(self, cases: Sequence[Case]) -> list[CaseResult]:
@@ -145,15 +148,15 @@ class SocketPart:
         results = {case.id: found for case in cases if (found := self._beforehand(case))}
         asked = {case.id: case for case in cases if case.id not in results}
         work = {**self._controls(asked.values()), **asked}
+        self._asked = frozenset(asked)
+        for result in results.values():
+            self._progress(result)
         try:
             if work:
                 self._deadline = await self._calibrate()
                 results |= await self._judge(list(work.values()))
         finally:
             await self._session.close()
-        for result in results.values():
-            if result.case in {case.id for case in cases}:
-                self._progress(result)
         return [replace(results[case.id], variant=self._variant) for case in cases]
 
     def _beforehand(self, case: Case) -> CaseResult | None:
@@ -214,6 +217,7 @@ class SocketPart:
         hopeless = self._deadline.median_s is None
         if hopeless or self._confirmed_misses >= MISSES_CONFIRMED_MAX:
             note = "not repeated: the target misses its deadlines throughout"
+            self._ended(first.result)
             return replace(first, result=_noted(first.result, note))
         second = await self._attempt(first.case, 2)
         if second.result.verdict is Verdict.PASS:
@@ -221,7 +225,13 @@ class SocketPart:
         else:
             self._confirmed_misses += 1
             note = f"beside others: {first.result.symptom}; alone: {second.result.symptom}"
+        self._ended(second.result)
         return replace(second, result=_noted(second.result, note))
+
+    def _ended(self, result: CaseResult) -> None:
+        """Tell who watches that a case is over; controls that were not asked for are not told."""
+        if result.case in self._asked:
+            self._progress(result)
 
     async def _attempt(self, case: Case, number: int) -> Attempt:
         body = _body(case)
@@ -245,6 +255,8 @@ class SocketPart:
         if not attempt.evidence.watches:
             # Only a watch can still turn the verdict, and bytes sent may be many.
             attempt.evidence.sent.clear()
+        if number == 1 and not attempt.missed:
+            self._ended(result)
         return replace(attempt, result=result)
 
     async def _in_fresh_process(self, case: Case, number: int) -> Attempt:

@@ -1,6 +1,7 @@
 """Reports stay whole whatever a target says."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -12,7 +13,7 @@ from meshwire_conformance.catalogue import load_catalogue, vectors_folder
 from meshwire_conformance.errors import UsageError
 from meshwire_conformance.report import Report, Rule, Run, junit
 from meshwire_conformance.report import json as json_report
-from meshwire_conformance.report.text import IN_FULL, lines_of
+from meshwire_conformance.report.text import IN_FULL, LINE_MAX, WIDTH, lines_of
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
 
 HOSTILE = "\x00 <b>&amp;]]> \x1b[31mred \ud800 \uffff \r\n" + "x" * 2**20
@@ -134,3 +135,24 @@ def test_a_report_that_cannot_be_written_is_a_usage_error(write: Any, tmp_path: 
     """One clear line, not a traceback."""
     with pytest.raises(UsageError, match="cannot be written"):
         write(report_of(failed("x")), tmp_path / "none" / "report")
+
+
+def test_a_long_rule_is_told_whole_and_a_long_line_is_capped() -> None:
+    """Rules are folded, never cut; what a target says is cut, and its length is told."""
+    report = report_of(failed("y" * 100_000))
+    rule = Rule("FR-001", "wire", "A sender MUST " + "say so again and again " * 20 + "for ever.")
+    text = "\n".join(lines_of(replace(report, rules={"FR-001": rule})))
+
+    assert " ".join(rule.text.split()) in " ".join(text.split())
+    assert "(100000 characters)" in text
+    assert len(text) < 10 * LINE_MAX
+    assert max(map(len, text.splitlines()[2:8])) <= WIDTH
+
+
+def test_the_command_is_in_one_line() -> None:
+    """It is copied."""
+    report = report_of(failed("x"))
+    run = replace(report.runs[0], again="node:'" + "a long command " * 20 + "'")
+    lines = list(lines_of(replace(report, runs=[run])))
+
+    assert any(line.endswith(f"--only {CASE}") and "node:'" in line for line in lines)

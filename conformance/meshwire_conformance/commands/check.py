@@ -11,13 +11,12 @@ import typer
 from meshwire_conformance.catalogue import Case, load_catalogue
 from meshwire_conformance.errors import UsageError
 from meshwire_conformance.parts import Attachment
+from meshwire_conformance.progress import progress_on
 from meshwire_conformance.report import Report
-from meshwire_conformance.runner import Options, Watcher, bundled, check
+from meshwire_conformance.runner import Options, bundled, check
 from meshwire_conformance.targets import parse_target
-from meshwire_conformance.verdicts import CaseResult
 
 FORMATS = ("junit", "json")
-PROGRESS_EVERY = 25
 
 
 # Longer than 40 lines because each option has its own.
@@ -74,6 +73,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
             typer.echo(line)
         return
     writers = [_writer(text) for text in report or ()]
+    progress = progress_on(sys.stderr, os.environ)
     options = Options(
         only=only or (),
         skip=skip or (),
@@ -83,10 +83,12 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
         writes_are_ok=writes_are_ok,
         known_failing=known_failing,
         trace=trace,
-        watcher=_watcher(),
+        watcher=progress,
     )
     attachments = _attachments(target, target_file)
     found = check(attachments, target or str(target_file or "bundled node"), options)
+    if progress is not None:
+        progress.clear()
     _show(found)
     for name, path in writers:
         _write(name, found, path)
@@ -124,20 +126,6 @@ def _listing(cases: Sequence[Case]) -> Iterator[str]:
 def _show(found: Report) -> None:
     from meshwire_conformance.report.text import lines_of  # noqa: PLC0415 - after the run
 
-    if sys.stderr.isatty():
-        typer.echo("\r\x1b[K", nl=False, err=True)
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     for line in lines_of(found, colour=colour):
         typer.echo(line)
-
-
-def _watcher() -> Watcher | None:
-    """Something that shows progress, on a terminal only."""
-    if not sys.stderr.isatty():
-        return None
-
-    def show(result: CaseResult, done: int, total: int) -> None:
-        if done % PROGRESS_EVERY == 0 or done == total:
-            typer.echo(f"\r\x1b[K{done}/{total} {result.case}", nl=False, err=True)
-
-    return show
