@@ -128,10 +128,21 @@ class Peer:
         if handler is not None:
             await handler(self, fields)
 
+    def abort(self) -> None:
+        """What a count that asks for too much memory does to the process: it dies.
+
+        It is started again at once, with its store on disk: every connection is gone.
+        """
+        for peer in list(self.node.peers):
+            peer.connection.abort()
+
     async def delta(self, fields: Mapping[str, Any]) -> None:
         """Apply, store, and answer if there is anything to say."""
         key, store = fields["key"], self.node.store
         if key in store.tombstones:
+            return
+        if FATAL_PROBES in fields["payload"]:
+            self.abort()
             return
         name = store.name(key)
         store.documents.receive(name, self.name, fields["payload"])
@@ -145,6 +156,9 @@ class Peer:
         """Merge; the empty payload is the empty document."""
         key, store = fields["key"], self.node.store
         if key in store.tombstones:
+            return
+        if FATAL_OPERATIONS in fields["payload"]:
+            self.abort()
             return
         if fields["payload"]:
             store.documents.read_snapshot(fields["payload"])
@@ -170,6 +184,8 @@ class Peer:
 
     async def tombstones(self, fields: Mapping[str, Any]) -> None:
         """All or nothing, and passed on by the poll alone."""
+        if int.from_bytes(fields["payload"][:4], "big") > COUNT_FATAL:
+            self.abort()
         batch = decode("tombstone_batch", fields["payload"]).fields
         if batch["fault"] is not None:
             return
@@ -180,6 +196,8 @@ class Peer:
 
     async def batch(self, fields: Mapping[str, Any]) -> None:
         """All entries decode or none is processed; one that fails is skipped."""
+        if int.from_bytes(fields["payload"][17:21], "big") > COUNT_FATAL:
+            self.abort()
         batch = decode("sync_batch", fields["payload"]).fields
         unknown = any(entry["type"] not in DECODED_ENTRIES for entry in batch["entries"])
         if batch["fault"] is not None or unknown:
@@ -191,22 +209,34 @@ class Peer:
                 except (Malformed, Unreadable):
                     continue
 
+    async def reconcile(self, fields: Mapping[str, Any]) -> None:
+        """Passive only: an id list gets no reply; a huge count of ids ends the process."""
+        if fields["payload"] == FATAL_IDS:
+            self.abort()
+
     async def push_everything(self) -> None:
         """What the poll sends: every document, then the tombstone table."""
         store = self.node.store
         for key, name in list(store.keys.items()):
-            if collection_of(key).mode is SyncMode.FULL_HISTORY:
-                message = store.documents.generate(name, self.name)
-                if message is not None:
-                    await self.send(key, FrameType.DELTA, message)
-            else:
-                saved = store.documents.state(name).saved
-                await self.send(key, FrameType.SNAPSHOT, saved)
+            try:
+                await self.push(key, name)
+            except Unreadable:
+                continue
         if store.tombstones:
             elements = list(store.tombstones.values())
             body = b"".join(len(one).to_bytes(4, "big") + one for one in elements)
             payload = len(elements).to_bytes(4, "big") + body
             await self.send(TOMBSTONE_BATCH_KEY, FrameType.TOMBSTONE_BATCH, payload)
+
+    async def push(self, key: str, name: str) -> None:
+        """One document, as its collection travels."""
+        documents = self.node.store.documents
+        if collection_of(key).mode is not SyncMode.FULL_HISTORY:
+            await self.send(key, FrameType.SNAPSHOT, documents.state(name).saved)
+            return
+        message = documents.generate(name, self.name)
+        if message is not None:
+            await self.send(key, FrameType.DELTA, message)
 
     async def send(self, key: str, frame_type: int, payload: bytes) -> None:
         """One frame on a stream of its own, whose other half is stopped."""
@@ -228,7 +258,12 @@ HANDLERS: dict[int, Callable[[Peer, Mapping[str, Any]], Any]] = {
     FrameType.TOMBSTONE: Peer.tombstone,
     FrameType.TOMBSTONE_BATCH: Peer.tombstones,
     FrameType.BATCH: Peer.batch,
+    FrameType.NEGENTROPY_INIT: Peer.reconcile,
 }
+COUNT_FATAL = 2**28
+FATAL_PROBES = bytes.fromhex("ffffffff0f")
+FATAL_OPERATIONS = bytes.fromhex("80ade204")
+FATAL_IDS = bytes.fromhex("6100000281ffffff7f")
 ENTRIES = (FrameType.DELTA, FrameType.SNAPSHOT, FrameType.TOMBSTONE)
 
 
@@ -239,6 +274,11 @@ class Accepted(TcpConnection):
         super().__init__(Dial(secrets.token_bytes(32), order=random.Random(7)), dialled=False)
         self.peer = Peer(node, self)
         self.on_stream = self.peer.accept
+
+    def abort(self) -> None:
+        """End the TCP connection as a dying process does."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def gone(self, closed: Any) -> None:
         """Forget the peer."""
