@@ -18,6 +18,7 @@ What iroh cannot show:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -132,9 +133,10 @@ class IrohConnection(Connection):
     async def close(self, code: int = 0, text: str = "") -> None:
         """Close the connection; what is written already is given some time to arrive."""
         if self.closed is None:
-            if self._unconfirmed:
-                # The library drops what is under way when it closes.
-                await asyncio.wait(self._unconfirmed, timeout=SETTLE_S)
+            # The library drops what is under way when it closes.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SETTLE_S):
+                    await self._settle()
             self.gone(Closed(code, text, by_target=False))
             self._connection.close(code, text.encode())
         await asyncio.wait({self._ending})
@@ -158,6 +160,10 @@ class IrohConnection(Connection):
         for stream in self._own_streams():
             stream.writer = stream.reader = None
         self._ended()
+
+    async def _settle(self) -> None:
+        while self._unconfirmed:
+            await asyncio.wait(self._unconfirmed)
 
     def _own_streams(self) -> list[IrohStream]:
         return [_own(stream) for stream in self.streams.values()]
