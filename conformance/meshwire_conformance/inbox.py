@@ -8,27 +8,15 @@ are legal. Frames that do not decode are kept as faults of the target.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
-from struct import Struct
 from typing import Any
 
+from meshwire_conformance.frame_content import CONTENT, check_frame_key, refuse_extra, take_frames
 from meshwire_conformance.parts import TraceLine, untraced
 from meshwire_conformance.transport import Signal, Stream
-from meshwire_spec.codec import Malformed, Message, accept, decode, encode
-from meshwire_spec.numbers import (
-    BATCH_KEY,
-    NEGENTROPY_KEY,
-    PAYLOAD_MAX,
-    SEND_ENTRIES_MAX,
-    TOMBSTONE_BATCH_KEY,
-    TOMBSTONE_COLLECTION,
-    FrameType,
-)
+from meshwire_spec.codec import Malformed, Message, decode, encode
 
-_KEY_LENGTH = Struct("!H")
-_AFTER_KEY = Struct("!BI")
 _KEPT = 4096
 """So many bytes of a frame that is none are kept for the report."""
 
@@ -132,13 +120,13 @@ class Inbox:
                 "payload": fields["payload"].hex(),
             }
         )
-        opener = _CONTENT.get(fields["type"])
+        opener = CONTENT.get(fields["type"])
         if opener is None:
             said = f"a frame of type 0x{fields['type']:02x}"
             self.fault(peer, stream, "unknown-type", said, encode(frame))
             return
         try:
-            _check_frame_key(fields)
+            check_frame_key(fields)
             for frame_type, key, payload in opener(fields):
                 if key in self._subscriptions:
                     self._deliver(peer, stream, frame_type, key, payload(), fields["type"])
@@ -209,114 +197,8 @@ class _UniReader:
         if not stream.finished:
             return
         try:
-            _refuse_extra("heartbeat", decode("heartbeat", bytes(stream.received)))
+            refuse_extra("heartbeat", decode("heartbeat", bytes(stream.received)))
             self._inbox.counts.heartbeats += 1
         except Malformed as exc:
             data, said = bytes(stream.received[:_KEPT]), f"heartbeat: {exc}"
             self._inbox.fault(self._peer, stream.number, exc.reason, said, data, "heartbeat")
-
-
-def take_frames(received: bytearray) -> Iterator[Message]:
-    """Whole frames off the front of what came; raises Malformed where one cannot be a frame."""
-    while len(received) >= _KEY_LENGTH.size:
-        key_end = _KEY_LENGTH.size + _KEY_LENGTH.unpack_from(received)[0]
-        header_end = key_end + _AFTER_KEY.size
-        if len(received) < header_end:
-            return
-        size = _AFTER_KEY.unpack_from(received, key_end)[1]
-        if size > PAYLOAD_MAX:
-            raise Malformed("length-limit", key_end + 1, "payload", kind="stream_frame")
-        if len(received) < header_end + size:
-            return
-        data = bytes(received[: header_end + size])
-        del received[: header_end + size]
-        yield decode("stream_frame", data)
-
-
-_FRAME_KEYS = {
-    FrameType.BATCH: BATCH_KEY,
-    FrameType.TOMBSTONE_BATCH: TOMBSTONE_BATCH_KEY,
-    FrameType.NEGENTROPY_INIT: NEGENTROPY_KEY,
-    FrameType.NEGENTROPY_RESPONSE: NEGENTROPY_KEY,
-}
-_Content = Iterator[tuple[int, str, Callable[[], bytes]]]
-"""Type, document key, and the payload, which is only made where somebody wants it."""
-_Fields = Mapping[str, Any]
-
-
-def _of_document(fields: _Fields) -> _Content:
-    yield fields["type"], fields["key"], lambda: fields["payload"]
-
-
-def _of_tombstone(fields: _Fields) -> _Content:
-    yield FrameType.TOMBSTONE, tombstone_key(fields["payload"]), lambda: fields["payload"]
-
-
-def _of_tombstones(fields: _Fields) -> _Content:
-    batch = decode("tombstone_batch", fields["payload"])
-    for element in batch.fields["tombstones"]:
-        key = f"{element['collection']}:{element['document_id']}"
-        # Without the bytes tolerated after it: what is compared is the tombstone.
-        yield FrameType.TOMBSTONE, key, partial(encode_tombstone, {**element, "extra": b""})
-    _refuse_fault("tombstone_batch", batch)
-
-
-def _of_batch(fields: _Fields) -> _Content:
-    batch = decode("sync_batch", fields["payload"])
-    for entry in batch.fields["entries"]:
-        reason = accept("sync_entry", Message("sync_entry", entry))
-        if reason is not None:
-            raise Malformed(reason, 0, "entries", kind="sync_batch")
-        yield from _CONTENT[entry["type"]](entry)
-    _refuse_fault("sync_batch", batch)
-    _refuse_extra("sync_batch", batch)
-    if batch.fields["entry_count"] > SEND_ENTRIES_MAX:
-        raise Malformed("count-limit", 0, "entry_count", kind="sync_batch", rule="BT-024")
-
-
-def _refuse_extra(kind: str, message: Message) -> None:
-    if message.fields["extra"]:
-        raise Malformed("trailing-bytes", 0, "extra", kind=kind, detail="a sender adds nothing")
-
-
-def _of_nothing(fields: _Fields) -> _Content:
-    decode("negentropy_message", fields["payload"])
-    yield from ()
-
-
-def _refuse_fault(kind: str, batch: Message) -> None:
-    fault = batch.fields["fault"]
-    if fault is not None:
-        raise Malformed(fault["reason"], fault["offset"], "", kind=kind)
-
-
-def _check_frame_key(fields: _Fields) -> None:
-    """The key of a frame is the one its type has (FR-014)."""
-    wanted = _FRAME_KEYS.get(fields["type"])
-    if fields["type"] == FrameType.TOMBSTONE:
-        wanted = f"{TOMBSTONE_COLLECTION}:{tombstone_key(fields['payload'])}"
-    if wanted is not None and fields["key"] != wanted:
-        raise Malformed("bad-key", 0, "key", kind="stream_frame")
-
-
-@lru_cache(maxsize=4096)
-def tombstone_key(payload: bytes) -> str:
-    """The document key that a tombstone is about; raises Malformed."""
-    fields = decode("tombstone", payload).fields
-    return f"{fields['collection']}:{fields['document_id']}"
-
-
-def encode_tombstone(fields: _Fields) -> bytes:
-    """Bytes of a tombstone with these members."""
-    return encode(Message("tombstone", fields))
-
-
-_CONTENT: dict[int, Callable[[_Fields], _Content]] = {
-    FrameType.DELTA: _of_document,
-    FrameType.SNAPSHOT: _of_document,
-    FrameType.TOMBSTONE: _of_tombstone,
-    FrameType.TOMBSTONE_BATCH: _of_tombstones,
-    FrameType.BATCH: _of_batch,
-    FrameType.NEGENTROPY_INIT: _of_nothing,
-    FrameType.NEGENTROPY_RESPONSE: _of_nothing,
-}

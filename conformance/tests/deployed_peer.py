@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from meshwire_conformance.documents.client import Documents, Unreadable
-from meshwire_conformance.inbox import take_frames
+from meshwire_conformance.frame_content import take_frames
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.transport import Dial, Stream
 from meshwire_spec.codec import Malformed, Message, decode, encode

@@ -12,7 +12,7 @@ import pytest
 
 from meshwire_conformance.attach import start_node
 from meshwire_conformance.documents.client import Documents
-from meshwire_conformance.inbox import take_frames
+from meshwire_conformance.frame_content import take_frames
 from meshwire_conformance.transport import Connection, Dial, Stream
 from meshwire_spec.codec import Message, encode, from_value
 from meshwire_spec.numbers import READ_MESSAGE, FrameType

@@ -15,8 +15,9 @@ from meshwire_conformance.content import Contents, Wanted, declared_heads
 from meshwire_conformance.deadlines import Deadline
 from meshwire_conformance.errors import Incomplete, SuiteFault, UsageError
 from meshwire_conformance.facts import Facts, read_facts, read_target_file, require_profile
+from meshwire_conformance.frame_content import take_frames
 from meshwire_conformance.handshake import Formation, read_secret
-from meshwire_conformance.inbox import Arrival, Inbox, take_frames
+from meshwire_conformance.inbox import Arrival, Inbox
 from meshwire_conformance.scope import Scope
 from meshwire_conformance.transcripts import FrameSpec
 from meshwire_conformance.watch import arm
