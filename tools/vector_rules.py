@@ -13,6 +13,7 @@ LATER = r"\[[1-9]\d*\]"
 SPECIAL = {
     "FR-004": r"\|payload\.length\|",
     "FR-007": r"$^",
+    "ER-004": r"$^",
     "FR-010": r"\|key\|frame-key|\|type\|",
     "FR-020": r"\|key\|(over-limit|under-limit|empty)|\|key\.length\|",
     "FR-021": r"\|key\|frame-key",

@@ -48,7 +48,7 @@ def finding_of(pairs: Sequence[tuple[Ask, Given]], hello: Hello, demanded: str) 
             return Finding("no-answer", ask.op, received=given.ending)
         if demanded == "any":
             continue
-        judge = JUDGES[ask.op] if demanded == "valid" or ask.op != "decode" else _judge_refusal
+        judge = (REFUSALS if demanded == "reject" else JUDGES)[ask.op]
         found = judge(vector, given.answer, hello)
         if found.symptom:
             return replace(found, also=_wrong_bytes(pairs[number + 1 :], hello))
@@ -96,13 +96,30 @@ def _judge_refusal(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> F
             return found
     else:
         return Finding("accepted", "decode", received=_accepted(vector, answer, result))
+    return _judge_reason(vector, hello, "decode", reason, where)
+
+
+def _judge_encode_refusal(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Finding:
+    """A value that no bytes can say (FR-007, ER-004)."""
+    error = answer.get("error")
+    if isinstance(error, dict):
+        return _judge_reason(vector, hello, "encode", error.get("reason"), error.get("field"))
+    result = _result_of(answer) or {}
+    data = result.get("data")
+    if not isinstance(data, str):
+        return Finding("encoded", "encode", received=f"neither bytes nor an error: {shown(answer)}")
+    return Finding("encoded", "encode", received=f"encoded in {len(data) // 2} bytes", data=data)
+
+
+def _judge_reason(vector: Vector, hello: Hello, op: str, reason: Any, where: Any) -> Finding:
+    """Whether a refusal is for one of the reasons allowed."""
     if not hello.reasons:
         return Finding(unbound=True)
     if reason in vector.reasons:
         return Finding()
     place = f" at {where}" if isinstance(where, str) and where else ""
     said = f"refused for {shown(reason)}{place}" if reason else "refused without a reason"
-    return Finding(f"wrong-reason {reason or 'none'}", "decode", received=said)
+    return Finding(f"wrong-reason {reason or 'none'}", op, received=said)
 
 
 def _place_of(error: Any) -> str:
@@ -158,5 +175,10 @@ def _judge_bytes(expected: str, answer: Mapping[str, Any], member: str, op: str)
 JUDGES = {
     "decode": _judge_decode,
     "encode": _judge_encode,
+    "formation_respond": _judge_respond,
+}
+REFUSALS = {
+    "decode": _judge_refusal,
+    "encode": _judge_encode_refusal,
     "formation_respond": _judge_respond,
 }

@@ -7,7 +7,7 @@ from typing import Any
 from meshwire_conformance.catalogue import Case
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.hexdump import Mark, dump, first_difference
-from meshwire_conformance.values import Difference, shown
+from meshwire_conformance.values import Difference, member_at, shown
 from meshwire_conformance.vectors import Vector
 from meshwire_conformance.verdicts import CaseResult, Verdict
 
@@ -59,6 +59,9 @@ def _headline(found: Finding) -> str:
 
 
 def _sent(vector: Vector, found: Finding) -> tuple[str, ...]:
+    if vector.unencodable:
+        path = VARIANT.sub("", vector.field)
+        return (f"encode {vector.kind}", f"{path} = {_member(vector.value, path)}")
     if found.op == "encode":
         return (f"encode {shown(vector.value)}",)
     if found.op == "formation_respond":
@@ -68,6 +71,8 @@ def _sent(vector: Vector, found: Finding) -> tuple[str, ...]:
 
 
 def _expected(case: Case, vector: Vector, found: Finding, level: str) -> tuple[str, ...]:
+    if vector.unencodable:
+        return (f"an error: {' or '.join(vector.reasons)}",)
     if found.op in ("encode", "formation_respond"):
         return dump(vector.data, _first_wrong(vector, found))
     if found.difference is not None:
@@ -84,7 +89,14 @@ def _received(vector: Vector, found: Finding) -> tuple[str, ...]:
     data = _bytes_of(found.data)
     if data is None:
         return (found.received,)
-    return dump(data, _first_wrong(vector, found))
+    return dump(data, None if vector.unencodable else _first_wrong(vector, found))
+
+
+def _member(value: Any, path: str) -> str:
+    """What a value has at a path, with its size in bytes where it is a long text."""
+    member = member_at(value, path)
+    size = f", {len(member.encode())} bytes in UTF-8" if isinstance(member, str) else ""
+    return f"{shown(member)}{size}"
 
 
 def _also(vector: Vector, found: Finding) -> tuple[str, ...]:

@@ -26,10 +26,14 @@ def _line(number: int, op: str, **members: Any) -> str:
 def asks_of(case: Case, vector: Vector, first: int) -> Iterator[Ask]:
     """Requests of one vector, numbered from `first`.
 
-    The bytes are decoded; a positive's value is encoded again; an answer of the handshake is
-    computed. What decodes although it is refused is not encoded: senders may refuse it too.
+    A value without bytes is to be encoded, and nothing else. Bytes are decoded; a positive's value
+    is encoded again; an answer of the handshake is computed. What decodes although it is refused
+    is not encoded: senders may refuse it too.
     """
     kind = vector.kind
+    if vector.unencodable:
+        yield Ask(first, case, "encode", _line(first, "encode", kind=kind, value=vector.value))
+        return
     if vector.respond is None or "value" in vector.raw:
         line = _line(first, "decode", kind=kind, data=vector.hex)
         yield Ask(first, case, "decode", line)

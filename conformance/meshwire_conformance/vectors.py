@@ -40,9 +40,14 @@ class Vector:
         return str(self.raw["kind"])
 
     @property
+    def unencodable(self) -> bool:
+        """Whether there are no bytes: the value is one that an encoder has to refuse."""
+        return "hex" not in self.raw
+
+    @property
     def hex(self) -> str:
-        """The bytes, as lower-case hex."""
-        return str(expand(self.raw["hex"]))
+        """The bytes, as lower-case hex; empty where the value has none."""
+        return str(expand(self.raw.get("hex", "")))
 
     @property
     def data(self) -> bytes:
@@ -51,7 +56,7 @@ class Vector:
 
     @property
     def value(self) -> Any:
-        """The decoded value, or None where the bytes have none."""
+        """The decoded value, or the one to encode; None where the bytes have none."""
         return expand(self.raw.get("value"))
 
     @property

@@ -89,7 +89,10 @@ def garbage(_request: Request) -> Answer:
 RELAYED: dict[str, Answer] = {
     "good-unreasoned": {"reasons": False},
     "good-heartbeats": {"kinds": ["heartbeat"]},
+    "good-unrefusing": {},
 }
+UNREFUSING = "good-unrefusing"
+"""The mode that encodes every value in some bytes."""
 MODES: dict[str, Callable[[Request], Answer]] = {
     "truncated": lambda _request: TRUNCATED,
     "first": lambda _request: {"result": FRAME},
@@ -106,7 +109,7 @@ MODES: dict[str, Callable[[Request], Answer]] = {
 }
 
 
-def relay(changes: Answer) -> None:
+def relay(changes: Answer, *, refuses: bool) -> None:
     """The bundled codec behind a hello of our own."""
     command = [sys.executable, "-m", "meshwire_reference.cli", "codec"]
     pipe = subprocess.PIPE
@@ -117,8 +120,11 @@ def relay(changes: Answer) -> None:
             codec.stdin.write(line)
             codec.stdin.flush()
             answer = json.loads(codec.stdout.readline())
-            if json.loads(line)["op"] == "hello":
+            op = json.loads(line)["op"]
+            if op == "hello":
                 answer["result"] |= changes
+            if op == "encode" and not refuses and "error" in answer:
+                answer = {"id": answer["id"], "result": {"data": "000061"}}
             say(json.dumps(answer))
 
 
@@ -127,7 +133,7 @@ def main(mode: str) -> None:
     if mode == "mute":
         sys.exit(0)
     if mode in RELAYED:
-        relay(RELAYED[mode])
+        relay(RELAYED[mode], refuses=mode != UNREFUSING)
         return
     for line in sys.stdin:
         request = json.loads(line)

@@ -15,7 +15,9 @@ Twist = Callable[[Any], Any]
 
 
 def other_order(number: str) -> str:
-    """A 64-bit number read in the other byte order."""
+    """A 64-bit number read in the other byte order; what has more bits is left as it is."""
+    if int(number) >> 64:
+        return number
     return str(int.from_bytes(int(number).to_bytes(8, "big"), "little"))
 
 

@@ -159,7 +159,8 @@ def test_every_recorded_message_encodes_to_its_own_bytes() -> None:
 
 def test_every_recorded_message_is_a_vector() -> None:
     """The vectors hold each recorded message under its source, so that every target is asked."""
-    held = Counter((raw["kind"], expand(raw["hex"]), raw["source"]) for _, raw in read_vectors())
+    rows = [raw for _, raw in read_vectors() if "hex" in raw]
+    held = Counter((raw["kind"], expand(raw["hex"]), raw["source"]) for raw in rows)
     recorded = Counter((VALUES[r["kind"]][0], r["hex"], r["source"]) for r in vectors())
 
     assert recorded - held == Counter()

@@ -153,5 +153,7 @@ def annotate(kind: str, data: bytes) -> tuple[list[Span], Malformed | None]:
 
 
 def _with_rules(spans: list[Span], kind: str) -> list[Span]:
-    shown = next((r.id for r in load_rules() if kind in r.kinds and not r.reason), "")
+    about = [rule for rule in load_rules() if kind in rule.kinds and not rule.reason]
+    # The rule about the fewest kinds says most of this one.
+    shown = min(about, key=lambda rule: len(rule.kinds)).id if about else ""
     return [span if span.rule else replace(span, rule=shown) for span in spans]
