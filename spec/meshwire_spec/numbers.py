@@ -211,6 +211,8 @@ NEGENTROPY_PREFIX_MAX: Final = 32
 NEGENTROPY_TIMESTAMP_MAX: Final = 2**64 - 2
 NEGENTROPY_FRAME_LIMIT: Final = 65536
 NEGENTROPY_MESSAGE_MAX: Final = 131072
+NEGENTROPY_ROUNDS_MIN: Final = 64
+NEGENTROPY_ROUND_BYTES: Final = 80
 FORMATION_ID_MAX: Final = 255
 NONCE: Final = 32
 HMAC: Final = 32
@@ -354,6 +356,8 @@ REASON_ROWS: Final = (
     _own(27, "not-authorised", "stream", "local policy closes this key to this peer"),
     _own(28, "internal", "stream", "the node could not do it, through no fault of the peer"),
     _own(29, "bad-value", "message", "a value that its field cannot hold; only when encoding"),
+    _own(30, "no-progress", "stream", "a reconciliation goes on and settles nothing more"),
+    _own(31, "too-many-rounds", "stream", "a reconciliation takes more rounds than its items need"),
     Reason("shutdown", 0, "connection", "orderly end: disconnect, shutdown or recycle"),
     Reason("authentication-failed", 1, "connection", "the formation handshake failed"),
     Reason("certificate-required", 2, "connection", "no valid certificate"),

@@ -1,0 +1,32 @@
+"""Set reconciliation (negentropy V1): two nodes find which items only one of them holds.
+
+Items stand in one order, by timestamp and then by id. A message tells of ranges of that order what
+the sender holds: nothing worth saying (skip), a fingerprint, or all ids. Whoever disagrees with a
+fingerprint answers with fingerprints of 16 parts of the range, or with its ids where they are few,
+so that only ranges that differ are looked at again. Nothing is kept between messages: a message is
+answered from the items as they are then, which is why items may come and go during a run.
+
+A fingerprint is made of the sum of the ids in a range and their number. Both storages keep the sum
+of all ids before each item, so that any fingerprint costs one subtraction: `Vector` for a set that
+stands still, `Index` for one that changes. `Session` is the algorithm, without any cap on rounds;
+`Run` is a session with the limits that a node keeps toward a peer.
+"""
+
+from meshwire_reference.negentropy.errors import Misused, NegentropyError, Refused
+from meshwire_reference.negentropy.index import Index
+from meshwire_reference.negentropy.run import Run
+from meshwire_reference.negentropy.session import Session, Step
+from meshwire_reference.negentropy.storage import Storage
+from meshwire_reference.negentropy.vector import Vector
+
+__all__ = [
+    "Index",
+    "Misused",
+    "NegentropyError",
+    "Refused",
+    "Run",
+    "Session",
+    "Step",
+    "Storage",
+    "Vector",
+]

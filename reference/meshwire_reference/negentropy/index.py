@@ -1,0 +1,154 @@
+"""A set of items that changes all day and serves sessions at any moment.
+
+Items stand in blocks of about a thousand. Each block keeps the sums of its ids from its start on,
+and the index keeps, for each block, how many items and what sum come before it. An edit mends the
+sums behind it in its block and the two numbers of the blocks behind; nothing is left for later,
+so that the first run after an edit costs what every run costs.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from itertools import accumulate
+from typing import Final
+
+from meshwire_reference.negentropy.errors import Misused
+from meshwire_reference.negentropy.storage import TIMESTAMP, item_key, separate
+
+BLOCK: Final = 1000
+"""Items of a block when it is made; one of twice as many is split, one of a quarter joined."""
+
+
+class _Block:
+    """A piece of the order: keys, and before each (and after the last) the sum of ids so far."""
+
+    __slots__ = ("keys", "sums")
+
+    def __init__(self, keys: list[bytes]) -> None:
+        self.keys = keys
+        self.sums = list(accumulate(map(_number, keys), initial=0))
+
+
+def _number(key: bytes) -> int:
+    return int.from_bytes(key[TIMESTAMP:], "little")
+
+
+class Index:
+    """Items in sorted blocks; insert and delete as they come, and run sessions in between."""
+
+    __slots__ = ("_blocks", "_firsts", "_ranks", "_size", "_totals")
+
+    def __init__(self, items: Iterable[tuple[int, bytes]] = ()) -> None:
+        """Take the items there are; equal ones count once. Raises Misused for what is no item."""
+        keys = sorted({item_key(timestamp, identity) for timestamp, identity in items})
+        pieces = [keys[at : at + BLOCK] for at in range(0, len(keys), BLOCK)] or [[]]
+        self._size = len(keys)
+        self._blocks = [_Block(piece) for piece in pieces]
+        # Of each block: its first key (b"" for the first), and rank and sum before it.
+        self._firsts: list[bytes] = []
+        self._ranks: list[int] = []
+        self._totals: list[int] = []
+        self._count()
+
+    def _count(self) -> None:
+        """Write down anew where each block begins, after blocks came or went."""
+        self._firsts = [b"", *(block.keys[0] for block in self._blocks[1:])]
+        sizes = (len(block.keys) for block in self._blocks[:-1])
+        self._ranks = list(accumulate(sizes, initial=0))
+        totals = (block.sums[-1] for block in self._blocks[:-1])
+        self._totals = list(accumulate(totals, initial=0))
+
+    def _find(self, key: bytes) -> tuple[int, int]:
+        """Return the block where a key belongs and its place there."""
+        number = bisect_right(self._firsts, key) - 1
+        return number, bisect_left(self._blocks[number].keys, key)
+
+    def holds(self, timestamp: int, identity: bytes) -> bool:
+        """Say whether an item is in the set; raises Misused for what is no item."""
+        key = item_key(timestamp, identity)
+        number, place = self._find(key)
+        return self._blocks[number].keys[place : place + 1] == [key]
+
+    def insert(self, timestamp: int, identity: bytes) -> None:
+        """Add an item; one that is there stays as it is. Raises Misused for what is no item."""
+        key = item_key(timestamp, identity)
+        number, place = self._find(key)
+        block = self._blocks[number]
+        if block.keys[place : place + 1] == [key]:
+            return
+        block.keys.insert(place, key)
+        block.sums.insert(place, block.sums[place])
+        self._shift(number, place + 1, 1, _number(key))
+        if len(block.keys) >= 2 * BLOCK:
+            self._blocks[number : number + 1] = [
+                _Block(block.keys[:BLOCK]),
+                _Block(block.keys[BLOCK:]),
+            ]
+            self._count()
+
+    def delete(self, timestamp: int, identity: bytes) -> None:
+        """Take an item out; raises Misused where it is not in the set."""
+        key = item_key(timestamp, identity)
+        number, place = self._find(key)
+        block = self._blocks[number]
+        if block.keys[place : place + 1] != [key]:
+            raise Misused("an item that is not in the index cannot be deleted")
+        del block.keys[place]
+        del block.sums[place]
+        self._shift(number, place, -1, -_number(key))
+        if len(block.keys) < BLOCK // 4 and len(self._blocks) > 1:
+            self._join(number)
+
+    def _shift(self, number: int, place: int, count: int, amount: int) -> None:
+        """Mend every sum and rank behind an edit."""
+        sums = self._blocks[number].sums
+        sums[place:] = [total + amount for total in sums[place:]]
+        behind = number + 1
+        self._ranks[behind:] = [rank + count for rank in self._ranks[behind:]]
+        self._totals[behind:] = [total + amount for total in self._totals[behind:]]
+        self._size += count
+
+    def _join(self, number: int) -> None:
+        """Put a block that ran low together with a neighbour, in even halves where too long."""
+        first = max(number - 1, 0)
+        keys = self._blocks[first].keys + self._blocks[first + 1].keys
+        half = len(keys) // 2 if len(keys) > BLOCK else len(keys)
+        pieces = [piece for piece in (keys[:half], keys[half:]) if piece]
+        self._blocks[first : first + 2] = [_Block(piece) for piece in pieces] or [_Block([])]
+        self._count()
+
+    @property
+    def size(self) -> int:
+        """Number of items."""
+        return self._size
+
+    def locate(self, bound: bytes, first: int, expected: int) -> tuple[int, int]:
+        """Return rank and sum at the first item that is not below a bound (see Storage)."""
+        number, place = self._find(bound)
+        return self._ranks[number] + place, self._totals[number] + self._blocks[number].sums[place]
+
+    def _place(self, rank: int) -> tuple[int, int]:
+        number = bisect_right(self._ranks, rank) - 1
+        return number, rank - self._ranks[number]
+
+    def cut(self, rank: int) -> tuple[int, bytes]:
+        """Return the sum at a rank and the shortest bound there (see Storage)."""
+        number, place = self._place(rank)
+        block = self._blocks[number]
+        below = block.keys[place - 1] if place else self._blocks[number - 1].keys[-1]
+        return self._totals[number] + block.sums[place], separate(below, block.keys[place])
+
+    def key(self, rank: int) -> bytes:
+        """Return the key of an item."""
+        number, place = self._place(rank)
+        return self._blocks[number].keys[place]
+
+    def ids(self, lower: int, upper: int) -> list[bytes]:
+        """Return the ids of the ranks from `lower` to before `upper`."""
+        identities: list[bytes] = []
+        number, place = self._place(lower)
+        while lower < upper:
+            piece = self._blocks[number].keys[place : place + upper - lower]
+            identities += [key[TIMESTAMP:] for key in piece]
+            lower += len(piece)
+            number, place = number + 1, 0
+        return identities

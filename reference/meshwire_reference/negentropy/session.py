@@ -1,0 +1,239 @@
+"""One reconciliation between two sets, message by message: the V1 algorithm and nothing else."""
+
+from typing import Final, NamedTuple
+
+from meshwire_reference.negentropy.errors import Misused, Refused
+from meshwire_reference.negentropy.messages import (
+    FINGERPRINT,
+    ID_LIST,
+    SKIP,
+    Writer,
+    fingerprint,
+    read_ranges,
+)
+from meshwire_reference.negentropy.storage import INFINITY, Storage
+from meshwire_spec.numbers import NEGENTROPY_ID, NEGENTROPY_VERSION
+
+PARTS: Final = 16
+"""A range whose fingerprint differs is split into so many."""
+LISTED: Final = 2 * PARTS
+"""A range of fewer items is told by its ids."""
+FRAME_SIZE_LIMIT_MIN: Final = 4096
+FRAME_RESERVE: Final = 200
+"""Bytes below the frame limit where a reply stops, so that its last range always fits."""
+VERSIONS: Final = range(0x60, 0x70)
+"""Version bytes of this protocol; a server answers the ones it lacks with its own."""
+VERSION: Final = NEGENTROPY_VERSION.to_bytes(1, "big")
+
+
+class Step(NamedTuple):
+    """What a message led to; the ids are those of this message alone.
+
+    `reply` goes to the peer; None ends the run, which only the initiator can. `have` are ids that
+    the peer lacks, `need` ids that only the peer holds; both stay empty at the passive side.
+    """
+
+    reply: bytes | None
+    have: list[bytes]
+    need: list[bytes]
+
+
+class Session:
+    """One side of a reconciliation over a storage, which may change between messages.
+
+    The side that begins calls `initiate` once and sends what it returns; both feed every message
+    received to `reconcile`. `front` is the first range that the last message sent left open, as
+    the keys of its two bounds, None where it left none.
+    """
+
+    __slots__ = ("_initiates", "_room", "_storage", "front")
+
+    def __init__(self, storage: Storage, frame_size_limit: int = 0) -> None:
+        """Raise Misused for a frame limit that is neither 0 (none) nor at least 4096 bytes."""
+        if frame_size_limit and frame_size_limit < FRAME_SIZE_LIMIT_MIN:
+            raise Misused("a frame size limit is 0 or at least 4096 bytes")
+        self._storage = storage
+        self._room = frame_size_limit - FRAME_RESERVE if frame_size_limit else None
+        self._initiates = False
+        self.front: tuple[bytes, bytes] | None = None
+
+    def initiate(self) -> bytes:
+        """Return the first message, to be sent; raises Misused when called again."""
+        if self._initiates:
+            raise Misused("this session has begun")
+        self._initiates = True
+        answer = _Answer(self._storage, self._room)
+        answer.open()
+        self.front = answer.front
+        return VERSION + bytes(answer.written.buffer)
+
+    def reconcile(self, message: bytes) -> Step:
+        """Answer a message; raises Refused where no honest peer can have sent it."""
+        if not message:
+            raise Refused("truncated", 0)
+        if message[0] != NEGENTROPY_VERSION:
+            # NG-002: a server names its own version to a client of another one.
+            if self._initiates or message[0] not in VERSIONS:
+                raise Refused("bad-version", 0)
+            return Step(VERSION, [], [])
+        answer = _Answer(self._storage, self._room, initiates=self._initiates)
+        answer.take(message)
+        self.front = answer.front
+        if self._initiates and not answer.written.buffer:
+            return Step(None, answer.have, answer.need)
+        return Step(VERSION + bytes(answer.written.buffer), answer.have, answer.need)
+
+
+class _Answer:
+    """The answer to one message, in the making.
+
+    `lower` is the rank where the next range begins, `lower_sum` the sum of ids before it and
+    `bound` the key of that bound. Ranges that need no words are passed over until one that does
+    follows them (`is_skipping`). `told` is the rank, and sum, up to which the reply speaks.
+    """
+
+    __slots__ = (
+        "_initiates",
+        "_room",
+        "_storage",
+        "_told",
+        "bound",
+        "front",
+        "have",
+        "is_skipping",
+        "lower",
+        "lower_sum",
+        "need",
+        "written",
+    )
+
+    def __init__(self, storage: Storage, room: int | None, *, initiates: bool = True) -> None:
+        self._storage = storage
+        self._room = room
+        self._initiates = initiates
+        self._told = (0, 0)
+        self.written = Writer()
+        self.have: list[bytes] = []
+        self.need: list[bytes] = []
+        self.front: tuple[bytes, bytes] | None = None
+        self.bound = b""
+        self.is_skipping = False
+        self.lower = 0
+        self.lower_sum = 0
+
+    def open(self) -> None:
+        """Tell of all items, in the first message of a run."""
+        size = self._storage.size
+        self._split(INFINITY, *self._storage.locate(INFINITY, 0, size))
+
+    def take(self, message: bytes) -> None:
+        """Answer every range of a message until the frame is full, and check the others."""
+        size = self._storage.size
+        locate = self._storage.locate
+        ranges = read_ranges(message)
+        lower, lower_sum, expected = 0, 0, 0
+        for bound, mode, payload in ranges:
+            upper, upper_sum = locate(bound, lower, expected)
+            if mode == FINGERPRINT:
+                if fingerprint(upper_sum - lower_sum, upper - lower) == payload:
+                    self.is_skipping = True
+                elif not self._answer_fingerprint(bound, upper, upper_sum):
+                    break
+            elif mode == SKIP:
+                self.is_skipping = True
+            elif self._initiates:
+                self._compare(upper, payload)
+                self.is_skipping = True
+            elif not self._answer_ids(bound, upper, upper_sum):
+                break
+            # Ranges beside each other are mostly of one length.
+            expected = upper + upper - lower
+            self.lower = lower = upper
+            self.lower_sum = lower_sum = upper_sum
+            self.bound = bound
+        else:
+            return
+        self._close(*locate(INFINITY, lower, size))
+        for _ in ranges:
+            """What comes after is not answered, but a message is sound as a whole or not."""
+
+    def _pass_over(self) -> None:
+        if self.is_skipping:
+            self.is_skipping = False
+            self.written.range(self.bound, SKIP)
+
+    def _exceeds(self) -> bool:
+        # The version byte is not in the buffer.
+        return self._room is not None and len(self.written.buffer) + 1 > self._room
+
+    def _answer_fingerprint(self, bound: bytes, upper: int, upper_sum: int) -> bool:
+        """Tell more of a range that differs; False where the frame has no room for it."""
+        size_before = len(self.written.buffer)
+        front_before = self.front
+        self._pass_over()
+        self._split(bound, upper, upper_sum)
+        if self._exceeds():
+            del self.written.buffer[size_before:]
+            self.front = front_before
+            return False
+        self._told = (upper, upper_sum)
+        return True
+
+    def _answer_ids(self, bound: bytes, upper: int, upper_sum: int) -> bool:
+        """Answer ids with as many of ours as the frame takes; False where it is full then."""
+        size_before = len(self.written.buffer) + 1
+        self._pass_over()
+        if self._room is not None:
+            fitting = self.lower + (self._room - size_before) // NEGENTROPY_ID + 1
+            if fitting < upper:
+                upper, bound = fitting, self._storage.key(fitting)
+                upper_sum = self._storage.cut(fitting)[0]
+        self._lead(bound)
+        self.written.range(bound, ID_LIST)
+        self.written.ids(self._storage.ids(self.lower, upper))
+        self._told = (upper, upper_sum)
+        return not self._exceeds()
+
+    def _close(self, size: int, total: int) -> None:
+        """Cover everything that the reply does not speak of with one fingerprint."""
+        told, told_sum = self._told
+        if self.front is None:
+            self.front = (b"", INFINITY)
+        self.written.range(INFINITY, FINGERPRINT)
+        self.written.buffer += fingerprint(total - told_sum, size - told)
+
+    def _lead(self, upper: bytes) -> None:
+        if self.front is None:
+            self.front = (self.bound, upper)
+
+    def _split(self, bound: bytes, upper: int, upper_sum: int) -> None:
+        """Tell of the range up to a bound: its ids where they are few, else fingerprints."""
+        lower, lower_sum = self.lower, self.lower_sum
+        size, longer = divmod(upper - lower, PARTS)
+        if upper - lower < LISTED:
+            self._lead(bound)
+            self.written.range(bound, ID_LIST)
+            self.written.ids(self._storage.ids(lower, upper))
+            return
+        for part in range(PARTS):
+            rank = lower + size + (part < longer)
+            if rank == upper:
+                rank_sum, separator = upper_sum, bound
+            else:
+                rank_sum, separator = self._storage.cut(rank)
+            self._lead(separator)
+            self.written.range(separator, FINGERPRINT)
+            self.written.buffer += fingerprint(rank_sum - lower_sum, rank - lower)
+            lower, lower_sum = rank, rank_sum
+
+    def _compare(self, upper: int, payload: bytes) -> None:
+        """Note who lacks what in a range of which the peer told all ids."""
+        theirs = dict.fromkeys(
+            payload[at : at + NEGENTROPY_ID] for at in range(0, len(payload), NEGENTROPY_ID)
+        )
+        for identity in self._storage.ids(self.lower, upper):
+            if identity in theirs:
+                del theirs[identity]
+            else:
+                self.have.append(identity)
+        self.need.extend(theirs)

@@ -1,0 +1,95 @@
+"""A set of items that stands still once it is sealed."""
+
+from bisect import bisect_left
+from collections.abc import Callable
+from itertools import accumulate, islice, repeat
+from operator import lt
+from typing import Final, Literal
+
+from meshwire_reference.negentropy.errors import Misused
+from meshwire_reference.negentropy.storage import TIMESTAMP, item_keys, separate
+from meshwire_spec.numbers import NEGENTROPY_ID, NEGENTROPY_TIMESTAMP_MAX
+
+LITTLE: Literal["little"] = "little"
+NEAR: Final = 8
+"""Peers split ranges alike, so a bound is looked for among so many items around its place first."""
+
+
+class Vector:
+    """Items in one sorted list, with the sum of ids before each.
+
+    Insert every item, then seal; only a sealed vector serves sessions. Equal items count once.
+    """
+
+    __slots__ = ("_add_identity", "_add_timestamp", "_identities", "_keys", "_sums", "_timestamps")
+
+    def __init__(self) -> None:
+        self._timestamps: list[int] = []
+        self._identities: list[bytes] = []
+        self._add_timestamp: Callable[[int], None] = self._timestamps.append
+        self._add_identity: Callable[[bytes], None] = self._identities.append
+        self._keys: list[bytes] = []
+        self._sums: list[int] = []
+
+    def insert(self, timestamp: int, identity: bytes) -> None:
+        """Add an item; raises Misused after `seal` and where it cannot be an item."""
+        # Checked here and not through `check_item`: a call more would be a third of the time.
+        if len(identity) != NEGENTROPY_ID or not 0 <= timestamp <= NEGENTROPY_TIMESTAMP_MAX:
+            raise Misused("an item is a timestamp of 0 to 2^64-2 and an id of 32 bytes")
+        self._add_timestamp(timestamp)
+        self._add_identity(identity)
+
+    def seal(self) -> None:
+        """Sort and sum the items; none can be added afterwards. Raises Misused if sealed."""
+        self._check(is_sealed=False)
+        identities = self._identities
+        keys = item_keys(self._timestamps, identities)
+        # One pass tells sorted from unsorted and finds equal items at the same time.
+        if not all(map(lt, keys, islice(keys, 1, None))):
+            keys = sorted(set(keys))
+            identities = [key[TIMESTAMP:] for key in keys]
+        numbers = map(int.from_bytes, identities, repeat(LITTLE))
+        self._sums = list(accumulate(numbers, initial=0))
+        self._keys = keys
+        self._add_timestamp = self._add_identity = self._refuse
+        self._timestamps, self._identities = [], []
+
+    def _refuse(self, part: object) -> None:
+        raise Misused("a sealed vector takes no items")
+
+    def _check(self, *, is_sealed: bool) -> None:
+        if bool(self._sums) is not is_sealed:
+            raise Misused("the vector is not sealed" if is_sealed else "the vector is sealed")
+
+    @property
+    def size(self) -> int:
+        """Number of items; raises Misused unless sealed."""
+        self._check(is_sealed=True)
+        return len(self._keys)
+
+    def locate(self, bound: bytes, first: int, expected: int) -> tuple[int, int]:
+        """Return rank and sum at the first item that is not below a bound (see Storage)."""
+        keys = self._keys
+        end = len(keys)
+        low = expected - NEAR
+        high = expected + NEAR
+        if low < first or high > end:
+            low, high = first, min(first + 2 * NEAR, end)
+        rank = bisect_left(keys, bound, low, high)
+        if rank == high:
+            rank = bisect_left(keys, bound, high)
+        elif rank == low and low > first:
+            rank = bisect_left(keys, bound, first, low)
+        return rank, self._sums[rank]
+
+    def cut(self, rank: int) -> tuple[int, bytes]:
+        """Return the sum at a rank and the shortest bound there (see Storage)."""
+        return self._sums[rank], separate(self._keys[rank - 1], self._keys[rank])
+
+    def key(self, rank: int) -> bytes:
+        """Return the key of an item."""
+        return self._keys[rank]
+
+    def ids(self, lower: int, upper: int) -> list[bytes]:
+        """Return the ids of the ranks from `lower` to before `upper`."""
+        return [key[TIMESTAMP:] for key in self._keys[lower:upper]]
