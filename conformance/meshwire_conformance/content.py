@@ -143,7 +143,7 @@ class Contents:
                 return "sync-message: it is none"
             if declared != wanted:
                 return f"heads: {', '.join(sorted(declared)) or 'none'}"
-            # A read is answered with the changes themselves; deployed peers may push heads alone.
+            # A read is answered with the changes themselves; what is pushed may be heads alone.
             if not strict or not wanted:
                 return None
         return await self._applied_mismatch(wanted, arrival)

@@ -35,6 +35,8 @@ from meshwire_conformance.transcripts import Transcript
 from meshwire_conformance.verdicts import CaseResult, Verdict
 
 BESIDE_EACH_OTHER = 12
+BESIDE_IN_SILENCE = 96
+"""How many cases run at once; and with a target that did not answer the calibration."""
 MISSES_CONFIRMED_MAX = 8
 """After so many misses that were repeated alone in vain, further ones are believed."""
 BESIDE = "beside"
@@ -154,6 +156,8 @@ class SocketPart:
         try:
             if work:
                 self._deadline = await self._calibrate()
+                if self._deadline.median_s is None:
+                    self._slots = asyncio.Semaphore(BESIDE_IN_SILENCE)
                 results |= await self._judge(list(work.values()))
         finally:
             await self._session.close()
@@ -187,7 +191,9 @@ class SocketPart:
 
     async def _judge(self, cases: list[Case]) -> dict[str, CaseResult]:
         final = [case for case in cases if _is_final(_body(case))]
-        serial = [case for case in cases if _is_serial(case)]
+        # What answers nothing cannot be disturbed: then all cases wait side by side.
+        hopeless = self._deadline.median_s is None
+        serial = [case for case in cases if _is_serial(case) and not hopeless]
         beside = sorted(
             (case for case in cases if case not in final and case not in serial), key=_patience
         )
