@@ -95,8 +95,10 @@ def _received(vector: Vector, found: Finding) -> tuple[str, ...]:
 def _member(value: Any, path: str) -> str:
     """What a value has at a path, with its size in bytes where it is a long text."""
     member = member_at(value, path)
-    size = f", {len(member.encode())} bytes in UTF-8" if isinstance(member, str) else ""
-    return f"{shown(member)}{size}"
+    if not isinstance(member, str) or len(member) <= MEMBER_MAX:
+        return shown(member)
+    size = len(member.encode())
+    return f'"{member[:MEMBER_MAX]}..." ({len(member)} characters, {size} bytes in UTF-8)'
 
 
 def _also(vector: Vector, found: Finding) -> tuple[str, ...]:

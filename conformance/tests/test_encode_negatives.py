@@ -58,7 +58,7 @@ def test_an_encoder_that_refuses_nothing_fails_each() -> None:
     assert {result.symptom for result in results} == {"encoded"}
     assert told.sent[0] == "encode stream_frame"
     assert told.sent[1].startswith('key = "notes:kkk')
-    assert told.sent[1].endswith("65536 bytes in UTF-8")
+    assert told.sent[1].endswith('..." (65536 characters, 65536 bytes in UTF-8)')
     assert told.expected == ("an error: length-limit",)
     assert told.received[0].startswith("0000  00 00 61")
     assert told.notes == (f"control {long_key.control} passed",)
