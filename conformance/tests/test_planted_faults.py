@@ -76,8 +76,10 @@ async def judge(rows: Sequence[Row]) -> dict[str, list[CaseResult]]:
         async with free:
             return await run(cases_of(row, rows), target, Settings(), lambda _result: None)
 
-    found = await asyncio.gather(*(judge_one(row) for row in rows))
-    return {row.name: results for row, results in zip(rows, found, strict=True)}
+    # All are let end, also when one cannot be judged: a start that is cancelled may wait for ever.
+    tasks = [asyncio.create_task(judge_one(row)) for row in rows]
+    await asyncio.wait(tasks)
+    return {row.name: task.result() for row, task in zip(rows, tasks, strict=True)}
 
 
 def missed(row: Row, results: Sequence[CaseResult]) -> str:
