@@ -13,6 +13,8 @@ from meshwire_conformance.verdicts import CaseResult, Verdict
 
 VARIANT = re.compile(r"\(\w+\)")
 """The type of a record, as vectors write it into field paths; codecs do not."""
+MEMBER_MAX = 40
+"""So much of a long text is shown."""
 
 
 @dataclass(frozen=True, slots=True)
