@@ -1,9 +1,13 @@
 """Bytes are shown field by field, and the place that matters is marked."""
 
+import random
+
 import pytest
 
 from meshwire_conformance.field_rows import ROWS_MAX, rows_of, summary
+from meshwire_conformance.generated import samples
 from meshwire_conformance.hexdump import Mark
+from meshwire_spec.numbers import KINDS
 
 TOMBSTONE = (
     "0006747261636b73 0005616c706861 0000018bcfe56801 0000000000000102 00066e6f64652d62 0001 78"
@@ -128,3 +132,16 @@ def test_a_record_of_the_lab_binding_has_its_own_types() -> None:
     (first, *_) = rows_of("lab_record", bytes.fromhex("07 00000008 0102030405060708"))
 
     assert first.endswith("type = 7 (ping)")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_bytes_can_be_shown(kind: str) -> None:
+    """Whatever a target sends ends in rows, not in an error of the suite."""
+    source = random.Random(f"rows of {kind}")
+    for data in samples(kind, 20, source):
+        for length in {len(data), source.randrange(len(data) + 1)}:
+            rows = rows_of(kind, data[:length])
+            summary(kind, data[:length])
+
+            assert len(rows) <= ROWS_MAX + 6
+            assert rows or not length
