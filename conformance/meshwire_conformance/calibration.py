@@ -47,16 +47,20 @@ class Canary:
         await stream.finish()
         await stream.wait_for(lambda: stream.read_over, deadline_s)
 
-    async def read(self, deadline_s: float) -> bool:
-        """Whether a read of the canary is answered within the deadline."""
-        connection = await self.peer.connection()
+    async def read(self, deadline_s: float, through: Peer | None = None) -> bool:
+        """Whether a read of the canary through a peer is answered within the deadline."""
+        peer = through or self.peer
+        connection = await peer.connection()
         before = len(self._subscription.arrivals)
         async with asyncio.timeout(deadline_s):
             stream = await connection.open()
         await stream.write(self._frame(FrameType.DELTA, READ_MESSAGE))
         await stream.finish()
         return await self._subscription.signal.wait_for(
-            lambda: len(self._subscription.arrivals) > before, deadline_s
+            lambda: any(
+                arrival.peer == peer.name for arrival in self._subscription.arrivals[before:]
+            ),
+            deadline_s,
         )
 
     async def calibrate(self, scale: float) -> Deadline:

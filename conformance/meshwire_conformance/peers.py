@@ -94,6 +94,10 @@ class Session:
             peer = self._peers[name] = Peer(name, self)
         return peer
 
+    def live_peers(self) -> list[Peer]:
+        """Peers whose connection is up."""
+        return [peer for peer in self._peers.values() if peer.live is not None]
+
     async def connect(self, dial: Dial) -> Connection:
         """A connection after its handshake; raises ConnectionError."""
         connection = await self.target.dial(dial)

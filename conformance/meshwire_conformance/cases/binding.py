@@ -18,7 +18,7 @@ from meshwire_conformance.transcripts import DocumentSpec, FrameSpec
 from meshwire_conformance.transport import Dial
 from meshwire_spec.numbers import HANDSHAKE_S, LAB_MAX_DATA, VERDICT_LINGER_S
 
-CUT_STREAMS = 40
+CUT_STREAMS = 60
 CUT_BYTES = 48 * 1024
 BLOCKS = 20_000
 """Blocks of 64 characters: more than a window of the binding."""
@@ -89,25 +89,28 @@ async def single_bytes(run: CaseRun) -> None:
 
 @case(
     "MW-5913",
-    "bytes cut off by RESET give their credit back",
+    "bytes that a RESET cuts off, or that stand behind a refused frame, give their credit back",
     part="lab-binding",
     rules=("LB-045", "TR-014"),
     level="wire",
     needs=NEEDS,
     isolation="peer",
+    control="MW-5801",
+    negative=True,
     let={"key": "tracks:$case"},
 )
-async def reset_gives_credit_back(run: CaseRun) -> None:
+async def discarded_bytes_give_credit_back(run: CaseRun) -> None:
     """Every frame that is cut off makes the connection a little narrower, until it stops."""
     await run.documents(BASE)
     assert CUT_STREAMS * CUT_BYTES > LAB_MAX_DATA
-    header = run.composer.frame(FrameSpec(type="snapshot", hex="", payload_length=LAB_MAX_DATA))
+    cut = run.composer.frame(FrameSpec(type="snapshot", hex="", payload_length=LAB_MAX_DATA))
+    refused = run.composer.frame(FrameSpec(type=0x0B, hex="2a", wrong=True))
     connection = await lab_connection(run, "A")
     for number in range(CUT_STREAMS):
         stream = await run.open("A", f"cut {number}")
+        header = refused if number % 2 else cut
         await stream.write(header + bytes(CUT_BYTES - len(header)))
-        flushed = await connection.drained(stream.number, run.deadline_s)
-        if not flushed:
+        if not await connection.drained(stream.number, run.deadline_s):
             raise CaseFailed("no-credit", f"no credit for stream {number}", missed=True)
         await stream.reset(0)
     await _good_frame(run)
