@@ -172,6 +172,11 @@ def declared_heads(message: bytes) -> Heads | None:
     return frozenset(message[start : start + _HASH].hex() for start in starts)
 
 
+def member_text(value: object) -> str:
+    """A member of a tombstone as a report shows it."""
+    return (value.hex() or "none") if isinstance(value, bytes) else str(value)
+
+
 def _tombstone_mismatch(wanted: Wanted, arrival: Arrival) -> str | None:
     if wanted.heads is not None:
         return "tombstone: it is deleted"
@@ -181,5 +186,5 @@ def _tombstone_mismatch(wanted: Wanted, arrival: Arrival) -> str | None:
         return f"tombstone: {exc}"
     for name, value in (wanted.tombstone or {}).items():
         if fields[name] != value:
-            return f"{name}: {fields[name]!r}"
+            return f"{name}: {member_text(fields[name])}"
     return None

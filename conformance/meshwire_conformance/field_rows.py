@@ -20,7 +20,7 @@ ROW = 8
 ROWS_MAX = 24
 ROWS_FIRST = 4
 ROWS_AROUND = 7
-VALUE_MAX = 48
+VALUE_MAX = 40
 HASH_MAX = 32
 NAMED = "name"
 """Type of a field whose value is told with its name."""

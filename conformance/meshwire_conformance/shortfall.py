@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meshwire_conformance.content import Wanted
+from meshwire_conformance.content import Wanted, member_text
 from meshwire_conformance.field_rows import TYPE_NAMES, fields_of, rows_of, value_text
 from meshwire_conformance.hexdump import Mark, first_difference
 from meshwire_conformance.inbox import Arrival
@@ -60,7 +60,8 @@ def wanted_lines(wanted: Wanted) -> tuple[str, ...]:
     if wanted.heads is not None:
         heads = sorted(wanted.heads) or ["none, for the document is empty"]
         lines += [f"head = {head}" for head in heads]
-    lines += [f"{name} = {value}" for name, value in (wanted.tombstone or {}).items()]
+    members = wanted.tombstone or {}
+    lines += [f"{name} = {member_text(value)}" for name, value in members.items()]
     return tuple(lines)
 
 
@@ -68,7 +69,8 @@ def headline(wanted: Wanted, why: str) -> str:
     """In one sentence in what the last arrival differs."""
     name, _, came = why.partition(": ")
     about = f"what came for {wanted.key} is something else"
-    demanded: dict[str, object] = {**(wanted.tombstone or {})}
+    members = wanted.tombstone or {}
+    demanded = {name: member_text(value) for name, value in members.items()}
     if wanted.type is not None:
         demanded["type"] = TYPE_NAMES[wanted.type]
     if wanted.heads is not None:
@@ -131,7 +133,8 @@ def _tombstone_mark(kind: str, data: bytes, arrival: Arrival, wanted: Wanted) ->
     offset = len(data) - len(arrival.payload) + at
     came = fields_of(kind, data).at(offset)
     should = fields_of("tombstone", payload).at(at)
-    if came is None or should is None:
-        return None
+    says = "nothing more" if should is None else value_text(should)
+    if came is None:
+        return Mark(offset, 1, f"the message ends here (expected {says})")
     name = came.path.removeprefix("payload.")
-    return Mark(offset, 1, f"{name} = {value_text(came)} (expected {value_text(should)})")
+    return Mark(offset, 1, f"{name} = {value_text(came)} (expected {says})")

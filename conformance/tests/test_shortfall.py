@@ -50,8 +50,9 @@ CASES = [
         "00 00 01 8b cf e5 68 01",
         "deleted_at = 1700000000001 (expected 1700000000002)",
     ),
-    ({"deleted_by": "node-c"}, "deleted_by: 'node-b'", "6e 6f 64 65 2d 62", '"node-c"'),
-    ({"deleted_by": "node"}, "deleted_by: 'node-b'", "00 06", "deleted_by.length = 6 (expected 4)"),
+    ({"deleted_by": "node-c"}, "deleted_by: node-b", "6e 6f 64 65 2d 62", '"node-c"'),
+    ({"deleted_by": "node"}, "deleted_by: node-b", "00 06", "deleted_by.length = 6 (expected 4)"),
+    ({"extra": b""}, "extra: 5a5b", "5a 5b", "extra = 5a5b (expected nothing more)"),
     ({"direction": 2}, "direction: 0", "0000", "direction = 0 (expected 2)"),
 ]
 
@@ -62,7 +63,8 @@ def test_the_first_byte_of_a_tombstone_that_differs(
 ) -> None:
     """Its row is marked, and both values are named."""
     demand = Wanted(KEY, FrameType.TOMBSTONE, None, wanted)
-    marked, said = pointer(arrival_lines(arrival(FrameType.TOMBSTONE, tombstone()), demand, why))
+    data = tombstone(extra="5a5b" if "extra" in wanted else "")
+    marked, said = pointer(arrival_lines(arrival(FrameType.TOMBSTONE, data), demand, why))
 
     assert row.replace("0000", "00") in marked
     assert says in said
