@@ -36,6 +36,8 @@ REFERENCE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("link", "ready"),
     ("node",),
     ("backend",),
+    ("harness_request",),
+    ("harness_sessions",),
     ("harness", "run"),
     ("cli", "__main__"),
 )

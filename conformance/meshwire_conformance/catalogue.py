@@ -20,6 +20,7 @@ SOCKET = "socket"
 
 LOADERS = (
     "meshwire_conformance.vectors",
+    "meshwire_conformance.reconciliations",
     "meshwire_conformance.transcripts",
     "meshwire_conformance.cases",
 )

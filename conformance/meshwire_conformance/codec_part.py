@@ -17,6 +17,9 @@ from meshwire_conformance.codec_judge import Given, Hello, finding_of, vector_of
 from meshwire_conformance.codec_report import Finding, describe
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.parts import Attachment, Progress, Settings
+from meshwire_conformance.reconciliation_asks import OPERATIONS, asks_of_run
+from meshwire_conformance.reconciliation_judge import RunFinding, describe_run, finding_of_run
+from meshwire_conformance.reconciliations import KIND, Run
 from meshwire_conformance.requests import Ask, asks_of
 from meshwire_conformance.targets.stdio import Conversation, Ending, Harness
 from meshwire_conformance.values import shown
@@ -68,7 +71,13 @@ def _with_controls(chosen: Sequence[Case], cases: Sequence[Case]) -> Iterator[Ca
 def _asks(cases: Iterable[Case]) -> Iterator[Ask]:
     number = FIRST_ID
     for case in cases:
-        for ask in asks_of(case, vector_of(case), number):
+        body = case.body
+        asks = (
+            asks_of_run(case, body, number)
+            if isinstance(body, Run)
+            else asks_of(case, vector_of(case), number)
+        )
+        for ask in asks:
             number += 1
             yield ask
 
@@ -115,7 +124,9 @@ class Session:
         assert self._harness is not None
         spoken = await self._harness.converse({ask.id: ask.line for ask in asks})
         given = {number: Given(answer) for number, answer in spoken.answers.items()}
-        left = [ask for ask in asks if ask.id not in given]
+        # The sessions of a run do not outlive a process, so what it had answered is asked again.
+        cut = {ask.case.id for ask in asks if ask.id not in given}
+        left = [ask for ask in asks if ask.case.id in cut]
         if left:
             await self._abort()
             given |= await self._ask_one_by_one(left)
@@ -158,29 +169,37 @@ def _hello(answer: Mapping[str, Any]) -> Hello:
     result = answer.get("result")
     if not isinstance(result, dict) or not isinstance(result.get("kinds"), list):
         raise Incomplete(f"the answer to hello names no kinds: {shown(answer)}")
+    operations = result.get("operations")
+    offered = frozenset(map(str, operations)) if isinstance(operations, list) else frozenset()
+    runs = {KIND} if offered >= OPERATIONS else set()
     return Hello(
         name=str(result.get("name", "")),
-        kinds=frozenset(str(kind) for kind in result["kinds"]),
+        kinds=frozenset({*map(str, result["kinds"]), *runs}),
         reasons=result.get("reasons") is True,
     )
 
 
 def _findings(
     asks: Sequence[Ask], given: Mapping[int, Given], hello: Hello, level: str
-) -> dict[str, Finding]:
+) -> dict[str, Finding | RunFinding]:
     """What was found in each case asked, its control not yet considered."""
     by_case: dict[str, list[tuple[Ask, Given]]] = {}
     for ask in asks:
         by_case.setdefault(ask.case.id, []).append((ask, given[ask.id]))
-    return {
-        name: finding_of(pairs, hello, pairs[0][0].case.demanded(level))
-        for name, pairs in by_case.items()
-    }
+    found: dict[str, Finding | RunFinding] = {}
+    for name, pairs in by_case.items():
+        case = pairs[0][0].case
+        demanded = case.demanded(level)
+        if isinstance(case.body, Run):
+            found[name] = finding_of_run(case.body, pairs, hello, demanded)
+        else:
+            found[name] = finding_of(pairs, hello, demanded)
+    return found
 
 
 def _result(
     case: Case,
-    findings: Mapping[str, Finding],
+    findings: Mapping[str, Finding | RunFinding],
     hello: Hello,
     settings: Settings,
     attachment: Attachment,
@@ -189,8 +208,11 @@ def _result(
     if case.kind not in hello.kinds:
         reason = f"the harness does not offer {case.kind}"
         return CaseResult(case.id, Verdict.NOT_APPLICABLE, (reason,))
-    found = findings[case.id]
-    control = findings.get(case.control or "")
+    told = findings[case.id]
+    found, control = _plain(told), _plain(findings.get(case.control or ""))
+    assert found is not None
+    if found.symptom and isinstance(told, RunFinding) and isinstance(case.body, Run):
+        return describe_run(case, case.body, told, control)
     if found.symptom:
         return describe(case, found, control, settings.level, attachment.command)
     if case.demanded(settings.level) == "any":
@@ -199,3 +221,8 @@ def _result(
         reason = f"does not count: its control {case.control} did not pass ({control.symptom})"
         return CaseResult(case.id, Verdict.COULD_NOT_RUN, (reason,), symptom="control-failed")
     return CaseResult(case.id, Verdict.PASS, unbound=found.unbound)
+
+
+def _plain(found: Finding | RunFinding | None) -> Finding | None:
+    """What was found, without the step of a run at which it was."""
+    return found.finding if isinstance(found, RunFinding) else found

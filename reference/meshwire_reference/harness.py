@@ -9,17 +9,13 @@ import sys
 from collections.abc import Callable
 from typing import BinaryIO, Final
 
+from meshwire_reference.harness_request import BadRequest, bytes_of, member_of
 from meshwire_reference.wire import kinds
 from meshwire_reference.wire.accept import accept
-from meshwire_reference.wire.errors import FieldError, Unencodable
-from meshwire_reference.wire.shapes import read_hex
+from meshwire_reference.wire.errors import FieldError
 from meshwire_spec.numbers import HARNESS_VERSION, PROFILE
 
 NAME: Final = "meshwire-node"
-
-
-class BadRequest(Exception):
-    """A line that is no request; its text goes back to whoever wrote the line."""
 
 
 # CH-010
@@ -32,6 +28,7 @@ def _hello(_request: dict[str, object]) -> dict[str, object]:
         "version": version("meshwire"),
         "kinds": list(kinds.KINDS),
         "profiles": [PROFILE],
+        "operations": list(RECONCILIATION),
         "reasons": True,
     }
 
@@ -39,14 +36,14 @@ def _hello(_request: dict[str, object]) -> dict[str, object]:
 # CH-011
 def _decode(request: dict[str, object]) -> dict[str, object]:
     kind = _kind(request)
-    message = kinds.decode(kind, _bytes(request, "data"))
+    message = kinds.decode(kind, bytes_of(request, "data"))
     return {"value": kinds.to_value(kind, message), "refused": accept(kind, message)}
 
 
 # CH-012
 def _encode(request: dict[str, object]) -> dict[str, object]:
     kind = _kind(request)
-    message = kinds.from_value(kind, _member(request, "value"))
+    message = kinds.from_value(kind, member_of(request, "value"))
     return {"data": kinds.encode(kind, message).hex()}
 
 
@@ -54,11 +51,11 @@ def _encode(request: dict[str, object]) -> dict[str, object]:
 def _formation_respond(request: dict[str, object]) -> dict[str, object]:
     from meshwire_reference.formation import FormationKey  # noqa: PLC0415 - loads cryptography
 
-    formation_id = _member(request, "formation_id")
+    formation_id = member_of(request, "formation_id")
     if not isinstance(formation_id, str):
         raise BadRequest("formation_id is not a string")
-    secret = _bytes(request, "secret")
-    nonce = _bytes(request, "nonce")
+    secret = bytes_of(request, "secret")
+    nonce = bytes_of(request, "nonce")
     return {"hmac": FormationKey.derive(formation_id, secret).respond(nonce).hex()}
 
 
@@ -67,30 +64,32 @@ def _bye(_request: dict[str, object]) -> dict[str, object]:
     return {}
 
 
+# CH-015
+def _reconciliation(request: dict[str, object]) -> dict[str, object]:
+    from meshwire_reference import harness_sessions  # noqa: PLC0415 - plain codec runs need none
+
+    return harness_sessions.OPERATIONS[str(request["op"])](request)
+
+
+RECONCILIATION: Final = (
+    "negentropy_open",
+    "negentropy_initiate",
+    "negentropy_reconcile",
+    "negentropy_close",
+)
+
 OPERATIONS: Final[dict[str, Callable[[dict[str, object]], dict[str, object]]]] = {
     "hello": _hello,
     "decode": _decode,
     "encode": _encode,
     "formation_respond": _formation_respond,
     "bye": _bye,
+    **dict.fromkeys(RECONCILIATION, _reconciliation),
 }
 
 
-def _member(request: dict[str, object], name: str) -> object:
-    if name not in request:
-        raise BadRequest(f"{name} is missing")
-    return request[name]
-
-
-def _bytes(request: dict[str, object], name: str) -> bytes:
-    try:
-        return read_hex(_member(request, name), name)
-    except Unencodable as fault:
-        raise BadRequest(f"{name} is {fault.problem}") from fault
-
-
 def _kind(request: dict[str, object]) -> str:
-    kind = _member(request, "kind")
+    kind = member_of(request, "kind")
     if not isinstance(kind, str) or kind not in kinds.KINDS:
         raise BadRequest(f"unknown kind {kind!r}")
     return kind
@@ -129,7 +128,7 @@ def answer(line: bytes) -> tuple[dict[str, object], bool]:
 def _perform(request: object) -> tuple[dict[str, object], bool]:
     if not isinstance(request, dict):
         raise BadRequest("not a JSON object")
-    name = _member(request, "op")
+    name = member_of(request, "op")
     if not isinstance(name, str) or name not in OPERATIONS:
         raise BadRequest(f"unknown op {name!r}")
     return OPERATIONS[name](request), name == "bye"
