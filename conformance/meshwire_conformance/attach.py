@@ -15,6 +15,7 @@ from meshwire_conformance.parts import Attachment, Settings
 from meshwire_conformance.targets import is_loopback, tcp
 from meshwire_conformance.targets import node as node_target
 from meshwire_conformance.transport import Connection, Dial
+from meshwire_conformance.trial import try_once
 from meshwire_conformance.visible import EVERYTHING
 
 DIAL_S = 5.0
@@ -68,7 +69,10 @@ class TcpDialler:
 
 @dataclass(slots=True)
 class Target:
-    """An attached target. `node` is its process where the suite has started it."""
+    """An attached target. `node` is its process where the suite has started it.
+
+    `scale` is what the caller multiplies deadlines by, that of the ready line among them.
+    """
 
     address: Address
     facts: Facts
@@ -76,6 +80,7 @@ class Target:
     formation: Formation | None
     node: node_target.NodeProcess | None = None
     command: str = ""
+    scale: float = 1.0
 
     @property
     def binding(self) -> str:
@@ -88,7 +93,7 @@ class Target:
 
     async def fresh(self) -> Target:
         """The same target as a new process; raises Incomplete where it cannot be started."""
-        return await start_node(self.command)
+        return await start_node(self.command, self.scale)
 
     async def close(self) -> None:
         """Release the target and end its process where the suite has started it."""
@@ -111,7 +116,7 @@ def parse_address(text: str) -> Address:
 async def attach(attachment: Attachment, settings: Settings) -> Target:
     """Reach a target; raises UsageError, and Incomplete where it cannot be reached at all."""
     if attachment.scheme == "node":
-        target = await start_node(attachment.location)
+        target = await start_node(attachment.location, settings.timeout_scale)
     else:
         address = parse_address(f"{attachment.scheme}://{attachment.location}")
         if not is_loopback(attachment.location) and not settings.writes_are_ok:
@@ -122,16 +127,16 @@ async def attach(attachment: Attachment, settings: Settings) -> Target:
         target = _target(address, read_facts(attachment.facts))
     try:
         require_profile(target.facts)
-        await _try_once(target)
+        await try_once(target, settings.timeout_scale)
     except BaseException:
         await target.close()
         raise
     return target
 
 
-async def start_node(command: str) -> Target:
+async def start_node(command: str, scale: float = 1.0) -> Target:
     """A target that is a process of our own; raises Incomplete where it does not come up."""
-    process = await node_target.start(command)
+    process = await node_target.start(command, ready_s=node_target.READY_S * scale)
     try:
         facts = read_facts(process.ready)
         facts = replace(facts, secret_file=facts.secret_file or process.secret_file)
@@ -141,6 +146,7 @@ async def start_node(command: str) -> Target:
         raise
     target.node = process
     target.command = command
+    target.scale = scale
     return target
 
 
@@ -172,12 +178,3 @@ def _formation(facts: Facts) -> Formation | None:
     if facts.secret_file is None:
         raise Incomplete("a target of dialect H1 needs formation_secret_file in its target file")
     return Formation(facts.formation_id, read_secret(facts.secret_file))
-
-
-async def _try_once(target: Target) -> None:
-    """One connection at the door: what cannot be reached at all has no verdicts."""
-    try:
-        connection = await target.dial(Dial(bytes(31) + b"\x01"))
-    except ConnectionError as exc:
-        raise Incomplete(f"the target cannot be reached: {exc}") from exc
-    await connection.close()

@@ -28,6 +28,18 @@ class HandshakeFailed(Exception):
     """The target did not let the suite in; the text says where it ended."""
 
 
+class WrongFormation(HandshakeFailed):
+    """The challenge names another formation than the one that was asked for."""
+
+    def __init__(self, formation_id: str) -> None:
+        super().__init__(f"the challenge names the formation {formation_id!r}")
+        self.formation_id = formation_id
+
+
+class Rejected(HandshakeFailed):
+    """The target said that the answer is wrong."""
+
+
 @dataclass(frozen=True, slots=True)
 class Formation:
     """What an initiator has to know: the id of the formation and its raw secret."""
@@ -91,7 +103,10 @@ async def read_result(stream: Stream, deadline_s: float) -> int:
 
 
 async def prove(connection: Connection, formation: Formation, deadline_s: float) -> None:
-    """Run the handshake as initiator on a new connection; raises HandshakeFailed."""
+    """Run the handshake as initiator on a new connection.
+
+    Raises HandshakeFailed, and of its kinds WrongFormation and Rejected where it was that.
+    """
     try:
         stream = await connection.open()
     except ConnectionError as exc:
@@ -99,10 +114,10 @@ async def prove(connection: Connection, formation: Formation, deadline_s: float)
     await stream.write(formation_id_bytes(formation.formation_id))
     formation_id, nonce = await read_challenge(stream, deadline_s)
     if formation_id != formation.formation_id:
-        raise HandshakeFailed(f"the challenge names the formation {formation_id!r}")
+        raise WrongFormation(formation_id)
     await stream.write(formation.answer(nonce))
     if await read_result(stream, deadline_s) != RESULT_ACCEPTED:
-        raise HandshakeFailed("the target rejected the right answer")
+        raise Rejected("the target rejected the right answer")
     await stream.finish()
 
 

@@ -17,6 +17,7 @@ from meshwire_conformance.parts import TraceLine, untraced
 from meshwire_conformance.transport import Signal, Stream
 from meshwire_spec.codec import Malformed, Message, decode, encode
 
+FAULTS_KEPT = 1000
 _KEPT = 4096
 """So many bytes of a frame that is none are kept for the report."""
 
@@ -104,7 +105,8 @@ class Inbox:
         kind: str = "stream_frame",
     ) -> None:
         """Note something that the target should not have sent."""
-        self.faults.append(TargetFault(peer, stream, reason, detail, data, kind))
+        if len(self.faults) < FAULTS_KEPT:
+            self.faults.append(TargetFault(peer, stream, reason, detail, data, kind))
         self.trace({"fault": reason, "peer": peer, "stream": stream, "detail": detail})
 
     def take(self, peer: str, stream: int, frame: Message) -> None:
@@ -161,6 +163,8 @@ class _FrameReader:
     def changed(self, stream: Stream) -> None:
         """More bytes came, or the stream is over."""
         if self._over:
+            # Whoever floods a stream that is over fills nothing.
+            stream.received.clear()
             return
         try:
             for frame in take_frames(stream.received):
@@ -195,6 +199,8 @@ class _UniReader:
     def changed(self, stream: Stream) -> None:
         """Look at the record when the stream is over."""
         if not stream.finished:
+            # A heartbeat is nine bytes: of what does not end the beginning is enough.
+            del stream.received[_KEPT:]
             return
         try:
             refuse_extra("heartbeat", decode("heartbeat", bytes(stream.received)))

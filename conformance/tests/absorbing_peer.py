@@ -1,7 +1,7 @@
 """Peers that complete the preamble and are worth nothing: `python absorbing_peer.py HOW`.
 
 close: end the connection after the preamble. silent: read everything, answer nothing. echo: send
-back every byte.
+back every byte. flood: write control records without end. garbage: answer with junk.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import random
 import secrets
 import sys
 
+from meshwire_conformance.lab import record
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.transport import Dial
-from meshwire_spec.numbers import CAPABILITIES, PROFILE
+from meshwire_spec.numbers import CAPABILITIES, LAB_PING, PAYLOAD_MAX, PROFILE, LabRecordType
 
 
 class Closing(TcpConnection):
@@ -52,7 +53,43 @@ class Echo(asyncio.Protocol):
         self.transport.write(data)
 
 
-PEERS = {"close": Closing, "silent": Silent, "echo": Echo}
+class Flood(Silent):
+    """Writes PONGs without end; nothing limits them but the socket."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        super().connection_made(transport)
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.set_write_buffer_limits(high=2**16)
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        """The socket is full."""
+        self.full = True
+
+    def resume_writing(self) -> None:
+        """The socket takes more."""
+        self.full = False
+        while not self.full and not self.transport.is_closing():
+            self.transport.write(record(LabRecordType.PONG, bytes(LAB_PING)) * 1000)
+
+
+class Garbage(Silent):
+    """Writes its preamble and then what is no record."""
+
+    def data_received(self, data: bytes) -> None:
+        """Answer anything with junk."""
+        self.transport.write(random.Random(len(data)).randbytes(4096))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember where to."""
+        super().connection_made(transport)
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+
+PEERS = {"close": Closing, "silent": Silent, "echo": Echo, "flood": Flood, "garbage": Garbage}
 
 
 async def main(how: str) -> None:
@@ -65,6 +102,7 @@ async def main(how: str) -> None:
         "profile": PROFILE,
         "dialect": "open",
         "capabilities": list(CAPABILITIES),
+        "payload_cap": PAYLOAD_MAX,
         "deadlines": {"handshake_s": 1.0, "frame_stall_s": 1.0},
     }
     sys.stdout.write(json.dumps(ready) + "\n")

@@ -1,6 +1,6 @@
 """A scripted peer that behaves over the lab binding as a deployed peat-mesh node does.
 
-Run as a process: `python deployed_peer.py [--poll-s S]` prints a ready line. It does what
+Run as a process: `python deployed_peer.py [--poll-s S]` prints where it listens. It does what
 `spec/93-deployed.md` says of such a node: it reads one frame of a stream and lets both halves go,
 sends no codes, stores what the key grammar forbids, obeys tombstones everywhere and keeps the
 first one, drops frames for tombstoned keys without a word, never reads uni streams, passes
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
 import secrets
 import sys
@@ -24,8 +23,6 @@ from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.transport import Dial, Stream
 from meshwire_spec.codec import Malformed, Message, decode, encode
 from meshwire_spec.numbers import (
-    CAPABILITIES,
-    PROFILE,
     TOMBSTONE_BATCH_KEY,
     FrameType,
     SyncMode,
@@ -296,15 +293,8 @@ async def main(poll_s: float) -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Accepted(node), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    ready = {
-        "addresses": [f"tcp://127.0.0.1:{port}"],
-        "endpoint_id": secrets.token_hex(32),
-        "instance_id": secrets.token_hex(8),
-        "profile": PROFILE,
-        "dialect": "open",
-        "capabilities": list(CAPABILITIES),
-    }
-    sys.stdout.write(json.dumps(ready) + "\n")
+    # A deployed node declares nothing: only where it is.
+    sys.stdout.write(f"127.0.0.1:{port}\n")
     sys.stdout.flush()
     await node.poll()
 

@@ -1,4 +1,4 @@
-"""The suite held against scripted peers: one like a deployed node, and three worth nothing.
+"""The suite held against scripted peers: one like a deployed node, and five worth nothing.
 
 These start processes and talk over loopback: they are the suite's own acceptance, not unit tests.
 """
@@ -6,6 +6,7 @@ These start processes and talk over loopback: they are the suite's own acceptanc
 from __future__ import annotations
 
 import shlex
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -25,11 +26,23 @@ ANSWERED_BY_THE_POLL = "no-answer"
 """A symptom that the next push of the whole store may mend, if it comes in time."""
 
 
-def held_against(script: str, *arguments: str, options: Options) -> Report:
-    """The report of a run against a script of this folder."""
-    command = shlex.join([sys.executable, str(HERE / script), *arguments])
-    attachment = Attachment("node", command, f"node:{command}")
-    return check([attachment], "scripted peer", options)
+def held_against_deployed(options: Options) -> Report:
+    """The report of a run against the scripted deployed peer, reached by its address alone."""
+    command = [sys.executable, str(HERE / "deployed_peer.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            location = process.stdout.readline().strip()
+            attachment = Attachment("tcp", location, f"tcp://{location}")
+            return check([attachment], "deployed peer", options)
+        finally:
+            process.kill()
+
+
+def held_against_absorbing(how: str) -> Report:
+    """The report of a run against a peer that is worth nothing."""
+    command = shlex.join([sys.executable, str(HERE / "absorbing_peer.py"), how])
+    return check([Attachment("node", command, f"node:{command}")], "absorbing peer", Options())
 
 
 def results_of(report: Report) -> list[CaseResult]:
@@ -45,7 +58,7 @@ def told(results: list[CaseResult]) -> list[str]:
 
 def test_a_deployed_peer_fails_nothing_at_level_wire() -> None:
     """No codes, one frame a stream, pushes of the whole store: all of it is legal at wire."""
-    report = held_against("deployed_peer.py", options=Options(level="wire"))
+    report = held_against_deployed(Options(level="wire"))
 
     assert told(results_of(report)) == []
     assert report.exit_code is ExitCode.PASSED
@@ -54,7 +67,7 @@ def test_a_deployed_peer_fails_nothing_at_level_wire() -> None:
 
 def test_a_deployed_peer_fails_exactly_its_ledger_at_level_strict() -> None:
     """Every failure is predicted with its symptom, and every prediction comes true."""
-    report = held_against("deployed_peer.py", options=Options(known_failing=LEDGER))
+    report = held_against_deployed(Options(known_failing=LEDGER))
     results = results_of(report)
     held = [
         result.case
@@ -73,10 +86,10 @@ def _symptoms() -> dict[str, str]:
     return {entry["id"]: entry["symptom"] for entry in entries}
 
 
-@pytest.mark.parametrize("how", ["close", "silent", "echo"])
+@pytest.mark.parametrize("how", ["close", "silent", "echo", "flood", "garbage"])
 def test_an_absorbing_peer_passes_next_to_nothing(how: str) -> None:
-    """A peer that completes the preamble and then closes, is silent or echoes."""
-    report = held_against("absorbing_peer.py", how, options=Options())
+    """A peer that completes the preamble and then closes, is silent, echoes, floods or babbles."""
+    report = held_against_absorbing(how)
     applicable = [one for one in results_of(report) if one.verdict in APPLICABLE]
     passed = [one.case for one in applicable if one.verdict is Verdict.PASS]
 

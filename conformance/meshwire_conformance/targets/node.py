@@ -13,12 +13,16 @@ import json
 import os
 import secrets
 import shlex
+import signal
 import tempfile
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from jsonschema import Draft202012Validator
 
 from meshwire_conformance.errors import Incomplete
 from meshwire_spec.numbers import SECRET
@@ -55,14 +59,12 @@ class NodeProcess:
     async def stop(self) -> None:
         """Ask the process to end, then end it, and remove its secret."""
         if self.alive:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.terminate()
+            _signal(self.process, signal.SIGTERM)
             try:
                 async with asyncio.timeout(STOP_S):
                     await self.process.wait()
             except TimeoutError:
-                with contextlib.suppress(ProcessLookupError):
-                    self.process.kill()
+                _signal(self.process, signal.SIGKILL)
                 await self.process.wait()
         for drain in self._drains:
             drain.cancel()
@@ -70,7 +72,9 @@ class NodeProcess:
         self.folder.cleanup()
 
 
-async def start(command: str, environment: Mapping[str, str] | None = None) -> NodeProcess:
+async def start(
+    command: str, environment: Mapping[str, str] | None = None, *, ready_s: float = READY_S
+) -> NodeProcess:
     """Start a node and wait for its ready line; raises Incomplete where it gives none."""
     arguments = shlex.split(command)
     if not arguments:
@@ -91,7 +95,7 @@ async def start(command: str, environment: Mapping[str, str] | None = None) -> N
         raise Incomplete(f"cannot start {arguments[0]}: {exc.strerror or exc}") from exc
     node = NodeProcess(process, {}, secret_file, folder)
     try:
-        node.ready = await _read_ready(process)
+        node.ready = await _read_ready(process, ready_s)
     except Incomplete as exc:
         said = b"" if process.stderr is None else await _what_is_there(process.stderr)
         await node.stop()
@@ -99,6 +103,12 @@ async def start(command: str, environment: Mapping[str, str] | None = None) -> N
         raise Incomplete(f"{exc}{': ' + last[0] if last else ''}") from exc
     node.drain()
     return node
+
+
+def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    """Send a signal. The process's own methods may take its exit status from asyncio's hands."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid, number)
 
 
 def write_secret(folder: Path) -> Path:
@@ -110,13 +120,15 @@ def write_secret(folder: Path) -> Path:
     return path
 
 
-async def _read_ready(process: asyncio.subprocess.Process) -> Mapping[str, Any]:
+async def _read_ready(process: asyncio.subprocess.Process, ready_s: float) -> Mapping[str, Any]:
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(READY_S):
+        async with asyncio.timeout(ready_s):
             line = await process.stdout.readline()
     except TimeoutError as exc:
-        raise Incomplete(f"the node printed no ready line within {READY_S:g} s") from exc
+        raise Incomplete(
+            f"the node printed no ready line within {ready_s:g} s; --timeout-scale gives it more"
+        ) from exc
     except ValueError as exc:
         raise Incomplete("the ready line of the node has no end") from exc
     if not line:
@@ -125,9 +137,17 @@ async def _read_ready(process: asyncio.subprocess.Process) -> Mapping[str, Any]:
         ready = json.loads(line)
     except ValueError as exc:
         raise Incomplete(f"the ready line of the node is no JSON: {exc}") from exc
-    if not isinstance(ready, dict):
-        raise Incomplete("the ready line of the node is no JSON object")
+    error = next(_ready_schema().iter_errors(ready), None)
+    if error is not None:
+        where = ".".join(str(step) for step in error.path) or "it"
+        raise Incomplete(f"the ready line of the node is wrong: {where}: {error.message}")
+    assert isinstance(ready, dict)
     return ready
+
+
+def _ready_schema() -> Draft202012Validator:
+    source = resources.files("meshwire_spec") / "schemas" / "ready.json"
+    return Draft202012Validator(json.loads(source.read_text("utf-8")))
 
 
 async def _what_is_there(output: asyncio.StreamReader) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 
 from meshwire_conformance.lab import (
@@ -20,7 +21,13 @@ from meshwire_conformance.lab import (
     is_uni,
 )
 from meshwire_conformance.transport import Closed, Connection, Dial, Stream
-from meshwire_spec.numbers import REASONS
+from meshwire_spec.numbers import PAYLOAD_MAX, REASONS
+
+PONGS_KEPT = 64
+PONGS_MAX = 10_000
+"""Nobody has asked for so many: no credit holds back whoever writes them."""
+UNREAD_MAX = 2 * PAYLOAD_MAX
+"""No stream has more to say than this before something on it is understood."""
 
 
 class TcpConnection(Connection, asyncio.Protocol):
@@ -33,7 +40,8 @@ class TcpConnection(Connection, asyncio.Protocol):
         preamble = dial.preamble or Preamble(dial.identity)
         self.lab = LabConnection(preamble, dial.order, dialled=dialled)
         self.on_stream = dial.on_stream
-        self.pongs: list[bytes] = []
+        self.pongs: deque[bytes] = deque(maxlen=PONGS_KEPT)
+        self._pong_count = 0
         self.bytes_received = 0
         self.trickles = False
         """Whether output waits for `trickle` instead of being written."""
@@ -200,6 +208,9 @@ class TcpConnection(Connection, asyncio.Protocol):
     def _on_data(self, event: DataReceived) -> None:
         stream = self._stream(event.stream_id)
         stream.received += event.data
+        if len(stream.received) > UNREAD_MAX:
+            self._on_fault(PeerFault("flow-control", f"stream {stream.number} never ends"))
+            return
         stream.finished = stream.finished or event.fin
         stream.changed()
 
@@ -217,6 +228,9 @@ class TcpConnection(Connection, asyncio.Protocol):
 
     def _on_pong(self, event: PongReceived) -> None:
         self.pongs.append(event.payload)
+        self._pong_count += 1
+        if self._pong_count > PONGS_MAX:
+            self._on_fault(PeerFault("flow-control", f"{self._pong_count} PONGs on one connection"))
 
     def _on_close(self, event: CloseReceived) -> None:
         self.gone(Closed(event.code, event.reason))
