@@ -24,7 +24,7 @@ from meshwire_conformance.transport import Closed, Connection, Dial, Stream
 from meshwire_spec.numbers import PAYLOAD_MAX, REASONS
 
 PONGS_KEPT = 64
-PONGS_MAX = 10_000
+PONGS_MAX = 1000
 """Nobody has asked for so many: no credit holds back whoever writes them."""
 UNREAD_MAX = 2 * PAYLOAD_MAX
 """No stream has more to say than this before something on it is understood."""
