@@ -15,7 +15,7 @@ from meshwire_reference.negentropy.errors import Misused
 from meshwire_reference.negentropy.storage import TIMESTAMP, item_key, separate
 
 BLOCK: Final = 1000
-"""Items of a block when it is made; one of twice as many is split, one of a quarter joined."""
+"""Items of a block when it is made; twice as many are split, under a quarter joined to others."""
 
 
 class _Block:
@@ -35,12 +35,16 @@ def _number(key: bytes) -> int:
 class Index:
     """Items in sorted blocks; insert and delete as they come, and run sessions in between."""
 
-    __slots__ = ("_blocks", "_firsts", "_ranks", "_size", "_totals")
+    __slots__ = ("_block_size", "_blocks", "_firsts", "_ranks", "_size", "_totals")
 
-    def __init__(self, items: Iterable[tuple[int, bytes]] = ()) -> None:
-        """Take the items there are; equal ones count once. Raises Misused for what is no item."""
+    def __init__(self, items: Iterable[tuple[int, bytes]] = (), block_size: int = BLOCK) -> None:
+        """Take the items there are; equal ones count once. Raises Misused for what is no item.
+
+        An edit costs the least where a block has as many items as there are blocks.
+        """
+        self._block_size = block_size
         keys = sorted({item_key(timestamp, identity) for timestamp, identity in items})
-        pieces = [keys[at : at + BLOCK] for at in range(0, len(keys), BLOCK)] or [[]]
+        pieces = [keys[at : at + block_size] for at in range(0, len(keys), block_size)] or [[]]
         self._size = len(keys)
         self._blocks = [_Block(piece) for piece in pieces]
         # Of each block: its first key (b"" for the first), and rank and sum before it.
@@ -78,12 +82,8 @@ class Index:
         block.keys.insert(place, key)
         block.sums.insert(place, block.sums[place])
         self._shift(number, place + 1, 1, _number(key))
-        if len(block.keys) >= 2 * BLOCK:
-            self._blocks[number : number + 1] = [
-                _Block(block.keys[:BLOCK]),
-                _Block(block.keys[BLOCK:]),
-            ]
-            self._count()
+        if len(block.keys) >= 2 * self._block_size:
+            self._replace(number, number + 1, block.keys)
 
     def delete(self, timestamp: int, identity: bytes) -> None:
         """Take an item out; raises Misused where it is not in the set."""
@@ -95,8 +95,10 @@ class Index:
         del block.keys[place]
         del block.sums[place]
         self._shift(number, place, -1, -_number(key))
-        if len(block.keys) < BLOCK // 4 and len(self._blocks) > 1:
-            self._join(number)
+        if len(block.keys) < max(self._block_size // 4, 1) and len(self._blocks) > 1:
+            first = max(number - 1, 0)
+            joined = self._blocks[first].keys + self._blocks[first + 1].keys
+            self._replace(first, first + 2, joined)
 
     def _shift(self, number: int, place: int, count: int, amount: int) -> None:
         """Mend every sum and rank behind an edit."""
@@ -107,13 +109,10 @@ class Index:
         self._totals[behind:] = [total + amount for total in self._totals[behind:]]
         self._size += count
 
-    def _join(self, number: int) -> None:
-        """Put a block that ran low together with a neighbour, in even halves where too long."""
-        first = max(number - 1, 0)
-        keys = self._blocks[first].keys + self._blocks[first + 1].keys
-        half = len(keys) // 2 if len(keys) > BLOCK else len(keys)
-        pieces = [piece for piece in (keys[:half], keys[half:]) if piece]
-        self._blocks[first : first + 2] = [_Block(piece) for piece in pieces] or [_Block([])]
+    def _replace(self, first: int, after: int, keys: list[bytes]) -> None:
+        """Put keys in the place of blocks, in even halves where they are too long for one."""
+        half = len(keys) if len(keys) <= self._block_size else len(keys) // 2
+        self._blocks[first:after] = [_Block(piece) for piece in (keys[:half], keys[half:]) if piece]
         self._count()
 
     @property

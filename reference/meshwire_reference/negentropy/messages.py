@@ -27,6 +27,10 @@ SKIP: Final = int(NegentropyMode.SKIP)
 FINGERPRINT: Final = int(NegentropyMode.FINGERPRINT)
 ID_LIST: Final = int(NegentropyMode.ID_LIST)
 
+SKIP_MODE: Final = b"%c" % SKIP
+FINGERPRINT_MODE: Final = b"%c" % FINGERPRINT
+ID_LIST_MODE: Final = b"%c" % ID_LIST
+
 SUM_MASK: Final = (1 << 8 * NEGENTROPY_ID) - 1
 
 
@@ -34,6 +38,8 @@ def encode_varint(value: int) -> bytes:
     """Return a number of up to 64 bits in its only form."""
     if value < CONTINUES:
         return value.to_bytes(1, "big")
+    if value < CONTINUES << DIGIT_BITS:
+        return bytes((value >> DIGIT_BITS | CONTINUES, value & DIGIT))
     digits = [value & DIGIT]
     while value := value >> DIGIT_BITS:
         digits.append((value & DIGIT) | CONTINUES)
@@ -160,19 +166,21 @@ class Writer:
         self.buffer = bytearray()
         self._timestamp = 0
 
-    def range(self, bound: bytes, mode: int) -> None:
-        """Put the upper bound and mode of a range; its payload comes next."""
+    def range(self, bound: bytes, mode: bytes, payload: bytes = b"") -> None:
+        """Put a range whose payload is known; that of an id list comes next."""
         buffer = self.buffer
-        if bound >= INFINITY:
+        prefix = b""
+        if len(bound) > TIMESTAMP:
+            bound, prefix = bound[:TIMESTAMP], bound[TIMESTAMP:]
+        if bound == INFINITY:
             buffer.append(0)
         else:
-            timestamp = int.from_bytes(bound[:TIMESTAMP], "big")
+            timestamp = int.from_bytes(bound, "big")
             step = timestamp - self._timestamp + 1
             buffer += _VARINTS[step] if step < CONTINUES else encode_varint(step)
             self._timestamp = timestamp
-        buffer.append(len(bound) - TIMESTAMP)
-        buffer += bound[TIMESTAMP:]
-        buffer.append(mode)
+        buffer.append(len(prefix))
+        buffer += prefix + mode + payload
 
     def ids(self, identities: list[bytes]) -> None:
         """Put the payload of an id list."""

@@ -5,8 +5,10 @@ from typing import Final, NamedTuple
 from meshwire_reference.negentropy.errors import Misused, Refused
 from meshwire_reference.negentropy.messages import (
     FINGERPRINT,
-    ID_LIST,
+    FINGERPRINT_MODE,
+    ID_LIST_MODE,
     SKIP,
+    SKIP_MODE,
     Writer,
     fingerprint,
     read_ranges,
@@ -30,7 +32,8 @@ class Step(NamedTuple):
     """What a message led to; the ids are those of this message alone.
 
     `reply` goes to the peer; None ends the run, which only the initiator can. `have` are ids that
-    the peer lacks, `need` ids that only the peer holds; both stay empty at the passive side.
+    the peer lacks, `need` ids that only the peer holds; both stay empty at the passive side. An id
+    may come again in a later step, where frame limits made the run go over a range twice.
     """
 
     reply: bytes | None
@@ -131,11 +134,13 @@ class _Answer:
         size = self._storage.size
         locate = self._storage.locate
         ranges = read_ranges(message)
-        lower, lower_sum, expected = 0, 0, 0
+        lower = lower_sum = length = 0
         for bound, mode, payload in ranges:
-            upper, upper_sum = locate(bound, lower, expected)
+            # Ranges that are told of are mostly of one length.
+            upper, upper_sum = locate(bound, lower, lower + length)
             if mode == FINGERPRINT:
-                if fingerprint(upper_sum - lower_sum, upper - lower) == payload:
+                length = upper - lower
+                if fingerprint(upper_sum - lower_sum, length) == payload:
                     self.is_skipping = True
                 elif not self._answer_fingerprint(bound, upper, upper_sum):
                     break
@@ -146,8 +151,6 @@ class _Answer:
                 self.is_skipping = True
             elif not self._answer_ids(bound, upper, upper_sum):
                 break
-            # Ranges beside each other are mostly of one length.
-            expected = upper + upper - lower
             self.lower = lower = upper
             self.lower_sum = lower_sum = upper_sum
             self.bound = bound
@@ -160,7 +163,7 @@ class _Answer:
     def _pass_over(self) -> None:
         if self.is_skipping:
             self.is_skipping = False
-            self.written.range(self.bound, SKIP)
+            self.written.range(self.bound, SKIP_MODE)
 
     def _exceeds(self) -> bool:
         # The version byte is not in the buffer.
@@ -189,7 +192,7 @@ class _Answer:
                 upper, bound = fitting, self._storage.key(fitting)
                 upper_sum = self._storage.cut(fitting)[0]
         self._lead(bound)
-        self.written.range(bound, ID_LIST)
+        self.written.range(bound, ID_LIST_MODE)
         self.written.ids(self._storage.ids(self.lower, upper))
         self._told = (upper, upper_sum)
         return not self._exceeds()
@@ -199,8 +202,8 @@ class _Answer:
         told, told_sum = self._told
         if self.front is None:
             self.front = (b"", INFINITY)
-        self.written.range(INFINITY, FINGERPRINT)
-        self.written.buffer += fingerprint(total - told_sum, size - told)
+        own = fingerprint(total - told_sum, size - told)
+        self.written.range(INFINITY, FINGERPRINT_MODE, own)
 
     def _lead(self, upper: bytes) -> None:
         if self.front is None:
@@ -212,18 +215,20 @@ class _Answer:
         size, longer = divmod(upper - lower, PARTS)
         if upper - lower < LISTED:
             self._lead(bound)
-            self.written.range(bound, ID_LIST)
+            self.written.range(bound, ID_LIST_MODE)
             self.written.ids(self._storage.ids(lower, upper))
             return
+        put, cut = self.written.range, self._storage.cut
+        rank = lower
         for part in range(PARTS):
-            rank = lower + size + (part < longer)
+            rank += size + 1 if part < longer else size
             if rank == upper:
                 rank_sum, separator = upper_sum, bound
             else:
-                rank_sum, separator = self._storage.cut(rank)
-            self._lead(separator)
-            self.written.range(separator, FINGERPRINT)
-            self.written.buffer += fingerprint(rank_sum - lower_sum, rank - lower)
+                rank_sum, separator = cut(rank)
+            if part == 0:
+                self._lead(separator)
+            put(separator, FINGERPRINT_MODE, fingerprint(rank_sum - lower_sum, rank - lower))
             lower, lower_sum = rank, rank_sum
 
     def _compare(self, upper: int, payload: bytes) -> None:

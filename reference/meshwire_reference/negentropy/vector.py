@@ -71,14 +71,14 @@ class Vector:
         """Return rank and sum at the first item that is not below a bound (see Storage)."""
         keys = self._keys
         end = len(keys)
-        low = expected - NEAR
+        if first < expected < end and keys[expected - 1] < bound <= keys[expected]:
+            return expected, self._sums[expected]
+        low = max(expected - NEAR, first)
         high = expected + NEAR
-        if low < first or high > end:
-            low, high = first, min(first + 2 * NEAR, end)
-        rank = bisect_left(keys, bound, low, high)
+        rank = bisect_left(keys, bound, low, high) if high < end else high
         if rank == high:
-            rank = bisect_left(keys, bound, high)
-        elif rank == low and low > first:
+            rank = bisect_left(keys, bound, first)
+        elif rank == low:
             rank = bisect_left(keys, bound, first, low)
         return rank, self._sums[rank]
 
