@@ -25,6 +25,7 @@ from meshwire_spec.numbers import (
     CAPABILITIES,
     HMAC,
     NONCE,
+    PAYLOAD_MAX,
     PROFILE,
     RESULT_ACCEPTED,
     RESULT_REJECTED,
@@ -145,6 +146,7 @@ async def main(how: str, dialect: str) -> None:
         "dialect": dialect,
         "formation_id": FORMATION_ID,
         "capabilities": list(CAPABILITIES),
+        "payload_cap": PAYLOAD_MAX,
         "deadlines": {"handshake_s": DEADLINE_S, "frame_stall_s": DEADLINE_S},
     }
     sys.stdout.write(json.dumps(ready) + "\n")
