@@ -1,4 +1,4 @@
-"""Reconciliations over the codec harness: sessions side by side, and requests that make no sense."""
+"""Reconciliations over the codec harness: sessions side by side, and senseless requests."""
 
 import json
 from typing import Any

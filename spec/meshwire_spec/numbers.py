@@ -184,6 +184,8 @@ class LabRecordType(IntEnum):
 HEARTBEAT_MARKER: Final = 0x01
 CHANNEL_MARKER: Final = 0x07
 NEGENTROPY_VERSION: Final = 0x61
+NEGENTROPY_EMPTY_REST: Final = bytes.fromhex("0000017f9c9e31ac8256ca2f258583df262dbc")
+"""A range up to infinity with the fingerprint of no items: it alone may follow infinity."""
 RESULT_REJECTED: Final = 0x00
 RESULT_ACCEPTED: Final = 0x01
 BATCH_TTL: Final = 5

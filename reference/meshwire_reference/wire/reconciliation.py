@@ -6,6 +6,7 @@ from typing import Final
 
 from meshwire_reference.wire.cursor import U8, Reader, Writer
 from meshwire_spec.numbers import (
+    NEGENTROPY_EMPTY_REST,
     NEGENTROPY_FINGERPRINT,
     NEGENTROPY_ID,
     NEGENTROPY_PREFIX_MAX,
@@ -59,6 +60,14 @@ class NegentropyMessage:
     ranges: tuple[Range, ...]
 
 
+EMPTY_REST: Final = Range(
+    Bound(None, b""),
+    NegentropyMode.FINGERPRINT,
+    Fingerprint(NEGENTROPY_EMPTY_REST[-NEGENTROPY_FINGERPRINT:]),
+)
+"""What NEGENTROPY_EMPTY_REST says."""
+
+
 def read_varint(reader: Reader, field: str) -> int:
     """Take a varint, most significant digits first; bad-varint where not minimal or over 64 bits.
 
@@ -101,8 +110,10 @@ def decode_negentropy_message(data: bytes) -> NegentropyMessage:
     while reader.remaining():
         reader.path = f"ranges[{len(ranges)}]."
         if previous is None:
-            # NG-006: nothing is beyond infinity.
-            raise reader.fault("bad-bound", "upper.timestamp")
+            # NG-006: nothing is beyond infinity but the rest of a full frame, which is empty.
+            if data[reader.position :] != NEGENTROPY_EMPTY_REST:
+                raise reader.fault("bad-bound", "upper.timestamp")
+            previous = 0
         ranges.append(_read_range(reader, previous))
         previous = ranges[-1].upper.timestamp
     return NegentropyMessage(version, tuple(ranges))
@@ -164,6 +175,8 @@ def encode_negentropy_message(message: NegentropyMessage) -> bytes:
     previous: int | None = 0
     for index, piece in enumerate(message.ranges):
         writer.path = f"ranges[{index}]."
+        if previous is None and piece == EMPTY_REST and index + 1 == len(message.ranges):
+            previous = 0
         _write_upper(writer, piece.upper, previous)
         previous = piece.upper.timestamp
         write_varint(writer, piece.mode, "mode")
@@ -205,8 +218,8 @@ def _write_payload(writer: Writer, piece: Range) -> None:
 def bounds_increase(message: NegentropyMessage) -> bool:
     """Say whether every upper bound is above the one before it."""
     uppers = [_order(piece.upper) for piece in message.ranges]
-    # NG-011
-    return all(low < high for low, high in pairwise(uppers))
+    # NG-011: behind infinity stands at most the empty rest, as NG-006 allows.
+    return all(low < high or low[0] == U64_MAX for low, high in pairwise(uppers))
 
 
 def _order(bound: Bound) -> tuple[int, bytes]:

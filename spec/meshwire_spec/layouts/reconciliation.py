@@ -8,6 +8,7 @@ from meshwire_spec.cursor import Cursor
 from meshwire_spec.fields import Block, Constant, Fixed, Int8ub, Row, bytes_from_json, fail
 from meshwire_spec.layouts.compound import Layout
 from meshwire_spec.numbers import (
+    NEGENTROPY_EMPTY_REST,
     NEGENTROPY_FINGERPRINT,
     NEGENTROPY_ID,
     NEGENTROPY_PREFIX_MAX,
@@ -267,13 +268,24 @@ RANGE = Layout(
 )
 
 
+EMPTY_REST = {
+    "upper": {"timestamp": None, "prefix": b""},
+    "mode": int(NegentropyMode.FINGERPRINT),
+    "payload": {"fingerprint": NEGENTROPY_EMPTY_REST[-NEGENTROPY_FINGERPRINT:]},
+}
+"""What NEGENTROPY_EMPTY_REST says."""
+
+
 class Ranges(Block):
-    """Ranges to the end of the message; nothing may stand behind an infinite bound."""
+    """Ranges to the end of the message; only the empty rest may stand behind an infinite bound."""
 
     def _parse(self, stream: Any, context: Any, path: str) -> list[Any]:
         stream.timestamp = 0
         found: list[Any] = []
         while stream.left():
+            rest = stream.data[stream.tell() : stream.end]
+            if stream.timestamp is None and rest == NEGENTROPY_EMPTY_REST:
+                stream.timestamp = 0
             found.append(RANGE.parse(stream, f"{path}[{len(found)}]", closed=False))
         return found
 
@@ -282,6 +294,8 @@ class Ranges(Block):
             fail("bad-value", stream.tell(), path, "not a list")
         stream.timestamp = 0
         for index, item in enumerate(obj):
+            if stream.timestamp is None and item == EMPTY_REST and index == len(obj) - 1:
+                stream.timestamp = 0
             RANGE.build(item, stream, f"{path}[{index}]")
         return obj
 
