@@ -52,7 +52,7 @@ def test_small_frames_and_nothing_in_common() -> None:
 def fingerprint_of_all(content: bytes = bytes(16)) -> bytes:
     """A message that calls everything different."""
     writer = Writer()
-    writer.range(INFINITY, FINGERPRINT_MODE, content)
+    writer.range(INFINITY, FINGERPRINT_MODE + content)
     return b"\x61" + bytes(writer.buffer)
 
 
@@ -99,7 +99,7 @@ def test_a_peer_that_never_agrees_runs_out_of_rounds() -> None:
     allowed = rounds_allowed(2000, 65536)
     for number in range(allowed):
         writer = Writer()
-        writer.range((20 * number + 100).to_bytes(8, "big"), FINGERPRINT_MODE, bytes(16))
+        writer.range((20 * number + 100).to_bytes(8, "big"), FINGERPRINT_MODE + bytes(16))
         assert run.receive(b"\x61" + bytes(writer.buffer)).reply is not None
     with pytest.raises(Refused, match="too-many-rounds"):
         run.receive(fingerprint_of_all())

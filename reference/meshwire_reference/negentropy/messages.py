@@ -5,6 +5,7 @@ range. The codec of whole messages is `meshwire_reference.wire.reconciliation`.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
@@ -34,6 +35,7 @@ ID_LIST_MODE: Final = b"%c" % ID_LIST
 SUM_MASK: Final = (1 << 8 * NEGENTROPY_ID) - 1
 
 
+@lru_cache(maxsize=4096)  # counts and steps of a run are few
 def encode_varint(value: int) -> bytes:
     """Return a number of up to 64 bits in its only form."""
     if value < CONTINUES:
@@ -49,6 +51,9 @@ def encode_varint(value: int) -> bytes:
 
 _VARINTS: Final = tuple(encode_varint(value) for value in range(CONTINUES))
 """The varints of one byte, which most are."""
+
+
+_NO_PREFIX: Final = _VARINTS[0]
 
 
 def read_varint(message: bytes, start: int) -> tuple[int, int]:
@@ -77,14 +82,15 @@ EMPTY_TAIL: Final = b"\x00\x00\x01" + fingerprint(0, 0)
 """A V1 server whose last id list ends at infinity and fills the frame adds this empty range."""
 
 
-def read_ranges(message: bytes) -> Iterator[tuple[bytes, int, bytes]]:  # noqa: C901 - see below
+def read_ranges(message: bytes) -> Iterator[tuple[bytes, int, bytes]]:  # noqa: C901, PLR0912 - see below
     """Yield key of the upper bound, mode and payload of each range behind the version byte.
 
     The payload of an id list is its ids in one piece. Raises Refused at the first field that is
     wrong, after the ranges before it; the caller takes all of them to know that none is.
     """
     # Longer than 40 lines: a run spends most of its time here, and calls would double it. A varint
-    # of one byte is read in place; any other, and the end of the message, is for `read_varint`.
+    # of one byte and a step of two are read in place; anything else, and the end of the message,
+    # is for `read_varint`.
     at = 1
     end = len(message)
     previous = b""
@@ -93,7 +99,10 @@ def read_ranges(message: bytes) -> Iterator[tuple[bytes, int, bytes]]:  # noqa: 
         start = at
         step = message[at]
         at += 1
-        if step >= CONTINUES:
+        if step > CONTINUES and at < end and message[at] < CONTINUES:
+            step = (step & DIGIT) << DIGIT_BITS | message[at]
+            at += 1
+        elif step >= CONTINUES:
             step, at = read_varint(message, start)
         if previous >= INFINITY:
             if message[start:] == EMPTY_TAIL:
@@ -157,6 +166,11 @@ def _find_payload(message: bytes, start: int) -> tuple[int, int, int]:
     return mode, at, at + count * NEGENTROPY_ID
 
 
+def split_ids(payload: bytes) -> list[bytes]:
+    """Return the ids of a list one by one."""
+    return [payload[at : at + NEGENTROPY_ID] for at in range(0, len(payload), NEGENTROPY_ID)]
+
+
 class Writer:
     """Puts ranges behind one another; timestamps are written as steps from the one before."""
 
@@ -166,21 +180,20 @@ class Writer:
         self.buffer = bytearray()
         self._timestamp = 0
 
-    def range(self, bound: bytes, mode: bytes, payload: bytes = b"") -> None:
-        """Put a range whose payload is known; that of an id list comes next."""
-        buffer = self.buffer
-        prefix = b""
-        if len(bound) > TIMESTAMP:
-            bound, prefix = bound[:TIMESTAMP], bound[TIMESTAMP:]
-        if bound == INFINITY:
-            buffer.append(0)
-        else:
-            timestamp = int.from_bytes(bound, "big")
+    def range(self, bound: bytes, content: bytes) -> None:
+        """Put a range: its upper bound, then its mode and payload; ids come next, as `ids`."""
+        if bound < INFINITY:
+            timestamp = int.from_bytes(bound[:TIMESTAMP], "big")
             step = timestamp - self._timestamp + 1
-            buffer += _VARINTS[step] if step < CONTINUES else encode_varint(step)
             self._timestamp = timestamp
-        buffer.append(len(prefix))
-        buffer += prefix + mode + payload
+            start = _VARINTS[step] if step < CONTINUES else encode_varint(step)
+        else:
+            start = _VARINTS[0]
+        size = len(bound) - TIMESTAMP
+        if size:
+            self.buffer += start + _VARINTS[size] + bound[TIMESTAMP:] + content
+        else:
+            self.buffer += start + _NO_PREFIX + content
 
     def ids(self, identities: list[bytes]) -> None:
         """Put the payload of an id list."""

@@ -12,6 +12,7 @@ from meshwire_reference.negentropy.messages import (
     Writer,
     fingerprint,
     read_ranges,
+    split_ids,
 )
 from meshwire_reference.negentropy.storage import INFINITY, Storage
 from meshwire_spec.numbers import NEGENTROPY_ID, NEGENTROPY_VERSION
@@ -135,25 +136,29 @@ class _Answer:
         locate = self._storage.locate
         ranges = read_ranges(message)
         lower = lower_sum = length = 0
+        previous = b""
         for bound, mode, payload in ranges:
-            # Ranges that are told of are mostly of one length.
-            upper, upper_sum = locate(bound, lower, lower + length)
+            # Fingerprints beside each other are mostly of ranges of one length.
+            expected = length if mode == FINGERPRINT else len(payload) // NEGENTROPY_ID
+            upper, upper_sum = locate(bound, lower, lower + expected)
             if mode == FINGERPRINT:
                 length = upper - lower
                 if fingerprint(upper_sum - lower_sum, length) == payload:
                     self.is_skipping = True
-                elif not self._answer_fingerprint(bound, upper, upper_sum):
-                    break
+                else:
+                    self.lower, self.lower_sum, self.bound = lower, lower_sum, previous
+                    if not self._answer_fingerprint(bound, upper, upper_sum):
+                        break
             elif mode == SKIP:
                 self.is_skipping = True
             elif self._initiates:
-                self._compare(upper, payload)
+                self._compare(self._storage.ids(lower, upper), payload)
                 self.is_skipping = True
-            elif not self._answer_ids(bound, upper, upper_sum):
-                break
-            self.lower = lower = upper
-            self.lower_sum = lower_sum = upper_sum
-            self.bound = bound
+            else:
+                self.lower, self.lower_sum, self.bound = lower, lower_sum, previous
+                if not self._answer_ids(bound, upper, upper_sum):
+                    break
+            lower, lower_sum, previous = upper, upper_sum, bound
         else:
             return
         self._close(*locate(INFINITY, lower, size))
@@ -203,7 +208,7 @@ class _Answer:
         if self.front is None:
             self.front = (b"", INFINITY)
         own = fingerprint(total - told_sum, size - told)
-        self.written.range(INFINITY, FINGERPRINT_MODE, own)
+        self.written.range(INFINITY, FINGERPRINT_MODE + own)
 
     def _lead(self, upper: bytes) -> None:
         if self.front is None:
@@ -228,17 +233,16 @@ class _Answer:
                 rank_sum, separator = cut(rank)
             if part == 0:
                 self._lead(separator)
-            put(separator, FINGERPRINT_MODE, fingerprint(rank_sum - lower_sum, rank - lower))
+            own = fingerprint(rank_sum - lower_sum, rank - lower)
+            put(separator, FINGERPRINT_MODE + own)
             lower, lower_sum = rank, rank_sum
 
-    def _compare(self, upper: int, payload: bytes) -> None:
+    def _compare(self, ours: list[bytes], payload: bytes) -> None:
         """Note who lacks what in a range of which the peer told all ids."""
-        theirs = dict.fromkeys(
-            payload[at : at + NEGENTROPY_ID] for at in range(0, len(payload), NEGENTROPY_ID)
-        )
-        for identity in self._storage.ids(self.lower, upper):
+        theirs = dict.fromkeys(split_ids(payload))
+        for identity in ours:
             if identity in theirs:
                 del theirs[identity]
             else:
                 self.have.append(identity)
-        self.need.extend(theirs)
+        self.need += theirs

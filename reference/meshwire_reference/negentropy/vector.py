@@ -11,8 +11,10 @@ from meshwire_reference.negentropy.storage import TIMESTAMP, item_keys, separate
 from meshwire_spec.numbers import NEGENTROPY_ID, NEGENTROPY_TIMESTAMP_MAX
 
 LITTLE: Literal["little"] = "little"
-NEAR: Final = 8
-"""Peers split ranges alike, so a bound is looked for among so many items around its place first."""
+NEAR: Final = 4
+"""Peers split ranges alike: a bound is looked for so many items around where it should be first."""
+FAR: Final = 16
+"""Elsewhere in steps, each so many times as long as the one before."""
 
 
 class Vector:
@@ -52,7 +54,9 @@ class Vector:
         self._sums = list(accumulate(numbers, initial=0))
         self._keys = keys
         self._add_timestamp = self._add_identity = self._refuse
-        self._timestamps, self._identities = [], []
+        self._timestamps = []
+        # Kept beside the keys: a list of ids is a slice then, and most of a long run is such lists.
+        self._identities = identities
 
     def _refuse(self, part: object) -> None:
         raise Misused("a sealed vector takes no items")
@@ -71,20 +75,31 @@ class Vector:
         """Return rank and sum at the first item that is not below a bound (see Storage)."""
         keys = self._keys
         end = len(keys)
-        if first < expected < end and keys[expected - 1] < bound <= keys[expected]:
-            return expected, self._sums[expected]
         low = max(expected - NEAR, first)
-        high = expected + NEAR
-        rank = bisect_left(keys, bound, low, high) if high < end else high
-        if rank == high:
-            rank = bisect_left(keys, bound, first)
-        elif rank == low:
+        high = low + 2 * NEAR
+        if high < end:
+            rank = bisect_left(keys, bound, low, high)
+            if low < rank < high:
+                return rank, self._sums[rank]
+        elif low > end:
+            low = end
+        if low > first and keys[low - 1] >= bound:
             rank = bisect_left(keys, bound, first, low)
+        else:
+            width = FAR
+            while low + width < end and keys[low + width] < bound:
+                low += width
+                width *= FAR
+            rank = bisect_left(keys, bound, low, min(low + width, end))
         return rank, self._sums[rank]
 
     def cut(self, rank: int) -> tuple[int, bytes]:
         """Return the sum at a rank and the shortest bound there (see Storage)."""
-        return self._sums[rank], separate(self._keys[rank - 1], self._keys[rank])
+        below, above = self._keys[rank - 1], self._keys[rank]
+        timestamp = above[:TIMESTAMP]
+        if below[:TIMESTAMP] != timestamp:
+            return self._sums[rank], timestamp
+        return self._sums[rank], separate(below, above)
 
     def key(self, rank: int) -> bytes:
         """Return the key of an item."""
@@ -92,4 +107,4 @@ class Vector:
 
     def ids(self, lower: int, upper: int) -> list[bytes]:
         """Return the ids of the ranks from `lower` to before `upper`."""
-        return [key[TIMESTAMP:] for key in self._keys[lower:upper]]
+        return self._identities[lower:upper]
