@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from meshwire_reference.documents import process
 from meshwire_reference.documents.calls import (
     Call,
     Done,
@@ -45,7 +46,20 @@ class DeadlySettings(WorkerSettings):
     def command(self) -> list[str]:
         """Return the command line of that worker."""
         script = str(Path(__file__).with_name("deadly_worker.py"))
-        return [sys.executable, script, self.folder, *super().command()[3:]]
+        return [sys.executable, script, self.folder, *super().command()[4:]]
+
+
+class FailingSettings(DeadlySettings):
+    """Starts something that is no worker, as many times as it is told to, then workers."""
+
+    failures = 0
+
+    def command(self) -> list[str]:
+        """Return the command line for this start."""
+        if FailingSettings.failures:
+            FailingSettings.failures -= 1
+            return [sys.executable, "-c", "import sys; sys.exit('not now')"]
+        return super().command()
 
 
 class BrokenSettings(WorkerSettings):
@@ -64,6 +78,14 @@ class Bench:
     store: MemoryStore
     losses: list[int] = field(default_factory=list)
     lost: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def kill_all(self, failures: int) -> None:
+        """End the worker and the one that stands by; so many starts after that fail."""
+        spare = self.documents._workers._spare
+        assert spare is not None
+        (await spare).kill()
+        FailingSettings.failures = failures
+        self.documents._lose_worker()
 
     async def ask(self, call: Call) -> Result:
         """Submit a call and keep its write."""
@@ -84,6 +106,7 @@ def play(tmp_path: Path) -> Callable[..., None]:
     Deadlines are long unless a scene hangs: a slow machine must not fail a test.
     """
     DeadlySettings.folder = str(tmp_path)
+    FailingSettings.failures = 0
 
     def run(scene: Scene, call_s: float = 20.0) -> None:
         async def whole() -> None:
@@ -93,7 +116,7 @@ def play(tmp_path: Path) -> Callable[..., None]:
                 losses.append(1)
                 lost.set()
 
-            settings = Settings(DeadlySettings(ACTOR), call_s=call_s)
+            settings = Settings(FailingSettings(ACTOR), call_s=call_s, retry_first_s=0.001)
             documents = Documents(store, settings, note_loss)
             await documents.start()
             try:
@@ -305,5 +328,80 @@ def test_no_worker_says_how_to_get_one() -> None:
                 await documents.start()
         finally:
             await documents.close()
+
+    asyncio.run(run())
+
+
+def test_calls_wait_while_starts_fail(play: Callable[..., None]) -> None:
+    """Worker and spare are gone and three starts fail: the call is answered all the same."""
+
+    async def scene(bench: Bench) -> None:
+        await bench.ask(Edit("notes:1", {"a": 1}))
+        await bench.kill_all(failures=3)
+        listed = await bench.ask(Fields("notes:1"))
+
+        assert getattr(listed, "fields", None) == {"a": Value("int", 1)}
+
+    play(scene)
+
+
+def test_no_refusal_is_for_ever(play: Callable[..., None]) -> None:
+    """Starts go on failing: what waits is refused. One succeeds: every later call is answered."""
+
+    async def scene(bench: Bench) -> None:
+        await bench.ask(Edit("notes:1", {"a": 1}))
+        await bench.kill_all(failures=10**6)
+        calls = [bench.ask(Fields(f"notes:{number}")) for number in range(5)]
+
+        assert await asyncio.gather(*calls) == [Refused("internal")] * 5
+        FailingSettings.failures = 0
+        listed = await bench.ask(Fields("notes:1"))
+        assert getattr(listed, "fields", None) == {"a": Value("int", 1)}
+
+    play(scene)
+
+
+def test_a_refusal_leaves_a_suspect_to_its_judge(play: Callable[..., None]) -> None:
+    """What waits is refused while a call is tried alone; the rest goes on afterwards."""
+
+    async def scene(bench: Bench) -> None:
+        suspect = bench.documents.submit(Merge("stuck:x", b"", "evil"))
+        await bench.lost.wait()
+        await bench.ask(Forget("nobody"))
+        await bench.kill_all(failures=10**6)
+        others = [bench.documents.submit(Save("notes:1")) for _ in range(3)]
+
+        assert await asyncio.gather(*others) == [Refused("internal")] * 3
+        FailingSettings.failures = 0
+        assert isinstance(await bench.ask(Edit("notes:1", {"a": 1})), Edited)
+        await bench.documents.close()
+        assert suspect.result() == Refused("internal")
+
+    play(scene)
+
+
+def test_a_worker_that_is_never_ready_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is ended, and said to be missing like one that cannot be started."""
+
+    class SilentSettings(WorkerSettings):
+        def command(self) -> list[str]:
+            return [sys.executable, "-c", "import signal; signal.pause()"]
+
+    monkeypatch.setattr(process, "START_S", 0.0)
+    with pytest.raises(Unavailable, match="ready"):
+        asyncio.run(process.start_worker(SilentSettings(ACTOR)))
+
+
+def test_a_module_in_the_current_directory_is_not_a_worker_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A json.py that lies there is not loaded."""
+    (tmp_path / "json.py").write_text("raise SystemExit('loaded')")
+    (tmp_path / "automerge.py").write_text("raise SystemExit('loaded')")
+    monkeypatch.chdir(tmp_path)
+
+    async def run() -> None:
+        worker = await process.start_worker(WorkerSettings(ACTOR))
+        await worker.close()
 
     asyncio.run(run())

@@ -106,6 +106,15 @@ class Lanes:
             return item
         return None
 
+    def take_waiting(self) -> list[Item]:
+        """Take every call that waits out of all lanes; it is never released or put back."""
+        items = [item for lane in self._lanes.values() for item in lane.waiting]
+        for name, lane in list(self._lanes.items()):
+            lane.waiting.clear()
+            if not lane.with_worker and lane.depth == DEPTH_MAX:
+                del self._lanes[name]
+        return items
+
     def release(self, item: Item, *, was_slow: bool = False) -> None:
         """Note that a call is no longer with a worker, and how it has fared."""
         lane = self._lanes[item.lane]

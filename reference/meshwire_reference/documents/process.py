@@ -43,7 +43,8 @@ class WorkerSettings:
         """Return the command line."""
         module = "meshwire_reference.documents.worker"
         numbers = [self.actor.hex(), str(self.memory_bytes), str(self.last_resort_s)]
-        return [sys.executable, "-m", module, *numbers]
+        # -P: what lies in the current directory must not pass for a module of Python's own.
+        return [sys.executable, "-P", "-m", module, *numbers]
 
 
 class WorkerProcess(asyncio.SubprocessProtocol):
@@ -138,7 +139,10 @@ class WorkerProcess(asyncio.SubprocessProtocol):
 
 
 async def start_worker(settings: WorkerSettings) -> WorkerProcess:
-    """Start a worker and wait until it can work. Raises Unavailable when it cannot."""
+    """Start a worker and wait until it can work.
+
+    Raises Unavailable when it cannot, or is not ready within START_S.
+    """
     loop = asyncio.get_running_loop()
     # A panic is told in one line; its backtrace would cost more than the panic.
     environment = {**os.environ, "RUST_BACKTRACE": "0"}
@@ -149,10 +153,12 @@ async def start_worker(settings: WorkerSettings) -> WorkerProcess:
     try:
         async with asyncio.timeout(START_S):
             await asyncio.shield(worker.ready)
-    except (Unavailable, TimeoutError, asyncio.CancelledError):
+    except (Unavailable, TimeoutError, asyncio.CancelledError) as exc:
         # Nobody waits for it any more; its failure would be reported as never looked at.
         if not worker.ready.cancel() and not worker.ready.cancelled():
             worker.ready.exception()
         await worker.close()
+        if isinstance(exc, TimeoutError):
+            raise Unavailable(f"no worker was ready within {START_S:g} s") from exc
         raise
     return worker

@@ -12,6 +12,9 @@ else its result stands: the first death was another's fault, or bad luck.
 Documents survive since the store is the authority: a worker is sent the stored bytes with the
 first call for a key. Sync states do not: `on_states_lost` is called, and exchanges start afresh.
 
+Where no worker can be started that is tried again, ever less often. Calls wait for the first
+tries; each failure after those refuses what waits (internal). The first success ends that.
+
 A call that is slow but within its deadline narrows its lane: what waits behind it in the worker
 is taken back, so that other lanes wait for one slow call at most.
 """
@@ -31,6 +34,8 @@ from meshwire_reference.documents.workers import Settings, Workers, run_alone
 
 SLOW_PART: Final = 0.1
 """A call that takes more than this part of its deadline is slow."""
+PATIENT_TRIES: Final = 3
+"""So many starts of a worker may fail before calls that wait for one are refused."""
 UNDER_WAY_BYTES_MAX: Final = 4 * 2**20
 """What is sent ahead of the answers, unless a single call is larger."""
 
@@ -45,7 +50,7 @@ class DocumentSource(Protocol):
 
 @dataclass(slots=True)
 class Counters:
-    """What has happened, for statistics and tests."""
+    """What has happened."""
 
     deaths: int = 0
     quarantined: int = 0
@@ -76,6 +81,8 @@ class Documents:
         self._held: set[str | None] = set()
         self._head_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._failed_starts = 0
+        self._retry: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self._suspects: asyncio.Queue[Item] = asyncio.Queue()
         self._loops: set[asyncio.Task[None]] = set()
@@ -93,8 +100,8 @@ class Documents:
         """End the workers and refuse what is unanswered; nothing is left running."""
         self._fault = "closed"
         self._stop_timer()
-        for task in self._loops:
-            task.cancel()
+        for handle in (*self._loops, *filter(None, (self._retry,))):
+            handle.cancel()
         await asyncio.gather(*self._loops, *self._burials, return_exceptions=True)
         if self._worker is not None:
             await self._worker.close()
@@ -125,8 +132,8 @@ class Documents:
                     if self._worker is None:
                         await self._replace_worker()
                 except Unavailable as exc:
-                    self._fault = str(exc)
-                    self._refuse_all()
+                    self._lanes.put_back((item,))
+                    self._start_later(str(exc))
                 else:
                     await self._send(item)
 
@@ -137,10 +144,23 @@ class Documents:
         return await self._source.load(item.key) or b""
 
     def _has_room(self) -> bool:
-        return self._under_way_bytes < UNDER_WAY_BYTES_MAX
+        return self._retry is None and self._under_way_bytes < UNDER_WAY_BYTES_MAX
+
+    def _start_later(self, fault: str) -> None:
+        """Have the start of a worker tried again, and refuse calls that have waited for long."""
+        self._failed_starts += 1
+        if self._failed_starts > PATIENT_TRIES:
+            self._refuse(self._lanes.take_waiting(), fault)
+        delay_s = self._settings.retry_s(self._failed_starts)
+        self._retry = asyncio.get_running_loop().call_later(delay_s, self._start_again)
+
+    def _start_again(self) -> None:
+        self._retry = None
+        self._wake.set()
 
     async def _replace_worker(self) -> None:
         worker = await self._workers.take()
+        self._failed_starts = 0
         self._worker = worker
         worker.on_reply, worker.on_end = self._take_reply, self._lose_worker
         if not worker.is_alive:
@@ -264,10 +284,13 @@ class Documents:
     def _refuse_all(self) -> None:
         self._lanes = Lanes()
         self._under_way.clear()
-        for item in self._open:
+        self._refuse(list(self._open), self._fault)
+
+    def _refuse(self, items: list[Item], fault: str) -> None:
+        self._open.difference_update(items)
+        for item in items:
             if not item.future.done():
-                item.future.set_result(Refused("internal", self._fault))
-        self._open.clear()
+                item.future.set_result(Refused("internal", fault))
 
 
 def start_in(tasks: set[asyncio.Task[None]], work: Coroutine[None, None, None]) -> None:

@@ -17,15 +17,24 @@ from meshwire_spec.numbers import DOCUMENT_CALL_S, DOCUMENT_CALL_S_PER_KIB
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a supervisor may be told; `worker.actor` is the node's one actor (D-47)."""
+    """What a supervisor may be told; `worker.actor` is the node's one actor (D-47).
+
+    A start that failed is tried again after `retry_first_s`, then after twice as long each time.
+    """
 
     worker: WorkerSettings
     call_s: float = DOCUMENT_CALL_S
     call_s_per_kib: float = DOCUMENT_CALL_S_PER_KIB
+    retry_first_s: float = 0.05
+    retry_max_s: float = 2.0
 
     def deadline_s(self, size: int) -> float:
         """Return how long a call on so many bytes may take (D-160)."""
         return self.call_s + self.call_s_per_kib * size / 1024
+
+    def retry_s(self, failures: int) -> float:
+        """Return how long to wait after so many failed starts in a row."""
+        return min(self.retry_max_s, self.retry_first_s * 2.0 ** min(failures - 1, 16))
 
 
 class Workers:
