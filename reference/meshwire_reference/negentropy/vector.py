@@ -48,7 +48,9 @@ class Vector:
         keys = item_keys(self._timestamps, identities)
         # One pass tells sorted from unsorted and finds equal items at the same time.
         if not all(map(lt, keys, islice(keys, 1, None))):
-            keys = sorted(set(keys))
+            keys.sort()
+            if not all(map(lt, keys, islice(keys, 1, None))):
+                keys = list(dict.fromkeys(keys))
             identities = [key[TIMESTAMP:] for key in keys]
         numbers = map(int.from_bytes, identities, repeat(LITTLE))
         self._sums = list(accumulate(numbers, initial=0))
