@@ -210,9 +210,8 @@ class Maker:
 
 
 def _exact(plan: Plan, play: Play, sets: Sequence[Sequence[Item]]) -> None:
-    ours, theirs = set(sets[0]), set(sets[1])
-    have, need = {name for _, name in ours - theirs}, {name for _, name in theirs - ours}
-    if (set(play.have), set(play.need)) != (have, need):
+    ours, theirs = ({name for _, name in items} for items in sets)
+    if (set(play.have), set(play.need)) != (ours - theirs, theirs - ours):
         raise Disagreement(f"{plan.title}: the run does not find the differences")
 
 

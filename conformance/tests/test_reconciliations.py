@@ -15,6 +15,7 @@ from meshwire_conformance.codec_part import run
 from meshwire_conformance.negentropy import Reconciliation
 from meshwire_conformance.negentropy_messages import Refused
 from meshwire_conformance.parts import Attachment, Settings
+from meshwire_conformance.reconciliation_asks import asks_of_run
 from meshwire_conformance.reconciliations import Run, load_cases, run_files, told
 from meshwire_conformance.runner import bundled_codec
 from meshwire_conformance.verdicts import CaseResult, Verdict
@@ -63,6 +64,17 @@ def test_every_file_fits_the_schema() -> None:
         errors = [error.message for error in validator.iter_errors(json.loads(file.read_text()))]
 
         assert not errors, file.name
+
+
+def test_every_request_fits_the_harness_schema() -> None:
+    """What a target is asked has the published shape."""
+    path = vectors_folder().parent / SCHEMAS / "harness.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    shape = {"$defs": document["$defs"], "$ref": "#/$defs/request"}
+    validator = Draft202012Validator(shape)
+    for case in few_cases():
+        for ask in asks_of_run(case, body_of(case), 7):
+            assert validator.is_valid(json.loads(ask.line)), ask.line[:200]
 
 
 def test_there_are_as_many_as_there_should_be() -> None:
