@@ -1,11 +1,11 @@
 """The command line of the suite and its tools, `meshwire`."""
 
-import os
 import sys
 from typing import Annotated
 
 import typer
 
+from meshwire_conformance import streams
 from meshwire_conformance.commands.check import check_command
 from meshwire_conformance.commands.decode import decode_command
 from meshwire_conformance.commands.vectors import app as vectors_app
@@ -58,6 +58,7 @@ app.add_typer(vectors_app, name="vectors")
 def main() -> None:
     """Run the command line; the console script. Ends with one clear line instead of a traceback."""
     try:
+        streams.prepare()
         code = app(standalone_mode=False)
     except SuiteError as exc:
         sys.exit(_say(str(exc), exc.exit_code))
@@ -67,9 +68,13 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(_say("interrupted", ExitCode.INCOMPLETE))
     except BrokenPipeError:
-        # The reader has gone: nothing is left to be said, and the exit must not say it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader has gone: nothing is left to be said.
+        streams.give_up_output()
         sys.exit(ExitCode.INCOMPLETE)
+    except OSError as exc:
+        streams.give_up_output()
+        what = "the output cannot be written" if streams.is_full(exc) else "fault of the suite"
+        sys.exit(_say(f"{what}: {exc}", ExitCode.FAULT))
     sys.exit(code or 0)
 
 

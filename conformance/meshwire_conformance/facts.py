@@ -64,7 +64,7 @@ def read_target_file(path: Path) -> list[Attachment]:
     """How to attach to the target that a TOML file describes; raises UsageError."""
     try:
         stated = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+    except (OSError, ValueError, RecursionError) as exc:
         raise UsageError(f"the target file {path} cannot be read: {exc}") from exc
     errors = sorted(_target_schema().iter_errors(stated), key=lambda error: list(error.path))
     if errors:

@@ -32,7 +32,7 @@ def read_ledger(path: Path, catalogue: Catalogue) -> dict[str, KnownFailure]:
     """Known failures of a TOML file by case id; raises UsageError for anything odd in it."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+    except (OSError, ValueError, RecursionError) as exc:
         raise UsageError(f"the ledger {path} cannot be read: {exc}") from exc
     entries = document.get("known", [])
     if document.keys() - {"known"} or not isinstance(entries, list):

@@ -114,6 +114,8 @@ class IrohDialler:
             found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)
         except socket.gaierror as error:
             raise ConnectionError(f"{self._where()}: {error.strerror}") from error
+        except UnicodeError as error:
+            raise ConnectionError(f"{self._where()}: no name that a host can have") from error
         return ipaddress.ip_address(found[0][4][0])
 
     def _leave(self, identity: bytes) -> None:

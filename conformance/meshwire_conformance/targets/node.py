@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import secrets
-import shlex
 import signal
 import tempfile
 from collections import deque
@@ -25,11 +24,15 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from meshwire_conformance.errors import Incomplete
+from meshwire_conformance.targets import children
+from meshwire_conformance.targets.stdio import command_of
 from meshwire_spec.numbers import SECRET
 
 READY_S = 15.0
 STOP_S = 5.0
 SECRET_VARIABLE = "MESHWIRE_FORMATION_FILE"  # noqa: S105 - the name of a variable, not a secret
+SAID_MAX = 300
+"""So much of what is wrong with a ready line is told."""
 _LINES_KEPT = 200
 _LINE_MAX = 2**20
 
@@ -57,15 +60,8 @@ class NodeProcess:
             self._drains.append(asyncio.create_task(_drain(output, self.last_lines)))
 
     async def stop(self) -> None:
-        """Ask the process to end, then end it, and remove its secret."""
-        if self.alive:
-            _signal(self.process, signal.SIGTERM)
-            try:
-                async with asyncio.timeout(STOP_S):
-                    await self.process.wait()
-            except TimeoutError:
-                _signal(self.process, signal.SIGKILL)
-                await self.process.wait()
+        """Ask the process to end, then end it and all it has started, and remove its secret."""
+        await children.end(self.process, STOP_S, first=signal.SIGTERM)
         for drain in self._drains:
             drain.cancel()
         await asyncio.gather(*self._drains, return_exceptions=True)
@@ -75,24 +71,24 @@ class NodeProcess:
 async def start(
     command: str, environment: Mapping[str, str] | None = None, *, ready_s: float = READY_S
 ) -> NodeProcess:
-    """Start a node and wait for its ready line; raises Incomplete where it gives none."""
-    arguments = shlex.split(command)
-    if not arguments:
-        raise Incomplete("node: needs a command")
+    """Start a node and wait for its ready line.
+
+    Raises UsageError for a command that cannot be read, Incomplete where no ready line comes.
+    """
+    arguments = command_of(command)
     folder = tempfile.TemporaryDirectory(prefix="meshwire-")
     secret_file = write_secret(Path(folder.name))
     try:
-        process = await asyncio.create_subprocess_exec(
-            *arguments,
+        process = await children.start(
+            arguments,
+            line_max=_LINE_MAX,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, **(environment or {}), SECRET_VARIABLE: str(secret_file)},
-            limit=_LINE_MAX,
+            environment={**os.environ, **(environment or {}), SECRET_VARIABLE: str(secret_file)},
         )
-    except OSError as exc:
+    except (OSError, ValueError) as exc:
         folder.cleanup()
-        raise Incomplete(f"cannot start {arguments[0]}: {exc.strerror or exc}") from exc
+        why = exc.strerror if isinstance(exc, OSError) else exc
+        raise Incomplete(f"cannot start {arguments[0]}: {why}") from exc
     node = NodeProcess(process, {}, secret_file, folder)
     try:
         node.ready = await _read_ready(process, ready_s)
@@ -101,14 +97,11 @@ async def start(
         await node.stop()
         last = said.decode("utf-8", "replace").strip().splitlines()[-1:]
         raise Incomplete(f"{exc}{': ' + last[0] if last else ''}") from exc
+    except BaseException:
+        await node.stop()
+        raise
     node.drain()
     return node
-
-
-def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    """Send a signal. The process's own methods may take its exit status from asyncio's hands."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(process.pid, number)
 
 
 def write_secret(folder: Path) -> Path:
@@ -135,12 +128,13 @@ async def _read_ready(process: asyncio.subprocess.Process, ready_s: float) -> Ma
         raise Incomplete("the node ended before its ready line")
     try:
         ready = json.loads(line)
-    except ValueError as exc:
+        error = next(_ready_schema().iter_errors(ready), None)
+    except (ValueError, RecursionError) as exc:
         raise Incomplete(f"the ready line of the node is no JSON: {exc}") from exc
-    error = next(_ready_schema().iter_errors(ready), None)
     if error is not None:
         where = ".".join(str(step) for step in error.path) or "it"
-        raise Incomplete(f"the ready line of the node is wrong: {where}: {error.message}")
+        said = f"{where}: {error.message}"[:SAID_MAX]
+        raise Incomplete(f"the ready line of the node is wrong: {said}")
     assert isinstance(ready, dict)
     return ready
 

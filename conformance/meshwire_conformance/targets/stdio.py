@@ -16,6 +16,7 @@ from typing import Any
 
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.parts import TraceLine
+from meshwire_conformance.targets import children
 
 LINE_MAX = 64 * 2**20
 """An answer longer than this many bytes is a flood; the longest honest one is far below."""
@@ -69,11 +70,8 @@ class Harness:
 
     async def start(self) -> None:
         """Start the process; raises Incomplete where the command cannot be run."""
-        pipe = asyncio.subprocess.PIPE
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._words, stdin=pipe, stdout=pipe, stderr=pipe, limit=LINE_MAX
-            )
+            self._process = await children.start(self._words, line_max=LINE_MAX)
         except (OSError, ValueError) as exc:
             raise Incomplete(f"{self._words[0]!r} cannot be started: {exc}") from exc
         self._drain = asyncio.create_task(self._read_stderr(self._process))
@@ -169,39 +167,38 @@ class Harness:
         return f"it ended with {code}{last}"
 
     async def close(self) -> None:
-        """End the process: by its closed input, else by force."""
+        """End the process and all that it has started: by its closed input, else by force."""
+        await self._end(CLOSE_S)
+
+    async def abort(self) -> None:
+        """End the process and all that it has started at once."""
+        await self._end(0.0)
+
+    async def _end(self, grace_s: float) -> None:
         process, self._process = self._process, None
         if process is None:
             return
         assert process.stdin is not None
         process.stdin.close()
-        # After a hang nobody waits for manners.
-        try:
-            async with asyncio.timeout(CLOSE_S):
-                await process.wait()
-        except TimeoutError:
-            self._kill(process)
-            await process.wait()
+        await children.end(process, grace_s)
         if self._drain is not None:
             self._drain.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._drain
-        process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - closes the pipes
-
-    async def abort(self) -> None:
-        """End the process at once."""
-        if self._process is not None:
-            self._kill(self._process)
-        await self.close()
-
-    def _kill(self, process: asyncio.subprocess.Process) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
 
 
 def _object_of(line: bytes) -> dict[str, Any] | None:
     try:
-        answer = json.loads(line)
+        answer = _whole(json.loads(line))
     except (ValueError, RecursionError):
         return None
     return answer if isinstance(answer, dict) else None
+
+
+def _whole(value: Any) -> Any:
+    """The value with every half of a surrogate pair written as its number: no text can hold it."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_whole(name): _whole(member) for name, member in value.items()}
+    return [_whole(member) for member in value] if isinstance(value, list) else value

@@ -23,6 +23,8 @@ from meshwire_conformance.lab import (
 from meshwire_conformance.transport import Closed, Connection, Dial, Stream
 from meshwire_spec.numbers import PAYLOAD_MAX, REASONS
 
+HOST_SHOWN = 80
+"""So much of a name that no host can have is told."""
 PONGS_KEPT = 64
 PONGS_MAX = 1000
 """Nobody has asked for so many: no credit holds back whoever writes them."""
@@ -286,4 +288,6 @@ async def connect_raw(host: str, port: int, dial: Dial, deadline_s: float) -> Tc
         raise ConnectionError(f"{host}:{port}: no connection within {deadline_s:g} s") from exc
     except OSError as exc:
         raise ConnectionError(f"{host}:{port}: {exc.strerror or exc}") from exc
+    except UnicodeError as exc:
+        raise ConnectionError(f"{host[:HOST_SHOWN]}: no name that a host can have") from exc
     return connection

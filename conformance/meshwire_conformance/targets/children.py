@@ -1,0 +1,73 @@
+"""Processes that the suite starts: each leads a group of its own, and the whole group is ended.
+
+A command is often a shell around the program, so ending the one process that was started would
+leave the others running, and with them the pipes open.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Mapping, Sequence
+
+END_S = 5.0
+"""How long a killed process may take to be gone, and how long nobody waits any more."""
+_OUTPUTS = (0, 1, 2)
+
+
+async def start(
+    words: Sequence[str],
+    *,
+    line_max: int,
+    stdin: int = PIPE,
+    environment: Mapping[str, str] | None = None,
+) -> Process:
+    """Start a command in a group of its own; call `end` after it. Raises OSError, ValueError."""
+    return await asyncio.create_subprocess_exec(
+        *words,
+        stdin=stdin,
+        stdout=PIPE,
+        stderr=PIPE,
+        env=environment,
+        limit=line_max,
+        start_new_session=True,
+    )
+
+
+async def end(process: Process, grace_s: float, *, first: signal.Signals | None = None) -> None:
+    """End a process and all that it has started; never waits longer than the grace and END_S.
+
+    `first` is sent to the group before the grace; without it the process ends by its closed input.
+    """
+    try:
+        if process.returncode is None:
+            if first is not None:
+                _signal(process, first)
+            await _gone(process, grace_s)
+    finally:
+        # Also where the process has ended by itself: what it has started may still run.
+        _signal(process, signal.SIGKILL)
+        _close_pipes(process)
+        await _gone(process, END_S)
+        process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - as below
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    """Send a signal to the group. The process's own methods may take its status from asyncio."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+async def _gone(process: Process, deadline_s: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(deadline_s):
+            await process.wait()
+
+
+def _close_pipes(process: Process) -> None:
+    """Give up all pipes: waiting takes them for open as long as bytes in them are unread."""
+    for number in _OUTPUTS:
+        pipe = process._transport.get_pipe_transport(number)  # type: ignore[attr-defined]  # noqa: SLF001 - it has no public name
+        if pipe is not None:
+            pipe.close()
