@@ -74,7 +74,7 @@ def suite_version() -> str:
 def _reference_command() -> str:
     if find_spec(REFERENCE) is None:
         raise Incomplete('the bundled node is not installed: pip install "meshwire[node]"')
-    return f"'{sys.executable}' -m {REFERENCE}.cli"
+    return f"'{sys.executable}' -P -m {REFERENCE}.cli"
 
 
 def bundled_codec() -> Attachment:

@@ -91,7 +91,7 @@ class Documents:
 
     def _start(self) -> None:
         module = "meshwire_conformance.documents.child"
-        command = [sys.executable, "-m", module, str(self._memory_bytes)]
+        command = [sys.executable, "-Pm", module, str(self._memory_bytes)]
         try:
             self._process = subprocess.Popen(
                 command,

@@ -38,7 +38,7 @@ def lines_of(report: Report, *, colour: bool = False) -> Iterator[str]:
         if number < IN_FULL:
             yield from failure_lines(report, run, case, result, paint)
         else:
-            yield f"{paint('FAIL', RED)} {case.id}  {printable(case.title)}: {result.symptom}"
+            yield f"{paint('FAIL', RED)} {case.id}  {printable(f'{case.title}: {result.symptom}')}"
     for run in report.runs:
         yield from _other_lines(report, run)
         yield from _summary(report, run)
