@@ -174,7 +174,9 @@ class Peer:
         self.bury(key, found)
         for peer in self.node.peers:
             if peer is not self:
-                await peer.send(f"tombstones:{key}", FrameType.TOMBSTONE, fields["payload"])
+                await peer.send(
+                    f"tombstones:{key}", FrameType.TOMBSTONE, self.node.store.tombstones[key]
+                )
 
     def bury(self, key: str, found: Mapping[str, Any]) -> None:
         """Store a tombstone and delete its document."""
