@@ -195,6 +195,10 @@ def cut_plans() -> Iterator[Plan]:
     for count in (120, 121, 122, 123, 124):
         title = f"nothing against {count} items, limit {LIMIT}"
         yield Plan(title, *sides(0, 0, count), CUTS, (LIMIT, LIMIT))
+    # With 1 + 32 x 122 bytes the frame is exactly full at 4105, and the list holds one id more.
+    for limit in (4104, 4105, 4106):
+        title = f"nothing against 140 items, limit {limit}"
+        yield Plan(title, *sides(0, 0, 140), CUTS, (LIMIT, limit))
     for words, timestamp, step in (("timestamp 0", 0, 0), ("13 ms apart", MS, 13)):
         for common, mine, theirs in ((600, 90, 110), (900, 60, 60)):
             title = (
