@@ -12,9 +12,6 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives import hashes, hmac
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from meshwire_conformance.errors import UsageError
 from meshwire_conformance.transport import Connection, Stream
 from meshwire_spec.codec import Malformed, Message, decode, encode
@@ -49,6 +46,9 @@ class Formation:
 
     def answer(self, nonce: bytes) -> bytes:
         """The HMAC that answers a challenge with this nonce."""
+        from cryptography.hazmat.primitives import hashes, hmac  # noqa: PLC0415 - slow to import
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415 - likewise
+
         identity = self.formation_id.encode()
         secret = self.secret
         # A secret of another length than 32 is replaced by its SHA-256.

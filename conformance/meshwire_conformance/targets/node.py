@@ -19,14 +19,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
-
-from jsonschema import Draft202012Validator
+from typing import TYPE_CHECKING, Any
 
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.targets import children
 from meshwire_conformance.targets.stdio import command_of
 from meshwire_spec.numbers import SECRET
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 READY_S = 15.0
 STOP_S = 5.0
@@ -140,6 +141,8 @@ async def _read_ready(process: asyncio.subprocess.Process, ready_s: float) -> Ma
 
 
 def _ready_schema() -> Draft202012Validator:
+    from jsonschema import Draft202012Validator  # noqa: PLC0415 - slow, and for ready lines only
+
     source = resources.files("meshwire_spec") / "schemas" / "ready.json"
     return Draft202012Validator(json.loads(source.read_text("utf-8")))
 
