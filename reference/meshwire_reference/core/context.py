@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from itertools import count
 
+from meshwire_reference.core.budget import Pool
 from meshwire_reference.core.durability import Durability
 from meshwire_reference.core.effects import (
     CallDocuments,
@@ -15,6 +16,7 @@ from meshwire_reference.core.effects import (
     WriteStore,
 )
 from meshwire_reference.core.queues import KeyQueues
+from meshwire_reference.core.room import Room
 from meshwire_reference.core.settings import Moment, Settings
 from meshwire_reference.core.statistics import Statistics
 from meshwire_reference.core.switches import Switch
@@ -39,7 +41,10 @@ class Context:
         self.tombstones = Tombstones(settings.switches)
         self.durability = Durability()
         self.queues = KeyQueues(self._emit_call)
-        self.documents: dict[str, None] = {}
+        # By key, about how many bytes a frame with the whole document takes.
+        self.documents: dict[str, int] = {}
+        self.room = Room(settings.all_answer_bytes_max)
+        self.pool = Pool(settings.all_inbound_bytes_max, settings.inbound_share_bytes)
         self.connections: set[int] = set()
         # Set by a switch alone, for a node that takes no more peers.
         self.is_deaf = False
@@ -62,7 +67,8 @@ class Context:
         if write is None:
             self.documents.pop(key, None)
         else:
-            self.documents[key] = None
+            before = self.documents.get(key, 0) if write.snapshot is None else len(write.snapshot)
+            self.documents[key] = before + len(write.changes)
         return number
 
     def guard(self, key: str) -> Held | None:

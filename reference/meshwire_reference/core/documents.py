@@ -92,7 +92,7 @@ class DocumentFrames:
             kind = Kind.READ_ANSWER if result.read else Kind.ANSWER
             session.outbound.add_answer(kind, key, result.answer)
         if result.read and self._context.has(Switch.CREATE_ON_READ):
-            self._context.documents[key] = None
+            self._context.documents[key] = 0
             self._routing.pass_on_document(key, session.connection)
         return Outcome(after=after)
 

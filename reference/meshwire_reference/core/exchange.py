@@ -6,8 +6,8 @@ initial exchange paces itself by the peer's credit and resumes at its cursor (D-
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import TypeAlias
 
 from meshwire_reference.core.context import Context
@@ -51,9 +51,9 @@ class Exchange:
         self._tombstones: Iterator[tuple[str, Held]] = iter(
             list(context.tombstones.offerable(now_ms))
         )
-        self._keys: Iterator[str] = iter(list(context.documents))
+        self._keys: deque[str] = deque(context.documents)
         if context.has(Switch.NO_INITIAL_PUSH):
-            self._keys = iter(())
+            self._keys.clear()
         self._tombstones_under_way = 0
         self._are_tombstones_over = False
         self._waits_for_batch = False
@@ -118,9 +118,11 @@ class Exchange:
         """Gather the entries of the next batch, then send it."""
         if self._waits_for_batch:
             return
-        keys = list(islice(self._keys, self._context.settings.batch_entries))
-        if not keys:
+        if not self._keys:
             self.is_over = True
+            return
+        keys, size = self._take_keys()
+        if not keys:
             return
         self._waits_for_batch = True
         entries: list[SyncEntry] = []
@@ -133,9 +135,24 @@ class Exchange:
                 entries.append(entry)
             if not missing:
                 self._send_batches(entries)
+                self._outbound.reserve(-size)
+                self._outbound.pump()
 
         for key in keys:
             _EntryJob(self._context, self._connection, key, arrive).queue()
+
+    def _take_keys(self) -> tuple[list[str], int]:
+        """Take the keys of as many documents as a batch has, and reserve their room."""
+        keys: list[str] = []
+        size = 0
+        while self._keys and len(keys) < self._context.settings.batch_entries:
+            more = self._context.documents.get(self._keys[0], 0)
+            if not self._outbound.fits(more):
+                break
+            self._outbound.reserve(more)
+            keys.append(self._keys.popleft())
+            size += more
+        return keys, size
 
     def _send_batches(self, entries: list[SyncEntry]) -> None:
         """Send entries in as few batches as the payload cap allows."""
@@ -157,7 +174,6 @@ class Exchange:
             size += entry_size
         if part:
             self._send_batch(part)
-        self._outbound.pump()
 
     def _send_batch(self, entries: list[SyncEntry]) -> None:
         # D-65: random and never 0.

@@ -6,20 +6,21 @@ items at a time leave the queue: where the frame is not there yet it is made by 
 under the document's lock and the guard; then a stream is opened for it, which waits for the peer's
 credit; the frame, FIN; and the stream is let go once the transport has everything.
 
-An answer comes ready made out of the call that took the peer's delta. When ready answers exceed the
-peer's budget, or a second one comes for the same key, it is taken back (`Unsent`) and made anew in
-its turn. An answer is never dropped (D-142).
+What is made and has not left is bounded (`room`): an item leaves the queue when its document fits.
+An answer comes ready made out of the call that took the delta. Without room for it, or behind one
+for the same key, it is taken back (`Unsent`) and made anew in its turn, never dropped (D-142).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.effects import OpenStream, Release, Send
 from meshwire_reference.core.parcels import URGENT, Item, Kind, Parcel, nothing
 from meshwire_reference.core.policy import push_type
 from meshwire_reference.core.queues import Job
+from meshwire_reference.core.room import Share
 from meshwire_reference.core.switches import Switch
 from meshwire_reference.core.tombstones import frame_key
 from meshwire_reference.documents.calls import (
@@ -46,7 +47,8 @@ class Outbound:
         self._refill = refill
         self._urgent: dict[Item, bytes | None] = {}
         self._waiting: dict[Item, bytes | None] = {}
-        self._ready_bytes = 0
+        self._ready: dict[Item, None] = {}
+        self._share = Share(context.room, context.settings.answer_bytes_max, self.pump)
         self._under_way = 0
         self._opening: dict[int, Parcel] = {}
         self._sending: dict[int, Parcel] = {}
@@ -64,7 +66,9 @@ class Outbound:
     def close(self) -> None:
         """Send nothing more: the connection is gone or about to go."""
         self.is_open = False
+        self._share.close()
         self._urgent.clear()
+        self._ready.clear()
         self._waiting.clear()
         self._opening.clear()
         self._sending.clear()
@@ -73,6 +77,14 @@ class Outbound:
     def has_room(self) -> bool:
         """Say whether another parcel may be put together."""
         return self.is_open and self._under_way < self._context.settings.sends_max
+
+    def fits(self, size: int) -> bool:
+        """Say whether so many bytes may be made now; if not, `refill` follows once they may."""
+        return self._share.fits(size)
+
+    def reserve(self, by: int) -> None:
+        """Count bytes that are being made for `send`, or no longer where `by` is below zero."""
+        self._share.change(by)
 
     def add(self, kind: Kind, key: str) -> None:
         """Queue something that is made when its turn comes."""
@@ -86,19 +98,19 @@ class Outbound:
             self._answer_wrongly(self.answer_stream, key, message)
             return
         item = Item(kind, key)
-        earlier = self._urgent.get(item)
-        self._ready_bytes -= len(earlier or b"")
         # DC-008
         is_second = item in self._urgent and kind is Kind.ANSWER
-        budget = self._context.settings.answer_bytes_max
-        if is_second or self._ready_bytes + len(message) > budget:
+        self._share.change(-len(self._urgent.get(item) or b""))
+        if is_second or not self._share.fits(len(message)):
             # DC-007
             self._urgent[item] = None
+            self._ready.pop(item, None)
             if kind is Kind.ANSWER:
                 self.take_back(key)
         else:
             self._urgent[item] = message
-            self._ready_bytes += len(message)
+            self._ready[item] = None
+            self._share.change(len(message))
         self.pump()
 
     def send(
@@ -109,32 +121,43 @@ class Outbound:
     ) -> None:
         """Send a frame that is made already, past the queue; `on_over` follows either way."""
         self._under_way += 1
-        self._open_stream(
-            Parcel(frame, self._context.durability.newest, on_over or nothing, on_failed or nothing)
-        )
+        size = len(frame.payload)
+        self._share.change(size)
+        after = self._context.durability.newest
+        self._open_stream(Parcel(frame, after, on_over or nothing, on_failed or nothing, size))
 
     def pump(self) -> None:
         """Take what may leave the queues."""
         if self._is_pumping:
             return
         self._is_pumping = True
-        while self.has_room and (self._urgent or self._waiting):
-            queue = self._urgent or self._waiting
-            item = next(iter(queue))
-            message = queue.pop(item)
-            self._ready_bytes -= len(message or b"")
+        while self.has_room and (item := self._next()):
+            message = (self._urgent if item in self._urgent else self._waiting).pop(item)
+            self._ready.pop(item, None)
             self._under_way += 1
             if message is None:
                 self._make(item)
             else:
-                self._post(item, FrameType.DELTA, message)
+                self._post(item, len(message), FrameType.DELTA, message)
         self._is_pumping = False
-        if self.has_room:
+        if self.has_room and not self._urgent and not self._waiting:
             self._refill()
         if not self._under_way:
             waiting, self._when_idle = self._when_idle, []
             for action in waiting:
                 action()
+
+    def _next(self) -> Item | None:
+        """Return what may leave the queues now, None while there is nothing or no room for it."""
+        item = next(iter(self._urgent or self._waiting), None)
+        if (
+            item is None
+            or item in self._ready
+            or self._share.fits(self._context.documents.get(item.key, 0))
+        ):
+            return item
+        # What is made takes room until it leaves, so it must not wait behind what needs some.
+        return next(iter(self._ready), None)
 
     def when_idle(self, action: Callable[[], None]) -> None:
         """Do something once nothing is on its way, as a node does that waits for its answers."""
@@ -149,12 +172,12 @@ class Outbound:
     # --- making a frame ----------------------------------------------------------------------
 
     def _make(self, item: Item) -> None:
-        self._context.queues.add(
-            item.key,
-            Job(lambda: self._begin(item), lambda result: self._finish(item, result)),
-        )
+        reserved = self._context.documents.get(item.key, 0)
+        self._share.change(reserved)
+        finish = partial(self._finish, item, reserved)
+        self._context.queues.add(item.key, Job(partial(self._begin, item, reserved), finish))
 
-    def _begin(self, item: Item) -> Call | None:
+    def _begin(self, item: Item, reserved: int) -> Call | None:
         """Decide at its turn whether an item is still to be sent, and how its frame is made."""
         if not self.is_open:
             return None
@@ -163,12 +186,12 @@ class Outbound:
             if held is not None and item.kind in URGENT:
                 # TS-036, FR-014
                 frame = StreamFrame(frame_key(item.key), FrameType.TOMBSTONE, held.content)
-                self._open_stream(self._parcel(item, frame))
+                self._dispatch(item, reserved, frame)
             else:
-                self._skip()
+                self._skip(reserved)
             return None
         if item.kind is not Kind.READ_ANSWER and item.key not in self._context.documents:
-            self._skip()
+            self._skip(reserved)
             return None
         return self._call_for(item)
 
@@ -187,31 +210,37 @@ class Outbound:
             return FrameType.SNAPSHOT
         return push_type(item.key)
 
-    def _finish(self, item: Item, result: Result) -> None:
+    def _finish(self, item: Item, reserved: int, result: Result) -> None:
         match result:
             case Received(answer=bytes(message)) | Generated(message=bytes(message)):
-                self._post(item, FrameType.DELTA, message)
+                self._post(item, reserved, FrameType.DELTA, message)
             case Saved(snapshot=bytes(message)):
                 # DC-036
-                self._post(item, FrameType.SNAPSHOT, message)
+                self._post(item, reserved, FrameType.SNAPSHOT, message)
             case _:
-                self._skip()
+                self._skip(reserved)
 
-    def _post(self, item: Item, frame_type: FrameType, message: bytes) -> None:
+    def _post(self, item: Item, reserved: int, frame_type: FrameType, message: bytes) -> None:
+        known = self._context.documents
+        if item.key in known:
+            known[item.key] = max(known[item.key], len(message))
         if len(message) > self._context.settings.payload_cap:
             self._context.statistics.ignored["too large to send"] += 1
-            self._skip()
+            self._skip(reserved)
             return
-        self._open_stream(self._parcel(item, StreamFrame(item.key, frame_type, message)))
+        self._dispatch(item, reserved, StreamFrame(item.key, frame_type, message))
 
-    def _parcel(self, item: Item, frame: StreamFrame) -> Parcel:
+    def _dispatch(self, item: Item, reserved: int, frame: StreamFrame) -> None:
         fails = item.kind is not Kind.TOMBSTONE and frame.type == FrameType.DELTA
-        return Parcel(
+        parcel = Parcel(
             frame,
             self._context.durability.pending(item.key),
             on_over=nothing,
             on_failed=(lambda: self.take_back(item.key)) if fails else nothing,
+            size=len(frame.payload),
         )
+        self._share.change(parcel.size - reserved)
+        self._open_stream(parcel)
 
     def take_back(self, key: str) -> None:
         """Let the exchange know that its last message never left."""
@@ -219,8 +248,9 @@ class Outbound:
             key, Job(lambda: Unsent(self._connection, key), lambda _result: None)
         )
 
-    def _skip(self) -> None:
+    def _skip(self, reserved: int) -> None:
         self._under_way -= 1
+        self._share.change(-reserved)
         self.pump()
 
     # --- the stream of a frame ---------------------------------------------------------------
@@ -240,7 +270,7 @@ class Outbound:
         parcel = self._opening.pop(ticket, None)
         if parcel is None:
             return False
-        self._sending[stream] = parcel
+        self._sending[stream] = replace(parcel, frame=replace(parcel.frame, payload=b""))
         data = encode_stream_frame(parcel.frame, self._context.settings.payload_cap)
         if self._context.has(Switch.REPEAT_FRAME):
             data *= 2
@@ -262,6 +292,7 @@ class Outbound:
         # TR-015
         self._context.emit(Release(connection=self._connection, stream=stream))
         self._under_way -= 1
+        self._share.change(-parcel.size)
         if has_failed:
             parcel.on_failed()
         parcel.on_over()

@@ -39,6 +39,8 @@ class Parcel:
     after: WriteNumber | None
     on_over: Callable[[], None]
     on_failed: Callable[[], None]
+    size: int
+    """Bytes of the payload, which is not kept here once the transport has it."""
 
 
 def nothing() -> None:

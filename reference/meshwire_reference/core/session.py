@@ -47,7 +47,7 @@ class Session:
         self.connection = connection
         self.peer_id = peer_id
         self.state = SessionState.UNPROVEN
-        self.budget = Budget(context.settings.inbound_bytes_max)
+        self.budget = Budget(context.settings.inbound_bytes_max, context.pool, self.resume)
         self.outbound = Outbound(context, connection, self._refill)
         self.tombstone_answers = Cooldowns(context.settings.tombstone_answer_s)
         self._snapshot_answers = Cooldowns(context.settings.snapshot_answer_s)

@@ -33,9 +33,12 @@ class Moment:
 class Settings:
     """Limits and deadlines of a node.
 
-    `heartbeat_s` 0 sends none. Expired tombstones are dropped every `sweep_s`. The queued answers
-    of one peer take `answer_bytes_max`; what exceeds it is made anew when its turn comes.
+    `heartbeat_s` 0 sends none. Expired tombstones are dropped every `sweep_s`. What is made for
+    one peer and has not left takes `answer_bytes_max`, or is a single message; for all peers it
+    takes `all_answer_bytes_max` and one message a peer. The rest is made when its turn comes.
     Unfinished frames of one peer take `inbound_bytes_max`; beyond, only its oldest stream is read.
+    Those of all peers take `all_inbound_bytes_max`; beyond, a peer with more than
+    `inbound_share_bytes` waits unless its stream is the oldest of all.
     `sends_max` streams are opened toward one peer at a time.
     """
 
@@ -49,7 +52,10 @@ class Settings:
     snapshot_answer_s: float = 1.0
     sweep_s: float = 300.0
     answer_bytes_max: int = 4 * 2**20
+    all_answer_bytes_max: int = 64 * 2**20
     inbound_bytes_max: int = 2 * PAYLOAD_MAX
+    all_inbound_bytes_max: int = 16 * PAYLOAD_MAX
+    inbound_share_bytes: int = 2**20
     batch_entries: int = 20
     sends_max: int = 16
     switches: frozenset[Switch] = field(default_factory=frozenset)
