@@ -15,6 +15,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from meshwire_conformance import cases, transcripts
+from meshwire_conformance.cases import adapter
 from meshwire_conformance.catalogue import Case
 from meshwire_conformance.field_table import FieldRow, fields_of, generic
 from meshwire_conformance.vectors import expand
@@ -215,8 +216,8 @@ def _repeated_ids(texts: dict[Path, str]) -> Iterator[str]:
 
 
 def socket_cases() -> list[Case]:
-    """Cases over a connection; their ids are noted so that none is ever given again."""
-    return [*transcripts.load_cases(), *cases.load_cases()]
+    """Cases that are no vectors; their ids are noted so that none is ever given again."""
+    return [*transcripts.load_cases(), *cases.load_cases(), *adapter.load_cases()]
 
 
 def main() -> int:

@@ -23,6 +23,7 @@ LOADERS = (
     "meshwire_conformance.reconciliations",
     "meshwire_conformance.transcripts",
     "meshwire_conformance.cases",
+    "meshwire_conformance.cases.adapter",
 )
 """Modules with a function `load_cases() -> Iterable[Case]`; a new home of cases adds itself."""
 

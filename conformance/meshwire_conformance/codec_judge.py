@@ -17,6 +17,7 @@ class Hello:
     """What the harness says of itself."""
 
     name: str
+    version: str
     kinds: frozenset[str]
     reasons: bool
 

@@ -12,6 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from meshwire_conformance.adapter_judge import (
+    Manners,
+    UnfitHello,
+    adapter_results,
+    hello_faults,
+    require_profile,
+)
+from meshwire_conformance.cases.adapter import HARNESS
 from meshwire_conformance.catalogue import Case
 from meshwire_conformance.codec_judge import Given, Hello, finding_of, vector_of
 from meshwire_conformance.codec_report import Finding, describe
@@ -31,6 +39,7 @@ FAULTS_MAX = 5
 HELLO_ID = 0
 BYE_ID = 1
 FIRST_ID = 2
+FLUSH_HINT = "an adapter writes each answer out at once (CH-002): did it flush?"
 
 
 async def run(
@@ -38,23 +47,44 @@ async def run(
 ) -> list[CaseResult]:
     """Run the codec cases against the harness that `attachment` names.
 
-    Raises Incomplete where the command cannot be started or does not answer hello.
+    Raises Incomplete where the command cannot be started or does not answer hello, or speaks
+    other profiles alone.
     """
     clock = time.perf_counter()
     session = Session(attachment.location, settings)
+    about_adapter = [case for case in cases if case.kind == HARNESS]
+    about_codec = [case for case in cases if case.kind != HARNESS]
+    asks: list[Ask] = []
     try:
         hello = await session.open()
-        chosen = [case for case in cases if case.kind in hello.kinds]
-        asks = list(_asks(_with_controls(chosen, cases)))
+        chosen = [case for case in about_codec or _everything() if case.kind in hello.kinds]
+        asks += _asks(_with_controls(chosen, cases))
         given = await session.ask(asks)
+    except UnfitHello as exc:
+        # Without a case of the harness itself nothing was judged.
+        if not about_adapter:
+            raise
+        reason = (str(exc),)
+        results = [CaseResult(case.id, Verdict.COULD_NOT_RUN, reason) for case in about_codec]
+    else:
+        findings = _findings(asks, given, hello, settings.level)
+        results = [_result(case, findings, hello, settings, attachment) for case in about_codec]
     finally:
         await session.close()
-    findings = _findings(asks, given, hello, settings.level)
+    results += adapter_results(about_adapter, session.manners, asked=bool(asks))
+    order = {case.id: number for number, case in enumerate(cases)}
+    results.sort(key=lambda result: order[result.case])
     duration_s = (time.perf_counter() - clock) / max(1, len(asks))
-    results = [_result(case, findings, hello, settings, attachment) for case in cases]
     for result in results:
         progress(result)
     return [replace(result, duration_s=duration_s) for result in results]
+
+
+def _everything() -> list[Case]:
+    """What is asked where the cases of the harness itself are selected alone."""
+    from meshwire_conformance.catalogue import SOCKET, load_catalogue  # noqa: PLC0415 - as below
+
+    return [case for case in load_catalogue().cases if case.kind not in (SOCKET, HARNESS)]
 
 
 def _with_controls(chosen: Sequence[Case], cases: Sequence[Case]) -> Iterator[Case]:
@@ -89,7 +119,7 @@ class Session:
         self._command = command
         self._settings = settings
         self._harness: Harness | None = None
-        self.notes: list[str] = []
+        self.manners = Manners()
 
     async def _start(self) -> Harness:
         scale = self._settings.timeout_scale
@@ -99,20 +129,33 @@ class Session:
         return harness
 
     async def open(self) -> Hello:
-        """Start the target and greet it; raises Incomplete where it does not answer."""
+        """Start the target and greet it.
+
+        Raises Incomplete where it does not answer or speaks other profiles, and UnfitHello for an
+        answer that names no kinds.
+        """
         harness = await self._start()
         spoken = await harness.converse({HELLO_ID: f'{{"id":{HELLO_ID},"op":"hello"}}'})
+        self.manners.notice(spoken)
         answer = spoken.answers.get(HELLO_ID)
+        if answer is None and not spoken.garbage:
+            hint = f"; {FLUSH_HINT}" if spoken.ending is Ending.HUNG else ""
+            raise Incomplete(f"the codec harness does not answer hello: {spoken.detail}{hint}")
         if answer is None:
-            said = spoken.detail or f"it said {shown(''.join(spoken.garbage))}"
-            raise Incomplete(f"the codec harness does not answer hello: {said}")
-        return _hello(answer)
+            self.manners.hello = [f"no answer to it: {line}" for line in spoken.garbage]
+            raise UnfitHello(f"hello is not answered: it said {shown(spoken.garbage[0])}")
+        require_profile(answer)
+        self.manners.hello = list(hello_faults(answer))
+        hello = _hello(answer)
+        self._settings.named({"name": hello.name, "version": hello.version})
+        return hello
 
     async def close(self) -> None:
         """End the process, if one runs."""
         harness, self._harness = self._harness, None
         if harness is not None:
             await harness.close()
+            self.manners.strays += harness.left
 
     async def _abort(self) -> None:
         harness, self._harness = self._harness, None
@@ -123,6 +166,7 @@ class Session:
         """What came back for every request."""
         assert self._harness is not None
         spoken = await self._harness.converse({ask.id: ask.line for ask in asks})
+        self.manners.notice(spoken)
         given = {number: Given(answer) for number, answer in spoken.answers.items()}
         # The sessions of a run do not outlive a process, so what it had answered is asked again.
         cut = {ask.case.id for ask in asks if ask.id not in given}
@@ -141,7 +185,7 @@ class Session:
                 continue
             spoken = await self._ask_alone(ask)
             given[ask.id] = _given(ask, spoken)
-            if spoken.ending is not Ending.ANSWERED:
+            if ask.id not in spoken.answers:
                 faults += 1
                 await self._abort()
         return given
@@ -153,7 +197,9 @@ class Session:
             except Incomplete as exc:
                 return Conversation(ending=Ending.DIED, detail=str(exc))
         assert self._harness is not None
-        return await self._harness.converse({ask.id: ask.line})
+        spoken = await self._harness.converse({ask.id: ask.line})
+        self.manners.notice(spoken)
+        return spoken
 
 
 def _given(ask: Ask, spoken: Conversation) -> Given:
@@ -162,18 +208,20 @@ def _given(ask: Ask, spoken: Conversation) -> Given:
         return Given(answer)
     if spoken.ending is Ending.ANSWERED:
         return Given(None, f"the answer is none: {shown(''.join(spoken.garbage))}")
-    return Given(None, f"{spoken.ending.value}: {spoken.detail}")
+    hint = f" ({FLUSH_HINT})" if spoken.ending is Ending.HUNG else ""
+    return Given(None, f"{spoken.ending.value}: {spoken.detail}{hint}")
 
 
 def _hello(answer: Mapping[str, Any]) -> Hello:
     result = answer.get("result")
     if not isinstance(result, dict) or not isinstance(result.get("kinds"), list):
-        raise Incomplete(f"the answer to hello names no kinds: {shown(answer)}")
+        raise UnfitHello(f"the answer to hello names no kinds: {shown(answer)}")
     operations = result.get("operations")
     offered = frozenset(map(str, operations)) if isinstance(operations, list) else frozenset()
     runs = {KIND} if offered >= OPERATIONS else set()
     return Hello(
         name=str(result.get("name", "")),
+        version=str(result.get("version", "")),
         kinds=frozenset({*map(str, result["kinds"]), *runs}),
         reasons=result.get("reasons") is True,
     )

@@ -19,6 +19,14 @@ def untraced(line: Mapping[str, Any]) -> None:
     """Drop a trace line: the run is not traced."""
 
 
+Named = Callable[[Mapping[str, str]], None]
+"""Called with `name` and `version` where a target says what it is."""
+
+
+def unnamed(names: Mapping[str, str]) -> None:
+    """Drop what a target calls itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attachment:
     """One way to attach to one target.
@@ -46,6 +54,7 @@ class Settings:
     seed: int = 0
     writes_are_ok: bool = False
     trace: TraceLine = untraced
+    named: Named = unnamed
 
     def generator(self, name: str) -> random.Random:
         """A random generator for one purpose, the same in every run with this seed."""

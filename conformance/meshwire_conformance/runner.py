@@ -14,9 +14,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from meshwire_conformance.cases.adapter import HARNESS
 from meshwire_conformance.catalogue import (
     SOCKET,
     Case,
+    Catalogue,
     load_catalogue,
     selection_digest,
 )
@@ -96,7 +98,7 @@ def check(targets: Sequence[Attachment], target_text: str, options: Options) -> 
     """Hold the targets to the suite; raises SuiteError where nothing can run."""
     clock = time.perf_counter()
     catalogue = load_catalogue()
-    cases = catalogue.select(options.only, options.skip)
+    cases = _with_adapter(targets, catalogue, options)
     known = read_ledger(options.known_failing, catalogue) if options.known_failing else {}
     runs = asyncio.run(_run_all(targets, cases, options))
     runs = [replace(run, results=apply_ledger(run.results, known)) for run in runs]
@@ -116,6 +118,24 @@ def check(targets: Sequence[Attachment], target_text: str, options: Options) -> 
         rules=load_rules(),
         duration_s=time.perf_counter() - clock,
     )
+
+
+def _with_adapter(
+    targets: Sequence[Attachment], catalogue: Catalogue, options: Options
+) -> tuple[Case, ...]:
+    """The selected cases, and those of the harness itself wherever a codec is asked anything."""
+    cases = catalogue.select(options.only, options.skip)
+    speaks_codec = any(target.scheme == CODEC_SCHEME for target in targets)
+    if not speaks_codec or all(case.kind == SOCKET for case in cases):
+        return cases
+    skipped = options.skip
+    more = [
+        case
+        for case in catalogue.cases
+        if case.kind == HARNESS and not any(case.matches(pattern) for pattern in skipped)
+    ]
+    chosen = {case.id: case for case in (*cases, *more)}
+    return tuple(chosen[name] for name in sorted(chosen))
 
 
 async def _run_all(
@@ -162,6 +182,8 @@ async def _run_one(
         if case.id not in mine
     ]
     faults: tuple[str, ...] = ()
+    codec: dict[str, str] = {}
+    settings = replace(settings, named=codec.update)
     if fitting:
         _demand_permission(target, settings)
         try:
@@ -169,7 +191,7 @@ async def _run_one(
         except Incomplete as exc:
             faults = (str(exc),)
             results += [CaseResult(c.id, Verdict.COULD_NOT_RUN, faults) for c in fitting]
-    return Run(name, target.command, sorted(results, key=lambda r: r.case), faults)
+    return Run(name, target.command, sorted(results, key=lambda r: r.case), faults, codec)
 
 
 def _demand_permission(target: Attachment, settings: Settings) -> None:

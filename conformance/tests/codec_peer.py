@@ -90,6 +90,19 @@ RELAYED: dict[str, Answer] = {
     "good-unreasoned": {"reasons": False},
     "good-heartbeats": {"kinds": ["heartbeat"]},
     "good-unrefusing": {},
+    "hello-harness": {"harness": 2},
+    "hello-kinds": {"kinds": [*KINDS, "telegram"]},
+    "hello-version": {"version": 3},
+    "hello-no-kinds": {"kinds": None},
+    "hello-no-list": {"kinds": "heartbeat"},
+    "hello-profile": {"profiles": ["sync/9"]},
+    "hello-id": {},
+    "rude-debug": {},
+    "rude-banner": {},
+    "rude-twice": {},
+    "rude-farewell": {},
+    "rude-order": {},
+    "rude-both": {},
 }
 UNREFUSING = "good-unrefusing"
 """The mode that encodes every value in some bytes."""
@@ -109,13 +122,37 @@ MODES: dict[str, Callable[[Request], Answer]] = {
 }
 
 
-def relay(changes: Answer, *, refuses: bool) -> None:
+def rudely(mode: str, answer: Answer, held: list[str]) -> None:
+    """A right answer, said in a way that breaks a rule of the harness."""
+    line = json.dumps(answer)
+    if mode == "rude-debug":
+        say("debug: hello")
+    if mode == "rude-both":
+        line = json.dumps({**answer, "result": answer.get("result"), "error": answer.get("error")})
+    if mode == "hello-id":
+        line = json.dumps({**answer, "id": str(answer["id"])})
+    # Every second answer waits for the next one.
+    if mode == "rude-order" and answer["id"] % 2 == 0 and answer["id"] > 1:
+        held.append(line)
+        return
+    say(line)
+    if mode == "rude-twice":
+        say(line)
+    for late in held:
+        say(late)
+    held.clear()
+
+
+def relay(mode: str, changes: Answer, *, refuses: bool) -> None:
     """The bundled codec behind a hello of our own."""
     command = [sys.executable, "-m", "meshwire_reference.cli", "codec"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as codec:
         assert codec.stdin is not None
         assert codec.stdout is not None
+        held: list[str] = []
+        if mode == "rude-banner":
+            say("my codec, at your service")
         for line in sys.stdin:
             codec.stdin.write(line)
             codec.stdin.flush()
@@ -125,7 +162,9 @@ def relay(changes: Answer, *, refuses: bool) -> None:
                 answer["result"] |= changes
             if op == "encode" and not refuses and "error" in answer:
                 answer = {"id": answer["id"], "result": {"data": "000061"}}
-            say(json.dumps(answer))
+            rudely(mode, answer, held)
+        if held or mode == "rude-farewell":
+            say(held[0] if held else "farewell")
 
 
 def main(mode: str) -> None:
@@ -133,11 +172,15 @@ def main(mode: str) -> None:
     if mode == "mute":
         sys.exit(0)
     if mode in RELAYED:
-        relay(RELAYED[mode], refuses=mode != UNREFUSING)
+        relay(mode, RELAYED[mode], refuses=mode != UNREFUSING)
         return
     for line in sys.stdin:
         request = json.loads(line)
-        if request["op"] == "hello":
+        if request["op"] == "hello" and mode == "silent-hello":
+            answer = silent(request)
+        elif request["op"] == "hello" and mode == "hello-text":
+            answer = garbage(request)
+        elif request["op"] == "hello":
             answer = hello(reasons=mode != "unreasoned")
         else:
             answer = MODES[mode](request)

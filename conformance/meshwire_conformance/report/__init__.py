@@ -21,12 +21,16 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The verdicts of one way to attach; `again` is the command that repeats it, without a case."""
+    """The verdicts of one way to attach; `again` is the command that repeats it, without a case.
+
+    `codec` has name and version of a codec as it calls itself, or nothing.
+    """
 
     name: str
     again: str
     results: Sequence[CaseResult]
     faults: Sequence[str] = ()
+    codec: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ def _run(report: Report, run: Run) -> dict[str, Any]:
     return {
         "name": run.name,
         "faults": list(run.faults),
+        **({"codec": dict(run.codec)} if run.codec else {}),
         "parts": {
             part: {
                 "total": tally.total,

@@ -46,6 +46,7 @@ def _suite(report: Report, run: Run) -> str:
         "level": report.level,
         "seed": str(report.seed),
         "target": report.target,
+        **{f"codec-{member}": text for member, text in run.codec.items()},
     }
     inner = "\n".join(
         f"  <property name={_attribute(name)} value={_attribute(value)}/>"

@@ -104,6 +104,9 @@ def _folded(text: str, first: str, others: str) -> Iterator[str]:
 
 def _other_lines(report: Report, run: Run) -> Iterator[str]:
     """What could not run, what was excused, and what is new about predicted failures."""
+    if run.codec:
+        told = " ".join(text for text in (run.codec["name"], run.codec["version"]) if text)
+        yield f"{run.name}: the codec calls itself {_capped(told) or 'nothing'}"
     for fault in run.faults:
         yield f"{run.name}: {printable(fault)}"
     waiting: dict[str, list[str]] = {}

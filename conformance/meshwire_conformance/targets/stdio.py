@@ -24,6 +24,10 @@ GARBAGE_MAX = 1000
 """So many lines that answer nothing are a flood."""
 STDERR_LINES = 20
 CLOSE_S = 2.0
+GRACE_S = 0.5
+"""After a line that is no answer to a lone request, its answer is waited for so long."""
+LEFT_MAX = 2**16
+"""So many bytes behind the last answer are looked at."""
 
 
 class Ending(StrEnum):
@@ -37,10 +41,14 @@ class Ending(StrEnum):
 
 @dataclass(slots=True)
 class Conversation:
-    """Answers by request id, lines that were none, and how it ended, in words for a person."""
+    """Answers by request id, lines that were none, and how it ended, in words for a person.
+
+    `disorder` tells of answers that came before those to earlier requests.
+    """
 
     answers: dict[int, dict[str, Any]] = field(default_factory=dict)
     garbage: list[str] = field(default_factory=list)
+    disorder: list[str] = field(default_factory=list)
     ending: Ending = Ending.ANSWERED
     detail: str = ""
 
@@ -67,6 +75,8 @@ class Harness:
         self._process: asyncio.subprocess.Process | None = None
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
         self._drain: asyncio.Task[None] | None = None
+        self.left: list[str] = []
+        """Lines behind the last answer; known once it is closed."""
 
     async def start(self) -> None:
         """Start the process; raises Incomplete where the command cannot be run."""
@@ -93,7 +103,7 @@ class Harness:
         conversation = Conversation()
         try:
             async with asyncio.timeout(self._total_s):
-                await self._read(self._process, set(requests), conversation)
+                await self._read(self._process, dict.fromkeys(requests), conversation)
         except TimeoutError:
             conversation.ending = Ending.HUNG
             conversation.detail = f"not done after {self._total_s:g} s"
@@ -116,14 +126,20 @@ class Harness:
                 await process.stdin.drain()
 
     async def _read(
-        self, process: asyncio.subprocess.Process, waiting: set[int], found: Conversation
+        self, process: asyncio.subprocess.Process, waiting: dict[int, None], found: Conversation
     ) -> None:
         assert process.stdout is not None
         while waiting:
+            # A line to a lone request is mostly its answer, whatever it says: nothing else was
+            # asked. So a bad one is waited on only shortly.
+            spoilt = bool(found.garbage) and not found.answers and len(waiting) == 1
+            patience_s = min(GRACE_S, self._answer_s) if spoilt else self._answer_s
             try:
-                async with asyncio.timeout(self._answer_s):
+                async with asyncio.timeout(patience_s):
                     line = await process.stdout.readline()
             except TimeoutError:
+                if spoilt:
+                    return
                 found.ending = Ending.HUNG
                 found.detail = f"no answer within {self._answer_s:g} s"
                 return
@@ -132,25 +148,27 @@ class Harness:
                 found.detail = f"a line of more than {LINE_MAX} bytes"
                 return
             if not line.endswith(b"\n"):
+                if spoilt:
+                    return
                 found.ending = Ending.DIED
                 found.detail = await self._farewell(process)
                 return
             if not self._take(line, waiting, found):
                 return
 
-    def _take(self, line: bytes, waiting: set[int], found: Conversation) -> bool:
+    def _take(self, line: bytes, waiting: dict[int, None], found: Conversation) -> bool:
         """Note one line; False where too many of them answer nothing."""
         self._trace({"received": line[:4096].decode(errors="replace")})
         answer = _object_of(line)
         number = answer.get("id") if answer is not None else None
         if answer is not None and type(number) is int and number in waiting:
-            waiting.discard(number)
+            first = next(iter(waiting))
+            if number != first and len(found.disorder) < GARBAGE_MAX:
+                found.disorder.append(f"the answer to {number} came before that to {first}")
+            del waiting[number]
             found.answers[number] = answer
             return True
         found.garbage.append(line[:200].decode(errors="replace").rstrip("\n"))
-        # A line to a lone request is its answer, whatever it says: nothing else was asked.
-        if len(waiting) == 1 and not found.answers:
-            return False
         if len(found.garbage) < GARBAGE_MAX:
             return True
         found.ending = Ending.FLOODED
@@ -180,11 +198,24 @@ class Harness:
             return
         assert process.stdin is not None
         process.stdin.close()
+        # After a hang nobody waits for manners.
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._read_left(process)
+        except TimeoutError:
+            grace_s = 0.0
         await children.end(process, grace_s)
         if self._drain is not None:
             self._drain.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._drain
+
+    async def _read_left(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        left = b""
+        while len(left) < LEFT_MAX and (chunk := await process.stdout.read(LEFT_MAX)):
+            left += chunk
+            self.left = [line[:200].decode(errors="replace") for line in left.splitlines()]
 
 
 def _object_of(line: bytes) -> dict[str, Any] | None:
