@@ -58,7 +58,7 @@ async def run(
     try:
         hello = await session.open()
         chosen = [case for case in about_codec or _everything() if case.kind in hello.kinds]
-        asks += _asks(_with_controls(chosen, cases))
+        asks += _asks(_with_controls(chosen, [*cases, *chosen]))
         given = await session.ask(asks)
     except UnfitHello as exc:
         # Without a case of the harness itself nothing was judged.
