@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -97,6 +98,15 @@ class Catalogue:
         """SHA-256 over all cases of the suite."""
         return selection_digest(self.cases)
 
+    def _hint(self, pattern: str) -> str:
+        """What may have been meant by a pattern that fits nothing."""
+        if any(case.matches(pattern.upper()) for case in self.cases):
+            return f": ids are in capitals, try {pattern.upper()!r}"
+        several = [word for word in re.split(r"[,\s]+", pattern) if word]
+        if len(several) > 1:
+            return ": one pattern an option, repeat the option for more"
+        return ""
+
     def select(self, only: Sequence[str] = (), skip: Sequence[str] = ()) -> tuple[Case, ...]:
         """Cases that fit a pattern of `only` (all without one) and none of `skip`.
 
@@ -104,7 +114,8 @@ class Catalogue:
         """
         for pattern in (*only, *skip):
             if not any(case.matches(pattern) for case in self.cases):
-                raise Incomplete(f"pattern {pattern!r} fits no case and no rule")
+                hint = self._hint(pattern)
+                raise Incomplete(f"pattern {pattern!r} fits no case and no rule{hint}")
         chosen = tuple(
             case
             for case in self.cases

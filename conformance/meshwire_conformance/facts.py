@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -80,7 +81,7 @@ def read_target_file(path: Path) -> list[Attachment]:
             text=text,
             facts=stated,
             variant=facts.dialect,
-            command=f"--target {path}",
+            command=f"--target {shlex.quote(str(path))}",
         )
         for text in facts.addresses[:1]
     ]

@@ -15,6 +15,8 @@ EITHER = " | "
 REQUIRED = ("id", "reason", "symptom")
 PREDICTED = "predicted to fail"
 """How the note of a case begins that passes although the ledger predicts that it fails."""
+UNTRIED = "in the ledger, but not applicable in this run"
+"""The note of a case that the ledger knows and that this target could not be asked."""
 EXCUSABLE = frozenset((Verdict.FAIL, Verdict.COULD_NOT_RUN))
 
 
@@ -73,6 +75,8 @@ def _judge(result: CaseResult, failure: KnownFailure) -> CaseResult:
             return replace(result, verdict=Verdict.KNOWN_FAILING, reasons=reasons)
         said = f"known to fail with {failure.symptom!r}, but it fails with {result.symptom!r}"
         return replace(result, verdict=Verdict.FAIL, reasons=(said, *result.reasons))
+    if result.verdict is Verdict.NOT_APPLICABLE:
+        return replace(result, notes=(*result.notes, UNTRIED))
     if result.verdict is not Verdict.PASS:
         return result
     if failure.predicted:

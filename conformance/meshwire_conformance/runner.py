@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -117,7 +118,20 @@ def check(targets: Sequence[Attachment], target_text: str, options: Options) -> 
         exit_code=strongest([exit_code(results), *faults]),
         rules=load_rules(),
         duration_s=time.perf_counter() - clock,
+        repeat=_repeat(options),
     )
+
+
+def _repeat(options: Options) -> str:
+    """Options beside level and seed that decide how a case ends."""
+    words: list[str] = []
+    if options.known_failing is not None:
+        words.append(f"--known-failing {shlex.quote(str(options.known_failing))}")
+    if options.timeout_scale != 1:
+        words.append(f"--timeout-scale {options.timeout_scale:g}")
+    if options.writes_are_ok:
+        words.append("--writes-are-ok")
+    return " ".join(words)
 
 
 def _with_adapter(

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,14 +10,35 @@ from typing import Annotated, Literal
 import typer
 
 from meshwire_conformance.catalogue import Case, load_catalogue
-from meshwire_conformance.errors import UsageError
+from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.parts import Attachment
 from meshwire_conformance.progress import progress_on
 from meshwire_conformance.report import Report
-from meshwire_conformance.runner import Options, bundled, check
+from meshwire_conformance.runner import Options, Watcher, bundled, check
 from meshwire_conformance.targets import parse_target
+from meshwire_conformance.verdicts import CaseResult, Verdict
 
 FORMATS = ("junit", "json")
+
+
+class _Counting:
+    """Counts verdicts on their way to the progress line, for a run that is interrupted."""
+
+    def __init__(self, next_watcher: Watcher | None) -> None:
+        self._next = next_watcher
+        self._counted: Counter[Verdict] = Counter()
+
+    def __call__(self, result: CaseResult, done: int, total: int) -> None:
+        """A case is over."""
+        self._counted[result.verdict] += 1
+        if self._next is not None:
+            self._next(result, done, total)
+
+    def so_far(self) -> str:
+        """What was judged before the end, in one line."""
+        passed, failed = self._counted[Verdict.PASS], self._counted[Verdict.FAIL]
+        count = self._counted.total()
+        return f"interrupted: {count} cases were over, {passed} passed, {failed} failed"
 
 
 # Longer than 40 lines because each option has its own.
@@ -74,6 +96,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
         return
     writers = [_writer(text) for text in report or ()]
     progress = progress_on(sys.stderr, os.environ)
+    watcher = _Counting(progress)
     options = Options(
         only=only or (),
         skip=skip or (),
@@ -83,12 +106,16 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
         writes_are_ok=writes_are_ok,
         known_failing=known_failing,
         trace=trace,
-        watcher=progress,
+        watcher=watcher,
     )
     attachments = _attachments(target, target_file)
-    found = check(attachments, target or str(target_file or "bundled node"), options)
-    if progress is not None:
-        progress.clear()
+    try:
+        found = check(attachments, target or str(target_file or "bundled node"), options)
+    except KeyboardInterrupt:
+        raise Incomplete(watcher.so_far()) from None
+    finally:
+        if progress is not None:
+            progress.clear()
     _show(found)
     for name, path in writers:
         _write(name, found, path)
@@ -109,6 +136,13 @@ def _writer(text: str) -> tuple[str, Path]:
     name, separator, path = text.partition("=")
     if not separator or name not in FORMATS or not path:
         raise UsageError(f"--report {text!r}: expected junit=PATH or json=PATH")
+    # Said before the run and not after it.
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise UsageError(f"--report {text!r}: there is no folder {folder}")
+    existing = Path(path) if Path(path).exists() else folder
+    if Path(path).is_dir() or not os.access(existing, os.W_OK):
+        raise UsageError(f"--report {text!r}: {path} cannot be written")
     return name, Path(path)
 
 

@@ -49,6 +49,8 @@ class Report:
     exit_code: ExitCode
     rules: Mapping[str, Rule] = field(default_factory=dict)
     duration_s: float = 0.0
+    repeat: str = ""
+    """Further options without which a failure might not come again."""
 
     def failures(self) -> Iterator[tuple[Run, Case, CaseResult]]:
         """Every failed case with the run it failed in."""
@@ -64,6 +66,7 @@ class Report:
             words.append(f"--level {self.level}")
         if self.seed:
             words.append(f"--seed {self.seed}")
+        words.append(self.repeat)
         return " ".join(word for word in words if word)
 
     def rule_lines(self, case: Case) -> list[str]:

@@ -1,10 +1,11 @@
 """The report for a person: failures with their bytes, a summary per part, the digest."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from textwrap import wrap
 
 from meshwire_conformance.catalogue import Case
-from meshwire_conformance.ledger import PREDICTED
+from meshwire_conformance.ledger import PREDICTED, UNTRIED
 from meshwire_conformance.report import Report, Run, Tally, tallies
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
 
@@ -15,6 +16,7 @@ WIDTH = 100
 LINE_MAX = 1200
 """What is longer is cut, and told how long it was."""
 LISTED = 5
+NAME = 24
 RED, GREEN, PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[0m"
 Paint = Callable[[str, str], str]
 
@@ -43,7 +45,9 @@ def lines_of(report: Report, *, colour: bool = False) -> Iterator[str]:
         yield from _other_lines(report, run)
         yield from _summary(report, run)
     yield f"suite {report.suite_digest}"
-    yield f"cases {report.selection_digest}"
+    # What was selected is told only where it is not the whole suite.
+    if report.selection_digest != report.suite_digest:
+        yield f"cases {report.selection_digest} (those selected)"
     verdict = paint(MEANINGS[report.exit_code], RED if report.exit_code else GREEN)
     yield f"{verdict} (level {report.level}, exit {int(report.exit_code)})"
 
@@ -108,9 +112,12 @@ def _other_lines(report: Report, run: Run) -> Iterator[str]:
         told = " ".join(text for text in (run.codec["name"], run.codec["version"]) if text)
         yield f"{run.name}: the codec calls itself {_capped(told) or 'nothing'}"
     for fault in run.faults:
-        yield f"{run.name}: {printable(fault)}"
+        left = sum(result.reasons == (fault,) for result in run.results)
+        yield f"{run.name}: {printable(fault)} ({left} cases could not run)"
     waiting: dict[str, list[str]] = {}
     for result in run.results:
+        if result.verdict is Verdict.COULD_NOT_RUN and result.reasons == tuple(run.faults):
+            continue
         if result.verdict is Verdict.COULD_NOT_RUN:
             waiting.setdefault("; ".join(result.reasons), []).append(result.case)
         elif result.verdict is Verdict.KNOWN_FAILING:
@@ -121,9 +128,20 @@ def _other_lines(report: Report, run: Run) -> Iterator[str]:
     for reason, cases in waiting.items():
         first = ", ".join(cases[:LISTED]) + (", ..." if len(cases) > LISTED else "")
         yield f"could not run {len(cases)} ({first}): {printable(reason)}"
+    untried = [result.case for result in run.results if UNTRIED in result.notes]
+    if untried:
+        first = ", ".join(untried[:LISTED]) + (", ..." if len(untried) > LISTED else "")
+        yield f"{UNTRIED}: {len(untried)} ({first})"
 
 
-HEADINGS = ("passed", "failed", "known", "open", "n/a", "info")
+def _unshown(run: Run) -> Iterator[str]:
+    """Why no case at all could be asked."""
+    reasons = Counter("; ".join(result.reasons) or "not applicable" for result in run.results)
+    for reason, count in reasons.most_common(LISTED):
+        yield f"  not applicable {count}: {printable(reason)}"
+
+
+HEADINGS = ("passed", "failed", "known", "not run", "n/a", "info")
 COLUMNS = (
     Verdict.PASS,
     Verdict.FAIL,
@@ -141,11 +159,23 @@ def _summary(report: Report, run: Run) -> Iterator[str]:
         everything.add(result)
     heads = "".join(f"{heading:>8}" for heading in HEADINGS)
     yield ""
-    yield f"{run.name:<24}{'applicable':>14}{heads}"
-    for part, tally in {**found, "all": everything}.items():
+    # A long name has a line of its own, so that no column is shifted.
+    name = printable(run.name)
+    if len(name) >= NAME:
+        yield name
+        name = ""
+    yield f"{name:<{NAME}}{'applicable':>14}{heads}"
+    idle = {part: tally.total for part, tally in found.items() if not tally.applicable}
+    shown = {part: tally for part, tally in found.items() if part not in idle}
+    for part, tally in {**shown, "all": everything}.items():
         counts = "".join(f"{tally.verdicts[verdict]:>8}" for verdict in COLUMNS)
         share = f"{tally.applicable}/{tally.total}"
         yield f"  {part:<22}{share:>14}{counts}"
+    if idle:
+        told = ", ".join(f"{part} ({total})" for part, total in idle.items())
+        yield from _folded(f"no case applicable: {told}", "  ", "    ")
+    if not everything.applicable:
+        yield from _unshown(run)
     if everything.unbound:
         yield f"  {everything.unbound} refusals passed without a reason or code (unbound)"
     yield ""

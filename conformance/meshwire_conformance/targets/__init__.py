@@ -1,6 +1,7 @@
 """Ways to attach to a target: one module per scheme, and the table of schemes."""
 
 import ipaddress
+import shlex
 from collections.abc import Mapping
 
 from meshwire_conformance.errors import UsageError
@@ -43,4 +44,7 @@ def is_loopback(location: str) -> bool:
 
 
 def _quoted(text: str) -> str:
-    return f"'{text}'" if any(char in text for char in ' \t"$&;|') else text
+    """The target for a shell; in double quotes where it has quoted words and nothing worse."""
+    if "'" in text and not set(text) & set('"$`\\!'):
+        return f'"{text}"'
+    return shlex.quote(text)

@@ -1,0 +1,206 @@
+"""What somebody meets who uses the command line for the first time."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from meshwire_conformance import cli
+from meshwire_conformance.catalogue import load_catalogue
+from meshwire_conformance.commands.check import check_command
+from meshwire_conformance.errors import Incomplete, UsageError
+from meshwire_conformance.ledger import UNTRIED, KnownFailure, apply_ledger
+from meshwire_conformance.report import Report, Run
+from meshwire_conformance.report.text import NAME, lines_of
+from meshwire_conformance.runner import Options, check
+from meshwire_conformance.targets import parse_target
+from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
+
+PEER = Path(__file__).parent / "codec_peer.py"
+CASES = load_catalogue().cases
+
+
+def meshwire(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """The command run to its end."""
+    command = [sys.executable, "-m", "meshwire_conformance.cli", *arguments]
+    environment = {**os.environ, **more}
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, env=environment
+    )
+
+
+def report_of(*results: CaseResult, name: str = "codec", digest: str = "0" * 64) -> Report:
+    """A report over these results of one run."""
+    faults = tuple({text for result in results for text in result.reasons if text == "no start"})
+    return Report(
+        suite_version="1",
+        spec_revision="sync/1",
+        suite_digest="1" * 64,
+        selection_digest=digest,
+        level="strict",
+        seed=0,
+        target="stdio:x",
+        cases=load_catalogue().by_id,
+        runs=[Run(name, "stdio:x", results, faults)],
+        exit_code=ExitCode.PASSED,
+    )
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_a_fault_of_the_suite_is_one_line(
+    shown: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What happened and where; all of it only where it was asked for."""
+
+    def breaks(*, standalone_mode: bool) -> None:
+        raise LookupError(f"an entry\nis missing {standalone_mode}")
+
+    monkeypatch.setattr(cli, "app", breaks)
+    if shown:
+        monkeypatch.setenv(cli.SHOW_TRACEBACK, "1")
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr().err
+
+    assert ended.value.code == ExitCode.FAULT
+    assert "suite fault: LookupError: an entry is missing False at test_newcomer.py:" in said
+    assert ("Traceback" in said) is shown
+    assert shown or said.count("\n") == 1
+
+
+def test_an_interrupt_tells_what_was_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, and the counts so far."""
+
+    def interrupted(_targets: object, _text: str, options: Options) -> Report:
+        assert options.watcher is not None
+        options.watcher(CaseResult("MW-1001", Verdict.PASS), 1, 9)
+        options.watcher(CaseResult("MW-1002", Verdict.FAIL), 2, 9)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("meshwire_conformance.commands.check.check", interrupted)
+    with pytest.raises(Incomplete, match="interrupted: 2 cases were over, 1 passed, 1 failed"):
+        check_command("stdio:x")
+
+
+def test_an_interrupt_ends_with_three(tmp_path: Path) -> None:
+    """As a process: no traceback, exit 3."""
+    started = tmp_path / "started"
+    os.mkfifo(started)
+    command = [sys.executable, "-m", "meshwire_conformance.cli", "check"]
+    target = f"stdio:sh -c 'echo > {started}; exec cat >/dev/null'"
+    with subprocess.Popen(
+        [*command, target], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        # Opened by the peer as soon as it runs: from then on the run is under way.
+        started.open(encoding="ascii").close()
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=30)[1]
+
+    assert process.returncode == ExitCode.INCOMPLETE
+    assert said.startswith("meshwire: interrupted")
+    assert said.count("\n") == 1
+
+
+def test_the_command_of_a_failure_has_all_that_matters(tmp_path: Path) -> None:
+    """A failure under a ledger comes again only with it."""
+    ledger = tmp_path / "a ledger.toml"
+    ledger.write_text(
+        f"[[known]]\nid = '{CASES[0].id}'\nreason = 'r'\nsymptom = 'other'\n", encoding="utf-8"
+    )
+    target = f"stdio:'{sys.executable}' '{PEER}' empty"
+    options = Options(
+        only=(CASES[0].id,), known_failing=ledger, timeout_scale=2.0, writes_are_ok=True
+    )
+    report = check([parse_target(target)], target, options)
+    run, case, _ = next(report.failures())
+    again = report.again(run, case)
+    script = again.replace("meshwire", f"'{sys.executable}' -m meshwire_conformance.cli", 1)
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)  # noqa: S607 - sh is everywhere
+
+    assert f"--known-failing '{ledger}'" in again
+    assert "--timeout-scale 2 --writes-are-ok" in again
+    assert done.returncode == ExitCode.VIOLATIONS, done.stderr
+    assert "known to fail with" in done.stdout
+
+
+@pytest.mark.parametrize("place", ["no/folder/x.xml", "."])
+def test_a_report_that_cannot_be_written_is_refused_before_the_run(
+    place: str, tmp_path: Path
+) -> None:
+    """Nothing is started for a report that will be lost."""
+    with pytest.raises(UsageError, match="--report"):
+        check_command("stdio:/no/such/program", report=[f"junit={tmp_path / place}"])
+
+
+@pytest.mark.parametrize("arguments", [(), ("vectors",)])
+def test_a_command_without_anything_shows_its_help(arguments: tuple[str, ...]) -> None:
+    """As it was laid out, in lines."""
+    done = meshwire(*arguments)
+
+    assert done.returncode == ExitCode.FAULT
+    assert len(done.stdout.splitlines()) > 8
+    assert done.stderr == ""
+
+
+def test_a_ledger_entry_that_was_not_tried_is_said() -> None:
+    """In one line, and it is no failure."""
+    known = {CASES[0].id: KnownFailure(CASES[0].id, "r", "s")}
+    results = apply_ledger([CaseResult(CASES[0].id, Verdict.NOT_APPLICABLE, ("no",))], known)
+    text = "\n".join(lines_of(report_of(*results)))
+
+    assert f"{UNTRIED}: 1 ({CASES[0].id})" in text
+
+
+def test_columns_stand_below_their_headings() -> None:
+    """Also where the name of the target is long."""
+    results = [CaseResult(case.id, Verdict.PASS) for case in CASES[:3]]
+    lines = list(lines_of(report_of(*results, name="stdio:" + "x" * 80)))
+    head = next(line for line in lines if "applicable" in line)
+    below = next(line for line in lines if line.startswith("  all"))
+
+    assert head.startswith(" " * NAME)
+    assert len(head) == len(below)
+    assert "not run" in head
+
+
+def test_parts_without_a_case_are_folded() -> None:
+    """One line for all of them, and why where nothing at all could be asked."""
+    results = [CaseResult(case.id, Verdict.NOT_APPLICABLE, ("needs a link",)) for case in CASES]
+    text = "\n".join(lines_of(report_of(*results)))
+
+    assert "no case applicable: batches (" in text
+    assert f"not applicable {len(CASES)}: needs a link" in text
+    assert sum(line.startswith("  frames") for line in text.splitlines()) == 0
+
+
+def test_what_could_not_start_is_said_once() -> None:
+    """With the number of cases that wait for it."""
+    results = [CaseResult(case.id, Verdict.COULD_NOT_RUN, ("no start",)) for case in CASES[:7]]
+    text = "\n".join(lines_of(report_of(*results)))
+
+    assert text.count("no start") == 1
+    assert "(7 cases could not run)" in text
+
+
+def test_the_second_digest_is_that_of_a_selection() -> None:
+    """Left out where everything was selected."""
+    report = report_of(CaseResult(CASES[0].id, Verdict.PASS))
+
+    assert any("(those selected)" in line for line in lines_of(report))
+    everything = replace(report, selection_digest=report.suite_digest)
+    assert not any(line.startswith("cases") for line in lines_of(everything))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "hint"), [("ts-*", "try 'TS-*'"), ("TS-*,LV-*", "repeat the option")]
+)
+def test_a_pattern_that_fits_nothing_gets_a_hint(pattern: str, hint: str) -> None:
+    """Small letters, and several patterns in one."""
+    with pytest.raises(Incomplete, match="fits no case") as raised:
+        load_catalogue().select([pattern])
+
+    assert hint in str(raised.value)
