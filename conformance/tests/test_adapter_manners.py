@@ -18,6 +18,7 @@ from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
 
 PEER = Path(__file__).parent / "codec_peer.py"
 LINES, SHAPE, HELLO = "MW-6001", "MW-6002", "MW-6003"
+PATIENT = Settings()
 FAST = Settings(timeout_scale=0.1)
 
 
@@ -26,7 +27,7 @@ def target_of(mode: str) -> Attachment:
     return parse_target(f"stdio:'{sys.executable}' '{PEER}' {mode}")
 
 
-def judged(mode: str, *patterns: str, settings: Settings = FAST) -> dict[str, CaseResult]:
+def judged(mode: str, *patterns: str, settings: Settings = PATIENT) -> dict[str, CaseResult]:
     """Results by case."""
     cases = [case for case in load_catalogue().select(patterns) if case.kind != SOCKET]
     results = asyncio.run(run(cases, target_of(mode), settings, lambda _result: None))
@@ -64,7 +65,7 @@ def test_a_broken_rule_of_the_harness_fails_its_case(mode: str, case: str, sympt
 
 def test_good_manners_pass() -> None:
     """The bundled codec behind another hello."""
-    results = judged("good-unreasoned", "LV-*", "CH-*", settings=Settings())
+    results = judged("good-unreasoned", "LV-*", "CH-*")
 
     assert {result.verdict for result in results.values()} == {Verdict.PASS}
 
@@ -105,7 +106,7 @@ def test_another_profile_is_not_judged() -> None:
 def test_silence_at_hello_asks_whether_it_was_flushed(mode: str) -> None:
     """The commonest mistake of an adapter is named."""
     with pytest.raises(Incomplete, match=r"CH-002.*flush"):
-        judged(mode, "LV-*")
+        judged(mode, "LV-*", settings=FAST)
 
 
 def test_the_codec_is_named_in_the_report() -> None:
