@@ -32,6 +32,13 @@ PAYLOAD = "payload"
 TYPE_NAMES: Mapping[int, str] = {int(row.type): row.name for row in FRAME_TYPES}
 _NAMES = {"lab_record": {int(one): one.name.lower() for one in LabRecordType}}
 """Names of types in kinds that have types of their own."""
+
+
+def type_names(kind: str) -> Mapping[int, str]:
+    """Names of the types that a message of this kind can have."""
+    return _NAMES.get(kind, TYPE_NAMES)
+
+
 PAYLOAD_KINDS: Mapping[int, str] = {
     FrameType.TOMBSTONE: "tombstone",
     FrameType.TOMBSTONE_BATCH: "tombstone_batch",
@@ -73,7 +80,7 @@ def fields_of(kind: str, data: bytes) -> Fields:
             continue
         if name == "type":
             types[parent] = span.value
-            called = _NAMES.get(kind, TYPE_NAMES).get(span.value, "unknown")
+            called = type_names(kind).get(span.value, "unknown")
             span = replace(span, value=f"{span.value} ({called})", type=NAMED)  # noqa: PLW2901
         inner = _payload(types.get(parent), data, span) if name == PAYLOAD else None
         opened += [span] if inner is None else inner.spans

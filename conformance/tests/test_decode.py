@@ -1,5 +1,6 @@
 """`meshwire decode`: every field, and where a bad message ends."""
 
+import io
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,32 @@ def test_what_a_strict_node_refuses_is_said() -> None:
     """Bytes can be sound and still be refused."""
     lines, stands = decode_lines("sync_entry", bytes.fromhex("000178010000000101"))
 
-    assert stands
-    assert "bad-key" in lines[-1]
+    assert not stands
+    assert any(line.endswith("bad-key") for line in lines)
+    assert lines[-1].startswith("FR-02")
+
+
+def test_values_say_what_they_mean() -> None:
+    """Names of numbers, times as dates, and the rule about the values of a field."""
+    text = "\n".join(decode_lines("tombstone", bytes.fromhex(TOMBSTONE + "02"))[0])
+    frame = "\n".join(decode_lines("stream_frame", bytes.fromhex("0003613a62" + "0100000000"))[0])
+    far = "\n".join(decode_lines("heartbeat", b"\x01" + b"\xff" * 8)[0])
+
+    assert "2 (down only)" in text
+    assert "[TS-002]" in text
+    assert "(2023-11-14T22:13:20.123Z)" in text
+    assert "1 (snapshot)" in frame
+    assert "[FR-011]" in frame
+    assert "after the year 9999" in far
+
+
+def test_every_byte_of_a_field_on_demand() -> None:
+    """Eight bytes are shown, and all of them with the option."""
+    data = bytes.fromhex("0003613a62" + "010000000c") + bytes(range(12))
+
+    assert not any("09 0a 0b" in line for line in decode_lines("stream_frame", data)[0])
+    assert any("09 0a 0b" in line for line in decode_lines("stream_frame", data, full=True)[0])
+    assert decode_lines("formation_result", b"\x01")[0][0] == "formation_result, 1 byte"
 
 
 def test_one_fitting_kind_is_shown_and_several_are_listed() -> None:
@@ -54,11 +79,18 @@ def test_one_fitting_kind_is_shown_and_several_are_listed() -> None:
     assert none[-1].startswith("0 kinds fit")
 
 
-def test_hex_may_have_blanks_and_files_may_hold_either(tmp_path: Path) -> None:
+def test_hex_may_have_blanks_and_files_may_hold_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Hex typed, hex in a file, or the bytes themselves."""
     (tmp_path / "hex").write_text("01 02\n03")
     (tmp_path / "raw").write_bytes(b"\x01\x02\xff")
 
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"0x01:02:03\n")))
+
+    assert read_bytes("-") == b"\x01\x02\x03"
+    assert read_bytes("0x010203") == b"\x01\x02\x03"
+    assert read_bytes("01:02:03") == b"\x01\x02\x03"
     assert read_bytes(" 01 0203 ") == b"\x01\x02\x03"
     assert read_bytes(str(tmp_path / "hex")) == b"\x01\x02\x03"
     assert read_bytes(str(tmp_path / "raw")) == b"\x01\x02\xff"

@@ -1,5 +1,7 @@
 """`meshwire decode`: what some bytes say, field by field."""
 
+import re
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,18 +11,24 @@ from meshwire_conformance.errors import UsageError
 from meshwire_conformance.verdicts import ExitCode
 
 FILE_MAX = 64 * 2**20
+STDIN = "-"
+SEPARATORS = re.compile(r"[\s:]+")
 
 
 def decode_command(
-    source: Annotated[str, typer.Argument(metavar="HEX|FILE", help="Hex, or a file of bytes.")],
+    source: Annotated[
+        str, typer.Argument(metavar="HEX|FILE|-", help="Hex, a file of bytes, or - for stdin.")
+    ],
     kind: Annotated[
         str | None, typer.Option(help="Kind of message; all are tried without.")
     ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Show every byte of each field.")] = False,
 ) -> None:
     """Print every field of a message: offset, bytes, name, value, meaning and rule.
 
-    Of a bad message everything up to the fault is printed, then the reason (exit 1). Hex may have
-    blanks in it; a file may hold the bytes themselves or hex.
+    Of a bad message everything up to the fault is printed, then the reason (exit 1); so ends what
+    a strict node refuses. Hex may have blanks or colons in it and 0x in front; a file and standard
+    input may hold the bytes themselves or hex.
 
     Example: meshwire decode --kind heartbeat '01 0000018bcfe56800'
     """
@@ -30,7 +38,9 @@ def decode_command(
     if kind is not None and kind not in KINDS:
         raise UsageError(f"there is no kind {kind!r}; kinds are {', '.join(KINDS)}")
     data = read_bytes(source)
-    lines, stands = guess_lines(data) if kind is None else decode_lines(kind, data)
+    lines, stands = (
+        guess_lines(data, full=full) if kind is None else decode_lines(kind, data, full=full)
+    )
     for line in lines:
         typer.echo(line)
     raise typer.Exit(int(ExitCode.PASSED if stands else ExitCode.VIOLATIONS))
@@ -38,6 +48,8 @@ def decode_command(
 
 def read_bytes(source: str) -> bytes:
     """Bytes of hex text or of a file; raises UsageError for what is neither."""
+    if source == STDIN:
+        return _bytes_of(sys.stdin.buffer.read(FILE_MAX))
     path = Path(source)
     if _is_file(path):
         if path.stat().st_size > FILE_MAX:
@@ -46,12 +58,17 @@ def read_bytes(source: str) -> bytes:
             content = path.read_bytes()
         except OSError as exc:
             raise UsageError(f"the file {source} cannot be read: {exc}") from exc
-        found = _hex(content.decode("ascii", errors="replace"))
-        return content if found is None else found
+        return _bytes_of(content)
     data = _hex(source)
     if data is None:
         raise UsageError(f"{source[:60]!r} is neither hex nor a file")
     return data
+
+
+def _bytes_of(content: bytes) -> bytes:
+    """What a file says: hex, or else the bytes themselves."""
+    found = _hex(content.decode("ascii", errors="replace")) if content else None
+    return content if found is None else found
 
 
 def _is_file(path: Path) -> bool:
@@ -63,6 +80,6 @@ def _is_file(path: Path) -> bool:
 
 def _hex(text: str) -> bytes | None:
     try:
-        return bytes.fromhex("".join(text.split()))
+        return bytes.fromhex(SEPARATORS.sub("", text).removeprefix("0x").removeprefix("0X"))
     except ValueError:
         return None
