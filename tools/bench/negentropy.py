@@ -30,7 +30,7 @@ from negentropy_sets import Item, Outcome, identity, sealed
 START: Final = 1_700_000_000_000
 SIZES: Final = (100_000, 1_000_000)
 FRAME_LIMITS: Final = (0, 60_000)
-ROUNDS: Final = 5
+ROUNDS: Final = 10
 NAIVE_ROUNDS: Final = 2
 MILLISECONDS: Final = 1000
 
@@ -149,26 +149,27 @@ def floor(items: list[Item]) -> None:
 def measure(folder: Path, kind: str, limit: int) -> Figures:
     """Measure one storage in this process and write its messages; for the child process."""
     items = read_items(folder / "ours")
-    shuffled = shuffle(items)
-    theirs = sealed(read_items(folder / "theirs"))
-    if kind == "naive":
-        naive = NaiveStorage(items), NaiveStorage(read_items(folder / "theirs"))
-        runs = [time_run(*naive, limit) for _ in range(NAIVE_ROUNDS)]
-        figures: Figures = {}
-    else:
-        figures = {
-            "build": min(timed(lambda: sealed(items)) for _ in range(3)),
-            "build_shuffled": min(timed(lambda: sealed(shuffled)) for _ in range(2)),
-            "floor": min(timed(lambda: floor(items)) for _ in range(3)),
-            "floor_shuffled": min(timed(lambda: floor(shuffled)) for _ in range(2)),
-        }
-        ours = sealed(items)
-        runs = [time_run(ours, theirs, limit) for _ in range(ROUNDS)]
+    make: Callable[[list[Item]], Storage] = NaiveStorage if kind == "naive" else sealed
+    ours, theirs = make(items), make(read_items(folder / "theirs"))
+    rounds = NAIVE_ROUNDS if kind == "naive" else ROUNDS
+    runs = [time_run(ours, theirs, limit) for _ in range(rounds)]
     (folder / kind).write_bytes(transcript(runs[0][2]))
-    figures["client"] = min(run[0] for run in runs)
-    figures["server"] = min(run[1] for run in runs)
-    figures["peak_kib"] = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-    return figures
+    figures = {
+        "client": min(run[0] for run in runs),
+        "server": min(run[1] for run in runs),
+        "peak_kib": float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss),
+    }
+    if kind == "naive":
+        return figures
+    # Builds come last: what they leave behind would scatter the items of the runs over memory.
+    del ours, theirs, runs
+    shuffled = shuffle(items)
+    return figures | {
+        "build": min(timed(lambda: sealed(items)) for _ in range(3)),
+        "build_shuffled": min(timed(lambda: sealed(shuffled)) for _ in range(2)),
+        "floor": min(timed(lambda: floor(items)) for _ in range(3)),
+        "floor_shuffled": min(timed(lambda: floor(shuffled)) for _ in range(2)),
+    }
 
 
 def run_child(command: list[str]) -> Figures:

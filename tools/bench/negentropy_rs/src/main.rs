@@ -134,7 +134,7 @@ fn bench(arguments: &[String]) -> io::Result<()> {
     drop(items);
     let limit: u64 = arguments[2].parse().unwrap();
     let mut best = run(&ours, &theirs, limit, limit);
-    for _ in 1..5 {
+    for _ in 1..10 {
         let again = run(&ours, &theirs, limit, limit);
         best.client = best.client.min(again.client);
         best.server = best.server.min(again.server);
