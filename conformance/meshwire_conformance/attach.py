@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import ClassVar, Protocol
 
 from meshwire_conformance.errors import Incomplete, UsageError
+from meshwire_conformance.extras import install_line
 from meshwire_conformance.facts import Facts, read_facts, require_profile
 from meshwire_conformance.handshake import Formation, read_secret
 from meshwire_conformance.parts import Attachment, Settings
@@ -167,7 +168,7 @@ def _iroh() -> ModuleType:
     except ModuleNotFoundError as exc:
         if exc.name != "iroh":
             raise
-        raise Incomplete("iroh:// needs the extra: pip install 'meshwire[iroh]'") from exc
+        raise Incomplete(f"iroh:// needs a package: {install_line('iroh')}") from exc
 
 
 def _formation(facts: Facts) -> Formation | None:

@@ -24,6 +24,7 @@ from meshwire_conformance.catalogue import (
     selection_digest,
 )
 from meshwire_conformance.errors import Incomplete, UsageError
+from meshwire_conformance.extras import install_line
 from meshwire_conformance.ledger import apply_ledger, read_ledger
 from meshwire_conformance.parts import Attachment, Part, Settings, untraced
 from meshwire_conformance.report import Report, Rule, Run
@@ -76,7 +77,7 @@ def suite_version() -> str:
 
 def _reference_command() -> str:
     if find_spec(REFERENCE) is None:
-        raise Incomplete('the bundled node is not installed: pip install "meshwire[node]"')
+        raise Incomplete(f"the bundled node is not installed: {install_line('node')}")
     return f"'{sys.executable}' -P -m {REFERENCE}.cli"
 
 

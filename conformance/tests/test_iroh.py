@@ -237,7 +237,7 @@ def test_without_the_extra_the_line_that_installs_it_is_given(
         monkeypatch.delitem(sys.modules, f"meshwire_conformance.targets.{name}")
     target = parse_target(f"iroh://{'0a' * 32}@127.0.0.1:9")
 
-    with pytest.raises(Incomplete, match=r"pip install 'meshwire\[iroh\]'"):
+    with pytest.raises(Incomplete, match=r"pip install -e '\.\[iroh\]'"):
         asyncio.run(attach(target, Settings()))
 
 

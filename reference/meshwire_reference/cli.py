@@ -9,13 +9,20 @@ if TYPE_CHECKING:
     import typer
 
 RUN_MODULE = "meshwire_reference.run"
+USAGE = 2
 
 
 def build_app() -> "typer.Typer":
     """Build the command line; loads typer, which the codec harness does without."""
     import typer  # noqa: PLC0415 - costs ten times the start of the harness
 
-    app = typer.Typer(name="meshwire-node", no_args_is_help=True, add_completion=False)
+    app = typer.Typer(
+        name="meshwire-node",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
 
     def show_version(*, wanted: bool) -> None:
         if wanted:
@@ -30,15 +37,24 @@ def build_app() -> "typer.Typer":
         version: Annotated[
             bool,
             typer.Option(
-                "--version", callback=lambda value: show_version(wanted=value), is_eager=True
+                "--version",
+                callback=lambda value: show_version(wanted=value),
+                is_eager=True,
+                help="Print the version.",
             ),
         ] = False,
     ) -> None:
-        """Run the reference node of meshwire, or its codec alone."""
+        """Run the reference node of meshwire, or its codec alone.
+
+        Example: meshwire-node run --listen tcp://127.0.0.1:0 --open
+        """
 
     @app.command()
     def codec() -> None:
-        """Speak the codec harness on stdin and stdout."""
+        """Speak the codec harness on stdin and stdout.
+
+        Example: meshwire check "stdio:meshwire-node codec"
+        """
         raise typer.Exit(serve_codec())
 
     if find_spec(RUN_MODULE) is not None:
@@ -58,7 +74,19 @@ def main() -> None:
     # The harness is started for every run of a suite: it does not wait for typer to load.
     if sys.argv[1:] == ["codec"]:
         sys.exit(serve_codec())
-    build_app()()
+    import typer  # noqa: PLC0415 - see above
+
+    # Root of what typer raises for wrong arguments; typer itself gives it no public name.
+    wrong_arguments: type[Exception] = typer.BadParameter.__mro__[2]
+    try:
+        code = build_app()(standalone_mode=False)
+    except wrong_arguments as exc:
+        message = getattr(exc, "format_message", exc.__str__)()
+        sys.stderr.write(f"meshwire-node: {' '.join(message.split())}\n")
+        sys.exit(USAGE)
+    except typer.Abort:
+        sys.exit(USAGE)
+    sys.exit(code or 0)
 
 
 if __name__ == "__main__":

@@ -49,6 +49,8 @@ def make_config(choices: Choices) -> Config:
         raise ConfigError(
             "choose one of --open (no handshake at all) and --formation-id ID (with a secret)"
         )
+    if choices.formation_id == "":
+        raise ConfigError("--formation-id is empty: a formation has a name")
     for name, seconds in (
         ("--handshake-s", choices.handshake_s),
         ("--frame-stall-s", choices.frame_stall_s),

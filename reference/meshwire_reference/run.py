@@ -30,7 +30,10 @@ def run_command(  # noqa: PLR0913 - one parameter an option
     *,
     listen: Annotated[
         list[str] | None,
-        typer.Option(help="Address to bind, as tcp://127.0.0.1:0; may be given again."),
+        typer.Option(
+            help="Address to bind, tcp://HOST:PORT or iroh://IP:PORT; port 0 takes any free one. "
+            "May be given again."
+        ),
     ] = None,
     is_open: Annotated[
         bool, typer.Option("--open", help="Take every peer, without a handshake.")
@@ -43,22 +46,28 @@ def run_command(  # noqa: PLR0913 - one parameter an option
         typer.Option(envvar=SECRET_VARIABLE, help="File with the formation's secret in base64."),
     ] = None,
     handshake_s: Annotated[
-        float, typer.Option(help="Deadline of the whole handshake.")
+        float, typer.Option(help="Deadline of the whole handshake, in seconds.")
     ] = HANDSHAKE_S,
     frame_stall_s: Annotated[
-        float, typer.Option(help="Deadline for the next byte inside a frame.")
+        float, typer.Option(help="Deadline for the next byte inside a frame, in seconds.")
     ] = FRAME_STALL_S,
     heartbeat_s: Annotated[
-        float, typer.Option(help="Time between heartbeats; 0 sends none.")
+        float, typer.Option(help="Seconds between heartbeats; 0 sends none.")
     ] = HEARTBEAT_INTERVAL_S,
     payload_cap: Annotated[
         int, typer.Option(help="Largest payload that is read or sent, in bytes.")
     ] = PAYLOAD_MAX,
     lab: Annotated[
-        bool, typer.Option(help="Bind addresses off loopback although identities are unproven.")
+        bool,
+        typer.Option("--lab", help="Bind tcp:// off this machine with peers unproven."),
     ] = False,
 ) -> None:
-    """Run a node until SIGTERM; its one line on standard output says that it is ready."""
+    """Run a node until SIGTERM; its one line on standard output says that it is ready.
+
+    Examples: meshwire-node run --listen tcp://127.0.0.1:0 --open
+    and meshwire-node run --listen tcp://127.0.0.1:0 --formation-id alpha
+    --formation-secret-file secret.txt
+    """
     try:
         choices = Choices(
             listen=tuple(listen or ()),

@@ -19,8 +19,9 @@ from typing import Any, Final, Self
 import msgspec
 
 from meshwire_conformance.documents.values import Json, check_actor, check_document, check_fields
+from meshwire_conformance.extras import install_line
 
-INSTALL_LINE: Final = "pip install 'meshwire[documents]'"
+INSTALL_LINE: Final = install_line("documents")
 """What makes "could-not-run" run."""
 START_S: Final = 30.0
 READ_BYTES: Final = 2**20

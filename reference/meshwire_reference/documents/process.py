@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -18,8 +20,8 @@ from meshwire_reference.documents.pipe import (
     encode_frame,
     encode_request,
 )
+from meshwire_reference.extras import install_line
 
-INSTALL_LINE: Final = "pip install 'meshwire[documents]'"
 START_S: Final = 30.0
 """A worker that is not ready by then never will be; it takes about 65 ms."""
 ERROR_TEXT_MAX: Final = 2000
@@ -89,7 +91,7 @@ class WorkerProcess(asyncio.SubprocessProtocol):
             self.ready.set_result(None)
         elif frame.kind == FAILED:
             reason = frame.body.decode(errors="replace")
-            self.ready.set_exception(Unavailable(f"{reason}; install it: {INSTALL_LINE}"))
+            self.ready.set_exception(Unavailable(f"{reason}; {install_line('node')}"))
 
     def process_exited(self) -> None:
         """Note the end, however it came."""
@@ -108,7 +110,10 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         if not self.ready.done():
             self.ready.set_exception(Unavailable(f"the worker ended at once: {self.error_text}"))
         if self._transport is not None and self._transport.get_returncode() is None:
-            self._transport.kill()
+            # The transport's own kill may take the exit status from asyncio's hands, which then
+            # warns of a child it does not know.
+            with suppress(ProcessLookupError):
+                os.kill(self._transport.get_pid(), signal.SIGKILL)
         if self.on_end is not None:
             self.on_end()
 

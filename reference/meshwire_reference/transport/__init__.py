@@ -6,6 +6,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Final
 
+from meshwire_reference.extras import install_line
 from meshwire_reference.transport.base import (
     AddressRefused,
     Connection,
@@ -21,8 +22,11 @@ TRANSPORTS: Final = {
 }
 """Scheme -> module with `listen` and `dial`, loaded only when an address asks for it."""
 
-MISSING: Final = {"iroh": "pip install 'meshwire[iroh]'"}
-"""Scheme -> what installs the package its module cannot do without."""
+OFFERED: Final = ("tcp", "iroh")
+"""Schemes whose addresses another process can reach."""
+
+EXTRAS: Final = {"iroh": "iroh"}
+"""Scheme -> the extra with the package that its module cannot do without."""
 
 
 async def listen(address: str, options: TransportOptions) -> Listener:
@@ -46,11 +50,11 @@ async def dial(address: str, options: TransportOptions) -> Connection:
 def _module(address: str) -> ModuleType:
     scheme = address.partition("://")[0]
     if scheme not in TRANSPORTS:
-        known = ", ".join(f"{name}://" for name in TRANSPORTS)
-        raise AddressRefused(f"{address!r} has none of the schemes {known}")
+        known = " or ".join(f"{name}://" for name in OFFERED)
+        raise AddressRefused(f"{address!r} is no address: it begins with {known}")
     try:
         return import_module(TRANSPORTS[scheme])
     except ModuleNotFoundError as missing:
-        if scheme not in MISSING:
+        if missing.name != EXTRAS.get(scheme):
             raise
-        raise TransportError(f"{scheme}:// needs a package: {MISSING[scheme]}") from missing
+        raise TransportError(f"{scheme}:// needs a package: {install_line(scheme)}") from missing

@@ -7,7 +7,10 @@ for (`TransportOptions.lab`).
 from __future__ import annotations
 
 import asyncio
+import os
+from errno import EADDRINUSE, EADDRNOTAVAIL
 from ipaddress import ip_address
+from socket import gaierror
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -150,7 +153,9 @@ def parse_address(address: str, scheme: str = "tcp") -> tuple[str, int]:
     try:
         port = parts.port
     except ValueError as fault:
-        raise AddressRefused(f"{address!r} has no port that exists") from fault
+        said = parts.netloc.rpartition(":")[2]
+        problem = "is above 65535" if said.isdigit() else "is no number"
+        raise AddressRefused(f"{address!r}: port {said} {problem}") from fault
     if parts.scheme != scheme or not parts.hostname or port is None:
         raise AddressRefused(f"{address!r} is not {scheme}://HOST:PORT")
     if parts.path or parts.query or parts.fragment:
@@ -166,13 +171,25 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def why(fault: OSError) -> str:
+    """Say what the system has against an address, without numbers."""
+    if isinstance(fault, gaierror):
+        return "no host of this name"
+    known = {EADDRINUSE: "the port is in use", EADDRNOTAVAIL: "the address is not this machine's"}
+    number = fault.errno or 0
+    return known.get(number) or os.strerror(number).lower()
+
+
 async def listen(address: str, options: TransportOptions) -> Listener:
     """Bind a TCP address; off loopback only with `lab`. Raises AddressRefused, OSError."""
     host, port = parse_address(address)
     if not is_loopback(host) and not options.lab:
-        raise AddressRefused(f"{host} is not loopback and endpoint ids are unproven: ask with lab")
+        raise AddressRefused(f"{host} is not loopback and peers are unproven: ask with --lab")
     listener = TcpListener(options)
-    await listener.bind(host, port)
+    try:
+        await listener.bind(host, port)
+    except OSError as fault:
+        raise OSError(f"{address} cannot be bound: {why(fault)}") from fault
     return listener
 
 
