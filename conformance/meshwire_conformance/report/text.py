@@ -76,6 +76,7 @@ def failure_lines(
         yield from _folded(_capped(reason), "  ", "  ")
     for label in ("sent", "expected", "received"):
         yield from _block(label, getattr(result, label))
+    yield from _block("symptom", (result.symptom,) if result.symptom else ())
     yield ""
     if case.hunts:
         yield from _block("hunts", (case.hunts,))
