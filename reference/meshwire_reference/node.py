@@ -33,7 +33,7 @@ from meshwire_reference.transport.base import (
     Listener,
     TransportOptions,
 )
-from meshwire_spec.numbers import ENDPOINT_ID, REASONS
+from meshwire_spec.numbers import ENDPOINT_ID, FRAME_KEY_MAX, REASONS
 
 ACTOR: Final = 16
 CLOSE_S: Final = 2.0
@@ -197,7 +197,7 @@ class Node:
             "peer": event.peer,
             "connection": event.connection,
             "stream": event.stream,
-            "key": event.key,
+            "key": event.key[:FRAME_KEY_MAX],
         }
         sys.stderr.write(json.dumps(line) + "\n")
 

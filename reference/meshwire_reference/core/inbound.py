@@ -195,7 +195,7 @@ class FrameStream(InboundStream):
         if self._frames:
             self._begin(self._frames.popleft())
         elif self._reader.fault is not None:
-            self.refuse(self._reader.fault.reason)
+            self.refuse(self._reader.fault.reason, self._reader.key)
         elif self._backlog:
             self._waits_for_room = not self._owner.budget.has_room(
                 self._stream, len(self._backlog[0])
@@ -257,7 +257,7 @@ class FrameStream(InboundStream):
         """Take the peer's FIN once everything before it has taken effect."""
         fault = self._reader.end()
         if fault is not None:
-            self.refuse(fault.reason)
+            self.refuse(fault.reason, self._reader.key)
             return
         # TR-020, TR-021
         if not self._context.has(Switch.NO_BARRIER):
@@ -289,7 +289,9 @@ class FrameStream(InboundStream):
         elif not self._context.timers.is_set(name):
             at_s = self._context.now.monotonic_s + settings.frame_stall_s
             # TR-012
-            self._context.timers.set(name, at_s, lambda: self.refuse("frame-stall"))
+            self._context.timers.set(
+                name, at_s, lambda: self.refuse("frame-stall", self._reader.key)
+            )
 
 
 def _nothing(_outcome: Outcome) -> None:

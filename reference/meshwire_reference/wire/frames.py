@@ -21,7 +21,7 @@ class FrameReader:
     announces: the buffer holds what has come and no more.
     """
 
-    __slots__ = ("_buffer", "_known_types", "_needed", "_payload_cap", "fault")
+    __slots__ = ("_buffer", "_known_types", "_needed", "_payload_cap", "fault", "key")
 
     def __init__(
         self, payload_cap: int = PAYLOAD_MAX, known_types: frozenset[int] | None = KNOWN_TYPES
@@ -32,6 +32,8 @@ class FrameReader:
         self._payload_cap = payload_cap
         self._known_types = known_types
         self.fault: Malformed | None = None
+        self.key = ""
+        """Key of the frame that has begun or is at fault, once it has been read."""
 
     @property
     def is_inside_frame(self) -> bool:
@@ -79,14 +81,14 @@ class FrameReader:
         """
         buffer = self._buffer
         here = len(buffer) - start
-        self._needed = KEY_START
+        self._needed, self.key = KEY_START, ""
         if here < KEY_START:
             return None
         type_at = KEY_START + U16_BE.unpack_from(buffer, start)[0]
         self._needed = type_at
         if here < type_at:
             return None
-        key = self._key(start, type_at)
+        key = self.key = self._key(start, type_at)
         length_at = type_at + U8.size
         self._needed = length_at
         if here < length_at:
