@@ -50,7 +50,10 @@ class Canary:
     async def read(self, deadline_s: float, through: Peer | None = None) -> bool:
         """Whether a read of the canary through a peer is answered within the deadline."""
         peer = through or self.peer
-        connection = await peer.connection()
+        # Not dialled again: that would prove a peer of a case which watches what it is sent.
+        connection = await peer.connection() if through is None else through.live
+        if connection is None:
+            raise ConnectionError(f"{peer.name} is gone")
         before = len(self._subscription.arrivals)
         async with asyncio.timeout(deadline_s):
             stream = await connection.open()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.frame_content import CONTENT, check_frame_key, refuse_extra, take_frames
 from meshwire_conformance.parts import TraceLine, untraced
 from meshwire_conformance.transport import Signal, Stream
@@ -78,6 +79,7 @@ class Inbox:
         self._subscriptions: dict[str, list[Subscription]] = {}
         self._order = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._broken: BaseException | None = None
 
     def subscribe(self, key: str) -> Subscription:
         """Collect what comes for a key from now on, to the end of the run."""
@@ -89,7 +91,21 @@ class Inbox:
         """Run something small beside the reading of streams."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        fault = None if task.cancelled() else task.exception()
+        # A connection that is lost meanwhile is noticed where it matters.
+        if fault is not None and not isinstance(fault, ConnectionError):
+            self._broken = self._broken or fault
+
+    def check(self) -> None:
+        """Raise SuiteFault where the suite itself has failed to read what came."""
+        if self._broken is not None:
+            fault = self._broken
+            said = f"reading what came: {type(fault).__name__}: {fault}"
+            raise SuiteFault(said) from fault
 
     def reader_of(self, peer: str) -> Callable[[Stream], None]:
         """What reads every stream that the target opens on a connection of this peer."""
@@ -148,7 +164,15 @@ class Inbox:
 
     def _follow(self, stream: Stream, peer: str) -> None:
         self.counts.streams += 1
-        stream.on_change = (_UniReader if stream.uni else _FrameReader)(self, peer).changed
+        changed = (_UniReader if stream.uni else _FrameReader)(self, peer).changed
+
+        def guarded(stream: Stream) -> None:
+            try:
+                changed(stream)
+            except Exception as exc:  # noqa: BLE001 - kept for `check`: here nobody can raise it
+                self._broken = self._broken or exc
+
+        stream.on_change = guarded
 
 
 class _FrameReader:

@@ -117,6 +117,7 @@ class SocketPart:
                 if self._deadline.median_s is None:
                     self._slots = asyncio.Semaphore(BESIDE_IN_SILENCE)
                 results |= await self._judge(list(work.values()))
+                self._inbox.check()
         finally:
             await self._session.close()
         return [replace(results[case.id], variant=self._variant) for case in cases]
@@ -204,6 +205,7 @@ class SocketPart:
             attempt = await self._in_fresh_process(case, number)
         else:
             attempt = await self._run_on(self._session, case, number)
+        self._inbox.check()
         duration_s = time.perf_counter() - started
         failed = attempt.result.verdict is Verdict.FAIL
         notes = (*attempt.result.notes, *attempt.evidence.notes)

@@ -26,12 +26,21 @@ async def run_transcript(run: CaseRun, transcript: Transcript) -> None:
     for step in transcript.steps:
         if step.send is not None:
             await _prepare_deltas(run, step.send)
+    for name in _listeners(transcript):
+        await run.connection(name)
     for step in transcript.steps:
         if step.level == "strict" and not run.strict:
             continue
         await _VERBS[step.verb](run, step)
     if transcript.negative:
         await run.probe()
+
+
+def _listeners(transcript: Transcript) -> list[str]:
+    """Peers that wait for what is pushed: they must be there before it is, whatever ran before."""
+    steps = transcript.steps
+    waiting = {step.on for step in steps if step.verb in ("expect", "watch") and step.on}
+    return sorted(waiting - {step.connect for step in steps})
 
 
 async def _prepare_deltas(run: CaseRun, spec: FrameSpec) -> None:

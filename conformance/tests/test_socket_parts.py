@@ -20,6 +20,7 @@ from meshwire_conformance.handshake import Formation, read_secret
 from meshwire_conformance.inbox import Arrival, Inbox
 from meshwire_conformance.scope import Scope
 from meshwire_conformance.transcripts import FrameSpec
+from meshwire_conformance.transport import Connection, Stream
 from meshwire_conformance.watch import arm
 from meshwire_spec.codec import Malformed, Message, accept, decode, encode
 from meshwire_spec.numbers import READ_MESSAGE, FrameType
@@ -173,6 +174,73 @@ def arrivals(*specs: FrameSpec) -> list[Arrival]:
     for number, spec in enumerate(specs):
         inbox.take("A", number, frame_of(composer().frame(spec)))
     return subscription.arrivals
+
+
+class Unread(Connection):
+    """A connection on which everything is without effect."""
+
+    async def open(self, *, uni: bool = False) -> Stream:
+        """Never asked for."""
+        raise ConnectionError
+
+    async def write(self, stream: Stream, data: bytes) -> None:
+        """Nothing."""
+
+    async def finish(self, stream: Stream) -> None:
+        """Nothing."""
+
+    async def reset(self, stream: Stream, code: int) -> None:
+        """Nothing."""
+
+    async def stop(self, stream: Stream, code: int) -> None:
+        """Nothing."""
+
+    async def close(self, code: int = 0, text: str = "") -> None:
+        """Nothing."""
+
+
+def test_what_the_suite_cannot_read_is_a_fault_of_the_suite(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An error of its own while it reads a stream ends the run; it is not lost in a callback."""
+
+    def broken(data: bytearray) -> list[Message]:
+        raise TypeError("broken")
+
+    monkeypatch.setattr("meshwire_conformance.inbox.take_frames", broken)
+    inbox = Inbox()
+    connection = Unread()
+    connection.on_stream = inbox.reader_of("A")
+    stream = Stream(connection, 1, uni=False, ours=False)
+    connection.accept(stream)
+    inbox.check()
+    stream.changed()
+
+    with pytest.raises(SuiteFault, match="TypeError: broken"):
+        inbox.check()
+
+
+@pytest.mark.parametrize(("fault", "counts"), [(ConnectionError(), False), (KeyError(7), True)])
+def test_what_runs_beside_the_reading_may_lose_its_connection_alone(
+    fault: Exception, *, counts: bool
+) -> None:
+    """Any other end of it is a fault of the suite."""
+
+    async def work() -> None:
+        raise fault
+
+    async def run() -> Inbox:
+        inbox = Inbox()
+        inbox.spawn(work())
+        await asyncio.wait(inbox._tasks)
+        return inbox
+
+    inbox = asyncio.run(run())
+    if counts:
+        with pytest.raises(SuiteFault, match="KeyError: 7"):
+            inbox.check()
+    else:
+        inbox.check()
 
 
 def test_content_is_taken_from_whatever_carries_the_key() -> None:

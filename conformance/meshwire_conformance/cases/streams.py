@@ -31,12 +31,16 @@ BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
     let={"key": "notes:$case"},
 )
 async def two_hundred_heartbeats(run: CaseRun) -> None:
-    """Uni streams that are never read use up their credit, and all heartbeats stop."""
+    """Uni streams that are never read use up their credit, and all heartbeats stop.
+
+    The read at the end is answered by a target that lives, not by what takes everything in.
+    """
     for number in range(HEARTBEATS):
         name = f"heartbeat {number}"
         await run.open("A", name, uni=True)
         stream = await run.send(FrameSpec(type="heartbeat"), "A", name)
         await stream.finish()
+    await run.read(Wanted(run.scope.names["key"], heads=frozenset()), "A")
 
 
 @case(
