@@ -204,3 +204,11 @@ def test_a_pattern_that_fits_nothing_gets_a_hint(pattern: str, hint: str) -> Non
         load_catalogue().select([pattern])
 
     assert hint in str(raised.value)
+
+
+def test_the_target_stands_in_brackets_once() -> None:
+    """It may be left out, and the help says so without a riddle."""
+    shown = meshwire("check", "--help").stdout
+
+    assert "[TARGET]" in shown
+    assert "[[" not in shown

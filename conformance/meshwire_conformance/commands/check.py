@@ -46,7 +46,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
     target: Annotated[
         str | None,
         typer.Argument(
-            metavar="[TARGET]",
+            metavar="TARGET",
             help="tcp://HOST:PORT, iroh://ENDPOINT@HOST:PORT, stdio:COMMAND or node:COMMAND; "
             "without one, the bundled node.",
         ),
