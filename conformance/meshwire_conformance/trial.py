@@ -37,7 +37,6 @@ SECRET_OPTION = "--formation-secret-file"  # noqa: S105 - the name of an option
 _KEY = "notes:meshwire-trial"
 _FORMATION = "meshwire-trial"
 _IDENTITY = bytes(31) + b"\x01"
-PAGE = "page Running the suite, Target file"
 
 
 async def try_once(target: Target, scale: float) -> None:
@@ -116,7 +115,7 @@ async def _called_open(target: Target, connection: Connection, scale: float) -> 
     raise UsageError(
         f"the target wants the handshake of the formation {formation_id!r}, and nothing says its "
         f"secret: describe it in a file with addresses, profile, dialect, formation_id and "
-        f"formation_secret_file, and give that as --target FILE ({PAGE})"
+        f"formation_secret_file, and give that as --target FILE (as README shows)"
     )
 
 
