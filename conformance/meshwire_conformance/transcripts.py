@@ -7,6 +7,8 @@ is in `scope`. Documents are data too: an actor and edits, made by Automerge whe
 The types below are the format: `schemas/transcript.json` is generated from them.
 """
 
+# Longer than 300 lines: the steps of a transcript are one vocabulary, read as one table.
+
 from __future__ import annotations
 
 import json

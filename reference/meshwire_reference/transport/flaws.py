@@ -3,6 +3,8 @@
 Applied to a connection only when `TransportOptions.flaws` names them, which a node does for the
 switches of `core.switches`; the correct connection knows nothing of them.
 """
+
+# Longer than 300 lines: one small class a flaw, and the table of all of them beside it.
 # Over 300 lines: a table of forty small functions, with nothing else in it.
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ send again. So each stream is read only while little of it, and of all streams, 
 rest waits in the transport. In the same way only so many of the peer's streams are accepted at
 once. A read holds the stream's lock, hence it is cancelled before a stop is sent.
 """
+
+# Longer than 300 lines: the halves of a stream and their connection are one state.
 # A little over 300 lines: the tasks of one connection share its streams.
 
 from __future__ import annotations
