@@ -1,14 +1,17 @@
 """The command line of the reference node, `meshwire-node`."""
 
+import os
 import sys
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 if TYPE_CHECKING:
     import typer
 
 RUN_MODULE = "meshwire_reference.run"
+INTERNAL = 1
 USAGE = 2
 
 
@@ -71,6 +74,19 @@ def serve_codec() -> int:
 
 def main() -> None:
     """Run the command line; the console script."""
+    if getattr(sys, "stderr", None) is None:
+        # Whoever closed it wants no lines; writing them must not become an error.
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
+    try:
+        run_command_line()
+    except Exception as exc:  # noqa: BLE001 - the last resort says one line, not a traceback
+        said = " ".join(f"{type(exc).__name__}: {exc}".split())
+        sys.stderr.write(f"meshwire-node: internal error: {said}\n")
+        sys.exit(INTERNAL)
+
+
+def run_command_line() -> None:
+    """Do what the arguments say; leaves by SystemExit or returns."""
     # The harness is started for every run of a suite: it does not wait for typer to load.
     if sys.argv[1:] == ["codec"]:
         sys.exit(serve_codec())

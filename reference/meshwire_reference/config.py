@@ -9,6 +9,8 @@ from meshwire_reference.core.switches import Switch
 from meshwire_reference.formation import BadSecret, FormationKey, read_secret
 from meshwire_spec.numbers import ENTRY_MIN, FORMATION_ID_MAX, U32_MAX
 
+SECRET_FILE_MAX = 2**16
+
 
 class ConfigError(Exception):
     """The node cannot be started so; the text is one line for whoever starts it."""
@@ -75,11 +77,24 @@ def _settings(choices: Choices) -> Settings:
     )
 
 
+def _read_text(path: Path) -> str:
+    """Read a file of ASCII that may be an endless one. Raises OSError, UnicodeDecodeError."""
+    with path.open("rb") as file:
+        content = file.read(SECRET_FILE_MAX + 1)
+    if len(content) > SECRET_FILE_MAX:
+        raise ConfigError(f"{path} has more than {SECRET_FILE_MAX} bytes: it is no secret")
+    return content.decode("ascii")
+
+
 def _key(choices: Choices) -> FormationKey | None:
     """Derive the key of the formation from the secret in its file; the secret is never shown."""
     if choices.formation_id is None:
         return None
-    if len(choices.formation_id.encode()) > FORMATION_ID_MAX:
+    try:
+        size = len(choices.formation_id.encode())
+    except UnicodeEncodeError as exc:
+        raise ConfigError("--formation-id is not UTF-8") from exc
+    if size > FORMATION_ID_MAX:
         raise ConfigError(f"--formation-id has more than {FORMATION_ID_MAX} bytes")
     path = choices.secret_file
     if path is None:
@@ -87,7 +102,7 @@ def _key(choices: Choices) -> FormationKey | None:
             "--formation-id needs --formation-secret-file FILE or MESHWIRE_FORMATION_FILE"
         )
     try:
-        secret = read_secret(path.read_text("ascii"))
+        secret = read_secret(_read_text(path))
     except OSError as exc:
         raise ConfigError(f"cannot read {path}: {exc.strerror or exc}") from exc
     except (BadSecret, UnicodeDecodeError) as exc:

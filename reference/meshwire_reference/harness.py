@@ -16,6 +16,7 @@ from meshwire_reference.wire.errors import FieldError
 from meshwire_spec.numbers import HARNESS_VERSION, PROFILE
 
 NAME: Final = "meshwire-node"
+USAGE: Final = 2
 
 
 # CH-010
@@ -147,6 +148,9 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
 
 def main() -> int:
     """Serve stdin and stdout; the process then exits with the number returned."""
+    if getattr(sys, "stdin", None) is None or getattr(sys, "stdout", None) is None:
+        sys.stderr.write("meshwire-node: the harness needs standard input and output\n")
+        return USAGE
     try:
         serve(sys.stdin.buffer, sys.stdout.buffer)
     except (BrokenPipeError, KeyboardInterrupt):

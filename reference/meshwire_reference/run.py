@@ -68,6 +68,8 @@ def run_command(  # noqa: PLR0913 - one parameter an option
     and meshwire-node run --listen tcp://127.0.0.1:0 --formation-id alpha
     --formation-secret-file secret.txt
     """
+    if getattr(sys, "stdout", None) is None:
+        fail("standard output is closed: nobody could read where the node listens")
     try:
         choices = Choices(
             listen=tuple(listen or ()),

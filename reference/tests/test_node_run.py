@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from meshwire_reference import cli
 from meshwire_spec.numbers import FRAME_STALL_S, HANDSHAKE_S, PAYLOAD_MAX
 
 COMMAND = (sys.executable, "-m", "meshwire_reference.cli", "run")
@@ -126,6 +127,11 @@ def test_a_bad_secret_is_refused_without_showing_it(tmp_path: Path, content: str
         ((*LISTEN, "--open", "--handshake-s", "0"), "--handshake-s"),
         ((*LISTEN, "--open", "--frame-stall-s", "nan"), "--frame-stall-s"),
         ((*LISTEN, "--open", "--payload-cap", "6"), "--payload-cap"),
+        (("--open", "--listen", "tcp://[::1"), "tcp://[::1"),
+        (("--open", "--lab", "--listen", f"tcp://{'h' * 300}:0"), "no host"),
+        ((*LISTEN, "--formation-id", "\udcff"), "not UTF-8"),
+        ((*LISTEN, "--formation-id", "x", "--formation-secret-file", "/dev/zero"), "more than"),
+        ((*LISTEN, "--formation-id", "x", "--formation-secret-file", "/"), "cannot read /"),
     ],
 )
 def test_what_cannot_be_started_is_said_in_one_line(options: tuple[str, ...], part: str) -> None:
@@ -139,3 +145,40 @@ def test_what_cannot_be_started_is_said_in_one_line(options: tuple[str, ...], pa
 def test_an_unknown_switch_is_refused() -> None:
     """A test that names none is told so."""
     assert "no switch 'no-such'" in refused(*LISTEN, "--open", MESHWIRE_MUTANT="no-such")
+
+
+@pytest.mark.parametrize(
+    ("command", "part"),
+    [("run --listen tcp://127.0.0.1:0 --open >&-", "output is closed"), ("codec <&-", "input")],
+)
+def test_closed_streams_are_said_in_one_line(command: str, part: str) -> None:
+    """With exit code 2: there is nobody to talk to."""
+    line = f"{sys.executable} -m meshwire_reference.cli {command}"
+    done = subprocess.run(
+        ("/bin/sh", "-c", line),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert part in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_error_of_the_node_itself_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever nobody has thought of: no traceback, and exit code 1."""
+
+    def fail() -> None:
+        raise KeyError("of two\nlines")
+
+    monkeypatch.setattr(cli, "run_command_line", fail)
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+
+    assert left.value.code == 1
+    assert capsys.readouterr().err == "meshwire-node: internal error: KeyError: 'of two\\nlines'\n"

@@ -149,7 +149,10 @@ def _in_address(host: str) -> str:
 
 def parse_address(address: str, scheme: str = "tcp") -> tuple[str, int]:
     """Give host and port of an address. Raises AddressRefused."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError as fault:
+        raise AddressRefused(f"{address!r} is not {scheme}://HOST:PORT") from fault
     try:
         port = parts.port
     except ValueError as fault:
@@ -160,6 +163,10 @@ def parse_address(address: str, scheme: str = "tcp") -> tuple[str, int]:
         raise AddressRefused(f"{address!r} is not {scheme}://HOST:PORT")
     if parts.path or parts.query or parts.fragment:
         raise AddressRefused(f"{address!r} says more than {scheme}://HOST:PORT")
+    try:
+        parts.hostname.encode("idna")
+    except UnicodeError as fault:
+        raise AddressRefused(f"{address!r} has no host that can exist") from fault
     return parts.hostname, port
 
 
