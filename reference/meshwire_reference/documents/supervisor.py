@@ -100,8 +100,10 @@ class Documents:
         """End the workers and refuse what is unanswered; nothing is left running."""
         self._fault = "closed"
         self._stop_timer()
-        for handle in (*self._loops, *filter(None, (self._retry,))):
-            handle.cancel()
+        if self._retry is not None:
+            self._retry.cancel()
+        for loop in self._loops:
+            loop.cancel()
         await asyncio.gather(*self._loops, *self._burials, return_exceptions=True)
         if self._worker is not None:
             await self._worker.close()
