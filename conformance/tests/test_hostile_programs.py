@@ -22,7 +22,7 @@ from meshwire_conformance.errors import Incomplete, SuiteError, UsageError
 from meshwire_conformance.facts import read_target_file
 from meshwire_conformance.ledger import read_ledger
 from meshwire_conformance.parts import Attachment, Settings
-from meshwire_conformance.targets import parse_target
+from meshwire_conformance.targets import parse_target, stdio
 from meshwire_conformance.targets.stdio import Ending, Harness
 
 FAST = Settings(timeout_scale=0.02)
@@ -132,6 +132,24 @@ def test_half_a_surrogate_is_told_as_its_number() -> None:
         return spoken.answers[0]
 
     assert asyncio.run(ask()) == {"id": 0, "\\ud800": ["\\udfff", {"field": "é\\ud800"}]}
+
+
+def test_answers_that_fill_the_memory_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond a sum, long ones count as answers without a word in them; short ones stay."""
+    monkeypatch.setattr(stdio, "KEPT_MAX", 2 * stdio.LONG)
+    sizes = [stdio.LONG, stdio.LONG, stdio.LONG, 1]
+    script = f'for i, n in enumerate({sizes}): print(\'{{"id":%d,"x":"%s"}}\' % (i, \'a\' * n))'
+
+    async def ask() -> dict[int, dict[str, object]]:
+        harness = Harness(python(f"{script}\ninput()"), 30, 30, FAST.trace)
+        await harness.start()
+        spoken = await harness.converse(dict.fromkeys(range(len(sizes)), "{}"))
+        await harness.close()
+        return spoken.answers
+
+    assert [len(str(answer.get("x", ""))) for answer in asyncio.run(ask()).values()] == [
+        *(stdio.LONG, 0, 0, 1)
+    ]
 
 
 @pytest.mark.parametrize(
