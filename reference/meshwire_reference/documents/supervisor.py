@@ -108,7 +108,9 @@ class Documents:
         if self._worker is not None:
             await self._worker.close()
         await self._workers.close()
-        self._refuse_all()
+        self._lanes = Lanes()
+        self._under_way.clear()
+        self._refuse(list(self._open), self._fault)
 
     def submit(self, call: Call) -> asyncio.Future[Result]:
         """Queue a call; the future gets its result and never an exception of the call's making."""
@@ -282,11 +284,6 @@ class Documents:
             self._wake.set()
 
     # --- the end ---------------------------------------------------------------------------
-
-    def _refuse_all(self) -> None:
-        self._lanes = Lanes()
-        self._under_way.clear()
-        self._refuse(list(self._open), self._fault)
 
     def _refuse(self, items: list[Item], fault: str) -> None:
         self._open.difference_update(items)
