@@ -28,7 +28,7 @@ SHARED_WITH_REFERENCE = ("meshwire_spec.numbers", "meshwire_spec.states")
 # The parts of one layer do not take each other; the simulation runs stores and transports.
 REFERENCE_LAYERS: tuple[tuple[str, ...], ...] = (
     # Document calls and the outside of sync messages are plain values, which the core may take.
-    ("wire", "negentropy", "oplog", "formation", "documents.calls", "documents.messages"),
+    ("wire", "negentropy", "oplog", "formation", "extras", "documents.calls", "documents.messages"),
     ("core",),
     ("config", "mutants"),
     ("documents", "store", "transport"),
