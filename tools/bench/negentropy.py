@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from random import Random
@@ -163,13 +164,11 @@ def measure(folder: Path, kind: str, limit: int) -> Figures:
         return figures
     # Builds come last: what they leave behind would scatter the items of the runs over memory.
     del ours, theirs, runs
-    shuffled = shuffle(items)
-    return figures | {
-        "build": min(timed(lambda: sealed(items)) for _ in range(3)),
-        "build_shuffled": min(timed(lambda: sealed(shuffled)) for _ in range(2)),
-        "floor": min(timed(lambda: floor(items)) for _ in range(3)),
-        "floor_shuffled": min(timed(lambda: floor(shuffled)) for _ in range(2)),
-    }
+    for name, suffix in (("ours", ""), ("shuffled", "_shuffled")):
+        items = read_items(folder / name)
+        figures[f"build{suffix}"] = min(timed(partial(sealed, items)) for _ in range(3))
+        figures[f"floor{suffix}"] = min(timed(partial(floor, items)) for _ in range(3))
+    return figures
 
 
 def run_child(command: list[str]) -> Figures:
