@@ -1,5 +1,8 @@
 """The bytes of messages: what is refused and why, and that it costs little to find out."""
 
+import tracemalloc
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,6 +80,33 @@ def test_the_end_of_a_message_is_checked_even_where_nobody_answers_it() -> None:
     query = bytes.fromhex("61000002" + "00" + "000000")
     with pytest.raises(Refused, match="bad-bound"):
         Session(store, 4096).reconcile(query)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"\x02\x00\x00",
+        b"\x02\x00\x02\x00",
+        b"\x02\x00\x01" + bytes(16),
+        b"\xff",
+        b"\x00\x00\x02\xff",
+    ],
+    ids=["skips", "empty lists", "fingerprints", "a varint without end", "counts"],
+)
+def test_a_long_message_takes_memory_for_its_answer_alone(piece: bytes) -> None:
+    """Ranges are read one by one; the answer is a frame, with room to grow and a copy."""
+    store = sealed(numbered(range(1000)))
+    message = b"\x61" + piece * (131_071 // len(piece))
+    session = Session(store, 65536)
+    tracemalloc.start()
+    try:
+        with suppress(Refused):
+            session.reconcile(message)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 4 * 65536
 
 
 @given(value=st.integers(0, U64_MAX))
