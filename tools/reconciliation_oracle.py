@@ -49,7 +49,7 @@ def build() -> Path:
     if cargo is None:
         raise CrateFault("cargo is not installed")
     manifest = str(CRATE / "Cargo.toml")
-    words = [cargo, "build", "--release", "--locked", "--quiet", "--manifest-path", manifest]
+    words = [cargo, "build", "--release", "--quiet", "--manifest-path", manifest]
     environment = {**os.environ, "CARGO_TARGET_DIR": str(SCRATCH)}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
