@@ -7,14 +7,17 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from typing import TYPE_CHECKING, TypeAlias
 
-from meshwire_conformance.case_run import CaseRun
 from meshwire_conformance.catalogue import BOTH_VALID, SOCKET, STRICT_ONLY, Case, digest_of
+
+if TYPE_CHECKING:
+    from meshwire_conformance.case_run import CaseRun
 
 MODULES: tuple[str, ...] = ("streams", "binding", "store", "hostile")
 """Modules of this package that hold cases."""
 
-Body = Callable[[CaseRun], Awaitable[None]]
+Body: TypeAlias = "Callable[[CaseRun], Awaitable[None]]"
 
 
 @dataclass(frozen=True, slots=True)

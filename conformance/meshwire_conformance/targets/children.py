@@ -6,6 +6,7 @@ leave the others running, and with them the pipes open.
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 from asyncio.subprocess import PIPE, Process
@@ -14,6 +15,10 @@ from collections.abc import Mapping, Sequence
 END_S = 5.0
 """How long a killed process may take to be gone, and how long nobody waits any more."""
 _OUTPUTS = (0, 1, 2)
+
+# A child that an interrupt ends may be reaped before asyncio's watcher looks, which then warns of
+# a status that nobody asks for; whoever interrupts is told one line, and it is not this one.
+logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 
 async def start(
