@@ -33,7 +33,7 @@ REFERENCE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("config", "mutants"),
     ("documents", "store", "transport"),
     ("simulation",),
-    ("link", "ready"),
+    ("dialler", "folder", "link", "ready"),
     ("node",),
     ("backend",),
     ("harness_request",),

@@ -18,12 +18,19 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything that one node is started with."""
+    """Everything that one node is started with.
+
+    `connect` are addresses to keep a connection to, `folder` holds documents to begin with, and
+    with `reconcile` every peer is asked what it lacks in place of being sent everything.
+    """
 
     listen: tuple[str, ...]
     settings: Settings
     key: FormationKey | None = field(default=None, repr=False)
     lab: bool = False
+    connect: tuple[str, ...] = ()
+    folder: Path | None = None
+    reconcile: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,9 @@ class Choices:
     payload_cap: int
     lab: bool
     switches: frozenset[Switch]
+    connect: Sequence[str] = ()
+    folder: Path | None = None
+    reconcile: bool = False
 
 
 def make_config(choices: Choices) -> Config:
@@ -63,7 +73,15 @@ def make_config(choices: Choices) -> Config:
         raise ConfigError("--heartbeat-s must be a number of seconds, 0 for no heartbeats")
     if not ENTRY_MIN <= choices.payload_cap <= U32_MAX:
         raise ConfigError(f"--payload-cap must be between {ENTRY_MIN} and {U32_MAX} bytes")
-    return Config(tuple(choices.listen), _settings(choices), _key(choices), choices.lab)
+    return Config(
+        tuple(choices.listen),
+        _settings(choices),
+        _key(choices),
+        choices.lab,
+        tuple(dict.fromkeys(choices.connect)),
+        choices.folder,
+        choices.reconcile,
+    )
 
 
 def _settings(choices: Choices) -> Settings:

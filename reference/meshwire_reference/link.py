@@ -38,8 +38,11 @@ Feed = Callable[[Input], None]
 class Link:
     """Carries out the effects of one connection and feeds the core what happens on it."""
 
-    def __init__(self, number: int, connection: Connection, feed: Feed) -> None:
+    def __init__(
+        self, number: int, connection: Connection, feed: Feed, *, reconciles: bool = False
+    ) -> None:
         self.number = number
+        self._reconciles = reconciles
         self._connection = connection
         self._feed = feed
         self._writers: dict[int, deque[Send]] = {}
@@ -50,7 +53,11 @@ class Link:
     async def run(self) -> None:
         """Feed every event to the last; returns when the connection is gone."""
         connection = self._connection
-        self._feed(inputs.ConnectionOpened(self.number, connection.peer_id, connection.dialled))
+        self._feed(
+            inputs.ConnectionOpened(
+                self.number, connection.peer_id, connection.dialled, self._reconciles
+            )
+        )
         try:
             async for event in connection.events():
                 INPUTS[type(event)](self, event)
@@ -100,7 +107,7 @@ class Link:
                 effect = waiting[0]
                 await self._connection.send(stream, effect.data, fin=effect.fin)
                 waiting.popleft()
-                if effect.fin:
+                if effect.fin or effect.reports:
                     outcome = inputs.StreamSent(self.number, stream)
         except StreamGone as gone:
             outcome = inputs.SendFailed(self.number, stream, gone.code)

@@ -12,21 +12,34 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import asdict
+from itertools import starmap
+from pathlib import Path
 from typing import Any, Final
 
 from meshwire_reference.config import Config
 from meshwire_reference.core import inputs
-from meshwire_reference.core.effects import CallDocuments, ConnectionEffect, Notify, WriteStore
+from meshwire_reference.core.effects import (
+    CallDocuments,
+    ConnectionEffect,
+    Notify,
+    Refusal,
+    RunOver,
+    WriteStore,
+)
 from meshwire_reference.core.inputs import Input
 from meshwire_reference.core.node import NodeCore
 from meshwire_reference.core.settings import Moment
 from meshwire_reference.core.statistics import Statistics
+from meshwire_reference.dialler import keep_connected
+from meshwire_reference.documents.calls import Merge, Merged, Refused
 from meshwire_reference.documents.process import WorkerSettings
 from meshwire_reference.documents.supervisor import Documents
 from meshwire_reference.documents.workers import Settings as DocumentSettings
+from meshwire_reference.folder import BadFolder, list_documents, read_document
 from meshwire_reference.link import Link
 from meshwire_reference.store.memory import MemoryStore
-from meshwire_reference.transport import listen
+from meshwire_reference.transport import check_dialled, listen
 from meshwire_reference.transport.base import (
     Connection,
     ConnectionGone,
@@ -36,6 +49,8 @@ from meshwire_reference.transport.base import (
 from meshwire_spec.numbers import ENDPOINT_ID, FRAME_KEY_MAX, REASONS
 
 ACTOR: Final = 16
+LOADED_AT_ONCE: Final = 500
+"""Files whose documents are with the worker at the same time."""
 CLOSE_S: Final = 2.0
 """How long the end of the node waits for the farewells of its connections."""
 
@@ -69,12 +84,17 @@ class Node:
         return self._core.statistics
 
     async def start(self) -> None:
-        """Start the worker and bind every address.
+        """Start the worker, load what there is to load, bind every address and begin to dial.
 
-        Raises Unavailable without a worker, TransportError or OSError for an address.
+        Raises Unavailable without a worker, BadFolder for what cannot be loaded, TransportError or
+        OSError for an address.
         """
+        for address in self._config.connect:
+            check_dialled(address)
         await self._documents.start()
         self._spawn(self._keep_writing())
+        if self._config.folder is not None:
+            await self._load_folder(self._config.folder)
         options = TransportOptions(
             self.endpoint_id,
             secret_key=secrets.token_bytes(ENDPOINT_ID),
@@ -88,12 +108,33 @@ class Node:
             self._spawn(self._accept(listener))
         if self._listeners:
             self.endpoint_id = self._listeners[0].endpoint_id
+        random = secrets.SystemRandom().random
+        for address in self._config.connect:
+            self._spawn(keep_connected(address, options, self._serve, random))
+
+    async def _load_folder(self, folder: Path) -> None:
+        """Take every document of a folder, or none at all of it counts. Raises BadFolder."""
+        files = list(list_documents(folder).items())
+        for at in range(0, len(files), LOADED_AT_ONCE):
+            await asyncio.gather(*starmap(self._load_file, files[at : at + LOADED_AT_ONCE]))
+            if sys.stderr.isatty():
+                done = min(at + LOADED_AT_ONCE, len(files))
+                sys.stderr.write(f"\rmeshwire-node: {done} of {len(files)} documents loaded")
+        if files and sys.stderr.isatty():
+            sys.stderr.write("\n")
+        await self._writes.join()
+
+    async def _load_file(self, key: str, path: Path) -> None:
+        content = read_document(path, self._config.settings.payload_cap)
+        result = await self._documents.submit(Merge(key, content))
+        if not isinstance(result, Merged) or result.write is None:
+            reason = result.reason if isinstance(result, Refused) else "no changes in it"
+            raise BadFolder(f"{path} cannot be loaded as a document: {reason}")
+        self._feed(inputs.DocumentLoaded(key, result.write))
 
     def attach(self, connection: Connection) -> None:
         """Serve a connection that was made elsewhere, dialled or accepted."""
-        link = Link(next(self._numbers), connection, self._feed)
-        self._links[link.number] = link
-        self._spawn(self._serve(link))
+        self._spawn(self._serve(connection))
 
     async def close(self) -> None:
         """End every connection in order and everything that runs; nothing is left behind."""
@@ -154,7 +195,10 @@ class Node:
             except ConnectionGone:
                 return
 
-    async def _serve(self, link: Link) -> None:
+    async def _serve(self, connection: Connection) -> None:
+        reconciles = self._config.reconcile
+        link = Link(next(self._numbers), connection, self._feed, reconciles=reconciles)
+        self._links[link.number] = link
         try:
             await link.run()
         finally:
@@ -189,16 +233,12 @@ class Node:
             self._feed(inputs.Durable(effect.number))
 
     def notify(self, effect: Notify) -> None:
-        """Log a refusal as one line of JSON; keys are a peer's text, which JSON escapes."""
-        event = effect.event
-        line = {
-            "event": "refused",
-            "reason": event.reason,
-            "peer": event.peer,
-            "connection": event.connection,
-            "stream": event.stream,
-            "key": event.key[:FRAME_KEY_MAX],
-        }
+        """Log an event as one line of JSON; keys are a peer's text, which JSON escapes."""
+        match effect.event:
+            case Refusal() as event:
+                line = {"event": "refused", **asdict(event), "key": event.key[:FRAME_KEY_MAX]}
+            case RunOver() as event:
+                line = {"event": "reconciled", **asdict(event)}
         sys.stderr.write(json.dumps(line) + "\n")
 
     def _note_states_lost(self) -> None:

@@ -5,7 +5,8 @@ import secrets
 
 from meshwire_reference.config import Config
 from meshwire_reference.core.settings import Dialect
-from meshwire_spec.numbers import CAPABILITIES, PROFILE
+from meshwire_reference.core.switches import Switch
+from meshwire_spec.numbers import CAPABILITIES, OPTIONAL_CAPABILITIES, PROFILE
 
 INSTANCE_ID = 8
 
@@ -18,7 +19,7 @@ def ready_line(config: Config, addresses: tuple[str, ...], endpoint_id: bytes) -
         "instance_id": secrets.token_hex(INSTANCE_ID),
         "profile": PROFILE,
         "dialect": str(config.settings.dialect),
-        "capabilities": list(CAPABILITIES),
+        "capabilities": _capabilities(config),
         "payload_cap": config.settings.payload_cap,
         "deadlines": {
             "handshake_s": config.settings.handshake_s,
@@ -28,3 +29,9 @@ def ready_line(config: Config, addresses: tuple[str, ...], endpoint_id: bytes) -
     if config.settings.dialect is not Dialect.OPEN and config.key is not None:
         facts["formation_id"] = config.key.formation_id
     return json.dumps(facts)
+
+
+def _capabilities(config: Config) -> list[str]:
+    """Return what the node can do, less what a switch has taken from it."""
+    missing = {"reconciliation"} if config.settings.has(Switch.NO_RECONCILIATION) else set()
+    return [name for name in (*CAPABILITIES, *OPTIONAL_CAPABILITIES) if name not in missing]

@@ -15,6 +15,7 @@ import typer
 
 from meshwire_reference.config import Choices, Config, ConfigError, make_config
 from meshwire_reference.documents.process import Unavailable
+from meshwire_reference.folder import BadFolder
 from meshwire_reference.mutants import UnknownMutant, read_switches
 from meshwire_reference.node import Node
 from meshwire_reference.ready import ready_line
@@ -61,12 +62,34 @@ def run_command(  # noqa: PLR0913 - one parameter an option
         bool,
         typer.Option("--lab", help="Bind tcp:// off this machine with peers unproven."),
     ] = False,
+    connect: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Address of a peer to keep a connection to, tcp://HOST:PORT or "
+            "iroh://ENDPOINT@IP:PORT. May be given again."
+        ),
+    ] = None,
+    load: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of documents to begin with: files as Automerge saves them, each named "
+            "by its key, percent-encoded, as in nodes%3Anode-1.automerge."
+        ),
+    ] = None,
+    reconcile: Annotated[
+        bool,
+        typer.Option(
+            "--reconcile",
+            help="Ask each peer what it lacks in place of sending it every document. Not for "
+            "deployed peers.",
+        ),
+    ] = False,
 ) -> None:
     """Run a node until SIGTERM; its one line on standard output says that it is ready.
 
     Examples: meshwire-node run --listen tcp://127.0.0.1:0 --open
     and meshwire-node run --listen tcp://127.0.0.1:0 --formation-id alpha
-    --formation-secret-file secret.txt
+    --formation-secret-file secret.txt --connect tcp://127.0.0.1:4711 --reconcile
     """
     if getattr(sys, "stdout", None) is None:
         fail("standard output is closed: nobody could read where the node listens")
@@ -81,6 +104,9 @@ def run_command(  # noqa: PLR0913 - one parameter an option
             heartbeat_s=heartbeat_s,
             payload_cap=payload_cap,
             lab=lab,
+            connect=tuple(connect or ()),
+            folder=load,
+            reconcile=reconcile,
             switches=read_switches(os.environ.get(MUTANT_VARIABLE, "")),
         )
         config = make_config(choices)
@@ -107,7 +133,7 @@ async def serve(config: Config) -> int:
         sys.stdout.write(ready_line(config, node.addresses, node.endpoint_id) + "\n")
         sys.stdout.flush()
         await stopping.wait()
-    except (Unavailable, TransportError, OSError) as exc:
+    except (BadFolder, Unavailable, TransportError, OSError) as exc:
         sys.stderr.write(f"meshwire-node: {exc}\n")
         return USAGE
     finally:

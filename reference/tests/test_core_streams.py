@@ -114,7 +114,7 @@ class TestRefusal:
             (encode_stream_frame(StreamFrame("", 1, b"")), "length-limit"),
             (encode_stream_frame(StreamFrame("a:" + "i" * 1023, 1, b"")), "length-limit"),
             (encode_stream_frame(StreamFrame("k" * 1036, 2, b"")), "length-limit"),
-            (encode_stream_frame(StreamFrame("_negentropy", 8, b"\x61")), "unsupported"),
+            (encode_stream_frame(StreamFrame("_negentropy", 8, b"\x59")), "bad-version"),
             (encode_stream_frame(StreamFrame(KEY, 0, b"garbage")), "bad-document"),
             (encode_stream_frame(StreamFrame(KEY, 1, b"garbage")), "bad-document"),
             (encode_stream_frame(StreamFrame("x", 4, b"short")), "truncated"),

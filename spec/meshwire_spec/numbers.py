@@ -360,6 +360,7 @@ REASON_ROWS: Final = (
     _own(29, "bad-value", "message", "a value that its field cannot hold; only when encoding"),
     _own(30, "no-progress", "stream", "a reconciliation goes on and settles nothing more"),
     _own(31, "too-many-rounds", "stream", "a reconciliation takes more rounds than its items need"),
+    _own(32, "unexpected-message", "stream", "a message that its reconciliation does not await"),
     Reason("shutdown", 0, "connection", "orderly end: disconnect, shutdown or recycle"),
     Reason("authentication-failed", 1, "connection", "the formation handshake failed"),
     Reason("certificate-required", 2, "connection", "no valid certificate"),
@@ -445,3 +446,5 @@ def collection_of(key: str) -> Collection:
 
 CAPABILITIES: Final = ("frames", "deltas", "snapshots", "batches", "tombstones", "reads")
 """What a `sync/1` target must be able to do; optional ones are declared beside them."""
+OPTIONAL_CAPABILITIES: Final = ("reconciliation",)
+"""What a `sync/1` target may be able to do: cases that need it are left out where it is not."""

@@ -12,9 +12,11 @@ from meshwire_reference.core.effects import (
     Effect,
     Notify,
     Refusal,
+    RunOver,
     WriteNumber,
     WriteStore,
 )
+from meshwire_reference.core.holdings import Holdings
 from meshwire_reference.core.queues import KeyQueues
 from meshwire_reference.core.room import Room
 from meshwire_reference.core.settings import Moment, Settings
@@ -41,8 +43,7 @@ class Context:
         self.tombstones = Tombstones(settings.switches)
         self.durability = Durability()
         self.queues = KeyQueues(self._emit_call)
-        # By key, about how many bytes a frame with the whole document takes.
-        self.documents: dict[str, int] = {}
+        self.documents = Holdings(settings.identify, settings.switches)
         self.room = Room(settings.all_answer_bytes_max)
         self.pool = Pool(settings.all_inbound_bytes_max, settings.inbound_share_bytes)
         self.connections: set[int] = set()
@@ -86,11 +87,15 @@ class Context:
         """Count a refusal and have it logged."""
         # ER-018
         self.statistics.refused[refusal.reason] += 1
-        self._effects.append(Notify(refusal))
+        self.notify(refusal)
         if self.has(Switch.FAULT_CLOSES_ALL):
             self.is_deaf = True
             for connection in self.connections:
                 self.emit(Close(connection=connection, code=0, reason=""))
+
+    def notify(self, event: Refusal | RunOver) -> None:
+        """Have an event logged."""
+        self._effects.append(Notify(event))
 
     def take_effects(self) -> list[Effect]:
         """Return what was asked for since the last call."""

@@ -110,7 +110,7 @@ class DocumentFrames:
         after = self._keep(session, key, result.write)
         # DC-024
         if result.ahead and not self._context.has(Switch.NO_SNAPSHOT_ANSWER):
-            session.answer_snapshot(key)
+            session.snapshot_answers.answer(key)
         return Outcome(after=after)
 
     def _keep(self, session: Session, key: str, write: Write | None) -> WriteNumber | None:

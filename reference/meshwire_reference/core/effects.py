@@ -31,11 +31,15 @@ class OpenStream(ConnectionEffect):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Send(ConnectionEffect):
-    """Send bytes on a stream, and its FIN; with FIN answered by `StreamSent` or `SendFailed`."""
+    """Send bytes on a stream, and its FIN.
+
+    With FIN, and where it `reports`, answered by `StreamSent` or `SendFailed`.
+    """
 
     stream: int
     data: bytes
     fin: bool = False
+    reports: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,10 +114,28 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class RunOver:
+    """A reconciliation of this node's making has ended: what the log line says of it.
+
+    `rounds` are answers of the peer; bytes are those of the messages. `reason` is None where the
+    run was complete, else why it was not.
+    """
+
+    peer: str
+    connection: int
+    rounds: int
+    sent_bytes: int
+    received_bytes: int
+    have: int
+    need: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Notify:
     """Tell whoever watches the node."""
 
-    event: Refusal
+    event: Refusal | RunOver
 
 
 Effect: TypeAlias = ConnectionEffect | CallDocuments | WriteStore | Notify

@@ -1,4 +1,4 @@
-"""What a new connection is offered unasked: tombstones first, then every document, in batches.
+"""What a new connection is offered unasked: tombstones first, then documents, in batches.
 
 Batches are put together only while the peer takes them, and nothing else waits to be sent: the
 initial exchange paces itself by the peer's credit and resumes at its cursor (D-53, D-82).
@@ -6,7 +6,6 @@ initial exchange paces itself by the peer's credit and resumes at its cursor (D-
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
@@ -14,6 +13,7 @@ from meshwire_reference.core.context import Context
 from meshwire_reference.core.outbound import Outbound
 from meshwire_reference.core.policy import push_type
 from meshwire_reference.core.queues import Job
+from meshwire_reference.core.selection import Selection
 from meshwire_reference.core.switches import Switch
 from meshwire_reference.core.tombstones import Held
 from meshwire_reference.documents.calls import Call, Generate, Generated, Result, Save, Saved
@@ -43,7 +43,9 @@ LENGTH = 4
 class Exchange:
     """The initial exchange with one peer, from its start to its end."""
 
-    def __init__(self, context: Context, connection: int, outbound: Outbound) -> None:
+    def __init__(
+        self, context: Context, connection: int, outbound: Outbound, selection: Selection
+    ) -> None:
         self._context = context
         self._connection = connection
         self._outbound = outbound
@@ -51,9 +53,8 @@ class Exchange:
         self._tombstones: Iterator[tuple[str, Held]] = iter(
             list(context.tombstones.offerable(now_ms))
         )
-        self._keys: deque[str] = deque(context.documents)
-        if context.has(Switch.NO_INITIAL_PUSH):
-            self._keys.clear()
+        self._selection = selection
+        self._keys = selection.keys
         self._tombstones_under_way = 0
         self._are_tombstones_over = False
         self._waits_for_batch = False
@@ -80,6 +81,7 @@ class Exchange:
         while self._outbound.has_room and not self._are_tombstones_over and not documents_first:
             self._send_tombstones()
         if self._outbound.has_room and not self._tombstones_under_way and not self.is_over:
+            self._selection.begin()
             self._collect_documents()
         if documents_first and self.is_over and self._outbound.has_room:
             self._send_tombstones()
@@ -119,7 +121,7 @@ class Exchange:
         if self._waits_for_batch:
             return
         if not self._keys:
-            self.is_over = True
+            self.is_over = self._selection.is_final
             return
         keys, size = self._take_keys()
         if not keys:

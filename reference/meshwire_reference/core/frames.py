@@ -27,6 +27,7 @@ from meshwire_reference.wire.batches import (
     decode_sync_batch,
 )
 from meshwire_reference.wire.errors import Malformed
+from meshwire_reference.wire.frames import RUN_CAPS
 from meshwire_reference.wire.tombstones import decode_tombstone, decode_tombstone_batch
 from meshwire_spec.numbers import CREATED_AHEAD_MAX_MS, FrameType
 
@@ -41,16 +42,29 @@ class Frames:
         self._documents = DocumentFrames(context, routing)
         self._removals = Removals(context, routing)
 
-    def take(self, session: Session, frame: StreamFrame, done: Done) -> None:
+    def take(self, session: Session, stream: int, frame: StreamFrame, done: Done) -> None:
         """Let one frame take effect; `done` is called once, perhaps before this returns."""
         self._context.statistics.frames[frame.type] += 1
         reason = accept("stream_frame", frame)
         if reason is not None and not self._tolerates(reason, frame):
             done(Outcome(reason))
             return
+        if frame.type in RUN_CAPS:
+            self._take_message(session, stream, frame, done)
+            return
         # FR-010
         handler = HANDLERS.get(frame.type, _ignore)
         handler(self, session, frame, done)
+
+    def _take_message(self, session: Session, stream: int, frame: StreamFrame, done: Done) -> None:
+        """0x08 and 0x09: a message of the run of its stream."""
+        if self._context.has(Switch.IGNORE_NEGENTROPY):
+            done(TAKEN)
+        elif self._context.has(Switch.NO_RECONCILIATION):
+            # NG-012
+            done(Outcome("unsupported"))
+        else:
+            session.runs.take(stream, frame, done)
 
     def _tolerates(self, reason: str, frame: StreamFrame) -> bool:
         """Say whether a switch lets pass what ought to be refused."""
@@ -172,12 +186,6 @@ class Frames:
         refuses = self._context.has(Switch.REFUSE_IGNORED_TYPES)
         done(Outcome("unknown-type") if refuses else TAKEN)
 
-    def take_reconciliation(self, session: Session, frame: StreamFrame, done: Done) -> None:
-        """0x08 and 0x09: not offered by this node."""
-        # NG-012
-        ignores = self._context.has(Switch.IGNORE_NEGENTROPY)
-        done(TAKEN if ignores else Outcome("unsupported"))
-
 
 def _ignore(frames: Frames, session: Session, frame: StreamFrame, done: Done) -> None:
     """Stand in for a type without a handler, which only a switch lets through."""
@@ -199,8 +207,6 @@ HANDLERS: Final[dict[int, Handler]] = {
     FrameType.TOMBSTONE_BATCH: Frames.take_tombstone_batch,
     FrameType.TOMBSTONE_ACK: Frames.take_nothing,
     FrameType.BATCH: Frames.take_batch,
-    FrameType.NEGENTROPY_INIT: Frames.take_reconciliation,
-    FrameType.NEGENTROPY_RESPONSE: Frames.take_reconciliation,
 }
 
 

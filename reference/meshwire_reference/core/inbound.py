@@ -29,7 +29,7 @@ from meshwire_reference.core.effects import (
 from meshwire_reference.core.switches import Switch
 from meshwire_reference.documents.messages import is_read
 from meshwire_reference.wire.batches import StreamFrame
-from meshwire_reference.wire.frames import KNOWN_TYPES, FrameReader
+from meshwire_reference.wire.frames import KNOWN_TYPES, NO_CAPS, RUN_CAPS, FrameReader
 from meshwire_spec.numbers import REASONS, U32_MAX
 
 LATE_S = 0.25
@@ -163,6 +163,7 @@ class FrameStream(InboundStream):
         self._reader = FrameReader(
             U32_MAX if settings.has(Switch.NO_SIZE_CAP) else settings.payload_cap,
             None if settings.has(Switch.ACCEPT_UNKNOWN_TYPE) else KNOWN_TYPES,
+            NO_CAPS if settings.has(Switch.NEGENTROPY_ANY_SIZE) else RUN_CAPS,
         )
         self._frames: deque[StreamFrame] = deque()
         self._key = ""

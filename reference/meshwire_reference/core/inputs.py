@@ -7,16 +7,20 @@ that connection.
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from meshwire_reference.documents.calls import Result
+from meshwire_reference.documents.calls import Result, Write
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionOpened:
-    """A connection stands; `dialled` where this side made it."""
+    """A connection stands; `dialled` where this side made it.
+
+    `reconciles` where the operator has said that this peer may be asked to reconcile (NG-013).
+    """
 
     connection: int
     peer_id: bytes
     dialled: bool
+    reconciles: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class StreamGranted:
 
 @dataclass(frozen=True, slots=True)
 class StreamSent:
-    """Everything sent on a stream, its FIN included, is with the transport."""
+    """Everything sent on a stream is with the transport, up to a FIN or what was to be reported."""
 
     connection: int
     stream: int
@@ -96,6 +100,14 @@ class DocumentDone:
 
     number: int
     result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentLoaded:
+    """A document was brought by the operator, and the worker has taken it as its result says."""
+
+    key: str
+    write: Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +138,7 @@ Input: TypeAlias = (
     | StreamSent
     | SendFailed
     | DocumentDone
+    | DocumentLoaded
     | Durable
     | TimerFired
     | ShutDown

@@ -51,7 +51,7 @@ class Heartbeats:
         )
         return True
 
-    def note_over(self, stream: int) -> bool:
+    def note_over(self, stream: int, *, has_failed: bool) -> bool:
         """Let a stream go; False where it is not of a heartbeat."""
         if stream != self._stream:
             return False

@@ -25,6 +25,9 @@ from meshwire_reference.core.settings import Moment, Settings
 from meshwire_reference.core.statistics import Statistics
 from meshwire_reference.formation import FormationKey
 
+OPERATOR: Final = 0
+"""Stands for no connection, where a change was brought by none."""
+
 
 class NodeCore:
     """The protocol logic of one node."""
@@ -71,11 +74,11 @@ class NodeCore:
 
     def open_session(self, happened: inputs.ConnectionOpened) -> None:
         """A connection stands: begin its session."""
-        session = Session(self._context, happened.connection, happened.peer_id, self._frames.take)
+        session = Session(self._context, happened, self._frames.take)
         self._sessions[happened.connection] = session
         self._context.connections.add(happened.connection)
         self._routing.peers[happened.connection] = session
-        session.open(dialled=happened.dialled)
+        session.open()
 
     def end_session(self, happened: inputs.ConnectionClosed) -> None:
         """A connection is gone: end its session."""
@@ -112,16 +115,21 @@ class NodeCore:
     def note_sent(self, happened: inputs.StreamSent) -> None:
         """Everything sent on a stream is with the transport."""
         if session := self._sessions.get(happened.connection):
-            session.note_sent(happened.stream)
+            session.note_over(happened.stream, has_failed=False)
 
     def note_failed(self, happened: inputs.SendFailed) -> None:
         """A stream takes no more bytes."""
         if session := self._sessions.get(happened.connection):
-            session.note_failed(happened.stream)
+            session.note_over(happened.stream, has_failed=True)
 
     def take_result(self, happened: inputs.DocumentDone) -> None:
         """A document call has a result."""
         self._context.queues.take_result(happened.number, happened.result)
+
+    def take_document(self, happened: inputs.DocumentLoaded) -> None:
+        """The operator brought a document."""
+        self._context.write(happened.key, happened.write)
+        self._routing.pass_on_document(happened.key, OPERATOR)
 
     def note_durable(self, happened: inputs.Durable) -> None:
         """Writes are durable."""
@@ -147,6 +155,7 @@ HANDLERS: Final[dict[type[Input], Callable[[NodeCore, Any], None]]] = {
     inputs.StreamSent: NodeCore.note_sent,
     inputs.SendFailed: NodeCore.note_failed,
     inputs.DocumentDone: NodeCore.take_result,
+    inputs.DocumentLoaded: NodeCore.take_document,
     inputs.Durable: NodeCore.note_durable,
     inputs.TimerFired: NodeCore.fire,
     inputs.ShutDown: NodeCore.shut_down,

@@ -277,15 +277,8 @@ class Outbound:
         self._context.emit(Send(connection=self._connection, stream=stream, data=data, fin=True))
         return True
 
-    def note_sent(self, stream: int) -> bool:
-        """Let a stream go whose frame has left; False where it is not of this queue."""
-        return self._end(stream, has_failed=False)
-
-    def note_failed(self, stream: int) -> bool:
-        """Let a stream go that takes no more; False where it is not of this queue."""
-        return self._end(stream, has_failed=True)
-
-    def _end(self, stream: int, *, has_failed: bool) -> bool:
+    def note_over(self, stream: int, *, has_failed: bool) -> bool:
+        """Let a stream go whose frame has left, or never will; False where it is not of this."""
         parcel = self._sending.pop(stream, None)
         if parcel is None:
             return False

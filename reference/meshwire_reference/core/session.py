@@ -21,40 +21,46 @@ from meshwire_reference.core.inbound import (
     InboundStream,
     Outcome,
 )
+from meshwire_reference.core.inputs import ConnectionOpened
 from meshwire_reference.core.liveness import Heartbeats
 from meshwire_reference.core.outbound import Outbound
-from meshwire_reference.core.parcels import Kind
+from meshwire_reference.core.own_run import OwnRun
 from meshwire_reference.core.proving import Proving
 from meshwire_reference.core.queues import Job
+from meshwire_reference.core.selection import Everything, Reconciled, Selection
+from meshwire_reference.core.served_runs import ServedRuns
 from meshwire_reference.core.settings import Dialect
+from meshwire_reference.core.snapshot_answers import SnapshotAnswers
 from meshwire_reference.core.switches import Switch
 from meshwire_reference.documents.calls import Call, Forget, Result
 from meshwire_reference.wire.batches import StreamFrame
 from meshwire_spec.numbers import REASONS
 from meshwire_spec.states import SESSION, SessionEvent, SessionState
 
-TakeFrame: TypeAlias = Callable[["Session", StreamFrame, Done], None]
+TakeFrame: TypeAlias = Callable[["Session", int, StreamFrame, Done], None]
 
 
 class Session:
     """A connection with a peer, from its opening to its end."""
 
-    def __init__(
-        self, context: Context, connection: int, peer_id: bytes, take_frame: TakeFrame
-    ) -> None:
+    def __init__(self, context: Context, opened: ConnectionOpened, take_frame: TakeFrame) -> None:
         self._context = context
         self._take_frame = take_frame
-        self.connection = connection
-        self.peer_id = peer_id
+        self._opened = opened
+        self.connection = connection = opened.connection
+        self.peer_id = opened.peer_id
         self.state = SessionState.UNPROVEN
         self.budget = Budget(context.settings.inbound_bytes_max, context.pool, self.resume)
         self.outbound = Outbound(context, connection, self._refill)
+        self.runs = ServedRuns(context, connection, self.outbound)
         self.tombstone_answers = Cooldowns(context.settings.tombstone_answer_s)
-        self._snapshot_answers = Cooldowns(context.settings.snapshot_answer_s)
+        self.snapshot_answers = SnapshotAnswers(context, connection, self.outbound)
         self._heartbeats = Heartbeats(context, connection)
         self._streams: dict[int, InboundStream] = {}
         self._proving = Proving(context, connection, self)
         self._exchange: Exchange | None = None
+        self._selection: Selection | None = None
+        self._own_run: OwnRun | None = None
         self._jobs = 0
         self._reads: set[str] = set()
         self._was_ready = False
@@ -72,7 +78,7 @@ class Session:
 
     # --- the connection ------------------------------------------------------------------------
 
-    def open(self, *, dialled: bool) -> None:
+    def open(self) -> None:
         """Begin: with the handshake, or at once where the node is open."""
         settings = self._context.settings
         if self._context.is_deaf:
@@ -83,7 +89,7 @@ class Session:
             self._move(SessionEvent.NO_HANDSHAKE)
             self._begin()
             return
-        self._proving.start(dialled=dialled)
+        self._proving.start(dialled=self._opened.dialled)
         if settings.has(Switch.SYNC_BEFORE_HANDSHAKE):
             self.outbound.open()
         if not settings.has(Switch.NO_HANDSHAKE_DEADLINE):
@@ -97,6 +103,8 @@ class Session:
         self._context.timers.cancel(self._timer)
         self._context.durability.drop(self.connection)
         self._heartbeats.stop()
+        if self._selection is not None:
+            self._selection.close()
         self.outbound.close()
         for stream in list(self._streams.values()):
             stream.cut()
@@ -117,12 +125,21 @@ class Session:
         """Begin to read and to send; comes once the peer may be trusted."""
         self._context.timers.cancel(self._timer)
         self._was_ready = True
-        self._exchange = Exchange(self._context, self.connection, self.outbound)
+        self._selection = self._select()
+        self._exchange = Exchange(self._context, self.connection, self.outbound, self._selection)
         # TR-002, HS-041
         self.resume()
         # DC-035
         self.outbound.open()
         self._heartbeats.start()
+
+    def _select(self) -> Selection:
+        """Say what the peer is offered unasked."""
+        if not self._opened.reconciles:
+            return Everything(self._context)
+        selection = Reconciled(self._context, self.connection, self.peer_id, self._refill)
+        self._own_run = selection.run
+        return selection
 
     def _close(self, event: SessionEvent, reason: str) -> None:
         if (self.state, event) not in SESSION:
@@ -174,7 +191,9 @@ class Session:
 
     def take_data(self, stream: int, data: bytes, *, fin: bool) -> None:
         """Take the peer's next bytes on a stream."""
-        if self._proving.take_data(stream, data, fin=fin):
+        if self._proving.take_data(stream, data, fin=fin) or (
+            self._own_run and self._own_run.take_data(stream, data, fin=fin)
+        ):
             return
         if stream in self._streams:
             self._streams[stream].receive(data, fin=fin)
@@ -184,7 +203,11 @@ class Session:
 
     def take_reset(self, stream: int) -> None:
         """Take the peer's giving up its half of a stream."""
-        if not self._proving.take_data(stream, b"", fin=True) and stream in self._streams:
+        if self._proving.take_data(stream, b"", fin=True) or (
+            self._own_run and self._own_run.take_data(stream, b"", fin=True)
+        ):
+            return
+        if stream in self._streams:
             self._streams[stream].cut()
 
     def take_granted(self, ticket: int, stream: int) -> None:
@@ -192,19 +215,16 @@ class Session:
         if not (
             self._proving.take_granted(ticket, stream)
             or self._heartbeats.take_stream(ticket, stream)
+            or (self._own_run and self._own_run.take_stream(ticket, stream))
             or self.outbound.take_stream(ticket, stream)
         ):
             self._context.emit(Release(connection=self.connection, stream=stream))
 
-    def note_sent(self, stream: int) -> None:
-        """Take note that a stream of ours is with the transport."""
-        if not self._heartbeats.note_over(stream):
-            self.outbound.note_sent(stream)
-
-    def note_failed(self, stream: int) -> None:
-        """Take note that a stream of ours takes no more."""
-        if not self._heartbeats.note_over(stream):
-            self.outbound.note_failed(stream)
+    def note_over(self, stream: int, *, has_failed: bool) -> None:
+        """Take note that what was sent on a stream is with the transport, or never will be."""
+        for sender in (self._heartbeats, self.runs, self._own_run, self.outbound):
+            if sender is not None and sender.note_over(stream, has_failed=has_failed):
+                return
 
     # --- what streams and frames ask of the session ----------------------------------------------
 
@@ -215,7 +235,7 @@ class Session:
             self.outbound.answer_stream = stream
         if self._context.has(Switch.HOLD_STREAM_WHILE_ANSWERING):
             done = self._held(done)
-        self._take_frame(self, frame, done)
+        self._take_frame(self, stream, frame, done)
 
     def _held(self, done: Done) -> Done:
         """Make the stream wait until every answer has left, as deployed nodes do."""
@@ -237,6 +257,7 @@ class Session:
     def let_go(self, stream: int) -> None:
         """Forget a stream that is over."""
         self._streams.pop(stream, None)
+        self.runs.drop(stream)
 
     def queue(self, key: str, job: Job) -> None:
         """Queue a job of this peer's making for a document."""
@@ -254,17 +275,6 @@ class Session:
 
         self._context.queues.add(key, Job(begin, finish))
 
-    def answer_snapshot(self, key: str) -> None:
-        """Send the own snapshot to the peer, whose snapshot lacked something; not too often."""
-        now_s = self._context.now.monotonic_s
-        wait_s = self._snapshot_answers.wait_s(key, now_s)
-        name = ("snapshot", self.connection, key)
-        if wait_s > 0:
-            self._context.timers.set(name, now_s + wait_s, lambda: self.answer_snapshot(key))
-        elif self.is_ready:
-            self._snapshot_answers.take(key, now_s)
-            self.outbound.add(Kind.SNAPSHOT, key)
-
     def note_first_read(self, key: str) -> bool:
         """Say whether this is the first read of a key by this peer."""
         is_first = key not in self._reads
@@ -272,6 +282,7 @@ class Session:
         return is_first
 
     def _refill(self) -> None:
+        self.runs.advance()
         if self._exchange is not None:
             self._exchange.advance()
             if self._exchange.is_over:

@@ -61,19 +61,24 @@ class Run:
         self._is_over = True
         if len(message) > NEGENTROPY_MESSAGE_MAX:
             raise Refused("length-limit")
-        self.rounds += 1
-        # The allowance follows the set, which may grow during the run.
-        if self.rounds > rounds_allowed(self._storage.size, self._limit):
-            raise Refused("too-many-rounds")
+        self._count()
         step = self._session.reconcile(message)
         self._watch()
         self._is_over = step.reply is None
         return step
+
+    def _count(self) -> None:
+        """Count a message against the allowance, which follows the set as it grows."""
+        self.rounds += 1
+        # NG-021
+        if self.rounds > rounds_allowed(self._storage.size, self._limit):
+            raise Refused("too-many-rounds")
 
     def _watch(self) -> None:
         """Hold the range that the last reply left in front against the one before it."""
         front = self._session.front
         self._idle = self._idle + 1 if front is not None and front == self._front else 0
         self._front = front
+        # NG-020
         if self._idle >= IDLE_MAX:
             raise Refused("no-progress")

@@ -23,6 +23,7 @@ from meshwire_reference.core.effects import (
     Refusal,
     Release,
     Reset,
+    RunOver,
     Send,
     Stop,
     WriteStore,
@@ -70,6 +71,7 @@ class Bench:
         self.now_s = START_S
         self.now_ms = START_MS
         self.refusals: list[Refusal] = []
+        self.runs: list[RunOver] = []
         self.writes: list[WriteStore] = []
         self.closed: dict[int, int] = {}
         self.streams: dict[tuple[int, int], Seen] = {}
@@ -84,11 +86,11 @@ class Bench:
 
     # --- what a test does ------------------------------------------------------------------------
 
-    def connect(self, *, dialled: bool = False) -> int:
+    def connect(self, *, dialled: bool = False, reconciles: bool = False) -> int:
         """Open a connection and return its number."""
         self._connections += 1
         peer_id = bytes((self._connections,)) * 32
-        self.feed(inputs.ConnectionOpened(self._connections, peer_id, dialled))
+        self.feed(inputs.ConnectionOpened(self._connections, peer_id, dialled, reconciles))
         return self._connections
 
     def disconnect(self, connection: int) -> None:
@@ -184,7 +186,7 @@ class Bench:
         assert not seen.finished, "the stream was finished before"
         seen.data += effect.data
         seen.finished = effect.fin
-        if effect.fin:
+        if effect.fin or effect.reports:
             self._give(inputs.StreamSent(effect.connection, effect.stream))
 
     def take_reset(self, effect: Reset) -> None:
@@ -224,8 +226,12 @@ class Bench:
         self._give(inputs.Durable(effect.number))
 
     def notify(self, effect: Notify) -> None:
-        """Record a refusal."""
-        self.refusals.append(effect.event)
+        """Record a refusal or the end of a run."""
+        match effect.event:
+            case Refusal() as refusal:
+                self.refusals.append(refusal)
+            case RunOver() as over:
+                self.runs.append(over)
 
     def _give(self, happened: inputs.Input) -> None:
         self._inputs.append(happened)

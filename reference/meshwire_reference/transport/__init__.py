@@ -47,6 +47,11 @@ async def dial(address: str, options: TransportOptions) -> Connection:
     return connection
 
 
+def check_dialled(address: str) -> None:
+    """Raise AddressRefused for what can never be dialled; nothing is sent."""
+    _module(address).check_dialled(address)
+
+
 def _module(address: str) -> ModuleType:
     scheme = address.partition("://")[0]
     if scheme not in TRANSPORTS:

@@ -197,14 +197,7 @@ async def listen(address: str, options: TransportOptions) -> Listener:
 
 async def dial(address: str, options: TransportOptions) -> Connection:
     """Connect to iroh://ENDPOINT@HOST:PORT. Raises AddressRefused, Unreachable."""
-    name, host, port = _parse(address)
-    version = _version(host)
-    try:
-        target = iroh.EndpointAddr(
-            iroh.EndpointId.from_string(name or ""), None, [_socket(host, port)]
-        )
-    except iroh.IrohError as error:
-        raise AddressRefused(f"{address!r} names no endpoint id") from error
+    target, host, version = _target(address)
     own = LOOPBACK if is_loopback(host) else {**LOOPBACK, version: ANY[version]}
     shared = await _bind(tuple(own.values()), options)
     shared.join()
@@ -218,3 +211,19 @@ async def dial(address: str, options: TransportOptions) -> Connection:
         shared.abandon()
         raise Unreachable(f"{address} cannot be reached: {_cause(error)}") from error
     return IrohConnection(connection, options.windows, dialled=True, on_end=shared.leave)
+
+
+def _target(address: str) -> tuple[iroh.EndpointAddr, str, int]:
+    """Give what to dial, its host and its version of IP. Raises AddressRefused."""
+    name, host, port = _parse(address)
+    version = _version(host)
+    try:
+        identity = iroh.EndpointId.from_string(name or "")
+    except iroh.IrohError as error:
+        raise AddressRefused(f"{address!r} names no endpoint id") from error
+    return iroh.EndpointAddr(identity, None, [_socket(host, port)]), host, version
+
+
+def check_dialled(address: str) -> None:
+    """Raise AddressRefused unless this is iroh://ENDPOINT@HOST:PORT."""
+    _target(address)

@@ -214,3 +214,10 @@ async def dial(address: str, options: TransportOptions) -> Connection:
         raise Unreachable(f"{address} cannot be reached: {fault}") from fault
     await link.established()
     return link
+
+
+def check_dialled(address: str) -> None:
+    """Raise AddressRefused unless this is tcp://HOST:PORT with a port to dial."""
+    _, port = parse_address(address)
+    if not port:
+        raise AddressRefused(f"{address!r} names no port to dial")

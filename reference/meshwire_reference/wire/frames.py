@@ -1,14 +1,24 @@
 """Frames of one stream as its bytes arrive: the incremental reader, without any IO."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from meshwire_reference.wire.batches import FRAME_TYPES, StreamFrame
 from meshwire_reference.wire.cursor import U8, U16_BE, U32_BE
 from meshwire_reference.wire.errors import Malformed
-from meshwire_spec.numbers import PAYLOAD_MAX
+from meshwire_spec.numbers import NEGENTROPY_MESSAGE_MAX, PAYLOAD_MAX, FrameType
 
 KNOWN_TYPES: Final = FRAME_TYPES
 KEY_START: Final = U16_BE.size
+NO_CAPS: Final[Mapping[int, int]] = MappingProxyType({})
+RUN_CAPS: Final[Mapping[int, int]] = MappingProxyType(
+    {
+        FrameType.NEGENTROPY_INIT: NEGENTROPY_MESSAGE_MAX,
+        FrameType.NEGENTROPY_RESPONSE: NEGENTROPY_MESSAGE_MAX,
+    }
+)
+"""How long a payload of a type may be that a node takes, where that is less than any other's."""
 
 
 class FrameReader:
@@ -21,15 +31,22 @@ class FrameReader:
     announces: the buffer holds what has come and no more.
     """
 
-    __slots__ = ("_buffer", "_known_types", "_needed", "_payload_cap", "fault", "key")
+    __slots__ = ("_buffer", "_caps", "_known_types", "_needed", "_payload_cap", "fault", "key")
 
     def __init__(
-        self, payload_cap: int = PAYLOAD_MAX, known_types: frozenset[int] | None = KNOWN_TYPES
+        self,
+        payload_cap: int = PAYLOAD_MAX,
+        known_types: frozenset[int] | None = KNOWN_TYPES,
+        caps: Mapping[int, int] = NO_CAPS,
     ) -> None:
-        """Take the cap on payloads and the types to let through (None lets all through)."""
+        """Take the cap on payloads and the types to let through (None lets all through).
+
+        `caps` are lower caps of single types.
+        """
         self._buffer = bytearray()
         self._needed = KEY_START
         self._payload_cap = payload_cap
+        self._caps = caps
         self._known_types = known_types
         self.fault: Malformed | None = None
         self.key = ""
@@ -102,8 +119,8 @@ class FrameReader:
         if here < payload_at:
             return None
         size = U32_BE.unpack_from(buffer, start + length_at)[0]
-        # FR-004: refused by its length, before a byte of the payload is waited for.
-        if size > self._payload_cap:
+        # FR-004, NG-018: refused by its length, before a byte of the payload is waited for.
+        if size > min(self._payload_cap, self._caps.get(frame_type, size)):
             raise Malformed("length-limit", length_at, "payload.length")
         self._needed = payload_at + size
         if here < self._needed:
