@@ -142,3 +142,63 @@ def test_what_was_sent_to_a_deployed_peer_gives_its_documents_or_a_rule_says_why
     assert set(EXPLAINED) == differing
     assert heads["beacons:b16"] == heads["beacons:b17"] == deployed["beacons:b18"]
     assert heads["beacons:b25"] == heads["notes:n11"] == []
+
+
+HELD = ("d:0", "q:9")
+"""What the recorded answering side held, by the ids of its answer."""
+
+
+async def replay_initiative() -> tuple[bytes, list[Message]]:
+    """The three streams of transcript 08 written to a node; its answer, and what it sent since."""
+    recorded = load("08_negentropy_peer_initiates.json")
+    given = load("05_snapshots_and_batches_to_peer.json")["streams"]
+    snapshot = next(
+        frame.fields["payload"].hex()
+        for stream in given
+        for frame in take_frames(bytearray(written(stream, "tx")))
+        if frame.fields["type"] == FrameType.SNAPSHOT
+    )
+    silenced, answered, pushed = (written(stream, "rx") for stream in recorded["streams"])
+    node = await start_node(NODE)
+    try:
+        peer = Peer(bytes.fromhex(recorded["setup"]["peer_id"]))
+        peer.connection = await node.dial(peer.dial)
+        for key in HELD:
+            value = {"key": key, "type": 1, "payload": snapshot}
+            await peer.write(encode(from_value("stream_frame", value)))
+        first = await peer.connection.open()
+        await first.stop(0)
+        await first.write(silenced)
+        await first.finish()
+        second = await peer.connection.open()
+        await second.write(answered)
+        assert await second.wait_for(lambda: len(second.received) >= ANSWER, DEADLINE_S)
+        answer = bytes(second.received)
+        await second.stop(0)
+        await second.finish()
+        assert await first.wait_for(lambda: first.read_over, DEADLINE_S)
+        await peer.write(pushed)
+        async with asyncio.timeout(DEADLINE_S):
+            frames = [await peer.answers.get() for _ in range(2)]
+        return answer, frames
+    finally:
+        await node.close()
+
+
+ANSWER = 87
+"""Bytes of the recorded answer, frame and all."""
+
+
+def test_a_deployed_peer_that_reconciles_is_answered_as_it_was() -> None:
+    """Transcript 08: the half of the first answer is stopped, the second is read, a batch follows.
+
+    The batch tells of two documents without their changes (D-143), for which the node asks.
+    """
+    events = load("08_negentropy_peer_initiates.json")["events"]
+    recorded = next(event["tx_reply"] for event in events if "tx_reply" in event)
+
+    answer, frames = asyncio.run(replay_initiative())
+
+    assert answer.hex() == recorded
+    assert sorted(frame.fields["key"] for frame in frames) == ["d:1", "d:2"]
+    assert {frame.fields["type"] for frame in frames} == {int(FrameType.DELTA)}

@@ -62,7 +62,7 @@ class Settings:
     inbound_share_bytes: int = 2**20
     batch_entries: int = 20
     sends_max: int = 16
-    run_answer_s: float = 30.0
+    run_answer_s: float = 10.0
     held_by_both_s: float = 10.0
     identify: Identify = identify_key
     switches: frozenset[Switch] = field(default_factory=frozenset)
