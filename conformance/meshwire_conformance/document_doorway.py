@@ -136,5 +136,10 @@ _READERS: Final[Mapping[int, Callable[[Documents, bytes], Contents]]] = {
 async def open_doorway() -> Doorway:
     """Start Automerge; raises `documents.client.Unavailable`."""
     documents = Documents(call_s=CALL_S)
-    await asyncio.to_thread(documents.start)
+    try:
+        await asyncio.to_thread(documents.start)
+    except asyncio.CancelledError:
+        # The thread goes on starting it; this waits for that.
+        await asyncio.to_thread(documents.close)
+        raise
     return Doorway(documents)

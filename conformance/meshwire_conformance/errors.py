@@ -23,3 +23,7 @@ class Incomplete(SuiteError):
     """Nothing could be judged: nothing selected, no peer, a prerequisite missing. Exit 3."""
 
     exit_code = ExitCode.INCOMPLETE
+
+
+class Interrupted(SuiteError):
+    """Somebody ended the run before its time, so that it has no verdict. Exit 2."""

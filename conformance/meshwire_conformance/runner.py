@@ -1,6 +1,5 @@
 """The run: which cases go to which way of attaching, and the report over all of it."""
 
-import asyncio
 import importlib
 import json
 import shlex
@@ -15,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from meshwire_conformance import interruptible
 from meshwire_conformance.cases.adapter import HARNESS
 from meshwire_conformance.catalogue import (
     SOCKET,
@@ -97,12 +97,15 @@ def bundled() -> list[Attachment]:
 
 
 def check(targets: Sequence[Attachment], target_text: str, options: Options) -> Report:
-    """Hold the targets to the suite; raises SuiteError where nothing can run."""
+    """Hold the targets to the suite.
+
+    Raises SuiteError where nothing can run, KeyboardInterrupt where the run was interrupted.
+    """
     clock = time.perf_counter()
     catalogue = load_catalogue()
     cases = _with_adapter(targets, catalogue, options)
     known = read_ledger(options.known_failing, catalogue) if options.known_failing else {}
-    runs = asyncio.run(_run_all(targets, cases, options))
+    runs = interruptible.run(_run_all(targets, cases, options))
     runs = [replace(run, results=apply_ledger(run.results, known)) for run in runs]
     results = [result for run in runs for result in run.results]
     faults = [ExitCode.INCOMPLETE for run in runs if run.faults]

@@ -62,8 +62,9 @@ async def run(
     this machine and writes were not allowed.
     """
     target = await attach(attachment, settings)
-    documents = await open_documents()
+    documents: Documents | None = None
     try:
+        documents = await open_documents()
         variant = attachment.variant or target.facts.dialect
         part = SocketPart(target, settings, documents, variant, progress)
         elsewhere = shown_elsewhere(cases, attachment)

@@ -1,14 +1,12 @@
-"""The command's own standard streams and end: closed or full ones, odd text, SIGTERM.
+"""The command's own standard streams: closed or full ones, and odd text.
 
 Nothing of this may end in a traceback, for its exit code is that of a target which breaks rules.
 """
 
 import io
 import os
-import signal
 import sys
 from errno import EBADF, EDQUOT, EFBIG, EIO, ENOSPC
-from types import FrameType
 
 from meshwire_conformance.errors import UsageError
 
@@ -25,7 +23,6 @@ def prepare() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # Half a surrogate, from a file name say, can be written in no encoding.
             stream.reconfigure(errors="backslashreplace")
-    signal.signal(signal.SIGTERM, _on_termination)
 
 
 def _fill() -> None:
@@ -51,12 +48,3 @@ def give_up_output() -> None:
 def is_full(fault: OSError) -> bool:
     """Whether it is that something cannot be written."""
     return fault.errno in _UNWRITABLE
-
-
-def _on_termination(number: int, frame: FrameType | None) -> None:
-    """Go the way of an interrupt, which ends what was started."""
-    on_interrupt = signal.getsignal(signal.SIGINT)
-    # A shell lets commands behind `&` ignore interrupts.
-    if not callable(on_interrupt):
-        raise KeyboardInterrupt
-    on_interrupt(signal.SIGINT, frame)

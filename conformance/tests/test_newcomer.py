@@ -6,13 +6,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
-from meshwire_conformance import cli
+from meshwire_conformance import ending
 from meshwire_conformance.catalogue import load_catalogue
 from meshwire_conformance.commands.check import check_command
-from meshwire_conformance.errors import Incomplete, UsageError
+from meshwire_conformance.errors import Incomplete, Interrupted, UsageError
 from meshwire_conformance.ledger import UNTRIED, KnownFailure, apply_ledger
 from meshwire_conformance.report import Report, Run
 from meshwire_conformance.report.text import NAME, lines_of
@@ -21,6 +22,23 @@ from meshwire_conformance.targets import parse_target
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
 
 PEER = Path(__file__).parent / "codec_peer.py"
+INTERRUPTING = """
+import os, signal, sys
+
+moment, target = sys.argv[1:]
+came = []
+
+def notice(event, arguments):
+    if event in ("import", "open", "subprocess.Popen") and not came and moment in str(arguments):
+        came.append(event)
+        os.kill(os.getpid(), signal.SIGINT)
+
+sys.argv = ["meshwire", "check", target]
+sys.addaudithook(notice)
+from meshwire_conformance.cli import main
+main()
+"""
+"""A program that runs `meshwire check` and is interrupted at a moment of the caller's choice."""
 CASES = load_catalogue().cases
 
 
@@ -56,18 +74,17 @@ def test_a_fault_of_the_suite_is_one_line(
 ) -> None:
     """What happened and where; all of it only where it was asked for."""
 
-    def breaks(*, standalone_mode: bool) -> None:
-        raise LookupError(f"an entry\nis missing {standalone_mode}")
+    def breaks() -> int:
+        raise LookupError("an entry\nis missing")
 
-    monkeypatch.setattr(cli, "app", breaks)
+    monkeypatch.setattr(ending, "run_arguments", breaks)
     if shown:
-        monkeypatch.setenv(cli.SHOW_TRACEBACK, "1")
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
+        monkeypatch.setenv(ending.SHOW_TRACEBACK, "1")
+    code = ending.run()
     said = capsys.readouterr().err
 
-    assert ended.value.code == ExitCode.FAULT
-    assert "suite fault: LookupError: an entry is missing False at test_newcomer.py:" in said
+    assert code == ExitCode.FAULT
+    assert "suite fault: LookupError: an entry is missing at test_newcomer.py:" in said
     assert ("Traceback" in said) is bool(shown)
     assert shown or said.count("\n") == 1
 
@@ -82,27 +99,83 @@ def test_an_interrupt_tells_what_was_judged(monkeypatch: pytest.MonkeyPatch) -> 
         raise KeyboardInterrupt
 
     monkeypatch.setattr("meshwire_conformance.commands.check.check", interrupted)
-    with pytest.raises(Incomplete, match="interrupted: 2 cases were over, 1 passed, 1 failed"):
+    with pytest.raises(Interrupted, match="interrupted: 2 cases were over, 1 passed, 1 failed"):
         check_command("stdio:x")
 
 
-def test_an_interrupt_ends_with_three(tmp_path: Path) -> None:
-    """As a process: no traceback, exit 3."""
-    started = tmp_path / "started"
-    os.mkfifo(started)
-    command = [sys.executable, "-m", "meshwire_conformance.cli", "check"]
-    target = f"stdio:sh -c 'echo > {started}; exec cat >/dev/null'"
+def run_interrupted_at(moment: str, target: str) -> subprocess.CompletedProcess[str]:
+    """A check that interrupts itself once, as soon as it loads or starts what has this name."""
+    command = [sys.executable, "-c", INTERRUPTING, moment, target]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("moment", "so_far"),
+    [
+        ("meshwire_conformance.ending", ""),
+        ("meshwire_conformance.commands.check", ""),
+        ("/frames.transcript.json", ""),
+        ("meshwire_conformance.adapter_judge", ": 0 cases were over, 0 passed, 0 failed"),
+        ("meshwire_reference.cli", ": 0 cases were over, 0 passed, 0 failed"),
+        ("meshwire_conformance.report.text", ""),
+    ],
+)
+def test_an_interrupt_at_any_moment_is_one_line(moment: str, so_far: str) -> None:
+    """While modules and cases are loaded, in the codec part, and while the report is written."""
+    done = run_interrupted_at(moment, f"stdio:'{sys.executable}' -m meshwire_reference.cli codec")
+
+    assert done.stderr == f"meshwire: interrupted{so_far}\n"
+    assert done.returncode == ExitCode.FAULT
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "meshwire_conformance.calibration",
+        "meshwire_reference.cli",
+        "meshwire_conformance.documents.child",
+    ],
+)
+def test_an_interrupted_run_leaves_no_node(moment: str, tmp_path: Path) -> None:
+    """Also while the process of the suite's own documents is started."""
+    held = tmp_path / "held"
+    os.mkfifo(held)
+    node = f"'{sys.executable}' -m meshwire_reference.cli run --listen tcp://127.0.0.1:0 --open"
+    with open_without_writer(held) as reader:
+        done = run_interrupted_at(moment, f'node:sh -c "exec {node} 9>{held}"')
+
+        # The end, and not what is said of a pipe that somebody can still write to.
+        assert reader.read() == b""
+    assert done.stderr == "meshwire: interrupted: 0 cases were over, 0 passed, 0 failed\n"
+    assert done.returncode == ExitCode.FAULT
+
+
+def open_without_writer(path: Path) -> BinaryIO:
+    """A named pipe, opened although nobody writes to it yet."""
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0)
+
+
+def test_a_second_interrupt_waits_for_nothing(tmp_path: Path) -> None:
+    """What does not end by itself is ended by force."""
+    held = tmp_path / "held"
+    os.mkfifo(held)
+    stays = f"read x; echo a >&9; cat; echo b >&9; exec tail -f {os.devnull}"
+    target = f"stdio:sh -c 'exec 9>{held}; {stays}'"
+    command = [sys.executable, "-m", "meshwire_conformance.cli", "check", target]
     with subprocess.Popen(
-        [*command, target], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        # Opened by the peer as soon as it runs: from then on the run is under way.
-        started.open(encoding="ascii").close()
-        process.send_signal(signal.SIGINT)
+        # The peer says when it was greeted, and when its input has ended.
+        with held.open("rb", buffering=0) as reader:
+            for line in (b"a\n", b"b\n"):
+                assert reader.read(2) == line
+                process.send_signal(signal.SIGINT)
+            assert reader.read() == b""
         said = process.communicate(timeout=30)[1]
 
-    assert process.returncode == ExitCode.INCOMPLETE
-    assert said.startswith("meshwire: interrupted")
-    assert said.count("\n") == 1
+    assert said == "meshwire: interrupted\n"
+    assert process.returncode == ExitCode.FAULT
 
 
 def test_the_command_of_a_failure_has_all_that_matters(tmp_path: Path) -> None:

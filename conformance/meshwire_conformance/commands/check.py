@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from meshwire_conformance.catalogue import Case, load_catalogue
-from meshwire_conformance.errors import Incomplete, UsageError
+from meshwire_conformance.errors import Interrupted, UsageError
 from meshwire_conformance.parts import Attachment
 from meshwire_conformance.progress import progress_on
 from meshwire_conformance.report import Report
@@ -85,8 +85,8 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
 ) -> None:
     """Hold a target to the rules and say where it breaks them.
 
-    Exit codes: 0 every required case passed, 1 violations, 2 wrong use or a fault of the suite,
-    3 incomplete.
+    Exit codes: 0 every required case passed, 1 violations, 2 wrong use, a fault of the suite or
+    an interrupt, 3 incomplete.
 
     Example: meshwire check stdio:./my-codec --only 'TS-*' --report junit=report.xml
     """
@@ -112,7 +112,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
     try:
         found = check(attachments, target or str(target_file or "bundled node"), options)
     except KeyboardInterrupt:
-        raise Incomplete(watcher.so_far()) from None
+        raise Interrupted(watcher.so_far()) from None
     finally:
         if progress is not None:
             progress.clear()

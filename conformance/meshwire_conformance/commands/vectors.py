@@ -1,10 +1,10 @@
 """`meshwire vectors`: what the vectors cover, and whether both codecs agree on them."""
 
-import asyncio
 from typing import Annotated
 
 import typer
 
+from meshwire_conformance import interruptible
 from meshwire_conformance.catalogue import load_catalogue
 from meshwire_conformance.parts import Settings
 from meshwire_conformance.runner import bundled_codec
@@ -44,7 +44,7 @@ def verify(seed: Annotated[int, typer.Option(help="Fixes the made-up messages.")
     from meshwire_conformance.verify import verify as hold  # noqa: PLC0415 - loads the schema
 
     settings = Settings(seed=seed)
-    count, found = asyncio.run(hold(load_catalogue().cases, bundled_codec(), settings))
+    count, found = interruptible.run(hold(load_catalogue().cases, bundled_codec(), settings))
     for line in found:
         typer.echo(line)
     typer.echo(f"{count} messages asked of both codecs, {len(found)} disagreements")

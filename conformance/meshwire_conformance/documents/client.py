@@ -20,6 +20,7 @@ import msgspec
 
 from meshwire_conformance.documents.values import Json, check_actor, check_document, check_fields
 from meshwire_conformance.extras import install_line
+from meshwire_conformance.targets import children
 
 INSTALL_LINE: Final = install_line("documents")
 """What makes "could-not-run" run."""
@@ -100,7 +101,10 @@ class Documents:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env={**os.environ, "RUST_BACKTRACE": "0"},
+                # Ctrl-C is for the suite, which ends the child in its turn.
+                start_new_session=True,
             )
+            children.remember(self._process.pid)
             answer = self._read(START_S)
         except (OSError, Unreadable) as exc:
             self._end()
@@ -117,6 +121,7 @@ class Documents:
         process.kill()
         # Reaps the process and closes both pipes.
         process.communicate()
+        children.forget(process.pid)
 
     def _restart(self) -> None:
         """Start again after a death, with every document as it last was."""

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 END_S = 5.0
 """How long a killed process may take to be gone, and how long nobody waits any more."""
 _OUTPUTS = (0, 1, 2)
+_groups: set[int] = set()
+"""Groups of the processes that were started and not ended yet."""
 
 # A child that an interrupt ends may be reaped before asyncio's watcher looks, which then warns of
 # a status that nobody asks for; whoever interrupts is told one line, and it is not this one.
@@ -29,15 +31,25 @@ async def start(
     environment: Mapping[str, str] | None = None,
 ) -> Process:
     """Start a command in a group of its own; call `end` after it. Raises OSError, ValueError."""
-    return await asyncio.create_subprocess_exec(
-        *words,
-        stdin=stdin,
-        stdout=PIPE,
-        stderr=PIPE,
-        env=environment,
-        limit=line_max,
-        start_new_session=True,
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *words,
+            stdin=stdin,
+            stdout=PIPE,
+            stderr=PIPE,
+            env=environment,
+            limit=line_max,
+            start_new_session=True,
+        )
     )
+    try:
+        process = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # Nobody else would know of it, and it takes but a moment.
+        await end(await starting, 0.0)
+        raise
+    remember(process.pid)
+    return process
 
 
 async def end(process: Process, grace_s: float, *, first: signal.Signals | None = None) -> None:
@@ -48,20 +60,37 @@ async def end(process: Process, grace_s: float, *, first: signal.Signals | None 
     try:
         if process.returncode is None:
             if first is not None:
-                _signal(process, first)
+                _signal(process.pid, first)
             await _gone(process, grace_s)
     finally:
         # Also where the process has ended by itself: what it has started may still run.
-        _signal(process, signal.SIGKILL)
+        _signal(process.pid, signal.SIGKILL)
+        forget(process.pid)
         _close_pipes(process)
         await _gone(process, END_S)
         process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - as below
 
 
-def _signal(process: Process, number: signal.Signals) -> None:
-    """Send a signal to the group. The process's own methods may take its status from asyncio."""
+def remember(group: int) -> None:
+    """Let `kill_all` end this group too; `forget` it when it has ended."""
+    _groups.add(group)
+
+
+def forget(group: int) -> None:
+    """A group has ended: its number may be given to somebody else's."""
+    _groups.discard(group)
+
+
+def kill_all() -> None:
+    """End every process that is still to be ended, and all that they have started, at once."""
+    for group in tuple(_groups):
+        _signal(group, signal.SIGKILL)
+
+
+def _signal(group: int, number: signal.Signals) -> None:
+    """Send a signal to a group. The process's own methods may take its status from asyncio."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
+        os.killpg(group, number)
 
 
 async def _gone(process: Process, deadline_s: float) -> None:

@@ -115,9 +115,7 @@ class Harness:
             conversation.ending = Ending.HUNG
             conversation.detail = f"not done after {self._total_s:g} s"
         finally:
-            writing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await writing
+            await _cancelled(writing)
         return conversation
 
     async def _write(
@@ -216,9 +214,7 @@ class Harness:
             grace_s = 0.0
         await children.end(process, grace_s)
         if self._drain is not None:
-            self._drain.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._drain
+            await _cancelled(self._drain)
 
     async def _read_left(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
@@ -226,6 +222,14 @@ class Harness:
         while len(left) < LEFT_MAX and (chunk := await process.stdout.read(LEFT_MAX)):
             left += chunk
             self.left = [line[:200].decode(errors="replace") for line in left.splitlines()]
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end. Being cancelled oneself meanwhile is not swallowed."""
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
 
 
 def _object_of(line: bytes) -> dict[str, Any] | None:
