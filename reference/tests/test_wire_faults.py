@@ -48,7 +48,11 @@ FAULTS = (
     ("stream_frame", "0001610101000000", ("truncated", 8, "payload")),
     ("stream_frame", "0001610100000000ff", ("trailing-bytes", 8, "")),
     ("sync_entry", "0001610affffffff", ("length-limit", 4, "payload.length")),
+    # T-009
+    ("sync_entry", "000102", ("truncated", 3, "type")),
     ("sync_batch", "00000000000000", ("truncated", 0, "batch_id")),
+    # T-010
+    ("sync_batch", "00010203040506070809", ("truncated", 8, "created_at")),
     ("sync_batch", "00" * 16, ("truncated", 16, "ttl")),
     ("sync_batch", "00" * 20, ("truncated", 17, "entry_count")),
     ("sync_batch", BATCH_HEAD + "ffffffff", ("count-limit", 17, "entry_count")),
