@@ -24,6 +24,7 @@ from meshwire_spec.rules import refusals
 
 BYTES_SHOWN = 8
 FITS = "fits"
+"""What is said of a kind that fits; where a strict node refuses the message, more follows."""
 TIME = "(ms since 1970)"
 """How the meaning of a time ends."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -128,15 +129,17 @@ def _fault_lines(fault: Malformed, data: bytes, rules: dict[str, Rule]) -> Itera
 
 
 def guess_lines(data: bytes, *, full: bool = False) -> tuple[list[str], bool]:
-    """Which kinds fit the bytes; the fields where only one does."""
+    """Which kinds fit the bytes, the fields where only one does, and whether any of them stands."""
     verdicts = {kind: _verdict(kind, data) for kind in KINDS}
     fitting = [kind for kind, verdict in verdicts.items() if verdict.startswith(FITS)]
     if len(fitting) == 1:
         return decode_lines(fitting[0], data, full=full)
     width = max(len(kind) for kind in verdicts)
     lines = [f"{kind:<{width}}  {verdict}" for kind, verdict in verdicts.items()]
-    lines.append(f"{len(fitting)} kinds fit; --kind shows the fields of one")
-    return lines, bool(fitting)
+    stands = FITS in verdicts.values()
+    each = ", each refused by a strict node" if fitting and not stands else ""
+    lines.append(f"{len(fitting)} kinds fit{each}; --kind shows the fields of one")
+    return lines, stands
 
 
 def _verdict(kind: str, data: bytes) -> str:

@@ -40,6 +40,9 @@ def meshwire(*arguments: str) -> subprocess.CompletedProcess[str]:
         (("decode", "--kind", "nonsense", "00"), 2),
         (("decode", "--kind", "heartbeat", HEARTBEAT), 0),
         (("decode", "--kind", "heartbeat", "02"), 1),
+        (("decode", HEARTBEAT), 0),
+        (("decode", "0001780100000000"), 1),
+        (("decode", "ffffffffffffff"), 1),
     ],
 )
 def test_exit_codes_and_no_traceback(arguments: tuple[str, ...], code: int) -> None:

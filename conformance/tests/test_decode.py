@@ -79,6 +79,33 @@ def test_one_fitting_kind_is_shown_and_several_are_listed() -> None:
     assert none[-1].startswith("0 kinds fit")
 
 
+@pytest.mark.parametrize(
+    ("text", "stands", "last"),
+    [
+        ("000b747261636b73616c7068610100000003515253", False, "2 kinds fit, each refused by a str"),
+        ("0000000000000142", True, "3 kinds fit; --kind"),
+        ("0003613a620100000000", True, "2 kinds fit; --kind"),
+    ],
+)
+def test_bytes_stand_where_one_fitting_kind_takes_them(
+    text: str, *, stands: bool, last: str
+) -> None:
+    """Those that fit and are refused say so; where each is refused the whole says so too."""
+    lines, found = guess_lines(bytes.fromhex(text))
+
+    assert found is stands
+    assert lines[-1].startswith(last)
+    assert stands or sum("a strict node refuses it: bad-key" in line for line in lines) == 2
+
+
+def test_the_only_kind_that_fits_may_be_refused() -> None:
+    """Then its fields are shown, and why it does not stand."""
+    lines, stands = guess_lines(bytes.fromhex("00096e6f7465733a6e2e3703000000020102"))
+
+    assert not stands
+    assert "decodes, but a strict node refuses it" in "\n".join(lines)
+
+
 def test_hex_may_have_blanks_and_files_may_hold_either(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,9 +26,12 @@ def decode_command(
 ) -> None:
     """Print every field of a message: offset, bytes, name, value, meaning and rule.
 
-    Of a bad message everything up to the fault is printed, then the reason (exit 1); so ends what
-    a strict node refuses. Hex may have blanks or colons in it and 0x in front; a file and standard
-    input may hold the bytes themselves or hex.
+    Of a bad message everything up to the fault is printed, then the reason; what decodes and is
+    refused on receive by a strict node says so. Hex may have blanks or colons in it and 0x in
+    front; a file and standard input may hold the bytes themselves or hex.
+
+    Exit codes: 0 the message stands, without --kind as at least one kind; 1 it is bad or refused;
+    2 wrong use.
 
     Example: meshwire decode --kind heartbeat '01 0000018bcfe56800'
     """
