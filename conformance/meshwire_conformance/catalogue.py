@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 
+from meshwire_conformance.data_files import data_folder
 from meshwire_conformance.errors import Incomplete, SuiteFault
 
 LEVELS = ("wire", "strict")
@@ -134,14 +134,8 @@ def selection_digest(cases: Iterable[Case]) -> str:
 
 
 def vectors_folder() -> Path:
-    """Folder of the vectors: the packaged copy, else the one of the checkout."""
-    packaged = Path(str(resources.files("meshwire_conformance"))) / "_vectors"
-    if packaged.is_dir():
-        return packaged
-    checkout = Path(__file__).resolve().parents[2] / "vectors"
-    if checkout.is_dir():
-        return checkout
-    raise SuiteFault("the vectors are missing: neither packaged nor beside the package")
+    """Folder of the vectors; raises SuiteFault where there is none."""
+    return data_folder("_vectors", "vectors")
 
 
 def _load() -> Iterator[Case]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from meshwire_conformance.catalogue import Catalogue
+from meshwire_conformance.data_files import data_folder
 from meshwire_conformance.errors import UsageError
 from meshwire_conformance.verdicts import CaseResult, Verdict
 
@@ -30,10 +31,28 @@ class KnownFailure:
     predicted: bool = False
 
 
+def ledger_file(name: Path) -> Path:
+    """The file that is meant: one of this name, else the ledger of that name in the suite.
+
+    Raises UsageError where there is neither.
+    """
+    if name.exists() or name.name != str(name) or name.suffix:
+        return name
+    folder = data_folder("_ledgers", "conformance/ledgers")
+    own = {path.stem: path for path in folder.glob("*.toml")}
+    if str(name) in own:
+        return own[str(name)]
+    names = ", ".join(sorted(own))
+    raise UsageError(f"there is neither a file nor a ledger {str(name)!r}; the suite has {names}")
+
+
 def read_ledger(path: Path, catalogue: Catalogue) -> dict[str, KnownFailure]:
-    """Known failures of a TOML file by case id; raises UsageError for anything odd in it."""
+    """Known failures by case id, of a TOML file or of a ledger of the suite (`ledger_file`).
+
+    Raises UsageError for anything odd in it.
+    """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(ledger_file(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as exc:
         raise UsageError(f"the ledger {path} cannot be read: {exc}") from exc
     entries = document.get("known", [])

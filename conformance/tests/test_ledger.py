@@ -6,7 +6,7 @@ import pytest
 
 from meshwire_conformance.catalogue import load_catalogue
 from meshwire_conformance.errors import UsageError
-from meshwire_conformance.ledger import KnownFailure, apply_ledger, read_ledger
+from meshwire_conformance.ledger import KnownFailure, apply_ledger, ledger_file, read_ledger
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict, exit_code
 
 CASE = "MW-1001"
@@ -94,3 +94,18 @@ def test_a_missing_ledger_is_a_usage_error(tmp_path: Path) -> None:
     """One clear line, not a traceback."""
     with pytest.raises(UsageError, match="cannot be read"):
         read_ledger(tmp_path / "none.toml", load_catalogue())
+
+
+def test_a_ledger_of_the_suite_is_known_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of the same name comes first, and a name that nobody has is told with those there."""
+    monkeypatch.chdir(tmp_path)
+    known = read_ledger(Path("peat-mesh"), load_catalogue())
+    with pytest.raises(UsageError, match=r"the suite has .*peat-mesh"):
+        ledger_file(Path("peat"))
+    Path("peat-mesh").touch()
+
+    assert known
+    assert ledger_file(Path("peat-mesh")) == Path("peat-mesh")
+    assert ledger_file(Path("no.toml")) == Path("no.toml")

@@ -1,6 +1,7 @@
 """The wheel check: what a step prints, when it fails, and what it hides from the wheel."""
 
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,20 @@ def test_checkout_cannot_leak_in(environment: check_wheel.Environment) -> None:
 
     assert set(variables) == {"PATH", "LANG", "NO_COLOR", "PYTHONSAFEPATH"}
     assert variables["PATH"].split(":")[0] == str(environment.binaries)
+
+
+def test_data_left_out_of_the_wheel_is_named(tmp_path: Path) -> None:
+    """Every file of a data folder has its copy, those in folders below included."""
+    wheel = tmp_path / "meshwire-0-py3-none-any.whl"
+    runs = tmp_path / "vectors" / "reconciliation" / "runs"
+    runs.mkdir(parents=True)
+    for name in ("kept.json", "lost.json"):
+        (runs / name).write_text("{}")
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("meshwire_conformance/_vectors/reconciliation/runs/kept.json", "{}")
+
+    with pytest.raises(check_wheel.WheelFaultError, match=r"lacks 1 files .*/reconciliation/runs/lost\.json"):
+        check_wheel.demand_data(tmp_path, wheel)
 
 
 def test_unusable_wheel_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
