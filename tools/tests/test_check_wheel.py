@@ -60,7 +60,9 @@ def test_data_left_out_of_the_wheel_is_named(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("meshwire_conformance/_vectors/reconciliation/runs/kept.json", "{}")
 
-    with pytest.raises(check_wheel.WheelFaultError, match=r"lacks 1 files .*/reconciliation/runs/lost\.json"):
+    with pytest.raises(
+        check_wheel.WheelFaultError, match=r"lacks 1 files .*/reconciliation/runs/lost\.json"
+    ):
         check_wheel.demand_data(tmp_path, wheel)
 
 
