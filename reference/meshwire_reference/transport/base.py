@@ -16,6 +16,7 @@ itself, unless the half had ended already (finishing a stopped half would releas
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -237,18 +238,25 @@ class Listener(ABC):
     endpoint_id: bytes
     """The identity that peers see: the given one, or on iroh the public key."""
 
-    @abstractmethod
+    refused: int
+    """How many callers were turned away before they became a connection."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+        self._accepted: asyncio.Queue[Connection | None] = asyncio.Queue()
+
     async def accept(self) -> Connection:
         """Wait for the next connection whose preamble or TLS handshake is over.
 
         Those that fail before it are dropped and counted in `refused`. Raises ConnectionGone
         once the listener is closed.
         """
-
-    @property
-    @abstractmethod
-    def refused(self) -> int:
-        """How many callers were turned away before they became a connection."""
+        connection = await self._accepted.get()
+        if connection is None:
+            # For whoever else waits.
+            self._accepted.put_nowait(None)
+            raise ConnectionGone(ConnectionClosed(None, "listener closed", by_peer=False))
+        return connection
 
     @abstractmethod
     async def close(self) -> None:

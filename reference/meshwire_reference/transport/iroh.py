@@ -17,8 +17,6 @@ import iroh
 from meshwire_reference.transport.base import (
     AddressRefused,
     Connection,
-    ConnectionClosed,
-    ConnectionGone,
     Listener,
     TransportOptions,
     Unreachable,
@@ -77,30 +75,16 @@ class IrohListener(Listener):
     """A bound endpoint that accepts connections of one protocol."""
 
     def __init__(self, shared: _Endpoint, address: str, options: TransportOptions) -> None:
+        super().__init__()
         self.address = address
         self.endpoint_id = shared.endpoint.id().to_bytes()
         self._shared = shared
         self._options = options
         self._live = 0
-        self._refused = 0
-        self._accepted: asyncio.Queue[IrohConnection | None] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         shared.join()
         self._loop = asyncio.get_running_loop()
         self._accepting = self._loop.create_task(self._accept_all())
-
-    async def accept(self) -> Connection:
-        """Wait for the next connection; see `Listener`."""
-        connection = await self._accepted.get()
-        if connection is None:
-            self._accepted.put_nowait(None)
-            raise ConnectionGone(ConnectionClosed(None, "listener closed", by_peer=False))
-        return connection
-
-    @property
-    def refused(self) -> int:
-        """How many callers never became a connection."""
-        return self._refused
 
     async def close(self) -> None:
         """Take no more callers."""
@@ -113,7 +97,7 @@ class IrohListener(Listener):
     async def _accept_all(self) -> None:
         while (incoming := await self._shared.endpoint.accept_next()) is not None:
             if self._live >= self._options.connections_max:
-                self._refused += 1
+                self.refused += 1
                 await incoming.refuse()
                 continue
             self._live += 1
@@ -127,7 +111,7 @@ class IrohListener(Listener):
             async with asyncio.timeout(self._options.handshake_s):
                 connection = await (await incoming.accept()).connect()
         except (iroh.IrohError, TimeoutError):
-            self._refused += 1
+            self.refused += 1
             await self._leave()
             return
         self._accepted.put_nowait(

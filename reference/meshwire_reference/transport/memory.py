@@ -12,8 +12,6 @@ from typing import Final
 from meshwire_reference.transport.base import (
     AddressRefused,
     Connection,
-    ConnectionClosed,
-    ConnectionGone,
     Listener,
     TransportOptions,
     Unreachable,
@@ -131,24 +129,10 @@ class MemoryListener(Listener):
     """A name that can be dialled within this process."""
 
     def __init__(self, address: str, options: TransportOptions) -> None:
+        super().__init__()
         self.address = address
         self.endpoint_id = options.endpoint_id
         self.options = options
-        self._accepted: asyncio.Queue[LabLink | None] = asyncio.Queue()
-        self._refused = 0
-
-    async def accept(self) -> Connection:
-        """Wait for the next connection; see `Listener`."""
-        link = await self._accepted.get()
-        if link is None:
-            self._accepted.put_nowait(None)
-            raise ConnectionGone(ConnectionClosed(None, "listener closed", by_peer=False))
-        return link
-
-    @property
-    def refused(self) -> int:
-        """How many callers never became a connection."""
-        return self._refused
 
     async def close(self) -> None:
         """Take no more callers."""
@@ -163,7 +147,7 @@ class MemoryListener(Listener):
         try:
             await link.established()
         except Unreachable:
-            self._refused += 1
+            self.refused += 1
             raise
         self._accepted.put_nowait(link)
 

@@ -17,8 +17,6 @@ from urllib.parse import urlsplit
 from meshwire_reference.transport.base import (
     AddressRefused,
     Connection,
-    ConnectionClosed,
-    ConnectionGone,
     Listener,
     TransportOptions,
     Unreachable,
@@ -83,11 +81,10 @@ class TcpListener(Listener):
     """A bound TCP port."""
 
     def __init__(self, options: TransportOptions) -> None:
+        super().__init__()
         self.address = ""
         self.endpoint_id = options.endpoint_id
         self._options = options
-        self._accepted: asyncio.Queue[LabLink | None] = asyncio.Queue()
-        self._refused = 0
         self._live = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -110,19 +107,6 @@ class TcpListener(Listener):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def accept(self) -> Connection:
-        """Wait for the next connection; see `Listener`."""
-        link = await self._accepted.get()
-        if link is None:
-            self._accepted.put_nowait(None)
-            raise ConnectionGone(ConnectionClosed(None, "listener closed", by_peer=False))
-        return link
-
-    @property
-    def refused(self) -> int:
-        """How many callers never became a connection."""
-        return self._refused
-
     async def close(self) -> None:
         """Take no more callers."""
         if self._server is not None:
@@ -136,7 +120,7 @@ class TcpListener(Listener):
                 link.refuse("internal")
             await link.established()
         except Unreachable:
-            self._refused += 1
+            self.refused += 1
         else:
             self._accepted.put_nowait(link)
         await link.ended()
