@@ -41,9 +41,9 @@ class Case:
 
     `part` is the page its rules stand on, `results` what each level demands ("any" demands
     nothing), `needs` what a target must offer for it ("deltas", "binding:tcp", "dialect:H1",
-    "documents"), `control` the positive case without which a negative does not count, `body`
-    what the part that runs it made of it (a vector, a transcript, a function), and `digest`
-    the SHA-256 of its content (`digest_of`).
+    "documents") or must not ("without:reconciliation"), `control` the positive case without
+    which a negative does not count, `body` what the part that runs it made of it (a vector, a
+    transcript, a function), and `digest` the SHA-256 of its content (`digest_of`).
     """
 
     id: str

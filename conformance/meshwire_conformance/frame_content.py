@@ -27,19 +27,24 @@ _AFTER_KEY = Struct("!BI")
 
 def take_frames(received: bytearray) -> Iterator[Message]:
     """Whole frames off the front of what came; raises Malformed where one cannot be a frame."""
-    while len(received) >= _KEY_LENGTH.size:
-        key_end = _KEY_LENGTH.size + _KEY_LENGTH.unpack_from(received)[0]
-        header_end = key_end + _AFTER_KEY.size
-        if len(received) < header_end:
-            return
-        size = _AFTER_KEY.unpack_from(received, key_end)[1]
-        if size > PAYLOAD_MAX:
-            raise Malformed("length-limit", key_end + 1, "payload", kind="stream_frame")
-        if len(received) < header_end + size:
-            return
-        data = bytes(received[: header_end + size])
-        del received[: header_end + size]
+    while size := whole_frame(received):
+        data = bytes(received[:size])
+        del received[:size]
         yield decode("stream_frame", data)
+
+
+def whole_frame(received: bytearray) -> int:
+    """Bytes of the frame at the front of what came, 0 until it is whole; raises Malformed."""
+    if len(received) < _KEY_LENGTH.size:
+        return 0
+    key_end = _KEY_LENGTH.size + _KEY_LENGTH.unpack_from(received)[0]
+    header_end = key_end + _AFTER_KEY.size
+    if len(received) < header_end:
+        return 0
+    size: int = _AFTER_KEY.unpack_from(received, key_end)[1]
+    if size > PAYLOAD_MAX:
+        raise Malformed("length-limit", key_end + 1, "payload", kind="stream_frame")
+    return header_end + size if len(received) >= header_end + size else 0
 
 
 _FRAME_KEYS = {
@@ -89,9 +94,9 @@ def refuse_extra(kind: str, message: Message) -> None:
         raise Malformed("trailing-bytes", 0, "extra", kind=kind, detail="a sender adds nothing")
 
 
-def _of_nothing(fields: _Fields) -> _Content:
+def _of_reconciliation(fields: _Fields) -> _Content:
     decode("negentropy_message", fields["payload"])
-    yield from ()
+    yield fields["type"], NEGENTROPY_KEY, lambda: fields["payload"]
 
 
 def _refuse_fault(kind: str, batch: Message) -> None:
@@ -127,6 +132,6 @@ CONTENT: dict[int, Callable[[_Fields], _Content]] = {
     FrameType.TOMBSTONE: _of_tombstone,
     FrameType.TOMBSTONE_BATCH: _of_tombstones,
     FrameType.BATCH: _of_batch,
-    FrameType.NEGENTROPY_INIT: _of_nothing,
-    FrameType.NEGENTROPY_RESPONSE: _of_nothing,
+    FrameType.NEGENTROPY_INIT: _of_reconciliation,
+    FrameType.NEGENTROPY_RESPONSE: _of_reconciliation,
 }

@@ -17,6 +17,7 @@ from meshwire_conformance.frame_content import CONTENT, check_frame_key, refuse_
 from meshwire_conformance.parts import TraceLine, untraced
 from meshwire_conformance.transport import Signal, Stream
 from meshwire_spec.codec import Malformed, Message, decode, encode
+from meshwire_spec.numbers import FrameType
 
 FAULTS_KEPT = 1000
 _KEPT = 4096
@@ -193,7 +194,7 @@ class _FrameReader:
         try:
             for frame in take_frames(stream.received):
                 self._frames += 1
-                self._inbox.counts.frames_after_the_first += self._frames > 1
+                self._place(stream.number, frame)
                 self._inbox.take(self._peer, stream.number, frame)
         except Malformed as exc:
             self._over = True
@@ -211,6 +212,16 @@ class _FrameReader:
         elif stream.reset_code is not None:
             self._over = True
             self._inbox.spawn(stream.reset(0))
+
+    def _place(self, stream: int, frame: Message) -> None:
+        """Look whether a frame may stand where it does on a stream of the target's own."""
+        is_later = frame.fields["type"] == FrameType.NEGENTROPY_RESPONSE
+        if is_later and self._frames == 1:
+            said = "a 0x09 on a stream that has no run"
+            data = encode(frame)
+            self._inbox.fault(self._peer, stream, "unexpected-message", said, data)
+        # Later messages of a run stand behind its first (TR-004).
+        self._inbox.counts.frames_after_the_first += self._frames > 1 and not is_later
 
 
 class _UniReader:

@@ -13,6 +13,8 @@ from meshwire_spec.numbers import TOMBSTONE_COLLECTION, FrameType
 
 EARLIER_MAX = 4
 """So many earlier arrivals are told in a line each."""
+SHOWN = 8
+"""So many bytes are shown of what is too long to be told from its beginning."""
 DELTA_HEADS = "payload.heads"
 
 
@@ -127,14 +129,26 @@ def _tombstone_mark(kind: str, data: bytes, arrival: Arrival, wanted: Wanted) ->
         payload = encode(Message("tombstone", {**fields, **(wanted.tombstone or {})}))
     except Malformed:
         return None
-    at = first_difference(payload, arrival.payload)
+    return difference("tombstone", payload, kind, data, arrival.payload)
+
+
+def difference(inner: str, wanted: bytes, kind: str, data: bytes, came: bytes) -> Mark | None:
+    """The first byte in which the payload that ends a message is not the wanted one.
+
+    `inner` is the kind of both payloads, `kind` that of the whole message `data`.
+    """
+    at = first_difference(wanted, came)
     if at is None:
         return None
-    offset = len(data) - len(arrival.payload) + at
-    came = fields_of(kind, data).at(offset)
-    should = fields_of("tombstone", payload).at(at)
+    offset = len(data) - len(came) + at
+    found = fields_of(kind, data).at(offset)
+    should = fields_of(inner, wanted).at(at)
     says = "nothing more" if should is None else value_text(should)
-    if came is None:
+    if found is None:
         return Mark(offset, 1, f"the message ends here (expected {says})")
-    name = came.path.removeprefix("payload.")
-    return Mark(offset, 1, f"{name} = {value_text(came)} (expected {says})")
+    text = value_text(found)
+    if text == says:
+        # Both are cut before the place where they part.
+        text, says = f"...{came[at : at + SHOWN].hex()}", f"...{wanted[at : at + SHOWN].hex()}"
+    name = found.path.removeprefix("payload.")
+    return Mark(offset, 1, f"{name} = {text} (expected {says})")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from meshwire_conformance.attach import Target
 from meshwire_conformance.catalogue import Case
 from meshwire_conformance.content import Documents
@@ -36,16 +38,46 @@ def unmet(case: Case, target: Target, documents: Documents | None) -> CaseResult
 
 def _why_not(need: str, target: Target) -> str | None:
     kind, _, name = need.partition(":")
-    facts = target.facts
-    if kind == "dialect":
-        return None if facts.dialect == name else f"the target speaks dialect {facts.dialect}"
-    if kind == "binding":
-        return None if target.binding == name else f"the target is reached over {target.binding}"
-    if kind == SHOWS:
-        shown = name in target.dialler.shows
-        return None if shown else f"{target.binding} cannot show this: {name}"
-    if kind == "deadline":
-        return None if name in facts.deadlines else f"the target declares no {name}"
-    if kind == "process":
-        return None if target.node is not None else "the suite did not start this target"
-    return None if need in facts.capabilities else f"the target does not offer {need}"
+    check = _CHECKS.get(kind)
+    return _check_capability(need, target) if check is None else check(name, target)
+
+
+def _check_dialect(name: str, target: Target) -> str | None:
+    spoken = target.facts.dialect
+    return None if spoken == name else f"the target speaks dialect {spoken}"
+
+
+def _check_binding(name: str, target: Target) -> str | None:
+    return None if target.binding == name else f"the target is reached over {target.binding}"
+
+
+def _check_shows(name: str, target: Target) -> str | None:
+    shown = name in target.dialler.shows
+    return None if shown else f"{target.binding} cannot show this: {name}"
+
+
+def _check_deadline(name: str, target: Target) -> str | None:
+    return None if name in target.facts.deadlines else f"the target declares no {name}"
+
+
+def _check_process(_name: str, target: Target) -> str | None:
+    return None if target.node is not None else "the suite did not start this target"
+
+
+def _check_capability(name: str, target: Target) -> str | None:
+    return None if name in target.facts.capabilities else f"the target does not offer {name}"
+
+
+def _check_without(name: str, target: Target) -> str | None:
+    return f"the target offers {name}" if name in target.facts.capabilities else None
+
+
+_CHECKS: dict[str, Callable[[str, Target], str | None]] = {
+    "dialect": _check_dialect,
+    "binding": _check_binding,
+    SHOWS: _check_shows,
+    "deadline": _check_deadline,
+    "process": _check_process,
+    "without": _check_without,
+}
+"""What each kind of need asks of a target; any other need is a capability."""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
+from meshwire_conformance.answers import take_answer
 from meshwire_conformance.case_run import CaseRun, code_name
 from meshwire_conformance.composing import type_number
 from meshwire_conformance.connecting import connect, overrun, run_handshake, send_record
@@ -14,6 +15,7 @@ from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.exchange import synchronise
 from meshwire_conformance.outcome import CaseFailed
 from meshwire_conformance.transcripts import ContentSpec, FrameSpec, Step, Transcript
+from meshwire_spec.numbers import NEGENTROPY_KEY
 
 _IDLE_FACTOR = 1.5
 _TOMBSTONE_FIELDS = ("lamport", "deleted_at", "deleted_by", "reason", "direction")
@@ -22,6 +24,9 @@ _TOMBSTONE_FIELDS = ("lamport", "deleted_at", "deleted_by", "reason", "direction
 async def run_transcript(run: CaseRun, transcript: Transcript) -> None:
     """Run the steps in their order; raises CaseFailed at the first that does not hold."""
     run.begin(transcript.let)
+    if any(step.answered is not None for step in transcript.steps):
+        # An answer that comes on another stream is then told from none.
+        run.subscription(NEGENTROPY_KEY)
     await run.documents(transcript.documents)
     for step in transcript.steps:
         if step.send is not None:
@@ -160,6 +165,12 @@ async def _released(run: CaseRun, step: Step) -> None:
         raise CaseFailed("not-released", "the half that was stopped never ended", missed=True)
 
 
+async def _answered(run: CaseRun, step: Step) -> None:
+    assert step.answered is not None
+    stream = await run.stream(step.on, step.stream)
+    await take_answer(run, stream, bytes.fromhex(step.answered) or None, step.on)
+
+
 async def _refused(run: CaseRun, step: Step) -> None:
     reasons = [step.refused] if isinstance(step.refused, str) else step.refused or []
     await run.refused(reasons, step.on, step.stream, step.within)
@@ -259,6 +270,7 @@ _VERBS: dict[str, Callable[[CaseRun, Step], Awaitable[None]]] = {
     "stop": _stop,
     "barrier": _barrier,
     "released": _released,
+    "answered": _answered,
     "refused": _refused,
     "closed": _closed,
     "close": _close,

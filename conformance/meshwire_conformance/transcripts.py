@@ -150,6 +150,7 @@ class Step(Strict, frozen=True, kw_only=True):
     stop: int | None = None
     barrier: Literal[True] | None = None
     released: Literal[True] | None = None
+    answered: Hex | None = None
     refused: str | list[str] | None = None
     closed: str | list[str] | None = None
     close: int | None = None

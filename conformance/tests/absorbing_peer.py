@@ -15,7 +15,14 @@ import sys
 from meshwire_conformance.lab import record
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.transport import Dial
-from meshwire_spec.numbers import CAPABILITIES, LAB_PING, PAYLOAD_MAX, PROFILE, LabRecordType
+from meshwire_spec.numbers import (
+    CAPABILITIES,
+    LAB_PING,
+    OPTIONAL_CAPABILITIES,
+    PAYLOAD_MAX,
+    PROFILE,
+    LabRecordType,
+)
 
 
 class Closing(TcpConnection):
@@ -101,7 +108,7 @@ async def main(how: str) -> None:
         "instance_id": secrets.token_hex(8),
         "profile": PROFILE,
         "dialect": "open",
-        "capabilities": list(CAPABILITIES),
+        "capabilities": [*CAPABILITIES, *OPTIONAL_CAPABILITIES],
         "payload_cap": PAYLOAD_MAX,
         "deadlines": {"handshake_s": 1.0, "frame_stall_s": 1.0},
     }

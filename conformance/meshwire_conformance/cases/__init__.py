@@ -14,7 +14,15 @@ from meshwire_conformance.catalogue import BOTH_VALID, SOCKET, STRICT_ONLY, Case
 if TYPE_CHECKING:
     from meshwire_conformance.case_run import CaseRun
 
-MODULES: tuple[str, ...] = ("streams", "binding", "store", "hostile")
+MODULES: tuple[str, ...] = (
+    "streams",
+    "binding",
+    "store",
+    "hostile",
+    "reconciliation",
+    "reconciliation_runs",
+    "reconciliation_exact",
+)
 """Modules of this package that hold cases."""
 
 Body: TypeAlias = "Callable[[CaseRun], Awaitable[None]]"

@@ -25,6 +25,7 @@ from meshwire_spec.numbers import (
     CAPABILITIES,
     HMAC,
     NONCE,
+    OPTIONAL_CAPABILITIES,
     PAYLOAD_MAX,
     PROFILE,
     RESULT_ACCEPTED,
@@ -145,7 +146,7 @@ async def main(how: str, dialect: str) -> None:
         "profile": PROFILE,
         "dialect": dialect,
         "formation_id": FORMATION_ID,
-        "capabilities": list(CAPABILITIES),
+        "capabilities": [*CAPABILITIES, *OPTIONAL_CAPABILITIES],
         "payload_cap": PAYLOAD_MAX,
         "deadlines": {"handshake_s": DEADLINE_S, "frame_stall_s": DEADLINE_S},
     }

@@ -1,0 +1,160 @@
+"""Cases about reconciliation with a node of which every document is known: each byte is held.
+
+What has to come is computed by the suite's own server, which the vectors of whole runs hold to an
+implementation that has nothing in common with this project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from meshwire_conformance.case_run import CaseRun
+from meshwire_conformance.cases import case
+from meshwire_conformance.evidence import Sending
+from meshwire_conformance.negentropy import Item, Reconciliation
+from meshwire_conformance.negentropy_messages import INFINITE, Range
+from meshwire_conformance.reconciling import (
+    BASE,
+    Client,
+    Conversation,
+    answer_of,
+    check_learnt,
+    doubt,
+    id_of,
+    item_of,
+    message_of,
+)
+from meshwire_spec.codec import Message, encode
+from meshwire_spec.numbers import FrameType
+
+NEEDS = ("documents", "reconciliation")
+COUNTS = (0, 1, 3, 31, 32, 33, 40, 200)
+"""How many documents are held: about where lists turn into fingerprints, and the recorded ones."""
+OTHERS = 25
+MANY = 2100
+"""More ids than an answer has room for."""
+PATIENCE = 8
+
+
+def _keys(count: int, first: int = 0) -> list[str]:
+    """Keys as the deployed peer of the recordings had them."""
+    return [f"d:{number}" for number in range(first, count)]
+
+
+def _listed(keys: list[str]) -> bytes:
+    """A message that tells these ids in one list, however many they are."""
+    return message_of([Range(INFINITE, tuple(sorted(map(id_of, keys))))])
+
+
+def _initiated(keys: list[str]) -> bytes:
+    return Reconciliation(map(item_of, keys), client=True).initiate()
+
+
+def recorded() -> Mapping[int, tuple[bytes, ...]]:
+    """First messages that were sent to a deployed peer, by how many documents it held."""
+    return {
+        3: (_initiated([]), _initiated(["d:0", "q:1", "q:2"]), _initiated(_keys(3))),
+        40: (_listed(_keys(40)), _initiated(_keys(100))),
+    }
+
+
+async def _bring(run: CaseRun, keys: list[str]) -> None:
+    """Bring a document for each key, told in one line where it counts."""
+    if "base" not in run.contents.made:
+        await run.documents(BASE)
+    if not keys:
+        return
+    stream = await run.stream("A", "documents")
+    saved = run.contents.made["base"].saved
+    fields = ({"key": key, "type": int(FrameType.SNAPSHOT), "payload": saved} for key in keys)
+    # Without the checks of the composer, which take longer than the target does.
+    data = b"".join(encode(Message("stream_frame", one)) for one in fields)
+    await stream.write(data)
+    what = f"documents for {keys[0]} to {keys[-1]}, {len(data)} bytes"
+    run.evidence.sent.append(Sending("A", stream.number, what))
+    await run.barrier("A", "documents", patience=PATIENCE)
+
+
+def _begin(run: CaseRun, name: str) -> Conversation:
+    """A run on a stream of its own, named in the report."""
+    run.evidence.sent.append(Sending("A", None, f"a run with {name}"))
+    return Conversation(run, name=name)
+
+
+async def _hold(run: CaseRun, name: str, client: Client, held: list[Item]) -> None:
+    """Go through with a run, in which every answer has but one right form."""
+    conversation = _begin(run, name)
+    while client.next is not None:
+        client.take(await conversation.ask(client.next, answer_of(held, client.next)))
+    await conversation.end()
+
+
+def _clients(count: int) -> Iterator[tuple[str, Client]]:
+    """Clients with nothing, with half of the documents and some others, with the same, with all."""
+    half = [*map(item_of, _keys(count // 2)), *(item_of(f"q:{n}") for n in range(OTHERS))]
+    same = [*map(item_of, _keys(count))]
+    yield "a client that holds nothing", Client(())
+    yield "one that holds half and others", Client(half)
+    yield (
+        "one that holds half and others and begins with one fingerprint",
+        Client(half, doubt(half)),
+    )
+    yield "one that holds the same", Client(same)
+    yield "one that holds the same, in one fingerprint", Client(same, doubt(same))
+
+
+@case(
+    "MW-5550",
+    "with nought to two hundred documents each answer is right to the byte",
+    part="reconciliation",
+    rules=(
+        "NG-014",
+        "NG-015",
+        "NG-050",
+        "NG-051",
+        "NG-053",
+        "NG-054",
+        "NG-055",
+        "NG-056",
+        "NG-057",
+    ),
+    needs=NEEDS,
+    isolation="process",
+    serial=True,
+)
+async def exact_answers(run: CaseRun) -> None:
+    """Sets, bounds or fingerprints that are another than those of the rules."""
+    brought = 0
+    for count in COUNTS:
+        await _bring(run, _keys(count, brought))
+        brought = count
+        held = [*map(item_of, _keys(count))]
+        for name, client in _clients(count):
+            await _hold(run, f"{name} and {count} documents", client, held)
+        # Of these the deployed peer answered the last one alone (NG-014), and that with fifteen
+        # empty lists and all its documents behind them, at the time of the listing (NG-015).
+        for number, message in enumerate(recorded().get(count, ())):
+            conversation = _begin(run, f"recorded message {number} of those for {count} documents")
+            await conversation.ask(message, answer_of(held, message))
+            await conversation.end()
+
+
+@case(
+    "MW-5558",
+    "an answer about more documents than fit ends at 65,536 bytes, and the run finds the rest",
+    part="reconciliation",
+    rules=("NG-019", "NG-058", "NG-014"),
+    needs=NEEDS,
+    isolation="process",
+    serial=True,
+)
+async def frame_limit(run: CaseRun) -> None:
+    """One answer with everything, of which a peer of the same limit reads nothing."""
+    keys = _keys(MANY)
+    await _bring(run, keys)
+    held = [*map(item_of, keys)]
+    nothing, half = Client(()), Client(held[::2])
+    await _hold(run, "a client that holds nothing", nothing, held)
+    check_learnt(nothing, keys)
+    await _hold(run, "one that holds every second document", half, held)
+    check_learnt(half, keys[1::2], keys[::2])

@@ -1,0 +1,167 @@
+"""Cases about runs of reconciliation beside each other, and about runs that have no end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from meshwire_conformance.answers import next_answer
+from meshwire_conformance.case_run import CaseRun
+from meshwire_conformance.cases import case
+from meshwire_conformance.negentropy_messages import Range
+from meshwire_conformance.outcome import CaseFailed
+from meshwire_conformance.reconciling import (
+    Client,
+    Conversation,
+    check_claimed,
+    check_learnt,
+    doubt,
+    invented,
+    item_of,
+    message_of,
+    own_keys,
+    send_documents,
+)
+from meshwire_conformance.transcripts import FrameSpec
+from meshwire_spec.numbers import (
+    NEGENTROPY_FRAME_LIMIT,
+    NEGENTROPY_ROUND_BYTES,
+    NEGENTROPY_ROUNDS_MIN,
+)
+
+NEEDS = ("documents", "reconciliation")
+EMPTY_RANGE = "MW-5506"
+"""Asks about an empty range, and shows that runs are answered at all."""
+HELD = 40
+"""More than a list takes, so that a set of so many documents is told in parts."""
+CLAIMED = 100
+PLACES = (("A", "one"), ("A", "other"), ("B", "third"))
+FIRST_PLACE = 0x5AA5_3CC3_0FF0_0000
+PLACE_BYTES = 8
+CUT = 20
+ROUNDS_TRIED = 8
+"""Beyond what a run may take: for thousands of documents more than the target held before it."""
+
+
+async def _beside(run: CaseRun, keys: Sequence[str]) -> list[tuple[Conversation, Client]]:
+    """Runs with sets of their own, of which each knows another third of the keys."""
+    runs = []
+    for number, (on, name) in enumerate(PLACES):
+        items = [*invented(run, CLAIMED, name), *map(item_of, keys[number :: len(PLACES)])]
+        runs.append((Conversation(run, on, name), Client(items, doubt(items))))
+    return runs
+
+
+def _check(run: CaseRun, keys: Sequence[str], number: int, client: Client) -> None:
+    known = keys[number :: len(PLACES)]
+    check_learnt(client, [key for key in keys if key not in known], known)
+    check_claimed(client, invented(run, CLAIMED, PLACES[number][1]))
+
+
+@case(
+    "MW-5547",
+    "three runs at once, two of them of one peer, each find what their own sets differ in",
+    part="reconciliation",
+    rules=("NG-016", "NG-014"),
+    needs=NEEDS,
+)
+async def interleaved(run: CaseRun) -> None:
+    """Runs that are kept by peer, so that one takes the messages of another."""
+    keys = own_keys(run, HELD)
+    await send_documents(run, keys)
+    runs = await _beside(run, keys)
+    while any(client.next is not None for _, client in runs):
+        going = [(conversation, client) for conversation, client in runs if client.next is not None]
+        for conversation, client in going:
+            assert client.next is not None
+            await conversation.say(client.next)
+        for conversation, client in reversed(going):
+            client.take(await conversation.answer())
+    for number, (conversation, client) in enumerate(runs):
+        await conversation.end()
+        _check(run, keys, number, client)
+
+
+@case(
+    "MW-5548",
+    "a run that is reset inside a message leaves the others of its peer alone",
+    part="reconciliation",
+    rules=("NG-016", "TR-014"),
+    needs=NEEDS,
+)
+async def one_is_reset(run: CaseRun) -> None:
+    """What is left of a run that was given up, taken for another."""
+    keys = own_keys(run, HELD)
+    await send_documents(run, keys)
+    runs = await _beside(run, keys)
+    for conversation, client in runs:
+        assert client.next is not None
+        client.take(await conversation.ask(client.next))
+    (given_up, client), *others = runs
+    stream = await given_up.stream()
+    message = client.next or b""
+    frame = run.composer.frame(FrameSpec(type="negentropy-response", hex=message.hex()))
+    await run.write(stream, frame[:CUT], "the beginning of a message")
+    await stream.reset(0)
+    run.ended(stream, "RESET with 0")
+    for number, (conversation, client) in enumerate(others, 1):
+        await client.run(conversation)
+        await conversation.end()
+        _check(run, keys, number, client)
+
+
+def _place(number: int) -> bytes:
+    """A message that asks about an empty range, another for each number."""
+    lower = FIRST_PLACE + 2 * number
+    bounds = [(lower + step).to_bytes(PLACE_BYTES, "big") for step in range(2)]
+    return message_of([Range((0, bounds[0]), None), Range((0, bounds[1]), ())])
+
+
+def rounds_allowed(items: int) -> int:
+    """How many messages a run may have with a node that holds so many items (NG-021)."""
+    further = -(-NEGENTROPY_ROUND_BYTES * items // NEGENTROPY_FRAME_LIMIT)
+    return NEGENTROPY_ROUNDS_MIN + further
+
+
+async def _count_documents(run: CaseRun, name: str) -> int:
+    """How many documents the target holds, as it tells a client that holds none."""
+    conversation, client = Conversation(run, name=name), Client(())
+    await client.run(conversation)
+    await conversation.end()
+    return len(client.need)
+
+
+@case(
+    "MW-5549",
+    "a run that always goes on to something else ends in too-many-rounds",
+    part="reconciliation",
+    rules=("NG-021", "ER-010"),
+    needs=NEEDS,
+    control=EMPTY_RANGE,
+    negative=True,
+)
+async def endless(run: CaseRun) -> None:
+    """A run that goes on for ever, or is cut off while its client may still go on."""
+    await send_documents(run, own_keys(run, 1))
+    before = await _count_documents(run, "before")
+    least = rounds_allowed(before)
+    conversation = Conversation(run)
+    for number in range(least):
+        await conversation.say(_place(number))
+    for number in range(least):
+        await conversation.answer(_place(number))
+    answered = least
+    while answered < least + ROUNDS_TRIED:
+        await conversation.say(_place(answered))
+        if await next_answer(run, await conversation.stream()) is None:
+            break
+        answered += 1
+    # Other cases bring documents meanwhile.
+    most = rounds_allowed(max(before, await _count_documents(run, "after")))
+    if answered > most:
+        raise CaseFailed(
+            "no-refusal",
+            f"{answered} messages of a run were answered, with {before} documents held",
+            expected=(f"{least} to {most} answers, then a refusal with too-many-rounds",),
+            received=(f"{answered} answers",),
+        )
+    await run.refused(["too-many-rounds"], conversation.on, conversation.name)
