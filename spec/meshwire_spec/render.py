@@ -1,4 +1,4 @@
-"""Layouts, registries, limits, reasons, collections and transitions as Markdown tables.
+"""Layouts, registries, limits, collections, transitions and schemas as Markdown tables.
 
 Every table is read off the object that parses, decides or runs: change an attribute there and
 its row changes. `render` takes the text of a generated marker and gives what stands between it and
@@ -16,6 +16,7 @@ from meshwire_spec.errors import SpecError
 from meshwire_spec.fields import Row, number_type
 from meshwire_spec.layouts import LAYOUTS, PARTS, Layout
 from meshwire_spec.rules import refusals
+from meshwire_spec.schema_tables import load_schema, members
 
 
 class UnknownTable(SpecError):
@@ -183,6 +184,28 @@ def render_refusals(_arguments: str) -> str:
     return table(["Kind", "Reason", "Rules"], rows)
 
 
+# --- Schemas ---------------------------------------------------------------------------------
+
+
+def render_schema(arguments: str) -> str:
+    """Members of the schemas named, and for each of them whether it requires the member."""
+    schemas = [load_schema(name) for name in arguments.split()]
+    found = {schema["title"]: {row.path: row for row in members(schema)} for schema in schemas}
+    every = {path: row for rows in reversed(found.values()) for path, row in rows.items()}
+    order = dict.fromkeys(path for rows in found.values() for path in rows)
+    lines = [
+        [
+            f"`{path}`",
+            every[path].type,
+            *(rows[path].presence if path in rows else "-" for rows in found.values()),
+            every[path].means,
+        ]
+        for path in order
+    ]
+    heads = ["Presence"] if len(found) == 1 else list(found)
+    return table(["Member", "Type", *heads, "Meaning"], lines)
+
+
 RENDERERS: Final[Mapping[str, Callable[[str], str]]] = {
     "layout": render_layout,
     "registry": render_registry,
@@ -193,6 +216,7 @@ RENDERERS: Final[Mapping[str, Callable[[str], str]]] = {
     "times": render_numbers,
     "transitions": render_transitions,
     "refusals": render_refusals,
+    "schema": render_schema,
 }
 
 

@@ -1,0 +1,144 @@
+"""The JSON schemas of files and lines as rows: each member with its type, limits and meaning.
+
+Every keyword that a schema limits a member with is told in its row, and one that this module does
+not know is an error: a limit that a page leaves out would be none for its readers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Final
+
+from meshwire_spec.errors import SpecError
+
+Schema = Mapping[str, Any]
+
+
+class UnknownKeyword(SpecError):
+    """A keyword in a schema that no row would tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A line of a table; `presence` says when the member has to be there."""
+
+    path: str
+    type: str
+    presence: str
+    means: str
+
+
+WORDS: Final[Mapping[str, str]] = {
+    "string": "text",
+    "integer": "integer",
+    "number": "number",
+    "boolean": "true or false",
+    "object": "object",
+    "array": "list",
+    "null": "null",
+}
+LIMITS: Final[Mapping[str, str]] = {
+    "pattern": "matching `{}`",
+    "minLength": "length {} or more",
+    "maxLength": "length {} at most",
+    "minimum": "{} or more",
+    "maximum": "at most {}",
+    "exclusiveMinimum": "above {}",
+    "minItems": "{} or more of them",
+}
+FLAGS: Final[Mapping[str, str]] = {"uniqueItems": "each once"}
+ABOUT_THE_FILE = ("$schema", "$id", "title", "$defs")
+BY_ROWS = ("$ref", "properties", "items", "additionalProperties", "unevaluatedProperties")
+BY_CELLS = ("description", "type", "const", "enum", "propertyNames", "required", "if", "then")
+KNOWN = frozenset((*ABOUT_THE_FILE, *BY_ROWS, *BY_CELLS, *LIMITS, *FLAGS))
+"""Keywords that a table tells of."""
+
+
+def load_schema(name: str) -> dict[str, Any]:
+    """A schema of the folder `schemas`; raises KeyError for one that is not there."""
+    source = resources.files("meshwire_spec") / "schemas" / f"{name}.json"
+    if not source.is_file():
+        raise KeyError(name)
+    schema: dict[str, Any] = json.loads(source.read_text("utf-8"))
+    return schema
+
+
+def members(schema: Schema) -> list[Member]:
+    """Every member of what a schema describes; those inside others follow them."""
+    return list(_members(schema, schema, ""))
+
+
+def _members(root: Schema, schema: Schema, prefix: str) -> Iterator[Member]:
+    whole = _resolved(root, schema)
+    for name, member in whole.get("properties", {}).items():
+        path = f"{prefix}{name}"
+        yield Member(path, type_text(root, member), _need(whole, name), _means(root, member))
+        yield from _inside(root, member, path)
+
+
+def _inside(root: Schema, schema: Schema, path: str) -> Iterator[Member]:
+    """Rows of what stands in a list, or in an object under names of any kind."""
+    whole = _resolved(root, schema)
+    if "items" in whole:
+        yield from _inside(root, whole["items"], f"{path}[]")
+    named = whole.get("additionalProperties")
+    if isinstance(named, Mapping):
+        yield Member(f"{path}.*", type_text(root, named), "optional", _means(root, named))
+        yield from _inside(root, named, f"{path}.*")
+    yield from _members(root, whole, f"{path}.")
+
+
+def _resolved(root: Schema, schema: Schema) -> dict[str, Any]:
+    """A schema with what it refers to, members and needs of both put together."""
+    unknown = schema.keys() - KNOWN
+    if unknown:
+        raise UnknownKeyword(f"no row tells of {', '.join(sorted(unknown))}")
+    if "$ref" not in schema:
+        return dict(schema)
+    found: Any = root
+    for step in schema["$ref"].removeprefix("#/").split("/"):
+        found = found[step]
+    base = _resolved(root, found)
+    whole = {**base, **schema}
+    whole["properties"] = {**base.get("properties", {}), **schema.get("properties", {})}
+    whole["required"] = [*base.get("required", []), *schema.get("required", [])]
+    return whole
+
+
+def _means(root: Schema, schema: Schema) -> str:
+    return str(_resolved(root, schema).get("description", ""))
+
+
+def _need(schema: Schema, name: str) -> str:
+    """When a member has to be there: always, never, or where another one has some value."""
+    if name in schema.get("required", []):
+        return "required"
+    if name in schema.get("then", {}).get("required", []):
+        conditions = schema["if"]["properties"].items()
+        told = (f"`{other}` is {_either(values['enum'])}" for other, values in conditions)
+        return f"required where {' and '.join(told)}"
+    return "optional"
+
+
+def _either(values: list[Any]) -> str:
+    return " or ".join(f"`{value}`" for value in values)
+
+
+def type_text(root: Schema, schema: Schema) -> str:
+    """Type of a member with all that limits it; raises UnknownKeyword."""
+    whole = _resolved(root, schema)
+    if "const" in whole:
+        return f"always `{whole['const']}`"
+    if "enum" in whole:
+        return _either(whole["enum"])
+    kinds = whole["type"] if isinstance(whole["type"], list) else [whole["type"]]
+    text = " or ".join(WORDS[kind] for kind in kinds)
+    limits = [LIMITS[word].format(whole[word]) for word in LIMITS if word in whole]
+    limits += [FLAGS[word] for word in FLAGS if whole.get(word)]
+    if "propertyNames" in whole:
+        limits.append(f"under the names {_either(whole['propertyNames']['enum'])}")
+    inner = f": {type_text(root, whole['items'])}" if "items" in whole else ""
+    return ", ".join([text, *limits]) + inner
