@@ -27,13 +27,6 @@ def build_app() -> "typer.Typer":
         rich_markup_mode=None,
     )
 
-    def show_version(*, wanted: bool) -> None:
-        if wanted:
-            from importlib.metadata import version  # noqa: PLC0415 - only here
-
-            typer.echo(f"meshwire-node {version('meshwire')}")
-            raise typer.Exit
-
     @app.callback()
     def node(
         *,
@@ -41,7 +34,7 @@ def build_app() -> "typer.Typer":
             bool,
             typer.Option(
                 "--version",
-                callback=lambda value: show_version(wanted=value),
+                callback=lambda value: _show_version(wanted=value),
                 is_eager=True,
                 help="Print the version.",
             ),
@@ -63,6 +56,16 @@ def build_app() -> "typer.Typer":
     if find_spec(RUN_MODULE) is not None:
         app.command("run")(import_module(RUN_MODULE).run_command)
     return app
+
+
+def _show_version(*, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415 - only here
+
+        import typer  # noqa: PLC0415 - as in build_app
+
+        typer.echo(f"meshwire-node {version('meshwire')}")
+        raise typer.Exit
 
 
 def serve_codec() -> int:

@@ -8,6 +8,7 @@ from typing import Final
 
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.switches import Switch
+from meshwire_reference.documents.calls import Drop
 from meshwire_reference.negentropy import Run, Storage
 from meshwire_reference.wire.errors import Malformed
 from meshwire_reference.wire.reconciliation import IdList, decode_negentropy_message
@@ -64,3 +65,4 @@ def delete_unclaimed(context: Context, content: bytes) -> None:
     kept = {context.documents.key_of(identity) for identity in claimed}
     for key in [key for key in context.documents if key not in kept]:
         context.write(key, None)
+        context.queues.call(Drop(key))

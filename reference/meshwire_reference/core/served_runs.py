@@ -96,8 +96,11 @@ class ServedRuns:
             reply = run.receive(message.content).reply
         except Refused as refused:
             # NG-020, NG-021, NG-022
-            ignores = self._context.has(Switch.NEGENTROPY_IGNORE_BAD)
-            message.done(TAKEN if ignores else Outcome(refused.reason))
+            if not self._context.has(Switch.NEGENTROPY_IGNORE_BAD):
+                message.done(Outcome(refused.reason))
+                return
+            self._runs[self._name(message.stream)] = begin_run(self._context)
+            message.done(TAKEN)
             return
         if self._context.has(Switch.NEGENTROPY_DELETE_MISSING):
             delete_unclaimed(self._context, message.content)
