@@ -482,43 +482,27 @@ def _not_refused(
 ) -> CaseFailed:
     names = " or ".join(code_name(REASONS[reason].code) for reason in reasons)
     signs = ("STOP and RESET" if must_stop else "RESET") if not stream.uni else "STOP"
-    expected = (f"{signs} with {names}",)
-    received = tuple(
-        line
-        for line in (
-            stream.stop_code is not None and f"STOP with {code_name(stream.stop_code)}",
-            stream.reset_code is not None and f"RESET with {code_name(stream.reset_code)}",
-            stream.finished and "FIN",
-        )
-        if line
-    ) or ("nothing within the deadline",)
+    other = min(codes - wanted, default=0)
+    missed = False
     if codes == {0}:
-        return CaseFailed(
-            "no-code",
-            "the stream was refused without saying why",
-            expected=expected,
-            received=received,
-        )
-    if codes - wanted:
-        other = min(codes - wanted)
-        return CaseFailed(
-            f"wrong-code {CODE_NAMES.get(other, 'unknown')}",
-            f"the stream was refused for another reason: {code_name(other)}, expected {names}",
-            expected=expected,
-            received=received,
-        )
-    if stream.finished:
-        return CaseFailed(
-            "accepted",
-            "the target took what it has to refuse",
-            expected=expected,
-            received=received,
-        )
-    symptom = "half-refused" if codes else "no-refusal"
-    return CaseFailed(
-        symptom,
-        "the target did not refuse the stream",
-        expected=expected,
-        received=received,
-        missed=True,
+        symptom, told = "no-code", "the stream was refused without saying why"
+    elif codes - wanted:
+        symptom = f"wrong-code {CODE_NAMES.get(other, 'unknown')}"
+        told = f"the stream was refused for another reason: {code_name(other)}, expected {names}"
+    elif stream.finished:
+        symptom, told = "accepted", "the target took what it has to refuse"
+    else:
+        symptom = "half-refused" if codes else "no-refusal"
+        told, missed = "the target did not refuse the stream", True
+    expected = (f"{signs} with {names}",)
+    return CaseFailed(symptom, told, expected=expected, received=_ends(stream), missed=missed)
+
+
+def _ends(stream: Stream) -> tuple[str, ...]:
+    """How the target has ended the halves of a stream."""
+    signs = (
+        stream.stop_code is not None and f"STOP with {code_name(stream.stop_code)}",
+        stream.reset_code is not None and f"RESET with {code_name(stream.reset_code)}",
+        stream.finished and "FIN",
     )
+    return tuple(sign for sign in signs if sign) or ("nothing within the deadline",)

@@ -27,19 +27,12 @@ def build_app() -> "typer.Typer":
         rich_markup_mode=None,
     )
 
+    shown = typer.Option(
+        "--version", callback=_show_version, is_eager=True, help="Print the version."
+    )
+
     @app.callback()
-    def node(
-        *,
-        version: Annotated[
-            bool,
-            typer.Option(
-                "--version",
-                callback=lambda value: _show_version(wanted=value),
-                is_eager=True,
-                help="Print the version.",
-            ),
-        ] = False,
-    ) -> None:
+    def node(*, version: Annotated[bool, shown] = False) -> None:
         """Run the reference node of meshwire, or its codec alone.
 
         Example: meshwire-node run --listen tcp://127.0.0.1:0 --open
@@ -58,7 +51,7 @@ def build_app() -> "typer.Typer":
     return app
 
 
-def _show_version(*, wanted: bool) -> None:
+def _show_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version  # noqa: PLC0415 - only here
 

@@ -11,6 +11,7 @@ from meshwire_conformance.connecting import adopt_lab
 from meshwire_conformance.content import Wanted
 from meshwire_conformance.lab import Windows
 from meshwire_conformance.outcome import CaseFailed
+from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.transcripts import DocumentSpec, FrameSpec
 from meshwire_conformance.transport import Stream
 from meshwire_spec.numbers import STREAMS_ACCEPTED_MAX
@@ -120,6 +121,16 @@ async def answers_wait_for_credit(run: CaseRun) -> None:
         await run.expect(Wanted(key, heads=frozenset()), "A")
 
 
+def _stalled(connection: TcpConnection, window: int) -> Stream | None:
+    """A stream of the target that has filled its window and waits."""
+    filled = (
+        stream
+        for stream in connection.streams.values()
+        if not stream.ours and len(stream.received) >= window and not stream.finished
+    )
+    return next(filled, None)
+
+
 @case(
     "MW-5905",
     "a reader that stops reading stops the writer, and nothing else",
@@ -141,20 +152,9 @@ async def reader_stops_writer(run: CaseRun) -> None:
     await run.barrier("B")
     connection = await adopt_lab(run, "A", Windows(max_stream_data=window, held=True))
     key = run.scope.names["key"]
-
-    def stalled() -> Stream | None:
-        return next(
-            (
-                stream
-                for stream in connection.streams.values()
-                if not stream.ours and len(stream.received) >= window and not stream.finished
-            ),
-            None,
-        )
-
     await run.send_read(key)
-    await connection.signal.wait_for(lambda: stalled() is not None, run.deadline_s)
-    stream = stalled()
+    await connection.signal.wait_for(lambda: bool(_stalled(connection, window)), run.deadline_s)
+    stream = _stalled(connection, window)
     if stream is None:
         run.check_connection(connection)
         raise CaseFailed("no-answer", "no answer filled the window", missed=True)
