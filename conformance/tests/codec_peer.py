@@ -1,9 +1,9 @@
 """Programs that speak the codec harness badly: started by tests as `codec_peer.py MODE`."""
 
 import json
+import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +15,6 @@ Answer = dict[str, Any]
 FRAME = {"value": {"key": "a:b", "type": 1, "payload": ""}, "refused": None}
 TRUNCATED = {"error": {"reason": "truncated"}}
 FAULTY_BYTES = "0102030405060708"
-HOUR_S = 3600
 
 
 def say(line: str) -> None:
@@ -59,13 +58,13 @@ def dies_at_one(request: Request) -> Answer:
 def hangs_at_one(request: Request) -> Answer:
     """An answer, or silence at certain bytes."""
     if FAULTY_BYTES in str(request.get("data", "")):
-        time.sleep(HOUR_S)
+        signal.pause()
     return TRUNCATED
 
 
 def silent(_request: Request) -> Answer:
     """Never an answer."""
-    time.sleep(HOUR_S)
+    signal.pause()
     return {}
 
 

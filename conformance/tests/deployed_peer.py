@@ -74,6 +74,7 @@ class Node:
     async def poll(self) -> None:
         """Push everything to everybody, over and over."""
         while True:
+            # A real clock, in a process of its own: deployed peers push by it and by nothing else.
             await asyncio.sleep(self.poll_s)
             for peer in list(self.peers):
                 await peer.push_everything()

@@ -26,10 +26,10 @@ from meshwire_conformance.targets import parse_target, stdio
 from meshwire_conformance.targets.stdio import Ending, Harness
 
 FAST = Settings(timeout_scale=0.02)
-HOLDS = "import os,sys,time; os.write(os.open(sys.argv[1], os.O_WRONLY), b'x'); "
+HOLDS = "import os,signal,sys; os.write(os.open(sys.argv[1], os.O_WRONLY), b'x'); "
 """Opens the named pipe and says so."""
 IGNORES = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
-STAYS = "sys.stdout.write({line!r}); sys.stdout.flush(); time.sleep(3600)"
+STAYS = "sys.stdout.write({line!r}); sys.stdout.flush(); signal.pause()"
 FLOODS = "import os\nwhile True: os.write(1, {data!r} * 65536)"
 
 

@@ -293,6 +293,8 @@ class TestConnection:
             dialler = IrohDialler(parse_address(address))
             for _ in range(2):
                 both = [await dialler.dial(Dial(OTHER), DEADLINE_S) for _ in range(2)]
+
+                assert [one.closed for one in both] == [None, None]
                 for one in both:
                     await one.close()
             await dialler.close()

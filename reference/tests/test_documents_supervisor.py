@@ -400,8 +400,10 @@ def test_a_module_in_the_current_directory_is_not_a_worker_s(
     (tmp_path / "automerge.py").write_text("raise SystemExit('loaded')")
     monkeypatch.chdir(tmp_path)
 
-    async def run() -> None:
+    async def run() -> bool:
         worker = await process.start_worker(WorkerSettings(ACTOR))
+        is_alive = worker.is_alive
         await worker.close()
+        return is_alive
 
-    asyncio.run(run())
+    assert asyncio.run(run())

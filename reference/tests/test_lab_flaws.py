@@ -165,6 +165,7 @@ def link_behaviour(flaws: frozenset[str]) -> list[object]:
             link.start(carrier)
             shown.append(list(carrier.shown))
             link.data_received(said)
+            # What is due runs, timers of no time included, in three turns; no time passes.
             for _ in range(3):
                 await asyncio.sleep(0)
             shown.append(list(carrier.shown))

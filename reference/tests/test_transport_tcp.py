@@ -94,6 +94,7 @@ def test_a_peer_that_only_pings_is_not_read_for_ever() -> None:
         sent = 0
         while not carrier.is_held:
             link.data_received(flood)
+            # No time passes: what is due runs, for 100 turns at most.
             await asyncio.sleep(0)
             sent += 1
             assert sent < 100
@@ -133,6 +134,7 @@ def test_a_cancelled_open_gives_its_turn_away() -> None:
         ours, theirs = await pair(DIALLER, options)
         await ours.send(await ours.open(bidi=True), b"x", fin=True)
         first, second = (asyncio.create_task(ours.open(bidi=True)) for _ in range(2))
+        # Both begin to wait; no time passes.
         await asyncio.sleep(0)
         first.cancel()
         for event in await theirs.next_events():
@@ -153,6 +155,7 @@ def test_a_reset_ends_a_send_that_waits() -> None:
         ours, _ = await pair(DIALLER, options)
         stream = await ours.open(bidi=True)
         sending = asyncio.create_task(ours.send(stream, b"too much"))
+        # It begins to wait for credit; no time passes.
         await asyncio.sleep(0)
         ours.reset(stream, 7)
         with pytest.raises(StreamGone):

@@ -47,7 +47,7 @@ def test_the_two_schemas_are_schemas_and_share_their_facts() -> None:
 @pytest.mark.parametrize(("name", "value"), [("ready", READY), ("target", TARGET)])
 def test_an_example_is_valid(name: str, value: dict[str, Any]) -> None:
     """A complete example of each passes."""
-    Draft202012Validator(load(name)).validate(value)
+    assert list(Draft202012Validator(load(name)).iter_errors(value)) == []
 
 
 @pytest.mark.parametrize(
