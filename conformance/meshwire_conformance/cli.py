@@ -1,7 +1,11 @@
 """The console script `meshwire`."""
 
+import gc
 import sys
 
+ALLOCATIONS = 50_000
+"""So many objects more, and Python looks for cycles. Cases and answers are many, have none, and
+live to the end, so looking often would take a tenth of a run over a codec."""
 INTERRUPTED = 2
 """Exit code where an interrupt came before it could be said otherwise; `interrupts.EXIT`."""
 
@@ -13,10 +17,13 @@ def main() -> None:
         from meshwire_conformance import interrupts  # noqa: PLC0415 - see above
 
         interrupts.prepare()
+        gc.set_threshold(ALLOCATIONS)
         from meshwire_conformance.ending import run  # noqa: PLC0415 - see above
 
         code = run()
         interrupts.ignore()
+        # Nor are they looked through once more on the way out.
+        gc.freeze()
     except KeyboardInterrupt:
         print("meshwire: interrupted", file=sys.stderr)  # noqa: T201 - the command line
         code = INTERRUPTED

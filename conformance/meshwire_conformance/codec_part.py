@@ -56,9 +56,12 @@ async def run(
     about_codec = [case for case in cases if case.kind != HARNESS]
     asks: list[Ask] = []
     try:
-        hello = await session.open()
-        chosen = [case for case in about_codec or _everything() if case.kind in hello.kinds]
-        asks += _asks(_with_controls(chosen, [*cases, *chosen]))
+        await session.start()
+        # Made while the target loads, which takes as long.
+        chosen = about_codec or _everything()
+        made = list(_asks(_with_controls(chosen, [*cases, *chosen])))
+        hello = await session.greet()
+        asks += (ask for ask in made if ask.case.kind in hello.kinds)
         given = await session.ask(asks)
     except UnfitHello as exc:
         # Without a case of the harness itself nothing was judged.
@@ -121,21 +124,21 @@ class Session:
         self._harness: Harness | None = None
         self.manners = Manners()
 
-    async def _start(self) -> Harness:
+    async def start(self) -> None:
+        """Start the target; call `greet` next. Raises Incomplete where that cannot be done."""
         scale = self._settings.timeout_scale
         harness = Harness(self._command, ANSWER_S * scale, TOTAL_S * scale, self._settings.trace)
         await harness.start()
         self._harness = harness
-        return harness
 
-    async def open(self) -> Hello:
-        """Start the target and greet it.
+    async def greet(self) -> Hello:
+        """Ask a target that was just started what it is.
 
         Raises Incomplete where it does not answer or speaks other profiles, and UnfitHello for an
         answer that names no kinds.
         """
-        harness = await self._start()
-        spoken = await harness.converse({HELLO_ID: f'{{"id":{HELLO_ID},"op":"hello"}}'})
+        assert self._harness is not None
+        spoken = await self._harness.converse({HELLO_ID: f'{{"id":{HELLO_ID},"op":"hello"}}'})
         self.manners.notice(spoken)
         answer = spoken.answers.get(HELLO_ID)
         if answer is None and not spoken.garbage:
@@ -193,7 +196,8 @@ class Session:
     async def _ask_alone(self, ask: Ask) -> Conversation:
         if self._harness is None:
             try:
-                await self.open()
+                await self.start()
+                await self.greet()
             except Incomplete as exc:
                 return Conversation(ending=Ending.DIED, detail=str(exc))
         assert self._harness is not None

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from meshwire_conformance.catalogue import Case
-from meshwire_conformance.reconciliations import Run, expand_items
+from meshwire_conformance.reconciliations import Run, part_items
 from meshwire_conformance.requests import Ask
 
 OPEN = "negentropy_open"
@@ -53,7 +53,8 @@ def steps_of(run: Run) -> Iterator[Step]:
 
 def _side(run: Run, role: str) -> Iterator[Step]:
     messages = run.messages
-    text = _items_text(json.dumps(run.raw[role]["items"], sort_keys=True))
+    parts = (_part_text(json.dumps(part, sort_keys=True)) for part in run.raw[role]["items"])
+    text = f"[{','.join(part for part in parts if part)}]"
     yield Step(OPEN, role, f'"role":"{role}","frame_limit":{run.frame_limit(role)},"items":{text}')
     first = ROLES.index(role)
     if role == "client":
@@ -78,10 +79,9 @@ def _reconcile(run: Run, role: str, at: int) -> Step:
 
 
 @cache
-def _items_text(text: str) -> str:
-    """The items of a set as they stand in a request."""
-    items = expand_items(json.loads(text))
-    return "[" + ",".join(f'["{timestamp}","{name.hex()}"]' for timestamp, name in items) + "]"
+def _part_text(text: str) -> str:
+    """Items of a part of a set as they stand in a request; many sets share their parts."""
+    return ",".join(f'["{timestamp}","{name.hex()}"]' for timestamp, name in part_items(text))
 
 
 def asks_of_run(case: Case, run: Run, first: int) -> Iterator[Ask]:
@@ -92,7 +92,7 @@ def asks_of_run(case: Case, run: Run, first: int) -> Iterator[Ask]:
             session = number
         more = f",{step.members}" if step.members else ""
         line = f'{{"id":{number},"op":"{step.op}","session":{session}{more}}}'
-        yield Ask(number, case, step.op, line)
+        yield Ask(number, case, step.op, line, step)
 
 
 def ids_in(result: Any, member: str) -> list[bytes] | None:

@@ -15,7 +15,6 @@ from meshwire_conformance.reconciliation_asks import (
     RECONCILE,
     Step,
     ids_in,
-    steps_of,
     union,
 )
 from meshwire_conformance.reconciliations import Run, told
@@ -48,7 +47,9 @@ def finding_of_run(
     """The first thing wrong in a run, or a finding without symptom."""
     seen = _Found()
     unbound = False
-    for step, (_, given) in zip(steps_of(run), pairs, strict=True):
+    for ask, given in pairs:
+        step = ask.step
+        assert isinstance(step, Step)
         if given.answer is None:
             return RunFinding(Finding("no-answer", step.op, received=given.ending), step)
         if demanded == "any":

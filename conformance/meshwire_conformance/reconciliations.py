@@ -28,21 +28,22 @@ Item = tuple[int, bytes]
 
 def expand_items(parts: Sequence[Mapping[str, Any]]) -> list[Item]:
     """Items of a set as a vector tells it."""
-    return [item for part in parts for item in _part_items(json.dumps(part, sort_keys=True))]
+    return [item for part in parts for item in part_items(json.dumps(part, sort_keys=True))]
 
 
 @cache
-def _part_items(text: str) -> tuple[Item, ...]:
+def part_items(text: str) -> tuple[Item, ...]:
+    """Items of one part, given as JSON with its members in order."""
     part = json.loads(text)
     timestamp = int(part["timestamp"])
     if "id" in part:
         return ((timestamp, bytes.fromhex(part["id"])),)
-    prefix = bytes.fromhex(part.get("prefix", ""))
+    prefix, label = bytes.fromhex(part.get("prefix", "")), part["label"]
     first, step, group = part["first"], int(part["step"]), part.get("group", 1)
     return tuple(
         (
             timestamp + step * (number // group),
-            (prefix + sha256(f"{part['label']}:{number}".encode()).digest())[:ID],
+            (prefix + sha256(f"{label}:{number}".encode()).digest())[:ID],
         )
         for number in range(first, first + part["count"])
     )

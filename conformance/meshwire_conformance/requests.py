@@ -11,12 +11,13 @@ from meshwire_conformance.vectors import Vector
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request for one case."""
+    """One request for one case; `step` is what it is in the course of a run."""
 
     id: int
     case: Case
     op: str
     line: str
+    step: object = None
 
 
 def _line(number: int, op: str, **members: Any) -> str:

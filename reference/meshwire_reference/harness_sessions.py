@@ -22,9 +22,11 @@ def _open(request: dict[str, object]) -> dict[str, object]:
     if not isinstance(items, list):
         raise BadRequest("items is not a list")
     vector = Vector()
+    # Looked up once: a run of the suite opens sessions over 200,000 items.
+    insert, bytes_from = vector.insert, bytes.fromhex
     try:
         for timestamp, identity in items:
-            vector.insert(int(timestamp), bytes.fromhex(identity))
+            insert(int(timestamp), bytes_from(identity))
         vector.seal()
         session = Session(vector, number_of(request, "frame_limit"))
     except (TypeError, ValueError, Misused) as fault:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from meshwire_spec.acceptance import accept_value
 from meshwire_spec.cursor import Cursor, Span
 from meshwire_spec.errors import Malformed, SpecError, UnknownKind
-from meshwire_spec.layouts import LAYOUTS
 from meshwire_spec.rules import load_rules, refusals
 
 if TYPE_CHECKING:
@@ -39,6 +38,9 @@ class Message:
 
 
 def _layout(kind: str) -> Layout:
+    # Loads construct, which takes longer than all the rest that a codec suite imports.
+    from meshwire_spec.layouts import LAYOUTS  # noqa: PLC0415 - see above
+
     try:
         return LAYOUTS[kind]
     except KeyError:

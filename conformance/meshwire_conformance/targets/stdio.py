@@ -234,7 +234,10 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
 
 def _object_of(line: bytes) -> dict[str, Any] | None:
     try:
-        answer = _whole(json.loads(line))
+        answer = json.loads(line)
+        # Half a pair is written as its number, or in bytes that are not ASCII.
+        if not line.isascii() or b"\\u" in line:
+            answer = _whole(answer)
     except (ValueError, RecursionError):
         return None
     return answer if isinstance(answer, dict) else None
