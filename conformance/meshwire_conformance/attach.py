@@ -98,9 +98,11 @@ class Target:
 
     async def close(self) -> None:
         """Release the target and end its process where the suite has started it."""
-        await self.dialler.close()
-        if self.node is not None:
-            await self.node.stop()
+        try:
+            await self.dialler.close()
+        finally:
+            if self.node is not None:
+                await self.node.stop()
 
 
 def parse_address(text: str) -> Address:

@@ -10,23 +10,28 @@ from meshwire_conformance.targets import children
 
 Result = TypeVar("Result")
 
+PATIENCE = 2
+"""After so many interrupts that did not help, one more ends the process where it stands."""
+
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine to its end, as `asyncio.run` does; an interrupt cancels it.
 
     Raises KeyboardInterrupt where it was interrupted, whatever came of it, once everything that
-    it had started is ended. A second interrupt ends that by force, and the process with it.
+    it had started is ended. A second interrupt ends that by force.
     """
     came: list[int] = []
     try:
         result = asyncio.run(_watched(work, came))
     except BaseException:
-        if came:
-            raise KeyboardInterrupt from None
-        raise
-    if came:
-        raise KeyboardInterrupt
-    return result
+        if not came:
+            raise
+    if not came:
+        return result
+    # Nothing should be left. If an interrupt came at the one moment that leaves something, this
+    # is the end of it.
+    children.kill_all()
+    raise KeyboardInterrupt
 
 
 async def _watched(work: Coroutine[Any, Any, Result], came: list[int]) -> Result:
@@ -36,10 +41,13 @@ async def _watched(work: Coroutine[Any, Any, Result], came: list[int]) -> Result
 
     def interrupted(number: int) -> None:
         came.append(number)
-        if len(came) > 1:
-            children.kill_all()
+        if len(came) > PATIENCE:
             interrupts.end()
-        task.cancel()
+        if len(came) == 1:
+            task.cancel()
+            return
+        # What the end waits for is gone then, so that it comes at once.
+        children.kill_all()
 
     ours = [number for number in interrupts.SIGNALS if signal.getsignal(number) is interrupts.end]
     for number in ours:

@@ -236,8 +236,10 @@ class SocketPart:
             session.probe = Canary(session, CANARY_DOCUMENT).probe
             return await self._run_on(session, case, number)
         finally:
-            await session.close()
-            await target.close()
+            try:
+                await session.close()
+            finally:
+                await target.close()
 
     async def _run_on(self, session: Session, case: Case, number: int) -> Attempt:
         body = body_of(case)

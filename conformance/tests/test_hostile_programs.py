@@ -109,6 +109,27 @@ def test_the_end_of_the_suite_is_the_end_of_what_it_started(
     assert suite.returncode > 1
 
 
+def test_an_interrupted_end_is_an_end(pipe: tuple[str, Callable[[], bytes]]) -> None:
+    """Who is cancelled while a program takes its time to end leaves it no longer."""
+    path, read_all = pipe
+
+    async def interrupted() -> None:
+        line = '{"id": 0}\n'
+        harness = Harness(python(HOLDS + STAYS.format(line=line), path), 30, 30, FAST.trace)
+        await harness.start()
+        await harness.converse({0: "{}"})
+        closing = asyncio.create_task(harness.close())
+        # It begins to wait for the end; no time passes.
+        await asyncio.sleep(0)
+        closing.cancel()
+        await closing
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(interrupted())
+
+    assert read_all() == b"x"
+
+
 def test_a_command_that_is_over_at_once_leaves_no_warning(
     capfd: pytest.CaptureFixture[str],
 ) -> None:

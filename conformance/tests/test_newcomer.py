@@ -174,7 +174,7 @@ def test_a_second_interrupt_waits_for_nothing(tmp_path: Path) -> None:
             assert reader.read() == b""
         said = process.communicate(timeout=30)[1]
 
-    assert said == "meshwire: interrupted\n"
+    assert said == "meshwire: interrupted: 0 cases were over, 0 passed, 0 failed\n"
     assert process.returncode == ExitCode.FAULT
 
 

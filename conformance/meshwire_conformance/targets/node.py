@@ -62,11 +62,13 @@ class NodeProcess:
 
     async def stop(self) -> None:
         """Ask the process to end, then end it and all it has started, and remove its secret."""
-        await children.end(self.process, STOP_S, first=signal.SIGTERM)
-        for drain in self._drains:
-            drain.cancel()
-        await asyncio.gather(*self._drains, return_exceptions=True)
-        self.folder.cleanup()
+        try:
+            await children.end(self.process, STOP_S, first=signal.SIGTERM)
+            for drain in self._drains:
+                drain.cancel()
+            await asyncio.gather(*self._drains, return_exceptions=True)
+        finally:
+            self.folder.cleanup()
 
 
 async def start(
@@ -90,6 +92,9 @@ async def start(
         folder.cleanup()
         why = exc.strerror if isinstance(exc, OSError) else exc
         raise Incomplete(f"cannot start {arguments[0]}: {why}") from exc
+    except BaseException:
+        folder.cleanup()
+        raise
     node = NodeProcess(process, {}, secret_file, folder)
     try:
         node.ready = await _read_ready(process, ready_s)

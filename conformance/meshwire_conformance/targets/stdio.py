@@ -206,13 +206,16 @@ class Harness:
             return
         assert process.stdin is not None
         process.stdin.close()
-        # After a hang nobody waits for manners.
+        has_ended = False
         try:
             async with asyncio.timeout(grace_s):
                 await self._read_left(process)
+                has_ended = True
         except TimeoutError:
-            grace_s = 0.0
-        await children.end(process, grace_s)
+            pass
+        finally:
+            # After a hang, or an interrupt just now, nobody waits for manners.
+            await children.end(process, grace_s if has_ended else 0.0)
         if self._drain is not None:
             await _cancelled(self._drain)
 
