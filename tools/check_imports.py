@@ -31,7 +31,7 @@ REFERENCE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("wire", "negentropy", "oplog", "formation", "extras", "documents.calls", "documents.messages"),
     ("core",),
     ("config", "mutants"),
-    ("documents", "store", "transport"),
+    ("documents", "log", "store", "transport"),
     ("simulation",),
     ("dialler", "folder", "link", "ready"),
     ("node",),

@@ -199,6 +199,10 @@ def cut_plans() -> Iterator[Plan]:
     for limit in (4104, 4105, 4106):
         title = f"nothing against 140 items, limit {limit}"
         yield Plan(title, *sides(0, 0, 140), CUTS, (LIMIT, limit))
+    # The list is whole, and too long by no more than what stands in front of its ids.
+    for limit in (4105, 4108, 4109):
+        title = f"nothing against 122 items, limit {limit}"
+        yield Plan(title, *sides(0, 0, 122), CUTS, (LIMIT, limit))
     for words, timestamp, step in (("timestamp 0", 0, 0), ("13 ms apart", MS, 13)):
         for common, mine, theirs in ((600, 90, 110), (900, 60, 60)):
             title = (

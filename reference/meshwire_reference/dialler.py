@@ -6,11 +6,10 @@ stood for a minute brings the wait back to its beginning (D-103, D-132).
 """
 
 import asyncio
-import json
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from meshwire_reference.log import log
 from meshwire_reference.transport import dial
 from meshwire_reference.transport.base import Connection, TransportOptions, Unreachable
 
@@ -50,21 +49,18 @@ async def keep_connected(
     loop = asyncio.get_running_loop()
     backoff = Backoff(random)
     while True:
-        stood_s, why = 0.0, "the connection ended"
+        stood_s = 0.0
         try:
             connection = await dial(address, options)
         except Unreachable as unreachable:
-            why = unreachable.reason
+            event, why = "unreachable", unreachable.reason
         else:
             since_s = loop.time()
+            log("connected", address=address, peer=connection.peer_id.hex())
             await serve(connection)
             stood_s = loop.time() - since_s
+            closed = connection.closed
+            event, why = "disconnected", (closed and closed.reason) or "the connection ended"
         wait_s = backoff.after(stood_s)
-        line = {
-            "event": "disconnected",
-            "address": address,
-            "why": why,
-            "retry_s": round(wait_s, 1),
-        }
-        sys.stderr.write(json.dumps(line) + "\n")
+        log(event, address=address, why=why, retry_s=round(wait_s, 1))
         await asyncio.sleep(wait_s)

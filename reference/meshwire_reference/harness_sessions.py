@@ -54,9 +54,13 @@ def _initiate(request: dict[str, object]) -> dict[str, object]:
 
 # CH-016
 def _reconcile(request: dict[str, object]) -> dict[str, object]:
-    _, session = _session(request)
+    role, session = _session(request)
+    if role == "client" and not session.initiates:
+        raise BadRequest("a client initiates before it reconciles")
     try:
         reply, have, need = session.reconcile(bytes_of(request, "message"))
+    except Misused as fault:
+        raise BadRequest(str(fault)) from fault
     except Refused as fault:
         raise Malformed(fault.reason, fault.offset, "") from fault
     return {

@@ -7,7 +7,6 @@ connection to its link. One timer stands for the next deadline of the core.
 
 import asyncio
 import itertools
-import json
 import secrets
 import sys
 import time
@@ -38,6 +37,7 @@ from meshwire_reference.documents.supervisor import Documents
 from meshwire_reference.documents.workers import Settings as DocumentSettings
 from meshwire_reference.folder import BadFolder, list_documents, read_document
 from meshwire_reference.link import Link
+from meshwire_reference.log import log
 from meshwire_reference.store.memory import MemoryStore
 from meshwire_reference.transport import check_dialled, listen
 from meshwire_reference.transport.base import (
@@ -123,6 +123,7 @@ class Node:
         if files and sys.stderr.isatty():
             sys.stderr.write("\n")
         await self._writes.join()
+        log("loaded", folder=str(folder), documents=len(files))
 
     async def _load_file(self, key: str, path: Path) -> None:
         content = read_document(path, self._config.settings.payload_cap)
@@ -233,13 +234,13 @@ class Node:
             self._feed(inputs.Durable(effect.number))
 
     def notify(self, effect: Notify) -> None:
-        """Log an event as one line of JSON; keys are a peer's text, which JSON escapes."""
+        """Log an event of the core."""
         match effect.event:
-            case Refusal() as event:
-                line = {"event": "refused", **asdict(event), "key": event.key[:FRAME_KEY_MAX]}
-            case RunOver() as event:
-                line = {"event": "reconciled", **asdict(event)}
-        sys.stderr.write(json.dumps(line) + "\n")
+            case Refusal() as refusal:
+                log("refused", **(asdict(refusal) | {"key": refusal.key[:FRAME_KEY_MAX]}))
+            case RunOver() as over:
+                # NG-027: where it has failed everything is offered.
+                log("reconciled" if over.reason is None else "not-reconciled", **asdict(over))
 
     def _note_states_lost(self) -> None:
         """Take note that exchanges start afresh; the worker's successor does that by itself."""

@@ -80,7 +80,7 @@ def run_command(  # noqa: PLR0913 - one parameter an option
         bool,
         typer.Option(
             "--reconcile",
-            help="Ask each peer what it lacks in place of sending it every document. Not for "
+            help="Ask each peer what it lacks and send that before everything else. Not for "
             "deployed peers.",
         ),
     ] = False,

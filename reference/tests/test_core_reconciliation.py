@@ -16,7 +16,13 @@ from meshwire_reference.simulation.bench import OWN_BIDI, STREAM_STEP, Bench, Se
 from meshwire_reference.wire.batches import StreamFrame, decode_sync_batch, encode_stream_frame
 from meshwire_reference.wire.frames import FrameReader
 from meshwire_reference.wire.tombstones import Tombstone, encode_tombstone
-from meshwire_spec.numbers import NEGENTROPY_KEY, NEGENTROPY_MESSAGE_MAX, REASONS, FrameType
+from meshwire_spec.numbers import (
+    NEGENTROPY_KEY,
+    NEGENTROPY_MESSAGE_MAX,
+    REASONS,
+    Direction,
+    FrameType,
+)
 
 INIT, RESPONSE = FrameType.NEGENTROPY_INIT, FrameType.NEGENTROPY_RESPONSE
 EMPTY = bytes.fromhex("6100000200")
@@ -101,7 +107,7 @@ class TestServer:
         fill(bench, ["tracks:a", "tracks:b", "tracks:c"])
         connection = bench.connect()
         assert self.list_ids(bench, connection) == {"a", "b", "c"}
-        gone = Tombstone("tracks", "b", bench.now_ms, 1, "me", "", 0)
+        gone = Tombstone("tracks", "b", bench.now_ms, 1, "me", "", Direction.BIDIRECTIONAL)
         bench.send(connection, StreamFrame("tombstones:x", 4, encode_tombstone(gone)))
 
         assert self.list_ids(bench, connection) == {"a", "c"}
@@ -348,7 +354,7 @@ class TestClient:
         """NG-025: a removed document must not look needed."""
         bench = make_bench()
         source = bench.connect()
-        gone = Tombstone("tracks", "b", bench.now_ms, 1, "me", "", 0)
+        gone = Tombstone("tracks", "b", bench.now_ms, 1, "me", "", Direction.BIDIRECTIONAL)
         bench.send(source, StreamFrame("tombstones:x", 4, encode_tombstone(gone)))
         bench.disconnect(source)
         peer = Peer(bench, [])
@@ -397,9 +403,10 @@ class TestClient:
         bench = make_bench()
         fill(bench, keys(0, 50))
         peer = Peer(bench, [])
-        bench.feed(inputs.StreamReset(peer.connection, peer.stream))
+        bench.feed(inputs.StreamReset(peer.connection, peer.stream, REASONS["unsupported"].code))
 
         assert len(peer.offered()) == 50
+        assert bench.runs[0].reason == "refused by the peer: unsupported"
 
     def test_a_silent_peer_gets_everything_after_a_while(self) -> None:
         """NG-027."""

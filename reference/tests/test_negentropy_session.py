@@ -173,3 +173,23 @@ def test_no_message_exceeds_its_frame_limit() -> None:
 
     assert max(len(message) for message in outcome.messages[::2]) <= 4096
     assert max(len(message) for message in outcome.messages[1::2]) <= 8192
+
+
+def test_a_session_keeps_its_role_and_ends() -> None:
+    """One that has served does not begin, and one that is through answers nothing more."""
+    client, server = Session(sealed([])), Session(sealed([]))
+    reply = server.reconcile(client.initiate()).reply
+    assert reply is not None
+    with pytest.raises(Misused, match="has begun"):
+        server.initiate()
+    assert client.reconcile(reply).reply is None
+
+    with pytest.raises(Misused, match="is over"):
+        client.reconcile(reply)
+
+
+def test_nothing_follows_infinity_not_even_a_bad_varint() -> None:
+    """NG-006: the order of the checks is that of the page, and of the codec."""
+    for tail in ("e3", "80", "8080"):
+        with pytest.raises(Refused, match="bad-bound at byte 4"):
+            Session(sealed([])).reconcile(bytes.fromhex("61000000" + tail))

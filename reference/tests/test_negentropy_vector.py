@@ -69,3 +69,18 @@ def test_a_vector_is_filled_and_then_sealed() -> None:
         vector.seal()
     with pytest.raises(Misused, match="takes no items"):
         vector.insert(0, bytes(32))
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "item_identity"),
+    [(0, "a" * 32), (0, memoryview(bytes(32))), (0, [0] * 32), (1.5, bytes(32))],
+)
+def test_items_of_another_type_are_told_when_the_vector_is_sealed(
+    timestamp: int, item_identity: bytes
+) -> None:
+    """At the latest: no session meets them."""
+    vector = Vector()
+    vector.insert(timestamp, item_identity)
+
+    with pytest.raises(Misused, match="32 bytes"):
+        vector.seal()

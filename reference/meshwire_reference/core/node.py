@@ -102,7 +102,7 @@ class NodeCore:
         """The peer gave up its half of a stream."""
         # ER-019
         if session := self._sessions.get(happened.connection):
-            session.take_reset(happened.stream)
+            session.take_reset(happened.stream, happened.code)
 
     def take_stop(self, happened: inputs.StreamStopped) -> None:
         """The peer stopped a half of ours, which the transport has reset already (TR-023)."""

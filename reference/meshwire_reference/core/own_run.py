@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.effects import (
@@ -27,11 +28,15 @@ from meshwire_reference.core.holdings import CannotList
 from meshwire_reference.negentropy import Refused, Run, Step
 from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
 from meshwire_reference.wire.frames import RUN_CAPS, FrameReader
-from meshwire_spec.numbers import NEGENTROPY_KEY, REASONS, FrameType
+from meshwire_spec.numbers import NEGENTROPY_KEY, REASON_ROWS, REASONS, FrameType
 
 ENDED = "ended by the peer"
 SILENT = "no answer in time"
 """Why a run was not complete, where the reason is none of the registry's."""
+REFUSED_BY_PEER: Final = {
+    row.code: f"refused by the peer: {row.name}" for row in REASON_ROWS if row.scope != "connection"
+}
+"""The same for what the code of a reset says."""
 
 
 class OwnRun:
@@ -56,6 +61,7 @@ class OwnRun:
         self._frames: deque[StreamFrame] = deque()
         self._is_sending = False
         self._has_ended = False
+        self._why_ended = ENDED
         # In the order of their finding, each once.
         self._missing: dict[str, None] = {}
         self._needed: set[bytes] = set()
@@ -102,6 +108,13 @@ class OwnRun:
         self._pump()
         return True
 
+    def take_reset(self, stream: int, code: int) -> bool:
+        """Take the peer's giving up the run; False where the stream is another's."""
+        if stream != self._stream:
+            return False
+        self._why_ended = REFUSED_BY_PEER.get(code, ENDED)
+        return self.take_data(stream, b"", fin=True)
+
     def note_over(self, stream: int, *, has_failed: bool) -> bool:
         """Take note that a message has left, or never will; False for another's stream."""
         if stream != self._stream:
@@ -122,7 +135,7 @@ class OwnRun:
                 self._take_chunk(self._stream, self._backlog.popleft())
             elif self._has_ended:
                 # NG-027
-                self._end(ENDED)
+                self._end(self._why_ended)
                 self._let_go()
             else:
                 return

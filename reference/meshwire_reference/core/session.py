@@ -201,10 +201,10 @@ class Session:
             # A stream that was let go may still have bytes on their way.
             self._context.emit(Consumed(connection=self.connection, stream=stream, count=len(data)))
 
-    def take_reset(self, stream: int) -> None:
+    def take_reset(self, stream: int, code: int) -> None:
         """Take the peer's giving up its half of a stream."""
         if self._proving.take_data(stream, b"", fin=True) or (
-            self._own_run and self._own_run.take_data(stream, b"", fin=True)
+            self._own_run and self._own_run.take_reset(stream, code)
         ):
             return
         if stream in self._streams:

@@ -42,6 +42,8 @@ class Index:
 
         An edit costs the least where a block has as many items as there are blocks.
         """
+        if block_size < 1:
+            raise Misused("a block has room for an item at least")
         self._block_size = block_size
         keys = sorted({item_key(timestamp, identity) for timestamp, identity in items})
         pieces = [keys[at : at + block_size] for at in range(0, len(keys), block_size)] or [[]]

@@ -97,6 +97,11 @@ def read_ranges(message: bytes) -> Iterator[tuple[bytes, int, bytes]]:  # noqa: 
     timestamp = 0
     while at < end:
         start = at
+        if previous >= INFINITY:
+            if message[start:] == EMPTY_TAIL:
+                return
+            # NG-006
+            raise Refused("bad-bound", start)
         step = message[at]
         at += 1
         if step > CONTINUES and at < end and message[at] < CONTINUES:
@@ -104,11 +109,6 @@ def read_ranges(message: bytes) -> Iterator[tuple[bytes, int, bytes]]:  # noqa: 
             at += 1
         elif step >= CONTINUES:
             step, at = read_varint(message, start)
-        if previous >= INFINITY:
-            if message[start:] == EMPTY_TAIL:
-                return
-            # NG-006
-            raise Refused("bad-bound", start)
         if step:
             timestamp += step - 1
             if timestamp > NEGENTROPY_TIMESTAMP_MAX:

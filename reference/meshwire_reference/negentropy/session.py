@@ -46,11 +46,19 @@ class Session:
     """One side of a reconciliation over a storage, which may change between messages.
 
     The side that begins calls `initiate` once and sends what it returns; both feed every message
-    received to `reconcile`. `front` is the first range that the last message sent left open, as
-    the keys of its two bounds, None where it left none.
+    received to `reconcile`, and the one that began is through once that gives no reply:
+
+        client, server = Session(ours), Session(theirs)
+        message = client.initiate()
+        while message is not None:
+            reply = server.reconcile(message).reply
+            message, have, need = client.reconcile(reply)
+
+    `initiates` says that this side began. `front` is the first range that the last message sent
+    left open, as the keys of its two bounds, None where it left none.
     """
 
-    __slots__ = ("_initiates", "_room", "_storage", "front")
+    __slots__ = ("_is_over", "_room", "_serves", "_storage", "front", "initiates")
 
     def __init__(self, storage: Storage, frame_size_limit: int = 0) -> None:
         """Raise Misused for a frame limit that is neither 0 (none) nor at least 4096 bytes."""
@@ -58,32 +66,40 @@ class Session:
             raise Misused("a frame size limit is 0 or at least 4096 bytes")
         self._storage = storage
         self._room = frame_size_limit - FRAME_RESERVE if frame_size_limit else None
-        self._initiates = False
+        self.initiates = False
+        self._serves = self._is_over = False
         self.front: tuple[bytes, bytes] | None = None
 
     def initiate(self) -> bytes:
-        """Return the first message, to be sent; raises Misused when called again."""
-        if self._initiates:
+        """Return the first message, to be sent; raises Misused once the session has begun."""
+        if self.initiates or self._serves:
             raise Misused("this session has begun")
-        self._initiates = True
+        self.initiates = True
         answer = _Answer(self._storage, self._room)
         answer.open()
         self.front = answer.front
         return VERSION + bytes(answer.written.buffer)
 
     def reconcile(self, message: bytes) -> Step:
-        """Answer a message; raises Refused where no honest peer can have sent it."""
+        """Answer a message; raises Refused where no honest peer can have sent it.
+
+        Raises Misused after the answer that ended the run.
+        """
+        if self._is_over:
+            raise Misused("this run is over")
+        self._serves = not self.initiates
         if not message:
             raise Refused("truncated", 0)
         if message[0] != NEGENTROPY_VERSION:
             # NG-002: a server names its own version to a client of another one.
-            if self._initiates or message[0] not in VERSIONS:
+            if self.initiates or message[0] not in VERSIONS:
                 raise Refused("bad-version", 0)
             return Step(VERSION, [], [])
-        answer = _Answer(self._storage, self._room, initiates=self._initiates)
+        answer = _Answer(self._storage, self._room, initiates=self.initiates)
         answer.take(message)
         self.front = answer.front
-        if self._initiates and not answer.written.buffer:
+        if self.initiates and not answer.written.buffer:
+            self._is_over = True
             return Step(None, answer.have, answer.need)
         return Step(VERSION + bytes(answer.written.buffer), answer.have, answer.need)
 

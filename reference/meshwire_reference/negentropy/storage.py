@@ -7,6 +7,7 @@ whose timestamp is written as 2^64-1, stands above every item.
 
 from collections.abc import Iterable
 from struct import Struct
+from struct import error as StructError  # noqa: N812 - it is a class
 from typing import Final, Protocol
 
 from meshwire_reference.negentropy.errors import Misused
@@ -14,6 +15,7 @@ from meshwire_spec.numbers import NEGENTROPY_ID, NEGENTROPY_TIMESTAMP_MAX
 
 TIMESTAMP: Final = 8
 """Bytes of a key before the id or prefix."""
+NO_ITEM: Final = "an item is a timestamp of 0 to 2^64-2 and an id of 32 bytes"
 INFINITY: Final = b"\xff" * TIMESTAMP
 """Key of the bound above every item."""
 
@@ -49,13 +51,16 @@ class Storage(Protocol):
 def item_key(timestamp: int, identity: bytes) -> bytes:
     """Return the key of an item; raises Misused where it cannot be one."""
     check_item(timestamp, identity)
-    return _PACK_KEY(timestamp, identity)
+    try:
+        return _PACK_KEY(timestamp, identity)
+    except StructError as fault:
+        raise Misused(NO_ITEM) from fault
 
 
 def check_item(timestamp: int, identity: bytes) -> None:
     """Raise Misused unless the id is 32 bytes and the timestamp is below infinity."""
     if len(identity) != NEGENTROPY_ID or not 0 <= timestamp <= NEGENTROPY_TIMESTAMP_MAX:
-        raise Misused("an item is a timestamp of 0 to 2^64-2 and an id of 32 bytes")
+        raise Misused(NO_ITEM)
 
 
 def item_keys(timestamps: Iterable[int], identities: Iterable[bytes]) -> list[bytes]:

@@ -4,10 +4,11 @@ from bisect import bisect_left
 from collections.abc import Callable
 from itertools import accumulate, islice, repeat
 from operator import eq, lt
+from struct import error as StructError  # noqa: N812 - it is a class
 from typing import Final, Literal
 
 from meshwire_reference.negentropy.errors import Misused
-from meshwire_reference.negentropy.storage import TIMESTAMP, item_keys, separate
+from meshwire_reference.negentropy.storage import NO_ITEM, TIMESTAMP, item_keys, separate
 from meshwire_spec.numbers import NEGENTROPY_ID, NEGENTROPY_TIMESTAMP_MAX
 
 LITTLE: Literal["little"] = "little"
@@ -37,15 +38,24 @@ class Vector:
         """Add an item; raises Misused after `seal` and where it cannot be an item."""
         # Checked here and not through `check_item`: a call more would be a third of the time.
         if len(identity) != NEGENTROPY_ID or not 0 <= timestamp <= NEGENTROPY_TIMESTAMP_MAX:
-            raise Misused("an item is a timestamp of 0 to 2^64-2 and an id of 32 bytes")
+            raise Misused(NO_ITEM)
         self._add_timestamp(timestamp)
         self._add_identity(identity)
 
     def seal(self) -> None:
-        """Sort and sum the items; none can be added afterwards. Raises Misused if sealed."""
+        """Sort and sum the items; none can be added afterwards.
+
+        Raises Misused if sealed, and where a timestamp is no int or an id no bytes.
+        """
         self._check(is_sealed=False)
         identities = self._identities
-        keys = item_keys(self._timestamps, identities)
+        # All at once, since it would cost as much again with each item.
+        if not set(map(type, identities)) <= {bytes}:
+            raise Misused(NO_ITEM)
+        try:
+            keys = item_keys(self._timestamps, identities)
+        except StructError as fault:
+            raise Misused(NO_ITEM) from fault
         # One pass tells sorted from unsorted and finds equal items at the same time.
         if not all(map(lt, keys, islice(keys, 1, None))):
             keys.sort()

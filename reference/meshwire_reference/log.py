@@ -1,0 +1,18 @@
+"""The node's log: one line of JSON an event, on standard error.
+
+What the lines say is told on the page of running; keys and reasons of a peer are text that JSON
+escapes, and no line holds a secret.
+"""
+
+import json
+import sys
+import time
+from typing import Final
+
+NS_PER_MS: Final = 1_000_000
+
+
+def log(event: str, **facts: object) -> None:
+    """Write what has happened, with the time in ms since 1970."""
+    line = {"event": event, "at_ms": time.time_ns() // NS_PER_MS, **facts}
+    sys.stderr.write(json.dumps(line) + "\n")
