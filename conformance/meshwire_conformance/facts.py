@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.parts import Attachment
-from meshwire_spec.numbers import CAPABILITIES, PAYLOAD_MAX, PROFILE
+from meshwire_spec.numbers import CAPABILITIES, OPTIONAL_CAPABILITIES, PAYLOAD_MAX, PROFILE
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a target states of itself; a deadline that it does not state is None."""
+    """What a target states of itself; a deadline that it does not state is None.
+
+    `unsaid` are the optional capabilities of which nothing was stated, one way or the other.
+    """
 
     addresses: tuple[str, ...] = ()
     endpoint_id: str = ""
@@ -29,6 +32,7 @@ class Facts:
     dialect: str = "open"
     formation_id: str = ""
     capabilities: frozenset[str] = frozenset(CAPABILITIES)
+    unsaid: frozenset[str] = frozenset()
     payload_cap: int = PAYLOAD_MAX
     deadlines: Mapping[str, float] = field(default_factory=dict)
     secret_file: Path | None = None
@@ -44,6 +48,7 @@ def read_facts(stated: Mapping[str, Any]) -> Facts:
         dialect=stated.get("dialect", "open"),
         formation_id=stated.get("formation_id") or "",
         capabilities=frozenset(stated.get("capabilities", CAPABILITIES)),
+        unsaid=frozenset(() if "capabilities" in stated else OPTIONAL_CAPABILITIES),
         payload_cap=stated.get("payload_cap", PAYLOAD_MAX),
         deadlines=dict(stated.get("deadlines", {})),
         secret_file=None if secret_file is None else Path(secret_file),

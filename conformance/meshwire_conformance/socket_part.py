@@ -24,6 +24,7 @@ from meshwire_conformance.content import Contents, Documents
 from meshwire_conformance.deadlines import Deadline
 from meshwire_conformance.errors import Incomplete, SuiteFault
 from meshwire_conformance.evidence import sent_lines
+from meshwire_conformance.finding import find_capabilities
 from meshwire_conformance.inbox import Inbox
 from meshwire_conformance.judging import (
     Attempt,
@@ -106,6 +107,7 @@ class SocketPart:
 
     async def run(self, cases: Sequence[Case]) -> list[CaseResult]:
         """A verdict for every case, in the order given."""
+        await find_capabilities(self._session, cases)
         results = {case.id: found for case in cases if (found := self._beforehand(case))}
         asked = {case.id: case for case in cases if case.id not in results}
         work = {**self._controls(asked.values()), **asked}
