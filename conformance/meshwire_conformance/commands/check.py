@@ -154,8 +154,11 @@ def _write(name: str, found: Report, path: Path) -> None:
 
 
 def _listing(cases: Sequence[Case]) -> Iterator[str]:
+    from meshwire_conformance.report.text import printable  # noqa: PLC0415 - few calls list
+
     for case in cases:
-        yield f"{case.id}  {case.kind:<24}{','.join(case.rules):<24}{case.title}"
+        rules = ",".join(case.rules) + "  "
+        yield f"{case.id}  {case.kind:<24}{rules:<24}{printable(case.title)}"
 
 
 def _show(found: Report) -> None:
