@@ -10,6 +10,7 @@ from typing import Any
 from meshwire_conformance.cases.adapter import HELLO, LINES, SHAPE, Demand
 from meshwire_conformance.catalogue import Case
 from meshwire_conformance.errors import Incomplete
+from meshwire_conformance.reconciliation_asks import OPERATIONS, RUN_PREFIX
 from meshwire_conformance.targets.stdio import Conversation
 from meshwire_conformance.values import shown
 from meshwire_conformance.verdicts import CaseResult, Verdict
@@ -100,8 +101,18 @@ def hello_faults(answer: Mapping[str, Any]) -> Iterator[str]:
     for kind in kinds if isinstance(kinds, list) else ():
         if isinstance(kind, str) and kind not in KINDS:
             yield f"kinds names {shown(kind)}, which is no kind"
-    if "operations" in result and not _is_texts(result["operations"]):
-        yield f"operations is {shown(result['operations'])}, expected a list of texts"
+    yield from _operation_faults(result.get("operations", []))
+
+
+def _operation_faults(operations: object) -> Iterator[str]:
+    """What is wrong with the operations that are offered: those of a run go together."""
+    if not isinstance(operations, list) or not _is_texts(operations):
+        yield f"operations is {shown(operations)}, expected a list of texts"
+        return
+    of_runs = [name for name in operations if name.startswith(RUN_PREFIX)]
+    missing = sorted(OPERATIONS.difference(of_runs))
+    if of_runs and missing:
+        yield f"operations names {of_runs[0]} and not {', '.join(missing)}: all go together"
 
 
 def require_profile(answer: Mapping[str, Any]) -> None:

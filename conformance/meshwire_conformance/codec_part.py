@@ -258,7 +258,8 @@ def _result(
 ) -> CaseResult:
     """The verdict of one case, its control and the level considered."""
     if case.kind not in hello.kinds:
-        reason = f"the harness does not offer {case.kind}"
+        runs = f"the operations {', '.join(sorted(OPERATIONS))}"
+        reason = f"the harness does not offer {runs if case.kind == KIND else case.kind}"
         return CaseResult(case.id, Verdict.NOT_APPLICABLE, (reason,))
     told = findings[case.id]
     found, control = _plain(told), _plain(findings.get(case.control or ""))

@@ -16,6 +16,7 @@ OPEN = "negentropy_open"
 INITIATE = "negentropy_initiate"
 RECONCILE = "negentropy_reconcile"
 CLOSE = "negentropy_close"
+RUN_PREFIX = "negentropy_"
 OPERATIONS = frozenset((OPEN, INITIATE, RECONCILE, CLOSE))
 """Operations that a harness offers all of, or that are not asked of it."""
 ROLES = ("client", "server")

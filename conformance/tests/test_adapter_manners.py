@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from meshwire_conformance.adapter_judge import hello_faults
 from meshwire_conformance.catalogue import SOCKET, load_catalogue
 from meshwire_conformance.codec_part import run
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.parts import Attachment, Settings
+from meshwire_conformance.reconciliation_asks import OPERATIONS
 from meshwire_conformance.runner import Options, check
 from meshwire_conformance.targets import parse_target
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
@@ -100,6 +102,24 @@ def test_another_profile_is_not_judged() -> None:
     """Nothing is known of a codec for something else."""
     with pytest.raises(Incomplete, match=r"speaks sync/9, this suite sync/1"):
         judged("hello-profile", "LV-*", "CH-*")
+
+
+@pytest.mark.parametrize(
+    ("operations", "said"),
+    [
+        (["negentropy_open", "negentropy_close"], "and not negentropy_initiate, negentropy_rec"),
+        ([*OPERATIONS, "negentropy_more"], None),
+        (["formation_respond"], None),
+        ("negentropy_open", "expected a list of texts"),
+    ],
+)
+def test_the_operations_of_a_run_go_together(operations: object, said: str | None) -> None:
+    """A misspelt one must not pass for an offer that was never made."""
+    result = {"name": "x", "version": "1", "kinds": [], "profiles": ["sync/1"], "reasons": True}
+    faults = list(hello_faults({"id": 1, "result": result | {"operations": operations}}))
+
+    assert len(faults) == (said is not None)
+    assert said is None or said in faults[0]
 
 
 @pytest.mark.parametrize("mode", ["silent-hello"])
