@@ -115,7 +115,8 @@ def test_another_profile_is_not_judged() -> None:
 )
 def test_the_operations_of_a_run_go_together(operations: object, said: str | None) -> None:
     """A misspelt one must not pass for an offer that was never made."""
-    result = {"name": "x", "version": "1", "kinds": [], "profiles": ["sync/1"], "reasons": True}
+    names = {"harness": 1, "name": "x", "version": "1"}
+    result = {**names, "kinds": [], "profiles": ["sync/1"], "reasons": True}
     faults = list(hello_faults({"id": 1, "result": result | {"operations": operations}}))
 
     assert len(faults) == (said is not None)
