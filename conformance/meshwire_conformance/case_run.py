@@ -489,6 +489,8 @@ def _not_refused(
     elif codes - wanted:
         symptom = f"wrong-code {CODE_NAMES.get(other, 'unknown')}"
         told = f"the stream was refused for another reason: {code_name(other)}, expected {names}"
+    elif stream.finished and codes:
+        symptom, told = "half-refused", "stopped as it must be, but finished as if all was well"
     elif stream.finished:
         symptom, told = "accepted", "the target took what it has to refuse"
     else:
