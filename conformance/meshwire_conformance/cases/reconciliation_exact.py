@@ -25,7 +25,7 @@ from meshwire_conformance.reconciling import (
     message_of,
 )
 from meshwire_spec.codec import Message, encode
-from meshwire_spec.numbers import FrameType
+from meshwire_spec.numbers import BATCH_KEY, BATCH_TTL, FrameType
 
 NEEDS = ("documents", "reconciliation")
 COUNTS = (0, 1, 3, 31, 32, 33, 40, 200)
@@ -34,6 +34,9 @@ OTHERS = 25
 MANY = 2100
 """More ids than an answer has room for."""
 PATIENCE = 8
+COUNT_AT, ENTRIES_AT = 17, 21
+KEY_LENGTH = 2
+"""Where the count and the entries of a batch stand (BT-001); the keys here are ASCII."""
 
 
 def _keys(count: int, first: int = 0) -> list[str]:
@@ -58,6 +61,23 @@ def recorded() -> Mapping[int, tuple[bytes, ...]]:
     }
 
 
+def _batch_of(keys: list[str], saved: bytes) -> bytes:
+    """A frame with a snapshot for each key.
+
+    One entry is encoded and the others get another key: encoding thousands of them takes longer
+    than the target takes to read them.
+    """
+    entry = {"key": keys[0], "type": int(FrameType.SNAPSHOT), "payload": saved}
+    batch = {"batch_id": 1, "created_at": 0, "ttl": BATCH_TTL, "entry_count": 1, "entries": [entry]}
+    one = encode(Message("sync_batch", {**batch, "fault": None, "extra": b""}))
+    tail = one[ENTRIES_AT + KEY_LENGTH + len(keys[0]) :]
+    entries = (len(key).to_bytes(KEY_LENGTH, "big") + key.encode() + tail for key in keys)
+    count = len(keys).to_bytes(ENTRIES_AT - COUNT_AT, "big")
+    payload = one[:COUNT_AT] + count + b"".join(entries)
+    fields = {"key": BATCH_KEY, "type": int(FrameType.BATCH), "payload": payload}
+    return encode(Message("stream_frame", fields))
+
+
 async def _bring(run: CaseRun, keys: list[str]) -> None:
     """Bring a document for each key, told in one line where it counts."""
     if "base" not in run.contents.made:
@@ -65,10 +85,7 @@ async def _bring(run: CaseRun, keys: list[str]) -> None:
     if not keys:
         return
     stream = await run.stream("A", "documents")
-    saved = run.contents.made["base"].saved
-    fields = ({"key": key, "type": int(FrameType.SNAPSHOT), "payload": saved} for key in keys)
-    # Without the checks of the composer, which take longer than the target does.
-    data = b"".join(encode(Message("stream_frame", one)) for one in fields)
+    data = _batch_of(keys, run.contents.made["base"].saved)
     await stream.write(data)
     what = f"documents for {keys[0]} to {keys[-1]}, {len(data)} bytes"
     run.evidence.sent.append(Sending("A", stream.number, what))
