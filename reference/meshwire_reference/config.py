@@ -7,7 +7,7 @@ from pathlib import Path
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.core.switches import Switch
 from meshwire_reference.formation import BadSecret, FormationKey, read_secret
-from meshwire_spec.numbers import ENTRY_MIN, FORMATION_ID_MAX, U32_MAX
+from meshwire_spec.numbers import ENDPOINT_ID, ENTRY_MIN, FORMATION_ID_MAX, U32_MAX
 
 SECRET_FILE_MAX = 2**16
 
@@ -21,7 +21,7 @@ class Config:
     """Everything that one node is started with.
 
     `connect` are addresses to keep a connection to, `folder` holds documents to begin with, and
-    with `reconcile` every peer is asked what it lacks in place of being sent everything.
+    with `reconcile` every peer is asked first what it lacks, else those of `reconcile_with`.
     """
 
     listen: tuple[str, ...]
@@ -31,6 +31,11 @@ class Config:
     connect: tuple[str, ...] = ()
     folder: Path | None = None
     reconcile: bool = False
+    reconcile_with: frozenset[bytes] = frozenset()
+
+    def reconciles_with(self, peer_id: bytes) -> bool:
+        """Say whether the operator has asked for runs with this peer."""
+        return self.reconcile or peer_id in self.reconcile_with
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,7 @@ class Choices:
     connect: Sequence[str] = ()
     folder: Path | None = None
     reconcile: bool = False
+    reconcile_with: Sequence[str] = ()
 
 
 def make_config(choices: Choices) -> Config:
@@ -73,6 +79,8 @@ def make_config(choices: Choices) -> Config:
         raise ConfigError("--heartbeat-s must be a number of seconds, 0 for no heartbeats")
     if not ENTRY_MIN <= choices.payload_cap <= U32_MAX:
         raise ConfigError(f"--payload-cap must be between {ENTRY_MIN} and {U32_MAX} bytes")
+    if choices.folder is not None and str(choices.folder) == ".":
+        raise ConfigError("--load is the current folder: name it, as in --load ./documents")
     return Config(
         tuple(choices.listen),
         _settings(choices),
@@ -81,7 +89,19 @@ def make_config(choices: Choices) -> Config:
         tuple(dict.fromkeys(choices.connect)),
         choices.folder,
         choices.reconcile,
+        frozenset(map(_endpoint, choices.reconcile_with)),
     )
+
+
+def _endpoint(text: str) -> bytes:
+    """Read an endpoint id."""
+    try:
+        endpoint = bytes.fromhex(text)
+    except ValueError:
+        endpoint = b""
+    if len(endpoint) != ENDPOINT_ID:
+        raise ConfigError(f"--reconcile-with {text}: an endpoint id has 64 hex digits")
+    return endpoint
 
 
 def _settings(choices: Choices) -> Settings:

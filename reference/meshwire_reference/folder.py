@@ -21,7 +21,8 @@ class BadFolder(Exception):
 
 def file_name(key: str) -> str:
     """Return the name of the file with the document of a key."""
-    return quote(key, safe="") + SUFFIX
+    name = quote(key, safe="")
+    return (f"%2E{name[1:]}" if name.startswith(".") else name) + SUFFIX
 
 
 def list_documents(folder: Path) -> dict[str, Path]:
@@ -41,8 +42,11 @@ def _list(folder: Path) -> Iterator[Path]:
     except OSError as exc:
         raise BadFolder(f"cannot read {folder}: {exc.strerror or exc}") from exc
     for path in paths:
-        # What begins with a dot is the system's, not the operator's.
-        if not path.name.startswith("."):
+        # What begins with a dot is the system's, not the operator's, unless it is named otherwise.
+        is_document = path.name.endswith(SUFFIX)
+        if is_document and path.name.startswith("."):
+            raise BadFolder(f"{path} begins with a dot, which is written %2E in a key")
+        if is_document or not path.name.startswith("."):
             yield path
 
 

@@ -90,7 +90,7 @@ class Node:
         OSError for an address.
         """
         for address in self._config.connect:
-            check_dialled(address)
+            check_dialled(address, lab=self._config.lab)
         await self._documents.start()
         self._spawn(self._keep_writing())
         if self._config.folder is not None:
@@ -197,7 +197,7 @@ class Node:
                 return
 
     async def _serve(self, connection: Connection) -> None:
-        reconciles = self._config.reconcile
+        reconciles = self._config.reconciles_with(connection.peer_id)
         link = Link(next(self._numbers), connection, self._feed, reconciles=reconciles)
         self._links[link.number] = link
         try:

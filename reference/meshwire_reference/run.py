@@ -19,7 +19,8 @@ from meshwire_reference.folder import BadFolder
 from meshwire_reference.mutants import UnknownMutant, read_switches
 from meshwire_reference.node import Node
 from meshwire_reference.ready import ready_line
-from meshwire_reference.transport.base import TransportError
+from meshwire_reference.transport import check_offered
+from meshwire_reference.transport.base import AddressRefused, TransportError
 from meshwire_spec.numbers import FRAME_STALL_S, HANDSHAKE_S, HEARTBEAT_INTERVAL_S, PAYLOAD_MAX
 
 SECRET_VARIABLE = "MESHWIRE_FORMATION_FILE"  # noqa: S105 - the name of a variable, not a secret
@@ -76,6 +77,14 @@ def run_command(  # noqa: PLR0913 - one parameter an option
             "by its key, percent-encoded, as in nodes%3Anode-1.automerge."
         ),
     ] = None,
+    reconcile_with: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ENDPOINT",
+            help="The same for the peer with this endpoint id alone, 64 hex digits. May be given "
+            "again.",
+        ),
+    ] = None,
     reconcile: Annotated[
         bool,
         typer.Option(
@@ -91,6 +100,7 @@ def run_command(  # noqa: PLR0913 - one parameter an option
     and meshwire-node run --listen tcp://127.0.0.1:0 --formation-id alpha
     --formation-secret-file secret.txt --connect tcp://127.0.0.1:4711 --reconcile
     """
+    # Longer than 40 lines: typer reads the options off the parameters, one each.
     if getattr(sys, "stdout", None) is None:
         fail("standard output is closed: nobody could read where the node listens")
     try:
@@ -107,10 +117,13 @@ def run_command(  # noqa: PLR0913 - one parameter an option
             connect=tuple(connect or ()),
             folder=load,
             reconcile=reconcile,
+            reconcile_with=tuple(reconcile_with or ()),
             switches=read_switches(os.environ.get(MUTANT_VARIABLE, "")),
         )
         config = make_config(choices)
-    except (ConfigError, UnknownMutant) as exc:
+        for address in (*config.listen, *config.connect):
+            check_offered(address)
+    except (AddressRefused, ConfigError, UnknownMutant) as exc:
         fail(str(exc))
     raise typer.Exit(asyncio.run(serve(config)))
 
@@ -129,13 +142,28 @@ async def serve(config: Config) -> int:
         loop.add_signal_handler(number, stopping.set)
     node = Node(config)
     try:
-        await node.start()
-        sys.stdout.write(ready_line(config, node.addresses, node.endpoint_id) + "\n")
-        sys.stdout.flush()
-        await stopping.wait()
+        if await _started(node, stopping):
+            sys.stdout.write(ready_line(config, node.addresses, node.endpoint_id) + "\n")
+            sys.stdout.flush()
+            await stopping.wait()
     except (BadFolder, Unavailable, TransportError, OSError) as exc:
-        sys.stderr.write(f"meshwire-node: {exc}\n")
+        # A file's name may have lines of its own.
+        sys.stderr.write(f"meshwire-node: {' '.join(str(exc).split())}\n")
         return USAGE
     finally:
         await node.close()
     return 0
+
+
+async def _started(node: Node, stopping: asyncio.Event) -> bool:
+    """Start a node, or give up at a signal; False then. Raises what `Node.start` does."""
+    starting = asyncio.ensure_future(node.start())
+    ended = asyncio.ensure_future(stopping.wait())
+    await asyncio.wait((starting, ended), return_when=asyncio.FIRST_COMPLETED)
+    ended.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait((starting,))
+        return False
+    starting.result()
+    return True

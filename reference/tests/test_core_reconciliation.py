@@ -25,6 +25,7 @@ from meshwire_spec.numbers import (
 )
 
 INIT, RESPONSE = FrameType.NEGENTROPY_INIT, FrameType.NEGENTROPY_RESPONSE
+TURN_S = 0.01
 EMPTY = bytes.fromhex("6100000200")
 
 
@@ -146,6 +147,7 @@ class TestServer:
         step = clients[1].reconcile(replies(seen)[0].payload)
         assert step.reply is not None
         bench.write(connection, streams[1], message(step.reply), fin=True)
+        bench.advance(TURN_S)
 
         assert len(replies(seen)) == 2
         assert seen.finished
@@ -251,6 +253,50 @@ class TestServer:
 
         assert len(replies(bench.streams[connection, stream])) == 2
 
+    def test_heavy_messages_take_turns_with_everything_else(self) -> None:
+        """However many a peer has sent: another peer is answered after one of them."""
+        bench = make_bench()
+        fill(bench, keys(0, 3))
+        flooder, other = bench.connect(), bench.connect()
+        heavy = b"\x61" + b"\x02\x00\x00" * 3000
+        flood = [
+            bench.send(flooder, StreamFrame(NEGENTROPY_KEY, INIT, heavy), fin=False)
+            for _ in range(5)
+        ]
+        assert [len(replies(seen)) for seen in flood] == [0] * 5
+        bench.take_frames(other)
+        bench.send(other, author.read("notes:1"))
+        assert len(bench.frames(other)) == 1
+        bench.advance(0.0011)
+        assert sum(len(replies(seen)) for seen in flood) == 1
+        bench.advance(1.0)
+
+        assert [len(replies(seen)) for seen in flood] == [1] * 5
+
+    def test_work_for_a_peer_that_has_gone_is_not_done(self) -> None:
+        """What it has sent is dropped with it."""
+        bench = make_bench()
+        connection = bench.connect()
+        heavy = StreamFrame(NEGENTROPY_KEY, INIT, b"\x61" + b"\x02\x00\x00" * 3000)
+        seen = bench.send(connection, heavy, fin=False)
+        bench.disconnect(connection)
+        bench.advance(1.0)
+
+        assert seen.data == b""
+
+    def test_an_answer_is_given_however_much_else_waits_to_be_sent(self) -> None:
+        """Pushes that a slow peer does not take hold up no run of it."""
+        bench = make_bench(answer_bytes_max=1000, sends_max=1)
+        connection = bench.connect()
+        bench.hold_streams = True
+        source = bench.connect()
+        for key in keys(0, 9):
+            bench.send(source, author.snapshot(key))
+        seen = bench.send(connection, StreamFrame(NEGENTROPY_KEY, INIT, EMPTY))
+
+        assert len(replies(seen)) == 1
+        assert seen.finished
+
     def test_a_peer_that_wants_no_answer_gets_none_and_goes_on(self) -> None:
         """Transcript 08: the half of the answer is stopped before it is written."""
         bench = make_bench()
@@ -295,8 +341,9 @@ class Peer:
         return FrameReader().feed(bytes(self.bench.streams[self.connection, stream].data))
 
     def write(self, data: bytes, *, fin: bool = False) -> None:
-        """Write on the stream of the run."""
+        """Write on the stream of the run, and let heavy work have its turn."""
         self.bench.write(self.connection, self.stream, data, fin=fin)
+        self.bench.advance(TURN_S)
 
     def answer(self) -> int:
         """Answer to the end of the run and return how many answers that were."""
@@ -407,6 +454,37 @@ class TestClient:
 
         assert len(peer.offered()) == 50
         assert bench.runs[0].reason == "refused by the peer: unsupported"
+
+    def test_a_peer_that_stops_the_run_gets_everything(self) -> None:
+        """NG-027: at once, and not when an answer is overdue."""
+        bench = make_bench()
+        fill(bench, keys(0, 50))
+        peer = Peer(bench, [])
+        bench.feed(inputs.StreamStopped(peer.connection, peer.stream, 0))
+
+        assert len(peer.offered()) == 50
+
+    def test_a_slow_peer_does_not_hold_the_documents_back_for_ever(self) -> None:
+        """NG-027: each answer comes in time, and the run takes too long all the same."""
+        bench = make_bench(run_answer_s=3.0, run_s=10.0)
+        fill(bench, keys(0, 50))
+        peer = Peer(bench, [])
+        for number in range(1, 6):
+            bench.advance(2.0)
+            bound = bytes((1, 1, number)) + b"\x00" + bytes((1, 1, number + 1))
+            peer.write(message(b"\x61" + bound + b"\x02\x00" + b"\x00\x00\x01" + bytes(16)))
+
+        assert bench.runs[0].reason == SILENT
+        assert len(peer.offered()) == 50
+
+    def test_what_a_peer_says_it_holds_takes_no_memory(self) -> None:
+        """Ids that are needed are counted and not kept."""
+        bench = make_bench()
+        fill(bench, keys(0, 3))
+        peer = Peer(bench, [f"notes:x{number}" for number in range(500)])
+        peer.answer()
+
+        assert (bench.runs[0].have, bench.runs[0].need) == (3, 500)
 
     def test_a_silent_peer_gets_everything_after_a_while(self) -> None:
         """NG-027."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from meshwire_reference.folder import BadFolder, file_name, list_documents, read_document
 
-ODD = ("notes:a", "notes:a:b", "notes:Ä/ü %", "x-1._:..", "notes:nodes%3A1")
+ODD = (".x:y", "notes:a", "notes:a:b", "notes:Ä/ü %", "x-1._:..", "notes:nodes%3A1")
 
 
 def test_a_key_names_its_file_and_back(tmp_path: Path) -> None:
@@ -36,7 +36,8 @@ def test_no_key_leaves_the_folder(key: str) -> None:
         ("nodes.automerge", "no document key (bad-key)"),
         ("tombstones%3Aa%3Ab.automerge", "no document key (bad-key)"),
         ("notes%3A%ff.automerge", "not UTF-8"),
-        (".automerge.automerge", None),
+        (".x%3Ay.automerge", "written %2E"),
+        (".listing", None),
         (f"notes%3A{'x' * 200}%00.automerge", "bad-key"),
     ],
 )

@@ -1,5 +1,6 @@
 """`meshwire-node run` as a process: the ready line, its end, and what it refuses to start with."""
 
+import asyncio
 import base64
 import json
 import os
@@ -13,6 +14,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from meshwire_reference import cli
+from meshwire_reference.config import Config
+from meshwire_reference.core.settings import Dialect, Settings
+from meshwire_reference.node import Node
+from meshwire_reference.run import serve
 from meshwire_spec.numbers import FRAME_STALL_S, HANDSHAKE_S, PAYLOAD_MAX
 
 COMMAND = (sys.executable, "-m", "meshwire_reference.cli", "run")
@@ -131,6 +136,11 @@ def test_a_bad_secret_is_refused_without_showing_it(tmp_path: Path, content: str
         ((*LISTEN, "--open", "--connect", "gopher://127.0.0.1:1"), "gopher"),
         ((*LISTEN, "--open", "--connect", "tcp://127.0.0.1"), "tcp://127.0.0.1"),
         ((*LISTEN, "--open", "--connect", "tcp://127.0.0.1:0"), "no port to dial"),
+        ((*LISTEN, "--open", "--connect", "tcp://192.0.2.1:9"), "--lab"),
+        ((*LISTEN, "--open", "--connect", "memory://x"), "memory://x"),
+        (("--open", "--listen", "memory://x"), "memory://x"),
+        ((*LISTEN, "--open", "--reconcile-with", "abcd"), "64 hex digits"),
+        ((*LISTEN, "--open", "--load", ""), "current folder"),
         ((*LISTEN, "--open", "--load", "/no/such"), "cannot read /no/such"),
         ((*LISTEN, "--open", "--load", "/dev/null"), "cannot read /dev/null"),
         (("--open", "--lab", "--listen", f"tcp://{'h' * 300}:0"), "no host"),
@@ -187,3 +197,24 @@ def test_an_error_of_the_node_itself_is_one_line(
 
     assert left.value.code == 1
     assert capsys.readouterr().err == "meshwire-node: internal error: KeyError: 'of two\\nlines'\n"
+
+
+def test_a_signal_ends_a_node_that_still_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder is not read to its end first, and nobody is told that the node is ready."""
+    seen: list[str] = []
+
+    async def start(_node: Node) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append("given up")
+
+    monkeypatch.setattr(Node, "start", start)
+    config = Config(("tcp://127.0.0.1:0",), Settings(Dialect.OPEN))
+
+    assert asyncio.run(serve(config)) == 0
+    assert seen == ["given up"]
+    assert capsys.readouterr().out == ""

@@ -24,6 +24,7 @@ from meshwire_reference.core.statistics import Statistics
 from meshwire_reference.core.switches import Switch
 from meshwire_reference.core.timers import Timers
 from meshwire_reference.core.tombstones import Held, Tombstones
+from meshwire_reference.core.turns import Turns
 from meshwire_reference.documents.calls import Write
 from meshwire_reference.formation import FormationKey
 
@@ -40,6 +41,7 @@ class Context:
         self.now = Moment(0.0, 0)
         self.statistics = Statistics()
         self.timers = Timers()
+        self.turns = Turns(self.timers, lambda: self.now.monotonic_s)
         self.tombstones = Tombstones(settings.switches)
         self.durability = Durability()
         self.queues = KeyQueues(self._emit_call)

@@ -106,6 +106,8 @@ class NodeCore:
 
     def take_stop(self, happened: inputs.StreamStopped) -> None:
         """The peer stopped a half of ours, which the transport has reset already (TR-023)."""
+        if session := self._sessions.get(happened.connection):
+            session.take_stop(happened.stream, happened.code)
 
     def take_granted(self, happened: inputs.StreamGranted) -> None:
         """A stream that was asked for is open."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from meshwire_reference.core.context import Context
@@ -60,11 +61,15 @@ class OwnRun:
         self._backlog: deque[bytes] = deque()
         self._frames: deque[StreamFrame] = deque()
         self._is_sending = False
+        # While an answer waits for its turn.
+        self._is_busy = False
         self._has_ended = False
         self._why_ended = ENDED
+        self._ends_s = 0.0
         # In the order of their finding, each once.
         self._missing: dict[str, None] = {}
-        self._needed: set[bytes] = set()
+        # Only counted, one that comes again twice: an honest peer may name any number of them.
+        self._needed = 0
         self._sent_bytes = self._received_bytes = 0
 
     @property
@@ -73,6 +78,7 @@ class OwnRun:
 
     def start(self) -> None:
         """Begin, once the peer's credit gives a stream."""
+        self._ends_s = self._context.now.monotonic_s + self._context.settings.run_s
         self._ticket = next(self._context.tickets)
         self._context.emit(OpenStream(connection=self._connection, ticket=self._ticket, bidi=True))
         self._await()
@@ -109,7 +115,7 @@ class OwnRun:
         return True
 
     def take_reset(self, stream: int, code: int) -> bool:
-        """Take the peer's giving up the run; False where the stream is another's."""
+        """Take the peer's giving up a half of the run; False where the stream is another's."""
         if stream != self._stream:
             return False
         self._why_ended = REFUSED_BY_PEER.get(code, ENDED)
@@ -126,7 +132,7 @@ class OwnRun:
 
     def _pump(self) -> None:
         """Take one answer after the other, each once the message before it has left."""
-        while self._stream is not None and not self._is_sending:
+        while self._stream is not None and not (self._is_sending or self._is_busy):
             if self._frames:
                 self._take_frame(self._frames.popleft())
             elif self._reader.fault is not None:
@@ -151,24 +157,34 @@ class OwnRun:
             self._refuse("unexpected-message")
             return
         self._received_bytes += len(frame.payload)
+        self._is_busy = True
+        # Of a few bytes it may follow that the peer lacks all that there is.
+        weight = len(frame.payload) + len(self._context.documents)
+        self._context.turns.take(weight, partial(self._take_answer, frame.payload))
+
+    def _take_answer(self, payload: bytes) -> None:
+        self._is_busy = False
+        if self._stream is None or self._run is None:
+            return
         try:
-            step = self._run.receive(frame.payload)
+            step = self._run.receive(payload)
         except Refused as refused:
             self._refuse(refused.reason)
             return
         self._note(step)
         if step.reply is not None:
             self._send(FrameType.NEGENTROPY_RESPONSE, step.reply)
-            return
-        self._emit_send(b"", fin=True)
-        self._end(None)
+        else:
+            self._emit_send(b"", fin=True)
+            self._end(None)
+        self._pump()
 
     def _note(self, step: Step) -> None:
         for identity in step.have:
             key = self._context.documents.key_of(identity)
             if key is not None:
                 self._missing[key] = None
-        self._needed.update(step.need)
+        self._needed += len(step.need)
 
     # --- what this side does ---------------------------------------------------------------------
 
@@ -193,7 +209,7 @@ class OwnRun:
 
     def _await(self) -> None:
         at_s = self._context.now.monotonic_s + self._context.settings.run_answer_s
-        self._context.timers.set(self._timer, at_s, self._give_up)
+        self._context.timers.set(self._timer, min(at_s, self._ends_s), self._give_up)
 
     def _give_up(self) -> None:
         self._end(SILENT)
@@ -225,6 +241,7 @@ class OwnRun:
             return
         on_over, self._on_over = self._on_over, _nobody
         missing = list(self._missing)
+        self._missing.clear()
         rounds = 0 if self._run is None else self._run.rounds
         self._run = None
         self._context.notify(
@@ -235,7 +252,7 @@ class OwnRun:
                 self._sent_bytes,
                 self._received_bytes,
                 len(missing),
-                len(self._needed),
+                self._needed,
                 reason,
             )
         )

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.effects import Send
@@ -22,6 +24,9 @@ from meshwire_reference.negentropy import Refused, Run
 from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
 from meshwire_spec.numbers import NEGENTROPY_FRAME_LIMIT, NEGENTROPY_KEY, FrameType
 
+ALWAYS: Final = 2
+"""So many answers of a peer may always be under way, whatever else waits to be sent to it."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Message:
@@ -29,14 +34,6 @@ class _Message:
 
     stream: int
     content: bytes
-    done: Done
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """An answer that the transport has not taken yet."""
-
-    size: int
     done: Done
 
 
@@ -49,7 +46,7 @@ class ServedRuns:
         self._outbound = outbound
         self._runs: dict[int, Run] = {}
         self._waiting: deque[_Message] = deque()
-        self._leaving: dict[int, _Answer] = {}
+        self._under_way: dict[int, Done] = {}
 
     def take(self, stream: int, frame: StreamFrame, done: Done) -> None:
         """Answer one message on its stream; `done` follows when the answer has left."""
@@ -84,23 +81,33 @@ class ServedRuns:
         return self._runs.get(self._name(stream))
 
     def advance(self) -> None:
-        """Answer every message whose answer has room."""
-        while self._waiting and self._outbound.fits(NEGENTROPY_FRAME_LIMIT):
+        """Answer every message whose answer has room, heavy ones in their turn."""
+        while self._waiting and (len(self._under_way) < ALWAYS or self._has_room()):
             message = self._waiting.popleft()
-            run = self._run_of(message.stream)
-            if run is not None:
-                self._answer(run, message)
+            self._under_way[message.stream] = message.done
+            self._outbound.reserve(NEGENTROPY_FRAME_LIMIT)
+            self._context.turns.take(len(message.content), partial(self._answer, message))
 
-    def _answer(self, run: Run, message: _Message) -> None:
+    def _has_room(self) -> bool:
+        return self._outbound.fits(NEGENTROPY_FRAME_LIMIT)
+
+    def _end(self, stream: int, outcome: Outcome) -> None:
+        """Let the stream of a message go on, or be refused."""
+        done = self._under_way.pop(stream)
+        self._outbound.reserve(-NEGENTROPY_FRAME_LIMIT)
+        done(outcome)
+
+    def _answer(self, message: _Message) -> None:
+        run = self._run_of(message.stream)
+        if run is None or not self._outbound.is_open:
+            # Nobody is there any more to read it.
+            self._end(message.stream, TAKEN)
+            return
         try:
             reply = run.receive(message.content).reply
         except Refused as refused:
             # NG-020, NG-021, NG-022
-            if not self._context.has(Switch.NEGENTROPY_IGNORE_BAD):
-                message.done(Outcome(refused.reason))
-                return
-            self._runs[self._name(message.stream)] = begin_run(self._context)
-            message.done(TAKEN)
+            self._end(message.stream, self._judge(message.stream, refused))
             return
         if self._context.has(Switch.NEGENTROPY_DELETE_MISSING):
             delete_unclaimed(self._context, message.content)
@@ -108,10 +115,8 @@ class ServedRuns:
         frame = StreamFrame(NEGENTROPY_KEY, FrameType.NEGENTROPY_RESPONSE, reply)
         if self._context.has(Switch.NEGENTROPY_ON_NEW_STREAM):
             self._outbound.send(frame)
-            message.done(TAKEN)
+            self._end(message.stream, TAKEN)
             return
-        self._outbound.reserve(len(reply))
-        self._leaving[message.stream] = _Answer(len(reply), message.done)
         self._context.emit(
             Send(
                 connection=self._connection,
@@ -124,13 +129,18 @@ class ServedRuns:
             )
         )
 
+    def _judge(self, stream: int, refused: Refused) -> Outcome:
+        """Return what a bad message comes to."""
+        if not self._context.has(Switch.NEGENTROPY_IGNORE_BAD):
+            return Outcome(refused.reason)
+        self._runs[self._name(stream)] = begin_run(self._context)
+        return TAKEN
+
     def note_over(self, stream: int, *, has_failed: bool) -> bool:
         """Take note that an answer has left, or that the peer wants none any more."""
-        answer = self._leaving.pop(stream, None)
-        if answer is None:
+        if stream not in self._under_way:
             return False
-        self._outbound.reserve(-answer.size)
-        answer.done(TAKEN)
+        self._end(stream, TAKEN)
         self._outbound.pump()
         self.advance()
         return True

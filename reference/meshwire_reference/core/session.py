@@ -15,12 +15,7 @@ from meshwire_reference.core.cooldowns import Cooldowns
 from meshwire_reference.core.effects import Close, Consumed, Refusal, Release
 from meshwire_reference.core.exchange import Exchange
 from meshwire_reference.core.heartbeat_stream import HeartbeatStream
-from meshwire_reference.core.inbound import (
-    Done,
-    FrameStream,
-    InboundStream,
-    Outcome,
-)
+from meshwire_reference.core.inbound import Done, FrameStream, InboundStream, Outcome
 from meshwire_reference.core.inputs import ConnectionOpened
 from meshwire_reference.core.liveness import Heartbeats
 from meshwire_reference.core.outbound import Outbound
@@ -210,6 +205,11 @@ class Session:
         if stream in self._streams:
             self._streams[stream].cut()
 
+    def take_stop(self, stream: int, code: int) -> None:
+        """Take the peer's reading no more of a stream, which ends a run of ours."""
+        if self._own_run is not None:
+            self._own_run.take_reset(stream, code)
+
     def take_granted(self, ticket: int, stream: int) -> None:
         """Use a stream that was asked for."""
         if not (
@@ -277,9 +277,9 @@ class Session:
 
     def note_first_read(self, key: str) -> bool:
         """Say whether this is the first read of a key by this peer."""
-        is_first = key not in self._reads
+        known = len(self._reads)
         self._reads.add(key)
-        return is_first
+        return len(self._reads) > known
 
     def _refill(self) -> None:
         self.runs.advance()

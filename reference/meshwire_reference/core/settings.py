@@ -41,9 +41,9 @@ class Settings:
     Those of all peers take `all_inbound_bytes_max`; beyond, a peer with more than
     `inbound_share_bytes` waits unless its stream is the oldest of all.
     `sends_max` streams are opened toward one peer at a time.
-    A run of this node waits `run_answer_s` for each answer. What both sides of it hold is offered
-    `held_by_both_s` after what the peer lacks, so that the missing comes first. In runs `identify`
-    gives a document its id.
+    A run of this node waits `run_answer_s` for each answer and takes `run_s` at most. What both
+    sides of it hold is offered `held_by_both_s` after what the peer lacks, so that the missing
+    comes first. In runs `identify` gives a document its id.
     """
 
     dialect: Dialect
@@ -63,6 +63,7 @@ class Settings:
     batch_entries: int = 20
     sends_max: int = 16
     run_answer_s: float = 10.0
+    run_s: float = 120.0
     held_by_both_s: float = 10.0
     identify: Identify = identify_key
     switches: frozenset[Switch] = field(default_factory=frozenset)

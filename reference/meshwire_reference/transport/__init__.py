@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from types import ModuleType
-from typing import Final
+from typing import Final, NoReturn
 
 from meshwire_reference.extras import install_line
 from meshwire_reference.transport.base import (
@@ -47,16 +47,29 @@ async def dial(address: str, options: TransportOptions) -> Connection:
     return connection
 
 
-def check_dialled(address: str) -> None:
-    """Raise AddressRefused for what can never be dialled; nothing is sent."""
-    _module(address).check_dialled(address)
+def check_dialled(address: str, *, lab: bool = False) -> None:
+    """Raise AddressRefused for what may never be dialled; nothing is sent.
+
+    `lab` allows the lab binding off loopback.
+    """
+    _module(address).check_dialled(address, lab=lab)
+
+
+def check_offered(address: str) -> None:
+    """Raise AddressRefused for a scheme that no other process can reach."""
+    if address.partition("://")[0] not in OFFERED:
+        _refuse_scheme(address)
+
+
+def _refuse_scheme(address: str) -> NoReturn:
+    known = " or ".join(f"{name}://" for name in OFFERED)
+    raise AddressRefused(f"{address!r} is no address: it begins with {known}")
 
 
 def _module(address: str) -> ModuleType:
     scheme = address.partition("://")[0]
     if scheme not in TRANSPORTS:
-        known = " or ".join(f"{name}://" for name in OFFERED)
-        raise AddressRefused(f"{address!r} is no address: it begins with {known}")
+        _refuse_scheme(address)
     try:
         return import_module(TRANSPORTS[scheme])
     except ModuleNotFoundError as missing:

@@ -208,6 +208,6 @@ def _target(address: str) -> tuple[iroh.EndpointAddr, str, int]:
     return iroh.EndpointAddr(identity, None, [_socket(host, port)]), host, version
 
 
-def check_dialled(address: str) -> None:
+def check_dialled(address: str, *, lab: bool) -> None:
     """Raise AddressRefused unless this is iroh://ENDPOINT@HOST:PORT."""
     _target(address)

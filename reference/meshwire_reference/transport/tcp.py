@@ -200,8 +200,10 @@ async def dial(address: str, options: TransportOptions) -> Connection:
     return link
 
 
-def check_dialled(address: str) -> None:
-    """Raise AddressRefused unless this is tcp://HOST:PORT with a port to dial."""
-    _, port = parse_address(address)
+def check_dialled(address: str, *, lab: bool) -> None:
+    """Raise AddressRefused unless this is tcp://HOST:PORT, on loopback or with `lab`."""
+    host, port = parse_address(address)
+    if not is_loopback(host) and not lab:
+        raise AddressRefused(f"{host} is not loopback and peers are unproven: ask with --lab")
     if not port:
         raise AddressRefused(f"{address!r} names no port to dial")
