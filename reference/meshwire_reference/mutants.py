@@ -55,6 +55,7 @@ MUTANTS: Final = (
     Mutant(Switch.NO_GUARD, "TS-040", "lets deltas and snapshots bring a document back"),
     Mutant(Switch.NO_GUARD_ANSWER, "TS-041", "stops frames for a tombstoned key silently"),
     Mutant(Switch.DOCUMENTS_BEFORE_TOMBSTONES, "TS-042", "offers documents before tombstones"),
+    Mutant(Switch.NO_TOMBSTONE_OFFER, "TS-042", "offers no tombstones to a new peer"),
     Mutant(Switch.ACCEPT_BAD_MARKER, "LV-002", "takes anything on a uni stream"),
     Mutant(Switch.SAME_NONCE, "HS-031", "challenges with the same nonce each time"),
     Mutant(Switch.ACCEPT_WRONG_HMAC, "HS-033", "accepts every response"),

@@ -50,8 +50,9 @@ class Exchange:
         self._connection = connection
         self._outbound = outbound
         now_ms = context.now.wall_ms
+        offers = not context.has(Switch.NO_TOMBSTONE_OFFER)
         self._tombstones: Iterator[tuple[str, Held]] = iter(
-            list(context.tombstones.offerable(now_ms))
+            list(context.tombstones.offerable(now_ms)) if offers else ()
         )
         self._selection = selection
         self._keys = selection.keys

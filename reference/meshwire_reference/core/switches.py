@@ -96,6 +96,7 @@ class Switch(StrEnum):
     NO_INITIAL_PUSH = "no-initial-push"
     NO_REFUSAL_CODE = "no-refusal-code"
     NO_RECONCILIATION = "no-reconciliation"
+    NO_TOMBSTONE_OFFER = "no-tombstone-offer"
     NO_RELAY = "no-relay"
     NO_SIZE_CAP = "no-size-cap"
     NO_SNAPSHOT_ANSWER = "no-snapshot-answer"
