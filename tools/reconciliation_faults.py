@@ -206,6 +206,7 @@ def _ends(pieces: list[Piece]) -> Iterator[Spoilt]:
         ("an empty list", replace(end, mode=b"\x02", count=b"\x00")),
         ("a fingerprint of items", replace(end, mode=b"\x01", said=b"\xa5" * 16)),
         ("a finite bound", replace(end, step=b"\x05")),
+        ("a number that begins with zeros", replace(end, step=b"\x80\x01")),
     )
     for name, piece in behind:
         place = f"ranges[{len(pieces)}]"
