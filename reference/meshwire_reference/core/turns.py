@@ -1,8 +1,8 @@
 """Work that takes a while, one piece at a time, with everything else let in between.
 
-A piece that is heavy waits for a turn, and turns of all peers are one queue. After each, the driver
-has the core handle whatever else has happened: so a peer that asks for much makes others wait for
-one piece of its work, and not for all of it.
+A piece that is heavy waits for a turn, and turns of all peers are one queue. After each the node
+does for as long whatever else there is: so a peer that asks for much takes half of the time at
+most, and others wait for one piece of its work, not for all of it.
 """
 
 from collections import deque
@@ -14,6 +14,7 @@ from meshwire_reference.core.timers import Timers
 LIGHT: Final = 4096
 """Work of less weight, in bytes that are read or items that are looked at, is done at once."""
 GAP_S: Final = 0.001
+REST_MAX_S: Final = 0.25
 NAME: Final = "turn"
 
 
@@ -24,6 +25,8 @@ class Turns:
         self._timers = timers
         self._clock = clock
         self._waiting: deque[Callable[[], None]] = deque()
+        # When the last piece was begun, until it is known how long it took.
+        self._began_s: float | None = None
 
     def take(self, weight: int, work: Callable[[], None]) -> None:
         """Do light work now and heavy work in its turn."""
@@ -31,13 +34,17 @@ class Turns:
             work()
             return
         self._waiting.append(work)
-        self._plan()
+        if not self._timers.is_set(NAME):
+            self._plan(GAP_S)
 
-    def _plan(self) -> None:
-        if self._waiting and not self._timers.is_set(NAME):
-            self._timers.set(NAME, self._clock() + GAP_S, self._run)
+    def _plan(self, after_s: float) -> None:
+        self._timers.set(NAME, self._clock() + after_s, self._run)
 
     def _run(self) -> None:
-        work = self._waiting.popleft()
-        self._plan()
-        work()
+        if self._began_s is not None:
+            spent_s, self._began_s = self._clock() - self._began_s, None
+            self._plan(min(spent_s, REST_MAX_S))
+        elif self._waiting:
+            self._began_s = self._clock()
+            self._plan(GAP_S)
+            self._waiting.popleft()()
