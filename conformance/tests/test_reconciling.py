@@ -33,6 +33,7 @@ from meshwire_conformance.reconciling import (
     ask_about,
     check_learnt,
     doubt,
+    id_of,
     item_of,
     question_about,
 )
@@ -278,9 +279,19 @@ def test_a_client_learns_what_it_lacks(opening: bytes | None) -> None:
 
 def test_a_question_is_about_its_keys_alone() -> None:
     """Documents of others are neither asked for nor told."""
-    run = run_with(holds(*KEYS))
+    told: list[bytes] = []
 
-    asyncio.run(ask_about(Conversation(run), (*KEYS[:2], "notes:none"), KEYS[:2]))
+    def answer(connection: Scripted, stream: Stream, message: bytes) -> None:
+        told.append(answer_of(map(item_of, KEYS), message))
+        holds(*KEYS)(connection, stream, message)
+
+    asyncio.run(ask_about(Conversation(run_with(answer)), (*KEYS[:2], "notes:none"), KEYS[:2]))
+    (only,) = told
+    ids = [
+        name for part in read_message(only) if isinstance(part.said, tuple) for name in part.said
+    ]
+
+    assert sorted(ids) == sorted(map(id_of, KEYS[:2]))
 
 
 @pytest.mark.parametrize(("held", "says_so"), [(KEYS[:1], "is listed"), (KEYS[:3], "is not")])

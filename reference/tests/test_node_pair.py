@@ -3,6 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -36,8 +37,12 @@ def fill(folder: Path, keys: list[str]) -> Path:
     return folder
 
 
-async def see(connection: Connection, wanted: dict[str, dict[str, object]]) -> None:
-    """Read what a node offers a new peer until all that is wanted has come."""
+Documents: TypeAlias = dict[str, dict[str, object]]
+"""Fields by key."""
+
+
+async def see(connection: Connection, wanted: Documents) -> Documents:
+    """Read what a node offers a new peer until all that is wanted has come; return what has."""
     readers: dict[int, FrameReader] = {}
     authors = {key: Author(key, 99) for key in wanted}
     async for event in connection.events():
@@ -49,7 +54,8 @@ async def see(connection: Connection, wanted: dict[str, dict[str, object]]) -> N
                     connection.release(event.stream)
                 take(frame, authors)
         if all(found.fields == wanted[key] for key, found in authors.items()):
-            return
+            break
+    return {key: found.fields for key, found in authors.items()}
 
 
 def take(frame: StreamFrame, authors: dict[str, Author]) -> None:
@@ -63,9 +69,10 @@ def take(frame: StreamFrame, authors: dict[str, Author]) -> None:
 
 
 async def run_pair(
-    folders: tuple[Path, Path], wanted: dict[str, dict[str, object]], *, reconcile: bool
-) -> None:
-    """Run two nodes until both hold all that is wanted."""
+    folders: tuple[Path, Path], wanted: Documents, *, reconcile: bool
+) -> list[Documents]:
+    """Run two nodes until both hold all that is wanted; return what each holds of it."""
+    seen = []
     nodes = [
         Node(config(at, folder, reconcile=reconcile, connect=at == 1))
         for at, folder in enumerate(folders)
@@ -76,11 +83,12 @@ async def run_pair(
                 await node.start()
             for number, name in enumerate(NAMES):
                 connection = await dial(name, TransportOptions(bytes((number + 5,)) * 32))
-                await see(connection, wanted)
+                seen.append(await see(connection, wanted))
                 await connection.close(0)
     finally:
         for node in nodes:
             await node.close()
+    return seen
 
 
 @pytest.mark.parametrize("reconcile", [True, False])
@@ -90,8 +98,8 @@ def test_each_gets_what_it_lacked(
     """By one run from each side, or by all documents from each."""
     keys = [f"nodes:{number}" for number in range(60)]
     folders = fill(tmp_path / "one", keys[:55]), fill(tmp_path / "two", keys[5:])
-    wanted: dict[str, dict[str, object]] = {key: {"by": 7} for key in keys}
-    asyncio.run(run_pair(folders, wanted, reconcile=reconcile))
+    wanted: Documents = {key: {"by": 7} for key in keys}
+    assert asyncio.run(run_pair(folders, wanted, reconcile=reconcile)) == [wanted, wanted]
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     runs = [line for line in lines if line["event"] == "reconciled" and not line["reason"]]
 
@@ -112,7 +120,9 @@ def test_a_document_that_both_have_in_two_states_comes_together(tmp_path: Path) 
         folder.mkdir()
         (folder / file_name(key)).write_bytes(made.snapshot())
 
-    asyncio.run(run_pair(folders, {key: {"one": 1, "two": 2}}, reconcile=True))
+    wanted: Documents = {key: {"one": 1, "two": 2}}
+
+    assert asyncio.run(run_pair(folders, wanted, reconcile=True)) == [wanted, wanted]
 
 
 @pytest.mark.parametrize("content", [b"", b"no document", bytes.fromhex("856f4a83")])

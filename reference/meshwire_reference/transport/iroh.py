@@ -183,7 +183,10 @@ async def dial(address: str, options: TransportOptions) -> Connection:
     """Connect to iroh://ENDPOINT@HOST:PORT. Raises AddressRefused, Unreachable."""
     target, host, version = _target(address)
     own = LOOPBACK if is_loopback(host) else {**LOOPBACK, version: ANY[version]}
-    shared = await _bind(tuple(own.values()), options)
+    try:
+        shared = await _bind(tuple(own.values()), options)
+    except iroh.IrohError as error:
+        raise Unreachable(f"{address} cannot be dialled: {_cause(error)}") from error
     shared.join()
     try:
         async with asyncio.timeout(options.handshake_s):
