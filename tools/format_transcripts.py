@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from meshwire_conformance.transcripts import read_file, schema_text, transcript_files
+from meshwire_conformance.catalogue.transcripts import read_file, schema_text, transcript_files
 
 SCHEMA = Path(__file__).parents[1] / "spec/meshwire_spec/schemas/transcript.json"
 LISTS = ("steps",)

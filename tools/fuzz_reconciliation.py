@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from random import Random
 
-from meshwire_conformance.negentropy import Item, Reconciliation
+from meshwire_conformance.protocol.negentropy import Item, Reconciliation
 from meshwire_spec.numbers import NEGENTROPY_ID, NEGENTROPY_TIMESTAMP_MAX
 from reconciliation_oracle import CrateAnswer, CrateFault, Oracle, build
 

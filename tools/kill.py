@@ -14,17 +14,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from meshwire_conformance.catalogue import SOCKET, Case, load_catalogue
+from meshwire_conformance.catalogue.catalogue import SOCKET, Case, load_catalogue
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.mutants import read_table
-from meshwire_conformance.parts import Attachment, Settings
-from meshwire_conformance.socket_part import bundled
-from meshwire_conformance.socket_part import run as run_sockets
+from meshwire_conformance.run.contracts import Attachment, Settings
+from meshwire_conformance.socket_suite.part import bundled
+from meshwire_conformance.socket_suite.part import run as run_sockets
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from meshwire_reference.mutants import MUTANTS
 
 BESIDE = 2
-NODE = f"'{sys.executable}' -m meshwire_reference.cli"
+NODE = f"'{sys.executable}' -m meshwire_reference.cli.app"
 
 
 def attachment(switch: str, dialect: str) -> Attachment:

@@ -18,9 +18,9 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from meshwire_conformance.negentropy import Reconciliation
-from meshwire_conformance.negentropy_messages import Refused
-from meshwire_conformance.reconciliations import FOLDER, Item, expand_items, told
+from meshwire_conformance.catalogue.reconciliations import FOLDER, Item, expand_items, told
+from meshwire_conformance.protocol.negentropy import Reconciliation
+from meshwire_conformance.protocol.negentropy_messages import Refused
 from reconciliation_faults import Spoilt, spoil, versions
 from reconciliation_oracle import CrateAnswer, Oracle, build, crate_name
 from reconciliation_runs import FILES, Odd, Plan, odd_plans

@@ -14,11 +14,12 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from meshwire_conformance import cases, transcripts
 from meshwire_conformance.cases import adapter
-from meshwire_conformance.catalogue import Case
-from meshwire_conformance.field_table import FieldRow, fields_of, generic
-from meshwire_conformance.vectors import expand
+from meshwire_conformance.catalogue import python_cases as cases
+from meshwire_conformance.catalogue import transcripts
+from meshwire_conformance.catalogue.catalogue import Case
+from meshwire_conformance.catalogue.vectors import expand
+from meshwire_conformance.self_check.field_table import FieldRow, fields_of, generic
 from meshwire_spec.codec import accept, decode, from_value, to_value
 from meshwire_spec.errors import Malformed
 from meshwire_spec.numbers import KINDS

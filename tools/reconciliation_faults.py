@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from meshwire_conformance.negentropy_messages import read_message, varint_of
+from meshwire_conformance.protocol.negentropy_messages import read_message, varint_of
 from meshwire_spec.numbers import NEGENTROPY_ID, NEGENTROPY_VERSION, U64_MAX
 
 VERSION = bytes((NEGENTROPY_VERSION,))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from meshwire_conformance.negentropy_messages import fingerprint_of
+from meshwire_conformance.protocol.negentropy_messages import fingerprint_of
 
 Part = Mapping[str, Any]
 MS = 1_700_000_000_000

@@ -9,7 +9,7 @@ then either the class or the schema is wrong.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from meshwire_conformance.field_table import UTF8_FAULTS, FieldRow
+from meshwire_conformance.self_check.field_table import UTF8_FAULTS, FieldRow
 from meshwire_spec import fields as blocks
 from meshwire_spec.codec import annotate
 from meshwire_spec.cursor import Span

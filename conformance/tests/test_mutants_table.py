@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshwire_conformance.catalogue import SOCKET, load_catalogue
+from meshwire_conformance.catalogue.catalogue import SOCKET, load_catalogue
 from meshwire_conformance.mutants import read_table
 
 

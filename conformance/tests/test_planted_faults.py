@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from meshwire_conformance.catalogue import Case, load_catalogue
-from meshwire_conformance.codec_part import run
-from meshwire_conformance.parts import Attachment, Settings
-from meshwire_conformance.vectors import Vector
+from meshwire_conformance.catalogue.catalogue import Case, load_catalogue
+from meshwire_conformance.catalogue.vectors import Vector
+from meshwire_conformance.codec_suite.part import run
+from meshwire_conformance.run.contracts import Attachment, Settings
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict, exit_code
 from meshwire_spec.numbers import COUNT_BOUNDS, KINDS, LIMITS
 
@@ -126,7 +126,7 @@ def test_every_fault_of_a_kind_is_found_and_its_field_named(kind: str) -> None:
 def test_the_command_line_exits_1_and_prints_the_field(name: str) -> None:
     """`meshwire check`, as its users meet it."""
     row = next(row for row in ROWS if row.name == name)
-    meshwire = [sys.executable, "-m", "meshwire_conformance.cli", "check"]
+    meshwire = [sys.executable, "-m", "meshwire_conformance.commands.main", "check"]
     done = subprocess.run(
         [*meshwire, f"stdio:{row.command}"],
         capture_output=True,

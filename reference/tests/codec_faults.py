@@ -123,7 +123,7 @@ def _present_if_not_zero() -> None:
 
 def _keyed_by_secret_alone() -> None:
     """A proof whose key does not depend on the formation."""
-    from meshwire_reference.formation import FormationKey  # noqa: PLC0415 - loads cryptography
+    from meshwire_reference.core.formation import FormationKey  # noqa: PLC0415 - loads cryptography
 
     derive = FormationKey.derive.__func__
 

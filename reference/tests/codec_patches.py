@@ -21,6 +21,7 @@ Plant = Callable[[], None]
 Change = Callable[[Any], Any]
 
 WIRE = "meshwire_reference.wire"
+JSON_SIDE = ("kinds", "shapes", "values")
 U64 = 8
 NO_LIMIT = 2**31
 INDEX = re.compile(r"\[\d+\]")
@@ -28,7 +29,8 @@ INDEX = re.compile(r"\[\d+\]")
 
 def wire(module: str) -> Any:
     """A module of the codec, loaded only now: what moves a number comes before."""
-    return import_module(f"{WIRE}.{module}")
+    package = "meshwire_reference.harness" if module in JSON_SIDE else WIRE
+    return import_module(f"{package}.{module}")
 
 
 # --- Numbers and names ---------------------------------------------------------------------

@@ -19,7 +19,7 @@ def main(argument: str) -> int:
         sys.stdout.write(json.dumps(rows) + "\n")
         return 0
     FAULTS[argument].plant()
-    from meshwire_reference import harness  # noqa: PLC0415 - numbers were moved before
+    from meshwire_reference.harness import serve as harness  # noqa: PLC0415 - numbers were moved before
 
     return harness.main()
 

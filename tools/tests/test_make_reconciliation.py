@@ -9,8 +9,8 @@ import make_reconciliation
 import reconciliation_oracle
 from fuzz_reconciliation import draw, hold
 from make_reconciliation import Disagreement, Maker, canonical
-from meshwire_conformance.negentropy import Reconciliation
-from meshwire_conformance.negentropy_messages import read_message
+from meshwire_conformance.protocol.negentropy import Reconciliation
+from meshwire_conformance.protocol.negentropy_messages import read_message
 from reconciliation_faults import message_of, pieces_of, spoil
 from reconciliation_oracle import CrateAnswer, Oracle
 from reconciliation_runs import FILES, Plan, odd_plans, row

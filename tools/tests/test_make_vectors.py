@@ -7,9 +7,9 @@ import pytest
 
 import make_vectors
 import vector_files
-from meshwire_conformance.field_table import CLASSES as ROLES
-from meshwire_conformance.field_table import FieldRow, fields_of, generic
-from meshwire_conformance.vectors import expand
+from meshwire_conformance.catalogue.vectors import expand
+from meshwire_conformance.self_check.field_table import CLASSES as ROLES
+from meshwire_conformance.self_check.field_table import FieldRow, fields_of, generic
 from meshwire_spec.codec import decode
 from meshwire_spec.errors import Malformed
 from meshwire_spec.numbers import KINDS

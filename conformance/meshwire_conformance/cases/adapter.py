@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from meshwire_conformance.catalogue import BOTH_VALID, Case, digest_of
+from meshwire_conformance.catalogue.catalogue import BOTH_VALID, Case, digest_of
 
 HARNESS = "harness"
 """Kind of these cases; no message has it."""

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 
-from meshwire_conformance.attach import DIAL_S, TcpDialler
-from meshwire_conformance.case_run import CaseRun
-from meshwire_conformance.cases import case
-from meshwire_conformance.connecting import lab_connection
-from meshwire_conformance.content import Wanted
+from meshwire_conformance.catalogue.python_cases import case
+from meshwire_conformance.catalogue.transcripts import DocumentSpec, FrameSpec
 from meshwire_conformance.errors import SuiteFault
-from meshwire_conformance.lab import Preamble, record
-from meshwire_conformance.outcome import CaseFailed
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.connecting import lab_connection
+from meshwire_conformance.socket_suite.content import Wanted
+from meshwire_conformance.socket_suite.outcome import CaseFailed
+from meshwire_conformance.targets.attach import DIAL_S, TcpDialler
+from meshwire_conformance.targets.lab import Preamble, record
 from meshwire_conformance.targets.tcp import TcpConnection
-from meshwire_conformance.transcripts import DocumentSpec, FrameSpec
-from meshwire_conformance.transport import Dial
+from meshwire_conformance.targets.transport import Dial
 from meshwire_spec.numbers import HANDSHAKE_S, LAB_MAX_DATA, VERDICT_LINGER_S
 
 CUT_STREAMS = 60

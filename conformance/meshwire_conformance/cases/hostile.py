@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from meshwire_conformance.automerge_bytes import (
+from meshwire_conformance.catalogue.python_cases import case
+from meshwire_conformance.catalogue.transcripts import DocumentSpec, FrameSpec
+from meshwire_conformance.protocol.automerge_bytes import (
     COUNTER,
     INT,
     TIMESTAMP,
@@ -19,12 +21,10 @@ from meshwire_conformance.automerge_bytes import (
     sync_message,
     unsigned,
 )
-from meshwire_conformance.case_run import CODE_NAMES, CaseRun, code_name
-from meshwire_conformance.cases import case
-from meshwire_conformance.content import Wanted
-from meshwire_conformance.outcome import CaseFailed
-from meshwire_conformance.transcripts import DocumentSpec, FrameSpec
-from meshwire_conformance.transport import Stream
+from meshwire_conformance.socket_suite.case_run import CODE_NAMES, CaseRun, code_name
+from meshwire_conformance.socket_suite.content import Wanted
+from meshwire_conformance.socket_suite.outcome import CaseFailed
+from meshwire_conformance.targets.transport import Stream
 from meshwire_spec.numbers import FrameType
 
 ACTOR = bytes.fromhex("6a6b6c6d")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from meshwire_conformance.case_run import CaseRun
-from meshwire_conformance.cases import case
-from meshwire_conformance.content import Wanted
-from meshwire_conformance.reconciling import (
+from meshwire_conformance.catalogue.python_cases import case
+from meshwire_conformance.catalogue.transcripts import FrameSpec
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.content import Wanted
+from meshwire_conformance.socket_suite.reconciling import (
     BASE,
     Client,
     Conversation,
@@ -21,7 +22,6 @@ from meshwire_conformance.reconciling import (
     question_about,
     send_documents,
 )
-from meshwire_conformance.transcripts import FrameSpec
 from meshwire_spec.numbers import NEGENTROPY_KEY
 
 NEEDS = ("documents", "reconciliation")

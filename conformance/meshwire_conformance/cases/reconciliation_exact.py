@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from meshwire_conformance.case_run import CaseRun
-from meshwire_conformance.cases import case
-from meshwire_conformance.evidence import Sending
-from meshwire_conformance.negentropy import Item, Reconciliation
-from meshwire_conformance.negentropy_messages import INFINITE, Range
-from meshwire_conformance.reconciling import (
+from meshwire_conformance.catalogue.python_cases import case
+from meshwire_conformance.protocol.negentropy import Item, Reconciliation
+from meshwire_conformance.protocol.negentropy_messages import INFINITE, Range
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.evidence import Sending
+from meshwire_conformance.socket_suite.reconciling import (
     BASE,
     Client,
     Conversation,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meshwire_conformance.answers import next_answer
-from meshwire_conformance.case_run import CaseRun
-from meshwire_conformance.cases import case
-from meshwire_conformance.negentropy_messages import Range
-from meshwire_conformance.outcome import CaseFailed
-from meshwire_conformance.reconciling import (
+from meshwire_conformance.catalogue.python_cases import case
+from meshwire_conformance.catalogue.transcripts import FrameSpec
+from meshwire_conformance.protocol.negentropy_messages import Range
+from meshwire_conformance.socket_suite.answers import next_answer
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.outcome import CaseFailed
+from meshwire_conformance.socket_suite.reconciling import (
     Client,
     Conversation,
     check_claimed,
@@ -21,7 +22,6 @@ from meshwire_conformance.reconciling import (
     own_keys,
     send_documents,
 )
-from meshwire_conformance.transcripts import FrameSpec
 from meshwire_spec.numbers import (
     NEGENTROPY_FRAME_LIMIT,
     NEGENTROPY_ROUND_BYTES,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from meshwire_conformance.case_run import CaseRun
-from meshwire_conformance.cases import case
-from meshwire_conformance.content import Wanted
-from meshwire_conformance.evidence import Sending
-from meshwire_conformance.field_rows import rows_of
-from meshwire_conformance.inbox import Arrival
-from meshwire_conformance.outcome import CaseFailed
-from meshwire_conformance.shortfall import line_of
-from meshwire_conformance.transcripts import DocumentSpec, FrameSpec
+from meshwire_conformance.catalogue.python_cases import case
+from meshwire_conformance.catalogue.transcripts import DocumentSpec, FrameSpec
+from meshwire_conformance.explain.field_rows import rows_of
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.content import Wanted
+from meshwire_conformance.socket_suite.evidence import Sending
+from meshwire_conformance.socket_suite.inbox import Arrival
+from meshwire_conformance.socket_suite.outcome import CaseFailed
+from meshwire_conformance.socket_suite.shortfall import line_of
 from meshwire_spec.numbers import FrameType
 
 OFFERED = 150

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 
-from meshwire_conformance.case_run import CaseRun
-from meshwire_conformance.cases import case
-from meshwire_conformance.connecting import adopt_lab
-from meshwire_conformance.content import Wanted
-from meshwire_conformance.lab import Windows
-from meshwire_conformance.outcome import CaseFailed
+from meshwire_conformance.catalogue.python_cases import case
+from meshwire_conformance.catalogue.transcripts import DocumentSpec, FrameSpec
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.connecting import adopt_lab
+from meshwire_conformance.socket_suite.content import Wanted
+from meshwire_conformance.socket_suite.outcome import CaseFailed
+from meshwire_conformance.targets.lab import Windows
 from meshwire_conformance.targets.tcp import TcpConnection
-from meshwire_conformance.transcripts import DocumentSpec, FrameSpec
-from meshwire_conformance.transport import Stream
+from meshwire_conformance.targets.transport import Stream
 from meshwire_spec.numbers import STREAMS_ACCEPTED_MAX
 
 HEARTBEATS = 200

@@ -1,7 +1,7 @@
 """What `meshwire --version` says."""
 
-from meshwire_conformance.catalogue import load_catalogue
-from meshwire_conformance.runner import suite_version
+from meshwire_conformance.catalogue.catalogue import load_catalogue
+from meshwire_conformance.run.runner import suite_version
 from meshwire_spec.numbers import SPEC_REVISION
 
 

@@ -9,13 +9,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from meshwire_conformance.catalogue import Case, load_catalogue
+from meshwire_conformance.catalogue.catalogue import Case, load_catalogue
+from meshwire_conformance.commands.progress import progress_on
 from meshwire_conformance.errors import Interrupted, UsageError
-from meshwire_conformance.parts import Attachment
-from meshwire_conformance.progress import progress_on
-from meshwire_conformance.report import Report
-from meshwire_conformance.runner import Options, Watcher, bundled, check
-from meshwire_conformance.targets import parse_target
+from meshwire_conformance.report.record import Report
+from meshwire_conformance.run.contracts import Attachment
+from meshwire_conformance.run.runner import Options, Watcher, bundled, check
+from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.verdicts import CaseResult, Verdict
 
 FORMATS = ("junit", "json")
@@ -127,7 +127,7 @@ def _attachments(target: str | None, target_file: Path | None) -> Sequence[Attac
     if target is not None and target_file is not None:
         raise UsageError("give a target or --target FILE, not both")
     if target_file is not None:
-        from meshwire_conformance.facts import read_target_file  # noqa: PLC0415 - sockets only
+        from meshwire_conformance.targets.facts import read_target_file  # noqa: PLC0415 - sockets only
 
         return list(read_target_file(target_file))
     return bundled() if target is None else [parse_target(target)]

@@ -35,7 +35,7 @@ def decode_command(
 
     Example: meshwire decode --kind heartbeat '01 0000018bcfe56800'
     """
-    from meshwire_conformance.decode import decode_lines, guess_lines  # noqa: PLC0415 - heavy
+    from meshwire_conformance.explain.decode import decode_lines, guess_lines  # noqa: PLC0415 - heavy
     from meshwire_spec.numbers import KINDS  # noqa: PLC0415 - beside its only use
 
     if kind is not None and kind not in KINDS:

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from meshwire_conformance import interruptible
-from meshwire_conformance.catalogue import load_catalogue
-from meshwire_conformance.parts import Settings
-from meshwire_conformance.runner import bundled_codec
+from meshwire_conformance.catalogue.catalogue import load_catalogue
+from meshwire_conformance.commands import interruptible
+from meshwire_conformance.run.contracts import Settings
+from meshwire_conformance.run.runner import bundled_codec
 from meshwire_conformance.verdicts import ExitCode
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -27,7 +27,7 @@ def stats() -> None:
 
     Example: meshwire vectors stats
     """
-    from meshwire_conformance.coverage import lines_of, measure  # noqa: PLC0415 - loads the schema
+    from meshwire_conformance.self_check.coverage import lines_of, measure  # noqa: PLC0415 - loads the schema
 
     coverage = measure(load_catalogue().cases)
     for line in lines_of(coverage):
@@ -41,7 +41,7 @@ def verify(seed: Annotated[int, typer.Option(help="Fixes the made-up messages.")
 
     Example: meshwire vectors verify --seed 7
     """
-    from meshwire_conformance.verify import verify as hold  # noqa: PLC0415 - loads the schema
+    from meshwire_conformance.self_check.verify import verify as hold  # noqa: PLC0415 - loads the schema
 
     settings = Settings(seed=seed)
     count, found = interruptible.run(hold(load_catalogue().cases, bundled_codec(), settings))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from meshwire_conformance.errors import UsageError
-from meshwire_conformance.report import FORMAT_VERSION, Report, Run, tallies
+from meshwire_conformance.report.record import FORMAT_VERSION, Report, Run, tallies
 from meshwire_conformance.verdicts import CaseResult
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
 from meshwire_conformance.errors import UsageError
-from meshwire_conformance.report import Report, Run
+from meshwire_conformance.report.record import Report, Run
 from meshwire_conformance.report.text import failure_lines
 from meshwire_conformance.verdicts import CaseResult, Verdict
 

@@ -31,7 +31,7 @@ from meshwire_conformance.targets.iroh_library import (
     reset_code,
     stream_number,
 )
-from meshwire_conformance.transport import Closed, Connection, Dial, Stream
+from meshwire_conformance.targets.transport import Closed, Connection, Dial, Stream
 
 READ_MAX = 64 * 2**10
 """Most bytes that one call of the library reads."""

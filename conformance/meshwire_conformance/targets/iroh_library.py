@@ -22,7 +22,7 @@ from typing import Any
 import iroh
 from iroh import iroh_ffi
 
-from meshwire_conformance.transport import Closed
+from meshwire_conformance.targets.transport import Closed
 
 _put_aside: deque[tuple[Callable[[Any], None], Any]] = deque()
 _STREAM = re.compile(r"(client|server) (uni|bi)directional stream (\d+)")

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from meshwire_conformance.errors import Incomplete, UsageError
-from meshwire_conformance.parts import TraceLine
+from meshwire_conformance.run.contracts import TraceLine
 from meshwire_conformance.targets import children
 
 LINE_MAX = 64 * 2**20

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from meshwire_conformance.lab import (
+from meshwire_conformance.targets.lab import (
     CloseReceived,
     DataReceived,
     Event,
@@ -20,7 +20,7 @@ from meshwire_conformance.lab import (
     StreamOpened,
     is_uni,
 )
-from meshwire_conformance.transport import Closed, Connection, Dial, Stream
+from meshwire_conformance.targets.transport import Closed, Connection, Dial, Stream
 from meshwire_spec.numbers import PAYLOAD_MAX, REASONS
 
 HOST_SHOWN = 80

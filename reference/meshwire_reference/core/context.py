@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from itertools import count
 
-from meshwire_reference.core.budget import Pool
-from meshwire_reference.core.durability import Durability
+from meshwire_reference.core.document_calls import Write
 from meshwire_reference.core.effects import (
     CallDocuments,
     Close,
@@ -16,17 +15,18 @@ from meshwire_reference.core.effects import (
     WriteNumber,
     WriteStore,
 )
-from meshwire_reference.core.holdings import Holdings
-from meshwire_reference.core.queues import KeyQueues
-from meshwire_reference.core.room import Room
+from meshwire_reference.core.formation import FormationKey
+from meshwire_reference.core.limits.budget import Pool
+from meshwire_reference.core.limits.fair_turns import Turns
+from meshwire_reference.core.limits.room import Room
 from meshwire_reference.core.settings import Moment, Settings
+from meshwire_reference.core.state.document_index import Holdings
+from meshwire_reference.core.state.document_queues import KeyQueues
+from meshwire_reference.core.state.durability import Durability
+from meshwire_reference.core.state.tombstones import Held, Tombstones
 from meshwire_reference.core.statistics import Statistics
 from meshwire_reference.core.switches import Switch
 from meshwire_reference.core.timers import Timers
-from meshwire_reference.core.tombstones import Held, Tombstones
-from meshwire_reference.core.turns import Turns
-from meshwire_reference.documents.calls import Write
-from meshwire_reference.formation import FormationKey
 
 
 class Context:

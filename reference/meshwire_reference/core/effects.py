@@ -7,7 +7,7 @@ so whatever it hands out may be carried out at once.
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from meshwire_reference.documents.calls import Call, Write
+from meshwire_reference.core.document_calls import Call, Write
 
 WriteNumber: TypeAlias = int
 """Number of a change set; later ones are greater."""

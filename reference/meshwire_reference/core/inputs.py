@@ -7,7 +7,7 @@ that connection.
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from meshwire_reference.documents.calls import Result, Write
+from meshwire_reference.core.document_calls import Result, Write
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,13 @@ from typing import Any, Final
 from meshwire_reference.core import inputs
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.effects import Effect
-from meshwire_reference.core.frames import Frames
+from meshwire_reference.core.formation import FormationKey
+from meshwire_reference.core.frames.dispatch import Frames
 from meshwire_reference.core.inputs import Input
-from meshwire_reference.core.routing import Routing
-from meshwire_reference.core.session import Session
+from meshwire_reference.core.peer.session import Session
+from meshwire_reference.core.sending.relay import Routing
 from meshwire_reference.core.settings import Moment, Settings
 from meshwire_reference.core.statistics import Statistics
-from meshwire_reference.formation import FormationKey
 
 OPERATOR: Final = 0
 """Stands for no connection, where a change was brought by none."""

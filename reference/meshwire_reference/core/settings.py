@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from meshwire_reference.core.holdings import Identify, identify_key
+from meshwire_reference.core.state.document_index import Identify, identify_key
 from meshwire_reference.core.switches import Switch
 from meshwire_spec.numbers import (
     FRAME_STALL_S,

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from meshwire_reference.documents.messages import HASH, Unfit, read_bytes, read_leb
+from meshwire_reference.core.sync_messages import HASH, Unfit, read_bytes, read_leb
 from meshwire_spec.numbers import PAYLOAD_MAX
 
 MAGIC: Final = bytes.fromhex("856f4a83")

@@ -10,7 +10,7 @@ from typing import Final
 
 from automerge.core import Document
 
-from meshwire_reference.documents.calls import Heads, Write
+from meshwire_reference.core.document_calls import Heads, Write
 from meshwire_spec.numbers import PAYLOAD_MAX
 
 COMPACTION_BYTES: Final = 4096

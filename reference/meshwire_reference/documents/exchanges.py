@@ -14,7 +14,7 @@ from typing import cast
 
 from automerge.core import Document, Message
 
-from meshwire_reference.documents.calls import (
+from meshwire_reference.core.document_calls import (
     Connection,
     Done,
     Forget,
@@ -24,9 +24,9 @@ from meshwire_reference.documents.calls import (
     Received,
     Unsent,
 )
+from meshwire_reference.core.sync_messages import SyncMessage, read_message
 from meshwire_reference.documents.chunks import DOCUMENT, Budget, check_chunks
 from meshwire_reference.documents.entries import Entries, Entry
-from meshwire_reference.documents.messages import SyncMessage, read_message
 from meshwire_reference.documents.sessions import Session, Sessions
 from meshwire_spec.numbers import READ_MESSAGE
 

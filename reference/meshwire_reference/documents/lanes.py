@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from meshwire_reference.documents.calls import (
+from meshwire_reference.core.document_calls import (
     Call,
     Connection,
     Forget,

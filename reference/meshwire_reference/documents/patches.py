@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from meshwire_reference.documents.calls import Scalar, Value
+from meshwire_reference.core.document_calls import Scalar, Value
 from meshwire_reference.documents.debug_text import Named, Parsed, UnreadableText, read_text
 
 DEPTH_MAX: Final = 64

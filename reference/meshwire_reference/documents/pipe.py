@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias, get_args
 
 import msgspec
 
-from meshwire_reference.documents.calls import Call, Result
+from meshwire_reference.core.document_calls import Call, Result
 
 HEADER: Final = struct.Struct(">IBI")
 READY: Final = 0xFF

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, cast
 
-from meshwire_reference.documents.calls import Call
+from meshwire_reference.core.document_calls import Call
 from meshwire_reference.documents.pipe import (
     FAILED,
     READY,

@@ -11,7 +11,7 @@ from typing import Final
 
 from automerge.core import SyncState
 
-from meshwire_reference.documents.calls import Connection, Heads
+from meshwire_reference.core.document_calls import Connection, Heads
 
 SESSION_BYTES: Final = 512
 """What a session is taken to hold besides the message it has kept."""

@@ -26,7 +26,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from meshwire_reference.documents.calls import Call, Drop, Refused, Result
+from meshwire_reference.core.document_calls import Call, Drop, Refused, Result
 from meshwire_reference.documents.lanes import Item, Lanes, lane_of, size_of
 from meshwire_reference.documents.pipe import SKIP, BrokenPipe, Frame, decode_reply
 from meshwire_reference.documents.process import Unavailable, WorkerProcess

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from automerge.core import ROOT, Document, ScalarType
 
-from meshwire_reference.documents.calls import (
+from meshwire_reference.core.document_calls import (
     Call,
     Done,
     Drop,
@@ -32,10 +32,10 @@ from meshwire_reference.documents.calls import (
     Scalar,
     Unsent,
 )
+from meshwire_reference.core.sync_messages import Unfit
 from meshwire_reference.documents.chunks import DOCUMENT, Budget, check_chunks
 from meshwire_reference.documents.entries import Entries, heads_of
 from meshwire_reference.documents.exchanges import Exchanges
-from meshwire_reference.documents.messages import Unfit
 from meshwire_reference.documents.patches import fields_of
 
 SIGNED_END: Final = 2**63

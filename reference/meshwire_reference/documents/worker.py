@@ -14,7 +14,7 @@ import sys
 from collections import deque
 from typing import Final
 
-from meshwire_reference.documents.calls import Forget
+from meshwire_reference.core.document_calls import Forget
 from meshwire_reference.documents.pipe import (
     FAILED,
     READY,

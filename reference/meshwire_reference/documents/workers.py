@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from meshwire_reference.documents.calls import Call, Refused, Result
+from meshwire_reference.core.document_calls import Call, Refused, Result
 from meshwire_reference.documents.lanes import size_of
 from meshwire_reference.documents.pipe import Frame, decode_reply
 from meshwire_reference.documents.process import (

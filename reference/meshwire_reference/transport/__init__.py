@@ -16,9 +16,9 @@ from meshwire_reference.transport.base import (
 )
 
 TRANSPORTS: Final = {
-    "tcp": "meshwire_reference.transport.tcp",
-    "memory": "meshwire_reference.transport.memory",
-    "iroh": "meshwire_reference.transport.iroh",
+    "tcp": "meshwire_reference.transport.lab.tcp",
+    "memory": "meshwire_reference.testing.memory_transport",
+    "iroh": "meshwire_reference.transport.iroh.endpoint",
 }
 """Scheme -> module with `listen` and `dial`, loaded only when an address asks for it."""
 

@@ -1,0 +1,19 @@
+"""Data that comes with the suite: the packaged copy, else the one of the checkout."""
+
+from pathlib import Path
+
+from meshwire_conformance.errors import SuiteFault
+
+PACKAGE = Path(__file__).resolve().parents[1]
+CHECKOUT = PACKAGE.parents[1]
+
+
+def data_folder(packaged: str, checkout: str) -> Path:
+    """The first that is there of a folder of the package and one of the checkout.
+
+    Raises SuiteFault where there is neither.
+    """
+    for folder in (PACKAGE / packaged, CHECKOUT / checkout):
+        if folder.is_dir():
+            return folder
+    raise SuiteFault(f"the folder {checkout} is missing: neither packaged nor beside the package")

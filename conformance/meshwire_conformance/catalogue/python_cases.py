@@ -1,0 +1,99 @@
+"""Socket cases that need a loop or a branch: functions of a `CaseRun`, one module per page."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, TypeAlias
+
+from meshwire_conformance.catalogue.catalogue import (
+    BOTH_VALID,
+    SOCKET,
+    STRICT_ONLY,
+    Case,
+    digest_of,
+)
+
+if TYPE_CHECKING:
+    from meshwire_conformance.socket_suite.case_run import CaseRun
+
+MODULES: tuple[str, ...] = (
+    "streams",
+    "binding",
+    "store",
+    "hostile",
+    "reconciliation",
+    "reconciliation_runs",
+    "reconciliation_exact",
+)
+"""Modules of the package `cases` that hold cases."""
+
+Body: TypeAlias = "Callable[[CaseRun], Awaitable[None]]"
+
+
+@dataclass(frozen=True, slots=True)
+class PythonCase:
+    """What the runner has to know of a case that is a function.
+
+    `final` cases run when all others are over and look at what the target has sent all along.
+    """
+
+    run: Body
+    isolation: str = "key"
+    serial: bool = False
+    final: bool = False
+    negative: bool = False
+    let: Mapping[str, str] = field(default_factory=dict)
+
+
+_REGISTRY: dict[str, Case] = {}
+
+
+def case(  # noqa: PLR0913 - a case has these facts
+    case_id: str,
+    title: str,
+    *,
+    part: str,
+    rules: Iterable[str],
+    level: str = "strict",
+    needs: Iterable[str] = ("documents",),
+    isolation: str = "key",
+    serial: bool = False,
+    final: bool = False,
+    negative: bool = False,
+    control: str | None = None,
+    let: Mapping[str, str] | None = None,
+) -> Callable[[Body], Body]:
+    """Register a function as a case; its docstring says what it hunts."""
+
+    def register(body: Body) -> Body:
+        facts = PythonCase(body, isolation, serial, final, negative, let or {})
+        extra = (*needs, *(("process",) if isolation == "process" else ()))
+        _REGISTRY[case_id] = Case(
+            id=case_id,
+            title=title,
+            kind=SOCKET,
+            part=part,
+            rules=tuple(rules),
+            results=BOTH_VALID if level == "wire" else STRICT_ONLY,
+            source="hand",
+            digest=digest_of([case_id, title, level, sorted(extra), inspect.getsource(body)]),
+            needs=extra,
+            hunts=(inspect.getdoc(body) or "").partition("\n")[0],
+            control=control,
+            body=facts,
+        )
+        return body
+
+    return register
+
+
+@cache
+def load_cases() -> tuple[Case, ...]:
+    """Every case that is a function."""
+    for name in MODULES:
+        importlib.import_module(f"meshwire_conformance.cases.{name}")
+    return tuple(_REGISTRY.values())

@@ -1,0 +1,1 @@
+"""Codec cases: requests to a codec harness, and verdicts on its answers."""

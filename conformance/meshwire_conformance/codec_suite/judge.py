@@ -1,0 +1,185 @@
+"""Answers of a codec harness judged: what is wrong with them, if anything."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from meshwire_conformance.catalogue.catalogue import Case
+from meshwire_conformance.catalogue.vectors import Vector
+from meshwire_conformance.codec_suite.findings import VARIANT, Finding
+from meshwire_conformance.codec_suite.requests import Ask
+from meshwire_conformance.errors import SuiteFault
+from meshwire_conformance.explain.values import Difference, difference, member_at, shown
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What the harness says of itself."""
+
+    name: str
+    version: str
+    kinds: frozenset[str]
+    reasons: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What came back for one request: an answer, or how it stayed without one."""
+
+    answer: Mapping[str, Any] | None
+    ending: str = ""
+
+
+def vector_of(case: Case) -> Vector:
+    """The vector that a codec case is made of; raises SuiteFault for any other case."""
+    if not isinstance(case.body, Vector):
+        raise SuiteFault(f"{case.id} is no codec case")
+    return case.body
+
+
+def finding_of(pairs: Sequence[tuple[Ask, Given]], hello: Hello, demanded: str) -> Finding:
+    """The first thing wrong in one case, or a finding without symptom.
+
+    Where a positive is refused, what encoding makes of it says more than the refusal does.
+    """
+    unbound = False
+    for number, (ask, given) in enumerate(pairs):
+        vector = vector_of(ask.case)
+        if given.answer is None:
+            return Finding("no-answer", ask.op, received=given.ending)
+        if demanded == "any":
+            continue
+        judge = (REFUSALS if demanded == "reject" else JUDGES)[ask.op]
+        found = judge(vector, given.answer, hello)
+        if found.symptom:
+            return replace(found, also=_wrong_bytes(pairs[number + 1 :], hello))
+        unbound |= found.unbound
+    return Finding(unbound=unbound)
+
+
+def _wrong_bytes(pairs: Sequence[tuple[Ask, Given]], hello: Hello) -> Finding | None:
+    """The first answer whose bytes are not those of the vector."""
+    for ask, given in pairs:
+        if given.answer is not None:
+            found = JUDGES[ask.op](vector_of(ask.case), given.answer, hello)
+            if found.symptom == "wrong-bytes":
+                return found
+    return None
+
+
+def _result_of(answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    result = answer.get("result")
+    return result if isinstance(result, dict) and "error" not in answer else None
+
+
+def _judge_decode(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Finding:
+    result = _result_of(answer)
+    if result is None:
+        error = answer.get("error")
+        return Finding("refused", "decode", f"refused: {shown(error)}", place=_place_of(error))
+    if "value" not in result or "refused" not in result:
+        return Finding("no-value", "decode", received=shown(result))
+    if found := difference(vector.value, result["value"]):
+        return _wrong(found)
+    if result["refused"] is not None:
+        return Finding("refused", "decode", received=f"refused: {shown(result['refused'])}")
+    return Finding()
+
+
+def _judge_refusal(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Finding:
+    error = answer.get("error")
+    result = _result_of(answer)
+    if isinstance(error, dict):
+        reason, where = error.get("reason"), error.get("field")
+    elif result is not None and result.get("refused") is not None:
+        reason, where = result["refused"], None
+        if (found := _wrong_value(vector, result)) is not None:
+            return found
+    else:
+        return Finding("accepted", "decode", received=_accepted(vector, answer, result))
+    return _judge_reason(vector, hello, "decode", reason, where)
+
+
+def _judge_encode_refusal(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Finding:
+    """A value that no bytes can say (FR-007, ER-004)."""
+    error = answer.get("error")
+    if isinstance(error, dict):
+        return _judge_reason(vector, hello, "encode", error.get("reason"), error.get("field"))
+    result = _result_of(answer) or {}
+    data = result.get("data")
+    if not isinstance(data, str):
+        return Finding("encoded", "encode", received=f"neither bytes nor an error: {shown(answer)}")
+    return Finding("encoded", "encode", received=f"encoded in {len(data) // 2} bytes", data=data)
+
+
+def _judge_reason(vector: Vector, hello: Hello, op: str, reason: Any, where: Any) -> Finding:
+    """Whether a refusal is for one of the reasons allowed."""
+    if not hello.reasons:
+        return Finding(unbound=True)
+    if reason in vector.reasons:
+        return Finding()
+    place = f" at {where}" if isinstance(where, str) and where else ""
+    said = f"refused for {shown(reason)}{place}" if reason else "refused without a reason"
+    return Finding(f"wrong-reason {reason or 'none'}", op, received=said)
+
+
+def _place_of(error: Any) -> str:
+    """The field that an error names, if it does."""
+    place = error.get("field") if isinstance(error, dict) else None
+    return place if isinstance(place, str) else ""
+
+
+def _accepted(vector: Vector, answer: Mapping[str, Any], result: Mapping[str, Any] | None) -> str:
+    """What was made of bytes that should have been refused, as far as it matters here."""
+    if result is None:
+        return f"accepted: {shown(answer)}"
+    value = result.get("value")
+    found = None if vector.value is None else difference(vector.value, value)
+    if found is not None and found.path:
+        return f"accepted, {found.path} = {found.received}"
+    path = VARIANT.sub("", vector.field)
+    try:
+        return f"accepted, {path} = {shown(member_at(value, path))}"
+    except LookupError:
+        return f"accepted: {shown(value)}"
+
+
+def _wrong_value(vector: Vector, result: Mapping[str, Any]) -> Finding | None:
+    """A message that decodes and is then refused has still one value."""
+    if vector.value is None or "value" not in result:
+        return None
+    found = difference(vector.value, result["value"])
+    return None if found is None else _wrong(found)
+
+
+def _wrong(found: Difference) -> Finding:
+    return Finding(f"wrong-value {found.path}", "decode", difference=found)
+
+
+def _judge_encode(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Finding:
+    return _judge_bytes(vector.hex, answer, "data", "encode")
+
+
+def _judge_respond(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Finding:
+    return _judge_bytes(vector.hex, answer, "hmac", "formation_respond")
+
+
+def _judge_bytes(expected: str, answer: Mapping[str, Any], member: str, op: str) -> Finding:
+    result = _result_of(answer)
+    if result is None:
+        return Finding("refused", op, received=f"refused: {shown(answer.get('error'))}")
+    if result.get(member) == expected:
+        return Finding()
+    return Finding("wrong-bytes", op, received=shown(result.get(member)), data=result.get(member))
+
+
+JUDGES = {
+    "decode": _judge_decode,
+    "encode": _judge_encode,
+    "formation_respond": _judge_respond,
+}
+REFUSALS = {
+    "decode": _judge_refusal,
+    "encode": _judge_encode_refusal,
+    "formation_respond": _judge_respond,
+}

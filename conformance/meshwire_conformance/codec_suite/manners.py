@@ -1,0 +1,178 @@
+"""How an adapter keeps to the harness itself: its lines, the shape of its answers, its hello."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshwire_conformance.cases.adapter import HELLO, LINES, SHAPE, Demand
+from meshwire_conformance.catalogue.catalogue import Case
+from meshwire_conformance.codec_suite.reconciliation_requests import OPERATIONS, RUN_PREFIX
+from meshwire_conformance.errors import Incomplete
+from meshwire_conformance.explain.values import shown
+from meshwire_conformance.targets.stdio import Conversation
+from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_spec.numbers import KINDS, PROFILE
+
+HARNESS_VERSION = 1
+SHOWN_MAX = 5
+"""So many broken lines are shown."""
+
+
+class UnfitHello(Incomplete):
+    """The answer to hello says nothing to go on with; it breaks CH-010."""
+
+
+@dataclass(slots=True)
+class Manners:
+    """What was noticed of an adapter, over all its processes; `notice` each conversation."""
+
+    answered: int = 0
+    strays: list[str] = field(default_factory=list)
+    disorder: list[str] = field(default_factory=list)
+    misshapen: list[str] = field(default_factory=list)
+    hello: list[str] = field(default_factory=list)
+
+    def notice(self, spoken: Conversation) -> None:
+        """Remember what a conversation shows beside its answers."""
+        self.answered += len(spoken.answers)
+        self.strays += spoken.garbage
+        self.disorder += spoken.disorder
+        self.misshapen += [
+            shown(answer)
+            for answer in spoken.answers.values()
+            if ("result" in answer) is ("error" in answer)
+        ]
+        self.misshapen += [line for line in spoken.garbage if _has_foreign_id(line)]
+
+
+def _has_foreign_id(line: str) -> bool:
+    """Whether a line looks like an answer whose id no request ever had."""
+    try:
+        answer = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(answer, dict) or not answer.keys() & {"result", "error"}:
+        return False
+    return type(answer.get("id")) is not int
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_version(value: object) -> bool:
+    return type(value) is int and value == HARNESS_VERSION
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+MEMBERS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
+    "harness": (f"{HARNESS_VERSION}", _is_version),
+    "name": ("a text", _is_text),
+    "version": ("a text", _is_text),
+    "kinds": ("a list of kinds", _is_texts),
+    "profiles": (f'["{PROFILE}"]', _is_texts),
+    "reasons": ("true or false", _is_flag),
+}
+
+
+# CH-010
+def hello_faults(answer: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with an answer to hello, a sentence each."""
+    result = answer.get("result")
+    if not isinstance(result, dict):
+        yield f"the answer has no result: {shown(answer)}"
+        return
+    for name, (wanted, fits) in MEMBERS.items():
+        if name not in result:
+            yield f"{name} is missing, expected {wanted}"
+        elif not fits(result[name]):
+            yield f"{name} is {shown(result[name])}, expected {wanted}"
+    kinds = result.get("kinds")
+    for kind in kinds if isinstance(kinds, list) else ():
+        if isinstance(kind, str) and kind not in KINDS:
+            yield f"kinds names {shown(kind)}, which is no kind"
+    yield from _operation_faults(result.get("operations", []))
+
+
+def _operation_faults(operations: object) -> Iterator[str]:
+    """What is wrong with the operations that are offered: those of a run go together."""
+    if not isinstance(operations, list) or not _is_texts(operations):
+        yield f"operations is {shown(operations)}, expected a list of texts"
+        return
+    of_runs = [name for name in operations if name.startswith(RUN_PREFIX)]
+    missing = sorted(OPERATIONS.difference(of_runs))
+    if of_runs and missing:
+        yield f"operations names {of_runs[0]} and not {', '.join(missing)}: all go together"
+
+
+def require_profile(answer: Mapping[str, Any]) -> None:
+    """Raise Incomplete where a codec speaks other profiles alone."""
+    result = answer.get("result")
+    profiles = result.get("profiles") if isinstance(result, dict) else None
+    if isinstance(profiles, list) and _is_texts(profiles) and PROFILE not in profiles:
+        spoken = ", ".join(profiles) or "no profile"
+        raise Incomplete(f"the codec speaks {spoken}, this suite {PROFILE}")
+
+
+def adapter_results(
+    cases: Sequence[Case], manners: Manners, *, asked: bool
+) -> Iterator[CaseResult]:
+    """Verdicts of the cases of the harness itself; `asked`: beside hello something was asked."""
+    for case in cases:
+        assert isinstance(case.body, Demand)
+        symptom, reason, expected, lines = _BROKEN[case.body.name](manners)
+        if lines:
+            yield CaseResult(
+                case.id,
+                Verdict.FAIL,
+                (reason,),
+                symptom=symptom,
+                expected=(expected,),
+                received=tuple(_few(lines)),
+            )
+        elif not asked:
+            reason = "nothing was asked: no case of an offered kind is selected"
+            yield CaseResult(case.id, Verdict.NOT_APPLICABLE, (reason,))
+        elif not manners.answered:
+            yield CaseResult(case.id, Verdict.COULD_NOT_RUN, ("no answer came",), "no-answer")
+        else:
+            yield CaseResult(case.id, Verdict.PASS)
+
+
+def _few(lines: Sequence[str]) -> Iterable[str]:
+    more = len(lines) - SHOWN_MAX
+    return (*lines[:SHOWN_MAX], f"and {more} more") if more > 0 else lines
+
+
+def _lines(manners: Manners) -> tuple[str, str, str, list[str]]:
+    if manners.strays:
+        count = len(manners.strays)
+        said = f"{count} {'line answers' if count == 1 else 'lines answer'} no open request"
+        wanted = "one line a request, and nothing else on standard output"
+        return "stray-line", said, wanted, manners.strays
+    wanted = "answers in the order of the requests"
+    return "wrong-order", "answers came out of order", wanted, manners.disorder
+
+
+def _shape(manners: Manners) -> tuple[str, str, str, list[str]]:
+    wanted = "the id of the request as it was given, and either result or error"
+    return "wrong-shape", "an answer has another shape", wanted, manners.misshapen
+
+
+def _hello(manners: Manners) -> tuple[str, str, str, list[str]]:
+    reason = "; ".join(manners.hello)
+    return "wrong-hello", reason, "the members of the table of hello", manners.hello
+
+
+_BROKEN = {LINES.name: _lines, SHAPE.name: _shape, HELLO.name: _hello}
+"""Symptom, reason, what was expected and the lines that break it; without lines nothing does."""

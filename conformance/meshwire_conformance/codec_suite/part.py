@@ -1,0 +1,285 @@
+"""The codec part: every vector asked of a codec harness, and the answers judged.
+
+Theory: all requests go out in one pipeline. Where the target dies, hangs or floods in it, what
+is unanswered is asked again one by one in fresh processes, so that the fault lands on the case
+that causes it; after a few such faults the rest is not asked any more and fails. A negative
+counts only if its positive control passed under the same conditions, so a target that refuses
+everything, or answers everything alike, gains nothing.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from meshwire_conformance.cases.adapter import HARNESS
+from meshwire_conformance.catalogue.catalogue import Case
+from meshwire_conformance.catalogue.reconciliations import KIND, Run
+from meshwire_conformance.codec_suite.findings import Finding, describe
+from meshwire_conformance.codec_suite.judge import Given, Hello, finding_of, vector_of
+from meshwire_conformance.codec_suite.manners import (
+    Manners,
+    UnfitHello,
+    adapter_results,
+    hello_faults,
+    require_profile,
+)
+from meshwire_conformance.codec_suite.reconciliation_judge import (
+    RunFinding,
+    describe_run,
+    finding_of_run,
+)
+from meshwire_conformance.codec_suite.reconciliation_requests import OPERATIONS, asks_of_run
+from meshwire_conformance.codec_suite.requests import Ask, asks_of
+from meshwire_conformance.errors import Incomplete
+from meshwire_conformance.explain.values import shown
+from meshwire_conformance.run.contracts import Attachment, Progress, Settings
+from meshwire_conformance.targets.stdio import Conversation, Ending, Harness
+from meshwire_conformance.verdicts import CaseResult, Verdict
+
+ANSWER_S = 5.0
+TOTAL_S = 30.0
+FAULTS_MAX = 5
+HELLO_ID = 0
+BYE_ID = 1
+FIRST_ID = 2
+FLUSH_HINT = "an adapter writes each answer out at once (CH-002): did it flush?"
+
+
+async def run(
+    cases: Sequence[Case], attachment: Attachment, settings: Settings, progress: Progress
+) -> list[CaseResult]:
+    """Run the codec cases against the harness that `attachment` names.
+
+    Raises Incomplete where the command cannot be started or does not answer hello, or speaks
+    other profiles alone.
+    """
+    clock = time.perf_counter()
+    session = Session(attachment.location, settings)
+    about_adapter = [case for case in cases if case.kind == HARNESS]
+    about_codec = [case for case in cases if case.kind != HARNESS]
+    asks: list[Ask] = []
+    try:
+        await session.start()
+        # Made while the target loads, which takes as long.
+        chosen = about_codec or _everything()
+        made = list(_asks(_with_controls(chosen, [*cases, *chosen])))
+        hello = await session.greet()
+        asks += (ask for ask in made if ask.case.kind in hello.kinds)
+        given = await session.ask(asks)
+    except UnfitHello as exc:
+        # Without a case of the harness itself nothing was judged.
+        if not about_adapter:
+            raise
+        reason = (str(exc),)
+        results = [CaseResult(case.id, Verdict.COULD_NOT_RUN, reason) for case in about_codec]
+    else:
+        findings = _findings(asks, given, hello, settings.level)
+        results = [_result(case, findings, hello, settings, attachment) for case in about_codec]
+    finally:
+        await session.close()
+    results += adapter_results(about_adapter, session.manners, asked=bool(asks))
+    order = {case.id: number for number, case in enumerate(cases)}
+    results.sort(key=lambda result: order[result.case])
+    duration_s = (time.perf_counter() - clock) / max(1, len(asks))
+    for result in results:
+        progress(result)
+    return [replace(result, duration_s=duration_s) for result in results]
+
+
+def _everything() -> list[Case]:
+    """What is asked where the cases of the harness itself are selected alone."""
+    from meshwire_conformance.catalogue.catalogue import SOCKET, load_catalogue  # noqa: PLC0415 - as below
+
+    return [case for case in load_catalogue().cases if case.kind not in (SOCKET, HARNESS)]
+
+
+def _with_controls(chosen: Sequence[Case], cases: Sequence[Case]) -> Iterator[Case]:
+    """The chosen cases and every control of theirs, each once, controls first."""
+    from meshwire_conformance.catalogue.catalogue import load_catalogue  # noqa: PLC0415 - cached, read once
+
+    index = load_catalogue().by_id
+    wanted = {case.control for case in chosen if case.control} - {case.id for case in cases}
+    for name in sorted(wanted):
+        yield index[name]
+    yield from chosen
+
+
+def _asks(cases: Iterable[Case]) -> Iterator[Ask]:
+    number = FIRST_ID
+    for case in cases:
+        body = case.body
+        asks = (
+            asks_of_run(case, body, number)
+            if isinstance(body, Run)
+            else asks_of(case, vector_of(case), number)
+        )
+        for ask in asks:
+            number += 1
+            yield ask
+
+
+class Session:
+    """The target over the whole run: one process after another, as long as it is worth it."""
+
+    def __init__(self, command: str, settings: Settings) -> None:
+        self._command = command
+        self._settings = settings
+        self._harness: Harness | None = None
+        self.manners = Manners()
+
+    async def start(self) -> None:
+        """Start the target; call `greet` next. Raises Incomplete where that cannot be done."""
+        scale = self._settings.timeout_scale
+        harness = Harness(self._command, ANSWER_S * scale, TOTAL_S * scale, self._settings.trace)
+        await harness.start()
+        self._harness = harness
+
+    async def greet(self) -> Hello:
+        """Ask a target that was just started what it is.
+
+        Raises Incomplete where it does not answer or speaks other profiles, and UnfitHello for an
+        answer that names no kinds.
+        """
+        assert self._harness is not None
+        spoken = await self._harness.converse({HELLO_ID: f'{{"id":{HELLO_ID},"op":"hello"}}'})
+        self.manners.notice(spoken)
+        answer = spoken.answers.get(HELLO_ID)
+        if answer is None and not spoken.garbage:
+            hint = f"; {FLUSH_HINT}" if spoken.ending is Ending.HUNG else ""
+            raise Incomplete(f"the codec harness does not answer hello: {spoken.detail}{hint}")
+        if answer is None:
+            self.manners.hello = [f"no answer to it: {line}" for line in spoken.garbage]
+            raise UnfitHello(f"hello is not answered: it said {shown(spoken.garbage[0])}")
+        require_profile(answer)
+        self.manners.hello = list(hello_faults(answer))
+        hello = _hello(answer)
+        self._settings.named({"name": hello.name, "version": hello.version})
+        return hello
+
+    async def close(self) -> None:
+        """End the process, if one runs."""
+        harness, self._harness = self._harness, None
+        if harness is not None:
+            await harness.close()
+            self.manners.strays += harness.left
+
+    async def _abort(self) -> None:
+        harness, self._harness = self._harness, None
+        if harness is not None:
+            await harness.abort()
+
+    async def ask(self, asks: Sequence[Ask]) -> dict[int, Given]:
+        """What came back for every request."""
+        assert self._harness is not None
+        spoken = await self._harness.converse({ask.id: ask.line for ask in asks})
+        self.manners.notice(spoken)
+        given = {number: Given(answer) for number, answer in spoken.answers.items()}
+        # The sessions of a run do not outlive a process, so what it had answered is asked again.
+        cut = {ask.case.id for ask in asks if ask.id not in given}
+        left = [ask for ask in asks if ask.case.id in cut]
+        if left:
+            await self._abort()
+            given |= await self._ask_one_by_one(left)
+        return given
+
+    async def _ask_one_by_one(self, asks: Sequence[Ask]) -> dict[int, Given]:
+        given: dict[int, Given] = {}
+        faults = 0
+        for ask in asks:
+            if faults >= FAULTS_MAX:
+                given[ask.id] = Given(None, f"not asked any more after {FAULTS_MAX} such faults")
+                continue
+            spoken = await self._ask_alone(ask)
+            given[ask.id] = _given(ask, spoken)
+            if ask.id not in spoken.answers:
+                faults += 1
+                await self._abort()
+        return given
+
+    async def _ask_alone(self, ask: Ask) -> Conversation:
+        if self._harness is None:
+            try:
+                await self.start()
+                await self.greet()
+            except Incomplete as exc:
+                return Conversation(ending=Ending.DIED, detail=str(exc))
+        assert self._harness is not None
+        spoken = await self._harness.converse({ask.id: ask.line})
+        self.manners.notice(spoken)
+        return spoken
+
+
+def _given(ask: Ask, spoken: Conversation) -> Given:
+    answer = spoken.answers.get(ask.id)
+    if answer is not None:
+        return Given(answer)
+    if spoken.ending is Ending.ANSWERED:
+        return Given(None, f"the answer is none: {shown(''.join(spoken.garbage))}")
+    hint = f" ({FLUSH_HINT})" if spoken.ending is Ending.HUNG else ""
+    return Given(None, f"{spoken.ending.value}: {spoken.detail}{hint}")
+
+
+def _hello(answer: Mapping[str, Any]) -> Hello:
+    result = answer.get("result")
+    if not isinstance(result, dict) or not isinstance(result.get("kinds"), list):
+        raise UnfitHello(f"the answer to hello names no kinds: {shown(answer)}")
+    operations = result.get("operations")
+    offered = frozenset(map(str, operations)) if isinstance(operations, list) else frozenset()
+    runs = {KIND} if offered >= OPERATIONS else set()
+    return Hello(
+        name=str(result.get("name", "")),
+        version=str(result.get("version", "")),
+        kinds=frozenset({*map(str, result["kinds"]), *runs}),
+        reasons=result.get("reasons") is True,
+    )
+
+
+def _findings(
+    asks: Sequence[Ask], given: Mapping[int, Given], hello: Hello, level: str
+) -> dict[str, Finding | RunFinding]:
+    """What was found in each case asked, its control not yet considered."""
+    by_case: dict[str, list[tuple[Ask, Given]]] = {}
+    for ask in asks:
+        by_case.setdefault(ask.case.id, []).append((ask, given[ask.id]))
+    found: dict[str, Finding | RunFinding] = {}
+    for name, pairs in by_case.items():
+        case = pairs[0][0].case
+        demanded = case.demanded(level)
+        if isinstance(case.body, Run):
+            found[name] = finding_of_run(case.body, pairs, hello, demanded)
+        else:
+            found[name] = finding_of(pairs, hello, demanded)
+    return found
+
+
+def _result(
+    case: Case,
+    findings: Mapping[str, Finding | RunFinding],
+    hello: Hello,
+    settings: Settings,
+    attachment: Attachment,
+) -> CaseResult:
+    """The verdict of one case, its control and the level considered."""
+    if case.kind not in hello.kinds:
+        runs = f"the operations {', '.join(sorted(OPERATIONS))}"
+        reason = f"the harness does not offer {runs if case.kind == KIND else case.kind}"
+        return CaseResult(case.id, Verdict.NOT_APPLICABLE, (reason,))
+    told = findings[case.id]
+    found, control = _plain(told), _plain(findings.get(case.control or ""))
+    assert found is not None
+    if found.symptom and isinstance(told, RunFinding) and isinstance(case.body, Run):
+        return describe_run(case, case.body, told, control)
+    if found.symptom:
+        return describe(case, found, control, settings.level, attachment.command)
+    if case.demanded(settings.level) == "any":
+        return CaseResult(case.id, Verdict.INFORMATIONAL)
+    if case.demanded(settings.level) == "reject" and control is not None and control.symptom:
+        reason = f"does not count: its control {case.control} did not pass ({control.symptom})"
+        return CaseResult(case.id, Verdict.COULD_NOT_RUN, (reason,), symptom="control-failed")
+    return CaseResult(case.id, Verdict.PASS, unbound=found.unbound)
+
+
+def _plain(found: Finding | RunFinding | None) -> Finding | None:
+    """What was found, without the step of a run at which it was."""
+    return found.finding if isinstance(found, RunFinding) else found

@@ -1,0 +1,170 @@
+"""Answers of a codec harness to a reconciliation judged, and told with bytes where wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshwire_conformance.catalogue.catalogue import Case
+from meshwire_conformance.catalogue.reconciliations import Run, told
+from meshwire_conformance.codec_suite.findings import Finding
+from meshwire_conformance.codec_suite.judge import Given, Hello
+from meshwire_conformance.codec_suite.reconciliation_requests import (
+    INITIATE,
+    RECONCILE,
+    Step,
+    ids_in,
+    union,
+)
+from meshwire_conformance.codec_suite.requests import Ask
+from meshwire_conformance.explain.hexdump import Mark, dump, first_difference
+from meshwire_conformance.explain.values import shown
+from meshwire_conformance.verdicts import CaseResult, Verdict
+
+MESSAGE = "negentropy_message"
+
+
+@dataclass(slots=True)
+class _Found:
+    """Ids that the client has and needs, by each message."""
+
+    have: list[list[bytes]] = field(default_factory=list)
+    need: list[list[bytes]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinding:
+    """What is wrong with a run, and at which of its steps."""
+
+    finding: Finding
+    step: Step | None = None
+
+
+def finding_of_run(
+    run: Run, pairs: Sequence[tuple[Ask, Given]], hello: Hello, demanded: str
+) -> RunFinding:
+    """The first thing wrong in a run, or a finding without symptom."""
+    seen = _Found()
+    unbound = False
+    for ask, given in pairs:
+        step = ask.step
+        assert isinstance(step, Step)
+        if given.answer is None:
+            return RunFinding(Finding("no-answer", step.op, received=given.ending), step)
+        if demanded == "any":
+            continue
+        found = _judge(run, step, given.answer, hello, seen)
+        if found.symptom:
+            return RunFinding(found, step)
+        unbound |= found.unbound
+    return RunFinding(Finding(unbound=unbound))
+
+
+def _judge(run: Run, step: Step, answer: Mapping[str, Any], hello: Hello, seen: _Found) -> Finding:
+    if step.bad:
+        return _judge_refusal(run, answer, hello)
+    result = answer.get("result")
+    if not isinstance(result, dict) or "error" in answer:
+        return Finding("refused", step.op, received=f"refused: {shown(answer.get('error'))}")
+    if step.op == INITIATE:
+        return _judge_bytes(step, result.get("message"))
+    if step.op != RECONCILE:
+        return Finding()
+    if "reply" not in result:
+        return Finding("no-reply", step.op, received=shown(result))
+    wrong = _judge_bytes(step, result["reply"])
+    return wrong if wrong.symptom else _judge_ids(run, step, result, seen)
+
+
+def _judge_bytes(step: Step, data: Any) -> Finding:
+    if data == (step.reply or None):
+        return Finding()
+    return Finding("wrong-bytes", step.op, received=shown(data), data=data)
+
+
+def _judge_ids(run: Run, step: Step, result: Mapping[str, Any], seen: _Found) -> Finding:
+    for member, count, lists in (
+        ("have", step.found[0], seen.have),
+        ("need", step.found[1], seen.need),
+    ):
+        ids = ids_in(result, member)
+        if ids is None or len(ids) != count:
+            said = "none" if ids is None else f"{len(ids)} ids"
+            return Finding(f"wrong-{member}", step.op, received=f"{member}: {said}, not {count}")
+        lists.append(ids)
+        if step.ends and told(union(lists)) != run.raw[member]:
+            wrong = shown(told(union(lists)))
+            return Finding(f"wrong-{member}", step.op, received=f"{member}: {wrong}")
+    return Finding()
+
+
+def _judge_refusal(run: Run, answer: Mapping[str, Any], hello: Hello) -> Finding:
+    error = answer.get("error")
+    if not isinstance(error, dict):
+        return Finding("accepted", RECONCILE, received=f"accepted: {shown(answer.get('result'))}")
+    if not hello.reasons:
+        return Finding(unbound=True)
+    reason = error.get("reason")
+    if reason in run.reasons:
+        return Finding()
+    said = f"refused for {shown(reason)}" if reason else "refused without a reason"
+    return Finding(f"wrong-reason {reason or 'none'}", RECONCILE, received=said)
+
+
+def describe_run(case: Case, run: Run, found: RunFinding, control: Finding | None) -> CaseResult:
+    """The failed run with everything a person needs to mend the implementation."""
+    step, finding = found.step, found.finding
+    assert step is not None
+    place = f"{step.role}, {step.op}"
+    notes = []
+    if case.control is not None and control is not None:
+        state = f"did not pass ({control.symptom})" if control.symptom else "passed"
+        notes.append(f"control {case.control} {state}")
+    return CaseResult(
+        case.id,
+        Verdict.FAIL,
+        reasons=(f"{place}: {finding.received or finding.symptom}",),
+        symptom=finding.symptom,
+        sent=dump(bytes.fromhex(step.sent)) if step.op == RECONCILE else (step.op,),
+        expected=_expected(run, step, finding),
+        received=_received(step, finding),
+        notes=tuple(notes),
+    )
+
+
+def _expected(run: Run, step: Step, finding: Finding) -> tuple[str, ...]:
+    if step.bad:
+        return (f"reject: {' or '.join(run.reasons)} in {run.raw['field']}",)
+    if finding.symptom.startswith("wrong-") and finding.symptom != "wrong-bytes":
+        member = finding.symptom.removeprefix("wrong-")
+        return (f"{member}: {shown(run.raw.get(member))}",)
+    if step.reply:
+        return dump(bytes.fromhex(step.reply), _first_wrong(step, finding))
+    return ("no further message",) if step.op == RECONCILE else ("a result",)
+
+
+def _received(step: Step, finding: Finding) -> tuple[str, ...]:
+    data = _bytes_of(finding.data)
+    return (finding.received,) if data is None else dump(data, _first_wrong(step, finding))
+
+
+def _first_wrong(step: Step, finding: Finding) -> Mark | None:
+    """The first byte that differs, with the field of the expected message that it lies in."""
+    data = _bytes_of(finding.data)
+    expected = bytes.fromhex(step.reply or "")
+    offset = None if data is None else first_difference(expected, data)
+    if offset is None:
+        return None
+    from meshwire_spec.codec import annotate  # noqa: PLC0415 - heavy, and for failures only
+
+    spans = annotate(MESSAGE, expected)[0]
+    names = [span.path for span in spans if span.offset <= offset < span.offset + span.size]
+    return Mark(offset, 1, f"first wrong byte, in {names[-1] if names else 'no field'}")
+
+
+def _bytes_of(text: Any) -> bytes | None:
+    try:
+        return bytes.fromhex(text)
+    except (TypeError, ValueError):
+        return None

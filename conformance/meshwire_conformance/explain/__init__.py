@@ -1,0 +1,1 @@
+"""Bytes and values shown to a person: decoding, field rows, hex dumps, comparisons."""

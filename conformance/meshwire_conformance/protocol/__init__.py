@@ -1,0 +1,1 @@
+"""The suite's own implementation of protocol algorithms, independent of the reference."""

@@ -1,0 +1,193 @@
+"""Negentropy V1, plain: the suite's own client and server, without any index.
+
+Theory of operation. Both sides hold items, sorted by timestamp and then by id. A message is a list
+of ranges that follow one another from the lowest item on, each with its exclusive upper bound, and
+says of each range nothing (skip), a fingerprint or all its ids. A side that meets a fingerprint
+which is not its own answers with sixteen smaller ranges, or with its ids where it has fewer than
+32 of them. The server answers a list with its own list; the client, which gets both, knows what
+each side lacks and is silent about the range. Ranges that are settled melt into one skip in front
+of the next that is not. A message that is about to exceed the frame limit ends with the
+fingerprint of everything behind the last bound that it holds, so that the run goes on there.
+
+Everything is summed anew each time; nothing here is fast. A message is read whole before anything
+of it is answered, and refused with the reason of the first fault in it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from meshwire_conformance.protocol.negentropy_messages import (
+    INFINITE,
+    Bound,
+    Range,
+    Refused,
+    Writer,
+    fingerprint_of,
+    read_message,
+)
+from meshwire_spec.numbers import NEGENTROPY_ID, NEGENTROPY_VERSION
+
+Item = tuple[int, bytes]
+"""Timestamp and id: the order of tuples is the order of items."""
+
+BUCKETS = 16
+LIST_MAX = 2 * BUCKETS - 1
+"""A range of at most so many items is told by its ids."""
+FRAME_RESERVE = 200
+"""Bytes of the frame limit that are kept free for the last range."""
+VERSIONS = range(0x60, 0x70)
+"""Version bytes that are negentropy's at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What follows from a message: the next one, and ids that one side alone has.
+
+    `reply` is None where the client has nothing left to ask; a server always replies and finds
+    nothing. `have` are ids that the peer lacks, `need` those that we lack, each sorted.
+    """
+
+    reply: bytes | None
+    have: tuple[bytes, ...] = ()
+    need: tuple[bytes, ...] = ()
+
+
+# --- The algorithm -------------------------------------------------------------------------
+
+
+class Reconciliation:
+    """One side of one run.
+
+    The client calls `initiate` once and then `reconcile` with every reply until that gives none;
+    the server only reconciles. Items given twice count once.
+    """
+
+    def __init__(self, items: Iterable[Item], frame_limit: int = 0, *, client: bool) -> None:
+        self.items = sorted(set(items))
+        self.client = client
+        self._frame_limit = frame_limit
+
+    def initiate(self) -> bytes:
+        """The first message; the frame limit does not bind it."""
+        writer = Writer()
+        writer.add(self.split(0, len(self.items), INFINITE))
+        return bytes(writer.data)
+
+    def reconcile(self, message: bytes) -> Answer:
+        """What follows from a message of the other side; raises Refused."""
+        if not self.client and message[:1] != bytes((NEGENTROPY_VERSION,)) and message:
+            if message[0] in VERSIONS:
+                return Answer(bytes((NEGENTROPY_VERSION,)))
+            raise Refused("bad-version", 0)
+        return _Round(self).answer(read_message(message))
+
+    def over_limit(self, size: int) -> bool:
+        """Whether a message of this size has to come to its end."""
+        return self._frame_limit != 0 and size > self._frame_limit - FRAME_RESERVE
+
+    def ids(self, lower: int, upper: int) -> list[bytes]:
+        """Ids of the items from one index to another."""
+        return [name for _, name in self.items[lower:upper]]
+
+    def split(self, lower: int, upper: int, bound: Bound) -> list[Range]:
+        """What is said of a range that is not settled: ids where they are few, else parts."""
+        count = upper - lower
+        if count <= LIST_MAX:
+            return [Range(bound, tuple(self.ids(lower, upper)))]
+        size, longer = divmod(count, BUCKETS)
+        ranges, at = [], lower
+        for number in range(BUCKETS):
+            end = at + size + (number < longer)
+            edge = bound if end == upper else _bound_between(self.items[end - 1], self.items[end])
+            ranges.append(Range(edge, fingerprint_of(self.ids(at, end))))
+            at = end
+        return ranges
+
+
+def _bound_between(before: Item, after: Item) -> Bound:
+    """The shortest bound that has one item below it and the other not."""
+    if before[0] != after[0]:
+        return after[0], b""
+    shared = next(at for at in range(NEGENTROPY_ID) if before[1][at] != after[1][at])
+    return after[0], after[1][: shared + 1]
+
+
+class _Round:
+    """One message answered: what has been written so far, and up to which item."""
+
+    def __init__(self, side: Reconciliation) -> None:
+        self._side = side
+        self._writer = Writer()
+        self._written = 0
+        """Items below this index lie below the last bound that was written."""
+        self._skip_to: Bound | None = None
+        """Upper bound of what is settled and not written yet."""
+        self._have: list[bytes] = []
+        self._need: list[bytes] = []
+
+    def answer(self, ranges: Iterable[Range]) -> Answer:
+        """The answer to these ranges, as far as the frame limit lets it go."""
+        lower = 0
+        for part in ranges:
+            upper = bisect_left(self._side.items, part.upper, lo=lower)
+            if self._take(part, lower, upper):
+                break
+            lower = upper
+        data = bytes(self._writer.data)
+        reply = None if self._side.client and len(data) == 1 else data
+        return Answer(reply, tuple(sorted(self._have)), tuple(sorted(self._need)))
+
+    def _take(self, part: Range, lower: int, upper: int) -> bool:
+        """Answer one range; True where the message has come to its end with it."""
+        side = self._side
+        told: list[Range] = []
+        if isinstance(part.said, bytes):
+            if part.said != fingerprint_of(side.ids(lower, upper)):
+                told = self._after_skip(side.split(lower, upper, part.upper))
+        elif part.said is not None and side.client:
+            self._compare(set(part.said), side.ids(lower, upper))
+        elif part.said is not None:
+            return self._list(part.upper, lower, upper)
+        if side.over_limit(self._writer.size_with(told)):
+            return self._close()
+        if told:
+            self._write(told, upper)
+        else:
+            self._skip_to = part.upper
+        return False
+
+    def _compare(self, theirs: set[bytes], ours: Iterable[bytes]) -> None:
+        # An id of ours that stands at several timestamps is matched once only.
+        for name in ours:
+            if name in theirs:
+                theirs.remove(name)
+            else:
+                self._have.append(name)
+        self._need += theirs
+
+    def _list(self, bound: Bound, lower: int, upper: int) -> bool:
+        """All ids of a range, or those that the frame limit leaves room for."""
+        side, size, at = self._side, len(self._writer.data), lower
+        while at < upper and not side.over_limit(size + NEGENTROPY_ID * (at - lower)):
+            at += 1
+        edge = bound if at == upper else side.items[at]
+        self._write(self._after_skip([Range(edge, tuple(side.ids(lower, at)))]), at)
+        return side.over_limit(len(self._writer.data)) and self._close()
+
+    def _after_skip(self, ranges: list[Range]) -> list[Range]:
+        return ranges if self._skip_to is None else [Range(self._skip_to, None), *ranges]
+
+    def _write(self, ranges: Sequence[Range], upper: int) -> None:
+        self._writer.add(ranges)
+        self._written = upper
+        self._skip_to = None
+
+    def _close(self) -> bool:
+        """Leave everything behind the last bound to another message."""
+        side = self._side
+        rest = fingerprint_of(side.ids(self._written, len(side.items)))
+        self._writer.add([Range(INFINITE, rest)])
+        return True

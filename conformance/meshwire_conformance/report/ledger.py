@@ -1,0 +1,104 @@
+"""The ledger of known failures: what fails, why, and how, so that it cannot rot unseen."""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from meshwire_conformance.catalogue.catalogue import Catalogue
+from meshwire_conformance.catalogue.data_files import data_folder
+from meshwire_conformance.errors import UsageError
+from meshwire_conformance.verdicts import CaseResult, Verdict
+
+MEMBERS = {"id": str, "reason": str, "symptom": str, "predicted": bool}
+EITHER = " | "
+"""Between symptoms of which the timing of the target decides."""
+REQUIRED = ("id", "reason", "symptom")
+PREDICTED = "predicted to fail"
+"""How the note of a case begins that passes although the ledger predicts that it fails."""
+UNTRIED = "in the ledger, but not applicable in this run"
+"""The note of a case that the ledger knows and that this target could not be asked."""
+EXCUSABLE = frozenset((Verdict.FAIL, Verdict.COULD_NOT_RUN))
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFailure:
+    """One case that is known to fail, with the symptom it fails with; `predicted`: never seen."""
+
+    id: str
+    reason: str
+    symptom: str
+    predicted: bool = False
+
+
+def ledger_file(name: Path) -> Path:
+    """The file that is meant: one of this name, else the ledger of that name in the suite.
+
+    Raises UsageError where there is neither.
+    """
+    if name.exists() or name.name != str(name) or name.suffix:
+        return name
+    folder = data_folder("_ledgers", "conformance/ledgers")
+    own = {path.stem: path for path in folder.glob("*.toml")}
+    if str(name) in own:
+        return own[str(name)]
+    names = ", ".join(sorted(own))
+    raise UsageError(f"there is neither a file nor a ledger {str(name)!r}; the suite has {names}")
+
+
+def read_ledger(path: Path, catalogue: Catalogue) -> dict[str, KnownFailure]:
+    """Known failures by case id, of a TOML file or of a ledger of the suite (`ledger_file`).
+
+    Raises UsageError for anything odd in it.
+    """
+    try:
+        document = tomllib.loads(ledger_file(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as exc:
+        raise UsageError(f"the ledger {path} cannot be read: {exc}") from exc
+    entries = document.get("known", [])
+    if document.keys() - {"known"} or not isinstance(entries, list):
+        raise UsageError(f"the ledger {path} holds something else than [[known]] entries")
+    known: dict[str, KnownFailure] = {}
+    for entry in entries:
+        failure = _failure(path, entry)
+        if failure.id not in catalogue.by_id:
+            raise UsageError(f"the ledger {path} names {failure.id}, which is no case")
+        if failure.id in known:
+            raise UsageError(f"the ledger {path} names {failure.id} twice")
+        known[failure.id] = failure
+    return known
+
+
+def _failure(path: Path, entry: object) -> KnownFailure:
+    if not isinstance(entry, dict) or any(name not in entry for name in REQUIRED):
+        raise UsageError(f"an entry of the ledger {path} lacks one of {', '.join(REQUIRED)}")
+    for name, value in entry.items():
+        if type(value) is not MEMBERS.get(name):
+            raise UsageError(f"an entry of the ledger {path} has a bad member {name!r}")
+    return KnownFailure(**entry)
+
+
+def apply_ledger(
+    results: Iterable[CaseResult], known: Mapping[str, KnownFailure]
+) -> list[CaseResult]:
+    """Results with known failures excused, and entries that do not hold turned into failures."""
+    return [
+        _judge(result, known[result.case]) if result.case in known else result for result in results
+    ]
+
+
+def _judge(result: CaseResult, failure: KnownFailure) -> CaseResult:
+    if result.verdict in EXCUSABLE:
+        if result.symptom in failure.symptom.split(EITHER):
+            reasons = (f"known: {failure.reason}", *result.reasons)
+            return replace(result, verdict=Verdict.KNOWN_FAILING, reasons=reasons)
+        said = f"known to fail with {failure.symptom!r}, but it fails with {result.symptom!r}"
+        return replace(result, verdict=Verdict.FAIL, reasons=(said, *result.reasons))
+    if result.verdict is Verdict.NOT_APPLICABLE:
+        return replace(result, notes=(*result.notes, UNTRIED))
+    if result.verdict is not Verdict.PASS:
+        return result
+    if failure.predicted:
+        return replace(result, notes=(*result.notes, f"{PREDICTED}: {failure.reason}"))
+    stale = f"passes, but the ledger says it fails: {failure.reason}"
+    return replace(result, verdict=Verdict.FAIL, symptom="stale", reasons=(stale,))

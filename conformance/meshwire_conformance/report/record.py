@@ -1,0 +1,103 @@
+"""Reports: one module per format, all of them over the same record of a run."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from meshwire_conformance.catalogue.catalogue import Case
+from meshwire_conformance.verdicts import APPLICABLE, CaseResult, ExitCode, Verdict
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A sentence of the pages, as a failure quotes it."""
+
+    id: str
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The verdicts of one way to attach; `again` is the command that repeats it, without a case.
+
+    `codec` has name and version of a codec as it calls itself, or nothing.
+    """
+
+    name: str
+    again: str
+    results: Sequence[CaseResult]
+    faults: Sequence[str] = ()
+    codec: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that a report tells of a run of the suite."""
+
+    suite_version: str
+    spec_revision: str
+    suite_digest: str
+    selection_digest: str
+    level: str
+    seed: int
+    target: str
+    cases: Mapping[str, Case]
+    runs: Sequence[Run]
+    exit_code: ExitCode
+    rules: Mapping[str, Rule] = field(default_factory=dict)
+    duration_s: float = 0.0
+    repeat: str = ""
+    """Further options without which a failure might not come again."""
+
+    def failures(self) -> Iterator[tuple[Run, Case, CaseResult]]:
+        """Every failed case with the run it failed in."""
+        for run in self.runs:
+            for result in run.results:
+                if result.verdict is Verdict.FAIL:
+                    yield run, self.cases[result.case], result
+
+    def again(self, run: Run, case: Case) -> str:
+        """The one command that runs this case alone."""
+        words = ["meshwire check", run.again, f"--only {case.id}"]
+        if self.level != "strict":
+            words.append(f"--level {self.level}")
+        if self.seed:
+            words.append(f"--seed {self.seed}")
+        words.append(self.repeat)
+        return " ".join(word for word in words if word)
+
+    def rule_lines(self, case: Case) -> list[str]:
+        """The rules of a case with their sentences, as far as they are known."""
+        known = (self.rules.get(rule) or Rule(rule, "", "") for rule in case.rules)
+        return [f"{rule.id}  {rule.text}".rstrip() for rule in known]
+
+
+@dataclass(slots=True)
+class Tally:
+    """How the cases of one part went."""
+
+    total: int = 0
+    unbound: int = 0
+    verdicts: Counter[Verdict] = field(default_factory=Counter)
+
+    @property
+    def applicable(self) -> int:
+        """Cases that the target was asked to meet."""
+        return sum(self.verdicts[verdict] for verdict in APPLICABLE)
+
+    def add(self, result: CaseResult) -> None:
+        """Count one more case."""
+        self.total += 1
+        self.unbound += result.unbound
+        self.verdicts[result.verdict] += 1
+
+
+def tallies(run: Run, cases: Mapping[str, Case]) -> dict[str, Tally]:
+    """Tally of each part in a run, parts in alphabetical order."""
+    found: dict[str, Tally] = {}
+    for result in run.results:
+        found.setdefault(cases[result.case].part, Tally()).add(result)
+    return dict(sorted(found.items()))

@@ -1,0 +1,79 @@
+"""What a part of the suite is: given cases and one way to attach, it gives a verdict for each."""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from meshwire_conformance.catalogue.catalogue import Case
+from meshwire_conformance.verdicts import CaseResult
+
+Progress = Callable[[CaseResult], None]
+"""Called once for every case as soon as it is over; a watch can still turn its verdict."""
+
+TraceLine = Callable[[Mapping[str, Any]], None]
+"""Called with one JSON object for everything sent, received or noted; does nothing untraced."""
+
+
+def untraced(line: Mapping[str, Any]) -> None:
+    """Drop a trace line: the run is not traced."""
+
+
+Named = Callable[[Mapping[str, str]], None]
+"""Called with `name` and `version` where a target says what it is."""
+
+
+def unnamed(names: Mapping[str, str]) -> None:
+    """Drop what a target calls itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """One way to attach to one target.
+
+    `scheme` and `location` are the two halves of the target text ("tcp", "127.0.0.1:4040";
+    "stdio" and "node" have a command line). `facts` is what a target file or ready line states
+    (schema `target.json`), `variant` names this attachment in the report where a run has several
+    of one scheme (the dialect, say), and `command` what follows `meshwire check` to attach so.
+    """
+
+    scheme: str
+    location: str
+    text: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    variant: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the caller chose for this run; `seed` fixes every random choice of the suite."""
+
+    level: str = "strict"
+    timeout_scale: float = 1.0
+    seed: int = 0
+    writes_are_ok: bool = False
+    trace: TraceLine = untraced
+    named: Named = unnamed
+
+    def generator(self, name: str) -> random.Random:
+        """A random generator for one purpose, the same in every run with this seed."""
+        return random.Random(f"{self.seed}:{name}")
+
+
+class Part(Protocol):
+    """A part of the suite; each module that runs cases has one function of this shape.
+
+    It gives exactly one result for every case given (twice none, none left out), also when the
+    peer dies, hangs or floods, never raises for what a peer does, and raises Incomplete where
+    the target cannot be reached at all.
+    """
+
+    async def __call__(
+        self,
+        cases: Sequence[Case],
+        attachment: Attachment,
+        settings: Settings,
+        progress: Progress,
+    ) -> list[CaseResult]:
+        """Run the cases and give their verdicts."""

@@ -1,0 +1,103 @@
+"""What becomes of an attempt at a socket case: the order of attempts, and verdicts of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from meshwire_conformance.catalogue.catalogue import Case
+from meshwire_conformance.catalogue.python_cases import PythonCase
+from meshwire_conformance.catalogue.transcripts import Transcript
+from meshwire_conformance.errors import SuiteFault
+from meshwire_conformance.socket_suite.evidence import Evidence, sent_lines
+from meshwire_conformance.socket_suite.outcome import CaseFailed
+from meshwire_conformance.socket_suite.shortfall import arrival_lines
+from meshwire_conformance.verdicts import CaseResult, Verdict
+
+Body = Transcript | PythonCase
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One run of one case: its result so far and what it leaves armed."""
+
+    case: Case
+    result: CaseResult
+    evidence: Evidence = field(default_factory=Evidence)
+    missed: bool = False
+
+
+def body_of(case: Case) -> Body:
+    """What a socket case is made of; raises SuiteFault for any other case."""
+    if not isinstance(case.body, Transcript | PythonCase):
+        raise SuiteFault(f"{case.id} is no socket case")
+    return case.body
+
+
+def is_final(body: Body) -> bool:
+    """Whether a case looks back on the whole run."""
+    return isinstance(body, PythonCase) and body.final
+
+
+def patience(case: Case) -> tuple[int, str]:
+    """What waits longest begins first; then what dials, while there is little to be offered."""
+    body = body_of(case)
+    if any(need.startswith("deadline:") for need in case.needs):
+        return 0, case.id
+    dials = isinstance(body, Transcript) and any(step.connect for step in body.steps)
+    return (1 if dials or body.isolation != "key" else 2), case.id
+
+
+def failure(case: Case, failed: CaseFailed) -> CaseResult:
+    """The result of a case that the target has failed."""
+    return CaseResult(
+        case.id,
+        Verdict.FAIL,
+        (failed.reason,),
+        failed.symptom,
+        expected=failed.expected,
+        received=failed.received,
+    )
+
+
+def noted(result: CaseResult, note: str) -> CaseResult:
+    """The result with one more note."""
+    return replace(result, notes=(*result.notes, note))
+
+
+def watched(attempt: Attempt) -> CaseResult:
+    """The result once everything is over: what a watch has seen turns a pass into a failure."""
+    result = attempt.result
+    if result.verdict is not Verdict.PASS:
+        return result
+    for watch in attempt.evidence.watches:
+        for arrival in watch.tripped():
+            return replace(
+                result,
+                verdict=Verdict.FAIL,
+                symptom="came-anyway",
+                reasons=(f"something came for {arrival.key} that must not come",),
+                sent=sent_lines(attempt.evidence.sent),
+                expected=(f"nothing for {arrival.key}",),
+                received=arrival_lines(arrival),
+            )
+    return result
+
+
+def with_control(case: Case, results: Mapping[str, CaseResult]) -> CaseResult:
+    """A negative that passed counts only if its positive control passed too."""
+    result = results[case.id]
+    control = results.get(case.control or "")
+    if control is not None and result.verdict is Verdict.FAIL:
+        state = "passed" if control.verdict is Verdict.PASS else f"did not pass ({control.symptom})"
+        return noted(result, f"control {case.control} {state}")
+    if result.verdict is not Verdict.PASS or control is None or control.verdict is Verdict.PASS:
+        return result
+    why = f"does not count: its control {case.control} did not pass ({control.symptom})"
+    return replace(result, verdict=Verdict.COULD_NOT_RUN, reasons=(why,), symptom="control-failed")
+
+
+def is_serial(case: Case) -> bool:
+    """Whether a case must run with nothing beside it."""
+    body = body_of(case)
+    return body.serial

@@ -1,0 +1,110 @@
+"""The canary: a document that the suite has sent, read to measure the target and to probe it."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+
+from meshwire_conformance.socket_suite.deadlines import FLOOR_S, Deadline
+from meshwire_conformance.socket_suite.inbox import Subscription
+from meshwire_conformance.socket_suite.peers import Peer, Session
+from meshwire_spec.codec import Message, encode
+from meshwire_spec.numbers import READ_MESSAGE, FrameType
+
+READS = 20
+SILENT_READS_MAX = 2
+PROBE = "probe"
+"""Name of the peer that reads the canary; no case uses it."""
+CANARY_DOCUMENT = bytes.fromhex(
+    "856f4a832a52369b007b0110cacacacacacacacacacacacacacacaca01d1ee8d91a0188497d553816d7e8cc7c6"
+    "16888ae24f4304c2bdfc5e2e1a94671c060102030213022302400256020815082102230234014202560357088001"
+    "027f007f017f017f007f007f077f0663616e6172797f007f01017f017f86016d657368776972657f0000"
+)
+"""A saved document with one field, written once by Automerge, so that reads need no library."""
+
+
+class Canary:
+    """Reads one document over and over through a peer of its own."""
+
+    def __init__(self, session: Session, document: bytes) -> None:
+        self.key = f"notes:canary-{session.nonce}"
+        self._session = session
+        self._document = document
+        self._subscription: Subscription = session.inbox.subscribe(self.key)
+        self._next: asyncio.Task[str | None] | None = None
+        self._running: asyncio.Task[str | None] | None = None
+
+    @property
+    def peer(self) -> Peer:
+        """Through whom the canary is read."""
+        return self._session.peer(PROBE)
+
+    async def send(self, deadline_s: float) -> None:
+        """Send the document and wait, as far as the target says it, until it has taken effect."""
+        connection = await self.peer.connection()
+        stream = await connection.open()
+        await stream.write(self._frame(FrameType.SNAPSHOT, self._document))
+        await stream.finish()
+        await stream.wait_for(lambda: stream.read_over, deadline_s)
+
+    async def read(self, deadline_s: float, through: Peer | None = None) -> bool:
+        """Whether a read of the canary through a peer is answered within the deadline."""
+        peer = through or self.peer
+        # Not dialled again: that would prove a peer of a case which watches what it is sent.
+        connection = await peer.connection() if through is None else through.live
+        if connection is None:
+            raise ConnectionError(f"{peer.name} is gone")
+        before = len(self._subscription.arrivals)
+        async with asyncio.timeout(deadline_s):
+            stream = await connection.open()
+        await stream.write(self._frame(FrameType.DELTA, READ_MESSAGE))
+        await stream.finish()
+        return await self._subscription.signal.wait_for(
+            lambda: any(
+                arrival.peer == peer.name for arrival in self._subscription.arrivals[before:]
+            ),
+            deadline_s,
+        )
+
+    async def calibrate(self, scale: float) -> Deadline:
+        """Median of 20 reads; without a median where two reads in a row get no answer."""
+        loop = asyncio.get_running_loop()
+        taken: list[float] = []
+        silent = 0
+        try:
+            await self.send(FLOOR_S * scale)
+            while len(taken) < READS and silent < SILENT_READS_MAX:
+                start = loop.time()
+                if await self.read(FLOOR_S * scale):
+                    taken.append(loop.time() - start)
+                    silent = 0
+                else:
+                    silent += 1
+        except (ConnectionError, TimeoutError):
+            taken.clear()
+        if len(taken) < READS:
+            return Deadline(None, scale)
+        return Deadline(statistics.median(taken), scale)
+
+    async def probe(self, deadline_s: float) -> str | None:
+        """Why the target does not answer, or None; those who ask together share one read."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._probe_after(self._running, deadline_s))
+        return await asyncio.shield(self._next)
+
+    async def _probe_after(
+        self, before: asyncio.Task[str | None] | None, deadline_s: float
+    ) -> str | None:
+        if before is not None:
+            await asyncio.wait((before,))
+        # From here on nobody joins: the read below comes after everything they saw.
+        self._running, self._next = self._next, None
+        try:
+            answered = await self.read(deadline_s)
+        except (ConnectionError, TimeoutError) as exc:
+            return f"no connection: {exc}" if str(exc) else "no credit for another stream"
+        return None if answered else f"a read got no answer within {deadline_s:.2f} s"
+
+    def _frame(self, frame_type: int, payload: bytes) -> bytes:
+        fields = {"key": self.key, "type": int(frame_type), "payload": payload}
+        return encode(Message("stream_frame", fields))

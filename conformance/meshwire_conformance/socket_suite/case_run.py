@@ -1,0 +1,510 @@
+"""One run of one socket case: its names, streams and evidence, and what cases are made of.
+
+Transcripts and Python cases stand on the same operations. Each either holds or raises
+`CaseFailed`; what is sent is remembered for the report. A case's streams are released when it ends.
+"""
+# Longer than 300 lines because it is the vocabulary of all socket cases, and one vocabulary is
+# easier to learn in one place.
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from meshwire_conformance.catalogue.transcripts import FIXED_S, DocumentSpec, FrameSpec
+from meshwire_conformance.errors import SuiteFault
+from meshwire_conformance.explain.field_rows import rows_of
+from meshwire_conformance.socket_suite.composing import Composer, type_number
+from meshwire_conformance.socket_suite.content import Contents, Wanted
+from meshwire_conformance.socket_suite.deadlines import Deadline
+from meshwire_conformance.socket_suite.evidence import Evidence, Sending
+from meshwire_conformance.socket_suite.inbox import Arrival, Subscription
+from meshwire_conformance.socket_suite.outcome import CaseFailed, CouldNotRun
+from meshwire_conformance.socket_suite.peers import SHARED, Peer, Session
+from meshwire_conformance.socket_suite.scope import Scope
+from meshwire_conformance.socket_suite.shortfall import headline, received_lines, wanted_lines
+from meshwire_conformance.socket_suite.watch import Watch, arm
+from meshwire_conformance.targets.transport import Connection, Stream
+from meshwire_spec.codec import Malformed, decode
+from meshwire_spec.numbers import REASON_ROWS, REASONS
+
+CODE_NAMES = {row.code: row.name for row in REASON_ROWS}
+_REPEATS = 2
+
+Mismatches = list[tuple[Arrival, str]]
+"""What came although something else was wanted, each with the reason why it does not fit."""
+
+
+def code_name(code: int) -> str:
+    """A code as text: its reason where it has one."""
+    name = CODE_NAMES.get(code)
+    return f"0x{code:08x}" if name is None else f"{name} (0x{code:08x})"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Under which terms a case runs; `own_peers` says that its connections are its own."""
+
+    level: str
+    deadline: Deadline
+    own_peers: bool = False
+
+
+class CaseRun:
+    """One attempt at one case."""
+
+    def __init__(
+        self,
+        case_id: str,
+        session: Session,
+        terms: Terms,
+        scope: Scope,
+        contents: Contents,
+    ) -> None:
+        self.case_id = case_id
+        self.session = session
+        self.terms = terms
+        self.scope = scope
+        self.contents = contents
+        self.evidence = Evidence()
+        self.streams: dict[tuple[str, str], Stream] = {}
+        self.marks: dict[tuple[str, str], int] = {}
+        """For key and connection how many arrivals the last `expect` has left behind."""
+        self.nonces: list[bytes] = []
+        """Nonces of the challenges that came, which have to differ."""
+        self._all_streams: list[Stream] = []
+        self._own: dict[str, Peer] = {}
+        self._subscriptions: dict[str, Subscription] = {}
+
+    # --- names and bytes --------------------------------------------------------------------
+
+    @property
+    def strict(self) -> bool:
+        """Whether the rules of level strict are demanded."""
+        return self.terms.level == "strict"
+
+    @property
+    def deadline_s(self) -> float:
+        """How long an answer may take."""
+        return self.terms.deadline.seconds
+
+    @property
+    def composer(self) -> Composer:
+        """What makes the bytes of this case."""
+        return Composer(self.scope, self.contents.saved, self.contents.delta)
+
+    def within(self, name: str) -> float:
+        """How long to wait where the target has a deadline of its own of this name."""
+        if not name:
+            return self.deadline_s
+        declared = {**FIXED_S, **self.session.target.facts.deadlines}
+        return self.terms.deadline.beyond(declared[name])
+
+    def begin(self, let: Mapping[str, str]) -> None:
+        """Define the names of the case and collect everything that comes for its keys."""
+        self.scope.define(let)
+        for name in let:
+            self.subscription(self.scope.names[name])
+
+    def subscription(self, key: str) -> Subscription:
+        """Everything that has come for a key since the case first named it."""
+        found = self._subscriptions.get(key)
+        if found is None:
+            found = self._subscriptions[key] = self.session.inbox.subscribe(key)
+        return found
+
+    async def documents(self, specs: Mapping[str, DocumentSpec]) -> None:
+        """Make the documents of the case."""
+        await self.contents.make(specs)
+
+    # --- peers and connections --------------------------------------------------------------
+
+    def peer(self, name: str = "A") -> Peer:
+        """The peer that a case knows by this name: shared, or its own where it is isolated."""
+        if name in self._own:
+            return self._own[name]
+        if name in SHARED and not self.terms.own_peers:
+            return self.session.peer(name)
+        return self.own_peer(name)
+
+    def own_peer(self, name: str) -> Peer:
+        """A peer of this case alone."""
+        peer = self._own.get(name)
+        if peer is None:
+            full = f"{self.case_id}/{self.scope.names['case']}/{name}"
+            peer = self._own[name] = self.session.peer(full)
+        return peer
+
+    async def connection(self, name: str = "A") -> Connection:
+        """The live connection of a peer; the case fails where there is none to be had.
+
+        A connection of the case's own is not dialled again: that it was lost is what counts.
+        """
+        peer = self.peer(name)
+        if peer in self._own.values() and peer.last is not None:
+            self.check_connection(peer.last)
+        try:
+            return await peer.connection()
+        except ConnectionError as exc:
+            raise CaseFailed("no-connection", f"no connection: {exc}") from exc
+
+    async def open(self, on: str = "A", name: str = "", *, uni: bool = False) -> Stream:
+        """A new stream; the one of this name from now on."""
+        connection = await self.connection(on)
+        try:
+            async with asyncio.timeout(self.deadline_s):
+                stream = await connection.open(uni=uni)
+        except TimeoutError as exc:
+            raise CaseFailed(
+                "no-credit", "the target gave no credit for another stream", missed=True
+            ) from exc
+        except ConnectionError as exc:
+            raise CaseFailed("connection-lost", f"the connection is gone: {exc}") from exc
+        self.streams[on, name] = stream
+        self._all_streams.append(stream)
+        return stream
+
+    async def stream(self, on: str = "A", name: str = "") -> Stream:
+        """The stream of this name, opened (bidi) where there is none."""
+        found = self.streams.get((on, name))
+        return found or await self.open(on, name)
+
+    def forget(self, on: str, name: str = "") -> None:
+        """The next send under this name opens another stream."""
+        self.streams.pop((on, name), None)
+
+    # --- sending ----------------------------------------------------------------------------
+
+    async def send(self, spec: FrameSpec, on: str = "A", name: str = "") -> Stream:
+        """Send a frame (on a uni stream: a heartbeat)."""
+        stream = await self.stream(on, name)
+        data = self.composer.heartbeat(spec) if stream.uni else self.composer.frame(spec)
+        kind = "heartbeat" if stream.uni else "stream_frame"
+        await self.write(stream, data, f"{spec.type}", on, kind=kind)
+        return stream
+
+    async def write(
+        self,
+        stream: Stream,
+        data: bytes,
+        what: str,
+        on: str = "A",
+        *,
+        kind: str = "",
+        asks: bool = False,
+    ) -> None:
+        """Write bytes and remember them for the report, as a message of `kind`."""
+        self.evidence.sent.append(Sending(on, stream.number, what, data, kind, asks))
+        self.session.settings.trace(
+            {
+                "sent": what,
+                "case": self.case_id,
+                "peer": on,
+                "stream": stream.number,
+                "bytes": data.hex(),
+            }
+        )
+        await stream.write(data)
+
+    def ended(self, stream: Stream, how: str, on: str = "A") -> None:
+        """Remember for the report how we ended a half of a stream."""
+        self.evidence.sent.append(Sending(on, stream.number, how))
+
+    async def send_read(self, key: str, on: str = "A") -> None:
+        """Ask for a document, on a stream of its own."""
+        stream = await self.open(on, f"read {key}")
+        data = self.composer.frame(FrameSpec(type="delta", key=key))
+        await self.write(stream, data, f"read of {key}", on, kind="stream_frame", asks=True)
+        await stream.finish()
+
+    # --- what has to come of it -------------------------------------------------------------
+
+    async def barrier(self, on: str = "A", name: str = "", *, patience: float = 1.0) -> None:
+        """Finish a stream and wait until the target says that everything on it has taken effect."""
+        stream = await self.stream(on, name)
+        self.forget(on, name)
+        await stream.finish()
+        self.ended(stream, "FIN", on)
+        await self.wait_finished(stream, patience)
+
+    async def wait_finished(self, stream: Stream, patience: float = 1.0) -> None:
+        """Wait for the FIN of the target's half of a stream that we have finished."""
+        await stream.wait_for(lambda: stream.read_over, self.deadline_s * patience)
+        self.check_answering_half(stream)
+        if stream.finished:
+            if stream.stop_code and self.strict:
+                raise CaseFailed(
+                    "refused", f"the stream was stopped: {code_name(stream.stop_code)}"
+                )
+            return
+        if stream.reset_code is not None:
+            raise CaseFailed(
+                "refused",
+                f"the stream was refused: {code_name(stream.reset_code)}",
+                expected=("FIN, when every frame has taken effect",),
+                received=(f"RESET with {code_name(stream.reset_code)}",),
+            )
+        self.check_connection(stream.connection)
+        if self.strict:
+            raise CaseFailed(
+                "no-fin",
+                "the target did not finish its half of the stream",
+                expected=("FIN, when every frame has taken effect",),
+                received=("nothing within the deadline",),
+                missed=True,
+            )
+        self.note("no FIN came: the barrier is unbound")
+
+    def check_answering_half(self, stream: Stream) -> None:
+        """On the answering half only records may stand (BT-035)."""
+        rest = bytes(stream.received)
+        while rest:
+            size = 5 + int.from_bytes(rest[1:5], "big")
+            try:
+                decode("channel_record", rest[:size])
+            except Malformed as exc:
+                raise CaseFailed(
+                    "answering-half",
+                    "bytes that are no record came on the answering half",
+                    expected=("records, and nothing else",),
+                    received=rows_of("channel_record", rest),
+                ) from exc
+            rest = rest[size:]
+
+    def check_connection(self, connection: Connection) -> None:
+        """Fail where the connection is gone."""
+        closed = connection.closed
+        if closed is not None:
+            how = "without a code" if closed.code is None else f"with {code_name(closed.code)}"
+            raise CaseFailed(
+                "connection-lost", f"the connection ended {how} {closed.text}".rstrip()
+            )
+
+    async def refused(
+        self, reasons: Collection[str], on: str = "A", name: str = "", within: str = ""
+    ) -> None:
+        """Wait until the target refuses a stream for one of these reasons (ER-010, ER-011)."""
+        stream = await self.stream(on, name)
+        self.forget(on, name)
+        must_stop = not stream.write_over
+        await stream.wait_for(lambda: _refusal_is_whole(stream, must_stop), self.within(within))
+        await stream.reset(0)
+        self.check_connection(stream.connection)
+        wanted = {REASONS[reason].code for reason in reasons}
+        codes = {code for code in (stream.reset_code, stream.stop_code) if code is not None}
+        if (
+            codes
+            and codes <= wanted
+            and (self.strict is False or _refusal_is_whole(stream, must_stop))
+        ):
+            return
+        if not self.strict:
+            self.evidence.unbound = True
+            return
+        raise _not_refused(stream, sorted(reasons), wanted, codes, must_stop=must_stop)
+
+    async def closed(self, reasons: Collection[str], on: str = "A", within: str = "") -> None:
+        """Wait until the target closes a connection for one of these reasons (ER-012)."""
+        connection = self.peer(on).last
+        if connection is None:
+            raise SuiteFault(f"{self.case_id}: {on} was never connected")
+        closed = await connection.wait_closed(self.within(within))
+        wanted = {REASONS[reason].code for reason in reasons}
+        if closed is not None and closed.code in wanted:
+            return
+        if not self.strict:
+            self.evidence.unbound = True
+            return
+        expected = (f"CLOSE with {' or '.join(code_name(code) for code in sorted(wanted))}",)
+        if closed is None:
+            raise CaseFailed(
+                "not-closed",
+                "the target did not refuse the connection",
+                expected=expected,
+                received=("an open connection",),
+                missed=True,
+            )
+        if closed.code is None:
+            raise CaseFailed(
+                "no-code",
+                "the connection ended without a code",
+                expected=expected,
+                received=(closed.text,),
+            )
+        raise CaseFailed(
+            f"wrong-code {CODE_NAMES.get(closed.code, closed.code)}",
+            f"the connection was refused for another reason: {code_name(closed.code)}",
+            expected=expected,
+            received=(f"CLOSE with {code_name(closed.code)}",),
+        )
+
+    async def expect(
+        self, wanted: Wanted, on: str, *, after: int = 0, patience: float = 1.0
+    ) -> Arrival:
+        """Wait for content that says what is wanted, on any stream of a connection.
+
+        `patience` multiplies the deadline where something may rightly take longer.
+        """
+        subscription = self.subscription(wanted.key)
+        deadline_s = self.deadline_s * patience
+        found = await self._matching(subscription, wanted, on, after, deadline_s)
+        if isinstance(found, Arrival):
+            return found
+        raise self._nothing_fits(wanted, on, found)
+
+    async def read(self, wanted: Wanted, on: str = "A", *, once: bool = False) -> Arrival:
+        """Read a document; silence is asked once more before it counts (page Documents)."""
+        subscription = self.subscription(wanted.key)
+        after = len(subscription.arrivals)
+        seen: Mismatches = []
+        # A target that did not answer one read of the calibration is not asked twice again.
+        hopeless = self.terms.deadline.median_s is None
+        for attempt in range(1 if once or hopeless else _REPEATS):
+            if attempt:
+                self.note(f"no answer to the first read of {wanted.key}: asked once more")
+            await self.send_read(wanted.key, on)
+            found = await self._matching(
+                subscription, wanted, on, after, self.deadline_s, whole=self.strict
+            )
+            if isinstance(found, Arrival):
+                return found
+            seen = found
+            if seen:
+                break
+        raise self._nothing_fits(wanted, on, seen)
+
+    async def _matching(
+        self,
+        subscription: Subscription,
+        wanted: Wanted,
+        on: str,
+        after: int,
+        deadline_s: float,
+        *,
+        whole: bool = False,
+    ) -> Arrival | Mismatches:
+        """The first arrival that fits, else what came and why none of it did.
+
+        `whole` wants the changes too. The answer to a read brings them; a delta that is pushed
+        may begin an exchange with its heads alone.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + deadline_s
+        peer, place = self.peer(on), after
+        seen: Mismatches = []
+        arrivals = subscription.arrivals
+        while True:
+            while place < len(arrivals):
+                arrival = arrivals[place]
+                place += 1
+                if arrival.peer != peer.name:
+                    continue
+                why_not = await self.contents.mismatch(wanted, arrival, strict=whole)
+                if why_not is None:
+                    return arrival
+                seen.append((arrival, why_not))
+            lost = peer.last is not None and peer.last.closed is not None
+            if lost or not await subscription.signal.wait_for(
+                partial(_longer, arrivals, place), end - loop.time()
+            ):
+                return seen
+
+    def _nothing_fits(self, wanted: Wanted, on: str, seen: Mismatches) -> CaseFailed:
+        last = self.peer(on).last
+        if last is not None:
+            self.check_connection(last)
+        expected = wanted_lines(wanted)
+        if not seen:
+            return CaseFailed(
+                "no-answer",
+                f"nothing came for {wanted.key}",
+                expected=expected,
+                received=("nothing within the deadline",),
+                missed=True,
+            )
+        why = seen[-1][1]
+        return CaseFailed(
+            f"wrong-content {why.partition(':')[0]}",
+            headline(wanted, why),
+            expected=expected,
+            received=received_lines(seen, wanted),
+        )
+
+    def watch(self, key: str, on: str | None, types: Iterable[str | int] = ()) -> Watch:
+        """From now on to the end of the run nothing of these types may come for a key."""
+        numbers = frozenset(type_number(name) for name in types)
+        peer = None if on is None else self.peer(on).name
+        watch = arm(self.subscription(key), peer, numbers)
+        self.evidence.watches.append(watch)
+        return watch
+
+    async def probe(self) -> None:
+        """The target still answers another peer; one that has died or hangs fails the case."""
+        probe = self.session.probe
+        if probe is None:
+            raise CouldNotRun("no document to probe the target with")
+        why_not = await probe(self.deadline_s)
+        if why_not is not None:
+            raise CaseFailed(
+                "target-gone", f"afterwards the target no longer answers: {why_not}", missed=True
+            )
+
+    def note(self, text: str) -> None:
+        """Add a line to the report."""
+        self.evidence.notes.append(text)
+
+    async def end(self) -> None:
+        """Release the streams of the case, and its connections unless a watch is on them."""
+        for stream in self._all_streams:
+            if stream.connection.closed is None:
+                await stream.reset(0)
+        watched = {watch.peer for watch in self.evidence.watches}
+        if None not in watched:
+            for peer in self._own.values():
+                if peer.name not in watched:
+                    await peer.close()
+
+
+def _longer(arrivals: list[Arrival], known: int) -> bool:
+    return len(arrivals) > known
+
+
+def _refusal_is_whole(stream: Stream, must_stop: bool) -> bool:  # noqa: FBT001
+    """Whether both signs of a refusal are there: a stop, and a reset where there is such a half."""
+    stopped = stream.stop_code is not None or not must_stop
+    return stopped and (stream.uni or stream.reset_code is not None)
+
+
+def _not_refused(
+    stream: Stream, reasons: list[str], wanted: set[int], codes: set[int], *, must_stop: bool
+) -> CaseFailed:
+    names = " or ".join(code_name(REASONS[reason].code) for reason in reasons)
+    signs = ("STOP and RESET" if must_stop else "RESET") if not stream.uni else "STOP"
+    other = min(codes - wanted, default=0)
+    missed = False
+    if codes == {0}:
+        symptom, told = "no-code", "the stream was refused without saying why"
+    elif codes - wanted:
+        symptom = f"wrong-code {CODE_NAMES.get(other, 'unknown')}"
+        told = f"the stream was refused for another reason: {code_name(other)}, expected {names}"
+    elif stream.finished and codes:
+        symptom, told = "half-refused", "stopped as it must be, but finished as if all was well"
+    elif stream.finished:
+        symptom, told = "accepted", "the target took what it has to refuse"
+    else:
+        symptom = "half-refused" if codes else "no-refusal"
+        told, missed = "the target did not refuse the stream", True
+    expected = (f"{signs} with {names}",)
+    return CaseFailed(symptom, told, expected=expected, received=_ends(stream), missed=missed)
+
+
+def _ends(stream: Stream) -> tuple[str, ...]:
+    """How the target has ended the halves of a stream."""
+    signs = (
+        stream.stop_code is not None and f"STOP with {code_name(stream.stop_code)}",
+        stream.reset_code is not None and f"RESET with {code_name(stream.reset_code)}",
+        stream.finished and "FIN",
+    )
+    return tuple(sign for sign in signs if sign) or ("nothing within the deadline",)

@@ -1,0 +1,191 @@
+"""What a case sends, made by the schemas from the words of a transcript.
+
+Everything is encoded by the schema codec, decoded again and asked of `accept`, so that the suite
+never sends anything wrong by accident; what is wrong on purpose says so in the transcript.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from meshwire_conformance.catalogue.transcripts import FrameSpec
+from meshwire_conformance.errors import SuiteFault
+from meshwire_conformance.socket_suite.scope import Scope
+from meshwire_spec.codec import Malformed, Message, accept, decode, encode
+from meshwire_spec.numbers import (
+    BATCH_KEY,
+    FRAME_TYPES,
+    NEGENTROPY_KEY,
+    READ_MESSAGE,
+    TOMBSTONE_BATCH_KEY,
+    TOMBSTONE_COLLECTION,
+    FrameType,
+)
+
+TYPE_NAMES = {row.name: row.type for row in FRAME_TYPES}
+_DEFAULT_KEYS = {
+    FrameType.BATCH: BATCH_KEY,
+    FrameType.TOMBSTONE_BATCH: TOMBSTONE_BATCH_KEY,
+    FrameType.NEGENTROPY_INIT: NEGENTROPY_KEY,
+    FrameType.NEGENTROPY_RESPONSE: NEGENTROPY_KEY,
+}
+_LENGTH = 4
+
+DocumentBytes = Callable[[str, str | None], bytes]
+"""Saved bytes of a named document, or what a delta of it says to a peer that has another."""
+
+
+def type_number(name: str | int) -> int:
+    """Number of a frame type by its name in the registry."""
+    if isinstance(name, int):
+        return name
+    try:
+        return int(TYPE_NAMES[name])
+    except KeyError:
+        raise SuiteFault(f"no frame type {name!r}") from None
+
+
+class Composer:
+    """Makes the bytes of one case.
+
+    `saved` gives the saved bytes of a document of the transcript; `delta` the sync message that
+    brings it to a peer that has the second one (nothing at all where None).
+    """
+
+    def __init__(self, scope: Scope, saved: Mapping[str, bytes], delta: DocumentBytes) -> None:
+        self._scope = scope
+        self._saved = saved
+        self._delta = delta
+
+    def frame(self, spec: FrameSpec) -> bytes:
+        """Bytes of a frame; raises SuiteFault where it is wrong and does not say so."""
+        frame_type = type_number(spec.type)
+        payload = self._payload(frame_type, spec)
+        key = self._frame_key(frame_type, spec)
+        known = frame_type if frame_type in _TYPES else int(FrameType.WINDOWED_HISTORY)
+        if known != frame_type and not spec.wrong:
+            raise SuiteFault(f"the suite would send a frame of type 0x{frame_type:02x}")
+        fields = {"key": key, "type": known, "payload": payload}
+        data = self._checked("stream_frame", fields, spec)
+        # No schema writes a type that the registry does not have: it is put in afterwards.
+        at = len(data) - len(payload) - _LENGTH - 1
+        data = data[:at] + bytes((frame_type,)) + data[at + 1 :]
+        if spec.payload_length is not None:
+            at = len(data) - len(payload) - _LENGTH
+            data = data[:at] + spec.payload_length.to_bytes(_LENGTH, "big") + payload
+        return _mutilated(data, spec)
+
+    def _checked(self, kind: str, fields: Mapping[str, Any], spec: FrameSpec) -> bytes:
+        message = Message(kind, fields)
+        try:
+            data = encode(message)
+            reason = accept(kind, decode(kind, data))
+        except Malformed as exc:
+            raise SuiteFault(f"the suite would send a malformed {kind}: {exc}") from exc
+        if reason is not None and not spec.wrong:
+            raise SuiteFault(f"the suite would send a {kind} that is refused: {reason}")
+        return data
+
+    def _frame_key(self, frame_type: int, spec: FrameSpec) -> str:
+        if spec.frame_key is not None:
+            return self._scope.text(spec.frame_key)
+        if frame_type == FrameType.TOMBSTONE and spec.hex is None:
+            return f"{TOMBSTONE_COLLECTION}:{self._scope.text(spec.key)}"
+        default = _DEFAULT_KEYS.get(FrameType(frame_type)) if frame_type in _TYPES else None
+        return default or self._scope.text(spec.key)
+
+    def _payload(self, frame_type: int, spec: FrameSpec) -> bytes:
+        if spec.hex is not None:
+            return bytes.fromhex(spec.hex)
+        maker = _PAYLOADS.get(frame_type)
+        if maker is None:
+            raise SuiteFault(f"a frame of type 0x{frame_type:02x} needs its payload in hex")
+        payload = maker(self, spec)
+        for old, new in spec.replace.items():
+            if bytes.fromhex(old) not in payload:
+                raise SuiteFault(f"there is no {old} to replace")
+            payload = payload.replace(bytes.fromhex(old), bytes.fromhex(new), 1)
+        return payload[: len(payload) - spec.payload_cut]
+
+    def _delta_payload(self, spec: FrameSpec) -> bytes:
+        if spec.document is None:
+            return READ_MESSAGE + bytes.fromhex(spec.extra)
+        known = spec.document if spec.opening else spec.known
+        return self._delta(spec.document, known) + bytes.fromhex(spec.extra)
+
+    def _snapshot_payload(self, spec: FrameSpec) -> bytes:
+        if spec.document is None:
+            raise SuiteFault("a snapshot needs a document or hex")
+        saved = b"".join(self._saved[name] for name in (spec.document, *spec.more))
+        return saved + bytes.fromhex(spec.extra)
+
+    def tombstone(self, spec: FrameSpec) -> bytes:
+        """Bytes of a tombstone by itself."""
+        collection, _, document_id = self._scope.text(spec.key).partition(":")
+        fields = {
+            "collection": collection,
+            "document_id": document_id,
+            "deleted_at": self._scope.integer(spec.deleted_at),
+            "lamport": self._scope.integer(spec.lamport),
+            "deleted_by": self._scope.text(spec.deleted_by),
+            "reason": self._scope.text(spec.reason),
+            "direction": 0,
+            "extra": b"",
+        }
+        data = self._checked("tombstone", fields, spec)
+        # The direction is the last byte, and only here may it be one that no schema writes.
+        return data[:-1] + bytes((spec.direction,)) + bytes.fromhex(spec.extra)
+
+    def _tombstones(self, spec: FrameSpec) -> bytes:
+        elements = [_mutilated(self.tombstone(one), one) for one in spec.tombstones]
+        count = len(elements) if spec.count is None else spec.count
+        body = b"".join(len(one).to_bytes(_LENGTH, "big") + one for one in elements)
+        return count.to_bytes(_LENGTH, "big") + body + bytes.fromhex(spec.extra)
+
+    def entry(self, spec: FrameSpec) -> bytes:
+        """Bytes of an entry of a batch."""
+        frame_type = type_number(spec.type)
+        payload = self._payload(frame_type, spec)
+        key = self._frame_key(frame_type, spec)
+        fields = {"key": key, "type": frame_type, "payload": payload}
+        return _mutilated(self._checked("sync_entry", fields, spec), spec)
+
+    def _batch(self, spec: FrameSpec) -> bytes:
+        header = {
+            "batch_id": self._scope.integer(spec.batch_id),
+            "created_at": self._scope.integer(spec.created_at),
+            "ttl": spec.ttl,
+            "entry_count": 0,
+            "entries": (),
+            "fault": None,
+            "extra": b"",
+        }
+        entries = [self.entry(one) for one in spec.entries]
+        count = len(entries) if spec.count is None else spec.count
+        head = encode(Message("sync_batch", header))[:-_LENGTH]
+        body = count.to_bytes(_LENGTH, "big") + b"".join(entries)
+        return head + body + bytes.fromhex(spec.extra)
+
+    def heartbeat(self, spec: FrameSpec) -> bytes:
+        """Bytes of a heartbeat, which travels on a uni stream without a frame around it."""
+        fields = {
+            "marker": 1,
+            "sent_at": self._scope.integer(spec.sent_at),
+            "extra": bytes.fromhex(spec.extra),
+        }
+        return _mutilated(self._checked("heartbeat", fields, spec), spec)
+
+
+def _mutilated(data: bytes, spec: FrameSpec) -> bytes:
+    return data[: len(data) - spec.cut] + bytes.fromhex(spec.append)
+
+
+_TYPES = frozenset(FrameType)
+_PAYLOADS: dict[int, Callable[[Composer, FrameSpec], bytes]] = {
+    FrameType.DELTA: Composer._delta_payload,  # noqa: SLF001 - the table of this class
+    FrameType.SNAPSHOT: Composer._snapshot_payload,  # noqa: SLF001
+    FrameType.TOMBSTONE: Composer.tombstone,
+    FrameType.TOMBSTONE_BATCH: Composer._tombstones,  # noqa: SLF001
+    FrameType.BATCH: Composer._batch,  # noqa: SLF001
+}

@@ -1,0 +1,213 @@
+"""Connections of a case's own: wrong preambles, wrong handshakes, records written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from meshwire_conformance.catalogue.transcripts import ConnectSpec, HandshakeSpec
+from meshwire_conformance.errors import SuiteFault
+from meshwire_conformance.protocol.handshake import (
+    Formation,
+    HandshakeFailed,
+    formation_id_bytes,
+    read_challenge,
+    read_result,
+)
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.evidence import Sending
+from meshwire_conformance.socket_suite.outcome import CaseFailed
+from meshwire_conformance.targets.attach import DIAL_S, TcpDialler
+from meshwire_conformance.targets.lab import Preamble, Windows, record
+from meshwire_conformance.targets.tcp import TcpConnection
+from meshwire_conformance.targets.transport import Connection, Dial, Stream
+from meshwire_spec.codec import encode, from_value
+from meshwire_spec.numbers import ALPN, LAB_MAGIC, LAB_VERSION, RESULT_ACCEPTED, RESULT_REJECTED
+
+DATA_MAX = 2**15
+_PREAMBLE = "lab_preamble"
+
+
+async def connect(run: CaseRun, name: str, options: ConnectSpec) -> None:
+    """Connect a peer of the case's own, in the ordinary way or with something wrong."""
+    peer = run.own_peer(name)
+    dial = peer.dial()
+    if options.same_as is not None:
+        dial = Dial(run.peer(options.same_as).identity, dial.on_stream, dial.order)
+    try:
+        peer.adopt(await _dial(run, name, dial, options))
+    except ConnectionError as exc:
+        raise CaseFailed("no-connection", f"no connection: {exc}") from exc
+
+
+async def _dial(run: CaseRun, name: str, dial: Dial, options: ConnectSpec) -> Connection:
+    target = run.session.target
+    preamble = _wrong_preamble(dial.identity, options)
+    if preamble is not None:
+        if not isinstance(target.dialler, TcpDialler):
+            raise SuiteFault(f"{run.case_id}: only the lab binding has a preamble")
+        dial = Dial(dial.identity, dial.on_stream, dial.order, preamble)
+        run.evidence.sent.append(Sending(name, None, "preamble", preamble.encode(), _PREAMBLE))
+        return await target.dialler.dial_raw(dial, DIAL_S)
+    if not options.handshake:
+        return await target.dial(dial)
+    return await run.session.connect(dial)
+
+
+def _wrong_preamble(identity: bytes, options: ConnectSpec) -> Preamble | None:
+    """A preamble with what is wrong about it, or None where nothing is."""
+    if options.preamble is not None:
+        return Preamble(identity, whole=bytes.fromhex(options.preamble))
+    alpn = None if options.alpn is None else options.alpn.encode()
+    if options.alpn_hex is not None:
+        alpn = bytes.fromhex(options.alpn_hex)
+    if (options.magic, options.version, alpn) == (None, None, None):
+        return None
+    return Preamble(
+        identity,
+        alpn=ALPN.encode() if alpn is None else alpn,
+        magic=LAB_MAGIC if options.magic is None else bytes.fromhex(options.magic),
+        version=LAB_VERSION if options.version is None else options.version,
+    )
+
+
+async def overrun(run: CaseRun, on: str) -> None:
+    """Send one byte more on a stream than its credit allows, past every rule of the binding."""
+    connection = await lab_connection(run, on)
+    peer = connection.lab.peer
+    if peer is None:
+        raise SuiteFault(f"{run.case_id}: no preamble came before the overrun")
+    stream = await run.open(on, "overrun")
+    left = peer.windows.max_stream_data + 1
+    run.evidence.sent.append(Sending(on, stream.number, f"{left} bytes of DATA"))
+    while left:
+        size = min(left, DATA_MAX)
+        value = {"stream_id": str(stream.number), "fin": 0, "data": bytes(size).hex()}
+        await connection.raw(encode(from_value("lab_record", {"type": 0, "body": value})))
+        left -= size
+
+
+async def adopt_lab(run: CaseRun, on: str, windows: Windows) -> TcpConnection:
+    """Connect a peer of the case's own with other windows."""
+    peer = run.own_peer(on)
+    dial = peer.dial()
+    preamble = Preamble(dial.identity, windows=windows)
+    connection = await run.session.connect(replace(dial, preamble=preamble))
+    if not isinstance(connection, TcpConnection):
+        raise SuiteFault(f"{run.case_id} needs the lab binding and does not say so")
+    peer.adopt(connection)
+    return connection
+
+
+async def lab_connection(run: CaseRun, on: str) -> TcpConnection:
+    """The connection of a peer, which is one of the lab binding."""
+    connection = run.peer(on).last or await run.connection(on)
+    if not isinstance(connection, TcpConnection):
+        raise SuiteFault(f"{run.case_id} needs the lab binding and does not say so")
+    return connection
+
+
+async def send_record(
+    run: CaseRun, on: str, value: Mapping[str, Any], *, echo: str | None = None
+) -> None:
+    """Write one record by hand: a value of the schema, or `type` and `hex` for a wrong one."""
+    connection = await lab_connection(run, on)
+    if "hex" in value:
+        body = bytes.fromhex(value["hex"])
+        data = record(value["type"], body)
+        if "length" in value:
+            data = data[:1] + int(value["length"]).to_bytes(4, "big") + body
+    else:
+        data = encode(from_value("lab_record", value))
+    run.evidence.sent.append(Sending(on, None, "lab record", data, "lab_record"))
+    await connection.raw(data)
+    if echo is None:
+        return
+    wanted = bytes.fromhex(echo)
+    await connection.signal.wait_for(
+        lambda: wanted in connection.pongs or connection.closed is not None, run.deadline_s
+    )
+    run.check_connection(connection)
+    if wanted not in connection.pongs:
+        raise CaseFailed(
+            "no-pong",
+            "the PING was not echoed",
+            expected=(f"PONG {echo}",),
+            received=tuple(f"PONG {pong.hex()}" for pong in connection.pongs) or ("nothing",),
+            missed=True,
+        )
+
+
+_ANSWERS: dict[str, Callable[[bytes], bytes]] = {
+    "right": lambda code: code,
+    "wrong": lambda code: bytes((code[0] ^ 0x01,)) + code[1:],
+    "short": lambda code: code[:-1],
+    "long": lambda code: code + b"\x5a",
+    "none": lambda code: code[:0],
+}
+
+
+async def run_handshake(run: CaseRun, on: str, name: str, spec: HandshakeSpec) -> None:
+    """One H1 handshake as the spec says, on a new connection without one."""
+    formation = run.session.target.formation
+    if formation is None:
+        raise SuiteFault(f"{run.case_id} needs a formation and does not say so")
+    stream = await run.stream(on, name)
+    if not spec.resume:
+        await _take_challenge(run, on, stream, spec, formation)
+    answer = _ANSWERS[spec.answer](formation.answer(run.nonces[-1]))
+    if answer:
+        what = f"{spec.answer} answer"
+        await run.write(stream, answer, what, on, kind="formation_response")
+    if spec.answer == "short":
+        await stream.finish()
+    if spec.result != "nothing":
+        await _check_result(run, stream, spec.result)
+
+
+async def _take_challenge(
+    run: CaseRun, on: str, stream: Stream, spec: HandshakeSpec, formation: Formation
+) -> None:
+    named = run.scope.text(spec.formation_id)
+    data = formation_id_bytes(named)
+    await run.write(stream, data, "formation id", on, kind="formation_id")
+    try:
+        formation_id, nonce = await read_challenge(stream, run.deadline_s)
+    except HandshakeFailed as exc:
+        raise CaseFailed("no-challenge", str(exc), missed=True) from exc
+    if formation_id != formation.formation_id:
+        raise CaseFailed(
+            "wrong-formation",
+            "the challenge names another formation",
+            expected=(formation.formation_id,),
+            received=(formation_id,),
+        )
+    if nonce in run.nonces:
+        raise CaseFailed(
+            "same-nonce",
+            "two challenges have one nonce",
+            expected=("32 bytes that no challenge before had",),
+            received=(nonce.hex(),),
+        )
+    run.nonces.append(nonce)
+
+
+async def _check_result(run: CaseRun, stream: Stream, wanted: str) -> None:
+    accepted = wanted == "accepted"
+    try:
+        result = await read_result(stream, run.deadline_s)
+    except HandshakeFailed as exc:
+        # Deployed acceptors close so fast that their result byte is lost.
+        closed = stream.connection.closed
+        if not run.strict and not accepted and closed is not None:
+            run.evidence.unbound = True
+            return
+        raise CaseFailed("no-result", str(exc), missed=True) from exc
+    if result != (RESULT_ACCEPTED if accepted else RESULT_REJECTED):
+        raise CaseFailed(
+            "accepted" if result == RESULT_ACCEPTED else f"result {result}",
+            f"the result is {result}",
+            expected=(f"result {wanted}",),
+            received=(f"result {result}",),
+        )

@@ -1,0 +1,95 @@
+"""What is remembered of a run of a case: what was sent, what was noted, what is watched for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from meshwire_conformance.explain.field_rows import rows_of, summary
+from meshwire_conformance.socket_suite.watch import Watch
+
+LINES_MAX = 12
+"""So many things sent are told in a line each; of more, the first and the last."""
+LINES_FIRST = 3
+NO_ANSWER = "no-answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """One thing sent: by which peer, on which stream, what it is in a few words, and its bytes.
+
+    `kind` is the kind of message that the bytes are, empty where the schemas know none. One that
+    only `asks` (a read) is not shown field by field where something else was sent. Without bytes
+    it is the end of a stream, a stop, or too much to keep.
+    """
+
+    peer: str
+    stream: int | None
+    what: str
+    data: bytes = b""
+    kind: str = ""
+    asks: bool = False
+
+    @property
+    def place(self) -> str:
+        """Who sent it and where."""
+        peer = f"peer {self.peer}"
+        return peer if self.stream is None else f"{peer}, stream {self.stream}"
+
+    def line(self) -> str:
+        """The thing in one line."""
+        text = f"{self.place}: {self.what}"
+        if not self.data:
+            return text
+        said = "" if self.asks else summary(self.kind, self.data)
+        return f"{text}, {len(self.data)} bytes" + (f": {said}" if said else "")
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What is reported of a run beside its verdict."""
+
+    sent: list[Sending] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    unbound: bool = False
+    watches: list[Watch] = field(default_factory=list)
+
+
+def sent_lines(sent: Sequence[Sending], symptom: str = "") -> tuple[str, ...]:
+    """Everything sent, in order: the last stimulus field by field, the rest in a line each.
+
+    Where the symptom is that no answer came, a question is a stimulus too.
+    """
+    full = _stimulus(sent, asked=symptom == NO_ANSWER)
+    before = list(_lines(sent[:full]))
+    if len(before) > LINES_MAX:
+        left_out = len(before) - LINES_MAX
+        last = before[left_out + LINES_FIRST :]
+        before = [*before[:LINES_FIRST], f"... {left_out} more lines", *last]
+    if full == len(sent):
+        return tuple(before)
+    shown = sent[full]
+    head = f"{shown.place}: {shown.what}, {len(shown.data)} bytes"
+    after = list(_lines(sent[full + 1 :]))[-LINES_MAX:]
+    return (*before, head, *rows_of(shown.kind, shown.data), *after)
+
+
+def _stimulus(sent: Sequence[Sending], *, asked: bool) -> int:
+    """Place of the last thing sent that is no question, else of the last question."""
+    places = [number for number, one in enumerate(sent) if one.data]
+    stimuli = [number for number in places if asked or not sent[number].asks]
+    return (stimuli or places or [len(sent)])[-1]
+
+
+def _lines(sent: Sequence[Sending]) -> Iterator[str]:
+    """A line each; what has no bytes joins the line of the same stream before it."""
+    line = place = ""
+    for one in sent:
+        if line and not one.data and one.place == place:
+            line += f", {one.what}"
+            continue
+        if line:
+            yield line
+        line, place = one.line(), one.place
+    if line:
+        yield line

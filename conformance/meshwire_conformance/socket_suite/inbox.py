@@ -1,0 +1,250 @@
+"""What the target sends: frames taken out of its streams and handed to whom their keys concern.
+
+Content is taken from whatever carries it (page Terms, read): a 0x00 or 0x01 of its own, an entry
+of a 0x07, an element of a 0x05. Frames for nobody's key are counted, for whole-store pushes
+are legal. Frames that do not decode are kept as faults of the target.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshwire_conformance.errors import SuiteFault
+from meshwire_conformance.protocol.frame_content import (
+    CONTENT,
+    check_frame_key,
+    refuse_extra,
+    take_frames,
+)
+from meshwire_conformance.run.contracts import TraceLine, untraced
+from meshwire_conformance.targets.transport import Signal, Stream
+from meshwire_spec.codec import Malformed, Message, decode, encode
+from meshwire_spec.numbers import FrameType
+
+FAULTS_KEPT = 1000
+_KEPT = 4096
+"""So many bytes of a frame that is none are kept for the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One piece of content about one document: who got it, on which stream, and what it says."""
+
+    peer: str
+    stream: int
+    order: int
+    type: int
+    key: str
+    payload: bytes
+    carrier: int
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFault:
+    """Something the target sent that is no legal frame."""
+
+    peer: str
+    stream: int
+    reason: str
+    detail: str
+    data: bytes = b""
+    """The bytes, where they are a whole message or the beginning of one."""
+    kind: str = "stream_frame"
+
+
+@dataclass(eq=False, slots=True)
+class Subscription:
+    """Everything that came for one key since the subscription began."""
+
+    key: str
+    arrivals: list[Arrival] = field(default_factory=list)
+    signal: Signal = field(default_factory=Signal)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was counted over the whole run."""
+
+    frames: int = 0
+    foreign: int = 0
+    heartbeats: int = 0
+    streams: int = 0
+    frames_after_the_first: int = 0
+
+
+class Inbox:
+    """One for the whole run: takes the frames of all connections."""
+
+    def __init__(self, trace: TraceLine = untraced) -> None:
+        self.counts = Counts()
+        self.faults: list[TargetFault] = []
+        self.trace = trace
+        self._subscriptions: dict[str, list[Subscription]] = {}
+        self._order = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._broken: BaseException | None = None
+
+    def subscribe(self, key: str) -> Subscription:
+        """Collect what comes for a key from now on, to the end of the run."""
+        subscription = Subscription(key)
+        self._subscriptions.setdefault(key, []).append(subscription)
+        return subscription
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something small beside the reading of streams."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        fault = None if task.cancelled() else task.exception()
+        # A connection that is lost meanwhile is noticed where it matters.
+        if fault is not None and not isinstance(fault, ConnectionError):
+            self._broken = self._broken or fault
+
+    def check(self) -> None:
+        """Raise SuiteFault where the suite itself has failed to read what came."""
+        if self._broken is not None:
+            fault = self._broken
+            said = f"reading what came: {type(fault).__name__}: {fault}"
+            raise SuiteFault(said) from fault
+
+    def reader_of(self, peer: str) -> Callable[[Stream], None]:
+        """What reads every stream that the target opens on a connection of this peer."""
+        return lambda stream: self._follow(stream, peer)
+
+    def fault(
+        self,
+        peer: str,
+        stream: int,
+        reason: str,
+        detail: str,
+        data: bytes = b"",
+        kind: str = "stream_frame",
+    ) -> None:
+        """Note something that the target should not have sent."""
+        if len(self.faults) < FAULTS_KEPT:
+            self.faults.append(TargetFault(peer, stream, reason, detail, data, kind))
+        self.trace({"fault": reason, "peer": peer, "stream": stream, "detail": detail})
+
+    def take(self, peer: str, stream: int, frame: Message) -> None:
+        """Hand one frame to everybody whose key it concerns."""
+        self.counts.frames += 1
+        fields = frame.fields
+        self.trace(
+            {
+                "received": f"0x{fields['type']:02x}",
+                "peer": peer,
+                "stream": stream,
+                "key": fields["key"],
+                "payload": fields["payload"].hex(),
+            }
+        )
+        opener = CONTENT.get(fields["type"])
+        if opener is None:
+            said = f"a frame of type 0x{fields['type']:02x}"
+            self.fault(peer, stream, "unknown-type", said, encode(frame))
+            return
+        try:
+            check_frame_key(fields)
+            for frame_type, key, payload in opener(fields):
+                if key in self._subscriptions:
+                    self._deliver(peer, stream, frame_type, key, payload(), fields["type"])
+                else:
+                    self.counts.foreign += 1
+        except Malformed as exc:
+            self.fault(peer, stream, exc.reason, str(exc), encode(frame))
+
+    def _deliver(
+        self, peer: str, stream: int, frame_type: int, key: str, payload: bytes, carrier: int
+    ) -> None:
+        self._order += 1
+        arrival = Arrival(peer, stream, self._order, int(frame_type), key, payload, carrier)
+        for subscription in self._subscriptions[key]:
+            subscription.arrivals.append(arrival)
+            subscription.signal.notify()
+
+    def _follow(self, stream: Stream, peer: str) -> None:
+        self.counts.streams += 1
+        changed = (_UniReader if stream.uni else _FrameReader)(self, peer).changed
+
+        def guarded(stream: Stream) -> None:
+            try:
+                changed(stream)
+            except Exception as exc:  # noqa: BLE001 - kept for `check`: here nobody can raise it
+                self._broken = self._broken or exc
+
+        stream.on_change = guarded
+
+
+class _FrameReader:
+    """Takes frames out of one bidi stream of the target and ends our half after its end."""
+
+    def __init__(self, inbox: Inbox, peer: str) -> None:
+        self._inbox = inbox
+        self._peer = peer
+        self._over = False
+        self._frames = 0
+
+    def changed(self, stream: Stream) -> None:
+        """More bytes came, or the stream is over."""
+        if self._over:
+            # Whoever floods a stream that is over fills nothing.
+            stream.received.clear()
+            return
+        try:
+            for frame in take_frames(stream.received):
+                self._frames += 1
+                self._place(stream.number, frame)
+                self._inbox.take(self._peer, stream.number, frame)
+        except Malformed as exc:
+            self._over = True
+            data = bytes(stream.received[:_KEPT])
+            self._inbox.fault(self._peer, stream.number, exc.reason, str(exc), data)
+            self._inbox.spawn(stream.reset(0))
+            return
+        if stream.finished:
+            self._over = True
+            if stream.received:
+                data, said = bytes(stream.received[:_KEPT]), "a stream ends inside a frame"
+                self._inbox.fault(self._peer, stream.number, "truncated", said, data)
+            # Only now: everything on the stream has been taken in.
+            self._inbox.spawn(stream.finish())
+        elif stream.reset_code is not None:
+            self._over = True
+            self._inbox.spawn(stream.reset(0))
+
+    def _place(self, stream: int, frame: Message) -> None:
+        """Look whether a frame may stand where it does on a stream of the target's own."""
+        is_later = frame.fields["type"] == FrameType.NEGENTROPY_RESPONSE
+        if is_later and self._frames == 1:
+            said = "a 0x09 on a stream that has no run"
+            data = encode(frame)
+            self._inbox.fault(self._peer, stream, "unexpected-message", said, data)
+        # Later messages of a run stand behind its first (TR-004).
+        self._inbox.counts.frames_after_the_first += self._frames > 1 and not is_later
+
+
+class _UniReader:
+    """Reads one uni stream of the target: a heartbeat and nothing else."""
+
+    def __init__(self, inbox: Inbox, peer: str) -> None:
+        self._inbox = inbox
+        self._peer = peer
+
+    def changed(self, stream: Stream) -> None:
+        """Look at the record when the stream is over."""
+        if not stream.finished:
+            # A heartbeat is nine bytes: of what does not end the beginning is enough.
+            del stream.received[_KEPT:]
+            return
+        try:
+            refuse_extra("heartbeat", decode("heartbeat", bytes(stream.received)))
+            self._inbox.counts.heartbeats += 1
+        except Malformed as exc:
+            data, said = bytes(stream.received[:_KEPT]), f"heartbeat: {exc}"
+            self._inbox.fault(self._peer, stream.number, exc.reason, said, data, "heartbeat")

@@ -1,0 +1,294 @@
+"""The socket part: every socket case run against a target, and a verdict for each.
+
+Theory of operation. After a calibration the cases run beside each other over shared connections;
+those that wait for a deadline of the target's own begin first, so that they wait side by side.
+A case that missed its deadline is run once more, alone, and both are reported. Watches stay armed
+until everything is over: a late frame turns a pass into a failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from meshwire_conformance.catalogue.catalogue import Case, load_catalogue
+from meshwire_conformance.catalogue.transcripts import Transcript
+from meshwire_conformance.errors import Incomplete, SuiteFault
+from meshwire_conformance.run.contracts import Attachment, Progress, Settings
+from meshwire_conformance.socket_suite.attempts import (
+    Attempt,
+    body_of,
+    failure,
+    is_final,
+    is_serial,
+    noted,
+    patience,
+    watched,
+    with_control,
+)
+from meshwire_conformance.socket_suite.calibration import CANARY_DOCUMENT, Canary
+from meshwire_conformance.socket_suite.capabilities import find_capabilities
+from meshwire_conformance.socket_suite.case_run import CaseRun, Terms
+from meshwire_conformance.socket_suite.content import Contents, Documents
+from meshwire_conformance.socket_suite.deadlines import Deadline
+from meshwire_conformance.socket_suite.evidence import sent_lines
+from meshwire_conformance.socket_suite.inbox import Inbox
+from meshwire_conformance.socket_suite.needs import open_documents, unmet
+from meshwire_conformance.socket_suite.outcome import CaseFailed, CouldNotRun
+from meshwire_conformance.socket_suite.peers import Peer, Session
+from meshwire_conformance.socket_suite.scope import Scope
+from meshwire_conformance.socket_suite.transcript_steps import run_transcript
+from meshwire_conformance.targets.attach import Target, attach
+from meshwire_conformance.targets.bundle import bundled, shown_elsewhere
+from meshwire_conformance.verdicts import CaseResult, Verdict
+
+BESIDE_EACH_OTHER = 12
+BESIDE_IN_SILENCE = 96
+"""How many cases run at once; and with a target that did not answer the calibration."""
+MISSES_CONFIRMED_MAX = 8
+"""After so many misses that were repeated alone in vain, further ones are believed."""
+READ_RULE = "DC-001"
+
+
+async def run(
+    cases: Sequence[Case], attachment: Attachment, settings: Settings, progress: Progress
+) -> list[CaseResult]:
+    """Run the socket cases against the target that `attachment` names.
+
+    Raises Incomplete where the target cannot be reached at all, UsageError where it is not on
+    this machine and writes were not allowed.
+    """
+    target = await attach(attachment, settings)
+    documents: Documents | None = None
+    try:
+        documents = await open_documents()
+        variant = attachment.variant or target.facts.dialect
+        part = SocketPart(target, settings, documents, variant, progress)
+        elsewhere = shown_elsewhere(cases, attachment)
+        for result in elsewhere.values():
+            progress(result)
+        asked = [case for case in cases if case.id not in elsewhere]
+        results = {result.case: result for result in await part.run(asked)} | elsewhere
+        return [results[case.id] for case in cases]
+    finally:
+        if documents is not None:
+            await documents.close()
+        await target.close()
+
+
+class SocketPart:
+    """One run of the socket cases against one attached target."""
+
+    def __init__(
+        self,
+        target: Target,
+        settings: Settings,
+        documents: Documents | None,
+        variant: str,
+        progress: Progress,
+    ) -> None:
+        self._target = target
+        self._settings = settings
+        self._documents = documents
+        self._variant = variant
+        self._progress = progress
+        self._nonce = secrets.token_hex(4)
+        self._inbox = Inbox(settings.trace)
+        self._session = Session(target, settings, self._nonce, self._inbox)
+        self._deadline = Deadline(None, settings.timeout_scale)
+        self._canary: Canary | None = None
+        self._confirmed_misses = 0
+        self._asked: frozenset[str] = frozenset()
+        self._slots = asyncio.Semaphore(BESIDE_EACH_OTHER)
+
+    async def run(self, cases: Sequence[Case]) -> list[CaseResult]:
+        """A verdict for every case, in the order given."""
+        await find_capabilities(self._session, cases)
+        results = {case.id: found for case in cases if (found := self._beforehand(case))}
+        asked = {case.id: case for case in cases if case.id not in results}
+        work = {**self._controls(asked.values()), **asked}
+        self._asked = frozenset(asked)
+        for result in results.values():
+            self._progress(result)
+        try:
+            if work:
+                self._deadline = await self._calibrate()
+                if self._deadline.median_s is None:
+                    self._slots = asyncio.Semaphore(BESIDE_IN_SILENCE)
+                results |= await self._judge(list(work.values()))
+                self._inbox.check()
+        finally:
+            await self._session.close()
+        return [replace(results[case.id], variant=self._variant) for case in cases]
+
+    def _beforehand(self, case: Case) -> CaseResult | None:
+        """A verdict that needs no run."""
+        if case.demanded(self._settings.level) == "any":
+            return CaseResult(
+                case.id, Verdict.INFORMATIONAL, ("level strict alone demands this: not run",)
+            )
+        return unmet(case, self._target, self._documents)
+
+    def _controls(self, asked: Iterable[Case]) -> dict[str, Case]:
+        """Controls that were not asked for themselves."""
+        index = load_catalogue().by_id
+        names = {case.control for case in asked if case.control is not None}
+        wanted = {name: index[name] for name in sorted(names)}
+        return {
+            name: control for name, control in wanted.items() if self._beforehand(control) is None
+        }
+
+    async def _calibrate(self) -> Deadline:
+        canary = self._canary = Canary(self._session, CANARY_DOCUMENT)
+        deadline = await canary.calibrate(self._settings.timeout_scale)
+        self._session.probe = canary.probe
+        self._settings.trace({"note": deadline.describe()})
+        return deadline
+
+    # --- running ----------------------------------------------------------------------------
+
+    async def _judge(self, cases: list[Case]) -> dict[str, CaseResult]:
+        final = [case for case in cases if is_final(body_of(case))]
+        # What answers nothing cannot be disturbed: then all cases wait side by side.
+        hopeless = self._deadline.median_s is None
+        serial = [case for case in cases if is_serial(case) and not hopeless]
+        beside = sorted(
+            (case for case in cases if case not in final and case not in serial), key=patience
+        )
+        attempts = {
+            attempt.case.id: attempt
+            for attempt in await asyncio.gather(*(self._beside(case) for case in beside))
+        }
+        for case in serial:
+            attempts[case.id] = await self._attempt(case, 1)
+        for attempt in [attempt for attempt in attempts.values() if attempt.missed]:
+            attempts[attempt.case.id] = await self._once_more(attempt)
+        await self._flush()
+        for case in final:
+            attempts[case.id] = await self._attempt(case, 1)
+        results = {name: watched(attempt) for name, attempt in attempts.items()}
+        return {name: with_control(attempts[name].case, results) for name in results}
+
+    async def _beside(self, case: Case) -> Attempt:
+        """One case beside others; what waits for a deadline of the target takes no slot."""
+        if patience(case)[0] == 0:
+            return await self._attempt(case, 1)
+        async with self._slots:
+            return await self._attempt(case, 1)
+
+    async def _once_more(self, first: Attempt) -> Attempt:
+        """A miss counts only if it is missed alone too; both are reported."""
+        hopeless = self._deadline.median_s is None
+        if hopeless or self._confirmed_misses >= MISSES_CONFIRMED_MAX:
+            note = "not repeated: the target misses its deadlines throughout"
+            self._ended(first.result)
+            return replace(first, result=noted(first.result, note))
+        second = await self._attempt(first.case, 2)
+        if second.result.verdict is Verdict.PASS:
+            note = f"beside others: {first.result.symptom}; repeated alone it held"
+        else:
+            self._confirmed_misses += 1
+            note = f"beside others: {first.result.symptom}; alone: {second.result.symptom}"
+        self._ended(second.result)
+        return replace(second, result=noted(second.result, note))
+
+    def _ended(self, result: CaseResult) -> None:
+        """Tell who watches that a case is over; controls that were not asked for are not told."""
+        if result.case in self._asked:
+            self._progress(result)
+
+    async def _attempt(self, case: Case, number: int) -> Attempt:
+        body = body_of(case)
+        started = time.perf_counter()
+        if body.isolation == "process":
+            attempt = await self._in_fresh_process(case, number)
+        else:
+            attempt = await self._run_on(self._session, case, number)
+        self._inbox.check()
+        duration_s = time.perf_counter() - started
+        failed = attempt.result.verdict is Verdict.FAIL
+        notes = (*attempt.result.notes, *attempt.evidence.notes)
+        if READ_RULE in case.rules:
+            notes = (*notes, self._deadline.describe())
+        result = replace(
+            attempt.result,
+            duration_s=duration_s,
+            sent=sent_lines(attempt.evidence.sent, attempt.result.symptom) if failed else (),
+            notes=notes,
+            unbound=attempt.evidence.unbound,
+        )
+        if not attempt.evidence.watches:
+            # Only a watch can still turn the verdict, and bytes sent may be many.
+            attempt.evidence.sent.clear()
+        if number == 1 and not attempt.missed:
+            self._ended(result)
+        return replace(attempt, result=result)
+
+    async def _in_fresh_process(self, case: Case, number: int) -> Attempt:
+        try:
+            target = await self._target.fresh()
+        except Incomplete as exc:
+            return Attempt(case, CaseResult(case.id, Verdict.COULD_NOT_RUN, (str(exc),)))
+        session = Session(target, self._settings, f"{self._nonce}p", self._inbox)
+        try:
+            session.probe = Canary(session, CANARY_DOCUMENT).probe
+            return await self._run_on(session, case, number)
+        finally:
+            try:
+                await session.close()
+            finally:
+                await target.close()
+
+    async def _run_on(self, session: Session, case: Case, number: int) -> Attempt:
+        body = body_of(case)
+        terms = Terms(self._settings.level, self._deadline, body.isolation != "key")
+        scope = Scope(self._names(case, number), time.time_ns() // 1_000_000)
+        run = CaseRun(case.id, session, terms, scope, Contents(self._documents))
+        try:
+            if isinstance(body, Transcript):
+                await run_transcript(run, body)
+            else:
+                run.begin(body.let)
+                await body.run(run)
+                if body.negative:
+                    await run.probe()
+        except CaseFailed as failed:
+            return Attempt(case, failure(case, failed), run.evidence, failed.missed)
+        except CouldNotRun as exc:
+            result = CaseResult(case.id, Verdict.COULD_NOT_RUN, (str(exc),))
+            return Attempt(case, result, run.evidence)
+        except ConnectionError as exc:
+            lost = CaseFailed("connection-lost", f"the connection is gone: {exc}")
+            return Attempt(case, failure(case, lost), run.evidence)
+        except SuiteFault as exc:
+            raise SuiteFault(f"{case.id}: {exc}") from exc
+        finally:
+            await run.end()
+        return Attempt(case, CaseResult(case.id, Verdict.PASS), run.evidence)
+
+    def _names(self, case: Case, number: int) -> Mapping[str, str]:
+        facts = self._target.facts
+        return {
+            "case": f"{case.id.lower()}-{self._nonce}-{number}",
+            "nonce": self._nonce,
+            "formation_id": facts.formation_id,
+            "beyond_payload_cap": str(facts.payload_cap + 1),
+        }
+
+    async def _flush(self) -> None:
+        """What the target has queued for a connection comes before the answer to one more read."""
+        if self._canary is not None and self._deadline.median_s is not None:
+            reads = (self._read_once(peer) for peer in self._session.live_peers())
+            await asyncio.gather(*reads)
+
+    async def _read_once(self, peer: Peer) -> None:
+        assert self._canary is not None
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            await self._canary.read(self._deadline.seconds, peer)
+
+
+__all__ = ["SocketPart", "bundled", "run"]

@@ -1,0 +1,120 @@
+"""Peers: identities of the suite toward the target, each with at most one live connection."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+
+from meshwire_conformance.protocol.handshake import HandshakeFailed, prove
+from meshwire_conformance.run.contracts import Settings
+from meshwire_conformance.socket_suite.inbox import Inbox
+from meshwire_conformance.targets.attach import Target
+from meshwire_conformance.targets.transport import Connection, Dial
+
+SHARED = ("A", "B", "C")
+"""Names of the connections that cases share; every other name is a case's own."""
+
+Probe = Callable[[float], Awaitable[str | None]]
+"""Given a deadline in seconds, why the target does not answer, or None where it does."""
+
+
+class Peer:
+    """One identity; `connection` gives its live connection, dialled again where it was lost."""
+
+    def __init__(self, name: str, session: Session) -> None:
+        self.name = name
+        self.dials = 0
+        self._session = session
+        self._connection: Connection | None = None
+        self._lock = asyncio.Lock()
+
+    @property
+    def identity(self) -> bytes:
+        """32 bytes that are this peer's own in this run."""
+        text = f"{self._session.nonce}:{self.name}"
+        return hashlib.sha256(text.encode()).digest()
+
+    @property
+    def live(self) -> Connection | None:
+        """The connection where it is up, without dialling."""
+        if self._connection is None or self._connection.closed is not None:
+            return None
+        return self._connection
+
+    @property
+    def last(self) -> Connection | None:
+        """The connection made last, also where it is over."""
+        return self._connection
+
+    async def connection(self) -> Connection:
+        """The live connection, after the handshake; raises ConnectionError."""
+        async with self._lock:
+            if self.live is None:
+                self._connection = await self._session.connect(self.dial())
+                self.dials += 1
+            assert self._connection is not None
+            return self._connection
+
+    def dial(self) -> Dial:
+        """How this peer dials."""
+        session = self._session
+        return Dial(
+            self.identity,
+            session.inbox.reader_of(self.name),
+            session.settings.generator(f"order:{self.name}"),
+        )
+
+    def adopt(self, connection: Connection) -> None:
+        """Take over a connection that was made in another way."""
+        self._connection = connection
+
+    async def close(self) -> None:
+        """Close the connection, if any."""
+        if self._connection is not None:
+            await self._connection.close()
+
+
+class Session:
+    """One attached target and everything that cases share on it."""
+
+    def __init__(self, target: Target, settings: Settings, nonce: str, inbox: Inbox) -> None:
+        self.target = target
+        self.settings = settings
+        self.nonce = nonce
+        self.inbox = inbox
+        self.probe: Probe | None = None
+        """Asks whether the target still answers; set once there is a document to ask for."""
+        self._peers: dict[str, Peer] = {}
+
+    def peer(self, name: str) -> Peer:
+        """The peer of this name, made when first asked for."""
+        peer = self._peers.get(name)
+        if peer is None:
+            peer = self._peers[name] = Peer(name, self)
+        return peer
+
+    def live_peers(self) -> list[Peer]:
+        """Peers whose connection is up."""
+        return [peer for peer in self._peers.values() if peer.live is not None]
+
+    async def connect(self, dial: Dial) -> Connection:
+        """A connection after its handshake; raises ConnectionError."""
+        connection = await self.target.dial(dial)
+        if self.target.formation is not None:
+            try:
+                await prove(connection, self.target.formation, self.handshake_s)
+            except HandshakeFailed as exc:
+                await connection.close()
+                raise ConnectionError(f"handshake: {exc}") from exc
+        return connection
+
+    @property
+    def handshake_s(self) -> float:
+        """How long a handshake may take."""
+        return 5.0 * self.settings.timeout_scale
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for peer in list(self._peers.values()):
+            await peer.close()

@@ -1,0 +1,210 @@
+"""The suite as the client of a reconciliation: what it says on a stream, and what it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from hashlib import sha256
+
+from meshwire_conformance.catalogue.transcripts import DocumentSpec, FrameSpec
+from meshwire_conformance.protocol.negentropy import Item, Reconciliation
+from meshwire_conformance.protocol.negentropy_messages import (
+    INFINITE,
+    Range,
+    Writer,
+    fingerprint_of,
+    read_message,
+)
+from meshwire_conformance.socket_suite.answers import check_answer, take_answer
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.outcome import CaseFailed
+from meshwire_conformance.targets.transport import Stream
+from meshwire_spec.numbers import NEGENTROPY_FRAME_LIMIT, NEGENTROPY_ID, NEGENTROPY_KEY
+
+BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
+"""The document that cases bring for every key: of a run the keys alone count."""
+ANSWERS_MAX = 500
+"""No run of the suite has so many rounds; a target with which one does goes round in circles."""
+
+
+def id_of(key: str) -> bytes:
+    """The id of a document (NG-015)."""
+    return sha256(key.encode()).digest()
+
+
+def item_of(key: str) -> Item:
+    """The item that a document is to a node (NG-015)."""
+    return 0, id_of(key)
+
+
+def message_of(ranges: Iterable[Range]) -> bytes:
+    """A message with these ranges."""
+    writer = Writer()
+    writer.add(ranges)
+    return bytes(writer.data)
+
+
+def doubt(items: Sequence[Item]) -> bytes:
+    """A first message that says everything with one fingerprint, so that a run takes rounds.
+
+    A client that keeps NG-053 would say more at once; a server answers either.
+    """
+    return message_of([Range(INFINITE, fingerprint_of(name for _, name in sorted(items)))])
+
+
+def question_about(ids: Iterable[bytes]) -> bytes:
+    """A message that asks for these ids alone: the answer lists those that the target holds."""
+    ranges = []
+    for name in sorted(ids):
+        after = (int.from_bytes(name, "big") + 1).to_bytes(NEGENTROPY_ID, "big")
+        ranges += [Range((0, name), None), Range((0, after), ())]
+    return message_of(ranges)
+
+
+def answer_of(items: Iterable[Item], message: bytes) -> bytes:
+    """What a server with these items answers, by the suite's own reading of the rules."""
+    reply = Reconciliation(items, NEGENTROPY_FRAME_LIMIT, client=False).reconcile(message).reply
+    assert reply is not None, "a server always has an answer"
+    return reply
+
+
+def own_keys(run: CaseRun, count: int) -> list[str]:
+    """Keys of documents that this run of a case alone brings."""
+    return [f"notes:{run.scope.names['case']}-{number}" for number in range(count)]
+
+
+def invented(run: CaseRun, count: int, label: str = "") -> list[Item]:
+    """Items that the target cannot hold, others for each label."""
+    return [item_of(f"notes:{run.scope.names['case']}-{label}-not-{n}") for n in range(count)]
+
+
+async def send_documents(run: CaseRun, keys: Iterable[str], on: str = "A") -> None:
+    """Bring a document for each key, all on one stream, and wait until they are held."""
+    if "base" not in run.contents.made:
+        await run.documents(BASE)
+    for key in keys:
+        await run.send(FrameSpec(type="snapshot", key=key, document="base"), on, "documents")
+    await run.barrier(on, "documents")
+
+
+class Conversation:
+    """One run on one stream: its messages go out as 0x08 first and as 0x09 from then on."""
+
+    def __init__(self, run: CaseRun, on: str = "A", name: str = "run") -> None:
+        self.run = run
+        self.on = on
+        self.name = name
+        self.said = 0
+        run.subscription(NEGENTROPY_KEY)
+
+    async def stream(self) -> Stream:
+        """The stream of the run."""
+        return await self.run.stream(self.on, self.name)
+
+    async def say(self, message: bytes) -> None:
+        """Send the next message."""
+        frame_type = "negentropy-response" if self.said else "negentropy-init"
+        self.said += 1
+        await self.run.send(FrameSpec(type=frame_type, hex=message.hex()), self.on, self.name)
+
+    async def answer(self, wanted: bytes | None = None) -> bytes:
+        """The next answer; raises CaseFailed."""
+        return await take_answer(self.run, await self.stream(), wanted, self.on)
+
+    async def ask(self, message: bytes, wanted: bytes | None = None) -> bytes:
+        """Send a message and take its answer; raises CaseFailed."""
+        await self.say(message)
+        return await self.answer(wanted)
+
+    async def end(self) -> None:
+        """Finish the stream and wait for the target's FIN, before which nothing more may stand."""
+        await self.run.barrier(self.on, self.name)
+
+
+async def ask_about(conversation: Conversation, keys: Iterable[str], held: Collection[str]) -> None:
+    """Ask for these documents alone; raises CaseFailed unless exactly those held are listed."""
+    named = {id_of(key): key for key in keys}
+    message = question_about(named)
+    answer = await conversation.ask(message)
+    ranges = read_message(answer)
+    listed = {name for part in ranges if isinstance(part.said, tuple) for name in part.said}
+    wrong = [key for name, key in named.items() if (key in held) != (name in listed)]
+    if wrong:
+        says = "is not listed" if wrong[0] in held else "is listed"
+        raise CaseFailed(
+            "wrong-set",
+            f"{wrong[0]} {says}",
+            expected=[_place(name, key, key in held) for name, key in named.items()],
+            received=[_place(name, key, name in listed) for name, key in named.items()],
+        )
+    check_answer(answer, answer_of(map(item_of, held), message))
+
+
+def _place(name: bytes, key: str, is_listed: bool) -> str:  # noqa: FBT001 - a line of a table
+    return f"{'listed' if is_listed else 'not   '} {name.hex()[:16]}... of {key}"
+
+
+class Client:
+    """The client's side of a run: what it says next, None at the end, and what it has learnt."""
+
+    def __init__(self, items: Iterable[Item], opening: bytes | None = None) -> None:
+        self._side = Reconciliation(items, NEGENTROPY_FRAME_LIMIT, client=True)
+        self.next: bytes | None = self._side.initiate() if opening is None else opening
+        self.have: set[bytes] = set()
+        self.need: set[bytes] = set()
+        self.answers = 0
+
+    def take(self, answer: bytes) -> None:
+        """Learn from an answer; raises CaseFailed where the run has no end."""
+        self.answers += 1
+        if self.answers > ANSWERS_MAX:
+            raise CaseFailed("no-end", f"the run is not over after {ANSWERS_MAX} answers")
+        found = self._side.reconcile(answer)
+        self.have |= set(found.have)
+        self.need |= set(found.need)
+        self.next = found.reply
+
+    async def run(self, conversation: Conversation) -> None:
+        """Go through with the run, up to its last answer; raises CaseFailed."""
+        while self.next is not None:
+            self.take(await conversation.ask(self.next))
+
+
+def check_learnt(client: Client, needed: Iterable[str], known: Iterable[str] = ()) -> None:
+    """The client has learnt that it lacks the needed keys, and that both hold the known ones.
+
+    Of all other keys nothing is said; raises CaseFailed.
+    """
+    missing = [key for key in needed if id_of(key) not in client.need]
+    if missing:
+        raise CaseFailed(
+            "not-listed",
+            f"the run is over and {len(missing)} documents of the target were not told",
+            expected=tuple(f"need {id_of(key).hex()}, of {key}" for key in missing[:4]),
+            received=(f"{len(client.need)} ids, none of these among them",),
+        )
+    for key in known:
+        _check_known(client, key)
+
+
+def check_claimed(client: Client, claimed: Iterable[Item]) -> None:
+    """The client has learnt that the target holds none of these items; raises CaseFailed."""
+    believed = sorted(name for _, name in claimed if name not in client.have)
+    if believed:
+        raise CaseFailed(
+            "believed",
+            f"{len(believed)} items that the target cannot hold count as held by both",
+            expected=(f"have {believed[0].hex()}",),
+            received=(f"{len(client.have)} ids, this one not among them",),
+        )
+
+
+def _check_known(client: Client, key: str) -> None:
+    name = id_of(key)
+    wrong = [word for word, ids in (("have", client.have), ("need", client.need)) if name in ids]
+    if wrong:
+        raise CaseFailed(
+            "not-matched",
+            f"{key} is held by both, and the run says that it is not",
+            expected=(f"nothing about {name.hex()}, of {key}",),
+            received=tuple(f"{word} {name.hex()}" for word in wrong),
+        )

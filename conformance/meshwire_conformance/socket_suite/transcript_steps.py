@@ -1,0 +1,293 @@
+"""What each verb of a transcript does: a table from verb to operation of `CaseRun`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from meshwire_conformance.catalogue.transcripts import ContentSpec, FrameSpec, Step, Transcript
+from meshwire_conformance.errors import SuiteFault
+from meshwire_conformance.socket_suite.answers import take_answer
+from meshwire_conformance.socket_suite.case_run import CaseRun, code_name
+from meshwire_conformance.socket_suite.composing import type_number
+from meshwire_conformance.socket_suite.connecting import (
+    connect,
+    overrun,
+    run_handshake,
+    send_record,
+)
+from meshwire_conformance.socket_suite.content import Wanted
+from meshwire_conformance.socket_suite.outcome import CaseFailed
+from meshwire_conformance.socket_suite.sync_exchange import synchronise
+from meshwire_spec.numbers import NEGENTROPY_KEY
+
+_IDLE_FACTOR = 1.5
+_TOMBSTONE_FIELDS = ("lamport", "deleted_at", "deleted_by", "reason", "direction")
+
+
+async def run_transcript(run: CaseRun, transcript: Transcript) -> None:
+    """Run the steps in their order; raises CaseFailed at the first that does not hold."""
+    run.begin(transcript.let)
+    if any(step.answered is not None for step in transcript.steps):
+        # An answer that comes on another stream is then told from none.
+        run.subscription(NEGENTROPY_KEY)
+    await run.documents(transcript.documents)
+    for step in transcript.steps:
+        if step.send is not None:
+            await _prepare_deltas(run, step.send)
+    for name in _listeners(transcript):
+        await run.connection(name)
+    for step in transcript.steps:
+        if step.level == "strict" and not run.strict:
+            continue
+        await _VERBS[step.verb](run, step)
+    if transcript.negative:
+        await run.probe()
+
+
+def _listeners(transcript: Transcript) -> list[str]:
+    """Peers that wait for what is pushed: they must be there before it is, whatever ran before."""
+    steps = transcript.steps
+    waiting = {step.on for step in steps if step.verb in ("expect", "watch") and step.on}
+    return sorted(waiting - {step.connect for step in steps})
+
+
+async def _prepare_deltas(run: CaseRun, spec: FrameSpec) -> None:
+    if spec.type == "delta" and spec.document is not None:
+        known = spec.document if spec.opening else spec.known
+        await run.contents.prepare_delta(spec.document, known)
+    for entry in spec.entries:
+        await _prepare_deltas(run, entry)
+
+
+async def wanted_of(run: CaseRun, spec: ContentSpec, key: str | None = None) -> Wanted:
+    """What a content member of a step demands."""
+    names = [*spec.documents, *([spec.document] if spec.document is not None else [])]
+    heads = frozenset(spec.heads) if spec.empty or spec.heads else None
+    if names:
+        heads = await run.contents.heads(names)
+    tombstone: dict[str, str | int | bytes] = {}
+    for name in _TOMBSTONE_FIELDS:
+        value = getattr(spec, name)
+        if value is not None:
+            text = name in ("deleted_by", "reason")
+            tombstone[name] = run.scope.text(value) if text else run.scope.integer(value)
+    if spec.extra is not None:
+        tombstone["extra"] = bytes.fromhex(spec.extra)
+    return Wanted(
+        run.scope.text(key or spec.key),
+        None if spec.type is None else type_number(spec.type),
+        heads,
+        tombstone or None,
+    )
+
+
+async def _open(run: CaseRun, step: Step) -> None:
+    await run.open(step.on, step.stream, uni=step.open == "uni")
+
+
+async def _send(run: CaseRun, step: Step) -> None:
+    assert step.send is not None
+    await run.send(step.send, step.on, step.stream)
+
+
+async def _raw(run: CaseRun, step: Step) -> None:
+    assert step.raw is not None
+    stream = await run.stream(step.on, step.stream)
+    data = b"".join(raw_piece(run, piece) for piece in step.raw)
+    # Bytes in the middle of a stream begin inside a message: no schema reads those.
+    kind = "" if stream.sent else _KINDS.get(step.stream, "stream_frame")
+    what = step.note or "raw bytes"
+    await run.write(stream, data, what, step.on, kind="heartbeat" if stream.uni else kind)
+
+
+_KINDS = {"hs": "formation_id"}
+"""What begins a stream of this name; any other begins with a frame."""
+
+
+def raw_piece(run: CaseRun, piece: Any) -> bytes:
+    """Bytes of one piece: hex, `u8` to `u64`, `text`, `key`, `repeat` with `times`, `sized`."""
+    if isinstance(piece, str):
+        return bytes.fromhex(piece)
+    if "repeat" in piece:
+        return bytes.fromhex(str(piece["repeat"])) * int(piece["times"])
+    ((name, value),) = piece.items()
+    if name == "sized":
+        body = b"".join(raw_piece(run, inner) for inner in value)
+        return len(body).to_bytes(4, "big") + body
+    if name in _WIDTHS:
+        return run.scope.integer(value).to_bytes(_WIDTHS[name], "big")
+    text = run.scope.text(str(value)).encode()
+    if name == "key":
+        return len(text).to_bytes(2, "big") + text
+    if name == "text":
+        return text
+    raise SuiteFault(f"no piece {name!r} in raw bytes")
+
+
+_WIDTHS = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
+
+
+async def _finish(run: CaseRun, step: Step) -> None:
+    stream = await run.stream(step.on, step.stream)
+    await stream.finish()
+    run.ended(stream, "FIN", step.on)
+
+
+async def _reset(run: CaseRun, step: Step) -> None:
+    stream = await run.stream(step.on, step.stream)
+    run.forget(step.on, step.stream)
+    await stream.reset(step.reset or 0)
+    run.ended(stream, f"RESET with {code_name(step.reset or 0)}", step.on)
+
+
+async def _stop(run: CaseRun, step: Step) -> None:
+    stream = await run.stream(step.on, step.stream)
+    await stream.stop(step.stop or 0)
+    run.ended(stream, f"STOP with {code_name(step.stop or 0)}", step.on)
+
+
+async def _barrier(run: CaseRun, step: Step) -> None:
+    await run.barrier(step.on, step.stream)
+
+
+async def _released(run: CaseRun, step: Step) -> None:
+    """A half that we have stopped is reset with code 0 or finished (TR-023)."""
+    stream = await run.stream(step.on, step.stream)
+    run.forget(step.on, step.stream)
+    await stream.finish()
+    await stream.wait_for(lambda: stream.read_over, run.deadline_s)
+    run.check_connection(stream.connection)
+    if stream.reset_code not in (None, 0):
+        raise CaseFailed(
+            "wrong-code",
+            "a half that was stopped is reset with code 0",
+            expected=(f"FIN, or RESET with {code_name(0)}",),
+            received=(f"RESET with {code_name(stream.reset_code or 0)}",),
+        )
+    if not stream.read_over:
+        raise CaseFailed("not-released", "the half that was stopped never ended", missed=True)
+
+
+async def _answered(run: CaseRun, step: Step) -> None:
+    assert step.answered is not None
+    stream = await run.stream(step.on, step.stream)
+    await take_answer(run, stream, bytes.fromhex(step.answered) or None, step.on)
+
+
+async def _refused(run: CaseRun, step: Step) -> None:
+    reasons = [step.refused] if isinstance(step.refused, str) else step.refused or []
+    await run.refused(reasons, step.on, step.stream, step.within)
+
+
+async def _closed(run: CaseRun, step: Step) -> None:
+    reasons = [step.closed] if isinstance(step.closed, str) else step.closed or []
+    await run.closed(reasons, step.on, step.within)
+
+
+async def _close(run: CaseRun, step: Step) -> None:
+    connection = await run.connection(step.on)
+    await connection.close(step.close or 0)
+
+
+async def _unfinished(run: CaseRun, step: Step) -> None:
+    """The target has not ended its half yet (TR-021)."""
+    stream = await run.stream(step.on, step.stream)
+    run.check_connection(stream.connection)
+    if stream.finished or stream.refused:
+        how = "finished its half" if stream.finished else "refused the stream"
+        raise CaseFailed("ended-early", f"the target {how} before our FIN")
+
+
+async def _idle(run: CaseRun, step: Step) -> None:
+    """Time passes and nothing may end the stream (TR-013)."""
+    stream = await run.stream(step.on, step.stream)
+    assert step.idle is not None
+    declared = run.session.target.facts.deadlines[step.idle]
+    over = await stream.wait_for(
+        lambda: stream.read_over or stream.refused, declared * _IDLE_FACTOR
+    )
+    if over:
+        raise CaseFailed("ended-idle", "the target ended a stream because time passed")
+
+
+async def _expect(run: CaseRun, step: Step) -> None:
+    assert step.expect is not None
+    wanted = await wanted_of(run, step.expect)
+    place = run.marks.get((wanted.key, step.on), 0) if step.next else 0
+    arrival = await run.expect(wanted, step.on, after=place)
+    arrivals = run.subscription(wanted.key).arrivals
+    run.marks[wanted.key, step.on] = arrivals.index(arrival) + 1
+
+
+async def _read(run: CaseRun, step: Step) -> None:
+    wanted = await wanted_of(run, step.content or ContentSpec(), step.read)
+    await run.read(wanted, step.on, once=step.once and run.strict)
+
+
+async def _watch(run: CaseRun, step: Step) -> None:
+    assert step.watch is not None
+    run.watch(run.scope.text(step.watch), step.on, step.types)
+
+
+async def _sync(run: CaseRun, step: Step) -> None:
+    assert step.sync is not None
+    wanted = await wanted_of(run, step.content or ContentSpec(document=step.document), step.sync)
+    await synchronise(run, step.document, replace(wanted, type=None), step.on, step.messages)
+
+
+async def _ping(run: CaseRun, step: Step) -> None:
+    assert step.ping is not None
+    await send_record(run, step.on, {"type": 7, "body": {"payload": step.ping}}, echo=step.ping)
+
+
+async def _record(run: CaseRun, step: Step) -> None:
+    assert step.record is not None
+    await send_record(run, step.on, step.record)
+
+
+async def _overrun(run: CaseRun, step: Step) -> None:
+    await overrun(run, step.on)
+
+
+async def _connect(run: CaseRun, step: Step) -> None:
+    assert step.connect is not None
+    await connect(run, step.connect, step.options)
+
+
+async def _handshake(run: CaseRun, step: Step) -> None:
+    assert step.handshake is not None
+    await run_handshake(run, step.on, step.stream, step.handshake)
+
+
+async def _probe(run: CaseRun, step: Step) -> None:
+    await run.probe()
+
+
+_VERBS: dict[str, Callable[[CaseRun, Step], Awaitable[None]]] = {
+    "connect": _connect,
+    "open": _open,
+    "send": _send,
+    "raw": _raw,
+    "finish": _finish,
+    "reset": _reset,
+    "stop": _stop,
+    "barrier": _barrier,
+    "released": _released,
+    "answered": _answered,
+    "refused": _refused,
+    "closed": _closed,
+    "close": _close,
+    "unfinished": _unfinished,
+    "idle": _idle,
+    "expect": _expect,
+    "read": _read,
+    "watch": _watch,
+    "sync": _sync,
+    "ping": _ping,
+    "record": _record,
+    "overrun": _overrun,
+    "handshake": _handshake,
+    "probe": _probe,
+}

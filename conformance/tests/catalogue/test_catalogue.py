@@ -1,0 +1,91 @@
+"""The catalogue: selection by patterns, digests, and cases that contradict each other."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from meshwire_conformance.catalogue.catalogue import (
+    BOTH_VALID,
+    Case,
+    Catalogue,
+    digest_of,
+    load_catalogue,
+    selection_digest,
+)
+from meshwire_conformance.errors import Incomplete, SuiteFault
+
+REJECT: Mapping[str, str] = {"wire": "any", "strict": "reject"}
+
+
+def case(name: str, *rules: str, control: str | None = None) -> Case:
+    """A case of that id."""
+    return Case(
+        id=name,
+        title=f"case {name}",
+        kind="heartbeat",
+        part="liveness",
+        rules=rules or ("LV-001",),
+        results=REJECT if control else BOTH_VALID,
+        source="hand",
+        digest=digest_of(name),
+        control=control,
+    )
+
+
+ONE, TWO = case("MW-1001", "LV-001"), case("MW-1002", "TS-001", "TS-002")
+
+
+def test_selection_by_case_and_by_rule() -> None:
+    """Patterns fit ids of cases and of rules; `skip` takes away from what `only` gives."""
+    catalogue = Catalogue((ONE, TWO))
+
+    assert catalogue.select(["TS-*"]) == (TWO,)
+    assert catalogue.select(["MW-*"], ["LV-001"]) == (TWO,)
+    assert catalogue.select() == (ONE, TWO)
+
+
+@pytest.mark.parametrize(("only", "skip"), [(["no-such*"], []), ([], ["no-such*"]), ([], ["*"])])
+def test_a_pattern_that_fits_nothing_is_incomplete(only: list[str], skip: list[str]) -> None:
+    """A typing error in a pattern never looks like a pass."""
+    with pytest.raises(Incomplete):
+        Catalogue((ONE, TWO)).select(only, skip)
+
+
+def test_an_id_used_twice_is_a_suite_fault() -> None:
+    """Ids name one case for ever."""
+    with pytest.raises(SuiteFault, match="MW-1001"):
+        Catalogue((ONE, replace(TWO, id="MW-1001")))
+
+
+def test_a_control_must_exist() -> None:
+    """A negative without its control would never count."""
+    with pytest.raises(SuiteFault, match="MW-0404"):
+        Catalogue((ONE, case("MW-1003", control="MW-0404")))
+
+
+def test_the_digest_changes_with_any_content_and_not_with_the_order() -> None:
+    """Two suites of one digest ask the same."""
+    changed = replace(TWO, digest=digest_of("else"))
+
+    assert selection_digest([ONE, TWO]) == selection_digest([TWO, ONE])
+    assert selection_digest([ONE, TWO]) != selection_digest([ONE, changed])
+    assert digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
+
+
+def test_a_disputed_case_demands_nothing() -> None:
+    """Until it is settled it is informational at every level."""
+    disputed = replace(ONE, disputed=True)
+
+    assert [disputed.demanded(level) for level in ("wire", "strict")] == ["any", "any"]
+
+
+def test_the_catalogue_of_the_suite_stands() -> None:
+    """At least 600 cases, every control a positive of the same kind."""
+    catalogue = load_catalogue()
+    controls = [(c, catalogue.by_id[c.control]) for c in catalogue.cases if c.control]
+
+    assert len(catalogue.cases) >= 600
+    for negative, control in controls:
+        if negative.kind != "socket":
+            assert (control.kind, control.results["strict"]) == (negative.kind, "valid")

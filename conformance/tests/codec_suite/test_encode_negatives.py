@@ -1,0 +1,80 @@
+"""A value that no bytes can say has to be refused, and that counts only with its control."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from meshwire_conformance.catalogue.catalogue import Case, load_catalogue
+from meshwire_conformance.catalogue.vectors import Vector
+from meshwire_conformance.codec_suite.part import run
+from meshwire_conformance.codec_suite.requests import asks_of
+from meshwire_conformance.run.contracts import Attachment, Settings
+from meshwire_conformance.verdicts import CaseResult, Verdict
+
+PEER = Path(__file__).parents[1] / "programs" / "codec_peer.py"
+
+
+def negatives(*patterns: str) -> list[Case]:
+    """Cases that ask an encoder to refuse a value."""
+    cases = load_catalogue().select(patterns)
+    return [case for case in cases if isinstance(case.body, Vector) and case.body.unencodable]
+
+
+def verdicts_of(mode: str, cases: list[Case]) -> list[CaseResult]:
+    """The cases held against a codec of this mode."""
+    command = f"'{sys.executable}' '{PEER}' {mode}"
+    target = Attachment("stdio", command, f"stdio:{command}")
+    return asyncio.run(run(cases, target, Settings(timeout_scale=2.0), lambda _result: None))
+
+
+def test_nothing_but_the_encoding_is_asked() -> None:
+    """There are no bytes that could be decoded."""
+    (case, *_) = negatives("FR-007")
+    assert isinstance(case.body, Vector)
+    asks = list(asks_of(case, case.body, 7))
+
+    assert [(ask.id, ask.op) for ask in asks] == [(7, "encode")]
+
+
+def test_the_reference_refuses_each_for_its_reason() -> None:
+    """And unbound where a harness gives no reasons."""
+    cases = negatives("FR-007", "ER-004")
+    results = verdicts_of("good-unreasoned", cases)
+
+    assert {result.verdict for result in results} == {Verdict.PASS}
+    assert all(result.unbound for result in results)
+
+
+def test_an_encoder_that_refuses_nothing_fails_each() -> None:
+    """The report shows the field, its size, and the bytes that came."""
+    cases = negatives("FR-007", "ER-004")
+    results = verdicts_of("good-unrefusing", cases)
+    by_case = {result.case: result for result in results}
+    long_key = next(case for case in cases if case.kind == "stream_frame" and "65536" in case.title)
+    told = by_case[long_key.id]
+
+    assert {result.symptom for result in results} == {"encoded"}
+    assert told.sent[0] == "encode stream_frame"
+    assert told.sent[1].startswith('key = "notes:kkk')
+    assert told.sent[1].endswith('..." (65536 characters, 65536 bytes in UTF-8)')
+    assert told.expected == ("an error: length-limit",)
+    assert told.received[0].startswith("0000  00 00 61")
+    assert told.notes == (f"control {long_key.control} passed",)
+
+
+@pytest.mark.parametrize("mode", ["truncated", "unreasoned"])
+def test_a_refusal_counts_only_where_the_control_was_encoded(mode: str) -> None:
+    """Who refuses everything gains nothing."""
+    verdicts = {result.verdict for result in verdicts_of(mode, negatives("ER-004"))}
+
+    assert Verdict.PASS not in verdicts
+
+
+@pytest.mark.parametrize("mode", ["first", "empty", "echo", "hello-again"])
+def test_an_answer_that_is_no_error_is_no_refusal(mode: str) -> None:
+    """Neither is a result without bytes."""
+    results = verdicts_of(mode, negatives("ER-004"))
+
+    assert {result.symptom for result in results} == {"encoded"}

@@ -1,0 +1,169 @@
+"""The codec part against targets that are good, bad, dead, mute or mad."""
+
+import asyncio
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from meshwire_conformance.catalogue.catalogue import Case, load_catalogue
+from meshwire_conformance.catalogue.vectors import Vector
+from meshwire_conformance.codec_suite.part import run
+from meshwire_conformance.errors import Incomplete, UsageError
+from meshwire_conformance.run.contracts import Attachment, Settings
+from meshwire_conformance.run.runner import bundled_codec
+from meshwire_conformance.targets.base import is_loopback, parse_target
+from meshwire_conformance.verdicts import CaseResult, Verdict, exit_code
+
+PEER = Path(__file__).parents[1] / "programs" / "codec_peer.py"
+CEILING = 0.02
+"""The share of applicable cases that a peer which absorbs everything may pass."""
+FAST = Settings(timeout_scale=0.1)
+
+
+def codec_cases(*patterns: str) -> Sequence[Case]:
+    """Codec cases that fit one of the patterns; all of them without one."""
+    chosen = load_catalogue().select(patterns)
+    return [case for case in chosen if isinstance(case.body, Vector)]
+
+
+def attachment(mode: str) -> Attachment:
+    """A badly behaved codec."""
+    command = f"'{sys.executable}' '{PEER}' {mode}"
+    return Attachment("stdio", command, f"stdio:{command}", command=f"stdio:{mode}")
+
+
+def verdicts_of(
+    target: Attachment, cases: Sequence[Case], settings: Settings = FAST
+) -> list[CaseResult]:
+    """The suite run against a target."""
+    seen: list[CaseResult] = []
+    results = asyncio.run(run(cases, target, settings, seen.append))
+
+    assert [result.case for result in seen] == [case.id for case in cases]
+    return results
+
+
+def by_case(results: Sequence[CaseResult]) -> dict[str, CaseResult]:
+    """Results by the id of their case."""
+    return {result.case: result for result in results}
+
+
+def test_the_bundled_codec_passes_everything() -> None:
+    """The reference reads and writes every vector as it stands."""
+    results = verdicts_of(bundled_codec(), codec_cases(), Settings())
+
+    assert {r.case: r.symptom for r in results if r.verdict is not Verdict.PASS} == {}
+
+
+@pytest.mark.parametrize(
+    "mode",
+    ["truncated", "first", "hello-again", "empty", "echo", "unreasoned", "goes", "garbage"],
+)
+def test_a_peer_that_absorbs_everything_passes_nearly_nothing(mode: str) -> None:
+    """Refusing all, repeating one answer or echoing gains nothing, and ends soon."""
+    clock = time.monotonic()
+    results = verdicts_of(attachment(mode), codec_cases())
+    counted = Counter(result.verdict for result in results)
+
+    assert counted[Verdict.PASS] < CEILING * len(results)
+    assert exit_code(results) == 1
+    assert time.monotonic() - clock < 60
+
+
+@pytest.mark.parametrize("mode", ["silent", "flood"])
+def test_a_peer_that_hangs_or_floods_fails_within_the_deadline(mode: str) -> None:
+    """A few cases are waited for, the rest is not asked any more and fails."""
+    results = verdicts_of(attachment(mode), codec_cases("TS-*"))
+
+    assert {result.verdict for result in results} == {Verdict.FAIL}
+    assert {result.symptom for result in results} == {"no-answer"}
+
+
+@pytest.mark.parametrize("mode", ["dies-at-one", "hangs-at-one"])
+def test_a_fault_lands_on_the_case_that_causes_it(mode: str) -> None:
+    """What kills the target fails itself; cases behind it are asked in a fresh process."""
+    cases = codec_cases("LV-001", "LV-002")
+    results = by_case(verdicts_of(attachment(mode), cases))
+    killers = {case.id for case in cases if "0102030405060708" in case.body.hex}  # type: ignore[attr-defined]
+    dead = {name for name, result in results.items() if result.symptom == "no-answer"}
+
+    assert killers
+    assert dead == killers
+
+
+@pytest.mark.parametrize("target", [attachment("mute"), Attachment("stdio", "cat", "stdio:cat")])
+def test_a_target_that_does_not_greet_was_never_reached(target: Attachment) -> None:
+    """Without hello nothing was judged: incomplete, not a violation."""
+    with pytest.raises(Incomplete, match="hello"):
+        verdicts_of(target, codec_cases("LV-001"))
+
+
+def test_a_command_that_cannot_be_started_is_incomplete() -> None:
+    """A missing program is no verdict."""
+    target = Attachment("stdio", "/no/such/program", "stdio:/no/such/program")
+
+    with pytest.raises(Incomplete, match="cannot be started"):
+        verdicts_of(target, codec_cases("LV-001"))
+
+
+def test_a_negative_counts_only_with_its_control() -> None:
+    """Refusals for the right reason are open where the positive was refused as well."""
+    cases = codec_cases("LV-003")
+    results = by_case(verdicts_of(attachment("truncated"), cases))
+    negatives = [case for case in cases if case.control]
+
+    assert negatives
+    for case in negatives:
+        assert results[case.id].verdict is Verdict.COULD_NOT_RUN
+        assert case.control is not None
+        assert case.control in results[case.id].reasons[0]
+
+
+def test_reasons_that_are_not_given_are_counted_apart() -> None:
+    """A harness without reasons passes negatives unbound, if its positives pass."""
+    cases = codec_cases("LV-002")
+    results = by_case(verdicts_of(attachment("good-unreasoned"), cases, Settings()))
+
+    for case in cases:
+        assert results[case.id].verdict is Verdict.PASS
+        assert results[case.id].unbound == (case.control is not None)
+
+
+def test_kinds_that_are_not_offered_are_not_applicable() -> None:
+    """A codec for a few kinds is judged by those alone."""
+    cases = codec_cases("LV-001", "TS-001")
+    results = by_case(verdicts_of(attachment("good-heartbeats"), cases, Settings()))
+    told = {case.kind: results[case.id].verdict for case in cases}
+
+    assert told["heartbeat"] is Verdict.PASS
+    assert told["tombstone"] is Verdict.NOT_APPLICABLE
+
+
+def test_level_wire_demands_less() -> None:
+    """What only a strict node refuses is informational there, and never fails."""
+    case = next(c for c in codec_cases() if dict(c.results) == {"wire": "any", "strict": "reject"})
+    (result,) = verdicts_of(attachment("echo"), [case], replace(FAST, level="wire"))
+
+    assert result.verdict is Verdict.INFORMATIONAL
+
+
+@pytest.mark.parametrize(
+    "text", ["", "stdio", "stdio:", "ftp://x:1", "tcp:127.0.0.1:1", "tcp://nowhere", "stdio:'"]
+)
+def test_what_is_no_target_is_a_usage_error(text: str) -> None:
+    """One clear line instead of a run against nothing."""
+    with pytest.raises(UsageError):
+        verdicts_of(parse_target(text), codec_cases("LV-001"))
+
+
+def test_loopback_is_told_from_elsewhere() -> None:
+    """Tests write documents that a mesh spreads: elsewhere asks for permission."""
+    near = ("127.0.0.1:1", "[::1]:1", "localhost:1", "ab@127.9.9.9:1")
+    far = ("10.0.0.1:1", "example.test:1", "ab@192.0.2.1:1")
+
+    assert [place for place in (*near, *far) if is_loopback(place)] == list(near)

@@ -1,0 +1,171 @@
+"""Vectors of whole reconciliations: the format, and targets that get them right or wrong."""
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from meshwire_conformance.catalogue.catalogue import Case, vectors_folder
+from meshwire_conformance.catalogue.reconciliations import Run, load_cases, run_files, told
+from meshwire_conformance.codec_suite.part import run
+from meshwire_conformance.codec_suite.reconciliation_requests import asks_of_run
+from meshwire_conformance.protocol.negentropy import Reconciliation
+from meshwire_conformance.protocol.negentropy_messages import Refused
+from meshwire_conformance.run.contracts import Attachment, Settings
+from meshwire_conformance.run.runner import bundled_codec
+from meshwire_conformance.verdicts import CaseResult, Verdict
+
+PEER = Path(__file__).parents[1] / "programs" / "reconciling_peer.py"
+SCHEMAS = "spec/meshwire_spec/schemas"
+DEADLY = "6f00000200"
+ROLES = ("client", "server")
+
+
+def runs() -> dict[str, Run]:
+    """Every run by its id."""
+    return {case.id: body_of(case) for case in load_cases()}
+
+
+def body_of(case: Case) -> Run:
+    """The run that a case is made of."""
+    assert isinstance(case.body, Run)
+    return case.body
+
+
+def few_cases() -> list[Case]:
+    """A positive of one round, one of several, their negatives, and what was written by hand."""
+    chosen = [case for case in load_cases() if len(json.dumps(body_of(case).raw)) < 8000]
+    return chosen[::3] + [case for case in chosen if case.control in {c.id for c in chosen[::3]}]
+
+
+def check(target: Attachment, cases: list[Case]) -> Mapping[str, CaseResult]:
+    """The suite run against a target, by the id of the case."""
+    unique = list({case.id: case for case in cases}.values())
+    results = asyncio.run(run(unique, target, Settings(), lambda _result: None))
+    return {result.case: result for result in results}
+
+
+def peer(mode: str) -> Attachment:
+    """The bundled implementation behind a peer that spoils its answers."""
+    command = f"'{sys.executable}' '{PEER}' {mode}"
+    return Attachment("stdio", command, f"stdio:{command}", command=f"stdio:{mode}")
+
+
+def test_every_file_fits_the_schema() -> None:
+    """The format is what the published schema says."""
+    path = vectors_folder().parent / SCHEMAS / "reconciliation.json"
+    validator = Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))
+    for file in run_files():
+        errors = [error.message for error in validator.iter_errors(json.loads(file.read_text()))]
+
+        assert not errors, file.name
+
+
+def test_every_request_fits_the_harness_schema() -> None:
+    """What a target is asked has the published shape."""
+    path = vectors_folder().parent / SCHEMAS / "harness.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    shape = {"$defs": document["$defs"], "$ref": "#/$defs/request"}
+    validator = Draft202012Validator(shape)
+    for case in few_cases():
+        for ask in asks_of_run(case, body_of(case), 7):
+            assert validator.is_valid(json.loads(ask.line)), ask.line[:200]
+
+
+def test_there_are_as_many_as_there_should_be() -> None:
+    """Enough of them, enough with several messages, enough malformed."""
+    bad = [one for one in runs().values() if one.bad is not None]
+    several = [one for one in runs().values() if one.bad is None and len(one.messages) > 2]
+
+    assert len(runs()) >= 150
+    assert len(bad) >= 50
+    assert len(several) >= 60
+
+
+def test_the_suites_own_sides_agree_with_every_run() -> None:
+    """What an independent implementation froze is what our plain sides say."""
+    for name, one in runs().items():
+        sides = {
+            role: Reconciliation(one.items(role), one.frame_limit(role), client=role == "client")
+            for role in ROLES
+        }
+        role = one.raw.get("only")
+        have: list[bytes] = []
+        need: list[bytes] = []
+        for at, message in enumerate(one.messages):
+            getter = ROLES[(at + 1) % 2]
+            if at == 0 and role != "server":
+                assert sides["client"].initiate().hex() == message, name
+            if role in (None, getter) and at + 1 < len(one.messages) + (getter == "client"):
+                answer = sides[getter].reconcile(bytes.fromhex(message))
+                have += answer.have
+                need += answer.need
+                reply = None if answer.reply is None else answer.reply.hex()
+                if at + 1 < len(one.messages) or one.bad is None:
+                    assert [reply] == ([*one.messages, None][at + 1 : at + 2]), name
+        if one.bad is None:
+            assert (told(have), told(need)) == (one.raw["have"], one.raw["need"]), name
+        else:
+            with pytest.raises(Refused) as refused:
+                sides[one.bad_role].reconcile(bytes.fromhex(one.bad))
+            assert refused.value.reason in one.reasons, name
+
+
+def test_the_bundled_implementation_passes_all() -> None:
+    """The reference gives every frozen byte."""
+    results = check(bundled_codec(), list(load_cases()))
+
+    assert {name: r.symptom for name, r in results.items() if r.verdict is not Verdict.PASS} == {}
+
+
+def test_a_target_without_the_operations_is_not_asked() -> None:
+    """Who does not offer reconciliation has no verdicts of it."""
+    results = check(peer("without"), few_cases())
+
+    assert {result.verdict for result in results.values()} == {Verdict.NOT_APPLICABLE}
+
+
+@pytest.mark.parametrize(
+    ("mode", "symptom"),
+    [
+        ("flips-a-byte", "wrong-bytes"),
+        ("never-done", "wrong-bytes"),
+        ("forgets-have", "wrong-have"),
+        ("invents-need", "wrong-need"),
+        ("lists-nothing", "wrong-have"),
+        ("takes-all", "accepted"),
+        ("other-reason", "wrong-reason bad-value"),
+        ("no-reply", "no-reply"),
+        ("silent-begin", "wrong-bytes"),
+    ],
+)
+def test_a_wrong_answer_fails_by_its_symptom(mode: str, symptom: str) -> None:
+    """Each kind of wrong answer is seen, and told with what was expected and came."""
+    results = check(peer(mode), few_cases())
+    failed = [result for result in results.values() if result.verdict is Verdict.FAIL]
+
+    assert symptom in {result.symptom for result in failed}
+    assert all(result.sent and result.expected and result.received for result in failed)
+
+
+def test_a_refusal_counts_only_beside_its_control() -> None:
+    """Who refuses everything passes nothing."""
+    results = check(peer("refuses-all"), few_cases())
+    found = Counter(result.verdict for result in results.values())
+
+    assert set(found) == {Verdict.FAIL, Verdict.COULD_NOT_RUN}
+
+
+def test_a_run_is_asked_again_from_its_start_where_the_target_dies() -> None:
+    """Sessions do not outlive a process, and a death lands on the run that caused it."""
+    results = check(peer("dies-at-one"), list(load_cases()))
+    failed = {name for name, result in results.items() if result.verdict is Verdict.FAIL}
+    killers = {name for name, one in runs().items() if DEADLY in (one.bad, *one.messages)}
+
+    assert killers
+    assert failed == killers

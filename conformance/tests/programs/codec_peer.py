@@ -1,0 +1,191 @@
+"""Programs that speak the codec harness badly: started by tests as `codec_peer.py MODE`."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from meshwire_spec.numbers import KINDS
+
+Request = dict[str, Any]
+Answer = dict[str, Any]
+
+FRAME = {"value": {"key": "a:b", "type": 1, "payload": ""}, "refused": None}
+TRUNCATED = {"error": {"reason": "truncated"}}
+FAULTY_BYTES = "0102030405060708"
+
+
+def say(line: str) -> None:
+    """Write a line at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def hello(*, reasons: bool = True) -> Answer:
+    """A correct answer to hello."""
+    return {
+        "result": {
+            "harness": 1,
+            "name": "peer",
+            "version": "0",
+            "kinds": list(KINDS),
+            "profiles": ["sync/1"],
+            "reasons": reasons,
+        }
+    }
+
+
+def echo(request: Request) -> Answer:
+    """The request's own members as the result."""
+    return {
+        "result": {
+            "value": request.get("value"),
+            "data": request.get("data"),
+            "refused": None,
+        }
+    }
+
+
+def dies_at_one(request: Request) -> Answer:
+    """An answer, or the end of the process at certain bytes."""
+    if FAULTY_BYTES in str(request.get("data", "")):
+        sys.exit(7)
+    return TRUNCATED
+
+
+def hangs_at_one(request: Request) -> Answer:
+    """An answer, or silence at certain bytes."""
+    if FAULTY_BYTES in str(request.get("data", "")):
+        signal.pause()
+    return TRUNCATED
+
+
+def silent(_request: Request) -> Answer:
+    """Never an answer."""
+    signal.pause()
+    return {}
+
+
+def flood(_request: Request) -> Answer:
+    """Bytes without end and without a line."""
+    while True:
+        sys.stdout.write("x" * 65536)
+
+
+def goes(_request: Request) -> Answer:
+    """The end of the process."""
+    sys.exit(0)
+
+
+def garbage(_request: Request) -> Answer:
+    """A line that is no JSON."""
+    say("no json \x00<&\x1b[31m")
+    return {}
+
+
+RELAYED: dict[str, Answer] = {
+    "good-unreasoned": {"reasons": False},
+    "good-heartbeats": {"kinds": ["heartbeat"]},
+    "good-unrefusing": {},
+    "hello-harness": {"harness": 2},
+    "hello-kinds": {"kinds": [*KINDS, "telegram"]},
+    "hello-version": {"version": 3},
+    "hello-no-kinds": {"kinds": None},
+    "hello-no-list": {"kinds": "heartbeat"},
+    "hello-profile": {"profiles": ["sync/9"]},
+    "hello-id": {},
+    "rude-debug": {},
+    "rude-banner": {},
+    "rude-twice": {},
+    "rude-farewell": {},
+    "rude-order": {},
+    "rude-both": {},
+}
+UNREFUSING = "good-unrefusing"
+"""The mode that encodes every value in some bytes."""
+MODES: dict[str, Callable[[Request], Answer]] = {
+    "truncated": lambda _request: TRUNCATED,
+    "first": lambda _request: {"result": FRAME},
+    "hello-again": lambda _request: hello(),
+    "empty": lambda _request: {"result": {}},
+    "echo": echo,
+    "unreasoned": lambda _request: {"error": {"message": "no"}},
+    "dies-at-one": dies_at_one,
+    "hangs-at-one": hangs_at_one,
+    "silent": silent,
+    "flood": flood,
+    "goes": goes,
+    "garbage": garbage,
+}
+
+
+def rudely(mode: str, answer: Answer, held: list[str]) -> None:
+    """A right answer, said in a way that breaks a rule of the harness."""
+    line = json.dumps(answer)
+    if mode == "rude-debug":
+        say("debug: hello")
+    if mode == "rude-both":
+        line = json.dumps({**answer, "result": answer.get("result"), "error": answer.get("error")})
+    if mode == "hello-id":
+        line = json.dumps({**answer, "id": str(answer["id"])})
+    # Every second answer waits for the next one.
+    if mode == "rude-order" and answer["id"] % 2 == 0 and answer["id"] > 1:
+        held.append(line)
+        return
+    say(line)
+    if mode == "rude-twice":
+        say(line)
+    for late in held:
+        say(late)
+    held.clear()
+
+
+def relay(mode: str, changes: Answer, *, refuses: bool) -> None:
+    """The bundled codec behind a hello of our own."""
+    command = [sys.executable, "-m", "meshwire_reference.cli.app", "codec"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as codec:
+        assert codec.stdin is not None
+        assert codec.stdout is not None
+        held: list[str] = []
+        if mode == "rude-banner":
+            say("my codec, at your service")
+        for line in sys.stdin:
+            codec.stdin.write(line)
+            codec.stdin.flush()
+            answer = json.loads(codec.stdout.readline())
+            op = json.loads(line)["op"]
+            if op == "hello":
+                answer["result"] |= changes
+            if op == "encode" and not refuses and "error" in answer:
+                answer = {"id": answer["id"], "result": {"data": "000061"}}
+            rudely(mode, answer, held)
+        if held or mode == "rude-farewell":
+            say(held[0] if held else "farewell")
+
+
+def main(mode: str) -> None:
+    """Answer hello correctly and everything else by the mode."""
+    if mode == "mute":
+        sys.exit(0)
+    if mode in RELAYED:
+        relay(mode, RELAYED[mode], refuses=mode != UNREFUSING)
+        return
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["op"] == "hello" and mode == "silent-hello":
+            answer = silent(request)
+        elif request["op"] == "hello" and mode == "hello-text":
+            answer = garbage(request)
+        elif request["op"] == "hello":
+            answer = hello(reasons=mode != "unreasoned")
+        else:
+            answer = MODES[mode](request)
+        if answer:
+            say(json.dumps({"id": request["id"], **answer}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,111 @@
+"""The ledger of known failures cannot rot."""
+
+from pathlib import Path
+
+import pytest
+
+from meshwire_conformance.catalogue.catalogue import load_catalogue
+from meshwire_conformance.errors import UsageError
+from meshwire_conformance.report.ledger import KnownFailure, apply_ledger, ledger_file, read_ledger
+from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict, exit_code
+
+CASE = "MW-1001"
+ENTRY = KnownFailure(CASE, "D-04", "accepted")
+PREDICTED = KnownFailure(CASE, "D-04", "accepted", predicted=True)
+
+
+def judged(verdict: Verdict, known: KnownFailure, symptom: str = "") -> CaseResult:
+    """What the ledger makes of one result."""
+    (result,) = apply_ledger([CaseResult(CASE, verdict, symptom=symptom)], {CASE: known})
+    return result
+
+
+def test_a_known_failure_with_its_symptom_is_excused() -> None:
+    """It no longer fails the run, and the report still shows it."""
+    result = judged(Verdict.FAIL, ENTRY, "accepted")
+
+    assert result.verdict is Verdict.KNOWN_FAILING
+    assert exit_code([result]) is ExitCode.PASSED
+
+
+def test_another_symptom_fails() -> None:
+    """A case that breaks in a new way is news."""
+    result = judged(Verdict.FAIL, ENTRY, "no-answer")
+
+    assert result.verdict is Verdict.FAIL
+    assert "no-answer" in result.reasons[0]
+
+
+def test_a_stale_entry_fails() -> None:
+    """What passes must leave the ledger."""
+    assert judged(Verdict.PASS, ENTRY).verdict is Verdict.FAIL
+    assert judged(Verdict.PASS, ENTRY).symptom == "stale"
+
+
+def test_a_predicted_failure_that_passes_is_reported_and_no_failure() -> None:
+    """A prediction was never seen; when it does not come true the report says so."""
+    result = judged(Verdict.PASS, PREDICTED)
+
+    assert result.verdict is Verdict.PASS
+    assert result.notes == ("predicted to fail: D-04",)
+
+
+def test_an_open_case_can_be_known_and_others_stay() -> None:
+    """Could-not-run with the known symptom is excused; not applicable says nothing."""
+    known = KnownFailure(CASE, "its control is known", "control-failed")
+
+    assert judged(Verdict.COULD_NOT_RUN, known, "control-failed").verdict is Verdict.KNOWN_FAILING
+    assert judged(Verdict.NOT_APPLICABLE, known).verdict is Verdict.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no toml",
+        "[[other]]\nid = 'MW-1001'",
+        "[[known]]\nid = 'MW-1001'",
+        "[[known]]\nid = 'MW-0000'\nreason = 'r'\nsymptom = 's'",
+        "[[known]]\nid = 'MW-1001'\nreason = 'r'\nsymptom = 's'\nmore = 1",
+        "[[known]]\nid = 'MW-1001'\nreason = 1\nsymptom = 's'",
+        "known = 3",
+        "[[known]]\nid = 'MW-1001'\nreason = 'r'\nsymptom = 's'\n" * 2,
+    ],
+)
+def test_anything_odd_in_the_file_is_a_usage_error(tmp_path: Path, text: str) -> None:
+    """A ledger that is not understood never excuses anything."""
+    path = tmp_path / "ledger.toml"
+    path.write_text(text)
+
+    with pytest.raises(UsageError):
+        read_ledger(path, load_catalogue())
+
+
+def test_a_ledger_is_read(tmp_path: Path) -> None:
+    """Id, reason, symptom, and whether it is only predicted."""
+    path = tmp_path / "ledger.toml"
+    path.write_text(
+        "[[known]]\nid = 'MW-1001'\nreason = 'D-04'\nsymptom = 'accepted'\npredicted = true\n"
+    )
+
+    assert read_ledger(path, load_catalogue()) == {CASE: PREDICTED}
+
+
+def test_a_missing_ledger_is_a_usage_error(tmp_path: Path) -> None:
+    """One clear line, not a traceback."""
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_ledger(tmp_path / "none.toml", load_catalogue())
+
+
+def test_a_ledger_of_the_suite_is_known_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of the same name comes first, and a name that nobody has is told with those there."""
+    monkeypatch.chdir(tmp_path)
+    known = read_ledger(Path("peat-mesh"), load_catalogue())
+    with pytest.raises(UsageError, match=r"the suite has .*peat-mesh"):
+        ledger_file(Path("peat"))
+    Path("peat-mesh").touch()
+
+    assert known
+    assert ledger_file(Path("peat-mesh")) == Path("peat-mesh")
+    assert ledger_file(Path("no.toml")) == Path("no.toml")

@@ -1,0 +1,159 @@
+"""Reports stay whole whatever a target says."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from meshwire_conformance.catalogue.catalogue import load_catalogue, vectors_folder
+from meshwire_conformance.errors import UsageError
+from meshwire_conformance.report import json as json_report
+from meshwire_conformance.report import junit
+from meshwire_conformance.report.record import Report, Rule, Run
+from meshwire_conformance.report.text import IN_FULL, LINE_MAX, WIDTH, lines_of
+from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
+
+HOSTILE = "\x00 <b>&amp;]]> \x1b[31mred \ud800 \uffff \r\n" + "x" * 2**20
+SCHEMA = "spec/meshwire_spec/schemas/report.json"
+CASE = "MW-1001"
+
+
+def report_of(*results: CaseResult, level: str = "strict", seed: int = 0) -> Report:
+    """A report over these results of one run."""
+    catalogue = load_catalogue()
+    return Report(
+        suite_version="1",
+        spec_revision="sync/1",
+        suite_digest=catalogue.digest,
+        selection_digest="0" * 64,
+        level=level,
+        seed=seed,
+        target="stdio:x",
+        cases=catalogue.by_id,
+        runs=[Run("codec", "stdio:x", results)],
+        exit_code=ExitCode.VIOLATIONS,
+        rules={"FR-001": Rule("FR-001", "wire", "A sender MUST.")},
+    )
+
+
+def failed(text: str) -> CaseResult:
+    """A failure that says this text wherever a text can be."""
+    lines = (text,)
+    return CaseResult(
+        CASE, Verdict.FAIL, lines, text, lines, lines, lines, lines, variant=text, duration_s=0.25
+    )
+
+
+EVERY = tuple(
+    CaseResult(case.id, verdict, ("why",), symptom="s")
+    for case, verdict in zip(load_catalogue().cases, Verdict, strict=False)
+)
+
+
+@pytest.mark.parametrize("results", [(failed(HOSTILE),), EVERY], ids=["hostile", "every verdict"])
+def test_json_parses_and_fits_its_schema(results: tuple[CaseResult, ...], tmp_path: Path) -> None:
+    """NUL, markup, escape codes and a megabyte are text like any other."""
+    path = tmp_path / "report.json"
+    json_report.write(report_of(*results), path)
+    document = json.loads(path.read_text(encoding="ascii"))
+    schema = json.loads((vectors_folder().parent / SCHEMA).read_text(encoding="utf-8"))
+
+    assert [e.message for e in Draft202012Validator(schema).iter_errors(document)] == []
+    assert "\x1b" not in path.read_text(encoding="ascii")
+
+
+def test_json_keeps_the_hostile_text(tmp_path: Path) -> None:
+    """Nothing is cut or replaced on the way to a program."""
+    path = tmp_path / "report.json"
+    json_report.write(report_of(failed(HOSTILE)), path)
+    (case,) = json.loads(path.read_text(encoding="ascii"))["runs"][0]["cases"]
+
+    assert case["reasons"] == [HOSTILE]
+
+
+@pytest.mark.parametrize("results", [(failed(HOSTILE),), EVERY], ids=["hostile", "every verdict"])
+def test_junit_parses(results: tuple[CaseResult, ...], tmp_path: Path) -> None:
+    """XML 1.0 cannot hold some characters at all: they are written as their numbers."""
+    path = tmp_path / "report.xml"
+    junit.write(report_of(*results), path)
+    root = ET.fromstring(path.read_bytes())  # noqa: S314 - our own file
+    suite = root[0]
+
+    assert root.tag == "testsuites"
+    assert len(suite.findall("testcase")) == len(results) == int(suite.attrib["tests"])
+    assert int(suite.attrib["failures"]) == len(suite.findall("testcase/failure"))
+    assert int(suite.attrib["errors"]) == len(suite.findall("testcase/error"))
+    assert int(suite.attrib["skipped"]) == len(suite.findall("testcase/skipped"))
+
+
+def test_the_text_report_drives_no_terminal() -> None:
+    """Control characters of a target are shown, not sent."""
+    lines = list(lines_of(report_of(failed(HOSTILE))))
+
+    assert all(char.isprintable() for line in lines for char in line)
+
+
+def test_colour_only_where_it_is_asked_for() -> None:
+    """Plain when piped."""
+    assert any("\x1b[31m" in line for line in lines_of(report_of(failed("x")), colour=True))
+
+
+def test_a_failure_tells_rule_bytes_and_how_to_see_it_again() -> None:
+    """Everything that mending needs, and the command with what differs from the default."""
+    text = "\n".join(lines_of(report_of(failed("wrong"), level="wire", seed=7)))
+
+    assert "FR-001  A sender MUST." in text
+    for label in ("sent", "expected", "received", "note", "again"):
+        assert f"\n  {label}" in text
+    assert f"meshwire check stdio:x --only {CASE} --level wire --seed 7" in text
+
+
+def test_many_failures_are_told_shortly() -> None:
+    """The first ones in full, the rest in a line each."""
+    results = [CaseResult(c.id, Verdict.FAIL, ("no",)) for c in load_catalogue().cases[:100]]
+    lines = list(lines_of(report_of(*results)))
+
+    assert sum(line.startswith("FAIL") for line in lines) == 100
+    assert sum("again" in line for line in lines) == IN_FULL
+
+
+def test_the_summary_counts_by_part() -> None:
+    """Applicable and total of each part; what is excused, open or predicted is named."""
+    text = "\n".join(lines_of(report_of(*EVERY)))
+
+    assert f"4/{len(EVERY)}" in text
+    assert "could not run 1" in text
+    assert "known failing" in text
+    assert load_catalogue().digest in text
+
+
+@pytest.mark.parametrize("write", [json_report.write, junit.write])
+def test_a_report_that_cannot_be_written_is_a_usage_error(write: Any, tmp_path: Path) -> None:
+    """One clear line, not a traceback."""
+    with pytest.raises(UsageError, match="cannot be written"):
+        write(report_of(failed("x")), tmp_path / "none" / "report")
+
+
+def test_a_long_rule_is_told_whole_and_a_long_line_is_capped() -> None:
+    """Rules are folded, never cut; what a target says is cut, and its length is told."""
+    report = report_of(failed("y" * 100_000))
+    rule = Rule("FR-001", "wire", "A sender MUST " + "say so again and again " * 20 + "for ever.")
+    text = "\n".join(lines_of(replace(report, rules={"FR-001": rule})))
+
+    assert " ".join(rule.text.split()) in " ".join(text.split())
+    assert "(100000 characters)" in text
+    assert len(text) < 10 * LINE_MAX
+    assert max(map(len, text.splitlines()[2:8])) <= WIDTH
+
+
+def test_the_command_is_in_one_line() -> None:
+    """It is copied."""
+    report = report_of(failed("x"))
+    run = replace(report.runs[0], again="node:'" + "a long command " * 20 + "'")
+    lines = list(lines_of(replace(report, runs=[run])))
+
+    assert any(line.endswith(f"--only {CASE}") and "node:'" in line for line in lines)

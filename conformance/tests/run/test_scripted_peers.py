@@ -1,0 +1,97 @@
+"""The suite held against scripted peers: one like a deployed node, and five worth nothing.
+
+These start processes and talk over loopback: they are the suite's own acceptance, not unit tests.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from meshwire_conformance.report.record import Report
+from meshwire_conformance.run.contracts import Attachment
+from meshwire_conformance.run.runner import Options, check
+from meshwire_conformance.verdicts import APPLICABLE, CaseResult, ExitCode, Verdict
+
+HERE = Path(__file__).parents[1]
+LEDGER = HERE.parent / "ledgers" / "peat-mesh.toml"
+CEILING = 0.02
+"""More than this of the applicable cases no absorbing peer may pass."""
+ANSWERED_BY_THE_POLL = "no-answer"
+"""A symptom that the next push of the whole store may mend, if it comes in time."""
+
+
+def held_against_deployed(options: Options) -> Report:
+    """The report of a run against the scripted deployed peer, reached by its address alone."""
+    command = [sys.executable, str(HERE / "programs" / "deployed_peer.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            location = process.stdout.readline().strip()
+            attachment = Attachment("tcp", location, f"tcp://{location}")
+            return check([attachment], "deployed peer", options)
+        finally:
+            process.kill()
+
+
+def held_against_absorbing(how: str) -> Report:
+    """The report of a run against a peer that is worth nothing."""
+    command = shlex.join([sys.executable, str(HERE / "programs" / "absorbing_peer.py"), how])
+    return check([Attachment("node", command, f"node:{command}")], "absorbing peer", Options())
+
+
+def results_of(report: Report) -> list[CaseResult]:
+    """All verdicts of the only run."""
+    (run,) = report.runs
+    return list(run.results)
+
+
+def told(results: list[CaseResult]) -> list[str]:
+    """Failures in a form that a failed test can show."""
+    return [f"{one.case} {one.symptom}" for one in results if one.verdict is Verdict.FAIL]
+
+
+def test_a_deployed_peer_fails_nothing_at_level_wire() -> None:
+    """No codes, one frame a stream, pushes of the whole store: all of it is legal at wire."""
+    report = held_against_deployed(Options(level="wire"))
+
+    assert told(results_of(report)) == []
+    assert report.exit_code is ExitCode.PASSED
+    assert any(result.unbound for result in results_of(report))
+
+
+def test_a_deployed_peer_fails_exactly_its_ledger_at_level_strict() -> None:
+    """Every failure is predicted with its symptom, and every prediction comes true."""
+    report = held_against_deployed(Options(known_failing=LEDGER))
+    results = results_of(report)
+    held = [
+        result.case
+        for result in results
+        if result.verdict is Verdict.PASS and any("predicted" in note for note in result.notes)
+    ]
+    symptoms = _symptoms()
+
+    assert told(results) == []
+    assert report.exit_code is ExitCode.PASSED
+    assert [case for case in held if ANSWERED_BY_THE_POLL not in symptoms[case]] == []
+
+
+def _symptoms() -> dict[str, str]:
+    entries = tomllib.loads(LEDGER.read_text("utf-8"))["known"]
+    return {entry["id"]: entry["symptom"] for entry in entries}
+
+
+@pytest.mark.parametrize("how", ["close", "silent", "echo", "flood", "garbage"])
+def test_an_absorbing_peer_passes_next_to_nothing(how: str) -> None:
+    """A peer that completes the preamble and then closes, is silent, echoes, floods or babbles."""
+    report = held_against_absorbing(how)
+    applicable = [one for one in results_of(report) if one.verdict in APPLICABLE]
+    passed = [one.case for one in applicable if one.verdict is Verdict.PASS]
+
+    assert report.exit_code is ExitCode.VIOLATIONS
+    assert len(passed) < CEILING * len(applicable), passed

@@ -1,0 +1,59 @@
+"""What a target leaves unsaid is found out, so that it is asked what it can answer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from unittest import mock
+
+import pytest
+
+from meshwire_conformance.catalogue.catalogue import load_catalogue
+from meshwire_conformance.run.contracts import Attachment, Settings
+from meshwire_conformance.socket_suite import part as socket_part
+from meshwire_conformance.targets.attach import start_node
+from meshwire_conformance.verdicts import Verdict
+
+pytestmark = pytest.mark.socket
+
+NODE = f"{sys.executable} -m meshwire_reference.cli.app run --listen tcp://127.0.0.1:0 --open"
+WITHOUT, WITH = "MW-5501", "MW-5506"
+"""A case for nodes that offer no reconciliation, and one for those that do."""
+
+
+def verdicts(switch: str, facts: dict[str, object]) -> dict[str, Verdict]:
+    """Verdicts of the two cases about a node that is dialled by its address."""
+    cases = [load_catalogue().by_id[name] for name in (WITHOUT, WITH)]
+
+    async def check() -> dict[str, Verdict]:
+        with mock.patch.dict(os.environ, {"MESHWIRE_MUTANT": switch}):
+            node = await start_node(NODE)
+        try:
+            where = f"{node.address.host}:{node.address.port}"
+            attachment = Attachment("tcp", where, f"tcp://{where}", facts)
+            results = await socket_part.run(cases, attachment, Settings(), lambda _result: None)
+        finally:
+            await node.close()
+        return {result.case: result.verdict for result in results}
+
+    return asyncio.run(check())
+
+
+@pytest.mark.parametrize(("switch", "asked"), [("", WITH), ("no-reconciliation", WITHOUT)])
+def test_a_node_that_says_nothing_is_asked(switch: str, asked: str) -> None:
+    """One of the two cases applies, and holds."""
+    found = verdicts(switch, {})
+    other = WITH if asked == WITHOUT else WITHOUT
+
+    assert found == {asked: Verdict.PASS, other: Verdict.NOT_APPLICABLE}
+
+
+def test_a_node_that_says_what_it_offers_is_taken_at_its_word() -> None:
+    """And fails where it offers more than it says."""
+    required = ["frames", "deltas", "snapshots", "batches", "tombstones", "reads"]
+
+    assert verdicts("", {"capabilities": required}) == {
+        WITHOUT: Verdict.FAIL,
+        WITH: Verdict.NOT_APPLICABLE,
+    }

@@ -1,0 +1,130 @@
+"""Settings that contradict the target end the run with one line, and a wrong node does not."""
+
+import asyncio
+import base64
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from meshwire_conformance.errors import UsageError
+from meshwire_conformance.run.contracts import Attachment, Settings
+from meshwire_conformance.targets.attach import attach
+from meshwire_conformance.targets.facts import read_target_file
+
+RUN = (sys.executable, "-m", "meshwire_reference.cli.app", "run", "--listen", "tcp://127.0.0.1:0")
+PEER = (sys.executable, str(Path(__file__).parents[1] / "programs" / "socket_peer.py"))
+OPEN = (*RUN, "--open")
+
+pytestmark = pytest.mark.socket
+
+
+@contextmanager
+def listening(*command: str) -> Iterator[str]:
+    """A program that prints a ready line, and its first address."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline())["addresses"][0]
+        finally:
+            process.terminate()
+
+
+def secret_file(folder: Path, name: str, byte: int) -> Path:
+    """A file with a secret."""
+    path = folder / name
+    path.write_text(base64.b64encode(bytes((byte,)) * 32).decode())
+    return path
+
+
+def formation(folder: Path) -> tuple[str, ...]:
+    """A node of the formation alpha."""
+    file = secret_file(folder, "secret.txt", 1)
+    return (*RUN, "--formation-id", "alpha", "--formation-secret-file", str(file))
+
+
+def described(folder: Path, address: str, formation_id: str, secret: str) -> Attachment:
+    """A target file for what listens there."""
+    path = folder / "target.toml"
+    path.write_text(
+        f'addresses = ["{address}"]\nprofile = "sync/1"\ndialect = "H1"\n'
+        f'formation_id = "{formation_id}"\nformation_secret_file = "{secret}"\n'
+    )
+    return read_target_file(path)[0]
+
+
+def bare(address: str) -> Attachment:
+    """A target of which nothing is known."""
+    scheme, _, location = address.partition("://")
+    return Attachment(scheme, location, address)
+
+
+def try_it(attachment: Attachment, scale: float = 1.0) -> None:
+    """Attach and let go."""
+
+    async def run() -> None:
+        await (await attach(attachment, Settings(timeout_scale=scale))).close()
+
+    asyncio.run(run())
+
+
+def contradiction(attachment: Attachment) -> str:
+    """What the first connection says against what we were told, or nothing."""
+    try:
+        try_it(attachment, 0.1)
+    except UsageError as exc:
+        return str(exc)
+    return ""
+
+
+def test_a_target_that_challenges_is_not_open(tmp_path: Path) -> None:
+    """The formation is named, and the way to say its secret."""
+    with listening(*formation(tmp_path)) as address:
+        with pytest.raises(UsageError, match=r"'alpha'.*--target FILE"):
+            try_it(bare(address))
+        try_it(described(tmp_path, address, "alpha", "secret.txt"))
+
+
+def test_a_target_file_can_be_wrong_about_formation_and_secret(tmp_path: Path) -> None:
+    """Each is told by the member to put right."""
+    secret_file(tmp_path, "other.txt", 2)
+    with listening(*formation(tmp_path)) as address:
+        with pytest.raises(UsageError, match=r"'alpha'.*'beta'.*formation_id"):
+            try_it(described(tmp_path, address, "beta", "secret.txt"))
+        with pytest.raises(UsageError, match=r"other\.txt.*formation_secret_file"):
+            try_it(described(tmp_path, address, "alpha", "other.txt"))
+
+
+def test_an_open_target_is_not_of_dialect_h1(tmp_path: Path) -> None:
+    """It answers without a handshake, which it would not do otherwise."""
+    secret_file(tmp_path, "secret.txt", 1)
+    with (
+        listening(*OPEN) as address,
+        pytest.raises(UsageError, match="dialect"),
+    ):
+        try_it(described(tmp_path, address, "alpha", "secret.txt"))
+
+
+def test_a_node_with_a_secret_of_its_own_cannot_be_judged(tmp_path: Path) -> None:
+    """The suite has another one for it."""
+    command = shlex.join(formation(tmp_path))
+    with pytest.raises(UsageError, match="leave --formation-secret-file out"):
+        try_it(Attachment("node", command, f"node:{command}"))
+
+
+@pytest.mark.parametrize("how", ["close", "silent", "echo"])
+def test_what_absorbs_everything_is_left_to_the_cases(how: str, tmp_path: Path) -> None:
+    """Whatever it is called, it shows no contradiction."""
+    secret_file(tmp_path, "secret.txt", 1)
+    with listening(*PEER, how, "open") as address:
+        said = [
+            contradiction(bare(address)),
+            contradiction(described(tmp_path, address, "alpha", "secret.txt")),
+        ]
+
+    assert said == ["", ""]

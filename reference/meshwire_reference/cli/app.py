@@ -1,0 +1,105 @@
+"""The command line of the reference node, `meshwire-node`."""
+
+import os
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+if TYPE_CHECKING:
+    import typer
+
+RUN_MODULE = "meshwire_reference.cli.run"
+INTERNAL = 1
+USAGE = 2
+
+
+def build_app() -> "typer.Typer":
+    """Build the command line; loads typer, which the codec harness does without."""
+    import typer  # noqa: PLC0415 - costs ten times the start of the harness
+
+    app = typer.Typer(
+        name="meshwire-node",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+
+    shown = typer.Option(
+        "--version", callback=_show_version, is_eager=True, help="Print the version."
+    )
+
+    @app.callback()
+    def node(*, version: Annotated[bool, shown] = False) -> None:
+        """Run the reference node of meshwire, or its codec alone.
+
+        Example: meshwire-node run --listen tcp://127.0.0.1:0 --open
+        """
+
+    @app.command()
+    def codec() -> None:
+        """Speak the codec harness on stdin and stdout.
+
+        Example: meshwire check "stdio:meshwire-node codec"
+        """
+        raise typer.Exit(serve_codec())
+
+    if find_spec(RUN_MODULE) is not None:
+        app.command("run")(import_module(RUN_MODULE).run_command)
+    return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415 - only here
+
+        import typer  # noqa: PLC0415 - as in build_app
+
+        typer.echo(f"meshwire-node {version('meshwire')}")
+        raise typer.Exit
+
+
+def serve_codec() -> int:
+    """Serve the codec harness and return the exit code."""
+    from meshwire_reference.harness import serve as harness  # noqa: PLC0415 - only one command needs it
+
+    return harness.main()
+
+
+def main() -> None:
+    """Run the command line; the console script."""
+    if getattr(sys, "stderr", None) is None:
+        # Whoever closed it wants no lines; writing them must not become an error.
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
+    try:
+        run_command_line()
+    except Exception as exc:  # noqa: BLE001 - the last resort says one line, not a traceback
+        said = " ".join(f"{type(exc).__name__}: {exc}".split())
+        sys.stderr.write(f"meshwire-node: internal error: {said}\n")
+        sys.exit(INTERNAL)
+
+
+def run_command_line() -> None:
+    """Do what the arguments say; leaves by SystemExit or returns."""
+    # The harness is started for every run of a suite: it does not wait for typer to load.
+    if sys.argv[1:] == ["codec"]:
+        sys.exit(serve_codec())
+    import typer  # noqa: PLC0415 - see above
+
+    # Root of what typer raises for wrong arguments; typer itself gives it no public name.
+    wrong_arguments: type[Exception] = typer.BadParameter.__mro__[2]
+    try:
+        code = build_app()(standalone_mode=False)
+    except wrong_arguments as exc:
+        message = getattr(exc, "format_message", exc.__str__)()
+        sys.stderr.write(f"meshwire-node: {' '.join(message.split())}\n")
+        sys.exit(USAGE)
+    except typer.Abort:
+        sys.exit(USAGE)
+    sys.exit(code or 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""`meshwire-node run`: start a node, say on one line that it is ready, and serve until told to end.
+
+Bad options, a missing worker and an address that cannot be bound end in one line on stderr and
+exit code 2; SIGTERM and SIGINT end in exit code 0.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from meshwire_reference.documents.process import Unavailable
+from meshwire_reference.mutants import UnknownMutant, read_switches
+from meshwire_reference.node.config import Choices, Config, ConfigError, make_config
+from meshwire_reference.node.driver import Node
+from meshwire_reference.node.folder import BadFolder
+from meshwire_reference.node.ready import ready_line
+from meshwire_reference.transport import check_offered
+from meshwire_reference.transport.base import AddressRefused, TransportError
+from meshwire_spec.numbers import FRAME_STALL_S, HANDSHAKE_S, HEARTBEAT_INTERVAL_S, PAYLOAD_MAX
+
+SECRET_VARIABLE = "MESHWIRE_FORMATION_FILE"  # noqa: S105 - the name of a variable, not a secret
+MUTANT_VARIABLE = "MESHWIRE_MUTANT"
+USAGE = 2
+
+
+def run_command(  # noqa: PLR0913 - one parameter an option
+    *,
+    listen: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Address to bind, tcp://HOST:PORT or iroh://IP:PORT; port 0 takes any free one. "
+            "May be given again."
+        ),
+    ] = None,
+    is_open: Annotated[
+        bool, typer.Option("--open", help="Take every peer, without a handshake.")
+    ] = False,
+    formation_id: Annotated[
+        str | None, typer.Option(help="Formation that peers must prove to belong to.")
+    ] = None,
+    formation_secret_file: Annotated[
+        Path | None,
+        typer.Option(envvar=SECRET_VARIABLE, help="File with the formation's secret in base64."),
+    ] = None,
+    handshake_s: Annotated[
+        float, typer.Option(help="Deadline of the whole handshake, in seconds.")
+    ] = HANDSHAKE_S,
+    frame_stall_s: Annotated[
+        float, typer.Option(help="Deadline for the next byte inside a frame, in seconds.")
+    ] = FRAME_STALL_S,
+    heartbeat_s: Annotated[
+        float, typer.Option(help="Seconds between heartbeats; 0 sends none.")
+    ] = HEARTBEAT_INTERVAL_S,
+    payload_cap: Annotated[
+        int, typer.Option(help="Largest payload that is read or sent, in bytes.")
+    ] = PAYLOAD_MAX,
+    lab: Annotated[
+        bool,
+        typer.Option("--lab", help="Bind tcp:// off this machine with peers unproven."),
+    ] = False,
+    connect: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Address of a peer to keep a connection to, tcp://HOST:PORT or "
+            "iroh://ENDPOINT@IP:PORT. May be given again."
+        ),
+    ] = None,
+    load: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of documents to begin with: files as Automerge saves them, each named "
+            "by its key, percent-encoded, as in nodes%3Anode-1.automerge."
+        ),
+    ] = None,
+    reconcile_with: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ENDPOINT",
+            help="The same for the peer with this endpoint id alone, 64 hex digits. May be given "
+            "again.",
+        ),
+    ] = None,
+    reconcile: Annotated[
+        bool,
+        typer.Option(
+            "--reconcile",
+            help="Ask each peer what it lacks and send that before everything else. Not for "
+            "deployed peers.",
+        ),
+    ] = False,
+) -> None:
+    """Run a node until SIGTERM; its one line on standard output says that it is ready.
+
+    Examples: meshwire-node run --listen tcp://127.0.0.1:0 --open
+    and meshwire-node run --listen tcp://127.0.0.1:0 --formation-id alpha
+    --formation-secret-file secret.txt --connect tcp://127.0.0.1:4711 --reconcile
+    """
+    # Longer than 40 lines: typer reads the options off the parameters, one each.
+    if getattr(sys, "stdout", None) is None:
+        fail("standard output is closed: nobody could read where the node listens")
+    try:
+        choices = Choices(
+            listen=tuple(listen or ()),
+            is_open=is_open,
+            formation_id=formation_id,
+            secret_file=formation_secret_file,
+            handshake_s=handshake_s,
+            frame_stall_s=frame_stall_s,
+            heartbeat_s=heartbeat_s,
+            payload_cap=payload_cap,
+            lab=lab,
+            connect=tuple(connect or ()),
+            folder=load,
+            reconcile=reconcile,
+            reconcile_with=tuple(reconcile_with or ()),
+            switches=read_switches(os.environ.get(MUTANT_VARIABLE, "")),
+        )
+        config = make_config(choices)
+        for address in (*config.listen, *config.connect):
+            check_offered(address)
+    except (AddressRefused, ConfigError, UnknownMutant) as exc:
+        fail(str(exc))
+    raise typer.Exit(asyncio.run(serve(config)))
+
+
+def fail(problem: str) -> NoReturn:
+    """Say on one line what is wrong, then leave with the code for usage."""
+    sys.stderr.write(f"meshwire-node: {problem}\n")
+    raise typer.Exit(USAGE)
+
+
+async def serve(config: Config) -> int:
+    """Run a node until a signal ends it and return the exit code."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    node = Node(config)
+    try:
+        if await _started(node, stopping):
+            sys.stdout.write(ready_line(config, node.addresses, node.endpoint_id) + "\n")
+            sys.stdout.flush()
+            await stopping.wait()
+    except (BadFolder, Unavailable, TransportError, OSError) as exc:
+        # A file's name may have lines of its own.
+        sys.stderr.write(f"meshwire-node: {' '.join(str(exc).split())}\n")
+        return USAGE
+    finally:
+        await node.close()
+    return 0
+
+
+async def _started(node: Node, stopping: asyncio.Event) -> bool:
+    """Start a node, or give up at a signal; False then. Raises what `Node.start` does."""
+    starting = asyncio.ensure_future(node.start())
+    ended = asyncio.ensure_future(stopping.wait())
+    await asyncio.wait((starting, ended), return_when=asyncio.FIRST_COMPLETED)
+    ended.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait((starting,))
+        return False
+    starting.result()
+    return True

@@ -1,0 +1,1 @@
+"""Limits on what a peer may cost: bytes, turns and repetitions."""

@@ -1,0 +1,1 @@
+"""One peer: its session, its handshake, and the streams that it opened."""

@@ -1,0 +1,217 @@
+"""The formation handshake in dialect H1, both roles, as machines of bytes in and bytes out.
+
+The caller feeds what arrives on the handshake stream to `receive`, reports its end with `end`, and
+after each sends `take_output`. `state` says how it stands; `reason` why a faulty one is refused.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+from meshwire_reference.core.formation import FormationKey, ProofRefused
+from meshwire_reference.core.switches import Switch
+from meshwire_reference.wire.errors import Malformed
+from meshwire_reference.wire.handshake import (
+    FormationChallenge,
+    FormationId,
+    FormationResponse,
+    FormationResult,
+    decode_formation_challenge,
+    decode_formation_id,
+    decode_formation_response,
+    encode_formation_challenge,
+    encode_formation_id,
+    encode_formation_response,
+    encode_formation_result,
+)
+from meshwire_spec.numbers import (
+    FORMATION_ID_MAX,
+    HMAC,
+    NONCE,
+    RESULT_ACCEPTED,
+    RESULT_REJECTED,
+)
+from meshwire_spec.states import (
+    FORMATION_ACCEPTOR,
+    FORMATION_INITIATOR,
+    HandshakeEvent,
+    HandshakeState,
+)
+
+ID_LENGTH = 2
+OVER = frozenset((HandshakeState.ACCEPTED, HandshakeState.REJECTED, HandshakeState.FAULTY))
+"""States after which the handshake reads nothing more."""
+
+Sizes = Mapping[HandshakeState, Callable[[bytearray], int]]
+
+
+class Handshake:
+    """What both roles share: the buffer, the table, and waiting for a whole message."""
+
+    table: ClassVar[Mapping[tuple[HandshakeState, HandshakeEvent], HandshakeState]]
+
+    def __init__(self, state: HandshakeState, key: FormationKey) -> None:
+        self.state = state
+        self.reason = ""
+        self._key = key
+        self._buffer = bytearray()
+        self._output = bytearray()
+
+    def receive(self, data: bytes) -> None:
+        """Take the next bytes of the peer; what follows the last message is `has_extra`."""
+        self._buffer += data
+        while self.state not in OVER and (message := self._take_message()) is not None:
+            self._step(message)
+
+    def end(self) -> None:
+        """Take the end of the peer's half; too early, it is a fault."""
+        if self.state not in OVER:
+            # HS-040
+            self._fail("truncated")
+
+    @property
+    def has_extra(self) -> bool:
+        """Say whether bytes followed the last message."""
+        return self.state in OVER and bool(self._buffer)
+
+    def take_output(self) -> bytes:
+        """Return what is to be sent now."""
+        output = bytes(self._output)
+        self._output.clear()
+        return output
+
+    def _take_message(self) -> bytes | None:
+        """Return the next whole message, None while it is not there."""
+        size = self._size()
+        if len(self._buffer) < size or self.state in OVER:
+            return None
+        message = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return message
+
+    def _size(self) -> int:
+        """Return the size of the message that is waited for, as far as it is known yet."""
+        raise NotImplementedError
+
+    def _step(self, message: bytes) -> None:
+        """Act on one whole message."""
+        raise NotImplementedError
+
+    def _move(self, event: HandshakeEvent) -> None:
+        self.state = self.table[self.state, event]
+
+    def _fail(self, reason: str, event: HandshakeEvent = HandshakeEvent.FAULT) -> None:
+        self.reason = reason
+        self._move(event)
+
+    def _id_size(self) -> int:
+        """Return the size of a formation id with its length; refuse one that is too long."""
+        if len(self._buffer) < ID_LENGTH:
+            return ID_LENGTH
+        length = int.from_bytes(self._buffer[:ID_LENGTH], "little")
+        # HS-017
+        if length > FORMATION_ID_MAX:
+            self._fail("length-limit")
+        return ID_LENGTH + length
+
+
+class Acceptor(Handshake):
+    """The side that was dialled: it challenges and gives the result."""
+
+    table = FORMATION_ACCEPTOR
+
+    def __init__(
+        self,
+        key: FormationKey,
+        entropy: Callable[[int], bytes],
+        switches: frozenset[Switch] = frozenset(),
+    ) -> None:
+        super().__init__(HandshakeState.AWAITING_ID, key)
+        # HS-031
+        self._nonce = bytes(NONCE) if Switch.SAME_NONCE in switches else entropy(NONCE)
+        self._switches = switches
+        self._is_other_formation = False
+
+    def _size(self) -> int:
+        return self._id_size() if self.state is HandshakeState.AWAITING_ID else HMAC
+
+    def _step(self, message: bytes) -> None:
+        if self.state is HandshakeState.AWAITING_ID:
+            self._take_id(message)
+        else:
+            self._take_response(message)
+
+    def _take_id(self, message: bytes) -> None:
+        try:
+            named = decode_formation_id(message)
+        except Malformed as malformed:
+            # HS-040
+            self._fail(malformed.reason)
+            return
+        self._is_other_formation = (
+            named.formation_id != self._key.formation_id
+            and Switch.ACCEPT_WRONG_FORMATION_ID not in self._switches
+        )
+        # HS-030
+        challenge = FormationChallenge(self._key.formation_id, self._nonce)
+        self._output += encode_formation_challenge(challenge)
+        self._move(HandshakeEvent.ID)
+
+    def _take_response(self, message: bytes) -> None:
+        # HS-043
+        right = self._proves(decode_formation_response(message).hmac)
+        # HS-034
+        accepted = right and not self._is_other_formation
+        # HS-032, HS-033
+        result = RESULT_ACCEPTED if accepted else RESULT_REJECTED
+        self._output += encode_formation_result(FormationResult(result))
+        self._move(
+            HandshakeEvent.RIGHT_RESPONSE if accepted else HandshakeEvent.WRONG_RESPONSE,
+        )
+
+    def _proves(self, response: bytes) -> bool:
+        if Switch.ACCEPT_WRONG_HMAC in self._switches:
+            return True
+        try:
+            self._key.verify(self._nonce, response)
+        except ProofRefused:
+            return False
+        return True
+
+
+class Initiator(Handshake):
+    """The side that dialled: it names the formation, proves the secret, and reads the result."""
+
+    table = FORMATION_INITIATOR
+
+    def __init__(self, key: FormationKey) -> None:
+        super().__init__(HandshakeState.AWAITING_CHALLENGE, key)
+        self._output += encode_formation_id(FormationId(key.formation_id))
+
+    def _size(self) -> int:
+        return self._id_size() + NONCE if self.state is HandshakeState.AWAITING_CHALLENGE else 1
+
+    def _step(self, message: bytes) -> None:
+        if self.state is HandshakeState.AWAITING_CHALLENGE:
+            self._take_challenge(message)
+        else:
+            # HS-018
+            self._move(
+                HandshakeEvent.RESULT_ACCEPTED
+                if message[0] == RESULT_ACCEPTED
+                else HandshakeEvent.RESULT_REJECTED
+            )
+
+    def _take_challenge(self, message: bytes) -> None:
+        try:
+            challenge = decode_formation_challenge(message)
+        except Malformed as malformed:
+            self._fail(malformed.reason)
+            return
+        # HS-050
+        if challenge.formation_id != self._key.formation_id:
+            self._fail("authentication-failed", HandshakeEvent.OTHER_FORMATION)
+            return
+        # HS-003
+        response = FormationResponse(self._key.respond(challenge.nonce))
+        self._output += encode_formation_response(response)
+        self._move(HandshakeEvent.CHALLENGE)

@@ -1,0 +1,1 @@
+"""Reconciliation runs over streams, as server and as client."""

@@ -1,0 +1,150 @@
+"""Reconciliations that the peer has begun: this node is the server of each, on its stream.
+
+Theory of operation. A run lives as long as its stream. Its messages come one after the other, as
+frames do; each is answered on the same stream, and its stream goes on once the transport has the
+answer, so a peer that does not read holds up itself alone. Answers count among what is made for
+the peer and has not left (`room`); a message waits until its answer has room.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from meshwire_reference.core.context import Context
+from meshwire_reference.core.effects import Send
+from meshwire_reference.core.peer.inbound import TAKEN, Done, Outcome
+from meshwire_reference.core.reconciliation.faulty_runs import begin_run, delete_unclaimed
+from meshwire_reference.core.sending.outbound import Outbound
+from meshwire_reference.core.state.document_index import CannotList
+from meshwire_reference.core.switches import Switch
+from meshwire_reference.negentropy import Refused, Run
+from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
+from meshwire_spec.numbers import NEGENTROPY_FRAME_LIMIT, NEGENTROPY_KEY, FrameType
+
+ALWAYS: Final = 2
+"""So many answers of a peer may always be under way, whatever else waits to be sent to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """A message that waits for its answer to have room."""
+
+    stream: int
+    content: bytes
+    done: Done
+
+
+class ServedRuns:
+    """The runs of one peer by stream."""
+
+    def __init__(self, context: Context, connection: int, outbound: Outbound) -> None:
+        self._context = context
+        self._connection = connection
+        self._outbound = outbound
+        self._runs: dict[int, Run] = {}
+        self._waiting: deque[_Message] = deque()
+        self._under_way: dict[int, Done] = {}
+
+    def take(self, stream: int, frame: StreamFrame, done: Done) -> None:
+        """Answer one message on its stream; `done` follows when the answer has left."""
+        reason = self._find_run(stream, frame.type)
+        if reason is not None:
+            done(Outcome(reason))
+            return
+        self._waiting.append(_Message(stream, frame.payload, done))
+        self.advance()
+
+    def _find_run(self, stream: int, frame_type: int) -> str | None:
+        """Begin the run of a stream or look it up; return why the message is refused, if it is."""
+        begins = frame_type == FrameType.NEGENTROPY_INIT
+        if self._context.has(Switch.NEGENTROPY_RESTART):
+            begins = begins or self._run_of(stream) is None
+        elif begins == (self._run_of(stream) is not None):
+            # NG-017
+            return "unexpected-message"
+        if begins:
+            try:
+                # NG-014, NG-016
+                self._runs[self._name(stream)] = begin_run(self._context)
+            except CannotList:
+                # NG-024
+                return "internal"
+        return None
+
+    def _name(self, stream: int) -> int:
+        return 0 if self._context.has(Switch.NEGENTROPY_BY_PEER) else stream
+
+    def _run_of(self, stream: int) -> Run | None:
+        return self._runs.get(self._name(stream))
+
+    def advance(self) -> None:
+        """Answer every message whose answer has room, heavy ones in their turn."""
+        while self._waiting and (len(self._under_way) < ALWAYS or self._has_room()):
+            message = self._waiting.popleft()
+            self._under_way[message.stream] = message.done
+            self._outbound.reserve(NEGENTROPY_FRAME_LIMIT)
+            self._context.turns.take(len(message.content), partial(self._answer, message))
+
+    def _has_room(self) -> bool:
+        return self._outbound.fits(NEGENTROPY_FRAME_LIMIT)
+
+    def _end(self, stream: int, outcome: Outcome) -> None:
+        """Let the stream of a message go on, or be refused."""
+        done = self._under_way.pop(stream)
+        self._outbound.reserve(-NEGENTROPY_FRAME_LIMIT)
+        done(outcome)
+
+    def _answer(self, message: _Message) -> None:
+        run = self._run_of(message.stream)
+        if run is None or not self._outbound.is_open:
+            # Nobody is there any more to read it.
+            self._end(message.stream, TAKEN)
+            return
+        try:
+            reply = run.receive(message.content).reply
+        except Refused as refused:
+            # NG-020, NG-021, NG-022
+            self._end(message.stream, self._judge(message.stream, refused))
+            return
+        if self._context.has(Switch.NEGENTROPY_DELETE_MISSING):
+            delete_unclaimed(self._context, message.content)
+        assert reply is not None, "a server always has an answer"
+        frame = StreamFrame(NEGENTROPY_KEY, FrameType.NEGENTROPY_RESPONSE, reply)
+        if self._context.has(Switch.NEGENTROPY_ON_NEW_STREAM):
+            self._outbound.send(frame)
+            self._end(message.stream, TAKEN)
+            return
+        self._context.emit(
+            Send(
+                connection=self._connection,
+                stream=message.stream,
+                data=encode_stream_frame(frame),
+                fin=self._context.has(Switch.NEGENTROPY_ONE_REPLY),
+                reports=True,
+                # What an answer says of the documents must be true after a crash too.
+                after=self._context.durability.newest,
+            )
+        )
+
+    def _judge(self, stream: int, refused: Refused) -> Outcome:
+        """Return what a bad message comes to."""
+        if not self._context.has(Switch.NEGENTROPY_IGNORE_BAD):
+            return Outcome(refused.reason)
+        self._runs[self._name(stream)] = begin_run(self._context)
+        return TAKEN
+
+    def note_over(self, stream: int, *, has_failed: bool) -> bool:
+        """Take note that an answer has left, or that the peer wants none any more."""
+        if stream not in self._under_way:
+            return False
+        self._end(stream, TAKEN)
+        self._outbound.pump()
+        self.advance()
+        return True
+
+    def drop(self, stream: int) -> None:
+        """Forget the run of a stream that is over, if it had one."""
+        self._runs.pop(self._name(stream), None)

@@ -1,0 +1,1 @@
+"""What goes to a peer: queues, the initial exchange, relays and answers."""

@@ -1,0 +1,70 @@
+"""One queue a document key: at most one document call of a key is in flight.
+
+That is the lock under which guard, apply and delete of a document happen (D-56, D-81).
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+
+from meshwire_reference.core.document_calls import Call, Result
+from meshwire_reference.core.effects import CallDocuments
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something to do with one document when its turn comes.
+
+    `begin` decides and returns the call to make, or None where it needs none and is done.
+    `finish` gets the result.
+    """
+
+    begin: Callable[[], Call | None]
+    finish: Callable[[Result], None]
+
+
+class KeyQueues:
+    """Jobs by key, and the calls in flight."""
+
+    def __init__(self, emit: Callable[[CallDocuments], None]) -> None:
+        self._emit = emit
+        self._numbers = count(1)
+        self._queues: dict[str, deque[Job]] = {}
+        self._in_flight: dict[int, tuple[str, Job]] = {}
+
+    def add(self, key: str, job: Job) -> None:
+        """Queue a job; it begins at once where nothing of the key is before it."""
+        queue = self._queues.get(key)
+        if queue is not None:
+            queue.append(job)
+            return
+        self._queues[key] = deque((job,))
+        self._run(key)
+
+    def call(self, call: Call) -> None:
+        """Make a call of no document, whose result says nothing."""
+        self._emit(CallDocuments(next(self._numbers), call))
+
+    def take_result(self, number: int, result: Result) -> None:
+        """Hand a result to its job, then begin the next of the same key."""
+        waiting = self._in_flight.pop(number, None)
+        if waiting is None:
+            return
+        key, job = waiting
+        job.finish(result)
+        self._queues[key].popleft()
+        self._run(key)
+
+    def _run(self, key: str) -> None:
+        queue = self._queues[key]
+        while queue:
+            job = queue[0]
+            call = job.begin()
+            if call is not None:
+                number = next(self._numbers)
+                self._in_flight[number] = (key, job)
+                self._emit(CallDocuments(number, call))
+                return
+            queue.popleft()
+        del self._queues[key]

@@ -1,0 +1,143 @@
+"""The tombstones that a node holds: their order, their age, and what a new one changes.
+
+Two tombstones for one document are compared as received, by lamport, then time, then author, then
+encoded bytes, and the greater is kept (D-71). So every node ends with the same bytes, in whatever
+order they came. Only the age looks at a clock, and only there a time in the future is clamped.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from dataclasses import replace as replace_fields
+from enum import StrEnum
+
+from meshwire_reference.core.state.policy import obeys_tombstones, tombstone_ttl_s
+from meshwire_reference.core.switches import Switch
+from meshwire_reference.wire.tombstones import Tombstone, encode_tombstone
+from meshwire_spec.numbers import (
+    CLOCK_AHEAD_MAX_MS,
+    TOMBSTONE_COLLECTION,
+    TOMBSTONE_GRACE_PERCENT,
+    collection_of,
+)
+
+
+class Offer(StrEnum):
+    """What became of a tombstone that was offered."""
+
+    NEW = "new"
+    REPLACED = "replaced"
+    DUPLICATE = "duplicate"
+    LESSER = "lesser"
+    EXPIRED = "expired"
+    POLICY = "policy"
+
+
+TAKEN = frozenset((Offer.NEW, Offer.REPLACED))
+"""Outcomes after which the tombstone is held and has to be passed on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A tombstone that is held, and when it was received."""
+
+    tombstone: Tombstone
+    content: bytes
+    received_ms: int
+
+    @property
+    def order(self) -> tuple[int, int, bytes, bytes]:
+        """The place of the tombstone in the total order."""
+        return (
+            self.tombstone.lamport,
+            self.tombstone.deleted_at,
+            self.tombstone.deleted_by.encode(),
+            self.content,
+        )
+
+
+def document_key(tombstone: Tombstone) -> str:
+    """Return the key of the document that a tombstone names."""
+    return f"{tombstone.collection}:{tombstone.document_id}"
+
+
+def frame_key(key: str) -> str:
+    """Return the key of a frame that carries the tombstone of a document."""
+    return f"{TOMBSTONE_COLLECTION}:{key}"
+
+
+def age_ms(held: Held, now_ms: int) -> int:
+    """Return the age of a tombstone; negative for one of the near future."""
+    # TS-035
+    reckoned = min(held.tombstone.deleted_at, held.received_ms + CLOCK_AHEAD_MAX_MS)
+    return now_ms - reckoned
+
+
+class Tombstones:
+    """The tombstones of a node by the key of their document."""
+
+    def __init__(self, switches: frozenset[Switch] = frozenset()) -> None:
+        self._held: dict[str, Held] = {}
+        self._switches = switches
+
+    def offer(self, tombstone: Tombstone, now_ms: int) -> Offer:
+        """Keep a tombstone if it is greater than the one held; the caller passes it on if taken."""
+        key = document_key(tombstone)
+        # TS-031
+        if not obeys_tombstones(key) and Switch.APPLY_ANY_TOMBSTONE not in self._switches:
+            return Offer.POLICY
+        if Switch.KEEP_TOMBSTONE_EXTRA not in self._switches:
+            # TS-010, TS-036
+            tombstone = replace_fields(tombstone, extra=b"")
+        offered = Held(tombstone, encode_tombstone(tombstone), now_ms)
+        # TS-032
+        expires = Switch.APPLY_EXPIRED_TOMBSTONE not in self._switches
+        if expires and _is_over(offered, now_ms, grace=True):
+            return Offer.EXPIRED
+        held = self.active(key, now_ms)
+        outcome = Offer.NEW if held is None else self._compare(held, offered)
+        if outcome in TAKEN:
+            self._held[key] = offered
+        return outcome
+
+    def _compare(self, held: Held, offered: Held) -> Offer:
+        if Switch.FIRST_TOMBSTONE_WINS in self._switches:
+            return Offer.DUPLICATE
+        # TS-039
+        if offered.content == held.content:
+            return Offer.DUPLICATE
+        # TS-004
+        return Offer.REPLACED if offered.order > held.order else Offer.LESSER
+
+    def active(self, key: str, now_ms: int) -> Held | None:
+        """Return the tombstone that guards a key; one that is too old guards nothing any more."""
+        held = self._held.get(key)
+        if held is not None and _is_over(held, now_ms, grace=True):
+            if Switch.APPLY_EXPIRED_TOMBSTONE in self._switches:
+                return held
+            del self._held[key]
+            return None
+        return held
+
+    def offerable(self, now_ms: int) -> Iterator[tuple[str, Held]]:
+        """Yield what may be offered to a peer: everything within its lifetime."""
+        for key, held in list(self._held.items()):
+            # TS-033
+            if not _is_over(held, now_ms, grace=False):
+                yield key, held
+
+    def sweep(self, now_ms: int) -> int:
+        """Drop every tombstone that guards nothing any more; return how many there were."""
+        over = [key for key, held in self._held.items() if _is_over(held, now_ms, grace=True)]
+        for key in over:
+            del self._held[key]
+        return len(over)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+
+def _is_over(held: Held, now_ms: int, *, grace: bool) -> bool:
+    """Say whether a tombstone has outlived its collection's lifetime (and the grace after it)."""
+    percent = 100 + (TOMBSTONE_GRACE_PERCENT if grace else 0)
+    ttl_ms = tombstone_ttl_s(collection_of(held.tombstone.collection)) * 1000
+    return age_ms(held, now_ms) * 100 > ttl_ms * percent

@@ -1,0 +1,159 @@
+"""The codec harness: one JSON object a line on stdin, one answer a line on stdout.
+
+It serves a suite that holds this codec against vectors without a network. Imports are light:
+the process is started for every run of a suite and its start is part of the run's time.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import BinaryIO, Final
+
+from meshwire_reference.harness import kinds
+from meshwire_reference.harness.request import BadRequest, bytes_of, member_of
+from meshwire_reference.wire.accept import accept
+from meshwire_reference.wire.errors import FieldError
+from meshwire_spec.numbers import HARNESS_VERSION, PROFILE
+
+NAME: Final = "meshwire-node"
+USAGE: Final = 2
+
+
+# CH-010
+def _hello(_request: dict[str, object]) -> dict[str, object]:
+    from importlib.metadata import version  # noqa: PLC0415 - costs more than the rest of hello
+
+    return {
+        "harness": HARNESS_VERSION,
+        "name": NAME,
+        "version": version("meshwire"),
+        "kinds": list(kinds.KINDS),
+        "profiles": [PROFILE],
+        "operations": list(RECONCILIATION),
+        "reasons": True,
+    }
+
+
+# CH-011
+def _decode(request: dict[str, object]) -> dict[str, object]:
+    kind = _kind(request)
+    message = kinds.decode(kind, bytes_of(request, "data"))
+    return {"value": kinds.to_value(kind, message), "refused": accept(kind, message)}
+
+
+# CH-012
+def _encode(request: dict[str, object]) -> dict[str, object]:
+    kind = _kind(request)
+    message = kinds.from_value(kind, member_of(request, "value"))
+    return {"data": kinds.encode(kind, message).hex()}
+
+
+# CH-013
+def _formation_respond(request: dict[str, object]) -> dict[str, object]:
+    from meshwire_reference.core.formation import FormationKey  # noqa: PLC0415 - loads cryptography
+
+    formation_id = member_of(request, "formation_id")
+    if not isinstance(formation_id, str):
+        raise BadRequest("formation_id is not a string")
+    secret = bytes_of(request, "secret")
+    nonce = bytes_of(request, "nonce")
+    return {"hmac": FormationKey.derive(formation_id, secret).respond(nonce).hex()}
+
+
+# CH-014
+def _bye(_request: dict[str, object]) -> dict[str, object]:
+    return {}
+
+
+# CH-015
+def _reconciliation(request: dict[str, object]) -> dict[str, object]:
+    from meshwire_reference.harness import sessions as harness_sessions  # noqa: PLC0415 - plain codec runs need none
+
+    return harness_sessions.OPERATIONS[str(request["op"])](request)
+
+
+RECONCILIATION: Final = (
+    "negentropy_open",
+    "negentropy_initiate",
+    "negentropy_reconcile",
+    "negentropy_close",
+)
+
+OPERATIONS: Final[dict[str, Callable[[dict[str, object]], dict[str, object]]]] = {
+    "hello": _hello,
+    "decode": _decode,
+    "encode": _encode,
+    "formation_respond": _formation_respond,
+    "bye": _bye,
+    **dict.fromkeys(RECONCILIATION, _reconciliation),
+}
+
+
+def _kind(request: dict[str, object]) -> str:
+    kind = member_of(request, "kind")
+    if not isinstance(kind, str) or kind not in kinds.KINDS:
+        raise BadRequest(f"unknown kind {kind!r}")
+    return kind
+
+
+def _error_of(fault: FieldError) -> dict[str, object]:
+    error: dict[str, object] = {"reason": fault.reason, "field": fault.field}
+    if fault.offset is not None:
+        error["offset"] = fault.offset
+    if fault.problem:
+        error["message"] = fault.problem
+    return error
+
+
+def answer(line: bytes) -> tuple[dict[str, object], bool]:
+    """Answer one line; the second part says whether it was the last (`bye`).
+
+    Whatever the line holds, the answer is an object to be written as one line.
+    """
+    identity: object = None
+    try:
+        request = json.loads(line)
+        identity = request.get("id") if isinstance(request, dict) else None
+        result, is_last = _perform(request)
+    except FieldError as fault:
+        return {"id": identity, "error": _error_of(fault)}, False
+    except BadRequest as fault:
+        return {"id": identity, "error": {"message": str(fault)}}, False
+    except (ValueError, RecursionError) as fault:
+        # Text that is no JSON (bad UTF-8, bad grammar, nested too deep), or has no UTF-8.
+        # CH-004, CH-006
+        return {"id": identity, "error": {"message": f"unreadable: {fault}"}}, False
+    return {"id": identity, "result": result}, is_last
+
+
+def _perform(request: object) -> tuple[dict[str, object], bool]:
+    if not isinstance(request, dict):
+        raise BadRequest("not a JSON object")
+    name = member_of(request, "op")
+    if not isinstance(name, str) or name not in OPERATIONS:
+        raise BadRequest(f"unknown op {name!r}")
+    return OPERATIONS[name](request), name == "bye"
+
+
+def serve(source: BinaryIO, sink: BinaryIO) -> None:
+    """Answer every line of `source` on `sink` until `bye` or its end, each at once."""
+    # CH-001, CH-002
+    for line in source:
+        reply, is_last = answer(line)
+        sink.write(json.dumps(reply, separators=(",", ":")).encode() + b"\n")
+        sink.flush()
+        if is_last:
+            return
+
+
+def main() -> int:
+    """Serve stdin and stdout; the process then exits with the number returned."""
+    if getattr(sys, "stdin", None) is None or getattr(sys, "stdout", None) is None:
+        sys.stderr.write("meshwire-node: the harness needs standard input and output\n")
+        return USAGE
+    try:
+        serve(sys.stdin.buffer, sys.stdout.buffer)
+    except (BrokenPipeError, KeyboardInterrupt):
+        # Who asked has gone; nothing is left to say, and nobody to say it to.
+        sys.stderr.close()
+    return 0

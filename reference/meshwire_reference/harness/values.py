@@ -1,0 +1,191 @@
+"""The shape of the JSON value of every kind of message, member by member."""
+
+from typing import Final
+
+from meshwire_reference.harness.shapes import (
+    HEX,
+    NULL,
+    TEXT,
+    U8_NUMBER,
+    U32_NUMBER,
+    U64_DECIMAL,
+    Chosen,
+    Listed,
+    ListOf,
+    OrNull,
+    Record,
+)
+from meshwire_reference.wire import (
+    batches,
+    certificates,
+    enrollment,
+    handshake,
+    lab,
+    liveness,
+    reconciliation,
+    tombstones,
+)
+from meshwire_spec.numbers import (
+    Direction,
+    EnrollmentStatus,
+    LabRecordType,
+    MeshPolicy,
+    NegentropyMode,
+    Tier,
+)
+
+TIER: Final = Listed(Tier, "bad-enum")
+POLICY: Final = Listed(MeshPolicy, "bad-enum")
+ENTRY_SHAPE: Final = Record(batches.SyncEntry, key=TEXT, type=U8_NUMBER, payload=HEX)
+FAULT_SHAPE: Final = OrNull(Record(batches.Fault, reason=TEXT, offset=U32_NUMBER, rest=HEX))
+BATCH_SHAPE: Final = Record(
+    batches.SyncBatch,
+    batch_id=U64_DECIMAL,
+    created_at=U64_DECIMAL,
+    ttl=U8_NUMBER,
+    entry_count=U32_NUMBER,
+    entries=ListOf(ENTRY_SHAPE),
+    fault=FAULT_SHAPE,
+    extra=HEX,
+)
+TOMBSTONE_SHAPE: Final = Record(
+    tombstones.Tombstone,
+    collection=TEXT,
+    document_id=TEXT,
+    deleted_at=U64_DECIMAL,
+    lamport=U64_DECIMAL,
+    deleted_by=TEXT,
+    reason=TEXT,
+    direction=Listed(Direction, "bad-direction"),
+    extra=HEX,
+)
+TOMBSTONE_BATCH_SHAPE: Final = Record(
+    tombstones.TombstoneBatch,
+    tombstone_count=U32_NUMBER,
+    tombstones=ListOf(TOMBSTONE_SHAPE),
+    fault=FAULT_SHAPE,
+    extra=HEX,
+)
+NEGENTROPY_SHAPE: Final = Record(
+    reconciliation.NegentropyMessage,
+    version=U8_NUMBER,
+    ranges=ListOf(
+        Record(
+            reconciliation.Range,
+            upper=Record(reconciliation.Bound, timestamp=OrNull(U64_DECIMAL), prefix=HEX),
+            mode=Listed(NegentropyMode, "bad-mode"),
+            payload=Chosen(
+                "mode",
+                {
+                    NegentropyMode.SKIP: NULL,
+                    NegentropyMode.FINGERPRINT: Record(reconciliation.Fingerprint, fingerprint=HEX),
+                    NegentropyMode.ID_LIST: Record(reconciliation.IdList, ids=ListOf(HEX)),
+                },
+            ),
+        )
+    ),
+)
+CHALLENGE_SHAPE: Final = Record(handshake.FormationChallenge, formation_id=TEXT, nonce=HEX)
+LAB_PREAMBLE_SHAPE: Final = Record(
+    lab.LabPreamble,
+    magic=HEX,
+    version=U8_NUMBER,
+    alpn=TEXT,
+    endpoint_id=HEX,
+    max_data=U64_DECIMAL,
+    max_stream_data=U64_DECIMAL,
+    max_streams_bidi=U64_DECIMAL,
+    max_streams_uni=U64_DECIMAL,
+)
+STREAM_CODE_SHAPE: Final = Record(lab.StreamCode, stream_id=U64_DECIMAL, code=U64_DECIMAL)
+MAXIMUM_SHAPE: Final = Record(lab.Maximum, maximum=U64_DECIMAL)
+ECHO_SHAPE: Final = Record(lab.Echo, payload=HEX)
+LAB_RECORD_SHAPE: Final = Record(
+    lab.LabRecord,
+    type=Listed(LabRecordType, "unknown-type"),
+    body=Chosen(
+        "type",
+        {
+            LabRecordType.DATA: Record(lab.Data, stream_id=U64_DECIMAL, fin=U8_NUMBER, data=HEX),
+            LabRecordType.RESET: STREAM_CODE_SHAPE,
+            LabRecordType.STOP: STREAM_CODE_SHAPE,
+            LabRecordType.MAX_DATA: MAXIMUM_SHAPE,
+            LabRecordType.MAX_STREAM_DATA: Record(
+                lab.StreamMaximum, stream_id=U64_DECIMAL, maximum=U64_DECIMAL
+            ),
+            LabRecordType.MAX_STREAMS_BIDI: MAXIMUM_SHAPE,
+            LabRecordType.MAX_STREAMS_UNI: MAXIMUM_SHAPE,
+            LabRecordType.PING: ECHO_SHAPE,
+            LabRecordType.PONG: ECHO_SHAPE,
+            LabRecordType.CLOSE: Record(lab.Close, code=U64_DECIMAL, reason=TEXT),
+        },
+    ),
+)
+MESH_CERTIFICATE_SHAPE: Final = Record(
+    certificates.MeshCertificate,
+    subject=HEX,
+    mesh_id=TEXT,
+    node_id=TEXT,
+    tier=TIER,
+    permissions=U8_NUMBER,
+    issued_at=U64_DECIMAL,
+    expires_at=U64_DECIMAL,
+    issuer=HEX,
+    signature=HEX,
+)
+MEMBERSHIP_CERTIFICATE_SHAPE: Final = Record(
+    certificates.MembershipCertificate,
+    member=HEX,
+    callsign=TEXT,
+    mesh_id=TEXT,
+    issued_at=U64_DECIMAL,
+    expires_at=U64_DECIMAL,
+    permissions=U8_NUMBER,
+    issuer=HEX,
+    signature=HEX,
+)
+ENROLLMENT_REQUEST_SHAPE: Final = Record(
+    enrollment.EnrollmentRequest,
+    public_key=HEX,
+    mesh_id=TEXT,
+    node_id=TEXT,
+    tier=TIER,
+    token=HEX,
+    timestamp=U64_DECIMAL,
+    signature=HEX,
+)
+ENROLLMENT_RESPONSE_SHAPE: Final = Record(
+    enrollment.EnrollmentResponse,
+    status=Listed(EnrollmentStatus, "bad-enum"),
+    reason=TEXT,
+    has_certificate=U8_NUMBER,
+    certificate=OrNull(MESH_CERTIFICATE_SHAPE),
+    has_secret=U8_NUMBER,
+    secret=OrNull(HEX),
+    timestamp=U64_DECIMAL,
+)
+GENESIS_SHAPE: Final = Record(
+    certificates.MeshGenesis,
+    name=TEXT,
+    root_secret=HEX,
+    authority_secret=HEX,
+    created_at=U64_DECIMAL,
+    policy=POLICY,
+)
+CREDENTIALS_SHAPE: Final = Record(
+    certificates.MeshCredentials,
+    name=TEXT,
+    mesh_id=TEXT,
+    formation_secret=HEX,
+    authority_public=HEX,
+    policy=POLICY,
+)
+FRAME_SHAPE: Final = Record(batches.StreamFrame, key=TEXT, type=U8_NUMBER, payload=HEX)
+CHANNEL_RECORD_SHAPE: Final = Record(batches.ChannelRecord, marker=U8_NUMBER, batch=BATCH_SHAPE)
+HEARTBEAT_SHAPE: Final = Record(
+    liveness.Heartbeat, marker=U8_NUMBER, sent_at=U64_DECIMAL, extra=HEX
+)
+FORMATION_ID_SHAPE: Final = Record(handshake.FormationId, formation_id=TEXT)
+RESPONSE_SHAPE: Final = Record(handshake.FormationResponse, hmac=HEX)
+RESPONSE_H2_SHAPE: Final = Record(handshake.FormationResponseH2, hmac=HEX, extra=HEX)
+RESULT_SHAPE: Final = Record(handshake.FormationResult, result=U8_NUMBER)

@@ -1,0 +1,150 @@
+"""What a node is started with: addresses, dialect, secret, limits; read, checked, then fixed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from meshwire_reference.core.formation import BadSecret, FormationKey, read_secret
+from meshwire_reference.core.settings import Dialect, Settings
+from meshwire_reference.core.switches import Switch
+from meshwire_spec.numbers import ENDPOINT_ID, ENTRY_MIN, FORMATION_ID_MAX, U32_MAX
+
+SECRET_FILE_MAX = 2**16
+
+
+class ConfigError(Exception):
+    """The node cannot be started so; the text is one line for whoever starts it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that one node is started with.
+
+    `connect` are addresses to keep a connection to, `folder` holds documents to begin with, and
+    with `reconcile` every peer is asked first what it lacks, else those of `reconcile_with`.
+    """
+
+    listen: tuple[str, ...]
+    settings: Settings
+    key: FormationKey | None = field(default=None, repr=False)
+    lab: bool = False
+    connect: tuple[str, ...] = ()
+    folder: Path | None = None
+    reconcile: bool = False
+    reconcile_with: frozenset[bytes] = frozenset()
+
+    def reconciles_with(self, peer_id: bytes) -> bool:
+        """Say whether the operator has asked for runs with this peer."""
+        return self.reconcile or peer_id in self.reconcile_with
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """The options of the command line as they were given."""
+
+    listen: Sequence[str]
+    is_open: bool
+    formation_id: str | None
+    secret_file: Path | None
+    handshake_s: float
+    frame_stall_s: float
+    heartbeat_s: float
+    payload_cap: int
+    lab: bool
+    switches: frozenset[Switch]
+    connect: Sequence[str] = ()
+    folder: Path | None = None
+    reconcile: bool = False
+    reconcile_with: Sequence[str] = ()
+
+
+def make_config(choices: Choices) -> Config:
+    """Check the choices and read the secret; raises ConfigError."""
+    if not choices.listen:
+        raise ConfigError("--listen is missing: say where, as in --listen tcp://127.0.0.1:0")
+    # HS-038
+    if choices.is_open == (choices.formation_id is not None):
+        raise ConfigError(
+            "choose one of --open (no handshake at all) and --formation-id ID (with a secret)"
+        )
+    if choices.formation_id == "":
+        raise ConfigError("--formation-id is empty: a formation has a name")
+    for name, seconds in (
+        ("--handshake-s", choices.handshake_s),
+        ("--frame-stall-s", choices.frame_stall_s),
+    ):
+        if not 0 < seconds < float("inf"):
+            raise ConfigError(f"{name} must be a number of seconds above 0")
+    if not 0 <= choices.heartbeat_s < float("inf"):
+        raise ConfigError("--heartbeat-s must be a number of seconds, 0 for no heartbeats")
+    if not ENTRY_MIN <= choices.payload_cap <= U32_MAX:
+        raise ConfigError(f"--payload-cap must be between {ENTRY_MIN} and {U32_MAX} bytes")
+    if choices.folder is not None and str(choices.folder) == ".":
+        raise ConfigError("--load is the current folder: name it, as in --load ./documents")
+    return Config(
+        tuple(choices.listen),
+        _settings(choices),
+        _key(choices),
+        choices.lab,
+        tuple(dict.fromkeys(choices.connect)),
+        choices.folder,
+        choices.reconcile,
+        frozenset(map(_endpoint, choices.reconcile_with)),
+    )
+
+
+def _endpoint(text: str) -> bytes:
+    """Read an endpoint id."""
+    try:
+        endpoint = bytes.fromhex(text)
+    except ValueError:
+        endpoint = b""
+    if len(endpoint) != ENDPOINT_ID:
+        raise ConfigError(f"--reconcile-with {text}: an endpoint id has 64 hex digits")
+    return endpoint
+
+
+def _settings(choices: Choices) -> Settings:
+    return Settings(
+        dialect=Dialect.OPEN if choices.is_open else Dialect.H1,
+        payload_cap=choices.payload_cap,
+        handshake_s=choices.handshake_s,
+        frame_stall_s=choices.frame_stall_s,
+        heartbeat_s=choices.heartbeat_s,
+        switches=choices.switches,
+    )
+
+
+def _read_text(path: Path) -> str:
+    """Read a file of ASCII that may be an endless one. Raises OSError, UnicodeDecodeError."""
+    with path.open("rb") as file:
+        content = file.read(SECRET_FILE_MAX + 1)
+    if len(content) > SECRET_FILE_MAX:
+        raise ConfigError(f"{path} has more than {SECRET_FILE_MAX} bytes: it is no secret")
+    return content.decode("ascii")
+
+
+def _key(choices: Choices) -> FormationKey | None:
+    """Derive the key of the formation from the secret in its file; the secret is never shown."""
+    if choices.formation_id is None:
+        return None
+    try:
+        size = len(choices.formation_id.encode())
+    except UnicodeEncodeError as exc:
+        raise ConfigError("--formation-id is not UTF-8") from exc
+    if size > FORMATION_ID_MAX:
+        raise ConfigError(f"--formation-id has more than {FORMATION_ID_MAX} bytes")
+    path = choices.secret_file
+    if path is None:
+        raise ConfigError(
+            "--formation-id needs --formation-secret-file FILE or MESHWIRE_FORMATION_FILE"
+        )
+    try:
+        secret = read_secret(_read_text(path))
+    except OSError as exc:
+        raise ConfigError(f"cannot read {path}: {exc.strerror or exc}") from exc
+    except (BadSecret, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path} does not hold a secret in base64") from exc
+    if not secret:
+        raise ConfigError(f"{path} holds no secret")
+    return FormationKey.derive(choices.formation_id, secret)

@@ -1,0 +1,66 @@
+"""Keeping a connection to each address that the node was told to connect to.
+
+A dial that fails and a connection that ends are followed by another dial: at first after a second,
+each time after twice as long up to a minute, never in step with others. Only a connection that
+stood for a minute brings the wait back to its beginning (D-103, D-132).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from meshwire_reference.node.log import log
+from meshwire_reference.transport import dial
+from meshwire_reference.transport.base import Connection, TransportOptions, Unreachable
+
+FIRST_S: Final = 1.0
+LONGEST_S: Final = 60.0
+SPREAD: Final = 0.2
+STANDING_S: Final = 60.0
+"""A connection that stood so long was a good one."""
+
+
+class Backoff:
+    """How long to wait before the next dial; `random` gives numbers from 0 to below 1."""
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self._random = random
+        self._next_s = FIRST_S
+
+    def after(self, stood_s: float) -> float:
+        """Return the wait after a connection that stood so long, 0 where none came about."""
+        if stood_s >= STANDING_S:
+            self._next_s = FIRST_S
+        wait_s = self._next_s
+        self._next_s = min(2 * wait_s, LONGEST_S)
+        return wait_s * (1 + SPREAD * (2 * self._random() - 1))
+
+
+async def keep_connected(
+    address: str,
+    options: TransportOptions,
+    serve: Callable[[Connection], Awaitable[None]],
+    random: Callable[[], float],
+) -> None:
+    """Dial an address for ever, and `serve` each connection to its end.
+
+    Raises AddressRefused for what is no address to dial.
+    """
+    loop = asyncio.get_running_loop()
+    backoff = Backoff(random)
+    while True:
+        stood_s = 0.0
+        try:
+            connection = await dial(address, options)
+        except Unreachable as unreachable:
+            event, why = "unreachable", unreachable.reason
+        else:
+            since_s = loop.time()
+            log("connected", address=address, peer=connection.peer_id.hex())
+            await serve(connection)
+            stood_s = loop.time() - since_s
+            closed = connection.closed
+            event, why = "disconnected", (closed and closed.reason) or "the connection ended"
+        wait_s = backoff.after(stood_s)
+        log(event, address=address, why=why, retry_s=round(wait_s, 1))
+        await asyncio.sleep(wait_s)

@@ -1,0 +1,259 @@
+"""The asyncio driver: feeds the core what happens and carries out what it asks for.
+
+Every input goes through `_feed`, on one event loop, so the core is never entered twice at once.
+Document calls go to the supervisor of the worker, writes to the store in their order, effects of a
+connection to its link. One timer stands for the next deadline of the core.
+"""
+
+import asyncio
+import itertools
+import secrets
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict
+from itertools import starmap
+from pathlib import Path
+from typing import Any, Final
+
+from meshwire_reference.core import inputs
+from meshwire_reference.core.document_calls import Merge, Merged, Refused
+from meshwire_reference.core.effects import (
+    CallDocuments,
+    ConnectionEffect,
+    Notify,
+    Refusal,
+    RunOver,
+    WriteStore,
+)
+from meshwire_reference.core.inputs import Input
+from meshwire_reference.core.node import NodeCore
+from meshwire_reference.core.settings import Moment
+from meshwire_reference.core.statistics import Statistics
+from meshwire_reference.documents.process import WorkerSettings
+from meshwire_reference.documents.supervisor import Documents
+from meshwire_reference.documents.workers import Settings as DocumentSettings
+from meshwire_reference.node.config import Config
+from meshwire_reference.node.connection import Link
+from meshwire_reference.node.dialler import keep_connected
+from meshwire_reference.node.folder import BadFolder, list_documents, read_document
+from meshwire_reference.node.log import log
+from meshwire_reference.store.memory import MemoryStore
+from meshwire_reference.transport import check_dialled, listen
+from meshwire_reference.transport.base import (
+    Connection,
+    ConnectionGone,
+    Listener,
+    TransportOptions,
+)
+from meshwire_spec.numbers import ENDPOINT_ID, FRAME_KEY_MAX, REASONS
+
+ACTOR: Final = 16
+LOADED_AT_ONCE: Final = 500
+"""Files whose documents are with the worker at the same time."""
+CLOSE_S: Final = 2.0
+"""How long the end of the node waits for the farewells of its connections."""
+
+
+class Node:
+    """A running node: `start`, then `serve` connections as they come, then `close`."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._core = NodeCore(config.settings, secrets.token_bytes, config.key)
+        self._store = MemoryStore()
+        worker = WorkerSettings(secrets.token_bytes(ACTOR))
+        self._documents = Documents(self, DocumentSettings(worker), self._note_states_lost)
+        self._listeners: list[Listener] = []
+        self._links: dict[int, Link] = {}
+        self._numbers = itertools.count(1)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writes: asyncio.Queue[WriteStore] = asyncio.Queue()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at_s: float | None = None
+        self.endpoint_id = secrets.token_bytes(ENDPOINT_ID)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where the node can be dialled."""
+        return tuple(listener.address for listener in self._listeners)
+
+    @property
+    def statistics(self) -> Statistics:
+        """What the core has counted."""
+        return self._core.statistics
+
+    async def start(self) -> None:
+        """Start the worker, load what there is to load, bind every address and begin to dial.
+
+        Raises Unavailable without a worker, BadFolder for what cannot be loaded, TransportError or
+        OSError for an address.
+        """
+        for address in self._config.connect:
+            check_dialled(address, lab=self._config.lab)
+        await self._documents.start()
+        self._spawn(self._keep_writing())
+        if self._config.folder is not None:
+            await self._load_folder(self._config.folder)
+        options = TransportOptions(
+            self.endpoint_id,
+            secret_key=secrets.token_bytes(ENDPOINT_ID),
+            handshake_s=self._config.settings.handshake_s,
+            lab=self._config.lab,
+            flaws=frozenset(self._config.settings.switches),
+        )
+        for address in self._config.listen:
+            listener = await listen(address, options)
+            self._listeners.append(listener)
+            self._spawn(self._accept(listener))
+        if self._listeners:
+            self.endpoint_id = self._listeners[0].endpoint_id
+        random = secrets.SystemRandom().random
+        for address in self._config.connect:
+            self._spawn(keep_connected(address, options, self._serve, random))
+
+    async def _load_folder(self, folder: Path) -> None:
+        """Take every document of a folder, or none at all of it counts. Raises BadFolder."""
+        files = list(list_documents(folder).items())
+        for at in range(0, len(files), LOADED_AT_ONCE):
+            await asyncio.gather(*starmap(self._load_file, files[at : at + LOADED_AT_ONCE]))
+            if sys.stderr.isatty():
+                done = min(at + LOADED_AT_ONCE, len(files))
+                sys.stderr.write(f"\rmeshwire-node: {done} of {len(files)} documents loaded")
+        if files and sys.stderr.isatty():
+            sys.stderr.write("\n")
+        await self._writes.join()
+        log("loaded", folder=str(folder), documents=len(files))
+
+    async def _load_file(self, key: str, path: Path) -> None:
+        content = read_document(path, self._config.settings.payload_cap)
+        result = await self._documents.submit(Merge(key, content))
+        if not isinstance(result, Merged) or result.write is None:
+            reason = result.reason if isinstance(result, Refused) else "no changes in it"
+            raise BadFolder(f"{path} cannot be loaded as a document: {reason}")
+        self._feed(inputs.DocumentLoaded(key, result.write))
+
+    def attach(self, connection: Connection) -> None:
+        """Serve a connection that was made elsewhere, dialled or accepted."""
+        self._spawn(self._serve(connection))
+
+    async def close(self) -> None:
+        """End every connection in order and everything that runs; nothing is left behind."""
+        for listener in self._listeners:
+            await listener.close()
+        self._feed(inputs.ShutDown())
+        code = REASONS["shutdown"].code
+        farewells = [link.close(code, "shutdown") for link in self._links.values()]
+        if farewells:
+            await asyncio.wait(
+                [asyncio.ensure_future(farewell) for farewell in farewells], timeout=CLOSE_S
+            )
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._documents.close()
+
+    async def load(self, key: str) -> bytes | None:
+        """Return the stored bytes of a document for a fresh worker, after every write before."""
+        await self._writes.join()
+        return await self._store.load(key)
+
+    # --- inputs ------------------------------------------------------------------------------
+
+    def _feed(self, happened: Input) -> None:
+        """Have the core handle an input, and carry out what it asks for."""
+        now = Moment(asyncio.get_running_loop().time(), time.time_ns() // 1_000_000)
+        for effect in self._core.handle(happened, now):
+            if isinstance(effect, ConnectionEffect):
+                link = self._links.get(effect.connection)
+                if link is not None:
+                    link.perform(effect)
+            else:
+                PERFORM[type(effect)](self, effect)
+        self._arm_timer()
+
+    def _arm_timer(self) -> None:
+        at_s = self._core.deadline()
+        if at_s == self._timer_at_s:
+            return
+        self._timer_at_s = at_s
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        if at_s is not None:
+            self._timer = asyncio.get_running_loop().call_at(at_s, self._fire)
+
+    def _fire(self) -> None:
+        self._timer_at_s = None
+        self._feed(inputs.TimerFired())
+
+    async def _accept(self, listener: Listener) -> None:
+        while True:
+            try:
+                self.attach(await listener.accept())
+            except ConnectionGone:
+                return
+
+    async def _serve(self, connection: Connection) -> None:
+        reconciles = self._config.reconciles_with(connection.peer_id)
+        link = Link(next(self._numbers), connection, self._feed, reconciles=reconciles)
+        self._links[link.number] = link
+        try:
+            await link.run()
+        finally:
+            del self._links[link.number]
+
+    # --- effects -----------------------------------------------------------------------------
+
+    def call_documents(self, effect: CallDocuments) -> None:
+        """Hand a call to the supervisor of the worker."""
+        future = self._documents.submit(effect.call)
+        future.add_done_callback(
+            lambda done: (
+                self._feed(inputs.DocumentDone(effect.number, done.result()))
+                if not done.cancelled()
+                else None
+            )
+        )
+
+    def write_store(self, effect: WriteStore) -> None:
+        """Queue a write to the store."""
+        self._writes.put_nowait(effect)
+
+    async def _keep_writing(self) -> None:
+        """Write to the store in the order in which the core asked."""
+        while True:
+            effect = await self._writes.get()
+            if effect.write is None:
+                await self._store.remove(effect.key)
+            else:
+                await self._store.write(effect.key, effect.write.snapshot, effect.write.changes)
+            self._writes.task_done()
+            self._feed(inputs.Durable(effect.number))
+
+    def notify(self, effect: Notify) -> None:
+        """Log an event of the core."""
+        match effect.event:
+            case Refusal() as refusal:
+                log("refused", **(asdict(refusal) | {"key": refusal.key[:FRAME_KEY_MAX]}))
+            case RunOver() as over:
+                # NG-027: where it has failed everything is offered.
+                log("reconciled" if over.reason is None else "not-reconciled", **asdict(over))
+
+    def _note_states_lost(self) -> None:
+        """Take note that exchanges start afresh; the worker's successor does that by itself."""
+        self._core.statistics.ignored["sync states lost"] += 1
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+PERFORM: Final[dict[type, Callable[[Node, Any], None]]] = {
+    CallDocuments: Node.call_documents,
+    WriteStore: Node.write_store,
+    Notify: Node.notify,
+}

@@ -1,1 +1,0 @@
-"""Nodes without a network, a clock or a process, for tests that have to be repeatable."""

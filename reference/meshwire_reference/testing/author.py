@@ -1,0 +1,87 @@
+"""A peer that holds one document: it edits, makes snapshots and deltas, and takes answers."""
+
+from meshwire_reference.core.document_calls import (
+    Edit,
+    Fields,
+    Generate,
+    Generated,
+    Listed,
+    Merge,
+    Receive,
+    Received,
+    Save,
+    Saved,
+    Scalar,
+)
+from meshwire_reference.documents.table import Table
+from meshwire_reference.wire.batches import StreamFrame
+from meshwire_spec.numbers import READ_MESSAGE, FrameType
+
+NODE = 1
+"""The one peer an author talks to."""
+
+
+class Author:
+    """One document with the one actor that edits it."""
+
+    def __init__(self, key: str, actor: int = 7) -> None:
+        self.key = key
+        self._table = Table(bytes((actor,)) * 16)
+
+    def edit(self, **fields: Scalar) -> None:
+        """Write root fields as one change."""
+        self._table.answer(Edit(self.key, dict(fields)), None)
+
+    @property
+    def heads(self) -> tuple[bytes, ...]:
+        """The heads of the document."""
+        return self._saved().heads
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """The root fields."""
+        listed = self._table.answer(Fields(self.key), None)
+        assert isinstance(listed, Listed)
+        return {name: value.value for name, value in (listed.fields or {}).items()}
+
+    def snapshot(self) -> bytes:
+        """Return the payload of a 0x01."""
+        return self._saved().snapshot or b""
+
+    def merge(self, snapshot: bytes) -> None:
+        """Take the payload of a 0x01."""
+        self._table.answer(Merge(self.key, snapshot), None)
+
+    def delta(self) -> bytes | None:
+        """Return the payload of the next 0x00 toward the node."""
+        generated = self._table.answer(Generate(NODE, self.key), None)
+        assert isinstance(generated, Generated)
+        return generated.message
+
+    def receive(self, message: bytes) -> bytes | None:
+        """Take the payload of a 0x00 and return that of the answer, None when there is none."""
+        received = self._table.answer(Receive(NODE, self.key, message), None)
+        assert isinstance(received, Received), received
+        return received.answer
+
+    def _saved(self) -> Saved:
+        saved = self._table.answer(Save(self.key), None)
+        assert isinstance(saved, Saved)
+        return saved
+
+
+def author(key: str, actor: int = 7, **fields: Scalar) -> Author:
+    """Return the author of a document with one change."""
+    made = Author(key, actor)
+    made.edit(**(fields or {"by": actor}))
+    return made
+
+
+def snapshot(key: str, actor: int = 7) -> StreamFrame:
+    """Return a snapshot frame of a document with one change."""
+    return StreamFrame(key, FrameType.SNAPSHOT, author(key, actor).snapshot())
+
+
+def read(key: str) -> StreamFrame:
+    """Return a read."""
+    return StreamFrame(key, FrameType.DELTA, READ_MESSAGE)

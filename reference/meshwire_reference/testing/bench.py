@@ -1,0 +1,260 @@
+"""A node core on a bench: a test plays its peers, its clock, its store and its worker.
+
+Whatever the core asks for is done at once and in order, unless the bench was told to hold it:
+`hold_streams` gives no stream credit, `hold_documents` no results, `hold_writes` no durability.
+What peers see is recorded by stream.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from meshwire_reference.core import inputs
+from meshwire_reference.core.document_calls import Call, Result
+from meshwire_reference.core.effects import (
+    CallDocuments,
+    Close,
+    Consumed,
+    Effect,
+    Notify,
+    OpenStream,
+    Refusal,
+    Release,
+    Reset,
+    RunOver,
+    Send,
+    Stop,
+    WriteStore,
+)
+from meshwire_reference.core.formation import FormationKey
+from meshwire_reference.core.node import NodeCore
+from meshwire_reference.core.settings import Dialect, Moment, Settings
+from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
+from meshwire_reference.wire.frames import FrameReader
+
+START_S: Final = 1000.0
+START_MS: Final = 1_800_000_000_000
+STREAM_STEP: Final = 4
+PEER_BIDI, PEER_UNI, OWN_BIDI, OWN_UNI = 0, 2, 1, 3
+
+
+@dataclass(slots=True)
+class Seen:
+    """What a peer has seen of one stream."""
+
+    data: bytearray = field(default_factory=bytearray)
+    finished: bool = False
+    reset: int | None = None
+    stopped: int | None = None
+    released: bool = False
+    consumed: int = 0
+
+
+def entropy(count: int) -> bytes:
+    """Stand in for randomness: the same bytes each time, and lopsided."""
+    return bytes((7 * index + 3) % 256 for index in range(count))
+
+
+class Bench:
+    """One node core; `answer` plays the document worker."""
+
+    def __init__(
+        self,
+        answer: Callable[[Call], Result],
+        settings: Settings | None = None,
+        key: FormationKey | None = None,
+    ) -> None:
+        self.core = NodeCore(settings or Settings(Dialect.OPEN, heartbeat_s=0), entropy, key)
+        self.now_s = START_S
+        self.now_ms = START_MS
+        self.refusals: list[Refusal] = []
+        self.runs: list[RunOver] = []
+        self.writes: list[WriteStore] = []
+        self.closed: dict[int, int] = {}
+        self.streams: dict[tuple[int, int], Seen] = {}
+        self.order: list[tuple[int, int]] = []
+        self.hold_streams = self.hold_documents = self.hold_writes = self.hold_sends = False
+        self.held: deque[Effect] = deque()
+        self._answer = answer
+        self._inputs: deque[inputs.Input] = deque()
+        self._connections = 0
+        self._next_stream: dict[tuple[int, int], int] = {}
+        self._is_running = False
+
+    # --- what a test does ------------------------------------------------------------------------
+
+    def connect(self, *, dialled: bool = False, reconciles: bool = False) -> int:
+        """Open a connection and return its number."""
+        self._connections += 1
+        peer_id = bytes((self._connections,)) * 32
+        self.feed(inputs.ConnectionOpened(self._connections, peer_id, dialled, reconciles))
+        return self._connections
+
+    def disconnect(self, connection: int) -> None:
+        """End a connection without a word."""
+        self.feed(inputs.ConnectionClosed(connection))
+
+    def open(self, connection: int, *, bidi: bool = True) -> int:
+        """Open a stream as the peer."""
+        stream = self._number(connection, PEER_BIDI if bidi else PEER_UNI)
+        self.streams[connection, stream] = Seen()
+        self.feed(inputs.StreamOpened(connection, stream, bidi))
+        return stream
+
+    def write(self, connection: int, stream: int, data: bytes, *, fin: bool = False) -> None:
+        """Write bytes on a stream as the peer."""
+        self.feed(inputs.StreamData(connection, stream, data, fin))
+
+    def send(self, connection: int, *frames: StreamFrame, fin: bool = True) -> Seen:
+        """Send frames on a new stream and return what comes of it."""
+        stream = self.open(connection)
+        self.write(connection, stream, b"".join(map(encode_stream_frame, frames)), fin=fin)
+        return self.streams[connection, stream]
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, stopping at each deadline of the core."""
+        until_s = self.now_s + seconds
+        while (at_s := self.core.deadline()) is not None and at_s <= until_s:
+            self._set_time(at_s)
+            self.feed(inputs.TimerFired())
+        self._set_time(until_s)
+
+    def feed(self, happened: inputs.Input) -> None:
+        """Have the core handle an input and everything that follows at once."""
+        self._inputs.append(happened)
+        if self._is_running:
+            return
+        self._is_running = True
+        while self._inputs:
+            now = Moment(self.now_s, self.now_ms)
+            for effect in self.core.handle(self._inputs.popleft(), now):
+                PERFORM[type(effect)](self, effect)
+        self._is_running = False
+
+    def let_go(self) -> None:
+        """Do everything that was held, and hold nothing from now on."""
+        self.hold_streams = self.hold_documents = self.hold_writes = self.hold_sends = False
+        held, self.held = self.held, deque()
+        for effect in held:
+            PERFORM[type(effect)](self, effect)
+        self.feed(inputs.TimerFired())
+
+    def let_one_go(self) -> None:
+        """Do the first effect that was held and go on holding."""
+        flags = (self.hold_streams, self.hold_documents, self.hold_writes, self.hold_sends)
+        self.hold_streams = self.hold_documents = self.hold_writes = self.hold_sends = False
+        effect = self.held.popleft()
+        PERFORM[type(effect)](self, effect)
+        self.hold_streams, self.hold_documents, self.hold_writes, self.hold_sends = flags
+        self.feed(inputs.TimerFired())
+
+    def frames(self, connection: int) -> list[StreamFrame]:
+        """Return what the node has sent to a peer on streams of its own, in order."""
+        sent: list[StreamFrame] = []
+        for where in self.order:
+            if where[0] == connection and where[1] % STREAM_STEP == OWN_BIDI:
+                sent += FrameReader().feed(bytes(self.streams[where].data))
+        return sent
+
+    def take_frames(self, connection: int) -> list[StreamFrame]:
+        """Return what the node has sent to a peer since the last call."""
+        frames = self.frames(connection)
+        self.order = [where for where in self.order if where[0] != connection]
+        return frames
+
+    # --- what the core asks for ------------------------------------------------------------------
+
+    def open_stream(self, effect: OpenStream) -> None:
+        """Grant a stream, or hold it."""
+        if self.hold_streams:
+            self.held.append(effect)
+            return
+        stream = self._number(effect.connection, OWN_BIDI if effect.bidi else OWN_UNI)
+        self.streams[effect.connection, stream] = Seen()
+        self.order.append((effect.connection, stream))
+        self._give(inputs.StreamGranted(effect.connection, effect.ticket, stream))
+
+    def take_send(self, effect: Send) -> None:
+        """Record bytes and report them as sent, or hold them."""
+        if self.hold_sends:
+            self.held.append(effect)
+            return
+        seen = self.streams[effect.connection, effect.stream]
+        assert not seen.finished, "the stream was finished before"
+        seen.data += effect.data
+        seen.finished = effect.fin
+        if effect.fin or effect.reports:
+            self._give(inputs.StreamSent(effect.connection, effect.stream))
+
+    def take_reset(self, effect: Reset) -> None:
+        """Record a reset."""
+        self.streams[effect.connection, effect.stream].reset = effect.code
+
+    def take_stop(self, effect: Stop) -> None:
+        """Record a stop."""
+        self.streams[effect.connection, effect.stream].stopped = effect.code
+
+    def take_release(self, effect: Release) -> None:
+        """Record that a stream was let go."""
+        self.streams[effect.connection, effect.stream].released = True
+
+    def take_credit(self, effect: Consumed) -> None:
+        """Record credit."""
+        self.streams[effect.connection, effect.stream].consumed += effect.count
+
+    def take_close(self, effect: Close) -> None:
+        """Record a close and report the end of the connection."""
+        self.closed[effect.connection] = effect.code
+        self._give(inputs.ConnectionClosed(effect.connection, effect.code))
+
+    def call_documents(self, effect: CallDocuments) -> None:
+        """Have the worker answer, or hold the call."""
+        if self.hold_documents:
+            self.held.append(effect)
+            return
+        self._give(inputs.DocumentDone(effect.number, self._answer(effect.call)))
+
+    def write_store(self, effect: WriteStore) -> None:
+        """Record a write and report it as durable, or hold it."""
+        if self.hold_writes:
+            self.held.append(effect)
+            return
+        self.writes.append(effect)
+        self._give(inputs.Durable(effect.number))
+
+    def notify(self, effect: Notify) -> None:
+        """Record a refusal or the end of a run."""
+        match effect.event:
+            case Refusal() as refusal:
+                self.refusals.append(refusal)
+            case RunOver() as over:
+                self.runs.append(over)
+
+    def _give(self, happened: inputs.Input) -> None:
+        self._inputs.append(happened)
+
+    def _number(self, connection: int, kind: int) -> int:
+        count = self._next_stream.get((connection, kind), 0)
+        self._next_stream[connection, kind] = count + 1
+        return count * STREAM_STEP + kind
+
+    def _set_time(self, at_s: float) -> None:
+        self.now_ms += round((at_s - self.now_s) * 1000)
+        self.now_s = at_s
+
+
+PERFORM: Final[dict[type, Callable[[Bench, Any], None]]] = {
+    OpenStream: Bench.open_stream,
+    Send: Bench.take_send,
+    Reset: Bench.take_reset,
+    Stop: Bench.take_stop,
+    Release: Bench.take_release,
+    Consumed: Bench.take_credit,
+    Close: Bench.take_close,
+    CallDocuments: Bench.call_documents,
+    WriteStore: Bench.write_store,
+    Notify: Bench.notify,
+}

@@ -1,0 +1,1 @@
+"""The iroh transport: QUIC with proven endpoint ids."""

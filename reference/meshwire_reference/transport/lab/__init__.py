@@ -1,0 +1,1 @@
+"""The lab binding: QUIC's stream model over one TCP connection."""

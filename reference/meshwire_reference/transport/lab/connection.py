@@ -1,0 +1,521 @@
+"""The lab binding without input or output: QUIC's stream model in the bytes of one connection.
+
+Theory of operation. `receive` takes what the link brought, and never raises for it: a fault of the
+peer becomes a CLOSE to be sent and a ConnectionClosed to be told. Events are not queued one by one:
+each stream keeps what the application has not been told yet, and `take_events` collects it, so that
+a peer that sends a megabyte byte by byte costs a megabyte. Likewise nothing is written on a call:
+`take_output` makes as many bytes as the link wants now, control records first, then DATA in turns
+between the streams that have some. So bytes wait in their stream, where a reset can drop them, and
+control records never wait behind them.
+"""
+
+# Longer than 300 lines: records, credit and streams are one state machine.
+# A little over 300 lines: it is one machine, whose methods read and write the same counters.
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from meshwire_reference.transport.base import (
+    ConnectionClosed,
+    Event,
+    StreamGone,
+    StreamId,
+    Windows,
+)
+from meshwire_reference.transport.lab.records import (
+    DATA_FIELDS,
+    FIELDS,
+    HEADER,
+    LinkFault,
+    Preamble,
+    Received,
+    encode_close,
+    encode_control,
+    encode_data_head,
+    encode_preamble,
+    read_body,
+    read_close,
+    read_preamble,
+)
+from meshwire_reference.transport.lab.streams import Credit, LabStream
+from meshwire_spec.numbers import (
+    ALPN,
+    LAB_RECORD_MAX,
+    REASONS,
+    STREAM_ID_MAX,
+    LabRecordType,
+)
+from meshwire_spec.states import (
+    LAB_CONNECTION,
+    RECEIVE_ENDED,
+    LabConnectionEvent,
+    LabConnectionState,
+    ReceiveHalf,
+    SendHalf,
+)
+
+TURN: Final = 16 * 2**10
+"""Most bytes of one stream before the next one has its turn."""
+
+BATCH: Final = 256 * 2**10
+"""About how many bytes of DATA `take_output` makes at once."""
+
+_STREAMS_MAX: Final = (STREAM_ID_MAX >> 2) + 1
+
+
+class _StreamCount:
+    """Numbers of the streams of one kind (bidi or uni), counted since the start."""
+
+    __slots__ = ("closed", "given", "opened", "seen", "window")
+
+    def __init__(self, window: int) -> None:
+        self.window = min(window, _STREAMS_MAX)
+        self.given = self.window
+        self.closed = 0
+        # The next number that the peer has not used, and the next that we have not.
+        self.seen = 0
+        self.opened = 0
+
+
+class LabConnection:
+    """One side of a connection of the lab binding."""
+
+    def __init__(
+        self,
+        *,
+        dialled: bool,
+        endpoint_id: bytes,
+        windows: Windows | None = None,
+        alpn: str = ALPN,
+    ) -> None:
+        windows = windows or Windows()
+        self.dialled = dialled
+        self.peer: Preamble | None = None
+        self.closed: ConnectionClosed | None = None
+        self.record_max = LAB_RECORD_MAX
+        self._own_bit = 0 if dialled else 1
+        self._alpn = alpn
+        self._windows = windows
+        self._state = LabConnectionState.PREAMBLE
+        self._rest = bytearray()
+        # LB-001
+        self._control = [encode_preamble(alpn, Preamble(endpoint_id, windows))]
+        self._closed_told = False
+        self._streams: dict[StreamId, LabStream] = {}
+        self._untold: dict[LabStream, None] = {}
+        self._credit = Credit(windows.max_data)
+        self._raises: dict[LabStream, None] = {}
+        self._counts = (
+            _StreamCount(windows.max_streams_bidi),
+            _StreamCount(windows.max_streams_uni),
+        )
+        self._stream_maximum = [0, 0]
+        self._maximum = 0
+        self._sent = 0
+        self._turns: deque[LabStream] = deque()
+        self._handlers: tuple[Callable[[Received, int, int], None], ...] = (
+            self._on_data,
+            *(self._on_control(type_) for type_ in tuple(LabRecordType)[1:-1]),
+            self._on_close,
+        )
+
+    # --- The link: bytes in, bytes out ---------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes from the link; then look at `take_events` and `take_output`."""
+        if self.closed is None:
+            try:
+                self._rest = self._read(data)
+            except LinkFault as fault:
+                # LB-028
+                self.refuse(fault.reason)
+
+    def receive_end(self) -> None:
+        """Take the end of the link; without a CLOSE before it the connection broke."""
+        self._end(
+            # LB-054
+            LabConnectionEvent.LINK_ENDED,
+            ConnectionClosed(None, "connection lost", by_peer=True),
+        )
+
+    def take_output(self, most: int | None = BATCH) -> bytes:
+        """Give what goes on the link now, about `most` bytes of DATA (None: all the credit)."""
+        # LB-047
+        parts: list[bytes | memoryview] = list(self._control)
+        self._control.clear()
+        if self.closed is None:
+            parts.extend(self._take_raises())
+            parts.extend(self._take_turns(most))
+        return b"".join(parts)
+
+    @property
+    def wants_output(self) -> bool:
+        """Whether `take_output` would give anything."""
+        if self.closed is not None:
+            return bool(self._control)
+        return bool(
+            self._control
+            or self._raises
+            or self._credit.is_due
+            or (self._turns and self._sent < self._maximum)
+            or any(count.closed + count.window > count.given for count in self._counts),
+        )
+
+    @property
+    def control_waiting(self) -> int:
+        """How many control records wait to go out; they grow only if the peer does not read."""
+        return len(self._control)
+
+    # --- The application: events out, calls in -------------------------------------------------
+
+    @property
+    def has_events(self) -> bool:
+        """Whether `take_events` would give anything."""
+        return bool(self._untold) or (self.closed is not None and not self._closed_told)
+
+    def take_events(self) -> tuple[Event, ...]:
+        """Give everything that happened since the last call."""
+        events: list[Event] = []
+        for stream in self._untold:
+            events.extend(stream.take_events())
+        self._untold.clear()
+        if self.closed is not None and not self._closed_told:
+            self._closed_told = True
+            events.append(self.closed)
+        return tuple(events)
+
+    def can_open(self, *, bidi: bool) -> bool:
+        """Whether the peer's credit allows one more stream."""
+        # LB-048
+        return self._counts[not bidi].opened < self._stream_maximum[not bidi]
+
+    def open(self, *, bidi: bool) -> StreamId:
+        """Open a stream; only when `can_open` says so."""
+        count = self._counts[not bidi]
+        number = count.opened
+        count.opened += 1
+        return self._add(number << 2 | (not bidi) << 1 | self._own_bit, is_own=True).id
+
+    def send(self, stream_id: StreamId, data: bytes, *, fin: bool = False) -> None:
+        """Put bytes behind those of the stream that wait. Raises StreamGone."""
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.is_released:
+            raise StreamGone(stream_id, None)
+        had_waiting = stream.queue.size
+        stream.hand_over(data, fin=fin)
+        if not stream.queue.size:
+            if fin:
+                stream.take_chunk(0)
+                self._control.append(encode_data_head(stream_id, fin=True, size=0))
+                self._retire(stream)
+        elif not had_waiting and stream.allowance:
+            self._turns.append(stream)
+
+    def waiting(self, stream_id: StreamId) -> int:
+        """How many bytes of a stream wait for credit or for the link."""
+        stream = self._streams.get(stream_id)
+        return 0 if stream is None else stream.queue.size
+
+    def is_within_credit(self, stream_id: StreamId) -> bool:
+        """Whether the peer's credit covers all that waits on this stream."""
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return True
+        most = min(stream.allowance, self._maximum - self._sent)
+        return stream.queue.size <= most
+
+    def stopped_by(self, stream_id: StreamId) -> int | None:
+        """Give the code of the peer's stop of our half, if there was one and it still counts."""
+        stream = self._streams.get(stream_id)
+        return None if stream is None else stream.stopped_by
+
+    def has_given_up(self, stream_id: StreamId) -> bool:
+        """Whether our half ended without all its bytes: by a stop or a reset."""
+        stream = self._streams.get(stream_id)
+        return stream is None or stream.send is SendHalf.RESET
+
+    def reset(self, stream_id: StreamId, code: int) -> None:
+        """Give up our half of a stream; nothing where it has ended."""
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self._give_up(stream, code, asked=stream.give_up())
+
+    def stop(self, stream_id: StreamId, code: int) -> None:
+        """Ask the peer to give up its half; nothing where it was reset or stopped."""
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.ask_stop():
+            self._control.append(encode_control(LabRecordType.STOP, stream_id, code))
+            self._settle(stream.silence())
+
+    def consumed(self, stream_id: StreamId, count: int) -> None:
+        """Give back the credit of bytes that the application took."""
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self._settle(stream.settle(count))
+            self._check_raise(stream)
+
+    def release(self, stream_id: StreamId) -> None:
+        """Forget a stream for the application, ending with code 0 what it has not ended itself."""
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.is_released:
+            return
+        if stream.send is SendHalf.READY:
+            self.reset(stream_id, 0)
+        if stream.receive not in RECEIVE_ENDED:
+            self.stop(stream_id, 0)
+        stream.is_released = True
+        self._untold.pop(stream, None)
+        self._settle(stream.silence())
+        self._retire(stream)
+
+    def ping(self, payload: bytes) -> None:
+        """Send a PING; its PONG is not reported."""
+        self._control.append(encode_control(LabRecordType.PING, payload))
+
+    def close(self, code: int, reason: str = "") -> None:
+        """End the connection behind everything that the credit lets out."""
+        if self.closed is None:
+            last = self.take_output(None)
+            self._control = [last, encode_close(code, reason)]
+            self._end(LabConnectionEvent.CLOSE_SENT, ConnectionClosed(code, reason, by_peer=False))
+
+    def refuse(self, reason: str) -> None:
+        """End the connection for a fault of the peer, with the code of that reason."""
+        if self.closed is None:
+            code = REASONS[reason].code
+            self._control.append(encode_close(code, reason))
+            self._end(LabConnectionEvent.CLOSE_SENT, ConnectionClosed(code, reason, by_peer=False))
+
+    # --- Receiving -----------------------------------------------------------------------------
+
+    def _read(self, data: bytes) -> bytearray:
+        # Whole records are cut from the very bytes that came; only a rest is copied together.
+        pending: Received = data
+        # LB-055
+        if self._rest:
+            self._rest += data
+            pending = self._rest
+        start = 0
+        if self._state is LabConnectionState.PREAMBLE:
+            start = self._read_preamble(pending)
+        if self._state is LabConnectionState.OPEN:
+            start = self._read_records(pending, start)
+        return self._rest if pending is self._rest and not start else bytearray(pending[start:])
+
+    def _read_preamble(self, data: Received) -> int:
+        found = read_preamble(data, self._alpn)
+        if found is None:
+            return 0
+        self.peer, end = found
+        self._maximum = self.peer.windows.max_data
+        self._stream_maximum = [
+            min(self.peer.windows.max_streams_bidi, _STREAMS_MAX),
+            min(self.peer.windows.max_streams_uni, _STREAMS_MAX),
+        ]
+        self._state = LAB_CONNECTION[self._state, LabConnectionEvent.PREAMBLE_RECEIVED]
+        return end
+
+    def _read_records(self, data: Received, start: int) -> int:
+        available = len(data)
+        while available - start >= HEADER.size and self.closed is None:
+            type_, size = HEADER.unpack_from(data, start)
+            # LB-021
+            if type_ >= len(self._handlers):
+                raise LinkFault("unknown-type")
+            # LB-022
+            if size > self.record_max:
+                raise LinkFault("length-limit")
+            body = start + HEADER.size
+            if available - body < size:
+                break
+            start = body + size
+            self._handlers[type_](data, body, start)
+        return start
+
+    def _on_data(self, data: Received, start: int, end: int) -> None:
+        bytes_at = start + DATA_FIELDS.size
+        if end < bytes_at:
+            raise LinkFault("truncated")
+        stream_id, fin = DATA_FIELDS.unpack_from(data, start)
+        # LB-025
+        if fin > 1:
+            raise LinkFault("bad-flag")
+        stream = self._find(stream_id, written_by_peer=True)
+        if stream is None:
+            raise LinkFault("bad-stream")
+        settled = stream.receive_data(bytes(data[bytes_at:end]), self._credit, fin=fin == 1)
+        self._settle(settled)
+        self._check_raise(stream)
+        self._tell(stream)
+        if fin:
+            self._retire(stream)
+
+    def _on_control(self, type_: LabRecordType) -> Callable[[Received, int, int], None]:
+        appliers: dict[LabRecordType, Callable[..., None]] = {
+            LabRecordType.RESET: self._on_reset,
+            LabRecordType.STOP: self._on_stop,
+            LabRecordType.MAX_DATA: self._on_max_data,
+            LabRecordType.MAX_STREAM_DATA: self._on_max_stream_data,
+            LabRecordType.MAX_STREAMS_BIDI: lambda maximum: self._on_max_streams(0, maximum),
+            LabRecordType.MAX_STREAMS_UNI: lambda maximum: self._on_max_streams(1, maximum),
+            LabRecordType.PING: self._on_ping,
+            # LB-051
+            LabRecordType.PONG: lambda _payload: None,
+        }
+        apply, fields = appliers[type_], FIELDS[type_]
+        return lambda data, start, end: apply(*read_body(fields, data, start, end))
+
+    def _on_reset(self, stream_id: StreamId, code: int) -> None:
+        stream = self._find(stream_id, written_by_peer=True)
+        if stream is not None:
+            self._settle(stream.receive_reset(code))
+            self._tell(stream)
+            self._retire(stream)
+
+    def _on_stop(self, stream_id: StreamId, code: int) -> None:
+        stream = self._find(stream_id, written_by_peer=False)
+        if stream is not None:
+            asked = stream.receive_stop(code)
+            self._tell(stream)
+            self._give_up(stream, REASONS["shutdown"].code, asked=asked)
+
+    def _on_max_data(self, maximum: int) -> None:
+        # LB-043
+        self._maximum = max(self._maximum, maximum)
+
+    def _on_max_stream_data(self, stream_id: StreamId, maximum: int) -> None:
+        stream = self._find(stream_id, written_by_peer=False)
+        if stream is not None:
+            was_short = not stream.allowance
+            # LB-043
+            stream.maximum = max(stream.maximum, maximum)
+            self._tell(stream)
+            if was_short and stream.allowance and stream.queue.size:
+                self._turns.append(stream)
+
+    def _on_max_streams(self, kind: int, maximum: int) -> None:
+        most = min(maximum, _STREAMS_MAX)
+        # LB-043
+        self._stream_maximum[kind] = max(self._stream_maximum[kind], most)
+
+    def _on_ping(self, payload: bytes) -> None:
+        # LB-050
+        self._control.append(encode_control(LabRecordType.PONG, payload))
+
+    def _on_close(self, data: Received, start: int, end: int) -> None:
+        # LB-053
+        code, reason = read_close(data, start, end)
+        self._end(LabConnectionEvent.CLOSE_RECEIVED, ConnectionClosed(code, reason, by_peer=True))
+
+    # --- Streams -------------------------------------------------------------------------------
+
+    def _find(self, stream_id: StreamId, *, written_by_peer: bool) -> LabStream | None:
+        """Give the stream a record names, making it if it is new; None if it is over for good.
+
+        Raises LinkFault.
+        """
+        stream = self._streams.get(stream_id)
+        is_own = stream_id & 1 == self._own_bit
+        # LB-032
+        if stream_id & 2 and is_own == written_by_peer:
+            raise LinkFault("bad-stream")
+        if stream is not None:
+            return stream
+        count = self._counts[stream_id >> 1 & 1]
+        number = stream_id >> 2
+        if is_own:
+            # LB-032
+            if number >= count.opened:
+                raise LinkFault("bad-stream")
+            return None
+        # LB-031
+        if number >= count.given:
+            raise LinkFault("stream-limit")
+        if number < count.seen:
+            return None
+        # LB-030
+        for lower in range(count.seen, number + 1):
+            stream = self._add(lower << 2 | stream_id & 3, is_own=False)
+        count.seen = number + 1
+        return stream
+
+    def _add(self, stream_id: StreamId, *, is_own: bool) -> LabStream:
+        assert self.peer is not None, "streams begin after the peer's preamble"
+        stream = LabStream(
+            stream_id,
+            is_own=is_own,
+            window=self._windows.max_stream_data,
+            maximum=self.peer.windows.max_stream_data,
+        )
+        self._streams[stream_id] = stream
+        return stream
+
+    def _tell(self, stream: LabStream) -> None:
+        if not stream.is_released and stream.has_news:
+            self._untold[stream] = None
+
+    def _give_up(self, stream: LabStream, code: int, *, asked: bool) -> None:
+        if asked:
+            self._control.append(encode_control(LabRecordType.RESET, stream.id, code))
+        self._retire(stream)
+
+    def _retire(self, stream: LabStream) -> None:
+        """Forget a stream that is over on all sides, which frees its place."""
+        # LB-046
+        if stream.is_released and stream.is_ended:
+            self._streams.pop(stream.id)
+            self._raises.pop(stream, None)
+            if not stream.is_own:
+                self._counts[not stream.is_bidi].closed += 1
+
+    # --- Credit and turns ----------------------------------------------------------------------
+
+    def _settle(self, count: int) -> None:
+        # LB-045
+        self._credit.taken += count
+
+    def _check_raise(self, stream: LabStream) -> None:
+        if stream.receive is ReceiveHalf.RECEIVING and stream.credit.is_due:
+            self._raises[stream] = None
+
+    def _take_raises(self) -> Iterable[bytes]:
+        for stream in self._raises:
+            if stream.receive is ReceiveHalf.RECEIVING:
+                maximum = stream.credit.give()
+                yield encode_control(LabRecordType.MAX_STREAM_DATA, stream.id, maximum)
+        self._raises.clear()
+        if self._credit.is_due:
+            yield encode_control(LabRecordType.MAX_DATA, self._credit.give())
+        types = (LabRecordType.MAX_STREAMS_BIDI, LabRecordType.MAX_STREAMS_UNI)
+        for type_, count in zip(types, self._counts, strict=True):
+            maximum = min(count.window + count.closed, _STREAMS_MAX)
+            if maximum > count.given:
+                count.given = maximum
+                yield encode_control(type_, maximum)
+
+    def _take_turns(self, most: int | None) -> Iterable[bytes | memoryview]:
+        budget = self._maximum - self._sent if most is None else most
+        while self._turns and budget > 0 and self._sent < self._maximum:
+            stream = self._turns.popleft()
+            # LB-040
+            allowed = min(TURN, stream.allowance, self._maximum - self._sent)
+            if not stream.queue.size or allowed <= 0:
+                continue
+            data, fin = stream.take_chunk(allowed)
+            self._sent += len(data)
+            budget -= len(data)
+            yield encode_data_head(stream.id, fin=fin, size=len(data))
+            yield data
+            if fin:
+                self._retire(stream)
+            elif stream.queue.size and stream.allowance:
+                self._turns.append(stream)
+
+    def _end(self, event: LabConnectionEvent, closed: ConnectionClosed) -> None:
+        if self.closed is None:
+            self._state = LAB_CONNECTION[self._state, event]
+            self.closed = closed
+            self._turns.clear()

@@ -1,0 +1,220 @@
+"""`meshwire-node run` as a process: the ready line, its end, and what it refuses to start with."""
+
+import asyncio
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from meshwire_reference.cli import app as cli
+from meshwire_reference.cli.run import serve
+from meshwire_reference.core.settings import Dialect, Settings
+from meshwire_reference.node.config import Config
+from meshwire_reference.node.driver import Node
+from meshwire_spec.numbers import FRAME_STALL_S, HANDSHAKE_S, PAYLOAD_MAX
+
+COMMAND = (sys.executable, "-m", "meshwire_reference.cli.app", "run")
+LISTEN = ("--listen", "tcp://127.0.0.1:0")
+LIMIT_S = 30
+SECRET = base64.b64encode(b"\x42" * 32).decode()
+
+pytestmark = pytest.mark.socket
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Return the environment without what would change the node."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MESHWIRE_")}
+    return kept | {"COLUMNS": "100"} | changes
+
+
+def refused(*options: str, **changes: str) -> str:
+    """Run a node that must not start and return the one line it says."""
+    done = subprocess.run(
+        (*COMMAND, *options),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        env=environment(**changes),
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def ready(*options: str, **changes: str) -> tuple[dict[str, object], int, str]:
+    """Start a node, end it when it is ready; return ready line, exit code and what else it said."""
+    process = subprocess.Popen(
+        (*COMMAND, *LISTEN, *options),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(**changes),
+    )
+    with process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        more, errors = process.communicate(timeout=LIMIT_S)
+    assert more == ""
+    facts: dict[str, object] = json.loads(line)
+    return facts, process.returncode, errors
+
+
+def test_the_ready_line_keeps_to_its_schema() -> None:
+    """An open node with the deadlines of the profile; SIGTERM ends it with 0."""
+    facts, code, errors = ready("--open")
+    schema = resources.files("meshwire_spec") / "schemas" / "ready.json"
+    Draft202012Validator(json.loads(schema.read_text("utf-8"))).validate(facts)
+
+    assert code == 0
+    assert errors == ""
+    assert facts["dialect"] == "open"
+    assert facts["payload_cap"] == PAYLOAD_MAX
+    assert facts["deadlines"] == {"handshake_s": HANDSHAKE_S, "frame_stall_s": FRAME_STALL_S}
+
+
+def test_a_formation_shows_its_name_and_never_its_secret(tmp_path: Path) -> None:
+    """The file may come from the environment, with blanks around the secret."""
+    file = tmp_path / "secret"
+    file.write_text(f" {SECRET}\n\n")
+    facts, code, errors = ready(
+        "--formation-id",
+        "squad",
+        "--handshake-s",
+        "2",
+        "--frame-stall-s",
+        "3",
+        MESHWIRE_FORMATION_FILE=str(file),
+    )
+
+    assert code == 0
+    assert (facts["dialect"], facts["formation_id"]) == ("H1", "squad")
+    assert facts["deadlines"] == {"handshake_s": 2.0, "frame_stall_s": 3.0}
+    assert SECRET not in json.dumps(facts) + errors
+
+
+def test_a_node_is_open_or_has_a_formation() -> None:
+    """HS-038: neither and both are refused."""
+    assert "choose one of --open" in refused(*LISTEN)
+    assert "choose one of --open" in refused(*LISTEN, "--open", "--formation-id", "x")
+
+
+@pytest.mark.parametrize("content", ["not base64!", SECRET[:-1], "", "  \n", "é"])
+def test_a_bad_secret_is_refused_without_showing_it(tmp_path: Path, content: str) -> None:
+    """In one line that names the file."""
+    file = tmp_path / "secret"
+    file.write_text(content, "utf-8")
+    said = refused(*LISTEN, "--formation-id", "x", "--formation-secret-file", str(file))
+
+    assert str(file) in said
+    assert said.count("\n") == 1
+    assert not content.strip() or content.strip() not in said
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (("--open",), "--listen is missing"),
+        ((*LISTEN, "--formation-id", "x"), "MESHWIRE_FORMATION_FILE"),
+        ((*LISTEN, "--formation-id", "x", "--formation-secret-file", "/no/such"), "/no/such"),
+        (("--open", "--listen", "gopher://127.0.0.1:0"), "gopher"),
+        (("--open", "--listen", "tcp://192.0.2.1:0"), "192.0.2.1"),
+        ((*LISTEN, "--open", "--handshake-s", "0"), "--handshake-s"),
+        ((*LISTEN, "--open", "--frame-stall-s", "nan"), "--frame-stall-s"),
+        ((*LISTEN, "--open", "--payload-cap", "6"), "--payload-cap"),
+        (("--open", "--listen", "tcp://[::1"), "tcp://[::1"),
+        ((*LISTEN, "--open", "--connect", "gopher://127.0.0.1:1"), "gopher"),
+        ((*LISTEN, "--open", "--connect", "tcp://127.0.0.1"), "tcp://127.0.0.1"),
+        ((*LISTEN, "--open", "--connect", "tcp://127.0.0.1:0"), "no port to dial"),
+        ((*LISTEN, "--open", "--connect", "tcp://192.0.2.1:9"), "--lab"),
+        ((*LISTEN, "--open", "--connect", "memory://x"), "memory://x"),
+        (("--open", "--listen", "memory://x"), "memory://x"),
+        ((*LISTEN, "--open", "--reconcile-with", "abcd"), "64 hex digits"),
+        ((*LISTEN, "--open", "--load", ""), "current folder"),
+        ((*LISTEN, "--open", "--load", "/no/such"), "cannot read /no/such"),
+        ((*LISTEN, "--open", "--load", "/dev/null"), "cannot read /dev/null"),
+        (("--open", "--lab", "--listen", f"tcp://{'h' * 300}:0"), "no host"),
+        ((*LISTEN, "--formation-id", "\udcff"), "not UTF-8"),
+        ((*LISTEN, "--formation-id", "x", "--formation-secret-file", "/dev/zero"), "more than"),
+        ((*LISTEN, "--formation-id", "x", "--formation-secret-file", "/"), "cannot read /"),
+    ],
+)
+def test_what_cannot_be_started_is_said_in_one_line(options: tuple[str, ...], part: str) -> None:
+    """With exit code 2 and no traceback."""
+    said = refused(*options)
+
+    assert part in said
+    assert said.count("\n") == 1
+
+
+def test_an_unknown_switch_is_refused() -> None:
+    """A test that names none is told so."""
+    assert "no switch 'no-such'" in refused(*LISTEN, "--open", MESHWIRE_MUTANT="no-such")
+
+
+@pytest.mark.parametrize(
+    ("command", "part"),
+    [("run --listen tcp://127.0.0.1:0 --open >&-", "output is closed"), ("codec <&-", "input")],
+)
+def test_closed_streams_are_said_in_one_line(command: str, part: str) -> None:
+    """With exit code 2: there is nobody to talk to."""
+    line = f"{sys.executable} -m meshwire_reference.cli.app {command}"
+    done = subprocess.run(
+        ("/bin/sh", "-c", line),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert part in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_error_of_the_node_itself_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever nobody has thought of: no traceback, and exit code 1."""
+
+    def fail() -> None:
+        raise KeyError("of two\nlines")
+
+    monkeypatch.setattr(cli, "run_command_line", fail)
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+
+    assert left.value.code == 1
+    assert capsys.readouterr().err == "meshwire-node: internal error: KeyError: 'of two\\nlines'\n"
+
+
+def test_a_signal_ends_a_node_that_still_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder is not read to its end first, and nobody is told that the node is ready."""
+    seen: list[str] = []
+
+    async def start(_node: Node) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append("given up")
+
+    monkeypatch.setattr(Node, "start", start)
+    config = Config(("tcp://127.0.0.1:0",), Settings(Dialect.OPEN))
+
+    assert asyncio.run(serve(config)) == 0
+    assert seen == ["given up"]
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,135 @@
+"""The order and the age of tombstones, and what a new one changes."""
+
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshwire_reference.core.state.tombstones import Offer, Tombstones
+from meshwire_reference.wire.tombstones import Tombstone, encode_tombstone
+from meshwire_spec.numbers import Direction
+
+NOW = 1_800_000_000_000
+TRACKS_TTL_MS = 3600 * 1000
+BASE = Tombstone("tracks", "t1", NOW - 5000, 7, "a", "", Direction.BIDIRECTIONAL)
+
+
+def tombstones() -> st.SearchStrategy[Tombstone]:
+    """Return tombstones of one document that differ in whatever the order looks at."""
+    return st.builds(
+        replace,
+        st.just(BASE),
+        deleted_at=st.integers(NOW - 3, NOW),
+        lamport=st.integers(0, 2),
+        deleted_by=st.sampled_from(("a", "b", "ab", "é", "z")),
+        reason=st.sampled_from(("", "x", "yy")),
+        direction=st.sampled_from(Direction),
+        extra=st.sampled_from((b"", b"\x01")),
+    )
+
+
+@given(st.lists(tombstones(), min_size=1, max_size=5))
+def test_every_order_of_arrival_ends_with_the_same_bytes(offered: list[Tombstone]) -> None:
+    """TS-004: whichever comes first, the greatest is kept."""
+    kept = set()
+    for order in permutations(offered):
+        table = Tombstones()
+        for tombstone in order:
+            table.offer(tombstone, NOW)
+        held = table.active("tracks:t1", NOW)
+        assert held is not None
+        kept.add(held.content)
+
+    assert len(kept) == 1
+
+
+@pytest.mark.parametrize(
+    "greater",
+    [
+        replace(BASE, lamport=8, deleted_at=NOW - 9000, deleted_by="0"),
+        replace(BASE, deleted_at=NOW - 4999, deleted_by="0"),
+        replace(BASE, deleted_by="b"),
+        replace(BASE, reason="r"),
+        replace(BASE, direction=Direction.SYSTEM_WIDE),
+    ],
+    ids=["lamport", "time", "author", "reason", "direction"],
+)
+def test_each_field_decides_in_its_turn(greater: Tombstone) -> None:
+    """TS-004: lamport, then time, then author, then the encoded bytes."""
+    table = Tombstones()
+
+    assert [table.offer(one, NOW) for one in (BASE, greater, BASE, greater)] == [
+        Offer.NEW,
+        Offer.REPLACED,
+        Offer.LESSER,
+        Offer.DUPLICATE,
+    ]
+
+
+def test_trailing_bytes_are_cut() -> None:
+    """TS-010, TS-036: what is kept and compared ends with the direction."""
+    table = Tombstones()
+    table.offer(replace(BASE, extra=b"more"), NOW)
+    held = table.active("tracks:t1", NOW)
+
+    assert held is not None
+    assert held.content == encode_tombstone(BASE)
+    assert table.offer(BASE, NOW) is Offer.DUPLICATE
+
+
+@pytest.mark.parametrize("collection", ["audit_logs", "beacons", "notes", "commands"])
+def test_other_policies_obey_no_tombstone(collection: str) -> None:
+    """TS-031: only where the policy is Tombstone does one count."""
+    table = Tombstones()
+
+    assert table.offer(replace(BASE, collection=collection), NOW) is Offer.POLICY
+    assert len(table) == 0
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "offer"),
+    [
+        (TRACKS_TTL_MS, Offer.NEW),
+        (TRACKS_TTL_MS * 110 // 100, Offer.NEW),
+        (TRACKS_TTL_MS * 110 // 100 + 1, Offer.EXPIRED),
+    ],
+)
+def test_a_tombstone_lives_its_time_and_a_tenth(age_ms: int, offer: Offer) -> None:
+    """TS-032: the boundary is the lifetime and 10 percent, inclusive."""
+    assert Tombstones().offer(replace(BASE, deleted_at=NOW - age_ms), NOW) is offer
+
+
+def test_one_past_its_lifetime_guards_but_is_not_offered() -> None:
+    """TS-033: in the grace after its lifetime a tombstone is kept to itself."""
+    table = Tombstones()
+    table.offer(replace(BASE, deleted_at=NOW), NOW)
+    later = NOW + TRACKS_TTL_MS + 1
+
+    assert table.active("tracks:t1", later) is not None
+    assert list(table.offerable(later)) == []
+
+
+def test_a_time_in_the_future_is_kept_but_expires() -> None:
+    """TS-034, TS-035: the year 9999 ends one lifetime and five minutes after receipt."""
+    table = Tombstones()
+    future = replace(BASE, deleted_at=2**64 - 1)
+    table.offer(future, NOW)
+    held = table.active("tracks:t1", NOW)
+    end = NOW + 5 * 60 * 1000 + TRACKS_TTL_MS
+
+    assert held is not None
+    assert held.content == encode_tombstone(future)
+    assert [key for key, _ in table.offerable(end)] == ["tracks:t1"]
+    assert list(table.offerable(end + 1)) == []
+    assert table.active("tracks:t1", end + TRACKS_TTL_MS) is None
+
+
+def test_an_expired_one_makes_room_for_a_lesser() -> None:
+    """What guards nothing any more is compared with nothing."""
+    table = Tombstones()
+    table.offer(replace(BASE, lamport=99, deleted_at=NOW), NOW)
+    later = NOW + 2 * TRACKS_TTL_MS
+
+    assert table.offer(replace(BASE, deleted_at=later), later) is Offer.NEW

@@ -1,0 +1,215 @@
+"""Memory that peers can take: answers that they do not read, frames that they do not finish."""
+
+from meshwire_reference.core import inputs
+from meshwire_reference.core.document_calls import (
+    Call,
+    Done,
+    Heads,
+    Merge,
+    Merged,
+    Receive,
+    Received,
+    Result,
+    Saved,
+    Write,
+)
+from meshwire_reference.core.effects import OpenStream, Send
+from meshwire_reference.core.limits.budget import Budget, Pool
+from meshwire_reference.core.limits.room import Room, Share
+from meshwire_reference.core.limits.waiters import Waiters
+from meshwire_reference.core.settings import Dialect, Settings
+from meshwire_reference.testing.bench import Bench
+from meshwire_reference.wire.batches import StreamFrame, decode_sync_batch, encode_stream_frame
+from meshwire_spec.numbers import READ_MESSAGE, FrameType
+
+SIZE = 1000
+KEYS = [f"beacons:{number}" for number in range(12)]
+NO_HEADS: Heads = ()
+
+
+def answer(call: Call) -> Result:
+    """Stand in for a worker whose documents all take SIZE bytes."""
+    blob = bytes(SIZE)
+    if isinstance(call, Merge):
+        return Merged(NO_HEADS, NO_HEADS, Write(blob, b""), ahead=False)
+    if isinstance(call, Receive):
+        return Received(NO_HEADS, NO_HEADS, None, blob, read=True)
+    return Saved(blob, NO_HEADS) if type(call).__name__ == "Save" else Done()
+
+
+def make_bench(answer_bytes_max: int = 3 * SIZE, all_answer_bytes_max: int = 100 * SIZE) -> Bench:
+    """Return an open node with documents, whose room for answers is small."""
+    bench = Bench(
+        answer,
+        Settings(
+            Dialect.OPEN,
+            heartbeat_s=0,
+            answer_bytes_max=answer_bytes_max,
+            all_answer_bytes_max=all_answer_bytes_max,
+        ),
+    )
+    author = bench.connect()
+    for key in KEYS:
+        bench.send(author, StreamFrame(key, FrameType.SNAPSHOT, b"x"))
+    bench.disconnect(author)
+    return bench
+
+
+def asked(bench: Bench, connection: int, keys: list[str] = KEYS) -> None:
+    """Have a peer read every document."""
+    for key in keys:
+        bench.send(connection, StreamFrame(key, FrameType.DELTA, READ_MESSAGE))
+
+
+def held_bytes(bench: Bench, connection: int) -> int:
+    """Return the bytes of all frames that wait for a peer to read."""
+    sends = [effect for effect in bench.held if isinstance(effect, Send)]
+    return sum(len(effect.data) for effect in sends if effect.connection == connection)
+
+
+class TestAnswers:
+    """What is made for a peer and has not left."""
+
+    def test_a_peer_that_never_reads_is_held_few_bytes(self) -> None:
+        """Three documents fit, however many are asked for; none of the answers is lost."""
+        bench = make_bench()
+        connection = bench.connect()
+        bench.take_frames(connection)
+        bench.hold_sends = True
+        asked(bench, connection)
+
+        assert 2 * SIZE < held_bytes(bench, connection) <= 3 * (SIZE + 30)
+        bench.let_go()
+        assert sorted(frame.key for frame in bench.take_frames(connection)) == sorted(KEYS)
+
+    def test_the_initial_exchange_keeps_within_the_room(self) -> None:
+        """Batches hold what fits and the rest follows, each document once."""
+        bench = make_bench()
+        bench.hold_sends = True
+        connection = bench.connect()
+
+        assert held_bytes(bench, connection) <= 4 * (SIZE + 50)
+        bench.let_go()
+        entries = [
+            entry.key
+            for frame in bench.frames(connection)
+            for entry in decode_sync_batch(frame.payload).entries
+        ]
+        assert entries == KEYS
+
+    def test_one_message_goes_whatever_its_size(self) -> None:
+        """A document beyond the room is sent, alone."""
+        bench = make_bench(answer_bytes_max=10)
+        connection = bench.connect()
+        bench.take_frames(connection)
+        bench.hold_sends = True
+        asked(bench, connection, KEYS[:3])
+
+        assert SIZE < held_bytes(bench, connection) < 2 * SIZE
+        bench.let_go()
+        assert len(bench.take_frames(connection)) == 3
+
+    def test_peers_that_never_read_leave_one_message_to_each(self) -> None:
+        """The room of all is full: every other peer goes on, one message at a time."""
+        bench = make_bench(all_answer_bytes_max=4 * SIZE)
+        connections = [bench.connect() for _ in range(6)]
+        bench.hold_sends = True
+        for connection in connections:
+            asked(bench, connection)
+
+        held = [held_bytes(bench, connection) // SIZE for connection in connections]
+        assert held == [3, 1, 1, 1, 1, 1]
+        bench.let_go()
+        for connection in connections:
+            answers = [f.key for f in bench.frames(connection) if f.type == FrameType.DELTA]
+            assert sorted(answers) == sorted(KEYS)
+
+    def test_a_peer_that_leaves_gives_its_room_to_others(self) -> None:
+        """Whoever waits for it goes on at once."""
+        bench = make_bench(all_answer_bytes_max=4 * SIZE)
+        idle, other = bench.connect(), bench.connect()
+        bench.hold_sends = True
+        asked(bench, idle)
+        asked(bench, other)
+        before = held_bytes(bench, other) // SIZE
+        bench.disconnect(idle)
+
+        assert (before, held_bytes(bench, other) // SIZE) == (1, 3)
+
+    def test_streams_that_are_never_granted_count(self) -> None:
+        """A peer without credit for streams is made no more than one that does not read."""
+        bench = make_bench()
+        connection = bench.connect()
+        bench.hold_streams = True
+        asked(bench, connection)
+
+        assert len([one for one in bench.held if isinstance(one, OpenStream)]) == 3
+
+    def test_a_share_that_is_closed_counts_nothing(self) -> None:
+        """What ends after its connection gives back nothing twice."""
+        room = Room(10)
+        share = Share(room, 10, lambda: None)
+        share.change(5)
+        share.close()
+        share.change(-5)
+
+        assert (room.used, share.used) == (0, 0)
+
+
+class TestUnfinishedFrames:
+    """What all peers together leave unfinished."""
+
+    def test_the_oldest_stream_goes_on(self) -> None:
+        """Beyond the bound only it, and peers that hold little."""
+        pool = Pool(maximum=100, share=10)
+        woken: list[str] = []
+        first, second = (Budget(100, pool, lambda: woken.append("resumed")) for _ in range(2))
+        first.hold(1, 60)
+        second.hold(1, 40)
+
+        assert first.has_room(1, 50)
+        assert not second.has_room(1, 1)
+        assert Budget(100, pool, lambda: None).has_room(1, 10)
+        first.hold(1, 0)
+        assert woken == ["resumed"]
+        assert second.has_room(1, 50)
+
+    def test_streams_wait_for_those_of_other_peers(self) -> None:
+        """A frame that waited is read once the other is over, and has its effect."""
+        settings = Settings(
+            Dialect.OPEN, heartbeat_s=0, all_inbound_bytes_max=1000, inbound_share_bytes=100
+        )
+        bench = Bench(answer, settings)
+        full, other = bench.connect(), bench.connect()
+        frame = encode_stream_frame(StreamFrame("x", FrameType.WINDOWED_HISTORY, bytes(900)))
+        streams = [(full, bench.open(full)), (other, bench.open(other))]
+        for connection, stream in streams:
+            bench.write(connection, stream, frame[:800])
+        small = StreamFrame("x", FrameType.WINDOWED_HISTORY, b"small")
+
+        assert [bench.streams[where].consumed for where in streams] == [800, 0]
+        assert bench.send(other, small).finished
+        bench.feed(inputs.ConnectionClosed(full))
+        bench.write(*streams[1], frame[800:], fin=True)
+        assert bench.streams[streams[1]].finished
+
+
+def test_waiters_are_called_once_and_in_order() -> None:
+    """One that still finds nothing waits for the next time; waking inside is no recursion."""
+    waiters = Waiters()
+    called: list[int] = []
+
+    def first() -> None:
+        called.append(1)
+        waiters.add(first)
+        if len(called) < 5:
+            waiters.wake()
+
+    def second() -> None:
+        called.append(2)
+
+    waiters.add(first)
+    waiters.add(second)
+    waiters.wake()
+
+    assert called == [1, 2, 1, 1, 1]

@@ -1,0 +1,118 @@
+"""What is kept of runs, and what is told of them: nothing outlives its stream."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+
+import pytest
+
+from meshwire_reference.core import inputs
+from meshwire_reference.core.settings import Dialect, Settings
+from meshwire_reference.core.state.document_index import identify_key
+from meshwire_reference.documents.table import Table
+from meshwire_reference.negentropy import Run, Vector
+from meshwire_reference.testing import author
+from meshwire_reference.testing.bench import OWN_BIDI, STREAM_STEP, Bench
+from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
+from meshwire_reference.wire.frames import FrameReader
+from meshwire_spec.numbers import NEGENTROPY_KEY, FrameType
+
+INIT, RESPONSE = FrameType.NEGENTROPY_INIT, FrameType.NEGENTROPY_RESPONSE
+EMPTY = bytes.fromhex("6100000200")
+MALFORMED = bytes.fromhex("61000003")
+
+
+def make_bench(*keys: str) -> Bench:
+    """Return an open node that holds some documents."""
+    table = Table(b"\x09" * 16)
+    bench = Bench(lambda call: table.answer(call, None), Settings(Dialect.OPEN, heartbeat_s=0))
+    source = bench.connect()
+    for key in keys:
+        bench.send(source, author.snapshot(key))
+    bench.disconnect(source)
+    return bench
+
+
+def message(content: bytes, kind: FrameType) -> bytes:
+    """Return the bytes of a frame of a run."""
+    return encode_stream_frame(StreamFrame(NEGENTROPY_KEY, kind, content))
+
+
+def count_runs() -> int:
+    """Return how many runs there are in this process."""
+    gc.collect()
+    return sum(isinstance(found, Run) for found in gc.get_objects())
+
+
+def finish(bench: Bench, connection: int, stream: int) -> None:
+    """The peer is done."""
+    bench.write(connection, stream, b"", fin=True)
+
+
+def reset(bench: Bench, connection: int, stream: int) -> None:
+    """The peer gives its half up."""
+    bench.feed(inputs.StreamReset(connection, stream))
+
+
+def spoil(bench: Bench, connection: int, stream: int) -> None:
+    """The peer sends what is refused."""
+    bench.write(connection, stream, message(MALFORMED, RESPONSE))
+
+
+def leave(bench: Bench, connection: int, _stream: int) -> None:
+    """The connection goes."""
+    bench.disconnect(connection)
+
+
+@pytest.mark.parametrize("end", [finish, reset, spoil, leave])
+def test_a_served_run_is_gone_with_its_stream(end: Callable[[Bench, int, int], None]) -> None:
+    """N-15, N-20: however the stream ends, and a message that is refused ends it."""
+    bench = make_bench("notes:a")
+    connection = bench.connect()
+    before = count_runs()
+    stream = bench.open(connection)
+    bench.write(connection, stream, message(EMPTY, INIT))
+    assert count_runs() == before + 1
+    end(bench, connection, stream)
+
+    assert count_runs() == before
+
+
+def test_a_run_that_a_peer_begins_is_none_of_our_own() -> None:
+    """N-17: it is answered, and counted as frames that came and nothing else."""
+    bench = make_bench("notes:a")
+    bench.send(bench.connect(), StreamFrame(NEGENTROPY_KEY, INIT, EMPTY))
+
+    assert bench.runs == []
+    assert bench.core.statistics.frames[INIT] == 1
+
+
+@pytest.mark.parametrize("ours", [1, 40])
+def test_an_own_run_is_told_once_with_its_rounds_and_bytes(ours: int) -> None:
+    """N-16, T-020: one line a run, with the length of every message that travelled."""
+    bench = make_bench(*(f"notes:{number}" for number in range(ours)))
+    connection = bench.connect(dialled=True, reconciles=True)
+    stream = next(number for _, number in bench.streams if number % STREAM_STEP == OWN_BIDI)
+    items = Vector()
+    items.insert(0, identify_key("notes:other"))
+    items.seal()
+    server = Run(items)
+    answered: list[bytes] = []
+    while len(said := said_on(bench, connection, stream)) > len(answered):
+        reply = server.receive(said[-1]).reply
+        assert reply is not None
+        answered.append(reply)
+        bench.write(connection, stream, message(reply, RESPONSE))
+
+    (told,) = bench.runs
+    assert told.rounds == len(answered) >= 1
+    assert told.sent_bytes == sum(map(len, said)) > 0
+    assert told.received_bytes == sum(map(len, answered))
+    assert (told.have, told.need, told.reason) == (ours, 1, None)
+
+
+def said_on(bench: Bench, connection: int, stream: int) -> list[bytes]:
+    """Return the messages of a run that the node has sent so far."""
+    content = bytes(bench.streams[connection, stream].data)
+    return [frame.payload for frame in FrameReader().feed(content)]

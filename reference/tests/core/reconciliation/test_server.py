@@ -1,0 +1,534 @@
+"""Reconciliation in the node: runs that peers begin, and runs of its own."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from meshwire_reference.core import inputs
+from meshwire_reference.core.context import Context
+from meshwire_reference.core.reconciliation import server as served_runs
+from meshwire_reference.core.reconciliation.client import ENDED, SILENT
+from meshwire_reference.core.settings import Dialect, Settings
+from meshwire_reference.core.state.document_index import CannotList, identify_key
+from meshwire_reference.documents.table import Table
+from meshwire_reference.negentropy import Run, Session, Vector
+from meshwire_reference.testing import author
+from meshwire_reference.testing.bench import OWN_BIDI, STREAM_STEP, Bench, Seen
+from meshwire_reference.wire.batches import StreamFrame, decode_sync_batch, encode_stream_frame
+from meshwire_reference.wire.frames import FrameReader
+from meshwire_reference.wire.tombstones import Tombstone, encode_tombstone
+from meshwire_spec.numbers import (
+    NEGENTROPY_KEY,
+    NEGENTROPY_MESSAGE_MAX,
+    REASONS,
+    Direction,
+    FrameType,
+)
+
+INIT, RESPONSE = FrameType.NEGENTROPY_INIT, FrameType.NEGENTROPY_RESPONSE
+TURN_S = 0.01
+EMPTY = bytes.fromhex("6100000200")
+
+
+def make_bench(**settings: float) -> Bench:
+    """Return an open node with the real handling of documents behind it."""
+    table = Table(b"\x09" * 16)
+    chosen = Settings(Dialect.OPEN, heartbeat_s=0, **settings)  # type: ignore[arg-type]
+    return Bench(lambda call: table.answer(call, None), chosen)
+
+
+def keys(first: int, after: int) -> list[str]:
+    """Return the keys of some documents."""
+    return [f"notes:{number}" for number in range(first, after)]
+
+
+def fill(bench: Bench, names: list[str]) -> None:
+    """Have a node hold documents, brought by a peer that leaves again."""
+    source = bench.connect()
+    for key in names:
+        bench.send(source, author.snapshot(key))
+    bench.disconnect(source)
+
+
+def items(names: list[str]) -> Vector:
+    """Return what a node with these documents takes for its items."""
+    vector = Vector()
+    for key in names:
+        vector.insert(0, identify_key(key))
+    vector.seal()
+    return vector
+
+
+def message(content: bytes, kind: FrameType = RESPONSE) -> bytes:
+    """Return the bytes of a frame of a run."""
+    return encode_stream_frame(StreamFrame(NEGENTROPY_KEY, kind, content))
+
+
+def replies(seen: Seen) -> list[StreamFrame]:
+    """Return what the node has written on a stream so far."""
+    return FrameReader().feed(bytes(seen.data))
+
+
+class TestServer:
+    """NG-014 to NG-024."""
+
+    def test_a_client_learns_what_differs(self) -> None:
+        """In as many rounds as it takes, on one stream, finished after the client's FIN."""
+        bench = make_bench()
+        fill(bench, keys(0, 800))
+        connection = bench.connect()
+        stream = bench.open(connection)
+        client = Session(items(keys(20, 810)))
+        have: set[bytes] = set()
+        need: set[bytes] = set()
+        sent: bytes | None = client.initiate()
+        kind, seen = INIT, bench.streams[connection, stream]
+        rounds = 0
+        while sent is not None:
+            bench.write(connection, stream, message(sent, kind))
+            rounds, kind = rounds + 1, RESPONSE
+            reply = replies(seen)[-1]
+            assert (reply.key, reply.type) == (NEGENTROPY_KEY, RESPONSE)
+            step = client.reconcile(reply.payload)
+            have.update(step.have)
+            need.update(step.need)
+            sent = step.reply
+        assert not seen.finished
+        bench.write(connection, stream, b"", fin=True)
+
+        assert rounds > 1
+        assert len(replies(seen)) == rounds
+        assert have == set(map(identify_key, keys(800, 810)))
+        assert need == set(map(identify_key, keys(0, 20)))
+        assert seen.finished
+        assert seen.released
+
+    def test_a_removed_document_is_no_item(self) -> None:
+        """NG-015: not before the first run, and not in the middle of a later one."""
+        bench = make_bench()
+        fill(bench, ["tracks:a", "tracks:b", "tracks:c"])
+        connection = bench.connect()
+        assert self.list_ids(bench, connection) == {"a", "b", "c"}
+        gone = Tombstone("tracks", "b", bench.now_ms, 1, "me", "", Direction.BIDIRECTIONAL)
+        bench.send(connection, StreamFrame("tombstones:x", 4, encode_tombstone(gone)))
+
+        assert self.list_ids(bench, connection) == {"a", "c"}
+
+    def test_a_new_document_is_an_item_at_once(self) -> None:
+        """Also where a read of an unknown key is none."""
+        bench = make_bench()
+        connection = bench.connect()
+        assert self.list_ids(bench, connection) == set()
+        bench.send(connection, author.snapshot("tracks:a"))
+        bench.send(connection, author.read("tracks:b"))
+
+        assert self.list_ids(bench, connection) == {"a"}
+
+    @staticmethod
+    def list_ids(bench: Bench, connection: int) -> set[str]:
+        """Return which of the documents a, b and c a client that holds nothing finds."""
+        seen = bench.send(connection, StreamFrame(NEGENTROPY_KEY, INIT, EMPTY))
+        client = Session(items([]))
+        client.initiate()
+        found = client.reconcile(replies(seen)[0].payload).need
+        names = {identify_key(f"tracks:{name}"): name for name in "abc"}
+        return {names[identity] for identity in found}
+
+    def test_runs_of_two_streams_do_not_meet(self) -> None:
+        """NG-016: the end of one is nothing to the other."""
+        bench = make_bench()
+        fill(bench, keys(0, 800))
+        connection = bench.connect()
+        streams = [bench.open(connection) for _ in range(2)]
+        clients = [Session(items(keys(0, 90))), Session(items(keys(50, 900)))]
+        for stream, client in zip(streams, clients, strict=True):
+            bench.write(connection, stream, message(client.initiate(), INIT))
+        bench.feed(inputs.StreamReset(connection, streams[0]))
+        seen = bench.streams[connection, streams[1]]
+        step = clients[1].reconcile(replies(seen)[0].payload)
+        assert step.reply is not None
+        bench.write(connection, streams[1], message(step.reply), fin=True)
+        bench.advance(TURN_S)
+
+        assert len(replies(seen)) == 2
+        assert seen.finished
+        assert bench.refusals == []
+
+    @pytest.mark.parametrize("types", [(RESPONSE,), (INIT, INIT)])
+    def test_a_message_out_of_order_is_refused(self, types: tuple[FrameType, ...]) -> None:
+        """NG-017."""
+        bench = make_bench()
+        frames = [StreamFrame(NEGENTROPY_KEY, kind, EMPTY) for kind in types]
+        seen = bench.send(bench.connect(), *frames)
+
+        assert seen.reset == seen.stopped == REASONS["unexpected-message"].code
+        assert len(replies(seen)) == len(types) - 1
+
+    def test_a_long_message_is_refused_by_its_header(self) -> None:
+        """NG-018: nothing of it has come yet."""
+        bench = make_bench()
+        connection = bench.connect()
+        stream = bench.open(connection)
+        header = message(b"", INIT)[:-4] + (NEGENTROPY_MESSAGE_MAX + 1).to_bytes(4, "big")
+        bench.write(connection, stream, header)
+
+        assert bench.streams[connection, stream].reset == REASONS["length-limit"].code
+
+    def test_a_client_that_repeats_itself_is_refused(self) -> None:
+        """NG-020."""
+        bench = make_bench()
+        fill(bench, keys(0, 100))
+        connection = bench.connect()
+        stream = bench.open(connection)
+        same = Session(items(keys(50, 200))).initiate()
+        bench.write(connection, stream, message(same, INIT))
+        for _ in range(2):
+            bench.write(connection, stream, message(same))
+        seen = bench.streams[connection, stream]
+
+        assert len(replies(seen)) == 2
+        assert seen.reset == REASONS["no-progress"].code
+
+    def test_a_client_without_an_end_is_refused(self) -> None:
+        """NG-021: each message settles something else, and there is always one more."""
+        bench = make_bench()
+        fill(bench, keys(0, 10))
+        connection = bench.connect()
+        stream = bench.open(connection)
+        bench.write(connection, stream, message(EMPTY, INIT))
+        for number in range(1, 65):
+            # A skip up to a bound that moves, then ids.
+            bound = bytes((1, 1, number)) + b"\x00"
+            bench.write(connection, stream, message(b"\x61" + bound + b"\x00\x00\x02\x00"))
+        seen = bench.streams[connection, stream]
+        assert bench.refusals == []
+        bench.write(connection, stream, message(EMPTY))
+        bench.write(connection, stream, message(EMPTY))
+
+        assert seen.reset == REASONS["too-many-rounds"].code
+
+    def test_a_message_that_does_not_decode_costs_its_stream(self) -> None:
+        """NG-022: and no other."""
+        bench = make_bench()
+        connection = bench.connect()
+        bad = bytes.fromhex("61 00 00 02 81 ff ff ff 7f".replace(" ", ""))
+        seen = bench.send(connection, StreamFrame(NEGENTROPY_KEY, INIT, bad))
+
+        assert seen.reset == REASONS["count-limit"].code
+        assert bench.send(connection, StreamFrame(NEGENTROPY_KEY, INIT, EMPTY)).finished
+
+    def test_documents_that_cannot_be_listed_are_not_taken_for_none(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """NG-024: refused, no reply, no push."""
+
+        def fail(_context: Context) -> Run:
+            raise CannotList
+
+        bench = make_bench()
+        fill(bench, keys(0, 3))
+        connection = bench.connect()
+        bench.take_frames(connection)
+        monkeypatch.setattr(served_runs, "begin_run", fail)
+        seen = bench.send(connection, StreamFrame(NEGENTROPY_KEY, INIT, EMPTY))
+
+        assert seen.reset == REASONS["internal"].code
+        assert seen.data == b""
+        assert bench.frames(connection) == []
+
+    def test_an_answer_that_does_not_leave_holds_up_its_stream_alone(self) -> None:
+        """What came behind it stays unread, and other streams go on."""
+        bench = make_bench()
+        fill(bench, keys(0, 3))
+        connection = bench.connect()
+        stream, other = bench.open(connection), bench.open(connection)
+        bench.hold_sends = True
+        first = message(EMPTY, INIT)
+        bench.write(connection, stream, first)
+        bench.write(connection, stream, message(EMPTY))
+        assert bench.streams[connection, stream].consumed == len(first)
+        bench.hold_sends = False
+        bench.write(connection, other, encode_stream_frame(author.snapshot("notes:9")), fin=True)
+        assert bench.streams[connection, other].finished
+        bench.let_go()
+
+        assert len(replies(bench.streams[connection, stream])) == 2
+
+    def test_heavy_messages_take_turns_with_everything_else(self) -> None:
+        """However many a peer has sent: another peer is answered after one of them."""
+        bench = make_bench()
+        fill(bench, keys(0, 3))
+        flooder, other = bench.connect(), bench.connect()
+        heavy = b"\x61" + b"\x02\x00\x00" * 3000
+        flood = [
+            bench.send(flooder, StreamFrame(NEGENTROPY_KEY, INIT, heavy), fin=False)
+            for _ in range(5)
+        ]
+        assert [len(replies(seen)) for seen in flood] == [0] * 5
+        bench.take_frames(other)
+        bench.send(other, author.read("notes:1"))
+        assert len(bench.frames(other)) == 1
+        bench.advance(0.0011)
+        assert sum(len(replies(seen)) for seen in flood) == 1
+        bench.advance(1.0)
+
+        assert [len(replies(seen)) for seen in flood] == [1] * 5
+
+    def test_work_for_a_peer_that_has_gone_is_not_done(self) -> None:
+        """What it has sent is dropped with it."""
+        bench = make_bench()
+        connection = bench.connect()
+        heavy = StreamFrame(NEGENTROPY_KEY, INIT, b"\x61" + b"\x02\x00\x00" * 3000)
+        seen = bench.send(connection, heavy, fin=False)
+        bench.disconnect(connection)
+        bench.advance(1.0)
+
+        assert seen.data == b""
+
+    def test_an_answer_is_given_however_much_else_waits_to_be_sent(self) -> None:
+        """Pushes that a slow peer does not take hold up no run of it."""
+        bench = make_bench(answer_bytes_max=1000, sends_max=1)
+        connection = bench.connect()
+        bench.hold_streams = True
+        source = bench.connect()
+        for key in keys(0, 9):
+            bench.send(source, author.snapshot(key))
+        seen = bench.send(connection, StreamFrame(NEGENTROPY_KEY, INIT, EMPTY))
+
+        assert len(replies(seen)) == 1
+        assert seen.finished
+
+    def test_a_peer_that_wants_no_answer_gets_none_and_goes_on(self) -> None:
+        """Transcript 08: the half of the answer is stopped before it is written."""
+        bench = make_bench()
+        fill(bench, keys(0, 3))
+        connection = bench.connect()
+        stream = bench.open(connection)
+        bench.hold_sends = True
+        bench.write(connection, stream, message(EMPTY, INIT), fin=True)
+        bench.hold_sends = False
+        bench.held.clear()
+        bench.feed(inputs.SendFailed(connection, stream, 0))
+
+        assert bench.streams[connection, stream].released
+        assert bench.refusals == []
+
+
+class Peer:
+    """The other side of a run that the node begins, on its first stream."""
+
+    def __init__(self, bench: Bench, names: list[str]) -> None:
+        self.bench = bench
+        self.connection = bench.connect(dialled=True, reconciles=True)
+        self.run = Run(items(names))
+        self.taken = 0
+
+    @property
+    def streams(self) -> Iterator[int]:
+        """Streams that the node has opened."""
+        return (
+            stream
+            for connection, stream in self.bench.streams
+            if connection == self.connection and stream % STREAM_STEP == OWN_BIDI
+        )
+
+    @property
+    def stream(self) -> int:
+        """The stream of the run: the first one whose first frame is a 0x08."""
+        return next(stream for stream in self.streams if self.read(stream)[0].type == INIT)
+
+    def read(self, stream: int) -> list[StreamFrame]:
+        """Return the frames on a stream."""
+        return FrameReader().feed(bytes(self.bench.streams[self.connection, stream].data))
+
+    def write(self, data: bytes, *, fin: bool = False) -> None:
+        """Write on the stream of the run, and let heavy work have its turn."""
+        self.bench.write(self.connection, self.stream, data, fin=fin)
+        self.bench.advance(TURN_S)
+
+    def answer(self) -> int:
+        """Answer to the end of the run and return how many answers that were."""
+        stream, rounds = self.stream, 0
+        while len(frames := self.read(stream)) > self.taken:
+            reply = self.run.receive(frames[self.taken].payload).reply
+            assert reply is not None
+            self.taken += 1
+            rounds += 1
+            self.write(message(reply))
+        return rounds
+
+    def offered(self) -> list[str]:
+        """Return the keys of the documents that the node has offered unasked."""
+        return [
+            entry.key
+            for stream in self.streams
+            for frame in self.read(stream)
+            if frame.type == FrameType.BATCH
+            for entry in decode_sync_batch(frame.payload).entries
+        ]
+
+
+class TestClient:
+    """NG-013 and NG-025 to NG-028."""
+
+    def test_nothing_is_begun_unasked(self) -> None:
+        """NG-013."""
+        bench = make_bench()
+        fill(bench, keys(0, 3))
+        connection = bench.connect(dialled=True)
+
+        assert {frame.type for frame in bench.frames(connection)} == {FrameType.BATCH}
+
+    def test_what_the_peer_lacks_is_sent_and_nothing_else_at_first(self) -> None:
+        """NG-025, then NG-026: what both hold follows after a while."""
+        bench = make_bench(held_by_both_s=5.0)
+        fill(bench, keys(0, 200))
+        peer = Peer(bench, keys(20, 230))
+        assert peer.offered() == []
+        rounds = peer.answer()
+        peer.write(b"", fin=True)
+
+        assert sorted(peer.offered()) == sorted(keys(0, 20))
+        assert bench.streams[peer.connection, peer.stream].finished
+        assert bench.streams[peer.connection, peer.stream].released
+        (over,) = bench.runs
+        assert (over.rounds, over.have, over.need, over.reason) == (rounds, 20, 30, None)
+        bench.advance(4.9)
+        assert len(peer.offered()) == 20
+        bench.advance(0.2)
+        assert sorted(peer.offered()) == sorted(keys(0, 200))
+
+    def test_tombstones_go_before_the_run(self) -> None:
+        """NG-025: a removed document must not look needed."""
+        bench = make_bench()
+        source = bench.connect()
+        gone = Tombstone("tracks", "b", bench.now_ms, 1, "me", "", Direction.BIDIRECTIONAL)
+        bench.send(source, StreamFrame("tombstones:x", 4, encode_tombstone(gone)))
+        bench.disconnect(source)
+        peer = Peer(bench, [])
+        frames = [peer.read(stream)[0].type for stream in peer.streams]
+
+        assert frames == [FrameType.TOMBSTONE_BATCH, INIT]
+
+    @pytest.mark.parametrize(
+        ("data", "reason"),
+        [
+            (encode_stream_frame(StreamFrame(NEGENTROPY_KEY, INIT, EMPTY)), "unexpected-message"),
+            (encode_stream_frame(StreamFrame("notes:1", RESPONSE, EMPTY)), "unexpected-message"),
+            (encode_stream_frame(author.snapshot("notes:7")), "unexpected-message"),
+            (message(b"\x62"), "bad-version"),
+            (message(b""), "truncated"),
+            (b"\x00\x01a\x33", "unknown-type"),
+            (message(bytes(4))[:-8] + b"\x00\x02\x00\x01", "length-limit"),
+        ],
+    )
+    def test_a_bad_answer_ends_the_run_and_loses_nothing(self, data: bytes, reason: str) -> None:
+        """NG-027, NG-028: every document is offered, as without a run."""
+        bench = make_bench()
+        fill(bench, keys(0, 50))
+        peer = Peer(bench, [])
+        peer.write(data)
+        seen = bench.streams[peer.connection, peer.stream]
+
+        assert seen.stopped == seen.reset == REASONS[reason].code
+        assert seen.released
+        assert bench.runs[0].reason == reason
+        assert sorted(peer.offered()) == sorted(keys(0, 50))
+        assert "notes:7" in peer.offered()
+
+    def test_a_peer_that_ends_the_stream_gets_everything(self) -> None:
+        """NG-027: as a deployed peer does with a list of ids."""
+        bench = make_bench()
+        fill(bench, keys(0, 50))
+        peer = Peer(bench, [])
+        peer.write(b"", fin=True)
+
+        assert bench.runs[0].reason == ENDED
+        assert len(peer.offered()) == 50
+
+    def test_a_peer_that_resets_the_stream_gets_everything(self) -> None:
+        """NG-027."""
+        bench = make_bench()
+        fill(bench, keys(0, 50))
+        peer = Peer(bench, [])
+        bench.feed(inputs.StreamReset(peer.connection, peer.stream, REASONS["unsupported"].code))
+
+        assert len(peer.offered()) == 50
+        assert bench.runs[0].reason == "refused by the peer: unsupported"
+
+    def test_a_peer_that_stops_the_run_gets_everything(self) -> None:
+        """NG-027: at once, and not when an answer is overdue."""
+        bench = make_bench()
+        fill(bench, keys(0, 50))
+        peer = Peer(bench, [])
+        bench.feed(inputs.StreamStopped(peer.connection, peer.stream, 0))
+
+        assert len(peer.offered()) == 50
+
+    def test_a_slow_peer_does_not_hold_the_documents_back_for_ever(self) -> None:
+        """NG-027: each answer comes in time, and the run takes too long all the same."""
+        bench = make_bench(run_answer_s=3.0, run_s=10.0)
+        fill(bench, keys(0, 50))
+        peer = Peer(bench, [])
+        for number in range(1, 6):
+            bench.advance(2.0)
+            bound = bytes((1, 1, number)) + b"\x00" + bytes((1, 1, number + 1))
+            peer.write(message(b"\x61" + bound + b"\x02\x00" + b"\x00\x00\x01" + bytes(16)))
+
+        assert bench.runs[0].reason == SILENT
+        assert len(peer.offered()) == 50
+
+    def test_what_a_peer_says_it_holds_takes_no_memory(self) -> None:
+        """Ids that are needed are counted and not kept."""
+        bench = make_bench()
+        fill(bench, keys(0, 3))
+        peer = Peer(bench, [f"notes:x{number}" for number in range(500)])
+        peer.answer()
+
+        assert (bench.runs[0].have, bench.runs[0].need) == (3, 500)
+
+    def test_a_silent_peer_gets_everything_after_a_while(self) -> None:
+        """NG-027."""
+        bench = make_bench(run_answer_s=3.0)
+        fill(bench, keys(0, 50))
+        peer = Peer(bench, [])
+        bench.advance(2.9)
+        assert peer.offered() == []
+        bench.advance(0.2)
+
+        assert bench.runs[0].reason == SILENT
+        assert len(peer.offered()) == 50
+
+    def test_a_peer_that_never_converges_gets_everything(self) -> None:
+        """It says again and again that everything differs."""
+        bench = make_bench()
+        fill(bench, keys(0, 200))
+        peer = Peer(bench, [])
+        for _ in range(3):
+            peer.write(message(bytes.fromhex("61000001") + bytes(16)))
+
+        assert bench.runs[0].reason == "no-progress"
+        assert len(peer.offered()) == 200
+
+    def test_a_connection_that_goes_leaves_nothing_behind(self) -> None:
+        """No timer, no late offer."""
+        bench = make_bench()
+        fill(bench, keys(0, 50))
+        peer = Peer(bench, [])
+        bench.disconnect(peer.connection)
+        bench.advance(100.0)
+
+        assert bench.runs == []
+        assert peer.offered() == []
+
+    def test_a_document_that_comes_during_a_run_is_not_lost(self) -> None:
+        """It goes to the peer as every change does."""
+        bench = make_bench()
+        fill(bench, keys(0, 50))
+        peer = Peer(bench, keys(0, 50))
+        source = bench.connect()
+        bench.send(source, author.snapshot("beacons:new"))
+        peer.answer()
+        sent = [frame.key for stream in peer.streams for frame in peer.read(stream)]
+
+        assert "beacons:new" in sent

@@ -1,0 +1,74 @@
+"""The documents that the node holds, as runs see them."""
+
+from hashlib import sha256
+
+from meshwire_reference.core.state.document_index import Holdings, identify_key
+from meshwire_reference.core.switches import Switch
+from meshwire_reference.negentropy import Storage
+from meshwire_reference.negentropy.storage import TIMESTAMP
+
+NOW_MS = 1_800_000_000_000
+
+
+def hold(holdings: Holdings, *keys: str) -> Holdings:
+    """Return the holdings with some documents more."""
+    for key in keys:
+        holdings[key] = 7
+    return holdings
+
+
+def ids(items: Storage) -> list[bytes]:
+    """Return the ids of a set, in its order."""
+    return items.ids(0, items.size)
+
+
+def test_the_id_of_a_document_is_the_digest_of_its_key() -> None:
+    """N-04, T-017: equal for equal keys whatever the document, and known in full."""
+    digests = {
+        "nodes::node-1": "08f49ba182472b38013a324da08ab04f613a8153aa0cba52308769751163f638",
+        "doc-1": "bb0e4f49443794d901e8969ff11bd112e34208a0dcdf0e1eedb480cc9b3c7293",
+    }
+
+    assert {key: identify_key(key).hex() for key in digests} == digests
+    assert identify_key("nodes::node-1") != identify_key("nodes::node-2")
+    assert identify_key("notes:ü") == sha256("notes:ü".encode()).digest()
+
+
+def test_an_item_has_no_time() -> None:
+    """NG-015: a document listed now and one that comes later have the timestamp 0."""
+    holdings = hold(Holdings(), "notes:a")
+    items = holdings.as_storage(NOW_MS)
+    hold(holdings, "notes:b")
+    faulty = hold(Holdings(switches=frozenset((Switch.NEGENTROPY_NOW,))), "notes:a")
+
+    assert [items.key(rank)[:TIMESTAMP] for rank in range(2)] == [bytes(TIMESTAMP)] * 2
+    assert faulty.as_storage(NOW_MS).key(0)[:TIMESTAMP] != bytes(TIMESTAMP)
+
+
+def test_the_set_follows_the_documents() -> None:
+    """N-14: what comes counts once, what goes is gone, also while a run uses the set."""
+    holdings = hold(Holdings(), "notes:a", "notes:b")
+    items = holdings.as_storage(NOW_MS)
+    hold(holdings, "notes:b", "notes:c")
+    del holdings["notes:a"]
+
+    assert holdings.as_storage(NOW_MS) is items
+    assert ids(items) == sorted(map(identify_key, ("notes:b", "notes:c")))
+
+
+def test_an_id_is_named_by_its_own_node_alone() -> None:
+    """N-10: the key of an id that is not held is not known, which no run depends on."""
+    holdings = hold(Holdings(), "notes:a")
+    holdings.as_storage(NOW_MS)
+
+    assert holdings.key_of(identify_key("notes:a")) == "notes:a"
+    assert holdings.key_of(identify_key("notes:b")) is None
+
+
+def test_how_documents_are_told_apart_is_a_parameter() -> None:
+    """N-03: another id than that of the key, for nodes that agree on one."""
+    by_content = {"notes:a": bytes(32), "notes:b": b"\1" * 32}
+    holdings = hold(Holdings(by_content.__getitem__), *by_content)
+
+    assert ids(holdings.as_storage(NOW_MS)) == sorted(by_content.values())
+    assert holdings.key_of(bytes(32)) == "notes:a"

@@ -1,0 +1,178 @@
+"""Several cores, joined frame by frame: they converge whatever the order, and fall silent."""
+
+from collections import Counter
+from random import Random
+
+import pytest
+
+from meshwire_reference.core.document_calls import Save, Saved
+from meshwire_reference.core.settings import Dialect, Settings
+from meshwire_reference.documents.table import Table
+from meshwire_reference.testing.author import Author
+from meshwire_reference.testing.bench import START_MS, Bench
+from meshwire_reference.wire.batches import StreamFrame
+from meshwire_reference.wire.tombstones import Tombstone, encode_tombstone
+from meshwire_spec.numbers import READ_MESSAGE, Direction, FrameType
+
+ROUNDS_MAX = 60
+KEYS = ("notes:n1", "beacons:b1", "tracks:t1")
+
+
+class Node:
+    """One node and its worker."""
+
+    def __init__(self, number: int) -> None:
+        self.table = Table(bytes((number + 1,)) * 16)
+        settings = Settings(Dialect.OPEN, heartbeat_s=0)
+        self.bench = Bench(lambda call: self.table.answer(call, None), settings)
+
+    def heads(self, key: str) -> tuple[bytes, ...]:
+        """Return the heads of a document."""
+        saved = self.table.answer(Save(key), None)
+        assert isinstance(saved, Saved)
+        return saved.heads
+
+
+class Mesh:
+    """Nodes and links between them; frames travel in an order that the seed decides."""
+
+    def __init__(self, size: int, links: list[tuple[int, int]], seed: int = 1) -> None:
+        self.random = Random(seed)
+        self.nodes = [Node(number) for number in range(size)]
+        self.ends: dict[tuple[int, int], int] = {}
+        self.sent: Counter[int] = Counter()
+        self.duplicates = False
+        for one, other in links:
+            self.link(one, other)
+
+    def link(self, one: int, other: int) -> None:
+        """Connect two nodes."""
+        self.ends[one, other] = self.nodes[one].bench.connect(dialled=True)
+        self.ends[other, one] = self.nodes[other].bench.connect()
+
+    def run(self) -> int:
+        """Carry frames until nobody has anything to say; return how many rounds it took."""
+        for rounds in range(ROUNDS_MAX):
+            under_way = [
+                (other, self.ends[other, one], frame)
+                for (one, other), connection in self.ends.items()
+                for frame in self.nodes[one].bench.take_frames(connection)
+            ]
+            if not under_way:
+                return rounds
+            self.random.shuffle(under_way)
+            for to, connection, frame in under_way:
+                self.sent[frame.type] += 1
+                for _ in range(self.random.choice((1, 2)) if self.duplicates else 1):
+                    self.nodes[to].bench.send(connection, frame)
+        pytest.fail("the mesh never falls silent")
+
+    def write(self, at: int, key: str, actor: int) -> None:
+        """Have a visitor bring a change to one node."""
+        author = Author(key, actor)
+        author.edit(**{f"by{actor}": actor})
+        bench = self.nodes[at].bench
+        visitor = bench.connect()
+        bench.send(visitor, StreamFrame(key, FrameType.SNAPSHOT, author.snapshot()))
+        bench.disconnect(visitor)
+
+    def bury(self, at: int, lamport: int) -> None:
+        """Have a visitor delete a document at one node."""
+        bench = self.nodes[at].bench
+        one = Tombstone("tracks", "t1", START_MS, lamport, "a", "", Direction.BIDIRECTIONAL)
+        visitor = bench.connect()
+        bench.send(visitor, StreamFrame("x", FrameType.TOMBSTONE, encode_tombstone(one)))
+        bench.disconnect(visitor)
+
+    def states(self) -> set[tuple[object, ...]]:
+        """Return the different states that the nodes are in."""
+        return {
+            (
+                *(node.heads(key) for key in KEYS),
+                *sorted(
+                    held.content
+                    for _, held in node.bench.core._context.tombstones.offerable(START_MS)
+                ),
+            )
+            for node in self.nodes
+        }
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("duplicates", [False, True])
+def test_a_ring_converges_and_falls_silent(seed: int, *, duplicates: bool) -> None:
+    """Concurrent changes and deletions at different nodes, frames in any order, some twice."""
+    mesh = Mesh(4, [(0, 1), (1, 2), (2, 3), (3, 0)], seed)
+    mesh.duplicates = duplicates
+    for at in range(4):
+        for key in KEYS:
+            mesh.write(at, key, actor=10 + at)
+    mesh.bury(1, lamport=5)
+    mesh.bury(3, lamport=6)
+    mesh.run()
+
+    assert len(mesh.states()) == 1
+    assert mesh.nodes[0].heads("tracks:t1") == ()
+    assert len(mesh.nodes[0].heads("notes:n1")) == 4
+
+
+def test_one_write_crosses_each_link_about_once() -> None:
+    """D-55: a triangle after one write: no echo, then silence."""
+    mesh = Mesh(3, [(0, 1), (1, 2), (2, 0)])
+    mesh.run()
+    mesh.sent.clear()
+    mesh.write(0, "beacons:b1", actor=10)
+    mesh.run()
+
+    assert len(mesh.states()) == 1
+    assert mesh.sent[FrameType.SNAPSHOT] <= 4
+
+
+def test_one_tombstone_crosses_each_link_about_once() -> None:
+    """D-80: bounded by the links."""
+    mesh = Mesh(3, [(0, 1), (1, 2), (2, 0)])
+    mesh.bury(0, lamport=5)
+    mesh.run()
+
+    assert mesh.sent[FrameType.TOMBSTONE] <= 4
+
+
+def test_a_link_that_comes_later_brings_both_sides_together() -> None:
+    """DC-035: what each side held before travels when the link comes up."""
+    mesh = Mesh(2, [])
+    mesh.write(0, "notes:n1", actor=10)
+    mesh.write(1, "notes:n1", actor=11)
+    mesh.write(1, "tracks:t1", actor=11)
+    mesh.bury(0, lamport=5)
+    mesh.link(0, 1)
+    mesh.run()
+
+    assert len(mesh.states()) == 1
+    assert mesh.nodes[1].heads("tracks:t1") == ()
+
+
+def test_lost_frames_are_made_good_by_the_next_link() -> None:
+    """DC-017: a link that loses everything, then a new one."""
+    mesh = Mesh(2, [(0, 1)])
+    for at in (0, 1):
+        mesh.write(at, "notes:n1", actor=10 + at)
+        mesh.write(at, "beacons:b1", actor=10 + at)
+    for (one, other), connection in list(mesh.ends.items()):
+        mesh.nodes[one].bench.take_frames(connection)
+        mesh.nodes[one].bench.disconnect(connection)
+        del mesh.ends[one, other]
+    mesh.link(0, 1)
+    mesh.run()
+
+    assert len(mesh.states()) == 1
+
+
+def test_two_nodes_that_read_an_unknown_key_fall_silent() -> None:
+    """DC-006: after at most two frames each way."""
+    mesh = Mesh(2, [(0, 1)])
+    read = StreamFrame("notes:unknown", FrameType.DELTA, READ_MESSAGE)
+    for one, other in ((0, 1), (1, 0)):
+        mesh.nodes[one].bench.send(mesh.ends[one, other], read)
+    mesh.run()
+
+    assert mesh.sent[FrameType.DELTA] <= 4

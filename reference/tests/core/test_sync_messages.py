@@ -1,0 +1,121 @@
+"""The outside of sync messages: what it says, and which claims are refused before the library."""
+
+import pytest
+
+from meshwire_reference.core.sync_messages import EMPTY_DOCUMENT, Unfit, is_read, read_message
+from meshwire_spec.numbers import READ_MESSAGE
+
+CAPABILITIES = bytes.fromhex("020102")
+HEAD = bytes(range(32))
+WITH_HEAD = b"\x42\x01" + HEAD + b"\x00\x01\x00\x00\x00" + CAPABILITIES
+NO_DOCUMENT_ANSWER = bytes.fromhex("430000010000010e856f4a83b81a9544000400000000020102")
+
+
+def with_filter(bloom: bytes) -> bytes:
+    """Return a message without heads that carries this filter."""
+    return b"\x42\x00\x00\x01\x00" + bytes((len(bloom),)) + bloom + b"\x00" + CAPABILITIES
+
+
+def test_the_read_is_a_read() -> None:
+    """The constant 10 bytes have no heads and no changes."""
+    message = read_message(READ_MESSAGE)
+
+    assert message.is_read
+    assert not message.is_empty_answer
+
+
+@pytest.mark.parametrize("marker", [b"\x42", b"\x43"])
+@pytest.mark.parametrize("tail", [b"", CAPABILITIES, CAPABILITIES + b"later"])
+def test_a_read_of_any_form_is_a_read(marker: bytes, tail: bytes) -> None:
+    """Marker, capabilities and what follows do not matter."""
+    assert is_read(marker + b"\x00\x00\x01\x00\x00\x00" + tail)
+
+
+def test_heads_are_no_read() -> None:
+    """A message with a head announces something."""
+    message = read_message(WITH_HEAD)
+
+    assert message.heads == (HEAD,)
+    assert not message.is_read
+
+
+def test_the_chunk_of_an_empty_document_is_an_answer() -> None:
+    """What a node without the document answers is told from a read."""
+    message = read_message(NO_DOCUMENT_ANSWER)
+
+    assert message.is_empty_answer
+    assert not message.is_read
+    assert message.changes == (EMPTY_DOCUMENT,)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x41" + READ_MESSAGE[1:],
+        READ_MESSAGE[:1],
+        READ_MESSAGE[:6],
+        b"\x42\x01" + HEAD[:31],
+        b"\x42\x00\x00\x01\x00\x05\x01",
+        b"\x42\x00\x00\x00\x01\x02\x00",
+        b"\x42" + b"\x80" * 9 + b"\x02" + b"\x00" * 40,
+    ],
+    ids=["empty", "marker", "1 byte", "no changes", "head", "filter", "change", "65 bits"],
+)
+def test_broken_structure_is_refused(data: bytes) -> None:
+    """A message that ends early, or is none, is refused and is no read."""
+    with pytest.raises(Unfit) as caught:
+        read_message(data)
+
+    assert caught.value.reason == "bad-document"
+    assert not is_read(data)
+
+
+@pytest.mark.parametrize("power", [14, 40, 56, 63])
+@pytest.mark.parametrize("field", [0, 1, 2, 3], ids=["heads", "need", "have", "changes"])
+def test_counts_without_bytes_are_refused(power: int, field: int) -> None:
+    """A count that the rest of the message cannot hold is refused before anything is reserved."""
+    count, number = 2**power, b""
+    while count > 0x7F:
+        number, count = number + bytes((count & 0x7F | 0x80,)), count >> 7
+    with pytest.raises(Unfit) as caught:
+        read_message(b"\x42" + b"\x00" * field + number + bytes((count,)) + CAPABILITIES)
+
+    assert caught.value.reason == "bad-document"
+
+
+def test_many_filters_are_refused() -> None:
+    """Each filter costs a pass over the document."""
+    read_message(b"\x42\x00\x00\x10" + b"\x00\x00" * 16 + b"\x00")
+    with pytest.raises(Unfit) as caught:
+        read_message(b"\x42\x00\x00\x11" + b"\x00\x00" * 17 + b"\x00")
+
+    assert caught.value.reason == "document-limit"
+
+
+def test_a_filter_of_the_library_passes() -> None:
+    """One entry, 10 bits, 7 probes, two bytes."""
+    assert read_message(with_filter(bytes.fromhex("010a0789af"))).is_read
+
+
+@pytest.mark.parametrize(
+    ("bloom", "reason"),
+    [
+        ("010affffffff0f89af", "document-limit"),
+        ("010a80c2d72f89af", "document-limit"),
+        ("010a4189af", "document-limit"),
+        ("01810207" + "00" * 33, "document-limit"),
+        ("010a07", "bad-document"),
+        ("010a0789", "bad-document"),
+        ("010a0789af00", "bad-document"),
+        ("000a07", "bad-document"),
+        ("010007", "bad-document"),
+        ("ffffffff0f0a0789af", "bad-document"),
+    ],
+)
+def test_a_filter_that_claims_too_much_is_refused(bloom: str, reason: str) -> None:
+    """Probes and bits have a ceiling, entries are backed by bytes."""
+    with pytest.raises(Unfit) as caught:
+        read_message(with_filter(bytes.fromhex(bloom)))
+
+    assert caught.value.reason == reason

@@ -1,0 +1,118 @@
+"""What chunks claim is counted before the library believes it."""
+
+import zlib
+
+import pytest
+from automerge.core import ROOT, Document, ObjType, ScalarType
+
+from meshwire_reference.core.sync_messages import Unfit
+from meshwire_reference.documents.chunks import (
+    CHANGE,
+    COMPRESSED_CHANGE,
+    DOCUMENT,
+    MAGIC,
+    Budget,
+    check_chunks,
+)
+
+MILLION_ROWS = bytes.fromhex(
+    "856f4a8355c4d1fe01360010c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c501010000000515053403420456047004c0843d01"
+    "6bc0843dc0843d01c0843d02c0843d00"
+)
+TEN_MILLION_ROWS = bytes.fromhex(
+    "856f4a836fc328ba013b0010c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c50101000000051506340442055605700580ade204"
+    "016b80ade20480ade2040180ade2040280ade20400"
+)
+
+
+def written(fields: int, text: str = "välue") -> Document:
+    """Return a document with this many root fields."""
+    document = Document(b"\xa1" * 16)
+    with document.transaction() as transaction:
+        for number in range(fields):
+            transaction.put(ROOT, f"field {number}", ScalarType.Str, f"{text} {number}")
+    return document
+
+
+def unverified(kind: int, body: bytes) -> bytes:
+    """Return a chunk with a zero checksum, which the walk does not look at."""
+    size, length = len(body), b""
+    while size > 0x7F:
+        length, size = length + bytes((size & 0x7F | 0x80,)), size >> 7
+    return MAGIC + bytes((0, 0, 0, 0, kind)) + length + bytes((size,)) + body
+
+
+def deflate(data: bytes) -> bytes:
+    """Deflate as Automerge does, without a header."""
+    stream = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return stream.compress(data) + stream.flush()
+
+
+def judge(data: bytes) -> str | None:
+    """Return the reason these chunks are refused for, None where they pass."""
+    try:
+        check_chunks(data, Budget.of(len(data)))
+    except Unfit as exc:
+        return exc.reason
+    return None
+
+
+@pytest.mark.parametrize("fields", [0, 1, 40, 2000])
+def test_honest_documents_pass(fields: int) -> None:
+    """Saved documents and their changes, compressed ones too, are within their claims."""
+    document = written(fields)
+    changes = b"".join(change.bytes for change in document.get_changes([]))
+
+    assert check_chunks(document.save(), Budget.of(100)) == (DOCUMENT,)
+    assert set(check_chunks(changes, Budget.of(100))) <= {CHANGE, COMPRESSED_CHANGE}
+    assert judge(document.save() + changes) is None
+
+
+def test_a_long_text_passes() -> None:
+    """Long runs of an honest text are no false claim."""
+    document = Document(b"\xa1" * 16)
+    with document.transaction() as transaction:
+        text = transaction.put_object(ROOT, "text", ObjType.Text)
+        transaction.splice_text(text, 0, 0, "abcdefghij" * 5000)
+
+    assert judge(document.save()) is None
+
+
+@pytest.mark.parametrize("data", [MILLION_ROWS, TEN_MILLION_ROWS])
+def test_claims_of_millions_are_refused(data: bytes) -> None:
+    """64 bytes that claim a million operations are too dear, also behind an honest document."""
+    assert judge(data) == "document-limit"
+    assert judge(written(3).save() + data) == "document-limit"
+
+
+def test_deflated_claims_are_refused() -> None:
+    """Compression hides no claim."""
+    assert judge(unverified(COMPRESSED_CHANGE, deflate(MILLION_ROWS[10:]))) == "document-limit"
+
+
+def test_a_bomb_is_refused() -> None:
+    """No more is inflated than the item may cost."""
+    assert judge(unverified(COMPRESSED_CHANGE, deflate(bytes(20 * 2**20)))) == "document-limit"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x85",
+        MAGIC,
+        b"\x00" * 20,
+        written(1).save() + b"\x00",
+        written(1).save()[:-1],
+        unverified(3, b"\x00"),
+        unverified(COMPRESSED_CHANGE, b"\xff\xff"),
+    ],
+    ids=["one byte", "magic", "zeros", "trailing", "cut", "type", "not deflated"],
+)
+def test_what_is_no_run_of_chunks_is_refused(data: bytes) -> None:
+    """Bytes that are not whole chunks cannot be a document."""
+    assert judge(data) == "bad-document"
+
+
+def test_nothing_is_nothing() -> None:
+    """No bytes hold no chunk and are no fault."""
+    assert check_chunks(b"", Budget.of(0)) == ()

@@ -1,0 +1,295 @@
+"""The sync protocol as the worker speaks it: reads, answers, pushes, what is lost on the way."""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+import pytest
+from automerge.core import ROOT, Document, ScalarType
+
+from meshwire_reference.core.document_calls import (
+    Call,
+    Done,
+    Drop,
+    Edit,
+    Edited,
+    Fields,
+    Forget,
+    Generate,
+    Generated,
+    Listed,
+    Receive,
+    Received,
+    Refused,
+    Result,
+    Save,
+    Saved,
+    Unsent,
+    Value,
+)
+from meshwire_reference.documents.table import Table
+from meshwire_spec.numbers import READ_MESSAGE
+
+KEY = "notes:1"
+PEER = "peer"
+NO_DOCUMENT_ANSWER = bytes.fromhex("430000010000010e856f4a83b81a9544000400000000020102")
+MESSAGES_MAX = 12
+
+R = TypeVar("R", bound=Result)
+
+
+class Node:
+    """A worker's table that asks for results by their type."""
+
+    def __init__(self, name: int) -> None:
+        self.table = Table(bytes((name,)) * 16)
+
+    def ask(self, call: Call, kind: type[R]) -> R:
+        """Carry out a call whose result has to be of this type."""
+        result = self.table.answer(call, None)
+        assert isinstance(result, kind), result
+        return result
+
+    def edit(self, **fields: int) -> None:
+        """Write fields locally."""
+        self.ask(Edit(KEY, dict(fields)), Edited)
+
+    def receive(self, message: bytes, peer: str = PEER) -> Received:
+        """Receive a message of a peer."""
+        return self.ask(Receive(peer, KEY, message), Received)
+
+    def generate(self, peer: str = PEER) -> bytes | None:
+        """Start or continue the exchange with a peer."""
+        return self.ask(Generate(peer, KEY), Generated).message
+
+    def fields(self) -> dict[str, object] | None:
+        """Return the plain fields."""
+        fields = self.ask(Fields(KEY), Listed).fields
+        return None if fields is None else {name: value.value for name, value in fields.items()}
+
+    @property
+    def heads(self) -> tuple[bytes, ...]:
+        """Heads of the document."""
+        return self.ask(Save(KEY), Saved).heads
+
+
+def node(name: int, edits: Iterable[dict[str, int]] = ()) -> Node:
+    """Return a node with a document of these edits."""
+    made = Node(name)
+    for fields in edits:
+        made.edit(**fields)
+    return made
+
+
+def delta(change: bytes, head: bytes) -> bytes:
+    """Return the sync message of a peer with this head that brings one change."""
+    return b"\x42\x01" + head + b"\x00\x01\x00\x00\x01" + bytes((len(change),)) + change
+
+
+def converse(ours: Node, theirs: Node, message: bytes | None) -> int:
+    """Pass messages to and fro, ours first, until one side falls silent; return how many."""
+    count = 0
+    while message is not None:
+        count += 1
+        assert count <= MESSAGES_MAX, "no end"
+        message = theirs.receive(message).answer
+        ours, theirs = theirs, ours
+    return count
+
+
+class TestRead:
+    """F2 Read."""
+
+    @pytest.mark.parametrize("edits", [1, 2, 40])
+    def test_one_round_trip_reads_any_document(self, edits: int) -> None:
+        """The answer alone gives the whole document to somebody who has nothing."""
+        holder = node(1, [{"count": number} for number in range(edits)])
+        answer = holder.receive(READ_MESSAGE)
+        reader = Node(2)
+        result = reader.receive(answer.answer or b"")
+
+        assert answer.read
+        assert (result.changed, result.heads) == (True, holder.heads)
+        assert reader.fields() == {"count": edits - 1}
+
+    def test_an_unknown_key_is_answered_without_heads(self) -> None:
+        """Three reads of an unknown key: three answers, nothing stored."""
+        empty = Node(1)
+        answers = [empty.receive(READ_MESSAGE) for _ in range(3)]
+
+        assert [one.answer for one in answers] == [NO_DOCUMENT_ANSWER] * 3
+        assert not any(one.changed for one in answers)
+        assert not empty.table.holds(Save(KEY))
+
+    def test_every_read_is_answered_in_full(self) -> None:
+        """A read starts afresh, whatever was said before on this connection."""
+        holder = node(1, [{"a": 1}])
+        first, second = (holder.receive(READ_MESSAGE).answer for _ in range(2))
+        holder.generate()
+
+        assert first is not None
+        assert first == second == holder.receive(READ_MESSAGE).answer
+
+    def test_a_read_changes_nothing(self) -> None:
+        """Heads stay, and there is nothing to write."""
+        holder = node(1, [{"a": 1}])
+        before = holder.heads
+        answer = holder.receive(READ_MESSAGE)
+
+        assert (answer.heads_before, answer.heads, answer.write) == (before, before, None)
+
+    def test_two_readers_of_nothing_fall_silent(self) -> None:
+        """Reads that cross are each other's answer; nothing follows."""
+        ours, theirs = Node(1), Node(2)
+        our_read, their_read = ours.generate(), theirs.generate()
+        ours_taken, theirs_taken = ours.receive(their_read or b""), theirs.receive(our_read or b"")
+
+        assert (our_read, their_read) == (READ_MESSAGE, READ_MESSAGE)
+        assert (ours_taken.answer, ours_taken.awaited) == (None, True)
+        assert (theirs_taken.answer, theirs_taken.awaited) == (None, True)
+
+    def test_an_own_read_ends_with_its_answer(self) -> None:
+        """An answer without heads is not answered, and the peer's next read is."""
+        ours, theirs = Node(1), Node(2)
+
+        assert converse(ours, theirs, ours.generate()) == 2
+        assert ours.receive(READ_MESSAGE).answer == NO_DOCUMENT_ANSWER
+
+    def test_an_answer_without_document_is_never_answered(self) -> None:
+        """Also not when nothing is known of a read: two such nodes would never end."""
+        taken = node(1, [{"a": 1}]).receive(NO_DOCUMENT_ANSWER)
+
+        assert (taken.answer, taken.awaited, taken.read) == (None, True, False)
+
+    def test_a_delta_for_an_unknown_key_is_no_hindrance_to_a_read(self) -> None:
+        """Heads without changes store nothing, are answered, and a read after it is too."""
+        holder, empty = node(1, [{"a": 1}]), Node(2)
+        heads_only = b"\x42\x01" + holder.heads[0] + READ_MESSAGE[2:]
+        asked = empty.receive(heads_only)
+
+        assert asked.answer is not None
+        assert not asked.changed
+        assert empty.receive(READ_MESSAGE).answer == NO_DOCUMENT_ANSWER
+
+
+class TestPush:
+    """First messages, deltas and what a peer is known to hold."""
+
+    def test_a_first_message_carries_everything(self) -> None:
+        """A peer that never answers has the document after one message (D-143)."""
+        holder, silent = node(1, [{"a": 1}, {"b": 2}]), Node(2)
+
+        assert silent.receive(holder.generate() or b"").heads == holder.heads
+
+    def test_nothing_is_said_twice(self) -> None:
+        """Unchanged, a document is not sent to the same peer again."""
+        holder = node(1, [{"a": 1}])
+        holder.generate()
+
+        assert holder.generate() is None
+
+    def test_a_change_travels_alone(self) -> None:
+        """Once both sides agree, a message holds the new change and not the document."""
+        ours, theirs = node(1, [{"a": number} for number in range(200)]), Node(2)
+        whole = ours.generate() or b""
+        converse(ours, theirs, whole)
+        ours.edit(b=1)
+        delta = ours.generate() or b""
+
+        assert len(delta) < len(whole) / 3
+        assert theirs.receive(delta).heads == ours.heads
+
+    def test_concurrent_edits_converge(self) -> None:
+        """Both sides write, exchange, and end with equal heads and both fields."""
+        ours, theirs = node(1, [{"a": 1}]), Node(2)
+        converse(ours, theirs, ours.generate())
+        ours.edit(b=2)
+        theirs.edit(c=3)
+        converse(ours, theirs, ours.generate())
+
+        assert ours.heads == theirs.heads
+        assert ours.fields() == theirs.fields() == {"a": 1, "b": 2, "c": 3}
+
+    def test_an_unsent_message_is_said_again(self) -> None:
+        """What never left is made anew, from what the peer is known to hold (D-152)."""
+        ours, theirs = node(1, [{"a": number} for number in range(200)]), Node(2)
+        converse(ours, theirs, ours.generate())
+        whole = len(node(3, [{"a": number} for number in range(200)]).generate() or b"")
+        ours.edit(b=1)
+        lost = ours.generate()
+        ours.ask(Unsent(PEER, KEY), Done)
+        again = ours.generate() or b""
+
+        assert lost is not None
+        assert len(again) < whole / 3
+        assert theirs.receive(again).heads == ours.heads
+
+    def test_an_unsent_first_message_is_said_in_full(self) -> None:
+        """Where nothing was known before, nothing is known after."""
+        ours, theirs = node(1, [{"a": 1}]), Node(2)
+        ours.generate()
+        ours.ask(Unsent(PEER, KEY), Done)
+
+        assert theirs.receive(ours.generate() or b"").heads == ours.heads
+
+    def test_a_forgotten_connection_starts_afresh(self) -> None:
+        """After Forget a message carries everything again; other connections go on."""
+        ours = node(1, [{"a": 1}])
+        first = ours.generate()
+        ours.generate("other")
+        ours.ask(Forget(PEER), Done)
+
+        assert ours.generate() == first
+        assert ours.generate("other") is None
+
+    def test_a_peer_that_keeps_nothing_is_not_asked_for_ever(self) -> None:
+        """Who goes on asking for heads it was sent gets them twice in all."""
+        holder = node(1, [{"a": 1}])
+        holder.generate()
+        asks = b"\x42\x00\x01" + holder.heads[0] + READ_MESSAGE[3:]
+        answers = [holder.receive(asks).answer is not None for _ in range(4)]
+
+        assert answers == [True, False, False, False]
+
+    def test_changes_out_of_order_wait(self) -> None:
+        """A change whose ground is missing changes nothing until that has come."""
+        source = Document(b"\x07" * 16)
+        for name in ("first", "second"):
+            with source.transaction() as transaction:
+                transaction.put(ROOT, name, ScalarType.Int, 1)
+        heads = tuple(source.get_heads())
+        first, second = (delta(change.bytes, heads[0]) for change in source.get_changes([]))
+        late = Node(2)
+        waiting = late.receive(second)
+        snapshot = late.ask(Save(KEY), Saved).snapshot
+        complete = late.receive(first)
+
+        assert (waiting.changed, waiting.heads, snapshot) == (False, (), None)
+        assert waiting.answer is not None
+        assert (complete.changed, complete.heads) == (True, heads)
+        assert complete.write is not None
+        assert Document.load(complete.write.snapshot or b"").get_heads() == list(heads)
+
+    def test_a_refused_message_leaves_the_exchange_usable(self) -> None:
+        """Nonsense in the middle changes nothing, and the next message works."""
+        ours, theirs = node(1, [{"a": 1}]), Node(2)
+        message = ours.generate() or b""
+        refused = theirs.ask(Receive(PEER, KEY, message[:-20]), Refused)
+
+        assert refused.reason == "bad-document"
+        assert theirs.receive(message).heads == ours.heads
+
+    def test_a_dropped_document_is_gone_with_its_exchanges(self) -> None:
+        """After Drop the key reads as unknown."""
+        ours = node(1, [{"a": 1}])
+        ours.generate()
+        ours.ask(Drop(KEY), Done)
+
+        assert ours.fields() is None
+        assert ours.generate() == READ_MESSAGE
+
+
+def test_values_tell_their_kind() -> None:
+    """Fields come with their Automerge types."""
+    ours = node(1, [{"a": 1}])
+
+    assert ours.ask(Fields(KEY), Listed).fields == {"a": Value("int", 1)}

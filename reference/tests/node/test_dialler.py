@@ -1,0 +1,33 @@
+"""How long a node waits before it dials again."""
+
+from collections.abc import Callable
+
+import pytest
+
+from meshwire_reference.node.dialler import Backoff
+
+
+def steady(value: float) -> Callable[[], float]:
+    """Return a source of randomness that always gives the same."""
+    return lambda: value
+
+
+def test_the_wait_doubles_up_to_a_minute() -> None:
+    """With nothing random in it."""
+    backoff = Backoff(steady(0.5))
+
+    assert [backoff.after(0.0) for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+@pytest.mark.parametrize(("random", "first_s"), [(0.0, 0.8), (0.5, 1.0), (0.99, 1.196)])
+def test_nodes_do_not_dial_in_step(random: float, first_s: float) -> None:
+    """Up to a fifth less or more."""
+    assert Backoff(steady(random)).after(0.0) == pytest.approx(first_s)
+
+
+def test_only_a_connection_that_stood_counts_as_one() -> None:
+    """A peer that accepts and closes at once is not dialled every second for ever (D-132)."""
+    backoff = Backoff(steady(0.5))
+    waits = [backoff.after(stood_s) for stood_s in (0.0, 0.1, 59.9, 60.0, 0.0)]
+
+    assert waits == [1, 2, 4, 1, 2]

@@ -1,0 +1,264 @@
+"""The asyncio driver over the memory transport, with the real document worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import pytest
+
+from meshwire_reference.core.settings import Dialect, Settings
+from meshwire_reference.node.config import Config
+from meshwire_reference.node.driver import Node
+from meshwire_reference.testing.author import Author, author, read, snapshot
+from meshwire_reference.transport import dial
+from meshwire_reference.transport.base import (
+    Connection,
+    ConnectionClosed,
+    ConnectionGone,
+    StreamData,
+    StreamReset,
+    TransportOptions,
+    Windows,
+)
+from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
+from meshwire_reference.wire.frames import FrameReader
+from meshwire_spec.numbers import LAB_MAX_STREAMS, REASONS, FrameType
+
+ADDRESS = "memory://node"
+LIMIT_S = 20
+KEY = "beacons:b1"
+
+
+class Peer:
+    """A peer that reads everything, and what it has read."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.frames: list[StreamFrame] = []
+        self.ended: dict[int, int | None] = {}
+        self.closed: ConnectionClosed | None = None
+        self._readers: dict[int, FrameReader] = {}
+        self._changed = asyncio.Event()
+        self._reading = asyncio.create_task(self._read())
+
+    async def send(self, *frames: StreamFrame) -> int:
+        """Send frames on a new stream, wait for its end and return the stream."""
+        stream = await self.push(*frames)
+        await self.until(lambda: stream in self.ended)
+        return stream
+
+    async def push(self, *frames: StreamFrame) -> int:
+        """Send frames on a new stream and return it."""
+        stream = await self.connection.open(bidi=True)
+        data = b"".join(map(encode_stream_frame, frames))
+        await self.connection.send(stream, data, fin=True)
+        return stream
+
+    async def ask(self, key: str) -> dict[str, object]:
+        """Read a document."""
+        before = len(self.frames)
+        await self.send(read(key))
+        await self.until(lambda: any(frame.key == key for frame in self.frames[before:]))
+        reader = Author(key, 99)
+        for frame in self.frames[before:]:
+            if frame.key == key:
+                reader.receive(frame.payload)
+        return reader.fields
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something has come."""
+        while not holds():
+            assert self.closed is None, self.closed
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def leave(self) -> None:
+        """Close the connection."""
+        await self.connection.close(0)
+        await self._reading
+
+    async def _read(self) -> None:
+        async for event in self.connection.events():
+            match event:
+                case StreamData(stream, data, fin):
+                    reader = self._readers.setdefault(stream, FrameReader())
+                    self.frames += reader.feed(data)
+                    self.connection.consumed(stream, len(data))
+                    if fin:
+                        self.ended[stream] = None
+                        self.connection.release(stream)
+                case StreamReset(stream, code):
+                    self.ended[stream] = code
+                case ConnectionClosed():
+                    self.closed = event
+            self._changed.set()
+
+
+def run(test: Callable[[Node], Awaitable[None]], settings: Settings | None = None) -> None:
+    """Run a test against a node, and end the node whatever happens."""
+
+    async def whole() -> None:
+        node = Node(Config((ADDRESS,), settings or Settings(Dialect.OPEN, heartbeat_s=0)))
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                await node.start()
+                await test(node)
+        finally:
+            await node.close()
+
+    asyncio.run(whole())
+
+
+async def join(number: int = 2, windows: Windows | None = None) -> Peer:
+    """Dial the node."""
+    options = TransportOptions(bytes((number,)) * 32, windows=windows or Windows())
+    return Peer(await dial(ADDRESS, options))
+
+
+def test_a_snapshot_is_merged_read_and_passed_on() -> None:
+    """From one peer through the worker to another."""
+
+    async def test(_node: Node) -> None:
+        one, other = await join(2), await join(3)
+        assert await one.ask(KEY) == {}
+        await one.send(snapshot(KEY))
+        assert await one.ask(KEY) == {"by": 7}
+        await other.until(lambda: any(frame.key == KEY for frame in other.frames))
+        await one.leave()
+        await other.leave()
+
+    run(test)
+
+
+def test_a_late_peer_is_offered_everything() -> None:
+    """However many documents, in batches."""
+
+    async def test(_node: Node) -> None:
+        one = await join(2)
+        frames = [snapshot(f"notes:{number}") for number in range(60)]
+        await one.send(*frames)
+        late = await join(3)
+        await late.until(lambda: len(late.frames) == 3)
+        assert {frame.type for frame in late.frames} == {FrameType.BATCH}
+        await one.leave()
+        await late.leave()
+
+    run(test)
+
+
+def test_hostile_bytes_cost_one_stream() -> None:
+    """A second peer is answered meanwhile, and the document is as it was."""
+
+    async def test(node: Node) -> None:
+        one, other = await join(2), await join(3)
+        await one.send(snapshot(KEY))
+        probes = b"\x42\x00\x00\x01\x00\x08\x01\x0a\xff\xff\xff\xff\x0f\x00\x00\x00\x02\x01\x02"
+        stream = await one.send(StreamFrame(KEY, FrameType.DELTA, probes))
+        assert one.ended[stream] in (
+            REASONS["document-limit"].code,
+            REASONS["bad-document"].code,
+        )
+        assert await other.ask(KEY) == {"by": 7}
+        assert node.statistics.refused.total() == 1
+        await one.leave()
+        await other.leave()
+
+    run(test)
+
+
+def test_a_peer_without_credit_for_answers_holds_up_nothing() -> None:
+    """TR-010: its own streams finish, and another peer is served."""
+
+    async def test(_node: Node) -> None:
+        deaf = await join(2, Windows(max_streams_bidi=0))
+        for number in range(3 * LAB_MAX_STREAMS):
+            await deaf.send(read(f"notes:{number}"))
+        other = await join(3)
+        assert await other.ask(KEY) == {}
+        assert deaf.frames == []
+        await deaf.leave()
+        await other.leave()
+
+    run(test)
+
+
+def test_a_thousand_documents_in_one_burst_are_all_readable() -> None:
+    """D-137: more answers than there is stream credit, both sides sending."""
+
+    async def test(_node: Node) -> None:
+        peer = await join(2)
+        authors = [author(f"notes:{number}") for number in range(300)]
+        streams = [
+            await peer.push(StreamFrame(one.key, FrameType.DELTA, one.delta() or b""))
+            for one in authors
+        ]
+        await peer.until(lambda: all(stream in peer.ended for stream in streams))
+        assert await peer.ask("notes:299") == {"by": 7}
+        await peer.leave()
+
+    run(test)
+
+
+def test_two_nodes_bring_each_other_together() -> None:
+    """A node that dialled is a peer like any other."""
+
+    async def test(node: Node) -> None:
+        second = Node(Config(("memory://second",), Settings(Dialect.OPEN, heartbeat_s=0)))
+        await second.start()
+        try:
+            peer = await join(2)
+            await peer.send(snapshot("notes:n1", 3), snapshot("beacons:b1", 3))
+            second.attach(await dial(ADDRESS, TransportOptions(b"\x05" * 32)))
+            there = Peer(await dial("memory://second", TransportOptions(b"\x06" * 32)))
+            keys = {"notes:n1": 3, "beacons:b1": 3}
+            for key, actor in keys.items():
+                await there.until(lambda key=key: mentions(there, key))  # type: ignore[misc]
+                assert await there.ask(key) == {"by": actor}
+            await there.leave()
+            await peer.leave()
+        finally:
+            await second.close()
+        assert len(node._links) <= 1
+
+    run(test)
+
+
+def mentions(peer: Peer, key: str) -> bool:
+    """Say whether a peer has been sent a document in any way."""
+    return any(key.encode() in encode_stream_frame(frame) for frame in peer.frames)
+
+
+def test_the_end_of_the_node_is_orderly() -> None:
+    """Every peer is told, with code 0, and nothing is left running."""
+
+    async def whole() -> None:
+        node = Node(Config((ADDRESS,), Settings(Dialect.OPEN, heartbeat_s=0.01)))
+        async with asyncio.timeout(LIMIT_S):
+            await node.start()
+            peer = await join(2)
+            await peer.send(snapshot(KEY))
+            await node.close()
+            with suppress(ConnectionGone):
+                await peer._reading
+        assert peer.closed is not None
+        assert peer.closed.code == 0
+        assert peer.closed.by_peer
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(whole())
+
+
+def test_an_address_that_cannot_be_bound_leaves_nothing_behind() -> None:
+    """The worker that was started before is ended too."""
+
+    async def whole() -> None:
+        node = Node(Config(("tcp://no-such-host:1",), Settings(Dialect.OPEN)))
+        async with asyncio.timeout(LIMIT_S):
+            with pytest.raises(Exception, match="no-such-host"):
+                await node.start()
+            await node.close()
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(whole())

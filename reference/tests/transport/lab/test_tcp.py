@@ -1,0 +1,234 @@
+"""The link and its sockets: deadlines, floods, small pieces, broken peers, limits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from meshwire_reference.testing.memory_transport import pair
+from meshwire_reference.transport import dial, listen
+from meshwire_reference.transport.base import (
+    ConnectionClosed,
+    Listener,
+    StreamData,
+    StreamGone,
+    TransportOptions,
+    Unreachable,
+    Windows,
+)
+from meshwire_reference.transport.lab.link import LabLink
+from meshwire_reference.transport.lab.records import (
+    Preamble,
+    encode_close,
+    encode_control,
+    encode_preamble,
+)
+from meshwire_spec.numbers import ALPN, REASONS, LabRecordType
+
+DIALLER = TransportOptions(bytes(range(32)))
+ACCEPTOR = TransportOptions(bytes(range(32, 64)))
+PREAMBLE = encode_preamble(ALPN, Preamble(DIALLER.endpoint_id, Windows()))
+
+
+@asynccontextmanager
+async def bound(options: TransportOptions = ACCEPTOR) -> AsyncIterator[tuple[Listener, int]]:
+    """Listen on a free port of loopback."""
+    listener = await listen("tcp://127.0.0.1:0", options)
+    try:
+        yield listener, int(listener.address.rpartition(":")[2])
+    finally:
+        await listener.close()
+
+
+class _Deaf:
+    """A carrier whose other side never says anything."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.is_finished = False
+        self.is_held = False
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def finish(self) -> None:
+        self.is_finished = True
+
+    def drop(self) -> None:
+        self.is_finished = True
+
+    def hold_reading(self, *, hold: bool) -> None:
+        self.is_held = hold
+
+
+def test_a_silent_peer_is_closed_at_the_deadline() -> None:
+    """Without its preamble in time a peer gets ours and a CLOSE with handshake-timeout."""
+
+    async def run() -> None:
+        link, carrier = LabLink(TransportOptions(bytes(32), handshake_s=0), dialled=False), _Deaf()
+        link.start(carrier)
+        with pytest.raises(Unreachable) as fault:
+            await link.established()
+        link.link_ended()
+
+        reason = REASONS["handshake-timeout"]
+        assert fault.value.code == reason.code
+        assert carrier.written.endswith(encode_close(reason.code, reason.name))
+        assert carrier.is_finished
+
+    asyncio.run(run())
+
+
+def test_a_peer_that_only_pings_is_not_read_for_ever() -> None:
+    """A flood of PINGs whose PONGs nobody reads stops being read, and goes on when they are."""
+
+    async def run() -> None:
+        link, carrier = LabLink(ACCEPTOR, dialled=False), _Deaf()
+        link.start(carrier)
+        link.data_received(PREAMBLE)
+        link.pause_writing()
+        flood = encode_control(LabRecordType.PING, b"lopsided") * 1000
+        sent = 0
+        while not carrier.is_held:
+            link.data_received(flood)
+            # No time passes: what is due runs, for 100 turns at most.
+            await asyncio.sleep(0)
+            sent += 1
+            assert sent < 100
+        link.resume_writing()
+
+        assert not carrier.is_held
+        assert carrier.written.count(b"lopsided") == 1000 * sent
+        link.link_ended()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_small_pieces_make_no_difference(chunk: int) -> None:
+    """A link that carries a few bytes at a time carries the same conversation."""
+
+    async def run() -> None:
+        ours, theirs = await pair(DIALLER, ACCEPTOR, chunk=chunk)
+        stream = await ours.open(bidi=True)
+        await ours.send(stream, bytes(range(200)), fin=True)
+        data = b""
+        while len(data) < 200:
+            for event in await theirs.next_events():
+                data += event.data if isinstance(event, StreamData) else b""
+
+        assert data == bytes(range(200))
+        await ours.close(0)
+
+    asyncio.run(run())
+
+
+def test_a_cancelled_open_gives_its_turn_away() -> None:
+    """Who waited behind it gets the stream as soon as there is credit."""
+
+    async def run() -> None:
+        options = TransportOptions(ACCEPTOR.endpoint_id, windows=Windows(max_streams_bidi=1))
+        ours, theirs = await pair(DIALLER, options)
+        await ours.send(await ours.open(bidi=True), b"x", fin=True)
+        first, second = (asyncio.create_task(ours.open(bidi=True)) for _ in range(2))
+        # Both begin to wait; no time passes.
+        await asyncio.sleep(0)
+        first.cancel()
+        for event in await theirs.next_events():
+            theirs.release(event.stream)  # type: ignore[union-attr]  # it is alive
+
+        assert await second == 4
+        assert first.cancelled()
+        await ours.close(0)
+
+    asyncio.run(run())
+
+
+def test_a_reset_ends_a_send_that_waits() -> None:
+    """Who gives a stream up does not leave its own writer waiting for credit."""
+
+    async def run() -> None:
+        options = TransportOptions(ACCEPTOR.endpoint_id, windows=Windows(max_stream_data=3))
+        ours, _ = await pair(DIALLER, options)
+        stream = await ours.open(bidi=True)
+        sending = asyncio.create_task(ours.send(stream, b"too much"))
+        # It begins to wait for credit; no time passes.
+        await asyncio.sleep(0)
+        ours.reset(stream, 7)
+        with pytest.raises(StreamGone):
+            await sending
+        await ours.close(0)
+
+    asyncio.run(run())
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        pytest.param(b"GET / HTTP/1.1\r\n\r\n", id="http"),
+        pytest.param(b"", id="nothing"),
+        pytest.param(PREAMBLE[:-1], id="preamble without its last byte"),
+    ],
+)
+def test_a_caller_that_is_no_peer_costs_nothing(garbage: bytes) -> None:
+    """Callers that end or fail before their preamble is whole are counted; others go on."""
+
+    async def run() -> None:
+        async with bound() as (listener, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(garbage)
+            writer.write_eof()
+            answer = await reader.read()
+            writer.close()
+            ours = await dial(listener.address, DIALLER)
+            theirs = await listener.accept()
+
+            assert answer.startswith(b"MWLB")
+            assert listener.refused == 1
+            await ours.close(0)
+            assert (await theirs.next_events())[-1] == ConnectionClosed(0, "", by_peer=True)
+
+    asyncio.run(run())
+
+
+@pytest.mark.socket
+def test_a_socket_that_breaks_ends_the_connection_without_a_code() -> None:
+    """A peer that vanishes behind its preamble is told of as a lost connection."""
+
+    async def run() -> None:
+        async with bound() as (listener, port):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(PREAMBLE)
+            theirs = await listener.accept()
+            writer.transport.abort()
+
+            lost = ConnectionClosed(None, "connection lost", by_peer=True)
+            assert await theirs.next_events() == (lost,)
+
+    asyncio.run(run())
+
+
+@pytest.mark.socket
+def test_callers_beyond_the_limit_are_turned_away() -> None:
+    """A full listener closes with `internal` and takes others once there is room."""
+
+    async def run() -> None:
+        options = TransportOptions(ACCEPTOR.endpoint_id, connections_max=1)
+        async with bound(options) as (listener, _):
+            ours = await dial(listener.address, DIALLER)
+            theirs = await listener.accept()
+            turned_away = await dial(listener.address, DIALLER)
+            told = await turned_away.next_events()
+            await ours.close(0)
+            await theirs.close(0)
+            again = await dial(listener.address, DIALLER)
+            await listener.accept()
+
+            assert told == (ConnectionClosed(REASONS["internal"].code, "internal", by_peer=True),)
+            await again.close(0)
+
+    asyncio.run(run())
