@@ -1,20 +1,21 @@
-"""Hold every import of the three packages to the import rules: which module may take which.
+"""Hold the modules of the three packages to the import rules, the map and the rules of the tree.
 
-The rules are the table RULES and DOORWAYS below. Imports are read with `ast`, never executed.
+The import rules are the tables RULES and DOORWAYS below; `package_map` compares the diagram in
+ARCHITECTURE.md, `package_form` the size of packages and the names of classes and tests. Sources
+are read with `ast`, never executed.
 """
 
 import argparse
 import ast
+import graphlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-PACKAGE_FOLDERS = {
-    "meshwire_spec": "spec",
-    "meshwire_reference": "reference",
-    "meshwire_conformance": "conformance",
-}
+from modules import PACKAGE_FOLDERS, Module, is_within, read_modules, resolve
+from package_form import class_problems, mirror_problems, size_problems
+from package_map import map_problems
 
 # Clock, randomness, environment and sockets reach these packages as arguments only.
 PURE_FORBIDDEN = frozenset(
@@ -24,10 +25,9 @@ PURE_FORBIDDEN = frozenset(
 # The few facts the reference shares with the suite; a wrong schema must not hide in both.
 SHARED_WITH_REFERENCE = ("meshwire_spec.numbers", "meshwire_spec.states")
 
-# The layers of the reference, lowest first: a layer takes itself and what stands below it.
-# The parts of one layer do not take each other; the simulation runs stores and transports.
+# The layers of the reference, lowest first: a layer takes itself and the layers below it.
+# The parts of one layer do not take each other; the first two layers are pure.
 REFERENCE_LAYERS: tuple[tuple[str, ...], ...] = (
-    # Document calls and the outside of sync messages are plain values, which the core may take.
     ("wire", "negentropy", "oplog", "extras"),
     ("core",),
     ("mutants",),
@@ -37,11 +37,12 @@ REFERENCE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("harness", "testing"),
     ("cli", "__main__"),
 )
+PURE_LAYERS = REFERENCE_LAYERS[:2]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Which of our own modules a part may take, and which foreign ones it must not."""
+    """Which of our own modules a part may import, and which foreign ones it must not."""
 
     part: str
     allowed: tuple[str, ...]
@@ -49,44 +50,21 @@ class Rule:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One import that breaks a rule."""
-
-    path: Path
-    line: int
-    module: str
-    imported: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.module} imports {self.imported}: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True)
-class Import:
-    """One imported name and the line it stands on."""
-
-    name: str
-    line: int
-
-
 def reference_rules() -> tuple[Rule, ...]:
-    """Turn the layers into one rule per part: what stands below, itself, the shared facts."""
+    """Return one rule for each part of the layers: what is below, itself, the shared facts."""
     rules = []
     below: list[str] = []
     for layer in REFERENCE_LAYERS:
         names = tuple(f"meshwire_reference.{name}" for name in layer)
-        for name in names:
-            pure = layer in REFERENCE_LAYERS[:2]
-            rules.append(
-                Rule(
-                    part=name,
-                    allowed=(*SHARED_WITH_REFERENCE, *below, name),
-                    forbidden=PURE_FORBIDDEN if pure else frozenset(),
-                    reason="imports in the reference point down only",
-                ),
+        rules += [
+            Rule(
+                part=name,
+                allowed=(*SHARED_WITH_REFERENCE, *below, name),
+                forbidden=PURE_FORBIDDEN if layer in PURE_LAYERS else frozenset(),
+                reason="imports in the reference point down only",
             )
+            for name in names
+        ]
         below.extend(names)
     return tuple(rules)
 
@@ -96,13 +74,13 @@ RULES: tuple[Rule, ...] = (
         part="meshwire_spec",
         allowed=("meshwire_spec",),
         forbidden=PURE_FORBIDDEN,
-        reason="the specification takes nothing of the other packages",
+        reason="the specification imports nothing of the other packages",
     ),
     *reference_rules(),
     Rule(
         part="meshwire_reference",
         allowed=(*SHARED_WITH_REFERENCE, "meshwire_reference"),
-        reason="the reference takes numbers and states of the specification, nothing else",
+        reason="the reference imports numbers and states of the specification, nothing else",
     ),
     Rule(
         part="meshwire_conformance",
@@ -111,7 +89,7 @@ RULES: tuple[Rule, ...] = (
     ),
 )
 
-# Foreign package -> the only modules of ours (or packages of ours) that may take it.
+# Foreign package -> the only modules of ours (or packages of ours) that may import it.
 DOORWAYS: dict[str, tuple[str, ...]] = {
     "construct": (
         "meshwire_spec.fields",
@@ -126,44 +104,8 @@ DOORWAYS: dict[str, tuple[str, ...]] = {
 }
 
 
-def is_within(module: str, part: str) -> bool:
-    """Say whether `module` is `part` or a module of it."""
-    return module == part or module.startswith(f"{part}.")
-
-
-def imports_of(tree: ast.Module, module: str, *, is_package: bool) -> Iterator[Import]:
-    """Yield every import of a module, also the ones inside functions and type-checking blocks.
-
-    A relative import is resolved; `from a import b` yields `a.b`, since b may be a module.
-    """
-    parts = module.split(".")
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield Import(alias.name, node.lineno)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                keep = len(parts) - node.level + (1 if is_package else 0)
-                base = ".".join((*parts[:keep], *([base] if base else [])))
-            for alias in node.names:
-                yield Import(f"{base}.{alias.name}", node.lineno)
-        elif isinstance(node, ast.Call) and (name := dynamic_import(node)):
-            yield Import(name, node.lineno)
-
-
-def dynamic_import(call: ast.Call) -> str | None:
-    """Return the module that `import_module("x")` or `__import__("x")` loads, else None."""
-    function = call.func
-    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-    if name not in ("import_module", "__import__") or not call.args:
-        return None
-    first = call.args[0]
-    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
-
-
 def breach(module: str, imported: str) -> str | None:
-    """Return why `module` must not take `imported`, or None where it may."""
+    """Return why `module` must not import `imported`, or None if it may."""
     top = imported.split(".", maxsplit=1)[0]
     # The first rule whose part holds the module is the narrowest: RULES lists parts before wholes.
     rule = next((rule for rule in RULES if is_within(module, rule.part)), None)
@@ -180,42 +122,85 @@ def breach(module: str, imported: str) -> str | None:
     return None
 
 
-def violations_of(path: Path, module: str, shown: Path) -> list[Violation]:
-    """Return the violations of one source file, which must be valid Python."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+def rule_problems(modules: Mapping[str, Module]) -> Iterator[str]:
+    """Yield the imports that break a rule."""
+    for module in modules.values():
+        for found in module.imports():
+            if reason := breach(module.name, found.name):
+                yield f"{module.path}:{found.line}: {module.name} imports {found.name}: {reason}"
+
+
+def dynamic_problems(modules: Mapping[str, Module]) -> Iterator[str]:
+    """Yield the calls that import a module by a string, which no tool can follow."""
+    for module in modules.values():
+        for node in ast.walk(module.tree):
+            if not isinstance(node, ast.Call):
+                continue
+            called = node.func
+            name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+            if name in ("import_module", "__import__"):
+                yield (
+                    f"{module.path}:{node.lineno}: {module.name} names a module in a string: "
+                    "put a plain import into the body of a function"
+                )
+
+
+def circle_problems(modules: Mapping[str, Module]) -> Iterator[str]:
+    """Yield the circles of files that import each other, one problem for each.
+
+    Imports inside functions and under `if TYPE_CHECKING:` count as well: the circle is in the
+    reader's way just the same.
+    """
+    graph: dict[str, set[str]] = {
+        module.name: {
+            target for found in module.imports() if (target := resolve(found.name, modules))
+        }
+        - {module.name}
+        for module in modules.values()
+    }
+    while True:
+        try:
+            graphlib.TopologicalSorter(graph).prepare()
+        except graphlib.CycleError as error:
+            # The circle goes from the imported to the importing module: read it backwards.
+            circle: list[str] = list(reversed(error.args[1]))
+            yield f"{modules[circle[0]].path}: import circle: {' -> '.join(circle)}"
+            graph[circle[0]].discard(circle[1])
+        else:
+            return
+
+
+def check(root: Path) -> tuple[list[str], int]:
+    """Return the problems of the imports under `root` and how many modules were read."""
+    modules = read_modules(root)
+    return [*rule_problems(modules), *mirror_problems(root, modules)], len(modules)
+
+
+def pending(root: Path) -> list[str]:
+    """Return the problems that are reported only, until the tree is free of them."""
+    modules = read_modules(root)
     return [
-        Violation(shown, found.line, module, found.name, reason)
-        for found in imports_of(tree, module, is_package=path.name == "__init__.py")
-        if (reason := breach(module, found.name))
+        *dynamic_problems(modules),
+        *circle_problems(modules),
+        *map_problems(root, modules),
+        *size_problems(root, modules),
+        *class_problems(modules),
     ]
 
 
-def check(root: Path) -> tuple[list[Violation], int]:
-    """Return the violations under `root` and how many modules were read."""
-    violations = []
-    count = 0
-    for package, folder in PACKAGE_FOLDERS.items():
-        for path in sorted((root / folder / package).rglob("*.py")):
-            parts = path.relative_to(root / folder).with_suffix("").parts
-            module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            violations.extend(violations_of(path, module, path.relative_to(root)))
-            count += 1
-    return violations, count
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """Print every violation, one a line; return 1 when there is one, 2 when nothing was read."""
+    """Print every problem, one a line; return 1 when there is one, 2 when nothing was read."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parent.parent)
     root: Path = parser.parse_args(arguments).root
-    violations, count = check(root)
-    for violation in violations:
-        print(violation)
+    problems, count = check(root)
     if not count:
         print(f"check_imports: no modules under {root}", file=sys.stderr)
         return 2
-    print(f"check_imports: {count} modules, {len(violations)} violations")
-    return 1 if violations else 0
+    for problem in [*(f"not yet enforced: {problem}" for problem in pending(root)), *problems]:
+        print(problem)
+    print(f"check_imports: {count} modules, {len(problems)} problems")
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

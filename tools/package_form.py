@@ -1,0 +1,71 @@
+"""Hold packages to their size, class names to one meaning, tests to the tree they mirror."""
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from modules import PACKAGE_FOLDERS, Module
+
+MODULES_MAX = 20
+REASON = re.compile(r"More than 20 modules: \S")
+# A class name may be used once in each of these.
+UNIQUE_NAMES = ("meshwire_reference", "meshwire_conformance")
+# Folders of tests that mirror no package: programs that tests start, and what was captured.
+TEST_FOLDERS = frozenset(("programs", "captured", "mutants"))
+
+
+def size_problems(root: Path, modules: Mapping[str, Module]) -> Iterator[str]:
+    """Yield the packages with too many modules whose `__init__` gives no reason."""
+    for package in modules.values():
+        if not package.is_package:
+            continue
+        count = sum(
+            module.path.parent == package.path.parent and not module.is_package
+            for module in modules.values()
+        )
+        if count > MODULES_MAX and not REASON.search((root / package.path).read_text()):
+            yield (
+                f"{package.path}: {count} modules: merge some, or say why: "
+                f"`More than {MODULES_MAX} modules: ...`"
+            )
+
+
+def class_problems(modules: Mapping[str, Module]) -> Iterator[str]:
+    """Yield the public class names that two modules of one top package define."""
+    places: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for module in modules.values():
+        package = module.name.split(".")[0]
+        for node in module.tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[package, node.name].append(f"{module.path}:{node.lineno}")
+    for (package, name), found in sorted(places.items()):
+        if package in UNIQUE_NAMES and len(found) > 1:
+            yield f"{found[0]}: class {name} is also defined at {', '.join(found[1:])}"
+
+
+def mirror_problems(root: Path, modules: Mapping[str, Module]) -> Iterator[str]:
+    """Yield the test files that are not where the package is that they test.
+
+    The folder must be a package. A file that is named after a module must be in the folder of a
+    module with that name; any other name is a subject of the whole package.
+    """
+    for package, folder in PACKAGE_FOLDERS.items():
+        homes: dict[str, set[Path]] = defaultdict(set)
+        for module in modules.values():
+            parts = module.name.split(".")
+            if parts[0] == package and len(parts) > 1:
+                homes[parts[-1]].add(Path(*parts[1:-1]))
+        packages = {Path(*m.name.split(".")[1:]) for m in modules.values() if m.is_package}
+        tests = root / folder / "tests"
+        for path in sorted(tests.rglob("test_*.py")):
+            home = path.relative_to(tests).parent
+            if home.parts and home.parts[0] in TEST_FOLDERS:
+                continue
+            shown, name = path.relative_to(root), path.stem.removeprefix("test_")
+            if home not in packages:
+                yield f"{shown}: {package} has no package {'.'.join(home.parts)}"
+            elif name in homes and home not in homes[name] and name != home.name:
+                wanted = " or ".join(sorted(str(tests.relative_to(root) / h) for h in homes[name]))
+                yield f"{shown}: the module {name} is tested in {wanted}"
