@@ -12,8 +12,8 @@ MESHWIRE := $(CURDIR)/$(BIN)/meshwire
 INPUTS := pyproject.toml constraints.txt
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Each writes what is committed, or compares what is committed, and has --check.
-CHECKED_TOOLS := sync_spec make_vectors make_reconciliation format_transcripts trace check_citations \
-	check_inventory
+CHECKED_TOOLS := make_schemas sync_spec make_vectors make_reconciliation format_transcripts trace \
+	check_citations check_inventory
 
 .PHONY: help check test lint ci site adapters clean \
 	lint-style lint-types lint-imports lint-generated lint-vectors lint-site lint-wheel

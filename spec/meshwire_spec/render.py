@@ -16,7 +16,8 @@ from meshwire_spec.errors import SpecError
 from meshwire_spec.fields import Row, number_type
 from meshwire_spec.layouts import LAYOUTS, PARTS, Layout
 from meshwire_spec.rules import refusals
-from meshwire_spec.schema_tables import load_schema, members
+from meshwire_spec.schema_tables import members
+from meshwire_spec.schemas.validation import load_schema
 
 
 class UnknownTable(SpecError):

@@ -6,10 +6,8 @@ not know is an error: a limit that a page leaves out would be none for its reade
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any, Final
 
 from meshwire_spec.errors import SpecError
@@ -51,19 +49,10 @@ LIMITS: Final[Mapping[str, str]] = {
 }
 FLAGS: Final[Mapping[str, str]] = {"uniqueItems": "each once"}
 ABOUT_THE_FILE = ("$schema", "$id", "title", "$defs")
-BY_ROWS = ("$ref", "properties", "items", "additionalProperties", "unevaluatedProperties")
+BY_ROWS = ("$ref", "properties", "items", "additionalProperties")
 BY_CELLS = ("description", "type", "const", "enum", "propertyNames", "required", "if", "then")
 KNOWN = frozenset((*ABOUT_THE_FILE, *BY_ROWS, *BY_CELLS, *LIMITS, *FLAGS))
 """Keywords that a table tells of."""
-
-
-def load_schema(name: str) -> dict[str, Any]:
-    """A schema of the folder `schemas`; raises KeyError for one that is not there."""
-    source = resources.files("meshwire_spec") / "schemas" / f"{name}.json"
-    if not source.is_file():
-        raise KeyError(name)
-    schema: dict[str, Any] = json.loads(source.read_text("utf-8"))
-    return schema
 
 
 def members(schema: Schema) -> list[Member]:

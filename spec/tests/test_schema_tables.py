@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from meshwire_spec.render import UnknownTable, render
-from meshwire_spec.schema_tables import FLAGS, LIMITS, WORDS, UnknownKeyword, load_schema, members
+from meshwire_spec.schema_tables import FLAGS, LIMITS, WORDS, UnknownKeyword, members
+from meshwire_spec.schemas.validation import load_schema
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 from meshwire_conformance.catalogue.catalogue import Case
 from meshwire_conformance.verdicts import APPLICABLE, CaseResult, ExitCode, Verdict
-
-FORMAT_VERSION = 1
+from meshwire_spec.schemas.base import Level
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class Report:
     spec_revision: str
     suite_digest: str
     selection_digest: str
-    level: str
+    level: Level
     seed: int
     target: str
     cases: Mapping[str, Case]

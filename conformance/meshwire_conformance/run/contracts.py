@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from meshwire_conformance.catalogue.catalogue import Case
 from meshwire_conformance.verdicts import CaseResult
+from meshwire_spec.schemas.base import Level
 
 Progress = Callable[[CaseResult], None]
 """Called once for every case as soon as it is over; a watch can still turn its verdict."""
@@ -49,7 +50,7 @@ class Attachment:
 class Settings:
     """What the caller chose for this run; `seed` fixes every random choice of the suite."""
 
-    level: str = "strict"
+    level: Level = "strict"
     timeout_scale: float = 1.0
     seed: int = 0
     writes_are_ok: bool = False

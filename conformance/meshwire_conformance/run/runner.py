@@ -31,6 +31,7 @@ from meshwire_conformance.run.contracts import Attachment, Part, Settings, untra
 from meshwire_conformance.targets.base import PARTS, is_loopback
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict, exit_code, strongest
 from meshwire_spec.numbers import SPEC_REVISION
+from meshwire_spec.schemas.base import Level
 
 REFERENCE = "meshwire_reference"
 CODEC_SCHEME = "stdio"
@@ -44,7 +45,7 @@ class Options:
 
     only: Sequence[str] = ()
     skip: Sequence[str] = ()
-    level: str = "strict"
+    level: Level = "strict"
     seed: int = 0
     timeout_scale: float = 1.0
     writes_are_ok: bool = False

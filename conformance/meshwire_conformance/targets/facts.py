@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.run.contracts import Attachment
 from meshwire_spec.numbers import CAPABILITIES, OPTIONAL_CAPABILITIES, PAYLOAD_MAX, PROFILE
-
-if TYPE_CHECKING:
-    from jsonschema import Draft202012Validator
+from meshwire_spec.schemas.validation import faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +68,9 @@ def read_target_file(path: Path) -> list[Attachment]:
         stated = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as exc:
         raise UsageError(f"the target file {path} cannot be read: {exc}") from exc
-    errors = sorted(_target_schema().iter_errors(stated), key=lambda error: list(error.path))
-    if errors:
-        where = ".".join(str(step) for step in errors[0].path) or "it"
-        raise UsageError(f"the target file {path} is wrong: {where}: {errors[0].message}")
+    wrong = next(faults("target", stated), None)
+    if wrong is not None:
+        raise UsageError(f"the target file {path} is wrong: {wrong}")
     facts = read_facts(stated)
     if facts.secret_file is not None:
         stated["formation_secret_file"] = str(path.parent / facts.secret_file)
@@ -90,10 +85,3 @@ def read_target_file(path: Path) -> list[Attachment]:
         )
         for text in facts.addresses[:1]
     ]
-
-
-def _target_schema() -> Draft202012Validator:
-    from jsonschema import Draft202012Validator  # noqa: PLC0415 - slow, and for target files only
-
-    source = resources.files("meshwire_spec") / "schemas" / "target.json"
-    return Draft202012Validator(json.loads(source.read_text("utf-8")))

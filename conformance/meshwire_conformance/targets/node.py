@@ -17,17 +17,14 @@ import tempfile
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.targets import children
 from meshwire_conformance.targets.stdio import command_of
 from meshwire_spec.numbers import SECRET
-
-if TYPE_CHECKING:
-    from jsonschema import Draft202012Validator
+from meshwire_spec.schemas.validation import faults
 
 READY_S = 15.0
 STOP_S = 5.0
@@ -134,22 +131,13 @@ async def _read_ready(process: asyncio.subprocess.Process, ready_s: float) -> Ma
         raise Incomplete("the node ended before its ready line")
     try:
         ready = json.loads(line)
-        error = next(_ready_schema().iter_errors(ready), None)
+        wrong = next(faults("ready", ready), None)
     except (ValueError, RecursionError) as exc:
         raise Incomplete(f"the ready line of the node is no JSON: {exc}") from exc
-    if error is not None:
-        where = ".".join(str(step) for step in error.path) or "it"
-        said = f"{where}: {error.message}"[:SAID_MAX]
-        raise Incomplete(f"the ready line of the node is wrong: {said}")
+    if wrong is not None:
+        raise Incomplete(f"the ready line of the node is wrong: {wrong[:SAID_MAX]}")
     assert isinstance(ready, dict)
     return ready
-
-
-def _ready_schema() -> Draft202012Validator:
-    from jsonschema import Draft202012Validator  # noqa: PLC0415 - slow, and for ready lines only
-
-    source = resources.files("meshwire_spec") / "schemas" / "ready.json"
-    return Draft202012Validator(json.loads(source.read_text("utf-8")))
 
 
 async def _what_is_there(output: asyncio.StreamReader) -> bytes:

@@ -1,0 +1,92 @@
+"""Makes the JSON Schemas from the structs; `tools/make_schemas.py` writes what this returns."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from inspect import cleandoc
+from typing import Any
+
+import msgspec
+
+from meshwire_spec.schemas import report, targets
+from meshwire_spec.schemas.base import Conditions, Schema
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One published schema: the struct that it describes, and what the struct's type cannot say.
+
+    `conditions` are keywords that are added to the schema of a struct, such as `if` and `then`;
+    the struct's `__post_init__` demands the same.
+    """
+
+    name: str
+    title: str
+    struct: type[msgspec.Struct]
+    conditions: Conditions = field(default_factory=dict)
+
+
+PUBLICATIONS = (
+    Publication("ready", "Ready line", targets.ReadyLine, targets.READY_CONDITIONS),
+    Publication("target", "Target file", targets.TargetFile, targets.TARGET_CONDITIONS),
+    Publication("report", "Report of a run of the conformance suite", report.ReportFile),
+)
+
+
+def schema_of(publication: Publication) -> Schema:
+    """The JSON Schema of a publication.
+
+    The struct stands at the top, those that it holds in `$defs` under the names of their classes.
+    Raises KeyError for a condition of a struct that is not among them.
+    """
+    (top,), parts = msgspec.json.schema_components(
+        [publication.struct], ref_template="#/$defs/{name}"
+    )
+    for struct, condition in publication.conditions.items():
+        parts[struct.__name__] |= condition
+    definitions = {name: _simplified(part) for name, part in parts.items()}
+    own = definitions.pop(top["$ref"].rpartition("/")[2])
+    head = {
+        "$schema": DIALECT,
+        "$id": f"https://meshwire.invalid/schemas/{publication.name}.json",
+        "title": publication.title,
+    }
+    return {**head, **own, **({"$defs": definitions} if definitions else {})}
+
+
+def schema_text(publication: Publication) -> str:
+    """The schema as its file holds it."""
+    return json.dumps(schema_of(publication), indent=1, ensure_ascii=False) + "\n"
+
+
+def _simplified(schema: Any) -> Any:
+    """The same schema as a person would write it.
+
+    No titles that repeat the name of a class, no empty lists of what is required, `const` for a
+    choice of one, and a list of types where a value may be null.
+    """
+    if isinstance(schema, list):
+        return [_simplified(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    plain = {
+        name: _simplified(value)
+        for name, value in schema.items()
+        # A member may be called so too; its value is a schema.
+        if name != "title" or not isinstance(value, str)
+    }
+    if isinstance(plain.get("description"), str):
+        plain["description"] = cleandoc(plain["description"])
+    if plain.get("required") == []:
+        del plain["required"]
+    if isinstance(plain.get("enum"), list) and len(plain["enum"]) == 1:
+        plain = {("const" if name == "enum" else name): value for name, value in plain.items()}
+        plain["const"] = plain["const"][0]
+    match plain.get("anyOf"):
+        case [{"type": str(kind), **limits}, {"type": "null"}] if not limits.keys() & plain.keys():
+            del plain["anyOf"]
+            plain |= {"type": [kind, "null"], **limits}
+    return plain

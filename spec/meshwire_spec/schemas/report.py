@@ -1,0 +1,134 @@
+"""The report of a run of the conformance suite as JSON, for programs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, get_args
+
+from msgspec import UNSET, Meta, UnsetType
+
+from meshwire_spec.schemas.base import CaseId, Count, Level, Strict
+
+FORMAT_VERSION: Final = 1
+"""Version of this format."""
+
+Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Duration = Annotated[float, Meta(ge=0)]
+VerdictName = Literal[
+    "pass", "fail", "not-applicable", "could-not-run", "known-failing", "informational"
+]
+VERDICT_NAMES: Final = get_args(VerdictName)
+
+
+class Judge(Strict, frozen=True, kw_only=True):
+    """The suite that judged."""
+
+    version: Annotated[str, Meta(description="Version of the distribution.")]
+    spec_revision: Annotated[str, Meta(description="Revision of the pages.")]
+    digest: Annotated[Digest, Meta(description="SHA-256 over all cases of the suite.")]
+    selection_digest: Annotated[
+        Digest,
+        Meta(
+            description="SHA-256 over the cases that were selected; the same where that is all "
+            "of them."
+        ),
+    ]
+
+
+class NamedCodec(Strict, frozen=True, kw_only=True):
+    """What a codec calls itself in its answer to hello."""
+
+    name: Annotated[str, Meta(description="Its name.")]
+    version: Annotated[str, Meta(description="Its version.")]
+
+
+class PartCounts(Strict, frozen=True, kw_only=True):
+    """Counts of one part."""
+
+    total: Annotated[Count, Meta(description="Cases in all.")]
+    applicable: Annotated[Count, Meta(description="Cases that the target was asked to meet.")]
+    unbound: Annotated[Count, Meta(description="Refusals that passed without a reason or code.")]
+    verdicts: Annotated[
+        dict[VerdictName, Annotated[Count, Meta(description="Cases that ended so.")]],
+        Meta(
+            description="How the cases ended; a verdict that did not occur is left out.",
+            extra_json_schema={"propertyNames": {"enum": list(VERDICT_NAMES)}},
+        ),
+    ]
+
+
+class ReportedCase(Strict, frozen=True, kw_only=True):
+    """One case and how it ended."""
+
+    id: Annotated[CaseId, Meta(description="Id of the case.")]
+    kind: Annotated[
+        str, Meta(description="Kind of message, or `socket`, `harness` or `negentropy_run`.")
+    ]
+    part: Annotated[str, Meta(description="Page on which its rules stand.")]
+    title: Annotated[str, Meta(description="What is the matter with it, in a few words.")]
+    rules: Annotated[list[str], Meta(min_length=1, description="Ids of the rules that it shows.")]
+    verdict: Annotated[VerdictName, Meta(description="How it ended.")]
+    symptom: Annotated[
+        str,
+        Meta(
+            description="Short stable name of what went wrong, which a ledger binds to; empty "
+            "for a pass."
+        ),
+    ]
+    reasons: Annotated[list[str], Meta(description="Why, in sentences.")]
+    sent: Annotated[list[str], Meta(description="What was sent, as lines for a person.")]
+    expected: Annotated[list[str], Meta(description="What should have come of it.")]
+    received: Annotated[list[str], Meta(description="What came of it.")]
+    notes: Annotated[list[str], Meta(description="What is worth knowing beside the verdict.")]
+    unbound: Annotated[
+        bool, Meta(description="Whether it passed with a refusal without a reason or code.")
+    ]
+    variant: Annotated[str, Meta(description="The dialect in which it ran; empty for a codec.")]
+    duration_s: Annotated[
+        Duration,
+        Meta(description="How long it took, in seconds; for a codec its share of the whole."),
+    ]
+    again: Annotated[str, Meta(description="The command that runs it alone.")]
+
+
+class ReportedRun(Strict, frozen=True, kw_only=True):
+    """The verdicts of one way to attach."""
+
+    name: Annotated[
+        str, Meta(description="The dialect of a node, or what the way to attach is called.")
+    ]
+    codec: Annotated[
+        NamedCodec | UnsetType,
+        Meta(description="What a codec calls itself in its answer to hello."),
+    ] = UNSET
+    faults: Annotated[
+        list[str],
+        Meta(description="Why nothing could run, such as a target that was never reached."),
+    ]
+    parts: Annotated[
+        dict[str, PartCounts],
+        Meta(
+            description="Counts by part; a part is the page on which the rules of its cases stand."
+        ),
+    ]
+    cases: Annotated[
+        list[ReportedCase], Meta(description="Every selected case, in the order of the ids.")
+    ]
+
+
+class ReportFile(Strict, frozen=True, kw_only=True):
+    """Report of a run of the conformance suite."""
+
+    report: Annotated[Literal[1], Meta(description="Version of this format.")]
+    suite: Annotated[Judge, Meta(description="What judged.")]
+    target: Annotated[str, Meta(description="The target as it was given.")]
+    level: Annotated[Level, Meta(description="The level whose results were demanded.")]
+    seed: Annotated[int, Meta(description="What fixed every random choice.")]
+    exit_code: Annotated[Literal[0, 1, 2, 3], Meta(description="What the process ended with.")]
+    duration_s: Annotated[Duration, Meta(description="How long it took, in seconds.")]
+    runs: Annotated[
+        list[ReportedRun],
+        Meta(
+            description="One for each way to attach: the bundled node has one for each dialect "
+            "and one as a codec."
+        ),
+    ]

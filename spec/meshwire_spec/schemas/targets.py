@@ -1,0 +1,153 @@
+"""The ready line of a node and the target file of a caller, which state the same facts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, UnsetType
+
+from meshwire_spec.schemas.base import Conditions, Hex32, Schema, Strict
+
+Text = Annotated[str, Meta(min_length=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+Address = Annotated[str, Meta(pattern="^(tcp|quic|iroh|ws)://")]
+
+
+class Deadlines(Strict, frozen=True, kw_only=True):
+    """How long a node waits, in seconds."""
+
+    handshake_s: Annotated[Seconds | UnsetType, Meta(description="For the whole handshake.")] = (
+        UNSET
+    )
+    frame_stall_s: Annotated[
+        Seconds | UnsetType, Meta(description="For the next byte inside a frame.")
+    ] = UNSET
+
+
+class Collection(Strict, frozen=True, kw_only=True):
+    """One collection; what it leaves out is as in the profile."""
+
+    mode: Annotated[
+        Literal["full-history", "latest-only", "windowed-history"] | UnsetType,
+        Meta(description="Its sync mode."),
+    ] = UNSET
+    deletion: Annotated[
+        Literal["tombstone", "soft-delete", "implicit-ttl"] | UnsetType,
+        Meta(description="Its deletion policy."),
+    ] = UNSET
+    ttl_s: Annotated[
+        Annotated[int, Meta(ge=1)] | UnsetType | None,
+        Meta(description="Its lifetime in seconds; null is none."),
+    ] = UNSET
+
+
+AddressesFact = Annotated[
+    list[Address],
+    Meta(min_length=1, description="Where the node can be dialled, the first one first."),
+]
+EndpointIdFact = Annotated[
+    Hex32, Meta(description="The node's endpoint id: 32 bytes in lower-case hex.")
+]
+InstanceIdFact = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=128,
+        description="Another one after every start, so that a restart is noticed.",
+    ),
+]
+CapabilitiesFact = Annotated[
+    list[Text],
+    Meta(
+        description="What the node can do. The profile requires frames, deltas, snapshots, "
+        "batches, tombstones and reads.",
+        extra_json_schema={"uniqueItems": True},
+    ),
+]
+PayloadCapFact = Annotated[
+    int,
+    Meta(
+        ge=7,
+        le=2**32 - 1,
+        description="Largest payload of a frame that the node takes, in bytes.",
+    ),
+]
+DeadlinesFact = Annotated[Deadlines, Meta(description="How long the node waits, in seconds.")]
+
+
+class NodeFacts(Strict, frozen=True, kw_only=True):
+    """What is known of a node, by its own ready line or by a target file.
+
+    Raises ValueError where two members do not go together.
+    """
+
+    addresses: AddressesFact
+    endpoint_id: EndpointIdFact | UnsetType = UNSET
+    instance_id: InstanceIdFact | UnsetType = UNSET
+    profile: Annotated[Literal["sync/1"], Meta(description="The profile that the node speaks.")]
+    dialect: Annotated[
+        Literal["open", "H1", "H2"],
+        Meta(description="How a peer proves itself; `open` is no handshake at all."),
+    ]
+    formation_id: Annotated[
+        Annotated[str, Meta(max_length=255)] | UnsetType,
+        Meta(description="The formation that a peer has to prove it belongs to."),
+    ] = UNSET
+    capabilities: CapabilitiesFact | UnsetType = UNSET
+    payload_cap: PayloadCapFact | UnsetType = UNSET
+    deadlines: DeadlinesFact | UnsetType = UNSET
+    collections: Annotated[
+        dict[str, Collection] | UnsetType,
+        Meta(description="Rows of the collection table that differ from the profile's, by name."),
+    ] = UNSET
+
+    def __post_init__(self) -> None:
+        """Hold the members against each other."""
+        if self.capabilities is not UNSET and len({*self.capabilities}) < len(self.capabilities):
+            raise ValueError("`capabilities` has an entry twice")
+        if self.dialect != "open" and self.formation_id is UNSET:
+            raise ValueError(f"the dialect {self.dialect} needs `formation_id`")
+
+
+class ReadyLine(NodeFacts, frozen=True, kw_only=True):
+    """The one line of JSON that a node prints when it can be reached.
+
+    The facts are those of a target file; it holds no secret and no path of one.
+    """
+
+    endpoint_id: EndpointIdFact
+    instance_id: InstanceIdFact
+    capabilities: CapabilitiesFact
+    payload_cap: PayloadCapFact
+    deadlines: DeadlinesFact
+
+
+class TargetFile(NodeFacts, frozen=True, kw_only=True):
+    """What the suite has to know of a node that it did not start, as TOML.
+
+    The facts are those of a ready line, and where the secret is.
+    """
+
+    formation_secret_file: Annotated[
+        Text | UnsetType,
+        Meta(
+            description="Path of the file with the formation's secret in base64, from the folder "
+            "of the target file."
+        ),
+    ] = UNSET
+
+    def __post_init__(self) -> None:
+        """Hold the members against each other."""
+        super().__post_init__()
+        if self.dialect != "open" and self.formation_secret_file is UNSET:
+            raise ValueError(f"the dialect {self.dialect} needs `formation_secret_file`")
+
+
+def _proves(*members: str) -> Schema:
+    """Schema of what `__post_init__` demands: where a peer proves itself, these members."""
+    proven = {"properties": {"dialect": {"enum": ["H1", "H2"]}}, "required": ["dialect"]}
+    return {"if": proven, "then": {"required": list(members)}}
+
+
+READY_CONDITIONS: Conditions = {ReadyLine: _proves("formation_id")}
+TARGET_CONDITIONS: Conditions = {TargetFile: _proves("formation_id", "formation_secret_file")}
