@@ -28,7 +28,7 @@ from meshwire_conformance.catalogue.catalogue import (
     digest_of,
     vectors_folder,
 )
-from meshwire_conformance.catalogue.visible import needs_to_see
+from meshwire_conformance.catalogue.visible import RELEASE, SHOWS, STOP_AFTER_FIN
 from meshwire_conformance.errors import SuiteFault
 from meshwire_spec.numbers import VERDICT_LINGER_S
 
@@ -281,7 +281,7 @@ def needs_of(transcript: Transcript) -> tuple[str, ...]:
         needs.append(f"dialect:{transcript.dialect}")
     if transcript.binding:
         needs.append(f"binding:{transcript.binding}")
-    needs += needs_to_see(transcript)
+    needs += (f"{SHOWS}:{name}" for name in sorted(set(_looked_at(transcript))))
     if transcript.isolation == "process":
         needs.append("process")
     waits = {step.within or step.idle for step in transcript.steps}
@@ -289,6 +289,22 @@ def needs_of(transcript: Transcript) -> tuple[str, ...]:
     if transcript.documents:
         needs.append("documents")
     return tuple(needs)
+
+
+def _looked_at(transcript: Transcript) -> Iterator[str]:
+    """Yield what the steps look at of that which not every binding shows."""
+    uni: set[tuple[str, str]] = set()
+    finished: set[tuple[str, str]] = set()
+    for step in transcript.steps:
+        half = (step.on, step.stream)
+        if step.open == "uni":
+            uni.add(half)
+        elif step.finish is not None:
+            finished.add(half)
+        elif step.released is not None:
+            yield RELEASE
+        elif (step.unfinished or step.refused) and half in uni & finished:
+            yield STOP_AFTER_FIN
 
 
 RESULTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
