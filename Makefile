@@ -13,7 +13,7 @@ INPUTS := pyproject.toml constraints.txt
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Each writes what is committed, or compares what is committed, and has --check.
 CHECKED_TOOLS := make_schemas sync_spec make_vectors make_reconciliation format_transcripts trace \
-	check_citations check_inventory
+	check_citations check_inventory mutants
 
 .PHONY: help check test lint ci site adapters clean \
 	lint-style lint-types lint-imports lint-generated lint-vectors lint-site lint-wheel

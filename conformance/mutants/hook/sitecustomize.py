@@ -1,0 +1,96 @@
+"""The import hook that applies rows of the table of mutants to a process and its children.
+
+It is loaded at the start of every interpreter whose PYTHONPATH holds this folder, also of the
+document worker that the node starts. MUTANT_ROWS names the rows, separated by commas. Every edited
+module that is loaded is written to the file that MUTANT_RECORD names, one name a line.
+
+Python ignores an exception of this module, and one in the loader could pass for the mistake of a
+mutant. So either ends the process: with a line on stderr, the same line in the record, and EXIT.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import NoReturn
+
+from mutant_rows import Edit, RowError, apply_edits, choose, edits_by_module, read_rows
+
+EXIT = 70
+FAULT = "error: "
+"""Begins a line of the record that says why a row could not be applied."""
+
+
+class EditingLoader(SourceFileLoader):
+    """Loads one module from its source with the edits made; no compiled file is read or written."""
+
+    def __init__(self, name: str, path: str, edits: Sequence[Edit]) -> None:
+        super().__init__(name, path)
+        self._edits = edits
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Return the code of the edited source."""
+        try:
+            source = apply_edits(Path(self.path).read_text("utf-8"), self._edits)
+            code = compile(source, self.path, "exec", dont_inherit=True)
+        except RowError as exc:
+            end(str(exc))
+        except SyntaxError as exc:
+            end(f"{self.name}: the edited source does not compile: {exc}")
+        record(self.name)
+        return code
+
+
+class EditingFinder(MetaPathFinder):
+    """Finds the modules that rows edit, before every other finder."""
+
+    def __init__(self, edits: dict[str, list[Edit]]) -> None:
+        self._edits = edits
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return how to load a module with its edits, or None for any other module."""
+        if fullname not in self._edits:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.origin is None or not isinstance(spec.loader, SourceFileLoader):
+            end(f"{fullname}: no source of this module is found")
+        spec.loader = EditingLoader(fullname, spec.origin, self._edits[fullname])
+        spec.cached = None
+        return spec
+
+
+def record(line: str) -> None:
+    """Write a line to the record, in one call, since several processes write to it."""
+    place = os.environ.get("MUTANT_RECORD")
+    if place:
+        with Path(place).open("ab", buffering=0) as file:
+            file.write(f"{line}\n".encode())
+
+
+def end(reason: str) -> NoReturn:
+    """End the process because a row cannot be applied."""
+    line = f"mutant rows {os.environ.get('MUTANT_ROWS', '')}: {reason}"
+    record(FAULT + " ".join(line.split()))
+    os.write(2, f"{line}\n".encode())
+    os._exit(EXIT)
+
+
+def install() -> None:
+    """Install the finder for the rows that the environment names."""
+    try:
+        rows = choose(read_rows(), os.environ.get("MUTANT_ROWS", ""))
+    except (RowError, OSError) as exc:
+        end(str(exc))
+    edits = edits_by_module(rows)
+    loaded = sorted(set(edits) & set(sys.modules))
+    if loaded:
+        end(f"loaded before the hook: {', '.join(loaded)}")
+    sys.meta_path.insert(0, EditingFinder(edits))
+
+
+install()

@@ -1,0 +1,322 @@
+"""Hold the table of mutants: the bundled node or codec with one row applied must be noticed.
+
+Without options every row of `conformance/mutants/rows` is applied in processes of its own, and each
+case that the row names must fail against them. `--check` runs nothing: it says whether every row
+applies to the source, compiles and names rules and cases that exist. `--survey FILE` runs every
+case against each row and writes those that fail, which is how `noticed_by` is filled.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import shlex
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from meshwire_conformance.catalogue.catalogue import SOCKET, Case, load_catalogue
+from meshwire_conformance.codec_suite.part import run as run_codec
+from meshwire_conformance.errors import Incomplete
+from meshwire_conformance.run.contracts import Attachment, Settings
+from meshwire_conformance.socket_suite.part import bundled
+from meshwire_conformance.socket_suite.part import run as run_sockets
+from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_spec.rules import rules_by_id
+from modules import PACKAGE_FOLDERS
+
+ROOT = Path(__file__).parents[1]
+HOOK = ROOT / "conformance" / "mutants" / "hook"
+sys.path.insert(0, str(HOOK))
+
+from mutant_rows import (  # noqa: E402 - found in the folder that was just added
+    SEPARATOR,
+    Row,
+    RowError,
+    apply_edits,
+    choose,
+    edits_by_module,
+    read_rows,
+)
+
+BESIDE = 2
+"""How many mutants are judged at once."""
+NODE = f"{shlex.quote(sys.executable)} -m meshwire_reference.cli.app"
+FAULT = "error: "
+"""Begins a line of the record in which the hook says why it could not apply a row."""
+INDEX = re.compile(r"\[\d+\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One or more rows that are applied together, with the cases that must notice."""
+
+    name: str
+    rows: tuple[Row, ...]
+    cases: tuple[str, ...]
+
+    def command(self, record: Path) -> str:
+        """Return the command line of the bundled node with the rows applied."""
+        path = os.pathsep.join(filter(None, (str(HOOK), os.environ.get("PYTHONPATH"))))
+        values = {"MUTANT_ROWS": self.name, "MUTANT_RECORD": str(record), "PYTHONPATH": path}
+        words = " ".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
+        return f"env {words} {NODE}"
+
+    def arguments(self, case: str) -> tuple[str, ...]:
+        """Return what the command line of the node needs besides, for this case."""
+        return tuple(word for row in self.rows for word in row.arguments.get(case, ()))
+
+    @property
+    def is_of_codec(self) -> bool:
+        """Whether the rows mutate the codec, so that codec cases must notice them."""
+        return any(row.kind for row in self.rows)
+
+
+def mutant_of(names: str, rows: Mapping[str, Row]) -> Mutant:
+    """Return the mutant of a list of row ids separated by commas. Raises RowError."""
+    chosen = tuple(choose(rows, names))
+    cases = dict.fromkeys(case for row in chosen for case in row.noticed_by)
+    return Mutant(SEPARATOR.join(row.id for row in chosen), chosen, tuple(cases))
+
+
+# --- Running ---------------------------------------------------------------------------------
+
+
+def dialect_of(case: Case) -> str:
+    """The dialect a case is run in: H1, which can show almost everything, unless it needs open."""
+    return "open" if "dialect:open" in case.needs else "H1"
+
+
+async def judge(mutant: Mutant, cases: Sequence[Case]) -> tuple[list[CaseResult], list[str]]:
+    """Return the verdicts of the cases against this mutant, and why a row was not applied."""
+    with tempfile.TemporaryDirectory(prefix="meshwire-mutant-") as folder:
+        record = Path(folder) / "record"
+        results: list[CaseResult] = []
+        for target, share in attachments(mutant, cases, record):
+            part = run_sockets if target.scheme == "node" else run_codec
+            try:
+                results += await part(share, target, Settings(), lambda _: None)
+            except Incomplete as exc:
+                why = (str(exc),)
+                results += [CaseResult(case.id, Verdict.COULD_NOT_RUN, why) for case in share]
+        return results, unapplied(mutant, record)
+
+
+def attachments(
+    mutant: Mutant, cases: Sequence[Case], record: Path
+) -> Iterator[tuple[Attachment, list[Case]]]:
+    """Yield every way in which the mutant is started, with the cases that are run against it."""
+    command = mutant.command(record)
+    of_codec = [case for case in cases if case.kind != SOCKET]
+    if of_codec:
+        yield Attachment("stdio", f"{command} codec", f"stdio:{command} codec"), of_codec
+    shares: dict[tuple[str, tuple[str, ...]], list[Case]] = {}
+    for case in cases:
+        if case.kind == SOCKET:
+            shares.setdefault((dialect_of(case), mutant.arguments(case.id)), []).append(case)
+    for (dialect, arguments), share in shares.items():
+        found = next(one for one in bundled(command) if one.variant == dialect)
+        more = shlex.join(arguments)
+        # Without the fact that serial cases are shown in the other dialect: here they are not.
+        yield replace(found, location=f"{found.location} {more}".rstrip(), facts={}), share
+
+
+def unapplied(mutant: Mutant, record: Path) -> list[str]:
+    """Return why rows of the mutant were not applied, as the processes recorded it."""
+    lines = record.read_text("utf-8").splitlines() if record.exists() else []
+    faults = sorted({line.removeprefix(FAULT) for line in lines if line.startswith(FAULT)})
+    never = sorted(set(edits_by_module(mutant.rows)) - set(lines))
+    return faults + [f"{mutant.name} was never applied: {name} was not loaded" for name in never]
+
+
+def names_field(row: Row, result: CaseResult) -> bool:
+    """Whether a failure names the field of a codec row, apart from its title and its rules."""
+    parts = (result.reasons, result.sent, result.expected, result.received, result.notes)
+    said = INDEX.sub("[]", "\n".join(line for lines in parts for line in lines))
+    return re.search(rf"(?<![\w.]){re.escape(row.field)}(?!\w)", said) is not None
+
+
+def missed(mutant: Mutant, results: Iterable[CaseResult]) -> list[str]:
+    """Return what the cases should have noticed of this mutant and did not."""
+    results = list(results)
+    by_id = load_catalogue().by_id
+    said = [
+        f"{result.case} does not notice {mutant.name}: {result.verdict} {' '.join(result.reasons)}"
+        for result in results
+        if result.verdict is not Verdict.FAIL
+    ]
+    for row in mutant.rows:
+        failed = [
+            result
+            for result in results
+            if result.verdict is Verdict.FAIL and by_id[result.case].kind == row.kind
+        ]
+        if row.kind and not any(names_field(row, result) for result in failed):
+            said.append(f"no failure of {row.kind} with {row.id} names {row.field}")
+    return said
+
+
+async def hold(mutants: Sequence[Mutant]) -> list[str]:
+    """Judge every mutant with the cases that must notice it, and return all that went wrong."""
+    by_id = load_catalogue().by_id
+    slots = asyncio.Semaphore(BESIDE)
+    wrong: list[str] = []
+
+    async def one(mutant: Mutant) -> None:
+        async with slots:
+            start = time.perf_counter()
+            results, problems = await judge(mutant, [by_id[case] for case in mutant.cases])
+            problems += missed(mutant, results)
+        took_s = time.perf_counter() - start
+        state = "WRONG  " if problems else "noticed"
+        print(f"{state} {mutant.name}: {len(mutant.cases)} cases, {took_s:.1f} s", flush=True)
+        for problem in problems:
+            print(f"        {problem}", flush=True)
+        wrong.extend(problems)
+
+    # All are awaited, also where one fails: a start that is cancelled may wait for ever.
+    tasks = [asyncio.create_task(one(mutant)) for mutant in mutants]
+    if tasks:
+        await asyncio.wait(tasks)
+    for task in tasks:
+        task.result()
+    return wrong
+
+
+def read_survey(path: Path) -> dict[str, dict[str, str]]:
+    """Return the symptoms by mutant and case that earlier surveys found."""
+    found: dict[str, dict[str, str]] = json.loads(path.read_text()) if path.exists() else {}
+    return found
+
+
+def write_survey(path: Path, found: Mapping[str, Mapping[str, str]]) -> None:
+    """Keep what was found so far."""
+    path.write_text(json.dumps(found, indent=1, sort_keys=True))
+
+
+async def survey(mutants: Sequence[Mutant], only: Sequence[str], path: Path) -> list[str]:
+    """Write to a file which cases fail against each mutant; return why rows were not applied."""
+    found = read_survey(path)
+    slots = asyncio.Semaphore(BESIDE)
+    wrong: list[str] = []
+
+    async def one(mutant: Mutant) -> None:
+        kinds = {row.kind or SOCKET for row in mutant.rows}
+        cases = [
+            case
+            for case in load_catalogue().cases
+            if case.kind in kinds and (not only or case.id in only)
+        ]
+        async with slots:
+            start = time.perf_counter()
+            results, problems = await judge(mutant, cases)
+        failed = {one.case: one.symptom for one in results if one.verdict is Verdict.FAIL}
+        found[mutant.name] = {**found.get(mutant.name, {}), **failed}
+        write_survey(path, found)
+        took_s = time.perf_counter() - start
+        print(f"{mutant.name}: {len(failed)} cases fail, {took_s:.1f} s", *problems, flush=True)
+        wrong.extend(problems)
+
+    await asyncio.gather(*(one(mutant) for mutant in mutants))
+    return wrong
+
+
+# --- Checking --------------------------------------------------------------------------------
+
+
+def check(rows: Mapping[str, Row]) -> Iterator[str]:
+    """Yield what is wrong with the rows as they are written, without running any."""
+    by_id = load_catalogue().by_id
+    for row in rows.values():
+        yield from (f"{row.id}: {problem}" for problem in application_problems([row]))
+        if row.rule not in rules_by_id():
+            yield f"{row.id}: no rule {row.rule}"
+        yield from (f"{row.id}: no case {case}" for case in row.noticed_by if case not in by_id)
+        for case in set(row.noticed_by) & set(by_id):
+            kind = by_id[case].kind
+            if (kind == SOCKET) == bool(row.kind):
+                yield f"{row.id}: {case} is of the kind {kind}, the row of {row.kind or 'the node'}"
+        yield from (
+            f"{row.id}: arguments for {case}, which it does not name"
+            for case in row.arguments
+            if case not in row.noticed_by
+        )
+    noticing = {case for row in rows.values() for case in row.noticed_by}
+    # Until every switch has become a row.
+    old = ROOT / "conformance" / "meshwire_conformance" / "mutants" / "killed_by.toml"
+    noticing |= set(tomllib.loads(old.read_text())["killed_by"]) if old.exists() else set()
+    sockets = sorted(case.id for case in load_catalogue().cases if case.kind == SOCKET)
+    yield from (f"{case}: no row names it" for case in sockets if case not in noticing)
+
+
+def application_problems(rows: Iterable[Row]) -> Iterator[str]:
+    """Yield why rows, applied together, do not make modules that compile."""
+    for module, edits in edits_by_module(rows).items():
+        path = source_of(module)
+        if path is None:
+            yield f"no module {module}"
+            continue
+        source = path.read_text("utf-8")
+        try:
+            edited = apply_edits(source, edits)
+            compile(edited, str(path), "exec", dont_inherit=True)
+        except (RowError, SyntaxError) as exc:
+            yield str(exc)
+        else:
+            if edited == source:
+                yield f"{module}: the edits change nothing"
+
+
+def source_of(module: str) -> Path | None:
+    """Return the file of a module of the three packages, or None if there is no such module."""
+    parts = module.split(".")
+    if parts[0] not in PACKAGE_FOLDERS:
+        return None
+    place = ROOT.joinpath(PACKAGE_FOLDERS[parts[0]], *parts)
+    files = (place.with_suffix(".py"), place / "__init__.py")
+    return next((file for file in files if file.is_file()), None)
+
+
+def main() -> int:
+    """Run the tool; 0 only if nothing is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="run nothing, look at the rows alone")
+    parser.add_argument("--row", action="append", help="this row only; a,b for both at once")
+    parser.add_argument("--only", action="append", default=[], help="this case only")
+    parser.add_argument("--survey", type=Path, help="write what fails against each row to a file")
+    options = parser.parse_args()
+    try:
+        rows = read_rows()
+        mutants = [mutant_of(names, rows) for names in options.row or rows]
+    except RowError as exc:
+        print(exc)
+        return 1
+    if options.check:
+        wrong = list(check(rows))
+        print(*wrong, f"{len(rows)} rows, {len(wrong)} problems", sep="\n")
+    elif options.survey is not None:
+        wrong = asyncio.run(survey(mutants, options.only, options.survey))
+    else:
+        wrong = asyncio.run(hold(_of_cases(mutants, options.only)))
+        print(f"{len(wrong)} problems")
+    return 1 if wrong else 0
+
+
+def _of_cases(mutants: Iterable[Mutant], only: Sequence[str]) -> list[Mutant]:
+    """The mutants with those of their cases that were asked for; without any, they are left out."""
+    if not only:
+        return [mutant for mutant in mutants if mutant.cases]
+    kept = (
+        replace(mutant, cases=tuple(case for case in mutant.cases if case in only))
+        for mutant in mutants
+    )
+    return [mutant for mutant in kept if mutant.cases]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
