@@ -3,7 +3,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-PYTEST_ARGUMENTS ?=
+# Tests with sockets measure time: they form one group, which one worker runs alone.
+PYTEST_ARGUMENTS ?= -n auto --dist loadgroup
 CHECK_ARGUMENTS ?=
 
 BIN := $(VENV)/bin
@@ -15,13 +16,14 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 CHECKED_TOOLS := make_schemas sync_spec make_vectors make_reconciliation format_transcripts trace \
 	check_citations check_inventory mutants
 
-.PHONY: help check test lint ci site adapters clean \
+.PHONY: help check test test-fast lint ci site adapters clean \
 	lint-style lint-types lint-imports lint-generated lint-vectors lint-site lint-wheel
 
 help:
 	@echo "make check     install, start the bundled node and hold it against the suite"
 	@echo "make test      install everything and run every test"
-	@echo "make lint      style, types, import rules, generated files, vectors, wheel"
+	@echo "make test-fast every test without sockets and child processes, under a minute"
+	@echo "make lint      style, types, import rules, dead names, generated files, vectors, wheel"
 	@echo "make adapters  hold the codecs in other languages against the vectors"
 	@echo "make ci        lint + check + adapters + test"
 	@echo "make site      build the pages into site/"
@@ -47,6 +49,9 @@ check: $(VENV)/node.stamp
 
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
+
+test-fast: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest $(PYTEST_ARGUMENTS) -m "not socket and not process"
 
 lint: lint-style lint-types lint-imports lint-generated lint-vectors lint-site lint-wheel
 

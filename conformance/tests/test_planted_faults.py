@@ -22,6 +22,8 @@ from meshwire_conformance.run.contracts import Attachment, Settings
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict, exit_code
 from meshwire_spec.numbers import COUNT_BOUNDS, KINDS, LIMITS
 
+pytestmark = pytest.mark.process
+
 CODEC = Path(__file__).parents[2] / "reference" / "tests" / "faulty_codec.py"
 AT_ONCE = 2
 INDEX = re.compile(r"\[\d+\]")

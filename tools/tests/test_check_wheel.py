@@ -8,6 +8,8 @@ import pytest
 
 import check_wheel
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def environment(tmp_path: Path) -> check_wheel.Environment:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 SCRIPT = Path(__file__).resolve().parents[2] / ".ci" / "run"
 STARTS = "===== test session starts ====="
 PASSED = "===== 3 passed in 0.10s ====="

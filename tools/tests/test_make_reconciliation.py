@@ -91,6 +91,7 @@ def test_files_are_canonical() -> None:
     ]
 
 
+@pytest.mark.process
 def test_the_crate_and_the_suite_give_the_same_bytes() -> None:
     """Where cargo is present, random pairs are run through both."""
     try:

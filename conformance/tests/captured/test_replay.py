@@ -17,7 +17,7 @@ from meshwire_conformance.targets.transport import Connection, Dial, Stream
 from meshwire_spec.codec import Message, encode, from_value
 from meshwire_spec.numbers import READ_MESSAGE, FrameType
 
-pytestmark = pytest.mark.socket
+pytestmark = [pytest.mark.process, pytest.mark.socket]
 
 RECORDED = Path(__file__).parent / "transcripts"
 NODE = f"{sys.executable} -m meshwire_reference.cli.app run --listen tcp://127.0.0.1:0 --open"

@@ -13,6 +13,8 @@ from meshwire_conformance.codec_suite.requests import asks_of
 from meshwire_conformance.run.contracts import Attachment, Settings
 from meshwire_conformance.verdicts import CaseResult, Verdict
 
+pytestmark = pytest.mark.process
+
 PEER = Path(__file__).parents[1] / "programs" / "codec_peer.py"
 
 

@@ -116,6 +116,7 @@ def test_the_suites_own_sides_agree_with_every_run() -> None:
             assert refused.value.reason in one.reasons, name
 
 
+@pytest.mark.process
 def test_the_bundled_implementation_passes_all() -> None:
     """The reference gives every frozen byte."""
     results = check(bundled_codec(), list(load_cases()))
@@ -123,6 +124,7 @@ def test_the_bundled_implementation_passes_all() -> None:
     assert {name: r.symptom for name, r in results.items() if r.verdict is not Verdict.PASS} == {}
 
 
+@pytest.mark.process
 def test_a_target_without_the_operations_is_not_asked() -> None:
     """Who does not offer reconciliation has no verdicts of it."""
     results = check(peer("without"), few_cases())
@@ -130,6 +132,7 @@ def test_a_target_without_the_operations_is_not_asked() -> None:
     assert {result.verdict for result in results.values()} == {Verdict.NOT_APPLICABLE}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("mode", "symptom"),
     [
@@ -153,6 +156,7 @@ def test_a_wrong_answer_fails_by_its_symptom(mode: str, symptom: str) -> None:
     assert all(result.sent and result.expected and result.received for result in failed)
 
 
+@pytest.mark.process
 def test_a_refusal_counts_only_beside_its_control() -> None:
     """Who refuses everything passes nothing."""
     results = check(peer("refuses-all"), few_cases())
@@ -161,6 +165,7 @@ def test_a_refusal_counts_only_beside_its_control() -> None:
     assert set(found) == {Verdict.FAIL, Verdict.COULD_NOT_RUN}
 
 
+@pytest.mark.process
 def test_a_run_is_asked_again_from_its_start_where_the_target_dies() -> None:
     """Sessions do not outlive a process, and a death lands on the run that caused it."""
     results = check(peer("dies-at-one"), list(load_cases()))

@@ -18,6 +18,8 @@ from meshwire_conformance.run.runner import Options, check
 from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
 
+pytestmark = pytest.mark.process
+
 PEER = Path(__file__).parents[1] / "programs" / "codec_peer.py"
 LINES, SHAPE, HELLO = "MW-6001", "MW-6002", "MW-6003"
 PATIENT = Settings()

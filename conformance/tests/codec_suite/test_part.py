@@ -19,6 +19,8 @@ from meshwire_conformance.run.runner import bundled_codec
 from meshwire_conformance.targets.base import is_loopback, parse_target
 from meshwire_conformance.verdicts import CaseResult, Verdict, exit_code
 
+pytestmark = pytest.mark.process
+
 PEER = Path(__file__).parents[1] / "programs" / "codec_peer.py"
 CEILING = 0.02
 """The share of applicable cases that a peer which absorbs everything may pass."""

@@ -109,6 +109,7 @@ def run_interrupted_at(moment: str, target: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("moment", "so_far"),
     [
@@ -130,6 +131,7 @@ def test_an_interrupt_at_any_moment_is_one_line(moment: str, so_far: str) -> Non
     assert done.returncode == ExitCode.FAULT
 
 
+@pytest.mark.process
 @pytest.mark.socket
 @pytest.mark.parametrize(
     "moment",
@@ -158,6 +160,7 @@ def open_without_writer(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0)
 
 
+@pytest.mark.process
 def test_a_second_interrupt_waits_for_nothing(tmp_path: Path) -> None:
     """What does not end by itself is ended by force."""
     held = tmp_path / "held"
@@ -180,6 +183,7 @@ def test_a_second_interrupt_waits_for_nothing(tmp_path: Path) -> None:
     assert process.returncode == ExitCode.FAULT
 
 
+@pytest.mark.process
 def test_the_command_of_a_failure_has_all_that_matters(tmp_path: Path) -> None:
     """A failure under a ledger comes again only with it."""
     ledger = tmp_path / "a ledger.toml"
@@ -213,6 +217,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_run(
         check_command("stdio:/no/such/program", report=[f"junit={tmp_path / place}"])
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("arguments", [(), ("vectors",)])
 def test_a_command_without_anything_shows_its_help(arguments: tuple[str, ...]) -> None:
     """As it was laid out, in lines."""
@@ -283,6 +288,7 @@ def test_a_pattern_that_fits_nothing_gets_a_hint(pattern: str, hint: str) -> Non
     assert hint in str(raised.value)
 
 
+@pytest.mark.process
 def test_the_target_stands_in_brackets_once() -> None:
     """It may be left out, and the help says so without a riddle."""
     shown = meshwire("check", "--help").stdout

@@ -11,6 +11,8 @@ from meshwire_conformance.documents.hostile import change, odd_scalars, scalar
 from meshwire_conformance.documents.values import BadDocument, Json
 from meshwire_spec.numbers import READ_MESSAGE
 
+pytestmark = pytest.mark.process
+
 FIELDS: dict[str, Json] = {
     "null": None,
     "true": True,

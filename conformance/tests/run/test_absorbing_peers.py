@@ -16,6 +16,8 @@ import pytest
 
 from meshwire_conformance.verdicts import APPLICABLE, ExitCode, Verdict
 
+pytestmark = pytest.mark.process
+
 PROGRAMS = Path(__file__).parents[1] / "programs"
 CEILING = 0.02
 """No peer that absorbs everything may pass this share of its applicable cases."""

@@ -26,6 +26,8 @@ from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.targets.facts import read_target_file
 from meshwire_conformance.targets.stdio import Ending, Harness
 
+pytestmark = pytest.mark.process
+
 FAST = Settings(timeout_scale=0.02)
 HOLDS = "import os,signal,sys; os.write(os.open(sys.argv[1], os.O_WRONLY), b'x'); "
 """Opens the named pipe and says so."""

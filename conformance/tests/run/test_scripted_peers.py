@@ -18,6 +18,8 @@ from meshwire_conformance.run.contracts import Attachment
 from meshwire_conformance.run.runner import Options, check
 from meshwire_conformance.verdicts import APPLICABLE, CaseResult, ExitCode, Verdict
 
+pytestmark = [pytest.mark.process, pytest.mark.socket]
+
 HERE = Path(__file__).parents[1]
 LEDGER = HERE.parent / "ledgers" / "peat-mesh.toml"
 CEILING = 0.02

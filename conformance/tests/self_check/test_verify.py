@@ -89,6 +89,7 @@ def test_bent_bytes_differ() -> None:
     assert len(bent(b"", source)) == 1
 
 
+@pytest.mark.process
 def test_a_wrong_codec_is_found_out() -> None:
     """A field twisted in both directions disagrees on vectors and on made-up messages."""
     cases = [case for case in load_catalogue().cases if case.kind == "heartbeat"]
@@ -100,6 +101,7 @@ def test_a_wrong_codec_is_found_out() -> None:
     assert any("sent_at" in line and "sample" in line for line in found)
 
 
+@pytest.mark.process
 def test_a_codec_that_gives_out_is_incomplete() -> None:
     """No verdict on half the questions."""
     with pytest.raises(Incomplete, match="gives out"):

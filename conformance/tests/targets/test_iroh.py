@@ -25,6 +25,8 @@ from meshwire_conformance.targets.iroh import IrohDialler
 from meshwire_conformance.targets.iroh_connection import IrohConnection
 from meshwire_conformance.targets.iroh_library import ending, stream_number
 
+pytestmark = [pytest.mark.process, pytest.mark.socket]
+
 OPEN, H1 = "--open", "--formation-id lab-formation"
 DEADLINES = "--handshake-s 1 --frame-stall-s 1"
 IDENTITY = bytes(range(32))
@@ -252,7 +254,6 @@ async def with_node(look: Callable[[str, Connection], Awaitable[None]]) -> None:
         await node.close()
 
 
-@pytest.mark.socket
 class TestConnection:
     """One connection with the bundled node."""
 
@@ -309,7 +310,6 @@ async def seen(stream: Stream, *names: str) -> bool:
     )
 
 
-@pytest.mark.socket
 class TestVerdicts:
     """Every case that both bindings can show has the same verdict over both."""
 

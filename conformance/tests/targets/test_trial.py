@@ -21,7 +21,7 @@ RUN = (sys.executable, "-m", "meshwire_reference.cli.app", "run", "--listen", "t
 PEER = (sys.executable, str(Path(__file__).parents[1] / "programs" / "socket_peer.py"))
 OPEN = (*RUN, "--open")
 
-pytestmark = pytest.mark.socket
+pytestmark = [pytest.mark.process, pytest.mark.socket]
 
 
 @contextmanager

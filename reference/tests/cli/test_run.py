@@ -25,7 +25,7 @@ LISTEN = ("--listen", "tcp://127.0.0.1:0")
 LIMIT_S = 30
 SECRET = base64.b64encode(b"\x42" * 32).decode()
 
-pytestmark = pytest.mark.socket
+pytestmark = [pytest.mark.process, pytest.mark.socket]
 
 
 def environment(**changes: str) -> dict[str, str]:

@@ -31,6 +31,8 @@ from meshwire_reference.documents.workers import Settings
 from meshwire_reference.store.memory import MemoryStore
 from meshwire_spec.numbers import READ_MESSAGE
 
+pytestmark = pytest.mark.process
+
 SAFE, TARGET, EVIL, GOOD = "notes:safe", "notes:target", "evil", "good"
 MAGIC = bytes.fromhex("856f4a83")
 MUTATIONS = 150

@@ -34,6 +34,8 @@ from meshwire_reference.documents.workers import Settings
 from meshwire_reference.store.memory import MemoryStore
 from meshwire_spec.numbers import READ_MESSAGE
 
+pytestmark = pytest.mark.process
+
 ACTOR = b"\x31" * 16
 LIMIT = Refused("document-limit")
 

@@ -140,6 +140,7 @@ def test_serves_until_bye() -> None:
     assert [reply["id"] for reply in replies] == [1, 2]
 
 
+@pytest.mark.process
 def test_runs_as_a_process() -> None:
     """The console command answers on stdout alone and ends with 0 at `bye`."""
     done = subprocess.run(
@@ -154,6 +155,7 @@ def test_runs_as_a_process() -> None:
     assert done.stderr == b""
 
 
+@pytest.mark.process
 def test_starts_without_what_it_does_not_need() -> None:
     """The harness loads neither the command line nor the transports nor cryptography."""
     script = (

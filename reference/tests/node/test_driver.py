@@ -26,6 +26,8 @@ from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
 from meshwire_reference.wire.frames import FrameReader
 from meshwire_spec.numbers import LAB_MAX_STREAMS, REASONS, FrameType
 
+pytestmark = pytest.mark.process
+
 ADDRESS = "memory://node"
 LIMIT_S = 20
 KEY = "beacons:b1"

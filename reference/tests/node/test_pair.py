@@ -18,6 +18,8 @@ from meshwire_reference.wire.batches import StreamFrame, decode_sync_batch
 from meshwire_reference.wire.frames import FrameReader
 from meshwire_spec.numbers import FrameType
 
+pytestmark = pytest.mark.process
+
 LIMIT_S = 30
 NAMES = ("memory://one", "memory://two")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 
+import pytest
+
 from meshwire_reference.core.formation import FormationKey
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.node.config import Config
@@ -22,6 +24,8 @@ from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
 from meshwire_reference.wire.frames import FrameReader
 from meshwire_reference.wire.handshake import FormationId, encode_formation_id
 from meshwire_spec.numbers import FrameType
+
+pytestmark = [pytest.mark.process, pytest.mark.socket]
 
 KEY = FormationKey.derive("three-node-mesh", b"\x21" * 32)
 LIMIT_S = 30

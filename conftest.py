@@ -1,0 +1,74 @@
+"""Hold every test to its marks: only `socket` opens sockets, only `process` starts processes.
+
+An audit hook sees both, whatever library does it; sockets that foreign code opens by itself (the
+iroh library) it does not see. Tests with sockets measure time, so with pytest-xdist they run one
+after the other, in one worker.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+
+MARK_OF_EVENT: Final = {
+    "socket.bind": "socket",
+    "socket.connect": "socket",
+    "socket.getaddrinfo": "socket",
+    "subprocess.Popen": "process",
+    "os.exec": "process",
+    "os.fork": "process",
+    "os.posix_spawn": "process",
+    "os.system": "process",
+}
+
+
+class Watch:
+    """The test that runs now, and what it did without the mark for it."""
+
+    def __init__(self) -> None:
+        self.item: pytest.Item | None = None
+        self.breaches: list[str] = []
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Fail the test that runs, if it has not the mark for this audit event."""
+        mark = MARK_OF_EVENT.get(event)
+        if mark is None or self.item is None or self.item.get_closest_marker(mark):
+            return
+        breach = f"{event} in a test without the mark `{mark}`"
+        self.breaches.append(breach)
+        # No `except Exception` of the code under test catches this one.
+        pytest.fail(breach)
+
+
+WATCH: Final = Watch()
+sys.addaudithook(WATCH)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Watch a test, its fixtures included."""
+    WATCH.item = item
+    WATCH.breaches.clear()
+    try:
+        return (yield)
+    finally:
+        WATCH.item = None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """Fail a test that went on after it opened a socket or started a process without the mark."""
+    yield
+    if WATCH.breaches:
+        pytest.fail("; ".join(WATCH.breaches))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests with sockets into one group, for `--dist loadgroup`."""
+    for item in items:
+        if item.get_closest_marker("socket"):
+            item.add_marker(pytest.mark.xdist_group("socket"))
