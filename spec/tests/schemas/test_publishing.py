@@ -18,6 +18,7 @@ def test_a_published_schema_is_the_one_of_its_struct(one: Publication) -> None:
     assert load_schema(one.name) == schema_of(one)
 
 
+@pytest.mark.process
 def test_the_structs_load_neither_construct_nor_jsonschema() -> None:
     """Who only reads a file waits for neither."""
     code = (
