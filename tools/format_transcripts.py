@@ -1,4 +1,4 @@
-"""Write every file of transcripts in its one form, and the schema of the format.
+"""Write every file of transcripts in its one form.
 
 A transcript has one member a line and one step a line, so that a change of one step is a change
 of one line. `--check` only says what would be written, and exits 1 if anything would.
@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from meshwire_conformance.catalogue.transcripts import read_file, schema_text, transcript_files
+from meshwire_conformance.catalogue.transcripts import read_file, transcript_files
 
-SCHEMA = Path(__file__).parents[1] / "spec/meshwire_spec/schemas/transcript.json"
 LISTS = ("steps",)
 MAPS = ("documents",)
 
@@ -52,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing")
     check = parser.parse_args(arguments).check
-    wanted = {SCHEMA: schema_text()}
+    wanted: dict[Path, str] = {}
     seen: dict[str, str] = {}
     for path in transcript_files():
         for transcript in read_file(path).transcripts:

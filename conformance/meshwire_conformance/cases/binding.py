@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 
 from meshwire_conformance.catalogue.python_cases import case
-from meshwire_conformance.catalogue.transcripts import DocumentSpec, FrameSpec
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import lab_connection
@@ -17,6 +16,7 @@ from meshwire_conformance.targets.lab import Preamble, record
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Dial
 from meshwire_spec.numbers import HANDSHAKE_S, LAB_MAX_DATA, VERDICT_LINGER_S
+from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
 CUT_STREAMS = 60
 CUT_BYTES = 48 * 1024

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 
 from meshwire_conformance.catalogue.python_cases import case
-from meshwire_conformance.catalogue.transcripts import DocumentSpec, FrameSpec
 from meshwire_conformance.protocol.automerge_bytes import (
     COUNTER,
     INT,
@@ -26,6 +25,7 @@ from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.outcome import CaseFailed
 from meshwire_conformance.targets.transport import Stream
 from meshwire_spec.numbers import FrameType
+from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
 ACTOR = bytes.fromhex("6a6b6c6d")
 MUTATIONS = 24

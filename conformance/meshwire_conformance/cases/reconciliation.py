@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from meshwire_conformance.catalogue.python_cases import case
-from meshwire_conformance.catalogue.transcripts import FrameSpec
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.reconciling import (
@@ -23,6 +22,7 @@ from meshwire_conformance.socket_suite.reconciling import (
     send_documents,
 )
 from meshwire_spec.numbers import NEGENTROPY_KEY
+from meshwire_spec.schemas.steps import FrameSpec
 
 NEEDS = ("documents", "reconciliation")
 HELD = 40

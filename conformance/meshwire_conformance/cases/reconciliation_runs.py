@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from meshwire_conformance.catalogue.python_cases import case
-from meshwire_conformance.catalogue.transcripts import FrameSpec
 from meshwire_conformance.protocol.negentropy_messages import Range
 from meshwire_conformance.socket_suite.answers import next_answer
 from meshwire_conformance.socket_suite.case_run import CaseRun
@@ -27,6 +26,7 @@ from meshwire_spec.numbers import (
     NEGENTROPY_ROUND_BYTES,
     NEGENTROPY_ROUNDS_MIN,
 )
+from meshwire_spec.schemas.steps import FrameSpec
 
 NEEDS = ("documents", "reconciliation")
 EMPTY_RANGE = "MW-5506"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from meshwire_conformance.catalogue.python_cases import case
-from meshwire_conformance.catalogue.transcripts import DocumentSpec, FrameSpec
 from meshwire_conformance.explain.field_rows import rows_of
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.content import Wanted
@@ -12,6 +11,7 @@ from meshwire_conformance.socket_suite.inbox import Arrival
 from meshwire_conformance.socket_suite.outcome import CaseFailed
 from meshwire_conformance.socket_suite.shortfall import line_of
 from meshwire_spec.numbers import FrameType
+from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
 OFFERED = 150
 PER_BATCH = 30

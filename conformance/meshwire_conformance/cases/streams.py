@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 
 from meshwire_conformance.catalogue.python_cases import case
-from meshwire_conformance.catalogue.transcripts import DocumentSpec, FrameSpec
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import adopt_lab
 from meshwire_conformance.socket_suite.content import Wanted
@@ -15,6 +14,7 @@ from meshwire_conformance.targets.lab import Windows
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Stream
 from meshwire_spec.numbers import STREAMS_ACCEPTED_MAX
+from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
 HEARTBEATS = 200
 STREAMS = STREAMS_ACCEPTED_MAX + 16

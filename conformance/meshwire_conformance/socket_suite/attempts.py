@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 
 from meshwire_conformance.catalogue.catalogue import Case
 from meshwire_conformance.catalogue.python_cases import PythonCase
-from meshwire_conformance.catalogue.transcripts import Transcript
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.evidence import Evidence, sent_lines
 from meshwire_conformance.socket_suite.outcome import CaseFailed
 from meshwire_conformance.socket_suite.shortfall import arrival_lines
 from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_spec.schemas.steps import Connect
+from meshwire_spec.schemas.transcripts import Transcript
 
 Body = Transcript | PythonCase
 
@@ -44,7 +45,7 @@ def patience(case: Case) -> tuple[int, str]:
     body = body_of(case)
     if any(need.startswith("deadline:") for need in case.needs):
         return 0, case.id
-    dials = isinstance(body, Transcript) and any(step.connect for step in body.steps)
+    dials = isinstance(body, Transcript) and any(isinstance(s, Connect) for s in body.steps)
     return (1 if dials or body.isolation != "key" else 2), case.id
 
 

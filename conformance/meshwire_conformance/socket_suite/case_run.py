@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from meshwire_conformance.catalogue.transcripts import FIXED_S, DocumentSpec, FrameSpec
+from meshwire_conformance.catalogue.transcripts import FIXED_S
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.explain.field_rows import rows_of
 from meshwire_conformance.socket_suite.composing import Composer, type_number
@@ -29,6 +29,7 @@ from meshwire_conformance.socket_suite.watch import Watch, arm
 from meshwire_conformance.targets.transport import Connection, Stream
 from meshwire_spec.codec import Malformed, decode
 from meshwire_spec.numbers import REASON_ROWS, REASONS
+from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
 CODE_NAMES = {row.code: row.name for row in REASON_ROWS}
 _REPEATS = 2

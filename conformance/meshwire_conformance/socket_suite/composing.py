@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from meshwire_conformance.catalogue.transcripts import FrameSpec
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.scope import Scope
 from meshwire_spec.codec import Malformed, Message, accept, decode, encode
@@ -22,6 +21,7 @@ from meshwire_spec.numbers import (
     TOMBSTONE_COLLECTION,
     FrameType,
 )
+from meshwire_spec.schemas.steps import FrameSpec
 
 TYPE_NAMES = {row.name: row.type for row in FRAME_TYPES}
 _DEFAULT_KEYS = {

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from meshwire_conformance.catalogue.transcripts import ConnectSpec, HandshakeSpec
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.protocol.handshake import (
     Formation,
@@ -24,6 +23,7 @@ from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Connection, Dial, Stream
 from meshwire_spec.codec import encode, from_value
 from meshwire_spec.numbers import ALPN, LAB_MAGIC, LAB_VERSION, RESULT_ACCEPTED, RESULT_REJECTED
+from meshwire_spec.schemas.steps import ConnectSpec, HandshakeSpec
 
 DATA_MAX = 2**15
 _PREAMBLE = "lab_preamble"

@@ -10,11 +10,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from meshwire_conformance.catalogue.transcripts import DocumentSpec
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.inbox import Arrival
 from meshwire_spec.codec import Malformed, decode
 from meshwire_spec.numbers import AUTOMERGE_SYNC_MARKERS, FRAME_TYPES, FrameType
+from meshwire_spec.schemas.steps import DocumentSpec
 
 _HASH = 32
 _NAMES = {row.type: row.name for row in FRAME_TYPES}

@@ -11,11 +11,11 @@ from collections.abc import Callable, Collection, Mapping
 from itertools import count
 from typing import Final
 
-from meshwire_conformance.catalogue.transcripts import DocumentSpec
 from meshwire_conformance.documents.client import Contents, Documents, State, Unreadable
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.content import Heads, Made
 from meshwire_spec.numbers import FrameType
+from meshwire_spec.schemas.steps import DocumentSpec
 
 PEER = "target"
 CALL_S = 3.0

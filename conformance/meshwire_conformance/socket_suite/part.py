@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from meshwire_conformance.catalogue.catalogue import Case, load_catalogue
-from meshwire_conformance.catalogue.transcripts import Transcript
 from meshwire_conformance.errors import Incomplete, SuiteFault
 from meshwire_conformance.run.contracts import Attachment, Progress, Settings
 from meshwire_conformance.socket_suite.attempts import (
@@ -45,6 +44,7 @@ from meshwire_conformance.socket_suite.transcript_steps import run_transcript
 from meshwire_conformance.targets.attach import Target, attach
 from meshwire_conformance.targets.bundle import bundled, shown_elsewhere
 from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_spec.schemas.transcripts import Transcript
 
 BESIDE_EACH_OTHER = 12
 BESIDE_IN_SILENCE = 96

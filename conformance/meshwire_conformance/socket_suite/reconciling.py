@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from hashlib import sha256
 
-from meshwire_conformance.catalogue.transcripts import DocumentSpec, FrameSpec
 from meshwire_conformance.protocol.negentropy import Item, Reconciliation
 from meshwire_conformance.protocol.negentropy_messages import (
     INFINITE,
@@ -19,6 +18,7 @@ from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.outcome import CaseFailed
 from meshwire_conformance.targets.transport import Stream
 from meshwire_spec.numbers import NEGENTROPY_FRAME_LIMIT, NEGENTROPY_ID, NEGENTROPY_KEY
+from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
 BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 """The document that cases bring for every key: of a run the keys alone count."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from meshwire_conformance.catalogue.transcripts import FrameSpec
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.content import Wanted, declared_heads
 from meshwire_conformance.socket_suite.inbox import Arrival
 from meshwire_conformance.socket_suite.outcome import CaseFailed
 from meshwire_conformance.socket_suite.shortfall import wanted_lines
 from meshwire_spec.numbers import FrameType
+from meshwire_spec.schemas.steps import FrameSpec
 
 
 async def synchronise(run: CaseRun, name: str, wanted: Wanted, on: str, messages: int) -> None:

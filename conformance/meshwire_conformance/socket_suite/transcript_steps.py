@@ -1,4 +1,4 @@
-"""What each verb of a transcript does: a table from verb to operation of `CaseRun`."""
+"""What each step of a transcript does: a table from the class of a step to its operation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from meshwire_conformance.catalogue.transcripts import ContentSpec, FrameSpec, Step, Transcript
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.answers import take_answer
 from meshwire_conformance.socket_suite.case_run import CaseRun, code_name
@@ -21,6 +20,9 @@ from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.outcome import CaseFailed
 from meshwire_conformance.socket_suite.sync_exchange import synchronise
 from meshwire_spec.numbers import NEGENTROPY_KEY
+from meshwire_spec.schemas import steps
+from meshwire_spec.schemas.steps import ContentSpec, FrameSpec
+from meshwire_spec.schemas.transcripts import Transcript
 
 _IDLE_FACTOR = 1.5
 _TOMBSTONE_FIELDS = ("lamport", "deleted_at", "deleted_by", "reason", "direction")
@@ -29,28 +31,33 @@ _TOMBSTONE_FIELDS = ("lamport", "deleted_at", "deleted_by", "reason", "direction
 async def run_transcript(run: CaseRun, transcript: Transcript) -> None:
     """Run the steps in their order; raises CaseFailed at the first that does not hold."""
     run.begin(transcript.let)
-    if any(step.answered is not None for step in transcript.steps):
+    if any(isinstance(step, steps.Answered) for step in transcript.steps):
         # An answer that comes on another stream is then told from none.
         run.subscription(NEGENTROPY_KEY)
     await run.documents(transcript.documents)
     for step in transcript.steps:
-        if step.send is not None:
+        if isinstance(step, steps.Send):
             await _prepare_deltas(run, step.send)
     for name in _listeners(transcript):
         await run.connection(name)
     for step in transcript.steps:
         if step.level == "strict" and not run.strict:
             continue
-        await _VERBS[step.verb](run, step)
+        await _OPERATIONS[type(step)](run, step)
     if transcript.negative:
         await run.probe()
 
 
 def _listeners(transcript: Transcript) -> list[str]:
     """Peers that wait for what is pushed: they must be there before it is, whatever ran before."""
-    steps = transcript.steps
-    waiting = {step.on for step in steps if step.verb in ("expect", "watch") and step.on}
-    return sorted(waiting - {step.connect for step in steps})
+    waiting, dialled = set(), set()
+    for step in transcript.steps:
+        match step:
+            case steps.Expect() | steps.Watch() if step.on:
+                waiting.add(step.on)
+            case steps.Connect():
+                dialled.add(step.connect)
+    return sorted(waiting - dialled)
 
 
 async def _prepare_deltas(run: CaseRun, spec: FrameSpec) -> None:
@@ -83,17 +90,15 @@ async def wanted_of(run: CaseRun, spec: ContentSpec, key: str | None = None) -> 
     )
 
 
-async def _open(run: CaseRun, step: Step) -> None:
+async def _open(run: CaseRun, step: steps.Open) -> None:
     await run.open(step.on, step.stream, uni=step.open == "uni")
 
 
-async def _send(run: CaseRun, step: Step) -> None:
-    assert step.send is not None
+async def _send(run: CaseRun, step: steps.Send) -> None:
     await run.send(step.send, step.on, step.stream)
 
 
-async def _raw(run: CaseRun, step: Step) -> None:
-    assert step.raw is not None
+async def _raw(run: CaseRun, step: steps.Raw) -> None:
     stream = await run.stream(step.on, step.stream)
     data = b"".join(raw_piece(run, piece) for piece in step.raw)
     # Bytes in the middle of a stream begin inside a message: no schema reads those.
@@ -129,30 +134,30 @@ def raw_piece(run: CaseRun, piece: Any) -> bytes:
 _WIDTHS = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
 
 
-async def _finish(run: CaseRun, step: Step) -> None:
+async def _finish(run: CaseRun, step: steps.Finish) -> None:
     stream = await run.stream(step.on, step.stream)
     await stream.finish()
     run.ended(stream, "FIN", step.on)
 
 
-async def _reset(run: CaseRun, step: Step) -> None:
+async def _reset(run: CaseRun, step: steps.Reset) -> None:
     stream = await run.stream(step.on, step.stream)
     run.forget(step.on, step.stream)
-    await stream.reset(step.reset or 0)
-    run.ended(stream, f"RESET with {code_name(step.reset or 0)}", step.on)
+    await stream.reset(step.reset)
+    run.ended(stream, f"RESET with {code_name(step.reset)}", step.on)
 
 
-async def _stop(run: CaseRun, step: Step) -> None:
+async def _stop(run: CaseRun, step: steps.Stop) -> None:
     stream = await run.stream(step.on, step.stream)
-    await stream.stop(step.stop or 0)
-    run.ended(stream, f"STOP with {code_name(step.stop or 0)}", step.on)
+    await stream.stop(step.stop)
+    run.ended(stream, f"STOP with {code_name(step.stop)}", step.on)
 
 
-async def _barrier(run: CaseRun, step: Step) -> None:
+async def _barrier(run: CaseRun, step: steps.Barrier) -> None:
     await run.barrier(step.on, step.stream)
 
 
-async def _released(run: CaseRun, step: Step) -> None:
+async def _released(run: CaseRun, step: steps.Released) -> None:
     """A half that we have stopped is reset with code 0 or finished (TR-023)."""
     stream = await run.stream(step.on, step.stream)
     run.forget(step.on, step.stream)
@@ -170,28 +175,27 @@ async def _released(run: CaseRun, step: Step) -> None:
         raise CaseFailed("not-released", "the half that was stopped never ended", missed=True)
 
 
-async def _answered(run: CaseRun, step: Step) -> None:
-    assert step.answered is not None
+async def _answered(run: CaseRun, step: steps.Answered) -> None:
     stream = await run.stream(step.on, step.stream)
     await take_answer(run, stream, bytes.fromhex(step.answered) or None, step.on)
 
 
-async def _refused(run: CaseRun, step: Step) -> None:
-    reasons = [step.refused] if isinstance(step.refused, str) else step.refused or []
+async def _refused(run: CaseRun, step: steps.Refused) -> None:
+    reasons = [step.refused] if isinstance(step.refused, str) else step.refused
     await run.refused(reasons, step.on, step.stream, step.within)
 
 
-async def _closed(run: CaseRun, step: Step) -> None:
-    reasons = [step.closed] if isinstance(step.closed, str) else step.closed or []
+async def _closed(run: CaseRun, step: steps.Closed) -> None:
+    reasons = [step.closed] if isinstance(step.closed, str) else step.closed
     await run.closed(reasons, step.on, step.within)
 
 
-async def _close(run: CaseRun, step: Step) -> None:
+async def _close(run: CaseRun, step: steps.Close) -> None:
     connection = await run.connection(step.on)
-    await connection.close(step.close or 0)
+    await connection.close(step.close)
 
 
-async def _unfinished(run: CaseRun, step: Step) -> None:
+async def _unfinished(run: CaseRun, step: steps.Unfinished) -> None:
     """The target has not ended its half yet (TR-021)."""
     stream = await run.stream(step.on, step.stream)
     run.check_connection(stream.connection)
@@ -200,10 +204,9 @@ async def _unfinished(run: CaseRun, step: Step) -> None:
         raise CaseFailed("ended-early", f"the target {how} before our FIN")
 
 
-async def _idle(run: CaseRun, step: Step) -> None:
+async def _idle(run: CaseRun, step: steps.Idle) -> None:
     """Time passes and nothing may end the stream (TR-013)."""
     stream = await run.stream(step.on, step.stream)
-    assert step.idle is not None
     declared = run.session.target.facts.deadlines[step.idle]
     over = await stream.wait_for(
         lambda: stream.read_over or stream.refused, declared * _IDLE_FACTOR
@@ -212,8 +215,7 @@ async def _idle(run: CaseRun, step: Step) -> None:
         raise CaseFailed("ended-idle", "the target ended a stream because time passed")
 
 
-async def _expect(run: CaseRun, step: Step) -> None:
-    assert step.expect is not None
+async def _expect(run: CaseRun, step: steps.Expect) -> None:
     wanted = await wanted_of(run, step.expect)
     place = run.marks.get((wanted.key, step.on), 0) if step.next else 0
     arrival = await run.expect(wanted, step.on, after=place)
@@ -221,73 +223,67 @@ async def _expect(run: CaseRun, step: Step) -> None:
     run.marks[wanted.key, step.on] = arrivals.index(arrival) + 1
 
 
-async def _read(run: CaseRun, step: Step) -> None:
+async def _read(run: CaseRun, step: steps.Read) -> None:
     wanted = await wanted_of(run, step.content or ContentSpec(), step.read)
     await run.read(wanted, step.on, once=step.once and run.strict)
 
 
-async def _watch(run: CaseRun, step: Step) -> None:
-    assert step.watch is not None
+async def _watch(run: CaseRun, step: steps.Watch) -> None:
     run.watch(run.scope.text(step.watch), step.on, step.types)
 
 
-async def _sync(run: CaseRun, step: Step) -> None:
-    assert step.sync is not None
+async def _sync(run: CaseRun, step: steps.Sync) -> None:
     wanted = await wanted_of(run, step.content or ContentSpec(document=step.document), step.sync)
     await synchronise(run, step.document, replace(wanted, type=None), step.on, step.messages)
 
 
-async def _ping(run: CaseRun, step: Step) -> None:
-    assert step.ping is not None
+async def _ping(run: CaseRun, step: steps.Ping) -> None:
     await send_record(run, step.on, {"type": 7, "body": {"payload": step.ping}}, echo=step.ping)
 
 
-async def _record(run: CaseRun, step: Step) -> None:
-    assert step.record is not None
+async def _record(run: CaseRun, step: steps.Record) -> None:
     await send_record(run, step.on, step.record)
 
 
-async def _overrun(run: CaseRun, step: Step) -> None:
+async def _overrun(run: CaseRun, step: steps.Overrun) -> None:
     await overrun(run, step.on)
 
 
-async def _connect(run: CaseRun, step: Step) -> None:
-    assert step.connect is not None
+async def _connect(run: CaseRun, step: steps.Connect) -> None:
     await connect(run, step.connect, step.options)
 
 
-async def _handshake(run: CaseRun, step: Step) -> None:
-    assert step.handshake is not None
+async def _handshake(run: CaseRun, step: steps.Handshake) -> None:
     await run_handshake(run, step.on, step.stream, step.handshake)
 
 
-async def _probe(run: CaseRun, step: Step) -> None:
+async def _probe(run: CaseRun, step: steps.Probe) -> None:
     await run.probe()
 
 
-_VERBS: dict[str, Callable[[CaseRun, Step], Awaitable[None]]] = {
-    "connect": _connect,
-    "open": _open,
-    "send": _send,
-    "raw": _raw,
-    "finish": _finish,
-    "reset": _reset,
-    "stop": _stop,
-    "barrier": _barrier,
-    "released": _released,
-    "answered": _answered,
-    "refused": _refused,
-    "closed": _closed,
-    "close": _close,
-    "unfinished": _unfinished,
-    "idle": _idle,
-    "expect": _expect,
-    "read": _read,
-    "watch": _watch,
-    "sync": _sync,
-    "ping": _ping,
-    "record": _record,
-    "overrun": _overrun,
-    "handshake": _handshake,
-    "probe": _probe,
+_OPERATIONS: dict[type[steps.Step], Callable[[CaseRun, Any], Awaitable[None]]] = {
+    steps.Connect: _connect,
+    steps.Open: _open,
+    steps.Send: _send,
+    steps.Raw: _raw,
+    steps.Finish: _finish,
+    steps.Reset: _reset,
+    steps.Stop: _stop,
+    steps.Barrier: _barrier,
+    steps.Released: _released,
+    steps.Answered: _answered,
+    steps.Refused: _refused,
+    steps.Closed: _closed,
+    steps.Close: _close,
+    steps.Unfinished: _unfinished,
+    steps.Idle: _idle,
+    steps.Expect: _expect,
+    steps.Read: _read,
+    steps.Watch: _watch,
+    steps.Sync: _sync,
+    steps.Ping: _ping,
+    steps.Record: _record,
+    steps.Overrun: _overrun,
+    steps.Handshake: _handshake,
+    steps.Probe: _probe,
 }

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from meshwire_conformance.catalogue.transcripts import FrameSpec
 from meshwire_conformance.errors import Incomplete, SuiteFault, UsageError
 from meshwire_conformance.protocol.frame_content import take_frames
 from meshwire_conformance.protocol.handshake import Formation, read_secret
@@ -24,6 +23,7 @@ from meshwire_conformance.targets.facts import Facts, read_facts, read_target_fi
 from meshwire_conformance.targets.transport import Connection, Stream
 from meshwire_spec.codec import Malformed, Message, accept, decode, encode
 from meshwire_spec.numbers import READ_MESSAGE, FrameType
+from meshwire_spec.schemas.steps import FrameSpec
 
 NOW_MS = 1_700_000_000_000
 SAVED = {"base": b"\x85oJ\x83saved"}

@@ -14,7 +14,6 @@ import pytest
 from meshwire_conformance.cases.reconciliation_exact import COUNTS, recorded
 from meshwire_conformance.cases.reconciliation_runs import rounds_allowed
 from meshwire_conformance.catalogue.catalogue import SOCKET, load_catalogue
-from meshwire_conformance.catalogue.transcripts import Transcript
 from meshwire_conformance.catalogue.transcripts import load_cases as load_transcripts
 from meshwire_conformance.protocol.frame_content import take_frames
 from meshwire_conformance.protocol.negentropy_messages import Refused, read_message
@@ -51,6 +50,8 @@ from meshwire_spec.numbers import (
     REASONS,
     FrameType,
 )
+from meshwire_spec.schemas import steps
+from meshwire_spec.schemas.transcripts import Transcript
 
 KEYS = [f"notes:{number}" for number in range(5)]
 RECORDED = Path(__file__).parents[1] / "captured" / "transcripts"
@@ -334,22 +335,24 @@ def test_every_single_message_is_answered_or_refused_as_by_the_suite_itself(
     """The plain server gives each answer that a transcript wants, and each reason of the codec."""
     asked: dict[str, list[bytes]] = {}
     for step in transcript.steps:
-        if step.send is not None and step.send.payload_length is None:
-            asked.setdefault(step.stream, []).append(bytes.fromhex(step.send.hex or ""))
-        elif step.raw is not None:
-            asked.setdefault(step.stream, []).append(_payload(step.raw))
-        elif step.answered is not None:
-            message = asked[step.stream].pop(0)
+        match step:
+            case steps.Send() if step.send.payload_length is None:
+                asked.setdefault(step.stream, []).append(bytes.fromhex(step.send.hex or ""))
+            case steps.Raw():
+                asked.setdefault(step.stream, []).append(_payload(step.raw))
+            case steps.Answered():
+                message = asked[step.stream].pop(0)
 
-            assert answer_of((), message).hex() == step.answered
-        elif step.refused in {reason.reason for reason in _refusals(asked.get(step.stream, []))}:
-            continue
-        elif step.refused is not None:
-            assert step.refused in (
-                "unexpected-message",
-                "length-limit",
-                "no-progress",
-            ), transcript.id
+                assert answer_of((), message).hex() == step.answered
+            case steps.Refused():
+                reasons = {reason.reason for reason in _refusals(asked.get(step.stream, []))}
+
+                assert step.refused in {
+                    "unexpected-message",
+                    "length-limit",
+                    "no-progress",
+                    *reasons,
+                }, transcript.id
 
 
 def _refusals(messages: list[bytes]) -> list[Refused]:

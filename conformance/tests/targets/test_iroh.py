@@ -6,11 +6,10 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 
-import msgspec
 import pytest
 
 from meshwire_conformance.catalogue.catalogue import SOCKET, Case, load_catalogue
-from meshwire_conformance.catalogue.transcripts import Transcript, needs_of
+from meshwire_conformance.catalogue.transcripts import needs_of
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.run.contracts import Attachment, Settings
 from meshwire_conformance.socket_suite.part import run
@@ -19,6 +18,7 @@ from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.targets.transport import Closed, Connection, Dial, Stream
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from meshwire_spec.numbers import REASONS
+from meshwire_spec.schemas.transcripts import Transcript, transcript_of
 
 pytest.importorskip("iroh", reason="the extra iroh is not installed")
 from meshwire_conformance.targets.iroh import IrohDialler
@@ -80,7 +80,7 @@ def tcp_alone(case: Case) -> bool:
 def transcript(*steps: dict[str, object]) -> Transcript:
     """A transcript with these steps."""
     value = {"id": "MW-0001", "title": "a", "rules": ["TR-001"], "steps": list(steps)}
-    return msgspec.convert(value, Transcript)
+    return transcript_of(value)
 
 
 class TestWhatTheLibrarySays:

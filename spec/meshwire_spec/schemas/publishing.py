@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from meshwire_spec.schemas import report, targets
+from meshwire_spec.schemas import report, steps, targets, transcripts
 from meshwire_spec.schemas.base import Conditions, Schema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -20,19 +20,28 @@ class Publication:
     """One published schema: the struct that it describes, and what the struct's type cannot say.
 
     `conditions` are keywords that are added to the schema of a struct, such as `if` and `then`;
-    the struct's `__post_init__` demands the same.
+    the struct's `__post_init__` demands the same. `implied` is the tag of a union that readers
+    infer from the other members, so that files do not hold it.
     """
 
     name: str
     title: str
     struct: type[msgspec.Struct]
     conditions: Conditions = field(default_factory=dict)
+    implied: str = ""
 
 
 PUBLICATIONS = (
     Publication("ready", "Ready line", targets.ReadyLine, targets.READY_CONDITIONS),
     Publication("target", "Target file", targets.TargetFile, targets.TARGET_CONDITIONS),
     Publication("report", "Report of a run of the conformance suite", report.ReportFile),
+    Publication(
+        "transcript",
+        "Transcripts of meshwire's conformance suite",
+        transcripts.TranscriptFile,
+        transcripts.CONDITIONS,
+        implied=steps.TAG,
+    ),
 )
 
 
@@ -47,6 +56,8 @@ def schema_of(publication: Publication) -> Schema:
     )
     for struct, condition in publication.conditions.items():
         parts[struct.__name__] |= condition
+    if publication.implied:
+        _leave_out(parts, publication.implied)
     definitions = {name: _simplified(part) for name, part in parts.items()}
     own = definitions.pop(top["$ref"].rpartition("/")[2])
     head = {
@@ -60,6 +71,19 @@ def schema_of(publication: Publication) -> Schema:
 def schema_text(publication: Publication) -> str:
     """The schema as its file holds it."""
     return json.dumps(schema_of(publication), indent=1, ensure_ascii=False) + "\n"
+
+
+def _leave_out(schema: Any, tag: str) -> None:
+    """Take the tag of a union out of a schema, in place: its choices exclude each other without."""
+    for part in schema.values() if isinstance(schema, dict) else schema:
+        if isinstance(part, dict | list):
+            _leave_out(part, tag)
+    if isinstance(schema, dict) and schema.get("discriminator", {}).get("propertyName") == tag:
+        del schema["discriminator"]
+        schema["oneOf"] = schema.pop("anyOf")
+    if isinstance(schema, dict) and tag in schema.get("properties", {}):
+        del schema["properties"][tag]
+        schema["required"].remove(tag)
 
 
 def _simplified(schema: Any) -> Any:
