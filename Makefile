@@ -17,7 +17,7 @@ CHECKED_TOOLS := make_schemas sync_spec make_vectors make_reconciliation format_
 	check_citations check_inventory mutants
 
 .PHONY: help check test test-fast lint ci site adapters clean \
-	lint-style lint-types lint-imports lint-generated lint-vectors lint-site lint-wheel
+	lint-style lint-types lint-imports lint-names lint-generated lint-vectors lint-site lint-wheel
 
 help:
 	@echo "make check     install, start the bundled node and hold it against the suite"
@@ -53,7 +53,7 @@ test: $(VENV)/dev.stamp
 test-fast: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest $(PYTEST_ARGUMENTS) -m "not socket and not process"
 
-lint: lint-style lint-types lint-imports lint-generated lint-vectors lint-site lint-wheel
+lint: lint-style lint-types lint-imports lint-names lint-generated lint-vectors lint-site lint-wheel
 
 lint-style: $(VENV)/dev.stamp
 	$(BIN)/ruff check
@@ -64,6 +64,9 @@ lint-types: $(VENV)/dev.stamp
 
 lint-imports: $(VENV)/dev.stamp
 	$(BIN)/python tools/check_imports.py
+
+lint-names: $(VENV)/dev.stamp
+	$(BIN)/python tools/check_dead_names.py
 
 # Every tool speaks, also after one that failed.
 lint-generated: $(VENV)/dev.stamp

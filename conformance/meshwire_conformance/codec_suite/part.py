@@ -41,7 +41,6 @@ ANSWER_S = 5.0
 TOTAL_S = 30.0
 FAULTS_MAX = 5
 HELLO_ID = 0
-BYE_ID = 1
 FIRST_ID = 2
 FLUSH_HINT = "an adapter writes each answer out at once (CH-002): did it flush?"
 

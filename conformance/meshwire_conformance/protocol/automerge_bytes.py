@@ -14,7 +14,6 @@ MAGIC = bytes.fromhex("856f4a83")
 CHANGE = 1
 DEFLATED = 2
 CHECKSUM = 4
-HASH_BITS = 7
 
 KEY = 0x15
 INSERT = 0x34

@@ -119,7 +119,7 @@ class TcpConnection(Connection, asyncio.Protocol):
         self._pump_before_control()
         self.lab.close(code, text)
         self.flush()
-        self.gone(Closed(code, text, by_target=False))
+        self.gone(Closed(code, text))
         if self._transport is not None:
             self._transport.close()
 

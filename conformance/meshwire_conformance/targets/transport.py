@@ -52,7 +52,6 @@ class Closed:
 
     code: int | None
     text: str
-    by_target: bool = True
 
 
 class Stream:

@@ -13,7 +13,7 @@ import os
 import random
 import secrets
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from pathlib import Path
 
 from meshwire_conformance.protocol.handshake import Formation, read_secret
@@ -35,8 +35,6 @@ from meshwire_spec.numbers import (
 FORMATION_ID = "absorbing"
 DEADLINE_S = 1.0
 LENGTH = 2
-
-After = Callable[["Accepted"], Awaitable[None]]
 
 
 class Accepted(TcpConnection):

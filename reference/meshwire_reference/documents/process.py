@@ -26,7 +26,7 @@ START_S: Final = 30.0
 """A worker that is not ready by then never will be; it takes about 65 ms."""
 ERROR_TEXT_MAX: Final = 2000
 
-STANDARD_OUTPUT, STANDARD_ERROR = 1, 2
+STANDARD_ERROR = 2
 
 
 class Unavailable(Exception):

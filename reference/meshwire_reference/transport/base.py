@@ -263,5 +263,4 @@ class Listener(ABC):
         """Take no more callers; connections already accepted live on."""
 
 
-Listen: TypeAlias = Callable[[str, TransportOptions], Awaitable[Listener]]
 Dial: TypeAlias = Callable[[str, TransportOptions], Awaitable[Connection]]
