@@ -1,20 +1,26 @@
-"""The command line as typer reads it: which commands there are, and wrong arguments as errors."""
+"""The command line as typer reads it: its commands, and every failure as one line and exit code."""
 
+import os
+import sys
+import traceback
 from typing import Annotated
 
 import typer
 
+from meshwire_conformance.commands import process
 from meshwire_conformance.commands.check import check_command
 from meshwire_conformance.commands.decode import decode_command
 from meshwire_conformance.commands.vectors import app as vectors_app
-from meshwire_conformance.errors import UsageError
+from meshwire_conformance.errors import SuiteError, UsageError
 from meshwire_conformance.verdicts import ExitCode
 
 WRONG_ARGUMENTS: type[Exception] = typer.BadParameter.__mro__[2]
 """Root of what typer raises for wrong arguments; typer itself gives it no public name."""
 HELP = "Usage:"
 INTERRUPTED = 130
-"""What typer makes of an interrupt; no command of ours ends so."""
+"""Exit code that typer gives an interrupt; no command of ours ends with it."""
+SHOW_TRACEBACK = "MESHWIRE_TRACEBACK"
+"""Set to anything, this variable shows the whole traceback of a fault of the suite."""
 
 app = typer.Typer(
     name="meshwire",
@@ -27,10 +33,17 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from meshwire_conformance.commands.about import version_line  # noqa: PLC0415 - reads all
-
-        typer.echo(version_line())
+        typer.echo(_version_line())
         raise typer.Exit
+
+
+def _version_line() -> str:
+    """Version, spec revision and digest of the suite."""
+    from meshwire_conformance.catalogue.catalogue import load_catalogue  # noqa: PLC0415 - reads all
+    from meshwire_conformance.run.runner import suite_version  # noqa: PLC0415 - beside its only use
+    from meshwire_spec.numbers import SPEC_REVISION  # noqa: PLC0415 - beside its only use
+
+    return f"meshwire {suite_version()} ({SPEC_REVISION}), suite {load_catalogue().digest}"
 
 
 @app.callback()
@@ -56,10 +69,31 @@ app.command("decode")(decode_command)
 app.add_typer(vectors_app, name="vectors")
 
 
-def run_arguments() -> int:
-    """Do what the arguments of the process say; returns the exit code.
+def run() -> int:
+    """Run the command line; returns the exit code, after one clear line instead of a traceback.
 
-    Raises UsageError for wrong arguments, and KeyboardInterrupt and whatever a command raises.
+    Raises KeyboardInterrupt if a command was interrupted and has nothing to report.
+    """
+    try:
+        process.prepare_streams()
+        return _run_arguments()
+    except SuiteError as exc:
+        return _say(str(exc), exc.exit_code)
+    except BrokenPipeError:
+        # The reader is gone: no more output is wanted.
+        process.give_up_output()
+        return int(ExitCode.INCOMPLETE)
+    except Exception as exc:  # noqa: BLE001 - nothing is swallowed: the run ends here, with exit 2
+        if isinstance(exc, OSError) and process.is_full(exc):
+            process.give_up_output()
+            return _say(f"the output cannot be written: {exc}", ExitCode.FAULT)
+        return _say(_fault_text(exc), ExitCode.FAULT)
+
+
+def _run_arguments() -> int:
+    """Run the command that the arguments name; returns the exit code.
+
+    Raises UsageError for wrong arguments, KeyboardInterrupt, and whatever a command raises.
     """
     try:
         code: int | None = app(standalone_mode=False)
@@ -75,3 +109,18 @@ def run_arguments() -> int:
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     return code or 0
+
+
+def _fault_text(exc: Exception) -> str:
+    """A fault of the suite itself in one line; prints the traceback if it was asked for."""
+    if SHOW_TRACEBACK in os.environ:
+        traceback.print_exception(exc)
+    frames = traceback.extract_tb(exc.__traceback__)
+    place = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""  # noqa: PTH119 - a text
+    said = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+    return f"suite fault: {said[:500]}{place}; {SHOW_TRACEBACK}=1 shows where in full"
+
+
+def _say(message: str, code: ExitCode) -> int:
+    print(f"meshwire: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 - the command line
+    return int(code)

@@ -2,15 +2,16 @@
 
 import os
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TextIO
 
 import typer
 
 from meshwire_conformance.catalogue.catalogue import Case, load_catalogue
-from meshwire_conformance.commands.progress import progress_on
+from meshwire_conformance.commands.process import run_interruptibly
 from meshwire_conformance.errors import Interrupted, UsageError
 from meshwire_conformance.report.record import Report
 from meshwire_conformance.run.contracts import Attachment
@@ -19,6 +20,45 @@ from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.verdicts import CaseResult, Verdict
 
 FORMATS = ("junit", "json")
+EVERY_S = 0.05
+"""The line is written no more often than this, in seconds."""
+
+
+class ProgressLine:
+    """One line, written over itself; plain text without colour, so that NO_COLOR holds as it is."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._width = 0
+        self._next = clock()
+
+    def __call__(self, result: CaseResult, done: int, total: int) -> None:
+        """A case is over."""
+        now = self._clock()
+        if now < self._next and done < total:
+            return
+        self._next = now + EVERY_S
+        self._write(f"{done}/{total} cases, {result.case}")
+
+    def clear(self) -> None:
+        """Leave an empty line to whatever is written next."""
+        if self._width:
+            self._write("")
+            self._stream.write("\r")
+            self._stream.flush()
+
+    def _write(self, text: str) -> None:
+        self._stream.write(f"\r{text:<{self._width}}")
+        self._stream.flush()
+        self._width = len(text)
+
+
+def progress_on(stream: TextIO, environment: Mapping[str, str]) -> ProgressLine | None:
+    """A line on this stream where it is a terminal that can go back in a line, else None."""
+    if not stream.isatty() or environment.get("TERM") == "dumb":
+        return None
+    return ProgressLine(stream)
 
 
 class _Counting:
@@ -111,7 +151,8 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
     )
     attachments = _attachments(target, target_file)
     try:
-        found = check(attachments, target or str(target_file or "bundled node"), options)
+        text = target or str(target_file or "bundled node")
+        found = check(attachments, text, options, run_interruptibly)
     except KeyboardInterrupt:
         raise Interrupted(watcher.so_far()) from None
     finally:

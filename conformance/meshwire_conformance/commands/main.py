@@ -4,25 +4,25 @@ import gc
 import sys
 
 ALLOCATIONS = 50_000
-"""So many objects more, and Python looks for cycles. Cases and answers are many, have none, and
-live to the end, so looking often would take a tenth of a run over a codec."""
+"""Allocations between two searches for cycles. Cases and answers are many, have no cycles, and live
+to the end, so frequent searches would take a tenth of a run over a codec."""
 INTERRUPTED = 2
-"""Exit code where an interrupt came before it could be said otherwise; `interrupts.EXIT`."""
+"""Exit code of an interrupt before interrupts are handled; `process.EXIT`."""
 
 
 def main() -> None:
     """Run the command line; ends the process with its exit code."""
     # Imported here, so that an interrupt while the rest is loaded is told like any other.
     try:
-        from meshwire_conformance.commands import interrupts  # noqa: PLC0415 - see above
+        from meshwire_conformance.commands import process  # noqa: PLC0415 - see above
 
-        interrupts.prepare()
+        process.take_interrupts()
         gc.set_threshold(ALLOCATIONS)
-        from meshwire_conformance.commands.ending import run  # noqa: PLC0415 - see above
+        from meshwire_conformance.commands.app import run  # noqa: PLC0415 - see above
 
         code = run()
-        interrupts.ignore()
-        # Nor are they looked through once more on the way out.
+        process.ignore_interrupts()
+        # No search for cycles on the way out either.
         gc.freeze()
     except KeyboardInterrupt:
         print("meshwire: interrupted", file=sys.stderr)  # noqa: T201 - the command line

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from meshwire_conformance.catalogue.catalogue import load_catalogue
-from meshwire_conformance.commands import interruptible
+from meshwire_conformance.commands.process import run_interruptibly
 from meshwire_conformance.run.contracts import Settings
 from meshwire_conformance.run.runner import bundled_codec
 from meshwire_conformance.verdicts import ExitCode
@@ -44,7 +44,7 @@ def verify(seed: Annotated[int, typer.Option(help="Fixes the made-up messages.")
     from meshwire_conformance.self_check.verify import verify as hold  # noqa: PLC0415 - loads the schema
 
     settings = Settings(seed=seed)
-    count, found = interruptible.run(hold(load_catalogue().cases, bundled_codec(), settings))
+    count, found = run_interruptibly(hold(load_catalogue().cases, bundled_codec(), settings))
     for line in found:
         typer.echo(line)
     typer.echo(f"{count} messages asked of both codecs, {len(found)} disagreements")

@@ -1,11 +1,12 @@
 """The run: which cases go to which way of attaching, and the report over all of it."""
 
+import asyncio
 import importlib
 import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -22,7 +23,6 @@ from meshwire_conformance.catalogue.catalogue import (
     load_catalogue,
     selection_digest,
 )
-from meshwire_conformance.commands import interruptible
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.extras import install_line
 from meshwire_conformance.report.ledger import apply_ledger, read_ledger
@@ -37,6 +37,8 @@ REFERENCE = "meshwire_reference"
 CODEC_SCHEME = "stdio"
 Watcher = Callable[[CaseResult, int, int], None]
 """Called with every case that is over, how many are, and how many there will be."""
+Start = Callable[[Coroutine[Any, Any, list[Run]]], list[Run]]
+"""Runs a coroutine to its end; `asyncio.run`, or one that handles interrupts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +99,21 @@ def bundled() -> list[Attachment]:
     return attachments
 
 
-def check(targets: Sequence[Attachment], target_text: str, options: Options) -> Report:
-    """Hold the targets to the suite.
+def check(
+    targets: Sequence[Attachment],
+    target_text: str,
+    options: Options,
+    start: Start = asyncio.run,
+) -> Report:
+    """Hold the targets to the suite; `start` runs the one coroutine that all of it happens in.
 
-    Raises SuiteError where nothing can run, KeyboardInterrupt where the run was interrupted.
+    Raises SuiteError if nothing can run, and whatever `start` raises.
     """
     clock = time.perf_counter()
     catalogue = load_catalogue()
     cases = _with_adapter(targets, catalogue, options)
     known = read_ledger(options.known_failing, catalogue) if options.known_failing else {}
-    runs = interruptible.run(_run_all(targets, cases, options))
+    runs = start(_run_all(targets, cases, options))
     runs = [replace(run, results=apply_ledger(run.results, known)) for run in runs]
     results = [result for run in runs for result in run.results]
     faults = [ExitCode.INCOMPLETE for run in runs if run.faults]

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import pytest
 
 from meshwire_conformance.catalogue.catalogue import load_catalogue
-from meshwire_conformance.commands import ending
+from meshwire_conformance.commands import app
 from meshwire_conformance.commands.check import check_command
 from meshwire_conformance.errors import Incomplete, Interrupted, UsageError
 from meshwire_conformance.report.ledger import UNTRIED, KnownFailure, apply_ledger
@@ -77,10 +77,10 @@ def test_a_fault_of_the_suite_is_one_line(
     def breaks() -> int:
         raise LookupError("an entry\nis missing")
 
-    monkeypatch.setattr(ending, "run_arguments", breaks)
+    monkeypatch.setattr(app, "_run_arguments", breaks)
     if shown:
-        monkeypatch.setenv(ending.SHOW_TRACEBACK, "1")
-    code = ending.run()
+        monkeypatch.setenv(app.SHOW_TRACEBACK, "1")
+    code = app.run()
     said = capsys.readouterr().err
 
     assert code == ExitCode.FAULT
@@ -92,7 +92,7 @@ def test_a_fault_of_the_suite_is_one_line(
 def test_an_interrupt_tells_what_was_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line, and the counts so far."""
 
-    def interrupted(_targets: object, _text: str, options: Options) -> Report:
+    def interrupted(_targets: object, _text: str, options: Options, _start: object) -> Report:
         assert options.watcher is not None
         options.watcher(CaseResult("MW-1001", Verdict.PASS), 1, 9)
         options.watcher(CaseResult("MW-1002", Verdict.FAIL), 2, 9)
@@ -113,7 +113,7 @@ def run_interrupted_at(moment: str, target: str) -> subprocess.CompletedProcess[
 @pytest.mark.parametrize(
     ("moment", "so_far"),
     [
-        ("meshwire_conformance.commands.ending", ""),
+        ("meshwire_conformance.commands.app", ""),
         ("meshwire_conformance.commands.check", ""),
         ("/frames.transcript.json", ""),
         ("meshwire_conformance.codec_suite.manners", ": 0 cases were over, 0 passed, 0 failed"),

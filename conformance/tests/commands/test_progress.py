@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from meshwire_conformance.commands.progress import EVERY_S, ProgressLine, progress_on
+from meshwire_conformance.commands.check import EVERY_S, ProgressLine, progress_on
 from meshwire_conformance.verdicts import CaseResult, Verdict
 
 

@@ -1,0 +1,147 @@
+"""The ends of the process: interrupts, standard streams, and runs that an interrupt ends in order.
+
+Theory: outside a run there is nothing to clean up, so an interrupt ends the process where it
+stands, which no half-loaded module can turn into a traceback. Within a run the first interrupt
+cancels it, the second kills what it has started, the third ends the process. This module is loaded
+before everything else, so it imports almost nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from types import FrameType
+    from typing import Any
+
+Result = TypeVar("Result")
+
+EXIT = 2
+"""Exit code of a process that was interrupted; that of `errors.Interrupted`."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PATIENCE = 2
+"""After this many interrupts that did not help, one more ends the process where it stands."""
+_LINE = b"meshwire: interrupted\n"
+_UNTOUCHED = (signal.SIG_DFL, signal.default_int_handler)
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
+_LAST = 2
+"""Number of the last standard stream."""
+
+
+def take_interrupts() -> None:
+    """Make Ctrl-C and SIGTERM end this process with one line; for a command line alone.
+
+    A shell makes commands behind `&` ignore Ctrl-C, and that is left as it is.
+    """
+    for number in SIGNALS:
+        if signal.getsignal(number) in _UNTOUCHED:
+            signal.signal(number, end)
+
+
+def ignore_interrupts() -> None:
+    """Ignore interrupts from now on: the process is about to end."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def end(_number: int = 0, _frame: FrameType | None = None) -> NoReturn:
+    """End the process where it stands."""
+    os.write(2, _LINE)
+    os._exit(EXIT)
+
+
+def run_interruptibly(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine to its end, as `asyncio.run` does; an interrupt cancels it.
+
+    Raises KeyboardInterrupt if it was interrupted, after everything that it had started is ended,
+    whatever the coroutine returned or raised.
+    """
+    import asyncio  # noqa: PLC0415 - heavy, and this module is loaded first
+
+    from meshwire_conformance.targets import children  # noqa: PLC0415 - as above
+
+    came: list[int] = []
+    try:
+        result = asyncio.run(_watched(work, came))
+    except BaseException:
+        if not came:
+            raise
+    if not came:
+        return result
+    # Nothing should be left. An interrupt at the one moment that leaves something is caught here.
+    children.kill_all()
+    raise KeyboardInterrupt
+
+
+async def _watched(work: Coroutine[Any, Any, Result], came: list[int]) -> Result:
+    """Await the work; interrupts are appended to `came`, unless another handler takes them."""
+    import asyncio  # noqa: PLC0415 - as above
+
+    from meshwire_conformance.targets import children  # noqa: PLC0415 - as above
+
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def interrupted(number: int) -> None:
+        came.append(number)
+        if len(came) > PATIENCE:
+            end()
+        if len(came) == 1:
+            task.cancel()
+            return
+        # The end of the work waits for these processes, so it comes at once.
+        children.kill_all()
+
+    ours = [number for number in SIGNALS if signal.getsignal(number) is end]
+    for number in ours:
+        loop.add_signal_handler(number, interrupted, number)
+    try:
+        return await work
+    finally:
+        for number in ours:
+            loop.remove_signal_handler(number)
+            signal.signal(number, end)
+
+
+def prepare_streams() -> None:
+    """Make standard output and error take any text; raises UsageError for a closed output."""
+    from io import TextIOWrapper  # noqa: PLC0415 - this module is loaded first
+
+    if sys.stdout is None or sys.stderr is None:
+        _fill_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # Half a surrogate, from a file name for example, can be written in no encoding.
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _fill_streams() -> None:
+    """Open the null device in place of closed streams, or the next file would take their number."""
+    from meshwire_conformance.errors import UsageError  # noqa: PLC0415 - this module is loaded first
+
+    is_mute = sys.stdout is None
+    while (number := os.open(os.devnull, os.O_RDWR)) <= _LAST:
+        pass
+    os.close(number)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+    if is_mute:
+        raise UsageError("standard output is closed: there is nowhere to report to")
+
+
+def give_up_output() -> None:
+    """Drop what standard output does not take, so that the exit does not try it again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def is_full(fault: OSError) -> bool:
+    """Return True if the error says that a stream or file cannot be written."""
+    return fault.errno in _UNWRITABLE
