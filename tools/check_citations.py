@@ -1,66 +1,188 @@
-"""Hold the rule ids in comments of the code to the pages: `# FR-004` names a rule that exists.
+"""Hold citations to what exists: rules, cases, files, modules, classes, and functions in files.
 
-Usage: python tools/check_citations.py [--list]. Exit status 1 where a comment cites an unknown
-rule; --list also prints the rules a socket can show that no comment of the reference cites.
+Read are the pages, README, ARCHITECTURE, CONTRIBUTING and the READMEs of folders, and comments and
+docstrings of every Python file outside tools/history. A citation is
+
+- a rule id (FR-004) or a case id (MW-1001) anywhere in them;
+- a path below one of our top folders, or in Markdown any name in backticks that ends like a file
+  or folder of ours (`numbers.py`, `layouts/`); `path.py::Name.method` names something in the file;
+- a dotted name of one of our packages (meshwire_reference.core.node), members included;
+- in backticks a class behind its module (`fields.Block`) or, in Python, alone (`Block`).
+
+Usage: python tools/check_citations.py [--list]. Exit status 1 where a citation names nothing, or
+a rule is excluded for a reason that no longer holds (see `exclusions`); --list also prints the
+rules that a socket can show and no comment of the reference cites.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
+import builtins
+import io
 import re
 import sys
-from collections.abc import Sequence
+import tokenize
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from exclusions import exclusion_problems
 from pages import SPEC, PageRule, all_rules
+from repository import Repository
+from tracing import CASES, VECTORS, data_cases, python_cases
 
 ROOT = SPEC.parent
-FOLDERS = (
-    "spec/meshwire_spec",
-    "reference/meshwire_reference",
-    "conformance/meshwire_conformance",
+PAGES = ("spec/*.md", "*.md", "conformance/**/*.md", "vectors/**/*.md", "tools/**/*.md")
+# What was is named there, not what is.
+HISTORY = ("CHANGELOG.md", "tools/history/*")
+RULE = re.compile(r"\b(?!MW-)[A-Z]{2}-\d{3}\b")
+CASE = re.compile(r"\bMW-\d{4,}\b")
+PATH = re.compile(
+    r"\b(?P<path>(?:spec|reference|conformance|vectors|tools)/[\w./-]*\w/?)(?:::(?P<name>[\w.:]+))?"
 )
-COMMENT = re.compile(r"#.*")
-CITATION = re.compile(r"\b(?:TR|FR|BT|TS|NG|LV|HS|DC|ER|LB|CH|EN)-\d{3}\b")
+SHORT_PATH = re.compile(
+    r"^(?P<path>\w[\w.-]*(?:/[\w.-]+)*(?:/|\.(?:py|json|toml|md|txt|yaml)))(?:::(?P<name>[\w.:]+))?$"
+)
+DOTTED = re.compile(r"\bmeshwire_(?:spec|reference|conformance)(?:\.\w+)+")
+CLASS = re.compile(
+    r"^(?:(?P<module>[a-z_]+(?:\.[a-z_]+)*)\.)?(?P<name>[A-Z]\w*[a-z]\w*(?:\.\w+)*)$"
+)
+UNTIL = re.compile(r"; until: [^;]+")
+QUOTED = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+PLACEHOLDER = "NAME"
+# Names of others that comments speak of and no import of ours mentions.
+FOREIGN = frozenset(("Debug", "PanicException", "Struct"))
 
 
-def citations(folder: Path) -> list[tuple[str, Path, int]]:
-    """Rule ids in the comments below a folder, each with file and line."""
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of prose: a line of a page, a comment, or a docstring from its first line on."""
+
+    path: Path
+    line: int
+    text: str
+    is_page: bool
+
+
+def page_texts(root: Path) -> Iterator[Text]:
+    """Yield the lines of the pages, without what an exclusion says is missing."""
+    for pattern in PAGES:
+        for path in sorted(root.glob(pattern)):
+            shown = path.relative_to(root)
+            if not any(shown.match(old) for old in HISTORY):
+                for number, line in enumerate(path.read_text().splitlines(), 1):
+                    yield Text(shown, number, UNTIL.sub("", line), is_page=True)
+
+
+def code_texts(repository: Repository) -> Iterator[Text]:
+    """Yield comments and docstrings of the Python files."""
+    for path, source in repository.sources.items():
+        if any(path.match(old) for old in HISTORY):
+            continue
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.COMMENT:
+                yield Text(path, token.start[0], token.string, is_page=False)
+        for node in ast.walk(repository.tree(path)):
+            # A string that stands alone is a docstring, also one below a constant.
+            match node:
+                case ast.Expr(value=ast.Constant(value=str(text))):
+                    yield Text(path, node.lineno, text, is_page=False)
+
+
+def rule_problems(text: Text, rules: set[str], cases: set[str]) -> Iterator[str]:
+    """Yield the ids that no page and no case has."""
+    yield from (f"no rule {name}" for name in RULE.findall(text.text) if name not in rules)
+    yield from (f"no case {name}" for name in CASE.findall(text.text) if name not in cases)
+
+
+def path_problems(text: Text, repository: Repository) -> Iterator[str]:
+    """Yield the paths that lead nowhere, and the names that their files do not define."""
+    found = list(PATH.finditer(text.text))
+    if text.is_page:
+        quoted = [word for quote in QUOTED.findall(text.text) for word in quote.split()]
+        found += [match for word in quoted if (match := SHORT_PATH.match(word))]
+    for path, name in dict.fromkeys((match["path"], match["name"]) for match in found):
+        if PLACEHOLDER in path:
+            continue
+        candidates = repository.paths_ending(path)
+        if not candidates:
+            yield f"no file or folder {path}"
+        elif name and not any(repository.defines(one, name) for one in candidates):
+            yield f"{path} defines no {name}"
+
+
+def name_problems(text: Text, repository: Repository) -> Iterator[str]:
+    """Yield the modules, classes and members that are not there."""
+    for name in DOTTED.findall(text.text):
+        if not repository.resolves(name):
+            yield f"no {name}"
+    for quote in QUOTED.findall(text.text):
+        match = CLASS.match(quote)
+        if match is None or (text.is_page and not match["module"]):
+            continue
+        module, name = match["module"], match["name"]
+        if module and repository.modules_ending(module):
+            if not any(repository.defines(one, name) for one in repository.modules_ending(module)):
+                yield f"no {quote}"
+        elif not module and not _is_known(name, repository):
+            yield f"no class {name}"
+        elif module and module.split(".")[0] not in repository.imported:
+            yield f"no module {module}"
+
+
+def _is_known(name: str, repository: Repository) -> bool:
+    first, _, member = name.partition(".")
+    if member:
+        return first in repository.imported or any(
+            repository.defines(path, name) for path in repository.sources
+        )
+    known = first in repository.names or first in repository.imported
+    return known or hasattr(builtins, first) or first in FOREIGN
+
+
+def problems_of(root: Path, rules: Sequence[PageRule], cases: set[str]) -> list[str]:
+    """Return every citation below `root` that names nothing."""
+    repository = Repository(root)
+    alive = {rule.id for rule in rules if rule.level != "withdrawn"}
+    known = {rule.id for rule in rules}
     return [
-        (rule_id, path, number)
-        for path in sorted(folder.rglob("*.py"))
-        for number, line in enumerate(path.read_text().splitlines(), 1)
-        for comment in COMMENT.findall(line)
-        for rule_id in CITATION.findall(comment)
+        f"{text.path}:{text.line}: {problem}"
+        for text in [*page_texts(root), *code_texts(repository)]
+        for problem in [
+            *rule_problems(text, known if text.is_page else alive, cases),
+            *path_problems(text, repository),
+            *name_problems(text, repository),
+        ]
     ]
 
 
-def problems_of(rules: Sequence[PageRule], found: Sequence[tuple[str, Path, int]]) -> list[str]:
-    """Comments that cite a rule which does not exist or was withdrawn."""
-    alive = {rule.id for rule in rules if rule.level != "withdrawn"}
-    return [f"{path}:{line}: no rule {cited}" for cited, path, line in found if cited not in alive]
-
-
-def uncited(rules: Sequence[PageRule], found: Sequence[tuple[str, Path, int]]) -> list[PageRule]:
-    """Rules that a socket can show and no comment cites."""
-    cited = {rule_id for rule_id, _, _ in found}
+def uncited(root: Path, rules: Sequence[PageRule]) -> list[PageRule]:
+    """Return the rules that a socket can show and no comment of the reference cites."""
+    cited = {
+        name
+        for text in code_texts(Repository(root))
+        if text.path.is_relative_to("reference/meshwire_reference")
+        for name in RULE.findall(text.text)
+    }
     return [rule for rule in rules if "socket" in rule.seen and rule.id not in cited]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the tool; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--check", action="store_true", help="the same; for the generators' sake")
     parser.add_argument("--list", action="store_true", help="print uncited socket rules as well")
     options = parser.parse_args(arguments)
     rules = all_rules()
-    problems = [
-        problem for folder in FOLDERS for problem in problems_of(rules, citations(ROOT / folder))
-    ]
+    cases = {case.id for case in [*data_cases(VECTORS), *python_cases(CASES)]}
+    problems = [*problems_of(ROOT, rules, cases), *exclusion_problems(rules, Repository(ROOT))]
     for line in problems:
         print(line)
     if options.list:
-        for rule in uncited(rules, citations(ROOT / "reference" / "meshwire_reference")):
+        for rule in uncited(ROOT, rules):
             print(f"{rule.id} is cited nowhere in the reference: {rule.text}")
     return 1 if problems else 0
 

@@ -1,6 +1,8 @@
-"""Rule ids in comments name rules that exist."""
+"""Citations name rules, cases, files, modules and classes that exist."""
 
 from pathlib import Path
+
+import pytest
 
 import check_citations
 import pages
@@ -9,28 +11,92 @@ RULES = pages.parse_rules(
     "x.md",
     "**FR-901**{#FR-901} (wire) A node MUST. <!-- seen: socket -->\n\n"
     "**FR-902**{#FR-902} (wire) A node MUST. <!-- seen: socket -->\n\n"
-    "**FR-903**{#FR-903} (wire) A node MUST. <!-- seen: codec -->\n",
+    "**FR-903**{#FR-903} (withdrawn) A node had to.\n",
 )
+CASES = {"MW-9001"}
+NODE = "reference/meshwire_reference/core/node.py"
+SOURCES = {
+    "reference/meshwire_reference/__init__.py": "",
+    "reference/meshwire_reference/core/__init__.py": "",
+    NODE: (
+        "import asyncio\n"
+        "class Node:\n"
+        "    size: int\n"
+        "    def handle(self):\n"
+        "        self.count = 1\n"
+    ),
+    "spec/meshwire_spec/layouts/frames.py": "FRAME = 1\n",
+    "tools/check.py": "",
+    "tools/history/move.py": "# FR-999, core/gone.py, `Gone`, meshwire_reference.gone\n",
+    "CHANGELOG.md": "FR-999 and `meshwire_reference.gone` went.\n",
+}
+CODE = "reference/meshwire_reference/code.py"
+
+WRONG = [
+    (CODE, "# FR-999: why\n", "no rule FR-999"),
+    (CODE, "# FR-903\n", "no rule FR-903"),
+    (CODE, '"""MW-9002 shows it."""\n', "no case MW-9002"),
+    (CODE, "# see tools/gone.py\n", "no file or folder tools/gone.py"),
+    (CODE, '"""As meshwire_reference.core.gone does."""\n', "no meshwire_reference.core.gone"),
+    (
+        CODE,
+        "class A:\n    # meshwire_reference.core.node.Gone\n    x = 1\n",
+        "no meshwire_reference.core.node.Gone",
+    ),
+    (CODE, '"""Raises `Gone`."""\n', "no class Gone"),
+    (CODE, 'LIMIT = 1\n"""Raises `Gone`."""\n', "no class Gone"),
+    (CODE, "# `node.Gone`\n", "no node.Gone"),
+    (CODE, "# `Node.gone`\n", "no class Node.gone"),
+    (CODE, "# `gone.Node`\n", "no module gone"),
+    ("ARCHITECTURE.md", "Rule FR-999.\n", "no rule FR-999"),
+    ("ARCHITECTURE.md", "In `core/gone.py`.\n", "no file or folder core/gone.py"),
+    ("ARCHITECTURE.md", "In `gone/`.\n", "no file or folder gone/"),
+    ("ARCHITECTURE.md", "Run `python tools/gone.py --check`.\n", "no file or folder tools/gone.py"),
+    ("ARCHITECTURE.md", f"`{NODE}::Node.gone` does.\n", f"{NODE} defines no Node.gone"),
+    ("ARCHITECTURE.md", "`node.py::gone` does.\n", "node.py defines no gone"),
+    ("spec/01-x.md", "`meshwire_reference.core.gone`\n", "no meshwire_reference.core.gone"),
+    ("conformance/adapters/README.md", "`node.Gone`\n", "no node.Gone"),
+]
+
+RIGHT = [
+    (CODE, "# FR-901: why\n"),
+    (CODE, "X = 'FR-999, tools/gone.py'\n"),
+    (
+        CODE,
+        '"""MW-9001, tools/check.py, meshwire_reference.core.node.Node, `Node.size`."""\n',
+    ),
+    (CODE, '"""Raises `ValueError`, `asyncio.CancelledError` and `node.Node.count`."""\n'),
+    ("ARCHITECTURE.md", f"FR-903 was; `{NODE}::Node.handle`, `layouts/`, `frames.py::FRAME`.\n"),
+    ("ARCHITECTURE.md", "`NAME.transcript.json`, `application/json`, `sync/1`, a `Heading`.\n"),
+    ("spec/01-x.md", "<!-- excluded: why; until: meshwire_reference.core.gone -->\n"),
+]
 
 
-def test_comments_are_cited_with_their_place(tmp_path: Path) -> None:
-    """Ids count in comments alone, several of them on a line as well."""
-    (tmp_path / "a.py").write_text("x = 'FR-904'\n# FR-901, FR-999: why\n")
+def problems(root: Path, name: str, text: str) -> list[str]:
+    """Return what is said of one file beside the sources."""
+    for path, content in {**SOURCES, name: text}.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(content, encoding="utf-8")
+    return check_citations.problems_of(root, RULES, CASES)
 
-    found = check_citations.citations(tmp_path)
 
-    assert found == [("FR-901", tmp_path / "a.py", 2), ("FR-999", tmp_path / "a.py", 2)]
+@pytest.mark.parametrize(("name", "text", "expected"), WRONG)
+def test_citation_of_nothing_is_named(tmp_path: Path, name: str, text: str, expected: str) -> None:
+    """Whatever a citation names that does not exist is said with file and line."""
+    (problem,) = problems(tmp_path, name, text)
+
+    place, _, said = problem.partition(": ")
+    assert (place.rpartition(":")[0], said) == (name, expected)
 
 
-def test_unknown_rules_are_problems(tmp_path: Path) -> None:
-    """A comment that cites no rule of the pages is named with file and line."""
-    found = [("FR-999", tmp_path / "a.py", 2), ("FR-901", tmp_path / "a.py", 3)]
-
-    assert check_citations.problems_of(RULES, found) == [f"{tmp_path / 'a.py'}:2: no rule FR-999"]
+@pytest.mark.parametrize(("name", "text"), RIGHT)
+def test_right_citation_passes(tmp_path: Path, name: str, text: str) -> None:
+    """What exists, foreign names, strings of the code, and what history says are no problems."""
+    assert problems(tmp_path, name, text) == []
 
 
 def test_socket_rules_without_a_comment_are_listed(tmp_path: Path) -> None:
-    """What a socket can show and no comment cites is listed; codec rules are not."""
-    found = [("FR-901", tmp_path / "a.py", 2)]
+    """A rule that a socket can show and that no comment of the reference cites is listed."""
+    problems(tmp_path, CODE, "# FR-901\n")
 
-    assert [rule.id for rule in check_citations.uncited(RULES, found)] == ["FR-902"]
+    assert [rule.id for rule in check_citations.uncited(tmp_path, RULES)] == ["FR-902"]

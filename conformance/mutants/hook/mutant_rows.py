@@ -27,7 +27,7 @@ class RowError(Exception):
 class Edit:
     """One replacement in the source of a module.
 
-    `function` is a function, method or class as `Class.method`, or empty for the whole module.
+    `function` is a function, method or class as "Class.method", or empty for the whole module.
     """
 
     module: str

@@ -227,7 +227,7 @@ RECORD_TYPES: Final = {int(member): member for member in LabRecordType}
 
 
 def decode_lab_record(data: bytes) -> LabRecord:
-    """Decode exactly one record; raises Malformed. A connection is read with `RecordReader`."""
+    """Decode exactly one record; raises Malformed."""
     reader = Reader(data)
     record = _read_record(reader)
     reader.close()
