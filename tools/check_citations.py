@@ -9,9 +9,11 @@ docstrings of every Python file outside tools/history. A citation is
 - a dotted name of one of our packages (meshwire_reference.core.node), members included;
 - in backticks a class behind its module (`fields.Block`) or, in Python, alone (`Block`).
 
-Usage: python tools/check_citations.py [--list]. Exit status 1 where a citation names nothing, or
-a rule is excluded for a reason that no longer holds (see `exclusions`); --list also prints the
-rules that a socket can show and no comment of the reference cites.
+A rule that a socket can show is cited by a comment of the reference, above the line that
+implements it; UNCITED lists those that no line implements.
+
+Usage: python tools/check_citations.py. Exit status 1 where a citation names nothing or one is
+missing, or where a rule is excluded for a reason that no longer holds (see `exclusions`).
 """
 
 from __future__ import annotations
@@ -51,6 +53,12 @@ CLASS = re.compile(
 UNTIL = re.compile(r"; until: [^;]+")
 QUOTED = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 PLACEHOLDER = "NAME"
+# Rules about the node as a whole, or about what it does not do: no single line implements them.
+UNCITED = frozenset(
+    ("TR-001", "TR-007", "TR-009", "TR-010", "TR-011", "TR-022", "BT-019", "BT-035", "TS-011",
+     "TS-027", "TS-034", "NG-023", "HS-037", "HS-044", "DC-015", "DC-016", "DC-037", "DC-050",
+     "ER-013", "ER-015", "ER-016", "ER-017"),
+)  # fmt: skip
 # Names of others that comments speak of and no import of ours mentions.
 FOREIGN = frozenset(("Debug", "PanicException", "Struct"))
 
@@ -157,15 +165,19 @@ def problems_of(root: Path, rules: Sequence[PageRule], cases: set[str]) -> list[
     ]
 
 
-def uncited(root: Path, rules: Sequence[PageRule]) -> list[PageRule]:
-    """Return the rules that a socket can show and no comment of the reference cites."""
+def uncited(root: Path, rules: Sequence[PageRule]) -> Iterator[str]:
+    """Yield the rules that a socket can show and no comment of the reference cites."""
     cited = {
         name
         for text in code_texts(Repository(root))
         if text.path.is_relative_to("reference/meshwire_reference")
         for name in RULE.findall(text.text)
     }
-    return [rule for rule in rules if "socket" in rule.seen and rule.id not in cited]
+    for rule in rules:
+        if "socket" in rule.seen and rule.id not in cited | UNCITED:
+            yield f"{rule.page}: no comment of the reference cites {rule.id}: {rule.text}"
+        if rule.id in cited & UNCITED:
+            yield f"{rule.id} is cited: take it off UNCITED"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -174,16 +186,16 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--check", action="store_true", help="the same; for the generators' sake")
-    parser.add_argument("--list", action="store_true", help="print uncited socket rules as well")
-    options = parser.parse_args(arguments)
+    parser.parse_args(arguments)
     rules = all_rules()
     cases = {case.id for case in [*data_cases(VECTORS), *python_cases(CASES)]}
-    problems = [*problems_of(ROOT, rules, cases), *exclusion_problems(rules, Repository(ROOT))]
+    problems = [
+        *problems_of(ROOT, rules, cases),
+        *uncited(ROOT, rules),
+        *exclusion_problems(rules, Repository(ROOT)),
+    ]
     for line in problems:
         print(line)
-    if options.list:
-        for rule in uncited(ROOT, rules):
-            print(f"{rule.id} is cited nowhere in the reference: {rule.text}")
     return 1 if problems else 0
 
 
