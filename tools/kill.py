@@ -14,10 +14,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from meshwire_conformance.catalogue.catalogue import SOCKET, Case, load_catalogue
+from meshwire_conformance.catalogue.case import SOCKET, Case
+from meshwire_conformance.catalogue.catalogue import load_catalogue
+from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.mutants import read_table
-from meshwire_conformance.run.contracts import Attachment, Settings
 from meshwire_conformance.socket_suite.part import bundled
 from meshwire_conformance.socket_suite.part import run as run_sockets
 from meshwire_conformance.verdicts import CaseResult, Verdict

@@ -14,10 +14,8 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from meshwire_conformance.cases import adapter
-from meshwire_conformance.catalogue import python_cases as cases
-from meshwire_conformance.catalogue import transcripts
-from meshwire_conformance.catalogue.catalogue import Case
+from meshwire_conformance.catalogue.case import Case
+from meshwire_conformance.catalogue.catalogue import LOADERS
 from meshwire_conformance.catalogue.vectors import expand
 from meshwire_conformance.self_check.field_table import FieldRow, fields_of, generic
 from meshwire_spec.codec import accept, decode, from_value, to_value
@@ -29,6 +27,8 @@ from vector_rules import rules_for, wire_result
 
 SCHEMA = ROOT / "spec" / "meshwire_spec" / "schemas" / "vectors.json"
 DERIVED = ".derived.json"
+NO_VECTORS = ("transcripts", "functions", "harness")
+"""Homes of cases that are no vectors."""
 
 
 class Disagreement(Exception):
@@ -218,7 +218,7 @@ def _repeated_ids(texts: dict[Path, str]) -> Iterator[str]:
 
 def socket_cases() -> list[Case]:
     """Cases that are no vectors; their ids are noted so that none is ever given again."""
-    return [*transcripts.load_cases(), *cases.load_cases(), *adapter.load_cases()]
+    return [case for home in NO_VECTORS for case in LOADERS[home]()]
 
 
 def main() -> int:

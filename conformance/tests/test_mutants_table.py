@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from meshwire_conformance.catalogue.catalogue import SOCKET, load_catalogue
+from meshwire_conformance.catalogue.case import SOCKET
+from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.mutants import read_table
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from meshwire_conformance.catalogue.catalogue import BOTH_VALID, Case, digest_of
+from meshwire_conformance.catalogue.case import BOTH_VALID, Case, digest_of
 
 HARNESS = "harness"
 """Kind of these cases; no message has it."""
@@ -63,8 +63,3 @@ CASES = (
         "another version of the harness, a kind that does not exist, a member left out",
     ),
 )
-
-
-def load_cases() -> tuple[Case, ...]:
-    """Every case of the harness itself."""
-    return CASES

@@ -1,1 +1,1 @@
-"""Every case: where it is read from, how it is selected, and the digest over all."""
+"""Every case: its type, the files and functions it is read from, and the digest over all."""

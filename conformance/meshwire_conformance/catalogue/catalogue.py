@@ -1,77 +1,14 @@
 """The catalogue: every case of the suite, how it is selected, and the digest over all of them."""
 
 import hashlib
-import importlib
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 
-from meshwire_conformance.catalogue.data_files import data_folder
+from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.errors import Incomplete, SuiteFault
-
-LEVELS = ("wire", "strict")
-RESULTS = ("valid", "reject", "any")
-SOCKET = "socket"
-"""Kind of every case that needs a connection; all other kinds are message kinds."""
-
-LOADERS = (
-    "meshwire_conformance.catalogue.vectors",
-    "meshwire_conformance.catalogue.reconciliations",
-    "meshwire_conformance.catalogue.transcripts",
-    "meshwire_conformance.catalogue.python_cases",
-    "meshwire_conformance.cases.adapter",
-)
-"""Modules with a function `load_cases() -> Iterable[Case]`; a new home of cases adds itself."""
-
-
-def digest_of(content: object) -> str:
-    """SHA-256 over the canonical JSON of what a case is made of."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One thing the suite demands of a target.
-
-    `part` is the page its rules stand on, `results` what each level demands ("any" demands
-    nothing), `needs` what a target must offer for it ("deltas", "binding:tcp", "dialect:H1",
-    "documents") or must not ("without:reconciliation"), `control` the positive case without
-    which a negative does not count, `body` what the part that runs it made of it (a vector, a
-    transcript, a function), and `digest` the SHA-256 of its content (`digest_of`).
-    """
-
-    id: str
-    title: str
-    kind: str
-    part: str
-    rules: tuple[str, ...]
-    results: Mapping[str, str]
-    source: str
-    digest: str
-    needs: tuple[str, ...] = ()
-    hunts: str = ""
-    harm: str = ""
-    control: str | None = None
-    disputed: bool = False
-    body: object = None
-
-    def demanded(self, level: str) -> str:
-        """What `level` demands: `valid`, `reject` or `any`; a disputed case demands nothing."""
-        return "any" if self.disputed else self.results[level]
-
-    def matches(self, pattern: str) -> bool:
-        """Whether a shell pattern fits the id of this case or of one of its rules."""
-        return any(fnmatchcase(name, pattern) for name in (self.id, *self.rules))
-
-
-BOTH_VALID = MappingProxyType({"wire": "valid", "strict": "valid"})
-STRICT_ONLY = MappingProxyType({"wire": "any", "strict": "valid"})
 
 
 @dataclass(frozen=True)
@@ -133,17 +70,65 @@ def selection_digest(cases: Iterable[Case]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def vectors_folder() -> Path:
-    """Folder of the vectors; raises SuiteFault where there is none."""
-    return data_folder("_vectors", "vectors")
+def _vectors() -> Iterable[Case]:
+    from meshwire_conformance.catalogue import vectors  # noqa: PLC0415 - a row of LOADERS
+
+    return vectors.load_cases()
 
 
-def _load() -> Iterator[Case]:
-    for name in LOADERS:
-        yield from importlib.import_module(name).load_cases()
+def _reconciliations() -> Iterable[Case]:
+    from meshwire_conformance.catalogue import reconciliations  # noqa: PLC0415 - a row of LOADERS
+
+    return reconciliations.load_cases()
+
+
+def _transcripts() -> Iterable[Case]:
+    from meshwire_conformance.catalogue import transcripts  # noqa: PLC0415 - a row of LOADERS
+
+    return transcripts.load_cases()
+
+
+def _functions() -> Iterable[Case]:
+    from meshwire_conformance.cases import (  # noqa: PLC0415 - a row of LOADERS
+        binding,
+        hostile,
+        reconciliation,
+        reconciliation_exact,
+        reconciliation_runs,
+        store,
+        streams,
+    )
+    from meshwire_conformance.catalogue.python_cases import cases_of  # noqa: PLC0415 - as above
+
+    return cases_of(
+        streams,
+        binding,
+        store,
+        hostile,
+        reconciliation,
+        reconciliation_runs,
+        reconciliation_exact,
+    )
+
+
+def _harness() -> Iterable[Case]:
+    from meshwire_conformance.cases import adapter  # noqa: PLC0415 - a row of LOADERS
+
+    return adapter.CASES
+
+
+LOADERS: Mapping[str, Callable[[], Iterable[Case]]] = {
+    "vectors": _vectors,
+    "reconciliations": _reconciliations,
+    "transcripts": _transcripts,
+    "functions": _functions,
+    "harness": _harness,
+}
+"""Every home of cases, with the function that gives them."""
 
 
 @cache
 def load_catalogue() -> Catalogue:
-    """Every case of the suite, read once; raises SuiteFault where they do not fit together."""
-    return Catalogue(tuple(sorted(_load(), key=lambda case: case.id)))
+    """Every case of the suite, read once; raises SuiteFault if they contradict each other."""
+    cases = (case for load in LOADERS.values() for case in load())
+    return Catalogue(tuple(sorted(cases, key=lambda case: case.id)))

@@ -17,3 +17,8 @@ def data_folder(packaged: str, checkout: str) -> Path:
         if folder.is_dir():
             return folder
     raise SuiteFault(f"the folder {checkout} is missing: neither packaged nor beside the package")
+
+
+def vectors_folder() -> Path:
+    """Folder of the vectors; raises SuiteFault if it is missing."""
+    return data_folder("_vectors", "vectors")

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, TypeAlias
 
-from meshwire_conformance.catalogue.catalogue import (
-    BOTH_VALID,
-    SOCKET,
-    STRICT_ONLY,
-    Case,
-    digest_of,
-)
+from meshwire_conformance.catalogue.case import BOTH_VALID, SOCKET, STRICT_ONLY, Case, digest_of
 
 if TYPE_CHECKING:
     from meshwire_conformance.socket_suite.case_run import CaseRun
-
-MODULES: tuple[str, ...] = (
-    "streams",
-    "binding",
-    "store",
-    "hostile",
-    "reconciliation",
-    "reconciliation_runs",
-    "reconciliation_exact",
-)
-"""Modules of the package `cases` that hold cases."""
 
 Body: TypeAlias = "Callable[[CaseRun], Awaitable[None]]"
 
@@ -91,9 +73,10 @@ def case(  # noqa: PLR0913 - a case has these facts
     return register
 
 
-@cache
-def load_cases() -> tuple[Case, ...]:
-    """Every case that is a function."""
-    for name in MODULES:
-        importlib.import_module(f"meshwire_conformance.cases.{name}")
-    return tuple(_REGISTRY.values())
+def cases_of(*modules: ModuleType) -> Iterator[Case]:
+    """Yield the cases that the functions of these modules are."""
+    names = [module.__name__ for module in modules]
+    for found in _REGISTRY.values():
+        assert isinstance(found.body, PythonCase)
+        if found.body.run.__module__ in names:
+            yield found

@@ -13,7 +13,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from meshwire_conformance.catalogue.catalogue import Case, digest_of, vectors_folder
+from meshwire_conformance.catalogue.case import Case, digest_of
+from meshwire_conformance.catalogue.data_files import vectors_folder
 from meshwire_conformance.errors import SuiteFault
 
 KIND = "negentropy_run"

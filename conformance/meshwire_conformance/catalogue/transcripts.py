@@ -14,15 +14,17 @@ from typing import Any
 
 import msgspec
 
-from meshwire_conformance.catalogue.catalogue import (
+from meshwire_conformance.catalogue.case import (
     BOTH_VALID,
+    RELEASE,
+    SHOWS,
     SOCKET,
+    STOP_AFTER_FIN,
     STRICT_ONLY,
     Case,
     digest_of,
-    vectors_folder,
 )
-from meshwire_conformance.catalogue.visible import RELEASE, SHOWS, STOP_AFTER_FIN
+from meshwire_conformance.catalogue.data_files import vectors_folder
 from meshwire_conformance.errors import SuiteFault
 from meshwire_spec.numbers import VERDICT_LINGER_S
 from meshwire_spec.schemas import steps

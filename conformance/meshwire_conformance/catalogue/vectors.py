@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meshwire_conformance.catalogue.catalogue import Case, digest_of, vectors_folder
+from meshwire_conformance.catalogue.case import Case, digest_of
+from meshwire_conformance.catalogue.data_files import vectors_folder
 from meshwire_conformance.errors import SuiteFault
 
 

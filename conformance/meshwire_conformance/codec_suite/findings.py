@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from meshwire_conformance.catalogue.catalogue import Case
+from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.vectors import Vector
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.explain.hexdump import Mark, dump, first_difference

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from meshwire_conformance.catalogue.catalogue import Case
+from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.vectors import Vector
 from meshwire_conformance.codec_suite.findings import VARIANT, Finding
 from meshwire_conformance.codec_suite.requests import Ask

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshwire_conformance.cases.adapter import HELLO, LINES, SHAPE, Demand
-from meshwire_conformance.catalogue.catalogue import Case
+from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.codec_suite.reconciliation_requests import OPERATIONS, RUN_PREFIX
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.explain.values import shown

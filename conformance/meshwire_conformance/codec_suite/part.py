@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from meshwire_conformance.cases.adapter import HARNESS
-from meshwire_conformance.catalogue.catalogue import Case
+from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.reconciliations import KIND, Run
 from meshwire_conformance.codec_suite.findings import Finding, describe
 from meshwire_conformance.codec_suite.judge import Given, Hello, finding_of, vector_of
@@ -31,9 +31,9 @@ from meshwire_conformance.codec_suite.reconciliation_judge import (
 )
 from meshwire_conformance.codec_suite.reconciliation_requests import OPERATIONS, asks_of_run
 from meshwire_conformance.codec_suite.requests import Ask, asks_of
+from meshwire_conformance.contracts import Attachment, Progress, Settings
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.explain.values import shown
-from meshwire_conformance.run.contracts import Attachment, Progress, Settings
 from meshwire_conformance.targets.stdio import Conversation, Ending, Harness
 from meshwire_conformance.verdicts import CaseResult, Verdict
 
@@ -88,7 +88,8 @@ async def run(
 
 def _everything() -> list[Case]:
     """What is asked where the cases of the harness itself are selected alone."""
-    from meshwire_conformance.catalogue.catalogue import SOCKET, load_catalogue  # noqa: PLC0415 - as below
+    from meshwire_conformance.catalogue.case import SOCKET  # noqa: PLC0415 - as below
+    from meshwire_conformance.catalogue.catalogue import load_catalogue  # noqa: PLC0415 - as below
 
     return [case for case in load_catalogue().cases if case.kind not in (SOCKET, HARNESS)]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshwire_conformance.catalogue.catalogue import Case
+from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.reconciliations import Run, told
 from meshwire_conformance.codec_suite.findings import Finding
 from meshwire_conformance.codec_suite.judge import Given, Hello

@@ -10,11 +10,12 @@ from typing import Annotated, Literal, TextIO
 
 import typer
 
-from meshwire_conformance.catalogue.catalogue import Case, load_catalogue
+from meshwire_conformance.catalogue.case import Case
+from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.commands.process import run_interruptibly
+from meshwire_conformance.contracts import Attachment
 from meshwire_conformance.errors import Interrupted, UsageError
 from meshwire_conformance.report.record import Report
-from meshwire_conformance.run.contracts import Attachment
 from meshwire_conformance.run.runner import Options, Watcher, bundled, check
 from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.verdicts import CaseResult, Verdict

@@ -6,7 +6,7 @@ import typer
 
 from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.commands.process import run_interruptibly
-from meshwire_conformance.run.contracts import Settings
+from meshwire_conformance.contracts import Settings
 from meshwire_conformance.run.runner import bundled_codec
 from meshwire_conformance.verdicts import ExitCode
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from textwrap import wrap
 
-from meshwire_conformance.catalogue.catalogue import Case
+from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.report.ledger import PREDICTED, UNTRIED
 from meshwire_conformance.report.record import Report, Run, Tally, tallies
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict

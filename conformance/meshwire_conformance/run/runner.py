@@ -16,18 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from meshwire_conformance.cases.adapter import HARNESS
-from meshwire_conformance.catalogue.catalogue import (
-    SOCKET,
-    Case,
-    Catalogue,
-    load_catalogue,
-    selection_digest,
-)
+from meshwire_conformance.catalogue.case import SOCKET, Case
+from meshwire_conformance.catalogue.catalogue import Catalogue, load_catalogue, selection_digest
+from meshwire_conformance.contracts import Attachment, Part, Settings, untraced
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.extras import install_line
 from meshwire_conformance.report.ledger import apply_ledger, read_ledger
 from meshwire_conformance.report.record import Report, Rule, Run
-from meshwire_conformance.run.contracts import Attachment, Part, Settings, untraced
 from meshwire_conformance.targets.base import PARTS, is_loopback
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict, exit_code, strongest
 from meshwire_spec.numbers import SPEC_REVISION

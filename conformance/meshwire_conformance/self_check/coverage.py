@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from meshwire_conformance.catalogue.catalogue import Case
+from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.vectors import Vector
 from meshwire_conformance.self_check.field_table import FieldRow, fields_of, generic
 from meshwire_spec.numbers import KINDS

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from meshwire_conformance.catalogue.catalogue import Case
+from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.vectors import Vector
+from meshwire_conformance.contracts import Attachment, Settings, untraced
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.explain.values import difference, shown
-from meshwire_conformance.run.contracts import Attachment, Settings, untraced
 from meshwire_conformance.self_check.generated import samples
 from meshwire_conformance.targets.stdio import Harness
 from meshwire_spec.codec import accept, decode, encode, from_value, to_value

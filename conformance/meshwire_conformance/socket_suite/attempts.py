@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from meshwire_conformance.catalogue.catalogue import Case
+from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.python_cases import PythonCase
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.evidence import Evidence, sent_lines

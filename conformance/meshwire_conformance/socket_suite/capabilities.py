@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 
-from meshwire_conformance.catalogue.catalogue import Case
+from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.protocol.frame_content import whole_frame
 from meshwire_conformance.socket_suite.calibration import PROBE
 from meshwire_conformance.socket_suite.deadlines import FLOOR_S

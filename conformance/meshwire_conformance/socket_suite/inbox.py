@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+from meshwire_conformance.contracts import TraceLine, untraced
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.protocol.frame_content import (
     CONTENT,
@@ -19,7 +20,6 @@ from meshwire_conformance.protocol.frame_content import (
     refuse_extra,
     take_frames,
 )
-from meshwire_conformance.run.contracts import TraceLine, untraced
 from meshwire_conformance.targets.transport import Signal, Stream
 from meshwire_spec.codec import Malformed, Message, decode, encode
 from meshwire_spec.numbers import FrameType

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from meshwire_conformance.catalogue.catalogue import Case
-from meshwire_conformance.catalogue.visible import SHOWS
+from meshwire_conformance.catalogue.case import SHOWS, Case
 from meshwire_conformance.documents.client import INSTALL_LINE, Unavailable
 from meshwire_conformance.socket_suite.content import Documents
 from meshwire_conformance.socket_suite.document_doorway import open_doorway

@@ -15,9 +15,10 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from meshwire_conformance.catalogue.catalogue import Case, load_catalogue
+from meshwire_conformance.catalogue.case import Case
+from meshwire_conformance.catalogue.catalogue import load_catalogue
+from meshwire_conformance.contracts import Attachment, Progress, Settings
 from meshwire_conformance.errors import Incomplete, SuiteFault
-from meshwire_conformance.run.contracts import Attachment, Progress, Settings
 from meshwire_conformance.socket_suite.attempts import (
     Attempt,
     body_of,

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import ClassVar, Protocol
 
-from meshwire_conformance.catalogue.visible import EVERYTHING
+from meshwire_conformance.catalogue.case import EVERYTHING
+from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.extras import install_line
 from meshwire_conformance.protocol.handshake import Formation, read_secret
-from meshwire_conformance.run.contracts import Attachment, Settings
 from meshwire_conformance.targets import node as node_target
 from meshwire_conformance.targets import tcp
 from meshwire_conformance.targets.base import is_loopback

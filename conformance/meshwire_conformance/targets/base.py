@@ -4,8 +4,8 @@ import ipaddress
 import shlex
 from collections.abc import Mapping
 
+from meshwire_conformance.contracts import Attachment
 from meshwire_conformance.errors import UsageError
-from meshwire_conformance.run.contracts import Attachment
 
 PARTS: Mapping[str, str] = {
     "stdio": "meshwire_conformance.codec_suite.part",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meshwire_conformance.catalogue.catalogue import Case
-from meshwire_conformance.run.contracts import Attachment
+from meshwire_conformance.catalogue.case import Case
+from meshwire_conformance.contracts import Attachment
 from meshwire_conformance.socket_suite.attempts import is_serial
 from meshwire_conformance.verdicts import CaseResult, Verdict
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from meshwire_conformance.contracts import Attachment
 from meshwire_conformance.errors import Incomplete, UsageError
-from meshwire_conformance.run.contracts import Attachment
 from meshwire_spec.numbers import CAPABILITIES, OPTIONAL_CAPABILITIES, PAYLOAD_MAX, PROFILE
 from meshwire_spec.schemas.validation import faults
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from meshwire_conformance.contracts import TraceLine
 from meshwire_conformance.errors import Incomplete, UsageError
-from meshwire_conformance.run.contracts import TraceLine
 from meshwire_conformance.targets import children
 
 LINE_MAX = 64 * 2**20

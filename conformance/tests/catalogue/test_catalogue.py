@@ -5,14 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from meshwire_conformance.catalogue.catalogue import (
-    BOTH_VALID,
-    Case,
-    Catalogue,
-    digest_of,
-    load_catalogue,
-    selection_digest,
-)
+from meshwire_conformance.catalogue.case import BOTH_VALID, Case, digest_of
+from meshwire_conformance.catalogue.catalogue import Catalogue, load_catalogue, selection_digest
 from meshwire_conformance.errors import Incomplete, SuiteFault
 
 REJECT: Mapping[str, str] = {"wire": "any", "strict": "reject"}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from meshwire_conformance.catalogue.catalogue import vectors_folder
+from meshwire_conformance.catalogue.data_files import vectors_folder
 from meshwire_conformance.catalogue.vectors import (
     expand,
     load_cases,

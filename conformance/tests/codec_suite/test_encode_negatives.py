@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from meshwire_conformance.catalogue.catalogue import Case, load_catalogue
+from meshwire_conformance.catalogue.case import Case
+from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.catalogue.vectors import Vector
 from meshwire_conformance.codec_suite.part import run
 from meshwire_conformance.codec_suite.requests import asks_of
-from meshwire_conformance.run.contracts import Attachment, Settings
+from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.verdicts import CaseResult, Verdict
 
 pytestmark = pytest.mark.process

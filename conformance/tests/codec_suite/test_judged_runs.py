@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from meshwire_conformance.catalogue.catalogue import Case, vectors_folder
+from meshwire_conformance.catalogue.case import Case
+from meshwire_conformance.catalogue.data_files import vectors_folder
 from meshwire_conformance.catalogue.reconciliations import Run, load_cases, run_files, told
 from meshwire_conformance.codec_suite.part import run
 from meshwire_conformance.codec_suite.reconciliation_requests import asks_of_run
+from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.protocol.negentropy import Reconciliation
 from meshwire_conformance.protocol.negentropy_messages import Refused
-from meshwire_conformance.run.contracts import Attachment, Settings
 from meshwire_conformance.run.runner import bundled_codec
 from meshwire_conformance.verdicts import CaseResult, Verdict
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from meshwire_conformance.catalogue.catalogue import SOCKET, load_catalogue
+from meshwire_conformance.catalogue.case import SOCKET
+from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.codec_suite.manners import hello_faults
 from meshwire_conformance.codec_suite.part import run
 from meshwire_conformance.codec_suite.reconciliation_requests import OPERATIONS
+from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete
-from meshwire_conformance.run.contracts import Attachment, Settings
 from meshwire_conformance.run.runner import Options, check
 from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict

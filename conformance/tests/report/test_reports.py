@@ -9,7 +9,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from jsonschema import Draft202012Validator
 
-from meshwire_conformance.catalogue.catalogue import load_catalogue, vectors_folder
+from meshwire_conformance.catalogue.catalogue import load_catalogue
+from meshwire_conformance.catalogue.data_files import vectors_folder
 from meshwire_conformance.errors import UsageError
 from meshwire_conformance.report import json as json_report
 from meshwire_conformance.report import junit

@@ -17,9 +17,9 @@ import pytest
 
 from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.codec_suite.part import run
+from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete, SuiteError, UsageError
 from meshwire_conformance.report.ledger import read_ledger
-from meshwire_conformance.run.contracts import Attachment, Settings
 from meshwire_conformance.targets import stdio
 from meshwire_conformance.targets.attach import attach
 from meshwire_conformance.targets.base import parse_target

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from meshwire_conformance.contracts import Attachment
 from meshwire_conformance.report.record import Report
-from meshwire_conformance.run.contracts import Attachment
 from meshwire_conformance.run.runner import Options, check
 from meshwire_conformance.verdicts import APPLICABLE, CaseResult, ExitCode, Verdict
 

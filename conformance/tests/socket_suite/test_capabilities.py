@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from meshwire_conformance.catalogue.catalogue import load_catalogue
-from meshwire_conformance.run.contracts import Attachment, Settings
+from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.socket_suite import part as socket_part
 from meshwire_conformance.targets.attach import start_node
 from meshwire_conformance.verdicts import Verdict

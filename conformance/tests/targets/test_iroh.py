@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from meshwire_conformance.catalogue.catalogue import SOCKET, Case, load_catalogue
+from meshwire_conformance.catalogue.case import SOCKET, Case
+from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.catalogue.transcripts import needs_of
+from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete
-from meshwire_conformance.run.contracts import Attachment, Settings
 from meshwire_conformance.socket_suite.part import run
 from meshwire_conformance.targets.attach import attach, parse_address, start_node
 from meshwire_conformance.targets.base import parse_target

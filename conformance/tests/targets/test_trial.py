@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import UsageError
-from meshwire_conformance.run.contracts import Attachment, Settings
 from meshwire_conformance.targets.attach import attach
 from meshwire_conformance.targets.facts import read_target_file
 

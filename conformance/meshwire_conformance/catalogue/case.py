@@ -1,0 +1,65 @@
+"""A case: what the suite demands of a target, what a target must offer for it, and its digest."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+
+SOCKET = "socket"
+"""Kind of every case that needs a connection; all other kinds are message kinds."""
+
+SHOWS = "shows"
+"""Prefix of the needs below, which name what a binding may be unable to show. A case that looks at
+something that the binding does not show is not applicable: it would pass on what nobody saw."""
+STOP_AFTER_FIN = "stop-after-fin"
+"""A stop of a half that we have finished. On a bidi stream the reset beside it is seen anyway."""
+RELEASE = "release"
+"""How the target ends a half that we have stopped."""
+EVERYTHING = frozenset({STOP_AFTER_FIN, RELEASE})
+
+
+def digest_of(content: object) -> str:
+    """SHA-256 over the canonical JSON of what a case is made of."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One thing the suite demands of a target.
+
+    `part` is the page its rules stand on, `results` what each level demands ("any" demands
+    nothing), `needs` what a target must offer for it ("deltas", "binding:tcp", "dialect:H1",
+    "documents") or must not ("without:reconciliation"), `control` the positive case without
+    which a negative does not count, `body` what the part that runs it made of it (a vector, a
+    transcript, a function), and `digest` the SHA-256 of its content (`digest_of`).
+    """
+
+    id: str
+    title: str
+    kind: str
+    part: str
+    rules: tuple[str, ...]
+    results: Mapping[str, str]
+    source: str
+    digest: str
+    needs: tuple[str, ...] = ()
+    hunts: str = ""
+    harm: str = ""
+    control: str | None = None
+    disputed: bool = False
+    body: object = None
+
+    def demanded(self, level: str) -> str:
+        """What `level` demands: `valid`, `reject` or `any`; a disputed case demands nothing."""
+        return "any" if self.disputed else self.results[level]
+
+    def matches(self, pattern: str) -> bool:
+        """Whether a shell pattern fits the id of this case or of one of its rules."""
+        return any(fnmatchcase(name, pattern) for name in (self.id, *self.rules))
+
+
+BOTH_VALID = MappingProxyType({"wire": "valid", "strict": "valid"})
+STRICT_ONLY = MappingProxyType({"wire": "any", "strict": "valid"})
