@@ -19,8 +19,8 @@ from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.mutants import read_table
-from meshwire_conformance.socket_suite.part import bundled
 from meshwire_conformance.socket_suite.part import run as run_sockets
+from meshwire_conformance.targets.bundle import node_attachments
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from meshwire_reference.mutants import MUTANTS
 
@@ -31,9 +31,9 @@ NODE = f"'{sys.executable}' -m meshwire_reference.cli.app"
 def attachment(switch: str, dialect: str) -> Attachment:
     """The bundled node with a switch turned."""
     command = f"env MESHWIRE_MUTANT={switch} {NODE}"
-    found = next(one for one in bundled(command) if one.variant == dialect)
-    # Without the fact that serial cases are shown in the other dialect: here they are not.
-    return replace(found, facts={})
+    found = next(one for one in node_attachments(command) if one.variant == dialect)
+    # Here serial cases are not shown in the other dialect.
+    return replace(found, serial_cases_in="")
 
 
 def dialect_of(case: Case) -> str:

@@ -25,8 +25,8 @@ from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.codec_suite.part import run as run_codec
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete
-from meshwire_conformance.socket_suite.part import bundled
 from meshwire_conformance.socket_suite.part import run as run_sockets
+from meshwire_conformance.targets.bundle import node_attachments
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from meshwire_spec.rules import rules_by_id
 from modules import PACKAGE_FOLDERS
@@ -121,10 +121,13 @@ def attachments(
         if case.kind == SOCKET:
             shares.setdefault((dialect_of(case), mutant.arguments(case.id)), []).append(case)
     for (dialect, arguments), share in shares.items():
-        found = next(one for one in bundled(command) if one.variant == dialect)
+        found = next(one for one in node_attachments(command) if one.variant == dialect)
         more = shlex.join(arguments)
         # Without the fact that serial cases are shown in the other dialect: here they are not.
-        yield replace(found, location=f"{found.location} {more}".rstrip(), facts={}), share
+        yield (
+            replace(found, location=f"{found.location} {more}".rstrip(), serial_cases_in=""),
+            share,
+        )
 
 
 def unapplied(mutant: Mutant, record: Path) -> list[str]:

@@ -1,9 +1,9 @@
-"""What a part of the suite is: given cases and one way to attach, it gives a verdict for each."""
+"""What the parts of the suite agree on: an attachment, the settings of a run, and a part."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.verdicts import CaseResult
@@ -36,6 +36,8 @@ class Attachment:
     "stdio" and "node" have a command line). `facts` is what a target file or ready line states
     (schema `target.json`), `variant` names this attachment in the report where a run has several
     of one scheme (the dialect, say), and `command` what follows `meshwire check` to attach so.
+    `serial_cases_in` names the variant that runs the serial cases of the same node, if this one
+    does not run them.
     """
 
     scheme: str
@@ -44,6 +46,7 @@ class Attachment:
     facts: Mapping[str, Any] = field(default_factory=dict)
     variant: str = ""
     command: str = ""
+    serial_cases_in: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +65,10 @@ class Settings:
         return random.Random(f"{self.seed}:{name}")
 
 
-class Part(Protocol):
-    """A part of the suite; each module that runs cases has one function of this shape.
+Part = Callable[[Sequence[Case], Attachment, Settings, Progress], Awaitable[list[CaseResult]]]
+"""A part of the suite: judges cases over one attachment.
 
-    It gives exactly one result for every case given (twice none, none left out), also when the
-    peer dies, hangs or floods, never raises for what a peer does, and raises Incomplete where
-    the target cannot be reached at all.
-    """
-
-    async def __call__(
-        self,
-        cases: Sequence[Case],
-        attachment: Attachment,
-        settings: Settings,
-        progress: Progress,
-    ) -> list[CaseResult]:
-        """Run the cases and give their verdicts."""
+It returns exactly one result for every case given (twice none, none left out), also when the peer
+dies, hangs or floods, never raises for what a peer does, and raises Incomplete if the target
+cannot be reached at all.
+"""

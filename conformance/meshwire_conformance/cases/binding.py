@@ -11,9 +11,9 @@ from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import lab_connection
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.outcome import CaseFailed
-from meshwire_conformance.targets.attach import DIAL_S, TcpDialler
+from meshwire_conformance.targets.attach import DIAL_S
 from meshwire_conformance.targets.lab import Preamble, record
-from meshwire_conformance.targets.tcp import TcpConnection
+from meshwire_conformance.targets.tcp import TcpConnection, TcpDialler
 from meshwire_conformance.targets.transport import Dial
 from meshwire_spec.numbers import HANDSHAKE_S, LAB_MAX_DATA, VERDICT_LINGER_S
 from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec

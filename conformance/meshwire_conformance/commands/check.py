@@ -15,12 +15,16 @@ from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.commands.process import run_interruptibly
 from meshwire_conformance.contracts import Attachment
 from meshwire_conformance.errors import Interrupted, UsageError
+from meshwire_conformance.explain.values import printable
+from meshwire_conformance.report.formats import FORMS as REPORT_FORMS
+from meshwire_conformance.report.formats import WRITERS
 from meshwire_conformance.report.record import Report
-from meshwire_conformance.run.runner import Options, Watcher, bundled, check
+from meshwire_conformance.run.runner import Options, Watcher, check
+from meshwire_conformance.targets.base import FORMS as TARGET_FORMS
 from meshwire_conformance.targets.base import parse_target
+from meshwire_conformance.targets.bundle import bundled
 from meshwire_conformance.verdicts import CaseResult, Verdict
 
-FORMATS = ("junit", "json")
 EVERY_S = 0.05
 """The line is written no more often than this, in seconds."""
 
@@ -88,8 +92,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
         str | None,
         typer.Argument(
             metavar="TARGET",
-            help="tcp://HOST:PORT, iroh://ENDPOINT@HOST:PORT, stdio:COMMAND or node:COMMAND; "
-            "without one, the bundled node.",
+            help=f"{TARGET_FORMS}; without one, the bundled node.",
         ),
     ] = None,
     target_file: Annotated[
@@ -108,7 +111,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
         bool, typer.Option("--list", help="Print one line a case and run nothing.")
     ] = False,
     report: Annotated[
-        list[str] | None, typer.Option(help="junit=PATH or json=PATH; may be repeated.")
+        list[str] | None, typer.Option(help=f"{REPORT_FORMS}; may be repeated.")
     ] = None,
     known_failing: Annotated[
         Path | None,
@@ -161,7 +164,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
             progress.clear()
     _show(found)
     for name, path in writers:
-        _write(name, found, path)
+        WRITERS[name](found, path)
     raise typer.Exit(int(found.exit_code))
 
 
@@ -177,8 +180,8 @@ def _attachments(target: str | None, target_file: Path | None) -> Sequence[Attac
 
 def _writer(text: str) -> tuple[str, Path]:
     name, separator, path = text.partition("=")
-    if not separator or name not in FORMATS or not path:
-        raise UsageError(f"--report {text!r}: expected junit=PATH or json=PATH")
+    if not separator or name not in WRITERS or not path:
+        raise UsageError(f"--report {text!r}: expected {REPORT_FORMS}")
     # Said before the run and not after it.
     folder = Path(path).parent
     if not folder.is_dir():
@@ -189,15 +192,7 @@ def _writer(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
-def _write(name: str, found: Report, path: Path) -> None:
-    from meshwire_conformance.report import json, junit  # noqa: PLC0415 - few runs write reports
-
-    {"junit": junit.write, "json": json.write}[name](found, path)
-
-
 def _listing(cases: Sequence[Case]) -> Iterator[str]:
-    from meshwire_conformance.report.text import printable  # noqa: PLC0415 - few calls list
-
     for case in cases:
         rules = ",".join(case.rules) + "  "
         yield f"{case.id}  {case.kind:<24}{rules:<24}{printable(case.title)}"

@@ -7,7 +7,7 @@ import typer
 from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.commands.process import run_interruptibly
 from meshwire_conformance.contracts import Settings
-from meshwire_conformance.run.runner import bundled_codec
+from meshwire_conformance.targets.bundle import bundled_codec
 from meshwire_conformance.verdicts import ExitCode
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)

@@ -5,10 +5,7 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 
 from meshwire_conformance.explain.field_rows import type_names
-from meshwire_conformance.explain.values import shown
-from meshwire_conformance.report.record import Rule
-from meshwire_conformance.report.text import printable
-from meshwire_conformance.run.runner import load_rules
+from meshwire_conformance.explain.values import printable, shown
 from meshwire_spec.codec import accept, annotate, decode
 from meshwire_spec.cursor import Span
 from meshwire_spec.errors import Malformed
@@ -20,7 +17,7 @@ from meshwire_spec.numbers import (
     NegentropyMode,
     Tier,
 )
-from meshwire_spec.rules import refusals
+from meshwire_spec.rules import refusals, rules_by_id
 
 BYTES_SHOWN = 8
 FITS = "fits"
@@ -56,11 +53,10 @@ def decode_lines(kind: str, data: bytes, *, full: bool = False) -> tuple[list[st
     With `full` every byte of a field is shown.
     """
     spans, fault = annotate(kind, data)
-    rules = load_rules()
     size = f"{len(data)} byte" + ("" if len(data) == 1 else "s")
     lines = [f"{kind}, {size}", *_table(kind, spans, data, full=full)]
     if fault is not None:
-        lines += _fault_lines(fault, data, rules)
+        lines += _fault_lines(fault, data)
         return lines, False
     refused = accept(kind, decode(kind, data))
     if refused is not None:
@@ -117,14 +113,14 @@ def _table(kind: str, spans: list[Span], data: bytes, *, full: bool) -> Iterator
         yield printable(line)
 
 
-def _fault_lines(fault: Malformed, data: bytes, rules: dict[str, Rule]) -> Iterator[str]:
+def _fault_lines(fault: Malformed, data: bytes) -> Iterator[str]:
     rest = data[fault.offset :]
     bytes_text = rest[:BYTES_SHOWN].hex(" ") + (" .." if len(rest) > BYTES_SHOWN else "")
     yield f"{fault.offset:04x}  {bytes_text or '(end)'}"
     tail = f" ({fault.detail})" if fault.detail else ""
     yield printable(f"refused: {fault.reason} at {fault.field or 'the end of the message'}{tail}")
     if fault.rule:
-        rule = rules.get(fault.rule)
+        rule = rules_by_id().get(fault.rule)
         yield f"{fault.rule}  {rule.text if rule else ''}".rstrip()
 
 

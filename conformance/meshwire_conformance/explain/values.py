@@ -24,6 +24,11 @@ def shown(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"
 
 
+def printable(text: str) -> str:
+    """The text without control characters: what a peer sends must not drive the terminal."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+
+
 def member_at(value: Any, path: str) -> Any:
     """What stands at a field path of a value; raises LookupError where nothing does."""
     if not path:

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from meshwire_conformance.errors import UsageError
-from meshwire_conformance.report.record import Report, Run, tallies
+from meshwire_conformance.report.record import Report, TargetRun, tallies
 from meshwire_conformance.verdicts import CaseResult
 from meshwire_spec.schemas.report import (
     FORMAT_VERSION,
@@ -38,7 +38,7 @@ def file_of(report: Report) -> ReportFile:
     )
 
 
-def _run(report: Report, run: Run) -> ReportedRun:
+def _run(report: Report, run: TargetRun) -> ReportedRun:
     return ReportedRun(
         name=run.name,
         codec=NamedCodec(**run.codec) if run.codec else msgspec.UNSET,
@@ -56,7 +56,7 @@ def _run(report: Report, run: Run) -> ReportedRun:
     )
 
 
-def _case(report: Report, run: Run, result: CaseResult) -> ReportedCase:
+def _case(report: Report, run: TargetRun, result: CaseResult) -> ReportedCase:
     case = report.cases[result.case]
     return ReportedCase(
         id=case.id,

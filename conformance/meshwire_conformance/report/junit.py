@@ -5,7 +5,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
 from meshwire_conformance.errors import UsageError
-from meshwire_conformance.report.record import Report, Run
+from meshwire_conformance.report.record import Report, TargetRun
 from meshwire_conformance.report.text import failure_lines
 from meshwire_conformance.verdicts import CaseResult, Verdict
 
@@ -37,7 +37,7 @@ def document_of(report: Report) -> str:
     return f"{DECLARATION}\n<testsuites name={name}>\n{suites}\n</testsuites>\n"
 
 
-def _suite(report: Report, run: Run) -> str:
+def _suite(report: Report, run: TargetRun) -> str:
     counted = [result.verdict for result in run.results]
     skipped = sum(verdict in SKIPPED for verdict in counted)
     properties = {
@@ -62,7 +62,7 @@ def _suite(report: Report, run: Run) -> str:
     )
 
 
-def _case(report: Report, run: Run, result: CaseResult) -> str:
+def _case(report: Report, run: TargetRun, result: CaseResult) -> str:
     case = report.cases[result.case]
     name = _attribute(f"{case.id} {case.title}")
     group = _attribute(f"{run.name}.{case.part}")
@@ -71,7 +71,7 @@ def _case(report: Report, run: Run, result: CaseResult) -> str:
     return f"{head}>{inner}</testcase>" if inner else f"{head}/>"
 
 
-def _outcome(report: Report, run: Run, result: CaseResult) -> str:
+def _outcome(report: Report, run: TargetRun, result: CaseResult) -> str:
     message = _attribute("; ".join(result.reasons) or result.symptom)
     if result.verdict is Verdict.FAIL:
         lines = failure_lines(report, run, report.cases[result.case], result)

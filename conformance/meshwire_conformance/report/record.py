@@ -1,4 +1,4 @@
-"""Reports: one module per format, all of them over the same record of a run."""
+"""The record of a run, which every report is made from."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,16 +10,7 @@ from meshwire_spec.schemas.base import Level
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """A sentence of the pages, as a failure quotes it."""
-
-    id: str
-    level: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
+class TargetRun:
     """The verdicts of one way to attach; `again` is the command that repeats it, without a case.
 
     `codec` has name and version of a codec as it calls itself, or nothing.
@@ -44,21 +35,22 @@ class Report:
     seed: int
     target: str
     cases: Mapping[str, Case]
-    runs: Sequence[Run]
+    runs: Sequence[TargetRun]
     exit_code: ExitCode
-    rules: Mapping[str, Rule] = field(default_factory=dict)
+    rules: Mapping[str, str] = field(default_factory=dict)
+    """Sentence of each rule, by its id."""
     duration_s: float = 0.0
     repeat: str = ""
     """Further options without which a failure might not come again."""
 
-    def failures(self) -> Iterator[tuple[Run, Case, CaseResult]]:
+    def failures(self) -> Iterator[tuple[TargetRun, Case, CaseResult]]:
         """Every failed case with the run it failed in."""
         for run in self.runs:
             for result in run.results:
                 if result.verdict is Verdict.FAIL:
                     yield run, self.cases[result.case], result
 
-    def again(self, run: Run, case: Case) -> str:
+    def again(self, run: TargetRun, case: Case) -> str:
         """The one command that runs this case alone."""
         words = ["meshwire check", run.again, f"--only {case.id}"]
         if self.level != "strict":
@@ -70,8 +62,7 @@ class Report:
 
     def rule_lines(self, case: Case) -> list[str]:
         """The rules of a case with their sentences, as far as they are known."""
-        known = (self.rules.get(rule) or Rule(rule, "", "") for rule in case.rules)
-        return [f"{rule.id}  {rule.text}".rstrip() for rule in known]
+        return [f"{rule}  {self.rules.get(rule, '')}".rstrip() for rule in case.rules]
 
 
 @dataclass(slots=True)
@@ -94,7 +85,7 @@ class Tally:
         self.verdicts[result.verdict] += 1
 
 
-def tallies(run: Run, cases: Mapping[str, Case]) -> dict[str, Tally]:
+def tallies(run: TargetRun, cases: Mapping[str, Case]) -> dict[str, Tally]:
     """Tally of each part in a run, parts in alphabetical order."""
     found: dict[str, Tally] = {}
     for result in run.results:

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from textwrap import wrap
 
 from meshwire_conformance.catalogue.case import Case
+from meshwire_conformance.explain.values import printable
 from meshwire_conformance.report.ledger import PREDICTED, UNTRIED
-from meshwire_conformance.report.record import Report, Run, Tally, tallies
+from meshwire_conformance.report.record import Report, Tally, TargetRun, tallies
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
 
 IN_FULL = 25
@@ -26,11 +27,6 @@ MEANINGS = {
     ExitCode.FAULT: "the suite or its use is at fault",
     ExitCode.INCOMPLETE: "incomplete: not every case could be judged",
 }
-
-
-def printable(text: str) -> str:
-    """The text without control characters: what a peer sends must not drive the terminal."""
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
 def lines_of(report: Report, *, colour: bool = False) -> Iterator[str]:
@@ -61,7 +57,7 @@ def _leave(text: str, colour: str) -> str:
 
 
 def failure_lines(
-    report: Report, run: Run, case: Case, result: CaseResult, paint: Paint = _leave
+    report: Report, run: TargetRun, case: Case, result: CaseResult, paint: Paint = _leave
 ) -> Iterator[str]:
     """One failure: the rule, what was sent, expected and received, and how to see it again."""
     rules = ", ".join(case.rules)
@@ -107,7 +103,7 @@ def _folded(text: str, first: str, others: str) -> Iterator[str]:
     yield from wrap(text, WIDTH, initial_indent=first, subsequent_indent=others)
 
 
-def _other_lines(report: Report, run: Run) -> Iterator[str]:
+def _other_lines(report: Report, run: TargetRun) -> Iterator[str]:
     """What could not run, what was excused, and what is new about predicted failures."""
     if run.codec:
         told = " ".join(text for text in (run.codec["name"], run.codec["version"]) if text)
@@ -135,7 +131,7 @@ def _other_lines(report: Report, run: Run) -> Iterator[str]:
         yield f"{UNTRIED}: {len(untried)} ({first})"
 
 
-def _unshown(run: Run) -> Iterator[str]:
+def _unshown(run: TargetRun) -> Iterator[str]:
     """Why no case at all could be asked."""
     reasons = Counter("; ".join(result.reasons) or "not applicable" for result in run.results)
     for reason, count in reasons.most_common(LISTED):
@@ -153,7 +149,7 @@ COLUMNS = (
 )
 
 
-def _summary(report: Report, run: Run) -> Iterator[str]:
+def _summary(report: Report, run: TargetRun) -> Iterator[str]:
     found = tallies(run, report.cases)
     everything = Tally()
     for result in run.results:

@@ -1,1 +1,1 @@
-"""A run of the suite: which cases go to which target, and what a part of the suite is."""
+"""A run of the suite: which cases go to which target, which part judges them, and the record."""

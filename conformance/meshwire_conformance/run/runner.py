@@ -1,38 +1,33 @@
 """The run: which cases go to which way of attaching, and the report over all of it."""
 
 import asyncio
-import importlib
 import json
 import shlex
-import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from meshwire_conformance.cases.adapter import HARNESS
-from meshwire_conformance.catalogue.case import SOCKET, Case
+from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.catalogue import Catalogue, load_catalogue, selection_digest
-from meshwire_conformance.contracts import Attachment, Part, Settings, untraced
+from meshwire_conformance.contracts import Attachment, Settings, untraced
 from meshwire_conformance.errors import Incomplete, UsageError
-from meshwire_conformance.extras import install_line
 from meshwire_conformance.report.ledger import apply_ledger, read_ledger
-from meshwire_conformance.report.record import Report, Rule, Run
-from meshwire_conformance.targets.base import PARTS, is_loopback
+from meshwire_conformance.report.record import Report, TargetRun
+from meshwire_conformance.run.parts import PARTS, needs_of, part_over
+from meshwire_conformance.targets.base import SCHEMES
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict, exit_code, strongest
 from meshwire_spec.numbers import SPEC_REVISION
+from meshwire_spec.rules import load_rules
 from meshwire_spec.schemas.base import Level
 
-REFERENCE = "meshwire_reference"
-CODEC_SCHEME = "stdio"
 Watcher = Callable[[CaseResult, int, int], None]
 """Called with every case that is over, how many are, and how many there will be."""
-Start = Callable[[Coroutine[Any, Any, list[Run]]], list[Run]]
+Start = Callable[[Coroutine[Any, Any, list[TargetRun]]], list[TargetRun]]
 """Runs a coroutine to its end; `asyncio.run`, or one that handles interrupts."""
 
 
@@ -73,27 +68,6 @@ def suite_version() -> str:
         return "0 (not installed)"
 
 
-def _reference_command() -> str:
-    if find_spec(REFERENCE) is None:
-        raise Incomplete(f"the bundled node is not installed: {install_line('node')}")
-    return f"'{sys.executable}' -P -m {REFERENCE}.cli.app"
-
-
-def bundled_codec() -> Attachment:
-    """The codec harness of the bundled node; raises Incomplete without it."""
-    command = f"{_reference_command()} codec"
-    return Attachment(CODEC_SCHEME, command, f"stdio:{command}", variant="codec")
-
-
-def bundled() -> list[Attachment]:
-    """Ways to attach to the node that comes with the suite; raises Incomplete without it."""
-    attachments = [bundled_codec()]
-    if find_spec(PARTS["node"]) is not None:
-        part = importlib.import_module(PARTS["node"])
-        attachments += part.bundled(_reference_command())
-    return attachments
-
-
 def check(
     targets: Sequence[Attachment],
     target_text: str,
@@ -123,7 +97,7 @@ def check(
         cases=catalogue.by_id,
         runs=runs,
         exit_code=strongest([exit_code(results), *faults]),
-        rules=load_rules(),
+        rules={rule.id: rule.text for rule in load_rules()},
         duration_s=time.perf_counter() - clock,
         repeat=_repeat(options),
     )
@@ -146,8 +120,9 @@ def _with_adapter(
 ) -> tuple[Case, ...]:
     """The selected cases, and those of the harness itself wherever a codec is asked anything."""
     cases = catalogue.select(options.only, options.skip)
-    speaks_codec = any(target.scheme == CODEC_SCHEME for target in targets)
-    if not speaks_codec or all(case.kind == SOCKET for case in cases):
+    codec = PARTS["codec"]
+    speaks_codec = any(part_over(target.scheme) is codec for target in targets)
+    if not speaks_codec or not any(codec.takes(case) for case in cases):
         return cases
     skipped = options.skip
     more = [
@@ -161,7 +136,7 @@ def _with_adapter(
 
 async def _run_all(
     targets: Sequence[Attachment], cases: Sequence[Case], options: Options
-) -> list[Run]:
+) -> list[TargetRun]:
     with ExitStack() as stack:
         settings = Settings(
             level=options.level,
@@ -178,7 +153,7 @@ async def _run_all(
 
 def _share(target: Attachment, targets: Sequence[Attachment], cases: Sequence[Case]) -> list[Case]:
     """Cases that go to one attachment; those that no attachment can show go to the first."""
-    schemes = {other.scheme == CODEC_SCHEME for other in targets}
+    schemes = {SCHEMES[other.scheme].part for other in targets}
     if len(schemes) == 1 and target is targets[0]:
         return list(cases)
     return _fitting(target, cases)
@@ -186,19 +161,18 @@ def _share(target: Attachment, targets: Sequence[Attachment], cases: Sequence[Ca
 
 def _fitting(target: Attachment, cases: Sequence[Case]) -> list[Case]:
     """Cases that this way to attach can show."""
-    speaks_codec = target.scheme == CODEC_SCHEME
-    return [case for case in cases if (case.kind != SOCKET) == speaks_codec]
+    part = part_over(target.scheme)
+    return [case for case in cases if part.takes(case)]
 
 
 async def _run_one(
     target: Attachment, cases: Sequence[Case], settings: Settings, progress: _Progress
-) -> Run:
+) -> TargetRun:
     name = target.variant or target.text
     fitting = _fitting(target, cases)
     mine = {case.id for case in fitting}
-    other = "a connection" if target.scheme == CODEC_SCHEME else "a codec harness"
     results = [
-        CaseResult(case.id, Verdict.NOT_APPLICABLE, (f"needs {other}",))
+        CaseResult(case.id, Verdict.NOT_APPLICABLE, (f"needs {needs_of(case)}",))
         for case in cases
         if case.id not in mine
     ]
@@ -206,30 +180,12 @@ async def _run_one(
     codec: dict[str, str] = {}
     settings = replace(settings, named=codec.update)
     if fitting:
-        _demand_permission(target, settings)
         try:
-            results += await _part_of(target)(fitting, target, settings, progress)
+            results += await part_over(target.scheme).load()(fitting, target, settings, progress)
         except Incomplete as exc:
             faults = (str(exc),)
             results += [CaseResult(c.id, Verdict.COULD_NOT_RUN, faults) for c in fitting]
-    return Run(name, target.command, sorted(results, key=lambda r: r.case), faults, codec)
-
-
-def _demand_permission(target: Attachment, settings: Settings) -> None:
-    remote = target.scheme in ("tcp", "iroh") and not is_loopback(target.location)
-    if remote and not settings.writes_are_ok:
-        raise UsageError(
-            f"{target.text} is not on loopback, and the suite writes documents and deletions "
-            "that a mesh spreads: add --writes-are-ok"
-        )
-
-
-def _part_of(target: Attachment) -> Part:
-    name = PARTS[target.scheme]
-    if find_spec(name) is None:
-        raise Incomplete(f"this installation has no part for {target.scheme}")
-    part: Part = importlib.import_module(name).run
-    return part
+    return TargetRun(name, target.command, sorted(results, key=lambda r: r.case), faults, codec)
 
 
 def _tracer(path: Path | None, stack: ExitStack) -> Callable[[Mapping[str, Any]], None]:
@@ -244,13 +200,3 @@ def _tracer(path: Path | None, stack: ExitStack) -> Callable[[Mapping[str, Any]]
         stream.write(json.dumps(line, ensure_ascii=True, default=repr) + "\n")
 
     return write
-
-
-def load_rules() -> dict[str, Rule]:
-    """Rules with their sentences; empty where the pages were never read into `rules.json`."""
-    source = resources.files("meshwire_spec") / "rules.json"
-    if not source.is_file():
-        return {}
-    document = json.loads(source.read_text(encoding="utf-8"))
-    rows = document if isinstance(document, list) else document.get("rules", [])
-    return {row["id"]: Rule(row["id"], row.get("level", ""), row.get("text", "")) for row in rows}

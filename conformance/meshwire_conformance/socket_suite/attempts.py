@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.python_cases import PythonCase
+from meshwire_conformance.contracts import Attachment
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.evidence import Evidence, sent_lines
 from meshwire_conformance.socket_suite.outcome import CaseFailed
@@ -100,5 +101,17 @@ def with_control(case: Case, results: Mapping[str, CaseResult]) -> CaseResult:
 
 def is_serial(case: Case) -> bool:
     """Whether a case must run with nothing beside it."""
-    body = body_of(case)
-    return body.serial
+    return body_of(case).serial
+
+
+def shown_elsewhere(cases: Sequence[Case], attachment: Attachment) -> dict[str, CaseResult]:
+    """Serial cases that no dialect changes, if another attachment to the same node runs them."""
+    other = attachment.serial_cases_in
+    if not other:
+        return {}
+    why = (f"serial, and shown in the run of dialect {other}",)
+    return {
+        case.id: CaseResult(case.id, Verdict.NOT_APPLICABLE, why, variant=attachment.variant)
+        for case in cases
+        if is_serial(case) and not any(need.startswith("dialect:") for need in case.needs)
+    }

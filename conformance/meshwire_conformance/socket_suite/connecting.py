@@ -17,9 +17,9 @@ from meshwire_conformance.protocol.handshake import (
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.evidence import Sending
 from meshwire_conformance.socket_suite.outcome import CaseFailed
-from meshwire_conformance.targets.attach import DIAL_S, TcpDialler
+from meshwire_conformance.targets.attach import DIAL_S
 from meshwire_conformance.targets.lab import Preamble, Windows, record
-from meshwire_conformance.targets.tcp import TcpConnection
+from meshwire_conformance.targets.tcp import TcpConnection, TcpDialler
 from meshwire_conformance.targets.transport import Connection, Dial, Stream
 from meshwire_spec.codec import encode, from_value
 from meshwire_spec.numbers import ALPN, LAB_MAGIC, LAB_VERSION, RESULT_ACCEPTED, RESULT_REJECTED

@@ -27,6 +27,7 @@ from meshwire_conformance.socket_suite.attempts import (
     is_serial,
     noted,
     patience,
+    shown_elsewhere,
     watched,
     with_control,
 )
@@ -43,7 +44,6 @@ from meshwire_conformance.socket_suite.peers import Peer, Session
 from meshwire_conformance.socket_suite.scope import Scope
 from meshwire_conformance.socket_suite.transcript_steps import run_transcript
 from meshwire_conformance.targets.attach import Target, attach
-from meshwire_conformance.targets.bundle import bundled, shown_elsewhere
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from meshwire_spec.schemas.transcripts import Transcript
 
@@ -290,6 +290,3 @@ class SocketPart:
         assert self._canary is not None
         with contextlib.suppress(ConnectionError, TimeoutError):
             await self._canary.read(self._deadline.seconds, peer)
-
-
-__all__ = ["SocketPart", "bundled", "run"]

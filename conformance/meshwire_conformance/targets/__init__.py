@@ -1,1 +1,1 @@
-"""Ways to attach to a target: one module for each scheme."""
+"""Ways to attach to a target: the table of schemes, and a module for each transport or process."""

@@ -1,72 +1,51 @@
-"""From the text of a target to something that can be dialled, as often as cases ask for it."""
+"""From the text of a target to something that can be dialled, as often as cases ask for it.
+
+Theory of the first connection. A node that is wrong and settings that are wrong look alike, so a
+contradiction is reported only where the target itself shows it: it challenges although it was
+called open, it answers openly although it was called H1, its challenge names another formation.
+Everything else is left to the cases. A node that the suite has started says on its ready line what
+it is, and is judged by it; there the one thing to contradict is a secret of its own in the command.
+"""
 
 from __future__ import annotations
 
-import importlib
 import re
+import shlex
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from types import ModuleType
-from typing import ClassVar, Protocol
+from typing import TypeVar
 
-from meshwire_conformance.catalogue.case import EVERYTHING
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete, UsageError
-from meshwire_conformance.extras import install_line
-from meshwire_conformance.protocol.handshake import Formation, read_secret
+from meshwire_conformance.protocol.handshake import (
+    Formation,
+    HandshakeFailed,
+    Rejected,
+    WrongFormation,
+    formation_id_bytes,
+    prove,
+    read_challenge,
+    read_secret,
+)
 from meshwire_conformance.targets import node as node_target
-from meshwire_conformance.targets import tcp
-from meshwire_conformance.targets.base import is_loopback
+from meshwire_conformance.targets.base import ADDRESS_FORMS, SCHEMES, demand_permission
 from meshwire_conformance.targets.facts import Facts, read_facts, require_profile
-from meshwire_conformance.targets.transport import Connection, Dial
-from meshwire_conformance.targets.trial import try_once
+from meshwire_conformance.targets.transport import Address, Connection, Dial, Dialler, Stream
+from meshwire_spec.codec import Message, encode
+from meshwire_spec.numbers import READ_MESSAGE, FrameType
+
+Answer = TypeVar("Answer")
 
 DIAL_S = 5.0
 """How long a connection may take to come up; calibration comes only after it."""
-BINDINGS = ("tcp", "iroh")
+PORT_MAX = 0xFFFF
 _ADDRESS = re.compile(r"(?:([0-9a-f]{64})@)?(\[[0-9A-Fa-f:.]+\]|[^:@\[\]]+):(\d{1,5})")
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a target listens, and over which binding."""
-
-    binding: str
-    host: str
-    port: int
-    endpoint_id: str = ""
-
-
-class Dialler(Protocol):
-    """What each binding's module offers; `shows` names what is seen over it (`visible`)."""
-
-    @property
-    def shows(self) -> frozenset[str]:
-        """What cases can look at that not every binding shows."""
-
-    async def dial(self, dial: Dial, deadline_s: float) -> Connection:
-        """A connection that is up; raises ConnectionError."""
-
-    async def close(self) -> None:
-        """Release what was kept between connections."""
-
-
-@dataclass(slots=True)
-class TcpDialler:
-    """Dials the lab binding."""
-
-    address: Address
-    shows: ClassVar[frozenset[str]] = EVERYTHING
-
-    async def dial(self, dial: Dial, deadline_s: float) -> Connection:
-        """A connection whose preambles were exchanged; raises ConnectionError."""
-        return await tcp.connect(self.address.host, self.address.port, dial, deadline_s)
-
-    async def dial_raw(self, dial: Dial, deadline_s: float) -> tcp.TcpConnection:
-        """A connection on which nothing was awaited; raises ConnectionError."""
-        return await tcp.connect_raw(self.address.host, self.address.port, dial, deadline_s)
-
-    async def close(self) -> None:
-        """Nothing is kept."""
+TRIAL_S = 1.0
+HANDSHAKE_TRIAL_S = 5.0
+SECRET_OPTION = "--formation-secret-file"  # noqa: S105 - the name of an option
+_KEY = "notes:meshwire-trial"
+_FORMATION = "meshwire-trial"
+_IDENTITY = bytes(31) + b"\x01"
 
 
 @dataclass(slots=True)
@@ -107,31 +86,29 @@ class Target:
 
 
 def parse_address(text: str) -> Address:
-    """Read `tcp://HOST:PORT` or `iroh://ENDPOINT@HOST:PORT`; raises UsageError."""
+    """Read an address of any transport in `SCHEMES`; raises UsageError."""
     binding, separator, rest = text.partition("://")
     match = _ADDRESS.fullmatch(rest)
-    if not separator or binding not in BINDINGS or match is None or int(match[3]) > 0xFFFF:  # noqa: PLR2004
-        raise UsageError(f"{text!r} is no address: tcp://HOST:PORT or iroh://ENDPOINT@HOST:PORT")
-    if (binding == "iroh") != (match[1] is not None):
-        raise UsageError(f"{text!r}: iroh:// needs ENDPOINT@ before the host, tcp:// has none")
+    scheme = SCHEMES.get(binding)
+    is_address = separator and match is not None and int(match[3]) <= PORT_MAX
+    if scheme is None or scheme.dialler is None or match is None or not is_address:
+        raise UsageError(f"{text!r} is no address: {ADDRESS_FORMS}")
+    if scheme.names_endpoint != (match[1] is not None):
+        raise UsageError(f"{text!r}: expected {scheme.form}")
     return Address(binding, match[2].strip("[]"), int(match[3]), match[1] or "")
 
 
 async def attach(attachment: Attachment, settings: Settings) -> Target:
     """Reach a target; raises UsageError, and Incomplete where it cannot be reached at all."""
+    demand_permission(attachment, settings)
     if attachment.scheme == "node":
         target = await start_node(attachment.location, settings.timeout_scale)
     else:
         address = parse_address(f"{attachment.scheme}://{attachment.location}")
-        if not is_loopback(attachment.location) and not settings.writes_are_ok:
-            raise UsageError(
-                f"{address.host} is not this machine, and tests write documents and tombstones "
-                "that a mesh spreads: say --writes-are-ok to go on"
-            )
         target = _target(address, read_facts(attachment.facts))
     try:
         require_profile(target.facts)
-        await try_once(target, settings.timeout_scale)
+        await _try_once(target, settings.timeout_scale)
     except BaseException:
         await target.close()
         raise
@@ -161,17 +138,9 @@ def _first_address(facts: Facts) -> Address:
 
 
 def _target(address: Address, facts: Facts) -> Target:
-    dialler = TcpDialler(address) if address.binding == "tcp" else _iroh().IrohDialler(address)
-    return Target(address, facts, dialler, _formation(facts))
-
-
-def _iroh() -> ModuleType:
-    try:
-        return importlib.import_module("meshwire_conformance.targets.iroh")
-    except ModuleNotFoundError as exc:
-        if exc.name != "iroh":
-            raise
-        raise Incomplete(f"iroh:// needs a package: {install_line('iroh')}") from exc
+    dialler = SCHEMES[address.binding].dialler
+    assert dialler is not None, "an address has a transport"
+    return Target(address, facts, dialler(address), _formation(facts))
 
 
 def _formation(facts: Facts) -> Formation | None:
@@ -182,3 +151,121 @@ def _formation(facts: Facts) -> Formation | None:
     if facts.secret_file is None:
         raise Incomplete("a target of dialect H1 needs formation_secret_file in its target file")
     return Formation(facts.formation_id, read_secret(facts.secret_file))
+
+
+async def _try_once(target: Target, scale: float) -> None:
+    """Connect, and check whether the settings can be right.
+
+    Raises Incomplete where the target cannot be reached, UsageError where it contradicts what the
+    caller says of it.
+    """
+    connection = await _connected(target)
+    try:
+        if target.node is None:
+            await _contradicted(target, connection, scale)
+        elif target.formation is not None and SECRET_OPTION in _options(target.command):
+            await _own_secret(target, connection, scale)
+    finally:
+        await connection.close()
+
+
+async def _connected(target: Target) -> Connection:
+    try:
+        return await target.dial(Dial(_IDENTITY))
+    except ConnectionError as exc:
+        raise Incomplete(f"the target cannot be reached: {exc}") from exc
+
+
+def _options(command: str) -> set[str]:
+    return {word.partition("=")[0] for word in shlex.split(command)}
+
+
+async def _own_secret(target: Target, connection: Connection, scale: float) -> None:
+    """The command has a secret of its own: say so where the one that it was given fails."""
+    assert target.formation is not None
+    try:
+        await prove(connection, target.formation, HANDSHAKE_TRIAL_S * scale)
+    except Rejected as exc:
+        raise UsageError(
+            f"the node does not know the secret of this run: leave {SECRET_OPTION} out of its "
+            "command, the suite names a file with a new secret in MESHWIRE_FORMATION_FILE"
+        ) from exc
+    except HandshakeFailed:
+        return
+
+
+async def _contradicted(target: Target, connection: Connection, scale: float) -> None:
+    if target.formation is None:
+        await _called_open(target, connection, scale)
+        return
+    try:
+        await prove(connection, target.formation, HANDSHAKE_TRIAL_S * scale)
+    except WrongFormation as exc:
+        raise UsageError(
+            f"the target is of the formation {exc.formation_id!r}, and the target file says "
+            f"{target.formation.formation_id!r}: put its formation_id right"
+        ) from exc
+    except Rejected as exc:
+        raise UsageError(
+            f"the target rejects the answer made with the secret in {target.facts.secret_file}: "
+            "name the file with its secret as formation_secret_file; where that is the right one "
+            "the target answers wrongly, and node:COMMAND or stdio:COMMAND shows where"
+        ) from exc
+    except HandshakeFailed as exc:
+        if await _once_more(target, _answers_openly, scale):
+            raise UsageError(
+                "the target file says dialect H1, and the target answers without a handshake: "
+                'say dialect = "open"'
+            ) from exc
+
+
+async def _called_open(target: Target, connection: Connection, scale: float) -> None:
+    """An open target takes a read; where it does not, look whether it challenges."""
+    if await _answers_openly(connection, scale):
+        return
+    formation_id = await _once_more(target, _challenge, scale)
+    if formation_id is None:
+        return
+    raise UsageError(
+        f"the target wants the handshake of the formation {formation_id!r}, and nothing says its "
+        f"secret: describe it in a file with addresses, profile, dialect, formation_id and "
+        f"formation_secret_file, and give that as --target FILE (as README shows)"
+    )
+
+
+async def _once_more(
+    target: Target, ask: Callable[[Connection, float], Awaitable[Answer]], scale: float
+) -> Answer | None:
+    """Ask over a further connection; None if there is none, which the cases will report."""
+    try:
+        connection = await target.dial(Dial(_IDENTITY))
+    except ConnectionError:
+        return None
+    try:
+        return await ask(connection, scale)
+    finally:
+        await connection.close()
+
+
+async def _challenge(connection: Connection, scale: float) -> str | None:
+    """The formation that a challenge names, where one comes."""
+    try:
+        stream = await connection.open()
+        await stream.write(formation_id_bytes(_FORMATION))
+        return (await read_challenge(stream, TRIAL_S * scale))[0]
+    except (ConnectionError, HandshakeFailed):
+        return None
+
+
+async def _answers_openly(connection: Connection, scale: float) -> bool:
+    """Whether a read of a document that is nowhere is taken to its end without a handshake."""
+    fields = {"key": _KEY, "type": int(FrameType.DELTA), "payload": READ_MESSAGE}
+    question = encode(Message("stream_frame", fields))
+    try:
+        stream: Stream = await connection.open()
+    except ConnectionError:
+        return False
+    await stream.write(question)
+    await stream.finish()
+    await stream.wait_for(lambda: stream.read_over, TRIAL_S * scale)
+    return stream.finished and bytes(stream.received) != question

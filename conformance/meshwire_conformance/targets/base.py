@@ -1,39 +1,97 @@
-"""Ways to attach to a target: one module per scheme, and the table of schemes."""
+"""Targets as typed: one row for each scheme, and the attachment that a text or file names."""
+
+from __future__ import annotations
 
 import ipaddress
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from meshwire_conformance.contracts import Attachment
-from meshwire_conformance.errors import UsageError
+from meshwire_conformance.contracts import Attachment, Settings
+from meshwire_conformance.errors import Incomplete, UsageError
+from meshwire_conformance.extras import install_line
 
-PARTS: Mapping[str, str] = {
-    "stdio": "meshwire_conformance.codec_suite.part",
-    "tcp": "meshwire_conformance.socket_suite.part",
-    "node": "meshwire_conformance.socket_suite.part",
-    "iroh": "meshwire_conformance.socket_suite.part",
+if TYPE_CHECKING:
+    from meshwire_conformance.targets.transport import Address, Dialler
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """A way to attach.
+
+    `form` is how a target is typed, `part` the name of the part of the suite that runs over it
+    (`run.parts`). A scheme with an address has a `dialler`: a function that imports the module of
+    the transport and gives what dials an address. With `names_endpoint` an address begins with
+    ENDPOINT@.
+    """
+
+    form: str
+    part: str
+    dialler: Callable[[Address], Dialler] | None = None
+    names_endpoint: bool = False
+
+
+def _tcp(address: Address) -> Dialler:
+    from meshwire_conformance.targets.tcp import TcpDialler  # noqa: PLC0415 - a row of SCHEMES
+
+    return TcpDialler(address)
+
+
+def _iroh(address: Address) -> Dialler:
+    try:
+        from meshwire_conformance.targets.iroh import IrohDialler  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as exc:
+        if exc.name != "iroh":
+            raise
+        raise Incomplete(f"iroh:// needs a package: {install_line('iroh')}") from exc
+    return IrohDialler(address)
+
+
+SCHEMES: Mapping[str, Scheme] = {
+    "tcp": Scheme("tcp://HOST:PORT", "socket", _tcp),
+    "iroh": Scheme("iroh://ENDPOINT@HOST:PORT", "socket", _iroh, names_endpoint=True),
+    "stdio": Scheme("stdio:COMMAND", "codec"),
+    "node": Scheme("node:COMMAND", "socket"),
 }
-"""Which part of the suite runs over each scheme: a module with a function `run`."""
+"""Every way to attach; a new transport is a module and a row."""
 
-FORMS = "tcp://HOST:PORT, iroh://ENDPOINT@HOST:PORT, stdio:COMMAND or node:COMMAND"
+
+def _either(forms: list[str]) -> str:
+    return f"{', '.join(forms[:-1])} or {forms[-1]}"
+
+
+FORMS = _either([scheme.form for scheme in SCHEMES.values()])
+ADDRESS_FORMS = _either([scheme.form for scheme in SCHEMES.values() if scheme.dialler])
 
 
 def parse_target(text: str) -> Attachment:
-    """Attachment of a target as typed; raises UsageError for what is none."""
-    scheme, separator, location = text.partition(":")
-    if not separator or scheme not in PARTS:
+    """Attachment of a target as typed; raises UsageError for any other text."""
+    name, separator, location = text.partition(":")
+    scheme = SCHEMES.get(name)
+    if not separator or scheme is None:
         raise UsageError(f"{text!r} is no target: expected {FORMS}")
-    if scheme in ("tcp", "iroh"):
+    if scheme.dialler is not None:
         if not location.startswith("//") or ":" not in location:
             raise UsageError(f"{text!r} is no target: expected {FORMS}")
         location = location[2:]
     if not location.strip():
         raise UsageError(f"{text!r} names no target: expected {FORMS}")
-    return Attachment(scheme=scheme, location=location, text=text, command=_quoted(text))
+    return Attachment(scheme=name, location=location, text=text, command=_quoted(text))
+
+
+def demand_permission(target: Attachment, settings: Settings) -> None:
+    """Raise UsageError if the target is off this machine and the caller allowed no writes there."""
+    is_remote = SCHEMES[target.scheme].dialler is not None and not is_loopback(target.location)
+    if is_remote and not settings.writes_are_ok:
+        raise UsageError(
+            f"{target.text} is not on loopback, and the suite writes documents and deletions "
+            "that a mesh spreads: add --writes-are-ok"
+        )
 
 
 def is_loopback(location: str) -> bool:
-    """Whether `HOST:PORT`, perhaps behind `ENDPOINT@`, stays on this machine."""
+    """Return True if `HOST:PORT`, perhaps behind `ENDPOINT@`, stays on this machine."""
     host = location.rpartition("@")[2].rpartition(":")[0].strip("[]")
     if host == "localhost":
         return True
@@ -44,7 +102,7 @@ def is_loopback(location: str) -> bool:
 
 
 def _quoted(text: str) -> str:
-    """The target for a shell; in double quotes where it has quoted words and nothing worse."""
+    """The target for a shell; in double quotes if it has quoted words and nothing worse."""
     if "'" in text and not set(text) & set('"$`\\!'):
         return f'"{text}"'
     return shlex.quote(text)

@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from importlib.util import find_spec
 
-from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.contracts import Attachment
-from meshwire_conformance.socket_suite.attempts import is_serial
-from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_conformance.errors import Incomplete
+from meshwire_conformance.extras import install_line
 
-BESIDE = "beside"
-"""Says that the same node is run in another dialect too, where serial cases are shown once."""
+REFERENCE = "meshwire_reference"
+"""The package of the bundled node. It is never imported, only started as a process."""
 SHORT_DEADLINE_S = 1
 """Deadlines given to the bundled node, in seconds, so that cases about them are soon over."""
 
 
-def shown_elsewhere(cases: Sequence[Case], attachment: Attachment) -> dict[str, CaseResult]:
-    """Serial cases that no dialect changes, where the same node is run in another one too."""
-    other = attachment.facts.get(BESIDE)
-    if other is None:
-        return {}
-    why = (f"serial, and shown in the run of dialect {other}",)
-    return {
-        case.id: CaseResult(case.id, Verdict.NOT_APPLICABLE, why, variant=attachment.variant)
-        for case in cases
-        if is_serial(case) and not any(need.startswith("dialect:") for need in case.needs)
-    }
+def bundled() -> list[Attachment]:
+    """Ways to attach to the node that comes with the suite; raises Incomplete without it."""
+    return [bundled_codec(), *node_attachments(_reference_command())]
 
 
-def bundled(command: str) -> list[Attachment]:
-    """Ways to attach to the bundled node, whose command line this is: one for each dialect."""
+def bundled_codec() -> Attachment:
+    """The codec harness of the bundled node; raises Incomplete without it."""
+    command = f"{_reference_command()} codec"
+    return Attachment("stdio", command, f"stdio:{command}", variant="codec")
+
+
+def node_attachments(command: str) -> list[Attachment]:
+    """Ways to attach to a node with the bundled node's command line: one for each dialect.
+
+    Serial cases that no dialect changes run in the dialect open alone.
+    """
     deadlines = f"--handshake-s {SHORT_DEADLINE_S} --frame-stall-s {SHORT_DEADLINE_S}"
     run_it = f"{command} run --listen tcp://127.0.0.1:0 {deadlines}"
-    dialects: tuple[tuple[str, str, dict[str, str]], ...] = (
-        ("open", "--open", {}),
-        ("H1", "--formation-id lab-formation", {BESIDE: "open"}),
-    )
+    dialects = (("open", "--open", ""), ("H1", "--formation-id lab-formation", "open"))
     return [
-        Attachment("node", f"{run_it} {how}", f"node:{run_it} {how}", variant=variant, facts=facts)
-        for variant, how, facts in dialects
+        Attachment(
+            "node",
+            f"{run_it} {how}",
+            f"node:{run_it} {how}",
+            variant=dialect,
+            serial_cases_in=elsewhere,
+        )
+        for dialect, how, elsewhere in dialects
     ]
+
+
+def _reference_command() -> str:
+    if find_spec(REFERENCE) is None:
+        raise Incomplete(f"the bundled node is not installed: {install_line('node')}")
+    return f"'{sys.executable}' -P -m {REFERENCE}.cli.app"

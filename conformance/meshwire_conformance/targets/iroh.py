@@ -18,10 +18,9 @@ from typing import ClassVar
 import iroh
 
 from meshwire_conformance.errors import SuiteFault, UsageError
-from meshwire_conformance.targets.attach import Address
 from meshwire_conformance.targets.iroh_connection import IrohConnection
 from meshwire_conformance.targets.iroh_library import cause, mend
-from meshwire_conformance.targets.transport import Connection, Dial
+from meshwire_conformance.targets.transport import Address, Connection, Dial
 from meshwire_spec.numbers import ALPN
 
 mend()

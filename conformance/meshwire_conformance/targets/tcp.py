@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
 
+from meshwire_conformance.catalogue.case import EVERYTHING
 from meshwire_conformance.targets.lab import (
     CloseReceived,
     DataReceived,
@@ -20,7 +23,7 @@ from meshwire_conformance.targets.lab import (
     StreamOpened,
     is_uni,
 )
-from meshwire_conformance.targets.transport import Closed, Connection, Dial, Stream
+from meshwire_conformance.targets.transport import Address, Closed, Connection, Dial, Stream
 from meshwire_spec.numbers import PAYLOAD_MAX, REASONS
 
 HOST_SHOWN = 80
@@ -291,3 +294,22 @@ async def connect_raw(host: str, port: int, dial: Dial, deadline_s: float) -> Tc
     except UnicodeError as exc:
         raise ConnectionError(f"{host[:HOST_SHOWN]}: no name that a host can have") from exc
     return connection
+
+
+@dataclass(slots=True)
+class TcpDialler:
+    """Dials the lab binding."""
+
+    address: Address
+    shows: ClassVar[frozenset[str]] = EVERYTHING
+
+    async def dial(self, dial: Dial, deadline_s: float) -> Connection:
+        """A connection whose preambles were exchanged; raises ConnectionError."""
+        return await connect(self.address.host, self.address.port, dial, deadline_s)
+
+    async def dial_raw(self, dial: Dial, deadline_s: float) -> TcpConnection:
+        """A connection on which nothing was awaited; raises ConnectionError."""
+        return await connect_raw(self.address.host, self.address.port, dial, deadline_s)
+
+    async def close(self) -> None:
+        """Nothing is kept."""

@@ -1,7 +1,7 @@
 """What cases run over, whatever the binding: connections, streams, and waiting with a deadline.
 
-A target module gives `Connection`s. Streams that the target opens are handed to `on_stream`;
-what a stream receives is kept in it, and its `signal` wakes whoever waits for a change.
+A transport gives `Connection`s through its `Dialler`. Streams that the target opens are handed to
+`on_stream`; what a stream receives is kept in it, and its `signal` wakes who waits for it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from meshwire_conformance.targets.lab import Preamble
 
@@ -199,3 +200,30 @@ class Connection(ABC):
         """How the target ended the connection, or None where it did not within the deadline."""
         await self.signal.wait_for(lambda: self.closed is not None, deadline_s)
         return self.closed
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a target listens, and over which binding."""
+
+    binding: str
+    host: str
+    port: int
+    endpoint_id: str = ""
+
+
+class Dialler(Protocol):
+    """What the module of each transport offers; `shows` names what is seen over it.
+
+    The names are in `catalogue.case`.
+    """
+
+    @property
+    def shows(self) -> frozenset[str]:
+        """What cases can look at that not every binding shows."""
+
+    async def dial(self, dial: Dial, deadline_s: float) -> Connection:
+        """A connection that is up; raises ConnectionError."""
+
+    async def close(self) -> None:
+        """Release what was kept between connections."""

@@ -18,7 +18,7 @@ from meshwire_conformance.codec_suite.reconciliation_requests import asks_of_run
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.protocol.negentropy import Reconciliation
 from meshwire_conformance.protocol.negentropy_messages import Refused
-from meshwire_conformance.run.runner import bundled_codec
+from meshwire_conformance.targets.bundle import bundled_codec
 from meshwire_conformance.verdicts import CaseResult, Verdict
 
 PEER = Path(__file__).parents[1] / "programs" / "reconciling_peer.py"

@@ -16,8 +16,8 @@ from meshwire_conformance.catalogue.vectors import Vector
 from meshwire_conformance.codec_suite.part import run
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete, UsageError
-from meshwire_conformance.run.runner import bundled_codec
 from meshwire_conformance.targets.base import is_loopback, parse_target
+from meshwire_conformance.targets.bundle import bundled_codec
 from meshwire_conformance.verdicts import CaseResult, Verdict, exit_code
 
 pytestmark = pytest.mark.process

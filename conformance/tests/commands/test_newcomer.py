@@ -15,7 +15,7 @@ from meshwire_conformance.commands import app
 from meshwire_conformance.commands.check import check_command
 from meshwire_conformance.errors import Incomplete, Interrupted, UsageError
 from meshwire_conformance.report.ledger import UNTRIED, KnownFailure, apply_ledger
-from meshwire_conformance.report.record import Report, Run
+from meshwire_conformance.report.record import Report, TargetRun
 from meshwire_conformance.report.text import NAME, lines_of
 from meshwire_conformance.run.runner import Options, check
 from meshwire_conformance.targets.base import parse_target
@@ -63,7 +63,7 @@ def report_of(*results: CaseResult, name: str = "codec", digest: str = "0" * 64)
         seed=0,
         target="stdio:x",
         cases=load_catalogue().by_id,
-        runs=[Run(name, "stdio:x", results, faults)],
+        runs=[TargetRun(name, "stdio:x", results, faults)],
         exit_code=ExitCode.PASSED,
     )
 

@@ -14,7 +14,7 @@ from meshwire_conformance.catalogue.data_files import vectors_folder
 from meshwire_conformance.errors import UsageError
 from meshwire_conformance.report import json as json_report
 from meshwire_conformance.report import junit
-from meshwire_conformance.report.record import Report, Rule, Run
+from meshwire_conformance.report.record import Report, TargetRun
 from meshwire_conformance.report.text import IN_FULL, LINE_MAX, WIDTH, lines_of
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
 
@@ -35,9 +35,9 @@ def report_of(*results: CaseResult, level: str = "strict", seed: int = 0) -> Rep
         seed=seed,
         target="stdio:x",
         cases=catalogue.by_id,
-        runs=[Run("codec", "stdio:x", results)],
+        runs=[TargetRun("codec", "stdio:x", results)],
         exit_code=ExitCode.VIOLATIONS,
-        rules={"FR-001": Rule("FR-001", "wire", "A sender MUST.")},
+        rules={"FR-001": "A sender MUST."},
     )
 
 
@@ -142,10 +142,10 @@ def test_a_report_that_cannot_be_written_is_a_usage_error(write: Any, tmp_path: 
 def test_a_long_rule_is_told_whole_and_a_long_line_is_capped() -> None:
     """Rules are folded, never cut; what a target says is cut, and its length is told."""
     report = report_of(failed("y" * 100_000))
-    rule = Rule("FR-001", "wire", "A sender MUST " + "say so again and again " * 20 + "for ever.")
+    rule = "A sender MUST " + "say so again and again " * 20 + "for ever."
     text = "\n".join(lines_of(replace(report, rules={"FR-001": rule})))
 
-    assert " ".join(rule.text.split()) in " ".join(text.split())
+    assert " ".join(rule.split()) in " ".join(text.split())
     assert "(100000 characters)" in text
     assert len(text) < 10 * LINE_MAX
     assert max(map(len, text.splitlines()[2:8])) <= WIDTH

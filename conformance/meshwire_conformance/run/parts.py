@@ -1,0 +1,50 @@
+"""The parts of the suite: which cases each of them judges, and the function that runs it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from meshwire_conformance.catalogue.case import SOCKET, Case
+from meshwire_conformance.contracts import Part
+from meshwire_conformance.targets.base import SCHEMES
+
+
+@dataclass(frozen=True, slots=True)
+class SuitePart:
+    """A part of the suite.
+
+    `takes` says whether it judges a case, `needs` what a target must be for it, and `load` imports
+    the module of the part and gives its function.
+    """
+
+    takes: Callable[[Case], bool]
+    needs: str
+    load: Callable[[], Part]
+
+
+def _codec() -> Part:
+    from meshwire_conformance.codec_suite.part import run  # noqa: PLC0415 - a row of PARTS
+
+    return run
+
+
+def _socket() -> Part:
+    from meshwire_conformance.socket_suite.part import run  # noqa: PLC0415 - heavy: a row of PARTS
+
+    return run
+
+
+PARTS: Mapping[str, SuitePart] = {
+    "codec": SuitePart(lambda case: case.kind != SOCKET, "a codec harness", _codec),
+    "socket": SuitePart(lambda case: case.kind == SOCKET, "a connection", _socket),
+}
+"""Every part by the name that `targets.base.SCHEMES` uses; a new profile is a module and a row."""
+
+
+def part_over(scheme: str) -> SuitePart:
+    """The part that runs over a scheme."""
+    return PARTS[SCHEMES[scheme].part]
+
+
+def needs_of(case: Case) -> str:
+    """What a target must be for the part that judges this case."""
+    return next(part.needs for part in PARTS.values() if part.takes(case))
