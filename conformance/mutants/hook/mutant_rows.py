@@ -35,8 +35,8 @@ class Edit:
     put: str
     function: str = ""
 
-    def span(self, source: str) -> tuple[int, int]:
-        """Return where in `source` the text to replace begins and ends.
+    def place(self, source: str) -> tuple[int, int, str]:
+        """Return where in `source` the text to replace begins and ends, and its margin.
 
         The text must occur once in the function, or else once in the module. Raises RowError.
         """
@@ -112,12 +112,12 @@ def apply_edits(source: str, edits: Iterable[Edit]) -> str:
 
     Raises RowError where a text is not found once or where two edits overlap.
     """
-    spans = sorted(((*edit.span(source), edit) for edit in edits), key=lambda found: found[:2])
-    for (_, end, one), (start, _, other) in pairwise(spans):
+    found = sorted(((*edit.place(source), edit) for edit in edits), key=lambda place: place[:2])
+    for (_, end, _, one), (start, _, _, other) in pairwise(found):
         if start < end:
             raise RowError(f"{one.module}: two edits overlap: {one.find!r} and {other.find!r}")
-    for start, end, edit in reversed(spans):
-        source = source[:start] + indented(edit.put, indentation(source, start)) + source[end:]
+    for start, end, margin, edit in reversed(found):
+        source = source[:start] + indented(edit.put, margin) + source[end:]
     return source
 
 
@@ -137,17 +137,20 @@ def function_span(source: str, name: str) -> tuple[int, int] | None:
     return starts[first - 1], starts[found.end_lineno]
 
 
-def occurrences(source: str, text: str, area: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """Yield begin and end of every place inside the area that reads as the text.
+def occurrences(source: str, text: str, area: tuple[int, int]) -> Iterator[tuple[int, int, str]]:
+    """Yield begin, end and margin of every place inside the area that reads as the text.
 
-    Lines of the text after its first are taken relative to the line in which the place begins.
+    The margin is what every line of the text but its first has before it in the source: the blanks
+    of the line in which the place begins, less those with which the text itself begins.
     """
-    first = text.split("\n", maxsplit=1)[0]
+    first = text.split("\n", maxsplit=1)[0].lstrip(" ")
+    lead = text.index(first)
     at = source.find(first, area[0], area[1])
     while at >= 0:
-        whole = indented(text, indentation(source, at))
-        if source.startswith(whole, at) and at + len(whole) <= area[1]:
-            yield at, at + len(whole)
+        begin, margin = at - lead, indentation(source, at)[lead:]
+        whole = indented(text, margin)
+        if begin >= area[0] and source.startswith(whole, begin) and begin + len(whole) <= area[1]:
+            yield begin, begin + len(whole), margin
         at = source.find(first, at + 1, area[1])
 
 
