@@ -113,3 +113,23 @@ def test_filling_replaces_only_what_is_generated() -> None:
     assert once == "a\n\n<!-- layout: x -->\n\nnew\n\n<!-- end -->\n\nb\n"
     assert pages.fill(once, {"layout: x": "new"}) == once
     assert pages.regions(once) == ["layout: x"]
+
+
+def test_every_mark_is_explained() -> None:
+    """CONTRIBUTING has each mark that stands on a page, and each member of a rule's mark."""
+    told = (pages.SPEC.parent / "CONTRIBUTING.md").read_text()
+    texts = [path.read_text() for path in pages.page_paths()]
+    marks = {name.split(":")[0] for text in texts for name in pages.regions(text)}
+    members = {
+        member.partition(":")[0].strip()
+        for text in texts
+        for line in text.splitlines()
+        if (match := pages.RULE.match(line)) and (match["mark"] or "").startswith("seen")
+        for member in match["mark"].split(";")
+    }
+
+    assert members == {"seen", "kinds", "reason"}
+    assert [
+        mark for mark in sorted(marks | {"seen", "excluded", "end"}) if f"<!-- {mark}" not in told
+    ] == []
+    assert [member for member in sorted(members) if f"{member}:" not in told] == []
