@@ -1,4 +1,4 @@
-"""Write what is generated into the pages and `rules.json`, or with --check say what is stale.
+"""Write what is generated into pages, `rules.json`, `harness.json`; --check says what is stale.
 
 Usage: python tools/sync_spec.py [--check]. Exit status 0 fine, 1 problems, one line each.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from pages import SPEC, Problem, all_rules, fill, link_problems, page_paths, page_problems, regions
 
 RULES_FILE = SPEC / "meshwire_spec" / "rules.json"
+HARNESS_FILE = SPEC / "meshwire_spec" / "schemas" / "harness.json"
 
 
 def rules_text(folder: Path = SPEC) -> str:
@@ -21,6 +22,34 @@ def rules_text(folder: Path = SPEC) -> str:
     rows = [dataclasses.asdict(rule) for rule in all_rules(folder)]
     lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     return f"[\n{lines}\n]\n"
+
+
+def harness_text(current: str) -> str:
+    """The schema of the harness with the values of every kind as the layouts have them."""
+    from meshwire_spec.layouts import LAYOUTS  # noqa: PLC0415 - as in `filled`
+
+    kinds = list(LAYOUTS)
+    value = {kind: {"$ref": f"#/$defs/values/{kind}"} for kind in kinds}
+    schema = json.loads(current)
+    defs = schema["$defs"]
+    decode, encode = (
+        request
+        for request in defs["request"]["oneOf"]
+        if request["properties"]["op"]["const"] in ("decode", "encode")
+    )
+    for holder in (decode["properties"]["kind"], encode["properties"]["kind"]):
+        holder["enum"] = kinds
+    encode["allOf"] = [
+        {
+            "if": {"properties": {"kind": {"const": kind}}},
+            "then": {"properties": {"value": value[kind]}},
+        }
+        for kind in kinds
+    ]
+    defs["hello"]["properties"]["kinds"]["items"]["enum"] = kinds
+    defs["decoded"]["properties"]["value"]["anyOf"] = list(value.values())
+    defs["values"] = {kind: layout.schema() for kind, layout in LAYOUTS.items()}
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
 
 
 def filled(text: str) -> str:
@@ -60,6 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="change nothing, say what is stale")
     options = parser.parse_args(arguments)
     problems = _update(RULES_FILE, rules_text(), check=options.check)
+    problems += _update(HARNESS_FILE, harness_text(HARNESS_FILE.read_text()), check=options.check)
     for path in page_paths():
         problems += _update(path, filled(path.read_text()), check=options.check)
     problems += [str(problem) for problem in prose_problems()]

@@ -54,6 +54,8 @@ __all__ = [
 
 JSON_NUMBER_BYTES: Final = 4
 """Integers wider than this are decimal strings in JSON, where 53 bits are all that is safe."""
+DECIMAL: Final = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,19})$"}
+"""JSON Schema of such a string."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,10 @@ class Block(Base):
         """Parsed value of a JSON one; raises `Malformed` bad-value."""
         del path
         return value
+
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema of the value."""
+        raise NotImplementedError
 
     def type_text(self) -> str:
         """Type and limits as the byte table shows them."""
@@ -169,6 +175,11 @@ class Number(Block):
         if not canonical or str(int(value)) != value:
             fail("bad-value", 0, path, "64-bit integers are decimal strings")
         return int(value)
+
+    def schema(self) -> dict[str, Any]:
+        if self.wire.length > JSON_NUMBER_BYTES:
+            return dict(DECIMAL)
+        return {"type": "integer", "minimum": 0, "maximum": self.maximum}
 
     def type_text(self) -> str:
         return number_type(self.wire)
@@ -239,6 +250,9 @@ class Flag(Number):
         if value > 1 and not self.lenient:
             fail("bad-flag", offset, path, f"{value} is neither 0 nor 1")
 
+    def schema(self) -> dict[str, Any]:
+        return super().schema() if self.lenient else {"enum": [0, 1]}
+
     def type_text(self) -> str:
         tail = "1 is yes, any other no" if self.lenient else "0 or 1"
         return f"{number_type(self.wire)}, {tail}"
@@ -294,6 +308,9 @@ class Fixed(Block):
     def from_json(self, value: Any, path: str) -> Any:
         return bytes_from_json(value, path)
 
+    def schema(self) -> dict[str, Any]:
+        return hex_schema(self.size)
+
     def type_text(self) -> str:
         return "bytes" if self.value is None else f"bytes, always {self.value.hex(' ')}"
 
@@ -320,6 +337,9 @@ class Chars(Fixed):
 
     def from_json(self, value: Any, path: str) -> Any:
         return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string"}
 
     def type_text(self) -> str:
         return "UTF-8"
@@ -390,6 +410,9 @@ class Blob(Block):
     def from_json(self, value: Any, path: str) -> Any:
         return bytes_from_json(value, path)
 
+    def schema(self) -> dict[str, Any]:
+        return hex_schema()
+
     def limits_text(self) -> str:
         """Limits that decode or accept keeps, each named, or nothing."""
         if self.limit is None:
@@ -423,6 +446,9 @@ class Text(Blob):
 
     def from_json(self, value: Any, path: str) -> Any:
         return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string"}
 
     def type_text(self) -> str:
         limits = self.limits_text()
@@ -467,6 +493,9 @@ class Rest(Block):
     def from_json(self, value: Any, path: str) -> Any:
         return value if self.is_text else bytes_from_json(value, path)
 
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string"} if self.is_text else hex_schema()
+
     def type_text(self) -> str:
         limits = span_text(0, self.ceiling)
         return f"{'UTF-8' if self.is_text else 'bytes'}{', ' + limits if limits else ''}"
@@ -498,6 +527,12 @@ class Closed(Block):
 
     def type_text(self) -> str:
         return ""
+
+
+def hex_schema(size: int | None = None) -> dict[str, Any]:
+    """JSON Schema of bytes as lower-case hex; of `size` bytes, else of any number."""
+    digits = "([0-9a-f]{2})*" if size is None else f"[0-9a-f]{{{2 * size}}}"
+    return {"type": "string", "pattern": f"^{digits}$"}
 
 
 def bytes_from_json(value: Any, path: str) -> bytes:

@@ -12,10 +12,22 @@ PAGE = "# T {#t}\n\n**FR-901**{#FR-901} (wire) A node MUST. <!-- seen: codec -->
 
 def test_the_committed_pages_and_rules_are_in_step() -> None:
     """Nothing generated in the tree is stale."""
+    harness = sync_spec.HARNESS_FILE.read_text()
+
     assert sync_spec.RULES_FILE.read_text() == sync_spec.rules_text()
+    assert harness == sync_spec.harness_text(harness)
     assert [
         p.name for p in pages.page_paths() if sync_spec.filled(p.read_text()) != p.read_text()
     ] == []
+
+
+def test_values_of_the_harness_come_from_the_layouts() -> None:
+    """A kind that is missing, one that is no more, and a field of another shape are mended."""
+    harness = sync_spec.HARNESS_FILE.read_text()
+    stale = harness.replace('"heartbeat"', '"heart_rate"').replace('"maximum": 255', '"maximum": 9')
+
+    assert stale != harness
+    assert sync_spec.harness_text(stale) == harness
 
 
 def test_the_committed_pages_keep_their_form() -> None:

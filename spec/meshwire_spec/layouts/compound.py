@@ -106,10 +106,24 @@ class Layout:
             for name, block in self.blocks.items()
         }
 
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema of the value: exactly these members."""
+        return {
+            "type": "object",
+            "required": list(self.blocks),
+            "additionalProperties": False,
+            "properties": {name: block.schema() for name, block in self.blocks.items()},
+        }
+
     @property
     def fields(self) -> list[tuple[str, Block]]:
         """Named blocks in wire order."""
         return blocks_of(self.opened)
+
+
+def value_of_kind(kind: str) -> dict[str, Any]:
+    """JSON Schema that refers to the value of a kind, as `harness.json` holds it."""
+    return {"$ref": f"#/$defs/values/{kind}"}
 
 
 def _context() -> Any:
@@ -184,6 +198,9 @@ class Nested(Block):
     def from_json(self, value: Any, path: str) -> Any:
         return self.layout.from_json(value, path)
 
+    def schema(self) -> dict[str, Any]:
+        return value_of_kind(self.layout.kind)
+
     def type_text(self) -> str:
         return self.layout.kind
 
@@ -222,6 +239,9 @@ class When(Block):
 
     def from_json(self, value: Any, path: str) -> Any:
         return None if value is None else self.block.from_json(value, path)
+
+    def schema(self) -> dict[str, Any]:
+        return {"oneOf": [{"type": "null"}, self.block.schema()]}
 
     def type_text(self) -> str:
         return self.block.type_text()
@@ -287,6 +307,9 @@ class Elements(Block):
             fail("bad-value", 0, path, "not a list")
         return [self.layout.from_json(v, f"{path}[{i}]") for i, v in enumerate(value)]
 
+    def schema(self) -> dict[str, Any]:
+        return {"type": "array", "items": value_of_kind(self.layout.kind)}
+
     def type_text(self) -> str:
         prefix = f"{number_type(self.length)} length, then " if self.length else ""
         return f"`{self.count}` x ({prefix}{self.layout.kind})"
@@ -318,6 +341,9 @@ class Fault(Block):
         if not isinstance(value, dict) or value.keys() != {"reason", "offset", "rest"}:
             fail("bad-value", 0, path, "members must be reason, offset, rest")
         return {**value, "rest": bytes_from_json(value["rest"], path)}
+
+    def schema(self) -> dict[str, Any]:
+        return {"$ref": "#/$defs/fault"}
 
     def type_text(self) -> str:
         return "bytes"
@@ -359,6 +385,13 @@ class Body(Block):
             if layout.blocks.keys() == members:
                 return layout.from_json(value, path)
         return fail("bad-value", 0, path, "members fit no type")
+
+    def schema(self) -> dict[str, Any]:
+        shapes: list[dict[str, Any]] = []
+        for layout in self.cases.values():
+            if layout.schema() not in shapes:
+                shapes.append(layout.schema())
+        return {"oneOf": shapes}
 
     def type_text(self) -> str:
         return f"by `{self.tag}`"

@@ -7,7 +7,17 @@ from __future__ import annotations
 from typing import Any
 
 from meshwire_spec.cursor import Cursor
-from meshwire_spec.fields import Block, Constant, Fixed, Int8ub, Row, bytes_from_json, fail
+from meshwire_spec.fields import (
+    DECIMAL,
+    Block,
+    Constant,
+    Fixed,
+    Int8ub,
+    Row,
+    bytes_from_json,
+    fail,
+    hex_schema,
+)
 from meshwire_spec.layouts.compound import Layout
 from meshwire_spec.numbers import (
     NEGENTROPY_EMPTY_REST,
@@ -83,6 +93,9 @@ class Timestamp(Block):
             fail("bad-value", 0, path, "64-bit integers are decimal strings")
         return int(value)
 
+    def schema(self) -> dict[str, Any]:
+        return {"oneOf": [{"type": "null"}, dict(DECIMAL)]}
+
     def type_text(self) -> str:
         return "varint; 0 is infinity, else 1 + difference from the timestamp before"
 
@@ -121,6 +134,9 @@ class Prefix(Block):
     def from_json(self, value: Any, path: str) -> Any:
         return bytes_from_json(value, path)
 
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": f"^([0-9a-f]{{2}}){{0,{NEGENTROPY_PREFIX_MAX}}}$"}
+
     def type_text(self) -> str:
         return f"varint length, then at most {NEGENTROPY_PREFIX_MAX} bytes"
 
@@ -144,6 +160,9 @@ class Mode(Block):
             fail("bad-mode", stream.tell(), path)
         stream.write(build_varint(obj))
         return obj
+
+    def schema(self) -> dict[str, Any]:
+        return {"enum": [int(mode) for mode in NegentropyMode]}
 
     def type_text(self) -> str:
         return f"varint, 0..{int(max(NegentropyMode))}: skip, fingerprint, id list"
@@ -217,12 +236,31 @@ class RangePayload(Block):
             return {"fingerprint": bytes_from_json(value["fingerprint"], path)}
         return fail("bad-value", 0, path, "neither null, fingerprint nor ids")
 
+    def schema(self) -> dict[str, Any]:
+        ids = {"type": "array", "items": hex_schema(NEGENTROPY_ID)}
+        return {
+            "oneOf": [
+                {"type": "null"},
+                _only("fingerprint", hex_schema(NEGENTROPY_FINGERPRINT)),
+                _only("ids", ids),
+            ]
+        }
+
     def type_text(self) -> str:
         return (
             f"by `mode`: nothing; {NEGENTROPY_FINGERPRINT} bytes; "
             f"varint count, at most what is left / {NEGENTROPY_ID}, "
             f"then ids of {NEGENTROPY_ID} bytes"
         )
+
+
+def _only(name: str, value: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": [name],
+        "additionalProperties": False,
+        "properties": {name: value},
+    }
 
 
 UPPER = Layout(
@@ -254,6 +292,9 @@ class Inner(Block):
 
     def from_json(self, value: Any, path: str) -> Any:
         return self.layout.from_json(value, path)
+
+    def schema(self) -> dict[str, Any]:
+        return self.layout.schema()
 
     def type_text(self) -> str:
         return self.layout.kind
@@ -308,6 +349,9 @@ class Ranges(Block):
         if not isinstance(value, list):
             fail("bad-value", 0, path, "not a list")
         return [RANGE.from_json(item, f"{path}[{i}]") for i, item in enumerate(value)]
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "array", "items": RANGE.schema()}
 
     def type_text(self) -> str:
         return "ranges to the end of the message"
