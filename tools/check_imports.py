@@ -30,7 +30,6 @@ SHARED_WITH_REFERENCE = ("meshwire_spec.numbers", "meshwire_spec.states")
 REFERENCE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("wire", "negentropy", "oplog", "extras"),
     ("core",),
-    ("mutants",),
     ("documents", "store", "transport"),
     ("node",),
     ("backend",),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
-from unittest import mock
 
 import pytest
 
@@ -22,13 +20,12 @@ WITHOUT, WITH = "MW-5501", "MW-5506"
 """A case for nodes that offer no reconciliation, and one for those that do."""
 
 
-def verdicts(switch: str, facts: dict[str, object]) -> dict[str, Verdict]:
+def verdicts(option: str, facts: dict[str, object]) -> dict[str, Verdict]:
     """Verdicts of the two cases about a node that is dialled by its address."""
     cases = [load_catalogue().by_id[name] for name in (WITHOUT, WITH)]
 
     async def check() -> dict[str, Verdict]:
-        with mock.patch.dict(os.environ, {"MESHWIRE_MUTANT": switch}):
-            node = await start_node(NODE)
+        node = await start_node(f"{NODE} {option}")
         try:
             where = f"{node.address.host}:{node.address.port}"
             attachment = Attachment("tcp", where, f"tcp://{where}", facts)
@@ -40,10 +37,10 @@ def verdicts(switch: str, facts: dict[str, object]) -> dict[str, Verdict]:
     return asyncio.run(check())
 
 
-@pytest.mark.parametrize(("switch", "asked"), [("", WITH), ("no-reconciliation", WITHOUT)])
-def test_a_node_that_says_nothing_is_asked(switch: str, asked: str) -> None:
+@pytest.mark.parametrize(("option", "asked"), [("", WITH), ("--no-reconciliation", WITHOUT)])
+def test_a_node_that_says_nothing_is_asked(option: str, asked: str) -> None:
     """One of the two cases applies, and holds."""
-    found = verdicts(switch, {})
+    found = verdicts(option, {})
     other = WITH if asked == WITHOUT else WITHOUT
 
     assert found == {asked: Verdict.PASS, other: Verdict.NOT_APPLICABLE}

@@ -5,7 +5,6 @@ exit code 2; SIGTERM and SIGINT end in exit code 0.
 """
 
 import asyncio
-import os
 import signal
 import sys
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Annotated, NoReturn
 import typer
 
 from meshwire_reference.documents.process import Unavailable
-from meshwire_reference.mutants import UnknownMutant, read_switches
 from meshwire_reference.node.config import Choices, Config, ConfigError, make_config
 from meshwire_reference.node.driver import Node
 from meshwire_reference.node.folder import BadFolder
@@ -24,7 +22,6 @@ from meshwire_reference.transport.base import AddressRefused, TransportError
 from meshwire_spec.numbers import FRAME_STALL_S, HANDSHAKE_S, HEARTBEAT_INTERVAL_S, PAYLOAD_MAX
 
 SECRET_VARIABLE = "MESHWIRE_FORMATION_FILE"  # noqa: S105 - the name of a variable, not a secret
-MUTANT_VARIABLE = "MESHWIRE_MUTANT"
 USAGE = 2
 
 
@@ -93,6 +90,13 @@ def run_command(  # noqa: PLR0913 - one parameter an option
             "deployed peers.",
         ),
     ] = False,
+    no_reconciliation: Annotated[
+        bool,
+        typer.Option(
+            "--no-reconciliation",
+            help="Serve no reconciliation: refuse frames of types 0x08 and 0x09 as unsupported.",
+        ),
+    ] = False,
 ) -> None:
     """Run a node until SIGTERM; its one line on standard output says that it is ready.
 
@@ -118,12 +122,12 @@ def run_command(  # noqa: PLR0913 - one parameter an option
             folder=load,
             reconcile=reconcile,
             reconcile_with=tuple(reconcile_with or ()),
-            switches=read_switches(os.environ.get(MUTANT_VARIABLE, "")),
+            serves_reconciliation=not no_reconciliation,
         )
         config = make_config(choices)
         for address in (*config.listen, *config.connect):
             check_offered(address)
-    except (AddressRefused, ConfigError, UnknownMutant) as exc:
+    except (AddressRefused, ConfigError) as exc:
         fail(str(exc))
     raise typer.Exit(asyncio.run(serve(config)))
 

@@ -6,7 +6,6 @@ from itertools import count
 from meshwire_reference.core.document_calls import Write
 from meshwire_reference.core.effects import (
     CallDocuments,
-    Close,
     ConnectionEffect,
     Effect,
     Notify,
@@ -25,7 +24,6 @@ from meshwire_reference.core.state.document_queues import KeyQueues
 from meshwire_reference.core.state.durability import Durability
 from meshwire_reference.core.state.tombstones import Held, Tombstones
 from meshwire_reference.core.statistics import Statistics
-from meshwire_reference.core.switches import Switch
 from meshwire_reference.core.timers import Timers
 
 
@@ -42,21 +40,14 @@ class Context:
         self.statistics = Statistics()
         self.timers = Timers()
         self.turns = Turns(self.timers, lambda: self.now.monotonic_s)
-        self.tombstones = Tombstones(settings.switches)
+        self.tombstones = Tombstones()
         self.durability = Durability()
         self.queues = KeyQueues(self._emit_call)
-        self.documents = Holdings(settings.identify, settings.switches)
+        self.documents = Holdings(settings.identify)
         self.room = Room(settings.all_answer_bytes_max)
         self.pool = Pool(settings.all_inbound_bytes_max, settings.inbound_share_bytes)
-        self.connections: set[int] = set()
-        # Set by a switch alone, for a node that takes no more peers.
-        self.is_deaf = False
         self.tickets = count(1)
         self._effects: list[Effect] = []
-
-    def has(self, switch: Switch) -> bool:
-        """Say whether a behaviour was turned wrong."""
-        return switch in self.settings.switches
 
     def emit(self, effect: ConnectionEffect) -> None:
         """Ask for an effect that a peer can see, once the write it names is durable."""
@@ -77,8 +68,6 @@ class Context:
     def guard(self, key: str) -> Held | None:
         """Return the tombstone that stops whatever is for this key, None where there is none."""
         # TS-040
-        if self.has(Switch.NO_GUARD):
-            return None
         return self.tombstones.active(key, self.now.wall_ms)
 
     def note_durable(self, number: WriteNumber) -> None:
@@ -90,10 +79,6 @@ class Context:
         # ER-018
         self.statistics.refused[refusal.reason] += 1
         self.notify(refusal)
-        if self.has(Switch.FAULT_CLOSES_ALL):
-            self.is_deaf = True
-            for connection in self.connections:
-                self.emit(Close(connection=connection, code=0, reason=""))
 
     def notify(self, event: Refusal | RunOver) -> None:
         """Have an event logged."""

@@ -39,7 +39,7 @@ class NodeCore:
         key: FormationKey | None = None,
     ) -> None:
         self._context = Context(settings, entropy, key)
-        self._routing = Routing(self._context)
+        self._routing = Routing()
         self._frames = Frames(self._context, self._routing)
         self._sessions: dict[int, Session] = {}
 
@@ -76,14 +76,12 @@ class NodeCore:
         """A connection stands: begin its session."""
         session = Session(self._context, happened, self._frames.take)
         self._sessions[happened.connection] = session
-        self._context.connections.add(happened.connection)
         self._routing.peers[happened.connection] = session
         session.open()
 
     def end_session(self, happened: inputs.ConnectionClosed) -> None:
         """A connection is gone: end its session."""
         session = self._sessions.pop(happened.connection, None)
-        self._context.connections.discard(happened.connection)
         self._routing.peers.pop(happened.connection, None)
         if session is not None:
             session.end()

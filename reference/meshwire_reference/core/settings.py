@@ -1,10 +1,9 @@
 """What a node core is told at its making, and the moment that each input carries."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from meshwire_reference.core.state.document_index import Identify, identify_key
-from meshwire_reference.core.switches import Switch
 from meshwire_spec.numbers import (
     FRAME_STALL_S,
     HANDSHAKE_S,
@@ -43,7 +42,8 @@ class Settings:
     `sends_max` streams are opened toward one peer at a time.
     A run of this node waits `run_answer_s` for each answer and takes `run_s` at most. What both
     sides of it hold is offered `held_by_both_s` after what the peer lacks, so that the missing
-    comes first. In runs `identify` gives a document its id.
+    comes first. In runs `identify` gives a document its id. Without `serves_reconciliation` the
+    node refuses frames of types 0x08 and 0x09 as unsupported.
     """
 
     dialect: Dialect
@@ -66,8 +66,4 @@ class Settings:
     run_s: float = 120.0
     held_by_both_s: float = 10.0
     identify: Identify = identify_key
-    switches: frozenset[Switch] = field(default_factory=frozenset)
-
-    def has(self, switch: Switch) -> bool:
-        """Say whether a behaviour was turned wrong."""
-        return switch in self.switches
+    serves_reconciliation: bool = True

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from meshwire_reference.core.formation import BadSecret, FormationKey, read_secret
 from meshwire_reference.core.settings import Dialect, Settings
-from meshwire_reference.core.switches import Switch
 from meshwire_spec.numbers import ENDPOINT_ID, ENTRY_MIN, FORMATION_ID_MAX, U32_MAX
 
 SECRET_FILE_MAX = 2**16
@@ -51,11 +50,11 @@ class Choices:
     heartbeat_s: float
     payload_cap: int
     lab: bool
-    switches: frozenset[Switch]
     connect: Sequence[str] = ()
     folder: Path | None = None
     reconcile: bool = False
     reconcile_with: Sequence[str] = ()
+    serves_reconciliation: bool = True
 
 
 def make_config(choices: Choices) -> Config:
@@ -111,7 +110,7 @@ def _settings(choices: Choices) -> Settings:
         handshake_s=choices.handshake_s,
         frame_stall_s=choices.frame_stall_s,
         heartbeat_s=choices.heartbeat_s,
-        switches=choices.switches,
+        serves_reconciliation=choices.serves_reconciliation,
     )
 
 

@@ -100,7 +100,6 @@ class Node:
             secret_key=secrets.token_bytes(ENDPOINT_ID),
             handshake_s=self._config.settings.handshake_s,
             lab=self._config.lab,
-            flaws=frozenset(self._config.settings.switches),
         )
         for address in self._config.listen:
             listener = await listen(address, options)

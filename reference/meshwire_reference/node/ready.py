@@ -4,7 +4,6 @@ import json
 import secrets
 
 from meshwire_reference.core.settings import Dialect
-from meshwire_reference.core.switches import Switch
 from meshwire_reference.node.config import Config
 from meshwire_spec.numbers import CAPABILITIES, OPTIONAL_CAPABILITIES, PROFILE
 
@@ -32,6 +31,6 @@ def ready_line(config: Config, addresses: tuple[str, ...], endpoint_id: bytes) -
 
 
 def _capabilities(config: Config) -> list[str]:
-    """Return what the node can do, less what a switch has taken from it."""
-    missing = {"reconciliation"} if config.settings.has(Switch.NO_RECONCILIATION) else set()
+    """Return the names of the capabilities that the node offers."""
+    missing = set() if config.settings.serves_reconciliation else {"reconciliation"}
     return [name for name in (*CAPABILITIES, *OPTIONAL_CAPABILITIES) if name not in missing]

@@ -136,8 +136,7 @@ class TransportOptions:
 
     `endpoint_id` is the unproven identity of the lab binding (32 random bytes of the caller's);
     `secret_key` the seed of the proven one of iroh (None: the library makes a fresh one). `lab`
-    allows the lab binding off loopback. `flaws` are switches that turn it wrong: the
-    tests of tests use them.
+    allows the lab binding off loopback.
     """
 
     endpoint_id: bytes
@@ -147,7 +146,6 @@ class TransportOptions:
     handshake_s: float = HANDSHAKE_S
     connections_max: int = 256
     lab: bool = False
-    flaws: frozenset[str] = frozenset()
 
 
 class Connection(ABC):

@@ -157,11 +157,6 @@ def test_what_cannot_be_started_is_said_in_one_line(options: tuple[str, ...], pa
     assert said.count("\n") == 1
 
 
-def test_an_unknown_switch_is_refused() -> None:
-    """A test that names none is told so."""
-    assert "no switch 'no-such'" in refused(*LISTEN, "--open", MESHWIRE_MUTANT="no-such")
-
-
 @pytest.mark.parametrize(
     ("command", "part"),
     [("run --listen tcp://127.0.0.1:0 --open >&-", "output is closed"), ("codec <&-", "input")],

@@ -17,7 +17,6 @@ from meshwire_reference.core.frames.tombstone_frames import Removals
 from meshwire_reference.core.peer.inbound import TAKEN, Done, Outcome
 from meshwire_reference.core.peer.session import Session
 from meshwire_reference.core.sending.relay import Routing
-from meshwire_reference.core.switches import Switch
 from meshwire_reference.wire.accept import accept
 from meshwire_reference.wire.batches import (
     Fault,
@@ -46,34 +45,22 @@ class Frames:
         """Let one frame take effect; `done` is called once, perhaps before this returns."""
         self._context.statistics.frames[frame.type] += 1
         reason = accept("stream_frame", frame)
-        if reason is not None and not self._tolerates(reason, frame):
+        if reason is not None:
             done(Outcome(reason))
             return
         if frame.type in RUN_CAPS:
             self._take_message(session, stream, frame, done)
             return
         # FR-010
-        handler = HANDLERS.get(frame.type, _ignore)
-        handler(self, session, frame, done)
+        HANDLERS[frame.type](self, session, frame, done)
 
     def _take_message(self, session: Session, stream: int, frame: StreamFrame, done: Done) -> None:
         """0x08 and 0x09: a message of the run of its stream."""
-        if self._context.has(Switch.IGNORE_NEGENTROPY):
-            done(TAKEN)
-        elif self._context.has(Switch.NO_RECONCILIATION):
+        if self._context.settings.serves_reconciliation:
+            session.runs.take(stream, frame, done)
+        else:
             # NG-012
             done(Outcome("unsupported"))
-        else:
-            session.runs.take(stream, frame, done)
-
-    def _tolerates(self, reason: str, frame: StreamFrame) -> bool:
-        """Say whether a switch lets pass what ought to be refused."""
-        has = self._context.has
-        return (
-            (reason == "bad-key" and has(Switch.ACCEPT_BAD_KEY))
-            or (reason == "length-limit" and has(Switch.ACCEPT_LONG_KEY))
-            or (reason == "unknown-type" and has(Switch.ACCEPT_UNKNOWN_TYPE))
-        )
 
     # --- one document --------------------------------------------------------------------------
 
@@ -97,10 +84,10 @@ class Frames:
             return
         # TS-006, TS-007, TS-008
         reason = accept("tombstone", tombstone)
-        if reason is not None and not self._tolerates(reason, frame):
+        if reason is not None:
             done(Outcome(reason))
             return
-        self._removals.take(session, tombstone, done, frame.key)
+        self._removals.take(session, tombstone, done)
 
     def take_tombstone_batch(self, session: Session, frame: StreamFrame, done: Done) -> None:
         """0x05: tombstones one by one, then the fault if there is one."""
@@ -135,26 +122,17 @@ class Frames:
         if reason is not None:
             done(Outcome(reason))
             return
-        entries = batch.entries
-        if self._context.has(Switch.BATCH_FAILS_WHOLE) and _is_flawed(batch):
-            entries = ()
-        tally = Tally(done, batch.fault, len(entries))
+        tally = Tally(done, batch.fault, len(batch.entries))
         # BT-020
-        for entry in entries:
+        for entry in batch.entries:
             self._take_entry(session, entry, tally.take)
         # BT-013
         tally.close()
 
     def _refuse_batch(self, batch: SyncBatch) -> str | None:
-        now_ms, has = self._context.now.wall_ms, self._context.has
-        # BT-018
-        is_ahead = batch.created_at > now_ms + CREATED_AHEAD_MAX_MS
-        if is_ahead and not has(Switch.ACCEPT_CREATED_AHEAD):
-            return "created-ahead"
-        # BT-017
-        if has(Switch.REFUSE_OLD_BATCH) and (batch.batch_id == 0 or batch.ttl == 0):
-            return "bad-document"
-        return None
+        # BT-018; BT-017: an id or ttl of 0 is no reason.
+        is_ahead = batch.created_at > self._context.now.wall_ms + CREATED_AHEAD_MAX_MS
+        return "created-ahead" if is_ahead else None
 
     def _take_entry(self, session: Session, entry: SyncEntry, done: Done) -> None:
         """Treat an entry as a frame, but for skipping where a frame is refused."""
@@ -165,8 +143,7 @@ class Frames:
                 return
             # BT-021
             self._context.statistics.ignored[f"entry skipped: {outcome.reason}"] += 1
-            refuses = self._context.has(Switch.REFUSE_SKIPPED_ENTRY)
-            done(Outcome(outcome.reason if refuses else None, outcome.after))
+            done(Outcome(after=outcome.after))
 
         # BT-006, BT-007, BT-008
         reason = accept("sync_entry", entry)
@@ -183,20 +160,7 @@ class Frames:
         """0x02 and 0x06: read and without effect."""
         # FR-012
         self._context.statistics.ignored[f"type 0x{frame.type:02x}"] += 1
-        refuses = self._context.has(Switch.REFUSE_IGNORED_TYPES)
-        done(Outcome("unknown-type") if refuses else TAKEN)
-
-
-def _ignore(frames: Frames, session: Session, frame: StreamFrame, done: Done) -> None:
-    """Stand in for a type without a handler, which only a switch lets through."""
-    done(TAKEN)
-
-
-def _is_flawed(batch: SyncBatch) -> bool:
-    """Say whether a batch has a fault or an entry that is not processed."""
-    return batch.fault is not None or any(
-        accept("sync_entry", entry) is not None for entry in batch.entries
-    )
+        done(TAKEN)
 
 
 HANDLERS: Final[dict[int, Handler]] = {

@@ -17,7 +17,6 @@ from meshwire_reference.core.peer.session import Session
 from meshwire_reference.core.sending.parcels import Kind
 from meshwire_reference.core.sending.relay import Routing
 from meshwire_reference.core.state.document_queues import Job
-from meshwire_reference.core.switches import Switch
 from meshwire_reference.core.sync_messages import is_read
 from meshwire_reference.wire.batches import StreamFrame
 
@@ -32,9 +31,6 @@ class DocumentFrames:
     def take_delta(self, session: Session, frame: StreamFrame, done: Done) -> None:
         """0x00: apply the changes, answer, pass on."""
         reads = is_read(frame.payload)
-        if self._context.has(Switch.IGNORE_DELTA) and not reads:
-            done(TAKEN)
-            return
 
         def begin() -> Call | None:
             # DC-010
@@ -48,9 +44,6 @@ class DocumentFrames:
 
     def take_snapshot(self, session: Session, frame: StreamFrame, done: Done) -> None:
         """0x01: merge, answer if the sender lacks something, pass on."""
-        if self._context.has(Switch.IGNORE_SNAPSHOT):
-            done(TAKEN)
-            return
 
         def begin() -> Call | None:
             # DC-020
@@ -77,39 +70,26 @@ class DocumentFrames:
     def _is_guard_answered(self, session: Session, key: str, *, reads: bool) -> bool:
         if reads:
             # DC-005
-            return not self._context.has(Switch.SILENT_TOMBSTONED_READ)
+            return True
         # TS-041
-        if self._context.has(Switch.NO_GUARD_ANSWER):
-            return False
         return session.tombstone_answers.take(key, self._context.now.monotonic_s)
 
     def _finish_delta(self, session: Session, key: str, result: Result) -> Outcome:
         if not isinstance(result, Received):
             return self._refused(result)
         after = self._keep(session, key, result.write)
-        if result.answer is not None and self._is_answered(session, key, result):
-            # DC-001, DC-002, DC-011
+        if result.answer is not None:
+            # DC-001, DC-002, DC-003, DC-011
             kind = Kind.READ_ANSWER if result.read else Kind.ANSWER
             session.outbound.add_answer(kind, key, result.answer)
-        if result.read and self._context.has(Switch.CREATE_ON_READ):
-            self._context.documents[key] = 0
-            self._routing.pass_on_document(key, session.connection)
         return Outcome(after=after)
-
-    def _is_answered(self, session: Session, key: str, result: Received) -> bool:
-        """Say whether an answer goes out; it always does unless a switch forbids it."""
-        has = self._context.has
-        if result.read and has(Switch.ANSWER_FIRST_READ_ONLY):
-            return session.note_first_read(key)
-        # DC-003
-        return not (result.read and not result.heads and has(Switch.SILENT_UNKNOWN_READ))
 
     def _finish_snapshot(self, session: Session, key: str, result: Result) -> Outcome:
         if not isinstance(result, Merged):
             return self._refused(result)
         after = self._keep(session, key, result.write)
         # DC-024
-        if result.ahead and not self._context.has(Switch.NO_SNAPSHOT_ANSWER):
+        if result.ahead:
             session.snapshot_answers.answer(key)
         return Outcome(after=after)
 
@@ -117,16 +97,14 @@ class DocumentFrames:
         """Store and pass on what has changed the document; nothing else does either (D-55)."""
         # DC-014, DC-021, DC-032
         if write is None:
-            if self._context.has(Switch.RELAY_UNCHANGED):
-                self._routing.pass_on_document(key, session.connection)
             return None
         self._context.statistics.applied["changes"] += 1
         after = self._context.write(key, write)
         self._routing.pass_on_document(key, session.connection)
         return after
 
-    def _refused(self, result: Result) -> Outcome:
+    @staticmethod
+    def _refused(result: Result) -> Outcome:
         """Refuse the stream whose bytes the document call was refused for."""
         # DC-013, DC-022, DC-040, DC-041
-        reason = result.reason if isinstance(result, Refused) else "internal"
-        return TAKEN if self._context.has(Switch.IGNORE_BAD_DOCUMENT) else Outcome(reason)
+        return Outcome(result.reason if isinstance(result, Refused) else "internal")

@@ -1,7 +1,5 @@
 """Tombstones taking effect: the document goes, the tombstone stays and travels on."""
 
-from dataclasses import replace
-
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.document_calls import Call, Drop, Result
 from meshwire_reference.core.peer.inbound import TAKEN, Done, Outcome
@@ -10,7 +8,6 @@ from meshwire_reference.core.sending.relay import Routing
 from meshwire_reference.core.state.document_queues import Job
 from meshwire_reference.core.state.tombstones import TAKEN as HELD
 from meshwire_reference.core.state.tombstones import document_key
-from meshwire_reference.core.switches import Switch
 from meshwire_reference.wire.tombstones import Tombstone
 
 
@@ -21,12 +18,8 @@ class Removals:
         self._context = context
         self._routing = routing
 
-    def take(
-        self, session: Session, tombstone: Tombstone, done: Done, key_of_frame: str = ""
-    ) -> None:
+    def take(self, session: Session, tombstone: Tombstone, done: Done) -> None:
         """Keep a tombstone if it is to be kept, remove its document, and pass it on."""
-        if key_of_frame and self._context.has(Switch.TOMBSTONE_FROM_KEY):
-            tombstone = _as_key_says(tombstone, key_of_frame)
         # TS-012
         key = document_key(tombstone)
 
@@ -50,12 +43,3 @@ class Removals:
             done(Outcome(after=after))
 
         session.queue(key, Job(begin, finish))
-
-
-def _as_key_says(tombstone: Tombstone, key: str) -> Tombstone:
-    """Return the tombstone with the names of the key, as a node does that trusts it."""
-    _, _, rest = key.partition(":")
-    collection, colon, document_id = rest.partition(":")
-    if not colon:
-        return tombstone
-    return replace(tombstone, collection=collection, document_id=document_id)

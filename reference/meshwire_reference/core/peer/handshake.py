@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from meshwire_reference.core.formation import FormationKey, ProofRefused
-from meshwire_reference.core.switches import Switch
 from meshwire_reference.wire.errors import Malformed
 from meshwire_reference.wire.handshake import (
     FormationChallenge,
@@ -119,16 +118,10 @@ class Acceptor(Handshake):
 
     table = FORMATION_ACCEPTOR
 
-    def __init__(
-        self,
-        key: FormationKey,
-        entropy: Callable[[int], bytes],
-        switches: frozenset[Switch] = frozenset(),
-    ) -> None:
+    def __init__(self, key: FormationKey, entropy: Callable[[int], bytes]) -> None:
         super().__init__(HandshakeState.AWAITING_ID, key)
         # HS-031
-        self._nonce = bytes(NONCE) if Switch.SAME_NONCE in switches else entropy(NONCE)
-        self._switches = switches
+        self._nonce = entropy(NONCE)
         self._is_other_formation = False
 
     def _size(self) -> int:
@@ -147,10 +140,7 @@ class Acceptor(Handshake):
             # HS-040
             self._fail(malformed.reason)
             return
-        self._is_other_formation = (
-            named.formation_id != self._key.formation_id
-            and Switch.ACCEPT_WRONG_FORMATION_ID not in self._switches
-        )
+        self._is_other_formation = named.formation_id != self._key.formation_id
         # HS-030
         challenge = FormationChallenge(self._key.formation_id, self._nonce)
         self._output += encode_formation_challenge(challenge)
@@ -169,8 +159,6 @@ class Acceptor(Handshake):
         )
 
     def _proves(self, response: bytes) -> bool:
-        if Switch.ACCEPT_WRONG_HMAC in self._switches:
-            return True
         try:
             self._key.verify(self._nonce, response)
         except ProofRefused:

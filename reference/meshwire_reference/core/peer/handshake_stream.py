@@ -7,7 +7,6 @@ from typing import Protocol
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.effects import Consumed, OpenStream, Release, Send, Stop
 from meshwire_reference.core.peer.handshake import Acceptor, Handshake, Initiator
-from meshwire_reference.core.switches import Switch
 from meshwire_spec.numbers import REASONS
 from meshwire_spec.states import HandshakeState
 
@@ -51,8 +50,7 @@ class Proving:
         key = self._context.key
         assert key is not None, "a dialect other than open needs a formation key"
         if not dialled:
-            switches = self._context.settings.switches
-            self._handshake = Acceptor(key, self._context.entropy, switches)
+            self._handshake = Acceptor(key, self._context.entropy)
             return
         self._handshake = Initiator(key)
         self._ticket = next(self._context.tickets)
@@ -112,9 +110,8 @@ class Proving:
     def _advance(self, handshake: Handshake, stream: int) -> None:
         """Send what the handshake has to say and pass on where it stands."""
         output, state = handshake.take_output(), handshake.state
-        hurries = state is HandshakeState.REJECTED and self._context.has(Switch.CLOSE_BEFORE_RESULT)
-        fin = state in OVER and not self._context.has(Switch.RESULT_UNFINISHED)
-        if (output or fin) and not hurries:
+        fin = state in OVER
+        if output or fin:
             # HS-042
             self._context.emit(
                 Send(connection=self._connection, stream=stream, data=output, fin=fin)
@@ -129,4 +126,4 @@ class Proving:
         elif state is HandshakeState.REJECTED:
             self._handshake = None
             # HS-036
-            self._judged.reject(0.0 if hurries else self._context.settings.verdict_linger_s)
+            self._judged.reject(self._context.settings.verdict_linger_s)

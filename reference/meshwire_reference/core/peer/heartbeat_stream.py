@@ -2,7 +2,6 @@
 
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.peer.inbound import InboundStream, Owner
-from meshwire_reference.core.switches import Switch
 from meshwire_reference.wire.errors import Malformed
 from meshwire_reference.wire.liveness import decode_heartbeat
 from meshwire_spec.numbers import HEARTBEAT_MARKER
@@ -22,14 +21,12 @@ class HeartbeatStream(InboundStream):
     def pump(self) -> None:
         """Drain the stream and look at its first bytes."""
         # TR-003
-        if self._context.has(Switch.UNI_NOT_DRAINED):
-            return
         while self._backlog and not self.is_over and self._owner.may_read:
             # LV-004
             self._head += self.take_chunk()[: HEARTBEAT_SIZE - len(self._head)]
             marked = self._head[0] == HEARTBEAT_MARKER
             # LV-002
-            if not marked and not self._context.has(Switch.ACCEPT_BAD_MARKER):
+            if not marked:
                 self.refuse("bad-marker")
         if not self.is_over and self._owner.may_read and (self._fin or self._is_cut):
             self._close()
@@ -42,10 +39,9 @@ class HeartbeatStream(InboundStream):
             # LV-006
             decode_heartbeat(self._head)
         except Malformed as malformed:
-            if not self._context.has(Switch.ACCEPT_BAD_MARKER):
-                # LV-003
-                self.refuse(malformed.reason)
-                return
+            # LV-003
+            self.refuse(malformed.reason)
+            return
         self._context.statistics.heartbeats += 1
         self._owner.note_alive()
         self.end()

@@ -16,7 +16,6 @@ from typing import Protocol, TypeAlias
 
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.effects import (
-    Close,
     Consumed,
     Refusal,
     Release,
@@ -26,13 +25,9 @@ from meshwire_reference.core.effects import (
     WriteNumber,
 )
 from meshwire_reference.core.limits.budget import Budget
-from meshwire_reference.core.switches import Switch
-from meshwire_reference.core.sync_messages import is_read
 from meshwire_reference.wire.batches import StreamFrame
-from meshwire_reference.wire.frames import KNOWN_TYPES, NO_CAPS, RUN_CAPS, FrameReader
-from meshwire_spec.numbers import REASONS, U32_MAX
-
-LATE_S = 0.25
+from meshwire_reference.wire.frames import KNOWN_TYPES, RUN_CAPS, FrameReader
+from meshwire_spec.numbers import REASONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +123,11 @@ class InboundStream(ABC):
         )
         emit = self._context.emit
         connection, stream, after = self._connection, self._stream, self._after
-        code = 0 if self._context.has(Switch.NO_REFUSAL_CODE) else REASONS[reason].code
-        if self._context.has(Switch.CLOSE_ON_REFUSAL):
-            emit(Close(connection=connection, code=code, reason=reason))
+        code = REASONS[reason].code
         # ER-010
         emit(Stop(connection=connection, stream=stream, code=code, after=after))
-        if self._context.has(Switch.FINISH_REFUSED):
-            emit(Send(connection=connection, stream=stream, data=b"", fin=True, after=after))
-        else:
-            # ER-011
-            emit(Reset(connection=connection, stream=stream, code=code, after=after))
+        # ER-011
+        emit(Reset(connection=connection, stream=stream, code=code, after=after))
         self.end()
 
     def end(self) -> None:
@@ -159,17 +149,11 @@ class FrameStream(InboundStream):
 
     def __init__(self, context: Context, owner: Owner, stream: int) -> None:
         super().__init__(context, owner, stream)
-        settings = context.settings
-        self._reader = FrameReader(
-            U32_MAX if settings.has(Switch.NO_SIZE_CAP) else settings.payload_cap,
-            None if settings.has(Switch.ACCEPT_UNKNOWN_TYPE) else KNOWN_TYPES,
-            NO_CAPS if settings.has(Switch.NEGENTROPY_ANY_SIZE) else RUN_CAPS,
-        )
+        self._reader = FrameReader(context.settings.payload_cap, KNOWN_TYPES, RUN_CAPS)
         self._frames: deque[StreamFrame] = deque()
         self._key = ""
         self._is_busy = False
         self._is_pumping = False
-        self._is_finished = False
         self._waits_for_room = False
 
     def end(self) -> None:
@@ -218,37 +202,15 @@ class FrameStream(InboundStream):
 
     def _begin(self, frame: StreamFrame) -> None:
         self._key = frame.key
-        if self._context.has(Switch.FIN_BEFORE_EFFECT) and not is_read(frame.payload):
-            self._take_late(frame)
-            return
         # TR-006
         self._is_busy = True
-        if self._context.has(Switch.FIN_BEFORE_FIN):
-            self._finish_half()
-        if self._context.has(Switch.ONE_FRAME_PER_STREAM) and not self._is_finished:
-            self._is_finished = True
-            self._owner.take_frame(self._stream, frame, self._on_done)
-            self._frames.clear()
-            self._reader = FrameReader(known_types=frozenset())
-            return
         self._owner.take_frame(self._stream, frame, self._on_done)
-
-    def _take_late(self, frame: StreamFrame) -> None:
-        """Let a frame take effect when the stream is long over, which only a switch demands."""
-        name = ("late", id(frame))
-        at_s = self._context.now.monotonic_s + LATE_S
-        self._context.timers.set(
-            name, at_s, lambda: self._owner.take_frame(self._stream, frame, _nothing)
-        )
 
     def _on_done(self, outcome: Outcome) -> None:
         self._is_busy = False
         if outcome.after is not None:
             self._after = outcome.after
         if outcome.reason is not None and not self.is_over:
-            if self._context.has(Switch.APPLY_AFTER_FAULT):
-                for frame in self._frames:
-                    self._owner.take_frame(self._stream, frame, _nothing)
             # ER-014
             self._frames.clear()
             self.refuse(outcome.reason, self._key)
@@ -261,13 +223,6 @@ class FrameStream(InboundStream):
             self.refuse(fault.reason, self._reader.key)
             return
         # TR-020, TR-021
-        if not self._context.has(Switch.NO_BARRIER):
-            self._finish_half()
-            self.end()
-        else:
-            self.is_over = True
-
-    def _finish_half(self) -> None:
         self._context.emit(
             Send(
                 connection=self._connection,
@@ -277,23 +232,19 @@ class FrameStream(InboundStream):
                 after=self._after,
             ),
         )
+        self.end()
 
     def _watch_stall(self) -> None:
         """Run the deadline while a frame has begun, its rest is missing, and we would take it."""
-        settings, name = self._context.settings, (self._connection, self._stream)
+        name = (self._connection, self._stream)
         is_ours = self.is_over or self._is_busy or self._fin or self._waits_for_room
         waits = not is_ours and self._owner.may_read
         # TR-013
-        inside = self._reader.is_inside_frame or settings.has(Switch.DEADLINE_BETWEEN_FRAMES)
-        if not (waits and inside) or settings.has(Switch.NO_STALL_DEADLINE):
+        if not (waits and self._reader.is_inside_frame):
             self._context.timers.cancel(name)
         elif not self._context.timers.is_set(name):
-            at_s = self._context.now.monotonic_s + settings.frame_stall_s
+            at_s = self._context.now.monotonic_s + self._context.settings.frame_stall_s
             # TR-012
             self._context.timers.set(
                 name, at_s, lambda: self.refuse("frame-stall", self._reader.key)
             )
-
-
-def _nothing(_outcome: Outcome) -> None:
-    """Do nothing."""

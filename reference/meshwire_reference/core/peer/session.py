@@ -18,7 +18,7 @@ from meshwire_reference.core.limits.rate_limit import Cooldowns
 from meshwire_reference.core.peer.handshake_stream import Proving
 from meshwire_reference.core.peer.heartbeat_stream import HeartbeatStream
 from meshwire_reference.core.peer.heartbeats import Heartbeats
-from meshwire_reference.core.peer.inbound import Done, FrameStream, InboundStream, Outcome
+from meshwire_reference.core.peer.inbound import Done, FrameStream, InboundStream
 from meshwire_reference.core.reconciliation.client import OwnRun
 from meshwire_reference.core.reconciliation.server import ServedRuns
 from meshwire_reference.core.sending.initial_exchange import Exchange
@@ -27,7 +27,6 @@ from meshwire_reference.core.sending.selection import Everything, Reconciled, Se
 from meshwire_reference.core.sending.snapshot_answers import SnapshotAnswers
 from meshwire_reference.core.settings import Dialect
 from meshwire_reference.core.state.document_queues import Job
-from meshwire_reference.core.switches import Switch
 from meshwire_reference.wire.batches import StreamFrame
 from meshwire_spec.numbers import REASONS
 from meshwire_spec.states import SESSION, SessionEvent, SessionState
@@ -57,14 +56,12 @@ class Session:
         self._selection: Selection | None = None
         self._own_run: OwnRun | None = None
         self._jobs = 0
-        self._reads: set[str] = set()
         self._was_ready = False
 
     @property
     def is_ready(self) -> bool:
         """Say whether frames of the peer take effect and frames are sent to it."""
-        early = self._context.has(Switch.SYNC_BEFORE_HANDSHAKE)
-        return self.state is SessionState.READY or (early and self.state is SessionState.UNPROVEN)
+        return self.state is SessionState.READY
 
     @property
     def may_read(self) -> bool:
@@ -76,21 +73,15 @@ class Session:
     def open(self) -> None:
         """Begin: with the handshake, or at once where the node is open."""
         settings = self._context.settings
-        if self._context.is_deaf:
-            self.shut_down()
-            return
         # HS-038, HS-039
         if settings.dialect is Dialect.OPEN:
             self._move(SessionEvent.NO_HANDSHAKE)
             self._begin()
             return
         self._proving.start(dialled=self._opened.dialled)
-        if settings.has(Switch.SYNC_BEFORE_HANDSHAKE):
-            self.outbound.open()
-        if not settings.has(Switch.NO_HANDSHAKE_DEADLINE):
-            # HS-035
-            at_s = self._context.now.monotonic_s + settings.handshake_s
-            self._context.timers.set(self._timer, at_s, lambda: self.refuse("handshake-timeout"))
+        # HS-035
+        at_s = self._context.now.monotonic_s + settings.handshake_s
+        self._context.timers.set(self._timer, at_s, lambda: self.refuse("handshake-timeout"))
 
     def end(self) -> None:
         """Take note that the connection is gone; nothing is sent from here on."""
@@ -144,8 +135,6 @@ class Session:
         self.outbound.close()
         # ER-012
         code = REASONS[reason].code
-        if self._context.has(Switch.NO_REFUSAL_CODE):
-            code = 0
         self._context.emit(Close(connection=self.connection, code=code, reason=reason))
 
     # --- what the handshake says -----------------------------------------------------------------
@@ -231,19 +220,7 @@ class Session:
     def take_frame(self, stream: int, frame: StreamFrame, done: Done) -> None:
         """Let a frame take effect."""
         self.note_alive()
-        if self._context.has(Switch.ANSWER_ON_SAME_STREAM):
-            self.outbound.answer_stream = stream
-        if self._context.has(Switch.HOLD_STREAM_WHILE_ANSWERING):
-            done = self._held(done)
         self._take_frame(self, stream, frame, done)
-
-    def _held(self, done: Done) -> Done:
-        """Make the stream wait until every answer has left, as deployed nodes do."""
-
-        def later(outcome: Outcome) -> None:
-            self.outbound.when_idle(lambda: done(outcome))
-
-        return later
 
     def note_alive(self) -> None:
         """Take note that the peer was heard (D-98)."""
@@ -274,12 +251,6 @@ class Session:
             self._note_job_over()
 
         self._context.queues.add(key, Job(begin, finish))
-
-    def note_first_read(self, key: str) -> bool:
-        """Say whether this is the first read of a key by this peer."""
-        known = len(self._reads)
-        self._reads.add(key)
-        return len(self._reads) > known
 
     def _refill(self) -> None:
         self.runs.advance()

@@ -24,7 +24,6 @@ from meshwire_reference.core.effects import (
     Send,
     Stop,
 )
-from meshwire_reference.core.reconciliation.faulty_runs import begin_run
 from meshwire_reference.core.state.document_index import CannotList
 from meshwire_reference.negentropy import Refused, Run, Step
 from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
@@ -96,7 +95,7 @@ class OwnRun:
             return False
         self._ticket, self._stream = None, stream
         try:
-            self._run = begin_run(self._context)
+            self._run = Run(self._context.documents.as_storage())
         except CannotList:
             # NG-024
             self._refuse("internal")

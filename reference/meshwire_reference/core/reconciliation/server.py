@@ -16,10 +16,8 @@ from typing import Final
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.effects import Send
 from meshwire_reference.core.peer.inbound import TAKEN, Done, Outcome
-from meshwire_reference.core.reconciliation.faulty_runs import begin_run, delete_unclaimed
 from meshwire_reference.core.sending.outbound import Outbound
 from meshwire_reference.core.state.document_index import CannotList
-from meshwire_reference.core.switches import Switch
 from meshwire_reference.negentropy import Refused, Run
 from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
 from meshwire_spec.numbers import NEGENTROPY_FRAME_LIMIT, NEGENTROPY_KEY, FrameType
@@ -60,25 +58,17 @@ class ServedRuns:
     def _find_run(self, stream: int, frame_type: int) -> str | None:
         """Begin the run of a stream or look it up; return why the message is refused, if it is."""
         begins = frame_type == FrameType.NEGENTROPY_INIT
-        if self._context.has(Switch.NEGENTROPY_RESTART):
-            begins = begins or self._run_of(stream) is None
-        elif begins == (self._run_of(stream) is not None):
+        if begins == (stream in self._runs):
             # NG-017
             return "unexpected-message"
         if begins:
             try:
-                # NG-014, NG-016
-                self._runs[self._name(stream)] = begin_run(self._context)
+                # NG-014, NG-016, NG-019
+                self._runs[stream] = Run(self._context.documents.as_storage())
             except CannotList:
                 # NG-024
                 return "internal"
         return None
-
-    def _name(self, stream: int) -> int:
-        return 0 if self._context.has(Switch.NEGENTROPY_BY_PEER) else stream
-
-    def _run_of(self, stream: int) -> Run | None:
-        return self._runs.get(self._name(stream))
 
     def advance(self) -> None:
         """Answer every message whose answer has room, heavy ones in their turn."""
@@ -98,7 +88,7 @@ class ServedRuns:
         done(outcome)
 
     def _answer(self, message: _Message) -> None:
-        run = self._run_of(message.stream)
+        run = self._runs.get(message.stream)
         if run is None or not self._outbound.is_open:
             # Nobody is there any more to read it.
             self._end(message.stream, TAKEN)
@@ -107,34 +97,20 @@ class ServedRuns:
             reply = run.receive(message.content).reply
         except Refused as refused:
             # NG-020, NG-021, NG-022
-            self._end(message.stream, self._judge(message.stream, refused))
+            self._end(message.stream, Outcome(refused.reason))
             return
-        if self._context.has(Switch.NEGENTROPY_DELETE_MISSING):
-            delete_unclaimed(self._context, message.content)
         assert reply is not None, "a server always has an answer"
         frame = StreamFrame(NEGENTROPY_KEY, FrameType.NEGENTROPY_RESPONSE, reply)
-        if self._context.has(Switch.NEGENTROPY_ON_NEW_STREAM):
-            self._outbound.send(frame)
-            self._end(message.stream, TAKEN)
-            return
         self._context.emit(
             Send(
                 connection=self._connection,
                 stream=message.stream,
                 data=encode_stream_frame(frame),
-                fin=self._context.has(Switch.NEGENTROPY_ONE_REPLY),
                 reports=True,
                 # What an answer says of the documents must be true after a crash too.
                 after=self._context.durability.newest,
             )
         )
-
-    def _judge(self, stream: int, refused: Refused) -> Outcome:
-        """Return what a bad message comes to."""
-        if not self._context.has(Switch.NEGENTROPY_IGNORE_BAD):
-            return Outcome(refused.reason)
-        self._runs[self._name(stream)] = begin_run(self._context)
-        return TAKEN
 
     def note_over(self, stream: int, *, has_failed: bool) -> bool:
         """Take note that an answer has left, or that the peer wants none any more."""
@@ -147,4 +123,4 @@ class ServedRuns:
 
     def drop(self, stream: int) -> None:
         """Forget the run of a stream that is over, if it had one."""
-        self._runs.pop(self._name(stream), None)
+        self._runs.pop(stream, None)

@@ -16,7 +16,6 @@ from meshwire_reference.core.sending.selection import Selection
 from meshwire_reference.core.state.document_queues import Job
 from meshwire_reference.core.state.policy import push_type
 from meshwire_reference.core.state.tombstones import Held
-from meshwire_reference.core.switches import Switch
 from meshwire_reference.wire.batches import (
     StreamFrame,
     SyncBatch,
@@ -49,10 +48,8 @@ class Exchange:
         self._context = context
         self._connection = connection
         self._outbound = outbound
-        now_ms = context.now.wall_ms
-        offers = not context.has(Switch.NO_TOMBSTONE_OFFER)
         self._tombstones: Iterator[tuple[str, Held]] = iter(
-            list(context.tombstones.offerable(now_ms)) if offers else ()
+            list(context.tombstones.offerable(context.now.wall_ms))
         )
         self._selection = selection
         self._keys = selection.keys
@@ -78,14 +75,11 @@ class Exchange:
 
     def _advance(self) -> None:
         # TS-042
-        documents_first = self._context.has(Switch.DOCUMENTS_BEFORE_TOMBSTONES)
-        while self._outbound.has_room and not self._are_tombstones_over and not documents_first:
+        while self._outbound.has_room and not self._are_tombstones_over:
             self._send_tombstones()
         if self._outbound.has_room and not self._tombstones_under_way and not self.is_over:
             self._selection.begin()
             self._collect_documents()
-        if documents_first and self.is_over and self._outbound.has_room:
-            self._send_tombstones()
 
     # --- tombstones ----------------------------------------------------------------------------
 

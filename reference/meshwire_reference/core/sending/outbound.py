@@ -33,7 +33,6 @@ from meshwire_reference.core.sending.parcels import URGENT, Item, Kind, Parcel, 
 from meshwire_reference.core.state.document_queues import Job
 from meshwire_reference.core.state.policy import push_type
 from meshwire_reference.core.state.tombstones import frame_key
-from meshwire_reference.core.switches import Switch
 from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
 from meshwire_spec.numbers import READ_MESSAGE, FrameType
 
@@ -53,10 +52,7 @@ class Outbound:
         self._opening: dict[int, Parcel] = {}
         self._sending: dict[int, Parcel] = {}
         self._is_pumping = False
-        self._when_idle: list[Callable[[], None]] = []
         self.is_open = False
-        # Set by switches alone, for behaviour that is wrong.
-        self.answer_stream: int | None = None
 
     def open(self) -> None:
         """Begin to send: the peer has proven itself, or need not."""
@@ -94,9 +90,6 @@ class Outbound:
 
     def add_answer(self, kind: Kind, key: str, message: bytes) -> None:
         """Queue an answer that is made already."""
-        if self.answer_stream is not None:
-            self._answer_wrongly(self.answer_stream, key, message)
-            return
         item = Item(kind, key)
         # DC-008
         is_second = item in self._urgent and kind is Kind.ANSWER
@@ -142,10 +135,6 @@ class Outbound:
         self._is_pumping = False
         if self.has_room and not self._urgent and not self._waiting:
             self._refill()
-        if not self._under_way:
-            waiting, self._when_idle = self._when_idle, []
-            for action in waiting:
-                action()
 
     def _next(self) -> Item | None:
         """Return what may leave the queues now, None while there is nothing or no room for it."""
@@ -158,16 +147,6 @@ class Outbound:
             return item
         # What is made takes room until it leaves, so it must not wait behind what needs some.
         return next(iter(self._ready), None)
-
-    def when_idle(self, action: Callable[[], None]) -> None:
-        """Do something once nothing is on its way, as a node does that waits for its answers."""
-        self._when_idle.append(action)
-        self.pump()
-
-    def _answer_wrongly(self, stream: int, key: str, message: bytes) -> None:
-        """Answer on the stream that asked, which only a switch demands."""
-        data = encode_stream_frame(StreamFrame(key, FrameType.DELTA, message))
-        self._context.emit(Send(connection=self._connection, stream=stream, data=data))
 
     # --- making a frame ----------------------------------------------------------------------
 
@@ -203,12 +182,9 @@ class Outbound:
             return Save(key)
         return Generate(connection, key)
 
-    def _push_type(self, item: Item) -> FrameType:
-        if item.kind is not Kind.PUSH or self._context.has(Switch.RELAY_ALWAYS_DELTA):
-            return FrameType.DELTA
-        if self._context.has(Switch.RELAY_ALWAYS_SNAPSHOT):
-            return FrameType.SNAPSHOT
-        return push_type(item.key)
+    @staticmethod
+    def _push_type(item: Item) -> FrameType:
+        return push_type(item.key) if item.kind is Kind.PUSH else FrameType.DELTA
 
     def _finish(self, item: Item, reserved: int, result: Result) -> None:
         match result:
@@ -272,8 +248,6 @@ class Outbound:
             return False
         self._sending[stream] = replace(parcel, frame=replace(parcel.frame, payload=b""))
         data = encode_stream_frame(parcel.frame, self._context.settings.payload_cap)
-        if self._context.has(Switch.REPEAT_FRAME):
-            data *= 2
         self._context.emit(Send(connection=self._connection, stream=stream, data=data, fin=True))
         return True
 

@@ -12,7 +12,6 @@ from typing import Protocol
 
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.reconciliation.client import OwnRun
-from meshwire_reference.core.switches import Switch
 
 
 class Selection(Protocol):
@@ -40,8 +39,7 @@ class Everything:
     is_final = True
 
     def __init__(self, context: Context) -> None:
-        offers = not context.has(Switch.NO_INITIAL_PUSH)
-        self.keys: deque[str] = deque(context.documents if offers else ())
+        self.keys: deque[str] = deque(context.documents)
 
     def begin(self) -> None:
         """Nothing has to be found out."""

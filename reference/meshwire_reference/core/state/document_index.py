@@ -6,13 +6,16 @@ goes is an edit of it, so that no run lists anything. A node that takes part in 
 
 from collections.abc import Callable, Iterator, MutableMapping
 from hashlib import sha256
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from meshwire_reference.core.switches import Switch
 from meshwire_reference.negentropy import Index, Storage
 
 Identify: TypeAlias = Callable[[str], bytes]
 """From a key to the 32 bytes that stand for its document in a run."""
+
+
+TIMESTAMP: Final = 0
+"""Timestamp of every item: the moment of a listing says nothing of a document (D-88)."""
 
 
 class CannotList(Exception):
@@ -25,38 +28,24 @@ def identify_key(key: str) -> bytes:
     return sha256(key.encode()).digest()
 
 
-def _identify_otherwise(key: str) -> bytes:
-    """Return another id, which only a switch demands."""
-    return sha256(key.encode() + b"\0").digest()
-
-
 class Holdings(MutableMapping[str, int]):
     """By key, about how many bytes a frame with the whole document takes."""
 
-    def __init__(
-        self, identify: Identify = identify_key, switches: frozenset[Switch] = frozenset()
-    ) -> None:
+    def __init__(self, identify: Identify = identify_key) -> None:
         """Hold nothing; `identify` is what two nodes have to agree on to compare their sets."""
         self._identify = identify
-        if Switch.NEGENTROPY_ID_OF_HEADS in switches:
-            self._identify = _identify_otherwise
-        self._switches = switches
         self._sizes: dict[str, int] = {}
         self._items: Index | None = None
         self._keys: dict[bytes, str] = {}
-        # D-88: the moment of a listing says nothing of a document.
-        self._timestamp = 0
 
-    def as_storage(self, wall_ms: int) -> Storage:
+    def as_storage(self) -> Storage:
         """Return the set as runs see it, which follows what happens to the documents.
 
         Raises CannotList, which this table in memory never has a reason for.
         """
         if self._items is None:
-            if Switch.NEGENTROPY_NOW in self._switches:
-                self._timestamp = wall_ms // 1000
             self._keys = {self._identify(key): key for key in self._sizes}
-            self._items = Index((self._timestamp, identity) for identity in self._keys)
+            self._items = Index((TIMESTAMP, identity) for identity in self._keys)
         return self._items
 
     def key_of(self, identity: bytes) -> str | None:
@@ -69,18 +58,18 @@ class Holdings(MutableMapping[str, int]):
     def __setitem__(self, key: str, size: int) -> None:
         is_new = key not in self._sizes
         self._sizes[key] = size
-        if is_new and self._items is not None and Switch.NEGENTROPY_STALE not in self._switches:
+        if is_new and self._items is not None:
             identity = self._identify(key)
             self._keys[identity] = key
-            self._items.insert(self._timestamp, identity)
+            self._items.insert(TIMESTAMP, identity)
 
     def __delitem__(self, key: str) -> None:
         del self._sizes[key]
-        if self._items is None or not self._switches.isdisjoint(_KEEPS_GONE):
+        if self._items is None:
             return
         identity = self._identify(key)
         del self._keys[identity]
-        self._items.delete(self._timestamp, identity)
+        self._items.delete(TIMESTAMP, identity)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._sizes)
@@ -90,6 +79,3 @@ class Holdings(MutableMapping[str, int]):
 
     def __contains__(self, key: object) -> bool:
         return key in self._sizes
-
-
-_KEEPS_GONE = frozenset((Switch.NEGENTROPY_STALE, Switch.NEGENTROPY_WITH_TOMBSTONED))

@@ -11,7 +11,6 @@ from dataclasses import replace as replace_fields
 from enum import StrEnum
 
 from meshwire_reference.core.state.policy import obeys_tombstones, tombstone_ttl_s
-from meshwire_reference.core.switches import Switch
 from meshwire_reference.wire.tombstones import Tombstone, encode_tombstone
 from meshwire_spec.numbers import (
     CLOCK_AHEAD_MAX_MS,
@@ -75,23 +74,20 @@ def age_ms(held: Held, now_ms: int) -> int:
 class Tombstones:
     """The tombstones of a node by the key of their document."""
 
-    def __init__(self, switches: frozenset[Switch] = frozenset()) -> None:
+    def __init__(self) -> None:
         self._held: dict[str, Held] = {}
-        self._switches = switches
 
     def offer(self, tombstone: Tombstone, now_ms: int) -> Offer:
         """Keep a tombstone if it is greater than the one held; the caller passes it on if taken."""
         key = document_key(tombstone)
         # TS-031
-        if not obeys_tombstones(key) and Switch.APPLY_ANY_TOMBSTONE not in self._switches:
+        if not obeys_tombstones(key):
             return Offer.POLICY
-        if Switch.KEEP_TOMBSTONE_EXTRA not in self._switches:
-            # TS-010, TS-036
-            tombstone = replace_fields(tombstone, extra=b"")
+        # TS-010, TS-036
+        tombstone = replace_fields(tombstone, extra=b"")
         offered = Held(tombstone, encode_tombstone(tombstone), now_ms)
         # TS-032
-        expires = Switch.APPLY_EXPIRED_TOMBSTONE not in self._switches
-        if expires and _is_over(offered, now_ms, grace=True):
+        if _is_over(offered, now_ms, grace=True):
             return Offer.EXPIRED
         held = self.active(key, now_ms)
         outcome = Offer.NEW if held is None else self._compare(held, offered)
@@ -99,9 +95,8 @@ class Tombstones:
             self._held[key] = offered
         return outcome
 
-    def _compare(self, held: Held, offered: Held) -> Offer:
-        if Switch.FIRST_TOMBSTONE_WINS in self._switches:
-            return Offer.DUPLICATE
+    @staticmethod
+    def _compare(held: Held, offered: Held) -> Offer:
         # TS-039
         if offered.content == held.content:
             return Offer.DUPLICATE
@@ -112,8 +107,6 @@ class Tombstones:
         """Return the tombstone that guards a key; one that is too old guards nothing any more."""
         held = self._held.get(key)
         if held is not None and _is_over(held, now_ms, grace=True):
-            if Switch.APPLY_EXPIRED_TOMBSTONE in self._switches:
-                return held
             del self._held[key]
             return None
         return held

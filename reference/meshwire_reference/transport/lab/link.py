@@ -21,7 +21,6 @@ from meshwire_reference.transport.base import (
     Unreachable,
 )
 from meshwire_reference.transport.lab.connection import BATCH, LabConnection
-from meshwire_reference.transport.lab.flaws import apply_flaws
 from meshwire_spec.numbers import VERDICT_LINGER_S
 
 CONTROL_MAX: Final = 2**15
@@ -61,7 +60,6 @@ class LabLink(Connection):
             windows=options.windows,
             alpn=options.alpn,
         )
-        apply_flaws(self, self._lab, options.flaws)
         self._carrier: Carrier | None = None
         self._is_writable = False
         self._is_held = False

@@ -4,7 +4,6 @@ import pytest
 
 from meshwire_reference.core import inputs
 from meshwire_reference.core.settings import Dialect, Settings
-from meshwire_reference.core.switches import Switch
 from meshwire_reference.documents.table import Table
 from meshwire_reference.testing import author
 from meshwire_reference.testing.bench import Bench
@@ -17,12 +16,10 @@ IGNORED = StreamFrame("x", FrameType.WINDOWED_HISTORY, b"any")
 UNKNOWN = bytes.fromhex("0001 78 33 00000000".replace(" ", ""))
 
 
-def make_bench(*switches: Switch) -> Bench:
+def make_bench() -> Bench:
     """Return an open node with the real handling of documents behind it."""
     table = Table(b"\x09" * 16)
-    settings = Settings(
-        Dialect.OPEN, frame_stall_s=5.0, heartbeat_s=0, switches=frozenset(switches)
-    )
+    settings = Settings(Dialect.OPEN, frame_stall_s=5.0, heartbeat_s=0)
     return Bench(lambda call: table.answer(call, None), settings)
 
 

@@ -5,13 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from meshwire_reference.core import inputs
-from meshwire_reference.core.context import Context
-from meshwire_reference.core.reconciliation import server as served_runs
 from meshwire_reference.core.reconciliation.client import ENDED, SILENT
 from meshwire_reference.core.settings import Dialect, Settings
-from meshwire_reference.core.state.document_index import CannotList, identify_key
+from meshwire_reference.core.state.document_index import CannotList, Holdings, identify_key
 from meshwire_reference.documents.table import Table
-from meshwire_reference.negentropy import Run, Session, Vector
+from meshwire_reference.negentropy import Run, Session, Storage, Vector
 from meshwire_reference.testing import author
 from meshwire_reference.testing.bench import OWN_BIDI, STREAM_STEP, Bench, Seen
 from meshwire_reference.wire.batches import StreamFrame, decode_sync_batch, encode_stream_frame
@@ -222,14 +220,14 @@ class TestServer:
     ) -> None:
         """NG-024: refused, no reply, no push."""
 
-        def fail(_context: Context) -> Run:
+        def fail(_holdings: Holdings) -> Storage:
             raise CannotList
 
         bench = make_bench()
         fill(bench, keys(0, 3))
         connection = bench.connect()
         bench.take_frames(connection)
-        monkeypatch.setattr(served_runs, "begin_run", fail)
+        monkeypatch.setattr(Holdings, "as_storage", fail)
         seen = bench.send(connection, StreamFrame(NEGENTROPY_KEY, INIT, EMPTY))
 
         assert seen.reset == REASONS["internal"].code

@@ -3,11 +3,8 @@
 from hashlib import sha256
 
 from meshwire_reference.core.state.document_index import Holdings, identify_key
-from meshwire_reference.core.switches import Switch
 from meshwire_reference.negentropy import Storage
 from meshwire_reference.negentropy.storage import TIMESTAMP
-
-NOW_MS = 1_800_000_000_000
 
 
 def hold(holdings: Holdings, *keys: str) -> Holdings:
@@ -37,29 +34,27 @@ def test_the_id_of_a_document_is_the_digest_of_its_key() -> None:
 def test_an_item_has_no_time() -> None:
     """NG-015: a document listed now and one that comes later have the timestamp 0."""
     holdings = hold(Holdings(), "notes:a")
-    items = holdings.as_storage(NOW_MS)
+    items = holdings.as_storage()
     hold(holdings, "notes:b")
-    faulty = hold(Holdings(switches=frozenset((Switch.NEGENTROPY_NOW,))), "notes:a")
 
     assert [items.key(rank)[:TIMESTAMP] for rank in range(2)] == [bytes(TIMESTAMP)] * 2
-    assert faulty.as_storage(NOW_MS).key(0)[:TIMESTAMP] != bytes(TIMESTAMP)
 
 
 def test_the_set_follows_the_documents() -> None:
     """N-14: what comes counts once, what goes is gone, also while a run uses the set."""
     holdings = hold(Holdings(), "notes:a", "notes:b")
-    items = holdings.as_storage(NOW_MS)
+    items = holdings.as_storage()
     hold(holdings, "notes:b", "notes:c")
     del holdings["notes:a"]
 
-    assert holdings.as_storage(NOW_MS) is items
+    assert holdings.as_storage() is items
     assert ids(items) == sorted(map(identify_key, ("notes:b", "notes:c")))
 
 
 def test_an_id_is_named_by_its_own_node_alone() -> None:
     """N-10: the key of an id that is not held is not known, which no run depends on."""
     holdings = hold(Holdings(), "notes:a")
-    holdings.as_storage(NOW_MS)
+    holdings.as_storage()
 
     assert holdings.key_of(identify_key("notes:a")) == "notes:a"
     assert holdings.key_of(identify_key("notes:b")) is None
@@ -70,5 +65,5 @@ def test_how_documents_are_told_apart_is_a_parameter() -> None:
     by_content = {"notes:a": bytes(32), "notes:b": b"\1" * 32}
     holdings = hold(Holdings(by_content.__getitem__), *by_content)
 
-    assert ids(holdings.as_storage(NOW_MS)) == sorted(by_content.values())
+    assert ids(holdings.as_storage()) == sorted(by_content.values())
     assert holdings.key_of(bytes(32)) == "notes:a"
