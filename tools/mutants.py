@@ -15,7 +15,6 @@ import shlex
 import sys
 import tempfile
 import time
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -251,9 +250,6 @@ def check(rows: Mapping[str, Row]) -> Iterator[str]:
             if case not in row.noticed_by
         )
     noticing = {case for row in rows.values() for case in row.noticed_by}
-    # Until every switch has become a row.
-    old = ROOT / "conformance" / "meshwire_conformance" / "mutants" / "killed_by.toml"
-    noticing |= set(tomllib.loads(old.read_text())["killed_by"]) if old.exists() else set()
     sockets = sorted(case.id for case in load_catalogue().cases if case.kind == SOCKET)
     yield from (f"{case}: no row names it" for case in sockets if case not in noticing)
 

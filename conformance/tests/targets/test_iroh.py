@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -33,11 +34,13 @@ DEADLINES = "--handshake-s 1 --frame-stall-s 1"
 IDENTITY = bytes(range(32))
 OTHER = bytes(range(1, 33))
 DEADLINE_S = 5.0
+HOOK = Path(__file__).parents[2] / "mutants" / "hook"
 
 
-def command(binding: str, dialect: str, switches: str = "") -> str:
-    """The command line of the bundled node on a binding, with switches turned."""
-    node = f"env MESHWIRE_MUTANT={switches} '{sys.executable}' -m meshwire_reference.cli.app"
+def command(binding: str, dialect: str, rows: str = "") -> str:
+    """The command line of the bundled node on a binding, with the rows of mutants applied."""
+    hook = f"MUTANT_ROWS={rows} PYTHONPATH='{HOOK}'"
+    node = f"env {hook} '{sys.executable}' -m meshwire_reference.cli.app"
     return f"{node} run --listen {binding}://127.0.0.1:0 {DEADLINES} {dialect}"
 
 
@@ -47,21 +50,21 @@ def verdicts(results: Sequence[CaseResult]) -> dict[str, Verdict]:
 
 
 async def judge(
-    cases: Sequence[Case], binding: str, dialect: str, switches: str = ""
+    cases: Sequence[Case], binding: str, dialect: str, rows: str = ""
 ) -> dict[str, Verdict]:
     """Verdict by case for the bundled node over a binding."""
-    line = command(binding, dialect, switches)
+    line = command(binding, dialect, rows)
     return verdicts(await run(cases, Attachment("node", line, line), Settings(), lambda _: None))
 
 
 def judge_side_by_side(
-    cases: Sequence[Case], dialect: str, switches: str = ""
+    cases: Sequence[Case], dialect: str, rows: str = ""
 ) -> tuple[dict[str, Verdict], dict[str, Verdict]]:
     """Verdicts over iroh and over tcp, of cases that wait more than they work."""
 
     async def both() -> list[dict[str, Verdict]]:
         return await asyncio.gather(
-            judge(cases, "iroh", dialect, switches), judge(cases, "tcp", dialect, switches)
+            judge(cases, "iroh", dialect, rows), judge(cases, "tcp", dialect, rows)
         )
 
     over_iroh, over_tcp = asyncio.run(both())
@@ -337,8 +340,8 @@ class TestVerdicts:
         """A pass over iroh is no blindness: what is wrong turns the same cases red."""
         wrong = {"MW-5211": "unknown-type", "MW-5225": "bad-key", "MW-5552": "bad-marker"}
         cases = socket_cases(*wrong, "MW-5201", "MW-5202", "MW-5206", "MW-5551")
-        switches = ",".join(f"accept-{reason}" for reason in wrong.values())
-        over_iroh, over_tcp = judge_side_by_side(cases, OPEN, switches)
+        rows = ",".join(f"accept-{reason}" for reason in wrong.values())
+        over_iroh, over_tcp = judge_side_by_side(cases, OPEN, rows)
 
         assert over_iroh == over_tcp
         assert set(wrong) == {name for name in over_iroh if over_iroh[name] is Verdict.FAIL}
