@@ -15,7 +15,7 @@ from pathlib import Path
 
 from modules import PACKAGE_FOLDERS, Module, is_within, read_modules, resolve
 from package_form import class_problems, mirror_problems, size_problems
-from package_map import map_problems
+from package_map import map_lines, map_problems
 
 # Clock, randomness, environment and sockets reach these packages as arguments only.
 PURE_FORBIDDEN = frozenset(
@@ -191,7 +191,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Print every problem, one a line; return 1 when there is one, 2 when nothing was read."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parent.parent)
-    root: Path = parser.parse_args(arguments).root
+    parser.add_argument("--map", action="store_true", help="print the arrows of the map and end")
+    options = parser.parse_args(arguments)
+    root: Path = options.root
+    if options.map:
+        print("\n".join(map_lines(root, read_modules(root))))
+        return 0
     problems, count = check(root)
     if not count:
         print(f"check_imports: no modules under {root}", file=sys.stderr)

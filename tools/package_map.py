@@ -83,6 +83,17 @@ def imported_arrows(
     return found
 
 
+def map_lines(root: Path, modules: Mapping[str, Module]) -> list[str]:
+    """Return the lines of the diagram as the code has them, for the packages that are drawn."""
+    drawn, _ = parse_map((root / MAP).read_text(encoding="utf-8"))
+    coded = imported_arrows(modules, drawn)
+    targets = {name: sorted(target for source, target in coded if source == name) for name in drawn}
+    return [
+        f"{name} {ARROW} {' & '.join(targets[name])}" if targets[name] else name
+        for name in sorted(drawn)
+    ]
+
+
 def map_problems(root: Path, modules: Mapping[str, Module]) -> list[str]:
     """Return each difference between the diagram below `root` and the imports of `modules`."""
     page = root / MAP

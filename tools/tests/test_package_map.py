@@ -48,6 +48,20 @@ def test_true_map_passes(tmp_path: Path) -> None:
     assert problems(tmp_path, TRUE) == []
 
 
+def test_printed_map_is_a_true_one(tmp_path: Path) -> None:
+    """What `--map` prints can be pasted: it has the arrows of the code and every drawn name."""
+    problems(tmp_path, "spec & spec.numbers & reference.wire\nreference.core --> spec.numbers")
+    lines = package_map.map_lines(tmp_path, read_modules(tmp_path))
+
+    assert lines == [
+        "reference.core --> reference.wire",
+        "reference.wire --> spec.numbers",
+        "spec --> spec.numbers",
+        "spec.numbers",
+    ]
+    assert problems(tmp_path, "\n".join(lines)) == []
+
+
 PLANTED = [
     (
         TRUE.replace("reference.wire --> spec.numbers", "spec.numbers"),
