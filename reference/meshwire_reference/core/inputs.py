@@ -1,13 +1,16 @@
-"""Everything that can happen to a node core. The driver makes these, `NodeCore.handle` takes them.
+"""Everything that can happen to a node core; `NodeCore.handle` takes these.
 
-A connection is named by a number that the driver never gives twice, a stream by its number on
-that connection.
+A driver numbers its connections and never uses a number twice. The events of a connection name
+no connection: a transport makes them, and the driver wraps each in a `ConnectionInput`.
 """
 
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from meshwire_reference.core.document_calls import Result, Write
+
+StreamId: TypeAlias = int
+"""Number of a stream, unique on its connection; on QUIC and the lab binding the id on the wire."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,74 +27,92 @@ class ConnectionOpened:
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionClosed:
-    """A connection is gone; nothing more comes of it. `code` is None where no word was said."""
-
-    connection: int
-    code: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class StreamOpened:
-    """The peer opened a stream; a unidirectional one can only be read."""
+    """The peer opened this stream; a unidirectional one can only be read."""
 
-    connection: int
-    stream: int
+    stream: StreamId
     bidi: bool
 
 
 @dataclass(frozen=True, slots=True)
 class StreamData:
-    """The peer's next bytes on a stream that either side opened."""
+    """The peer's next bytes on a stream that either side opened; empty only with `fin`.
 
-    connection: int
-    stream: int
+    Whoever takes them reports them as consumed.
+    """
+
+    stream: StreamId
     data: bytes
     fin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StreamReset:
-    """The peer gave up its half of a stream."""
+    """The peer reset its half of this stream; bytes not yet delivered never will be."""
 
-    connection: int
-    stream: int
+    stream: StreamId
     code: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class StreamStopped:
-    """The peer reads our half of a stream no more; the transport has reset it."""
+    """The peer stopped our half; unless it had ended, the transport has reset it with code 0."""
 
-    connection: int
-    stream: int
+    stream: StreamId
     code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionClosed:
+    """The last event of a connection: who ended it, and how.
+
+    `code` is None where the link broke without a CLOSE; `by_peer` is False also where this side
+    closed because the peer broke a rule of the transport.
+    """
+
+    code: int | None = None
+    reason: str = ""
+    by_peer: bool = True
+
+
+TransportEvent: TypeAlias = (
+    StreamOpened | StreamData | StreamReset | StreamStopped | ConnectionClosed
+)
+"""What a transport reports of the peer."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamGranted:
     """The stream that `OpenStream` asked for is open."""
 
-    connection: int
     ticket: int
-    stream: int
+    stream: StreamId
 
 
 @dataclass(frozen=True, slots=True)
 class StreamSent:
     """Everything sent on a stream is with the transport, up to a FIN or what was to be reported."""
 
-    connection: int
-    stream: int
+    stream: StreamId
 
 
 @dataclass(frozen=True, slots=True)
 class SendFailed:
     """A stream takes no more bytes; `code` is that of the peer's stop."""
 
-    connection: int
-    stream: int
+    stream: StreamId
     code: int | None = None
+
+
+ConnectionEvent: TypeAlias = TransportEvent | StreamGranted | StreamSent | SendFailed
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionInput:
+    """An event of one connection: what its peer did, or what became of an effect on a stream."""
+
+    connection: int
+    event: ConnectionEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +150,7 @@ class ShutDown:
 
 Input: TypeAlias = (
     ConnectionOpened
-    | ConnectionClosed
-    | StreamOpened
-    | StreamData
-    | StreamReset
-    | StreamStopped
-    | StreamGranted
-    | StreamSent
-    | SendFailed
+    | ConnectionInput
     | DocumentDone
     | DocumentLoaded
     | Durable

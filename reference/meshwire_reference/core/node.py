@@ -79,48 +79,15 @@ class NodeCore:
         self._routing.peers[happened.connection] = session
         session.open()
 
-    def end_session(self, happened: inputs.ConnectionClosed) -> None:
-        """A connection is gone: end its session."""
-        session = self._sessions.pop(happened.connection, None)
-        self._routing.peers.pop(happened.connection, None)
-        if session is not None:
-            session.end()
-
-    def take_stream(self, happened: inputs.StreamOpened) -> None:
-        """The peer opened a stream."""
-        if session := self._sessions.get(happened.connection):
-            session.take_stream(happened.stream, bidi=happened.bidi)
-
-    def take_data(self, happened: inputs.StreamData) -> None:
-        """Bytes came on a stream."""
-        if session := self._sessions.get(happened.connection):
-            session.take_data(happened.stream, happened.data, fin=happened.fin)
-
-    def take_reset(self, happened: inputs.StreamReset) -> None:
-        """The peer gave up its half of a stream."""
-        # ER-019
-        if session := self._sessions.get(happened.connection):
-            session.take_reset(happened.stream, happened.code)
-
-    def take_stop(self, happened: inputs.StreamStopped) -> None:
-        """The peer stopped a half of ours, which the transport has reset already (TR-023)."""
-        if session := self._sessions.get(happened.connection):
-            session.take_stop(happened.stream, happened.code)
-
-    def take_granted(self, happened: inputs.StreamGranted) -> None:
-        """A stream that was asked for is open."""
-        if session := self._sessions.get(happened.connection):
-            session.take_granted(happened.ticket, happened.stream)
-
-    def note_sent(self, happened: inputs.StreamSent) -> None:
-        """Everything sent on a stream is with the transport."""
-        if session := self._sessions.get(happened.connection):
-            session.note_over(happened.stream, has_failed=False)
-
-    def note_failed(self, happened: inputs.SendFailed) -> None:
-        """A stream takes no more bytes."""
-        if session := self._sessions.get(happened.connection):
-            session.note_over(happened.stream, has_failed=True)
+    def take_event(self, happened: inputs.ConnectionInput) -> None:
+        """Hand an event to the session of its connection; one of a gone connection does nothing."""
+        session = self._sessions.get(happened.connection)
+        if session is None:
+            return
+        if isinstance(happened.event, inputs.ConnectionClosed):
+            del self._sessions[happened.connection]
+            del self._routing.peers[happened.connection]
+        EVENTS[type(happened.event)](session, happened.event)
 
     def take_result(self, happened: inputs.DocumentDone) -> None:
         """A document call has a result."""
@@ -146,17 +113,26 @@ class NodeCore:
 
 HANDLERS: Final[dict[type[Input], Callable[[NodeCore, Any], None]]] = {
     inputs.ConnectionOpened: NodeCore.open_session,
-    inputs.ConnectionClosed: NodeCore.end_session,
-    inputs.StreamOpened: NodeCore.take_stream,
-    inputs.StreamData: NodeCore.take_data,
-    inputs.StreamReset: NodeCore.take_reset,
-    inputs.StreamStopped: NodeCore.take_stop,
-    inputs.StreamGranted: NodeCore.take_granted,
-    inputs.StreamSent: NodeCore.note_sent,
-    inputs.SendFailed: NodeCore.note_failed,
+    inputs.ConnectionInput: NodeCore.take_event,
     inputs.DocumentDone: NodeCore.take_result,
     inputs.DocumentLoaded: NodeCore.take_document,
     inputs.Durable: NodeCore.note_durable,
     inputs.TimerFired: NodeCore.fire,
     inputs.ShutDown: NodeCore.shut_down,
 }
+
+EVENTS: Final[dict[type[inputs.ConnectionEvent], Callable[[Session, Any], None]]] = {
+    inputs.StreamOpened: lambda session, event: session.take_stream(event.stream, bidi=event.bidi),
+    inputs.StreamData: lambda session, event: session.take_data(
+        event.stream, event.data, fin=event.fin
+    ),
+    # ER-019
+    inputs.StreamReset: lambda session, event: session.take_reset(event.stream, event.code),
+    # TR-023: the transport has reset our half already.
+    inputs.StreamStopped: lambda session, event: session.take_stop(event.stream, event.code),
+    inputs.StreamGranted: lambda session, event: session.take_granted(event.ticket, event.stream),
+    inputs.StreamSent: lambda session, event: session.note_over(event.stream, has_failed=False),
+    inputs.SendFailed: lambda session, event: session.note_over(event.stream, has_failed=True),
+    inputs.ConnectionClosed: lambda session, _event: session.end(),
+}
+"""What a session does at each event of its connection."""

@@ -1,4 +1,4 @@
-"""One connection of the node: effects become calls of the transport, its events become inputs.
+"""One connection of the node: carries out its effects and reports its events to the core.
 
 Bytes of one stream go out one call after the other, by a task of its own that lives only while
 there is something to send; so a stream that waits for credit holds up no other.
@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from meshwire_reference.core import inputs
 from meshwire_reference.core.effects import (
     Close,
     ConnectionEffect,
@@ -20,17 +19,16 @@ from meshwire_reference.core.effects import (
     Send,
     Stop,
 )
-from meshwire_reference.core.inputs import Input
-from meshwire_reference.transport.base import (
-    Connection,
-    ConnectionClosed,
-    ConnectionGone,
-    StreamData,
-    StreamGone,
-    StreamOpened,
-    StreamReset,
-    StreamStopped,
+from meshwire_reference.core.inputs import (
+    ConnectionEvent,
+    ConnectionInput,
+    ConnectionOpened,
+    Input,
+    SendFailed,
+    StreamGranted,
+    StreamSent,
 )
+from meshwire_reference.transport.base import Connection, ConnectionGone, StreamGone
 
 Feed = Callable[[Input], None]
 
@@ -54,13 +52,11 @@ class Link:
         """Feed every event to the last; returns when the connection is gone."""
         connection = self._connection
         self._feed(
-            inputs.ConnectionOpened(
-                self.number, connection.peer_id, connection.dialled, self._reconciles
-            )
+            ConnectionOpened(self.number, connection.peer_id, connection.dialled, self._reconciles)
         )
         try:
             async for event in connection.events():
-                INPUTS[type(event)](self, event)
+                self._report(event)
         finally:
             # Whoever closes waits for nothing more than the transport's own bounded farewell.
             for task in (*self._writing.values(), *self._tasks):
@@ -71,6 +67,9 @@ class Link:
         """Carry out an effect, or begin to; never waits."""
         if self._connection.closed is None:
             PERFORM[type(effect)](self, effect)
+
+    def _report(self, event: ConnectionEvent) -> None:
+        self._feed(ConnectionInput(self.number, event))
 
     async def close(self, code: int, reason: str) -> None:
         """End the connection from outside the core."""
@@ -87,7 +86,7 @@ class Link:
             stream = await self._connection.open(bidi=effect.bidi)
         except ConnectionGone:
             return
-        self._feed(inputs.StreamGranted(self.number, effect.ticket, stream))
+        self._report(StreamGranted(effect.ticket, stream))
 
     def send(self, effect: Send) -> None:
         """Send in the order of the calls."""
@@ -101,16 +100,16 @@ class Link:
 
     async def _write(self, stream: int) -> None:
         waiting = self._writers[stream]
-        outcome: Input | None = None
+        outcome: ConnectionEvent | None = None
         try:
             while waiting:
                 effect = waiting[0]
                 await self._connection.send(stream, effect.data, fin=effect.fin)
                 waiting.popleft()
                 if effect.fin or effect.reports:
-                    outcome = inputs.StreamSent(self.number, stream)
+                    outcome = StreamSent(stream)
         except StreamGone as gone:
-            outcome = inputs.SendFailed(self.number, stream, gone.code)
+            outcome = SendFailed(stream, gone.code)
         except ConnectionGone:
             return
         finally:
@@ -119,7 +118,7 @@ class Link:
             self._to_release.discard(stream)
             self._connection.release(stream)
         elif outcome is not None:
-            self._feed(outcome)
+            self._report(outcome)
 
     def reset(self, effect: Reset) -> None:
         """Give up our half, dropping what waits."""
@@ -154,36 +153,6 @@ class Link:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # --- events ------------------------------------------------------------------------------
-
-    def on_opened(self, event: StreamOpened) -> None:
-        """The peer opened a stream."""
-        self._feed(inputs.StreamOpened(self.number, event.stream, event.bidi))
-
-    def on_data(self, event: StreamData) -> None:
-        """Bytes came."""
-        self._feed(inputs.StreamData(self.number, event.stream, event.data, event.fin))
-
-    def on_reset(self, event: StreamReset) -> None:
-        """The peer gave up its half."""
-        self._feed(inputs.StreamReset(self.number, event.stream, event.code))
-
-    def on_stopped(self, event: StreamStopped) -> None:
-        """The peer stopped ours."""
-        self._feed(inputs.StreamStopped(self.number, event.stream, event.code))
-
-    def on_closed(self, event: ConnectionClosed) -> None:
-        """The connection is gone."""
-        self._feed(inputs.ConnectionClosed(self.number, event.code))
-
-
-INPUTS: Final[dict[type, Callable[[Link, Any], None]]] = {
-    StreamOpened: Link.on_opened,
-    StreamData: Link.on_data,
-    StreamReset: Link.on_reset,
-    StreamStopped: Link.on_stopped,
-    ConnectionClosed: Link.on_closed,
-}
 
 PERFORM: Final[dict[type, Callable[[Link, Any], None]]] = {
     OpenStream: Link.open,

@@ -95,24 +95,28 @@ class Bench:
 
     def disconnect(self, connection: int) -> None:
         """End a connection without a word."""
-        self.feed(inputs.ConnectionClosed(connection))
+        self.report(connection, inputs.ConnectionClosed())
 
     def open(self, connection: int, *, bidi: bool = True) -> int:
         """Open a stream as the peer."""
         stream = self._number(connection, PEER_BIDI if bidi else PEER_UNI)
         self.streams[connection, stream] = Seen()
-        self.feed(inputs.StreamOpened(connection, stream, bidi))
+        self.report(connection, inputs.StreamOpened(stream, bidi))
         return stream
 
     def write(self, connection: int, stream: int, data: bytes, *, fin: bool = False) -> None:
         """Write bytes on a stream as the peer."""
-        self.feed(inputs.StreamData(connection, stream, data, fin))
+        self.report(connection, inputs.StreamData(stream, data, fin))
 
     def send(self, connection: int, *frames: StreamFrame, fin: bool = True) -> Seen:
         """Send frames on a new stream and return what comes of it."""
         stream = self.open(connection)
         self.write(connection, stream, b"".join(map(encode_stream_frame, frames)), fin=fin)
         return self.streams[connection, stream]
+
+    def report(self, connection: int, event: inputs.ConnectionEvent) -> None:
+        """Report an event of a connection to the core."""
+        self.feed(inputs.ConnectionInput(connection, event))
 
     def advance(self, seconds: float) -> None:
         """Let time pass, stopping at each deadline of the core."""
@@ -175,7 +179,7 @@ class Bench:
         stream = self._number(effect.connection, OWN_BIDI if effect.bidi else OWN_UNI)
         self.streams[effect.connection, stream] = Seen()
         self.order.append((effect.connection, stream))
-        self._give(inputs.StreamGranted(effect.connection, effect.ticket, stream))
+        self._report(effect.connection, inputs.StreamGranted(effect.ticket, stream))
 
     def take_send(self, effect: Send) -> None:
         """Record bytes and report them as sent, or hold them."""
@@ -187,7 +191,7 @@ class Bench:
         seen.data += effect.data
         seen.finished = effect.fin
         if effect.fin or effect.reports:
-            self._give(inputs.StreamSent(effect.connection, effect.stream))
+            self._report(effect.connection, inputs.StreamSent(effect.stream))
 
     def take_reset(self, effect: Reset) -> None:
         """Record a reset."""
@@ -208,14 +212,14 @@ class Bench:
     def take_close(self, effect: Close) -> None:
         """Record a close and report the end of the connection."""
         self.closed[effect.connection] = effect.code
-        self._give(inputs.ConnectionClosed(effect.connection, effect.code))
+        self._report(effect.connection, inputs.ConnectionClosed(effect.code))
 
     def call_documents(self, effect: CallDocuments) -> None:
         """Have the worker answer, or hold the call."""
         if self.hold_documents:
             self.held.append(effect)
             return
-        self._give(inputs.DocumentDone(effect.number, self._answer(effect.call)))
+        self._inputs.append(inputs.DocumentDone(effect.number, self._answer(effect.call)))
 
     def write_store(self, effect: WriteStore) -> None:
         """Record a write and report it as durable, or hold it."""
@@ -223,7 +227,7 @@ class Bench:
             self.held.append(effect)
             return
         self.writes.append(effect)
-        self._give(inputs.Durable(effect.number))
+        self._inputs.append(inputs.Durable(effect.number))
 
     def notify(self, effect: Notify) -> None:
         """Record a refusal or the end of a run."""
@@ -233,8 +237,8 @@ class Bench:
             case RunOver() as over:
                 self.runs.append(over)
 
-    def _give(self, happened: inputs.Input) -> None:
-        self._inputs.append(happened)
+    def _report(self, connection: int, event: inputs.ConnectionEvent) -> None:
+        self._inputs.append(inputs.ConnectionInput(connection, event))
 
     def _number(self, connection: int, kind: int) -> int:
         count = self._next_stream.get((connection, kind), 0)

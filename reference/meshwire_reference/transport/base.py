@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from meshwire_reference.core.inputs import ConnectionClosed, StreamId, TransportEvent
 from meshwire_spec.numbers import (
     ALPN,
     HANDSHAKE_S,
@@ -29,58 +30,6 @@ from meshwire_spec.numbers import (
     LAB_MAX_STREAM_DATA,
     LAB_MAX_STREAMS,
 )
-
-StreamId: TypeAlias = int
-"""Number of a stream, unique on its connection; on QUIC and the lab binding the id on the wire."""
-
-
-@dataclass(frozen=True, slots=True)
-class StreamOpened:
-    """The peer opened this stream; a unidirectional one can only be read."""
-
-    stream: StreamId
-    bidi: bool
-
-
-@dataclass(frozen=True, slots=True)
-class StreamData:
-    """The peer's next bytes on this stream (maybe none, with `fin`); report them as consumed."""
-
-    stream: StreamId
-    data: bytes
-    fin: bool
-
-
-@dataclass(frozen=True, slots=True)
-class StreamReset:
-    """The peer gave up its half of this stream; bytes not yet delivered never will be."""
-
-    stream: StreamId
-    code: int
-
-
-@dataclass(frozen=True, slots=True)
-class StreamStopped:
-    """The peer reads our half no more; unless it had ended, it is now reset with code 0."""
-
-    stream: StreamId
-    code: int
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionClosed:
-    """The last event: who ended the connection, and how.
-
-    `code` is None where the link broke without a word; `by_peer` is False also where this side
-    closed because the peer broke a rule of the transport.
-    """
-
-    code: int | None
-    reason: str
-    by_peer: bool
-
-
-Event: TypeAlias = StreamOpened | StreamData | StreamReset | StreamStopped | ConnectionClosed
 
 
 class TransportError(Exception):
@@ -163,14 +112,14 @@ class Connection(ABC):
         """How the connection ended; None while it lives."""
 
     @abstractmethod
-    async def next_events(self) -> tuple[Event, ...]:
+    async def next_events(self) -> tuple[TransportEvent, ...]:
         """Wait until something happened, then give all of it, at least one event.
 
         Only one caller may wait at a time. `ConnectionClosed` is the last event; a call after it
         raises ConnectionGone.
         """
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncIterator[TransportEvent]:
         """Give every event to its end, `ConnectionClosed` included."""
         while True:
             for event in await self.next_events():

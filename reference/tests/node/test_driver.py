@@ -8,6 +8,11 @@ from contextlib import suppress
 
 import pytest
 
+from meshwire_reference.core.inputs import (
+    ConnectionClosed,
+    StreamData,
+    StreamReset,
+)
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.node.config import Config
 from meshwire_reference.node.driver import Node
@@ -15,10 +20,7 @@ from meshwire_reference.testing.author import Author, author, read, snapshot
 from meshwire_reference.transport import dial
 from meshwire_reference.transport.base import (
     Connection,
-    ConnectionClosed,
     ConnectionGone,
-    StreamData,
-    StreamReset,
     TransportOptions,
     Windows,
 )

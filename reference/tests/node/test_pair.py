@@ -7,13 +7,14 @@ from typing import TypeAlias
 
 import pytest
 
+from meshwire_reference.core.inputs import StreamData
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.node.config import Config
 from meshwire_reference.node.driver import Node
 from meshwire_reference.node.folder import BadFolder, file_name
 from meshwire_reference.testing.author import Author, author
 from meshwire_reference.transport import dial
-from meshwire_reference.transport.base import Connection, StreamData, TransportOptions
+from meshwire_reference.transport.base import Connection, TransportOptions
 from meshwire_reference.wire.batches import StreamFrame, decode_sync_batch
 from meshwire_reference.wire.frames import FrameReader
 from meshwire_spec.numbers import FrameType

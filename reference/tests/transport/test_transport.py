@@ -8,20 +8,22 @@ from importlib.util import find_spec
 
 import pytest
 
-from meshwire_reference.transport import dial, listen
-from meshwire_reference.transport.base import (
-    AddressRefused,
-    Connection,
+from meshwire_reference.core.inputs import (
     ConnectionClosed,
-    ConnectionGone,
-    Event,
-    Listener,
     StreamData,
-    StreamGone,
     StreamId,
     StreamOpened,
     StreamReset,
     StreamStopped,
+    TransportEvent,
+)
+from meshwire_reference.transport import dial, listen
+from meshwire_reference.transport.base import (
+    AddressRefused,
+    Connection,
+    ConnectionGone,
+    Listener,
+    StreamGone,
     TransportOptions,
     Unreachable,
     Windows,
@@ -48,9 +50,9 @@ class Side:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.told: list[Event] = []
+        self.told: list[TransportEvent] = []
 
-    async def until(self, wanted: Callable[[list[Event]], bool]) -> list[Event]:
+    async def until(self, wanted: Callable[[list[TransportEvent]], bool]) -> list[TransportEvent]:
         """Take events until all of them together are what is wanted; give and forget them."""
         async with asyncio.timeout(10):
             while not wanted(self.told):
@@ -85,7 +87,7 @@ class Side:
                 self.told += await self.connection.next_events()
 
 
-def of_kind(told: list[Event], kind: type[Event]) -> list[Event]:
+def of_kind(told: list[TransportEvent], kind: type[TransportEvent]) -> list[TransportEvent]:
     """Give the events of one kind."""
     return [event for event in told if isinstance(event, kind)]
 

@@ -20,19 +20,16 @@ from typing import Any, Final
 
 import iroh
 
-from meshwire_reference.transport.base import (
-    Connection,
+from meshwire_reference.core.inputs import (
     ConnectionClosed,
-    ConnectionGone,
-    Event,
     StreamData,
-    StreamGone,
     StreamId,
     StreamOpened,
     StreamReset,
     StreamStopped,
-    Windows,
+    TransportEvent,
 )
+from meshwire_reference.transport.base import Connection, ConnectionGone, StreamGone, Windows
 from meshwire_reference.transport.iroh.library import free_waiting, mend_library
 from meshwire_spec.numbers import VERDICT_LINGER_S
 from meshwire_spec.states import (
@@ -111,7 +108,7 @@ class IrohConnection(Connection):
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._streams: dict[StreamId, _Stream] = {}
-        self._events: deque[Event] = deque()
+        self._events: deque[TransportEvent] = deque()
         self._closed: ConnectionClosed | None = None
         self._closing: ConnectionClosed | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -139,7 +136,7 @@ class IrohConnection(Connection):
         """How the connection ended; None while it lives."""
         return self._closed
 
-    async def next_events(self) -> tuple[Event, ...]:
+    async def next_events(self) -> tuple[TransportEvent, ...]:
         """Wait for events; see `Connection`."""
         while True:
             events = tuple(event for event in self._events if not self._is_silenced(event))
@@ -398,12 +395,12 @@ class IrohConnection(Connection):
 
     # --- Bookkeeping -------------------------------------------------------------------------
 
-    def _tell(self, event: Event) -> None:
+    def _tell(self, event: TransportEvent) -> None:
         self._events.append(event)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _is_silenced(self, event: Event) -> bool:
+    def _is_silenced(self, event: TransportEvent) -> bool:
         if isinstance(event, ConnectionClosed):
             return False
         stream = self._streams.get(event.stream)

@@ -18,13 +18,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from meshwire_reference.transport.base import (
+from meshwire_reference.core.inputs import (
     ConnectionClosed,
-    Event,
-    StreamGone,
     StreamId,
-    Windows,
+    TransportEvent,
 )
+from meshwire_reference.transport.base import StreamGone, Windows
 from meshwire_reference.transport.lab.records import (
     DATA_FIELDS,
     FIELDS,
@@ -176,9 +175,9 @@ class LabConnection:
         """Whether `take_events` would give anything."""
         return bool(self._untold) or (self.closed is not None and not self._closed_told)
 
-    def take_events(self) -> tuple[Event, ...]:
+    def take_events(self) -> tuple[TransportEvent, ...]:
         """Give everything that happened since the last call."""
-        events: list[Event] = []
+        events: list[TransportEvent] = []
         for stream in self._untold:
             events.extend(stream.take_events())
         self._untold.clear()

@@ -10,13 +10,15 @@ import asyncio
 from collections import deque
 from typing import Final, Protocol, TypeAlias
 
+from meshwire_reference.core.inputs import (
+    ConnectionClosed,
+    StreamId,
+    TransportEvent,
+)
 from meshwire_reference.transport.base import (
     Connection,
-    ConnectionClosed,
     ConnectionGone,
-    Event,
     StreamGone,
-    StreamId,
     TransportOptions,
     Unreachable,
 )
@@ -138,7 +140,7 @@ class LabLink(Connection):
         """How the connection ended; None while it lives."""
         return self._lab.closed
 
-    async def next_events(self) -> tuple[Event, ...]:
+    async def next_events(self) -> tuple[TransportEvent, ...]:
         """Wait for events; see `Connection`."""
         while not self._lab.has_events:
             if self._lab.closed is not None:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections import deque
 
-from meshwire_reference.transport.base import (
-    Event,
+from meshwire_reference.core.inputs import (
     StreamData,
-    StreamGone,
     StreamId,
     StreamOpened,
     StreamReset,
     StreamStopped,
+    TransportEvent,
 )
+from meshwire_reference.transport.base import StreamGone
 from meshwire_reference.transport.lab.records import LinkFault
 from meshwire_spec.states import (
     RECEIVE_ENDED,
@@ -170,9 +170,9 @@ class LabStream:
             or self.stopped_code is not None,
         )
 
-    def take_events(self) -> list[Event]:
+    def take_events(self) -> list[TransportEvent]:
         """Give what the application has not been told yet, in order."""
-        events: list[Event] = []
+        events: list[TransportEvent] = []
         if not self.announced:
             self.announced = True
             events.append(StreamOpened(self.id, self.is_bidi))

@@ -189,7 +189,7 @@ class TestUnfinishedFrames:
 
         assert [bench.streams[where].consumed for where in streams] == [800, 0]
         assert bench.send(other, small).finished
-        bench.feed(inputs.ConnectionClosed(full))
+        bench.report(full, inputs.ConnectionClosed())
         bench.write(*streams[1], frame[800:], fin=True)
         assert bench.streams[streams[1]].finished
 

@@ -273,7 +273,7 @@ class TestCutOff:
         connection = bench.connect()
         stream = bench.open(connection)
         bench.write(connection, stream, encode_stream_frame(author.snapshot(KEY)) + b"\x00\x05be")
-        bench.feed(inputs.StreamReset(connection, stream, 99))
+        bench.report(connection, inputs.StreamReset(stream, 99))
         seen = bench.streams[connection, stream]
 
         assert [write.key for write in bench.writes] == [KEY]
@@ -299,8 +299,8 @@ class TestCutOff:
         stream = bench.open(connection)
         bench.disconnect(connection)
         bench.write(connection, stream, b"x")
-        bench.feed(inputs.StreamGranted(connection, 99, 1))
-        bench.feed(inputs.StreamStopped(connection, stream))
+        bench.report(connection, inputs.StreamGranted(99, 1))
+        bench.report(connection, inputs.StreamStopped(stream))
 
         assert bench.core.deadline() is None
         assert bench.core._sessions == {}

@@ -52,7 +52,7 @@ def finish(bench: Bench, connection: int, stream: int) -> None:
 
 def reset(bench: Bench, connection: int, stream: int) -> None:
     """The peer gives its half up."""
-    bench.feed(inputs.StreamReset(connection, stream))
+    bench.report(connection, inputs.StreamReset(stream))
 
 
 def spoil(bench: Bench, connection: int, stream: int) -> None:

@@ -141,7 +141,7 @@ class TestServer:
         clients = [Session(items(keys(0, 90))), Session(items(keys(50, 900)))]
         for stream, client in zip(streams, clients, strict=True):
             bench.write(connection, stream, message(client.initiate(), INIT))
-        bench.feed(inputs.StreamReset(connection, streams[0]))
+        bench.report(connection, inputs.StreamReset(streams[0]))
         seen = bench.streams[connection, streams[1]]
         step = clients[1].reconcile(replies(seen)[0].payload)
         assert step.reply is not None
@@ -306,7 +306,7 @@ class TestServer:
         bench.write(connection, stream, message(EMPTY, INIT), fin=True)
         bench.hold_sends = False
         bench.held.clear()
-        bench.feed(inputs.SendFailed(connection, stream, 0))
+        bench.report(connection, inputs.SendFailed(stream, 0))
 
         assert bench.streams[connection, stream].released
         assert bench.refusals == []
@@ -449,7 +449,7 @@ class TestClient:
         bench = make_bench()
         fill(bench, keys(0, 50))
         peer = Peer(bench, [])
-        bench.feed(inputs.StreamReset(peer.connection, peer.stream, REASONS["unsupported"].code))
+        bench.report(peer.connection, inputs.StreamReset(peer.stream, REASONS["unsupported"].code))
 
         assert len(peer.offered()) == 50
         assert bench.runs[0].reason == "refused by the peer: unsupported"
@@ -459,7 +459,7 @@ class TestClient:
         bench = make_bench()
         fill(bench, keys(0, 50))
         peer = Peer(bench, [])
-        bench.feed(inputs.StreamStopped(peer.connection, peer.stream, 0))
+        bench.report(peer.connection, inputs.StreamStopped(peer.stream, 0))
 
         assert len(peer.offered()) == 50
 

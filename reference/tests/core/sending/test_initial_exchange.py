@@ -167,7 +167,7 @@ def test_a_message_that_never_left_is_taken_back() -> None:
     fill(bench, ["notes:n1"])
     bench.hold_sends = True
     connection = bench.connect()
-    bench.feed(inputs.SendFailed(connection, 1, 5))
+    bench.report(connection, inputs.SendFailed(1, 5))
 
     assert calls[-1] == Unsent(connection, "notes:n1")
 

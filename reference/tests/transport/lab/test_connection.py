@@ -15,16 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwire_reference.transport.base import (
+from meshwire_reference.core.inputs import (
     ConnectionClosed,
-    Event,
     StreamData,
-    StreamGone,
     StreamOpened,
     StreamReset,
     StreamStopped,
-    Windows,
+    TransportEvent,
 )
+from meshwire_reference.transport.base import StreamGone, Windows
 from meshwire_reference.transport.lab.connection import TURN, LabConnection
 from meshwire_reference.transport.lab.records import (
     DATA_MAX,
@@ -50,8 +49,8 @@ class Pair:
 
     dialler: LabConnection
     acceptor: LabConnection
-    told_dialler: list[Event] = field(default_factory=list)
-    told_acceptor: list[Event] = field(default_factory=list)
+    told_dialler: list[TransportEvent] = field(default_factory=list)
+    told_acceptor: list[TransportEvent] = field(default_factory=list)
 
     def exchange(self) -> None:
         """Carry bytes both ways until neither side has any."""

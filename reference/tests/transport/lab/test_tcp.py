@@ -8,12 +8,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from meshwire_reference.core.inputs import ConnectionClosed, StreamData
 from meshwire_reference.testing.memory_transport import pair
 from meshwire_reference.transport import dial, listen
 from meshwire_reference.transport.base import (
-    ConnectionClosed,
     Listener,
-    StreamData,
     StreamGone,
     TransportOptions,
     Unreachable,
