@@ -39,14 +39,14 @@ ROWS_PER_ASCII_GROUP_BYTE: Final = 8192
 
 
 @dataclass(slots=True)
-class Budget:
+class ClaimBudget:
     """What one item may still claim: rows, and bytes once inflated."""
 
     rows: int
     inflated: int
 
     @classmethod
-    def of(cls, item_bytes: int) -> "Budget":
+    def of(cls, item_bytes: int) -> "ClaimBudget":
         """Return the budget of an item of this size."""
         return cls(
             rows=ROWS_MAX + ROWS_MAX_PER_KIB * item_bytes // 1024,
@@ -93,7 +93,7 @@ def walk_chunks(data: bytes) -> Iterator[Chunk]:
         yield Chunk(kind, body)
 
 
-def check_chunks(data: bytes, budget: Budget) -> tuple[int, ...]:
+def check_chunks(data: bytes, budget: ClaimBudget) -> tuple[int, ...]:
     """Hold what the chunks claim against the budget; return their types.
 
     Raises Unfit: document-limit for claims beyond it, bad-document for what is no run of chunks.
@@ -165,7 +165,7 @@ def cut_columns(body: bytes, offset: int, sizes: list[tuple[int, int]]) -> list[
     return columns
 
 
-def rows_of(specification: int, column: bytes, budget: Budget) -> int:
+def rows_of(specification: int, column: bytes, budget: ClaimBudget) -> int:
     """Return how many rows a column claims, or a bound on it that is within the budget."""
     if specification & DEFLATED:
         column = budget.inflate(column)

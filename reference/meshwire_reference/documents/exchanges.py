@@ -8,11 +8,17 @@ Read (`wire.md` F2). Three messages look alike, for none of them has heads:
 - without a chunk but asking for our heads: the peer heard of the document and has nothing yet. In
   a running exchange it gets everything, once for the same heads, since a peer that does not keep
   the document would ask for ever; outside of one it is a read.
+
+State. One exchange per connection and key, bounded per connection. A sync state cannot be saved or
+copied, so an exchange also keeps what a new state can be built from: the heads that both sides are
+known to share. Losing an exchange is never wrong, only costlier: the next message starts afresh.
 """
 
-from typing import cast
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final, cast
 
-from automerge.core import Document, Message
+from automerge.core import Document, Message, SyncState
 
 from meshwire_reference.core.document_calls import (
     Connection,
@@ -20,27 +26,92 @@ from meshwire_reference.core.document_calls import (
     Forget,
     Generate,
     Generated,
+    Heads,
     Receive,
     Received,
     Unsent,
 )
 from meshwire_reference.core.sync_messages import SyncMessage, read_message
-from meshwire_reference.documents.chunks import DOCUMENT, Budget, check_chunks
+from meshwire_reference.documents.chunks import DOCUMENT, ClaimBudget, check_chunks
 from meshwire_reference.documents.entries import Entries, Entry
-from meshwire_reference.documents.sessions import Session, Sessions
 from meshwire_spec.numbers import READ_MESSAGE
 
+EXCHANGE_BYTES: Final = 512
+"""What an exchange is taken to hold besides the message it has kept."""
+CONNECTION_BYTES_MAX: Final = 32 * 2**20
+"""What the exchanges of one connection may hold; beyond it the longest unused go."""
 
-def pass_through(document: Document, session: Session, message: bytes) -> bytes | None:
+
+@dataclass(slots=True)
+class DocumentExchange:
+    """The exchange about one document with one peer."""
+
+    state: SyncState = field(default_factory=SyncState)
+    shared: Heads = ()
+    """Heads that the peer has shown and this node holds."""
+    reading: bool = False
+    """True while this node's own read (F2) has no answer."""
+    resent_at: Heads | None = None
+    """Local heads at which everything was sent once more to a peer that had shown none."""
+    weight: int = EXCHANGE_BYTES
+
+
+class OpenExchanges:
+    """The exchanges that have begun, by connection and key."""
+
+    def __init__(self) -> None:
+        self._exchanges: dict[Connection, OrderedDict[str, DocumentExchange]] = {}
+        self._weights: dict[Connection, int] = {}
+
+    def get(self, connection: Connection, key: str) -> DocumentExchange | None:
+        """Return an exchange and count it as used; None when there is none."""
+        exchanges = self._exchanges.get(connection)
+        if exchanges is None or key not in exchanges:
+            return None
+        exchanges.move_to_end(key)
+        return exchanges[key]
+
+    def put(
+        self, connection: Connection, key: str, exchange: DocumentExchange, kept_bytes: int
+    ) -> None:
+        """Keep an exchange whose state has grown by a message of this size."""
+        self.remove(connection, key)
+        exchange.weight = EXCHANGE_BYTES + kept_bytes
+        exchanges = self._exchanges.setdefault(connection, OrderedDict())
+        exchanges[key] = exchange
+        weight = self._weights.get(connection, 0) + exchange.weight
+        while weight > CONNECTION_BYTES_MAX and len(exchanges) > 1:
+            _, oldest = exchanges.popitem(last=False)
+            weight -= oldest.weight
+        self._weights[connection] = weight
+
+    def remove(self, connection: Connection, key: str) -> None:
+        """Remove one exchange, if there is one."""
+        exchange = self._exchanges.get(connection, OrderedDict()).pop(key, None)
+        if exchange is not None:
+            self._weights[connection] -= exchange.weight
+
+    def forget(self, connection: Connection) -> None:
+        """Remove every exchange of a connection."""
+        self._exchanges.pop(connection, None)
+        self._weights.pop(connection, None)
+
+    def drop(self, key: str) -> None:
+        """Remove the exchanges of every connection about one document."""
+        for connection in self._exchanges:
+            self.remove(connection, key)
+
+
+def pass_through(document: Document, exchange: DocumentExchange, message: bytes) -> bytes | None:
     """Receive a message, which may change the document, and return what is said to it."""
-    document.receive_sync_message(session.state, Message.decode(message))
-    return say(document, session)
+    document.receive_sync_message(exchange.state, Message.decode(message))
+    return say(document, exchange)
 
 
-def say(document: Document, session: Session) -> bytes | None:
-    """Return the next message of a session, None when there is nothing to say."""
+def say(document: Document, exchange: DocumentExchange) -> bytes | None:
+    """Return the next message of an exchange, None when there is nothing to say."""
     # The library's stub denies that there may be nothing to say.
-    message = cast("Message | None", document.generate_sync_message(session.state))
+    message = cast("Message | None", document.generate_sync_message(exchange.state))
     return None if message is None else message.encode()
 
 
@@ -49,110 +120,103 @@ class Exchanges:
 
     def __init__(self, entries: Entries) -> None:
         self._entries = entries
-        self._sessions = Sessions()
+        self.open = OpenExchanges()
 
     def receive(self, call: Receive) -> Received:
         """Apply a peer's message and work out the answer.
 
-        Raises Unfit and what the library raises; then nothing has changed, and `abandon` is due.
+        Raises Unfit and what the library raises; then nothing has changed, and the caller must
+        remove the exchange from `open`.
         """
         message = read_message(call.message)
         entry = self._entries.get(call.key)
-        session = self._sessions.get(call.connection, call.key)
+        exchange = self.open.get(call.connection, call.key)
         # DC-006
         if message.is_empty_answer:
-            self._sessions.remove(call.connection, call.key)
+            self.open.remove(call.connection, call.key)
             return Received(entry.heads, entry.heads, None, None, awaited=True)
         # DC-002, DC-003, DC-004
-        if message.is_read and (taken := self._receive_read(call, message, entry, session)):
+        if message.is_read and (taken := self._receive_read(call, message, entry, exchange)):
             return taken
         # DC-010, DC-011
-        return self._receive_changes(call, message, entry, session or Session())
+        return self._receive_changes(call, message, entry, exchange or DocumentExchange())
 
     def _receive_changes(
-        self, call: Receive, message: SyncMessage, entry: Entry, session: Session
+        self, call: Receive, message: SyncMessage, entry: Entry, exchange: DocumentExchange
     ) -> Received:
-        budget = Budget.of(len(call.message))
+        budget = ClaimBudget.of(len(call.message))
         singles = 0
         for chunks in message.changes:
             singles += sum(kind != DOCUMENT for kind in check_chunks(chunks, budget))
         before = entry.heads
         fork = entry.document.fork()
-        answer = pass_through(fork, session, call.message)
+        answer = pass_through(fork, exchange, call.message)
         # Changes that came one by one and were not all applied may wait in the fork for others.
         applied = len(fork.get_changes(list(before))) if singles else 0
         orphan_bytes = sum(map(len, message.changes)) if applied < singles else 0
         write = self._entries.replace(call.key, entry, fork, orphan_bytes)
-        session.reading = False
+        exchange.reading = False
         if answer is None or not read_message(answer).need:
-            session.shared = message.heads
+            exchange.shared = message.heads
         kept = len(call.message) + len(answer or b"")
-        self._sessions.put(call.connection, call.key, session, kept)
+        self.open.put(call.connection, call.key, exchange, kept)
         return Received(before, entry.heads, write, answer)
 
     def _receive_read(
-        self, call: Receive, message: SyncMessage, entry: Entry, session: Session | None
+        self, call: Receive, message: SyncMessage, entry: Entry, exchange: DocumentExchange | None
     ) -> Received | None:
         """Deal with a message without heads and changes; None where its exchange simply goes on."""
         heads = entry.heads
         awaited = Received(heads, heads, None, None, awaited=True)
         # DC-006
-        if session is not None and session.reading:
-            session.reading = False
+        if exchange is not None and exchange.reading:
+            exchange.reading = False
             return awaited
-        if session is not None and heads and message.need:
-            if session.resent_at == heads:
+        if exchange is not None and heads and message.need:
+            if exchange.resent_at == heads:
                 return awaited
-            session.resent_at = heads
+            exchange.resent_at = heads
             return None
-        session = Session()
-        answer = pass_through(entry.document.fork(), session, call.message)
-        self._sessions.remove(call.connection, call.key)
+        exchange = DocumentExchange()
+        answer = pass_through(entry.document.fork(), exchange, call.message)
+        self.open.remove(call.connection, call.key)
         if heads:
-            self._sessions.put(call.connection, call.key, session, len(answer or b""))
+            self.open.put(call.connection, call.key, exchange, len(answer or b""))
         return Received(heads, heads, None, answer, read=True)
 
     def generate(self, call: Generate) -> Generated:
         """Make the next message toward a peer: its whole document, what it lacks, or a read."""
         entry = self._entries.get(call.key)
-        session = self._sessions.get(call.connection, call.key)
+        exchange = self.open.get(call.connection, call.key)
         if not entry.heads:
-            session = Session(reading=True)
-            message = say(Document(), session)
-        elif session is None or session.reading:
-            session = Session()
+            exchange = DocumentExchange(reading=True)
+            message = say(Document(), exchange)
+        elif exchange is None or exchange.reading:
+            exchange = DocumentExchange()
             # D-143: who is not known to hold anything is told what its read would be answered.
-            message = pass_through(entry.document.fork(), session, READ_MESSAGE)
+            message = pass_through(entry.document.fork(), exchange, READ_MESSAGE)
         else:
-            message = say(entry.document.fork(), session)
-        self._sessions.put(call.connection, call.key, session, len(message or b""))
+            message = say(entry.document.fork(), exchange)
+        self.open.put(call.connection, call.key, exchange, len(message or b""))
         return Generated(message, entry.heads)
 
     def unsent(self, call: Unsent) -> Done:
         """Go back to what the peer was known to hold before the last message (D-152)."""
-        session = self._sessions.get(call.connection, call.key)
-        self._sessions.remove(call.connection, call.key)
-        if session is not None and session.shared:
+        exchange = self.open.get(call.connection, call.key)
+        self.open.remove(call.connection, call.key)
+        if exchange is not None and exchange.shared:
             # A state cannot be copied, but a new one comes to the same by being told what a peer
             # says that holds these heads, lacks nothing and sends nothing.
-            hashes = bytes((len(session.shared),)) + b"".join(session.shared)
+            hashes = bytes((len(exchange.shared),)) + b"".join(exchange.shared)
             message = b"\x42" + hashes + b"\x00\x01" + hashes + b"\x00" + READ_MESSAGE[6:]
-            known = Session(shared=session.shared)
+            known = DocumentExchange(shared=exchange.shared)
             fork = self._entries.get(call.key).document.fork()
             fork.receive_sync_message(known.state, Message.decode(message))
-            self._sessions.put(call.connection, call.key, known, len(message))
+            self.open.put(call.connection, call.key, known, len(message))
         return Done()
-
-    def abandon(self, connection: Connection, key: str) -> None:
-        """Let go of a sync state that a failed call may have left half changed."""
-        self._sessions.remove(connection, key)
 
     def forget(self, call: Forget) -> Done:
         """Let go of every exchange of a connection."""
         # DC-017
-        self._sessions.forget(call.connection)
+        self.open.forget(call.connection)
         return Done()
-
-    def drop(self, key: str) -> None:
-        """Let go of every exchange about a document."""
-        self._sessions.drop(key)

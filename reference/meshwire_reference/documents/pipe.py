@@ -60,7 +60,7 @@ class Frame:
     body: bytes
 
 
-class FrameReader:
+class PipeReader:
     """Cuts a stream of bytes into frames."""
 
     def __init__(self) -> None:

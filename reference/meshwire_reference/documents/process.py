@@ -1,4 +1,7 @@
-"""One worker process as the node sees it: start, send, replies, end."""
+"""Worker processes as the node sees them: start, send, replies, end.
+
+`Workers` keeps one worker ready to take over; `run_alone` gives one call a process of its own.
+"""
 
 import asyncio
 import os
@@ -9,18 +12,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, cast
 
-from meshwire_reference.core.document_calls import Call
+from meshwire_reference.core.document_calls import Call, Merge, Receive, Refused, Result
 from meshwire_reference.documents.pipe import (
     FAILED,
     READY,
     SKIP,
     BrokenPipe,
     Frame,
-    FrameReader,
+    PipeReader,
+    decode_reply,
     encode_frame,
     encode_request,
 )
 from meshwire_reference.extras import install_line
+from meshwire_spec.numbers import DOCUMENT_CALL_S, DOCUMENT_CALL_S_PER_KIB
 
 START_S: Final = 30.0
 """A worker that is not ready by then never will be; it takes about 65 ms."""
@@ -49,6 +54,35 @@ class WorkerSettings:
         return [sys.executable, "-P", "-m", module, *numbers]
 
 
+@dataclass(frozen=True, slots=True)
+class DocumentSettings:
+    """Settings of the supervisor; `worker.actor` is the node's one actor (D-47).
+
+    A start that failed is tried again after `retry_first_s`, then after twice as long each time.
+    """
+
+    worker: WorkerSettings
+    call_s: float = DOCUMENT_CALL_S
+    call_s_per_kib: float = DOCUMENT_CALL_S_PER_KIB
+    retry_first_s: float = 0.05
+    retry_max_s: float = 2.0
+
+    def deadline_s(self, size: int) -> float:
+        """Return how long a call on `size` bytes may take, in seconds (D-160)."""
+        return self.call_s + self.call_s_per_kib * size / 1024
+
+    def retry_s(self, failures: int) -> float:
+        """Return how long to wait after this number of failed starts in a row, in seconds."""
+        return min(self.retry_max_s, self.retry_first_s * 2.0 ** min(failures - 1, 16))
+
+
+def size_of(call: Call) -> int:
+    """Return how many bytes of a peer a call carries."""
+    if isinstance(call, Receive):
+        return len(call.message)
+    return len(call.snapshot) if isinstance(call, Merge) else 0
+
+
 class WorkerProcess(asyncio.SubprocessProtocol):
     """A running worker. Make one with `start_worker`; end it with `kill` or `close`.
 
@@ -64,7 +98,7 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         self.error_text = ""
         self.ready: asyncio.Future[None] = loop.create_future()
         self._gone: asyncio.Future[None] = loop.create_future()
-        self._reader = FrameReader()
+        self._reader = PipeReader()
         self._transport: asyncio.SubprocessTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -167,3 +201,67 @@ async def start_worker(settings: WorkerSettings) -> WorkerProcess:
             raise Unavailable(f"no worker was ready within {START_S:g} s") from exc
         raise
     return worker
+
+
+class Workers:
+    """Ready workers: `take` returns one and starts the next."""
+
+    def __init__(self, settings: DocumentSettings) -> None:
+        self._settings = settings
+        self._spare: asyncio.Task[WorkerProcess] | None = None
+
+    async def take(self) -> WorkerProcess:
+        """Return a ready worker. Raises Unavailable when none can be started."""
+        spare, self._spare = self._spare, None
+        worker = None
+        if spare is not None:
+            try:
+                worker = await spare
+            except Unavailable:
+                # It may have been the moment; what a fresh try says is what counts.
+                worker = None
+        if worker is None or not worker.is_alive:
+            if worker is not None:
+                await worker.close()
+            worker = await start_worker(self._settings.worker)
+        self._spare = asyncio.get_running_loop().create_task(start_worker(self._settings.worker))
+        return worker
+
+    async def close(self) -> None:
+        """End the ready worker."""
+        if self._spare is None:
+            return
+        self._spare.cancel()
+        (worker,) = await asyncio.gather(self._spare, return_exceptions=True)
+        if isinstance(worker, WorkerProcess):
+            await worker.close()
+
+
+async def run_alone(call: Call, stored: bytes | None, settings: DocumentSettings) -> Result:
+    """Carry out one call in a process of its own; refuse it when that one dies or is too slow.
+
+    Raises Unavailable when no process can be started.
+    """
+    worker = await start_worker(settings.worker)
+    answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+
+    def take_reply(frame: Frame) -> None:
+        result, _, _ = decode_reply(frame)
+        if not answer.done():
+            answer.set_result(result)
+
+    def note_end() -> None:
+        if not answer.done():
+            detail = f"the worker died twice of it: {worker.error_text.strip()}"
+            answer.set_result(Refused("document-limit", detail))
+
+    worker.on_reply, worker.on_end = take_reply, note_end
+    try:
+        worker.send(1, call, stored)
+        size = size_of(call) + len(stored or b"")
+        async with asyncio.timeout(settings.deadline_s(size)):
+            return await answer
+    except TimeoutError:
+        return Refused("document-limit", "twice past its deadline")
+    finally:
+        await worker.close()

@@ -6,8 +6,12 @@ one is the one at work. It has a deadline of its own (250 ms and 1 ms per KiB).
 
 When the worker dies, or the deadline passes and it is killed, the first unanswered call is the
 suspect. The spare takes over at once with all other calls; the suspect runs alone in a fresh
-process, with its lane held back. If that one dies too the call is refused (document-limit),
+process, with its lane paused. If that one dies too the call is refused (document-limit),
 else its result stands: the first death was another's fault, or bad luck.
+
+Lanes. Each connection has a lane, and what this node does of its own accord has one; they take
+turns. So a peer whose bytes are costly waits behind its own bytes: its lane has few calls with the
+worker at a time while they are slow, and none while one of them is being judged.
 
 Documents survive since the store is the authority: a worker is sent the stored bytes with the
 first call for a key. Sync states do not: `on_states_lost` is called, and exchanges start afresh.
@@ -21,16 +25,146 @@ is taken back, so that other lanes wait for one slow call at most.
 
 import asyncio
 import itertools
-from collections import deque
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from typing import Final, Protocol
+from asyncio import Future
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
 
-from meshwire_reference.core.document_calls import Call, Drop, Refused, Result
-from meshwire_reference.documents.lanes import Item, Lanes, lane_of, size_of
+from meshwire_reference.core.document_calls import (
+    Call,
+    Connection,
+    Drop,
+    Forget,
+    Generate,
+    Merge,
+    Receive,
+    Refused,
+    Result,
+    Unsent,
+)
 from meshwire_reference.documents.pipe import SKIP, BrokenPipe, Frame, decode_reply
-from meshwire_reference.documents.process import Unavailable, WorkerProcess
-from meshwire_reference.documents.workers import Settings, Workers, run_alone
+from meshwire_reference.documents.process import (
+    DocumentSettings,
+    Unavailable,
+    WorkerProcess,
+    Workers,
+    run_alone,
+    size_of,
+)
+
+DEPTH_MAX: Final = 32
+"""Calls of one lane that are with the worker at a time, while they are quick."""
+
+LaneName: TypeAlias = Connection | None
+"""A connection, or None for what this node does of its own accord."""
+
+
+def lane_of(call: Call) -> LaneName:
+    """Return the lane of a call: that of the connection whose bytes or wish it is."""
+    return (
+        call.connection if isinstance(call, Receive | Merge | Generate | Unsent | Forget) else None
+    )
+
+
+@dataclass(slots=True, eq=False)
+class QueuedCall:
+    """A call on its way through the supervisor."""
+
+    number: int
+    call: Call
+    lane: LaneName
+    future: "Future[Result]"
+    size: int
+    """Bytes that the worker has to work on."""
+    serial: int = 0
+    """Which sending this is, over all calls; rises on the pipe, also for one sent again."""
+
+    @property
+    def key(self) -> str | None:
+        """The document it is about; None for a call about a connection."""
+        return None if isinstance(self.call, Forget) else self.call.key
+
+
+@dataclass(slots=True)
+class Lane:
+    """The calls of one connection that wait, oldest first."""
+
+    waiting: deque[QueuedCall] = field(default_factory=deque)
+    with_worker: int = 0
+    depth: int = DEPTH_MAX
+    is_paused: bool = False
+
+    def put_back(self, item: QueuedCall) -> None:
+        """Put a call back among those that wait, at its old place."""
+        place = sum(1 for other in self.waiting if other.number < item.number)
+        self.waiting.insert(place, item)
+
+
+class Lanes:
+    """Every call that waits, and the calls' keys that are with a worker."""
+
+    def __init__(self) -> None:
+        self._lanes: OrderedDict[LaneName, Lane] = OrderedDict()
+        self._busy: set[str] = set()
+
+    def add(self, item: QueuedCall) -> None:
+        """Let a new call wait in its lane."""
+        self._lanes.setdefault(item.lane, Lane()).waiting.append(item)
+
+    def next(self) -> QueuedCall | None:
+        """Take the next call, lanes in turn; None when every lane is empty or has to wait.
+
+        Two calls about one key are never with the worker at once.
+        """
+        for name, lane in self._lanes.items():
+            if not lane.waiting or lane.is_paused or lane.with_worker >= lane.depth:
+                continue
+            key = lane.waiting[0].key
+            if key is not None and key in self._busy:
+                continue
+            item = lane.waiting.popleft()
+            lane.with_worker += 1
+            if key is not None:
+                self._busy.add(key)
+            self._lanes.move_to_end(name)
+            return item
+        return None
+
+    def take_waiting(self) -> list[QueuedCall]:
+        """Take every call that waits out of all lanes; it is never released or put back."""
+        items = [item for lane in self._lanes.values() for item in lane.waiting]
+        for name, lane in list(self._lanes.items()):
+            lane.waiting.clear()
+            if not lane.with_worker and lane.depth == DEPTH_MAX:
+                del self._lanes[name]
+        return items
+
+    def release(self, item: QueuedCall, *, was_slow: bool = False) -> None:
+        """Note that a call is no longer with a worker, and how it has fared."""
+        lane = self._lanes[item.lane]
+        lane.with_worker -= 1
+        lane.depth = 1 if was_slow else min(DEPTH_MAX, 2 * lane.depth)
+        self._busy.discard(item.key or "")
+        if not lane.waiting and not lane.with_worker and lane.depth == DEPTH_MAX:
+            del self._lanes[item.lane]
+
+    def put_back(self, items: Iterable[QueuedCall]) -> None:
+        """Let calls that were with a worker wait again, each at its old place."""
+        for item in items:
+            lane = self._lanes[item.lane]
+            lane.with_worker -= 1
+            self._busy.discard(item.key or "")
+            lane.put_back(item)
+
+    def narrow(self, name: LaneName) -> None:
+        """Let one call of a lane at a time go to the worker, until calls are quick again."""
+        self._lanes[name].depth = 1
+
+    def pause(self, item: QueuedCall, *, is_paused: bool) -> None:
+        """Hold back, or no longer hold back, the lane of a call that is judged on its own."""
+        self._lanes[item.lane].is_paused = is_paused
+
 
 SLOW_PART: Final = 0.1
 """A call that takes more than this part of its deadline is slow."""
@@ -40,12 +174,11 @@ UNDER_WAY_BYTES_MAX: Final = 4 * 2**20
 """What is sent ahead of the answers, unless a single call is larger."""
 
 
-class DocumentSource(Protocol):
-    """Where a fresh worker's documents come from; sees every write that was handed to it before."""
+Load: TypeAlias = Callable[[str], Awaitable[bytes | None]]
+"""Returns the stored bytes of a document, after every write that was handed over before.
 
-    async def load(self, key: str) -> bytes | None:
-        """Return the stored bytes of a document, None when there is none. Raises OSError."""
-        ...
+The result is None when there is no document. Raises OSError.
+"""
 
 
 @dataclass(slots=True)
@@ -64,19 +197,19 @@ class Documents:
     """
 
     def __init__(
-        self, source: DocumentSource, settings: Settings, on_states_lost: Callable[[], None]
+        self, load: Load, settings: DocumentSettings, on_states_lost: Callable[[], None]
     ) -> None:
         self.counters = Counters()
-        self._source = source
+        self._load = load
         self._settings = settings
         self._on_states_lost = on_states_lost
         self._lanes = Lanes()
-        self._open: set[Item] = set()
+        self._open: set[QueuedCall] = set()
         self._numbers = itertools.count()
         self._serials = itertools.count(1)
         self._workers = Workers(settings)
         self._worker: WorkerProcess | None = None
-        self._under_way: deque[Item] = deque()
+        self._under_way: deque[QueuedCall] = deque()
         self._under_way_bytes = 0
         self._held: set[str | None] = set()
         self._head_since = 0.0
@@ -84,7 +217,7 @@ class Documents:
         self._failed_starts = 0
         self._retry: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
-        self._suspects: asyncio.Queue[Item] = asyncio.Queue()
+        self._suspects: asyncio.Queue[QueuedCall] = asyncio.Queue()
         self._loops: set[asyncio.Task[None]] = set()
         self._burials: set[asyncio.Task[None]] = set()
         self._fault = "not started"
@@ -118,7 +251,7 @@ class Documents:
         if self._fault:
             future.set_result(Refused("internal", self._fault))
             return future
-        item = Item(next(self._numbers), call, lane_of(call), future, size_of(call))
+        item = QueuedCall(next(self._numbers), call, lane_of(call), future, size_of(call))
         self._open.add(item)
         self._lanes.add(item)
         self._wake.set()
@@ -141,11 +274,11 @@ class Documents:
                 else:
                     await self._send(item)
 
-    async def _stored(self, item: Item) -> bytes:
+    async def _stored(self, item: QueuedCall) -> bytes:
         """Return the stored bytes of a call's document, empty when it has or needs none."""
         if item.key is None or isinstance(item.call, Drop):
             return b""
-        return await self._source.load(item.key) or b""
+        return await self._load(item.key) or b""
 
     def _has_room(self) -> bool:
         return self._retry is None and self._under_way_bytes < UNDER_WAY_BYTES_MAX
@@ -170,7 +303,7 @@ class Documents:
         if not worker.is_alive:
             self._lose_worker()
 
-    async def _send(self, item: Item) -> None:
+    async def _send(self, item: QueuedCall) -> None:
         worker = self._worker
         try:
             is_held = item.key in self._held and not isinstance(item.call, Drop)
@@ -210,7 +343,7 @@ class Documents:
         self._watch_head()
         self._wake.set()
 
-    def _finish(self, item: Item, result: Result, *, was_slow: bool = False) -> None:
+    def _finish(self, item: QueuedCall, result: Result, *, was_slow: bool = False) -> None:
         self._open.discard(item)
         self._lanes.release(item, was_slow=was_slow)
         if not item.future.done():
@@ -218,7 +351,7 @@ class Documents:
 
     # --- deadlines and deaths --------------------------------------------------------------
 
-    def _is_slow(self, item: Item) -> bool:
+    def _is_slow(self, item: QueuedCall) -> bool:
         elapsed_s = asyncio.get_running_loop().time() - self._head_since
         return elapsed_s > SLOW_PART * self._settings.deadline_s(item.size)
 
@@ -285,7 +418,7 @@ class Documents:
 
     # --- the end ---------------------------------------------------------------------------
 
-    def _refuse(self, items: list[Item], fault: str) -> None:
+    def _refuse(self, items: list[QueuedCall], fault: str) -> None:
         self._open.difference_update(items)
         for item in items:
             if not item.future.done():

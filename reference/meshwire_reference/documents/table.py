@@ -33,7 +33,7 @@ from meshwire_reference.core.document_calls import (
     Unsent,
 )
 from meshwire_reference.core.sync_messages import Unfit
-from meshwire_reference.documents.chunks import DOCUMENT, Budget, check_chunks
+from meshwire_reference.documents.chunks import DOCUMENT, ClaimBudget, check_chunks
 from meshwire_reference.documents.entries import Entries, heads_of
 from meshwire_reference.documents.exchanges import Exchanges
 from meshwire_reference.documents.patches import fields_of
@@ -100,7 +100,7 @@ class Table:
 
     def _abandon(self, call: Call) -> None:
         if isinstance(call, Receive | Generate | Unsent):
-            self._exchanges.abandon(call.connection, call.key)
+            self._exchanges.open.remove(call.connection, call.key)
 
     def _merge(self, call: Merge) -> Merged:
         entry = self._entries.get(call.key)
@@ -108,7 +108,7 @@ class Table:
         # DC-021
         if not call.snapshot:
             return Merged(before, before, None, ahead=bool(before))
-        types = check_chunks(call.snapshot, Budget.of(len(call.snapshot)))
+        types = check_chunks(call.snapshot, ClaimBudget.of(len(call.snapshot)))
         # DC-022, DC-023
         other = Document.load(call.snapshot)
         theirs = heads_of(other)
@@ -149,7 +149,7 @@ class Table:
 
     def _drop(self, call: Drop) -> Done:
         self._entries.drop(call.key)
-        self._exchanges.drop(call.key)
+        self._exchanges.open.drop(call.key)
         return Done()
 
 

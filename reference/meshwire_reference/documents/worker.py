@@ -20,7 +20,7 @@ from meshwire_reference.documents.pipe import (
     READY,
     SKIP,
     Frame,
-    FrameReader,
+    PipeReader,
     decode_request,
     encode_frame,
     encode_reply,
@@ -51,7 +51,7 @@ class Requests:
     """The requests on standard input, in order, and which of them are to be left out."""
 
     def __init__(self) -> None:
-        self._reader = FrameReader()
+        self._reader = PipeReader()
         self._waiting: deque[Frame] = deque()
         self._skipped: set[int] = set()
         self._ended = False

@@ -30,9 +30,8 @@ from meshwire_reference.core.inputs import Input
 from meshwire_reference.core.node import NodeCore
 from meshwire_reference.core.settings import Moment
 from meshwire_reference.core.statistics import Statistics
-from meshwire_reference.documents.process import WorkerSettings
+from meshwire_reference.documents.process import DocumentSettings, WorkerSettings
 from meshwire_reference.documents.supervisor import Documents
-from meshwire_reference.documents.workers import Settings as DocumentSettings
 from meshwire_reference.node.config import Config
 from meshwire_reference.node.connection import Link
 from meshwire_reference.node.dialler import keep_connected
@@ -63,7 +62,7 @@ class Node:
         self._core = NodeCore(config.settings, secrets.token_bytes, config.key)
         self._store = MemoryStore()
         worker = WorkerSettings(secrets.token_bytes(ACTOR))
-        self._documents = Documents(self, DocumentSettings(worker), self._note_states_lost)
+        self._documents = Documents(self._load, DocumentSettings(worker), self._note_states_lost)
         self._listeners: list[Listener] = []
         self._links: dict[int, Link] = {}
         self._numbers = itertools.count(1)
@@ -154,7 +153,7 @@ class Node:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._documents.close()
 
-    async def load(self, key: str) -> bytes | None:
+    async def _load(self, key: str) -> bytes | None:
         """Return the stored bytes of a document for a fresh worker, after every write before."""
         await self._writes.join()
         return await self._store.load(key)

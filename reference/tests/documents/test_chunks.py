@@ -11,7 +11,7 @@ from meshwire_reference.documents.chunks import (
     COMPRESSED_CHANGE,
     DOCUMENT,
     MAGIC,
-    Budget,
+    ClaimBudget,
     check_chunks,
 )
 
@@ -51,7 +51,7 @@ def deflate(data: bytes) -> bytes:
 def judge(data: bytes) -> str | None:
     """Return the reason these chunks are refused for, None where they pass."""
     try:
-        check_chunks(data, Budget.of(len(data)))
+        check_chunks(data, ClaimBudget.of(len(data)))
     except Unfit as exc:
         return exc.reason
     return None
@@ -63,8 +63,8 @@ def test_honest_documents_pass(fields: int) -> None:
     document = written(fields)
     changes = b"".join(change.bytes for change in document.get_changes([]))
 
-    assert check_chunks(document.save(), Budget.of(100)) == (DOCUMENT,)
-    assert set(check_chunks(changes, Budget.of(100))) <= {CHANGE, COMPRESSED_CHANGE}
+    assert check_chunks(document.save(), ClaimBudget.of(100)) == (DOCUMENT,)
+    assert set(check_chunks(changes, ClaimBudget.of(100))) <= {CHANGE, COMPRESSED_CHANGE}
     assert judge(document.save() + changes) is None
 
 
@@ -115,4 +115,4 @@ def test_what_is_no_run_of_chunks_is_refused(data: bytes) -> None:
 
 def test_nothing_is_nothing() -> None:
     """No bytes hold no chunk and are no fault."""
-    assert check_chunks(b"", Budget.of(0)) == ()
+    assert check_chunks(b"", ClaimBudget.of(0)) == ()

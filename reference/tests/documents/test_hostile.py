@@ -25,9 +25,8 @@ from meshwire_reference.core.document_calls import (
     Save,
     Saved,
 )
-from meshwire_reference.documents.process import WorkerSettings
+from meshwire_reference.documents.process import DocumentSettings, WorkerSettings
 from meshwire_reference.documents.supervisor import Documents
-from meshwire_reference.documents.workers import Settings
 from meshwire_reference.store.memory import MemoryStore
 from meshwire_spec.numbers import READ_MESSAGE
 
@@ -86,7 +85,9 @@ class Bench:
     def __init__(self) -> None:
         self.store = MemoryStore()
         self.documents = Documents(
-            self.store, Settings(WorkerSettings(b"\x31" * 16)), on_states_lost=lambda: None
+            self.store.load,
+            DocumentSettings(WorkerSettings(b"\x31" * 16)),
+            on_states_lost=lambda: None,
         )
         self.safe = b""
         self.heads: tuple[bytes, ...] = ()

@@ -6,8 +6,13 @@ import pytest
 from automerge.core import ROOT, Document, ObjType, ScalarType
 
 from meshwire_reference.core.document_calls import Value
-from meshwire_reference.documents.debug_text import Named, UnreadableText, read_text
-from meshwire_reference.documents.patches import DEPTH_MAX, fields_of
+from meshwire_reference.documents.patches import (
+    DEPTH_MAX,
+    Named,
+    UnreadableText,
+    fields_of,
+    read_text,
+)
 
 COUNTER = "856f4a83c16038a4012f0010c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c50101000000061503340142025602570170027f016b017f017f18057f00"  # noqa: E501  # one change
 UNKNOWN = "856f4a8309a9de4d01300010c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c50101000000061503340142025602570270027f016b017f017f2a01027f00"  # noqa: E501  # one change

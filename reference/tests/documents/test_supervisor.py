@@ -28,9 +28,8 @@ from meshwire_reference.core.document_calls import (
     Value,
 )
 from meshwire_reference.documents import process
-from meshwire_reference.documents.process import Unavailable, WorkerSettings
+from meshwire_reference.documents.process import DocumentSettings, Unavailable, WorkerSettings
 from meshwire_reference.documents.supervisor import Documents
-from meshwire_reference.documents.workers import Settings
 from meshwire_reference.store.memory import MemoryStore
 from meshwire_spec.numbers import READ_MESSAGE
 
@@ -118,8 +117,8 @@ def play(tmp_path: Path) -> Callable[..., None]:
                 losses.append(1)
                 lost.set()
 
-            settings = Settings(FailingSettings(ACTOR), call_s=call_s, retry_first_s=0.001)
-            documents = Documents(store, settings, note_loss)
+            settings = DocumentSettings(FailingSettings(ACTOR), call_s=call_s, retry_first_s=0.001)
+            documents = Documents(store.load, settings, note_loss)
             await documents.start()
             try:
                 await scene(Bench(documents, store, losses, lost))
@@ -297,7 +296,7 @@ def test_an_unreadable_store_is_no_absence(play: Callable[..., None]) -> None:
             raise OSError(f"{key}: input/output error")
 
     async def scene(bench: Bench) -> None:
-        bench.documents._source = Failing()
+        bench.documents._load = Failing().load
 
         assert await bench.ask(Save("notes:1")) == Refused("internal")
 
@@ -324,7 +323,9 @@ def test_no_worker_says_how_to_get_one() -> None:
     """Without the library there is no start, and the error says what to install."""
 
     async def run() -> None:
-        documents = Documents(MemoryStore(), Settings(BrokenSettings(ACTOR)), lambda: None)
+        documents = Documents(
+            MemoryStore().load, DocumentSettings(BrokenSettings(ACTOR)), lambda: None
+        )
         try:
             with pytest.raises(Unavailable):
                 await documents.start()
