@@ -8,10 +8,12 @@ case against each row and writes those that fail, which is how `noticed_by` is f
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import re
 import shlex
+import subprocess
 import sys
 import tempfile
 import time
@@ -35,6 +37,7 @@ HOOK = ROOT / "conformance" / "mutants" / "hook"
 sys.path.insert(0, str(HOOK))
 
 from mutant_rows import (  # noqa: E402 - found in the folder that was just added
+    FAULT,
     SEPARATOR,
     Row,
     RowError,
@@ -47,8 +50,6 @@ from mutant_rows import (  # noqa: E402 - found in the folder that was just adde
 BESIDE = 2
 """How many mutants are judged at once."""
 NODE = f"{shlex.quote(sys.executable)} -m meshwire_reference.cli.app"
-FAULT = "error: "
-"""Begins a line of the record in which the hook says why it could not apply a row."""
 INDEX = re.compile(r"\[\d+\]")
 
 
@@ -249,6 +250,7 @@ def check(rows: Mapping[str, Row]) -> Iterator[str]:
             for case in row.arguments
             if case not in row.noticed_by
         )
+    yield from undefined_names(rows.values())
     noticing = {case for row in rows.values() for case in row.noticed_by}
     sockets = sorted(case.id for case in load_catalogue().cases if case.kind == SOCKET)
     yield from (f"{case}: no row names it" for case in sockets if case not in noticing)
@@ -270,6 +272,25 @@ def application_problems(rows: Iterable[Row]) -> Iterator[str]:
         else:
             if edited == source:
                 yield f"{module}: the edits change nothing"
+
+
+def undefined_names(rows: Iterable[Row]) -> Iterator[str]:
+    """Yield the names that edited modules use and do not define.
+
+    Such a mutant would crash, which every case notices, and show nothing.
+    """
+    with tempfile.TemporaryDirectory(prefix="meshwire-mutant-") as folder:
+        for row in rows:
+            for module, edits in edits_by_module([row]).items():
+                path = source_of(module)
+                if path is not None:
+                    with contextlib.suppress(RowError):
+                        edited = apply_edits(path.read_text("utf-8"), edits)
+                        Path(folder, f"{row.id} {module}.py").write_text(edited, "utf-8")
+        command = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--quiet"]
+        options = ["--select=F821,F823", "--output-format=concise", "."]
+        found = subprocess.run([*command, *options], capture_output=True, cwd=folder, check=False)
+    yield from (found.stdout + found.stderr).decode().splitlines()
 
 
 def source_of(module: str) -> Path | None:

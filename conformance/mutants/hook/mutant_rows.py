@@ -17,6 +17,8 @@ EDITS_MAX = 6
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 SEPARATOR = ","
 """Between the ids of rows that are applied together."""
+FAULT = "error: "
+"""Begins a line of the record that says why a row could not be applied."""
 
 
 class RowError(Exception):

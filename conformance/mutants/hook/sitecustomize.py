@@ -17,11 +17,9 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import NoReturn
 
-from mutant_rows import Edit, RowError, apply_edits, choose, edits_by_module, read_rows
+from mutant_rows import FAULT, Edit, RowError, apply_edits, choose, edits_by_module, read_rows
 
 EXIT = 70
-FAULT = "error: "
-"""Begins a line of the record that says why a row could not be applied."""
 
 
 class EditingLoader(SourceFileLoader):

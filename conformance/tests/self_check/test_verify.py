@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mutant_rows import read_rows
 
 from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.contracts import Attachment, Settings
@@ -15,6 +16,7 @@ from meshwire_conformance.self_check.verify import Question, disagreement, expec
 from meshwire_spec.codec import decode, encode
 from meshwire_spec.errors import Malformed
 from meshwire_spec.numbers import KINDS
+from mutants import mutant_of
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
 HEARTBEAT = Question("a", "heartbeat", bytes.fromhex("010000018bcfe56801"))
@@ -90,10 +92,11 @@ def test_bent_bytes_differ() -> None:
 
 
 @pytest.mark.process
-def test_a_wrong_codec_is_found_out() -> None:
+def test_a_wrong_codec_is_found_out(tmp_path: Path) -> None:
     """A field twisted in both directions disagrees on vectors and on made-up messages."""
     cases = [case for case in load_catalogue().cases if case.kind == "heartbeat"]
-    target = attachment("planted_codec.py", "kind:heartbeat")
+    command = f"{mutant_of('heartbeat-order', read_rows()).command(tmp_path / 'record')} codec"
+    target = Attachment("stdio", command, f"stdio:{command}")
     count, found = asyncio.run(verify(cases, target, Settings()))
 
     assert count > len(cases)

@@ -1,0 +1,58 @@
+"""The suite is shown red: every mutant of the codec is noticed, and its field is named."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mutant_rows import read_rows
+
+from meshwire_conformance.verdicts import ExitCode
+from meshwire_spec.numbers import COUNT_BOUNDS, KINDS, LIMITS
+from mutants import hold, mutant_of
+
+ROWS = read_rows()
+CODEC_ROWS = [row for row in ROWS.values() if row.kind]
+
+
+def test_the_table_has_every_kind_limit_and_count() -> None:
+    """A kind, limit or bounded count without a mutant is not shown to be guarded."""
+    assert {row.kind for row in CODEC_ROWS if not row.limit} == set(KINDS)
+    assert {limit.name for limit in LIMITS} | set(COUNT_BOUNDS) <= {row.limit for row in CODEC_ROWS}
+
+
+def test_every_kind_of_a_limit_has_a_mutant() -> None:
+    """A limit that holds for several kinds is broken in each of them."""
+    broken = {(row.limit, row.kind) for row in CODEC_ROWS}
+
+    assert {(limit.name, kind) for limit in LIMITS for kind in limit.kinds} <= broken
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_mutant_of_a_kind_is_noticed_and_its_field_named(kind: str) -> None:
+    """By every case that its row names."""
+    mutants = [mutant_of(row.id, ROWS) for row in CODEC_ROWS if row.kind == kind]
+
+    assert asyncio.run(hold(mutants)) == []
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "name", ["tombstone-lamport-order", "callsign-max+1", "batch-fault-silent"]
+)
+def test_the_command_line_exits_1_and_prints_the_field(name: str, tmp_path: Path) -> None:
+    """`meshwire check`, as its users meet it."""
+    meshwire = [sys.executable, "-m", "meshwire_conformance.commands.main", "check"]
+    command = mutant_of(name, ROWS).command(tmp_path / "record")
+    done = subprocess.run(
+        [*meshwire, f"stdio:{command} codec"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == ExitCode.VIOLATIONS, done.stdout + done.stderr
+    assert ROWS[name].field in done.stdout
