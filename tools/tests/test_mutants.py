@@ -15,7 +15,7 @@ from mutant_rows import Edit, Row, RowError, apply_edits, read_rows
 import mutants
 from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.verdicts import CaseResult, Verdict
-from mutants import check, judge, main, missed, mutant_of
+from mutants import application_problems, check, judge, main, missed, mutant_of
 
 SOURCE = '''"""A module."""
 
@@ -39,6 +39,7 @@ class Second:
         return 3
 '''
 VICTIM = "def answer():\n    return 1\n\n\ndef twice():\n    return 2 * answer()\n"
+README = Path(__file__).parents[2] / "conformance" / "mutants" / "README.md"
 LIVENESS = "meshwire_reference.wire.liveness"
 WORKER = "meshwire_reference.documents.worker"
 PRINT = "import victim; print(victim.answer(), victim.twice())"
@@ -182,6 +183,13 @@ class TestRows:
         (found,) = read_rows(folder / "rows").values()
 
         assert found.edits[0].find == "if a:\n    b"
+
+    def test_the_example_of_the_readme_applies(self, table: Callable[..., Path]) -> None:
+        """To the source of today."""
+        text = README.read_text("utf-8").split("```toml\n")[1].split("```")[0]
+        (row,) = read_rows(table(text) / "rows").values()
+
+        assert list(application_problems([row])) == []
 
     @pytest.mark.process
     def test_rows_are_checked_without_a_run(self, table: Callable[..., Path]) -> None:
