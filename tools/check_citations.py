@@ -83,10 +83,10 @@ def page_texts(root: Path) -> Iterator[Text]:
                     yield Text(shown, number, UNTIL.sub("", line), is_page=True)
 
 
-def code_texts(repository: Repository) -> Iterator[Text]:
-    """Yield comments and docstrings of the Python files."""
+def code_texts(repository: Repository, folder: Path = Path()) -> Iterator[Text]:
+    """Yield comments and docstrings of the Python files below a folder."""
     for path, source in repository.sources.items():
-        if any(path.match(old) for old in HISTORY):
+        if not path.is_relative_to(folder) or any(path.match(old) for old in HISTORY):
             continue
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
             if token.type == tokenize.COMMENT:
@@ -149,14 +149,13 @@ def _is_known(name: str, repository: Repository) -> bool:
     return known or hasattr(builtins, first) or first in FOREIGN
 
 
-def problems_of(root: Path, rules: Sequence[PageRule], cases: set[str]) -> list[str]:
-    """Return every citation below `root` that names nothing."""
-    repository = Repository(root)
+def problems_of(repository: Repository, rules: Sequence[PageRule], cases: set[str]) -> list[str]:
+    """Return every citation of a checkout that names nothing."""
     alive = {rule.id for rule in rules if rule.level != "withdrawn"}
     known = {rule.id for rule in rules}
     return [
         f"{text.path}:{text.line}: {problem}"
-        for text in [*page_texts(root), *code_texts(repository)]
+        for text in [*page_texts(repository.root), *code_texts(repository)]
         for problem in [
             *rule_problems(text, known if text.is_page else alive, cases),
             *path_problems(text, repository),
@@ -165,12 +164,11 @@ def problems_of(root: Path, rules: Sequence[PageRule], cases: set[str]) -> list[
     ]
 
 
-def uncited(root: Path, rules: Sequence[PageRule]) -> Iterator[str]:
+def uncited(repository: Repository, rules: Sequence[PageRule]) -> Iterator[str]:
     """Yield the rules that a socket can show and no comment of the reference cites."""
     cited = {
         name
-        for text in code_texts(Repository(root))
-        if text.path.is_relative_to("reference/meshwire_reference")
+        for text in code_texts(repository, Path("reference/meshwire_reference"))
         for name in RULE.findall(text.text)
     }
     for rule in rules:
@@ -189,10 +187,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.parse_args(arguments)
     rules = all_rules()
     cases = {case.id for case in [*data_cases(VECTORS), *python_cases(CASES)]}
+    repository = Repository(ROOT)
     problems = [
-        *problems_of(ROOT, rules, cases),
-        *uncited(ROOT, rules),
-        *exclusion_problems(rules, Repository(ROOT)),
+        *problems_of(repository, rules, cases),
+        *uncited(repository, rules),
+        *exclusion_problems(rules, repository),
     ]
     for line in problems:
         print(line)

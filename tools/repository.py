@@ -19,19 +19,19 @@ class Repository:
     """A checkout. Paths are relative to its root."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
 
     @cached_property
     def files(self) -> frozenset[str]:
         """Every file, hidden folders of tools left out."""
         found = []
-        for folder, names, files in os.walk(self._root):
+        for folder, names, files in os.walk(self.root):
             names[:] = [
                 name
                 for name in names
                 if name not in SKIPPED and (not name.startswith(".") or name == ".ci")
             ]
-            place = Path(folder).relative_to(self._root)
+            place = Path(folder).relative_to(self.root)
             found += [str(place / name) for name in files]
         return frozenset(found)
 
@@ -44,7 +44,7 @@ class Repository:
     def sources(self) -> dict[Path, str]:
         """The text of every Python file."""
         return {
-            Path(name): (self._root / name).read_text(encoding="utf-8")
+            Path(name): (self.root / name).read_text(encoding="utf-8")
             for name in sorted(self.files)
             if name.endswith(".py")
         }
@@ -112,15 +112,19 @@ class Repository:
             return not rest or self.defines(place, ".".join(rest))
         return True
 
+    @cached_property
+    def _said(self) -> dict[Path, str]:
+        """The strings and names in the code of the packages, by file."""
+        packages = [Path(folder, package) for package, folder in PACKAGE_FOLDERS.items()]
+        return {
+            path: "\n".join(_texts(self.tree(path)))
+            for path in self.sources
+            if any(path.is_relative_to(package) for package in packages)
+        }
+
     def says(self, word: str) -> str | None:
         """Return a file of the packages whose code has `word` in a string or as a name, or None."""
-        packages = [Path(folder, package) for package, folder in PACKAGE_FOLDERS.items()]
-        for path in self.sources:
-            if any(path.is_relative_to(package) for package in packages) and any(
-                word in text for text in _texts(self.tree(path))
-            ):
-                return str(path)
-        return None
+        return next((str(path) for path, said in self._said.items() if word in said), None)
 
 
 def _members(body: list[ast.stmt], prefix: str = "") -> Iterator[str]:

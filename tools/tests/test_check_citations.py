@@ -6,6 +6,7 @@ import pytest
 
 import check_citations
 import pages
+from repository import Repository
 
 RULES = pages.parse_rules(
     "x.md",
@@ -77,7 +78,7 @@ def problems(root: Path, name: str, text: str) -> list[str]:
     for path, content in {**SOURCES, name: text}.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(content, encoding="utf-8")
-    return check_citations.problems_of(root, RULES, CASES)
+    return check_citations.problems_of(Repository(root), RULES, CASES)
 
 
 @pytest.mark.parametrize(("name", "text", "expected"), WRONG)
@@ -99,7 +100,7 @@ def test_socket_rule_without_a_comment_is_named(tmp_path: Path) -> None:
     """A rule that a socket can show is cited by the reference, unless it is on the list."""
     problems(tmp_path, CODE, "# FR-901\n")
 
-    assert list(check_citations.uncited(tmp_path, RULES)) == [
+    assert list(check_citations.uncited(Repository(tmp_path), RULES)) == [
         "x.md: no comment of the reference cites FR-902: A node MUST."
     ]
 
@@ -111,6 +112,6 @@ def test_list_of_uncited_rules_does_not_rot(
     monkeypatch.setattr(check_citations, "UNCITED", frozenset(("FR-901", "FR-902")))
     problems(tmp_path, CODE, "# FR-901\n")
 
-    assert list(check_citations.uncited(tmp_path, RULES)) == [
+    assert list(check_citations.uncited(Repository(tmp_path), RULES)) == [
         "FR-901 is cited: take it off UNCITED"
     ]
