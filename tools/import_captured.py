@@ -15,8 +15,8 @@ from typing import Any
 
 from captured_values import VALUES, Record, formation_secret, is_stub
 from make_vectors import outcome_of
-from meshwire_conformance.catalogue.vectors import expand
 from meshwire_spec.numbers import DOCUMENT_KEY_MAX, NONCE
+from meshwire_spec.schemas.vectors import expand
 from vector_files import LEDGER, VECTORS, Ledger, canonical, read_files, read_ledger, shorten
 from vector_rules import rules_for, wire_result
 

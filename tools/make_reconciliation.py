@@ -10,24 +10,24 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
+import msgspec
 
-from meshwire_conformance.catalogue.reconciliations import FOLDER, Item, expand_items, told
+from meshwire_conformance.catalogue.reconciliations import FOLDER, Item, expand_items, listed
 from meshwire_conformance.protocol.negentropy import Reconciliation
 from meshwire_conformance.protocol.negentropy_messages import Refused
+from meshwire_spec.schemas.reconciliation import Items
 from reconciliation_faults import Spoilt, spoil, versions
 from reconciliation_oracle import CrateAnswer, Oracle, build, crate_name
 from reconciliation_runs import FILES, Odd, Plan, odd_plans
-from vector_files import LEDGER, ROOT, VECTORS, Ledger, read_ledger
+from vector_files import LEDGER, ROOT, VECTORS, Ledger, read_ledger, schema_faults
 from vector_rules import page_rules
 
-SCHEMA = ROOT / "spec" / "meshwire_spec" / "schemas" / "reconciliation.json"
 MALFORMED = "malformed"
 ODD = "by-hand"
 MESSAGES_MAX = 200
@@ -101,7 +101,7 @@ class Maker:
         """The run of a plan from its first message to the client's silence."""
         if self.oracle is not None:
             self.oracle.forget()
-        sets = [expand_items(plan.client), expand_items(plan.server)]
+        sets = [_items(plan.client), _items(plan.server)]
         client = self.voice("client", sets[0], plan.limits[0])
         server = self.voice("server", sets[1], plan.limits[1])
         play = Play([client.initiate()])
@@ -126,8 +126,8 @@ class Maker:
             **self._frame(plan.title, plan.rules, plan),
             "messages": [message.hex() for message in play.messages],
             "found": play.found,
-            "have": told(play.have),
-            "need": told(play.need),
+            "have": listed(play.have),
+            "need": listed(play.need),
             "result": {"wire": "valid", "strict": "valid"},
             "source": "peat-mesh, negentropy crate 0.5.0" if plan.source else crate_name(),
         }
@@ -143,7 +143,7 @@ class Maker:
 
     def odd(self, plan: Odd) -> dict[str, Any]:
         """The vector of a message by hand, asked of one side alone."""
-        items = expand_items(plan.items)
+        items = _items(plan.items)
         voice = self.voice(plan.role, items, 0)
         begun = [voice.initiate()] if plan.role == "client" else []
         answer = voice.reconcile(plan.message)
@@ -154,8 +154,8 @@ class Maker:
             "only": plan.role,
             "messages": [message.hex() for message in messages],
             "found": [[len(answer.have), len(answer.need)]] if begun else [],
-            "have": told(answer.have),
-            "need": told(answer.need),
+            "have": listed(answer.have),
+            "need": listed(answer.need),
             "result": {"wire": "valid", "strict": "valid"},
             "source": f"hand, answered by {crate_name()}",
         }
@@ -190,7 +190,7 @@ class Maker:
     def _crate_word(self, plan: Plan, play: Play, number: int, fault: Spoilt) -> str:
         """What the crate says of a bad message; the suite's own side must refuse it."""
         role = ("server", "client")[number % 2]
-        items = expand_items(plan.server if role == "server" else plan.client)
+        items = _items(plan.server if role == "server" else plan.client)
         limit = plan.limits[role == "server"]
         own = Reconciliation(items, limit, client=role == "client")
         try:
@@ -207,6 +207,10 @@ class Maker:
             self.oracle.initiate(session)
         answer = self.oracle.reconcile(session, fault.data)
         return f"error: {answer.error}" if answer.error else "taken"
+
+
+def _items(parts: Sequence[Mapping[str, Any]]) -> list[Item]:
+    return expand_items(msgspec.convert(parts, list[Items]))
 
 
 def _exact(plan: Plan, play: Play, sets: Sequence[Sequence[Item]]) -> None:
@@ -254,14 +258,6 @@ def _texts(maker: Maker) -> Iterator[tuple[Path, str]]:
         yield path, canonical(runs)
 
 
-def _schema_faults(texts: dict[Path, str]) -> Iterator[str]:
-    validator = Draft202012Validator(json.loads(SCHEMA.read_text()))
-    for path, text in texts.items():
-        for error in validator.iter_errors(json.loads(text)):
-            place = "/".join(str(part) for part in error.absolute_path)
-            yield f"{path.name} {place}: {error.message[:200]}"
-
-
 def main() -> int:
     """Write or compare, and say what is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -279,7 +275,7 @@ def main() -> int:
         except Disagreement as exc:
             print(f"make_reconciliation: {exc}", file=sys.stderr)
             return 1
-    wrong = list(_schema_faults(texts))
+    wrong = list(schema_faults("reconciliation", texts))
     stale = [path for path, text in texts.items() if not path.exists() or path.read_text() != text]
     wrong += [f"{path.relative_to(ROOT)} is not up to date" for path in stale if options.check]
     for line in wrong:

@@ -12,20 +12,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.catalogue import LOADERS
-from meshwire_conformance.catalogue.vectors import expand
 from meshwire_conformance.self_check.field_table import FieldRow, fields_of, generic
 from meshwire_spec.codec import accept, decode, from_value, to_value
 from meshwire_spec.errors import Malformed
 from meshwire_spec.numbers import KINDS
-from vector_files import LEDGER, ROOT, VECTORS, Ledger, canonical, read_files, read_ledger, shorten
+from meshwire_spec.schemas.vectors import expand
+from vector_files import (
+    LEDGER,
+    ROOT,
+    VECTORS,
+    Ledger,
+    canonical,
+    read_files,
+    read_ledger,
+    schema_faults,
+    shorten,
+)
 from vector_mutations import CLASSES, MUTATORS, VALID, Base, Place, base_of, fits, places
 from vector_rules import rules_for, wire_result
 
-SCHEMA = ROOT / "spec" / "meshwire_spec" / "schemas" / "vectors.json"
 DERIVED = ".derived.json"
 NO_VECTORS = ("transcripts", "functions", "harness")
 """Homes of cases that are no vectors."""
@@ -199,14 +206,6 @@ def _refuse_to_encode(vector: dict[str, Any]) -> None:
     raise Disagreement(f"{vector['id']} {vector['title']}: the schema encodes it")
 
 
-def _schema_faults(texts: dict[Path, str]) -> Iterator[str]:
-    validator = Draft202012Validator(json.loads(SCHEMA.read_text()))
-    for path, text in texts.items():
-        for error in validator.iter_errors(json.loads(text)):
-            place = "/".join(str(part) for part in error.absolute_path)
-            yield f"{path.name} {place}: {error.message[:200]}"
-
-
 def _repeated_ids(texts: dict[Path, str]) -> Iterator[str]:
     seen: dict[str, str] = {}
     for path, text in texts.items():
@@ -234,7 +233,7 @@ def main() -> int:
     except Disagreement as exc:
         print(f"make_vectors: {exc}", file=sys.stderr)
         return 1
-    wrong = [*_schema_faults(texts), *_repeated_ids(texts)]
+    wrong = [*schema_faults("vectors", texts), *_repeated_ids(texts)]
     wanted = {**texts, LEDGER: ledger.text()}
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
     wrong += [f"{path.relative_to(ROOT)} is not up to date" for path in stale if check]

@@ -1,10 +1,12 @@
 """Vector files and the ledger of ids: how they are read, written and kept canonical."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from meshwire_spec.schemas.validation import faults
 
 ROOT = Path(__file__).resolve().parents[1]
 VECTORS = ROOT / "vectors"
@@ -34,6 +36,8 @@ ORDER = (
 )
 """Members of a vector in the order in which they are written."""
 
+FAULT_MAX = 240
+"""Characters of a fault that are shown."""
 REPEAT_FROM = 512
 """A text longer than this is searched for a run of one short unit, written as a repetition."""
 
@@ -85,6 +89,13 @@ def canonical(part: str, vectors: Iterable[Mapping[str, Any]]) -> str:
 
 def _compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+def schema_faults(name: str, texts: Mapping[Path, str]) -> Iterator[str]:
+    """What is wrong with these files by the published schema of this name, a line each."""
+    for path, text in texts.items():
+        for fault in faults(name, json.loads(text)):
+            yield f"{path.name} {fault[:FAULT_MAX]}"
 
 
 def shorten(node: Any) -> Any:

@@ -7,12 +7,12 @@ import pytest
 
 import make_vectors
 import vector_files
-from meshwire_conformance.catalogue.vectors import expand
 from meshwire_conformance.self_check.field_table import CLASSES as ROLES
 from meshwire_conformance.self_check.field_table import FieldRow, fields_of, generic
 from meshwire_spec.codec import decode
 from meshwire_spec.errors import Malformed
 from meshwire_spec.numbers import KINDS
+from meshwire_spec.schemas.vectors import expand
 from vector_files import Ledger, canonical, shorten
 from vector_mutations import CLASSES, MUTATORS, base_of, cut, places, splice
 from vector_rules import rules_for, wire_result

@@ -4,12 +4,14 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from meshwire_conformance.catalogue.case import Case
-from meshwire_conformance.catalogue.vectors import Vector
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.explain.hexdump import Mark, dump, first_difference
 from meshwire_conformance.explain.values import Difference, member_at, shown
 from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_spec.schemas.vectors import Vector
 
 VARIANT = re.compile(r"\(\w+\)")
 """The type of a record, as vectors write it into field paths; codecs do not."""
@@ -67,21 +69,21 @@ def _sent(vector: Vector, found: Finding) -> tuple[str, ...]:
     if found.op == "encode":
         return (f"encode {shown(vector.value)}",)
     if found.op == "formation_respond":
-        return (f"formation_respond {shown(vector.respond)}",)
+        return (f"formation_respond {shown(msgspec.to_builtins(vector.respond))}",)
     path = found.difference.path if found.difference else found.place or vector.field
     return dump(vector.data, mark_of(vector, path))
 
 
 def _expected(case: Case, vector: Vector, found: Finding, level: str) -> tuple[str, ...]:
     if vector.unencodable:
-        return (f"an error: {' or '.join(vector.reasons)}",)
+        return (f"an error: {' or '.join(vector.reasons or ())}",)
     if found.op in ("encode", "formation_respond"):
         return dump(vector.data, _first_wrong(vector, found))
     if found.difference is not None:
         return (f"{found.difference.path} = {found.difference.expected}",)
     if case.demanded(level) == "reject":
         place = VARIANT.sub("", vector.field)
-        return (f"reject: {' or '.join(vector.reasons)}{' in ' + place if place else ''}",)
+        return (f"reject: {' or '.join(vector.reasons or ())}{' in ' + place if place else ''}",)
     return (shown(vector.value),)
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from meshwire_conformance.catalogue.case import Case
-from meshwire_conformance.catalogue.vectors import Vector
 from meshwire_conformance.codec_suite.findings import VARIANT, Finding
 from meshwire_conformance.codec_suite.requests import Ask
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.explain.values import Difference, difference, member_at, shown
+from meshwire_spec.schemas.vectors import Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def _judge_reason(vector: Vector, hello: Hello, op: str, reason: Any, where: Any
     """Whether a refusal is for one of the reasons allowed."""
     if not hello.reasons:
         return Finding(unbound=True)
-    if reason in vector.reasons:
+    if reason in (vector.reasons or ()):
         return Finding()
     place = f" at {where}" if isinstance(where, str) and where else ""
     said = f"refused for {shown(reason)}{place}" if reason else "refused without a reason"

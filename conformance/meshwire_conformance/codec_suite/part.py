@@ -14,7 +14,7 @@ from typing import Any
 
 from meshwire_conformance.cases.adapter import HARNESS
 from meshwire_conformance.catalogue.case import Case
-from meshwire_conformance.catalogue.reconciliations import KIND, Run
+from meshwire_conformance.catalogue.reconciliations import KIND
 from meshwire_conformance.codec_suite.findings import Finding, describe
 from meshwire_conformance.codec_suite.judge import Given, Hello, finding_of, vector_of
 from meshwire_conformance.codec_suite.manners import (
@@ -36,6 +36,7 @@ from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.explain.values import shown
 from meshwire_conformance.targets.stdio import Conversation, Ending, Harness
 from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_spec.schemas.reconciliation import ReconciliationRun
 
 ANSWER_S = 5.0
 TOTAL_S = 30.0
@@ -111,7 +112,7 @@ def _asks(cases: Iterable[Case]) -> Iterator[Ask]:
         body = case.body
         asks = (
             asks_of_run(case, body, number)
-            if isinstance(body, Run)
+            if isinstance(body, ReconciliationRun)
             else asks_of(case, vector_of(case), number)
         )
         for ask in asks:
@@ -246,7 +247,7 @@ def _findings(
     for name, pairs in by_case.items():
         case = pairs[0][0].case
         demanded = case.demanded(level)
-        if isinstance(case.body, Run):
+        if isinstance(case.body, ReconciliationRun):
             found[name] = finding_of_run(case.body, pairs, hello, demanded)
         else:
             found[name] = finding_of(pairs, hello, demanded)
@@ -268,7 +269,7 @@ def _result(
     told = findings[case.id]
     found, control = _plain(told), _plain(findings.get(case.control or ""))
     assert found is not None
-    if found.symptom and isinstance(told, RunFinding) and isinstance(case.body, Run):
+    if found.symptom and isinstance(told, RunFinding) and isinstance(case.body, ReconciliationRun):
         return describe_run(case, case.body, told, control)
     if found.symptom:
         return describe(case, found, control, settings.level, attachment.command)

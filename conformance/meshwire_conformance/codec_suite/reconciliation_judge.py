@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from meshwire_conformance.catalogue.case import Case
-from meshwire_conformance.catalogue.reconciliations import Run, told
+from meshwire_conformance.catalogue.reconciliations import listed
 from meshwire_conformance.codec_suite.findings import Finding
 from meshwire_conformance.codec_suite.judge import Given, Hello
 from meshwire_conformance.codec_suite.reconciliation_requests import (
@@ -21,6 +23,7 @@ from meshwire_conformance.codec_suite.requests import Ask
 from meshwire_conformance.explain.hexdump import Mark, dump, first_difference
 from meshwire_conformance.explain.values import shown
 from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_spec.schemas.reconciliation import ReconciliationRun
 
 MESSAGE = "negentropy_message"
 
@@ -42,7 +45,7 @@ class RunFinding:
 
 
 def finding_of_run(
-    run: Run, pairs: Sequence[tuple[Ask, Given]], hello: Hello, demanded: str
+    run: ReconciliationRun, pairs: Sequence[tuple[Ask, Given]], hello: Hello, demanded: str
 ) -> RunFinding:
     """The first thing wrong in a run, or a finding without symptom."""
     seen = _Found()
@@ -61,7 +64,9 @@ def finding_of_run(
     return RunFinding(Finding(unbound=unbound))
 
 
-def _judge(run: Run, step: Step, answer: Mapping[str, Any], hello: Hello, seen: _Found) -> Finding:
+def _judge(
+    run: ReconciliationRun, step: Step, answer: Mapping[str, Any], hello: Hello, seen: _Found
+) -> Finding:
     if step.bad:
         return _judge_refusal(run, answer, hello)
     result = answer.get("result")
@@ -83,7 +88,9 @@ def _judge_bytes(step: Step, data: Any) -> Finding:
     return Finding("wrong-bytes", step.op, received=shown(data), data=data)
 
 
-def _judge_ids(run: Run, step: Step, result: Mapping[str, Any], seen: _Found) -> Finding:
+def _judge_ids(
+    run: ReconciliationRun, step: Step, result: Mapping[str, Any], seen: _Found
+) -> Finding:
     for member, count, lists in (
         ("have", step.found[0], seen.have),
         ("need", step.found[1], seen.need),
@@ -93,26 +100,33 @@ def _judge_ids(run: Run, step: Step, result: Mapping[str, Any], seen: _Found) ->
             said = "none" if ids is None else f"{len(ids)} ids"
             return Finding(f"wrong-{member}", step.op, received=f"{member}: {said}, not {count}")
         lists.append(ids)
-        if step.ends and told(union(lists)) != run.raw[member]:
-            wrong = shown(told(union(lists)))
+        if step.ends and listed(union(lists)) != _ids_of(run, member):
+            wrong = shown(listed(union(lists)))
             return Finding(f"wrong-{member}", step.op, received=f"{member}: {wrong}")
     return Finding()
 
 
-def _judge_refusal(run: Run, answer: Mapping[str, Any], hello: Hello) -> Finding:
+def _ids_of(run: ReconciliationRun, member: str) -> Any:
+    ids = run.have if member == "have" else run.need
+    return None if ids is msgspec.UNSET else msgspec.to_builtins(ids)
+
+
+def _judge_refusal(run: ReconciliationRun, answer: Mapping[str, Any], hello: Hello) -> Finding:
     error = answer.get("error")
     if not isinstance(error, dict):
         return Finding("accepted", RECONCILE, received=f"accepted: {shown(answer.get('result'))}")
     if not hello.reasons:
         return Finding(unbound=True)
     reason = error.get("reason")
-    if reason in run.reasons:
+    if reason in (run.reasons or ()):
         return Finding()
     said = f"refused for {shown(reason)}" if reason else "refused without a reason"
     return Finding(f"wrong-reason {reason or 'none'}", RECONCILE, received=said)
 
 
-def describe_run(case: Case, run: Run, found: RunFinding, control: Finding | None) -> CaseResult:
+def describe_run(
+    case: Case, run: ReconciliationRun, found: RunFinding, control: Finding | None
+) -> CaseResult:
     """The failed run with everything a person needs to mend the implementation."""
     step, finding = found.step, found.finding
     assert step is not None
@@ -133,12 +147,12 @@ def describe_run(case: Case, run: Run, found: RunFinding, control: Finding | Non
     )
 
 
-def _expected(run: Run, step: Step, finding: Finding) -> tuple[str, ...]:
+def _expected(run: ReconciliationRun, step: Step, finding: Finding) -> tuple[str, ...]:
     if step.bad:
-        return (f"reject: {' or '.join(run.reasons)} in {run.raw['field']}",)
+        return (f"reject: {' or '.join(run.reasons or ())} in {run.field}",)
     if finding.symptom.startswith("wrong-") and finding.symptom != "wrong-bytes":
         member = finding.symptom.removeprefix("wrong-")
-        return (f"{member}: {shown(run.raw.get(member))}",)
+        return (f"{member}: {shown(_ids_of(run, member))}",)
     if step.reply:
         return dump(bytes.fromhex(step.reply), _first_wrong(step, finding))
     return ("no further message",) if step.op == RECONCILE else ("a result",)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from msgspec import UNSET
+
 from meshwire_conformance.catalogue.case import Case
-from meshwire_conformance.catalogue.reconciliations import Run, part_items
+from meshwire_conformance.catalogue.reconciliations import part_items
 from meshwire_conformance.codec_suite.requests import Ask
+from meshwire_spec.schemas.reconciliation import Items, ReconciliationRun, Role
 
 OPEN = "negentropy_open"
 INITIATE = "negentropy_initiate"
@@ -19,7 +21,7 @@ CLOSE = "negentropy_close"
 RUN_PREFIX = "negentropy_"
 OPERATIONS = frozenset((OPEN, INITIATE, RECONCILE, CLOSE))
 """Operations that a harness offers all of, or that are not asked of it."""
-ROLES = ("client", "server")
+ROLES: tuple[Role, ...] = ("client", "server")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,50 +44,50 @@ class Step:
     bad: bool = False
 
 
-def steps_of(run: Run) -> Iterator[Step]:
+def steps_of(run: ReconciliationRun) -> Iterator[Step]:
     """Every request of a run in order, each side's from its opening to its closing."""
-    if run.bad is not None:
+    if run.bad is not UNSET:
         yield from _side(run, run.bad_role)
         return
     for role in ROLES:
-        if run.raw.get("only", role) == role:
+        if (run.only or role) == role:
             yield from _side(run, role)
 
 
-def _side(run: Run, role: str) -> Iterator[Step]:
+def _side(run: ReconciliationRun, role: Role) -> Iterator[Step]:
     messages = run.messages
-    parts = (_part_text(json.dumps(part, sort_keys=True)) for part in run.raw[role]["items"])
-    text = f"[{','.join(part for part in parts if part)}]"
-    yield Step(OPEN, role, f'"role":"{role}","frame_limit":{run.frame_limit(role)},"items":{text}')
+    side = run.side(role)
+    text = f"[{','.join(part for part in map(_part_text, side.items) if part)}]"
+    yield Step(OPEN, role, f'"role":"{role}","frame_limit":{side.frame_limit},"items":{text}')
     first = ROLES.index(role)
     if role == "client":
         yield Step(INITIATE, role, "", reply=messages[0])
     for at in range(1 - first, len(messages), 2):
-        if run.bad is not None and at + 1 == len(messages):
+        if run.bad is not UNSET and at + 1 == len(messages):
             break
         yield _reconcile(run, role, at)
-    if run.bad is not None:
+    if run.bad is not UNSET:
         yield Step(RECONCILE, role, f'"message":"{run.bad}"', sent=run.bad, bad=True)
     yield Step(CLOSE, role, "")
 
 
-def _reconcile(run: Run, role: str, at: int) -> Step:
+def _reconcile(run: ReconciliationRun, role: Role, at: int) -> Step:
     messages = run.messages
     reply = messages[at + 1] if at + 1 < len(messages) else ""
     is_client = role == "client"
-    found = tuple(run.raw["found"][at // 2]) if is_client and run.bad is None else (0, 0)
-    ends = is_client and run.bad is None and at + 2 >= len(messages)
+    found = run.found[at // 2] if is_client and run.found else (0, 0)
+    ends = is_client and run.bad is UNSET and at + 2 >= len(messages)
     members = f'"message":"{messages[at]}"'
     return Step(RECONCILE, role, members, messages[at], at + 1, reply, found, ends)
 
 
 @cache
-def _part_text(text: str) -> str:
+def _part_text(part: Items) -> str:
     """Items of a part of a set as they stand in a request; many sets share their parts."""
-    return ",".join(f'["{timestamp}","{name.hex()}"]' for timestamp, name in part_items(text))
+    return ",".join(f'["{timestamp}","{name.hex()}"]' for timestamp, name in part_items(part))
 
 
-def asks_of_run(case: Case, run: Run, first: int) -> Iterator[Ask]:
+def asks_of_run(case: Case, run: ReconciliationRun, first: int) -> Iterator[Ask]:
     """Requests of one run, numbered from `first`; a session has the number of its opening."""
     session = first
     for number, step in enumerate(steps_of(run), start=first):

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from meshwire_conformance.catalogue.case import Case
-from meshwire_conformance.catalogue.vectors import Vector
+from meshwire_spec.schemas.vectors import Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ def asks_of(case: Case, vector: Vector, first: int) -> Iterator[Ask]:
     if vector.unencodable:
         yield Ask(first, case, "encode", _line(first, "encode", kind=kind, value=vector.value))
         return
-    if vector.respond is None or "value" in vector.raw:
+    if not vector.respond or vector.written_value is not msgspec.UNSET:
         line = _line(first, "decode", kind=kind, data=vector.hex)
         yield Ask(first, case, "decode", line)
         first += 1
@@ -43,7 +45,6 @@ def asks_of(case: Case, vector: Vector, first: int) -> Iterator[Ask]:
         line = _line(first, "encode", kind=kind, value=vector.value)
         yield Ask(first, case, "encode", line)
         first += 1
-    if vector.respond is not None:
-        yield Ask(
-            first, case, "formation_respond", _line(first, "formation_respond", **vector.respond)
-        )
+    if vector.respond:
+        members = msgspec.to_builtins(vector.respond)
+        yield Ask(first, case, "formation_respond", _line(first, "formation_respond", **members))

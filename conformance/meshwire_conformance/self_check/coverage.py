@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from meshwire_conformance.catalogue.case import Case
-from meshwire_conformance.catalogue.vectors import Vector
 from meshwire_conformance.self_check.field_table import FieldRow, fields_of, generic
 from meshwire_spec.numbers import KINDS
+from meshwire_spec.schemas.vectors import Vector
 
 Cell = tuple[str, str, str]
 """Kind, field path without indices, fault class."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshwire_conformance.catalogue.case import Case
-from meshwire_conformance.catalogue.vectors import Vector
 from meshwire_conformance.contracts import Attachment, Settings, untraced
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.explain.values import difference, shown
@@ -19,6 +18,7 @@ from meshwire_conformance.targets.stdio import Harness
 from meshwire_spec.codec import accept, decode, encode, from_value, to_value
 from meshwire_spec.errors import Malformed
 from meshwire_spec.numbers import KINDS
+from meshwire_spec.schemas.vectors import Vector
 
 SAMPLES = 25
 """Made-up messages a kind; each is also tried bent, three times."""

@@ -13,6 +13,7 @@ import pytest
 from meshwire_conformance.catalogue.reconciliations import Item, expand_items, load_cases
 from meshwire_conformance.protocol.negentropy import Answer, Reconciliation
 from meshwire_conformance.protocol.negentropy_messages import Refused
+from meshwire_spec.schemas.reconciliation import Items
 
 HERE = Path(__file__).parent
 DIFFERENCES = HERE / "reconciliations.toml"
@@ -21,9 +22,7 @@ PREFIX = "sha256:"
 INIT = "NegentropyInit"
 TRANSCRIPT = "NegentropyTranscript"
 START_MS = 1_700_000_000_000
-HELD = expand_items(
-    [{"label": "d", "first": 0, "count": 40, "timestamp": "1700000000", "step": "1"}]
-)
+HELD = expand_items([Items(label="d", first=0, count=40, timestamp="1700000000", step="1")])
 """What both sides of the recorded verdicts held."""
 
 

@@ -8,11 +8,11 @@ import pytest
 
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.catalogue import load_catalogue
-from meshwire_conformance.catalogue.vectors import Vector
 from meshwire_conformance.codec_suite.part import run
 from meshwire_conformance.codec_suite.requests import asks_of
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_spec.schemas.vectors import Vector
 
 pytestmark = pytest.mark.process
 

@@ -7,12 +7,18 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator
+from msgspec import UNSET
 
 from meshwire_conformance.catalogue.case import Case
-from meshwire_conformance.catalogue.data_files import vectors_folder
-from meshwire_conformance.catalogue.reconciliations import Run, load_cases, run_files, told
+from meshwire_conformance.catalogue.reconciliations import (
+    expand_items,
+    listed,
+    load_cases,
+    run_files,
+)
 from meshwire_conformance.codec_suite.part import run
 from meshwire_conformance.codec_suite.reconciliation_requests import asks_of_run
 from meshwire_conformance.contracts import Attachment, Settings
@@ -20,27 +26,28 @@ from meshwire_conformance.protocol.negentropy import Reconciliation
 from meshwire_conformance.protocol.negentropy_messages import Refused
 from meshwire_conformance.targets.bundle import bundled_codec
 from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_spec.schemas.reconciliation import ReconciliationRun, Role
+from meshwire_spec.schemas.validation import faults, load_schema
 
 PEER = Path(__file__).parents[1] / "programs" / "reconciling_peer.py"
-SCHEMAS = "spec/meshwire_spec/schemas"
 DEADLY = "6f00000200"
-ROLES = ("client", "server")
+ROLES: tuple[Role, ...] = ("client", "server")
 
 
-def runs() -> dict[str, Run]:
+def runs() -> dict[str, ReconciliationRun]:
     """Every run by its id."""
     return {case.id: body_of(case) for case in load_cases()}
 
 
-def body_of(case: Case) -> Run:
+def body_of(case: Case) -> ReconciliationRun:
     """The run that a case is made of."""
-    assert isinstance(case.body, Run)
+    assert isinstance(case.body, ReconciliationRun)
     return case.body
 
 
 def few_cases() -> list[Case]:
     """A positive of one round, one of several, their negatives, and what was written by hand."""
-    chosen = [case for case in load_cases() if len(json.dumps(body_of(case).raw)) < 8000]
+    chosen = [case for case in load_cases() if len(msgspec.json.encode(case.body)) < 8000]
     return chosen[::3] + [case for case in chosen if case.control in {c.id for c in chosen[::3]}]
 
 
@@ -59,18 +66,13 @@ def peer(mode: str) -> Attachment:
 
 def test_every_file_fits_the_schema() -> None:
     """The format is what the published schema says."""
-    path = vectors_folder().parent / SCHEMAS / "reconciliation.json"
-    validator = Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))
-    for file in run_files():
-        errors = [error.message for error in validator.iter_errors(json.loads(file.read_text()))]
-
-        assert not errors, file.name
+    for path in run_files():
+        assert list(faults("reconciliation", json.loads(path.read_text()))) == [], path.name
 
 
 def test_every_request_fits_the_harness_schema() -> None:
     """What a target is asked has the published shape."""
-    path = vectors_folder().parent / SCHEMAS / "harness.json"
-    document = json.loads(path.read_text(encoding="utf-8"))
+    document = load_schema("harness")
     shape = {"$defs": document["$defs"], "$ref": "#/$defs/request"}
     validator = Draft202012Validator(shape)
     for case in few_cases():
@@ -80,8 +82,8 @@ def test_every_request_fits_the_harness_schema() -> None:
 
 def test_there_are_as_many_as_there_should_be() -> None:
     """Enough of them, enough with several messages, enough malformed."""
-    bad = [one for one in runs().values() if one.bad is not None]
-    several = [one for one in runs().values() if one.bad is None and len(one.messages) > 2]
+    bad = [one for one in runs().values() if one.bad is not UNSET]
+    several = [one for one in runs().values() if one.bad is UNSET and len(one.messages) > 2]
 
     assert len(runs()) >= 150
     assert len(bad) >= 50
@@ -92,10 +94,14 @@ def test_the_suites_own_sides_agree_with_every_run() -> None:
     """What an independent implementation froze is what our plain sides say."""
     for name, one in runs().items():
         sides = {
-            role: Reconciliation(one.items(role), one.frame_limit(role), client=role == "client")
+            role: Reconciliation(
+                expand_items(one.side(role).items),
+                one.side(role).frame_limit,
+                client=role == "client",
+            )
             for role in ROLES
         }
-        role = one.raw.get("only")
+        role = one.only or None
         have: list[bytes] = []
         need: list[bytes] = []
         for at, message in enumerate(one.messages):
@@ -107,10 +113,10 @@ def test_the_suites_own_sides_agree_with_every_run() -> None:
                 have += answer.have
                 need += answer.need
                 reply = None if answer.reply is None else answer.reply.hex()
-                if at + 1 < len(one.messages) or one.bad is None:
+                if at + 1 < len(one.messages) or one.bad is UNSET:
                     assert [reply] == ([*one.messages, None][at + 1 : at + 2]), name
-        if one.bad is None:
-            assert (told(have), told(need)) == (one.raw["have"], one.raw["need"]), name
+        if one.bad is UNSET:
+            assert [listed(have), listed(need)] == msgspec.to_builtins([one.have, one.need]), name
         else:
             with pytest.raises(Refused) as refused:
                 sides[one.bad_role].reconcile(bytes.fromhex(one.bad))

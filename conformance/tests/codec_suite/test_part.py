@@ -12,13 +12,13 @@ import pytest
 
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.catalogue import load_catalogue
-from meshwire_conformance.catalogue.vectors import Vector
 from meshwire_conformance.codec_suite.part import run
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.targets.base import is_loopback, parse_target
 from meshwire_conformance.targets.bundle import bundled_codec
 from meshwire_conformance.verdicts import CaseResult, Verdict, exit_code
+from meshwire_spec.schemas.vectors import Vector
 
 pytestmark = pytest.mark.process
 

@@ -5,12 +5,15 @@ from hashlib import sha256
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from meshwire_conformance.catalogue.reconciliations import expand_items, load_cases
 from meshwire_conformance.protocol.negentropy import Answer, Item, Reconciliation
 from meshwire_conformance.protocol.negentropy_messages import Refused, read_message, varint_of
 from meshwire_spec.codec import accept, decode
 from meshwire_spec.errors import Malformed
+from meshwire_spec.schemas.reconciliation import Items
 
 ROUNDS_MAX = 200
 LIMITS = st.sampled_from((0, 4096, 4097, 5000))
@@ -105,7 +108,7 @@ def test_any_bytes_give_a_reason_or_a_reply(parts: list[bytes]) -> None:
 def test_every_message_of_the_vectors_is_read_as_the_schema_reads_it() -> None:
     """Our reading and the schema, written apart, give one word for every frozen message."""
     texts = {text for case in load_cases() for text in case.body.messages}  # type: ignore[attr-defined]
-    texts |= {case.body.bad for case in load_cases()} - {None}  # type: ignore[attr-defined]
+    texts |= {case.body.bad for case in load_cases()} - {UNSET}  # type: ignore[attr-defined]
     words = {
         text: (own_word(bytes.fromhex(text)), schema_word(bytes.fromhex(text))) for text in texts
     }
@@ -125,8 +128,8 @@ def test_a_number_has_its_highest_group_first(value: int, text: str) -> None:
 
 def test_a_rule_makes_the_items_it_says() -> None:
     """Number, group, step and prefix decide timestamp and id."""
-    part = {"label": "x", "first": 5, "count": 2, "timestamp": "100", "step": "7", "group": 3}
+    part = Items(label="x", first=5, count=2, timestamp="100", step="7", group=3)
     digest = [sha256(f"x:{number}".encode()).digest() for number in (5, 6)]
 
     assert expand_items([part]) == [(107, digest[0]), (114, digest[1])]
-    assert expand_items([{**part, "prefix": "aabb"}])[0] == (107, b"\xaa\xbb" + digest[0][:30])
+    assert expand_items([replace(part, prefix="aabb")])[0] == (107, b"\xaa\xbb" + digest[0][:30])

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from meshwire_spec.schemas import report, steps, targets, transcripts
+from meshwire_spec.schemas import reconciliation, report, steps, targets, transcripts, vectors
 from meshwire_spec.schemas.base import Conditions, Schema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -41,6 +41,13 @@ PUBLICATIONS = (
         transcripts.TranscriptFile,
         transcripts.CONDITIONS,
         implied=steps.TAG,
+    ),
+    Publication("vectors", "A file of codec vectors", vectors.VectorFile, vectors.CONDITIONS),
+    Publication(
+        "reconciliation",
+        "A file of reconciliation vectors",
+        reconciliation.ReconciliationFile,
+        reconciliation.CONDITIONS,
     ),
 )
 

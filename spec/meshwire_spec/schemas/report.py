@@ -1,7 +1,5 @@
 """The report of a run of the conformance suite as JSON, for programs."""
 
-from __future__ import annotations
-
 from typing import Annotated, Final, Literal, get_args
 
 from msgspec import UNSET, Meta, UnsetType

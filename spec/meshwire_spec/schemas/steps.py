@@ -7,8 +7,6 @@ step is, and options of that verb. `tagged` reads the verb and names it as the t
 
 # Longer than 300 lines: the steps of a transcript are one vocabulary, read as one table.
 
-from __future__ import annotations
-
 from typing import Any, Literal, get_args
 
 from meshwire_spec.schemas.base import Hex, Level, Strict
@@ -53,8 +51,8 @@ class FrameSpec(Strict, frozen=True, kw_only=True):
     batch_id: int | str = 772
     created_at: int | str = "now"
     ttl: int = 5
-    entries: list[FrameSpec] = []
-    tombstones: list[FrameSpec] = []
+    entries: list["FrameSpec"] = []
+    tombstones: list["FrameSpec"] = []
     count: int | None = None
     payload_length: int | None = None
     sent_at: int | str = "now"

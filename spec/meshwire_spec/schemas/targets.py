@@ -1,7 +1,5 @@
 """The ready line of a node and the target file of a caller, which state the same facts."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType

@@ -1,7 +1,5 @@
 """Files of transcripts: socket cases written as data, each a straight line of steps."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
