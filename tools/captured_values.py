@@ -93,7 +93,7 @@ def _challenge(inputs: Record) -> dict[str, Any]:
 
 
 def formation_answer(formation_id: str, secret: bytes, nonce: bytes) -> str:
-    """The HMAC that answers a nonce, derived as `wire.md` section 3 says."""
+    """The HMAC that answers a nonce, derived as HS-001 to HS-003 say."""
     whole = secret if len(secret) == SECRET else hashlib.sha256(secret).digest()
     salt = formation_id.encode()
     key = HKDF(SHA256(), 32, salt or None, FORMATION_INFO).derive(whole)

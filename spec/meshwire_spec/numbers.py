@@ -394,7 +394,7 @@ class DeletionPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """One row of the collection table (`wire.md` B1); `ttl_s` None where nothing expires."""
+    """One row of the collection table; `ttl_s` is None where nothing expires."""
 
     name: str
     mode: SyncMode
@@ -440,7 +440,7 @@ COLLECTIONS: Final = {row.name: row for row in COLLECTION_ROWS}
 
 
 def collection_of(key: str) -> Collection:
-    """Row of the table for a document key: by the text before the first colon (`wire.md` B1)."""
+    """Row of the table for a document key: by the text before the first colon (DC-050)."""
     return COLLECTIONS.get(key.partition(":")[0], DEFAULT_COLLECTION)
 
 

@@ -18,7 +18,7 @@ from meshwire_spec.codec import Malformed, Message, decode, encode
 from meshwire_spec.numbers import HMAC, NONCE, RESULT_ACCEPTED, SECRET
 
 KEY_INFO = b"peat-protocol-v1-formation"
-"""The info text of the key derivation (`wire.md` 3)."""
+"""The info text of the key derivation (HS-002)."""
 
 
 class HandshakeFailed(Exception):

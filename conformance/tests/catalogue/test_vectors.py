@@ -214,7 +214,7 @@ def test_every_collection_is_restated(restated: dict[str, list[dict[str, Any]]])
             "resurrection": row.resurrection,
             "tombstone_direction": row.tombstone_direction,
             "batch_direction": row.batch_direction,
-            "section": "B1",
+            "source": "09-documents.md",
         }
         for row in rows
     ]

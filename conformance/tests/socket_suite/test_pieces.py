@@ -400,7 +400,7 @@ def test_a_bad_target_file_is_a_usage_error(tmp_path: Path, text: str) -> None:
 
 
 def test_the_suite_s_own_answer_agrees_with_the_vector() -> None:
-    """Derivation and HMAC as deployed (`wire.md` part C gives this answer)."""
+    """Derivation and HMAC of the worked example of the page on the handshake."""
     vector = next(
         one
         for one in _formation_vectors()

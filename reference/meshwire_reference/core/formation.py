@@ -1,4 +1,4 @@
-"""The formation's key: from the shared secret to the proof that a peer holds it (`wire.md` 3)."""
+"""The formation's key, from the shared secret to the proof of a peer (HS-001 to HS-003)."""
 
 import base64
 import binascii

@@ -1,6 +1,6 @@
 """The outer structure of an Automerge sync message (0x00), read before the library sees it.
 
-Layout (`wire.md` 2.2, measured): marker 0x42 or 0x43 | heads | need | have | changes | rest.
+Layout, as measured: marker 0x42 or 0x43 | heads | need | have | changes | rest.
 Heads and need are a count and 32-byte hashes. Have is a count of pairs: hashes of the last sync,
 and a length-prefixed bloom filter. Changes is a count of length-prefixed runs of chunks. Counts
 and lengths are unsigned LEB128. The rest (capabilities, later extensions) is the library's.

@@ -1,6 +1,6 @@
 """The Automerge sync protocol about one document with one peer: receive, answer, read, push.
 
-Read (`wire.md` F2). Three messages look alike, for none of them has heads:
+Read (DC-001 to DC-006). Three messages look alike, for none of them has heads:
 - without any chunk and asking for nothing: a read, answered from a fresh state each time, unless
   this node's own read is open, whose answer it then is;
 - with the chunk of an empty document: the answer to a read by a node without the document, and

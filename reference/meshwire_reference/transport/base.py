@@ -11,7 +11,7 @@ Against the peer's credit, `open` and `send` wait.
 Each half of a stream ends in one of two ways. Its sender ends it with FIN or with a reset. Its
 receiver may ask with a stop, which the sender's transport answers with a reset of code 0 by
 itself, unless the half had ended already (finishing a stopped half would release nothing,
-`wire.md` 1.4).
+TR-023).
 """
 
 from __future__ import annotations
