@@ -4,8 +4,10 @@ Read are the pages, README, ARCHITECTURE, CONTRIBUTING and the READMEs of folder
 docstrings of every Python file outside tools/history. A citation is
 
 - a rule id (FR-004) or a case id (MW-1001) anywhere in them;
+- the id of a deployed defect (D-01), there and in the vectors and the TOML files of the suite;
 - a path below one of our top folders, or in Markdown any name in backticks that ends like a file
   or folder of ours (`numbers.py`, `layouts/`); `path.py::Name.method` names something in the file;
+- a page in backticks (`README.md`), also in Python;
 - a dotted name of one of our packages (meshwire_reference.core.node), members included;
 - in backticks a class behind its module (`fields.Block`) or, in Python, alone (`Block`).
 
@@ -13,7 +15,8 @@ A rule that a socket can show is cited by a comment of the reference, above the 
 implements it; UNCITED lists those that no line implements.
 
 Usage: python tools/check_citations.py. Exit status 1 where a citation names nothing or one is
-missing, or where a rule is excluded for a reason that no longer holds (see `exclusions`).
+missing, where the ledger of defects has no row or no status for one, or where a rule is excluded
+for a reason that no longer holds (see `exclusions`).
 """
 
 from __future__ import annotations
@@ -30,16 +33,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exclusions import exclusion_problems
-from pages import SPEC, PageRule, all_rules
+from pages import SPEC, PageRule, all_rules, anchors_of
 from repository import Repository
 from tracing import CASES, VECTORS, data_cases, python_cases
 
 ROOT = SPEC.parent
 PAGES = ("spec/*.md", "*.md", "conformance/**/*.md", "vectors/**/*.md", "tools/**/*.md")
+DATA = ("vectors/**/*.json", "conformance/**/*.toml")
+LEDGER = Path("spec/93-deployed.md")
+DEFECTS = 171
+COLUMNS = ("Deployed peers", "Consequence", "A correct node", "Rule")
 # What was is named there, not what is.
 HISTORY = ("CHANGELOG.md", "tools/history/*")
 RULE = re.compile(r"\b(?!MW-)[A-Z]{2}-\d{3}\b")
 CASE = re.compile(r"\bMW-\d{4,}\b")
+DEFECT = re.compile(r"\bD-\d+\b")
+ROW = re.compile(r"^\| \*\*(?P<id>D-\d+)\*\*\{#(?P=id)\} \|(?P<cells>.*)\|$", re.MULTILINE)
+STATUS = re.compile(r"\[[A-Z]{2}-\d{3}\]\(|part not written yet \(|no rule: ")
 PATH = re.compile(
     r"\b(?P<path>(?:spec|reference|conformance|vectors|tools)/[\w./-]*\w/?)(?:::(?P<name>[\w.:]+))?"
 )
@@ -98,6 +108,41 @@ def code_texts(repository: Repository, folder: Path = Path()) -> Iterator[Text]:
                     yield Text(path, node.lineno, text, is_page=False)
 
 
+def data_texts(root: Path) -> Iterator[Text]:
+    """Yield the lines of vectors and of the suite's TOML files that name a defect."""
+    for pattern in DATA:
+        for path in sorted(root.glob(pattern)):
+            for number, line in enumerate(path.read_text().splitlines(), 1):
+                if DEFECT.search(line):
+                    yield Text(path.relative_to(root), number, line, is_page=False)
+
+
+def ledger_ids(root: Path) -> set[str]:
+    """Return the ids of the defects that the ledger has an anchor for."""
+    path = root / LEDGER
+    anchors = anchors_of(path.read_text()) if path.exists() else ()
+    return {name for name in anchors if DEFECT.fullmatch(name)}
+
+
+def defect_problems(text: Text, defects: set[str]) -> Iterator[str]:
+    """Yield the ids of defects that the ledger does not have."""
+    cited = dict.fromkeys(DEFECT.findall(text.text))
+    yield from (f"no defect {name}" for name in cited if name not in defects)
+
+
+def ledger_problems(page: str) -> Iterator[str]:
+    """Yield the defects without a row of four cells, the last of which is a status."""
+    rows = {match["id"]: match["cells"].split("|") for match in ROW.finditer(page)}
+    for name in (f"D-{number:02d}" for number in range(1, DEFECTS + 1)):
+        cells = [cell.strip() for cell in rows.get(name, ())]
+        if not cells:
+            yield f"{LEDGER}: no row for {name}"
+        elif len(cells) != len(COLUMNS) or not all(cells):
+            yield f"{LEDGER}: {name} has an empty cell, or not four after its id"
+        elif not STATUS.match(cells[-1]):
+            yield f"{LEDGER}: {name} names no rule, no missing part, and not why there is no rule"
+
+
 def rule_problems(text: Text, rules: set[str], cases: set[str]) -> Iterator[str]:
     """Yield the ids that no page and no case has."""
     yield from (f"no rule {name}" for name in RULE.findall(text.text) if name not in rules)
@@ -107,9 +152,9 @@ def rule_problems(text: Text, rules: set[str], cases: set[str]) -> Iterator[str]
 def path_problems(text: Text, repository: Repository) -> Iterator[str]:
     """Yield the paths that lead nowhere, and the names that their files do not define."""
     found = list(PATH.finditer(text.text))
-    if text.is_page:
-        quoted = [word for quote in QUOTED.findall(text.text) for word in quote.split()]
-        found += [match for word in quoted if (match := SHORT_PATH.match(word))]
+    quoted = [word for quote in QUOTED.findall(text.text) for word in quote.split()]
+    short = [match for word in quoted if (match := SHORT_PATH.match(word))]
+    found += [match for match in short if text.is_page or match["path"].endswith(".md")]
     for path, name in dict.fromkeys((match["path"], match["name"]) for match in found):
         if PLACEHOLDER in path:
             continue
@@ -153,15 +198,23 @@ def problems_of(repository: Repository, rules: Sequence[PageRule], cases: set[st
     """Return every citation of a checkout that names nothing."""
     alive = {rule.id for rule in rules if rule.level != "withdrawn"}
     known = {rule.id for rule in rules}
-    return [
-        f"{text.path}:{text.line}: {problem}"
+    defects = ledger_ids(repository.root)
+    found = [
+        (text, problem)
         for text in [*page_texts(repository.root), *code_texts(repository)]
         for problem in [
             *rule_problems(text, known if text.is_page else alive, cases),
+            *defect_problems(text, defects),
             *path_problems(text, repository),
             *name_problems(text, repository),
         ]
     ]
+    found += [
+        (text, problem)
+        for text in data_texts(repository.root)
+        for problem in defect_problems(text, defects)
+    ]
+    return [f"{text.path}:{text.line}: {problem}" for text, problem in found]
 
 
 def uncited(repository: Repository, rules: Sequence[PageRule]) -> Iterator[str]:
@@ -191,6 +244,7 @@ def main(arguments: list[str] | None = None) -> int:
     problems = [
         *problems_of(repository, rules, cases),
         *uncited(repository, rules),
+        *ledger_problems((ROOT / LEDGER).read_text()),
         *exclusion_problems(rules, repository),
     ]
     for line in problems:

@@ -27,6 +27,7 @@ SOURCES = {
         "        self.count = 1\n"
     ),
     "spec/meshwire_spec/layouts/frames.py": "FRAME = 1\n",
+    "spec/93-deployed.md": "**D-01**{#D-01} It.\n",
     "tools/check.py": "",
     "tools/history/move.py": "# FR-999, core/gone.py, `Gone`, meshwire_reference.gone\n",
     "CHANGELOG.md": "FR-999 and `meshwire_reference.gone` went.\n",
@@ -49,6 +50,12 @@ WRONG = [
     (CODE, "# `node.Gone`\n", "no node.Gone"),
     (CODE, "# `Node.gone`\n", "no class Node.gone"),
     (CODE, "# `gone.Node`\n", "no module gone"),
+    (CODE, "# as D-02 did\n", "no defect D-02"),
+    (CODE, '"""Repairs D-1."""\n', "no defect D-1"),
+    (CODE, "# `gone.md` 2.2\n", "no file or folder gone.md"),
+    ("spec/01-x.md", "It does ([D-02](93-deployed.md#D-02)).\n", "no defect D-02"),
+    ("vectors/x/y.json", '{"harm": "D-02"}\n', "no defect D-02"),
+    ("conformance/ledgers/x.toml", 'reason = "D-02"\n', "no defect D-02"),
     ("ARCHITECTURE.md", "Rule FR-999.\n", "no rule FR-999"),
     ("ARCHITECTURE.md", "In `core/gone.py`.\n", "no file or folder core/gone.py"),
     ("ARCHITECTURE.md", "In `gone/`.\n", "no file or folder gone/"),
@@ -62,6 +69,8 @@ WRONG = [
 RIGHT = [
     (CODE, "# FR-901: why\n"),
     (CODE, "X = 'FR-999, tools/gone.py'\n"),
+    (CODE, "# D-01, `CHANGELOG.md`\n"),
+    ("vectors/x/y.json", '{"harm": "D-01"}\n'),
     (
         CODE,
         '"""MW-9001, tools/check.py, meshwire_reference.core.node.Node, `Node.size`."""\n',
@@ -115,3 +124,43 @@ def test_list_of_uncited_rules_does_not_rot(
     assert list(check_citations.uncited(Repository(tmp_path), RULES)) == [
         "FR-901 is cited: take it off UNCITED"
     ]
+
+
+ROWS = [
+    f"| **D-{number:02d}**{{#D-{number:02d}}} | It does. | So. | It does not. | {status} |"
+    for number in range(1, check_citations.DEFECTS + 1)
+    for status in [
+        ("[FR-901](x.md#FR-901)", "part not written yet (routing)", "no rule: why")[number % 3]
+    ]
+]
+
+
+def test_ledger_with_a_row_for_each_defect_passes() -> None:
+    """The three kinds of status are taken."""
+    assert list(check_citations.ledger_problems("\n".join(ROWS))) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ("", "no row for D-170"),
+        ("| **D-170**{#D-17} | a | b | c | no rule: d |", "no row for D-170"),
+        (
+            "| **D-170**{#D-170} | a | | c | no rule: d |",
+            "D-170 has an empty cell, or not four after its id",
+        ),
+        (
+            "| **D-170**{#D-170} | a | b | no rule: d |",
+            "D-170 has an empty cell, or not four after its id",
+        ),
+        (
+            "| **D-170**{#D-170} | a | b | c | later |",
+            "D-170 names no rule, no missing part, and not why there is no rule",
+        ),
+    ],
+)
+def test_ledger_with_a_gap_is_named(row: str, expected: str) -> None:
+    """A defect without a row, with an empty cell or without a status is named."""
+    page = "\n".join([*ROWS[:169], row, *ROWS[170:]])
+
+    assert list(check_citations.ledger_problems(page)) == [f"spec/93-deployed.md: {expected}"]
