@@ -48,7 +48,7 @@ HISTORY = ("CHANGELOG.md", "tools/history/*")
 RULE = re.compile(r"\b(?!MW-)[A-Z]{2}-\d{3}\b")
 CASE = re.compile(r"\bMW-\d{4,}\b")
 DEFECT = re.compile(r"\bD-\d+\b")
-ROW = re.compile(r"^\| \*\*(?P<id>D-\d+)\*\*\{#(?P=id)\} \|(?P<cells>.*)\|$", re.MULTILINE)
+ROW = re.compile(r"^\| \*\*(?P<id>D-\d+)\*\*\{#(?P=id)\}[^|]*\|(?P<cells>.*)\|$", re.MULTILINE)
 STATUS = re.compile(r"\[[A-Z]{2}-\d{3}\]\(|part not written yet \(|no rule: ")
 PATH = re.compile(
     r"\b(?P<path>(?:spec|reference|conformance|vectors|tools)/[\w./-]*\w/?)(?:::(?P<name>[\w.:]+))?"
