@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
-from meshwire_reference.negentropy import Session, Storage, Vector
+from meshwire_reference.negentropy import Reconciliation, Storage, Vector
 
 ROUNDS_MAX: Final = 10_000
 
@@ -43,7 +43,7 @@ def sealed(items: Iterable[Item]) -> Vector:
 
 def run_sessions(ours: Storage, theirs: Storage, limits: tuple[int, int] = (0, 0)) -> Outcome:
     """Let the reference reconcile two sets with itself; an endless run is an assertion."""
-    client, server = Session(ours, limits[0]), Session(theirs, limits[1])
+    client, server = Reconciliation(ours, limits[0]), Reconciliation(theirs, limits[1])
     outcome = Outcome()
     query: bytes | None = client.initiate()
     while query is not None:

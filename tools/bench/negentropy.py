@@ -25,7 +25,7 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from meshwire_reference.negentropy import Session, Storage
+from meshwire_reference.negentropy import Reconciliation, Storage
 from negentropy_crate import COUNT, ITEM, VERSION, build_peer, pack_items
 from negentropy_sets import Item, Outcome, identity, sealed
 
@@ -107,7 +107,7 @@ def timed(call: Callable[[], object]) -> float:
 
 def time_run(ours: Storage, theirs: Storage, limit: int) -> tuple[float, float, Outcome]:
     """Return the seconds of client and server over a whole run, and the run."""
-    client, server = Session(ours, limit), Session(theirs, limit)
+    client, server = Reconciliation(ours, limit), Reconciliation(theirs, limit)
     outcome = Outcome()
     client_s = server_s = 0.0
     start = perf_counter()

@@ -15,7 +15,7 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from meshwire_reference.negentropy import Index, Refused, Session, Storage, Vector
+from meshwire_reference.negentropy import Index, Reconciliation, RunRefused, Storage, Vector
 from negentropy_sets import identity, numbered, sealed
 
 EDITS: Final = 10_000
@@ -44,7 +44,7 @@ def timed(call: Callable[[], object]) -> float:
 
 def client_time(ours: Storage, theirs: Storage) -> float:
     """Return the seconds that the client of a run takes."""
-    client, server = Session(ours), Session(theirs)
+    client, server = Reconciliation(ours), Reconciliation(theirs)
     start = perf_counter()
     query: bytes | None = client.initiate()
     total = perf_counter() - start
@@ -100,7 +100,7 @@ def bench_index(size: int) -> None:
         single.append(client_time(pair.ours, pair.theirs))
         rebuilt = pair.rebuilt()
         vector.append(client_time(rebuilt, pair.theirs))
-        assert Session(rebuilt).initiate() == Session(pair.ours).initiate()
+        assert Reconciliation(rebuilt).initiate() == Reconciliation(pair.ours).initiate()
     print(
         f"{size} items: {EDITS} inserts and deletes {min(edits):.3f} s; client, "
         f"{DIFFERENCES} differences: sealed vector {min(vector) * MILLISECONDS:.2f} ms, "
@@ -113,10 +113,10 @@ def bench_index(size: int) -> None:
 
 def answer(store: Storage, message: bytes) -> None:
     """Answer a message or refuse it."""
-    session = Session(store, FRAME_LIMIT)
+    session = Reconciliation(store, FRAME_LIMIT)
     try:
         session.reconcile(message)
-    except Refused:
+    except RunRefused:
         return
 
 

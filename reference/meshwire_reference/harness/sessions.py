@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Final
 
 from meshwire_reference.harness.request import BadRequest, bytes_of, member_of, number_of
-from meshwire_reference.negentropy import Misused, Refused, Session, Vector
+from meshwire_reference.negentropy import Misused, Reconciliation, RunRefused, Vector
 from meshwire_reference.wire.errors import Malformed
 
 ROLES: Final = ("client", "server")
-_sessions: Final[dict[int, tuple[str, Session]]] = {}
+_sessions: Final[dict[int, tuple[str, Reconciliation]]] = {}
 
 
 def _open(request: dict[str, object]) -> dict[str, object]:
@@ -28,14 +28,14 @@ def _open(request: dict[str, object]) -> dict[str, object]:
         for timestamp, identity in items:
             insert(int(timestamp), bytes_from(identity))
         vector.seal()
-        session = Session(vector, number_of(request, "frame_limit"))
+        session = Reconciliation(vector, number_of(request, "frame_limit"))
     except (TypeError, ValueError, Misused) as fault:
         raise BadRequest(f"items or frame_limit: {fault}") from fault
     _sessions[number] = (str(role), session)
     return {}
 
 
-def _session(request: dict[str, object]) -> tuple[str, Session]:
+def _session(request: dict[str, object]) -> tuple[str, Reconciliation]:
     number = number_of(request, "session")
     if number not in _sessions:
         raise BadRequest(f"session {number} is not open")
@@ -61,7 +61,7 @@ def _reconcile(request: dict[str, object]) -> dict[str, object]:
         reply, have, need = session.reconcile(bytes_of(request, "message"))
     except Misused as fault:
         raise BadRequest(str(fault)) from fault
-    except Refused as fault:
+    except RunRefused as fault:
         raise Malformed(fault.reason, fault.offset, "") from fault
     return {
         "reply": None if reply is None else reply.hex(),

@@ -8,24 +8,22 @@ answered from the items as they are then, which is why items may come and go dur
 
 A fingerprint is made of the sum of the ids in a range and their number. Both storages keep the sum
 of all ids before each item, so that any fingerprint costs one subtraction: `Vector` for a set that
-stands still, `Index` for one that changes. `Session` is the algorithm, without any cap on rounds;
-`Run` is a session with the limits that a node keeps toward a peer.
+does not change, `Index` for one that does. `Reconciliation` is the algorithm, without any cap on
+rounds; `Run` is a reconciliation with the limits that a node keeps toward a peer.
 """
 
-from meshwire_reference.negentropy.errors import Misused, NegentropyError, Refused
 from meshwire_reference.negentropy.index import Index
-from meshwire_reference.negentropy.run import Run
-from meshwire_reference.negentropy.session import Session, Step
-from meshwire_reference.negentropy.storage import Storage
+from meshwire_reference.negentropy.session import Reconciliation, Run, Step
+from meshwire_reference.negentropy.storage import Misused, NegentropyError, RunRefused, Storage
 from meshwire_reference.negentropy.vector import Vector
 
 __all__ = [
     "Index",
     "Misused",
     "NegentropyError",
-    "Refused",
+    "Reconciliation",
     "Run",
-    "Session",
+    "RunRefused",
     "Step",
     "Storage",
     "Vector",

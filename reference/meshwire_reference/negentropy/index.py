@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from itertools import accumulate
 from typing import Final
 
-from meshwire_reference.negentropy.errors import Misused
-from meshwire_reference.negentropy.storage import TIMESTAMP, item_key, separate
+from meshwire_reference.negentropy.storage import Misused, item_key, separate
+from meshwire_reference.wire.reconciliation import TIMESTAMP
 
 BLOCK: Final = 1000
 """Items of a block when it is made; twice as many are split, under a quarter joined to others."""

@@ -1,21 +1,37 @@
-"""One reconciliation between two sets, message by message: the V1 algorithm and nothing else."""
+"""One reconciliation between two sets, message by message, and the limits of a run with a peer.
 
+`Reconciliation` is the V1 algorithm without any cap on rounds; `Run` is a reconciliation with a
+peer that may lie, repeat itself or never end.
+"""
+
+from hashlib import sha256
 from typing import Final, NamedTuple
 
-from meshwire_reference.negentropy.errors import Misused, Refused
-from meshwire_reference.negentropy.messages import (
+from meshwire_reference.negentropy.storage import Misused, RunRefused, Storage
+from meshwire_reference.wire.errors import Malformed
+from meshwire_reference.wire.reconciliation import (
+    CONTINUES,
     FINGERPRINT,
     FINGERPRINT_MODE,
     ID_LIST_MODE,
+    INFINITY,
     SKIP,
     SKIP_MODE,
-    Writer,
-    fingerprint,
+    VARINTS,
+    RangeWriter,
+    encode_varint,
     read_ranges,
     split_ids,
 )
-from meshwire_reference.negentropy.storage import INFINITY, Storage
-from meshwire_spec.numbers import NEGENTROPY_ID, NEGENTROPY_VERSION
+from meshwire_spec.numbers import (
+    NEGENTROPY_FINGERPRINT,
+    NEGENTROPY_FRAME_LIMIT,
+    NEGENTROPY_ID,
+    NEGENTROPY_MESSAGE_MAX,
+    NEGENTROPY_ROUND_BYTES,
+    NEGENTROPY_ROUNDS_MIN,
+    NEGENTROPY_VERSION,
+)
 
 PARTS: Final = 16
 """A range whose fingerprint differs is split into so many."""
@@ -27,6 +43,16 @@ FRAME_RESERVE: Final = 200
 VERSIONS: Final = range(0x60, 0x70)
 """Version bytes of this protocol; a server answers the ones it lacks with its own."""
 VERSION: Final = NEGENTROPY_VERSION.to_bytes(1, "big")
+SUM_MASK: Final = (1 << 8 * NEGENTROPY_ID) - 1
+IDLE_MAX: Final = 2
+"""So many messages in a row may not leave the same range in front."""
+
+
+def fingerprint(total: int, count: int) -> bytes:
+    """Return the fingerprint of a range from the sum of its ids and their number."""
+    number = VARINTS[count] if count < CONTINUES else encode_varint(count)
+    content = (total & SUM_MASK).to_bytes(NEGENTROPY_ID, "little") + number
+    return sha256(content).digest()[:NEGENTROPY_FINGERPRINT]
 
 
 class Step(NamedTuple):
@@ -42,13 +68,13 @@ class Step(NamedTuple):
     need: list[bytes]
 
 
-class Session:
+class Reconciliation:
     """One side of a reconciliation over a storage, which may change between messages.
 
     The side that begins calls `initiate` once and sends what it returns; both feed every message
     received to `reconcile`, and the one that began is through once that gives no reply:
 
-        client, server = Session(ours), Session(theirs)
+        client, server = Reconciliation(ours), Reconciliation(theirs)
         message = client.initiate()
         while message is not None:
             reply = server.reconcile(message).reply
@@ -81,7 +107,7 @@ class Session:
         return VERSION + bytes(answer.written.buffer)
 
     def reconcile(self, message: bytes) -> Step:
-        """Answer a message; raises Refused where no honest peer can have sent it.
+        """Answer a message; raises RunRefused where no honest peer can have sent it.
 
         Raises Misused after the answer that ended the run.
         """
@@ -89,14 +115,17 @@ class Session:
             raise Misused("this run is over")
         self._serves = not self.initiates
         if not message:
-            raise Refused("truncated", 0)
+            raise RunRefused("truncated", 0)
         if message[0] != NEGENTROPY_VERSION:
             # NG-002: a server names its own version to a client of another one.
             if self.initiates or message[0] not in VERSIONS:
-                raise Refused("bad-version", 0)
+                raise RunRefused("bad-version", 0)
             return Step(VERSION, [], [])
         answer = _Answer(self._storage, self._room, initiates=self.initiates)
-        answer.take(message)
+        try:
+            answer.take(message)
+        except Malformed as fault:
+            raise RunRefused(fault.reason, fault.offset) from fault
         self.front = answer.front
         if self.initiates and not answer.written.buffer:
             self._is_over = True
@@ -132,7 +161,7 @@ class _Answer:
         self._room = room
         self._initiates = initiates
         self._told = (0, 0)
-        self.written = Writer()
+        self.written = RangeWriter()
         self.have: list[bytes] = []
         self.need: list[bytes] = []
         self.front: tuple[bytes, bytes] | None = None
@@ -262,3 +291,72 @@ class _Answer:
             else:
                 self.have.append(identity)
         self.need += theirs
+
+
+def rounds_allowed(items: int, frame_limit: int) -> int:
+    """Return how many messages a run over so many items of ours may take in."""
+    return NEGENTROPY_ROUNDS_MIN - (-NEGENTROPY_ROUND_BYTES * items // frame_limit)
+
+
+class Run:
+    """One run with one peer, on one stream; dropped with it.
+
+    The active side sends what `initiate` returns; both sides feed every message received to
+    `receive` and send its reply. A reply of None means that the run is complete. After RunRefused
+    the run is over: the caller refuses the stream with the reason, and keeps what earlier steps
+    found.
+    """
+
+    __slots__ = ("_front", "_idle", "_is_over", "_limit", "_session", "_storage", "rounds")
+
+    def __init__(self, storage: Storage, frame_limit: int = NEGENTROPY_FRAME_LIMIT) -> None:
+        """Raise Misused for a frame limit under 4096 bytes."""
+        if not frame_limit:
+            raise Misused("a run has a frame limit; a session may have none")
+        self._session = Reconciliation(storage, frame_limit)
+        self._storage = storage
+        self._limit = frame_limit
+        self._front: tuple[bytes, bytes] | None = None
+        self._idle = 0
+        self._is_over = False
+        self.rounds = 0
+
+    def initiate(self) -> bytes:
+        """Return the first message, to be sent; raises Misused when called again."""
+        message = self._session.initiate()
+        self._front = self._session.front
+        return message
+
+    def receive(self, message: bytes) -> Step:
+        """Answer a message; raises RunRefused with the reason that ends the run.
+
+        Beyond the reasons of a session these are `length-limit`, `too-many-rounds` and
+        `no-progress`. Raises Misused when the run was over before.
+        """
+        if self._is_over:
+            raise Misused("this run is over")
+        # Set for good where anything below raises.
+        self._is_over = True
+        if len(message) > NEGENTROPY_MESSAGE_MAX:
+            raise RunRefused("length-limit")
+        self._count()
+        step = self._session.reconcile(message)
+        self._watch()
+        self._is_over = step.reply is None
+        return step
+
+    def _count(self) -> None:
+        """Count a message against the allowance, which follows the set as it grows."""
+        self.rounds += 1
+        # NG-021
+        if self.rounds > rounds_allowed(self._storage.size, self._limit):
+            raise RunRefused("too-many-rounds")
+
+    def _watch(self) -> None:
+        """Hold the range that the last reply left in front against the one before it."""
+        front = self._session.front
+        self._idle = self._idle + 1 if front is not None and front == self._front else 0
+        self._front = front
+        # NG-020
+        if self._idle >= IDLE_MAX:
+            raise RunRefused("no-progress")

@@ -10,16 +10,34 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is a class
 from typing import Final, Protocol
 
-from meshwire_reference.negentropy.errors import Misused
-from meshwire_spec.numbers import NEGENTROPY_ID, NEGENTROPY_TIMESTAMP_MAX
+from meshwire_reference.wire.reconciliation import TIMESTAMP
+from meshwire_spec.numbers import NEGENTROPY_ID, NEGENTROPY_TIMESTAMP_MAX, REASONS
 
-TIMESTAMP: Final = 8
-"""Bytes of a key before the id or prefix."""
 NO_ITEM: Final = "an item is a timestamp of 0 to 2^64-2 and an id of 32 bytes"
-INFINITY: Final = b"\xff" * TIMESTAMP
-"""Key of the bound above every item."""
 
 _PACK_KEY: Final = Struct(f">Q{NEGENTROPY_ID}s").pack
+
+
+class NegentropyError(Exception):
+    """Root of every error of reconciliation."""
+
+
+class RunRefused(NegentropyError):
+    """The peer's message cannot be answered; the run is over and its stream is refused.
+
+    `reason` is a name of the closed registry `REASONS` and `code` its application code; `offset`
+    is where the field that is wrong starts, None where the message as a whole is refused.
+    """
+
+    def __init__(self, reason: str, offset: int | None = None) -> None:
+        super().__init__(reason if offset is None else f"{reason} at byte {offset}")
+        self.reason = reason
+        self.code = REASONS[reason].code
+        self.offset = offset
+
+
+class Misused(NegentropyError):
+    """The caller has a bug: a step out of order, or an item that cannot be one."""
 
 
 class Storage(Protocol):

@@ -7,8 +7,8 @@ from operator import eq, lt
 from struct import error as StructError  # noqa: N812 - it is a class
 from typing import Final, Literal
 
-from meshwire_reference.negentropy.errors import Misused
-from meshwire_reference.negentropy.storage import NO_ITEM, TIMESTAMP, item_keys, separate
+from meshwire_reference.negentropy.storage import NO_ITEM, Misused, item_keys, separate
+from meshwire_reference.wire.reconciliation import TIMESTAMP
 from meshwire_spec.numbers import NEGENTROPY_ID, NEGENTROPY_TIMESTAMP_MAX
 
 LITTLE: Literal["little"] = "little"

@@ -1,10 +1,18 @@
-"""Messages of set reconciliation (negentropy V1): ranges of keys with what is known of each."""
+"""Messages of set reconciliation (negentropy V1): ranges of keys with what is known of each.
 
+One codec in two forms. `read_ranges` and `RangeWriter` work at the pace of a session, a range at a
+time; they name a bound by its key: the timestamp in 8 bytes, big endian, then the prefix.
+`decode_negentropy_message` and `encode_negentropy_message` take whole messages through them.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
-from meshwire_reference.wire.cursor import U8, Reader, Writer
+from meshwire_reference.wire.cursor import U8, Reader
+from meshwire_reference.wire.errors import Malformed, Unencodable
 from meshwire_spec.numbers import (
     NEGENTROPY_EMPTY_REST,
     NEGENTROPY_FINGERPRINT,
@@ -19,6 +27,19 @@ from meshwire_spec.numbers import (
 CONTINUES: Final = 0x80
 DIGIT_BITS: Final = 7
 DIGIT: Final = 0x7F
+
+SKIP: Final = int(NegentropyMode.SKIP)
+FINGERPRINT: Final = int(NegentropyMode.FINGERPRINT)
+ID_LIST: Final = int(NegentropyMode.ID_LIST)
+
+SKIP_MODE: Final = b"%c" % SKIP
+FINGERPRINT_MODE: Final = b"%c" % FINGERPRINT
+ID_LIST_MODE: Final = b"%c" % ID_LIST
+
+TIMESTAMP: Final = 8
+"""Bytes of a key before the prefix, or before the id of an item."""
+INFINITY: Final = b"\xff" * TIMESTAMP
+"""Key of the bound above every item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,158 +86,261 @@ EMPTY_REST: Final = Range(
     NegentropyMode.FINGERPRINT,
     Fingerprint(NEGENTROPY_EMPTY_REST[-NEGENTROPY_FINGERPRINT:]),
 )
-"""What NEGENTROPY_EMPTY_REST says."""
+"""The range that NEGENTROPY_EMPTY_REST encodes.
+
+A V1 server whose last id list ends at infinity and fills the frame adds it.
+"""
 
 
-def read_varint(reader: Reader, field: str) -> int:
-    """Take a varint, most significant digits first; bad-varint where not minimal or over 64 bits.
-
-    The digits are judged as they come: a leading zero digit or one too many is refused at once.
-    """
-    start = reader.position
-    value = 0
-    while True:
-        if reader.position >= reader.end:
-            raise reader.fault("truncated", field, start)
-        byte = reader.data[reader.position]
-        value = (value << DIGIT_BITS) | (byte & DIGIT)
-        is_padded = byte == CONTINUES and reader.position == start
-        if is_padded or value > U64_MAX:
-            # NG-003
-            raise reader.fault("bad-varint", field, start)
-        reader.position += 1
-        if byte < CONTINUES:
-            return value
-
-
-def write_varint(writer: Writer, value: int, field: str) -> None:
-    """Put a varint in its only form."""
-    if not 0 <= value <= U64_MAX:
-        raise writer.fault("bad-varint", field)
+@lru_cache(maxsize=4096)  # counts and steps of a run are few
+def encode_varint(value: int) -> bytes:
+    """Return a number of up to 64 bits in its only form."""
+    if value < CONTINUES:
+        return value.to_bytes(1, "big")
+    if value < CONTINUES << DIGIT_BITS:
+        return bytes((value >> DIGIT_BITS | CONTINUES, value & DIGIT))
     digits = [value & DIGIT]
     while value := value >> DIGIT_BITS:
         digits.append((value & DIGIT) | CONTINUES)
-    writer.rest(bytes(reversed(digits)))
+    digits.reverse()
+    return bytes(digits)
+
+
+VARINTS: Final = tuple(encode_varint(value) for value in range(CONTINUES))
+"""The varints of one byte, which are the most frequent."""
+
+_NO_PREFIX: Final = VARINTS[0]
+
+
+def read_varint(message: bytes, start: int, field: str) -> tuple[int, int]:
+    """Return a number and the place behind it.
+
+    Raises Malformed where the number is cut off, is not in its only form, or exceeds 64 bits.
+    """
+    value = 0
+    for at in range(start, len(message)):
+        byte = message[at]
+        value = (value << DIGIT_BITS) | (byte & DIGIT)
+        # NG-003: judged as the digits come, so that a long one costs no more than ten of them.
+        if value > U64_MAX or (byte == CONTINUES and at == start):
+            raise Malformed("bad-varint", start, field)
+        if byte < CONTINUES:
+            return value, at + 1
+    # NG-009
+    raise Malformed("truncated", start, field)
+
+
+def read_ranges(  # noqa: C901, PLR0912 - see below
+    message: bytes, *, in_order: bool = True
+) -> Iterator[tuple[bytes, int, bytes]]:
+    """Yield key of the upper bound, mode and payload of each range behind the version byte.
+
+    The payload of an id list is its ids in one piece. Raises Malformed at the first field that is
+    wrong, after the ranges before it; its field is a path within the range. `in_order` makes
+    bounds that do not increase a fault and leaves out the empty rest behind infinity.
+    """
+    # Longer than 40 lines: a run spends most of its time here, and calls would double it. A varint
+    # of one byte and a step of two are read in place; anything else, and the end of the message,
+    # is for `read_varint`.
+    at = 1
+    end = len(message)
+    previous = b""
+    timestamp = 0
+    # NG-010: a message without ranges is sound.
+    while at < end:
+        start = at
+        if previous >= INFINITY:
+            # NG-006
+            if message[start:] != NEGENTROPY_EMPTY_REST:
+                raise Malformed("bad-bound", start, "upper.timestamp")
+            if not in_order:
+                yield INFINITY, FINGERPRINT, message[-NEGENTROPY_FINGERPRINT:]
+            return
+        step = message[at]
+        at += 1
+        if step > CONTINUES and at < end and message[at] < CONTINUES:
+            step = (step & DIGIT) << DIGIT_BITS | message[at]
+            at += 1
+        elif step >= CONTINUES:
+            step, at = read_varint(message, start, "upper.timestamp")
+        if step:
+            timestamp += step - 1
+            if timestamp > NEGENTROPY_TIMESTAMP_MAX:
+                # NG-005
+                raise Malformed("bad-bound", start, "upper.timestamp")
+            bound = timestamp.to_bytes(TIMESTAMP, "big")
+        else:
+            bound = INFINITY
+        size = message[at] if at < end else CONTINUES
+        if size:
+            prefix, at = _read_prefix(message, at)
+            bound += prefix
+        else:
+            at += 1
+        if bound <= previous and in_order:
+            # NG-011
+            raise Malformed("bad-bound", start, "upper")
+        previous = bound
+        mode = message[at] if at < end else CONTINUES
+        place = at + 1
+        at = place + NEGENTROPY_FINGERPRINT
+        if mode != FINGERPRINT:
+            mode, place, at = _find_payload(message, place - 1)
+        if at > end:
+            # NG-009
+            raise Malformed("truncated", place, "payload.fingerprint")
+        yield bound, mode, message[place:at]
+
+
+def _read_prefix(message: bytes, start: int) -> tuple[bytes, int]:
+    size, at = read_varint(message, start, "upper.prefix.length")
+    if size > NEGENTROPY_PREFIX_MAX:
+        # NG-004
+        raise Malformed("bad-bound", start, "upper.prefix.length")
+    end = at + size
+    if end > len(message):
+        # NG-009
+        raise Malformed("truncated", at, "upper.prefix")
+    return message[at:end], end
+
+
+def _find_payload(message: bytes, start: int) -> tuple[int, int, int]:
+    """Return a mode, and where its payload begins and ends."""
+    mode, at = read_varint(message, start, "mode")
+    if mode == SKIP:
+        return mode, at, at
+    if mode != ID_LIST:
+        # NG-007
+        raise Malformed("bad-mode", start, "mode")
+    start = at
+    count, at = read_varint(message, start, "payload.count")
+    # NG-008: nothing is reserved for what the message cannot hold.
+    if count > (len(message) - at) // NEGENTROPY_ID:
+        raise Malformed("count-limit", start, "payload.count")
+    return mode, at, at + count * NEGENTROPY_ID
+
+
+def split_ids(payload: bytes) -> list[bytes]:
+    """Return the ids of a list one by one."""
+    return [payload[at : at + NEGENTROPY_ID] for at in range(0, len(payload), NEGENTROPY_ID)]
+
+
+class RangeWriter:
+    """Writes ranges one after the other; timestamps are written as steps from the one before.
+
+    Nothing is checked: bounds must increase, and contents must be what their mode says.
+    """
+
+    __slots__ = ("_timestamp", "buffer")
+
+    def __init__(self) -> None:
+        self.buffer = bytearray()
+        self._timestamp = 0
+
+    def range(self, bound: bytes, content: bytes) -> None:
+        """Write a range: its upper bound, then its mode and payload; ids come next, as `ids`."""
+        if bound < INFINITY:
+            timestamp = int.from_bytes(bound[:TIMESTAMP], "big")
+            step = timestamp - self._timestamp + 1
+            self._timestamp = timestamp
+            start = VARINTS[step] if step < CONTINUES else encode_varint(step)
+        else:
+            start = VARINTS[0]
+        size = len(bound) - TIMESTAMP
+        if size:
+            self.buffer += start + VARINTS[size] + bound[TIMESTAMP:] + content
+        else:
+            self.buffer += start + _NO_PREFIX + content
+
+    def ids(self, identities: Sequence[bytes]) -> None:
+        """Write the payload of an id list."""
+        self.buffer += encode_varint(len(identities))
+        self.buffer += b"".join(identities)
 
 
 def decode_negentropy_message(data: bytes) -> NegentropyMessage:
-    """Decode a message; raises Malformed. That bounds increase is for `accept` to say."""
-    reader = Reader(data)
+    """Decode a message; raises Malformed. Whether bounds increase is for `accept` to judge."""
     # NG-002
-    version = reader.listed(U8, (NEGENTROPY_VERSION,), "bad-version", "version")
+    version = Reader(data).listed(U8, (NEGENTROPY_VERSION,), "bad-version", "version")
     ranges: list[Range] = []
-    previous: int | None = 0
-    # NG-010: none is a message too.
-    while reader.remaining():
-        reader.path = f"ranges[{len(ranges)}]."
-        if previous is None:
-            # NG-006: nothing is beyond infinity but the rest of a full frame, which is empty.
-            if data[reader.position :] != NEGENTROPY_EMPTY_REST:
-                raise reader.fault("bad-bound", "upper.timestamp")
-            previous = 0
-        ranges.append(_read_range(reader, previous))
-        previous = ranges[-1].upper.timestamp
+    try:
+        for bound, mode, payload in read_ranges(data, in_order=False):
+            ranges.append(_decode_range(bound, NegentropyMode(mode), payload))
+    except Malformed as fault:
+        field = f"ranges[{len(ranges)}].{fault.field}"
+        raise Malformed(fault.reason, fault.offset, field) from fault
     return NegentropyMessage(version, tuple(ranges))
 
 
-def _read_range(reader: Reader, previous: int) -> Range:
-    upper = Bound(_read_timestamp(reader, previous), _read_prefix(reader))
-    start = reader.position
-    mode = read_varint(reader, "mode")
-    if mode == NegentropyMode.SKIP:
-        return Range(upper, NegentropyMode.SKIP, None)
-    if mode == NegentropyMode.FINGERPRINT:
-        fingerprint = reader.fixed(NEGENTROPY_FINGERPRINT, "payload.fingerprint")
-        return Range(upper, NegentropyMode.FINGERPRINT, Fingerprint(fingerprint))
-    if mode == NegentropyMode.ID_LIST:
-        return Range(upper, NegentropyMode.ID_LIST, _read_ids(reader))
-    # NG-007
-    raise reader.fault("bad-mode", "mode", start)
-
-
-def _read_timestamp(reader: Reader, previous: int) -> int | None:
-    start = reader.position
-    step = read_varint(reader, "upper.timestamp")
-    if step == 0:
-        return None
-    timestamp = previous + step - 1
-    if timestamp > NEGENTROPY_TIMESTAMP_MAX:
-        # NG-005
-        raise reader.fault("bad-bound", "upper.timestamp", start)
-    return timestamp
-
-
-def _read_prefix(reader: Reader) -> bytes:
-    start = reader.position
-    size = read_varint(reader, "upper.prefix.length")
-    if size > NEGENTROPY_PREFIX_MAX:
-        # NG-004
-        raise reader.fault("bad-bound", "upper.prefix.length", start)
-    return reader.fixed(size, "upper.prefix")
-
-
-def _read_ids(reader: Reader) -> IdList:
-    start = reader.position
-    count = read_varint(reader, "payload.count")
-    # NG-008: bounded by what is left before anything is built.
-    if count > reader.remaining() // NEGENTROPY_ID:
-        raise reader.fault("count-limit", "payload.count", start)
-    content = reader.fixed(count * NEGENTROPY_ID, "payload.ids")
-    return IdList(
-        tuple(content[at : at + NEGENTROPY_ID] for at in range(0, len(content), NEGENTROPY_ID))
-    )
+def _decode_range(bound: bytes, mode: NegentropyMode, payload: bytes) -> Range:
+    is_infinite = bound[:TIMESTAMP] == INFINITY
+    timestamp = None if is_infinite else int.from_bytes(bound[:TIMESTAMP], "big")
+    upper = Bound(timestamp, bound[TIMESTAMP:])
+    if mode is NegentropyMode.SKIP:
+        return Range(upper, mode, None)
+    if mode is NegentropyMode.FINGERPRINT:
+        return Range(upper, mode, Fingerprint(payload))
+    return Range(upper, mode, IdList(tuple(split_ids(payload))))
 
 
 # NG-001
 def encode_negentropy_message(message: NegentropyMessage) -> bytes:
     """Encode a message; raises Unencodable where bounds go back or one follows infinity."""
-    writer = Writer()
-    writer.listed(U8, message.version, (NEGENTROPY_VERSION,), "bad-version", "version")
+    if message.version != NEGENTROPY_VERSION:
+        raise Unencodable("bad-version", 0, "version")
+    writer = RangeWriter()
     previous: int | None = 0
     for index, piece in enumerate(message.ranges):
-        writer.path = f"ranges[{index}]."
         if previous is None and piece == EMPTY_REST and index + 1 == len(message.ranges):
             previous = 0
-        _write_upper(writer, piece.upper, previous)
+        try:
+            _encode_range(writer, piece, previous)
+        except Unencodable as fault:
+            # Behind the version byte.
+            raise fault.within(f"ranges[{index}]", U8.size) from fault
         previous = piece.upper.timestamp
-        write_varint(writer, piece.mode, "mode")
-        _write_payload(writer, piece)
-    return writer.done()
+    return U8.pack(message.version) + bytes(writer.buffer)
 
 
-def _write_upper(writer: Writer, upper: Bound, previous: int | None) -> None:
-    if previous is None:
-        raise writer.fault("bad-bound", "upper.timestamp")
-    if upper.timestamp is None:
-        write_varint(writer, 0, "upper.timestamp")
-    elif previous <= upper.timestamp <= NEGENTROPY_TIMESTAMP_MAX:
-        write_varint(writer, upper.timestamp - previous + 1, "upper.timestamp")
-    else:
-        raise writer.fault("bad-bound", "upper.timestamp")
+def _encode_range(writer: RangeWriter, piece: Range, previous: int | None) -> None:
+    bound, start = _encode_bound(piece.upper, previous, len(writer.buffer))
+    match piece.mode, piece.payload:
+        case NegentropyMode.SKIP, None:
+            writer.range(bound, SKIP_MODE)
+        case NegentropyMode.FINGERPRINT, Fingerprint(fingerprint):
+            if len(fingerprint) != NEGENTROPY_FINGERPRINT:
+                raise Unencodable("bad-value", start + 1, "payload.fingerprint")
+            writer.range(bound, FINGERPRINT_MODE + fingerprint)
+        case NegentropyMode.ID_LIST, IdList(ids):
+            start += 1 + len(encode_varint(len(ids)))
+            for index, identity in enumerate(ids):
+                if len(identity) != NEGENTROPY_ID:
+                    place = start + index * NEGENTROPY_ID
+                    raise Unencodable("bad-value", place, f"payload.ids[{index}]")
+            writer.range(bound, ID_LIST_MODE)
+            writer.ids(ids)
+        case _:
+            raise Unencodable("bad-mode", start + 1, "mode")
+
+
+def _encode_bound(upper: Bound, previous: int | None, start: int) -> tuple[bytes, int]:
+    """Return the key of a bound and where its bytes end, if they begin at `start`."""
+    timestamp, step = upper.timestamp, 0
+    is_sound = previous is not None
+    if previous is not None and timestamp is not None:
+        step = timestamp - previous + 1
+        is_sound = step > 0 and timestamp <= NEGENTROPY_TIMESTAMP_MAX
+    if not is_sound:
+        raise Unencodable("bad-bound", start, "upper.timestamp")
+    start += len(encode_varint(step))
     if len(upper.prefix) > NEGENTROPY_PREFIX_MAX:
-        raise writer.fault("bad-bound", "upper.prefix.length")
-    write_varint(writer, len(upper.prefix), "upper.prefix.length")
-    writer.rest(upper.prefix)
-
-
-def _write_payload(writer: Writer, piece: Range) -> None:
-    expected = {
-        NegentropyMode.SKIP: type(None),
-        NegentropyMode.FINGERPRINT: Fingerprint,
-        NegentropyMode.ID_LIST: IdList,
-    }.get(piece.mode)
-    if expected is None or not isinstance(piece.payload, expected):
-        raise writer.fault("bad-mode", "mode")
-    if isinstance(piece.payload, Fingerprint):
-        writer.fixed(piece.payload.fingerprint, NEGENTROPY_FINGERPRINT, "payload.fingerprint")
-    elif isinstance(piece.payload, IdList):
-        write_varint(writer, len(piece.payload.ids), "payload.count")
-        for index, identity in enumerate(piece.payload.ids):
-            writer.fixed(identity, NEGENTROPY_ID, f"payload.ids[{index}]")
+        raise Unencodable("bad-bound", start, "upper.prefix.length")
+    key = INFINITY if timestamp is None else timestamp.to_bytes(TIMESTAMP, "big")
+    return key + upper.prefix, start + 1 + len(upper.prefix)
 
 
 def bounds_increase(message: NegentropyMessage) -> bool:
-    """Say whether every upper bound is above the one before it."""
+    """Return True if every upper bound is above the one before it."""
     uppers = [_order(piece.upper) for piece in message.ranges]
     # NG-011: behind infinity stands at most the empty rest, as NG-006 allows.
     return all(low < high or low[0] == U64_MAX for low, high in pairwise(uppers))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwire_reference.negentropy import Index, Misused, Session
-from meshwire_reference.negentropy.storage import INFINITY
+from meshwire_reference.negentropy import Index, Misused, Reconciliation
+from meshwire_reference.wire.reconciliation import INFINITY
 from negentropy_sets import Item, identity, numbered, run_sessions, sealed
 
 edits = st.lists(st.lists(st.tuples(st.integers(0, 40), st.booleans()), max_size=12), max_size=12)
@@ -19,7 +19,7 @@ def assert_same(index: Index, items: set[Item]) -> None:
     size = vector.size
 
     assert index.size == size
-    assert Session(index).initiate() == Session(vector).initiate()
+    assert Reconciliation(index).initiate() == Reconciliation(vector).initiate()
     assert index.ids(0, size) == vector.ids(0, size)
     assert index.ids(size // 3, size // 2) == vector.ids(size // 3, size // 2)
     for rank in range(1, size):
@@ -58,7 +58,7 @@ def test_blocks_of_the_usual_size_split_and_join() -> None:
     for item in items:
         index.insert(*item)
     full = sealed(items)
-    assert Session(index).initiate() == Session(full).initiate()
+    assert Reconciliation(index).initiate() == Reconciliation(full).initiate()
     for item in items[:4900]:
         index.delete(*item)
     assert_same(index, set(items[4900:]))
@@ -97,7 +97,7 @@ def test_what_is_no_item_is_not_taken() -> None:
 def test_items_may_come_and_go_during_a_run() -> None:
     """A message is answered from what is there then, and what stood still is settled."""
     ours, theirs = Index(numbered(range(400))), Index(numbered(range(5, 405)))
-    client, server = Session(ours), Session(theirs)
+    client, server = Reconciliation(ours), Reconciliation(theirs)
     query: bytes | None = client.initiate()
     have, need = set(), set()
     number = 1000

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwire_reference.negentropy import Misused, Refused, Session
+from meshwire_reference.negentropy import Index, Misused, Reconciliation, Run, RunRefused
+from meshwire_reference.negentropy.session import fingerprint, rounds_allowed
+from meshwire_reference.negentropy.storage import Storage
+from meshwire_reference.wire.reconciliation import (
+    FINGERPRINT_MODE,
+    ID_LIST_MODE,
+    INFINITY,
+    RangeWriter,
+)
 from meshwire_spec.numbers import NEGENTROPY_TIMESTAMP_MAX
 from negentropy_sets import Item, identity, numbered, run_sessions, sealed
 
@@ -102,7 +110,7 @@ def test_both_sides_lack_something() -> None:
 
 def test_the_first_message_for_one_item() -> None:
     """T-020: version, one range to infinity, one id."""
-    first = Session(sealed([(7, identity(1))])).initiate()
+    first = Reconciliation(sealed([(7, identity(1))])).initiate()
 
     assert first == bytes.fromhex("6100000201") + identity(1)
 
@@ -119,7 +127,7 @@ def test_a_thousand_documents_and_one_more() -> None:
 @pytest.mark.parametrize("count", [31, 32])
 def test_few_items_are_listed_and_more_are_split(count: int) -> None:
     """A range of 32 items is told by 16 fingerprints."""
-    first = Session(sealed(numbered(range(count), 0))).initiate()
+    first = Reconciliation(sealed(numbered(range(count), 0))).initiate()
 
     assert (len(first) == 5 + 32 * count) == (count == 31)
 
@@ -127,24 +135,24 @@ def test_few_items_are_listed_and_more_are_split(count: int) -> None:
 @pytest.mark.parametrize("version", [0x60, 0x62, 0x6F])
 def test_another_version_is_answered_with_ours(version: int) -> None:
     """A server says which version it has; a client cannot go on."""
-    server, client = Session(sealed([])), Session(sealed([]))
+    server, client = Reconciliation(sealed([])), Reconciliation(sealed([]))
     client.initiate()
 
     assert server.reconcile(bytes((version, 0xFF))) == (b"\x61", [], [])
-    with pytest.raises(Refused, match="bad-version"):
+    with pytest.raises(RunRefused, match="bad-version"):
         client.reconcile(bytes((version,)))
 
 
 @pytest.mark.parametrize("version", [0x00, 0x5F, 0x70, 0xFF])
 def test_what_is_no_version_is_refused(version: int) -> None:
     """Versions of the protocol are 0x60 to 0x6F."""
-    with pytest.raises(Refused, match="bad-version"):
-        Session(sealed([])).reconcile(bytes((version, 0, 0, 2, 0)))
+    with pytest.raises(RunRefused, match="bad-version"):
+        Reconciliation(sealed([])).reconcile(bytes((version, 0, 0, 2, 0)))
 
 
 def test_the_version_alone_ends_a_run() -> None:
     """The client is done and the server has nothing to say."""
-    client, server = Session(sealed(numbered(range(40)))), Session(sealed([]))
+    client, server = Reconciliation(sealed(numbered(range(40)))), Reconciliation(sealed([]))
     client.initiate()
 
     assert client.reconcile(b"\x61").reply is None
@@ -155,12 +163,12 @@ def test_the_version_alone_ends_a_run() -> None:
 def test_a_frame_limit_has_a_least_value(limit: int) -> None:
     """Below 4096 bytes a run may not come to an end."""
     with pytest.raises(Misused):
-        Session(sealed([]), limit)
+        Reconciliation(sealed([]), limit)
 
 
 def test_a_session_begins_once() -> None:
     """A second first message would be another run."""
-    session = Session(sealed([]))
+    session = Reconciliation(sealed([]))
     session.initiate()
     with pytest.raises(Misused):
         session.initiate()
@@ -177,7 +185,7 @@ def test_no_message_exceeds_its_frame_limit() -> None:
 
 def test_a_session_keeps_its_role_and_ends() -> None:
     """One that has served does not begin, and one that is through answers nothing more."""
-    client, server = Session(sealed([])), Session(sealed([]))
+    client, server = Reconciliation(sealed([])), Reconciliation(sealed([]))
     reply = server.reconcile(client.initiate()).reply
     assert reply is not None
     with pytest.raises(Misused, match="has begun"):
@@ -191,5 +199,157 @@ def test_a_session_keeps_its_role_and_ends() -> None:
 def test_nothing_follows_infinity_not_even_a_bad_varint() -> None:
     """NG-006: the order of the checks is that of the page, and of the codec."""
     for tail in ("e3", "80", "8080"):
-        with pytest.raises(Refused, match="bad-bound at byte 4"):
-            Session(sealed([])).reconcile(bytes.fromhex("61000000" + tail))
+        with pytest.raises(RunRefused, match="bad-bound at byte 4"):
+            Reconciliation(sealed([])).reconcile(bytes.fromhex("61000000" + tail))
+
+
+def test_a_fingerprint_is_that_of_sum_and_count() -> None:
+    """The first fingerprint recorded of 32 items is that of the two ids it sums."""
+    identities = (
+        "0333f7b41fb43b87ea741d39a9c4fde15e9c3cf9188508dfe993c623d336424a",
+        "04e9098f2596cdfeed12def63908de355d846829e7c919c68dfbb6a0c3c93055",
+    )
+    total = sum(int.from_bytes(bytes.fromhex(text), "little") for text in identities)
+
+    assert fingerprint(total + 2**256, 2) == fingerprint(total, 2)
+    assert fingerprint(0, 0).hex() == "7f9c9e31ac8256ca2f258583df262dbc"
+
+
+# Runs: a peer that lies, repeats itself or never ends gets a reason in bounded time.
+
+
+def run_both(ours: Storage, theirs: Storage, limit: int = 65536) -> tuple[set[bytes], set[bytes]]:
+    """What the active side has and needs after a run with an honest peer."""
+    active, passive = Run(ours, limit), Run(theirs, limit)
+    query: bytes | None = active.initiate()
+    have: set[bytes] = set()
+    need: set[bytes] = set()
+    while query is not None:
+        step = active.receive(passive.receive(query).reply or b"")
+        have.update(step.have)
+        need.update(step.need)
+        query = step.reply
+    return have, need
+
+
+@given(
+    ours=st.sets(st.integers(0, 3000), max_size=600),
+    theirs=st.sets(st.integers(0, 3000), max_size=600),
+    step=st.integers(0, 1),
+    limit=st.sampled_from([4096, 5000, 65536]),
+)
+def test_honest_peers_never_meet_a_limit(
+    ours: set[int], theirs: set[int], step: int, limit: int
+) -> None:
+    """Whatever the sets are, both sides go through without a reason to stop."""
+    have, need = run_both(sealed(numbered(ours, step)), Index(numbered(theirs, step)), limit)
+
+    assert have == {identity(number) for number in ours - theirs}
+    assert need == {identity(number) for number in theirs - ours}
+
+
+def test_small_frames_and_nothing_in_common() -> None:
+    """A run of hundreds of rounds is within what its items allow."""
+    ours, theirs = numbered(range(0, 16_000, 2)), numbered(range(1, 16_000, 2))
+    have, need = run_both(sealed(ours), sealed(theirs), 4096)
+
+    assert (len(have), len(need)) == (8000, 8000)
+
+
+def fingerprint_of_all(content: bytes = bytes(16)) -> bytes:
+    """A message that calls everything different."""
+    writer = RangeWriter()
+    writer.range(INFINITY, FINGERPRINT_MODE + content)
+    return b"\x61" + bytes(writer.buffer)
+
+
+def ids_of_all(identities: list[bytes]) -> bytes:
+    """A message that claims a list of ids to be everything."""
+    writer = RangeWriter()
+    writer.range(INFINITY, ID_LIST_MODE)
+    writer.ids(identities)
+    return b"\x61" + bytes(writer.buffer)
+
+
+def feed(run: Run, message: bytes) -> None:
+    """Give a run the same message three times."""
+    for _ in range(3):
+        run.receive(message)
+
+
+@pytest.mark.parametrize("is_active", [True, False])
+def test_a_peer_that_repeats_itself_makes_no_progress(*, is_active: bool) -> None:
+    """Two messages in a row that leave the same range in front end the run."""
+    run = Run(sealed(numbered(range(2000))))
+    message = fingerprint_of_all()
+    if is_active:
+        run.initiate()
+    with pytest.raises(RunRefused, match="no-progress"):
+        feed(run, message)
+
+    assert run.rounds == (2 if is_active else 3)
+    with pytest.raises(Misused):
+        run.receive(message)
+
+
+def test_a_peer_that_asks_for_everything_again_and_again_makes_no_progress() -> None:
+    """An id list to infinity is answered twice, in full frames."""
+    run = Run(sealed(numbered(range(9000))))
+    with pytest.raises(RunRefused, match="no-progress"):
+        feed(run, ids_of_all([bytes(32)]))
+
+
+def test_a_peer_that_never_agrees_runs_out_of_rounds() -> None:
+    """Bounds that move all the time do not help."""
+    run = Run(sealed(numbered(range(2000))))
+    run.initiate()
+    allowed = rounds_allowed(2000, 65536)
+    for number in range(allowed):
+        writer = RangeWriter()
+        writer.range((20 * number + 100).to_bytes(8, "big"), FINGERPRINT_MODE + bytes(16))
+        assert run.receive(b"\x61" + bytes(writer.buffer)).reply is not None
+    with pytest.raises(RunRefused, match="too-many-rounds"):
+        run.receive(fingerprint_of_all())
+
+    assert run.rounds == allowed + 1
+
+
+@pytest.mark.parametrize(
+    ("items", "limit", "rounds"),
+    [(0, 65536, 64), (1, 65536, 65), (1_000_000, 60_000, 1398), (819, 65536, 65), (820, 65536, 66)],
+)
+def test_rounds_grow_with_the_items(items: int, limit: int, rounds: int) -> None:
+    """64, and one for every frame that 80 bytes an item would fill or begin."""
+    assert rounds_allowed(items, limit) == rounds
+
+
+def test_a_message_over_the_limit_is_refused_unread() -> None:
+    """131,072 bytes are the most."""
+    run = Run(sealed([]))
+    with pytest.raises(RunRefused, match="length-limit"):
+        run.receive(b"\x61" + bytes(131_072))
+
+
+def test_a_run_is_over_after_a_malformed_message() -> None:
+    """Nothing that a peer sends afterwards counts."""
+    run = Run(sealed([]))
+    with pytest.raises(RunRefused, match="bad-mode"):
+        run.receive(bytes.fromhex("61000003"))
+    with pytest.raises(Misused):
+        run.receive(b"\x61")
+
+
+def test_a_complete_run_takes_nothing_more() -> None:
+    """None is the end."""
+    run = Run(sealed([]))
+    run.initiate()
+
+    assert run.receive(b"\x61").reply is None
+    with pytest.raises(Misused):
+        run.receive(b"\x61")
+
+
+def test_a_run_has_a_frame_limit() -> None:
+    """Only a session may be without."""
+    with pytest.raises(Misused):
+        Run(sealed([]), 0)

@@ -3,7 +3,7 @@
 import pytest
 
 from meshwire_reference.negentropy import Misused, Vector
-from meshwire_reference.negentropy.storage import INFINITY
+from meshwire_reference.wire.reconciliation import INFINITY
 from meshwire_spec.numbers import NEGENTROPY_TIMESTAMP_MAX
 from negentropy_sets import identity, numbered, sealed
 

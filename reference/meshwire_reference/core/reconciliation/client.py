@@ -25,7 +25,7 @@ from meshwire_reference.core.effects import (
     Stop,
 )
 from meshwire_reference.core.state.document_index import CannotList
-from meshwire_reference.negentropy import Refused, Run, Step
+from meshwire_reference.negentropy import Run, RunRefused, Step
 from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
 from meshwire_reference.wire.frames import RUN_CAPS, FrameReader
 from meshwire_spec.numbers import NEGENTROPY_KEY, REASON_ROWS, REASONS, FrameType
@@ -167,7 +167,7 @@ class OwnRun:
             return
         try:
             step = self._run.receive(payload)
-        except Refused as refused:
+        except RunRefused as refused:
             self._refuse(refused.reason)
             return
         self._note(step)

@@ -18,7 +18,7 @@ from meshwire_reference.core.effects import Send
 from meshwire_reference.core.peer.inbound import TAKEN, Done, Outcome
 from meshwire_reference.core.sending.outbound import Outbound
 from meshwire_reference.core.state.document_index import CannotList
-from meshwire_reference.negentropy import Refused, Run
+from meshwire_reference.negentropy import Run, RunRefused
 from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
 from meshwire_spec.numbers import NEGENTROPY_FRAME_LIMIT, NEGENTROPY_KEY, FrameType
 
@@ -95,7 +95,7 @@ class ServedRuns:
             return
         try:
             reply = run.receive(message.content).reply
-        except Refused as refused:
+        except RunRefused as refused:
             # NG-020, NG-021, NG-022
             self._end(message.stream, Outcome(refused.reason))
             return

@@ -9,7 +9,7 @@ from meshwire_reference.core.reconciliation.client import ENDED, SILENT
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.core.state.document_index import CannotList, Holdings, identify_key
 from meshwire_reference.documents.table import Table
-from meshwire_reference.negentropy import Run, Session, Storage, Vector
+from meshwire_reference.negentropy import Reconciliation, Run, Storage, Vector
 from meshwire_reference.testing import author
 from meshwire_reference.testing.bench import OWN_BIDI, STREAM_STEP, Bench, Seen
 from meshwire_reference.wire.batches import StreamFrame, decode_sync_batch, encode_stream_frame
@@ -76,7 +76,7 @@ class TestServer:
         fill(bench, keys(0, 800))
         connection = bench.connect()
         stream = bench.open(connection)
-        client = Session(items(keys(20, 810)))
+        client = Reconciliation(items(keys(20, 810)))
         have: set[bytes] = set()
         need: set[bytes] = set()
         sent: bytes | None = client.initiate()
@@ -126,7 +126,7 @@ class TestServer:
     def list_ids(bench: Bench, connection: int) -> set[str]:
         """Return which of the documents a, b and c a client that holds nothing finds."""
         seen = bench.send(connection, StreamFrame(NEGENTROPY_KEY, INIT, EMPTY))
-        client = Session(items([]))
+        client = Reconciliation(items([]))
         client.initiate()
         found = client.reconcile(replies(seen)[0].payload).need
         names = {identify_key(f"tracks:{name}"): name for name in "abc"}
@@ -138,7 +138,7 @@ class TestServer:
         fill(bench, keys(0, 800))
         connection = bench.connect()
         streams = [bench.open(connection) for _ in range(2)]
-        clients = [Session(items(keys(0, 90))), Session(items(keys(50, 900)))]
+        clients = [Reconciliation(items(keys(0, 90))), Reconciliation(items(keys(50, 900)))]
         for stream, client in zip(streams, clients, strict=True):
             bench.write(connection, stream, message(client.initiate(), INIT))
         bench.report(connection, inputs.StreamReset(streams[0]))
@@ -178,7 +178,7 @@ class TestServer:
         fill(bench, keys(0, 100))
         connection = bench.connect()
         stream = bench.open(connection)
-        same = Session(items(keys(50, 200))).initiate()
+        same = Reconciliation(items(keys(50, 200))).initiate()
         bench.write(connection, stream, message(same, INIT))
         for _ in range(2):
             bench.write(connection, stream, message(same))

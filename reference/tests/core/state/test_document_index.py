@@ -4,7 +4,7 @@ from hashlib import sha256
 
 from meshwire_reference.core.state.document_index import Holdings, identify_key
 from meshwire_reference.negentropy import Storage
-from meshwire_reference.negentropy.storage import TIMESTAMP
+from meshwire_reference.wire.reconciliation import TIMESTAMP
 
 
 def hold(holdings: Holdings, *keys: str) -> Holdings:
