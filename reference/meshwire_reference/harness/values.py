@@ -117,7 +117,7 @@ LAB_RECORD_SHAPE: Final = Record(
             LabRecordType.MAX_STREAMS_UNI: MAXIMUM_SHAPE,
             LabRecordType.PING: ECHO_SHAPE,
             LabRecordType.PONG: ECHO_SHAPE,
-            LabRecordType.CLOSE: Record(lab.Close, code=U64_DECIMAL, reason=TEXT),
+            LabRecordType.CLOSE: Record(lab.CloseBody, code=U64_DECIMAL, reason=TEXT),
         },
     ),
 )

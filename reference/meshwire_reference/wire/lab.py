@@ -1,12 +1,16 @@
-"""The lab binding's preamble and records: QUIC's stream model over one ordered byte stream."""
+"""The lab binding's preamble and records: QUIC's stream model over one ordered byte stream.
 
-from collections.abc import Callable
+One codec in two forms. A connection reads with `read_lab_preamble`, `read_record` and the readers
+of bodies, which take bytes as they come, and writes with the encoders of single records;
+`decode_lab_record` and `encode_lab_record` take whole records through them.
+"""
+
 from dataclasses import dataclass
 from struct import Struct
-from typing import Any, Final
+from typing import Final, TypeAlias
 
-from meshwire_reference.wire.cursor import U8, U32_BE, U64_BE, Reader, Writer
-from meshwire_reference.wire.errors import Unencodable
+from meshwire_reference.wire.cursor import U8, U64_BE, Reader, Writer
+from meshwire_reference.wire.errors import Malformed, Unencodable
 from meshwire_spec.numbers import (
     CLOSE_REASON_MAX,
     ENDPOINT_ID,
@@ -14,10 +18,21 @@ from meshwire_spec.numbers import (
     LAB_PING,
     LAB_RECORD_MAX,
     LAB_VERSION,
+    U64_MAX,
     LabRecordType,
 )
 
+Received: TypeAlias = bytes | bytearray
+"""Bytes that came from a link and are not decoded yet."""
+
 RECORD_HEADER: Final = Struct(">BI")
+DATA_FIELDS: Final = Struct(">QB")
+DATA_MAX: Final = LAB_RECORD_MAX - DATA_FIELDS.size
+"""Most bytes of a stream that one DATA can carry."""
+
+_DATA_HEAD: Final = Struct(">BIQB")
+_STREAM_AND_NUMBER: Final = Struct(">QQ")
+_PAYLOAD: Final = Struct(f">{LAB_PING}s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +89,14 @@ class Echo:
 
 
 @dataclass(frozen=True, slots=True)
-class Close:
+class CloseBody:
     """Body of CLOSE: the application code and a text for people."""
 
     code: int
     reason: str
 
 
-Body = Data | StreamCode | Maximum | StreamMaximum | Echo | Close
+Body = Data | StreamCode | Maximum | StreamMaximum | Echo | CloseBody
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,26 +107,77 @@ class LabRecord:
     body: Body
 
 
+RECORD_TYPES: Final = {int(member): member for member in LabRecordType}
+
+
+@dataclass(frozen=True, slots=True)
+class FixedBody:
+    """Layout of a body with a fixed size: its class, its fields, and their names in order."""
+
+    body: type[StreamCode | Maximum | StreamMaximum | Echo]
+    fields: Struct
+    names: tuple[str, ...]
+
+
+_STREAM_CODE: Final = FixedBody(StreamCode, _STREAM_AND_NUMBER, ("stream_id", "code"))
+_MAXIMUM: Final = FixedBody(Maximum, U64_BE, ("maximum",))
+_ECHO: Final = FixedBody(Echo, _PAYLOAD, ("payload",))
+
+FIXED_BODIES: Final = {
+    LabRecordType.RESET: _STREAM_CODE,
+    LabRecordType.STOP: _STREAM_CODE,
+    LabRecordType.MAX_DATA: _MAXIMUM,
+    LabRecordType.MAX_STREAM_DATA: FixedBody(
+        StreamMaximum, _STREAM_AND_NUMBER, ("stream_id", "maximum")
+    ),
+    LabRecordType.MAX_STREAMS_BIDI: _MAXIMUM,
+    LabRecordType.MAX_STREAMS_UNI: _MAXIMUM,
+    LabRecordType.PING: _ECHO,
+    LabRecordType.PONG: _ECHO,
+}
+"""Every type but DATA and CLOSE, whose bodies end with bytes of any number."""
+
+_FIXED_HEADERS: Final = {
+    type_: RECORD_HEADER.pack(type_, layout.fields.size) for type_, layout in FIXED_BODIES.items()
+}
+
+
 def decode_lab_preamble(data: bytes) -> LabPreamble:
     """Decode a preamble; raises Malformed. Whether the ALPN is ours is for the connection."""
     reader = Reader(data)
+    preamble = read_lab_preamble(reader)
+    reader.close()
+    return preamble
+
+
+def read_lab_preamble(reader: Reader, alpn: str | None = None) -> LabPreamble:
+    """Take a preamble; raises Malformed, `truncated` as long as it is not whole.
+
+    Each field is judged as soon as it is there (LB-009). `alpn`, if given, is the only one that is
+    not refused with `wrong-alpn`.
+    """
     magic = reader.fixed(len(LAB_MAGIC), "magic")
     if magic != LAB_MAGIC:
         # LB-002
         raise reader.fault("bad-magic", "magic", 0)
-    preamble = LabPreamble(
+    # LB-003
+    version = reader.listed(U8, (LAB_VERSION,), "bad-version", "version")
+    start = reader.position
+    if alpn is not None and reader.block(U8, "alpn") != alpn.encode():
+        # LB-004, LB-005
+        raise reader.fault("wrong-alpn", "alpn", start)
+    reader.position = start
+    return LabPreamble(
         magic=magic,
-        # LB-003
-        version=reader.listed(U8, (LAB_VERSION,), "bad-version", "version"),
+        version=version,
         alpn=reader.text(U8, "alpn"),
         endpoint_id=reader.fixed(ENDPOINT_ID, "endpoint_id"),
+        # LB-010
         max_data=reader.number(U64_BE, "max_data"),
         max_stream_data=reader.number(U64_BE, "max_stream_data"),
         max_streams_bidi=reader.number(U64_BE, "max_streams_bidi"),
         max_streams_uni=reader.number(U64_BE, "max_streams_uni"),
     )
-    reader.close()
-    return preamble
 
 
 def encode_lab_preamble(preamble: LabPreamble) -> bytes:
@@ -130,134 +196,162 @@ def encode_lab_preamble(preamble: LabPreamble) -> bytes:
     return writer.done()
 
 
-def _read_data(reader: Reader) -> Data:
-    return Data(
-        stream_id=reader.number(U64_BE, "stream_id"),
-        # LB-025
-        fin=reader.listed(U8, (0, 1), "bad-flag", "fin"),
-        data=reader.rest(),
-    )
+def read_record(data: Received, start: int) -> tuple[int, int, int] | None:
+    """Return type, begin and end of the body of the record at `start`; None until it is whole.
+
+    Raises Malformed as soon as the header is there.
+    """
+    body = start + RECORD_HEADER.size
+    if len(data) < body:
+        return None
+    type_, size = RECORD_HEADER.unpack_from(data, start)
+    # LB-021
+    if type_ not in RECORD_TYPES:
+        raise Malformed("unknown-type", start, "type")
+    # LB-022
+    if size > LAB_RECORD_MAX:
+        raise Malformed("length-limit", start + U8.size, "body.length")
+    end: int = body + size
+    return None if len(data) < end else (type_, body, end)
 
 
-def _write_data(writer: Writer, body: Data) -> None:
-    writer.number(U64_BE, body.stream_id, "stream_id")
-    writer.listed(U8, body.fin, (0, 1), "bad-flag", "fin")
-    writer.rest(body.data)
+def read_data_head(data: Received, start: int, end: int) -> tuple[int, int]:
+    """Return the stream and the FIN flag of a DATA body; raises Malformed."""
+    fin_at = start + U64_BE.size
+    # LB-023
+    if end <= fin_at:
+        field = "body.stream_id" if end < fin_at else "body.fin"
+        raise Malformed("truncated", start if end < fin_at else fin_at, field)
+    stream_id, fin = DATA_FIELDS.unpack_from(data, start)
+    # LB-025
+    if fin > 1:
+        raise Malformed("bad-flag", fin_at, "body.fin")
+    return stream_id, fin
 
 
-def _read_stream_code(reader: Reader) -> StreamCode:
-    return StreamCode(reader.number(U64_BE, "stream_id"), reader.number(U64_BE, "code"))
+def read_fixed_body(
+    layout: FixedBody, data: Received, start: int, end: int
+) -> tuple[int | bytes, ...]:
+    """Return the fields of a body that must fill its record exactly; raises Malformed."""
+    fields = layout.fields
+    # LB-024
+    if end - start > fields.size:
+        raise Malformed("trailing-bytes", start + fields.size, "body")
+    # LB-023
+    if end - start < fields.size:
+        # All fields of these bodies have one width.
+        width = fields.size // len(layout.names)
+        index = (end - start) // width
+        raise Malformed("truncated", start + index * width, f"body.{layout.names[index]}")
+    return fields.unpack_from(data, start)
 
 
-def _write_stream_code(writer: Writer, body: StreamCode) -> None:
-    writer.number(U64_BE, body.stream_id, "stream_id")
-    writer.number(U64_BE, body.code, "code")
+def read_close(data: Received, start: int, end: int) -> tuple[int, str]:
+    """Return code and reason of a CLOSE body; raises Malformed."""
+    text_at = start + U64_BE.size
+    if end < text_at:
+        raise Malformed("truncated", start, "body.code")
+    # LB-026: the reason has no length of its own, it is the rest of the body.
+    if end - text_at > CLOSE_REASON_MAX:
+        raise Malformed("length-limit", text_at, "body.reason")
+    code: int = U64_BE.unpack_from(data, start)[0]
+    try:
+        # LB-027
+        return code, data[text_at:end].decode()
+    except UnicodeDecodeError as fault:
+        raise Malformed("bad-utf8", text_at, "body.reason") from fault
 
 
-def _read_maximum(reader: Reader) -> Maximum:
-    return Maximum(reader.number(U64_BE, "maximum"))
+def encode_data_head(stream_id: int, *, fin: bool, size: int) -> bytes:
+    """Return what stands before the `size` bytes of a DATA record."""
+    return _DATA_HEAD.pack(LabRecordType.DATA, DATA_FIELDS.size + size, stream_id, fin)
 
 
-def _write_maximum(writer: Writer, body: Maximum) -> None:
-    writer.number(U64_BE, body.maximum, "maximum")
+def encode_control(type_: LabRecordType, *fields: int | bytes) -> bytes:
+    """Return a record whose body has a fixed size."""
+    # LB-020
+    return _FIXED_HEADERS[type_] + FIXED_BODIES[type_].fields.pack(*fields)
 
 
-def _read_stream_maximum(reader: Reader) -> StreamMaximum:
-    return StreamMaximum(reader.number(U64_BE, "stream_id"), reader.number(U64_BE, "maximum"))
-
-
-def _write_stream_maximum(writer: Writer, body: StreamMaximum) -> None:
-    writer.number(U64_BE, body.stream_id, "stream_id")
-    writer.number(U64_BE, body.maximum, "maximum")
-
-
-def _read_echo(reader: Reader) -> Echo:
-    return Echo(reader.fixed(LAB_PING, "payload"))
-
-
-def _write_echo(writer: Writer, body: Echo) -> None:
-    writer.fixed(body.payload, LAB_PING, "payload")
-
-
-def _read_close(reader: Reader) -> Close:
-    code = reader.number(U64_BE, "code")
-    # The reason has no length of its own: it is the rest of the body.
-    if reader.remaining() > CLOSE_REASON_MAX:
-        # LB-026
-        raise reader.fault("length-limit", "reason")
-    return Close(code, reader.fixed_text(reader.remaining(), "reason"))
-
-
-def _write_close(writer: Writer, body: Close) -> None:
-    writer.number(U64_BE, body.code, "code")
-    content = writer.utf8(body.reason, "reason")
-    if len(content) > CLOSE_REASON_MAX:
-        raise writer.fault("length-limit", "reason")
-    writer.rest(content)
-
-
-@dataclass(frozen=True, slots=True)
-class BodyCodec:
-    """One row: the class of a body and both directions of its codec."""
-
-    body: type
-    read: Callable[[Reader], Body]
-    write: Callable[[Writer, Any], None]
-
-
-_STREAM_CODE: Final = BodyCodec(StreamCode, _read_stream_code, _write_stream_code)
-_MAXIMUM: Final = BodyCodec(Maximum, _read_maximum, _write_maximum)
-_ECHO: Final = BodyCodec(Echo, _read_echo, _write_echo)
-
-BODIES: Final = {
-    LabRecordType.DATA: BodyCodec(Data, _read_data, _write_data),
-    LabRecordType.RESET: _STREAM_CODE,
-    LabRecordType.STOP: _STREAM_CODE,
-    LabRecordType.MAX_DATA: _MAXIMUM,
-    LabRecordType.MAX_STREAM_DATA: BodyCodec(
-        StreamMaximum, _read_stream_maximum, _write_stream_maximum
-    ),
-    LabRecordType.MAX_STREAMS_BIDI: _MAXIMUM,
-    LabRecordType.MAX_STREAMS_UNI: _MAXIMUM,
-    LabRecordType.PING: _ECHO,
-    LabRecordType.PONG: _ECHO,
-    LabRecordType.CLOSE: BodyCodec(Close, _read_close, _write_close),
-}
-RECORD_TYPES: Final = {int(member): member for member in LabRecordType}
+def encode_close(code: int, reason: str) -> bytes:
+    """Return a CLOSE; the reason has at most CLOSE_REASON_MAX bytes of UTF-8."""
+    text = reason.encode()
+    size = U64_BE.size + len(text)
+    return RECORD_HEADER.pack(LabRecordType.CLOSE, size) + U64_BE.pack(code) + text
 
 
 def decode_lab_record(data: bytes) -> LabRecord:
     """Decode exactly one record; raises Malformed."""
-    reader = Reader(data)
-    record = _read_record(reader)
-    reader.close()
-    return record
-
-
-def _read_record(reader: Reader) -> LabRecord:
-    # LB-021
-    number = reader.listed(U8, RECORD_TYPES, "unknown-type", "type")
-    # LB-022
-    size = reader.length(U32_BE, "body", LAB_RECORD_MAX)
-    inner = reader.inner(size, "body")
+    record = read_record(data, 0)
+    if record is None:
+        raise _cut_off(data)
+    number, start, end = record
     record_type = RECORD_TYPES[number]
-    body = BODIES[record_type].read(inner)
-    inner.close()
+    body: Body
+    if record_type is LabRecordType.DATA:
+        stream_id, fin = read_data_head(data, start, end)
+        body = Data(stream_id, fin, data[start + DATA_FIELDS.size : end])
+    elif record_type is LabRecordType.CLOSE:
+        body = CloseBody(*read_close(data, start, end))
+    else:
+        layout = FIXED_BODIES[record_type]
+        body = layout.body(*read_fixed_body(layout, data, start, end))  # type: ignore[arg-type]  # the layout is that of the class
+    if end < len(data):
+        raise Malformed("trailing-bytes", end, "")
     return LabRecord(record_type, body)
 
 
-# LB-020
+def _cut_off(data: bytes) -> Malformed:
+    """Return the fault of bytes that end inside a record."""
+    if data and data[0] not in RECORD_TYPES:
+        return Malformed("unknown-type", 0, "type")
+    if len(data) < RECORD_HEADER.size:
+        field, offset = ("body.length", U8.size) if data else ("type", 0)
+        return Malformed("truncated", offset, field)
+    return Malformed("truncated", RECORD_HEADER.size, "body")
+
+
 def encode_lab_record(record: LabRecord) -> bytes:
     """Encode one record; raises Unencodable."""
-    writer = Writer()
-    codec = BODIES.get(record.type)
-    if codec is None or not isinstance(record.body, codec.body):
-        raise writer.fault("unknown-type", "type")
-    body = Writer()
+    type_, body = record.type, record.body
+    match type_, body:
+        case LabRecordType.DATA, Data(stream_id, fin, data):
+            _check_number(stream_id, 0, "stream_id")
+            if fin not in (0, 1):
+                raise _unencodable("bad-flag", U64_BE.size, "fin")
+            if len(data) > DATA_MAX:
+                raise Unencodable("length-limit", U8.size, "body.length")
+            return encode_data_head(stream_id, fin=fin == 1, size=len(data)) + data
+        case LabRecordType.CLOSE, CloseBody(code, reason):
+            _check_number(code, 0, "code")
+            _check_reason(reason)
+            return encode_close(code, reason)
+    layout = FIXED_BODIES.get(type_)
+    if layout is None or not isinstance(body, layout.body):
+        raise Unencodable("unknown-type", 0, "type")
+    values = [getattr(body, name) for name in layout.names]
+    if isinstance(body, Echo):
+        if len(body.payload) != LAB_PING:
+            raise _unencodable("bad-value", 0, "payload")
+    else:
+        for index, (name, value) in enumerate(zip(layout.names, values, strict=True)):
+            _check_number(value, index * U64_BE.size, name)
+    return encode_control(type_, *values)
+
+
+def _unencodable(reason: str, offset: int, field: str) -> Unencodable:
+    return Unencodable(reason, RECORD_HEADER.size + offset, f"body.{field}")
+
+
+def _check_number(value: int, offset: int, field: str) -> None:
+    if not 0 <= value <= U64_MAX:
+        raise _unencodable("bad-value", offset, field)
+
+
+def _check_reason(reason: str) -> None:
     try:
-        codec.write(body, record.body)
-    except Unencodable as unencodable:
-        raise unencodable.within("body", RECORD_HEADER.size) from unencodable
-    writer.number(U8, record.type, "type")
-    writer.block(U32_BE, body.done(), "body", LAB_RECORD_MAX)
-    return writer.done()
+        size = len(reason.encode())
+    except UnicodeEncodeError as fault:
+        raise _unencodable("bad-utf8", U64_BE.size, "reason") from fault
+    if size > CLOSE_REASON_MAX:
+        raise _unencodable("length-limit", U64_BE.size, "reason")

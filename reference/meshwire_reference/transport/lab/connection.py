@@ -9,13 +9,13 @@ between the streams that have some. So bytes wait in their stream, where a reset
 control records never wait behind them.
 """
 
-# Longer than 300 lines: records, credit and streams are one state machine.
-# A little over 300 lines: it is one machine, whose methods read and write the same counters.
+# Longer than 500 lines: records, credit and streams are one state machine.
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import astuple
 from typing import Final
 
 from meshwire_reference.core.inputs import (
@@ -24,27 +24,36 @@ from meshwire_reference.core.inputs import (
     TransportEvent,
 )
 from meshwire_reference.transport.base import StreamGone, Windows
-from meshwire_reference.transport.lab.records import (
-    DATA_FIELDS,
-    FIELDS,
-    HEADER,
+from meshwire_reference.transport.lab.streams import (
+    STREAMS_MAX,
+    Credit,
+    LabStream,
     LinkFault,
-    Preamble,
+    StreamCount,
+)
+from meshwire_reference.wire.cursor import Reader
+from meshwire_reference.wire.errors import Malformed
+from meshwire_reference.wire.lab import (
+    DATA_FIELDS,
+    FIXED_BODIES,
+    LabPreamble,
     Received,
     encode_close,
     encode_control,
     encode_data_head,
-    encode_preamble,
-    read_body,
+    encode_lab_preamble,
     read_close,
-    read_preamble,
+    read_data_head,
+    read_fixed_body,
+    read_lab_preamble,
+    read_record,
 )
-from meshwire_reference.transport.lab.streams import Credit, LabStream
 from meshwire_spec.numbers import (
     ALPN,
-    LAB_RECORD_MAX,
+    CLOSE_REASON_MAX,
+    LAB_MAGIC,
+    LAB_VERSION,
     REASONS,
-    STREAM_ID_MAX,
     LabRecordType,
 )
 from meshwire_spec.states import (
@@ -62,21 +71,23 @@ TURN: Final = 16 * 2**10
 BATCH: Final = 256 * 2**10
 """About how many bytes of DATA `take_output` makes at once."""
 
-_STREAMS_MAX: Final = (STREAM_ID_MAX >> 2) + 1
+
+def encode_preamble(alpn: str, endpoint_id: bytes, windows: Windows) -> bytes:
+    """Return the bytes that start one direction of a connection."""
+    return encode_lab_preamble(
+        LabPreamble(
+            LAB_MAGIC,
+            LAB_VERSION,
+            alpn,
+            endpoint_id,
+            *astuple(windows),
+        )
+    )
 
 
-class _StreamCount:
-    """Numbers of the streams of one kind (bidi or uni), counted since the start."""
-
-    __slots__ = ("closed", "given", "opened", "seen", "window")
-
-    def __init__(self, window: int) -> None:
-        self.window = min(window, _STREAMS_MAX)
-        self.given = self.window
-        self.closed = 0
-        # The next number that the peer has not used, and the next that we have not.
-        self.seen = 0
-        self.opened = 0
+def cut_reason(reason: str) -> str:
+    """Return as much of the reason of a close as its record can carry."""
+    return reason.encode()[:CLOSE_REASON_MAX].decode(errors="ignore")
 
 
 class LabConnection:
@@ -92,24 +103,23 @@ class LabConnection:
     ) -> None:
         windows = windows or Windows()
         self.dialled = dialled
-        self.peer: Preamble | None = None
+        self.peer: LabPreamble | None = None
         self.closed: ConnectionClosed | None = None
-        self.record_max = LAB_RECORD_MAX
         self._own_bit = 0 if dialled else 1
         self._alpn = alpn
         self._windows = windows
         self._state = LabConnectionState.PREAMBLE
         self._rest = bytearray()
         # LB-001
-        self._control = [encode_preamble(alpn, Preamble(endpoint_id, windows))]
+        self._control = [encode_preamble(alpn, endpoint_id, windows)]
         self._closed_told = False
         self._streams: dict[StreamId, LabStream] = {}
         self._untold: dict[LabStream, None] = {}
         self._credit = Credit(windows.max_data)
         self._raises: dict[LabStream, None] = {}
         self._counts = (
-            _StreamCount(windows.max_streams_bidi),
-            _StreamCount(windows.max_streams_uni),
+            StreamCount(windows.max_streams_bidi),
+            StreamCount(windows.max_streams_uni),
         )
         self._stream_maximum = [0, 0]
         self._maximum = 0
@@ -128,7 +138,7 @@ class LabConnection:
         if self.closed is None:
             try:
                 self._rest = self._read(data)
-            except LinkFault as fault:
+            except (LinkFault, Malformed) as fault:
                 # LB-028
                 self.refuse(fault.reason)
 
@@ -278,7 +288,7 @@ class LabConnection:
         """End the connection behind everything that the credit lets out."""
         if self.closed is None:
             last = self.take_output(None)
-            self._control = [last, encode_close(code, reason)]
+            self._control = [last, encode_close(code, cut_reason(reason))]
             self._end(LabConnectionEvent.CLOSE_SENT, ConnectionClosed(code, reason, by_peer=False))
 
     def refuse(self, reason: str) -> None:
@@ -305,47 +315,35 @@ class LabConnection:
         return self._rest if pending is self._rest and not start else bytearray(pending[start:])
 
     def _read_preamble(self, data: Received) -> int:
-        found = read_preamble(data, self._alpn)
-        if found is None:
+        reader = Reader(bytes(data))
+        try:
+            self.peer = read_lab_preamble(reader, self._alpn)
+        except Malformed as fault:
+            if fault.reason != "truncated":
+                raise
             return 0
-        self.peer, end = found
-        self._maximum = self.peer.windows.max_data
+        self._maximum = self.peer.max_data
         self._stream_maximum = [
-            min(self.peer.windows.max_streams_bidi, _STREAMS_MAX),
-            min(self.peer.windows.max_streams_uni, _STREAMS_MAX),
+            min(self.peer.max_streams_bidi, STREAMS_MAX),
+            min(self.peer.max_streams_uni, STREAMS_MAX),
         ]
         self._state = LAB_CONNECTION[self._state, LabConnectionEvent.PREAMBLE_RECEIVED]
-        return end
+        return reader.position
 
     def _read_records(self, data: Received, start: int) -> int:
-        available = len(data)
-        while available - start >= HEADER.size and self.closed is None:
-            type_, size = HEADER.unpack_from(data, start)
-            # LB-021
-            if type_ >= len(self._handlers):
-                raise LinkFault("unknown-type")
-            # LB-022
-            if size > self.record_max:
-                raise LinkFault("length-limit")
-            body = start + HEADER.size
-            if available - body < size:
-                break
-            start = body + size
+        while self.closed is None and (record := read_record(data, start)):
+            type_, body, start = record
             self._handlers[type_](data, body, start)
         return start
 
     def _on_data(self, data: Received, start: int, end: int) -> None:
-        bytes_at = start + DATA_FIELDS.size
-        if end < bytes_at:
-            raise LinkFault("truncated")
-        stream_id, fin = DATA_FIELDS.unpack_from(data, start)
-        # LB-025
-        if fin > 1:
-            raise LinkFault("bad-flag")
+        stream_id, fin = read_data_head(data, start, end)
         stream = self._find(stream_id, written_by_peer=True)
         if stream is None:
             raise LinkFault("bad-stream")
-        settled = stream.receive_data(bytes(data[bytes_at:end]), self._credit, fin=fin == 1)
+        settled = stream.receive_data(
+            bytes(data[start + DATA_FIELDS.size : end]), self._credit, fin=fin == 1
+        )
         self._settle(settled)
         self._check_raise(stream)
         self._tell(stream)
@@ -364,8 +362,8 @@ class LabConnection:
             # LB-051
             LabRecordType.PONG: lambda _payload: None,
         }
-        apply, fields = appliers[type_], FIELDS[type_]
-        return lambda data, start, end: apply(*read_body(fields, data, start, end))
+        apply, layout = appliers[type_], FIXED_BODIES[type_]
+        return lambda data, start, end: apply(*read_fixed_body(layout, data, start, end))
 
     def _on_reset(self, stream_id: StreamId, code: int) -> None:
         stream = self._find(stream_id, written_by_peer=True)
@@ -396,7 +394,7 @@ class LabConnection:
                 self._turns.append(stream)
 
     def _on_max_streams(self, kind: int, maximum: int) -> None:
-        most = min(maximum, _STREAMS_MAX)
+        most = min(maximum, STREAMS_MAX)
         # LB-043
         self._stream_maximum[kind] = max(self._stream_maximum[kind], most)
 
@@ -447,7 +445,7 @@ class LabConnection:
             stream_id,
             is_own=is_own,
             window=self._windows.max_stream_data,
-            maximum=self.peer.windows.max_stream_data,
+            maximum=self.peer.max_stream_data,
         )
         self._streams[stream_id] = stream
         return stream
@@ -490,7 +488,7 @@ class LabConnection:
             yield encode_control(LabRecordType.MAX_DATA, self._credit.give())
         types = (LabRecordType.MAX_STREAMS_BIDI, LabRecordType.MAX_STREAMS_UNI)
         for type_, count in zip(types, self._counts, strict=True):
-            maximum = min(count.window + count.closed, _STREAMS_MAX)
+            maximum = min(count.window + count.closed, STREAMS_MAX)
             if maximum > count.given:
                 count.given = maximum
                 yield encode_control(type_, maximum)

@@ -7,6 +7,7 @@ transition, apply it, say what has to be sent.
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from meshwire_reference.core.inputs import (
     StreamData,
@@ -17,7 +18,7 @@ from meshwire_reference.core.inputs import (
     TransportEvent,
 )
 from meshwire_reference.transport.base import StreamGone
-from meshwire_reference.transport.lab.records import LinkFault
+from meshwire_spec.numbers import STREAM_ID_MAX
 from meshwire_spec.states import (
     RECEIVE_ENDED,
     RECEIVE_HALF,
@@ -28,6 +29,17 @@ from meshwire_spec.states import (
     SendEvent,
     SendHalf,
 )
+
+STREAMS_MAX: Final = (STREAM_ID_MAX >> 2) + 1
+"""Streams of one kind that the ids of one side can name."""
+
+
+class LinkFault(Exception):
+    """The peer broke a rule of the lab binding; `reason` is what the connection is closed with."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class Credit:
@@ -61,6 +73,20 @@ class Credit:
         """Raise the maximum by what was taken, and give it."""
         self.given = self.taken + self.window
         return self.given
+
+
+class StreamCount:
+    """Numbers of the streams of one kind (bidi or uni), counted since the start."""
+
+    __slots__ = ("closed", "given", "opened", "seen", "window")
+
+    def __init__(self, window: int) -> None:
+        self.window = min(window, STREAMS_MAX)
+        self.given = self.window
+        self.closed = 0
+        # The next number that the peer has not used, and the next that we have not.
+        self.seen = 0
+        self.opened = 0
 
 
 class SendQueue:

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
+from struct import pack
 from typing import Final
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from meshwire_reference.core.inputs import (
@@ -24,16 +25,25 @@ from meshwire_reference.core.inputs import (
     TransportEvent,
 )
 from meshwire_reference.transport.base import StreamGone, Windows
-from meshwire_reference.transport.lab.connection import TURN, LabConnection
-from meshwire_reference.transport.lab.records import (
+from meshwire_reference.transport.lab.connection import TURN, LabConnection, encode_preamble
+from meshwire_reference.wire.errors import Malformed
+from meshwire_reference.wire.lab import (
     DATA_MAX,
-    Preamble,
+    LabPreamble,
+    decode_lab_preamble,
+    decode_lab_record,
     encode_close,
     encode_control,
     encode_data_head,
-    encode_preamble,
 )
-from meshwire_spec.numbers import ALPN, LAB_RECORD_MAX, REASONS, LabRecordType
+from meshwire_spec.numbers import (
+    ALPN,
+    LAB_MAGIC,
+    LAB_RECORD_MAX,
+    LAB_VERSION,
+    REASONS,
+    LabRecordType,
+)
 
 DIALLER_ID = bytes(range(32))
 ACCEPTOR_ID = bytes(range(32, 64))
@@ -87,7 +97,7 @@ def control(type_: LabRecordType, *fields: int | bytes) -> bytes:
 
 def preamble(windows: Windows | None = None) -> bytes:
     """Give the dialler's preamble."""
-    return encode_preamble(ALPN, Preamble(DIALLER_ID, windows or Windows()))
+    return encode_preamble(ALPN, DIALLER_ID, windows or Windows())
 
 
 def close_of(reason: str) -> ConnectionClosed:
@@ -693,3 +703,40 @@ def test_any_order_of_records_and_calls_stands(
         side.take_output()
         held = sum(other.unsettled for other in side._streams.values())
         assert side._credit.received == side._credit.taken + held
+
+
+def test_the_preamble_is_the_one_of_the_codec() -> None:
+    """Each field stands where the codec reads it."""
+    windows = Windows(0x0102030405060708, 0x1112131415161718, 0x2122, 0x3132)
+
+    assert decode_lab_preamble(encode_preamble(ALPN, DIALLER_ID, windows)) == LabPreamble(
+        LAB_MAGIC,
+        LAB_VERSION,
+        ALPN,
+        DIALLER_ID,
+        0x0102030405060708,
+        0x1112131415161718,
+        0x2122,
+        0x3132,
+    )
+
+
+@given(st.integers(0, 12), st.binary(max_size=24))
+@example(0, bytes(8) + b"\x02")
+@example(9, bytes(8) + b"\xff")
+def test_what_the_codec_refuses_closes_with_its_reason(type_: int, body: bytes) -> None:
+    """A record that is malformed for the codec closes a connection for the same reason."""
+    side = LabConnection(dialled=False, endpoint_id=ACCEPTOR_ID)
+    side.receive(preamble())
+    record = pack(">BI", type_, len(body)) + body
+    side.receive(record)
+    # What is well-formed may still be wrong for this connection, but only as these.
+    allowed = {REASONS[name].code for name in ("bad-stream", "stream-limit", "flow-control")}
+    allowed.add(None)
+    try:
+        decode_lab_record(record)
+    except Malformed as fault:
+        allowed = {REASONS[fault.reason].code}
+    ended = side.closed
+
+    assert ((ended and not ended.by_peer and ended.code) or None) in allowed

@@ -18,18 +18,14 @@ from meshwire_reference.transport.base import (
     Unreachable,
     Windows,
 )
+from meshwire_reference.transport.lab.connection import encode_preamble
 from meshwire_reference.transport.lab.link import LabLink
-from meshwire_reference.transport.lab.records import (
-    Preamble,
-    encode_close,
-    encode_control,
-    encode_preamble,
-)
+from meshwire_reference.wire.lab import encode_close, encode_control
 from meshwire_spec.numbers import ALPN, REASONS, LabRecordType
 
 DIALLER = TransportOptions(bytes(range(32)))
 ACCEPTOR = TransportOptions(bytes(range(32, 64)))
-PREAMBLE = encode_preamble(ALPN, Preamble(DIALLER.endpoint_id, Windows()))
+PREAMBLE = encode_preamble(ALPN, DIALLER.endpoint_id, Windows())
 
 
 @asynccontextmanager
