@@ -49,7 +49,7 @@ from mutant_rows import (  # noqa: E402 - found in the folder that was just adde
 
 BESIDE = 2
 """How many mutants are judged at once."""
-NODE = f"{shlex.quote(sys.executable)} -m meshwire_reference.cli.app"
+NODE = f"{shlex.quote(sys.executable)} -m meshwire_reference.cli"
 INDEX = re.compile(r"\[\d+\]")
 
 

@@ -49,4 +49,4 @@ def node_attachments(command: str) -> list[Attachment]:
 def _reference_command() -> str:
     if find_spec(REFERENCE) is None:
         raise Incomplete(f"the bundled node is not installed: {install_line('node')}")
-    return f"'{sys.executable}' -P -m {REFERENCE}.cli.app"
+    return f"'{sys.executable}' -P -m {REFERENCE}.cli"

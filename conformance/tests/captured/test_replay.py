@@ -20,7 +20,7 @@ from meshwire_spec.numbers import READ_MESSAGE, FrameType
 pytestmark = [pytest.mark.process, pytest.mark.socket]
 
 RECORDED = Path(__file__).parent / "transcripts"
-NODE = f"{sys.executable} -m meshwire_reference.cli.app run --listen tcp://127.0.0.1:0 --open"
+NODE = f"{sys.executable} -m meshwire_reference.cli run --listen tcp://127.0.0.1:0 --open"
 DEADLINE_S = 20.0
 PYTHON_EDIT_STREAM = 12
 

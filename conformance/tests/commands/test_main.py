@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.process
 
 PEER = Path(__file__).parents[1] / "programs" / "codec_peer.py"
-CODEC = f"stdio:'{sys.executable}' -m meshwire_reference.cli.app codec"
+CODEC = f"stdio:'{sys.executable}' -m meshwire_reference.cli codec"
 HEARTBEAT = "010000018bcfe56801"
 
 

@@ -117,15 +117,13 @@ def run_interrupted_at(moment: str, target: str) -> subprocess.CompletedProcess[
         ("meshwire_conformance.commands.check", ""),
         ("/frames.transcript.json", ""),
         ("meshwire_conformance.codec_suite.manners", ": 0 cases were over, 0 passed, 0 failed"),
-        ("meshwire_reference.cli.app", ": 0 cases were over, 0 passed, 0 failed"),
+        ("meshwire_reference.cli", ": 0 cases were over, 0 passed, 0 failed"),
         ("meshwire_conformance.report.text", ""),
     ],
 )
 def test_an_interrupt_at_any_moment_is_one_line(moment: str, so_far: str) -> None:
     """While modules and cases are loaded, in the codec part, and while the report is written."""
-    done = run_interrupted_at(
-        moment, f"stdio:'{sys.executable}' -m meshwire_reference.cli.app codec"
-    )
+    done = run_interrupted_at(moment, f"stdio:'{sys.executable}' -m meshwire_reference.cli codec")
 
     assert done.stderr == f"meshwire: interrupted{so_far}\n"
     assert done.returncode == ExitCode.FAULT
@@ -137,7 +135,7 @@ def test_an_interrupt_at_any_moment_is_one_line(moment: str, so_far: str) -> Non
     "moment",
     [
         "meshwire_conformance.socket_suite.calibration",
-        "meshwire_reference.cli.app",
+        "meshwire_reference.cli",
         "meshwire_conformance.documents.child",
     ],
 )
@@ -145,7 +143,7 @@ def test_an_interrupted_run_leaves_no_node(moment: str, tmp_path: Path) -> None:
     """Also while the process of the suite's own documents is started."""
     held = tmp_path / "held"
     os.mkfifo(held)
-    node = f"'{sys.executable}' -m meshwire_reference.cli.app run --listen tcp://127.0.0.1:0 --open"
+    node = f"'{sys.executable}' -m meshwire_reference.cli run --listen tcp://127.0.0.1:0 --open"
     with open_without_writer(held) as reader:
         done = run_interrupted_at(moment, f'node:sh -c "exec {node} 9>{held}"')
 

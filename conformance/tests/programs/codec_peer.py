@@ -144,7 +144,7 @@ def rudely(mode: str, answer: Answer, held: list[str]) -> None:
 
 def relay(mode: str, changes: Answer, *, refuses: bool) -> None:
     """The bundled codec behind a hello of our own."""
-    command = [sys.executable, "-m", "meshwire_reference.cli.app", "codec"]
+    command = [sys.executable, "-m", "meshwire_reference.cli", "codec"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as codec:
         assert codec.stdin is not None

@@ -76,7 +76,7 @@ def spoil(mode: str, op: str, answer: Answer) -> Answer:
 def main() -> None:
     """Pass every line on to the bundled implementation, and its answers back, spoilt."""
     mode = sys.argv[1]
-    words = [sys.executable, "-m", "meshwire_reference.cli.app", "codec"]
+    words = [sys.executable, "-m", "meshwire_reference.cli", "codec"]
     pipe = subprocess.PIPE
     with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True) as codec:
         assert codec.stdin is not None

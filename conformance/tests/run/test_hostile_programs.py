@@ -213,7 +213,7 @@ def test_files_that_cannot_be_read_are_told(content: bytes, tmp_path: Path) -> N
         read_ledger(path, load_catalogue())
 
 
-CODEC = f"stdio:'{sys.executable}' -m meshwire_reference.cli.app codec"
+CODEC = f"stdio:'{sys.executable}' -m meshwire_reference.cli codec"
 REDIRECTIONS = {
     "full output": ("> /dev/full", 2, "cannot be written"),
     "closed output": (">&-", 2, "standard output is closed"),

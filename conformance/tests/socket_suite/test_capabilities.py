@@ -15,7 +15,7 @@ from meshwire_conformance.verdicts import Verdict
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
 
-NODE = f"{sys.executable} -m meshwire_reference.cli.app run --listen tcp://127.0.0.1:0 --open"
+NODE = f"{sys.executable} -m meshwire_reference.cli run --listen tcp://127.0.0.1:0 --open"
 WITHOUT, WITH = "MW-5501", "MW-5506"
 """A case for nodes that offer no reconciliation, and one for those that do."""
 

@@ -40,7 +40,7 @@ HOOK = Path(__file__).parents[2] / "mutants" / "hook"
 def command(binding: str, dialect: str, rows: str = "") -> str:
     """The command line of the bundled node on a binding, with the rows of mutants applied."""
     hook = f"MUTANT_ROWS={rows} PYTHONPATH='{HOOK}'"
-    node = f"env {hook} '{sys.executable}' -m meshwire_reference.cli.app"
+    node = f"env {hook} '{sys.executable}' -m meshwire_reference.cli"
     return f"{node} run --listen {binding}://127.0.0.1:0 {DEADLINES} {dialect}"
 
 

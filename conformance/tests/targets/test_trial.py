@@ -17,7 +17,7 @@ from meshwire_conformance.errors import UsageError
 from meshwire_conformance.targets.attach import attach
 from meshwire_conformance.targets.facts import read_target_file
 
-RUN = (sys.executable, "-m", "meshwire_reference.cli.app", "run", "--listen", "tcp://127.0.0.1:0")
+RUN = (sys.executable, "-m", "meshwire_reference.cli", "run", "--listen", "tcp://127.0.0.1:0")
 PEER = (sys.executable, str(Path(__file__).parents[1] / "programs" / "socket_peer.py"))
 OPEN = (*RUN, "--open")
 

@@ -2,15 +2,12 @@
 
 import os
 import sys
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 if TYPE_CHECKING:
     import typer
 
-RUN_MODULE = "meshwire_reference.cli.run"
 INTERNAL = 1
 USAGE = 2
 
@@ -18,6 +15,8 @@ USAGE = 2
 def build_app() -> "typer.Typer":
     """Build the command line; loads typer, which the codec harness does without."""
     import typer  # noqa: PLC0415 - costs ten times the start of the harness
+
+    from meshwire_reference.cli.run import run_command  # noqa: PLC0415 - loads typer
 
     app = typer.Typer(
         name="meshwire-node",
@@ -46,8 +45,7 @@ def build_app() -> "typer.Typer":
         """
         raise typer.Exit(serve_codec())
 
-    if find_spec(RUN_MODULE) is not None:
-        app.command("run")(import_module(RUN_MODULE).run_command)
+    app.command("run")(run_command)
     return app
 
 
@@ -99,7 +97,3 @@ def run_command_line() -> None:
     except typer.Abort:
         sys.exit(USAGE)
     sys.exit(code or 0)
-
-
-if __name__ == "__main__":
-    main()

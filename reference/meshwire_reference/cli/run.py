@@ -5,6 +5,8 @@ exit code 2; SIGTERM and SIGINT end in exit code 0.
 """
 
 import asyncio
+import json
+import secrets
 import signal
 import sys
 from pathlib import Path
@@ -12,17 +14,26 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from meshwire_reference.core.settings import Dialect
 from meshwire_reference.documents.process import Unavailable
 from meshwire_reference.node.config import Choices, Config, ConfigError, make_config
 from meshwire_reference.node.driver import Node
 from meshwire_reference.node.folder import BadFolder
-from meshwire_reference.node.ready import ready_line
-from meshwire_reference.transport import check_offered
 from meshwire_reference.transport.base import AddressRefused, TransportError
-from meshwire_spec.numbers import FRAME_STALL_S, HANDSHAKE_S, HEARTBEAT_INTERVAL_S, PAYLOAD_MAX
+from meshwire_reference.transport.registry import check_offered
+from meshwire_spec.numbers import (
+    CAPABILITIES,
+    FRAME_STALL_S,
+    HANDSHAKE_S,
+    HEARTBEAT_INTERVAL_S,
+    OPTIONAL_CAPABILITIES,
+    PAYLOAD_MAX,
+    PROFILE,
+)
 
 SECRET_VARIABLE = "MESHWIRE_FORMATION_FILE"  # noqa: S105 - the name of a variable, not a secret
 USAGE = 2
+INSTANCE_ID = 8
 
 
 def run_command(  # noqa: PLR0913 - one parameter an option
@@ -171,3 +182,29 @@ async def _started(node: Node, stopping: asyncio.Event) -> bool:
         return False
     starting.result()
     return True
+
+
+def ready_line(config: Config, addresses: tuple[str, ...], endpoint_id: bytes) -> str:
+    """Return the one line that says where and what the node is; never the secret."""
+    facts: dict[str, object] = {
+        "addresses": list(addresses),
+        "endpoint_id": endpoint_id.hex(),
+        "instance_id": secrets.token_hex(INSTANCE_ID),
+        "profile": PROFILE,
+        "dialect": str(config.settings.dialect),
+        "capabilities": _capabilities(config),
+        "payload_cap": config.settings.payload_cap,
+        "deadlines": {
+            "handshake_s": config.settings.handshake_s,
+            "frame_stall_s": config.settings.frame_stall_s,
+        },
+    }
+    if config.settings.dialect is not Dialect.OPEN and config.key is not None:
+        facts["formation_id"] = config.key.formation_id
+    return json.dumps(facts)
+
+
+def _capabilities(config: Config) -> list[str]:
+    """Return the names of the capabilities that the node offers."""
+    missing = set() if config.settings.serves_reconciliation else {"reconciliation"}
+    return [name for name in (*CAPABILITIES, *OPTIONAL_CAPABILITIES) if name not in missing]

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from meshwire_reference.node.log import log
-from meshwire_reference.transport import dial
 from meshwire_reference.transport.base import Connection, TransportOptions, Unreachable
+from meshwire_reference.transport.registry import dial
 
 FIRST_S: Final = 1.0
 LONGEST_S: Final = 60.0

@@ -38,13 +38,13 @@ from meshwire_reference.node.dialler import keep_connected
 from meshwire_reference.node.folder import BadFolder, list_documents, read_document
 from meshwire_reference.node.log import log
 from meshwire_reference.store.memory import MemoryStore
-from meshwire_reference.transport import check_dialled, listen
 from meshwire_reference.transport.base import (
     Connection,
     ConnectionGone,
     Listener,
     TransportOptions,
 )
+from meshwire_reference.transport.registry import check_dialled, listen
 from meshwire_spec.numbers import ENDPOINT_ID, FRAME_KEY_MAX, REASONS
 
 ACTOR: Final = 16

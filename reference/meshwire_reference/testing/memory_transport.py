@@ -1,6 +1,7 @@
 """The lab binding between two sides of one process: no sockets, no clock, always the same order.
 
-For tests. `pair` joins two sides; `memory://NAME` listens and dials within one event loop.
+`pair` joins two sides. After `offer_memory`, `memory://NAME` listens and dials within one event
+loop.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from meshwire_reference.transport.base import (
     Unreachable,
 )
 from meshwire_reference.transport.lab.link import LabLink
+from meshwire_reference.transport.registry import TRANSPORTS, Transport
 
 HIGH_WATER: Final = 64 * 2**10
 """Bytes under way in one direction before the writer is told to pause, as a socket does."""
@@ -176,3 +178,8 @@ async def dial(address: str, options: TransportOptions) -> Connection:
 
 def check_dialled(_address: str, *, lab: bool) -> None:
     """Any name may be listened to one day."""
+
+
+def offer_memory() -> None:
+    """Add the scheme `memory` to the transports of this process."""
+    TRANSPORTS["memory"] = lambda: Transport(listen, dial, check_dialled)

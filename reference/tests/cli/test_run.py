@@ -20,7 +20,7 @@ from meshwire_reference.node.config import Config
 from meshwire_reference.node.driver import Node
 from meshwire_spec.numbers import FRAME_STALL_S, HANDSHAKE_S, PAYLOAD_MAX
 
-COMMAND = (sys.executable, "-m", "meshwire_reference.cli.app", "run")
+COMMAND = (sys.executable, "-m", "meshwire_reference.cli", "run")
 LISTEN = ("--listen", "tcp://127.0.0.1:0")
 LIMIT_S = 30
 SECRET = base64.b64encode(b"\x42" * 32).decode()
@@ -163,7 +163,7 @@ def test_what_cannot_be_started_is_said_in_one_line(options: tuple[str, ...], pa
 )
 def test_closed_streams_are_said_in_one_line(command: str, part: str) -> None:
     """With exit code 2: there is nobody to talk to."""
-    line = f"{sys.executable} -m meshwire_reference.cli.app {command}"
+    line = f"{sys.executable} -m meshwire_reference.cli {command}"
     done = subprocess.run(
         ("/bin/sh", "-c", line),
         stdin=subprocess.DEVNULL,

@@ -144,7 +144,7 @@ def test_serves_until_bye() -> None:
 def test_runs_as_a_process() -> None:
     """The console command answers on stdout alone and ends with 0 at `bye`."""
     done = subprocess.run(
-        [sys.executable, "-m", "meshwire_reference.cli.app", "codec"],
+        [sys.executable, "-m", "meshwire_reference.cli", "codec"],
         input=b'nonsense\n{"id":7,"op":"bye"}\n',
         capture_output=True,
         check=True,

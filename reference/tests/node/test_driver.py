@@ -17,18 +17,21 @@ from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.node.config import Config
 from meshwire_reference.node.driver import Node
 from meshwire_reference.testing.author import Author, author, read, snapshot
-from meshwire_reference.transport import dial
+from meshwire_reference.testing.memory_transport import offer_memory
 from meshwire_reference.transport.base import (
     Connection,
     ConnectionGone,
     TransportOptions,
     Windows,
 )
+from meshwire_reference.transport.registry import dial
 from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
 from meshwire_reference.wire.frames import FrameReader
 from meshwire_spec.numbers import LAB_MAX_STREAMS, REASONS, FrameType
 
 pytestmark = pytest.mark.process
+
+offer_memory()
 
 ADDRESS = "memory://node"
 LIMIT_S = 20

@@ -13,13 +13,16 @@ from meshwire_reference.node.config import Config
 from meshwire_reference.node.driver import Node
 from meshwire_reference.node.folder import BadFolder, file_name
 from meshwire_reference.testing.author import Author, author
-from meshwire_reference.transport import dial
+from meshwire_reference.testing.memory_transport import offer_memory
 from meshwire_reference.transport.base import Connection, TransportOptions
+from meshwire_reference.transport.registry import dial
 from meshwire_reference.wire.batches import StreamFrame, decode_sync_batch
 from meshwire_reference.wire.frames import FrameReader
 from meshwire_spec.numbers import FrameType
 
 pytestmark = pytest.mark.process
+
+offer_memory()
 
 LIMIT_S = 30
 NAMES = ("memory://one", "memory://two")

@@ -14,8 +14,8 @@ from meshwire_reference.node.config import Config
 from meshwire_reference.node.driver import Node
 from meshwire_reference.testing.author import Author, author, read
 from meshwire_reference.testing.bench import OWN_BIDI, STREAM_STEP
-from meshwire_reference.transport import dial
 from meshwire_reference.transport.base import Connection, TransportOptions
+from meshwire_reference.transport.registry import dial
 from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
 from meshwire_reference.wire.frames import FrameReader
 from meshwire_reference.wire.handshake import FormationId, encode_formation_id

@@ -17,7 +17,7 @@ from meshwire_reference.core.inputs import (
     StreamStopped,
     TransportEvent,
 )
-from meshwire_reference.transport import dial, listen
+from meshwire_reference.testing.memory_transport import offer_memory
 from meshwire_reference.transport.base import (
     AddressRefused,
     Connection,
@@ -28,6 +28,9 @@ from meshwire_reference.transport.base import (
     Unreachable,
     Windows,
 )
+from meshwire_reference.transport.registry import dial, listen
+
+offer_memory()
 
 DIALLER_ID, ACCEPTOR_ID = bytes(range(32)), bytes(range(32, 64))
 # Lopsided, so that no code can be mistaken for another; the first does not fit 32 bits.

@@ -10,7 +10,6 @@ import pytest
 
 from meshwire_reference.core.inputs import ConnectionClosed, StreamData
 from meshwire_reference.testing.memory_transport import pair
-from meshwire_reference.transport import dial, listen
 from meshwire_reference.transport.base import (
     Listener,
     StreamGone,
@@ -20,6 +19,7 @@ from meshwire_reference.transport.base import (
 )
 from meshwire_reference.transport.lab.connection import encode_preamble
 from meshwire_reference.transport.lab.link import LabLink
+from meshwire_reference.transport.registry import dial, listen
 from meshwire_reference.wire.lab import encode_close, encode_control
 from meshwire_spec.numbers import ALPN, REASONS, LabRecordType
 
