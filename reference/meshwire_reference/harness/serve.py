@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import BinaryIO, Final
 
 from meshwire_reference.harness import kinds
-from meshwire_reference.harness.request import BadRequest, bytes_of, member_of
+from meshwire_reference.harness.shapes import BadRequest, bytes_of, member_of
 from meshwire_reference.wire.accept import accept
 from meshwire_reference.wire.errors import FieldError
 from meshwire_spec.numbers import HARNESS_VERSION, PROFILE

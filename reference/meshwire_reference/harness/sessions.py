@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from meshwire_reference.harness.request import BadRequest, bytes_of, member_of, number_of
+from meshwire_reference.harness.shapes import BadRequest, bytes_of, member_of, number_of
 from meshwire_reference.negentropy import Misused, Reconciliation, RunRefused, Vector
 from meshwire_reference.wire.errors import Malformed
 

@@ -1,7 +1,8 @@
 """Shapes of JSON values: how the fields of a message are written in vectors and in the harness.
 
 Bytes are lower-case hex, 64-bit integers decimal strings, smaller ones numbers. Every shape has
-both directions; `from_value` takes nothing but what `to_value` would write.
+both directions; `from_value` takes nothing but what `to_value` would write. `member_of`,
+`bytes_of` and `number_of` read the members of a request.
 """
 
 from collections.abc import Mapping
@@ -91,7 +92,7 @@ class Decimal:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class RegistryNumber:
     """A number of a registry; another one is refused with the registry's reason."""
 
     registry: type[IntEnum]
@@ -212,6 +213,33 @@ def read_hex(value: object, field: str) -> bytes:
     if content.hex() != value:
         raise bad_value(field, "hex with blanks or capitals")
     return content
+
+
+class BadRequest(Exception):
+    """A line that is no request; its text goes back to whoever wrote the line."""
+
+
+def member_of(request: dict[str, object], name: str) -> object:
+    """A member of a request; raises BadRequest where it is missing."""
+    if name not in request:
+        raise BadRequest(f"{name} is missing")
+    return request[name]
+
+
+def bytes_of(request: dict[str, object], name: str) -> bytes:
+    """A member that is lower-case hex; raises BadRequest where it is not."""
+    try:
+        return read_hex(member_of(request, name), name)
+    except Unencodable as fault:
+        raise BadRequest(f"{name} is {fault.problem}") from fault
+
+
+def number_of(request: dict[str, object], name: str) -> int:
+    """A member that is a number; raises BadRequest where it is not."""
+    value = member_of(request, name)
+    if type(value) is not int:
+        raise BadRequest(f"{name} is not a number")
+    return value
 
 
 TEXT: Final = Text()

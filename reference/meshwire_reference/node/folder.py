@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote
 
-from meshwire_reference.wire.keys import document_key_fault
+from meshwire_reference.wire.accept import document_key_fault
 
 SUFFIX: Final = ".automerge"
 

@@ -1,24 +1,64 @@
 """What a strict node refuses although it decodes: keys, sizes and types, on receive and on send."""
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
 from meshwire_reference.wire.batches import ChannelRecord, StreamFrame, SyncBatch, SyncEntry
 from meshwire_reference.wire.enrollment import PRESENT, EnrollmentResponse
 from meshwire_reference.wire.handshake import FormationChallenge, FormationId
-from meshwire_reference.wire.keys import document_key_fault, has_control, is_collection
 from meshwire_reference.wire.reconciliation import NegentropyMessage, bounds_increase
 from meshwire_reference.wire.tombstones import Tombstone, TombstoneBatch
 from meshwire_spec.numbers import (
     AUTHOR_MAX,
     COLLECTION_MAX,
     DOCUMENT_ID_MAX,
+    DOCUMENT_KEY_MAX,
     FORMATION_ID_MAX,
     FRAME_KEY_MAX,
     FRAME_TYPES,
     REASON_MAX,
+    RESERVED_KEYS,
+    TOMBSTONE_COLLECTION,
     FrameType,
 )
+
+COLLECTION: Final = re.compile(rf"[A-Za-z0-9_.-]{{1,{COLLECTION_MAX}}}", re.ASCII)
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def is_collection(text: str) -> bool:
+    """Say whether a text is a collection's name."""
+    return COLLECTION.fullmatch(text) is not None
+
+
+def has_control(text: str) -> bool:
+    """Say whether a text holds a control character of either range."""
+    return CONTROL.search(text) is not None
+
+
+def document_key_fault(key: str) -> str | None:
+    """Return why a text is no document key, as a reason of the registry, or None where it is one.
+
+    Asked before a key is written locally as well as when one is received (D-10, D-11).
+    """
+    # FR-020
+    size = len(key.encode())
+    if not 1 <= size <= DOCUMENT_KEY_MAX:
+        return "length-limit"
+    # FR-026
+    collection, colon, document_id = key.partition(":")
+    # FR-022, FR-023, FR-024, FR-025
+    stands = (
+        colon
+        and key not in RESERVED_KEYS
+        and collection != TOMBSTONE_COLLECTION
+        and is_collection(collection)
+        and 1 <= len(document_id.encode()) <= DOCUMENT_ID_MAX
+        and not has_control(document_id)
+    )
+    return None if stands else "bad-key"
+
 
 DOCUMENT_TYPES: Final = frozenset((FrameType.DELTA, FrameType.SNAPSHOT))
 ENTRY_TYPES: Final = frozenset(row.type for row in FRAME_TYPES if row.in_entry)

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwire_reference.harness import kinds, values
+from meshwire_reference.harness import kinds
 from meshwire_reference.harness.shapes import (
     Chosen,
     Decimal,
     Hex,
-    Listed,
     ListOf,
     Null,
     Number,
     OrNull,
     Record,
+    RegistryNumber,
     Shape,
     Text,
 )
@@ -71,7 +71,7 @@ STRATEGIES: dict[type, Callable[[Any, str], st.SearchStrategy[Any]]] = {
     Record: lambda shape, _: objects_of(shape),
     ListOf: lambda shape, name: st.lists(values_of(shape.shape, name), max_size=3),
     OrNull: lambda shape, name: st.none() | values_of(shape.shape, name),
-    Listed: lambda shape, _: st.sampled_from([int(member) for member in shape.registry]),
+    RegistryNumber: lambda shape, _: st.sampled_from([int(member) for member in shape.registry]),
     Number: lambda shape, _: st.integers(0, shape.maximum),
     Decimal: lambda _, __: st.integers(0, U64_MAX).map(str),
     Hex: lambda _, name: hex_of(name),
@@ -93,15 +93,15 @@ def settle(shape: Record, found: dict[str, Any]) -> dict[str, Any]:
     for flag, part in (("has_certificate", "certificate"), ("has_secret", "secret")):
         if flag in found:
             found[flag] = 0 if found[part] is None else 1
-    if shape is values.LAB_RECORD_SHAPE:
+    if shape is kinds.LAB_RECORD_SHAPE:
         settle_record(found["body"])
-    if shape is values.FRAME_SHAPE:
+    if shape is kinds.FRAME_SHAPE:
         found["type"] = (0, 1, 2, 4, 5, 6, 7, 8, 9)[found["type"] % 9]
-    if shape is values.NEGENTROPY_SHAPE:
+    if shape is kinds.NEGENTROPY_SHAPE:
         settle_bounds(found["ranges"])
-    if shape in (values.MEMBERSHIP_CERTIFICATE_SHAPE, values.CREDENTIALS_SHAPE):
+    if shape in (kinds.MEMBERSHIP_CERTIFICATE_SHAPE, kinds.CREDENTIALS_SHAPE):
         found["mesh_id"] = (found["mesh_id"].encode().hex() + "01234567")[:8]
-    if shape is values.MEMBERSHIP_CERTIFICATE_SHAPE:
+    if shape is kinds.MEMBERSHIP_CERTIFICATE_SHAPE:
         found["callsign"] = found["callsign"][:4]
     return found
 
