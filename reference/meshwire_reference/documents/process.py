@@ -183,7 +183,7 @@ async def start_worker(settings: WorkerSettings) -> WorkerProcess:
     Raises Unavailable when it cannot, or is not ready within START_S.
     """
     loop = asyncio.get_running_loop()
-    # A panic is told in one line; its backtrace would cost more than the panic.
+    # One line on standard error says what the panic is; a backtrace would cost more than the panic.
     environment = {**os.environ, "RUST_BACKTRACE": "0"}
     try:
         _, worker = await loop.subprocess_exec(WorkerProcess, *settings.command(), env=environment)

@@ -25,7 +25,6 @@ is taken back, so that other lanes wait for one slow call at most.
 
 import asyncio
 import itertools
-from asyncio import Future
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
@@ -55,6 +54,18 @@ from meshwire_reference.documents.process import (
 
 DEPTH_MAX: Final = 32
 """Calls of one lane that are with the worker at a time, while they are quick."""
+SLOW_PART: Final = 0.1
+"""A call that takes more than this part of its deadline is slow."""
+PATIENT_TRIES: Final = 3
+"""Failed starts of a worker before calls that wait for one are refused."""
+UNDER_WAY_BYTES_MAX: Final = 4 * 2**20
+"""What is sent ahead of the answers, unless a single call is larger."""
+
+Load: TypeAlias = Callable[[str], Awaitable[bytes | None]]
+"""Returns the stored bytes of a document, after every write that was handed over before.
+
+The result is None when there is no document. Raises OSError.
+"""
 
 LaneName: TypeAlias = Connection | None
 """A connection, or None for what this node does of its own accord."""
@@ -74,7 +85,7 @@ class QueuedCall:
     number: int
     call: Call
     lane: LaneName
-    future: "Future[Result]"
+    future: asyncio.Future[Result]
     size: int
     """Bytes that the worker has to work on."""
     serial: int = 0
@@ -164,21 +175,6 @@ class Lanes:
     def pause(self, item: QueuedCall, *, is_paused: bool) -> None:
         """Hold back, or no longer hold back, the lane of a call that is judged on its own."""
         self._lanes[item.lane].is_paused = is_paused
-
-
-SLOW_PART: Final = 0.1
-"""A call that takes more than this part of its deadline is slow."""
-PATIENT_TRIES: Final = 3
-"""So many starts of a worker may fail before calls that wait for one are refused."""
-UNDER_WAY_BYTES_MAX: Final = 4 * 2**20
-"""What is sent ahead of the answers, unless a single call is larger."""
-
-
-Load: TypeAlias = Callable[[str], Awaitable[bytes | None]]
-"""Returns the stored bytes of a document, after every write that was handed over before.
-
-The result is None when there is no document. Raises OSError.
-"""
 
 
 @dataclass(slots=True)
@@ -284,7 +280,7 @@ class Documents:
         return self._retry is None and self._under_way_bytes < UNDER_WAY_BYTES_MAX
 
     def _start_later(self, fault: str) -> None:
-        """Have the start of a worker tried again, and refuse calls that have waited for long."""
+        """Start a worker again later; after PATIENT_TRIES failures refuse the calls that wait."""
         self._failed_starts += 1
         if self._failed_starts > PATIENT_TRIES:
             self._refuse(self._lanes.take_waiting(), fault)

@@ -70,7 +70,7 @@ class Requests:
         return self._waiting.popleft() if self._waiting else None
 
     def is_skipped(self, number: int) -> bool:
-        """Say whether this request is to be left out; a later skip comes too late."""
+        """Return True if this request must be left out; a later skip comes too late."""
         skipped = number in self._skipped
         # Numbers rise, so that a skip of this one or of an earlier one has had its chance.
         self._skipped = {one for one in self._skipped if one > number} if self._skipped else set()
@@ -86,7 +86,7 @@ def serve(answers: int, actor: bytes, last_resort_s: float) -> None:
     write_all(answers, encode_frame(READY, 0, b""))
     while frame := requests.next():
         call, stored = decode_request(frame)
-        # A document that was let go meanwhile is not an absent one: its bytes have to come again.
+        # A document that was released is not an absent one: its bytes must be sent again.
         is_missing = stored is None and not isinstance(call, Forget) and not table.holds(call)
         if requests.is_skipped(frame.number) or is_missing:
             write_all(answers, encode_frame(SKIP, frame.number, b""))

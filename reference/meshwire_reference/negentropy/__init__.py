@@ -1,9 +1,9 @@
 """Set reconciliation (negentropy V1): two nodes find which items only one of them holds.
 
-Items stand in one order, by timestamp and then by id. A message tells of ranges of that order what
-the sender holds: nothing worth saying (skip), a fingerprint, or all ids. Whoever disagrees with a
-fingerprint answers with fingerprints of 16 parts of the range, or with its ids where they are few,
-so that only ranges that differ are looked at again. Nothing is kept between messages: a message is
+Items are ordered by timestamp and then by id. A message divides that order into ranges and gives
+for each what the sender holds: nothing (skip), a fingerprint, or all ids. A side whose fingerprint
+differs answers with fingerprints of 16 parts of the range, or with its ids if they are few, so that
+only ranges that differ are compared again. Nothing is kept between messages: a message is
 answered from the items as they are then, which is why items may come and go during a run.
 
 A fingerprint is made of the sum of the ids in a range and their number. Both storages keep the sum

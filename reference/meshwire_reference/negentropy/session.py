@@ -34,9 +34,9 @@ from meshwire_spec.numbers import (
 )
 
 PARTS: Final = 16
-"""A range whose fingerprint differs is split into so many."""
+"""Parts into which a range is split whose fingerprint differs."""
 LISTED: Final = 2 * PARTS
-"""A range of fewer items is told by its ids."""
+"""A range with fewer items than this is answered with its ids."""
 FRAME_SIZE_LIMIT_MIN: Final = 4096
 FRAME_RESERVE: Final = 200
 """Bytes below the frame limit where a reply stops, so that its last range always fits."""
@@ -45,7 +45,7 @@ VERSIONS: Final = range(0x60, 0x70)
 VERSION: Final = NEGENTROPY_VERSION.to_bytes(1, "big")
 SUM_MASK: Final = (1 << 8 * NEGENTROPY_ID) - 1
 IDLE_MAX: Final = 2
-"""So many messages in a row may not leave the same range in front."""
+"""Messages in a row that leave the same range first before the run is refused."""
 
 
 def fingerprint(total: int, count: int) -> bytes:
@@ -294,7 +294,7 @@ class _Answer:
 
 
 def rounds_allowed(items: int, frame_limit: int) -> int:
-    """Return how many messages a run over so many items of ours may take in."""
+    """Return how many messages a run over `items` items of this node may receive."""
     return NEGENTROPY_ROUNDS_MIN - (-NEGENTROPY_ROUND_BYTES * items // frame_limit)
 
 

@@ -13,9 +13,9 @@ from meshwire_spec.numbers import NEGENTROPY_ID, NEGENTROPY_TIMESTAMP_MAX
 
 LITTLE: Literal["little"] = "little"
 NEAR: Final = 4
-"""Peers split ranges alike: a bound is looked for so many items around where it should be first."""
+"""Items around the expected rank of a bound that are searched first: peers split alike."""
 FAR: Final = 16
-"""Elsewhere in steps, each so many times as long as the one before."""
+"""Factor by which the steps of the search grow everywhere else."""
 
 
 class Vector:

@@ -17,7 +17,7 @@ FIRST_S: Final = 1.0
 LONGEST_S: Final = 60.0
 SPREAD: Final = 0.2
 STANDING_S: Final = 60.0
-"""A connection that stood so long was a good one."""
+"""A connection that lasted this long resets the wait."""
 
 
 class Backoff:
@@ -28,7 +28,7 @@ class Backoff:
         self._next_s = FIRST_S
 
     def after(self, stood_s: float) -> float:
-        """Return the wait after a connection that stood so long, 0 where none came about."""
+        """Return the wait in s after a connection that lasted `stood_s`, 0 if none was made."""
         if stood_s >= STANDING_S:
             self._next_s = FIRST_S
         wait_s = self._next_s

@@ -2,7 +2,7 @@
 
 Every input goes through `_feed`, on one event loop, so the core is never entered twice at once.
 Document calls go to the supervisor of the worker, writes to the store in their order, effects of a
-connection to its link. One timer stands for the next deadline of the core.
+connection to its link. One timer runs for the next deadline of the core.
 """
 
 import asyncio
@@ -161,7 +161,7 @@ class Node:
     # --- inputs ------------------------------------------------------------------------------
 
     def _feed(self, happened: Input) -> None:
-        """Have the core handle an input, and carry out what it asks for."""
+        """Give the core an input and carry out its effects."""
         now = Moment(asyncio.get_running_loop().time(), time.time_ns() // 1_000_000)
         for effect in self._core.handle(happened, now):
             if isinstance(effect, ConnectionEffect):

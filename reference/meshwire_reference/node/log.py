@@ -1,7 +1,7 @@
 """The node's log: one line of JSON an event, on standard error.
 
-What the lines say is told on the page of running; keys and reasons of a peer are text that JSON
-escapes, and no line holds a secret.
+The page on running lists the events. Keys and reasons of a peer are text that JSON escapes, and no
+line holds a secret.
 """
 
 import json

@@ -127,7 +127,7 @@ class Bench:
         self._set_time(until_s)
 
     def feed(self, happened: inputs.Input) -> None:
-        """Have the core handle an input and everything that follows at once."""
+        """Give the core an input and carry out everything that follows at once."""
         self._inputs.append(happened)
         if self._is_running:
             return
@@ -215,7 +215,7 @@ class Bench:
         self._report(effect.connection, inputs.ConnectionClosed(effect.code))
 
     def call_documents(self, effect: CallDocuments) -> None:
-        """Have the worker answer, or hold the call."""
+        """Answer a call as the worker does, or hold it."""
         if self.hold_documents:
             self.held.append(effect)
             return

@@ -21,7 +21,7 @@ from meshwire_reference.transport.lab.link import LabLink
 from meshwire_reference.transport.registry import TRANSPORTS, Transport
 
 HIGH_WATER: Final = 64 * 2**10
-"""Bytes under way in one direction before the writer is told to pause, as a socket does."""
+"""Bytes under way in one direction before the writer has to pause, as with a socket."""
 
 
 class _Pipe:

@@ -2,10 +2,11 @@
 
 Theory of operation. A connection carries streams, bidirectional or unidirectional, that either
 side opens. What the peer does arrives as events, in the order of `Connection.next_events`; what
-this side does are calls. Two credits bound the memory of a connection. Bytes: the peer may have so
-many bytes under way that the application has not yet reported with `consumed`; so an application
-that stops consuming stops the peer's writer, and nothing else. Streams: the peer may have so many
-streams open; one counts until both its halves have ended and the application called `release`.
+this side does are calls. Two credits bound the memory of a connection. Bytes: the number
+of bytes that the peer may send before the application reports them with `consumed`; an application
+that stops consuming stops the peer's writer, and nothing else. Streams: the number of streams that
+the peer may have open; one counts until both its halves have ended and the application called
+`release`.
 Against the peer's credit, `open` and `send` wait.
 
 Each half of a stream ends in one of two ways. Its sender ends it with FIN or with a reset. Its

@@ -2,12 +2,9 @@
 
 The library carries QUIC's credit by itself and knows no `consumed`: what it has read, the peer may
 send again. So each stream is read only while little of it, and of all streams, is unconsumed; the
-rest waits in the transport. In the same way only so many of the peer's streams are accepted at
-once. A read holds the stream's lock, hence it is cancelled before a stop is sent.
+rest waits in the transport. In the same way at most `max_streams` of the peer's streams are
+accepted at once. A read holds the stream's lock, hence it is cancelled before a stop is sent.
 """
-
-# Longer than 300 lines: the halves of a stream and their connection are one state.
-# A little over 300 lines: the tasks of one connection share its streams.
 
 from __future__ import annotations
 
@@ -381,7 +378,7 @@ class IrohConnection(Connection):
         try:
             await stream.writer.reset(code)
         except iroh.IrohError:
-            return  # it has ended meanwhile, which is what was wanted
+            return  # it has ended meanwhile, as intended
 
     async def _stop_reader(self, stream: _Stream, code: int) -> None:
         assert stream.reader is not None, "the states let nothing be stopped on an absent half"

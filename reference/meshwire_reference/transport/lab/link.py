@@ -276,7 +276,7 @@ class LabLink(Connection):
         """End the link of a closed connection.
 
         Dropping it while bytes of the peer's are unread would destroy our CLOSE on its way: write
-        no more, and read on until the peer has ended its side, or for so long.
+        no more, and read on until the peer has ended its side, or VERDICT_LINGER_S have passed.
         """
         if closed.by_peer:
             carrier.drop()
