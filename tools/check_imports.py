@@ -173,15 +173,19 @@ def circle_problems(modules: Mapping[str, Module]) -> Iterator[str]:
 def check(root: Path) -> tuple[list[str], int]:
     """Return the problems of the imports under `root` and how many modules were read."""
     modules = read_modules(root)
-    return [*rule_problems(modules), *mirror_problems(root, modules)], len(modules)
+    problems = [
+        *rule_problems(modules),
+        *dynamic_problems(modules),
+        *circle_problems(modules),
+        *mirror_problems(root, modules),
+    ]
+    return problems, len(modules)
 
 
 def pending(root: Path) -> list[str]:
     """Return the problems that are reported only, until the tree is free of them."""
     modules = read_modules(root)
     return [
-        *dynamic_problems(modules),
-        *circle_problems(modules),
         *map_problems(root, modules),
         *size_problems(root, modules),
         *class_problems(modules),
