@@ -2,12 +2,13 @@
 
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.verdicts import CaseResult
 from meshwire_spec.schemas.base import Level
+from meshwire_spec.schemas.targets import NodeFacts
 
 Progress = Callable[[CaseResult], None]
 """Called once for every case as soon as it is over; a watch can still turn its verdict."""
@@ -33,8 +34,8 @@ class Attachment:
     """One way to attach to one target.
 
     `scheme` and `location` are the two halves of the target text ("tcp", "127.0.0.1:4040";
-    "stdio" and "node" have a command line). `facts` is what a target file or ready line states
-    (schema `target.json`), `variant` names this attachment in the report where a run has several
+    "stdio" and "node" have a command line). `facts` is what a target file states, None
+    without one, `variant` names this attachment in the report where a run has several
     of one scheme (the dialect, say), and `command` what follows `meshwire check` to attach so.
     `serial_cases_in` names the variant that runs the serial cases of the same node, if this one
     does not run them.
@@ -43,7 +44,7 @@ class Attachment:
     scheme: str
     location: str
     text: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: NodeFacts | None = None
     variant: str = ""
     command: str = ""
     serial_cases_in: str = ""

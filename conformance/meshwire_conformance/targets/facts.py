@@ -7,12 +7,15 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+import msgspec
+from msgspec import UNSET
 
 from meshwire_conformance.contracts import Attachment
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_spec.numbers import CAPABILITIES, OPTIONAL_CAPABILITIES, PAYLOAD_MAX, PROFILE
-from meshwire_spec.schemas.validation import faults
+from meshwire_spec.schemas.targets import NodeFacts, TargetFile
+from meshwire_spec.schemas.validation import checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +37,23 @@ class Facts:
     secret_file: Path | None = None
 
 
-def read_facts(stated: Mapping[str, Any]) -> Facts:
-    """Facts of a target file or ready line that its schema has let through."""
-    secret_file = stated.get("formation_secret_file")
+def read_facts(stated: NodeFacts | None) -> Facts:
+    """Facts of a target file or ready line, and what the profile presumes of what is not stated."""
+    if stated is None:
+        return Facts(unsaid=frozenset(OPTIONAL_CAPABILITIES))
+    is_silent = stated.capabilities is UNSET
+    secret_file = stated.formation_secret_file if isinstance(stated, TargetFile) else UNSET
     return Facts(
-        addresses=tuple(stated.get("addresses", ())),
-        endpoint_id=stated.get("endpoint_id", ""),
-        profile=stated.get("profile", PROFILE),
-        dialect=stated.get("dialect", "open"),
-        formation_id=stated.get("formation_id") or "",
-        capabilities=frozenset(stated.get("capabilities", CAPABILITIES)),
-        unsaid=frozenset(() if "capabilities" in stated else OPTIONAL_CAPABILITIES),
-        payload_cap=stated.get("payload_cap", PAYLOAD_MAX),
-        deadlines=dict(stated.get("deadlines", {})),
-        secret_file=None if secret_file is None else Path(secret_file),
+        addresses=tuple(stated.addresses),
+        endpoint_id=stated.endpoint_id or "",
+        profile=stated.profile,
+        dialect=stated.dialect,
+        formation_id=stated.formation_id or "",
+        capabilities=frozenset(CAPABILITIES if is_silent else stated.capabilities or ()),
+        unsaid=frozenset(OPTIONAL_CAPABILITIES if is_silent else ()),
+        payload_cap=stated.payload_cap or PAYLOAD_MAX,
+        deadlines=msgspec.to_builtins(stated.deadlines) if stated.deadlines else {},
+        secret_file=Path(secret_file) if secret_file else None,
     )
 
 
@@ -65,23 +71,24 @@ def require_profile(facts: Facts) -> None:
 def read_target_file(path: Path) -> list[Attachment]:
     """How to attach to the target that a TOML file describes; raises UsageError."""
     try:
-        stated = tomllib.loads(path.read_text("utf-8"))
+        content = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as exc:
         raise UsageError(f"the target file {path} cannot be read: {exc}") from exc
-    wrong = next(faults("target", stated), None)
-    if wrong is not None:
-        raise UsageError(f"the target file {path} is wrong: {wrong}")
-    facts = read_facts(stated)
-    if facts.secret_file is not None:
-        stated["formation_secret_file"] = str(path.parent / facts.secret_file)
+    try:
+        stated = checked("target", content, TargetFile)
+    except ValueError as exc:
+        raise UsageError(f"the target file {path} is wrong: {exc}") from exc
+    if stated.formation_secret_file:
+        secret_file = str(path.parent / stated.formation_secret_file)
+        stated = msgspec.structs.replace(stated, formation_secret_file=secret_file)
     return [
         Attachment(
             scheme=text.partition("://")[0],
             location=text.partition("://")[2],
             text=text,
             facts=stated,
-            variant=facts.dialect,
+            variant=stated.dialect,
             command=f"--target {shlex.quote(str(path))}",
         )
-        for text in facts.addresses[:1]
+        for text in stated.addresses[:1]
     ]

@@ -18,13 +18,13 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.targets import children
 from meshwire_conformance.targets.stdio import command_of
 from meshwire_spec.numbers import SECRET
-from meshwire_spec.schemas.validation import faults
+from meshwire_spec.schemas.targets import ReadyLine
+from meshwire_spec.schemas.validation import checked
 
 READY_S = 15.0
 STOP_S = 5.0
@@ -40,9 +40,9 @@ class NodeProcess:
     """A running node; call `stop` when done with it, whatever happened."""
 
     process: asyncio.subprocess.Process
-    ready: Mapping[str, Any]
     secret_file: Path
     folder: tempfile.TemporaryDirectory[str]
+    ready: ReadyLine = field(init=False, repr=False)
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LINES_KEPT))
     _drains: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -92,7 +92,7 @@ async def start(
     except BaseException:
         folder.cleanup()
         raise
-    node = NodeProcess(process, {}, secret_file, folder)
+    node = NodeProcess(process, secret_file, folder)
     try:
         node.ready = await _read_ready(process, ready_s)
     except Incomplete as exc:
@@ -116,7 +116,7 @@ def write_secret(folder: Path) -> Path:
     return path
 
 
-async def _read_ready(process: asyncio.subprocess.Process, ready_s: float) -> Mapping[str, Any]:
+async def _read_ready(process: asyncio.subprocess.Process, ready_s: float) -> ReadyLine:
     assert process.stdout is not None
     try:
         async with asyncio.timeout(ready_s):
@@ -130,14 +130,13 @@ async def _read_ready(process: asyncio.subprocess.Process, ready_s: float) -> Ma
     if not line:
         raise Incomplete("the node ended before its ready line")
     try:
-        ready = json.loads(line)
-        wrong = next(faults("ready", ready), None)
+        stated = json.loads(line)
     except (ValueError, RecursionError) as exc:
         raise Incomplete(f"the ready line of the node is no JSON: {exc}") from exc
-    if wrong is not None:
-        raise Incomplete(f"the ready line of the node is wrong: {wrong[:SAID_MAX]}")
-    assert isinstance(ready, dict)
-    return ready
+    try:
+        return checked("ready", stated, ReadyLine)
+    except (ValueError, RecursionError) as exc:
+        raise Incomplete(f"the ready line of the node is wrong: {str(exc)[:SAID_MAX]}") from exc
 
 
 async def _what_is_there(output: asyncio.StreamReader) -> bytes:

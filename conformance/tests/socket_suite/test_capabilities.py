@@ -12,6 +12,8 @@ from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.socket_suite import part as socket_part
 from meshwire_conformance.targets.attach import start_node
 from meshwire_conformance.verdicts import Verdict
+from meshwire_spec.numbers import PROFILE
+from meshwire_spec.schemas.targets import TargetFile
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
 
@@ -20,15 +22,23 @@ WITHOUT, WITH = "MW-5501", "MW-5506"
 """A case for nodes that offer no reconciliation, and one for those that do."""
 
 
-def verdicts(option: str, facts: dict[str, object]) -> dict[str, Verdict]:
-    """Verdicts of the two cases about a node that is dialled by its address."""
+def verdicts(option: str, capabilities: list[str] | None = None) -> dict[str, Verdict]:
+    """Verdicts of the two cases about a node that is dialled, and stated to offer these."""
     cases = [load_catalogue().by_id[name] for name in (WITHOUT, WITH)]
 
     async def check() -> dict[str, Verdict]:
         node = await start_node(f"{NODE} {option}")
         try:
             where = f"{node.address.host}:{node.address.port}"
-            attachment = Attachment("tcp", where, f"tcp://{where}", facts)
+            stated = None
+            if capabilities is not None:
+                stated = TargetFile(
+                    addresses=[f"tcp://{where}"],
+                    profile=PROFILE,
+                    dialect="open",
+                    capabilities=capabilities,
+                )
+            attachment = Attachment("tcp", where, f"tcp://{where}", stated)
             results = await socket_part.run(cases, attachment, Settings(), lambda _result: None)
         finally:
             await node.close()
@@ -40,7 +50,7 @@ def verdicts(option: str, facts: dict[str, object]) -> dict[str, Verdict]:
 @pytest.mark.parametrize(("option", "asked"), [("", WITH), ("--no-reconciliation", WITHOUT)])
 def test_a_node_that_says_nothing_is_asked(option: str, asked: str) -> None:
     """One of the two cases applies, and holds."""
-    found = verdicts(option, {})
+    found = verdicts(option)
     other = WITH if asked == WITHOUT else WITHOUT
 
     assert found == {asked: Verdict.PASS, other: Verdict.NOT_APPLICABLE}
@@ -50,7 +60,7 @@ def test_a_node_that_says_what_it_offers_is_taken_at_its_word() -> None:
     """And fails where it offers more than it says."""
     required = ["frames", "deltas", "snapshots", "batches", "tombstones", "reads"]
 
-    assert verdicts("", {"capabilities": required}) == {
+    assert verdicts("", required) == {
         WITHOUT: Verdict.FAIL,
         WITH: Verdict.NOT_APPLICABLE,
     }

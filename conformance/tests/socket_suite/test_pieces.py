@@ -22,7 +22,13 @@ from meshwire_conformance.targets.attach import Address, parse_address
 from meshwire_conformance.targets.facts import Facts, read_facts, read_target_file, require_profile
 from meshwire_conformance.targets.transport import Connection, Stream
 from meshwire_spec.codec import Malformed, Message, accept, decode, encode
-from meshwire_spec.numbers import READ_MESSAGE, FrameType
+from meshwire_spec.numbers import (
+    CAPABILITIES,
+    OPTIONAL_CAPABILITIES,
+    PAYLOAD_MAX,
+    READ_MESSAGE,
+    FrameType,
+)
 from meshwire_spec.schemas.steps import FrameSpec
 
 NOW_MS = 1_700_000_000_000
@@ -369,8 +375,7 @@ def test_what_is_no_address_is_a_usage_error(text: str) -> None:
 def test_a_target_without_a_required_capability_is_incomplete() -> None:
     """An undeclared required capability is exit 3."""
     with pytest.raises(Incomplete, match="tombstones"):
-        require_profile(read_facts({"capabilities": ["frames", "deltas", "snapshots", "batches",
-                                                     "reads"]}))  # fmt: skip
+        require_profile(Facts(capabilities=frozenset(CAPABILITIES) - {"tombstones"}))
     with pytest.raises(Incomplete, match="oplog"):
         require_profile(Facts(profile="oplog/1"))
 
@@ -386,7 +391,11 @@ def test_a_target_file_says_where_and_what(tmp_path: Path) -> None:
     (attachment,) = read_target_file(path)
 
     assert attachment.location == "127.0.0.1:4040"
-    assert read_facts(attachment.facts).secret_file == tmp_path / "secret"
+    facts = read_facts(attachment.facts)
+    assert facts.secret_file == tmp_path / "secret"
+    assert (facts.dialect, facts.formation_id, facts.payload_cap) == ("H1", "f", PAYLOAD_MAX)
+    assert facts.deadlines == {"handshake_s": 2.0, "frame_stall_s": 3.0}
+    assert (facts.capabilities, facts.unsaid) == (set(CAPABILITIES), set(OPTIONAL_CAPABILITIES))
 
 
 @pytest.mark.parametrize("text", ["addresses = 3", "=", 'colour = "red"'])

@@ -6,10 +6,14 @@ import json
 from collections.abc import Iterator
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
+
+T = TypeVar("T")
 
 
 def load_schema(name: str) -> dict[str, Any]:
@@ -29,6 +33,13 @@ def faults(name: str, document: Any) -> Iterator[str]:
     for error in _validator(name).iter_errors(document):
         where = ".".join(str(step) for step in error.absolute_path) or "it"
         yield f"{where}: {error.message}"
+
+
+def checked(name: str, document: Any, struct: type[T]) -> T:
+    """The struct of a document that fits the published schema; raises ValueError with the place."""
+    for fault in faults(name, document):
+        raise ValueError(fault)
+    return msgspec.convert(document, struct)
 
 
 @cache
