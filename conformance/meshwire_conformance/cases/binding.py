@@ -10,7 +10,7 @@ from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import lab_connection
 from meshwire_conformance.socket_suite.content import Wanted
-from meshwire_conformance.socket_suite.outcome import CaseFailed
+from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.targets.attach import DIAL_S
 from meshwire_conformance.targets.lab import Preamble, record
 from meshwire_conformance.targets.tcp import TcpConnection, TcpDialler

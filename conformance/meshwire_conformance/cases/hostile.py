@@ -22,7 +22,7 @@ from meshwire_conformance.protocol.automerge_bytes import (
 )
 from meshwire_conformance.socket_suite.case_run import CODE_NAMES, CaseRun, code_name
 from meshwire_conformance.socket_suite.content import Wanted
-from meshwire_conformance.socket_suite.outcome import CaseFailed
+from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.targets.transport import Stream
 from meshwire_spec.numbers import FrameType
 from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec

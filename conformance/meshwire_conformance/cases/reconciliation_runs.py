@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.protocol.negentropy_messages import Range
-from meshwire_conformance.socket_suite.answers import next_answer
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.outcome import CaseFailed
+from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.reconciling import (
     Client,
     Conversation,
@@ -18,6 +17,7 @@ from meshwire_conformance.socket_suite.reconciling import (
     invented,
     item_of,
     message_of,
+    next_answer,
     own_keys,
     send_documents,
 )

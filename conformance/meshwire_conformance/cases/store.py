@@ -6,9 +6,8 @@ from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.explain.field_rows import rows_of
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.content import Wanted
-from meshwire_conformance.socket_suite.evidence import Sending
+from meshwire_conformance.socket_suite.evidence import CaseFailed, Sending
 from meshwire_conformance.socket_suite.inbox import Arrival
-from meshwire_conformance.socket_suite.outcome import CaseFailed
 from meshwire_conformance.socket_suite.shortfall import line_of
 from meshwire_spec.numbers import FrameType
 from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec

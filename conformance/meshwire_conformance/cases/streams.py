@@ -9,7 +9,7 @@ from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import adopt_lab
 from meshwire_conformance.socket_suite.content import Wanted
-from meshwire_conformance.socket_suite.outcome import CaseFailed
+from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.targets.lab import Windows
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Stream

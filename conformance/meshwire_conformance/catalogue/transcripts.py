@@ -1,7 +1,8 @@
 """Transcripts: socket cases written as data, found and read here, and what each of them needs.
 
 The format is `meshwire_spec.schemas.transcripts`. What a step does is in
-`socket_suite.transcript_steps`; what texts like `$key` and `now-60s` mean is in `scope`.
+`socket_suite.transcript_steps`; what texts like `$key` and `now-60s` mean is in
+`socket_suite.composing`.
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ from typing import Any
 
 from meshwire_conformance.cases.adapter import HELLO, LINES, SHAPE, Demand
 from meshwire_conformance.catalogue.case import Case
-from meshwire_conformance.codec_suite.reconciliation_requests import OPERATIONS, RUN_PREFIX
+from meshwire_conformance.codec_suite.requests import OPERATIONS, RUN_PREFIX
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.explain.values import shown
-from meshwire_conformance.targets.stdio import Conversation
+from meshwire_conformance.targets.stdio import Replies
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from meshwire_spec.numbers import KINDS, PROFILE
 
@@ -35,7 +35,7 @@ class Manners:
     misshapen: list[str] = field(default_factory=list)
     hello: list[str] = field(default_factory=list)
 
-    def notice(self, spoken: Conversation) -> None:
+    def notice(self, spoken: Replies) -> None:
         """Remember what a conversation shows beside its answers."""
         self.answered += len(spoken.answers)
         self.strays += spoken.garbage

@@ -29,12 +29,11 @@ from meshwire_conformance.codec_suite.reconciliation_judge import (
     describe_run,
     finding_of_run,
 )
-from meshwire_conformance.codec_suite.reconciliation_requests import OPERATIONS, asks_of_run
-from meshwire_conformance.codec_suite.requests import Ask, asks_of
+from meshwire_conformance.codec_suite.requests import OPERATIONS, Ask, asks_of, asks_of_run
 from meshwire_conformance.contracts import Attachment, Progress, Settings
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.explain.values import shown
-from meshwire_conformance.targets.stdio import Conversation, Ending, Harness
+from meshwire_conformance.targets.stdio import Ending, Harness, Replies
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from meshwire_spec.schemas.reconciliation import ReconciliationRun
 
@@ -55,7 +54,7 @@ async def run(
     other profiles alone.
     """
     clock = time.perf_counter()
-    session = Session(attachment.location, settings)
+    session = HarnessSession(attachment.location, settings)
     about_adapter = [case for case in cases if case.kind == HARNESS]
     about_codec = [case for case in cases if case.kind != HARNESS]
     asks: list[Ask] = []
@@ -120,7 +119,7 @@ def _asks(cases: Iterable[Case]) -> Iterator[Ask]:
             yield ask
 
 
-class Session:
+class HarnessSession:
     """The target over the whole run: one process after another, as long as it is worth it."""
 
     def __init__(self, command: str, settings: Settings) -> None:
@@ -198,20 +197,20 @@ class Session:
                 await self._abort()
         return given
 
-    async def _ask_alone(self, ask: Ask) -> Conversation:
+    async def _ask_alone(self, ask: Ask) -> Replies:
         if self._harness is None:
             try:
                 await self.start()
                 await self.greet()
             except Incomplete as exc:
-                return Conversation(ending=Ending.DIED, detail=str(exc))
+                return Replies(ending=Ending.DIED, detail=str(exc))
         assert self._harness is not None
         spoken = await self._harness.converse({ask.id: ask.line})
         self.manners.notice(spoken)
         return spoken
 
 
-def _given(ask: Ask, spoken: Conversation) -> Given:
+def _given(ask: Ask, spoken: Replies) -> Given:
     answer = spoken.answers.get(ask.id)
     if answer is not None:
         return Given(answer)

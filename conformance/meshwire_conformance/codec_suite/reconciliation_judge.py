@@ -12,16 +12,16 @@ from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.reconciliations import listed
 from meshwire_conformance.codec_suite.findings import Finding
 from meshwire_conformance.codec_suite.judge import Given, Hello
-from meshwire_conformance.codec_suite.reconciliation_requests import (
+from meshwire_conformance.codec_suite.requests import (
     INITIATE,
     RECONCILE,
+    Ask,
     Step,
     ids_in,
     union,
 )
-from meshwire_conformance.codec_suite.requests import Ask
 from meshwire_conformance.explain.hexdump import Mark, dump, first_difference
-from meshwire_conformance.explain.values import shown
+from meshwire_conformance.explain.values import Difference, shown
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from meshwire_spec.schemas.reconciliation import ReconciliationRun
 
@@ -98,12 +98,16 @@ def _judge_ids(
         ids = ids_in(result, member)
         if ids is None or len(ids) != count:
             said = "none" if ids is None else f"{len(ids)} ids"
-            return Finding(f"wrong-{member}", step.op, received=f"{member}: {said}, not {count}")
+            return _wrong_ids(run, step, member, f"{said}, not {count}")
         lists.append(ids)
         if step.ends and listed(union(lists)) != _ids_of(run, member):
-            wrong = shown(listed(union(lists)))
-            return Finding(f"wrong-{member}", step.op, received=f"{member}: {wrong}")
+            return _wrong_ids(run, step, member, shown(listed(union(lists))))
     return Finding()
+
+
+def _wrong_ids(run: ReconciliationRun, step: Step, member: str, came: str) -> Finding:
+    found = Difference(member, shown(_ids_of(run, member)), came)
+    return Finding(f"wrong-{member}", step.op, f"{member}: {came}", found)
 
 
 def _ids_of(run: ReconciliationRun, member: str) -> Any:
@@ -150,9 +154,8 @@ def describe_run(
 def _expected(run: ReconciliationRun, step: Step, finding: Finding) -> tuple[str, ...]:
     if step.bad:
         return (f"reject: {' or '.join(run.reasons or ())} in {run.field}",)
-    if finding.symptom.startswith("wrong-") and finding.symptom != "wrong-bytes":
-        member = finding.symptom.removeprefix("wrong-")
-        return (f"{member}: {shown(_ids_of(run, member))}",)
+    if finding.difference is not None:
+        return (f"{finding.difference.path}: {finding.difference.expected}",)
     if step.reply:
         return dump(bytes.fromhex(step.reply), _first_wrong(step, finding))
     return ("no further message",) if step.op == RECONCILE else ("a result",)

@@ -1,1 +1,1 @@
-"""The commands of `meshwire`: one module each, arguments in, lines and an exit code out."""
+"""The commands of `meshwire`, and how the process begins and ends."""

@@ -46,7 +46,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class PayloadContents:
     """What one payload of a peer holds on its own."""
 
     heads: tuple[str, ...]
@@ -190,22 +190,22 @@ class Documents:
 
     # --- payloads on their own -----------------------------------------------------------------
 
-    def read_message(self, message: bytes) -> Contents:
+    def read_message(self, message: bytes) -> PayloadContents:
         """Return what a 0x00 payload brings to somebody who has nothing. Raises Unreadable."""
         return self._read_payload("receive", "reader", message)
 
-    def read_snapshot(self, payload: bytes) -> Contents:
+    def read_snapshot(self, payload: bytes) -> PayloadContents:
         """Return what a 0x01 payload holds. Raises Unreadable."""
         return self._read_payload("merge", [payload])
 
-    def _read_payload(self, operation: str, *arguments: object) -> Contents:
+    def _read_payload(self, operation: str, *arguments: object) -> PayloadContents:
         with self._lock:
             self._throwaways += 1
             name = f"throwaway {self._throwaways}"
             self.create(name)
             try:
                 state = self._change(operation, name, *arguments)
-                return Contents(state.heads, self.fields(name), state.saved)
+                return PayloadContents(state.heads, self.fields(name), state.saved)
             finally:
                 self.forget(name)
 

@@ -1,6 +1,7 @@
 """Bytes explained: the fields found in them, up to the fault where there is one."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 
@@ -20,8 +21,6 @@ from meshwire_spec.numbers import (
 from meshwire_spec.rules import refusals, rules_by_id
 
 BYTES_SHOWN = 8
-FITS = "fits"
-"""What is said of a kind that fits; where a strict node refuses the message, more follows."""
 TIME = "(ms since 1970)"
 """How the meaning of a time ends."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -125,23 +124,35 @@ def _fault_lines(fault: Malformed, data: bytes) -> Iterator[str]:
 
 
 def guess_lines(data: bytes, *, full: bool = False) -> tuple[list[str], bool]:
-    """Which kinds fit the bytes, the fields where only one does, and whether any of them stands."""
-    verdicts = {kind: _verdict(kind, data) for kind in KINDS}
-    fitting = [kind for kind, verdict in verdicts.items() if verdict.startswith(FITS)]
+    """Which kinds fit the bytes, the fields if only one does, and whether any of them stands."""
+    verdicts = {kind: _judge(kind, data) for kind in KINDS}
+    fitting = [kind for kind, verdict in verdicts.items() if verdict.fits]
     if len(fitting) == 1:
         return decode_lines(fitting[0], data, full=full)
     width = max(len(kind) for kind in verdicts)
-    lines = [f"{kind:<{width}}  {verdict}" for kind, verdict in verdicts.items()]
-    stands = FITS in verdicts.values()
+    lines = [f"{kind:<{width}}  {verdict.text}" for kind, verdict in verdicts.items()]
+    stands = any(verdict.stands for verdict in verdicts.values())
     each = ", each refused by a strict node" if fitting and not stands else ""
     lines.append(f"{len(fitting)} kinds fit{each}; --kind shows the fields of one")
     return lines, stands
 
 
-def _verdict(kind: str, data: bytes) -> str:
+@dataclass(frozen=True, slots=True)
+class _Guess:
+    """Whether bytes decode as a kind, whether a strict node takes them, and both in words."""
+
+    fits: bool
+    stands: bool
+    text: str
+
+
+def _judge(kind: str, data: bytes) -> _Guess:
     try:
         message = decode(kind, data)
     except Malformed as exc:
-        return f"no: {exc.reason} at byte {exc.offset}"
+        return _Guess(fits=False, stands=False, text=f"no: {exc.reason} at byte {exc.offset}")
     refused = accept(kind, message)
-    return FITS if refused is None else f"{FITS}, but a strict node refuses it: {refused}"
+    if refused is None:
+        return _Guess(fits=True, stands=True, text="fits")
+    text = f"fits, but a strict node refuses it: {refused}"
+    return _Guess(fits=True, stands=False, text=text)

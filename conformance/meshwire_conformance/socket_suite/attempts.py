@@ -9,8 +9,7 @@ from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.python_cases import PythonCase
 from meshwire_conformance.contracts import Attachment
 from meshwire_conformance.errors import SuiteFault
-from meshwire_conformance.socket_suite.evidence import Evidence, sent_lines
-from meshwire_conformance.socket_suite.outcome import CaseFailed
+from meshwire_conformance.socket_suite.evidence import CaseFailed, Evidence, sent_lines
 from meshwire_conformance.socket_suite.shortfall import arrival_lines
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from meshwire_spec.schemas.steps import Connect

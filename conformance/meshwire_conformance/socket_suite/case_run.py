@@ -16,16 +16,20 @@ from functools import partial
 from meshwire_conformance.catalogue.transcripts import FIXED_S
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.explain.field_rows import rows_of
-from meshwire_conformance.socket_suite.composing import Composer, type_number
-from meshwire_conformance.socket_suite.content import Contents, Wanted
-from meshwire_conformance.socket_suite.deadlines import Deadline
-from meshwire_conformance.socket_suite.evidence import Evidence, Sending
+from meshwire_conformance.socket_suite.calibration import Deadline
+from meshwire_conformance.socket_suite.composing import Composer, Scope, type_number
+from meshwire_conformance.socket_suite.content import Contents, Mismatch, Wanted
+from meshwire_conformance.socket_suite.evidence import (
+    CaseFailed,
+    CouldNotRun,
+    Evidence,
+    Sending,
+    Watch,
+    arm,
+)
 from meshwire_conformance.socket_suite.inbox import Arrival, Subscription
-from meshwire_conformance.socket_suite.outcome import CaseFailed, CouldNotRun
 from meshwire_conformance.socket_suite.peers import SHARED, Peer, Session
-from meshwire_conformance.socket_suite.scope import Scope
 from meshwire_conformance.socket_suite.shortfall import headline, received_lines, wanted_lines
-from meshwire_conformance.socket_suite.watch import Watch, arm
 from meshwire_conformance.targets.transport import Connection, Stream
 from meshwire_spec.codec import Malformed, decode
 from meshwire_spec.numbers import REASON_ROWS, REASONS
@@ -34,8 +38,8 @@ from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 CODE_NAMES = {row.code: row.name for row in REASON_ROWS}
 _REPEATS = 2
 
-Mismatches = list[tuple[Arrival, str]]
-"""What came although something else was wanted, each with the reason why it does not fit."""
+Mismatches = list[tuple[Arrival, Mismatch]]
+"""What came although something else was wanted, each with where it differs."""
 
 
 def code_name(code: int) -> str:
@@ -427,7 +431,7 @@ class CaseRun:
             )
         why = seen[-1][1]
         return CaseFailed(
-            f"wrong-content {why.partition(':')[0]}",
+            f"wrong-content {why.field}",
             headline(wanted, why),
             expected=expected,
             received=received_lines(seen, wanted),

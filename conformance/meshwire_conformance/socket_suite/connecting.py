@@ -15,8 +15,7 @@ from meshwire_conformance.protocol.handshake import (
     read_result,
 )
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.evidence import Sending
-from meshwire_conformance.socket_suite.outcome import CaseFailed
+from meshwire_conformance.socket_suite.evidence import CaseFailed, Sending
 from meshwire_conformance.targets.attach import DIAL_S
 from meshwire_conformance.targets.lab import Preamble, Windows, record
 from meshwire_conformance.targets.tcp import TcpConnection, TcpDialler

@@ -1,21 +1,28 @@
-"""What frames say about documents: made for a case, looked into when they come, compared.
+"""Documents of socket cases: made and read by Automerge, and compared with what frames say.
 
-Documents are Automerge's business and live in a child process; this module keeps their bytes and
-heads, and decides whether an arrival says what a case wants.
+Automerge runs in a child process, which `Doorway` calls. Calls take well under a millisecond and
+are made directly; what a target sent is read in a thread, because hostile bytes may keep the child
+busy until its own deadline ends it. `Contents` keeps the documents of one case and decides whether
+an arrival says what the case wants.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import asyncio
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from itertools import count
+from typing import Any, Final
 
+from meshwire_conformance.documents.client import Documents, PayloadContents, State, Unreadable
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.inbox import Arrival
 from meshwire_spec.codec import Malformed, decode
 from meshwire_spec.numbers import AUTOMERGE_SYNC_MARKERS, FRAME_TYPES, FrameType
 from meshwire_spec.schemas.steps import DocumentSpec
 
+PEER = "target"
+CALL_S = 3.0
 _HASH = 32
 _NAMES = {row.type: row.name for row in FRAME_TYPES}
 
@@ -30,42 +37,128 @@ class Made:
     heads: Heads
 
 
-class Exchange(Protocol):
-    """Automerge's sync protocol about one document, from our side."""
-
-    async def generate(self) -> bytes | None:
-        """The next message, or None where there is nothing to say now."""
-
-    async def receive(self, frame_type: int, payload: bytes) -> None:
-        """Take in a delta or a snapshot; raises ValueError."""
-
-    async def heads(self) -> Heads:
-        """Heads of our document now."""
-
-    async def close(self) -> None:
-        """Forget the exchange."""
+def _made(state: State) -> Made:
+    return Made(state.saved, frozenset(state.heads))
 
 
-class Documents(Protocol):
-    """The doorway to Automerge that socket cases need."""
+class Doorway:
+    """Automerge as socket cases need it; `close` ends the child process."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
+        self._names = (f"document {number}" for number in count())
 
     async def make(self, spec: DocumentSpec, bases: Collection[bytes]) -> Made:
         """A document with these edits on top of the merge of others."""
+        name = next(self._names)
+        edits = [*([spec.fields] if spec.fields is not None else []), *spec.edits]
+        try:
+            state = self._documents.create(name, {"actor": spec.actor})
+            if bases:
+                state = self._documents.merge(name, *bases)
+            if edits:
+                state = self._documents.edit(name, *edits)
+        except Unreadable as exc:
+            raise SuiteFault(f"a document of the suite is wrong: {exc}") from exc
+        return _made(state)
 
     async def merge(self, saved: Collection[bytes]) -> Made:
         """The merge of documents."""
+        name = next(self._names)
+        self._documents.create(name)
+        return _made(self._documents.merge(name, *saved))
 
     async def delta(self, saved: bytes, known: bytes | None) -> bytes:
         """A sync message with every change that a peer with `known` lacks."""
+        ours, theirs = next(self._names), next(self._names)
+        self._load(ours, saved)
+        self._load(theirs, known or b"")
+        for name in (ours, theirs):
+            self._documents.begin(name, PEER)
+        asked = self._documents.generate(theirs, PEER)
+        if asked is not None:
+            self._documents.receive(ours, PEER, asked)
+        message = self._documents.generate(ours, PEER)
+        if message is None:
+            raise SuiteFault("a delta of the suite has nothing to say")
+        return message
 
-    async def close(self) -> None:
-        """End the child process."""
+    def _load(self, name: str, saved: bytes) -> None:
+        if saved:
+            self._documents.load(name, saved)
+        else:
+            self._documents.create(name)
 
     async def heads_of(self, frame_type: int, payload: bytes) -> Heads:
         """Heads of an empty document once this payload was taken in; raises ValueError."""
+        read = _READERS.get(frame_type)
+        if read is None:
+            raise ValueError(f"a frame of type 0x{frame_type:02x} has no document")
+        try:
+            contents = await asyncio.to_thread(read, self._documents, payload)
+        except Unreadable as exc:
+            raise ValueError(str(exc)) from exc
+        return frozenset(contents.heads)
 
     async def open_exchange(self, saved: bytes) -> Exchange:
         """An exchange from a fresh state about a document of ours."""
+        name = next(self._names)
+        self._load(name, saved)
+        self._documents.begin(name, PEER)
+        return Exchange(self._documents, name)
+
+    async def close(self) -> None:
+        """End the child process."""
+        self._documents.close()
+
+
+class Exchange:
+    """Automerge's sync protocol about one document, from our side."""
+
+    def __init__(self, documents: Documents, name: str) -> None:
+        self._documents = documents
+        self._name = name
+
+    async def generate(self) -> bytes | None:
+        """The next message, or None where there is nothing to say now."""
+        return self._documents.generate(self._name, PEER)
+
+    async def receive(self, frame_type: int, payload: bytes) -> None:
+        """Take in a delta or a snapshot; raises ValueError."""
+        try:
+            if frame_type == FrameType.DELTA:
+                await asyncio.to_thread(self._documents.receive, self._name, PEER, payload)
+            else:
+                await asyncio.to_thread(self._documents.merge, self._name, payload)
+        except Unreadable as exc:
+            raise ValueError(str(exc)) from exc
+
+    async def heads(self) -> Heads:
+        """Heads of our document now."""
+        return frozenset(self._documents.state(self._name).heads)
+
+    async def close(self) -> None:
+        """Forget the document and its exchange."""
+        self._documents.forget(self._name)
+
+
+# By number, since a frame may carry a type that no registry knows.
+_READERS: Final[Mapping[int, Callable[[Documents, bytes], PayloadContents]]] = {
+    FrameType.DELTA: Documents.read_message,
+    FrameType.SNAPSHOT: Documents.read_snapshot,
+}
+
+
+async def open_doorway() -> Doorway:
+    """Start Automerge; raises `documents.client.Unavailable`."""
+    documents = Documents(call_s=CALL_S)
+    try:
+        await asyncio.to_thread(documents.start)
+    except asyncio.CancelledError:
+        # The thread goes on starting it; this waits for that.
+        await asyncio.to_thread(documents.close)
+        raise
+    return Doorway(documents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +171,33 @@ class Wanted:
     tombstone: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """Where an arrival says something else than what was wanted.
+
+    `field` is a member of the content, `came` what the arrival says, in words for a report, and
+    `wanted` what it should say; None if `came` says all there is to say.
+    """
+
+    field: str
+    came: str
+    wanted: str | None = None
+
+    def line(self) -> str:
+        """The mismatch in one line."""
+        return f"{self.field}: {self.came}"
+
+
 @dataclass(slots=True)
 class Contents:
     """The documents of one case by name."""
 
-    doorway: Documents | None
+    doorway: Doorway | None
     made: dict[str, Made] = field(default_factory=dict)
     deltas: dict[tuple[str, str | None], bytes] = field(default_factory=dict)
 
     @property
-    def documents(self) -> Documents:
+    def documents(self) -> Doorway:
         """The doorway; raises SuiteFault where a case without documents asks for it."""
         if self.doorway is None:
             raise SuiteFault("this case does not say that it needs documents")
@@ -126,39 +236,42 @@ class Contents:
             return self.made[next(iter(names))].heads
         return (await self.documents.merge([self.made[name].saved for name in names])).heads
 
-    async def mismatch(self, wanted: Wanted, arrival: Arrival, *, strict: bool) -> str | None:
-        """Why an arrival does not say what is wanted, or None where it does."""
+    async def mismatch(self, wanted: Wanted, arrival: Arrival, *, strict: bool) -> Mismatch | None:
+        """Where an arrival does not say what is wanted, or None if it does."""
         if wanted.type is not None and arrival.type != wanted.type:
-            return f"type: a {_NAMES.get(FrameType(arrival.type), arrival.type)}"
+            came = _NAMES.get(FrameType(arrival.type), arrival.type)
+            return Mismatch("type", f"a {came}", _NAMES[FrameType(wanted.type)])
         if arrival.type == FrameType.TOMBSTONE:
             return _tombstone_mismatch(wanted, arrival)
         if wanted.heads is None:
             return None
         return await self._heads_mismatch(wanted.heads, arrival, strict=strict)
 
-    async def _heads_mismatch(self, wanted: Heads, arrival: Arrival, *, strict: bool) -> str | None:
+    async def _heads_mismatch(
+        self, wanted: Heads, arrival: Arrival, *, strict: bool
+    ) -> Mismatch | None:
         if arrival.type == FrameType.DELTA:
             declared = declared_heads(arrival.payload)
             if declared is None:
-                return "sync-message: it is none"
+                return Mismatch("sync-message", "it is none")
             if declared != wanted:
-                return f"heads: {', '.join(sorted(declared)) or 'none'}"
+                return Mismatch("heads", heads_text(declared), heads_text(wanted))
             # A read is answered with the changes themselves; what is pushed may be heads alone.
             if not strict or not wanted:
                 return None
         return await self._applied_mismatch(wanted, arrival)
 
-    async def _applied_mismatch(self, wanted: Heads, arrival: Arrival) -> str | None:
-        """Why the content itself, taken into an empty document, does not give these heads."""
+    async def _applied_mismatch(self, wanted: Heads, arrival: Arrival) -> Mismatch | None:
+        """Whether the content itself, taken into an empty document, gives these heads."""
         if self.doorway is None:
             return None
         try:
             heads = await self.doorway.heads_of(arrival.type, arrival.payload)
         except ValueError as exc:
-            return f"document: {exc}"
+            return Mismatch("document", str(exc))
         if heads == wanted:
             return None
-        return f"heads: its changes give {', '.join(sorted(heads)) or 'none'}"
+        return Mismatch("heads", f"its changes give {heads_text(heads)}", heads_text(wanted))
 
 
 def declared_heads(message: bytes) -> Heads | None:
@@ -177,14 +290,19 @@ def member_text(value: object) -> str:
     return (value.hex() or "none") if isinstance(value, bytes) else str(value)
 
 
-def _tombstone_mismatch(wanted: Wanted, arrival: Arrival) -> str | None:
+def heads_text(heads: Heads) -> str:
+    """Heads as a report shows them."""
+    return ", ".join(sorted(heads)) or "none"
+
+
+def _tombstone_mismatch(wanted: Wanted, arrival: Arrival) -> Mismatch | None:
     if wanted.heads is not None:
-        return "tombstone: it is deleted"
+        return Mismatch("tombstone", "it is deleted")
     try:
         fields = decode("tombstone", arrival.payload).fields
     except Malformed as exc:
-        return f"tombstone: {exc}"
+        return Mismatch("tombstone", str(exc))
     for name, value in (wanted.tombstone or {}).items():
         if fields[name] != value:
-            return f"{name}: {member_text(fields[name])}"
+            return Mismatch(name, member_text(fields[name]), member_text(value))
     return None

@@ -1,12 +1,65 @@
-"""What is remembered of a run of a case: what was sent, what was noted, what is watched for."""
+"""How a socket case ends, and what is remembered of its run: what was sent, noted and watched."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from meshwire_conformance.explain.field_rows import rows_of, summary
-from meshwire_conformance.socket_suite.watch import Watch
+from meshwire_conformance.socket_suite.inbox import Arrival, Subscription
+
+
+class CaseFailed(Exception):
+    """The target broke the rule of a case.
+
+    `symptom` is the short stable name that ledgers bind to; `missed` says that an answer did not
+    come in time, which is tried once more alone before it counts.
+    """
+
+    def __init__(
+        self,
+        symptom: str,
+        reason: str,
+        *,
+        expected: Iterable[str] = (),
+        received: Iterable[str] = (),
+        missed: bool = False,
+    ) -> None:
+        super().__init__(symptom, reason)
+        self.symptom = symptom
+        self.reason = reason
+        self.expected = tuple(expected)
+        self.received = tuple(received)
+        self.missed = missed
+
+
+class CouldNotRun(Exception):
+    """A prerequisite of a case is missing; nothing is known of the target."""
+
+
+@dataclass(slots=True)
+class Watch:
+    """Nothing of these types (of any, where there are none) may come for a key to a peer."""
+
+    subscription: Subscription
+    peer: str | None
+    types: frozenset[int]
+    since: int = 0
+    excepted: list[Arrival] = field(default_factory=list)
+
+    def tripped(self) -> Iterator[Arrival]:
+        """Everything that should not have come."""
+        for arrival in self.subscription.arrivals[self.since :]:
+            if self.peer is not None and arrival.peer != self.peer:
+                continue
+            if (not self.types or arrival.type in self.types) and arrival not in self.excepted:
+                yield arrival
+
+
+def arm(subscription: Subscription, peer: str | None, types: frozenset[int]) -> Watch:
+    """A watch from now on."""
+    return Watch(subscription, peer, types, since=len(subscription.arrivals))
+
 
 LINES_MAX = 12
 """So many things sent are told in a line each; of more, the first and the last."""

@@ -1,20 +1,32 @@
-"""Whether a target offers what a case needs, and what the suite itself has to offer for it."""
+"""Whether a target offers what a case needs, found out where it does not say.
+
+A target that is dialled by its address alone states nothing, and a case about a part that it does
+not offer would be unfair to it. So each optional capability has a question that only a node with
+that part answers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 
 from meshwire_conformance.catalogue.case import SHOWS, Case
 from meshwire_conformance.documents.client import INSTALL_LINE, Unavailable
-from meshwire_conformance.socket_suite.content import Documents
-from meshwire_conformance.socket_suite.document_doorway import open_doorway
+from meshwire_conformance.protocol.frame_content import whole_frame
+from meshwire_conformance.socket_suite.calibration import FLOOR_S, PROBE
+from meshwire_conformance.socket_suite.content import Doorway, open_doorway
+from meshwire_conformance.socket_suite.peers import Session
 from meshwire_conformance.targets.attach import Target
+from meshwire_conformance.targets.transport import Connection
 from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_spec.codec import Malformed, Message, decode, encode
+from meshwire_spec.numbers import NEGENTROPY_KEY, FrameType
 
 INSTALL_DOCUMENTS = f"needs Automerge: {INSTALL_LINE}"
 
 
-async def open_documents() -> Documents | None:
+async def open_documents() -> Doorway | None:
     """The doorway to Automerge, or None where it is not installed."""
     try:
         return await open_doorway()
@@ -22,7 +34,7 @@ async def open_documents() -> Documents | None:
         return None
 
 
-def unmet(case: Case, target: Target, documents: Documents | None) -> CaseResult | None:
+def unmet(case: Case, target: Target, documents: Doorway | None) -> CaseResult | None:
     """The verdict of a case that cannot be asked of this target, or None where it can."""
     for need in case.needs:
         if need == "documents":
@@ -80,3 +92,51 @@ _CHECKS: dict[str, Callable[[str, Target], str | None]] = {
     "without": _check_without,
 }
 """What each kind of need asks of a target; any other need is a capability."""
+
+
+NO_ITEMS = bytes.fromhex("6100000200")
+"""The first message of a client that holds nothing."""
+
+
+async def find_capabilities(session: Session, cases: Iterable[Case]) -> None:
+    """Find out what the target of a session leaves unsaid, as far as cases depend on it."""
+    target = session.target
+    wanted = {need.removeprefix("without:") for case in cases for need in case.needs}
+    found = set()
+    for name in sorted(target.facts.unsaid & wanted):
+        deadline_s = FLOOR_S * session.settings.timeout_scale
+        try:
+            connection = await session.peer(PROBE).connection()
+            async with asyncio.timeout(deadline_s):
+                offers = await _QUESTIONS[name](connection, deadline_s)
+        except (ConnectionError, TimeoutError):
+            offers = False
+        if offers:
+            found.add(name)
+        said = "offers" if offers else "does not offer"
+        session.settings.trace({"note": f"asked, since it says nothing: the target {said} {name}"})
+    target.facts = replace(target.facts, capabilities=target.facts.capabilities | found)
+
+
+async def _answers_a_run(connection: Connection, deadline_s: float) -> bool:
+    """Whether a reconciliation is answered on its stream (NG-014)."""
+    fields = {
+        "key": NEGENTROPY_KEY,
+        "type": int(FrameType.NEGENTROPY_INIT),
+        "payload": NO_ITEMS,
+    }
+    stream = await connection.open()
+    await stream.write(encode(Message("stream_frame", fields)))
+    await stream.finish()
+    await stream.wait_for(lambda: stream.read_over or stream.refused, deadline_s)
+    try:
+        answer = decode("stream_frame", bytes(stream.received[: whole_frame(stream.received)]))
+    except Malformed:
+        return False
+    return bool(answer.fields["type"] == FrameType.NEGENTROPY_RESPONSE)
+
+
+_QUESTIONS: Mapping[str, Callable[[Connection, float], Awaitable[bool]]] = {
+    "reconciliation": _answers_a_run,
+}
+"""How each optional capability is asked for."""

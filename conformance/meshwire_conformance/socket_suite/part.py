@@ -31,17 +31,14 @@ from meshwire_conformance.socket_suite.attempts import (
     watched,
     with_control,
 )
-from meshwire_conformance.socket_suite.calibration import CANARY_DOCUMENT, Canary
-from meshwire_conformance.socket_suite.capabilities import find_capabilities
+from meshwire_conformance.socket_suite.calibration import CANARY_DOCUMENT, Canary, Deadline
 from meshwire_conformance.socket_suite.case_run import CaseRun, Terms
-from meshwire_conformance.socket_suite.content import Contents, Documents
-from meshwire_conformance.socket_suite.deadlines import Deadline
-from meshwire_conformance.socket_suite.evidence import sent_lines
+from meshwire_conformance.socket_suite.composing import Scope
+from meshwire_conformance.socket_suite.content import Contents, Doorway
+from meshwire_conformance.socket_suite.evidence import CaseFailed, CouldNotRun, sent_lines
 from meshwire_conformance.socket_suite.inbox import Inbox
-from meshwire_conformance.socket_suite.needs import open_documents, unmet
-from meshwire_conformance.socket_suite.outcome import CaseFailed, CouldNotRun
+from meshwire_conformance.socket_suite.needs import find_capabilities, open_documents, unmet
 from meshwire_conformance.socket_suite.peers import Peer, Session
-from meshwire_conformance.socket_suite.scope import Scope
 from meshwire_conformance.socket_suite.transcript_steps import run_transcript
 from meshwire_conformance.targets.attach import Target, attach
 from meshwire_conformance.verdicts import CaseResult, Verdict
@@ -64,7 +61,7 @@ async def run(
     this machine and writes were not allowed.
     """
     target = await attach(attachment, settings)
-    documents: Documents | None = None
+    documents: Doorway | None = None
     try:
         documents = await open_documents()
         variant = attachment.variant or target.facts.dialect
@@ -88,7 +85,7 @@ class SocketPart:
         self,
         target: Target,
         settings: Settings,
-        documents: Documents | None,
+        documents: Doorway | None,
         variant: str,
         progress: Progress,
     ) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from meshwire_conformance.explain.field_rows import TYPE_NAMES, fields_of, rows_of, value_text
 from meshwire_conformance.explain.hexdump import Mark, first_difference
-from meshwire_conformance.socket_suite.content import Wanted, member_text
+from meshwire_conformance.socket_suite.content import Mismatch, Wanted, member_text
 from meshwire_conformance.socket_suite.inbox import Arrival
 from meshwire_spec.codec import Malformed, Message, decode, encode
 from meshwire_spec.numbers import TOMBSTONE_COLLECTION, FrameType
@@ -40,18 +40,22 @@ def line_of(arrival: Arrival) -> str:
     return f"peer {peer}, stream {arrival.stream}: {what}, payload {size} bytes"
 
 
-def arrival_lines(arrival: Arrival, wanted: Wanted | None = None, why: str = "") -> tuple[str, ...]:
+def arrival_lines(
+    arrival: Arrival, wanted: Wanted | None = None, mismatch: Mismatch | None = None
+) -> tuple[str, ...]:
     """An arrival field by field, the first byte that differs from what was wanted marked."""
     kind, data = message_of(arrival)
-    mark = None if wanted is None else _mark(kind, data, arrival, wanted, why.partition(":")[0])
-    unsaid = why if mark is None else ""
-    return (line_of(arrival), *rows_of(kind, data, mark), *((unsaid,) if unsaid else ()))
+    if wanted is None or mismatch is None:
+        return (line_of(arrival), *rows_of(kind, data))
+    mark = _mark(kind, data, arrival, wanted, mismatch.field)
+    unsaid = (mismatch.line(),) if mark is None else ()
+    return (line_of(arrival), *rows_of(kind, data, mark), *unsaid)
 
 
-def received_lines(came: Sequence[tuple[Arrival, str]], wanted: Wanted) -> tuple[str, ...]:
+def received_lines(came: Sequence[tuple[Arrival, Mismatch]], wanted: Wanted) -> tuple[str, ...]:
     """What came instead, each with why it does not fit; the last one field by field."""
     *earlier, (last, why) = came
-    lines = [f"{line_of(arrival)}: {reason}" for arrival, reason in earlier[-EARLIER_MAX:]]
+    lines = [f"{line_of(arrival)}: {one.line()}" for arrival, one in earlier[-EARLIER_MAX:]]
     return (*lines, *arrival_lines(last, wanted, why))
 
 
@@ -67,22 +71,14 @@ def wanted_lines(wanted: Wanted) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def headline(wanted: Wanted, why: str) -> str:
+def headline(wanted: Wanted, mismatch: Mismatch) -> str:
     """In one sentence in what the last arrival differs."""
-    name, _, came = why.partition(": ")
     about = f"what came for {wanted.key} is something else"
-    members = wanted.tombstone or {}
-    demanded = {name: member_text(value) for name, value in members.items()}
-    if wanted.type is not None:
-        demanded["type"] = TYPE_NAMES[wanted.type]
-    if wanted.heads is not None:
-        demanded["heads"] = _heads_text(wanted.heads)
-    says = why if name == "heads" else f"{name} is {came}"
-    return f"{about}: {says}, expected {demanded[name]}" if name in demanded else f"{about}: {why}"
-
-
-def _heads_text(heads: frozenset[str]) -> str:
-    return ", ".join(sorted(heads)) or "none"
+    if mismatch.wanted is None:
+        return f"{about}: {mismatch.line()}"
+    is_plural = mismatch.field == "heads"
+    says = mismatch.line() if is_plural else f"{mismatch.field} is {mismatch.came}"
+    return f"{about}: {says}, expected {mismatch.wanted}"
 
 
 def _mark(kind: str, data: bytes, arrival: Arrival, wanted: Wanted, name: str) -> Mark | None:

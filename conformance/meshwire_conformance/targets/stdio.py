@@ -46,7 +46,7 @@ class Ending(StrEnum):
 
 
 @dataclass(slots=True)
-class Conversation:
+class Replies:
     """Answers by request id, lines that were none, and how it ended, in words for a person.
 
     `disorder` tells of answers that came before those to earlier requests.
@@ -103,11 +103,11 @@ class Harness:
         while chunk := await process.stderr.read(65536):
             self._stderr.extend(chunk.decode(errors="replace").splitlines())
 
-    async def converse(self, requests: Mapping[int, str]) -> Conversation:
+    async def converse(self, requests: Mapping[int, str]) -> Replies:
         """Write every request, read until each is answered or the target gives out."""
         assert self._process is not None
         writing = asyncio.create_task(self._write(self._process, requests))
-        conversation = Conversation()
+        conversation = Replies()
         try:
             async with asyncio.timeout(self._total_s):
                 await self._read(self._process, dict.fromkeys(requests), conversation)
@@ -131,7 +131,7 @@ class Harness:
                 await process.stdin.drain()
 
     async def _read(
-        self, process: asyncio.subprocess.Process, waiting: dict[int, None], found: Conversation
+        self, process: asyncio.subprocess.Process, waiting: dict[int, None], found: Replies
     ) -> None:
         assert process.stdout is not None
         while waiting:
@@ -161,7 +161,7 @@ class Harness:
             if not self._take(line, waiting, found):
                 return
 
-    def _take(self, line: bytes, waiting: dict[int, None], found: Conversation) -> bool:
+    def _take(self, line: bytes, waiting: dict[int, None], found: Replies) -> bool:
         """Note one line; False where too many of them answer nothing."""
         self._trace({"received": line[:4096].decode(errors="replace")})
         answer = _object_of(line)

@@ -20,7 +20,7 @@ from meshwire_conformance.catalogue.reconciliations import (
     run_files,
 )
 from meshwire_conformance.codec_suite.part import run
-from meshwire_conformance.codec_suite.reconciliation_requests import asks_of_run
+from meshwire_conformance.codec_suite.requests import asks_of_run
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.protocol.negentropy import Reconciliation
 from meshwire_conformance.protocol.negentropy_messages import Refused

@@ -12,7 +12,7 @@ from meshwire_conformance.catalogue.case import SOCKET
 from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.codec_suite.manners import hello_faults
 from meshwire_conformance.codec_suite.part import run
-from meshwire_conformance.codec_suite.reconciliation_requests import OPERATIONS
+from meshwire_conformance.codec_suite.requests import OPERATIONS
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.run.runner import Options, check

@@ -12,12 +12,11 @@ import pytest
 from meshwire_conformance.errors import Incomplete, SuiteFault, UsageError
 from meshwire_conformance.protocol.frame_content import take_frames
 from meshwire_conformance.protocol.handshake import Formation, read_secret
-from meshwire_conformance.socket_suite.composing import Composer
+from meshwire_conformance.socket_suite.calibration import Deadline
+from meshwire_conformance.socket_suite.composing import Composer, Scope
 from meshwire_conformance.socket_suite.content import Contents, Wanted, declared_heads
-from meshwire_conformance.socket_suite.deadlines import Deadline
+from meshwire_conformance.socket_suite.evidence import arm
 from meshwire_conformance.socket_suite.inbox import Arrival, Inbox
-from meshwire_conformance.socket_suite.scope import Scope
-from meshwire_conformance.socket_suite.watch import arm
 from meshwire_conformance.targets.attach import Address, parse_address
 from meshwire_conformance.targets.facts import Facts, read_facts, read_target_file, require_profile
 from meshwire_conformance.targets.transport import Connection, Stream
@@ -336,7 +335,7 @@ def test_an_arrival_is_compared_member_by_member(wanted: Wanted, why: str | None
     (arrival,) = arrivals(FrameSpec(type="tombstone", lamport=258))
     found = asyncio.run(Contents(None).mismatch(wanted, arrival, strict=True))
 
-    assert (found and found.partition(":")[0]) == why
+    assert (found and found.field) == why
 
 
 # --- deadlines, addresses, facts, formation ----------------------------------------------------

@@ -19,13 +19,13 @@ from meshwire_conformance.catalogue.transcripts import load_cases as load_transc
 from meshwire_conformance.contracts import Settings
 from meshwire_conformance.protocol.frame_content import take_frames
 from meshwire_conformance.protocol.negentropy_messages import Refused, read_message
-from meshwire_conformance.socket_suite.answers import summary
+from meshwire_conformance.socket_suite.calibration import Deadline
 from meshwire_conformance.socket_suite.case_run import CaseRun, Terms
+from meshwire_conformance.socket_suite.composing import Scope
 from meshwire_conformance.socket_suite.content import Contents
-from meshwire_conformance.socket_suite.deadlines import Deadline
+from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.inbox import Inbox
 from meshwire_conformance.socket_suite.needs import unmet
-from meshwire_conformance.socket_suite.outcome import CaseFailed
 from meshwire_conformance.socket_suite.peers import Session
 from meshwire_conformance.socket_suite.reconciling import (
     Client,
@@ -37,8 +37,8 @@ from meshwire_conformance.socket_suite.reconciling import (
     id_of,
     item_of,
     question_about,
+    summary,
 )
-from meshwire_conformance.socket_suite.scope import Scope
 from meshwire_conformance.socket_suite.transcript_steps import raw_piece
 from meshwire_conformance.targets.attach import Address, Target
 from meshwire_conformance.targets.facts import Facts

@@ -2,7 +2,7 @@
 
 import pytest
 
-from meshwire_conformance.socket_suite.content import Wanted
+from meshwire_conformance.socket_suite.content import Mismatch, Wanted
 from meshwire_conformance.socket_suite.inbox import Arrival
 from meshwire_conformance.socket_suite.shortfall import (
     arrival_lines,
@@ -48,28 +48,29 @@ def pointer(lines: tuple[str, ...]) -> tuple[str, str]:
 
 
 CASES = [
-    ({"lamport": 258}, "lamport: 257", "00 00 00 00 00 00 01 01", "lamport = 257 (expected 258)"),
+    ({"lamport": 258}, "257", "00 00 00 00 00 00 01 01", "lamport = 257 (expected 258)"),
     (
         {"deleted_at": 1700000000002},
-        "deleted_at: 1700000000001",
+        "1700000000001",
         "00 00 01 8b cf e5 68 01",
         "deleted_at = 1700000000001 (expected 1700000000002)",
     ),
-    ({"deleted_by": "node-c"}, "deleted_by: node-b", "6e 6f 64 65 2d 62", '"node-c"'),
-    ({"deleted_by": "node"}, "deleted_by: node-b", "00 06", "deleted_by.length = 6 (expected 4)"),
-    ({"extra": b""}, "extra: 5a5b", "5a 5b", "extra = 5a5b (expected nothing more)"),
-    ({"direction": 2}, "direction: 0", "0000", "direction = 0 (expected 2)"),
+    ({"deleted_by": "node-c"}, "node-b", "6e 6f 64 65 2d 62", '"node-c"'),
+    ({"deleted_by": "node"}, "node-b", "00 06", "deleted_by.length = 6 (expected 4)"),
+    ({"extra": b""}, "5a5b", "5a 5b", "extra = 5a5b (expected nothing more)"),
+    ({"direction": 2}, "0", "0000", "direction = 0 (expected 2)"),
 ]
 
 
-@pytest.mark.parametrize(("wanted", "why", "row", "says"), CASES, ids=[case[1] for case in CASES])
+@pytest.mark.parametrize(("wanted", "came", "row", "says"), CASES, ids=[case[3] for case in CASES])
 def test_the_first_byte_of_a_tombstone_that_differs(
-    wanted: dict[str, object], why: str, row: str, says: str
+    wanted: dict[str, object], came: str, row: str, says: str
 ) -> None:
     """Its row is marked, and both values are named."""
     demand = Wanted(KEY, FrameType.TOMBSTONE, None, wanted)
     data = tombstone(extra="5a5b" if "extra" in wanted else "")
-    marked, said = pointer(arrival_lines(arrival(FrameType.TOMBSTONE, data), demand, why))
+    mismatch = Mismatch(next(iter(wanted)), came)
+    marked, said = pointer(arrival_lines(arrival(FrameType.TOMBSTONE, data), demand, mismatch))
 
     assert row.replace("0000", "00") in marked
     assert says in said
@@ -78,7 +79,9 @@ def test_the_first_byte_of_a_tombstone_that_differs(
 def test_the_pointer_stands_under_the_byte() -> None:
     """257 and 258 differ in the last of eight bytes."""
     demand = Wanted(KEY, FrameType.TOMBSTONE, None, {"lamport": 258})
-    lines = arrival_lines(arrival(FrameType.TOMBSTONE, tombstone()), demand, "lamport: 257")
+    lines = arrival_lines(
+        arrival(FrameType.TOMBSTONE, tombstone()), demand, Mismatch("lamport", "257")
+    )
     at = next(number for number, line in enumerate(lines) if "^^" in line)
 
     assert lines[at - 1].rindex("01 ") == lines[at].index("^^")
@@ -87,7 +90,9 @@ def test_the_pointer_stands_under_the_byte() -> None:
 def test_another_type_is_marked_at_the_type_byte() -> None:
     """Both types with their names."""
     demand = Wanted(KEY, FrameType.DELTA)
-    lines = arrival_lines(arrival(FrameType.SNAPSHOT, b"\x2a"), demand, "type: a snapshot")
+    lines = arrival_lines(
+        arrival(FrameType.SNAPSHOT, b"\x2a"), demand, Mismatch("type", "a snapshot")
+    )
 
     assert pointer(lines)[1] == "^^ type = 1 (snapshot) (expected 0, delta)"
 
@@ -97,12 +102,13 @@ def test_heads_that_differ_are_both_named() -> None:
     payload = bytes.fromhex(f"4201{OTHER}00010000")
     demand = Wanted(KEY, None, frozenset((HEAD,)))
     came = arrival(FrameType.DELTA, payload)
-    row, said = pointer(arrival_lines(came, demand, f"heads: {OTHER}"))
+    mismatch = Mismatch("heads", OTHER, HEAD)
+    row, said = pointer(arrival_lines(came, demand, mismatch))
 
     assert "payload.heads[0]" in row
     assert said == f"^^ heads = {OTHER[:16]}... (expected {HEAD[:16]}...)"
-    assert HEAD in headline(demand, f"heads: {OTHER}")
-    assert OTHER in headline(demand, f"heads: {OTHER}")
+    assert HEAD in headline(demand, mismatch)
+    assert OTHER in headline(demand, mismatch)
     assert f"head = {HEAD}" in wanted_lines(demand)
 
 
@@ -112,7 +118,8 @@ def test_another_number_of_heads_is_marked_at_their_count() -> None:
     came = arrival(FrameType.DELTA, bytes.fromhex("420000010000"))
 
     assert (
-        pointer(arrival_lines(came, demand, "heads: none"))[1] == "^^ heads.count = 0 (expected 1)"
+        pointer(arrival_lines(came, demand, Mismatch("heads", "none")))[1]
+        == "^^ heads.count = 0 (expected 1)"
     )
 
 
@@ -121,7 +128,7 @@ def test_what_no_byte_shows_is_said_in_words() -> None:
     demand = Wanted(KEY, None, frozenset((HEAD,)))
     came = arrival(FrameType.SNAPSHOT, b"\x2a")
 
-    assert arrival_lines(came, demand, "heads: its changes give none")[-1] == (
+    assert arrival_lines(came, demand, Mismatch("heads", "its changes give none"))[-1] == (
         "heads: its changes give none"
     )
 
@@ -137,7 +144,7 @@ def test_what_came_inside_a_batch_is_shown_as_the_entry_it_was(carrier: int, fir
     """The bytes shown are those that stood in the batch."""
     demand = Wanted(KEY, FrameType.TOMBSTONE, None, {"lamport": 258})
     lines = arrival_lines(
-        arrival(FrameType.TOMBSTONE, tombstone(), carrier), demand, "lamport: 257"
+        arrival(FrameType.TOMBSTONE, tombstone(), carrier), demand, Mismatch("lamport", "257")
     )
 
     assert "inside a" in lines[0]
@@ -147,7 +154,7 @@ def test_what_came_inside_a_batch_is_shown_as_the_entry_it_was(carrier: int, fir
 
 def test_of_many_arrivals_the_last_is_shown_in_full() -> None:
     """The others have a line each, and not all of them."""
-    came = [(arrival(FrameType.SNAPSHOT, b"\x2a"), "type: a snapshot")] * 9
+    came = [(arrival(FrameType.SNAPSHOT, b"\x2a"), Mismatch("type", "a snapshot"))] * 9
     lines = received_lines(came, Wanted(KEY, FrameType.DELTA))
 
     assert sum(line.startswith("peer A") for line in lines) == 5
