@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from meshwire_conformance.catalogue.case import Case
-from meshwire_conformance.catalogue.catalogue import LOADERS
+from meshwire_conformance.run.loading import LOADERS
 from meshwire_conformance.self_check.field_table import FieldRow, fields_of, generic
 from meshwire_spec.codec import accept, decode, from_value, to_value
 from meshwire_spec.errors import Malformed

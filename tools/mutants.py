@@ -22,10 +22,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from meshwire_conformance.catalogue.case import SOCKET, Case
-from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.codec_suite.part import run as run_codec
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete
+from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.socket_suite.part import run as run_sockets
 from meshwire_conformance.targets.bundle import node_attachments
 from meshwire_conformance.verdicts import CaseResult, Verdict
@@ -101,7 +101,7 @@ async def judge(mutant: Mutant, cases: Sequence[Case]) -> tuple[list[CaseResult]
         for target, share in attachments(mutant, cases, record):
             part = run_sockets if target.scheme == "node" else run_codec
             try:
-                results += await part(share, target, Settings(), lambda _: None)
+                results += await part(share, load_catalogue(), target, Settings(), lambda _: None)
             except Incomplete as exc:
                 why = (str(exc),)
                 results += [CaseResult(case.id, Verdict.COULD_NOT_RUN, why) for case in share]

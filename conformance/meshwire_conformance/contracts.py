@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshwire_conformance.catalogue.case import Case
+from meshwire_conformance.catalogue.catalogue import Catalogue
 from meshwire_conformance.verdicts import CaseResult
 from meshwire_spec.schemas.base import Level
 from meshwire_spec.schemas.targets import NodeFacts
@@ -66,8 +67,10 @@ class Settings:
         return random.Random(f"{self.seed}:{name}")
 
 
-Part = Callable[[Sequence[Case], Attachment, Settings, Progress], Awaitable[list[CaseResult]]]
-"""A part of the suite: judges cases over one attachment.
+Part = Callable[
+    [Sequence[Case], Catalogue, Attachment, Settings, Progress], Awaitable[list[CaseResult]]
+]
+"""A part of the suite: judges cases over one attachment; controls are taken from the catalogue.
 
 It returns exactly one result for every case given (twice none, none left out), also when the peer
 dies, hangs or floods, never raises for what a peer does, and raises Incomplete if the target

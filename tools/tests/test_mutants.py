@@ -13,7 +13,7 @@ import pytest
 from mutant_rows import Edit, Row, RowError, apply_edits, read_rows
 
 import mutants
-from meshwire_conformance.catalogue.catalogue import load_catalogue
+from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from mutants import application_problems, check, judge, main, missed, mutant_of
 

@@ -1,1 +1,1 @@
-"""Every case: its type, the files and functions it is read from, and the digest over all."""
+"""Cases: their type, the files they are read from, how they are selected, and their digest."""

@@ -6,14 +6,12 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Any
 
 from meshwire_conformance.catalogue.case import BOTH_VALID, SOCKET, STRICT_ONLY, Case, digest_of
 
-if TYPE_CHECKING:
-    from meshwire_conformance.socket_suite.case_run import CaseRun
-
-Body: TypeAlias = "Callable[[CaseRun], Awaitable[None]]"
+Body = Callable[[Any], Awaitable[None]]
+"""A function of a `socket_suite.case_run.CaseRun`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from meshwire_conformance.cases.adapter import HARNESS
-from meshwire_conformance.catalogue.case import Case
+from meshwire_conformance.catalogue.case import SOCKET, Case
+from meshwire_conformance.catalogue.catalogue import Catalogue
 from meshwire_conformance.catalogue.reconciliations import KIND
 from meshwire_conformance.codec_suite.findings import Finding, describe
 from meshwire_conformance.codec_suite.judge import Given, Hello, finding_of, vector_of
@@ -46,7 +47,11 @@ FLUSH_HINT = "an adapter writes each answer out at once (CH-002): did it flush?"
 
 
 async def run(
-    cases: Sequence[Case], attachment: Attachment, settings: Settings, progress: Progress
+    cases: Sequence[Case],
+    catalogue: Catalogue,
+    attachment: Attachment,
+    settings: Settings,
+    progress: Progress,
 ) -> list[CaseResult]:
     """Run the codec cases against the harness that `attachment` names.
 
@@ -61,8 +66,8 @@ async def run(
     try:
         await session.start()
         # Made while the target loads, which takes as long.
-        chosen = about_codec or _everything()
-        made = list(_asks(_with_controls(chosen, [*cases, *chosen])))
+        chosen = about_codec or _everything(catalogue)
+        made = list(_asks(_with_controls(chosen, [*cases, *chosen], catalogue)))
         hello = await session.greet()
         asks += (ask for ask in made if ask.case.kind in hello.kinds)
         given = await session.ask(asks)
@@ -86,22 +91,18 @@ async def run(
     return [replace(result, duration_s=duration_s) for result in results]
 
 
-def _everything() -> list[Case]:
-    """What is asked where the cases of the harness itself are selected alone."""
-    from meshwire_conformance.catalogue.case import SOCKET  # noqa: PLC0415 - as below
-    from meshwire_conformance.catalogue.catalogue import load_catalogue  # noqa: PLC0415 - as below
-
-    return [case for case in load_catalogue().cases if case.kind not in (SOCKET, HARNESS)]
+def _everything(catalogue: Catalogue) -> list[Case]:
+    """What is asked if only cases of the harness itself are selected."""
+    return [case for case in catalogue.cases if case.kind not in (SOCKET, HARNESS)]
 
 
-def _with_controls(chosen: Sequence[Case], cases: Sequence[Case]) -> Iterator[Case]:
+def _with_controls(
+    chosen: Sequence[Case], cases: Sequence[Case], catalogue: Catalogue
+) -> Iterator[Case]:
     """The chosen cases and every control of theirs, each once, controls first."""
-    from meshwire_conformance.catalogue.catalogue import load_catalogue  # noqa: PLC0415 - cached, read once
-
-    index = load_catalogue().by_id
     wanted = {case.control for case in chosen if case.control} - {case.id for case in cases}
     for name in sorted(wanted):
-        yield index[name]
+        yield catalogue.by_id[name]
     yield from chosen
 
 

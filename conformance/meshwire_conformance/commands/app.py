@@ -39,7 +39,7 @@ def _show_version(wanted: bool) -> None:
 
 def _version_line() -> str:
     """Version, spec revision and digest of the suite."""
-    from meshwire_conformance.catalogue.catalogue import load_catalogue  # noqa: PLC0415 - reads all
+    from meshwire_conformance.run.loading import load_catalogue  # noqa: PLC0415 - reads all
     from meshwire_conformance.run.runner import suite_version  # noqa: PLC0415 - beside its only use
     from meshwire_spec.numbers import SPEC_REVISION  # noqa: PLC0415 - beside its only use
 

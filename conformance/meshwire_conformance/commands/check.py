@@ -11,7 +11,6 @@ from typing import Annotated, Literal, TextIO
 import typer
 
 from meshwire_conformance.catalogue.case import Case
-from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.commands.process import run_interruptibly
 from meshwire_conformance.contracts import Attachment
 from meshwire_conformance.errors import Interrupted, UsageError
@@ -19,6 +18,7 @@ from meshwire_conformance.explain.values import printable
 from meshwire_conformance.report.formats import FORMS as REPORT_FORMS
 from meshwire_conformance.report.formats import WRITERS
 from meshwire_conformance.report.record import Report
+from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.run.runner import Options, Watcher, check
 from meshwire_conformance.targets.base import FORMS as TARGET_FORMS
 from meshwire_conformance.targets.base import parse_target

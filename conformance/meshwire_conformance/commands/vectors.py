@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.commands.process import run_interruptibly
 from meshwire_conformance.contracts import Settings
+from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.targets.bundle import bundled_codec
 from meshwire_conformance.verdicts import ExitCode
 

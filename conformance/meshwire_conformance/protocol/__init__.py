@@ -1,1 +1,1 @@
-"""The suite's own implementation of protocol algorithms, independent of the reference."""
+"""The suite's own implementation of negentropy, Automerge bytes and frame content."""

@@ -13,11 +13,12 @@ from typing import Any
 
 from meshwire_conformance.cases.adapter import HARNESS
 from meshwire_conformance.catalogue.case import Case
-from meshwire_conformance.catalogue.catalogue import Catalogue, load_catalogue, selection_digest
+from meshwire_conformance.catalogue.catalogue import Catalogue, selection_digest
 from meshwire_conformance.contracts import Attachment, Settings, untraced
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.report.ledger import apply_ledger, read_ledger
 from meshwire_conformance.report.record import Report, TargetRun
+from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.run.parts import PARTS, needs_of, part_over
 from meshwire_conformance.targets.base import SCHEMES
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict, exit_code, strongest
@@ -82,7 +83,7 @@ def check(
     catalogue = load_catalogue()
     cases = _with_adapter(targets, catalogue, options)
     known = read_ledger(options.known_failing, catalogue) if options.known_failing else {}
-    runs = start(_run_all(targets, cases, options))
+    runs = start(_run_all(targets, cases, catalogue, options))
     runs = [replace(run, results=apply_ledger(run.results, known)) for run in runs]
     results = [result for run in runs for result in run.results]
     faults = [ExitCode.INCOMPLETE for run in runs if run.faults]
@@ -135,7 +136,7 @@ def _with_adapter(
 
 
 async def _run_all(
-    targets: Sequence[Attachment], cases: Sequence[Case], options: Options
+    targets: Sequence[Attachment], cases: Sequence[Case], catalogue: Catalogue, options: Options
 ) -> list[TargetRun]:
     with ExitStack() as stack:
         settings = Settings(
@@ -148,7 +149,9 @@ async def _run_all(
         shares = [(target, _share(target, targets, cases)) for target in targets]
         total = sum(len(_fitting(target, share)) for target, share in shares)
         progress = _Progress(options.watcher, total)
-        return [await _run_one(target, share, settings, progress) for target, share in shares]
+        return [
+            await _run_one(target, share, catalogue, settings, progress) for target, share in shares
+        ]
 
 
 def _share(target: Attachment, targets: Sequence[Attachment], cases: Sequence[Case]) -> list[Case]:
@@ -166,7 +169,11 @@ def _fitting(target: Attachment, cases: Sequence[Case]) -> list[Case]:
 
 
 async def _run_one(
-    target: Attachment, cases: Sequence[Case], settings: Settings, progress: _Progress
+    target: Attachment,
+    cases: Sequence[Case],
+    catalogue: Catalogue,
+    settings: Settings,
+    progress: _Progress,
 ) -> TargetRun:
     name = target.variant or target.text
     fitting = _fitting(target, cases)
@@ -181,7 +188,8 @@ async def _run_one(
     settings = replace(settings, named=codec.update)
     if fitting:
         try:
-            results += await part_over(target.scheme).load()(fitting, target, settings, progress)
+            run = part_over(target.scheme).load()
+            results += await run(fitting, catalogue, target, settings, progress)
         except Incomplete as exc:
             faults = (str(exc),)
             results += [CaseResult(c.id, Verdict.COULD_NOT_RUN, faults) for c in fitting]

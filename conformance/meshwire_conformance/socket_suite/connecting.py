@@ -7,16 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 from meshwire_conformance.errors import SuiteFault
-from meshwire_conformance.protocol.handshake import (
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.evidence import CaseFailed, Sending
+from meshwire_conformance.targets.attach import DIAL_S
+from meshwire_conformance.targets.handshake import (
     Formation,
     HandshakeFailed,
     formation_id_bytes,
     read_challenge,
     read_result,
 )
-from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.evidence import CaseFailed, Sending
-from meshwire_conformance.targets.attach import DIAL_S
 from meshwire_conformance.targets.lab import Preamble, Windows, record
 from meshwire_conformance.targets.tcp import TcpConnection, TcpDialler
 from meshwire_conformance.targets.transport import Connection, Dial, Stream

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from meshwire_conformance.catalogue.case import Case
-from meshwire_conformance.catalogue.catalogue import load_catalogue
+from meshwire_conformance.catalogue.catalogue import Catalogue
 from meshwire_conformance.contracts import Attachment, Progress, Settings
 from meshwire_conformance.errors import Incomplete, SuiteFault
 from meshwire_conformance.socket_suite.attempts import (
@@ -53,7 +53,11 @@ READ_RULE = "DC-001"
 
 
 async def run(
-    cases: Sequence[Case], attachment: Attachment, settings: Settings, progress: Progress
+    cases: Sequence[Case],
+    catalogue: Catalogue,
+    attachment: Attachment,
+    settings: Settings,
+    progress: Progress,
 ) -> list[CaseResult]:
     """Run the socket cases against the target that `attachment` names.
 
@@ -65,7 +69,7 @@ async def run(
     try:
         documents = await open_documents()
         variant = attachment.variant or target.facts.dialect
-        part = SocketPart(target, settings, documents, variant, progress)
+        part = SocketPart(target, catalogue, settings, documents, variant, progress)
         elsewhere = shown_elsewhere(cases, attachment)
         for result in elsewhere.values():
             progress(result)
@@ -84,12 +88,14 @@ class SocketPart:
     def __init__(
         self,
         target: Target,
+        catalogue: Catalogue,
         settings: Settings,
         documents: Doorway | None,
         variant: str,
         progress: Progress,
     ) -> None:
         self._target = target
+        self._catalogue = catalogue
         self._settings = settings
         self._documents = documents
         self._variant = variant
@@ -133,9 +139,8 @@ class SocketPart:
 
     def _controls(self, asked: Iterable[Case]) -> dict[str, Case]:
         """Controls that were not asked for themselves."""
-        index = load_catalogue().by_id
         names = {case.control for case in asked if case.control is not None}
-        wanted = {name: index[name] for name in sorted(names)}
+        wanted = {name: self._catalogue.by_id[name] for name in sorted(names)}
         return {
             name: control for name, control in wanted.items() if self._beforehand(control) is None
         }

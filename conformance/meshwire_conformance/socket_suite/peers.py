@@ -7,9 +7,9 @@ import hashlib
 from collections.abc import Awaitable, Callable
 
 from meshwire_conformance.contracts import Settings
-from meshwire_conformance.protocol.handshake import HandshakeFailed, prove
 from meshwire_conformance.socket_suite.inbox import Inbox
 from meshwire_conformance.targets.attach import Target
+from meshwire_conformance.targets.handshake import HandshakeFailed, prove
 from meshwire_conformance.targets.transport import Connection, Dial
 
 SHARED = ("A", "B", "C")

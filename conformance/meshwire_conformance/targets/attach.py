@@ -17,7 +17,10 @@ from typing import TypeVar
 
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete, UsageError
-from meshwire_conformance.protocol.handshake import (
+from meshwire_conformance.targets import node as node_target
+from meshwire_conformance.targets.base import ADDRESS_FORMS, SCHEMES, demand_permission
+from meshwire_conformance.targets.facts import Facts, read_facts, require_profile
+from meshwire_conformance.targets.handshake import (
     Formation,
     HandshakeFailed,
     Rejected,
@@ -27,9 +30,6 @@ from meshwire_conformance.protocol.handshake import (
     read_challenge,
     read_secret,
 )
-from meshwire_conformance.targets import node as node_target
-from meshwire_conformance.targets.base import ADDRESS_FORMS, SCHEMES, demand_permission
-from meshwire_conformance.targets.facts import Facts, read_facts, require_profile
 from meshwire_conformance.targets.transport import Address, Connection, Dial, Dialler, Stream
 from meshwire_spec.codec import Message, encode
 from meshwire_spec.numbers import READ_MESSAGE, FrameType

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from meshwire_conformance.catalogue.case import BOTH_VALID, Case, digest_of
-from meshwire_conformance.catalogue.catalogue import Catalogue, load_catalogue, selection_digest
+from meshwire_conformance.catalogue.catalogue import Catalogue, selection_digest
 from meshwire_conformance.errors import Incomplete, SuiteFault
+from meshwire_conformance.run.loading import load_catalogue
 
 REJECT: Mapping[str, str] = {"wire": "any", "strict": "reject"}
 

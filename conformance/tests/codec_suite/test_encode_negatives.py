@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from meshwire_conformance.catalogue.case import Case
-from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.codec_suite.part import run
 from meshwire_conformance.codec_suite.requests import asks_of
 from meshwire_conformance.contracts import Attachment, Settings
+from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from meshwire_spec.schemas.vectors import Vector
 
@@ -29,7 +29,8 @@ def verdicts_of(mode: str, cases: list[Case]) -> list[CaseResult]:
     """The cases held against a codec of this mode."""
     command = f"'{sys.executable}' '{PEER}' {mode}"
     target = Attachment("stdio", command, f"stdio:{command}")
-    return asyncio.run(run(cases, target, Settings(timeout_scale=2.0), lambda _result: None))
+    settings = Settings(timeout_scale=2.0)
+    return asyncio.run(run(cases, load_catalogue(), target, settings, lambda _result: None))
 
 
 def test_nothing_but_the_encoding_is_asked() -> None:

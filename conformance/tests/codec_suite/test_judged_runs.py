@@ -24,6 +24,7 @@ from meshwire_conformance.codec_suite.requests import asks_of_run
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.protocol.negentropy import Reconciliation
 from meshwire_conformance.protocol.negentropy_messages import Refused
+from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.targets.bundle import bundled_codec
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from meshwire_spec.schemas.reconciliation import ReconciliationRun, Role
@@ -54,7 +55,7 @@ def few_cases() -> list[Case]:
 def check(target: Attachment, cases: list[Case]) -> Mapping[str, CaseResult]:
     """The suite run against a target, by the id of the case."""
     unique = list({case.id: case for case in cases}.values())
-    results = asyncio.run(run(unique, target, Settings(), lambda _result: None))
+    results = asyncio.run(run(unique, load_catalogue(), target, Settings(), lambda _result: None))
     return {result.case: result for result in results}
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from meshwire_conformance.catalogue.case import SOCKET
-from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.codec_suite.manners import hello_faults
 from meshwire_conformance.codec_suite.part import run
 from meshwire_conformance.codec_suite.requests import OPERATIONS
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete
+from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.run.runner import Options, check
 from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
@@ -35,7 +35,9 @@ def target_of(mode: str) -> Attachment:
 def judged(mode: str, *patterns: str, settings: Settings = PATIENT) -> dict[str, CaseResult]:
     """Results by case."""
     cases = [case for case in load_catalogue().select(patterns) if case.kind != SOCKET]
-    results = asyncio.run(run(cases, target_of(mode), settings, lambda _result: None))
+    results = asyncio.run(
+        run(cases, load_catalogue(), target_of(mode), settings, lambda _result: None)
+    )
     return {result.case: result for result in results}
 
 

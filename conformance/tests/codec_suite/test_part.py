@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from meshwire_conformance.catalogue.case import Case
-from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.codec_suite.part import run
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete, UsageError
+from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.targets.base import is_loopback, parse_target
 from meshwire_conformance.targets.bundle import bundled_codec
 from meshwire_conformance.verdicts import CaseResult, Verdict, exit_code
@@ -45,7 +45,7 @@ def verdicts_of(
 ) -> list[CaseResult]:
     """The suite run against a target."""
     seen: list[CaseResult] = []
-    results = asyncio.run(run(cases, target, settings, seen.append))
+    results = asyncio.run(run(cases, load_catalogue(), target, settings, seen.append))
 
     assert [result.case for result in seen] == [case.id for case in cases]
     return results

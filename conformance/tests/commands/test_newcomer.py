@@ -10,13 +10,13 @@ from typing import BinaryIO
 
 import pytest
 
-from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.commands import app
 from meshwire_conformance.commands.check import check_command
 from meshwire_conformance.errors import Incomplete, Interrupted, UsageError
 from meshwire_conformance.report.ledger import UNTRIED, KnownFailure, apply_ledger
 from meshwire_conformance.report.record import Report, TargetRun
 from meshwire_conformance.report.text import NAME, lines_of
+from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.run.runner import Options, check
 from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
@@ -134,7 +134,7 @@ def test_an_interrupt_at_any_moment_is_one_line(moment: str, so_far: str) -> Non
 @pytest.mark.parametrize(
     "moment",
     [
-        "meshwire_conformance.socket_suite.calibration",
+        "meshwire_conformance.socket_suite.needs",
         "meshwire_reference.cli",
         "meshwire_conformance.documents.child",
     ],

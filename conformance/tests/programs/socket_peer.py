@@ -16,7 +16,7 @@ import sys
 from collections.abc import Awaitable
 from pathlib import Path
 
-from meshwire_conformance.protocol.handshake import Formation, read_secret
+from meshwire_conformance.targets.handshake import Formation, read_secret
 from meshwire_conformance.targets.node import SECRET_VARIABLE
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Dial, Stream

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.errors import UsageError
 from meshwire_conformance.report.ledger import KnownFailure, apply_ledger, ledger_file, read_ledger
+from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict, exit_code
 
 CASE = "MW-1001"

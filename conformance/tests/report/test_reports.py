@@ -9,13 +9,13 @@ from xml.etree import ElementTree as ET
 import pytest
 from jsonschema import Draft202012Validator
 
-from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.catalogue.data_files import vectors_folder
 from meshwire_conformance.errors import UsageError
 from meshwire_conformance.report import json as json_report
 from meshwire_conformance.report import junit
 from meshwire_conformance.report.record import Report, TargetRun
 from meshwire_conformance.report.text import IN_FULL, LINE_MAX, WIDTH, lines_of
+from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
 
 HOSTILE = "\x00 <b>&amp;]]> \x1b[31mred \ud800 \uffff \r\n" + "x" * 2**20

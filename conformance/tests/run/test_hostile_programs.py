@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.codec_suite.part import run
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete, SuiteError, UsageError
 from meshwire_conformance.report.ledger import read_ledger
+from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.targets import stdio
 from meshwire_conformance.targets.attach import attach
 from meshwire_conformance.targets.base import parse_target
@@ -65,7 +65,7 @@ def test_a_flood_of_nothing_ends(data: bytes) -> None:
     target = Attachment("stdio", command, "stdio:flood")
 
     with pytest.raises(Incomplete, match="hello"):
-        asyncio.run(run(cases, target, FAST, lambda _result: None))
+        asyncio.run(run(cases, load_catalogue(), target, FAST, lambda _result: None))
 
 
 @pytest.mark.parametrize("scheme", ["stdio", "node"])
@@ -80,7 +80,7 @@ def test_what_a_shell_has_started_ends_with_it(
 
     settings = Settings(timeout_scale=10)
     cases = load_catalogue().select(["MW-1001"])
-    codec = run(cases, target, settings, lambda _result: None)
+    codec = run(cases, load_catalogue(), target, settings, lambda _result: None)
     started = attach(target, settings) if scheme == "node" else codec
 
     with pytest.raises(Incomplete):
@@ -190,7 +190,7 @@ def test_answers_that_fill_the_memory_are_not_kept(monkeypatch: pytest.MonkeyPat
 def test_targets_that_cannot_be_read_are_told(target: str, error: type[SuiteError]) -> None:
     """Each ends in one clear line, no traceback."""
     settings = Settings(writes_are_ok=True)
-    work = run([], parse_target(target), settings, lambda _result: None)
+    work = run([], load_catalogue(), parse_target(target), settings, lambda _result: None)
     if not target.startswith("stdio:"):
         work.close()
         work = attach(parse_target(target), settings)  # type: ignore[assignment]

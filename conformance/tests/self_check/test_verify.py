@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from mutant_rows import read_rows
 
-from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete
+from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.self_check.generated import bent, samples
 from meshwire_conformance.self_check.verify import Question, disagreement, expected_answer, verify
 from meshwire_spec.codec import decode, encode

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.contracts import Attachment, Settings
+from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.socket_suite import part as socket_part
 from meshwire_conformance.targets.attach import start_node
 from meshwire_conformance.verdicts import Verdict
@@ -39,7 +39,9 @@ def verdicts(option: str, capabilities: list[str] | None = None) -> dict[str, Ve
                     capabilities=capabilities,
                 )
             attachment = Attachment("tcp", where, f"tcp://{where}", stated)
-            results = await socket_part.run(cases, attachment, Settings(), lambda _result: None)
+            results = await socket_part.run(
+                cases, load_catalogue(), attachment, Settings(), lambda _result: None
+            )
         finally:
             await node.close()
         return {result.case: result.verdict for result in results}

@@ -11,7 +11,6 @@ import pytest
 
 from meshwire_conformance.errors import Incomplete, SuiteFault, UsageError
 from meshwire_conformance.protocol.frame_content import take_frames
-from meshwire_conformance.protocol.handshake import Formation, read_secret
 from meshwire_conformance.socket_suite.calibration import Deadline
 from meshwire_conformance.socket_suite.composing import Composer, Scope
 from meshwire_conformance.socket_suite.content import Contents, Wanted, declared_heads
@@ -19,6 +18,7 @@ from meshwire_conformance.socket_suite.evidence import arm
 from meshwire_conformance.socket_suite.inbox import Arrival, Inbox
 from meshwire_conformance.targets.attach import Address, parse_address
 from meshwire_conformance.targets.facts import Facts, read_facts, read_target_file, require_profile
+from meshwire_conformance.targets.handshake import Formation, read_secret
 from meshwire_conformance.targets.transport import Connection, Stream
 from meshwire_spec.codec import Malformed, Message, accept, decode, encode
 from meshwire_spec.numbers import (

@@ -14,11 +14,11 @@ import pytest
 from meshwire_conformance.cases.reconciliation_exact import COUNTS, recorded
 from meshwire_conformance.cases.reconciliation_runs import rounds_allowed
 from meshwire_conformance.catalogue.case import SOCKET
-from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.catalogue.transcripts import load_cases as load_transcripts
 from meshwire_conformance.contracts import Settings
 from meshwire_conformance.protocol.frame_content import take_frames
 from meshwire_conformance.protocol.negentropy_messages import Refused, read_message
+from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.socket_suite.calibration import Deadline
 from meshwire_conformance.socket_suite.case_run import CaseRun, Terms
 from meshwire_conformance.socket_suite.composing import Scope

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from meshwire_conformance.catalogue.case import SOCKET, Case
-from meshwire_conformance.catalogue.catalogue import load_catalogue
 from meshwire_conformance.catalogue.transcripts import needs_of
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete
+from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.socket_suite.part import run
 from meshwire_conformance.targets.attach import attach, parse_address, start_node
 from meshwire_conformance.targets.base import parse_target
@@ -54,7 +54,8 @@ async def judge(
 ) -> dict[str, Verdict]:
     """Verdict by case for the bundled node over a binding."""
     line = command(binding, dialect, rows)
-    return verdicts(await run(cases, Attachment("node", line, line), Settings(), lambda _: None))
+    target = Attachment("node", line, line)
+    return verdicts(await run(cases, load_catalogue(), target, Settings(), lambda _: None))
 
 
 def judge_side_by_side(
@@ -351,7 +352,9 @@ class TestVerdicts:
         cases = socket_cases("MW-5201", "MW-5109")
 
         async def look(address: str, connection: Connection) -> None:
-            results = await run(cases, parse_target(address), Settings(), lambda _: None)
+            results = await run(
+                cases, load_catalogue(), parse_target(address), Settings(), lambda _: None
+            )
             assert verdicts(results) == {
                 "MW-5201": Verdict.PASS,
                 "MW-5109": Verdict.NOT_APPLICABLE,

@@ -1,0 +1,71 @@
+"""Every case of the suite, loaded from all its homes."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+
+from meshwire_conformance.catalogue.case import Case
+from meshwire_conformance.catalogue.catalogue import Catalogue
+
+
+def _vectors() -> Iterable[Case]:
+    from meshwire_conformance.catalogue import vectors  # noqa: PLC0415 - a row of LOADERS
+
+    return vectors.load_cases()
+
+
+def _reconciliations() -> Iterable[Case]:
+    from meshwire_conformance.catalogue import reconciliations  # noqa: PLC0415 - a row of LOADERS
+
+    return reconciliations.load_cases()
+
+
+def _transcripts() -> Iterable[Case]:
+    from meshwire_conformance.catalogue import transcripts  # noqa: PLC0415 - a row of LOADERS
+
+    return transcripts.load_cases()
+
+
+def _functions() -> Iterable[Case]:
+    from meshwire_conformance.cases import (  # noqa: PLC0415 - a row of LOADERS
+        binding,
+        hostile,
+        reconciliation,
+        reconciliation_exact,
+        reconciliation_runs,
+        store,
+        streams,
+    )
+    from meshwire_conformance.catalogue.python_cases import cases_of  # noqa: PLC0415 - as above
+
+    return cases_of(
+        streams,
+        binding,
+        store,
+        hostile,
+        reconciliation,
+        reconciliation_runs,
+        reconciliation_exact,
+    )
+
+
+def _harness() -> Iterable[Case]:
+    from meshwire_conformance.cases import adapter  # noqa: PLC0415 - a row of LOADERS
+
+    return adapter.CASES
+
+
+LOADERS: Mapping[str, Callable[[], Iterable[Case]]] = {
+    "vectors": _vectors,
+    "reconciliations": _reconciliations,
+    "transcripts": _transcripts,
+    "functions": _functions,
+    "harness": _harness,
+}
+"""Every home of cases, with the function that gives them."""
+
+
+@cache
+def load_catalogue() -> Catalogue:
+    """Every case of the suite, read once; raises SuiteFault if they contradict each other."""
+    cases = (case for load in LOADERS.values() for case in load())
+    return Catalogue(tuple(sorted(cases, key=lambda case: case.id)))
