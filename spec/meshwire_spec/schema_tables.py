@@ -1,7 +1,7 @@
 """The JSON schemas of files and lines as rows: each member with its type, limits and meaning.
 
-Every keyword that a schema limits a member with is told in its row, and one that this module does
-not know is an error: a limit that a page leaves out would be none for its readers.
+The row of a member shows every keyword that limits it. A keyword that this module does not know is
+an error, so that no limit is left out of a page.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Schema = Mapping[str, Any]
 
 
 class UnknownKeyword(SpecError):
-    """A keyword in a schema that no row would tell."""
+    """A keyword in a schema that no row would show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ ABOUT_THE_FILE = ("$schema", "$id", "title", "$defs")
 BY_ROWS = ("$ref", "properties", "items", "additionalProperties")
 BY_CELLS = ("description", "type", "const", "enum", "propertyNames", "required", "if", "then")
 KNOWN = frozenset((*ABOUT_THE_FILE, *BY_ROWS, *BY_CELLS, *LIMITS, *FLAGS))
-"""Keywords that a table tells of."""
+"""Keywords that a table shows."""
 
 
 def members(schema: Schema) -> list[Member]:
@@ -84,7 +84,7 @@ def _resolved(root: Schema, schema: Schema) -> dict[str, Any]:
     """A schema with what it refers to, members and needs of both put together."""
     unknown = schema.keys() - KNOWN
     if unknown:
-        raise UnknownKeyword(f"no row tells of {', '.join(sorted(unknown))}")
+        raise UnknownKeyword(f"no row shows {', '.join(sorted(unknown))}")
     if "$ref" not in schema:
         return dict(schema)
     found: Any = root
@@ -107,8 +107,8 @@ def _need(schema: Schema, name: str) -> str:
         return "required"
     if name in schema.get("then", {}).get("required", []):
         conditions = schema["if"]["properties"].items()
-        told = (f"`{other}` is {_either(values['enum'])}" for other, values in conditions)
-        return f"required where {' and '.join(told)}"
+        wanted = (f"`{other}` is {_either(values['enum'])}" for other, values in conditions)
+        return f"required where {' and '.join(wanted)}"
     return "optional"
 
 

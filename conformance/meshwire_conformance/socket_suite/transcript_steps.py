@@ -33,7 +33,7 @@ async def run_transcript(run: CaseRun, transcript: Transcript) -> None:
     """Run the steps in their order; raises CaseFailed at the first that does not hold."""
     run.begin(transcript.let)
     if any(isinstance(step, steps.Answered) for step in transcript.steps):
-        # An answer that comes on another stream is then told from none.
+        # Then an answer on another stream is noticed, and is not taken for no answer.
         run.subscription(NEGENTROPY_KEY)
     await run.documents(transcript.documents)
     for step in transcript.steps:

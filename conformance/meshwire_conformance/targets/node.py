@@ -30,7 +30,7 @@ READY_S = 15.0
 STOP_S = 5.0
 SECRET_VARIABLE = "MESHWIRE_FORMATION_FILE"  # noqa: S105 - the name of a variable, not a secret
 SAID_MAX = 300
-"""So much of what is wrong with a ready line is told."""
+"""Characters of a fault of a ready line that are shown."""
 _LINES_KEPT = 200
 _LINE_MAX = 2**20
 

@@ -97,7 +97,7 @@ def _frame_documents(frame: steps.FrameSpec) -> Iterator[str]:
 
 
 def decode_file(data: bytes) -> TranscriptFile:
-    """The content of a file; raises ValueError, as which msgspec tells of what does not fit."""
+    """The content of a file; raises ValueError for one of another form."""
     content = msgspec.json.decode(data)
     if isinstance(content, dict) and isinstance(content.get("transcripts"), list):
         content["transcripts"] = [_tagged(transcript) for transcript in content["transcripts"]]
