@@ -34,6 +34,10 @@ PLANTED = [
     ("reference/meshwire_reference/harness/serve.py", "from meshwire_reference import cli"),
     ("reference/meshwire_reference/extra.py", "import meshwire_spec.fields"),
     ("reference/meshwire_reference/cli/app.py", "import meshwire_conformance"),
+    ("conformance/meshwire_conformance/extra.py", "import meshwire_reference"),
+    ("conformance/meshwire_conformance/targets/tcp.py", "from meshwire_conformance import run"),
+    ("conformance/meshwire_conformance/protocol/x.py", "import meshwire_conformance.targets"),
+    ("conformance/meshwire_conformance/report/text.py", "import meshwire_conformance.self_check"),
     ("conformance/meshwire_conformance/cases/frames.py", "import meshwire_reference.wire"),
     (
         "conformance/meshwire_conformance/commands/main.py",
@@ -160,10 +164,13 @@ def test_every_doorway_has_a_planted_violation() -> None:
 
 
 def test_every_layer_refuses_what_stands_above() -> None:
-    """Each part of the reference is shown red for every part of each layer above it."""
-    layers = check_imports.REFERENCE_LAYERS
+    """Each part is shown red for every part of each layer above it."""
     planted = [
-        (f"meshwire_reference.{part}.module", f"meshwire_reference.{above}")
+        (f"{package}.{part}.module", f"{package}.{above}")
+        for package, layers in (
+            ("meshwire_reference", check_imports.REFERENCE_LAYERS),
+            ("meshwire_conformance", check_imports.SUITE_LAYERS),
+        )
         for height, layer in enumerate(layers)
         for part in layer
         for above in chain.from_iterable(layers[height + 1 :])
