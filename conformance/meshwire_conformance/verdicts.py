@@ -25,6 +25,15 @@ class ExitCode(IntEnum):
     INCOMPLETE = 3
 
 
+class Remark(StrEnum):
+    """What a ledger of known failures has to say of a result that it leaves as it is."""
+
+    UNTRIED = "untried"
+    """The ledger knows the case, and this target could not be asked."""
+    SURPRISE = "surprise"
+    """The case passed, although the ledger predicts that it fails."""
+
+
 APPLICABLE = frozenset(
     (Verdict.PASS, Verdict.FAIL, Verdict.COULD_NOT_RUN, Verdict.KNOWN_FAILING),
 )
@@ -46,7 +55,8 @@ class CaseResult:
     `symptom` is a short, stable name of what went wrong ("accepted", "no-answer",
     "wrong-value entries[0].key"): a ledger of known failures binds to it. The line tuples are
     printed as they stand. `variant` tells runs of one case apart (the dialect, say), and
-    `unbound` says that a refusal came without a reason or code, where that is allowed.
+    `unbound` says that a refusal came without a reason or code, where that is allowed. With a
+    `remark` the last of the notes is that of the ledger.
     """
 
     case: str
@@ -60,6 +70,7 @@ class CaseResult:
     unbound: bool = False
     variant: str = ""
     duration_s: float = 0.0
+    remark: Remark | None = None
 
 
 def strongest(codes: Iterable[ExitCode]) -> ExitCode:

@@ -16,7 +16,7 @@ from meshwire_spec.schemas.vectors import Vector
 VARIANT = re.compile(r"\(\w+\)")
 """The type of a record, as vectors write it into field paths; codecs do not."""
 MEMBER_MAX = 40
-"""So much of a long text is shown."""
+"""Characters shown of a long text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from meshwire_spec.numbers import KINDS, PROFILE
 
 HARNESS_VERSION = 1
 SHOWN_MAX = 5
-"""So many broken lines are shown."""
+"""Broken lines shown."""
 
 
 class UnfitHello(Incomplete):

@@ -12,7 +12,7 @@ INTERRUPTED = 2
 
 def main() -> None:
     """Run the command line; ends the process with its exit code."""
-    # Imported here, so that an interrupt while the rest is loaded is told like any other.
+    # Imported here, so that an interrupt while the rest is loaded prints one line like any other.
     try:
         from meshwire_conformance.commands import process  # noqa: PLC0415 - see above
 

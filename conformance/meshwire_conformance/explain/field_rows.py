@@ -23,7 +23,7 @@ ROWS_AROUND = 7
 VALUE_MAX = 40
 HASH_MAX = 32
 NAMED = "name"
-"""Type of a field whose value is told with its name."""
+"""Type of a field whose value is shown with its name."""
 HASH = 32
 HEADS = 2
 """Where the heads of a sync message begin."""
@@ -252,4 +252,4 @@ SUMMARY = (
     "sent_at",
     "formation_id",
 )
-"""What is told of a message in one line, beside what it is called."""
+"""Fields shown of a message in one line, after its name."""

@@ -124,7 +124,7 @@ def sync_message(
 
 
 def filter_claiming(probes: int) -> bytes:
-    """The `have` part of a sync message with one filter that claims so many probes."""
+    """The `have` part of a sync message with one filter that claims `probes` probes."""
     bloom = unsigned(1) + unsigned(10) + unsigned(probes) + b"\x00\x00"
     return b"\x01\x00" + unsigned(len(bloom)) + bloom
 

@@ -35,7 +35,7 @@ Item = tuple[int, bytes]
 
 BUCKETS = 16
 LIST_MAX = 2 * BUCKETS - 1
-"""A range of at most so many items is told by its ids."""
+"""A range of at most this many items is sent as a list of ids."""
 FRAME_RESERVE = 200
 """Bytes of the frame limit that are kept free for the last range."""
 VERSIONS = range(0x60, 0x70)

@@ -8,14 +8,12 @@ from pathlib import Path
 from meshwire_conformance.catalogue.catalogue import Catalogue
 from meshwire_conformance.catalogue.data_files import data_folder
 from meshwire_conformance.errors import UsageError
-from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_conformance.verdicts import CaseResult, Remark, Verdict
 
 MEMBERS = {"id": str, "reason": str, "symptom": str, "predicted": bool}
 EITHER = " | "
 """Between symptoms of which the timing of the target decides."""
 REQUIRED = ("id", "reason", "symptom")
-PREDICTED = "predicted to fail"
-"""How the note of a case begins that passes although the ledger predicts that it fails."""
 UNTRIED = "in the ledger, but not applicable in this run"
 """The note of a case that the ledger knows and that this target could not be asked."""
 EXCUSABLE = frozenset((Verdict.FAIL, Verdict.COULD_NOT_RUN))
@@ -95,10 +93,11 @@ def _judge(result: CaseResult, failure: KnownFailure) -> CaseResult:
         said = f"known to fail with {failure.symptom!r}, but it fails with {result.symptom!r}"
         return replace(result, verdict=Verdict.FAIL, reasons=(said, *result.reasons))
     if result.verdict is Verdict.NOT_APPLICABLE:
-        return replace(result, notes=(*result.notes, UNTRIED))
+        return replace(result, notes=(*result.notes, UNTRIED), remark=Remark.UNTRIED)
     if result.verdict is not Verdict.PASS:
         return result
     if failure.predicted:
-        return replace(result, notes=(*result.notes, f"{PREDICTED}: {failure.reason}"))
+        note = f"predicted to fail: {failure.reason}"
+        return replace(result, notes=(*result.notes, note), remark=Remark.SURPRISE)
     stale = f"passes, but the ledger says it fails: {failure.reason}"
     return replace(result, verdict=Verdict.FAIL, symptom="stale", reasons=(stale,))

@@ -25,7 +25,7 @@ class TargetRun:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that a report tells of a run of the suite."""
+    """Everything that a report shows of a run of the suite."""
 
     suite_version: str
     spec_revision: str

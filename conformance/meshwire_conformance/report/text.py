@@ -6,12 +6,12 @@ from textwrap import wrap
 
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.explain.values import printable
-from meshwire_conformance.report.ledger import PREDICTED, UNTRIED
+from meshwire_conformance.report.ledger import UNTRIED
 from meshwire_conformance.report.record import Report, Tally, TargetRun, tallies
-from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
+from meshwire_conformance.verdicts import CaseResult, ExitCode, Remark, Verdict
 
 IN_FULL = 25
-"""So many failures are told in full, the rest in a line each."""
+"""Failures shown in full; the rest have a line each."""
 LABEL = 10
 WIDTH = 100
 LINE_MAX = 1200
@@ -41,7 +41,7 @@ def lines_of(report: Report, *, colour: bool = False) -> Iterator[str]:
         yield from _other_lines(report, run)
         yield from _summary(report, run)
     yield f"suite {report.suite_digest}"
-    # What was selected is told only where it is not the whole suite.
+    # The selection is shown only if it is not the whole suite.
     if report.selection_digest != report.suite_digest:
         yield f"cases {report.selection_digest} (those selected)"
     verdict = paint(MEANINGS[report.exit_code], RED if report.exit_code else GREEN)
@@ -119,13 +119,12 @@ def _other_lines(report: Report, run: TargetRun) -> Iterator[str]:
             waiting.setdefault("; ".join(result.reasons), []).append(result.case)
         elif result.verdict is Verdict.KNOWN_FAILING:
             yield f"known failing {result.case}  {printable(report.cases[result.case].title)}"
-        elif result.verdict is Verdict.PASS:
-            predicted = [note for note in result.notes if note.startswith(PREDICTED)]
-            yield from (f"passed {result.case}  {printable(note)}" for note in predicted)
+        elif result.remark is Remark.SURPRISE:
+            yield f"passed {result.case}  {printable(result.notes[-1])}"
     for reason, cases in waiting.items():
         first = ", ".join(cases[:LISTED]) + (", ..." if len(cases) > LISTED else "")
         yield f"could not run {len(cases)} ({first}): {printable(reason)}"
-    untried = [result.case for result in run.results if UNTRIED in result.notes]
+    untried = [result.case for result in run.results if result.remark is Remark.UNTRIED]
     if untried:
         first = ", ".join(untried[:LISTED]) + (", ..." if len(untried) > LISTED else "")
         yield f"{UNTRIED}: {len(untried)} ({first})"

@@ -45,7 +45,7 @@ def bent(data: bytes, source: Random) -> bytes:
 
 
 def samples(kind: str, count: int, source: Random) -> Iterator[bytes]:
-    """So many made-up messages of a kind, each as it is and bent three times."""
+    """Yield `count` made-up messages of a kind, each as it is and bent three times."""
     made = 0
     while made < count:
         data = message_bytes(kind, source)

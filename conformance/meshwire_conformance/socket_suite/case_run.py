@@ -143,7 +143,7 @@ class CaseRun:
         return peer
 
     async def connection(self, name: str = "A") -> Connection:
-        """The live connection of a peer; the case fails where there is none to be had.
+        """The live connection of a peer; the case fails if none comes up.
 
         A connection of the case's own is not dialled again: that it was lost is what counts.
         """
@@ -172,7 +172,7 @@ class CaseRun:
         return stream
 
     async def stream(self, on: str = "A", name: str = "") -> Stream:
-        """The stream of this name, opened (bidi) where there is none."""
+        """The stream of this name, opened (bidi) if it is not open yet."""
         found = self.streams.get((on, name))
         return found or await self.open(on, name)
 

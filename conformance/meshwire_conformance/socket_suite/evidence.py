@@ -62,7 +62,7 @@ def arm(subscription: Subscription, peer: str | None, types: frozenset[int]) -> 
 
 
 LINES_MAX = 12
-"""So many things sent are told in a line each; of more, the first and the last."""
+"""Things sent that are shown in a line each; of more, the first and the last are."""
 LINES_FIRST = 3
 NO_ANSWER = "no-answer"
 

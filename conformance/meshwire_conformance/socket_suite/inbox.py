@@ -26,7 +26,7 @@ from meshwire_spec.numbers import FrameType
 
 FAULTS_KEPT = 1000
 _KEPT = 4096
-"""So many bytes of a frame that is none are kept for the report."""
+"""Bytes kept for the report of what is no frame."""
 
 
 @dataclass(frozen=True, slots=True)

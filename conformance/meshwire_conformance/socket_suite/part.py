@@ -48,7 +48,7 @@ BESIDE_EACH_OTHER = 12
 BESIDE_IN_SILENCE = 96
 """How many cases run at once; and with a target that did not answer the calibration."""
 MISSES_CONFIRMED_MAX = 8
-"""After so many misses that were repeated alone in vain, further ones are believed."""
+"""After this many misses that were missed alone too, further ones are not repeated."""
 READ_RULE = "DC-001"
 
 

@@ -186,7 +186,7 @@ def _said(ranges: list[Range]) -> Iterator[str]:
 BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 """The document that cases bring for every key: of a run the keys alone count."""
 ANSWERS_MAX = 500
-"""No run of the suite has so many rounds; a target with which one does goes round in circles."""
+"""No run of the suite has more rounds; a target that needs more goes round in circles."""
 
 
 def id_of(key: str) -> bytes:

@@ -12,9 +12,9 @@ from meshwire_spec.codec import Malformed, Message, decode, encode
 from meshwire_spec.numbers import TOMBSTONE_COLLECTION, FrameType
 
 EARLIER_MAX = 4
-"""So many earlier arrivals are told in a line each."""
+"""Earlier arrivals shown in a line each."""
 SHOWN = 8
-"""So many bytes are shown of what is too long to be told from its beginning."""
+"""Bytes shown of values that differ only after the place where they are cut."""
 DELTA_HEADS = "payload.heads"
 
 

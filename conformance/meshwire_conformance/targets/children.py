@@ -19,7 +19,7 @@ _groups: set[int] = set()
 """Groups of the processes that were started and not ended yet."""
 
 # A child that an interrupt ends may be reaped before asyncio's watcher looks, which then warns of
-# a status that nobody asks for; whoever interrupts is told one line, and it is not this one.
+# a status that nobody asks for; an interrupt prints one line, and not this one.
 logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 

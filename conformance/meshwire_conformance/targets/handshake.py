@@ -61,7 +61,7 @@ class Formation:
 
 
 def read_secret(path: Path) -> bytes:
-    """The raw secret in a file of base64 text; raises UsageError where there is none."""
+    """The raw secret in a file of base64 text; raises UsageError if there is no secret in it."""
     try:
         return base64.b64decode(path.read_text("ascii").strip(), validate=True)
     except (OSError, UnicodeDecodeError, binascii.Error) as exc:

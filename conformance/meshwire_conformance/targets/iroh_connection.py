@@ -3,7 +3,7 @@
 Theory of operation. Every half of a stream has a task: one reads until FIN or RESET, one waits for
 STOP, and one writes what is queued for as long as there is something. What an operation queues is
 therefore never waited for, as over the lab binding; the library keeps QUIC's credit. The end of the
-connection is told last, after the readers have taken in what had come before it.
+connection is reported last, after the readers have taken in what had come before it.
 
 What iroh cannot show:
 
@@ -117,7 +117,7 @@ class IrohConnection(Connection):
             try:
                 await found.writer.reset(code)
             except iroh.IrohError:
-                return  # The half or the connection has ended, which is what was wanted.
+                return  # The half or the connection has ended, as wanted.
 
     async def stop(self, stream: Stream, code: int) -> None:
         """Ask the target to stop sending on a stream; nothing of it is read any more."""

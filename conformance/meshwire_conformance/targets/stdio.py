@@ -21,19 +21,19 @@ from meshwire_conformance.targets import children
 LINE_MAX = 64 * 2**20
 """An answer longer than this many bytes is a flood; the longest honest one is far below."""
 GARBAGE_MAX = 1000
-"""So many lines that answer nothing are a flood."""
+"""Lines that answer nothing; more are a flood."""
 KEPT_MAX = 64 * 2**20
 LONG = 2**14
-"""Answers of one process beyond so many bytes in all are kept where they are not longer than this.
+"""Answers of one process beyond KEPT_MAX bytes in all are kept only up to this length, in bytes.
 
 All honest answers to the whole suite are a thirtieth of it.
 """
 STDERR_LINES = 20
 CLOSE_S = 2.0
 GRACE_S = 0.5
-"""After a line that is no answer to a lone request, its answer is waited for so long."""
+"""How long the answer to a lone request is awaited after a line that is no answer, in seconds."""
 LEFT_MAX = 2**16
-"""So many bytes behind the last answer are looked at."""
+"""Bytes after the last answer that are read."""
 
 
 class Ending(StrEnum):
@@ -49,7 +49,7 @@ class Ending(StrEnum):
 class Replies:
     """Answers by request id, lines that were none, and how it ended, in words for a person.
 
-    `disorder` tells of answers that came before those to earlier requests.
+    `disorder` has a line for each answer that came before that to an earlier request.
     """
 
     answers: dict[int, dict[str, Any]] = field(default_factory=dict)

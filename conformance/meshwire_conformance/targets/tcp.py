@@ -27,10 +27,10 @@ from meshwire_conformance.targets.transport import Address, Closed, Connection, 
 from meshwire_spec.numbers import PAYLOAD_MAX, REASONS
 
 HOST_SHOWN = 80
-"""So much of a name that no host can have is told."""
+"""Characters shown of a name that no host can have."""
 PONGS_KEPT = 64
 PONGS_MAX = 1000
-"""Nobody has asked for so many: no credit holds back whoever writes them."""
+"""PONGs on one connection; nobody asks for more, and no credit limits who writes them."""
 UNREAD_MAX = 2 * PAYLOAD_MAX
 """No stream has more to say than this before something on it is understood."""
 

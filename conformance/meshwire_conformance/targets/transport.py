@@ -132,7 +132,7 @@ class Dial:
     """How one connection starts.
 
     `identity` is the 32-byte endpoint id over the lab binding and the secret key over iroh;
-    `on_stream` is told of every stream that the target opens; `order` decides how streams are
+    `on_stream` is called with every stream that the target opens; `order` decides how streams are
     interleaved. `preamble` is what the lab binding writes instead of an ordinary one.
     """
 
