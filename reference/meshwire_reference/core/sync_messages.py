@@ -50,19 +50,6 @@ class SyncMessage:
         """True without heads and without a chunk: it starts a new exchange (F2)."""
         return not self.heads and not any(self.changes)
 
-    @property
-    def is_empty_answer(self) -> bool:
-        """True for the answer of a node without the document: the chunk of an empty document.
-
-        Nobody opens with it, so it is never answered: two nodes without a document fall silent
-        even when one has lost its sync states.
-        """
-        return not self.heads and any(self.changes) and b"".join(self.changes) == EMPTY_DOCUMENT
-
-
-EMPTY_DOCUMENT: Final = bytes.fromhex("856f4a83b81a9544000400000000")
-"""The saved document that holds no change."""
-
 
 def read_leb(data: bytes, offset: int) -> tuple[int, int]:
     """Read one unsigned LEB128 number; return it and the offset behind it.
@@ -148,9 +135,9 @@ def read_message(message: bytes) -> SyncMessage:
 
 
 def is_read(message: bytes) -> bool:
-    """Say whether a 0x00 payload is a read; bytes that are no sync message are not. Never raises.
+    """Return True if a 0x00 payload is a read; bytes that are no sync message are not.
 
-    For who decides before any document call, as for a tombstoned key.
+    The core needs it where it answers without a document call. Never raises.
     """
     try:
         return read_message(message).is_read

@@ -40,6 +40,17 @@ EXCHANGE_BYTES: Final = 512
 """What an exchange is taken to hold besides the message it has kept."""
 CONNECTION_BYTES_MAX: Final = 32 * 2**20
 """What the exchanges of one connection may hold; beyond it the longest unused go."""
+EMPTY_DOCUMENT: Final = bytes.fromhex("856f4a83b81a9544000400000000")
+"""The saved document that holds no change."""
+
+
+def is_empty_answer(message: SyncMessage) -> bool:
+    """Return True for the answer of a node without the document: the chunk of an empty document.
+
+    Nobody opens an exchange with it, so it is never answered: two nodes without a document fall
+    silent even when one has lost its sync states.
+    """
+    return not message.heads and b"".join(message.changes) == EMPTY_DOCUMENT
 
 
 @dataclass(slots=True)
@@ -132,7 +143,7 @@ class Exchanges:
         entry = self._entries.get(call.key)
         exchange = self.open.get(call.connection, call.key)
         # DC-006
-        if message.is_empty_answer:
+        if is_empty_answer(message):
             self.open.remove(call.connection, call.key)
             return Received(entry.heads, entry.heads, None, None, awaited=True)
         # DC-002, DC-003, DC-004

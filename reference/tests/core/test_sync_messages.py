@@ -2,13 +2,12 @@
 
 import pytest
 
-from meshwire_reference.core.sync_messages import EMPTY_DOCUMENT, Unfit, is_read, read_message
+from meshwire_reference.core.sync_messages import Unfit, is_read, read_message
 from meshwire_spec.numbers import READ_MESSAGE
 
 CAPABILITIES = bytes.fromhex("020102")
 HEAD = bytes(range(32))
 WITH_HEAD = b"\x42\x01" + HEAD + b"\x00\x01\x00\x00\x00" + CAPABILITIES
-NO_DOCUMENT_ANSWER = bytes.fromhex("430000010000010e856f4a83b81a9544000400000000020102")
 
 
 def with_filter(bloom: bytes) -> bytes:
@@ -21,7 +20,6 @@ def test_the_read_is_a_read() -> None:
     message = read_message(READ_MESSAGE)
 
     assert message.is_read
-    assert not message.is_empty_answer
 
 
 @pytest.mark.parametrize("marker", [b"\x42", b"\x43"])
@@ -37,15 +35,6 @@ def test_heads_are_no_read() -> None:
 
     assert message.heads == (HEAD,)
     assert not message.is_read
-
-
-def test_the_chunk_of_an_empty_document_is_an_answer() -> None:
-    """What a node without the document answers is told from a read."""
-    message = read_message(NO_DOCUMENT_ANSWER)
-
-    assert message.is_empty_answer
-    assert not message.is_read
-    assert message.changes == (EMPTY_DOCUMENT,)
 
 
 @pytest.mark.parametrize(

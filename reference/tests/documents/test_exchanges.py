@@ -26,6 +26,8 @@ from meshwire_reference.core.document_calls import (
     Unsent,
     Value,
 )
+from meshwire_reference.core.sync_messages import read_message
+from meshwire_reference.documents.exchanges import EMPTY_DOCUMENT, is_empty_answer
 from meshwire_reference.documents.table import Table
 from meshwire_spec.numbers import READ_MESSAGE
 
@@ -35,6 +37,16 @@ NO_DOCUMENT_ANSWER = bytes.fromhex("430000010000010e856f4a83b81a9544000400000000
 MESSAGES_MAX = 12
 
 R = TypeVar("R", bound=Result)
+
+
+def test_the_chunk_of_an_empty_document_is_an_answer() -> None:
+    """The answer of a node without the document is told from a read."""
+    message = read_message(NO_DOCUMENT_ANSWER)
+
+    assert is_empty_answer(message)
+    assert not message.is_read
+    assert message.changes == (EMPTY_DOCUMENT,)
+    assert not is_empty_answer(read_message(READ_MESSAGE))
 
 
 class Node:
