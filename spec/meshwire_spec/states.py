@@ -252,3 +252,157 @@ FORMATION_INITIATOR: Final[Mapping[tuple[HandshakeState, HandshakeEvent], Handsh
     )
 )
 """The initiator, which sends its id at once and its response on leaving `awaiting challenge`."""
+
+# --- Node: a stream that the peer opened --------------------------------------------------------
+
+
+class InboundState(StrEnum):
+    """Where a stream that the peer opened stands at its receiver."""
+
+    OPEN = "open"
+    ENDED = "ended by the peer"
+    CUT = "cut off"
+    REFUSED = "refused"
+    DONE = "done"
+
+
+class InboundEvent(StrEnum):
+    """What happens to a stream that the peer opened."""
+
+    FIN = "FIN received"
+    RESET = "RESET received, or connection ended"
+    FAULT = "fault found"
+    ALL_TAKEN = "every whole frame has taken effect"
+
+
+INBOUND_STREAM: Final[Mapping[tuple[InboundState, InboundEvent], InboundState]] = MappingProxyType(
+    {
+        (InboundState.OPEN, InboundEvent.FIN): InboundState.ENDED,
+        (InboundState.OPEN, InboundEvent.RESET): InboundState.CUT,
+        (InboundState.OPEN, InboundEvent.FAULT): InboundState.REFUSED,
+        (InboundState.ENDED, InboundEvent.RESET): InboundState.CUT,
+        (InboundState.ENDED, InboundEvent.FAULT): InboundState.REFUSED,
+        (InboundState.ENDED, InboundEvent.ALL_TAKEN): InboundState.DONE,
+        (InboundState.CUT, InboundEvent.RESET): InboundState.CUT,
+        (InboundState.CUT, InboundEvent.FAULT): InboundState.REFUSED,
+        (InboundState.CUT, InboundEvent.ALL_TAKEN): InboundState.DONE,
+    },
+)
+"""An inbound stream. The receiver finishes its half on the way from `ended by the peer` to `done`.
+
+On entering `refused` both halves end with the code of the reason. Before `refused` and `done`
+frames take effect one after the other.
+"""
+
+INBOUND_OVER: Final = frozenset({InboundState.REFUSED, InboundState.DONE})
+"""States in which an inbound stream is released and nothing of it takes effect any more."""
+
+# --- Node: a reconciliation that it begins ------------------------------------------------------
+
+
+class OwnRunState(StrEnum):
+    """Where the client of a run stands."""
+
+    IDLE = "idle"
+    OPENING = "opening"
+    SENDING = "sending"
+    AWAITING = "awaiting an answer"
+    WORKING = "working on an answer"
+    FINISHING = "sending FIN"
+    COMPLETE = "complete"
+    OVER = "over"
+
+
+class OwnRunEvent(StrEnum):
+    """What happens to the client of a run."""
+
+    STARTED = "tombstones have left"
+    STREAM_OPENED = "stream opened"
+    SENT = "message left, or never will"
+    ANSWERED = "answer received"
+    REPLIED = "answer leaves something open"
+    SETTLED = "answer leaves nothing open"
+    REFUSED = "fault found"
+    PEER_ENDED = "peer has ended a half"
+    TIME_OUT = "no answer in time"
+    CONNECTION_ENDED = "connection ended"
+
+
+OWN_RUN: Final[Mapping[tuple[OwnRunState, OwnRunEvent], OwnRunState]] = MappingProxyType(
+    {
+        (OwnRunState.IDLE, OwnRunEvent.STARTED): OwnRunState.OPENING,
+        (OwnRunState.IDLE, OwnRunEvent.CONNECTION_ENDED): OwnRunState.OVER,
+        (OwnRunState.OPENING, OwnRunEvent.STREAM_OPENED): OwnRunState.SENDING,
+        (OwnRunState.OPENING, OwnRunEvent.REFUSED): OwnRunState.OVER,
+        (OwnRunState.OPENING, OwnRunEvent.TIME_OUT): OwnRunState.OVER,
+        (OwnRunState.OPENING, OwnRunEvent.CONNECTION_ENDED): OwnRunState.OVER,
+        (OwnRunState.SENDING, OwnRunEvent.SENT): OwnRunState.AWAITING,
+        (OwnRunState.SENDING, OwnRunEvent.TIME_OUT): OwnRunState.OVER,
+        (OwnRunState.SENDING, OwnRunEvent.CONNECTION_ENDED): OwnRunState.OVER,
+        (OwnRunState.AWAITING, OwnRunEvent.ANSWERED): OwnRunState.WORKING,
+        (OwnRunState.AWAITING, OwnRunEvent.REFUSED): OwnRunState.OVER,
+        (OwnRunState.AWAITING, OwnRunEvent.PEER_ENDED): OwnRunState.OVER,
+        (OwnRunState.AWAITING, OwnRunEvent.TIME_OUT): OwnRunState.OVER,
+        (OwnRunState.AWAITING, OwnRunEvent.CONNECTION_ENDED): OwnRunState.OVER,
+        (OwnRunState.WORKING, OwnRunEvent.REPLIED): OwnRunState.SENDING,
+        (OwnRunState.WORKING, OwnRunEvent.SETTLED): OwnRunState.FINISHING,
+        (OwnRunState.WORKING, OwnRunEvent.REFUSED): OwnRunState.OVER,
+        (OwnRunState.WORKING, OwnRunEvent.TIME_OUT): OwnRunState.OVER,
+        (OwnRunState.WORKING, OwnRunEvent.CONNECTION_ENDED): OwnRunState.OVER,
+        (OwnRunState.FINISHING, OwnRunEvent.SENT): OwnRunState.COMPLETE,
+        (OwnRunState.FINISHING, OwnRunEvent.TIME_OUT): OwnRunState.OVER,
+        (OwnRunState.FINISHING, OwnRunEvent.CONNECTION_ENDED): OwnRunState.OVER,
+        (OwnRunState.COMPLETE, OwnRunEvent.REFUSED): OwnRunState.OVER,
+        (OwnRunState.COMPLETE, OwnRunEvent.PEER_ENDED): OwnRunState.OVER,
+        (OwnRunState.COMPLETE, OwnRunEvent.TIME_OUT): OwnRunState.OVER,
+        (OwnRunState.COMPLETE, OwnRunEvent.CONNECTION_ENDED): OwnRunState.OVER,
+        (OwnRunState.OVER, OwnRunEvent.CONNECTION_ENDED): OwnRunState.OVER,
+    },
+)
+"""The client of a run. A run that enters `sending FIN` has found everything; one that enters
+`over` before has not, and everything is offered. In `complete` any message of the peer is a fault.
+"""
+
+# --- Node: the initial exchange with one peer ---------------------------------------------------
+
+
+class ExchangeState(StrEnum):
+    """Where the initial exchange with one peer stands."""
+
+    TOMBSTONES = "sending tombstones"
+    TOMBSTONES_LEAVING = "tombstones leaving"
+    DOCUMENTS = "choosing documents"
+    MAKING = "making a batch"
+    OVER = "over"
+
+
+class ExchangeEvent(StrEnum):
+    """What happens in the initial exchange."""
+
+    TOMBSTONES_MADE = "last tombstones handed over"
+    TOMBSTONES_LEFT = "last tombstones left, or never will"
+    CHOSEN = "documents of a batch chosen"
+    MADE = "entries of a batch made"
+    EXHAUSTED = "no document is left"
+
+
+INITIAL_EXCHANGE: Final[Mapping[tuple[ExchangeState, ExchangeEvent], ExchangeState]] = (
+    MappingProxyType(
+        {
+            (ExchangeState.TOMBSTONES, ExchangeEvent.TOMBSTONES_MADE): (
+                ExchangeState.TOMBSTONES_LEAVING
+            ),
+            (ExchangeState.TOMBSTONES_LEAVING, ExchangeEvent.TOMBSTONES_LEFT): (
+                ExchangeState.DOCUMENTS
+            ),
+            (ExchangeState.DOCUMENTS, ExchangeEvent.CHOSEN): ExchangeState.MAKING,
+            (ExchangeState.DOCUMENTS, ExchangeEvent.EXHAUSTED): ExchangeState.OVER,
+            (ExchangeState.MAKING, ExchangeEvent.MADE): ExchangeState.DOCUMENTS,
+        },
+    )
+)
+"""The initial exchange, which goes on whenever the peer takes more and nothing else is to be sent.
+
+Which documents are chosen is all of them, or what a run finds: the run starts in `choosing
+documents`, and no document is chosen before it has ended.
+"""
