@@ -1,5 +1,6 @@
 """What every part of a node core shares: settings, time, counters, queues, and where effects go."""
 
+from collections import Counter
 from collections.abc import Callable
 from itertools import count
 
@@ -15,16 +16,28 @@ from meshwire_reference.core.effects import (
     WriteStore,
 )
 from meshwire_reference.core.formation import FormationKey
-from meshwire_reference.core.limits.budget import Pool
 from meshwire_reference.core.limits.fair_turns import Turns
-from meshwire_reference.core.limits.room import Room
+from meshwire_reference.core.limits.quotas import SharedQuota
 from meshwire_reference.core.settings import Moment, Settings
-from meshwire_reference.core.state.document_index import Holdings
+from meshwire_reference.core.state.document_index import DocumentIndex
 from meshwire_reference.core.state.document_queues import KeyQueues
 from meshwire_reference.core.state.durability import Durability
-from meshwire_reference.core.state.tombstones import Held, Tombstones
-from meshwire_reference.core.statistics import Statistics
+from meshwire_reference.core.state.tombstones import HeldTombstone, Tombstones
 from meshwire_reference.core.timers import Timers
+
+
+class Statistics:
+    """Counts frames by type, refusals by reason, and what was ignored by why.
+
+    A name has a row from when it is first counted.
+    """
+
+    def __init__(self) -> None:
+        self.frames: Counter[int] = Counter()
+        self.refused: Counter[str] = Counter()
+        self.ignored: Counter[str] = Counter()
+        self.applied: Counter[str] = Counter()
+        self.heartbeats = 0
 
 
 class Context:
@@ -43,9 +56,9 @@ class Context:
         self.tombstones = Tombstones()
         self.durability = Durability()
         self.queues = KeyQueues(self._emit_call)
-        self.documents = Holdings(settings.identify)
-        self.room = Room(settings.all_answer_bytes_max)
-        self.pool = Pool(settings.all_inbound_bytes_max, settings.inbound_share_bytes)
+        self.documents = DocumentIndex(settings.identify)
+        self.outbound_quota = SharedQuota(settings.all_answer_bytes_max)
+        self.inbound_quota = SharedQuota(settings.all_inbound_bytes_max)
         self.tickets = count(1)
         self._effects: list[Effect] = []
 
@@ -65,13 +78,13 @@ class Context:
             self.documents[key] = before + len(write.changes)
         return number
 
-    def guard(self, key: str) -> Held | None:
-        """Return the tombstone that stops whatever is for this key, None where there is none."""
+    def guard(self, key: str) -> HeldTombstone | None:
+        """Return the tombstone that stops every change of a key, or None."""
         # TS-040
         return self.tombstones.active(key, self.now.wall_ms)
 
     def note_durable(self, number: WriteNumber) -> None:
-        """Let go of the effects that waited for writes up to this one."""
+        """Ask for the effects that waited for writes up to this one."""
         self._effects.extend(self.durability.note_durable(number))
 
     def note_refusal(self, refusal: Refusal) -> None:

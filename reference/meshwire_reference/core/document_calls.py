@@ -1,6 +1,6 @@
-"""What the node may ask about documents and what it is told: plain values, no Automerge.
+"""The document port: the calls of the node about documents, and their results, as plain values.
 
-The core emits a call and is handed its result; it never learns that a process lies between.
+The core emits a call and gets its result; it never learns that a process lies between.
 At most one call per key is in flight at a time: that is the per-document lock (D-56, D-81).
 
 A result that carries a `Write` has changed the document in the worker's memory only.

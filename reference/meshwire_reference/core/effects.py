@@ -1,7 +1,9 @@
 """Everything that a node core asks for. The driver carries effects out, in their order.
 
-`after` names the write that has to be durable first. The core itself holds an effect until then,
-so whatever it hands out may be carried out at once.
+A `ConnectionEffect` can be seen by one peer; `after` names the write that has to be durable first.
+The core itself holds an effect until then, and the later ones of the same connection with it, so
+whatever it hands out may be carried out at once. The inputs that answer an effect stand in its
+docstring; nothing has to answer an effect of a connection that is gone.
 """
 
 from dataclasses import dataclass
@@ -33,7 +35,8 @@ class OpenStream(ConnectionEffect):
 class Send(ConnectionEffect):
     """Send bytes on a stream, and its FIN.
 
-    With FIN, and where it `reports`, answered by `StreamSent` or `SendFailed`.
+    With FIN, and where it `reports`, answered by `StreamSent` or `SendFailed`, unless the stream is
+    released before. No `Send` follows one with FIN on the same stream.
     """
 
     stream: int
@@ -44,7 +47,7 @@ class Send(ConnectionEffect):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reset(ConnectionEffect):
-    """Give up our half of a stream."""
+    """Reset our half of a stream. What was to be sent on it is dropped."""
 
     stream: int
     code: int
@@ -52,7 +55,7 @@ class Reset(ConnectionEffect):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop(ConnectionEffect):
-    """Ask the peer to give up its half of a stream."""
+    """Ask the peer to end its half of a stream."""
 
     stream: int
     code: int
@@ -60,7 +63,7 @@ class Stop(ConnectionEffect):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consumed(ConnectionEffect):
-    """Give the peer back the credit for bytes that were taken."""
+    """Give the peer back the credit for bytes that were taken. Never held."""
 
     stream: int
     count: int
@@ -68,13 +71,16 @@ class Consumed(ConnectionEffect):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release(ConnectionEffect):
-    """Let a stream go: halves that have not ended are reset or stopped with code 0."""
+    """End the use of a stream: halves that have not ended are reset or stopped with code 0.
+
+    What was sent before still leaves. Nothing is asked for on the stream afterwards, but credit.
+    """
 
     stream: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Close(ConnectionEffect):
+class CloseConnection(ConnectionEffect):
     """End the connection; answered by `ConnectionClosed`."""
 
     code: int
@@ -83,7 +89,10 @@ class Close(ConnectionEffect):
 
 @dataclass(frozen=True, slots=True)
 class CallDocuments:
-    """Carry out a document call; answered by `DocumentDone` with the same number."""
+    """Carry out a document call; answered by `DocumentDone` with the same number.
+
+    At most one call of a key is in flight; `Forget` has no key. Never held.
+    """
 
     number: int
     call: Call
@@ -93,7 +102,8 @@ class CallDocuments:
 class WriteStore:
     """Write what a call has changed, or remove the document where `write` is None.
 
-    `tombstone` is kept in its place. Answered by `Durable`.
+    `tombstone` is kept in its place. Numbers rise by one from write to write. Answered by
+    `Durable` with this number or a greater one. Never held.
     """
 
     number: WriteNumber
@@ -133,7 +143,7 @@ class RunOver:
 
 @dataclass(frozen=True, slots=True)
 class Notify:
-    """Tell whoever watches the node."""
+    """Log an event. Never held, never answered."""
 
     event: Refusal | RunOver
 

@@ -2,10 +2,11 @@
 
 Theory of operation. Everything that happens arrives as an input with the moment at which it is
 handled; everything to be done leaves as a list of effects. Nothing in between waits, reads a clock
-or touches a socket. A frame that needs a document is put into the queue of that document
-(`queues`), becomes a `CallDocuments`, and takes effect when its `DocumentDone` arrives. What a
-peer may see of a change waits for the `Durable` of its write (`durability`). What a peer is sent
-is queued per peer (`outbound`) and leaves as its transport takes it.
+or touches a socket. What happens on a stream goes to the handler of the stream (`streams`). A frame
+that needs a document is put into the queue of that document (`document_queues`), becomes a
+`CallDocuments`, and takes effect when its `DocumentDone` arrives. What a peer may see of a change
+waits for the `Durable` of its write (`durability`). What a peer is sent is queued per peer
+(`outbound`) and leaves as its transport takes it.
 
 A peer's bytes never raise: they are ignored, or a stream is refused, or in the handshake the
 connection. An input that names a connection or call that is gone is late and does nothing.
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from meshwire_reference.core import inputs
-from meshwire_reference.core.context import Context
+from meshwire_reference.core.context import Context, Statistics
 from meshwire_reference.core.effects import Effect
 from meshwire_reference.core.formation import FormationKey
 from meshwire_reference.core.frames.dispatch import Frames
@@ -23,10 +24,9 @@ from meshwire_reference.core.inputs import Input
 from meshwire_reference.core.peer.session import Session
 from meshwire_reference.core.sending.relay import Routing
 from meshwire_reference.core.settings import Moment, Settings
-from meshwire_reference.core.statistics import Statistics
 
 OPERATOR: Final = 0
-"""Stands for no connection, where a change was brought by none."""
+"""The source of a change that no connection brought."""
 
 
 class NodeCore:
@@ -73,10 +73,10 @@ class NodeCore:
     # --- handlers of inputs ----------------------------------------------------------------------
 
     def open_session(self, happened: inputs.ConnectionOpened) -> None:
-        """A connection stands: begin its session."""
+        """Begin the session of a new connection."""
         session = Session(self._context, happened, self._frames.take)
         self._sessions[happened.connection] = session
-        self._routing.peers[happened.connection] = session
+        self._routing.outbounds[happened.connection] = session.outbound
         session.open()
 
     def take_event(self, happened: inputs.ConnectionInput) -> None:
@@ -86,7 +86,7 @@ class NodeCore:
             return
         if isinstance(happened.event, inputs.ConnectionClosed):
             del self._sessions[happened.connection]
-            del self._routing.peers[happened.connection]
+            del self._routing.outbounds[happened.connection]
         EVENTS[type(happened.event)](session, happened.event)
 
     def take_result(self, happened: inputs.DocumentDone) -> None:
@@ -123,16 +123,22 @@ HANDLERS: Final[dict[type[Input], Callable[[NodeCore, Any], None]]] = {
 
 EVENTS: Final[dict[type[inputs.ConnectionEvent], Callable[[Session, Any], None]]] = {
     inputs.StreamOpened: lambda session, event: session.take_stream(event.stream, bidi=event.bidi),
-    inputs.StreamData: lambda session, event: session.take_data(
+    inputs.StreamData: lambda session, event: session.streams.take_data(
         event.stream, event.data, fin=event.fin
     ),
     # ER-019
-    inputs.StreamReset: lambda session, event: session.take_reset(event.stream, event.code),
+    inputs.StreamReset: lambda session, event: session.streams.take_reset(event.stream, event.code),
     # TR-023: the transport has reset our half already.
-    inputs.StreamStopped: lambda session, event: session.take_stop(event.stream, event.code),
-    inputs.StreamGranted: lambda session, event: session.take_granted(event.ticket, event.stream),
-    inputs.StreamSent: lambda session, event: session.note_over(event.stream, has_failed=False),
-    inputs.SendFailed: lambda session, event: session.note_over(event.stream, has_failed=True),
+    inputs.StreamStopped: lambda session, event: session.streams.take_stop(
+        event.stream, event.code
+    ),
+    inputs.StreamGranted: lambda session, event: session.streams.grant(event.ticket, event.stream),
+    inputs.StreamSent: lambda session, event: session.streams.note_sent(
+        event.stream, has_failed=False
+    ),
+    inputs.SendFailed: lambda session, event: session.streams.note_sent(
+        event.stream, has_failed=True
+    ),
     inputs.ConnectionClosed: lambda session, _event: session.end(),
 }
 """What a session does at each event of its connection."""

@@ -1,4 +1,4 @@
-"""What a node core is told at its making, and the moment that each input carries."""
+"""The settings of a node core, and the moment that each input carries."""
 
 from dataclasses import dataclass
 from enum import StrEnum

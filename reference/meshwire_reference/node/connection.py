@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from meshwire_reference.core.effects import (
-    Close,
+    CloseConnection,
     ConnectionEffect,
     Consumed,
     OpenStream,
@@ -144,7 +144,7 @@ class Link:
             # Letting go now would reset what is still being sent.
             self._to_release.add(effect.stream)
 
-    def end(self, effect: Close) -> None:
+    def end(self, effect: CloseConnection) -> None:
         """End the connection as the core says."""
         self._spawn(self._connection.close(effect.code, effect.reason))
 
@@ -161,5 +161,5 @@ PERFORM: Final[dict[type, Callable[[Link, Any], None]]] = {
     Stop: Link.stop,
     Consumed: Link.consume,
     Release: Link.release,
-    Close: Link.end,
+    CloseConnection: Link.end,
 }

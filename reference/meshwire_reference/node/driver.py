@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from meshwire_reference.core import inputs
+from meshwire_reference.core.context import Statistics
 from meshwire_reference.core.document_calls import Merge, Merged, Refused
 from meshwire_reference.core.effects import (
     CallDocuments,
@@ -29,7 +30,6 @@ from meshwire_reference.core.effects import (
 from meshwire_reference.core.inputs import Input
 from meshwire_reference.core.node import NodeCore
 from meshwire_reference.core.settings import Moment
-from meshwire_reference.core.statistics import Statistics
 from meshwire_reference.documents.process import DocumentSettings, WorkerSettings
 from meshwire_reference.documents.supervisor import Documents
 from meshwire_reference.node.config import Config

@@ -16,7 +16,7 @@ from meshwire_reference.core import inputs
 from meshwire_reference.core.document_calls import Call, Result
 from meshwire_reference.core.effects import (
     CallDocuments,
-    Close,
+    CloseConnection,
     Consumed,
     Effect,
     Notify,
@@ -209,7 +209,7 @@ class Bench:
         """Record credit."""
         self.streams[effect.connection, effect.stream].consumed += effect.count
 
-    def take_close(self, effect: Close) -> None:
+    def take_close(self, effect: CloseConnection) -> None:
         """Record a close and report the end of the connection."""
         self.closed[effect.connection] = effect.code
         self._report(effect.connection, inputs.ConnectionClosed(effect.code))
@@ -257,7 +257,7 @@ PERFORM: Final[dict[type, Callable[[Bench, Any], None]]] = {
     Stop: Bench.take_stop,
     Release: Bench.take_release,
     Consumed: Bench.take_credit,
-    Close: Bench.take_close,
+    CloseConnection: Bench.take_close,
     CallDocuments: Bench.call_documents,
     WriteStore: Bench.write_store,
     Notify: Bench.notify,

@@ -90,8 +90,7 @@ class Mesh:
             (
                 *(node.heads(key) for key in KEYS),
                 *sorted(
-                    held.content
-                    for _, held in node.bench.core._context.tombstones.offerable(START_MS)
+                    held.content for held in node.bench.core._context.tombstones.offerable(START_MS)
                 ),
             )
             for node in self.nodes

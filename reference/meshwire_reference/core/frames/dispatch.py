@@ -1,8 +1,8 @@
 """What each frame does: a table from type to handler.
 
-Every handler keeps one order: check, apply, answer. It ends by calling `done` with the reason for
-which the stream is to be refused, if any, and with the write that the barrier has to wait for.
-What a handler sets off (answers, passing on) is queued and not waited for.
+Every handler keeps one order: check, apply, answer. It returns the reason for which the stream is
+to be refused, or None, and counts what is not over when it returns among the effects that the
+stream waits for. What a handler causes (answers, passing on) is queued and not waited for.
 """
 
 from __future__ import annotations
@@ -11,190 +11,146 @@ from collections.abc import Callable
 from typing import Final
 
 from meshwire_reference.core.context import Context
-from meshwire_reference.core.effects import WriteNumber
-from meshwire_reference.core.frames.document_frames import DocumentFrames
-from meshwire_reference.core.frames.tombstone_frames import Removals
-from meshwire_reference.core.peer.inbound import TAKEN, Done, Outcome
+from meshwire_reference.core.frames.delivery import Delivery
+from meshwire_reference.core.frames.document_frames import DeltaJob, SnapshotJob
+from meshwire_reference.core.frames.tombstone_frames import TombstoneJob
 from meshwire_reference.core.peer.session import Session
 from meshwire_reference.core.sending.relay import Routing
+from meshwire_reference.core.streams import PendingEffects
 from meshwire_reference.wire.accept import accept
-from meshwire_reference.wire.batches import (
-    Fault,
-    StreamFrame,
-    SyncBatch,
-    SyncEntry,
-    decode_sync_batch,
-)
+from meshwire_reference.wire.batches import StreamFrame, SyncEntry, decode_sync_batch
 from meshwire_reference.wire.errors import Malformed
 from meshwire_reference.wire.frames import RUN_CAPS
-from meshwire_reference.wire.tombstones import decode_tombstone, decode_tombstone_batch
+from meshwire_reference.wire.tombstones import (
+    Tombstone,
+    decode_tombstone,
+    decode_tombstone_batch,
+)
 from meshwire_spec.numbers import CREATED_AHEAD_MAX_MS, FrameType
-
-Handler = Callable[["Frames", Session, StreamFrame, Done], None]
 
 
 class Frames:
-    """Lets the frames of all sessions take effect."""
+    """Begins the effects of the frames of all sessions."""
 
     def __init__(self, context: Context, routing: Routing) -> None:
         self._context = context
-        self._documents = DocumentFrames(context, routing)
-        self._removals = Removals(context, routing)
+        self._routing = routing
 
-    def take(self, session: Session, stream: int, frame: StreamFrame, done: Done) -> None:
-        """Let one frame take effect; `done` is called once, perhaps before this returns."""
+    def take(
+        self, session: Session, stream: int, frame: StreamFrame, effects: PendingEffects
+    ) -> str | None:
+        """Begin the effects of one frame; return the reason for which it is refused, or None."""
         self._context.statistics.frames[frame.type] += 1
         reason = accept("stream_frame", frame)
         if reason is not None:
-            done(Outcome(reason))
-            return
+            return reason
         if frame.type in RUN_CAPS:
-            self._take_message(session, stream, frame, done)
-            return
+            return self._take_message(session, stream, frame, effects)
         # FR-010
-        HANDLERS[frame.type](self, session, frame, done)
+        delivery = Delivery(self._context, session, effects)
+        return HANDLERS[frame.type](self, delivery, frame)
 
-    def _take_message(self, session: Session, stream: int, frame: StreamFrame, done: Done) -> None:
+    def _take_message(
+        self, session: Session, stream: int, frame: StreamFrame, effects: PendingEffects
+    ) -> str | None:
         """0x08 and 0x09: a message of the run of its stream."""
         if self._context.settings.serves_reconciliation:
-            session.runs.take(stream, frame, done)
-        else:
-            # NG-012
-            done(Outcome("unsupported"))
+            return session.runs.take(stream, frame, effects)
+        # NG-012
+        return "unsupported"
 
     # --- one document --------------------------------------------------------------------------
 
-    def take_delta(self, session: Session, frame: StreamFrame, done: Done) -> None:
-        """0x00: one step of an exchange about a document, or a read."""
-        self._documents.take_delta(session, frame, done)
-
-    def take_snapshot(self, session: Session, frame: StreamFrame, done: Done) -> None:
-        """0x01: a whole document to merge."""
-        self._documents.take_snapshot(session, frame, done)
+    def take_document(self, delivery: Delivery, frame: StreamFrame) -> str | None:
+        """0x00 and 0x01: a step of an exchange about a document, a read, or a whole document."""
+        job = DOCUMENT_JOBS[frame.type](self._context, self._routing, delivery, frame)
+        delivery.queue(frame.key, job)
+        return None
 
     # --- tombstones ----------------------------------------------------------------------------
 
-    def take_tombstone(self, session: Session, frame: StreamFrame, done: Done) -> None:
+    def take_tombstone(self, delivery: Delivery, frame: StreamFrame) -> str | None:
         """0x04: one tombstone, whose fields name the document."""
         try:
             tombstone = decode_tombstone(frame.payload)
         except Malformed as malformed:
             # TS-002, TS-003, TS-005
-            done(Outcome(malformed.reason))
-            return
+            return malformed.reason
         # TS-006, TS-007, TS-008
         reason = accept("tombstone", tombstone)
         if reason is not None:
-            done(Outcome(reason))
-            return
-        self._removals.take(session, tombstone, done)
+            return reason
+        self._queue_tombstone(delivery, tombstone)
+        return None
 
-    def take_tombstone_batch(self, session: Session, frame: StreamFrame, done: Done) -> None:
+    def take_tombstone_batch(self, delivery: Delivery, frame: StreamFrame) -> str | None:
         """0x05: tombstones one by one, then the fault if there is one."""
         try:
             batch = decode_tombstone_batch(frame.payload)
         except Malformed as malformed:
             # TS-021, TS-022
-            done(Outcome(malformed.reason))
-            return
-        tally = Tally(done, batch.fault, len(batch.tombstones))
+            return malformed.reason
         for tombstone in batch.tombstones:
             if accept("tombstone", tombstone) is None:
-                self._removals.take(session, tombstone, tally.take)
+                self._queue_tombstone(delivery, tombstone)
             else:
                 # TS-025
                 self._context.statistics.ignored["tombstone skipped"] += 1
-                tally.take(TAKEN)
         # TS-023
-        tally.close()
+        return None if batch.fault is None else batch.fault.reason
+
+    def _queue_tombstone(self, delivery: Delivery, tombstone: Tombstone) -> None:
+        job = TombstoneJob(self._context, self._routing, delivery, tombstone)
+        delivery.queue(job.key, job)
 
     # --- batches -------------------------------------------------------------------------------
 
-    def take_batch(self, session: Session, frame: StreamFrame, done: Done) -> None:
+    def take_batch(self, delivery: Delivery, frame: StreamFrame) -> str | None:
         """0x07: entries one by one, then the fault if there is one."""
         try:
             batch = decode_sync_batch(frame.payload, self._context.settings.payload_cap)
         except Malformed as malformed:
             # BT-011, BT-012, BT-014
-            done(Outcome(malformed.reason))
-            return
-        reason = self._refuse_batch(batch)
-        if reason is not None:
-            done(Outcome(reason))
-            return
-        tally = Tally(done, batch.fault, len(batch.entries))
+            return malformed.reason
+        # BT-018; BT-017: an id or ttl of 0 is no reason.
+        if batch.created_at > self._context.now.wall_ms + CREATED_AHEAD_MAX_MS:
+            return "created-ahead"
+        of_entries = delivery.for_entries()
         # BT-020
         for entry in batch.entries:
-            self._take_entry(session, entry, tally.take)
+            of_entries.judge(self._take_entry(of_entries, entry))
         # BT-013
-        tally.close()
+        return None if batch.fault is None else batch.fault.reason
 
-    def _refuse_batch(self, batch: SyncBatch) -> str | None:
-        # BT-018; BT-017: an id or ttl of 0 is no reason.
-        is_ahead = batch.created_at > self._context.now.wall_ms + CREATED_AHEAD_MAX_MS
-        return "created-ahead" if is_ahead else None
-
-    def _take_entry(self, session: Session, entry: SyncEntry, done: Done) -> None:
-        """Treat an entry as a frame, but for skipping where a frame is refused."""
-
-        def skip(outcome: Outcome) -> None:
-            if outcome.reason is None:
-                done(outcome)
-                return
-            # BT-021
-            self._context.statistics.ignored[f"entry skipped: {outcome.reason}"] += 1
-            done(Outcome(after=outcome.after))
-
+    def _take_entry(self, delivery: Delivery, entry: SyncEntry) -> str | None:
+        """Treat an entry as a frame; return the reason for which it is skipped, or None."""
         # BT-006, BT-007, BT-008
         reason = accept("sync_entry", entry)
         if reason is not None:
-            skip(Outcome(reason))
-            return
+            return reason
         # BT-022
         frame = StreamFrame(entry.key, entry.type, entry.payload)
-        HANDLERS[FrameType(entry.type)](self, session, frame, skip)
+        return HANDLERS[FrameType(entry.type)](self, delivery, frame)
 
     # --- the rest ------------------------------------------------------------------------------
 
-    def take_nothing(self, session: Session, frame: StreamFrame, done: Done) -> None:
+    def take_nothing(self, _delivery: Delivery, frame: StreamFrame) -> None:
         """0x02 and 0x06: read and without effect."""
         # FR-012
         self._context.statistics.ignored[f"type 0x{frame.type:02x}"] += 1
-        done(TAKEN)
 
 
-HANDLERS: Final[dict[int, Handler]] = {
-    FrameType.DELTA: Frames.take_delta,
-    FrameType.SNAPSHOT: Frames.take_snapshot,
+DOCUMENT_JOBS: Final[dict[int, type[DeltaJob | SnapshotJob]]] = {
+    FrameType.DELTA: DeltaJob,
+    FrameType.SNAPSHOT: SnapshotJob,
+}
+
+HANDLERS: Final[dict[int, Callable[[Frames, Delivery, StreamFrame], str | None]]] = {
+    FrameType.DELTA: Frames.take_document,
+    FrameType.SNAPSHOT: Frames.take_document,
     FrameType.WINDOWED_HISTORY: Frames.take_nothing,
     FrameType.TOMBSTONE: Frames.take_tombstone,
     FrameType.TOMBSTONE_BATCH: Frames.take_tombstone_batch,
     FrameType.TOMBSTONE_ACK: Frames.take_nothing,
     FrameType.BATCH: Frames.take_batch,
 }
-
-
-class Tally:
-    """Waits until every element of a batch is dealt with, then reports the batch."""
-
-    def __init__(self, done: Done, fault: Fault | None, count: int) -> None:
-        self._done = done
-        self._reason = None if fault is None else fault.reason
-        self._missing = count + 1
-        self._after: WriteNumber | None = None
-
-    def take(self, outcome: Outcome) -> None:
-        """Note that one element is dealt with."""
-        if outcome.after is not None:
-            self._after = max(outcome.after, self._after or 0)
-        self._reason = self._reason or outcome.reason
-        self._count_down()
-
-    def close(self) -> None:
-        """Note that every element has been begun."""
-        self._count_down()
-
-    def _count_down(self) -> None:
-        self._missing -= 1
-        if not self._missing:
-            self._done(Outcome(self._reason, self._after))

@@ -2,44 +2,38 @@
 
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.document_calls import Call, Drop, Result
-from meshwire_reference.core.peer.inbound import TAKEN, Done, Outcome
-from meshwire_reference.core.peer.session import Session
+from meshwire_reference.core.effects import WriteNumber
+from meshwire_reference.core.frames.delivery import Delivery, DocumentJob
 from meshwire_reference.core.sending.relay import Routing
-from meshwire_reference.core.state.document_queues import Job
-from meshwire_reference.core.state.tombstones import TAKEN as HELD
-from meshwire_reference.core.state.tombstones import document_key
+from meshwire_reference.core.state.tombstones import KEPT, document_key
 from meshwire_reference.wire.tombstones import Tombstone
 
 
-class Removals:
-    """Lets tombstones take effect, each in the queue of its document."""
+class TombstoneJob(DocumentJob):
+    """Keep a tombstone if it is to be kept, remove its document, and pass it on."""
 
-    def __init__(self, context: Context, routing: Routing) -> None:
-        self._context = context
-        self._routing = routing
-
-    def take(self, session: Session, tombstone: Tombstone, done: Done) -> None:
-        """Keep a tombstone if it is to be kept, remove its document, and pass it on."""
+    def __init__(
+        self, context: Context, routing: Routing, delivery: Delivery, tombstone: Tombstone
+    ) -> None:
+        super().__init__(context, routing, delivery)
+        self._tombstone = tombstone
         # TS-012
-        key = document_key(tombstone)
+        self.key = document_key(tombstone)
 
-        def begin() -> Call | None:
-            offer = self._context.tombstones.offer(tombstone, self._context.now.wall_ms)
-            if offer not in HELD:
-                # TS-031, TS-032, TS-039
-                self._context.statistics.ignored[f"tombstone: {offer}"] += 1
-                done(TAKEN)
-                return None
-            return Drop(key)
+    def _decide(self) -> Call | None:
+        offer = self._context.tombstones.offer(self._tombstone, self._context.now.wall_ms)
+        if offer not in KEPT:
+            # TS-031, TS-032, TS-039
+            self._context.statistics.ignored[f"tombstone: {offer}"] += 1
+            return None
+        return Drop(self.key)
 
-        def finish(_result: Result) -> None:
-            # TS-030
-            self._context.statistics.applied["tombstone"] += 1
-            held = self._context.tombstones.active(key, self._context.now.wall_ms)
-            content = None if held is None else held.content
-            after = self._context.write(key, None, content)
-            # TS-037
-            self._routing.pass_on_tombstone(key, session.connection)
-            done(Outcome(after=after))
-
-        session.queue(key, Job(begin, finish))
+    def _apply(self, _result: Result) -> tuple[str | None, WriteNumber | None]:
+        # TS-030
+        self._context.statistics.applied["tombstone"] += 1
+        held = self._context.tombstones.active(self.key, self._context.now.wall_ms)
+        content = None if held is None else held.content
+        after = self._context.write(self.key, None, content)
+        # TS-037
+        self._routing.pass_on_tombstone(self.key, self._delivery.session.connection)
+        return None, after

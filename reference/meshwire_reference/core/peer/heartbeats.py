@@ -1,23 +1,26 @@
-"""Heartbeats to one peer, and when it was last heard."""
+"""Heartbeats to one peer, and the uni streams on which those of the peer come."""
 
 from meshwire_reference.core.context import Context
-from meshwire_reference.core.effects import OpenStream, Release, Send
-from meshwire_reference.wire.liveness import Heartbeat, encode_heartbeat
+from meshwire_reference.core.peer.inbound import InboundStream
+from meshwire_reference.core.streams import StreamHandler, Streams
+from meshwire_reference.wire.errors import Malformed
+from meshwire_reference.wire.liveness import Heartbeat, decode_heartbeat, encode_heartbeat
 from meshwire_spec.numbers import HEARTBEAT_MARKER
+from meshwire_spec.states import InboundEvent, InboundState
+
+HEARTBEAT_SIZE = 9
 
 
-class Heartbeats:
+class Heartbeats(StreamHandler):
     """Sends a heartbeat each interval on a uni stream of its own.
 
     One that finds no stream credit is waited for, so that no more than one is ever under way.
     """
 
-    def __init__(self, context: Context, connection: int) -> None:
+    def __init__(self, context: Context, streams: Streams) -> None:
+        super().__init__(streams)
         self._context = context
-        self._connection = connection
-        self._ticket: int | None = None
-        self._stream: int | None = None
-        self.heard_s = context.now.monotonic_s
+        self._is_under_way = False
 
     def start(self) -> None:
         """Send the first heartbeat after one interval, and so on."""
@@ -30,43 +33,58 @@ class Heartbeats:
         """Send no more."""
         self._context.timers.cancel(self._timer)
 
-    def note_heard(self) -> None:
-        """Take note that the peer lives: any frame of it says so (D-98)."""
-        self.heard_s = self._context.now.monotonic_s
-
-    def take_stream(self, ticket: int, stream: int) -> bool:
-        """Use a stream that was asked for; False where it was not asked for here."""
-        if ticket != self._ticket:
-            return False
-        self._ticket, self._stream = None, stream
+    def take_stream(self, stream: int) -> None:
+        """Send a heartbeat on the stream that was asked for."""
+        super().take_stream(stream)
         # LV-001, LV-005
         heartbeat = Heartbeat(HEARTBEAT_MARKER, max(0, self._context.now.wall_ms))
-        self._context.emit(
-            Send(
-                connection=self._connection,
-                stream=stream,
-                data=encode_heartbeat(heartbeat),
-                fin=True,
-            )
-        )
-        return True
+        self._streams.send(stream, encode_heartbeat(heartbeat), fin=True)
 
-    def note_over(self, stream: int, *, has_failed: bool) -> bool:
-        """Let a stream go; False where it is not of a heartbeat."""
-        if stream != self._stream:
-            return False
-        self._stream = None
-        self._context.emit(Release(connection=self._connection, stream=stream))
-        return True
+    def note_sent(self, *, has_failed: bool) -> None:
+        """Release the stream of a heartbeat."""
+        self._is_under_way = False
+        self._streams.release(self._stream)
 
     @property
     def _timer(self) -> tuple[str, int]:
-        return ("heartbeat", self._connection)
+        return ("heartbeat", self._streams.connection)
 
     def _beat(self) -> None:
-        if self._ticket is None and self._stream is None:
-            self._ticket = next(self._context.tickets)
-            self._context.emit(
-                OpenStream(connection=self._connection, ticket=self._ticket, bidi=False)
-            )
+        if not self._is_under_way:
+            self._is_under_way = True
+            self._streams.open(self, bidi=False)
         self.start()
+
+
+class HeartbeatStream(InboundStream):
+    """A uni stream of the peer, which carries one heartbeat and nothing else."""
+
+    kind = "uni"
+
+    def __init__(self, context: Context, streams: Streams, stream: int) -> None:
+        super().__init__(context, streams, stream)
+        self._head = b""
+
+    def resume(self) -> None:
+        """Drain the stream and look at its first bytes."""
+        # TR-003
+        while self._backlog and self._may_go_on:
+            # LV-004
+            self._head += self._take_chunk()[: HEARTBEAT_SIZE - len(self._head)]
+            # LV-002
+            if self._head[0] != HEARTBEAT_MARKER:
+                self._refuse("bad-marker")
+        if self._may_go_on and self.state is not InboundState.OPEN:
+            self._close()
+
+    def _close(self) -> None:
+        if self.state is InboundState.ENDED:
+            try:
+                # LV-006
+                decode_heartbeat(self._head)
+            except Malformed as malformed:
+                # LV-003
+                self._refuse(malformed.reason)
+                return
+            self._context.statistics.heartbeats += 1
+        self._end(InboundEvent.ALL_TAKEN)

@@ -1,145 +1,87 @@
 """Streams that the peer opened, and the frames that come out of a bidi one.
 
-Theory of operation. A bidi stream works on one frame at a time. While a frame has not taken effect,
-what arrives is kept unread and its credit is not given back, so a peer cannot pile up work. The
-stream ends in one of three ways: everything read, in effect and durable, and its half is finished
-(the barrier); refused, and both halves end with the code of the reason; or cut off by the peer.
+Theory of operation. A bidi stream works on one frame at a time. While effects of that frame are
+outstanding, what arrives is kept unread and its credit is not given back, so a peer cannot pile up
+work. The stream ends in one of three ways: everything read, in effect and durable, and its half is
+finished (the barrier); refused, and both halves end with the code of the reason; or cut off by the
+peer. `INBOUND_STREAM` is the table of these.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import ClassVar, TypeAlias
 
 from meshwire_reference.core.context import Context
-from meshwire_reference.core.effects import (
-    Consumed,
-    Refusal,
-    Release,
-    Reset,
-    Send,
-    Stop,
-    WriteNumber,
-)
-from meshwire_reference.core.limits.budget import Budget
+from meshwire_reference.core.effects import WriteNumber
+from meshwire_reference.core.reconciliation.server import ServedRuns
+from meshwire_reference.core.streams import PendingEffects, StreamHandler, Streams
 from meshwire_reference.wire.batches import StreamFrame
 from meshwire_reference.wire.frames import KNOWN_TYPES, RUN_CAPS, FrameReader
-from meshwire_spec.numbers import REASONS
+from meshwire_spec.states import INBOUND_OVER, INBOUND_STREAM, InboundEvent, InboundState
+
+TakeFrame: TypeAlias = Callable[[int, StreamFrame, PendingEffects], str | None]
+"""Begin the effects of a frame on a stream; return the reason for which it is refused, or None."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A frame is dealt with: why the stream is to be refused, and the last write of the frame."""
-
-    reason: str | None = None
-    after: WriteNumber | None = None
-
-
-TAKEN = Outcome()
-"""The frame had its effect, or was ignored, and nothing waits for a write."""
-
-Done: TypeAlias = Callable[[Outcome], None]
-
-
-class Owner(Protocol):
-    """The session that a stream belongs to."""
-
-    connection: int
-    peer_id: bytes
-    budget: Budget
-
-    def resume(self) -> None:
-        """Let streams go on that waited for room."""
-        ...
-
-    @property
-    def may_read(self) -> bool:
-        """Say whether frames may take effect."""
-        ...
-
-    def take_frame(self, stream: int, frame: StreamFrame, done: Done) -> None:
-        """Let a frame take effect and call `done` when it has."""
-        ...
-
-    def note_alive(self) -> None:
-        """Take note that the peer was heard."""
-        ...
-
-    def let_go(self, stream: int) -> None:
-        """Forget a stream that is over."""
-        ...
-
-
-class InboundStream(ABC):
+class InboundStream(StreamHandler):
     """What both kinds of stream share: waiting for the session, and the ways to end."""
 
-    kind: str
+    kind: ClassVar[str]
 
-    def __init__(self, context: Context, owner: Owner, stream: int) -> None:
+    def __init__(self, context: Context, streams: Streams, stream: int) -> None:
+        super().__init__(streams, stream)
+        self.state = InboundState.OPEN
         self._context = context
-        self._owner = owner
-        self._connection = owner.connection
-        self._stream = stream
         self._backlog: deque[bytes] = deque()
-        self._fin = False
-        self._is_cut = False
-        self._after: WriteNumber | None = None
-        self.is_over = False
 
     def receive(self, data: bytes, *, fin: bool) -> None:
         """Take the next bytes of the peer, and its FIN."""
         if data:
             self._backlog.append(data)
-        self._fin = self._fin or fin
-        self.pump()
+        if fin:
+            self._move(InboundEvent.FIN)
+        self.resume()
+
+    def take_reset(self, code: int) -> None:
+        """Take a RESET of the peer: whole frames stand, the one it cut off is dropped."""
+        self.cut()
 
     def cut(self) -> None:
-        """Take a RESET of the peer: whole frames stand, the one it cut off is dropped."""
-        self._is_cut = True
-        self.pump()
+        """Take the end of the peer's half without a FIN."""
+        self._move(InboundEvent.RESET)
+        self.resume()
 
-    @abstractmethod
-    def pump(self) -> None:
-        """Go on as far as possible; called again whenever something has changed."""
+    @property
+    def _may_go_on(self) -> bool:
+        return self.state not in INBOUND_OVER and self._streams.may_read
 
-    def take_chunk(self) -> bytes:
+    def _move(self, event: InboundEvent) -> None:
+        self.state = INBOUND_STREAM[self.state, event]
+
+    def _take_chunk(self) -> bytes:
         """Take what came next and give back its credit."""
         chunk = self._backlog.popleft()
-        self._consume(len(chunk))
+        self._streams.consume(self._stream, len(chunk))
         return chunk
 
-    def _consume(self, count: int) -> None:
-        self._context.emit(
-            Consumed(connection=self._connection, stream=self._stream, count=count),
-        )
-
-    def refuse(self, reason: str, key: str = "") -> None:
+    def _refuse(self, reason: str, key: str = "", after: WriteNumber | None = None) -> None:
         """End both halves with the code of a reason; what stood before keeps its effect."""
-        self._context.note_refusal(
-            Refusal(reason, self._owner.peer_id.hex(), self._connection, self.kind, key),
-        )
-        emit = self._context.emit
-        connection, stream, after = self._connection, self._stream, self._after
-        code = REASONS[reason].code
+        self._streams.note_refusal(reason, self.kind, key)
         # ER-010
-        emit(Stop(connection=connection, stream=stream, code=code, after=after))
+        self._streams.stop(self._stream, reason, after)
         # ER-011
-        emit(Reset(connection=connection, stream=stream, code=code, after=after))
-        self.end()
+        self._streams.reset(self._stream, reason, after)
+        self._end(InboundEvent.FAULT, after)
 
-    def end(self) -> None:
-        """Let the stream go, whose halves have ended or end with this."""
-        self.is_over = True
+    def _end(self, event: InboundEvent, after: WriteNumber | None = None) -> None:
+        """Release the stream, whose halves have ended or end with this."""
+        self._move(event)
         # The transport counts what it still holds of a released stream as consumed.
         self._backlog.clear()
-        self._context.timers.cancel((self._connection, self._stream))
-        self._context.emit(
-            Release(connection=self._connection, stream=self._stream, after=self._after),
-        )
-        self._owner.let_go(self._stream)
+        self._context.timers.cancel((self._streams.connection, self._stream))
+        self._streams.release(self._stream, after)
 
 
 class FrameStream(InboundStream):
@@ -147,55 +89,55 @@ class FrameStream(InboundStream):
 
     kind = "bidi"
 
-    def __init__(self, context: Context, owner: Owner, stream: int) -> None:
-        super().__init__(context, owner, stream)
+    def __init__(
+        self,
+        context: Context,
+        streams: Streams,
+        stream: int,
+        runs: ServedRuns,
+        take_frame: TakeFrame,
+    ) -> None:
+        super().__init__(context, streams, stream)
+        self._runs = runs
+        self._take_frame = take_frame
         self._reader = FrameReader(context.settings.payload_cap, KNOWN_TYPES, RUN_CAPS)
         self._frames: deque[StreamFrame] = deque()
+        self._effects = PendingEffects(self._note_taken)
         self._key = ""
-        self._is_busy = False
         self._is_pumping = False
-        self._waits_for_room = False
 
-    def end(self) -> None:
-        """Let the stream go and what it held."""
-        super().end()
-        self._hold(0)
+    def note_sent(self, *, has_failed: bool) -> None:
+        """Take note that an answer of the run on this stream has left, or never will."""
+        self._runs.note_sent(self._stream)
 
-    def _hold(self, size: int) -> None:
-        if self._owner.budget.hold(self._stream, size):
-            self._owner.resume()
-
-    def pump(self) -> None:
+    def resume(self) -> None:
         """Read frames and let them take effect, one after the other."""
         if self._is_pumping:
             return
         self._is_pumping = True
-        while not self._is_busy and not self.is_over and self._owner.may_read and self._advance():
+        while not self._effects.count and self._may_go_on and self._advance():
             pass
         self._is_pumping = False
         self._watch_stall()
 
     def _advance(self) -> bool:
-        """Make one step; say whether there may be another."""
+        """Make one step; return True if there may be another."""
         if self._frames:
             self._begin(self._frames.popleft())
         elif self._reader.fault is not None:
-            self.refuse(self._reader.fault.reason, self._reader.key)
+            self._refuse(self._reader.fault.reason, self._reader.key, self._effects.after)
         elif self._backlog:
-            self._waits_for_room = not self._owner.budget.has_room(
-                self._stream, len(self._backlog[0])
-            )
-            if self._waits_for_room:
+            if not self._streams.quota.has_room(self._stream, len(self._backlog[0])):
                 return False
             # TR-005
-            self._frames.extend(self._reader.feed(self.take_chunk()))
+            self._frames.extend(self._reader.feed(self._take_chunk()))
             self._hold(self._reader.held_bytes)
-            self._context.timers.cancel((self._connection, self._stream))
-        elif self._is_cut:
+            self._context.timers.cancel((self._streams.connection, self._stream))
+        elif self.state is InboundState.CUT:
             # TR-014
-            self.end()
-        elif self._fin:
-            self._close()
+            self._end(InboundEvent.ALL_TAKEN, self._effects.after)
+        elif self.state is InboundState.ENDED:
+            self._finish()
         else:
             return False
         return True
@@ -203,48 +145,46 @@ class FrameStream(InboundStream):
     def _begin(self, frame: StreamFrame) -> None:
         self._key = frame.key
         # TR-006
-        self._is_busy = True
-        self._owner.take_frame(self._stream, frame, self._on_done)
+        self._effects.begin()
+        self._effects.end(self._take_frame(self._stream, frame, self._effects))
 
-    def _on_done(self, outcome: Outcome) -> None:
-        self._is_busy = False
-        if outcome.after is not None:
-            self._after = outcome.after
-        if outcome.reason is not None and not self.is_over:
+    def _note_taken(self, reason: str | None) -> None:
+        """Go on after a frame, of which no effect is outstanding any more."""
+        if reason is not None:
             # ER-014
             self._frames.clear()
-            self.refuse(outcome.reason, self._key)
-        self.pump()
+            self._refuse(reason, self._key, self._effects.after)
+        self.resume()
 
-    def _close(self) -> None:
-        """Take the peer's FIN once everything before it has taken effect."""
+    def _finish(self) -> None:
+        """Finish our half, once everything before the peer's FIN has taken effect."""
         fault = self._reader.end()
         if fault is not None:
-            self.refuse(fault.reason, self._reader.key)
+            self._refuse(fault.reason, self._reader.key, self._effects.after)
             return
         # TR-020, TR-021
-        self._context.emit(
-            Send(
-                connection=self._connection,
-                stream=self._stream,
-                data=b"",
-                fin=True,
-                after=self._after,
-            ),
-        )
-        self.end()
+        self._streams.send(self._stream, b"", fin=True, after=self._effects.after)
+        self._end(InboundEvent.ALL_TAKEN, self._effects.after)
+
+    def _end(self, event: InboundEvent, after: WriteNumber | None = None) -> None:
+        super()._end(event, after)
+        self._runs.drop(self._stream)
+        self._hold(0)
+
+    def _hold(self, size: int) -> None:
+        if self._streams.quota.hold(self._stream, size):
+            self._streams.resume()
 
     def _watch_stall(self) -> None:
         """Run the deadline while a frame has begun, its rest is missing, and we would take it."""
-        name = (self._connection, self._stream)
-        is_ours = self.is_over or self._is_busy or self._fin or self._waits_for_room
-        waits = not is_ours and self._owner.may_read
+        name = (self._streams.connection, self._stream)
+        is_ours = self._effects.count or self._backlog or self.state is InboundState.ENDED
         # TR-013
-        if not (waits and self._reader.is_inside_frame):
+        if is_ours or not (self._may_go_on and self._reader.is_inside_frame):
             self._context.timers.cancel(name)
         elif not self._context.timers.is_set(name):
             at_s = self._context.now.monotonic_s + self._context.settings.frame_stall_s
             # TR-012
             self._context.timers.set(
-                name, at_s, lambda: self.refuse("frame-stall", self._reader.key)
+                name, at_s, lambda: self._refuse("frame-stall", self._reader.key)
             )

@@ -1,6 +1,6 @@
 """A reconciliation that this node begins with a peer: it is the client, on a stream of its own.
 
-Theory of operation. The run tells which of our documents the peer lacks; what we lack, the peer
+Theory of operation. The run finds which of our documents the peer lacks; what we lack, the peer
 finds by a run of its own. It ends complete, or for a reason: an answer that no honest peer sends,
 a stream that ends early, an answer that never comes. In either case `on_over` is called once. The
 stream is kept until the peer has finished its half, so that its ending too can be seen.
@@ -14,56 +14,52 @@ from functools import partial
 from typing import Final
 
 from meshwire_reference.core.context import Context
-from meshwire_reference.core.effects import (
-    Consumed,
-    OpenStream,
-    Refusal,
-    Release,
-    Reset,
-    RunOver,
-    Send,
-    Stop,
-)
+from meshwire_reference.core.effects import RunOver
+from meshwire_reference.core.sending.initial_exchange import Selection
 from meshwire_reference.core.state.document_index import CannotList
+from meshwire_reference.core.streams import NO_STREAM, StreamHandler, Streams
 from meshwire_reference.negentropy import Run, RunRefused, Step
 from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
 from meshwire_reference.wire.frames import RUN_CAPS, FrameReader
-from meshwire_spec.numbers import NEGENTROPY_KEY, REASON_ROWS, REASONS, FrameType
+from meshwire_spec.numbers import NEGENTROPY_KEY, REASON_ROWS, FrameType
+from meshwire_spec.states import OWN_RUN, OwnRunEvent, OwnRunState
 
-ENDED = "ended by the peer"
-SILENT = "no answer in time"
+ENDED: Final = "ended by the peer"
+SILENT: Final = "no answer in time"
 """Why a run was not complete, where the reason is none of the registry's."""
 REFUSED_BY_PEER: Final = {
     row.code: f"refused by the peer: {row.name}" for row in REASON_ROWS if row.scope != "connection"
 }
 """The same for what the code of a reset says."""
 
+READING: Final = frozenset((OwnRunState.AWAITING, OwnRunState.COMPLETE))
+"""States in which the next message of the peer is read."""
+LOOKING: Final = frozenset(
+    (OwnRunState.OPENING, OwnRunState.SENDING, OwnRunState.AWAITING, OwnRunState.WORKING)
+)
+"""States from which a run that ends is not complete."""
 
-class OwnRun:
+
+class OwnRun(StreamHandler):
     """One run with one peer; `on_over` gets the keys that the peer lacks, or None."""
 
     def __init__(
         self,
         context: Context,
-        connection: int,
-        peer_id: bytes,
+        streams: Streams,
         on_over: Callable[[list[str] | None], None],
     ) -> None:
+        super().__init__(streams)
+        self.state = OwnRunState.IDLE
         self._context = context
-        self._connection = connection
-        self._peer_id = peer_id
         self._on_over = on_over
         self._run: Run | None = None
         self._reader = FrameReader(context.settings.payload_cap, caps=RUN_CAPS)
-        self._ticket: int | None = None
-        self._stream: int | None = None
+        self._ticket = 0
         self._backlog: deque[bytes] = deque()
         self._frames: deque[StreamFrame] = deque()
-        self._is_sending = False
-        # While an answer waits for its turn.
-        self._is_busy = False
-        self._has_ended = False
-        self._why_ended = ENDED
+        # Why the peer has ended a half, None while it has not; acted on once all is read.
+        self._why_ended: str | None = None
         self._ends_s = 0.0
         # In the order of their finding, each once.
         self._missing: dict[str, None] = {}
@@ -73,97 +69,97 @@ class OwnRun:
 
     @property
     def _timer(self) -> tuple[str, int]:
-        return ("run", self._connection)
+        return ("run", self._streams.connection)
+
+    def _move(self, event: OwnRunEvent) -> None:
+        self.state = OWN_RUN[self.state, event]
 
     def start(self) -> None:
         """Begin, once the peer's credit gives a stream."""
+        self._move(OwnRunEvent.STARTED)
         self._ends_s = self._context.now.monotonic_s + self._context.settings.run_s
-        self._ticket = next(self._context.tickets)
-        self._context.emit(OpenStream(connection=self._connection, ticket=self._ticket, bidi=True))
+        self._ticket = self._streams.open(self, bidi=True)
         self._await()
 
     def close(self) -> None:
         """Forget the run: the connection is gone."""
+        self._move(OwnRunEvent.CONNECTION_ENDED)
         self._context.timers.cancel(self._timer)
-        self._run = self._ticket = self._stream = None
+        self._run = None
 
     # --- what happens on the stream --------------------------------------------------------------
 
-    def take_stream(self, ticket: int, stream: int) -> bool:
-        """Use the stream that was asked for; False where the ticket is another's."""
-        if ticket != self._ticket:
-            return False
-        self._ticket, self._stream = None, stream
+    def take_stream(self, stream: int) -> None:
+        """Send the first message on the stream that was asked for."""
+        super().take_stream(stream)
         try:
             self._run = Run(self._context.documents.as_storage())
         except CannotList:
             # NG-024
             self._refuse("internal")
-            return True
+            return
+        self._move(OwnRunEvent.STREAM_OPENED)
         self._send(FrameType.NEGENTROPY_INIT, self._run.initiate())
-        return True
 
-    def take_data(self, stream: int, data: bytes, *, fin: bool) -> bool:
-        """Take bytes of the peer, and its FIN; False where the stream is another's."""
-        if stream != self._stream:
-            return False
+    def receive(self, data: bytes, *, fin: bool) -> None:
+        """Take bytes of the peer, and its FIN."""
         if data:
             self._backlog.append(data)
-        self._has_ended = self._has_ended or fin
+        if fin:
+            self._note_ended(ENDED)
         self._pump()
-        return True
 
-    def take_reset(self, stream: int, code: int) -> bool:
-        """Take the peer's giving up a half of the run; False where the stream is another's."""
-        if stream != self._stream:
-            return False
+    def take_reset(self, code: int) -> None:
+        """Take the peer's giving up a half of the run."""
         self._why_ended = REFUSED_BY_PEER.get(code, ENDED)
-        return self.take_data(stream, b"", fin=True)
-
-    def note_over(self, stream: int, *, has_failed: bool) -> bool:
-        """Take note that a message has left, or never will; False for another's stream."""
-        if stream != self._stream:
-            return False
-        self._is_sending = False
-        self._has_ended = self._has_ended or has_failed
         self._pump()
-        return True
+
+    def take_stop(self, code: int) -> None:
+        """Take the peer's reading no more of the run, which ends it too."""
+        self.take_reset(code)
+
+    def note_sent(self, *, has_failed: bool) -> None:
+        """Take note that a message has left, or never will."""
+        if has_failed:
+            self._note_ended(ENDED)
+        if (self.state, OwnRunEvent.SENT) in OWN_RUN:
+            self._move(OwnRunEvent.SENT)
+        self._pump()
+
+    def _note_ended(self, why: str) -> None:
+        self._why_ended = self._why_ended or why
 
     def _pump(self) -> None:
         """Take one answer after the other, each once the message before it has left."""
-        while self._stream is not None and not (self._is_sending or self._is_busy):
+        while self.state in READING:
             if self._frames:
                 self._take_frame(self._frames.popleft())
             elif self._reader.fault is not None:
                 self._refuse(self._reader.fault.reason)
             elif self._backlog:
-                self._take_chunk(self._stream, self._backlog.popleft())
-            elif self._has_ended:
+                chunk = self._backlog.popleft()
+                self._streams.consume(self._stream, len(chunk))
+                self._frames.extend(self._reader.feed(chunk))
+            elif self._why_ended is not None:
                 # NG-027
-                self._end(self._why_ended)
-                self._let_go()
+                self._end(OwnRunEvent.PEER_ENDED, self._why_ended)
             else:
                 return
 
-    def _take_chunk(self, stream: int, chunk: bytes) -> None:
-        self._context.emit(Consumed(connection=self._connection, stream=stream, count=len(chunk)))
-        self._frames.extend(self._reader.feed(chunk))
-
     def _take_frame(self, frame: StreamFrame) -> None:
         is_answer = (frame.key, frame.type) == (NEGENTROPY_KEY, FrameType.NEGENTROPY_RESPONSE)
-        if not is_answer or self._run is None:
+        if not is_answer or self.state is OwnRunState.COMPLETE:
             # NG-028
             self._refuse("unexpected-message")
             return
         self._received_bytes += len(frame.payload)
-        self._is_busy = True
+        self._move(OwnRunEvent.ANSWERED)
         # Of a few bytes it may follow that the peer lacks all that there is.
         weight = len(frame.payload) + len(self._context.documents)
         self._context.turns.take(weight, partial(self._take_answer, frame.payload))
 
     def _take_answer(self, payload: bytes) -> None:
-        self._is_busy = False
-        if self._stream is None or self._run is None:
+        if self.state is not OwnRunState.WORKING or self._run is None:
             return
         try:
             step = self._run.receive(payload)
@@ -172,10 +168,12 @@ class OwnRun:
             return
         self._note(step)
         if step.reply is not None:
+            self._move(OwnRunEvent.REPLIED)
             self._send(FrameType.NEGENTROPY_RESPONSE, step.reply)
         else:
+            self._move(OwnRunEvent.SETTLED)
             self._emit_send(b"", fin=True)
-            self._end(None)
+            self._tell(None)
         self._pump()
 
     def _note(self, step: Step) -> None:
@@ -193,60 +191,43 @@ class OwnRun:
         self._await()
 
     def _emit_send(self, data: bytes, *, fin: bool = False) -> None:
-        assert self._stream is not None, "nothing is sent before there is a stream"
-        self._is_sending = True
-        self._context.emit(
-            Send(
-                connection=self._connection,
-                stream=self._stream,
-                data=data,
-                fin=fin,
-                reports=True,
-                after=self._context.durability.newest,
-            )
-        )
+        after = self._context.durability.newest
+        self._streams.send(self._stream, data, fin=fin, reports=True, after=after)
 
     def _await(self) -> None:
         at_s = self._context.now.monotonic_s + self._context.settings.run_answer_s
-        self._context.timers.set(self._timer, min(at_s, self._ends_s), self._give_up)
-
-    def _give_up(self) -> None:
-        self._end(SILENT)
-        self._ticket = None
-        self._let_go()
+        give_up = partial(self._end, OwnRunEvent.TIME_OUT, SILENT)
+        self._context.timers.set(self._timer, min(at_s, self._ends_s), give_up)
 
     def _refuse(self, reason: str) -> None:
         """Refuse the stream for what came on it."""
-        self._context.note_refusal(
-            Refusal(reason, self._peer_id.hex(), self._connection, "bidi", self._reader.key)
-        )
-        code = REASONS[reason].code
-        if self._stream is not None:
-            where = (self._connection, self._stream)
-            self._context.emit(Stop(connection=where[0], stream=where[1], code=code))
-            self._context.emit(Reset(connection=where[0], stream=where[1], code=code))
-        self._end(reason)
-        self._let_go()
+        self._streams.note_refusal(reason, "bidi", self._reader.key)
+        self._streams.stop(self._stream, reason)
+        self._streams.reset(self._stream, reason)
+        self._end(OwnRunEvent.REFUSED, reason)
 
-    def _let_go(self) -> None:
+    def _end(self, event: OwnRunEvent, reason: str) -> None:
+        """End the run, which is not complete unless it was before, and release its stream."""
+        was_looking = self.state in LOOKING
+        self._move(event)
+        if was_looking:
+            self._tell(reason)
         self._context.timers.cancel(self._timer)
-        if self._stream is not None:
-            self._context.emit(Release(connection=self._connection, stream=self._stream))
-        self._stream = None
+        if self._stream == NO_STREAM:
+            self._streams.cancel(self._ticket)
+        else:
+            self._streams.release(self._stream)
 
-    def _end(self, reason: str | None) -> None:
-        """Say once how the run went, and to whoever waits for it what it found."""
-        if self._on_over is _nobody:
-            return
-        on_over, self._on_over = self._on_over, _nobody
+    def _tell(self, reason: str | None) -> None:
+        """Have the end of the run logged, and pass on what it has found where it is complete."""
         missing = list(self._missing)
         self._missing.clear()
         rounds = 0 if self._run is None else self._run.rounds
         self._run = None
         self._context.notify(
             RunOver(
-                self._peer_id.hex(),
-                self._connection,
+                self._streams.peer,
+                self._streams.connection,
                 rounds,
                 self._sent_bytes,
                 self._received_bytes,
@@ -255,8 +236,48 @@ class OwnRun:
                 reason,
             )
         )
-        on_over(missing if reason is None else None)
+        self._on_over(missing if reason is None else None)
 
 
-def _nobody(_keys: list[str] | None) -> None:
-    """Stand for whoever has been told already."""
+class RunSelection(Selection):
+    """What a run finds that the peer lacks, and later what both sides hold.
+
+    No run compares contents, so the rest is offered too, after a while (NG-026). `resume` is called
+    when there are more keys.
+    """
+
+    def __init__(self, context: Context, streams: Streams, resume: Callable[[], None]) -> None:
+        self.keys: deque[str] = deque()
+        self.is_final = False
+        self._context = context
+        self._resume = resume
+        self._timer = ("held by both", streams.connection)
+        self._run = OwnRun(context, streams, self._take)
+
+    def begin(self) -> None:
+        """Start the run, the first time."""
+        if self._run.state is OwnRunState.IDLE:
+            self._run.start()
+
+    def close(self) -> None:
+        """End the run and offer nothing later."""
+        self._run.close()
+        self._context.timers.cancel(self._timer)
+
+    def _take(self, missing: list[str] | None) -> None:
+        if missing is None:
+            # NG-027
+            self._offer_rest(frozenset())
+            return
+        # NG-025
+        self.keys.extend(missing)
+        offered = frozenset(missing)
+        at_s = self._context.now.monotonic_s + self._context.settings.held_by_both_s
+        self._context.timers.set(self._timer, at_s, lambda: self._offer_rest(offered))
+        self._resume()
+
+    def _offer_rest(self, offered: frozenset[str]) -> None:
+        # NG-026
+        self.keys.extend(key for key in self._context.documents if key not in offered)
+        self.is_final = True
+        self._resume()

@@ -1,9 +1,9 @@
 """Reconciliations that the peer has begun: this node is the server of each, on its stream.
 
 Theory of operation. A run lives as long as its stream. Its messages come one after the other, as
-frames do; each is answered on the same stream, and its stream goes on once the transport has the
-answer, so a peer that does not read holds up itself alone. Answers count among what is made for
-the peer and has not left (`room`); a message waits until its answer has room.
+frames do; each is answered on the same stream, and the effect of the frame is outstanding until the
+transport has the answer, so a peer that does not read holds up itself alone. Answers count among
+what is made for the peer and has not left (`quotas`); a message waits until its answer has room.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ from functools import partial
 from typing import Final
 
 from meshwire_reference.core.context import Context
-from meshwire_reference.core.effects import Send
-from meshwire_reference.core.peer.inbound import TAKEN, Done, Outcome
 from meshwire_reference.core.sending.outbound import Outbound
 from meshwire_reference.core.state.document_index import CannotList
+from meshwire_reference.core.streams import PendingEffects
 from meshwire_reference.negentropy import Run, RunRefused
 from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
 from meshwire_spec.numbers import NEGENTROPY_FRAME_LIMIT, NEGENTROPY_KEY, FrameType
 
 ALWAYS: Final = 2
-"""So many answers of a peer may always be under way, whatever else waits to be sent to it."""
+"""As many answers of a peer may always be under way, whatever else waits to be sent to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,28 +31,30 @@ class _Message:
 
     stream: int
     content: bytes
-    done: Done
+    effects: PendingEffects
 
 
 class ServedRuns:
     """The runs of one peer by stream."""
 
-    def __init__(self, context: Context, connection: int, outbound: Outbound) -> None:
+    def __init__(self, context: Context, outbound: Outbound) -> None:
         self._context = context
-        self._connection = connection
         self._outbound = outbound
         self._runs: dict[int, Run] = {}
         self._waiting: deque[_Message] = deque()
-        self._under_way: dict[int, Done] = {}
+        self._under_way: dict[int, PendingEffects] = {}
 
-    def take(self, stream: int, frame: StreamFrame, done: Done) -> None:
-        """Answer one message on its stream; `done` follows when the answer has left."""
+    def take(self, stream: int, frame: StreamFrame, effects: PendingEffects) -> str | None:
+        """Answer a message on its stream; return the reason for which it is refused, if any.
+
+        The effect of the message is outstanding until its answer has left.
+        """
         reason = self._find_run(stream, frame.type)
-        if reason is not None:
-            done(Outcome(reason))
-            return
-        self._waiting.append(_Message(stream, frame.payload, done))
-        self.advance()
+        if reason is None:
+            effects.begin()
+            self._waiting.append(_Message(stream, frame.payload, effects))
+            self.advance()
+        return reason
 
     def _find_run(self, stream: int, frame_type: int) -> str | None:
         """Begin the run of a stream or look it up; return why the message is refused, if it is."""
@@ -74,52 +75,47 @@ class ServedRuns:
         """Answer every message whose answer has room, heavy ones in their turn."""
         while self._waiting and (len(self._under_way) < ALWAYS or self._has_room()):
             message = self._waiting.popleft()
-            self._under_way[message.stream] = message.done
+            self._under_way[message.stream] = message.effects
             self._outbound.reserve(NEGENTROPY_FRAME_LIMIT)
             self._context.turns.take(len(message.content), partial(self._answer, message))
 
     def _has_room(self) -> bool:
-        return self._outbound.fits(NEGENTROPY_FRAME_LIMIT)
-
-    def _end(self, stream: int, outcome: Outcome) -> None:
-        """Let the stream of a message go on, or be refused."""
-        done = self._under_way.pop(stream)
-        self._outbound.reserve(-NEGENTROPY_FRAME_LIMIT)
-        done(outcome)
+        return self._outbound.has_room(NEGENTROPY_FRAME_LIMIT)
 
     def _answer(self, message: _Message) -> None:
         run = self._runs.get(message.stream)
         if run is None or not self._outbound.is_open:
             # Nobody is there any more to read it.
-            self._end(message.stream, TAKEN)
+            self._end(message.stream)
             return
         try:
             reply = run.receive(message.content).reply
         except RunRefused as refused:
             # NG-020, NG-021, NG-022
-            self._end(message.stream, Outcome(refused.reason))
+            self._end(message.stream, refused.reason)
             return
         assert reply is not None, "a server always has an answer"
         frame = StreamFrame(NEGENTROPY_KEY, FrameType.NEGENTROPY_RESPONSE, reply)
-        self._context.emit(
-            Send(
-                connection=self._connection,
-                stream=message.stream,
-                data=encode_stream_frame(frame),
-                reports=True,
-                # What an answer says of the documents must be true after a crash too.
-                after=self._context.durability.newest,
-            )
+        self._outbound.streams.send(
+            message.stream,
+            encode_stream_frame(frame),
+            reports=True,
+            # What an answer says of the documents must be true after a crash too.
+            after=self._context.durability.newest,
         )
 
-    def note_over(self, stream: int, *, has_failed: bool) -> bool:
+    def _end(self, stream: int, reason: str | None = None) -> None:
+        """End the effect of a message, whose stream goes on or is refused."""
+        effects = self._under_way.pop(stream)
+        self._outbound.reserve(-NEGENTROPY_FRAME_LIMIT)
+        effects.end(reason)
+
+    def note_sent(self, stream: int) -> None:
         """Take note that an answer has left, or that the peer wants none any more."""
-        if stream not in self._under_way:
-            return False
-        self._end(stream, TAKEN)
-        self._outbound.pump()
-        self.advance()
-        return True
+        if stream in self._under_way:
+            self._end(stream)
+            self._outbound.pump()
+            self.advance()
 
     def drop(self, stream: int) -> None:
         """Forget the run of a stream that is over, if it had one."""

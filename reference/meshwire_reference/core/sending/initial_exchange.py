@@ -6,16 +6,17 @@ initial exchange paces itself by the peer's credit and resumes at its cursor (D-
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from functools import partial
+from typing import Final
 
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.document_calls import Call, Generate, Generated, Result, Save, Saved
 from meshwire_reference.core.sending.outbound import Outbound
-from meshwire_reference.core.sending.selection import Selection
 from meshwire_reference.core.state.document_queues import Job
 from meshwire_reference.core.state.policy import push_type
-from meshwire_reference.core.state.tombstones import Held
+from meshwire_reference.core.state.tombstones import HeldTombstone
 from meshwire_reference.wire.batches import (
     StreamFrame,
     SyncBatch,
@@ -31,35 +32,54 @@ from meshwire_spec.numbers import (
     TOMBSTONE_BATCH_KEY,
     FrameType,
 )
+from meshwire_spec.states import INITIAL_EXCHANGE, ExchangeEvent, ExchangeState
 
-_Arrive: TypeAlias = Callable[[SyncEntry | None], None]
-
-BATCH_HEADER = 21
-BATCH_ID = 8
-LENGTH = 4
+BATCH_HEADER: Final = 21
+BATCH_ID: Final = 8
+LENGTH: Final = 4
 
 
-class Exchange:
+class Selection:
+    """The keys of documents that may be offered now: without a run every document at once.
+
+    The exchange takes them from the left of `keys`, until there are none and `is_final` is True.
+    """
+
+    is_final = True
+
+    def __init__(self, context: Context) -> None:
+        self.keys: deque[str] = deque(context.documents)
+
+    def begin(self) -> None:
+        """Look for keys: the tombstones have left. Called whenever there is room for more."""
+
+    def close(self) -> None:
+        """Look no further: the connection is gone."""
+
+
+class InitialExchange:
     """The initial exchange with one peer, from its start to its end."""
 
     def __init__(
         self, context: Context, connection: int, outbound: Outbound, selection: Selection
     ) -> None:
+        self.state = ExchangeState.TOMBSTONES
         self._context = context
         self._connection = connection
         self._outbound = outbound
-        self._tombstones: Iterator[tuple[str, Held]] = iter(
+        self._tombstones: Iterator[HeldTombstone] = iter(
             list(context.tombstones.offerable(context.now.wall_ms))
         )
-        self._selection = selection
-        self._keys = selection.keys
+        self._next: HeldTombstone | None = None
         self._tombstones_under_way = 0
-        self._are_tombstones_over = False
-        self._waits_for_batch = False
-        self._next: Held | None = None
+        self._selection = selection
+        self._entries: list[SyncEntry] = []
+        self._entries_missing = 0
         self._is_advancing = False
         self._is_asked_again = False
-        self.is_over = False
+
+    def _move(self, event: ExchangeEvent) -> None:
+        self.state = INITIAL_EXCHANGE[self.state, event]
 
     def advance(self) -> None:
         """Put together what may be sent now."""
@@ -75,85 +95,94 @@ class Exchange:
 
     def _advance(self) -> None:
         # TS-042
-        while self._outbound.has_room and not self._are_tombstones_over:
+        while self._outbound.has_credit and self.state is ExchangeState.TOMBSTONES:
             self._send_tombstones()
-        if self._outbound.has_room and not self._tombstones_under_way and not self.is_over:
+        if self._outbound.has_credit and self.state is ExchangeState.DOCUMENTS:
             self._selection.begin()
-            self._collect_documents()
+            self._choose_documents()
 
     # --- tombstones ----------------------------------------------------------------------------
 
     def _send_tombstones(self) -> None:
-        chosen: list[Held] = []
+        chosen = self._choose_tombstones()
+        if chosen:
+            batch = TombstoneBatch(len(chosen), tuple(held.tombstone for held in chosen))
+            frame = StreamFrame(
+                TOMBSTONE_BATCH_KEY, FrameType.TOMBSTONE_BATCH, encode_tombstone_batch(batch)
+            )
+            self._tombstones_under_way += 1
+            self._outbound.send(frame, on_over=self._note_tombstones_over)
+        self._note_tombstones_left()
+
+    def _choose_tombstones(self) -> list[HeldTombstone]:
+        """Take as many tombstones as a batch may have; note when they were the last."""
+        chosen: list[HeldTombstone] = []
         size = LENGTH
         while len(chosen) < SEND_TOMBSTONES_MAX:  # TS-026
-            held = self._next or next((held for _, held in self._tombstones), None)
+            held = self._next or next(self._tombstones, None)
             self._next = None
             if held is None:
-                self._are_tombstones_over = True
+                self._move(ExchangeEvent.TOMBSTONES_MADE)
                 break
             size += LENGTH + len(held.content)
             if chosen and size > self._context.settings.payload_cap:
                 self._next = held
                 break
             chosen.append(held)
-        if not chosen:
-            return
-        batch = TombstoneBatch(len(chosen), tuple(held.tombstone for held in chosen))
-        frame = StreamFrame(
-            TOMBSTONE_BATCH_KEY, FrameType.TOMBSTONE_BATCH, encode_tombstone_batch(batch)
-        )
-        self._tombstones_under_way += 1
-        self._outbound.send(frame, on_over=self._note_tombstones_over)
+        return chosen
 
     def _note_tombstones_over(self) -> None:
         self._tombstones_under_way -= 1
+        self._note_tombstones_left()
+
+    def _note_tombstones_left(self) -> None:
+        if self.state is ExchangeState.TOMBSTONES_LEAVING and not self._tombstones_under_way:
+            self._move(ExchangeEvent.TOMBSTONES_LEFT)
 
     # --- documents -----------------------------------------------------------------------------
 
-    def _collect_documents(self) -> None:
-        """Gather the entries of the next batch, then send it."""
-        if self._waits_for_batch:
-            return
-        if not self._keys:
-            self.is_over = self._selection.is_final
+    def _choose_documents(self) -> None:
+        """Choose the documents of the next batch and have their entries made."""
+        if not self._selection.keys:
+            if self._selection.is_final:
+                self._move(ExchangeEvent.EXHAUSTED)
             return
         keys, size = self._take_keys()
         if not keys:
             return
-        self._waits_for_batch = True
-        entries: list[SyncEntry] = []
-        missing = len(keys)
-
-        def arrive(entry: SyncEntry | None) -> None:
-            nonlocal missing
-            missing -= 1
-            if entry is not None:
-                entries.append(entry)
-            if not missing:
-                self._send_batches(entries)
-                self._outbound.reserve(-size)
-                self._outbound.pump()
-
+        self._move(ExchangeEvent.CHOSEN)
+        self._entries_missing = len(keys)
         for key in keys:
-            _EntryJob(self._context, self._connection, key, arrive).queue()
+            arrive = partial(self._take_entry, size)
+            self._context.queues.add(key, _EntryJob(self._context, self._connection, key, arrive))
 
     def _take_keys(self) -> tuple[list[str], int]:
         """Take the keys of as many documents as a batch has, and reserve their room."""
         keys: list[str] = []
-        size = 0
-        while self._keys and len(keys) < self._context.settings.batch_entries:
-            more = self._context.documents.get(self._keys[0], 0)
-            if not self._outbound.fits(more):
+        waiting, size = self._selection.keys, 0
+        while waiting and len(keys) < self._context.settings.batch_entries:
+            more = self._context.documents.get(waiting[0], 0)
+            if not self._outbound.has_room(more):
                 break
             self._outbound.reserve(more)
-            keys.append(self._keys.popleft())
+            keys.append(waiting.popleft())
             size += more
         return keys, size
 
+    def _take_entry(self, reserved: int, entry: SyncEntry | None) -> None:
+        """Take an entry that is made, or None where its document has gone; send after the last."""
+        self._entries_missing -= 1
+        if entry is not None:
+            self._entries.append(entry)
+        if not self._entries_missing:
+            entries, self._entries = self._entries, []
+            self._move(ExchangeEvent.MADE)
+            self._send_batches(entries)
+            self._outbound.reserve(-reserved)
+            self._outbound.pump()
+
     def _send_batches(self, entries: list[SyncEntry]) -> None:
         """Send entries in as few batches as the payload cap allows."""
-        self._waits_for_batch = False
         if not self._outbound.is_open:
             return
         cap = self._context.settings.payload_cap
@@ -200,20 +229,23 @@ class Exchange:
         self._outbound.send(frame, on_failed=take_back)
 
 
-class _EntryJob:
+class _EntryJob(Job):
     """The making of one entry, in the queue of its document."""
 
-    def __init__(self, context: Context, connection: int, key: str, arrive: _Arrive) -> None:
+    def __init__(
+        self,
+        context: Context,
+        connection: int,
+        key: str,
+        arrive: Callable[[SyncEntry | None], None],
+    ) -> None:
         self._context = context
         self._connection = connection
         self._key = key
         self._arrive = arrive
 
-    def queue(self) -> None:
-        """Queue the making of the entry."""
-        self._context.queues.add(self._key, Job(self._begin, self._finish))
-
-    def _begin(self) -> Call | None:
+    def begin(self) -> Call | None:
+        """Decide at its turn whether there is a document, and how its entry is made."""
         if self._context.guard(self._key) or self._key not in self._context.documents:
             self._arrive(None)
             return None
@@ -222,7 +254,8 @@ class _EntryJob:
         # D-143
         return Generate(self._connection, self._key)
 
-    def _finish(self, result: Result) -> None:
+    def finish(self, result: Result) -> None:
+        """Hand the entry over."""
         match result:
             case Generated(message=bytes(message)):
                 self._arrive(SyncEntry(self._key, FrameType.DELTA, message))

@@ -4,16 +4,18 @@ Theory of operation. There is at most one answer, one push, one snapshot and one
 for a key, so the queue grows with documents and not with requests. Answers go before pushes. A few
 items at a time leave the queue: where the frame is not there yet it is made by a document call,
 under the document's lock and the guard; then a stream is opened for it, which waits for the peer's
-credit; the frame, FIN; and the stream is let go once the transport has everything.
+credit; the frame, FIN; and the stream is released once the transport has everything.
 
-What is made and has not left is bounded (`room`): an item leaves the queue when its document fits.
-An answer comes ready made out of the call that took the delta. Without room for it, or behind one
-for the same key, it is taken back (`Unsent`) and made anew in its turn, never dropped (D-142).
+What is made and has not left is bounded (`quotas`): an item leaves the queue when its document
+fits. An answer comes ready made out of the call that took the delta. Without room for it, or behind
+one for the same key, it is taken back (`Unsent`) and made anew in its turn, never dropped (D-142).
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
+from typing import Final
 
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.document_calls import (
@@ -27,32 +29,55 @@ from meshwire_reference.core.document_calls import (
     Saved,
     Unsent,
 )
-from meshwire_reference.core.effects import OpenStream, Release, Send
-from meshwire_reference.core.limits.room import Share
-from meshwire_reference.core.sending.parcels import URGENT, Item, Kind, Parcel, nothing
+from meshwire_reference.core.effects import WriteNumber
+from meshwire_reference.core.limits.quotas import OutboundQuota
+from meshwire_reference.core.limits.rate_limit import Cooldowns
 from meshwire_reference.core.state.document_queues import Job
 from meshwire_reference.core.state.policy import push_type
 from meshwire_reference.core.state.tombstones import frame_key
+from meshwire_reference.core.streams import StreamHandler, Streams
 from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
 from meshwire_spec.numbers import READ_MESSAGE, FrameType
+
+
+class Purpose(StrEnum):
+    """Why something is sent."""
+
+    ANSWER = "answer"
+    READ_ANSWER = "read answer"
+    TOMBSTONE = "tombstone"
+    SNAPSHOT = "snapshot"
+    PUSH = "push"
+
+
+URGENT: Final = frozenset((Purpose.ANSWER, Purpose.READ_ANSWER, Purpose.TOMBSTONE))
+"""What goes before everything else, since the peer waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueItem:
+    """One thing to send; two that are equal are one."""
+
+    purpose: Purpose
+    key: str
 
 
 class Outbound:
     """The sending side of one session. `refill` is asked for more whenever nothing waits."""
 
-    def __init__(self, context: Context, connection: int, refill: Callable[[], None]) -> None:
-        self._context = context
-        self._connection = connection
-        self._refill = refill
-        self._urgent: dict[Item, bytes | None] = {}
-        self._waiting: dict[Item, bytes | None] = {}
-        self._ready: dict[Item, None] = {}
-        self._share = Share(context.room, context.settings.answer_bytes_max, self.pump)
-        self._under_way = 0
-        self._opening: dict[int, Parcel] = {}
-        self._sending: dict[int, Parcel] = {}
-        self._is_pumping = False
+    def __init__(self, context: Context, streams: Streams, refill: Callable[[], None]) -> None:
+        self.streams = streams
         self.is_open = False
+        self._context = context
+        self._refill = refill
+        self._urgent: dict[QueueItem, bytes | None] = {}
+        self._waiting: dict[QueueItem, bytes | None] = {}
+        self._ready: dict[QueueItem, None] = {}
+        settings = context.settings
+        self._quota = OutboundQuota(settings.answer_bytes_max, context.outbound_quota, self.pump)
+        self._snapshot_cooldowns = Cooldowns(settings.snapshot_answer_s)
+        self._under_way = 0
+        self._is_pumping = False
 
     def open(self) -> None:
         """Begin to send: the peer has proven itself, or need not."""
@@ -62,49 +87,60 @@ class Outbound:
     def close(self) -> None:
         """Send nothing more: the connection is gone or about to go."""
         self.is_open = False
-        self._share.close()
+        self._quota.close()
         self._urgent.clear()
         self._ready.clear()
         self._waiting.clear()
-        self._opening.clear()
-        self._sending.clear()
 
     @property
-    def has_room(self) -> bool:
-        """Say whether another parcel may be put together."""
+    def has_credit(self) -> bool:
+        """True while another frame may be put on its way."""
         return self.is_open and self._under_way < self._context.settings.sends_max
 
-    def fits(self, size: int) -> bool:
-        """Say whether so many bytes may be made now; if not, `refill` follows once they may."""
-        return self._share.fits(size)
+    def has_room(self, size: int) -> bool:
+        """Return True if `size` more bytes may be made; if not, `refill` follows once they may."""
+        return self._quota.has_room(size)
 
     def reserve(self, by: int) -> None:
         """Count bytes that are being made for `send`, or no longer where `by` is below zero."""
-        self._share.change(by)
+        self._quota.change(by)
 
-    def add(self, kind: Kind, key: str) -> None:
+    # --- what is to be sent ----------------------------------------------------------------------
+
+    def add(self, purpose: Purpose, key: str) -> None:
         """Queue something that is made when its turn comes."""
-        queue = self._urgent if kind in URGENT else self._waiting
-        queue.setdefault(Item(kind, key), None)
+        queue = self._urgent if purpose in URGENT else self._waiting
+        queue.setdefault(QueueItem(purpose, key), None)
         self.pump()
 
-    def add_answer(self, kind: Kind, key: str, message: bytes) -> None:
+    def add_answer(self, purpose: Purpose, key: str, message: bytes) -> None:
         """Queue an answer that is made already."""
-        item = Item(kind, key)
+        item = QueueItem(purpose, key)
         # DC-008
-        is_second = item in self._urgent and kind is Kind.ANSWER
-        self._share.change(-len(self._urgent.get(item) or b""))
-        if is_second or not self._share.fits(len(message)):
+        is_second = item in self._urgent and purpose is Purpose.ANSWER
+        self._quota.change(-len(self._urgent.get(item) or b""))
+        if is_second or not self._quota.has_room(len(message)):
             # DC-007
             self._urgent[item] = None
             self._ready.pop(item, None)
-            if kind is Kind.ANSWER:
+            if purpose is Purpose.ANSWER:
                 self.take_back(key)
         else:
             self._urgent[item] = message
             self._ready[item] = None
-            self._share.change(len(message))
+            self._quota.change(len(message))
         self.pump()
+
+    def add_snapshot(self, key: str) -> None:
+        """Queue the own snapshot as an answer, at once or as soon as it may be sent again."""
+        now_s = self._context.now.monotonic_s
+        wait_s = self._snapshot_cooldowns.wait_s(key, now_s)
+        name = ("snapshot", self.streams.connection, key)
+        if wait_s > 0:
+            self._context.timers.set(name, now_s + wait_s, lambda: self.add_snapshot(key))
+        elif self.is_open:
+            self._snapshot_cooldowns.take(key, now_s)
+            self.add(Purpose.SNAPSHOT, key)
 
     def send(
         self,
@@ -114,154 +150,192 @@ class Outbound:
     ) -> None:
         """Send a frame that is made already, past the queue; `on_over` follows either way."""
         self._under_way += 1
-        size = len(frame.payload)
-        self._share.change(size)
-        after = self._context.durability.newest
-        self._open_stream(Parcel(frame, after, on_over or nothing, on_failed or nothing, size))
+        self._quota.change(len(frame.payload))
+        self.dispatch(Parcel(self, frame, on_over, on_failed), self._context.durability.newest)
+
+    def take_back(self, key: str) -> None:
+        """Tell the exchange of a document that its last message never left."""
+        self._context.queues.add(key, _TakingBack(self.streams.connection, key))
+
+    # --- the queue -------------------------------------------------------------------------------
 
     def pump(self) -> None:
         """Take what may leave the queues."""
         if self._is_pumping:
             return
         self._is_pumping = True
-        while self.has_room and (item := self._next()):
+        while self.has_credit and (item := self._next()):
             message = (self._urgent if item in self._urgent else self._waiting).pop(item)
             self._ready.pop(item, None)
             self._under_way += 1
             if message is None:
-                self._make(item)
+                self._context.queues.add(item.key, Making(self._context, self, item))
             else:
-                self._post(item, len(message), FrameType.DELTA, message)
+                Making(self._context, self, item, message).post(FrameType.DELTA, message)
         self._is_pumping = False
-        if self.has_room and not self._urgent and not self._waiting:
+        if self.has_credit and not self._urgent and not self._waiting:
             self._refill()
 
-    def _next(self) -> Item | None:
+    def _next(self) -> QueueItem | None:
         """Return what may leave the queues now, None while there is nothing or no room for it."""
         item = next(iter(self._urgent or self._waiting), None)
         if (
             item is None
             or item in self._ready
-            or self._share.fits(self._context.documents.get(item.key, 0))
+            or self._quota.has_room(self._context.documents.get(item.key, 0))
         ):
             return item
         # What is made takes room until it leaves, so it must not wait behind what needs some.
         return next(iter(self._ready), None)
 
-    # --- making a frame ----------------------------------------------------------------------
+    # --- frames on their way ---------------------------------------------------------------------
 
-    def _make(self, item: Item) -> None:
-        reserved = self._context.documents.get(item.key, 0)
-        self._share.change(reserved)
-        finish = partial(self._finish, item, reserved)
-        self._context.queues.add(item.key, Job(partial(self._begin, item, reserved), finish))
+    def dispatch(self, parcel: "Parcel", after: WriteNumber | None) -> None:
+        """Ask for the stream of a frame whose room is taken."""
+        if self.is_open:
+            # TR-004, TR-008
+            self.streams.open(parcel, bidi=True, after=after)
 
-    def _begin(self, item: Item, reserved: int) -> Call | None:
-        """Decide at its turn whether an item is still to be sent, and how its frame is made."""
-        if not self.is_open:
+    def note_over(self, size: int) -> None:
+        """Count one frame less on its way, and its bytes."""
+        self._under_way -= 1
+        self._quota.change(-size)
+
+    @property
+    def payload_cap(self) -> int:
+        """The greatest size of a payload, in bytes."""
+        return self._context.settings.payload_cap
+
+
+class Parcel(StreamHandler):
+    """A whole frame on its way, on a stream of its own."""
+
+    def __init__(
+        self,
+        outbound: Outbound,
+        frame: StreamFrame,
+        on_over: Callable[[], None] | None = None,
+        on_failed: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(outbound.streams)
+        self._outbound = outbound
+        self._data = encode_stream_frame(frame, outbound.payload_cap)
+        self._size = len(frame.payload)
+        self._on_over = on_over
+        self._on_failed = on_failed
+
+    def take_stream(self, stream: int) -> None:
+        """Send the frame, which is not kept once the transport has it."""
+        super().take_stream(stream)
+        data, self._data = self._data, b""
+        if self._outbound.is_open:
+            self._streams.send(stream, data, fin=True)
+        else:
+            self._streams.release(stream)
+
+    def note_sent(self, *, has_failed: bool) -> None:
+        """Release the stream, since the frame has left or never will."""
+        if not self._outbound.is_open:
+            return
+        # TR-015
+        self._streams.release(self._stream)
+        self._outbound.note_over(self._size)
+        if has_failed and self._on_failed is not None:
+            self._on_failed()
+        if self._on_over is not None:
+            self._on_over()
+        self._outbound.pump()
+
+
+class Making(Job):
+    """The making of a frame for one item, in the queue of its document.
+
+    It takes room for the document as long as the frame is not made, or for `message` where that is
+    there already.
+    """
+
+    def __init__(
+        self, context: Context, outbound: Outbound, item: QueueItem, message: bytes | None = None
+    ) -> None:
+        self._context = context
+        self._outbound = outbound
+        self._item = item
+        if message is None:
+            self._reserved = context.documents.get(item.key, 0)
+            outbound.reserve(self._reserved)
+        else:
+            self._reserved = len(message)
+
+    def begin(self) -> Call | None:
+        """Decide whether the item is still to be sent, and how its frame is made."""
+        item = self._item
+        if not self._outbound.is_open:
             return None
         held = self._context.guard(item.key)
-        if item.kind is Kind.TOMBSTONE or held is not None:
-            if held is not None and item.kind in URGENT:
+        if item.purpose is Purpose.TOMBSTONE or held is not None:
+            if held is not None and item.purpose in URGENT:
                 # TS-036, FR-014
-                frame = StreamFrame(frame_key(item.key), FrameType.TOMBSTONE, held.content)
-                self._dispatch(item, reserved, frame)
+                self._dispatch(StreamFrame(frame_key(item.key), FrameType.TOMBSTONE, held.content))
             else:
-                self._skip(reserved)
+                self._skip()
             return None
-        if item.kind is not Kind.READ_ANSWER and item.key not in self._context.documents:
-            self._skip(reserved)
+        if item.purpose is not Purpose.READ_ANSWER and item.key not in self._context.documents:
+            self._skip()
             return None
-        return self._call_for(item)
+        return self._call()
 
-    def _call_for(self, item: Item) -> Call:
-        key, connection = item.key, self._connection
-        if item.kind is Kind.READ_ANSWER:
-            return Receive(connection, key, READ_MESSAGE)
-        if item.kind is Kind.SNAPSHOT or self._push_type(item) is FrameType.SNAPSHOT:
-            return Save(key)
+    def _call(self) -> Call:
+        key, connection = self._item.key, self._outbound.streams.connection
+        match self._item.purpose:
+            case Purpose.READ_ANSWER:
+                return Receive(connection, key, READ_MESSAGE)
+            case Purpose.SNAPSHOT:
+                return Save(key)
+            case Purpose.PUSH if push_type(key) is FrameType.SNAPSHOT:
+                return Save(key)
         return Generate(connection, key)
 
-    @staticmethod
-    def _push_type(item: Item) -> FrameType:
-        return push_type(item.key) if item.kind is Kind.PUSH else FrameType.DELTA
-
-    def _finish(self, item: Item, reserved: int, result: Result) -> None:
+    def finish(self, result: Result) -> None:
+        """Send what the call has made."""
         match result:
             case Received(answer=bytes(message)) | Generated(message=bytes(message)):
-                self._post(item, reserved, FrameType.DELTA, message)
+                self.post(FrameType.DELTA, message)
             case Saved(snapshot=bytes(message)):
                 # DC-036
-                self._post(item, reserved, FrameType.SNAPSHOT, message)
+                self.post(FrameType.SNAPSHOT, message)
             case _:
-                self._skip(reserved)
+                self._skip()
 
-    def _post(self, item: Item, reserved: int, frame_type: FrameType, message: bytes) -> None:
-        known = self._context.documents
-        if item.key in known:
-            known[item.key] = max(known[item.key], len(message))
-        if len(message) > self._context.settings.payload_cap:
+    def post(self, frame_type: FrameType, message: bytes) -> None:
+        """Send a message that is made."""
+        key, known = self._item.key, self._context.documents
+        if key in known:
+            known[key] = max(known[key], len(message))
+        if len(message) > self._outbound.payload_cap:
             self._context.statistics.ignored["too large to send"] += 1
-            self._skip(reserved)
+            self._skip()
             return
-        self._dispatch(item, reserved, StreamFrame(item.key, frame_type, message))
+        self._dispatch(StreamFrame(key, frame_type, message))
 
-    def _dispatch(self, item: Item, reserved: int, frame: StreamFrame) -> None:
-        fails = item.kind is not Kind.TOMBSTONE and frame.type == FrameType.DELTA
-        parcel = Parcel(
-            frame,
-            self._context.durability.pending(item.key),
-            on_over=nothing,
-            on_failed=(lambda: self.take_back(item.key)) if fails else nothing,
-            size=len(frame.payload),
-        )
-        self._share.change(parcel.size - reserved)
-        self._open_stream(parcel)
+    def _dispatch(self, frame: StreamFrame) -> None:
+        outbound, key = self._outbound, self._item.key
+        on_failed = partial(outbound.take_back, key) if frame.type == FrameType.DELTA else None
+        outbound.reserve(len(frame.payload) - self._reserved)
+        parcel = Parcel(outbound, frame, on_failed=on_failed)
+        outbound.dispatch(parcel, self._context.durability.pending(key))
 
-    def take_back(self, key: str) -> None:
-        """Let the exchange know that its last message never left."""
-        self._context.queues.add(
-            key, Job(lambda: Unsent(self._connection, key), lambda _result: None)
-        )
+    def _skip(self) -> None:
+        self._outbound.note_over(self._reserved)
+        self._outbound.pump()
 
-    def _skip(self, reserved: int) -> None:
-        self._under_way -= 1
-        self._share.change(-reserved)
-        self.pump()
 
-    # --- the stream of a frame ---------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _TakingBack(Job):
+    connection: int
+    key: str
 
-    def _open_stream(self, parcel: Parcel) -> None:
-        if not self.is_open:
-            return
-        ticket = next(self._context.tickets)
-        self._opening[ticket] = parcel
-        # TR-004, TR-008
-        self._context.emit(
-            OpenStream(connection=self._connection, ticket=ticket, bidi=True, after=parcel.after)
-        )
+    def begin(self) -> Call:
+        return Unsent(self.connection, self.key)
 
-    def take_stream(self, ticket: int, stream: int) -> bool:
-        """Use a stream that was asked for; False where the ticket is not of this queue."""
-        parcel = self._opening.pop(ticket, None)
-        if parcel is None:
-            return False
-        self._sending[stream] = replace(parcel, frame=replace(parcel.frame, payload=b""))
-        data = encode_stream_frame(parcel.frame, self._context.settings.payload_cap)
-        self._context.emit(Send(connection=self._connection, stream=stream, data=data, fin=True))
-        return True
-
-    def note_over(self, stream: int, *, has_failed: bool) -> bool:
-        """Let a stream go whose frame has left, or never will; False where it is not of this."""
-        parcel = self._sending.pop(stream, None)
-        if parcel is None:
-            return False
-        # TR-015
-        self._context.emit(Release(connection=self._connection, stream=stream))
-        self._under_way -= 1
-        self._share.change(-parcel.size)
-        if has_failed:
-            parcel.on_failed()
-        parcel.on_over()
-        self.pump()
-        return True
+    def finish(self, result: Result) -> None:
+        pass

@@ -1,43 +1,29 @@
-"""Who is told of a change: every ready peer but the one that brought it (D-55, D-70)."""
+"""To whom a change is passed on: every ready peer but the one that sent it (D-55, D-70)."""
 
 from collections.abc import Iterator
-from typing import Protocol
 
-from meshwire_reference.core.sending.outbound import Outbound
-from meshwire_reference.core.sending.parcels import Kind
-
-
-class Peer(Protocol):
-    """What routing needs of a session."""
-
-    connection: int
-    outbound: Outbound
-
-    @property
-    def is_ready(self) -> bool:
-        """Say whether the peer has proven itself, or need not."""
-        ...
+from meshwire_reference.core.sending.outbound import Outbound, Purpose
 
 
 class Routing:
-    """The sessions of a node, and what a change in one means for the others."""
+    """The sending sides of all sessions, by connection."""
 
     def __init__(self) -> None:
-        self.peers: dict[int, Peer] = {}
+        self.outbounds: dict[int, Outbound] = {}
 
     def pass_on_document(self, key: str, source: int) -> None:
-        """Queue a changed document for all others."""
+        """Queue a changed document for every peer but `source`."""
         # DC-030, DC-031
-        for peer in self._others(source):
-            peer.outbound.add(Kind.PUSH, key)
+        for outbound in self._others(source):
+            outbound.add(Purpose.PUSH, key)
 
     def pass_on_tombstone(self, key: str, source: int) -> None:
-        """Queue a new or greater tombstone for all others."""
+        """Queue a new or greater tombstone for every peer but `source`."""
         # TS-037, TS-038
-        for peer in self._others(source):
-            peer.outbound.add(Kind.TOMBSTONE, key)
+        for outbound in self._others(source):
+            outbound.add(Purpose.TOMBSTONE, key)
 
-    def _others(self, source: int) -> Iterator[Peer]:
-        for peer in list(self.peers.values()):
-            if peer.is_ready and peer.connection != source:
-                yield peer
+    def _others(self, source: int) -> Iterator[Outbound]:
+        for connection, outbound in list(self.outbounds.items()):
+            if outbound.is_open and connection != source:
+                yield outbound

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from meshwire_reference.negentropy import Index, Storage
 
 Identify: TypeAlias = Callable[[str], bytes]
-"""From a key to the 32 bytes that stand for its document in a run."""
+"""From a key to the id of its document in a run, 32 bytes."""
 
 
 TIMESTAMP: Final = 0
@@ -28,7 +28,7 @@ def identify_key(key: str) -> bytes:
     return sha256(key.encode()).digest()
 
 
-class Holdings(MutableMapping[str, int]):
+class DocumentIndex(MutableMapping[str, int]):
     """By key, about how many bytes a frame with the whole document takes."""
 
     def __init__(self, identify: Identify = identify_key) -> None:

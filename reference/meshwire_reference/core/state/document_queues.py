@@ -3,25 +3,25 @@
 That is the lock under which guard, apply and delete of a document happen (D-56, D-81).
 """
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import count
 
 from meshwire_reference.core.document_calls import Call, Result
 from meshwire_reference.core.effects import CallDocuments
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Something to do with one document when its turn comes.
+class Job(ABC):
+    """Something to do with one document when its turn comes."""
 
-    `begin` decides and returns the call to make, or None where it needs none and is done.
-    `finish` gets the result.
-    """
+    @abstractmethod
+    def begin(self) -> Call | None:
+        """Return the call to make, or None where none is needed and the job is done."""
 
-    begin: Callable[[], Call | None]
-    finish: Callable[[Result], None]
+    @abstractmethod
+    def finish(self, result: Result) -> None:
+        """Take the result of the call."""
 
 
 class KeyQueues:
@@ -43,11 +43,11 @@ class KeyQueues:
         self._run(key)
 
     def call(self, call: Call) -> None:
-        """Make a call of no document, whose result says nothing."""
+        """Make a call about no document, whose result is not waited for."""
         self._emit(CallDocuments(next(self._numbers), call))
 
     def take_result(self, number: int, result: Result) -> None:
-        """Hand a result to its job, then begin the next of the same key."""
+        """Give a result to its job, then begin the next job of the same key."""
         waiting = self._in_flight.pop(number, None)
         if waiting is None:
             return

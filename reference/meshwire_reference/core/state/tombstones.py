@@ -20,7 +20,7 @@ from meshwire_spec.numbers import (
 )
 
 
-class Offer(StrEnum):
+class OfferOutcome(StrEnum):
     """What became of a tombstone that was offered."""
 
     NEW = "new"
@@ -31,12 +31,12 @@ class Offer(StrEnum):
     POLICY = "policy"
 
 
-TAKEN = frozenset((Offer.NEW, Offer.REPLACED))
+KEPT = frozenset((OfferOutcome.NEW, OfferOutcome.REPLACED))
 """Outcomes after which the tombstone is held and has to be passed on."""
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldTombstone:
     """A tombstone that is held, and when it was received."""
 
     tombstone: Tombstone
@@ -64,7 +64,7 @@ def frame_key(key: str) -> str:
     return f"{TOMBSTONE_COLLECTION}:{key}"
 
 
-def age_ms(held: Held, now_ms: int) -> int:
+def age_ms(held: HeldTombstone, now_ms: int) -> int:
     """Return the age of a tombstone; negative for one of the near future."""
     # TS-035
     reckoned = min(held.tombstone.deleted_at, held.received_ms + CLOCK_AHEAD_MAX_MS)
@@ -75,35 +75,35 @@ class Tombstones:
     """The tombstones of a node by the key of their document."""
 
     def __init__(self) -> None:
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, HeldTombstone] = {}
 
-    def offer(self, tombstone: Tombstone, now_ms: int) -> Offer:
+    def offer(self, tombstone: Tombstone, now_ms: int) -> OfferOutcome:
         """Keep a tombstone if it is greater than the one held; the caller passes it on if taken."""
         key = document_key(tombstone)
         # TS-031
         if not obeys_tombstones(key):
-            return Offer.POLICY
+            return OfferOutcome.POLICY
         # TS-010, TS-036
         tombstone = replace_fields(tombstone, extra=b"")
-        offered = Held(tombstone, encode_tombstone(tombstone), now_ms)
+        offered = HeldTombstone(tombstone, encode_tombstone(tombstone), now_ms)
         # TS-032
         if _is_over(offered, now_ms, grace=True):
-            return Offer.EXPIRED
+            return OfferOutcome.EXPIRED
         held = self.active(key, now_ms)
-        outcome = Offer.NEW if held is None else self._compare(held, offered)
-        if outcome in TAKEN:
+        outcome = OfferOutcome.NEW if held is None else self._compare(held, offered)
+        if outcome in KEPT:
             self._held[key] = offered
         return outcome
 
     @staticmethod
-    def _compare(held: Held, offered: Held) -> Offer:
+    def _compare(held: HeldTombstone, offered: HeldTombstone) -> OfferOutcome:
         # TS-039
         if offered.content == held.content:
-            return Offer.DUPLICATE
+            return OfferOutcome.DUPLICATE
         # TS-004
-        return Offer.REPLACED if offered.order > held.order else Offer.LESSER
+        return OfferOutcome.REPLACED if offered.order > held.order else OfferOutcome.LESSER
 
-    def active(self, key: str, now_ms: int) -> Held | None:
+    def active(self, key: str, now_ms: int) -> HeldTombstone | None:
         """Return the tombstone that guards a key; one that is too old guards nothing any more."""
         held = self._held.get(key)
         if held is not None and _is_over(held, now_ms, grace=True):
@@ -111,12 +111,12 @@ class Tombstones:
             return None
         return held
 
-    def offerable(self, now_ms: int) -> Iterator[tuple[str, Held]]:
+    def offerable(self, now_ms: int) -> Iterator[HeldTombstone]:
         """Yield what may be offered to a peer: everything within its lifetime."""
-        for key, held in list(self._held.items()):
+        for held in list(self._held.values()):
             # TS-033
             if not _is_over(held, now_ms, grace=False):
-                yield key, held
+                yield held
 
     def sweep(self, now_ms: int) -> int:
         """Drop every tombstone that guards nothing any more; return how many there were."""
@@ -129,7 +129,7 @@ class Tombstones:
         return len(self._held)
 
 
-def _is_over(held: Held, now_ms: int, *, grace: bool) -> bool:
+def _is_over(held: HeldTombstone, now_ms: int, *, grace: bool) -> bool:
     """Say whether a tombstone has outlived its collection's lifetime (and the grace after it)."""
     percent = 100 + (TOMBSTONE_GRACE_PERCENT if grace else 0)
     ttl_ms = tombstone_ttl_s(collection_of(held.tombstone.collection)) * 1000

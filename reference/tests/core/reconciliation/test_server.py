@@ -7,7 +7,7 @@ import pytest
 from meshwire_reference.core import inputs
 from meshwire_reference.core.reconciliation.client import ENDED, SILENT
 from meshwire_reference.core.settings import Dialect, Settings
-from meshwire_reference.core.state.document_index import CannotList, Holdings, identify_key
+from meshwire_reference.core.state.document_index import CannotList, DocumentIndex, identify_key
 from meshwire_reference.documents.table import Table
 from meshwire_reference.negentropy import Reconciliation, Run, Storage, Vector
 from meshwire_reference.testing import author
@@ -220,14 +220,14 @@ class TestServer:
     ) -> None:
         """NG-024: refused, no reply, no push."""
 
-        def fail(_holdings: Holdings) -> Storage:
+        def fail(_holdings: DocumentIndex) -> Storage:
             raise CannotList
 
         bench = make_bench()
         fill(bench, keys(0, 3))
         connection = bench.connect()
         bench.take_frames(connection)
-        monkeypatch.setattr(Holdings, "as_storage", fail)
+        monkeypatch.setattr(DocumentIndex, "as_storage", fail)
         seen = bench.send(connection, StreamFrame(NEGENTROPY_KEY, INIT, EMPTY))
 
         assert seen.reset == REASONS["internal"].code

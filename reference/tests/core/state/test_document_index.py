@@ -2,12 +2,12 @@
 
 from hashlib import sha256
 
-from meshwire_reference.core.state.document_index import Holdings, identify_key
+from meshwire_reference.core.state.document_index import DocumentIndex, identify_key
 from meshwire_reference.negentropy import Storage
 from meshwire_reference.wire.reconciliation import TIMESTAMP
 
 
-def hold(holdings: Holdings, *keys: str) -> Holdings:
+def hold(holdings: DocumentIndex, *keys: str) -> DocumentIndex:
     """Return the holdings with some documents more."""
     for key in keys:
         holdings[key] = 7
@@ -33,7 +33,7 @@ def test_the_id_of_a_document_is_the_digest_of_its_key() -> None:
 
 def test_an_item_has_no_time() -> None:
     """NG-015: a document listed now and one that comes later have the timestamp 0."""
-    holdings = hold(Holdings(), "notes:a")
+    holdings = hold(DocumentIndex(), "notes:a")
     items = holdings.as_storage()
     hold(holdings, "notes:b")
 
@@ -42,7 +42,7 @@ def test_an_item_has_no_time() -> None:
 
 def test_the_set_follows_the_documents() -> None:
     """N-14: what comes counts once, what goes is gone, also while a run uses the set."""
-    holdings = hold(Holdings(), "notes:a", "notes:b")
+    holdings = hold(DocumentIndex(), "notes:a", "notes:b")
     items = holdings.as_storage()
     hold(holdings, "notes:b", "notes:c")
     del holdings["notes:a"]
@@ -53,7 +53,7 @@ def test_the_set_follows_the_documents() -> None:
 
 def test_an_id_is_named_by_its_own_node_alone() -> None:
     """N-10: the key of an id that is not held is not known, which no run depends on."""
-    holdings = hold(Holdings(), "notes:a")
+    holdings = hold(DocumentIndex(), "notes:a")
     holdings.as_storage()
 
     assert holdings.key_of(identify_key("notes:a")) == "notes:a"
@@ -63,7 +63,7 @@ def test_an_id_is_named_by_its_own_node_alone() -> None:
 def test_how_documents_are_told_apart_is_a_parameter() -> None:
     """N-03: another id than that of the key, for nodes that agree on one."""
     by_content = {"notes:a": bytes(32), "notes:b": b"\1" * 32}
-    holdings = hold(Holdings(by_content.__getitem__), *by_content)
+    holdings = hold(DocumentIndex(by_content.__getitem__), *by_content)
 
     assert ids(holdings.as_storage()) == sorted(by_content.values())
     assert holdings.key_of(bytes(32)) == "notes:a"

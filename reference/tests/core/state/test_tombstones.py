@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwire_reference.core.state.tombstones import Offer, Tombstones
+from meshwire_reference.core.state.tombstones import OfferOutcome, Tombstones, document_key
 from meshwire_reference.wire.tombstones import Tombstone, encode_tombstone
 from meshwire_spec.numbers import Direction
 
@@ -61,10 +61,10 @@ def test_each_field_decides_in_its_turn(greater: Tombstone) -> None:
     table = Tombstones()
 
     assert [table.offer(one, NOW) for one in (BASE, greater, BASE, greater)] == [
-        Offer.NEW,
-        Offer.REPLACED,
-        Offer.LESSER,
-        Offer.DUPLICATE,
+        OfferOutcome.NEW,
+        OfferOutcome.REPLACED,
+        OfferOutcome.LESSER,
+        OfferOutcome.DUPLICATE,
     ]
 
 
@@ -76,7 +76,7 @@ def test_trailing_bytes_are_cut() -> None:
 
     assert held is not None
     assert held.content == encode_tombstone(BASE)
-    assert table.offer(BASE, NOW) is Offer.DUPLICATE
+    assert table.offer(BASE, NOW) is OfferOutcome.DUPLICATE
 
 
 @pytest.mark.parametrize("collection", ["audit_logs", "beacons", "notes", "commands"])
@@ -84,19 +84,19 @@ def test_other_policies_obey_no_tombstone(collection: str) -> None:
     """TS-031: only where the policy is Tombstone does one count."""
     table = Tombstones()
 
-    assert table.offer(replace(BASE, collection=collection), NOW) is Offer.POLICY
+    assert table.offer(replace(BASE, collection=collection), NOW) is OfferOutcome.POLICY
     assert len(table) == 0
 
 
 @pytest.mark.parametrize(
     ("age_ms", "offer"),
     [
-        (TRACKS_TTL_MS, Offer.NEW),
-        (TRACKS_TTL_MS * 110 // 100, Offer.NEW),
-        (TRACKS_TTL_MS * 110 // 100 + 1, Offer.EXPIRED),
+        (TRACKS_TTL_MS, OfferOutcome.NEW),
+        (TRACKS_TTL_MS * 110 // 100, OfferOutcome.NEW),
+        (TRACKS_TTL_MS * 110 // 100 + 1, OfferOutcome.EXPIRED),
     ],
 )
-def test_a_tombstone_lives_its_time_and_a_tenth(age_ms: int, offer: Offer) -> None:
+def test_a_tombstone_lives_its_time_and_a_tenth(age_ms: int, offer: OfferOutcome) -> None:
     """TS-032: the boundary is the lifetime and 10 percent, inclusive."""
     assert Tombstones().offer(replace(BASE, deleted_at=NOW - age_ms), NOW) is offer
 
@@ -121,7 +121,7 @@ def test_a_time_in_the_future_is_kept_but_expires() -> None:
 
     assert held is not None
     assert held.content == encode_tombstone(future)
-    assert [key for key, _ in table.offerable(end)] == ["tracks:t1"]
+    assert [document_key(held.tombstone) for held in table.offerable(end)] == ["tracks:t1"]
     assert list(table.offerable(end + 1)) == []
     assert table.active("tracks:t1", end + TRACKS_TTL_MS) is None
 
@@ -132,4 +132,4 @@ def test_an_expired_one_makes_room_for_a_lesser() -> None:
     table.offer(replace(BASE, lamport=99, deleted_at=NOW), NOW)
     later = NOW + 2 * TRACKS_TTL_MS
 
-    assert table.offer(replace(BASE, deleted_at=later), later) is Offer.NEW
+    assert table.offer(replace(BASE, deleted_at=later), later) is OfferOutcome.NEW

@@ -14,9 +14,7 @@ from meshwire_reference.core.document_calls import (
     Write,
 )
 from meshwire_reference.core.effects import OpenStream, Send
-from meshwire_reference.core.limits.budget import Budget, Pool
-from meshwire_reference.core.limits.room import Room, Share
-from meshwire_reference.core.limits.waiters import Waiters
+from meshwire_reference.core.limits.quotas import InboundQuota, OutboundQuota, SharedQuota
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.testing.bench import Bench
 from meshwire_reference.wire.batches import StreamFrame, decode_sync_batch, encode_stream_frame
@@ -145,15 +143,15 @@ class TestAnswers:
 
         assert len([one for one in bench.held if isinstance(one, OpenStream)]) == 3
 
-    def test_a_share_that_is_closed_counts_nothing(self) -> None:
+    def test_a_quota_that_is_closed_counts_nothing(self) -> None:
         """What ends after its connection gives back nothing twice."""
-        room = Room(10)
-        share = Share(room, 10, lambda: None)
-        share.change(5)
-        share.close()
-        share.change(-5)
+        shared = SharedQuota(10)
+        quota = OutboundQuota(10, shared, lambda: None)
+        quota.change(5)
+        quota.close()
+        quota.change(-5)
 
-        assert (room.used, share.used) == (0, 0)
+        assert (shared.used, quota.used) == (0, 0)
 
 
 class TestUnfinishedFrames:
@@ -161,15 +159,17 @@ class TestUnfinishedFrames:
 
     def test_the_oldest_stream_goes_on(self) -> None:
         """Beyond the bound only it, and peers that hold little."""
-        pool = Pool(maximum=100, share=10)
+        shared = SharedQuota(100)
         woken: list[str] = []
-        first, second = (Budget(100, pool, lambda: woken.append("resumed")) for _ in range(2))
+        first, second, third = (
+            InboundQuota(100, 10, shared, lambda: woken.append("resumed")) for _ in range(3)
+        )
         first.hold(1, 60)
         second.hold(1, 40)
 
         assert first.has_room(1, 50)
         assert not second.has_room(1, 1)
-        assert Budget(100, pool, lambda: None).has_room(1, 10)
+        assert third.has_room(1, 10)
         first.hold(1, 0)
         assert woken == ["resumed"]
         assert second.has_room(1, 50)
@@ -196,20 +196,20 @@ class TestUnfinishedFrames:
 
 def test_waiters_are_called_once_and_in_order() -> None:
     """One that still finds nothing waits for the next time; waking inside is no recursion."""
-    waiters = Waiters()
+    shared = SharedQuota(0)
     called: list[int] = []
 
     def first() -> None:
         called.append(1)
-        waiters.add(first)
+        shared.wait(first)
         if len(called) < 5:
-            waiters.wake()
+            shared.change(-1)
 
     def second() -> None:
         called.append(2)
 
-    waiters.add(first)
-    waiters.add(second)
-    waiters.wake()
+    shared.wait(first)
+    shared.wait(second)
+    shared.change(-1)
 
     assert called == [1, 2, 1, 1, 1]

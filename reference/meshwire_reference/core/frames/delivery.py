@@ -1,0 +1,86 @@
+"""A frame, or an entry of a batch, on its way to its effect in the queue of a document."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from meshwire_reference.core.context import Context
+from meshwire_reference.core.document_calls import Call, Result
+from meshwire_reference.core.effects import WriteNumber
+from meshwire_reference.core.peer.session import Session
+from meshwire_reference.core.sending.relay import Routing
+from meshwire_reference.core.state.document_queues import Job
+from meshwire_reference.core.streams import PendingEffects
+
+
+class Delivery:
+    """Where a frame came from, and the effects that its stream waits for.
+
+    An entry that is refused costs no more than itself: it is counted, and its stream goes on.
+    """
+
+    __slots__ = ("_context", "_effects", "_is_entry", "session")
+
+    def __init__(
+        self,
+        context: Context,
+        session: Session,
+        effects: PendingEffects,
+        *,
+        is_entry: bool = False,
+    ) -> None:
+        self.session = session
+        self._context = context
+        self._effects = effects
+        self._is_entry = is_entry
+
+    def for_entries(self) -> Delivery:
+        """Return the same for the entries of a frame."""
+        return Delivery(self._context, self.session, self._effects, is_entry=True)
+
+    def queue(self, key: str, job: DocumentJob) -> None:
+        """Queue a job of the frame for a document; its effect is outstanding from here on."""
+        self._effects.begin()
+        self.session.begin_job()
+        self._context.queues.add(key, job)
+
+    def end(self, reason: str | None = None, after: WriteNumber | None = None) -> None:
+        """End the effect of a job: refused for a reason, or with the write that it depends on."""
+        self._effects.end(self.judge(reason), after)
+        self.session.end_job()
+
+    def judge(self, reason: str | None) -> str | None:
+        """Return the reason for which the stream is refused: None, and counted, for an entry."""
+        if reason is None or not self._is_entry:
+            return reason
+        # BT-021
+        self._context.statistics.ignored[f"entry skipped: {reason}"] += 1
+        return None
+
+
+class DocumentJob(Job):
+    """The effect of a frame or an entry on one document: check, apply, answer."""
+
+    def __init__(self, context: Context, routing: Routing, delivery: Delivery) -> None:
+        self._context = context
+        self._routing = routing
+        self._delivery = delivery
+
+    def begin(self) -> Call | None:
+        """Return the call that applies the frame; without one, its effect is over."""
+        call = self._decide()
+        if call is None:
+            self._delivery.end()
+        return call
+
+    def finish(self, result: Result) -> None:
+        """Act on the result and end the effect."""
+        self._delivery.end(*self._apply(result))
+
+    @abstractmethod
+    def _decide(self) -> Call | None:
+        """Return the call to make, or None where the frame is ignored."""
+
+    @abstractmethod
+    def _apply(self, result: Result) -> tuple[str | None, WriteNumber | None]:
+        """Store, answer and pass on; return why the frame is refused, and its write."""

@@ -1,0 +1,223 @@
+"""The streams of one connection: who handles each of them, and what the transport is asked to do.
+
+Theory of operation. A stream has one handler from its opening to its release, and the handler gets
+everything that happens on it. A stream of this node is asked for with `open`, and its handler is
+found by the ticket once the stream is granted. What comes for a stream without a handler is late:
+bytes are consumed and dropped, a granted stream is released, the rest is without effect.
+
+A stream with frames works on one frame at a time. `PendingEffects` counts the effects of that
+frame that are outstanding: calls of documents, or an answer that is leaving.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from meshwire_reference.core.context import Context
+from meshwire_reference.core.effects import (
+    Consumed,
+    OpenStream,
+    Refusal,
+    Release,
+    Reset,
+    Send,
+    Stop,
+    WriteNumber,
+)
+from meshwire_reference.core.limits.quotas import InboundQuota
+from meshwire_spec.numbers import REASONS
+
+NO_STREAM: Final = -1
+"""The stream of a handler that has none yet, or none any more."""
+
+
+class PendingEffects:
+    """The outstanding effects of the frame that a stream works on.
+
+    `on_over` is called when the last one has ended, with the reason for which the stream is to be
+    refused, or None. `after` is the last write that the effects so far depend on.
+    """
+
+    def __init__(self, on_over: Callable[[str | None], None]) -> None:
+        self.count = 0
+        self.after: WriteNumber | None = None
+        self._reason: str | None = None
+        self._on_over = on_over
+
+    def begin(self) -> None:
+        """Count one more effect, which `end` has to follow."""
+        self.count += 1
+
+    def end(self, reason: str | None = None, after: WriteNumber | None = None) -> None:
+        """Count one effect less; of several reasons the first decides."""
+        if after is not None:
+            self.after = max(after, self.after or 0)
+        self._reason = self._reason or reason
+        self.count -= 1
+        if not self.count:
+            reason, self._reason = self._reason, None
+            self._on_over(reason)
+
+
+class StreamHandler:
+    """Takes what happens on a stream; what a subclass does not override is without effect."""
+
+    def __init__(self, streams: Streams, stream: int = NO_STREAM) -> None:
+        self._streams = streams
+        self._stream = stream
+
+    def take_stream(self, stream: int) -> None:
+        """Use the stream that was asked for."""
+        self._stream = stream
+
+    def receive(self, data: bytes, *, fin: bool) -> None:
+        """Take the next bytes of the peer, and its FIN. Here: drop them."""
+        if data:
+            self._streams.consume(self._stream, len(data))
+
+    def take_reset(self, code: int) -> None:
+        """Take a RESET of the peer."""
+
+    def take_stop(self, code: int) -> None:
+        """Take a STOP of the peer; the transport has reset our half."""
+
+    def note_sent(self, *, has_failed: bool) -> None:
+        """Take note that what was sent is with the transport, or never will be."""
+
+    def resume(self) -> None:
+        """Go on as far as possible: the session or a quota allows more than before."""
+
+    def cut(self) -> None:
+        """Take note that the connection has ended."""
+
+
+class Streams:
+    """The streams of one connection. Frames are read while `may_read` is True.
+
+    `quota` bounds what the peer's unfinished frames take.
+    """
+
+    def __init__(self, context: Context, connection: int, peer_id: bytes) -> None:
+        self.connection = connection
+        self.peer = peer_id.hex()
+        self.may_read = False
+        self.quota = InboundQuota(
+            context.settings.inbound_bytes_max,
+            context.settings.inbound_share_bytes,
+            context.inbound_quota,
+            self.resume,
+        )
+        self._context = context
+        self._handlers: dict[int, StreamHandler] = {}
+        self._requests: dict[int, StreamHandler] = {}
+
+    # --- what happens ----------------------------------------------------------------------------
+
+    def add(self, stream: int, handler: StreamHandler) -> None:
+        """Have a handler take what happens on a stream of the peer."""
+        self._handlers[stream] = handler
+
+    def grant(self, ticket: int, stream: int) -> None:
+        """Give a stream that was asked for to its handler."""
+        handler = self._requests.pop(ticket, None)
+        if handler is None:
+            self.release(stream)
+            return
+        self._handlers[stream] = handler
+        handler.take_stream(stream)
+
+    def take_data(self, stream: int, data: bytes, *, fin: bool) -> None:
+        """Give bytes of the peer, and its FIN, to the handler of the stream."""
+        handler = self._handlers.get(stream)
+        if handler is not None:
+            handler.receive(data, fin=fin)
+        elif data:
+            # A stream that was released may still have bytes on their way.
+            self.consume(stream, len(data))
+
+    def take_reset(self, stream: int, code: int) -> None:
+        """Give a RESET of the peer to the handler of the stream."""
+        if handler := self._handlers.get(stream):
+            handler.take_reset(code)
+
+    def take_stop(self, stream: int, code: int) -> None:
+        """Give a STOP of the peer to the handler of the stream."""
+        if handler := self._handlers.get(stream):
+            handler.take_stop(code)
+
+    def note_sent(self, stream: int, *, has_failed: bool) -> None:
+        """Tell the handler of a stream that what it sent has left, or never will."""
+        if handler := self._handlers.get(stream):
+            handler.note_sent(has_failed=has_failed)
+
+    def resume(self) -> None:
+        """Let every stream go on that can."""
+        for handler in list(self._handlers.values()):
+            handler.resume()
+
+    def cut(self) -> None:
+        """Tell every handler that the connection has ended."""
+        for stream, handler in list(self._handlers.items()):
+            # The end of one stream may let another one go on, to its end.
+            if stream in self._handlers:
+                handler.cut()
+
+    # --- what the transport is asked to do -------------------------------------------------------
+
+    def open(self, handler: StreamHandler, *, bidi: bool, after: WriteNumber | None = None) -> int:
+        """Ask for a stream, which `take_stream` of the handler gets; return the ticket."""
+        ticket = next(self._context.tickets)
+        self._requests[ticket] = handler
+        self._context.emit(
+            OpenStream(connection=self.connection, ticket=ticket, bidi=bidi, after=after)
+        )
+        return ticket
+
+    def cancel(self, ticket: int) -> None:
+        """Want a stream no more; where it is granted all the same, it is released."""
+        self._requests.pop(ticket, None)
+
+    def send(
+        self,
+        stream: int,
+        data: bytes,
+        *,
+        fin: bool = False,
+        reports: bool = False,
+        after: WriteNumber | None = None,
+    ) -> None:
+        """Send bytes, and FIN; `note_sent` follows where it `reports`, and after FIN."""
+        self._context.emit(
+            Send(
+                connection=self.connection,
+                stream=stream,
+                data=data,
+                fin=fin,
+                reports=reports,
+                after=after,
+            )
+        )
+
+    def consume(self, stream: int, count: int) -> None:
+        """Give the peer back the credit for bytes that were taken."""
+        self._context.emit(Consumed(connection=self.connection, stream=stream, count=count))
+
+    def stop(self, stream: int, reason: str, after: WriteNumber | None = None) -> None:
+        """Ask the peer to end its half, with the code of a reason."""
+        code = REASONS[reason].code
+        self._context.emit(Stop(connection=self.connection, stream=stream, code=code, after=after))
+
+    def reset(self, stream: int, reason: str, after: WriteNumber | None = None) -> None:
+        """End our half with the code of a reason."""
+        code = REASONS[reason].code
+        self._context.emit(Reset(connection=self.connection, stream=stream, code=code, after=after))
+
+    def release(self, stream: int, after: WriteNumber | None = None) -> None:
+        """Forget the handler of a stream and release it in the transport."""
+        self._handlers.pop(stream, None)
+        self._context.emit(Release(connection=self.connection, stream=stream, after=after))
+
+    def note_refusal(self, reason: str, what: str, key: str = "") -> None:
+        """Count a refusal and have it logged; `what` is a kind of stream, or "connection"."""
+        self._context.note_refusal(Refusal(reason, self.peer, self.connection, what, key))
