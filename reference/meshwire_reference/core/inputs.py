@@ -2,6 +2,12 @@
 
 A driver numbers its connections and never uses a number twice. The events of a connection name
 no connection: a transport makes them, and the driver wraps each in a `ConnectionInput`.
+
+The docstring of an input says which effects it may lead to by itself. Before any input the timers
+that are due run, as `TimerFired` describes; and whatever gives bytes back to a quota lets other
+streams and peers go on, as if more of their bytes had come or more of theirs had left. An input of
+a connection, stream, ticket or call that is gone leads to nothing, but for late bytes, which are
+`Consumed`, and a late grant, which is followed by `Release`.
 """
 
 from dataclasses import dataclass
@@ -15,9 +21,11 @@ StreamId: TypeAlias = int
 
 @dataclass(frozen=True, slots=True)
 class ConnectionOpened:
-    """A connection stands; `dialled` where this side made it.
+    """A new connection; `dialled` where this side made it.
 
     `reconciles` where the operator has said that this peer may be asked to reconcile (NG-013).
+    Leads to `OpenStream` for the handshake of who dialled. In an open node the initial exchange
+    begins at once: `OpenStream` and `CallDocuments`.
     """
 
     connection: int
@@ -28,7 +36,7 @@ class ConnectionOpened:
 
 @dataclass(frozen=True, slots=True)
 class StreamOpened:
-    """The peer opened this stream; a unidirectional one can only be read."""
+    """The peer opened this stream; a unidirectional one can only be read. Leads to nothing yet."""
 
     stream: StreamId
     bidi: bool
@@ -38,7 +46,11 @@ class StreamOpened:
 class StreamData:
     """The peer's next bytes on a stream that either side opened; empty only with `fin`.
 
-    Whoever takes them reports them as consumed.
+    Whoever takes them reports them as consumed. A frame leads to `Consumed`, then to
+    `CallDocuments` where it is about a document, to `OpenStream` where a tombstone answers it, and
+    to `Send` where it belongs to a run. With `fin`, once all has taken effect: `Send` with FIN,
+    `Release`. A fault: `Notify`, `Stop`, `Reset`, `Release`. In the handshake: `Send`; then the
+    effects of a beginning, as for `ConnectionOpened`, or `Notify` and `CloseConnection`.
     """
 
     stream: StreamId
@@ -48,7 +60,11 @@ class StreamData:
 
 @dataclass(frozen=True, slots=True)
 class StreamReset:
-    """The peer reset its half of this stream; bytes not yet delivered never will be."""
+    """The peer reset its half of this stream; bytes not yet delivered never will be.
+
+    Leads to `Release` once whole frames have taken effect; for a run of this node to `Notify`,
+    `Release`, and the documents that it held back: `CallDocuments`. In the handshake as FIN.
+    """
 
     stream: StreamId
     code: int = 0
@@ -56,7 +72,10 @@ class StreamReset:
 
 @dataclass(frozen=True, slots=True)
 class StreamStopped:
-    """The peer stopped our half; unless it had ended, the transport has reset it with code 0."""
+    """The peer stopped our half; unless it had ended, the transport has reset it with code 0.
+
+    Leads to something for a run of this node alone: the same as `StreamReset`.
+    """
 
     stream: StreamId
     code: int = 0
@@ -67,7 +86,8 @@ class ConnectionClosed:
     """The last event of a connection: who ended it, and how.
 
     `code` is None where the link broke without a CLOSE; `by_peer` is False also where this side
-    closed because the peer broke a rule of the transport.
+    closed because the peer broke a rule of the transport. Leads to `CallDocuments` with `Forget`
+    after the last frame of the peer; frames that are whole still take effect.
     """
 
     code: int | None = None
@@ -83,7 +103,11 @@ TransportEvent: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class StreamGranted:
-    """The stream that `OpenStream` asked for is open."""
+    """The stream that `OpenStream` asked for is open. Leads to `Send`.
+
+    A run finds out here whether documents can be listed; where not: `Notify`, `Stop`, `Reset`,
+    `Release`, and the documents that it held back: `CallDocuments`.
+    """
 
     ticket: int
     stream: StreamId
@@ -91,14 +115,23 @@ class StreamGranted:
 
 @dataclass(frozen=True, slots=True)
 class StreamSent:
-    """Everything sent on a stream is with the transport, up to a FIN or what was to be reported."""
+    """Everything sent on a stream is with the transport, up to a FIN or what was to be reported.
+
+    Leads to `Release` of a stream that carried one frame, and to the next frames for the peer:
+    `CallDocuments`, `OpenStream`. On the stream of a run the next message is taken, as if it came
+    now.
+    """
 
     stream: StreamId
 
 
 @dataclass(frozen=True, slots=True)
 class SendFailed:
-    """A stream takes no more bytes; `code` is that of the peer's stop."""
+    """A stream takes no more bytes; `code` is that of the peer's stop.
+
+    Leads to the same as `StreamSent`, and to `CallDocuments` with `Unsent` for each delta that the
+    lost frame carried.
+    """
 
     stream: StreamId
     code: int | None = None
@@ -117,7 +150,12 @@ class ConnectionInput:
 
 @dataclass(frozen=True, slots=True)
 class DocumentDone:
-    """The result of the call with this number."""
+    """The result of the call with this number.
+
+    Leads to `WriteStore` where the document has changed, to `CallDocuments` for what waits for the
+    same key or is passed on, to `OpenStream` for a frame that is made, and to what the next frame
+    or FIN of the stream leads to, or its refusal.
+    """
 
     number: int
     result: Result
@@ -125,7 +163,10 @@ class DocumentDone:
 
 @dataclass(frozen=True, slots=True)
 class DocumentLoaded:
-    """A document was brought by the operator, and the worker has taken it as its result says."""
+    """The operator has given the node a document, and the worker has merged it.
+
+    Leads to `WriteStore`, and to `CallDocuments` for every peer that it is passed on to.
+    """
 
     key: str
     write: Write
@@ -133,19 +174,28 @@ class DocumentLoaded:
 
 @dataclass(frozen=True, slots=True)
 class Durable:
-    """Every write up to this number is durable."""
+    """Every write up to this number is durable.
+
+    Leads to the effects of connections that were held for it, in their order, and to nothing new.
+    """
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class TimerFired:
-    """The time of `NodeCore.deadline` may have come."""
+    """The time of `NodeCore.deadline` may have come.
+
+    Leads to what is due. Handshake: `Notify`, `CloseConnection`. Frame that stalls: `Notify`,
+    `Stop`, `Reset`, `Release`. Heartbeat: `OpenStream`. Snapshot that answers: `CallDocuments`. Run
+    of this node without an answer: `Notify`, `Release`, `CallDocuments`. Heavy work of a run: what
+    its message leads to.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class ShutDown:
-    """The node is to end: every connection is closed."""
+    """The node is to end. Leads to one `CloseConnection` for each connection not closing yet."""
 
 
 Input: TypeAlias = (
