@@ -1,4 +1,4 @@
-"""Streams: order, barrier, refusal, deadlines, uni streams."""
+"""Streams of the peer: order, barrier, refusal, deadlines."""
 
 import pytest
 
@@ -304,56 +304,3 @@ class TestCutOff:
 
         assert bench.core.deadline() is None
         assert bench.core._sessions == {}
-
-
-class TestUniStreams:
-    """LV-002 to LV-006, TR-003."""
-
-    @pytest.mark.parametrize("data", [b"\x01" + bytes(8), b"\x01" + b"\xff" * 8 + b"more"])
-    def test_a_heartbeat_is_taken(self, data: bytes) -> None:
-        """Whatever its time, and whatever follows."""
-        bench = make_bench()
-        connection = bench.connect()
-        for byte in (data[:1], data[1:5], data[5:]):
-            stream = bench.open(connection, bidi=False)
-            bench.write(connection, stream, byte)
-        bench.write(connection, stream := bench.open(connection, bidi=False), data, fin=True)
-        seen = bench.streams[connection, stream]
-
-        assert seen.consumed == len(data)
-        assert seen.released
-        assert bench.core.statistics.heartbeats == 1
-
-    @pytest.mark.parametrize(
-        ("data", "reason"),
-        [
-            (b"\x00" + bytes(8), "bad-marker"),
-            (b"\x01" + bytes(7), "truncated"),
-            (b"", "truncated"),
-        ],
-    )
-    def test_anything_else_is_refused(self, data: bytes, reason: str) -> None:
-        """With the code of the reason."""
-        bench = make_bench()
-        connection = bench.connect()
-        stream = bench.open(connection, bidi=False)
-        bench.write(connection, stream, data, fin=True)
-
-        assert bench.streams[connection, stream].stopped == REASONS[reason].code
-        assert bench.refusals[0].stream == "uni"
-
-
-def test_heartbeats_go_out_while_credit_lasts() -> None:
-    """LV-001: one an interval, and never two under way."""
-    table = Table(b"\x09" * 16)
-    bench = Bench(lambda call: table.answer(call, None), Settings(Dialect.OPEN, heartbeat_s=5.0))
-    connection = bench.connect()
-    bench.advance(11)
-    sent = [bytes(bench.streams[where].data) for where in bench.order]
-    bench.hold_streams = True
-    bench.advance(60)
-
-    assert [len(data) for data in sent] == [9, 9]
-    assert {data[0] for data in sent} == {1}
-    assert len(bench.held) == 1
-    assert connection == 1

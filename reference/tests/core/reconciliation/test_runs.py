@@ -1,4 +1,4 @@
-"""What is kept of runs, and what is told of them: nothing outlives its stream."""
+"""What the node keeps and logs of runs: nothing outlives its stream."""
 
 from __future__ import annotations
 
