@@ -3,20 +3,25 @@
 Usage: python tools/check_dead_names.py [--check]. Exit status 1 where a name is used by nothing
 and is not in tools/dead_names.toml, or an entry of that file is no longer needed.
 
-A name of the packages and tools must be used by them: tests alone do not keep it alive. Names of
-tests and of `meshwire_reference.testing` may be used by either.
+A name of the packages and tools must be used by them: tests alone do not keep it alive, and a
+module of the packages must be imported by another or by a tool. Names of tests and of
+`meshwire_reference.testing` may be used by either.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import vulture
+
+from modules import Module, read_modules, resolve
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = "tools/dead_names.toml"
@@ -37,10 +42,19 @@ REGISTERED = ["@case", "@app.command", "@app.callback", "@*.command", "@*.callba
 CALLED_BY_PYTEST = ["test_*", "Test*", "pytest_*", "pytestmark"]
 
 
+class Dead(NamedTuple):
+    """A name that nothing uses; `kind` is vulture's word for what it is, or `module`."""
+
+    path: str
+    line: int
+    kind: str
+    name: str
+
+
 class Allowed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Names that may be used by nothing vulture sees, all for one reason.
 
-    `names` and `path` are patterns; `kind` is vulture's word for what the name is.
+    `names`, `path` and `kind` are patterns for the parts of a dead name.
     """
 
     names: tuple[str, ...]
@@ -54,12 +68,12 @@ class AllowList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     allowed: tuple[Allowed, ...]
 
-    def covers(self, item: vulture.core.Item, path: str) -> Iterator[tuple[int, str]]:
-        """Yield number and pattern of each entry that allows a name of the file at `path`."""
+    def covers(self, dead: Dead) -> Iterator[tuple[int, str]]:
+        """Yield number and pattern of each entry that allows a name."""
         for number, entry in enumerate(self.allowed):
-            if fnmatch(path, entry.path) and fnmatch(item.typ, entry.kind):
+            if fnmatch(dead.path, entry.path) and fnmatch(dead.kind, entry.kind):
                 for pattern in entry.names:
-                    if fnmatch(item.name, pattern):
+                    if fnmatch(dead.name, pattern):
                         yield number, pattern
 
 
@@ -68,17 +82,38 @@ def read_list(path: Path) -> AllowList:
     return msgspec.toml.decode(path.read_bytes(), type=AllowList)
 
 
-def _is_for_tests(path: Path) -> bool:
-    return any(fnmatch(str(path), pattern) for pattern in FOR_TESTS)
+def _is_for_tests(path: str) -> bool:
+    return any(fnmatch(f"/{path}", pattern) for pattern in FOR_TESTS)
 
 
-def _unused(paths: Iterable[Path]) -> Iterator[vulture.core.Item]:
+def _unused(root: Path, paths: Iterable[Path]) -> Iterator[Dead]:
     scan = vulture.Vulture(ignore_names=CALLED_BY_PYTEST, ignore_decorators=REGISTERED)
     scan.scavenge([str(path) for path in paths])
-    yield from scan.get_unused_code(min_confidence=CONFIDENCE_MIN)
+    for item in scan.get_unused_code(min_confidence=CONFIDENCE_MIN):
+        path = str(item.filename.relative_to(root))
+        yield Dead(path, item.first_lineno, item.typ, item.name)
 
 
-def dead_names(root: Path) -> list[vulture.core.Item]:
+def _unimported(root: Path) -> Iterator[Dead]:
+    """Yield the modules of the packages that neither another one nor a tool imports."""
+    modules = read_modules(root)
+    tools = [
+        Module(path.stem, path, ast.parse(path.read_text(encoding="utf-8")))
+        for path in sorted((root / "tools").rglob("*.py"))
+        if not path.match("*/tests/*")
+    ]
+    imported = {
+        target
+        for module in [*modules.values(), *tools]
+        for item in module.imports()
+        if (target := resolve(item.name, modules)) and target != module.name
+    }
+    for name in sorted(modules.keys() - imported):
+        if not modules[name].is_package:
+            yield Dead(str(modules[name].path), 1, "module", name)
+
+
+def dead_names(root: Path) -> list[Dead]:
     """Return the names of product and tests below `root` that nothing uses."""
     product = [
         path
@@ -88,8 +123,9 @@ def dead_names(root: Path) -> list[vulture.core.Item]:
     ]
     tests = [path for folder in (*TESTS, "tools/tests") for path in _files(root / folder)]
     return [
-        *(item for item in _unused(product) if not _is_for_tests(item.filename)),
-        *(item for item in _unused([*product, *tests]) if _is_for_tests(item.filename)),
+        *(dead for dead in _unused(root, product) if not _is_for_tests(dead.path)),
+        *(dead for dead in _unused(root, [*product, *tests]) if _is_for_tests(dead.path)),
+        *(dead for dead in _unimported(root) if not _is_for_tests(dead.path)),
     ]
 
 
@@ -97,17 +133,14 @@ def _files(place: Path) -> list[Path]:
     return [place] if place.is_file() else sorted(place.rglob("*.py"))
 
 
-def problems_of(
-    root: Path, names: Sequence[vulture.core.Item], allowed: AllowList
-) -> Iterator[str]:
+def problems_of(names: Sequence[Dead], allowed: AllowList) -> Iterator[str]:
     """Yield the dead names that are not allowed, and the entries of the list that allow nothing."""
     needed = set()
-    for item in names:
-        path = str(item.filename.relative_to(root))
-        covering = list(allowed.covers(item, path))
+    for dead in names:
+        covering = list(allowed.covers(dead))
         needed.update(covering)
         if not covering:
-            yield f"{path}:{item.first_lineno}: nothing uses the {item.typ} {item.name}"
+            yield f"{dead.path}:{dead.line}: nothing uses the {dead.kind} {dead.name}"
     for number, entry in enumerate(allowed.allowed):
         if not entry.reason.strip():
             yield f"{LIST}: {', '.join(entry.names)} have no reason"
@@ -123,7 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=ROOT)
     options = parser.parse_args(arguments)
     root: Path = options.root
-    problems = list(problems_of(root, dead_names(root), read_list(root / LIST)))
+    problems = list(problems_of(dead_names(root), read_list(root / LIST)))
     for problem in problems:
         print(problem)
     return 1 if problems else 0

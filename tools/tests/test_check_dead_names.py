@@ -7,6 +7,7 @@ import pytest
 import check_dead_names
 
 SOURCES = {
+    "tools/use.py": "from meshwire_reference.node import used\nused()\n",
     "reference/meshwire_reference/node.py": (
         "def used(): return 1\ndef dead(): return used()\ndef tested(): return 2\n"
     ),
@@ -20,12 +21,17 @@ SOURCES = {
 }
 
 
-def problems(root: Path, allowed: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """Return what the tool prints of the sources, with a list of allowed names."""
-    for name, source in {**SOURCES, check_dead_names.LIST: allowed}.items():
+def plant(root: Path, sources: dict[str, str]) -> None:
+    """Write files below `root`."""
+    for name, source in sources.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(source, encoding="utf-8")
+
+
+def problems(root: Path, allowed: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return what the tool prints of the sources, with a list of allowed names."""
+    plant(root, {**SOURCES, check_dead_names.LIST: allowed})
     status = check_dead_names.main(["--root", str(root)])
     lines = capsys.readouterr().out.splitlines()
     assert status == bool(lines)
@@ -40,6 +46,26 @@ def test_dead_names_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         "reference/meshwire_reference/testing/bench.py:2: nothing uses the function lost",
         "reference/tests/test_node.py:3: nothing uses the function helper",
     ]
+
+
+def test_module_that_nothing_imports_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A tool keeps a module alive, a test does not."""
+    plant(
+        tmp_path,
+        {
+            "spec/meshwire_spec/__init__.py": "",
+            "spec/meshwire_spec/render.py": "def render(): pass\n",
+            "spec/meshwire_spec/orphan.py": "import meshwire_spec.orphan\n",
+            "spec/tests/test_orphan.py": "import meshwire_spec.orphan\n",
+            "tools/sync.py": "from meshwire_spec.render import render\nrender()\n",
+            check_dead_names.LIST: "allowed = []",
+        },
+    )
+    check_dead_names.main(["--root", str(tmp_path)])
+
+    assert "orphan.py:1: nothing uses the module meshwire_spec.orphan" in capsys.readouterr().out
 
 
 def test_allowed_names_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

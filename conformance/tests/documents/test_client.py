@@ -7,8 +7,8 @@ import pytest
 
 from meshwire_conformance.documents import client
 from meshwire_conformance.documents.client import Documents, Unavailable, Unreadable
-from meshwire_conformance.documents.hostile import change, odd_scalars, scalar
 from meshwire_conformance.documents.values import BadDocument, Json
+from meshwire_conformance.protocol.automerge_bytes import COUNTER, INT, TIMESTAMP, change, signed
 from meshwire_spec.numbers import READ_MESSAGE
 
 pytestmark = pytest.mark.process
@@ -27,7 +27,14 @@ FIELDS: dict[str, Json] = {
 }
 NOTE: dict[str, Json] = {"actor": "0a1b", "fields": {"a": 1}, "edits": [{"a": 2}]}
 NOTE_HEAD = "26629767adfca827d0cfadff8a48459e5edca25d349ccffc4a5303ad40a7e433"
-FOR_EVER = change(2, count=4 * 10**6)
+ACTOR = bytes.fromhex("c5" * 16)
+FOR_EVER = change(ACTOR, 4 * 10**6, INT, b"\x05")
+ODD = {
+    "counter": (COUNTER, signed(5)),
+    "timestamp past the year 9999": (TIMESTAMP, signed(300_000_000_000_000)),
+    "unknown scalar type 10": (10, b"\x01\x02"),
+    "unknown scalar type 15": (15, b"\x01\x02"),
+}
 MESSAGES_MAX = 10
 
 
@@ -112,7 +119,10 @@ def test_nonsense_is_unreadable(shared: Documents, message: bytes) -> None:
 
 def test_odd_scalars_are_opaque(shared: Documents) -> None:
     """What the library would panic on is named, also inside an object, and the rest is read."""
-    read = {name: shared.read_snapshot(single).fields["k"] for name, single in odd_scalars()}
+    read = {
+        name: shared.read_snapshot(change(ACTOR, 1, *value)).fields["k"]
+        for name, value in ODD.items()
+    }
 
     assert read == {
         "counter": {"$opaque": "Counter"},
@@ -126,7 +136,7 @@ def test_a_panic_leaves_the_document_as_it_was(shared: Documents) -> None:
     """What a peer sends touches a fork."""
     before = shared.create("note", NOTE)
     with pytest.raises(Unreadable):
-        shared.merge("note", scalar(2, b"") + change(2, key="another"))
+        shared.merge("note", change(ACTOR, 1, 2, b"") + change(ACTOR, 1, INT, b"\x05"))
 
     assert shared.state("note") == before
 
