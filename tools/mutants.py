@@ -72,11 +72,6 @@ class Mutant:
         """Return what the command line of the node needs besides, for this case."""
         return tuple(word for row in self.rows for word in row.arguments.get(case, ()))
 
-    @property
-    def is_of_codec(self) -> bool:
-        """Whether the rows mutate the codec, so that codec cases must notice them."""
-        return any(row.kind for row in self.rows)
-
 
 def mutant_of(names: str, rows: Mapping[str, Row]) -> Mutant:
     """Return the mutant of a list of row ids separated by commas. Raises RowError."""

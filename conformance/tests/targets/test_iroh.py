@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.targets.transport import Closed, Connection, Dial, Stream
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from meshwire_spec.numbers import REASONS
-from meshwire_spec.schemas.transcripts import Transcript, transcript_of
+from meshwire_spec.schemas.transcripts import Transcript, decode_file
 
 pytest.importorskip("iroh", reason="the extra iroh is not installed")
 from meshwire_conformance.targets.iroh import IrohDialler
@@ -85,7 +86,8 @@ def tcp_alone(case: Case) -> bool:
 def transcript(*steps: dict[str, object]) -> Transcript:
     """A transcript with these steps."""
     value = {"id": "MW-0001", "title": "a", "rules": ["TR-001"], "steps": list(steps)}
-    return transcript_of(value)
+    content = {"part": "transport", "about": "a", "transcripts": [value]}
+    return decode_file(json.dumps(content).encode()).transcripts[0]
 
 
 class TestWhatTheLibrarySays:

@@ -140,7 +140,6 @@ class Received:
     `awaited`: it had none either and was taken as the answer to a message of this node.
     """
 
-    heads_before: Heads
     heads: Heads
     write: Write | None
     answer: bytes | None
@@ -157,7 +156,6 @@ class Received:
 class Merged:
     """A snapshot took effect; `ahead`: this node holds changes that it lacked (D-45)."""
 
-    heads_before: Heads
     heads: Heads
     write: Write | None
     ahead: bool
@@ -188,7 +186,6 @@ class Saved:
 class Edited:
     """A local edit was made; `write` is None when it changed nothing."""
 
-    heads_before: Heads
     heads: Heads
     write: Write | None
 

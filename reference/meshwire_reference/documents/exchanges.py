@@ -145,7 +145,7 @@ class Exchanges:
         # DC-006
         if is_empty_answer(message):
             self.open.remove(call.connection, call.key)
-            return Received(entry.heads, entry.heads, None, None, awaited=True)
+            return Received(entry.heads, None, None, awaited=True)
         # DC-002, DC-003, DC-004
         if message.is_read and (taken := self._receive_read(call, message, entry, exchange)):
             return taken
@@ -171,14 +171,14 @@ class Exchanges:
             exchange.shared = message.heads
         kept = len(call.message) + len(answer or b"")
         self.open.put(call.connection, call.key, exchange, kept)
-        return Received(before, entry.heads, write, answer)
+        return Received(entry.heads, write, answer)
 
     def _receive_read(
         self, call: Receive, message: SyncMessage, entry: Entry, exchange: DocumentExchange | None
     ) -> Received | None:
         """Deal with a message without heads and changes; None where its exchange simply goes on."""
         heads = entry.heads
-        awaited = Received(heads, heads, None, None, awaited=True)
+        awaited = Received(heads, None, None, awaited=True)
         # DC-006
         if exchange is not None and exchange.reading:
             exchange.reading = False
@@ -193,7 +193,7 @@ class Exchanges:
         self.open.remove(call.connection, call.key)
         if heads:
             self.open.put(call.connection, call.key, exchange, len(answer or b""))
-        return Received(heads, heads, None, answer, read=True)
+        return Received(heads, None, answer, read=True)
 
     def generate(self, call: Generate) -> Generated:
         """Make the next message toward a peer: its whole document, what it lacks, or a read."""

@@ -107,7 +107,7 @@ class Table:
         before = entry.heads
         # DC-021
         if not call.snapshot:
-            return Merged(before, before, None, ahead=bool(before))
+            return Merged(before, None, ahead=bool(before))
         types = check_chunks(call.snapshot, ClaimBudget.of(len(call.snapshot)))
         # DC-022, DC-023
         other = Document.load(call.snapshot)
@@ -119,7 +119,7 @@ class Table:
             fork.merge(other)
         write = self._entries.replace(call.key, entry, fork)
         # DC-024: equal heads mean that the snapshot lacked nothing.
-        return Merged(before, entry.heads, write, ahead=entry.heads != theirs)
+        return Merged(entry.heads, write, ahead=entry.heads != theirs)
 
     def _save(self, call: Save) -> Saved:
         entry = self._entries.get(call.key)
@@ -127,7 +127,6 @@ class Table:
 
     def _edit(self, call: Edit) -> Edited:
         entry = self._entries.get(call.key)
-        before = entry.heads
         fork = entry.document.fork()
         # D-47: one actor for every edit; D-48: a change on the document there is.
         fork.set_actor(self._actor)
@@ -139,7 +138,7 @@ class Table:
             for name, value in call.fields.items():
                 transaction.put(ROOT, name, scalar_type_of(value), value)
         write = self._entries.replace(call.key, entry, fork)
-        return Edited(before, entry.heads, write)
+        return Edited(entry.heads, write)
 
     def _fields(self, call: Fields) -> Listed:
         entry = self._entries.get(call.key)

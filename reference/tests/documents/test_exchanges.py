@@ -147,7 +147,7 @@ class TestRead:
         before = holder.heads
         answer = holder.receive(READ_MESSAGE)
 
-        assert (answer.heads_before, answer.heads, answer.write) == (before, before, None)
+        assert (answer.heads, answer.write) == (before, None)
 
     def test_two_readers_of_nothing_fall_silent(self) -> None:
         """Reads that cross are each other's answer; nothing follows."""

@@ -106,7 +106,7 @@ class TestMerge:
         for payload in (b"", Document().save()):
             merged = kept.ask(Merge(KEY, payload))
 
-            assert merged == Merged((), (), None, ahead=False)
+            assert merged == Merged((), None, ahead=False)
         assert kept.saved() == Saved(None, ())
 
     def test_a_repetition_writes_nothing(self) -> None:

@@ -104,11 +104,6 @@ def decode_file(data: bytes) -> TranscriptFile:
     return msgspec.convert(content, TranscriptFile)
 
 
-def transcript_of(value: Any) -> Transcript:
-    """A transcript of its JSON value; raises ValueError as `decode_file`."""
-    return msgspec.convert(_tagged(value), Transcript)
-
-
 def _tagged(transcript: Any) -> Any:
     """The object of a transcript with the verb of each step as its tag."""
     if not isinstance(transcript, dict) or not isinstance(transcript.get("steps"), list):

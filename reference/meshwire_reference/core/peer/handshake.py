@@ -40,8 +40,6 @@ ID_LENGTH = 2
 OVER = frozenset((HandshakeState.ACCEPTED, HandshakeState.REJECTED, HandshakeState.FAULTY))
 """States after which the handshake reads nothing more."""
 
-Sizes = Mapping[HandshakeState, Callable[[bytearray], int]]
-
 
 class Handshake:
     """What both roles share: the buffer, the table, and waiting for a whole message."""

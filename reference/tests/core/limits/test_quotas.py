@@ -29,9 +29,9 @@ def answer(call: Call) -> Result:
     """Stand in for a worker whose documents all take SIZE bytes."""
     blob = bytes(SIZE)
     if isinstance(call, Merge):
-        return Merged(NO_HEADS, NO_HEADS, Write(blob, b""), ahead=False)
+        return Merged(NO_HEADS, Write(blob, b""), ahead=False)
     if isinstance(call, Receive):
-        return Received(NO_HEADS, NO_HEADS, None, blob, read=True)
+        return Received(NO_HEADS, None, blob, read=True)
     return Saved(blob, NO_HEADS) if type(call).__name__ == "Save" else Done()
 
 
