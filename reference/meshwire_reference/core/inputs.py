@@ -86,8 +86,9 @@ class ConnectionClosed:
     """The last event of a connection: who ended it, and how.
 
     `code` is None where the link broke without a CLOSE; `by_peer` is False also where this side
-    closed because the peer broke a rule of the transport. Leads to `CallDocuments` with `Forget`
-    after the last frame of the peer; frames that are whole still take effect.
+    closed because the peer broke a rule of the transport. Leads to what the whole frames of the
+    peer lead to, which still take effect, to `Release` of its streams, and after the last frame to
+    `CallDocuments` with `Forget`.
     """
 
     code: int | None = None

@@ -83,13 +83,13 @@ class StreamHandler:
         """Take a STOP of the peer; the transport has reset our half."""
 
     def note_sent(self, *, has_failed: bool) -> None:
-        """Take note that what was sent is with the transport, or never will be."""
+        """React to what was sent being with the transport, or lost where `has_failed`."""
 
     def resume(self) -> None:
         """Go on as far as possible: the session or a quota allows more than before."""
 
     def cut(self) -> None:
-        """Take note that the connection has ended."""
+        """React to the end of the connection."""
 
 
 class Streams:

@@ -28,7 +28,7 @@ class Timers:
         self._armed.pop(name, None)
 
     def is_set(self, name: Hashable) -> bool:
-        """Say whether a timer is to come."""
+        """Return True if a timer of this name is set."""
         return name in self._armed
 
     def next_s(self) -> float | None:

@@ -1,8 +1,8 @@
-"""Work that takes a while, one piece at a time, with everything else let in between.
+"""Turns for heavy work: one piece at a time, and other inputs in between.
 
-A piece that is heavy waits for a turn, and turns of all peers are one queue. After each the node
-does for as long whatever else there is: so a peer that asks for much takes half of the time at
-most, and others wait for one piece of its work, not for all of it.
+A piece that is heavy waits in one queue for all peers. After each piece the node handles other
+inputs for as long as the piece took. So a peer that asks for much takes at most half of the time,
+and others wait for one piece of its work, not for all of it.
 """
 
 from collections import deque
@@ -12,7 +12,7 @@ from typing import Final
 from meshwire_reference.core.timers import Timers
 
 LIGHT: Final = 4096
-"""Work of less weight, in bytes that are read or items that are looked at, is done at once."""
+"""Work below this weight, in bytes read or items compared, is done at once."""
 GAP_S: Final = 0.001
 REST_MAX_S: Final = 0.25
 NAME: Final = "turn"

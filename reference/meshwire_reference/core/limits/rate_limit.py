@@ -1,4 +1,4 @@
-"""Things that may happen at most once in a while for each name."""
+"""Rate limits: each name may be used once an interval."""
 
 from collections.abc import Hashable
 
@@ -11,14 +11,14 @@ class Cooldowns:
         self._used: dict[Hashable, float] = {}
 
     def take(self, name: Hashable, now_s: float) -> bool:
-        """Say whether the name may be used now, and if so note that it was."""
+        """Return True if the name may be used now, and count it as used."""
         if self.wait_s(name, now_s) > 0:
             return False
         self._used[name] = now_s
         return True
 
     def wait_s(self, name: Hashable, now_s: float) -> float:
-        """Return how long the name has to wait, 0 where it need not."""
+        """Return how many seconds the name has to wait, 0 if it may be used now."""
         # Times are noted in order, so the oldest stand first.
         while self._used:
             oldest = next(iter(self._used))

@@ -67,7 +67,7 @@ class Handshake:
 
     @property
     def has_extra(self) -> bool:
-        """Say whether bytes followed the last message."""
+        """True if bytes followed the last message."""
         return self.state in OVER and bool(self._buffer)
 
     def take_output(self) -> bytes:

@@ -107,7 +107,7 @@ class FrameStream(InboundStream):
         self._is_pumping = False
 
     def note_sent(self, *, has_failed: bool) -> None:
-        """Take note that an answer of the run on this stream has left, or never will."""
+        """Go on after an answer of the run on this stream has left, or never will."""
         self._runs.note_sent(self._stream)
 
     def resume(self) -> None:

@@ -74,7 +74,7 @@ class Session:
         self._set_timer(settings.handshake_s, lambda: self._refuse("handshake-timeout"))
 
     def end(self) -> None:
-        """Take note that the connection is gone; nothing is sent from here on."""
+        """End the session of a connection that is gone; nothing is sent from here on."""
         self._move(SessionEvent.CONNECTION_ENDED)
         self._context.timers.cancel(self._timer)
         self._context.durability.drop(self.connection)

@@ -119,7 +119,7 @@ class OwnRun(StreamHandler):
         self.take_reset(code)
 
     def note_sent(self, *, has_failed: bool) -> None:
-        """Take note that a message has left, or never will."""
+        """Go on after a message has left, or end where it never will."""
         if has_failed:
             self._note_ended(ENDED)
         if (self.state, OwnRunEvent.SENT) in OWN_RUN:

@@ -85,7 +85,7 @@ class ServedRuns:
     def _answer(self, message: _Message) -> None:
         run = self._runs.get(message.stream)
         if run is None or not self._outbound.is_open:
-            # Nobody is there any more to read it.
+            # The peer is gone.
             self._end(message.stream)
             return
         try:
@@ -111,7 +111,7 @@ class ServedRuns:
         effects.end(reason)
 
     def note_sent(self, stream: int) -> None:
-        """Take note that an answer has left, or that the peer wants none any more."""
+        """Go on after an answer has left, or was stopped by the peer."""
         if stream in self._under_way:
             self._end(stream)
             self._outbound.pump()

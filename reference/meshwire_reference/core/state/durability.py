@@ -38,7 +38,7 @@ class Durability:
         return self._last if self._last > self._durable else None
 
     def admit(self, effect: ConnectionEffect) -> bool:
-        """Say whether an effect may happen now; one that may not is held."""
+        """Return True if an effect may happen now; hold it otherwise."""
         if isinstance(effect, Consumed):
             return True
         held = self._held.get(effect.connection)
@@ -50,7 +50,7 @@ class Durability:
         return False
 
     def note_durable(self, number: WriteNumber) -> list[ConnectionEffect]:
-        """Take word that writes are durable and return what may happen now, in order."""
+        """Take writes up to `number` as durable; return the effects that were held for them."""
         self._durable = max(self._durable, number)
         while self._by_key:
             oldest = next(iter(self._by_key))

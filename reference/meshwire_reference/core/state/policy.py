@@ -25,7 +25,7 @@ def push_type(key: str) -> FrameType:
 
 
 def obeys_tombstones(key: str) -> bool:
-    """Say whether a tombstone may remove documents of the key's collection (D-73)."""
+    """Return True if a tombstone may remove documents of the key's collection (D-73)."""
     return collection_of(key).deletion is DeletionPolicy.TOMBSTONE
 
 

@@ -130,7 +130,7 @@ class Tombstones:
 
 
 def _is_over(held: HeldTombstone, now_ms: int, *, grace: bool) -> bool:
-    """Say whether a tombstone has outlived its collection's lifetime (and the grace after it)."""
+    """Return True if a tombstone is older than its lifetime, and the grace if asked for."""
     percent = 100 + (TOMBSTONE_GRACE_PERCENT if grace else 0)
     ttl_ms = tombstone_ttl_s(collection_of(held.tombstone.collection)) * 1000
     return age_ms(held, now_ms) * 100 > ttl_ms * percent
