@@ -56,8 +56,8 @@ class Table:
 
     def __init__(self, actor: bytes) -> None:
         self._actor = actor
-        self._entries = Entries()
-        self._exchanges = Exchanges(self._entries)
+        self.entries = Entries()
+        self._exchanges = Exchanges(self.entries)
         self._handlers: dict[type[Call], Callable[[Any], Result]] = {
             Receive: self._exchanges.receive,
             Generate: self._exchanges.generate,
@@ -72,11 +72,7 @@ class Table:
 
     def holds(self, call: Call) -> bool:
         """Say whether the document of a call is in memory, so that it need not be sent along."""
-        return not isinstance(call, Forget) and call.key in self._entries
-
-    def release(self) -> tuple[str, ...]:
-        """Let go of documents beyond what memory may hold; return their keys."""
-        return self._entries.release()
+        return not isinstance(call, Forget) and call.key in self.entries
 
     def answer(self, call: Call, stored: bytes | None) -> Result:
         """Carry out one call; `stored` is the document as the store has it, None if it is held.
@@ -86,7 +82,7 @@ class Table:
         fault = "internal"
         try:
             if stored and not isinstance(call, Forget):
-                self._entries.load(call.key, stored)
+                self.entries.load(call.key, stored)
             fault = "bad-document"
             return self._handlers[type(call)](call)
         except Unfit as exc:
@@ -103,7 +99,7 @@ class Table:
             self._exchanges.open.remove(call.connection, call.key)
 
     def _merge(self, call: Merge) -> Merged:
-        entry = self._entries.get(call.key)
+        entry = self.entries.get(call.key)
         before = entry.heads
         # DC-021
         if not call.snapshot:
@@ -117,16 +113,16 @@ class Table:
         if before or types != (DOCUMENT,):
             fork = entry.document.fork()
             fork.merge(other)
-        write = self._entries.replace(call.key, entry, fork)
+        write = self.entries.replace(call.key, entry, fork)
         # DC-024: equal heads mean that the snapshot lacked nothing.
         return Merged(entry.heads, write, ahead=entry.heads != theirs)
 
     def _save(self, call: Save) -> Saved:
-        entry = self._entries.get(call.key)
+        entry = self.entries.get(call.key)
         return Saved(entry.snapshot() if entry.heads else None, entry.heads)
 
     def _edit(self, call: Edit) -> Edited:
-        entry = self._entries.get(call.key)
+        entry = self.entries.get(call.key)
         fork = entry.document.fork()
         # D-47: one actor for every edit; D-48: a change on the document there is.
         fork.set_actor(self._actor)
@@ -137,17 +133,17 @@ class Table:
                     transaction.delete(ROOT, name)
             for name, value in call.fields.items():
                 transaction.put(ROOT, name, scalar_type_of(value), value)
-        write = self._entries.replace(call.key, entry, fork)
+        write = self.entries.replace(call.key, entry, fork)
         return Edited(entry.heads, write)
 
     def _fields(self, call: Fields) -> Listed:
-        entry = self._entries.get(call.key)
+        entry = self.entries.get(call.key)
         if not entry.heads:
             return Listed(None, ())
         return Listed(fields_of(entry.document.fork().diff([], list(entry.heads))), entry.heads)
 
     def _drop(self, call: Drop) -> Done:
-        self._entries.drop(call.key)
+        self.entries.drop(call.key)
         self._exchanges.open.drop(call.key)
         return Done()
 

@@ -93,7 +93,7 @@ def serve(answers: int, actor: bytes, last_resort_s: float) -> None:
             continue
         signal.setitimer(signal.ITIMER_REAL, last_resort_s)
         result = table.answer(call, stored)
-        released = table.release()
+        released = table.entries.release()
         reply = encode_reply(frame.number, result, held=table.holds(call), released=released)
         signal.setitimer(signal.ITIMER_REAL, 0)
         write_all(answers, reply)

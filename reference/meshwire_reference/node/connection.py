@@ -41,7 +41,7 @@ class Link:
     ) -> None:
         self.number = number
         self._reconciles = reconciles
-        self._connection = connection
+        self.connection = connection
         self._feed = feed
         self._writers: dict[int, deque[Send]] = {}
         self._writing: dict[int, asyncio.Task[None]] = {}
@@ -50,7 +50,7 @@ class Link:
 
     async def run(self) -> None:
         """Feed every event to the last; returns when the connection is gone."""
-        connection = self._connection
+        connection = self.connection
         self._feed(
             ConnectionOpened(self.number, connection.peer_id, connection.dialled, self._reconciles)
         )
@@ -65,15 +65,11 @@ class Link:
 
     def perform(self, effect: ConnectionEffect) -> None:
         """Carry out an effect, or begin to; never waits."""
-        if self._connection.closed is None:
+        if self.connection.closed is None:
             PERFORM[type(effect)](self, effect)
 
     def _report(self, event: ConnectionEvent) -> None:
         self._feed(ConnectionInput(self.number, event))
-
-    async def close(self, code: int, reason: str) -> None:
-        """End the connection from outside the core."""
-        await self._connection.close(code, reason)
 
     # --- effects -----------------------------------------------------------------------------
 
@@ -83,7 +79,7 @@ class Link:
 
     async def _wait_for_stream(self, effect: OpenStream) -> None:
         try:
-            stream = await self._connection.open(bidi=effect.bidi)
+            stream = await self.connection.open(bidi=effect.bidi)
         except ConnectionGone:
             return
         self._report(StreamGranted(effect.ticket, stream))
@@ -104,7 +100,7 @@ class Link:
         try:
             while waiting:
                 effect = waiting[0]
-                await self._connection.send(stream, effect.data, fin=effect.fin)
+                await self.connection.send(stream, effect.data, fin=effect.fin)
                 waiting.popleft()
                 if effect.fin or effect.reports:
                     outcome = StreamSent(stream)
@@ -116,7 +112,7 @@ class Link:
             del self._writers[stream], self._writing[stream]
         if stream in self._to_release:
             self._to_release.discard(stream)
-            self._connection.release(stream)
+            self.connection.release(stream)
         elif outcome is not None:
             self._report(outcome)
 
@@ -125,28 +121,28 @@ class Link:
         task = self._writing.get(effect.stream)
         if task is not None:
             task.cancel()
-        self._connection.reset(effect.stream, effect.code)
+        self.connection.reset(effect.stream, effect.code)
 
     def stop(self, effect: Stop) -> None:
         """Stop the peer's half."""
-        self._connection.stop(effect.stream, effect.code)
+        self.connection.stop(effect.stream, effect.code)
 
     def consume(self, effect: Consumed) -> None:
         """Give back credit."""
-        self._connection.consumed(effect.stream, effect.count)
+        self.connection.consumed(effect.stream, effect.count)
 
     def release(self, effect: Release) -> None:
         """Let a stream go, once nothing of it is being sent."""
         task = self._writing.get(effect.stream)
         if task is None or task.cancelling():
-            self._connection.release(effect.stream)
+            self.connection.release(effect.stream)
         else:
             # Letting go now would reset what is still being sent.
             self._to_release.add(effect.stream)
 
     def end(self, effect: CloseConnection) -> None:
         """End the connection as the core says."""
-        self._spawn(self._connection.close(effect.code, effect.reason))
+        self._spawn(self.connection.close(effect.code, effect.reason))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -141,7 +141,7 @@ class Node:
             await listener.close()
         self._feed(inputs.ShutDown())
         code = REASONS["shutdown"].code
-        farewells = [link.close(code, "shutdown") for link in self._links.values()]
+        farewells = [link.connection.close(code, "shutdown") for link in self._links.values()]
         if farewells:
             await asyncio.wait(
                 [asyncio.ensure_future(farewell) for farewell in farewells], timeout=CLOSE_S

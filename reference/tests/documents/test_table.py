@@ -222,7 +222,7 @@ def test_the_longest_unused_documents_are_let_go(monkeypatch: pytest.MonkeyPatch
     released = []
     for key in ("a:1", "a:2", "a:1", "a:3", "a:4"):
         table.answer(Edit(key, {"n": 1}), b"")
-        released.extend(table.release())
+        released.extend(table.entries.release())
 
     assert released == ["a:2", "a:1"]
     assert [table.holds(Save(key)) for key in ("a:1", "a:2", "a:3", "a:4")] == [
@@ -241,7 +241,7 @@ def test_large_documents_are_let_go_by_size(monkeypatch: pytest.MonkeyPatch) -> 
     for key in ("a:1", "a:2", "a:3"):
         text = "".join(map(str, range(400)))
         table.answer(Edit(key, {"n": text}), b"")
-        released.append(table.release())
+        released.append(table.entries.release())
 
     assert released == [(), ("a:1",), ("a:2",)]
     assert table.holds(Save("a:3"))

@@ -280,10 +280,6 @@ class LabConnection:
         self._settle(stream.silence())
         self._retire(stream)
 
-    def ping(self, payload: bytes) -> None:
-        """Send a PING; its PONG is not reported."""
-        self._control.append(encode_control(LabRecordType.PING, payload))
-
     def close(self, code: int, reason: str = "") -> None:
         """End the connection behind everything that the credit lets out."""
         if self.closed is None:

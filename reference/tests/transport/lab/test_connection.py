@@ -542,10 +542,12 @@ def test_control_records_pass_bytes_that_wait() -> None:
     pair.dialler.open(bidi=True)
     pair.dialler.send(BIDI, bytes(50))
     pair.exchange()
-    pair.dialler.ping(b"are you?")
+    pair.acceptor.receive(control(LabRecordType.PING, b"are you?"))
+    answer = pair.acceptor.take_output()
     pair.dialler.reset(BIDI, 3)
     pair.exchange()
 
+    assert answer == control(LabRecordType.PONG, b"are you?")
     assert pair.told_acceptor[-1] == StreamReset(BIDI, 3)
 
 
