@@ -3,11 +3,13 @@
 The diagram is the Mermaid block whose first line is `graph`. A line `a --> b & c` says that
 package a imports from b and c; `a["text"]` alone names a package that imports nothing. Names are
 module names without the prefix `meshwire_`. A module belongs to the longest name drawn that holds
-it; plain modules at the top of a package need no name of their own.
+it; plain modules at the top of a package need no name of their own. A comment
+`%% left out: a` names a module to and from which no arrow is drawn.
 """
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from modules import Module, is_within, resolve
@@ -16,6 +18,7 @@ MAP = "ARCHITECTURE.md"
 PREFIX = "meshwire_"
 BLOCK = re.compile(r"^```mermaid\ngraph [A-Z]{2}\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 NAME = re.compile(r"^(?P<name>[a-z_]+(?:\.[a-z_]+)*)(?:\[.*\])?$")
+LEFT_OUT = re.compile(r"^%% left out: (?P<name>[a-z_.]+)$")
 SKIPPED = re.compile(r"^(?:subgraph .*|end|direction [A-Z]{2}|%%.*)?$")
 ARROW = "-->"
 
@@ -34,50 +37,60 @@ def _names(text: str) -> list[str]:
     return names
 
 
-def parse_map(text: str) -> tuple[set[str], set[tuple[str, str]]]:
-    """Return the drawn packages and arrows of the page; raises MapError for an odd line."""
+@dataclass(slots=True)
+class PackageMap:
+    """The names and arrows of a diagram, and the modules that it leaves out."""
+
+    drawn: set[str] = field(default_factory=set)
+    arrows: set[tuple[str, str]] = field(default_factory=set)
+    left_out: set[str] = field(default_factory=set)
+
+    def owner(self, module: str) -> str | None:
+        """Return the longest drawn name that holds a module; None if there is none, or left out."""
+        short = module.removeprefix(PREFIX)
+        names = self.drawn | self.left_out
+        found = max((name for name in names if is_within(short, name)), key=len, default=None)
+        return None if found in self.left_out else found
+
+
+def parse_map(text: str) -> PackageMap:
+    """Return the diagram of the page; raises MapError for an odd line."""
     match = BLOCK.search(text)
     if match is None:
         raise MapError("no Mermaid block that begins with `graph`")
-    drawn: set[str] = set()
-    arrows: set[tuple[str, str]] = set()
-    for line in match["body"].splitlines():
-        if SKIPPED.match(line.strip()):
-            continue
-        left, arrow, right = line.partition(ARROW)
-        sources, targets = _names(left), _names(right) if arrow else []
-        drawn.update(sources, targets)
-        arrows |= {(source, target) for source in sources for target in targets}
-    return drawn, arrows
+    found = PackageMap()
+    for line in map(str.strip, match["body"].splitlines()):
+        if left_out := LEFT_OUT.match(line):
+            found.left_out.add(left_out["name"])
+        elif not SKIPPED.match(line):
+            left, arrow, right = line.partition(ARROW)
+            sources, targets = _names(left), _names(right) if arrow else []
+            found.drawn.update(sources, targets)
+            found.arrows |= {(source, target) for source in sources for target in targets}
+    return found
 
 
-def owner(module: str, drawn: set[str]) -> str | None:
-    """Return the longest drawn name that holds `module`, or None."""
-    short = module.removeprefix(PREFIX)
-    return max((name for name in drawn if is_within(short, name)), key=len, default=None)
-
-
-def undrawn(modules: Mapping[str, Module], drawn: set[str]) -> Iterator[str]:
+def undrawn(modules: Mapping[str, Module], shown: PackageMap) -> Iterator[str]:
     """Yield the packages with modules that no drawn name holds, and names that hold nothing."""
     packages = {module.name for module in modules.values() if module.is_package}
     for package in sorted(packages):
-        if owner(package, drawn) is None and "." in package:
+        if shown.owner(package) is None and "." in package:
             yield f"{MAP}: the map does not show the package {package}"
-    for name in sorted(drawn):
+    for name in sorted(shown.drawn | shown.left_out):
         if f"{PREFIX}{name}" not in modules:
             yield f"{MAP}: the map shows {name}, which does not exist"
 
 
 def imported_arrows(
-    modules: Mapping[str, Module], drawn: set[str]
+    modules: Mapping[str, Module], shown: PackageMap
 ) -> dict[tuple[str, str], tuple[Path, int]]:
     """Return the arrows between drawn packages in the code, each with one import behind it."""
     found: dict[tuple[str, str], tuple[Path, int]] = {}
     for module in modules.values():
-        source = owner(module.name, drawn)
+        source = shown.owner(module.name)
         for item in module.imports():
             target_module = resolve(item.name, modules)
-            target = owner(target_module, drawn) if target_module else None
+            target = shown.owner(target_module) if target_module else None
             if source and target and source != target:
                 found.setdefault((source, target), (module.path, item.line))
     return found
@@ -85,33 +98,33 @@ def imported_arrows(
 
 def map_lines(root: Path, modules: Mapping[str, Module]) -> list[str]:
     """Return the lines of the diagram as the code has them, for the packages that are drawn."""
-    drawn, _ = parse_map((root / MAP).read_text(encoding="utf-8"))
-    coded = imported_arrows(modules, drawn)
-    targets = {name: sorted(target for source, target in coded if source == name) for name in drawn}
-    return [
-        f"{name} {ARROW} {' & '.join(targets[name])}" if targets[name] else name
-        for name in sorted(drawn)
-    ]
+    shown = parse_map((root / MAP).read_text(encoding="utf-8"))
+    coded = imported_arrows(modules, shown)
+    lines = []
+    for name in sorted(shown.drawn):
+        targets = sorted(target for source, target in coded if source == name)
+        lines.append(f"{name} {ARROW} {' & '.join(targets)}" if targets else name)
+    return lines
 
 
 def map_problems(root: Path, modules: Mapping[str, Module]) -> list[str]:
     """Return each difference between the diagram below `root` and the imports of `modules`."""
     page = root / MAP
     try:
-        drawn, arrows = parse_map(page.read_text(encoding="utf-8"))
+        shown = parse_map(page.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return [f"{MAP} is missing: it holds the map of the packages"]
     except MapError as error:
         return [f"{MAP}: {error}"]
-    coded = imported_arrows(modules, drawn)
-    problems = list(undrawn(modules, drawn))
+    coded = imported_arrows(modules, shown)
+    problems = list(undrawn(modules, shown))
     problems += [
         f"{path}:{line}: {source} --> {target} is not in {MAP}"
         for (source, target), (path, line) in sorted(coded.items())
-        if (source, target) not in arrows
+        if (source, target) not in shown.arrows
     ]
     problems += [
         f"{MAP}: {source} --> {target} is drawn, and the code has no such import"
-        for source, target in sorted(arrows - coded.keys())
+        for source, target in sorted(shown.arrows - coded.keys())
     ]
     return problems

@@ -62,6 +62,16 @@ def test_printed_map_is_a_true_one(tmp_path: Path) -> None:
     assert problems(tmp_path, "\n".join(lines)) == []
 
 
+def test_module_is_left_out_by_name(tmp_path: Path) -> None:
+    """No arrow is drawn to what the diagram leaves out; the rest is held as ever."""
+    told = "%% left out: spec.numbers\nspec\nreference.wire\nreference.core --> reference.wire"
+
+    assert problems(tmp_path, told) == []
+    assert problems(tmp_path, f"{told}\nspec --> reference.wire") == [
+        "ARCHITECTURE.md: spec --> reference.wire is drawn, and the code has no such import"
+    ]
+
+
 PLANTED = [
     (
         TRUE.replace("reference.wire --> spec.numbers", "spec.numbers"),
@@ -83,6 +93,7 @@ PLANTED = [
         TRUE + "reference.core --> reference.core.limits\n",
         "reference.core --> reference.core.limits is drawn, and the code has no such import",
     ),
+    (TRUE + "%% left out: spec.gone\n", "the map shows spec.gone, which does not exist"),
     (TRUE + "reference.core -.-> spec\n", "ARCHITECTURE.md: not a name of a package:"),
 ]
 
