@@ -13,7 +13,7 @@ MESHWIRE := $(CURDIR)/$(BIN)/meshwire
 INPUTS := pyproject.toml constraints.txt
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Each writes what is committed, or compares what is committed, and has --check.
-CHECKED_TOOLS := make_schemas sync_spec make_vectors make_reconciliation format_transcripts trace \
+CHECKED_TOOLS := make_schemas draw_figures sync_spec make_vectors make_reconciliation format_transcripts trace \
 	check_citations check_inventory mutants
 
 .PHONY: help check test test-fast lint ci site adapters clean \

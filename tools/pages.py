@@ -17,7 +17,10 @@ RULE = re.compile(
     r"(?P<text>.*?)(?: <!-- (?P<mark>.*?) -->)?$"
 )
 LOOKS_LIKE_RULE = re.compile(r"^\*\*[A-Z]{2}-\d+")
-KEYWORD = re.compile(r"\b(?:MUST|SHOULD|MAY|SHALL)\b")
+KEYWORD = re.compile(r"\b(?:MUST|SHOULD|MAY|SHALL|REQUIRED|RECOMMENDED|OPTIONAL)\b")
+RULE_WORDS_MAX = 40
+# The sentence that says what the keywords mean.
+BOILERPLATE = "are to be interpreted as described in BCP 14"
 LINK = re.compile(r"\]\((?P<page>[a-z0-9-]+\.md)?(?:#(?P<anchor>[^)]+))?\)")
 DEFECT = re.compile(r"93-deployed\.md#(D-\d+)")
 SECOND_SENTENCE = re.compile(r"(?<![0-9A-Z.])[.!?] +[A-Z`]")
@@ -133,22 +136,26 @@ def _rule_problems(rule: PageRule) -> list[str]:
     if rule.level != "withdrawn" and bool(rule.seen) == bool(rule.excluded):
         found.append(f"{rule.id} says neither or both of where it is seen and why it is excluded")
     found += [f"{rule.id} is seen by {way!r}" for way in rule.seen if way not in WAYS]
+    words = len(rule.text.split())
+    if words > RULE_WORDS_MAX:
+        found.append(f"{rule.id} has {words} words, more than {RULE_WORDS_MAX}: split it")
     if not rule.text.endswith("."):
         found.append(f"{rule.id} does not end with a full stop")
     return found
 
 
 def _line_problems(line: str) -> list[str]:
-    """What is wrong with one line of prose, tables left out."""
-    if line.startswith(("|", "<!--")):
+    """What is wrong with one line of prose; of a table, keywords alone."""
+    if line.startswith("<!--"):
         return []
     if LOOKS_LIKE_RULE.match(line) and not RULE.match(line):
         return ["looks like a rule and is none: **ID**{#ID} (level) Text. <!-- mark -->"]
     found = []
     bare = re.sub(r"`[^`]*`|<!--.*?-->", "x", line)
-    if SECOND_SENTENCE.search(bare.replace("**Deployed.** ", "")) and not RULE.match(line):
+    is_prose = not line.startswith("|") and not RULE.match(line)
+    if is_prose and SECOND_SENTENCE.search(bare.replace("**Deployed.** ", "")):
         found.append("more than one sentence in a line")
-    if KEYWORD.search(bare) and not RULE.match(line) and "have the meaning of RFC 2119" not in line:
+    if KEYWORD.search(bare) and not RULE.match(line) and BOILERPLATE not in line:
         found.append("MUST, SHOULD or MAY in a sentence without an id")
     return found
 

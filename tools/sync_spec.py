@@ -11,6 +11,7 @@ import json
 import sys
 from pathlib import Path
 
+import page_examples
 from pages import SPEC, Problem, all_rules, fill, link_problems, page_paths, page_problems, regions
 
 RULES_FILE = SPEC / "meshwire_spec" / "rules.json"
@@ -57,7 +58,12 @@ def filled(text: str) -> str:
     # After rules.json is written, because one of the tables is made of it.
     from meshwire_spec.render import render  # noqa: PLC0415 - see above
 
-    return fill(text, {name: render(name) for name in regions(text)})
+    tables = {}
+    for marker in regions(text):
+        name, _, arguments = marker.partition(":")
+        own = page_examples.RENDERERS.get(name)
+        tables[marker] = own(arguments.strip()) if own else render(marker)
+    return fill(text, tables)
 
 
 def prose_problems(folder: Path = SPEC) -> list[Problem]:

@@ -12,10 +12,11 @@ from enum import IntEnum
 from typing import Any, Final
 
 from meshwire_spec import numbers, states
+from meshwire_spec.classes import CLASSES
 from meshwire_spec.errors import SpecError
 from meshwire_spec.fields import Row, number_type
 from meshwire_spec.layouts import LAYOUTS, PARTS, Layout
-from meshwire_spec.rules import refusals
+from meshwire_spec.rules import Rule, load_rules, refusals
 from meshwire_spec.schema_tables import members
 from meshwire_spec.schemas.validation import load_schema
 
@@ -185,6 +186,36 @@ def render_refusals(_arguments: str) -> str:
     return table(["Kind", "Reason", "Rules"], rows)
 
 
+def _spans(rules: Sequence[Rule]) -> list[tuple[Rule, Rule]]:
+    """First and last of each stretch of rules that stand one after the other on a page."""
+    places = {rule.id: number for number, rule in enumerate(load_rules())}
+    spans: list[tuple[Rule, Rule]] = []
+    for rule in rules:
+        if spans:
+            first, last = spans[-1]
+            if places[rule.id] == places[last.id] + 1 and rule.page == last.page:
+                spans[-1] = (first, rule)
+                continue
+        spans.append((rule, rule))
+    return spans
+
+
+def render_classes(_arguments: str) -> str:
+    """Conformance classes with their rules, stretches of them from the first to the last."""
+
+    def link(rule: Rule) -> str:
+        return f"[{rule.id}]({rule.page}#{rule.anchor})"
+
+    rows = []
+    for row in CLASSES:
+        spans = [
+            link(first) if first == last else f"{link(first)} to {link(last)}"
+            for first, last in _spans(row.rules())
+        ]
+        rows.append([row.name, row.means, str(len(row.rules())), ", ".join(spans) or "-"])
+    return table(["Class", "What it is", "Rules", "Which"], rows)
+
+
 # --- Schemas ---------------------------------------------------------------------------------
 
 
@@ -217,6 +248,7 @@ RENDERERS: Final[Mapping[str, Callable[[str], str]]] = {
     "times": render_numbers,
     "transitions": render_transitions,
     "refusals": render_refusals,
+    "classes": render_classes,
     "schema": render_schema,
 }
 

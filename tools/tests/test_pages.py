@@ -47,6 +47,9 @@ def test_an_exclusion_may_hold_any_text() -> None:
     assert (rule.excluded, rule.seen) == ("why: this; that, too", ())
 
 
+LONG = "**FR-901**{{#FR-901}} (wire) A node MUST {}it. <!-- seen: codec -->"
+"""A rule of four words and what is put into it."""
+
 BROKEN = {
     "space before the anchor": "**FR-901** {#FR-901} (wire) A node MUST. <!-- seen: codec -->",
     "another anchor": "**FR-901**{#FR-902} (wire) A node MUST. <!-- seen: codec -->",
@@ -56,7 +59,9 @@ BROKEN = {
     "no mark": "**FR-901**{#FR-901} (wire) A node MUST.",
     "unknown mark": "**FR-901**{#FR-901} (wire) A node MUST. <!-- seen: nowhere -->",
     "no full stop": "**FR-901**{#FR-901} (wire) A node MUST <!-- seen: codec -->",
+    "too many words": LONG.format("do " * 37),
     "a keyword without an id": "A node MUST do it.",
+    "a keyword in a table": "| a | It is RECOMMENDED. |",
     "two sentences": "It does. It does not.",
     "a keyword in a note": "> **Deployed.** It MUST not.",
 }
@@ -72,7 +77,8 @@ def test_each_break_of_form_is_found(line: str) -> None:
 
 SOUND = {
     "a rule": RULE,
-    "a table": "| a | It MUST. It does. |",
+    "a table": "| a | It does. It does not. |",
+    "a rule of 40 words": LONG.format("do " * 36),
     "a number with a point": "It is version 0.8.2 of it.",
     "an abbreviated code span": "It reads `A. B MUST` there.",
     "a note": "> **Deployed.** It is stored.",
