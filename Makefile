@@ -16,7 +16,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 CHECKED_TOOLS := make_schemas draw_figures sync_spec make_vectors make_reconciliation format_transcripts trace \
 	check_citations check_inventory mutants
 
-.PHONY: help check test test-fast lint ci site adapters clean \
+.PHONY: help check test test-fast lint ci look site adapters clean \
 	lint-style lint-types lint-imports lint-names lint-generated lint-vectors lint-site lint-wheel
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make adapters  hold the codecs in other languages against the vectors"
 	@echo "make ci        lint + check + adapters + test"
 	@echo "make site      build the pages into site/"
+	@echo "make look      build the pages and take screenshots of them"
 	@echo "make clean     remove what these targets made"
 
 $(BIN)/python:
@@ -79,9 +80,10 @@ lint-vectors: $(VENV)/dev.stamp
 	$(MESHWIRE) vectors stats
 	$(MESHWIRE) vectors verify
 
-# A broken link or anchor on a page is an error.
+# A broken link or anchor on a page is an error, and so is an asset of another host.
 lint-site: $(VENV)/dev.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir build/site
+	$(BIN)/python tools/look_at_site.py --no-screenshots
 
 lint-wheel: $(VENV)/dev.stamp
 	$(BIN)/python tools/check_wheel.py
@@ -92,6 +94,10 @@ adapters: $(VENV)/node.stamp
 
 # Tests run last, so that their closing line is the last thing said.
 ci: lint check adapters test
+
+# Screenshots at desktop and phone width into build/screenshots, where there is a Chromium.
+look: lint-site
+	$(BIN)/python tools/look_at_site.py
 
 site: $(VENV)/dev.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

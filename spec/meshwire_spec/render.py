@@ -187,13 +187,13 @@ def render_refusals(_arguments: str) -> str:
 
 
 def _spans(rules: Sequence[Rule]) -> list[tuple[Rule, Rule]]:
-    """First and last of each stretch of rules that stand one after the other on a page."""
-    places = {rule.id: number for number, rule in enumerate(load_rules())}
+    """First and last of each stretch of rules whose ids follow one another."""
+    places = {name: number for number, name in enumerate(sorted(rule.id for rule in load_rules()))}
     spans: list[tuple[Rule, Rule]] = []
-    for rule in rules:
+    for rule in sorted(rules, key=lambda rule: rule.id):
         if spans:
             first, last = spans[-1]
-            if places[rule.id] == places[last.id] + 1 and rule.page == last.page:
+            if places[rule.id] == places[last.id] + 1 and rule.id[:2] == last.id[:2]:
                 spans[-1] = (first, rule)
                 continue
         spans.append((rule, rule))
