@@ -53,6 +53,25 @@ def test_the_steps_together_leave_no_case_out() -> None:
     assert {case.id for case in load_catalogue().cases} - met == set()
 
 
+@pytest.mark.process
+def test_the_codec_of_the_page_passes(tmp_path: Path) -> None:
+    """The code of the page, put into a file, is green in the steps that the page names."""
+    code = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    (tmp_path / "codec.py").write_text("".join(code))
+    program = str(Path(sys.executable).with_name("meshwire"))
+    target = f"stdio:{sys.executable} {tmp_path / 'codec.py'}"
+
+    done = subprocess.run(
+        [program, "check", target, "--only", "CH-*", "--only", "LV-*"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert "liveness" in done.stdout
+
+
 def received(link: socket.socket, size: int) -> bytes:
     """Exactly so many bytes."""
     data = b""
