@@ -1,5 +1,5 @@
 // Makes each rule's id a link to itself and its level a mark. Without it the pages read the same.
-document.querySelectorAll(".md-typeset p > strong[id]:first-child").forEach((id) => {
+document.querySelectorAll(".md-typeset :is(p, td) > strong[id]:first-child").forEach((id) => {
   const link = document.createElement("a");
   link.href = `#${id.id}`;
   link.className = "rule-id";
