@@ -22,7 +22,7 @@ EDGES: Final = (0, 1, 127, 128, 2**31, 2**32, 2**53, 2**63, TIMESTAMP_MAX - 40)
 SIZES: Final = ((0, 3), (0, 33), (30, 34), (0, 300), (100, 1500), (1000, 6000))
 SIZE_WEIGHTS: Final = (2, 6, 3, 6, 4, 1)
 TELLING: Final = 30
-"""Ids that share so many bytes differ in two: sets of them may well have the same sum."""
+"""Shared prefix of the ids, in bytes; the two left make sets of equal sums likely."""
 SELDOM: Final = 0.1
 SHARED: Final = (0, 0, 0, 1, 3, TELLING)
 FRAME_LIMITS: Final = (0, 0, 4096, 4097, 4128, 5000, 8192, 60000)

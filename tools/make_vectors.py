@@ -73,7 +73,7 @@ def plain_positives(files: dict[Path, dict[str, Any]], kind: str) -> list[dict[s
 
 
 SHORT = 1200
-"""Bases longer than so many hex digits are left alone; they only make derived files big."""
+"""Hex digits of the longest base that vectors are derived from; longer ones make files big."""
 
 
 def derive(kind: str, positives: list[dict[str, Any]], ledger: Ledger) -> Iterator[dict[str, Any]]:

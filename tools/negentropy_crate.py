@@ -47,7 +47,7 @@ def read_block(stream: IO[bytes], scale: int = 1) -> bytes:
 
 
 def read_exactly(stream: IO[bytes], size: int) -> bytes:
-    """Take so many bytes; raises EOFError where they end early."""
+    """Read exactly `size` bytes; raises EOFError where they end early."""
     content = stream.read(size)
     if len(content) < size:
         raise EOFError("the process of the crate ended")
@@ -63,7 +63,7 @@ def read_outcome(stream: IO[bytes]) -> Outcome:
 
 
 def split_ids(content: bytes) -> list[bytes]:
-    """Return the ids that stand behind one another."""
+    """Return the ids in a concatenation of ids."""
     return [content[at : at + ID] for at in range(0, len(content), ID)]
 
 

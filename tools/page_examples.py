@@ -109,4 +109,4 @@ RENDERERS: Final[Mapping[str, Callable[[str], str]]] = {
     "rulers": render_rulers,
     "sequence": render_sequence,
 }
-"""By the name of the marker; what stands behind its colon is the argument."""
+"""Generators by the name of the marker; the text after its colon is the argument."""

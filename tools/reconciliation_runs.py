@@ -84,7 +84,7 @@ def small_plans() -> Iterator[Plan]:
     yield Plan("doc-1, doc-2, doc-3 from 1000 on, on both sides", keys, keys, LISTS)
     later = [one(1000, "doc-2"), one(1001, "doc-3")]
     title = "doc-1 and doc-2 against doc-2 and doc-3, at 1000 and 1001"
-    # The same id at two timestamps is two items: what both hold is told by ids alone.
+    # The same id at two timestamps is two items; a run reports ids without timestamps.
     yield Plan(title, keys[:2], later, LISTS)
     yield Plan("nodes::node-1 at 1000 against nothing", [one(1000, "nodes::node-1")], [], LISTS)
     for common, mine, theirs in ((100, 2, 3), (500, 3, 1)):

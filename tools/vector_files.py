@@ -70,7 +70,7 @@ class Ledger:
 
 
 def read_ledger() -> Ledger:
-    """The ledger as committed; empty where there is none yet."""
+    """Return the committed ledger, or an empty one if the file does not exist."""
     return Ledger(json.loads(LEDGER.read_text()) if LEDGER.exists() else {})
 
 

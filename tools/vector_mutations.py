@@ -111,7 +111,7 @@ CLASSES = {
     "over-limit": _class("bad-bound", "the length of {} is taken as it comes",
                          "a read beyond an id"),
 }  # fmt: skip
-"""Every class of derived vectors. The braces stand for the field."""
+"""Every class of derived vectors; `{}` is replaced by the name of the field."""
 
 ILL_FORMED = {
     "bad-utf8": b"\xff",

@@ -162,7 +162,7 @@ def test_an_unknown_kind_names_the_known_ones() -> None:
 
 
 def test_annotate_shows_everything_up_to_the_fault() -> None:
-    """Spans are absolute and contiguous, the fault stands behind the last one."""
+    """Spans are absolute and contiguous, and the fault follows the last one."""
     spans, fault = annotate("tombstone", bytes.fromhex("000374726b0003642d31000001"))
 
     assert [span.path for span in spans] == [

@@ -70,7 +70,7 @@ class Pair:
         self.theirs = Index(numbered(self._held))
 
     def edit(self, count: int) -> float:
-        """Make so many deletes and as many inserts; return the seconds that ours took."""
+        """Make `count` deletes and `count` inserts; return the seconds that our index took."""
         pairs = []
         for _ in range(count):
             place = self._random.randrange(len(self._held))

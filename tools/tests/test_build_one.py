@@ -73,7 +73,7 @@ def test_the_codec_of_the_page_passes(tmp_path: Path) -> None:
 
 
 def received(link: socket.socket, size: int) -> bytes:
-    """Exactly so many bytes."""
+    """Read exactly the number of bytes given."""
     data = b""
     while len(data) < size:
         part = link.recv(size - len(data))

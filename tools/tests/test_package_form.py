@@ -15,7 +15,7 @@ def plant(root: Path, sources: dict[str, str]) -> None:
 
 
 def package_of(count: int, reason: str) -> dict[str, str]:
-    """Return a package of so many modules, with a text in its `__init__`."""
+    """Return a package of `count` modules, with a text in its `__init__`."""
     home = "reference/meshwire_reference/core"
     modules = {f"{home}/m{number}.py": "" for number in range(count)}
     return {f"{home}/__init__.py": f'"""Core. {reason}"""', **modules}

@@ -26,7 +26,7 @@ from meshwire_spec.schemas.steps import FrameSpec
 
 NEEDS = ("documents", "reconciliation")
 HELD = 40
-"""More than a list takes, so that a set of so many documents is told in parts."""
+"""Documents held: more than fit in one list, so that the set is split into ranges."""
 KNOWN = 20
 CLAIMED = 1000
 

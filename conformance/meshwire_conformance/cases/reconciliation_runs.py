@@ -32,7 +32,7 @@ NEEDS = ("documents", "reconciliation")
 EMPTY_RANGE = "MW-5506"
 """Asks about an empty range, and shows that runs are answered at all."""
 HELD = 40
-"""More than a list takes, so that a set of so many documents is told in parts."""
+"""Documents held: more than fit in one list, so that the set is split into ranges."""
 CLAIMED = 100
 PLACES = (("A", "one"), ("A", "other"), ("B", "third"))
 FIRST_PLACE = 0x5AA5_3CC3_0FF0_0000
@@ -117,7 +117,7 @@ def _place(number: int) -> bytes:
 
 
 def rounds_allowed(items: int) -> int:
-    """How many messages a run may have with a node that holds so many items (NG-021)."""
+    """Return how many messages a run may have with a node that holds `items` items (NG-021)."""
     further = -(-NEGENTROPY_ROUND_BYTES * items // NEGENTROPY_FRAME_LIMIT)
     return NEGENTROPY_ROUNDS_MIN + further
 

@@ -20,7 +20,7 @@ from meshwire_spec.numbers import (
 )
 
 Bound = tuple[int, bytes]
-"""Timestamp and id prefix; `INFINITE` stands behind every item."""
+"""Timestamp and id prefix; `INFINITE` is greater than every item."""
 
 INFINITE: Bound = (U64_MAX, b"")
 GROUP_BITS = 7
@@ -150,7 +150,7 @@ EMPTY_REST = b"\x00\x00\x01" + fingerprint_of(())
 
 
 class Writer:
-    """A message that grows by ranges; timestamps are told as differences."""
+    """A message under construction; timestamps are written as differences."""
 
     def __init__(self) -> None:
         self.data = bytearray((NEGENTROPY_VERSION,))

@@ -225,7 +225,7 @@ class _FrameReader:
             said = "a 0x09 on a stream that has no run"
             data = encode(frame)
             self._inbox.fault(self._peer, stream, "unexpected-message", said, data)
-        # Later messages of a run stand behind its first (TR-004).
+        # Later messages of a run follow the first one on its stream (TR-004).
         self._inbox.counts.frames_after_the_first += self._frames > 1 and not is_later
 
 

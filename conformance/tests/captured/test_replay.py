@@ -192,7 +192,7 @@ ANSWER = 87
 def test_a_deployed_peer_that_reconciles_is_answered_as_it_was() -> None:
     """Transcript 08: the half of the first answer is stopped, the second is read, a batch follows.
 
-    The batch tells of two documents without their changes (D-143), for which the node asks.
+    The batch names two documents without their changes (D-143); the node requests them.
     """
     events = load("08_negentropy_peer_initiates.json")["events"]
     recorded = next(event["tx_reply"] for event in events if "tx_reply" in event)

@@ -43,7 +43,7 @@ class Store:
         self.tombstones: dict[str, bytes] = {}
 
     def name(self, key: str) -> str:
-        """Name of the document in the library; made empty where there is none."""
+        """Return the name of the document in the library; an empty one is made if it is new."""
         if key not in self.keys:
             self.keys[key] = f"{len(self.keys)} {key}"
             self.documents.create(self.keys[key])

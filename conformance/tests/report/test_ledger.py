@@ -99,7 +99,7 @@ def test_a_missing_ledger_is_a_usage_error(tmp_path: Path) -> None:
 def test_a_ledger_of_the_suite_is_known_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file of the same name comes first, and a name that nobody has is told with those there."""
+    """A file of the same name comes first; the error for an unknown name lists those there are."""
     monkeypatch.chdir(tmp_path)
     known = read_ledger(Path("peat-mesh"), load_catalogue())
     with pytest.raises(UsageError, match=r"the suite has .*peat-mesh"):

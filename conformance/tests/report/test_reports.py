@@ -140,7 +140,7 @@ def test_a_report_that_cannot_be_written_is_a_usage_error(write: Any, tmp_path: 
 
 
 def test_a_long_rule_is_told_whole_and_a_long_line_is_capped() -> None:
-    """Rules are folded, never cut; what a target says is cut, and its length is told."""
+    """Rules are folded, never cut; a text of the target is cut, and its length is stated."""
     report = report_of(failed("y" * 100_000))
     rule = "A sender MUST " + "say so again and again " * 20 + "for ever."
     text = "\n".join(lines_of(replace(report, rules={"FR-001": rule})))

@@ -225,7 +225,7 @@ REDIRECTIONS = {
 
 @pytest.mark.parametrize(("how", "code", "said"), REDIRECTIONS.values(), ids=REDIRECTIONS)
 def test_closed_and_full_streams_are_no_violation(how: str, code: int, said: str) -> None:
-    """The verdict is that of the target, or 2 where it cannot be told."""
+    """The exit code is that of the verdict, or 2 where the report cannot be written."""
     words = [
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""What was sent is told in order: the last stimulus in full, the rest in a line each."""
+"""What was sent is shown in order: the last stimulus in full, the rest on one line each."""
 
 from meshwire_conformance.socket_suite.evidence import LINES_MAX, NO_ANSWER, Sending, sent_lines
 
@@ -54,7 +54,7 @@ def test_many_things_sent_are_told_shortly() -> None:
 
 
 def test_nothing_sent_and_things_without_bytes_have_no_dump() -> None:
-    """An attack of many bytes is told by its size."""
+    """An attack of many bytes is shown by its size."""
     assert sent_lines([]) == ()
     assert sent_lines([Sending("A", 4, "a tombstone batch of 20000, 1 bytes")]) == (
         "peer A, stream 4: a tombstone batch of 20000, 1 bytes",

@@ -230,7 +230,7 @@ def test_answers_are_kept_apart_from_what_stands_behind_them() -> None:
 
 
 def test_an_answer_on_a_stream_of_its_own_is_a_fault_of_the_target() -> None:
-    """MW-5924 tells of it, whichever case it was for."""
+    """MW-5924 reports it, whichever case it was for."""
     run = run_with(elsewhere)
     with pytest.raises(CaseFailed):
         asyncio.run(Conversation(run).ask(EMPTY_QUESTION))

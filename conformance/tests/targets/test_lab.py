@@ -28,7 +28,7 @@ US, THEM = bytes(31) + b"\x01", bytes(31) + b"\x02"
 
 
 class Pair:
-    """Both sides of one connection, with everything each of them was told."""
+    """Both sides of one connection, with every event of each."""
 
     def __init__(self, seed: int = 1, windows: Windows = Windows()) -> None:  # noqa: B008 - frozen
         self.left = LabConnection(Preamble(US), random.Random(seed))

@@ -74,7 +74,7 @@ def try_it(attachment: Attachment, scale: float = 1.0) -> None:
 
 
 def contradiction(attachment: Attachment) -> str:
-    """What the first connection says against what we were told, or nothing."""
+    """Return how the first connection contradicts the settings, or an empty text."""
     try:
         try_it(attachment, 0.1)
     except UsageError as exc:
@@ -91,7 +91,7 @@ def test_a_target_that_challenges_is_not_open(tmp_path: Path) -> None:
 
 
 def test_a_target_file_can_be_wrong_about_formation_and_secret(tmp_path: Path) -> None:
-    """Each is told by the member to put right."""
+    """Each error names the member to correct."""
     secret_file(tmp_path, "other.txt", 2)
     with listening(*formation(tmp_path)) as address:
         with pytest.raises(UsageError, match=r"'alpha'.*'beta'.*formation_id"):

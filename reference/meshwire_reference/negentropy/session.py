@@ -171,7 +171,7 @@ class _Answer:
         self.lower_sum = 0
 
     def open(self) -> None:
-        """Tell of all items, in the first message of a run."""
+        """Describe all items, in the first message of a run."""
         size = self._storage.size
         self._split(INFINITY, *self._storage.locate(INFINITY, 0, size))
 
@@ -260,7 +260,7 @@ class _Answer:
             self.front = (self.bound, upper)
 
     def _split(self, bound: bytes, upper: int, upper_sum: int) -> None:
-        """Tell of the range up to a bound: its ids where they are few, else fingerprints."""
+        """Describe the range up to a bound: by its ids where they are few, else by fingerprints."""
         lower, lower_sum = self.lower, self.lower_sum
         size, longer = divmod(upper - lower, PARTS)
         if upper - lower < LISTED:

@@ -1,8 +1,8 @@
-"""Keeping a connection to each address that the node was told to connect to.
+"""Keeping a connection to each address that the node is configured to dial.
 
 A dial that fails and a connection that ends are followed by another dial: at first after a second,
-each time after twice as long up to a minute, never in step with others. Only a connection that
-stood for a minute brings the wait back to its beginning (D-103, D-132).
+each time after twice as long up to a minute, with jitter. Only a connection that was open for a
+minute resets the wait (D-103, D-132).
 """
 
 import asyncio

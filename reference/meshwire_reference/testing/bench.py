@@ -1,6 +1,6 @@
 """A node core on a bench: a test plays its peers, its clock, its store and its worker.
 
-Whatever the core asks for is done at once and in order, unless the bench was told to hold it:
+Every effect of the core is carried out at once and in order, unless the bench holds it:
 `hold_streams` gives no stream credit, `hold_documents` no results, `hold_writes` no durability.
 What peers see is recorded by stream.
 """

@@ -197,7 +197,7 @@ def test_an_error_of_the_node_itself_is_one_line(
 def test_a_signal_ends_a_node_that_still_starts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A folder is not read to its end first, and nobody is told that the node is ready."""
+    """A folder is not read to its end first, and no ready line is written."""
     seen: list[str] = []
 
     async def start(_node: Node) -> None:

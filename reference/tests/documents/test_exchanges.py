@@ -40,7 +40,7 @@ R = TypeVar("R", bound=Result)
 
 
 def test_the_chunk_of_an_empty_document_is_an_answer() -> None:
-    """The answer of a node without the document is told from a read."""
+    """The answer of a node without the document is distinguished from a read."""
     message = read_message(NO_DOCUMENT_ANSWER)
 
     assert is_empty_answer(message)

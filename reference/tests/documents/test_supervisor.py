@@ -51,7 +51,7 @@ class DeadlySettings(WorkerSettings):
 
 
 class FailingSettings(DeadlySettings):
-    """Starts something that is no worker, as many times as it is told to, then workers."""
+    """Starts something that is no worker `failures` times, then workers."""
 
     failures = 0
 
@@ -81,7 +81,7 @@ class Bench:
     lost: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def kill_all(self, failures: int) -> None:
-        """End the worker and the one that stands by; so many starts after that fail."""
+        """End the worker and the spare one; the next `failures` starts fail."""
         spare = self.documents._workers._spare
         assert spare is not None
         (await spare).kill()
@@ -232,7 +232,7 @@ def test_a_flood_of_one_connection_delays_others_once(play: Callable[..., None])
 
 
 def test_sync_states_are_lost_and_documents_are_not(play: Callable[..., None]) -> None:
-    """After a death an exchange starts afresh, with everything; that it must is told."""
+    """After a death an exchange starts afresh, with everything; the core is informed of it."""
 
     async def scene(bench: Bench) -> None:
         await bench.ask(Edit("notes:1", {"a": 1}))

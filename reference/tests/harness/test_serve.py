@@ -29,7 +29,7 @@ def test_hello_says_what_is_offered() -> None:
 
 
 def test_decode_gives_value_and_refusal() -> None:
-    """Structure and acceptance are told apart."""
+    """Structure and acceptance are reported separately."""
     reply = ask(id="x", op="decode", kind="stream_frame", data="0001780100000000")
 
     expected = {"value": {"key": "x", "type": 1, "payload": ""}, "refused": "bad-key"}

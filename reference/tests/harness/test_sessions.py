@@ -40,7 +40,7 @@ def test_a_run_between_two_sessions() -> None:
 
 
 def test_a_refusal_has_its_reason_and_offset() -> None:
-    """What is wrong in a message is told as errors of decode are, and the session stays."""
+    """A fault in a message is reported in the form of a decode error, and the session stays."""
     opened(3, "server", ITEM)
     reply = ask("negentropy_reconcile", 3, message="61000003")
 

@@ -126,7 +126,7 @@ def test_a_thousand_documents_and_one_more() -> None:
 
 @pytest.mark.parametrize("count", [31, 32])
 def test_few_items_are_listed_and_more_are_split(count: int) -> None:
-    """A range of 32 items is told by 16 fingerprints."""
+    """A range of 32 items is described by 16 fingerprints."""
     first = Reconciliation(sealed(numbered(range(count), 0))).initiate()
 
     assert (len(first) == 5 + 32 * count) == (count == 31)

@@ -238,7 +238,7 @@ def mentions(peer: Peer, key: str) -> bool:
 
 
 def test_the_end_of_the_node_is_orderly() -> None:
-    """Every peer is told, with code 0, and nothing is left running."""
+    """Every peer receives a close with code 0, and nothing is left running."""
 
     async def whole() -> None:
         node = Node(Config((ADDRESS,), Settings(Dialect.OPEN, heartbeat_s=0.01)))

@@ -64,7 +64,7 @@ class Side:
         return told
 
     async def opened(self, count: int = 1) -> list[StreamId]:
-        """Wait until the peer has opened so many streams; give their ids."""
+        """Wait until the peer has opened `count` streams; return their ids."""
         told = await self.until(lambda told: len(of_kind(told, StreamOpened)) >= count)
         self.told = [event for event in told if not isinstance(event, StreamOpened)]
         return [event.stream for event in told if isinstance(event, StreamOpened)]

@@ -320,7 +320,7 @@ EMPTY_REST = {
 
 
 class Ranges(Block):
-    """Ranges to the end of the message; only the empty rest may stand behind an infinite bound."""
+    """Ranges to the end of the message; only the empty rest may follow an infinite bound."""
 
     def _parse(self, stream: Any, context: Any, path: str) -> list[Any]:
         stream.timestamp = 0

@@ -23,7 +23,7 @@ func Hello(name, version string) Introduction {
 	return Introduction{1, name, version, Kinds(), []string{"sync/1"}, true}
 }
 
-// Decoded is what the harness is told of bytes.
+// Decoded is the answer to decode.
 type Decoded struct {
 	Value   Message `json:"value"`
 	Refused *Reason `json:"refused"`
@@ -47,7 +47,7 @@ func DecodeJSON(kind, data json.RawMessage) (*Decoded, error) {
 	return decoded, nil
 }
 
-// Encoded is what the harness is told of a value.
+// Encoded is the answer to encode.
 type Encoded struct {
 	Data Hex `json:"data"`
 }
@@ -102,7 +102,7 @@ func arguments(list ...argument) error {
 }
 
 // parse is stricter than encoding/json: an object has all the members of its struct, spelled
-// exactly, and no others, and null stands for a pointer alone.
+// exactly, and no others, and only a pointer may be null.
 func parse(raw json.RawMessage, path string, target reflect.Value) *Error {
 	_, isText := target.Addr().Interface().(encoding.TextUnmarshaler)
 	kind := target.Kind()

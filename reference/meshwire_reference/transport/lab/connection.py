@@ -1,9 +1,9 @@
 """The lab binding without input or output: QUIC's stream model in the bytes of one connection.
 
 Theory of operation. `receive` takes what the link brought, and never raises for it: a fault of the
-peer becomes a CLOSE to be sent and a ConnectionClosed to be told. Events are not queued one by one:
-each stream keeps what the application has not been told yet, and `take_events` collects it, so that
-a peer that sends a megabyte byte by byte costs a megabyte. Likewise nothing is written on a call:
+peer becomes a CLOSE to send and a ConnectionClosed event. Events are not queued one by one: each
+stream keeps what was not reported to the application yet, and `take_events` collects it, so that a
+peer that sends a megabyte byte by byte costs a megabyte. Likewise nothing is written on a call:
 `take_output` makes as many bytes as the link wants now, control records first, then DATA in turns
 between the streams that have some. So bytes wait in their stream, where a reset can drop them, and
 control records never wait behind them.

@@ -63,7 +63,7 @@ class Credit:
 
     @property
     def is_due(self) -> bool:
-        """Whether the peer should be told of a higher maximum now."""
+        """Return True if a higher maximum should be sent to the peer now."""
         more = self.taken + self.window - self.given
         left = self.given - self.received
         # LB-044
@@ -168,7 +168,7 @@ class LabStream:
         # Nothing of the peer's half is delivered any more: we stopped it, or it was reset.
         self.is_silenced = False
         self.is_released = False
-        # What the application has not been told yet.
+        # What was not reported to the application yet.
         self.announced = is_own
         self.chunks: list[bytes] = []
         self.fin_received = False
@@ -197,7 +197,7 @@ class LabStream:
         )
 
     def take_events(self) -> list[TransportEvent]:
-        """Give what the application has not been told yet, in order."""
+        """Yield the events that were not reported to the application yet, in order."""
         events: list[TransportEvent] = []
         if not self.announced:
             self.announced = True

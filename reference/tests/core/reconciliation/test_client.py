@@ -89,7 +89,7 @@ class Peer:
         return FrameReader().feed(bytes(self.bench.streams[self.connection, stream].data))
 
     def write(self, data: bytes, *, fin: bool = False) -> None:
-        """Write on the stream of the run, and let heavy work have its turn."""
+        """Write on the stream of the run, and advance the clock by one turn of heavy work."""
         self.bench.write(self.connection, self.stream, data, fin=fin)
         self.bench.advance(TURN_S)
 

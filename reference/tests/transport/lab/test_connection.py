@@ -55,7 +55,7 @@ THEIR_BIDI, THEIR_UNI = 1, 3
 
 @dataclass
 class Pair:
-    """Both sides of a connection, and what each was told so far."""
+    """Both sides of a connection, and the events of each so far."""
 
     dialler: LabConnection
     acceptor: LabConnection
@@ -281,7 +281,7 @@ def test_streams_both_ways_carry_bytes_and_ends() -> None:
 
 
 def test_a_higher_number_opens_the_lower_ones_silently() -> None:
-    """A stream that only its number implied is told of at its own first record."""
+    """A stream that a higher number opened is reported at its own first record."""
     pair = make_pair()
     pair.acceptor.receive(data_record(2 << 2, b"third"))
     first = pair.acceptor.take_events()
@@ -555,7 +555,7 @@ def test_control_records_pass_bytes_that_wait() -> None:
 
 
 def test_what_was_sent_before_close_arrives_before_it() -> None:
-    """The peer is told the bytes, then code and reason; nothing is answered."""
+    """The peer receives the bytes, then code and reason; nothing is answered."""
     pair = make_pair()
     pair.dialler.open(bidi=True)
     pair.dialler.send(BIDI, b"verdict")
@@ -570,7 +570,7 @@ def test_what_was_sent_before_close_arrives_before_it() -> None:
 
 
 def test_a_link_that_ends_without_close_has_no_code() -> None:
-    """An end without a word is told as such, once."""
+    """An end without a CLOSE is reported as such, once."""
     pair = make_pair()
     pair.dialler.receive_end()
     pair.dialler.receive_end()
@@ -615,7 +615,7 @@ CONVERSATION = b"".join(
 
 
 def told_by(chunks: list[bytes]) -> dict[int, bytes]:
-    """Give what a side is told of each stream by a conversation that comes in these chunks."""
+    """Return the events of each stream for a conversation that arrives in these chunks."""
     side = LabConnection(dialled=False, endpoint_id=ACCEPTOR_ID)
     told: dict[int, bytes] = {}
     for chunk in chunks:

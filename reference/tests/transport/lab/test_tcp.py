@@ -192,7 +192,7 @@ def test_a_caller_that_is_no_peer_costs_nothing(garbage: bytes) -> None:
 
 @pytest.mark.socket
 def test_a_socket_that_breaks_ends_the_connection_without_a_code() -> None:
-    """A peer that vanishes behind its preamble is told of as a lost connection."""
+    """A peer that vanishes after its preamble is reported as a lost connection."""
 
     async def run() -> None:
         async with bound() as (listener, port):

@@ -1,0 +1,89 @@
+"""The check of prose finds each banned idiom, across line ends too, and knows what is exempt."""
+
+from pathlib import Path
+
+import pytest
+
+import check_prose
+
+# Underscores, so that this file has none of the idioms itself.
+PLANTED = (
+    "holds_so_many items", "takes_so_much", "it_stands_for it", "they_stand_behind",
+    "what it_is_told", "peers_were_told", "it_tells_of ranges", "lets_a peer_have",
+    "let_it_have", ", which_is_what",
+    "empty where_there_is_none",
+)  # fmt: skip
+CASE = '''
+{helper}
+@case("MW-0900", "a title", part="x")
+async def _(run):
+    """{body}."""
+'''
+
+
+def _plain(text: str) -> str:
+    return text.replace("_", " ")
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_finds_an_idiom_on_one_line_and_across_lines(planted: str) -> None:
+    """A comment that goes on in the next line has its idioms found."""
+    assert len(list(check_prose.problems_of("a.py", f"x = 1\n# {_plain(planted)}\n"))) == 1
+    assert (
+        len(list(check_prose.problems_of("a.py", f"# {planted.replace('_', chr(10) + '# ')}"))) == 1
+    )
+    assert (
+        len(list(check_prose.problems_of("a.md", f"> {planted.replace('_', chr(10) + '> ')}"))) == 1
+    )
+
+
+def test_names_the_line_and_the_remedy() -> None:
+    """A problem says where it is and what to write."""
+    text = _plain("first\nit_stands_for")
+
+    (problem,) = check_prose.problems_of("a.md", text)
+
+    assert problem.startswith(f'a.md:2: "{_plain("stands_for")}" is banned: write `is`, `means`')
+
+
+def test_takes_ordinary_sentences() -> None:
+    """Words of the idioms alone are no problem."""
+    text = "It tells which of many ranges stands, as much as I told you so. Let A be."
+    code = "any(one.stands for one in many)"
+
+    assert list(check_prose.problems_of("a.md", f"{text} {code}")) == []
+
+
+def test_leaves_out_the_source_of_cases_alone() -> None:
+    """The decorator and body of a case are in the digest, a helper above it is not."""
+    words = _plain("so_many")
+    text = CASE.format(helper=f"# {words}", body=words)
+
+    assert len(list(check_prose.problems_of(f"{check_prose.CASES}x.py", text))) == 1
+    assert len(list(check_prose.problems_of("other/x.py", text))) == 2
+
+
+def test_leaves_out_the_strings_that_become_vectors_alone() -> None:
+    """Their comments and docstrings are held to the list."""
+    words = _plain("stands_for")
+    text = f'"""It {words} x."""\n\nHARM = "it {words} x"\n# It {words} x.\n'
+
+    assert len(list(check_prose.problems_of(check_prose.VECTOR_WORDS[0], text))) == 2
+
+
+def test_fails_on_a_planted_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Recorded data and the changelog are not looked at, every other text is."""
+    words = _plain("which_is_what")
+    for name in ("CHANGELOG.md", "tools/history/x.py", "spec/x.md", "data.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(words)
+
+    assert check_prose.main(["--root", str(tmp_path)]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        f'spec/x.md:1: "{words}" is banned: write a sentence of its own'
+    ]
+
+
+def test_the_checkout_is_clean() -> None:
+    """No text of this repository has a banned idiom."""
+    assert check_prose.main([]) == 0
