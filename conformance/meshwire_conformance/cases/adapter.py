@@ -1,7 +1,7 @@
-"""Cases of the codec harness itself: what an adapter writes beside and around its answers.
+"""Cases of the codec harness itself: what an adapter writes besides its answers, and their form.
 
-They have no requests of their own. Every conversation of a run shows them, so that they are
-judged whenever any codec case is, and they are asked everything where they are selected alone.
+These cases send no requests of their own. They are judged by every conversation of a run, so they
+are judged whenever a codec case is selected; selected alone, they ask every codec request.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PART = "harness"
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What is looked at: the lines as such, the shape of each answer, or the answer to hello."""
+    """What a case judges: the lines as such, the shape of each answer, or the answer to hello."""
 
     name: str
 

@@ -21,7 +21,7 @@ from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 CUT_STREAMS = 60
 CUT_BYTES = 48 * 1024
 BLOCKS = 20_000
-"""Blocks of 64 characters: more than a window of the binding."""
+"""Number of 64-character blocks in the document: more than one window of the binding holds."""
 NEEDS = ("documents", "binding:tcp")
 BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 

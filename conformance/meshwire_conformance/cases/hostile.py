@@ -1,4 +1,4 @@
-"""Cases with bytes that hurt a document library: the node goes on, no other document changes."""
+"""Cases with payloads that attack a document library: the node keeps running and answering."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 ACTOR = bytes.fromhex("6a6b6c6d")
 MUTATIONS = 24
 HOSTILE_S = 10.0
-"""How long a node may take over one hostile payload; others are answered meanwhile."""
+"""Seconds that a node may work on one hostile payload while it answers other peers."""
 ALLOWED = ("bad-document", "document-limit")
 INFLATED = 64 * 2**20
 LET = {"key": "notes:$case", "neighbour": "notes:$case-neighbour"}
@@ -38,10 +38,10 @@ NEIGHBOUR = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 
 
 async def attack(run: CaseRun, frame_type: FrameType, payloads: Sequence[bytes]) -> list[Stream]:
-    """Send payloads from a peer of its own, each for a key and on a stream of its own.
+    """Send each payload from a peer of its own, for a key and on a stream of its own.
 
-    While they are worked on another peer reads its document over and over: each answer must come
-    within the deadline and show it unchanged. Gives the streams, ended in one way or another.
+    Meanwhile another peer reads its document repeatedly; each answer must come within the deadline
+    and show the document unchanged. Returns the streams, each of which the target has ended.
     """
     await run.documents(NEIGHBOUR)
     await run.send(FrameSpec(type="snapshot", key="$neighbour", document="base"), "B")
@@ -80,7 +80,7 @@ async def _wait_out(run: CaseRun, streams: Sequence[Stream]) -> None:
 
 
 def check_codes(run: CaseRun, streams: Sequence[Stream], *, must_refuse: bool) -> None:
-    """Every stream ended with FIN or for one of the allowed reasons."""
+    """Fail unless every stream ended with FIN or with one of the allowed codes."""
     for stream in streams:
         if stream.reset_code is not None and CODE_NAMES.get(stream.reset_code) not in ALLOWED:
             raise CaseFailed(

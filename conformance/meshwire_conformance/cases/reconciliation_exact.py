@@ -1,7 +1,7 @@
-"""Cases about reconciliation with a node of which every document is known: each byte is held.
+"""Cases about reconciliation with a target whose documents are all known: each answer is exact.
 
-What has to come is computed by the suite's own server, which the vectors of whole runs hold to an
-implementation that has nothing in common with this project.
+The suite's own server computes the expected answers. The vectors of whole runs compare that server
+with an independent implementation.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from meshwire_spec.numbers import BATCH_KEY, BATCH_TTL, FrameType
 
 NEEDS = ("documents", "reconciliation")
 COUNTS = (0, 1, 3, 31, 32, 33, 40, 200)
-"""How many documents are held: about where lists turn into fingerprints, and the recorded ones."""
+"""Numbers of documents held: around the size where lists become fingerprints, and as recorded."""
 OTHERS = 25
 MANY = 2100
-"""More ids than an answer has room for."""
+"""Number of ids in a request: more than one answer has room for."""
 PATIENCE = 8
 COUNT_AT, ENTRIES_AT = 17, 21
 KEY_LENGTH = 2
-"""Where the count and the entries of a batch stand (BT-001); the keys here are ASCII."""
+"""Bytes of the count and of an entry's key length (BT-001); the keys here are ASCII."""
 
 
 def _keys(count: int, first: int = 0) -> list[str]:
-    """Keys as the deployed peer of the recordings had them."""
+    """Return `count` keys in the form of the deployed peer that was recorded."""
     return [f"d:{number}" for number in range(first, count)]
 
 
 def _listed(keys: list[str]) -> bytes:
-    """A message that tells these ids in one list, however many they are."""
+    """Return a message that lists the ids of these keys in one list of any length."""
     return message_of([Range(INFINITE, tuple(sorted(map(id_of, keys))))])
 
 
@@ -54,7 +54,7 @@ def _initiated(keys: list[str]) -> bytes:
 
 
 def recorded() -> Mapping[int, tuple[bytes, ...]]:
-    """First messages that were sent to a deployed peer, by how many documents it held."""
+    """Return the first messages sent to a deployed peer, by the number of documents it held."""
     return {
         3: (_initiated([]), _initiated(["d:0", "q:1", "q:2"]), _initiated(_keys(3))),
         40: (_listed(_keys(40)), _initiated(_keys(100))),
@@ -62,10 +62,10 @@ def recorded() -> Mapping[int, tuple[bytes, ...]]:
 
 
 def _batch_of(keys: list[str], saved: bytes) -> bytes:
-    """A frame with a snapshot for each key.
+    """Return a frame with a snapshot for each key.
 
-    One entry is encoded and the others get another key: encoding thousands of them takes longer
-    than the target takes to read them.
+    One entry is encoded and its key replaced for the others: encoding thousands of entries takes
+    longer than the target needs to read them.
     """
     entry = {"key": keys[0], "type": int(FrameType.SNAPSHOT), "payload": saved}
     batch = {"batch_id": 1, "created_at": 0, "ttl": BATCH_TTL, "entry_count": 1, "entries": [entry]}
@@ -79,7 +79,7 @@ def _batch_of(keys: list[str], saved: bytes) -> bytes:
 
 
 async def _bring(run: CaseRun, keys: list[str]) -> None:
-    """Bring a document for each key, told in one line where it counts."""
+    """Send a document for each key; the report shows them on one line."""
     if "base" not in run.contents.made:
         await run.documents(BASE)
     if not keys:
@@ -93,13 +93,13 @@ async def _bring(run: CaseRun, keys: list[str]) -> None:
 
 
 def _begin(run: CaseRun, name: str) -> Conversation:
-    """A run on a stream of its own, named in the report."""
+    """Return a run on a stream of its own, with a name for the report."""
     run.evidence.sent.append(Sending("A", None, f"a run with {name}"))
     return Conversation(run, name=name)
 
 
 async def _hold(run: CaseRun, name: str, client: Client, held: list[Item]) -> None:
-    """Go through with a run, in which every answer has but one right form."""
+    """Complete a run in which each answer must have exactly the expected bytes."""
     conversation = _begin(run, name)
     while client.next is not None:
         client.take(await conversation.ask(client.next, answer_of(held, client.next)))
@@ -107,7 +107,7 @@ async def _hold(run: CaseRun, name: str, client: Client, held: list[Item]) -> No
 
 
 def _clients(count: int) -> Iterator[tuple[str, Client]]:
-    """Clients with nothing, with half of the documents and some others, with the same, with all."""
+    """Yield clients that hold nothing, half of the documents and others, the same set, and all."""
     half = [*map(item_of, _keys(count // 2)), *(item_of(f"q:{n}") for n in range(OTHERS))]
     same = [*map(item_of, _keys(count))]
     yield "a client that holds nothing", Client(())

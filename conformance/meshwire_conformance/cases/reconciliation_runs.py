@@ -1,4 +1,4 @@
-"""Cases about runs of reconciliation beside each other, and about runs that have no end."""
+"""Cases about concurrent runs of reconciliation, and about runs that never end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from meshwire_spec.schemas.steps import FrameSpec
 
 NEEDS = ("documents", "reconciliation")
 EMPTY_RANGE = "MW-5506"
-"""Asks about an empty range, and shows that runs are answered at all."""
+"""Control case: it asks about an empty range and shows that runs are answered at all."""
 HELD = 40
 """Documents held: more than fit in one list, so that the set is split into ranges."""
 CLAIMED = 100
@@ -39,11 +39,11 @@ FIRST_PLACE = 0x5AA5_3CC3_0FF0_0000
 PLACE_BYTES = 8
 CUT = 20
 ROUNDS_TRIED = 8
-"""Beyond what a run may take: for thousands of documents more than the target held before it."""
+"""Messages beyond the allowed rounds; enough if the target held thousands of documents before."""
 
 
 async def _beside(run: CaseRun, keys: Sequence[str]) -> list[tuple[Conversation, Client]]:
-    """Runs with sets of their own, of which each knows another third of the keys."""
+    """Return runs with sets of their own, each of which knows a different third of the keys."""
     runs = []
     for number, (on, name) in enumerate(PLACES):
         items = [*invented(run, CLAIMED, name), *map(item_of, keys[number :: len(PLACES)])]
@@ -110,7 +110,7 @@ async def one_is_reset(run: CaseRun) -> None:
 
 
 def _place(number: int) -> bytes:
-    """A message that asks about an empty range, another for each number."""
+    """Return a message that asks about an empty range, a different one for each number."""
     lower = FIRST_PLACE + 2 * number
     bounds = [(lower + step).to_bytes(PLACE_BYTES, "big") for step in range(2)]
     return message_of([Range((0, bounds[0]), None), Range((0, bounds[1]), ())])
@@ -123,7 +123,7 @@ def rounds_allowed(items: int) -> int:
 
 
 async def _count_documents(run: CaseRun, name: str) -> int:
-    """How many documents the target holds, as it tells a client that holds none."""
+    """Return the number of documents that the target lists to a client that holds none."""
     conversation, client = Conversation(run, name=name), Client(())
     await client.run(conversation)
     await conversation.end()

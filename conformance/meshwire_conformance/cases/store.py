@@ -1,4 +1,4 @@
-"""Cases about what a node holds: what it offers, in which order, and how much it takes."""
+"""Cases about the store of a node: what it offers, in which order, and how much it accepts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 OFFERED = 150
 PER_BATCH = 30
 OFFER_PATIENCE = 8
-"""A whole store may take its time; in deadlines."""
+"""Deadlines within which a whole store must be offered."""
 TOMBSTONES = 20_000
 FAULTS_TOLD = 8
 BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}

@@ -122,7 +122,7 @@ async def answers_wait_for_credit(run: CaseRun) -> None:
 
 
 def _stalled(connection: TcpConnection, window: int) -> Stream | None:
-    """A stream of the target that has filled its window and waits."""
+    """Return a stream of the target that has filled its window and waits for credit, or None."""
     filled = (
         stream
         for stream in connection.streams.values()

@@ -14,14 +14,14 @@ SHOWS = "shows"
 """Prefix of the needs below, which name what a binding may be unable to show. A case that looks at
 something that the binding does not show is not applicable: it would pass on what nobody saw."""
 STOP_AFTER_FIN = "stop-after-fin"
-"""A stop of a half that we have finished. On a bidi stream the reset beside it is seen anyway."""
+"""A STOP received after our FIN. On a bidi stream the RESET beside it is visible anyway."""
 RELEASE = "release"
-"""How the target ends a half that we have stopped."""
+"""How the target ends its half after our STOP."""
 EVERYTHING = frozenset({STOP_AFTER_FIN, RELEASE})
 
 
 def digest_of(content: object) -> str:
-    """SHA-256 over the canonical JSON of what a case is made of."""
+    """Return the SHA-256 of the canonical JSON of a case's content."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -53,11 +53,14 @@ class Case:
     body: object = None
 
     def demanded(self, level: str) -> str:
-        """What `level` demands: `valid`, `reject` or `any`; a disputed case demands nothing."""
+        """Return the result that `level` requires: `valid`, `reject` or `any`.
+
+        A disputed case requires `any`.
+        """
         return "any" if self.disputed else self.results[level]
 
     def matches(self, pattern: str) -> bool:
-        """Whether a shell pattern fits the id of this case or of one of its rules."""
+        """Return True if a shell pattern fits the id of this case or of one of its rules."""
         return any(fnmatchcase(name, pattern) for name in (self.id, *self.rules))
 
 

@@ -35,7 +35,7 @@ class Catalogue:
         return selection_digest(self.cases)
 
     def _hint(self, pattern: str) -> str:
-        """What may have been meant by a pattern that fits nothing."""
+        """Return a suggestion for a pattern that matches no case, or an empty text."""
         if any(case.matches(pattern.upper()) for case in self.cases):
             return f": ids are in capitals, try {pattern.upper()!r}"
         several = [word for word in re.split(r"[,\s]+", pattern) if word]
@@ -44,9 +44,9 @@ class Catalogue:
         return ""
 
     def select(self, only: Sequence[str] = (), skip: Sequence[str] = ()) -> tuple[Case, ...]:
-        """Cases that fit a pattern of `only` (all without one) and none of `skip`.
+        """Return the cases that match a pattern of `only` (all if it is empty) and none of `skip`.
 
-        Raises Incomplete where a pattern fits no case at all or nothing is left.
+        Raises Incomplete if a pattern matches no case or no case is left.
         """
         for pattern in (*only, *skip):
             if not any(case.matches(pattern) for case in self.cases):
@@ -64,6 +64,6 @@ class Catalogue:
 
 
 def selection_digest(cases: Iterable[Case]) -> str:
-    """SHA-256 over ids and digests of the given cases, in the order of their ids."""
+    """Return SHA-256 over ids and digests of the given cases, in the order of their ids."""
     lines = sorted(f"{case.id} {case.digest}\n" for case in cases)
     return hashlib.sha256("".join(lines).encode()).hexdigest()

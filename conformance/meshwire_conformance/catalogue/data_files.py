@@ -9,9 +9,9 @@ CHECKOUT = PACKAGE.parents[1]
 
 
 def data_folder(packaged: str, checkout: str) -> Path:
-    """The first that is there of a folder of the package and one of the checkout.
+    """Return the first existing folder: the packaged one, else that of the checkout.
 
-    Raises SuiteFault where there is neither.
+    Raises SuiteFault if neither exists.
     """
     for folder in (PACKAGE / packaged, CHECKOUT / checkout):
         if folder.is_dir():
@@ -20,5 +20,5 @@ def data_folder(packaged: str, checkout: str) -> Path:
 
 
 def vectors_folder() -> Path:
-    """Folder of the vectors; raises SuiteFault if it is missing."""
+    """Return folder of the vectors; raises SuiteFault if it is missing."""
     return data_folder("_vectors", "vectors")

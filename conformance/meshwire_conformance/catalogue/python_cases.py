@@ -16,9 +16,9 @@ Body = Callable[[Any], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class PythonCase:
-    """What the runner has to know of a case that is a function.
+    """What the runner needs to know of a case that is a function.
 
-    `final` cases run when all others are over and look at what the target has sent all along.
+    `final` cases run after all others and judge everything that the target has sent in the run.
     """
 
     run: Body

@@ -23,19 +23,19 @@ KIND = "negentropy_run"
 FOLDER = "reconciliation/runs"
 ID = 32
 LISTED_MAX = 40
-"""More ids than this are given by their number and digest."""
+"""Greatest number of ids that a vector lists; more are given by their number and digest."""
 
 Item = tuple[int, bytes]
 
 
 def expand_items(parts: Sequence[Items]) -> list[Item]:
-    """Every item of a set."""
+    """Return every item of a set."""
     return [item for part in parts for item in part_items(part)]
 
 
 @cache
 def part_items(part: Items) -> tuple[Item, ...]:
-    """Every item of one part of a set; many sets share their parts."""
+    """Return the items of one part of a set; the result is shared between sets."""
     timestamp = int(part.timestamp)
     if part.id:
         return ((timestamp, bytes.fromhex(part.id)),)
@@ -53,7 +53,7 @@ def part_items(part: Items) -> tuple[Item, ...]:
 
 
 def listed(ids: Sequence[bytes]) -> list[str] | dict[str, Any]:
-    """Ids as a vector gives them: in order, each once, and many of them by their digest."""
+    """Return ids as a vector gives them: sorted and unique, or a digest if there are many."""
     names = sorted(set(ids))
     if len(names) <= LISTED_MAX:
         return [name.hex() for name in names]
@@ -61,13 +61,13 @@ def listed(ids: Sequence[bytes]) -> list[str] | dict[str, Any]:
 
 
 def run_files(folder: Path | None = None) -> list[Path]:
-    """Files of reconciliation vectors."""
+    """Return files of reconciliation vectors."""
     root = vectors_folder() if folder is None else folder
     return sorted((root / FOLDER).glob("*.json"))
 
 
 def case_of(run: ReconciliationRun) -> Case:
-    """The case that a run is."""
+    """Return the case for a reconciliation vector."""
     return Case(
         id=run.id,
         title=run.title,
@@ -85,7 +85,7 @@ def case_of(run: ReconciliationRun) -> Case:
 
 
 def load_cases() -> Iterator[Case]:
-    """Every reconciliation case; raises SuiteFault for a file of another form."""
+    """Yield every reconciliation case; raises SuiteFault for a file of another format."""
     for path in run_files():
         try:
             file = msgspec.json.decode(path.read_bytes(), type=ReconciliationFile)

@@ -34,7 +34,7 @@ from meshwire_spec.schemas.transcripts import Transcript, TranscriptFile, decode
 SUFFIX = ".transcript.json"
 
 FIXED_S = {"verdict_linger_s": VERDICT_LINGER_S}
-"""Deadlines of a target that it need not declare, because the rules fix them."""
+"""Deadlines of a target in seconds that it need not declare, because a rule fixes them."""
 
 FLAT_STEP: Mapping[str, Any] = MappingProxyType(
     {
@@ -60,11 +60,11 @@ FLAT_STEP: Mapping[str, Any] = MappingProxyType(
         "note": "",
     }
 )
-"""What every step has in the form of `digest_form`; a verb that comes later is not added here."""
+"""Members of every step in `digest_form`; later verbs are not added, so that digests stay equal."""
 
 
 def read_file(path: Path) -> TranscriptFile:
-    """The transcripts of a file; raises SuiteFault where it does not follow the format."""
+    """Return the transcripts of a file; raises SuiteFault if it does not fit the format."""
     try:
         return decode_file(path.read_bytes())
     except ValueError as exc:
@@ -72,10 +72,10 @@ def read_file(path: Path) -> TranscriptFile:
 
 
 def digest_form(transcript: Transcript) -> dict[str, Any]:
-    """What the digest of a transcript is over: every member, and every step with all of them.
+    """Return the members of a transcript that its digest covers.
 
-    Each step has the members of `FLAT_STEP`, so that a change of the format leaves the digests
-    of transcripts that do not use it as they are.
+    Each step has the members of `FLAT_STEP`, so that a change of the format leaves the digests of
+    transcripts that do not use it as they are.
     """
     form: dict[str, Any] = msgspec.to_builtins(transcript)
     form["steps"] = [{**FLAT_STEP, **step} for step in form["steps"]]
@@ -85,12 +85,12 @@ def digest_form(transcript: Transcript) -> dict[str, Any]:
 
 
 def transcript_files() -> list[Path]:
-    """Every file of transcripts, in the order of their paths."""
+    """Return every file of transcripts, in the order of their paths."""
     return sorted(vectors_folder().glob(f"*/*{SUFFIX}"))
 
 
 def needs_of(transcript: Transcript) -> tuple[str, ...]:
-    """What a target must offer for this case, in the words of the catalogue."""
+    """Return what a target must offer for this case, as `Case.needs` states it."""
     needs = list(transcript.capabilities)
     if transcript.dialect:
         needs.append(f"dialect:{transcript.dialect}")
@@ -107,7 +107,7 @@ def needs_of(transcript: Transcript) -> tuple[str, ...]:
 
 
 def _looked_at(transcript: Transcript) -> Iterator[str]:
-    """Yield what the steps look at of that which not every binding shows."""
+    """Yield the observations of the steps that some bindings cannot show."""
     uni: set[tuple[str, str]] = set()
     finished: set[tuple[str, str]] = set()
     for step in transcript.steps:
@@ -135,7 +135,7 @@ RESULTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 
 
 def case_of(transcript: Transcript, part: str) -> Case:
-    """The catalogue's view of a transcript."""
+    """Return the case for a transcript."""
     return Case(
         id=transcript.id,
         title=transcript.title,
@@ -155,7 +155,7 @@ def case_of(transcript: Transcript, part: str) -> Case:
 
 @cache
 def load_cases() -> tuple[Case, ...]:
-    """Every transcript as a case; raises SuiteFault where a file is wrong."""
+    """Return every transcript as a case; raises SuiteFault if a file does not fit the format."""
     return tuple(
         case_of(transcript, content.part)
         for path in transcript_files()

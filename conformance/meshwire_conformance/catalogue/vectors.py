@@ -15,13 +15,13 @@ from meshwire_spec.schemas.vectors import Vector, VectorFile
 
 
 def vector_files(folder: Path | None = None) -> list[Path]:
-    """Files of vectors; transcripts and tables beside them are none."""
+    """Return the files of vectors, without transcripts and tables."""
     root = vectors_folder() if folder is None else folder
     return sorted(p for p in root.glob("*/*.json") if not p.name.endswith(".transcript.json"))
 
 
 def read_vectors(folder: Path | None = None) -> Iterator[tuple[str, Vector]]:
-    """Every vector with its part (page); raises SuiteFault for a file of another form."""
+    """Yield every vector with its part (page); raises SuiteFault for a file of another format."""
     for path in vector_files(folder):
         try:
             file = msgspec.json.decode(path.read_bytes(), type=VectorFile)
@@ -32,7 +32,7 @@ def read_vectors(folder: Path | None = None) -> Iterator[tuple[str, Vector]]:
 
 
 def case_of(part: str, vector: Vector) -> Case:
-    """The case that a vector is."""
+    """Return the case for a vector of a part (page)."""
     return Case(
         id=vector.id,
         title=vector.title,
@@ -51,6 +51,6 @@ def case_of(part: str, vector: Vector) -> Case:
 
 
 def load_cases() -> Iterator[Case]:
-    """Every codec case, in the order of the files."""
+    """Yield every codec case, in the order of the files."""
     for part, vector in read_vectors():
         yield case_of(part, vector)
