@@ -1,4 +1,4 @@
-"""What went wrong in a codec case, told with bytes: sent, expected, received, and where."""
+"""Failures of codec cases, described with bytes: sent, expected, received, and the difference."""
 
 import re
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ MEMBER_MAX = 40
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong with the answers to one case; without a `symptom` nothing is.
+    """The fault found in the answers to one case; an empty `symptom` means that there is none.
 
     `place` is the field that the target's own error names, `also` the wrong bytes of another
     request of the same case.
@@ -40,7 +40,7 @@ class Finding:
 def describe(
     case: Case, found: Finding, control: Finding | None, level: str, command: str
 ) -> CaseResult:
-    """The failed case with everything a person needs to mend the codec."""
+    """Return the result of a failed case with what a person needs to repair the codec."""
     assert isinstance(case.body, Vector)
     vector = case.body
     return CaseResult(
@@ -97,7 +97,7 @@ def _received(vector: Vector, found: Finding) -> tuple[str, ...]:
 
 
 def _member(value: Any, path: str) -> str:
-    """What a value has at a path, with its size in bytes where it is a long text."""
+    """Return the value at a field path, with its size in bytes if it is a long text."""
     member = member_at(value, path)
     if not isinstance(member, str) or len(member) <= MEMBER_MAX:
         return shown(member)
@@ -128,7 +128,7 @@ def _bytes_of(text: Any) -> bytes | None:
 
 
 def _first_wrong(vector: Vector, found: Finding) -> Mark | None:
-    """The first byte that differs from the expected ones, with the field it lies in."""
+    """Return the first byte that differs from the expected ones, with the field it belongs to."""
     data = _bytes_of(found.data)
     offset = None if data is None else first_difference(vector.data, data)
     if offset is None:
@@ -139,7 +139,7 @@ def _first_wrong(vector: Vector, found: Finding) -> Mark | None:
 
 
 def spans_of(vector: Vector) -> list[Any]:
-    """Fields found in the bytes by the schema; the codec is loaded only for this."""
+    """Return the fields that the schema finds in the bytes; loads the codec on first use."""
     from meshwire_spec.codec import annotate  # noqa: PLC0415 - heavy, and needed for failures only
     from meshwire_spec.errors import SpecError  # noqa: PLC0415 - beside its only use
 
@@ -150,7 +150,7 @@ def spans_of(vector: Vector) -> list[Any]:
 
 
 def mark_of(vector: Vector, path: str) -> Mark | None:
-    """Where in the bytes a field lies, with its value, type and meaning."""
+    """Return the position of a field in the bytes, with its value, type and meaning."""
     spans = spans_of(vector)
     wanted = VARIANT.sub("", path)
     fits = [span for span in spans if span.path == wanted]

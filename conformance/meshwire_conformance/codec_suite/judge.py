@@ -1,4 +1,4 @@
-"""Answers of a codec harness judged: what is wrong with them, if anything."""
+"""Judges the answers of a codec harness."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from meshwire_spec.schemas.vectors import Vector
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What the harness says of itself."""
+    """What the harness states about itself."""
 
     name: str
     version: str
@@ -24,23 +24,24 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What came back for one request: an answer, or how it stayed without one."""
+    """The outcome of one request: an answer, or why there is none."""
 
     answer: Mapping[str, Any] | None
     ending: str = ""
 
 
 def vector_of(case: Case) -> Vector:
-    """The vector that a codec case is made of; raises SuiteFault for any other case."""
+    """Return the vector of a codec case; raises SuiteFault for any other case."""
     if not isinstance(case.body, Vector):
         raise SuiteFault(f"{case.id} is no codec case")
     return case.body
 
 
 def finding_of(pairs: Sequence[tuple[Ask, Given]], hello: Hello, demanded: str) -> Finding:
-    """The first thing wrong in one case, or a finding without symptom.
+    """Return the first fault in the answers to one case, or a finding without symptom.
 
-    Where a positive is refused, what encoding makes of it says more than the refusal does.
+    Wrong bytes in a later answer are added to it: where a positive is refused, they say more than
+    the refusal does.
     """
     unbound = False
     for number, (ask, given) in enumerate(pairs):
@@ -58,7 +59,7 @@ def finding_of(pairs: Sequence[tuple[Ask, Given]], hello: Hello, demanded: str) 
 
 
 def _wrong_bytes(pairs: Sequence[tuple[Ask, Given]], hello: Hello) -> Finding | None:
-    """The first answer whose bytes are not those of the vector."""
+    """Return the first answer whose bytes are not those of the vector."""
     for ask, given in pairs:
         if given.answer is not None:
             found = JUDGES[ask.op](vector_of(ask.case), given.answer, hello)
@@ -101,7 +102,7 @@ def _judge_refusal(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> F
 
 
 def _judge_encode_refusal(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Finding:
-    """A value that no bytes can say (FR-007, ER-004)."""
+    """Judge the answer to a value that has no encoding (FR-007, ER-004)."""
     error = answer.get("error")
     if isinstance(error, dict):
         return _judge_reason(vector, hello, "encode", error.get("reason"), error.get("field"))
@@ -113,7 +114,7 @@ def _judge_encode_refusal(vector: Vector, answer: Mapping[str, Any], hello: Hell
 
 
 def _judge_reason(vector: Vector, hello: Hello, op: str, reason: Any, where: Any) -> Finding:
-    """Whether a refusal is for one of the reasons allowed."""
+    """Judge whether a refusal gives one of the allowed reasons."""
     if not hello.reasons:
         return Finding(unbound=True)
     if reason in (vector.reasons or ()):
@@ -124,13 +125,13 @@ def _judge_reason(vector: Vector, hello: Hello, op: str, reason: Any, where: Any
 
 
 def _place_of(error: Any) -> str:
-    """The field that an error names, if it does."""
+    """Return the field that an error names, or an empty text."""
     place = error.get("field") if isinstance(error, dict) else None
     return place if isinstance(place, str) else ""
 
 
 def _accepted(vector: Vector, answer: Mapping[str, Any], result: Mapping[str, Any] | None) -> str:
-    """What was made of bytes that should have been refused, as far as it matters here."""
+    """Return in words what the target decoded from bytes that it should have refused."""
     if result is None:
         return f"accepted: {shown(answer)}"
     value = result.get("value")
@@ -145,7 +146,7 @@ def _accepted(vector: Vector, answer: Mapping[str, Any], result: Mapping[str, An
 
 
 def _wrong_value(vector: Vector, result: Mapping[str, Any]) -> Finding | None:
-    """A message that decodes and is then refused has still one value."""
+    """Return the finding if a message that is refused has a wrong decoded value, else None."""
     if vector.value is None or "value" not in result:
         return None
     found = difference(vector.value, result["value"])

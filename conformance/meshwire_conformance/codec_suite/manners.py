@@ -1,4 +1,4 @@
-"""How an adapter keeps to the harness itself: its lines, the shape of its answers, its hello."""
+"""How an adapter keeps to the harness protocol: its lines, the shape of its answers, its hello."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SHOWN_MAX = 5
 
 
 class UnfitHello(Incomplete):
-    """The answer to hello says nothing to go on with; it breaks CH-010."""
+    """The answer to hello cannot be used; it breaks CH-010."""
 
 
 @dataclass(slots=True)
 class Manners:
-    """What was noticed of an adapter, over all its processes; `notice` each conversation."""
+    """Observations of an adapter over all its processes; call `notice` for each conversation."""
 
     answered: int = 0
     strays: list[str] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Manners:
     hello: list[str] = field(default_factory=list)
 
     def notice(self, spoken: Replies) -> None:
-        """Remember what a conversation shows beside its answers."""
+        """Record what a conversation contains besides its answers."""
         self.answered += len(spoken.answers)
         self.strays += spoken.garbage
         self.disorder += spoken.disorder
@@ -49,7 +49,7 @@ class Manners:
 
 
 def _has_foreign_id(line: str) -> bool:
-    """Whether a line looks like an answer whose id no request ever had."""
+    """Return True if a line has the form of an answer but the id of no request."""
     try:
         answer = json.loads(line)
     except (ValueError, RecursionError):
@@ -87,7 +87,7 @@ MEMBERS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
 
 # CH-010
 def hello_faults(answer: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with an answer to hello, a sentence each."""
+    """Yield the faults of an answer to hello, one sentence each."""
     result = answer.get("result")
     if not isinstance(result, dict):
         yield f"the answer has no result: {shown(answer)}"
@@ -105,7 +105,7 @@ def hello_faults(answer: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _operation_faults(operations: object) -> Iterator[str]:
-    """What is wrong with the operations that are offered: those of a run go together."""
+    """Yield the faults of the operations offered: those of a run must be offered together."""
     if not isinstance(operations, list) or not _is_texts(operations):
         yield f"operations is {shown(operations)}, expected a list of texts"
         return
@@ -116,7 +116,7 @@ def _operation_faults(operations: object) -> Iterator[str]:
 
 
 def require_profile(answer: Mapping[str, Any]) -> None:
-    """Raise Incomplete where a codec speaks other profiles alone."""
+    """Raise Incomplete if a codec does not speak the profile of this suite."""
     result = answer.get("result")
     profiles = result.get("profiles") if isinstance(result, dict) else None
     if isinstance(profiles, list) and _is_texts(profiles) and PROFILE not in profiles:
@@ -127,7 +127,7 @@ def require_profile(answer: Mapping[str, Any]) -> None:
 def adapter_results(
     cases: Sequence[Case], manners: Manners, *, asked: bool
 ) -> Iterator[CaseResult]:
-    """Verdicts of the cases of the harness itself; `asked`: beside hello something was asked."""
+    """Yield the results of the harness cases; `asked` is True if any request followed hello."""
     for case in cases:
         assert isinstance(case.body, Demand)
         symptom, reason, expected, lines = _BROKEN[case.body.name](manners)
@@ -175,4 +175,4 @@ def _hello(manners: Manners) -> tuple[str, str, str, list[str]]:
 
 
 _BROKEN = {LINES.name: _lines, SHAPE.name: _shape, HELLO.name: _hello}
-"""Symptom, reason, what was expected and the lines that break it; without lines nothing does."""
+"""Functions that return symptom, reason, expectation and offending lines; no lines mean a pass."""

@@ -92,14 +92,14 @@ async def run(
 
 
 def _everything(catalogue: Catalogue) -> list[Case]:
-    """What is asked if only cases of the harness itself are selected."""
+    """Return the cases to ask when only cases of the harness itself are selected."""
     return [case for case in catalogue.cases if case.kind not in (SOCKET, HARNESS)]
 
 
 def _with_controls(
     chosen: Sequence[Case], cases: Sequence[Case], catalogue: Catalogue
 ) -> Iterator[Case]:
-    """The chosen cases and every control of theirs, each once, controls first."""
+    """Yield the chosen cases and all their controls, each once, controls first."""
     wanted = {case.control for case in chosen if case.control} - {case.id for case in cases}
     for name in sorted(wanted):
         yield catalogue.by_id[name]
@@ -121,7 +121,7 @@ def _asks(cases: Iterable[Case]) -> Iterator[Ask]:
 
 
 class HarnessSession:
-    """The target over the whole run: one process after another, as long as it is worth it."""
+    """The target over a whole run: a process, replaced by a new one after each fault."""
 
     def __init__(self, command: str, settings: Settings) -> None:
         self._command = command
@@ -130,17 +130,17 @@ class HarnessSession:
         self.manners = Manners()
 
     async def start(self) -> None:
-        """Start the target; call `greet` next. Raises Incomplete where that cannot be done."""
+        """Start the target; call `greet` next. Raises Incomplete if it cannot be started."""
         scale = self._settings.timeout_scale
         harness = Harness(self._command, ANSWER_S * scale, TOTAL_S * scale, self._settings.trace)
         await harness.start()
         self._harness = harness
 
     async def greet(self) -> Hello:
-        """Ask a target that was just started what it is.
+        """Send hello to a target that was just started and return its answer.
 
-        Raises Incomplete where it does not answer or speaks other profiles, and UnfitHello for an
-        answer that names no kinds.
+        Raises Incomplete if it does not answer or does not speak the profile, UnfitHello if the
+        answer names no kinds.
         """
         assert self._harness is not None
         spoken = await self._harness.converse({HELLO_ID: f'{{"id":{HELLO_ID},"op":"hello"}}'})
@@ -159,7 +159,7 @@ class HarnessSession:
         return hello
 
     async def close(self) -> None:
-        """End the process, if one runs."""
+        """End the process, if one is running."""
         harness, self._harness = self._harness, None
         if harness is not None:
             await harness.close()
@@ -171,7 +171,7 @@ class HarnessSession:
             await harness.abort()
 
     async def ask(self, asks: Sequence[Ask]) -> dict[int, Given]:
-        """What came back for every request."""
+        """Return the outcome of every request by its number."""
         assert self._harness is not None
         spoken = await self._harness.converse({ask.id: ask.line for ask in asks})
         self.manners.notice(spoken)
@@ -239,7 +239,7 @@ def _hello(answer: Mapping[str, Any]) -> Hello:
 def _findings(
     asks: Sequence[Ask], given: Mapping[int, Given], hello: Hello, level: str
 ) -> dict[str, Finding | RunFinding]:
-    """What was found in each case asked, its control not yet considered."""
+    """Return the finding of each case asked; controls are not considered yet."""
     by_case: dict[str, list[tuple[Ask, Given]]] = {}
     for ask in asks:
         by_case.setdefault(ask.case.id, []).append((ask, given[ask.id]))
@@ -261,7 +261,7 @@ def _result(
     settings: Settings,
     attachment: Attachment,
 ) -> CaseResult:
-    """The verdict of one case, its control and the level considered."""
+    """Return the verdict of one case, with regard to its control and to the level."""
     if case.kind not in hello.kinds:
         runs = f"the operations {', '.join(sorted(OPERATIONS))}"
         reason = f"the harness does not offer {runs if case.kind == KIND else case.kind}"
@@ -282,5 +282,5 @@ def _result(
 
 
 def _plain(found: Finding | RunFinding | None) -> Finding | None:
-    """What was found, without the step of a run at which it was."""
+    """Return the finding alone, without the step of a run at which it occurred."""
     return found.finding if isinstance(found, RunFinding) else found

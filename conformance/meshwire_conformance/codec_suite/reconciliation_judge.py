@@ -1,4 +1,4 @@
-"""Answers of a codec harness to a reconciliation judged, and told with bytes where wrong."""
+"""Judges the answers of a codec harness to a reconciliation, and describes failures with bytes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MESSAGE = "negentropy_message"
 
 @dataclass(slots=True)
 class _Found:
-    """Ids that the client has and needs, by each message."""
+    """Ids that the client has and needs, by message."""
 
     have: list[list[bytes]] = field(default_factory=list)
     need: list[list[bytes]] = field(default_factory=list)
@@ -38,7 +38,7 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class RunFinding:
-    """What is wrong with a run, and at which of its steps."""
+    """The fault found in a run, and the step at which it occurred."""
 
     finding: Finding
     step: Step | None = None
@@ -47,7 +47,7 @@ class RunFinding:
 def finding_of_run(
     run: ReconciliationRun, pairs: Sequence[tuple[Ask, Given]], hello: Hello, demanded: str
 ) -> RunFinding:
-    """The first thing wrong in a run, or a finding without symptom."""
+    """Return the first fault of a run, or a finding without symptom."""
     seen = _Found()
     unbound = False
     for ask, given in pairs:
@@ -131,7 +131,7 @@ def _judge_refusal(run: ReconciliationRun, answer: Mapping[str, Any], hello: Hel
 def describe_run(
     case: Case, run: ReconciliationRun, found: RunFinding, control: Finding | None
 ) -> CaseResult:
-    """The failed run with everything a person needs to mend the implementation."""
+    """Return the result of a failed run with what a person needs to repair the implementation."""
     step, finding = found.step, found.finding
     assert step is not None
     place = f"{step.role}, {step.op}"
@@ -167,7 +167,7 @@ def _received(step: Step, finding: Finding) -> tuple[str, ...]:
 
 
 def _first_wrong(step: Step, finding: Finding) -> Mark | None:
-    """The first byte that differs, with the field of the expected message that it lies in."""
+    """Return the first byte that differs, with the field of the expected message it belongs to."""
     data = _bytes_of(finding.data)
     expected = bytes.fromhex(step.reply or "")
     offset = None if data is None else first_difference(expected, data)

@@ -1,4 +1,4 @@
-"""Requests to a codec harness as the lines that are sent: vectors, and whole reconciliations."""
+"""Requests to a codec harness as lines: for vectors, and for whole reconciliations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from meshwire_spec.schemas.vectors import Vector
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request for one case; `step` is what it is in the course of a run."""
+    """One request of one case; `step` is its place in a run of reconciliation."""
 
     id: int
     case: Case
@@ -33,11 +33,11 @@ def _line(number: int, op: str, **members: Any) -> str:
 
 
 def asks_of(case: Case, vector: Vector, first: int) -> Iterator[Ask]:
-    """Requests of one vector, numbered from `first`.
+    """Yield the requests of one vector, numbered from `first`.
 
-    A value without bytes is to be encoded, and nothing else. Bytes are decoded; a positive's value
-    is encoded again; an answer of the handshake is computed. What decodes although it is refused
-    is not encoded: senders may refuse it too.
+    A value without bytes has one request: encode. Otherwise the bytes are decoded, the value of a
+    positive is encoded again, and an answer of the handshake is computed. A value that decodes
+    although it is refused is not encoded, since a sender may refuse it too.
     """
     kind = vector.kind
     if vector.unencodable:
@@ -62,17 +62,18 @@ RECONCILE = "negentropy_reconcile"
 CLOSE = "negentropy_close"
 RUN_PREFIX = "negentropy_"
 OPERATIONS = frozenset((OPEN, INITIATE, RECONCILE, CLOSE))
-"""Operations that a harness offers all of, or that are not asked of it."""
+"""Operations of a run: a harness offers all of them or none."""
 ROLES: tuple[Role, ...] = ("client", "server")
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One request of a run and its right answer.
+    """One request of a run and its correct answer.
 
-    `sent` is the message given, if one is, and `at` the index of the one expected. `reply` is what
-    comes back: bytes in hex, "" where the client is done. `found` is how many ids it has and needs
-    by this message, `ends` whether all of them are known then. A `bad` message is to be refused.
+    `sent` is the message given, if there is one, and `at` the index of the expected message.
+    `reply` is the expected answer: bytes in hex, "" if the client is done. `found` is the number of
+    ids that it has and needs after this message, `ends` is True if all of them are known then. A
+    `bad` message must be refused.
     """
 
     op: str
@@ -87,7 +88,7 @@ class Step:
 
 
 def steps_of(run: ReconciliationRun) -> Iterator[Step]:
-    """Every request of a run in order, each side's from its opening to its closing."""
+    """Yield every request of a run in order, for each side from its opening to its closing."""
     if run.bad is not UNSET:
         yield from _side(run, run.bad_role)
         return
@@ -125,12 +126,15 @@ def _reconcile(run: ReconciliationRun, role: Role, at: int) -> Step:
 
 @cache
 def _part_text(part: Items) -> str:
-    """Items of a part of a set as they stand in a request; many sets share their parts."""
+    """Return the items of one part of a set in the form of a request; the result is shared."""
     return ",".join(f'["{timestamp}","{name.hex()}"]' for timestamp, name in part_items(part))
 
 
 def asks_of_run(case: Case, run: ReconciliationRun, first: int) -> Iterator[Ask]:
-    """Requests of one run, numbered from `first`; a session has the number of its opening."""
+    """Yield the requests of one run, numbered from `first`.
+
+    A session has the number of the request that opens it.
+    """
     session = first
     for number, step in enumerate(steps_of(run), start=first):
         if step.op == OPEN:
@@ -141,7 +145,7 @@ def asks_of_run(case: Case, run: ReconciliationRun, first: int) -> Iterator[Ask]
 
 
 def ids_in(result: Any, member: str) -> list[bytes] | None:
-    """Ids that an answer lists, or None where it lists none in the shape of the page."""
+    """Return the ids that an answer lists, or None if the member does not have that form."""
     names = result.get(member) if isinstance(result, dict) else None
     if not isinstance(names, list):
         return None
@@ -152,5 +156,5 @@ def ids_in(result: Any, member: str) -> list[bytes] | None:
 
 
 def union(found: Sequence[Sequence[bytes]]) -> list[bytes]:
-    """All ids found over a run, in order, each once."""
+    """Return all ids found in a run, sorted and unique."""
     return sorted({name for ids in found for name in ids})

@@ -15,7 +15,7 @@ Cell = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How many vectors there are: negatives by cell, all by cell, and as a whole."""
+    """Numbers of vectors: negatives by cell, all by cell, and in total."""
 
     cells: Counter[Cell]
     everything: Counter[Cell]
@@ -29,11 +29,11 @@ class Coverage:
         return len(self.cells) + self.positives
 
     def empty(self) -> list[tuple[FieldRow, str]]:
-        """Cells that fit a field of the schema and that no vector fills."""
+        """Return the cells of the schema that no vector fills."""
         return [(row, fault) for row, fault, count in self.table() if count == 0]
 
     def table(self) -> Iterator[tuple[FieldRow, str, int]]:
-        """Every field with every class that fits it, and how many vectors show it."""
+        """Yield every field with each fault class that fits it, and the number of its vectors."""
         for kind in KINDS:
             for row in fields_of(kind):
                 for fault in row.classes:
@@ -41,7 +41,7 @@ class Coverage:
 
 
 def measure(cases: Iterable[Case]) -> Coverage:
-    """Coverage of the codec cases among these."""
+    """Return the coverage of the codec cases among `cases`."""
     cells: Counter[Cell] = Counter()
     everything: Counter[Cell] = Counter()
     sources: Counter[str] = Counter()
@@ -61,7 +61,7 @@ def measure(cases: Iterable[Case]) -> Coverage:
 
 
 def lines_of(coverage: Coverage) -> Iterator[str]:
-    """The table, a line a field, and the totals."""
+    """Yield the table, one line per field, and the totals."""
     last: FieldRow | None = None
     line = ""
     for row, fault, count in coverage.table():

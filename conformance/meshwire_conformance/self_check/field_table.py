@@ -63,7 +63,7 @@ class FieldRow:
 
 
 def generic(path: str) -> str:
-    """A field path without its indices."""
+    """Return a field path without its indices."""
     return INDEX.sub("[]", path)
 
 
@@ -72,7 +72,7 @@ def _join(path: str, name: str) -> str:
 
 
 def fields_of(kind: str) -> tuple[FieldRow, ...]:
-    """Every field of a kind, in wire order, the end of the message last."""
+    """Return every field of a kind, in wire order, the end of the message last."""
     rows = [FieldRow(kind, path, role) for path, role in _layout(LAYOUTS[kind], "")]
     return tuple(rows)
 
@@ -179,4 +179,4 @@ WALKS: tuple[tuple[Any, Any], ...] = (
     (reconciliation.Mode, _as("mode")),
     (reconciliation.RangePayload, _range_payload),
 )
-"""Blocks of the schema with what they are here; the first that fits counts."""
+"""Functions that list the fields of a block, by its type; the first match is used."""

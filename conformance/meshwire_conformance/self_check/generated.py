@@ -1,4 +1,4 @@
-"""Messages made up from the schema by a seeded generator, as values and as bent bytes."""
+"""Random messages from the schema by a seeded generator, as values and as mutated bytes."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ Random = random.Random
 
 
 def message_bytes(kind: str, source: Random) -> bytes | None:
-    """Bytes of a made-up message; None where the values drawn do not fit together."""
+    """Return the bytes of a random message, or None if the values drawn do not fit together."""
     value = _layout(LAYOUTS[kind], source)
     try:
         return encode(from_value(kind, value))
@@ -28,7 +28,7 @@ def message_bytes(kind: str, source: Random) -> bytes | None:
 
 
 def bent(data: bytes, source: Random) -> bytes:
-    """The bytes with one thing done to them: a byte changed, dropped or added, or an end cut."""
+    """Return the bytes with one mutation: a byte changed, dropped or inserted, or an end cut."""
     if not data:
         return source.randbytes(1)
     at = source.randrange(len(data))
@@ -45,7 +45,7 @@ def bent(data: bytes, source: Random) -> bytes:
 
 
 def samples(kind: str, count: int, source: Random) -> Iterator[bytes]:
-    """Yield `count` made-up messages of a kind, each as it is and bent three times."""
+    """Yield `count` random messages of a kind, each unchanged and with three mutations."""
     made = 0
     while made < count:
         data = message_bytes(kind, source)
@@ -134,4 +134,4 @@ MAKERS: tuple[tuple[type, Maker], ...] = (
     (compound.Body, _body),
     (reconciliation.Ranges, _ranges),
 )
-"""Blocks of the schema with how a value of theirs is made up; the first that fits counts."""
+"""Functions that draw a value, by the type of the block; the first match is used."""

@@ -1,7 +1,7 @@
-"""The schema codec held against the reference codec, which runs as a process of its own.
+"""Compares the schema codec with the reference codec, which runs as a separate process.
 
-Both were written from the pages and neither from the other, so where they disagree one of them,
-or a vector, is wrong: a fault of the suite, whoever is to blame.
+Both were written from the pages and neither from the other, so where they disagree one of them, or
+a vector, is wrong. That is a fault of the suite.
 """
 
 import json
@@ -21,16 +21,16 @@ from meshwire_spec.numbers import KINDS
 from meshwire_spec.schemas.vectors import Vector
 
 SAMPLES = 25
-"""Made-up messages a kind; each is also tried bent, three times."""
+"""Random messages per kind; each is also tried with three mutations."""
 ANSWER_S = 20.0
 TOTAL_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Bytes that both codecs are asked about, and where they come from.
+    """Bytes to decode with both codecs, and their origin.
 
-    Without bytes there is a `value`, which both have to refuse to encode.
+    Without bytes there is a `value`, which both must refuse to encode.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Question:
 
 
 def questions(cases: Sequence[Case], settings: Settings) -> Iterator[Question]:
-    """Every vector, then made-up messages and what is left of them when bent."""
+    """Yield every vector, then random messages and their mutations."""
     for case in cases:
         if isinstance(case.body, Vector):
             value = case.body.value if case.body.unencodable else None
@@ -52,7 +52,7 @@ def questions(cases: Sequence[Case], settings: Settings) -> Iterator[Question]:
 
 
 def expected_answer(question: Question) -> dict[str, Any]:
-    """What the schema codec says, in the words of the harness."""
+    """Return the answer of the schema codec in the format of the harness."""
     try:
         if question.value is not None:
             return {"result": {"data": encode(from_value(question.kind, question.value)).hex()}}
@@ -64,7 +64,7 @@ def expected_answer(question: Question) -> dict[str, Any]:
 
 
 def disagreement(question: Question, expected: dict[str, Any], answer: dict[str, Any]) -> str:
-    """In what two answers part, or nothing; offset and field count only where they are given."""
+    """Return how two answers differ, or an empty text; optional members count only if present."""
     given = {name: member for name, member in answer.items() if name != "id"}
     if question.value is not None:
         # Where a byte that was never written would have stood, either may say or leave out.
@@ -85,9 +85,9 @@ def disagreement(question: Question, expected: dict[str, Any], answer: dict[str,
 async def verify(
     cases: Sequence[Case], attachment: Attachment, settings: Settings
 ) -> tuple[int, list[str]]:
-    """How many questions were asked, and every disagreement in a line.
+    """Return the number of questions asked, and one line for each disagreement.
 
-    Raises Incomplete where the reference codec does not answer.
+    Raises Incomplete if the reference codec does not answer.
     """
     asked = list(questions(cases, settings))
     expected = [expected_answer(question) for question in asked]
@@ -104,7 +104,7 @@ async def verify(
 
 
 def _requests(asked: Sequence[Question], expected: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """A decode for each question, then an encode for each that has a value."""
+    """Yield a decode request for each question, then an encode request for each with a value."""
     for number, question in enumerate(asked):
         if question.value is not None:
             request: dict[str, Any] = {"op": "encode", "value": question.value}
@@ -119,7 +119,7 @@ def _requests(asked: Sequence[Question], expected: Sequence[dict[str, Any]]) -> 
 def _valued(
     asked: Sequence[Question], expected: Sequence[dict[str, Any]]
 ) -> Iterator[tuple[Question, dict[str, Any]]]:
-    """Questions whose bytes decode, with the answer."""
+    """Yield the questions whose bytes decode, with the expected answer."""
     pairs = zip(asked, expected, strict=True)
     for question, answer in pairs:
         if "result" in answer and question.value is None:
