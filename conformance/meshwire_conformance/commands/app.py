@@ -20,7 +20,7 @@ HELP = "Usage:"
 INTERRUPTED = 130
 """Exit code that typer gives an interrupt; no command of ours ends with it."""
 SHOW_TRACEBACK = "MESHWIRE_TRACEBACK"
-"""Set to anything, this variable shows the whole traceback of a fault of the suite."""
+"""Environment variable that, if set, shows the whole traceback of a fault of the suite."""
 
 app = typer.Typer(
     name="meshwire",
@@ -38,7 +38,7 @@ def _show_version(wanted: bool) -> None:
 
 
 def _version_line() -> str:
-    """Version, spec revision and digest of the suite."""
+    """Return version, spec revision and digest of the suite."""
     from meshwire_conformance.run.loading import load_catalogue  # noqa: PLC0415 - reads all
     from meshwire_conformance.run.runner import suite_version  # noqa: PLC0415 - beside its only use
     from meshwire_spec.numbers import SPEC_REVISION  # noqa: PLC0415 - beside its only use
@@ -101,7 +101,7 @@ def _run_arguments() -> int:
         message = getattr(exc, "format_message", exc.__str__)()
         if not message.lstrip().startswith(HELP):
             raise UsageError(message) from exc
-        # A command without the one it needs: its help, as it was laid out.
+        # A command group without a command: its help is printed as laid out.
         typer.echo(message)
         return int(ExitCode.FAULT)
     except typer.Abort:
@@ -112,7 +112,7 @@ def _run_arguments() -> int:
 
 
 def _fault_text(exc: Exception) -> str:
-    """A fault of the suite itself in one line; prints the traceback if it was asked for."""
+    """Return a fault of the suite itself as one line; prints the traceback if it was asked for."""
     if SHOW_TRACEBACK in os.environ:
         traceback.print_exception(exc)
     frames = traceback.extract_tb(exc.__traceback__)

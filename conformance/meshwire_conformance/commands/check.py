@@ -26,7 +26,7 @@ from meshwire_conformance.targets.bundle import bundled
 from meshwire_conformance.verdicts import CaseResult, Verdict
 
 EVERY_S = 0.05
-"""The line is written no more often than this, in seconds."""
+"""Least time between two updates of the progress line, in seconds."""
 
 
 class ProgressLine:
@@ -39,7 +39,7 @@ class ProgressLine:
         self._next = clock()
 
     def __call__(self, result: CaseResult, done: int, total: int) -> None:
-        """A case is over."""
+        """Count one finished case and update the line."""
         now = self._clock()
         if now < self._next and done < total:
             return
@@ -47,7 +47,7 @@ class ProgressLine:
         self._write(f"{done}/{total} cases, {result.case}")
 
     def clear(self) -> None:
-        """Leave an empty line to whatever is written next."""
+        """Erase the line, so that other output starts on an empty one."""
         if self._width:
             self._write("")
             self._stream.write("\r")
@@ -60,27 +60,27 @@ class ProgressLine:
 
 
 def progress_on(stream: TextIO, environment: Mapping[str, str]) -> ProgressLine | None:
-    """A line on this stream where it is a terminal that can go back in a line, else None."""
+    """Return a progress line for a terminal that can move back in a line, else None."""
     if not stream.isatty() or environment.get("TERM") == "dumb":
         return None
     return ProgressLine(stream)
 
 
 class _Counting:
-    """Counts verdicts on their way to the progress line, for a run that is interrupted."""
+    """Counts verdicts and passes them on, so that an interrupted run can report them."""
 
     def __init__(self, next_watcher: Watcher | None) -> None:
         self._next = next_watcher
         self._counted: Counter[Verdict] = Counter()
 
     def __call__(self, result: CaseResult, done: int, total: int) -> None:
-        """A case is over."""
+        """Count one finished case and pass it on."""
         self._counted[result.verdict] += 1
         if self._next is not None:
             self._next(result, done, total)
 
     def so_far(self) -> str:
-        """What was judged before the end, in one line."""
+        """Return the verdicts counted before the interrupt, as one line."""
         passed, failed = self._counted[Verdict.PASS], self._counted[Verdict.FAIL]
         count = self._counted.total()
         return f"interrupted: {count} cases were over, {passed} passed, {failed} failed"
@@ -182,7 +182,7 @@ def _writer(text: str) -> tuple[str, Path]:
     name, separator, path = text.partition("=")
     if not separator or name not in WRITERS or not path:
         raise UsageError(f"--report {text!r}: expected {REPORT_FORMS}")
-    # Said before the run and not after it.
+    # Checked before the run, so that no finished run lacks its report.
     folder = Path(path).parent
     if not folder.is_dir():
         raise UsageError(f"--report {text!r}: there is no folder {folder}")

@@ -30,7 +30,7 @@ def decode_command(
     refused on receive by a strict node says so. Hex may have blanks or colons in it and 0x in
     front; a file and standard input may hold the bytes themselves or hex.
 
-    Exit codes: 0 the message stands, without --kind as at least one kind; 1 it is bad or refused;
+    Exit codes: 0 the message is accepted, without --kind as some kind; 1 it is bad or refused;
     2 wrong use.
 
     Example: meshwire decode --kind heartbeat '01 0000018bcfe56800'
@@ -50,7 +50,7 @@ def decode_command(
 
 
 def read_bytes(source: str) -> bytes:
-    """Bytes of hex text or of a file; raises UsageError for what is neither."""
+    """Return bytes of hex text or of a file; raises UsageError for what is neither."""
     if source == STDIN:
         return _bytes_of(sys.stdin.buffer.read(FILE_MAX))
     path = Path(source)
@@ -69,7 +69,7 @@ def read_bytes(source: str) -> bytes:
 
 
 def _bytes_of(content: bytes) -> bytes:
-    """What a file says: hex, or else the bytes themselves."""
+    """Return the bytes that the content of a file gives: decoded if it is hex, else as they are."""
     found = _hex(content.decode("ascii", errors="replace")) if content else None
     return content if found is None else found
 

@@ -4,10 +4,13 @@ import gc
 import sys
 
 ALLOCATIONS = 50_000
-"""Allocations between two searches for cycles. Cases and answers are many, have no cycles, and live
-to the end, so frequent searches would take a tenth of a run over a codec."""
+"""Allocations between two runs of the garbage collector.
+
+Cases and answers are many, have no cycles, and live to the end; the default threshold would cost a
+tenth of a run over a codec.
+"""
 INTERRUPTED = 2
-"""Exit code of an interrupt before interrupts are handled; `process.EXIT`."""
+"""Exit code of an interrupt that comes before handlers are installed; equals `process.EXIT`."""
 
 
 def main() -> None:
@@ -22,7 +25,7 @@ def main() -> None:
 
         code = run()
         process.ignore_interrupts()
-        # No search for cycles on the way out either.
+        # No garbage collection at the exit either.
         gc.freeze()
     except KeyboardInterrupt:
         print("meshwire: interrupted", file=sys.stderr)  # noqa: T201 - the command line

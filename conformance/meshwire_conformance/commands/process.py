@@ -1,9 +1,9 @@
-"""The ends of the process: interrupts, standard streams, and runs that an interrupt ends in order.
+"""Start and end of the process: interrupts, standard streams, and orderly ends of interrupted runs.
 
-Theory: outside a run there is nothing to clean up, so an interrupt ends the process where it
-stands, which no half-loaded module can turn into a traceback. Within a run the first interrupt
-cancels it, the second kills what it has started, the third ends the process. This module is loaded
-before everything else, so it imports almost nothing.
+Theory: outside a run there is nothing to clean up, so an interrupt ends the process at once, and no
+half-loaded module can print a traceback. Within a run the first interrupt cancels it, the second
+kills the processes it has started, the third ends this process. This module is loaded before all
+others, so it imports almost nothing.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 EXIT = 2
-"""Exit code of a process that was interrupted; that of `errors.Interrupted`."""
+"""Exit code of an interrupted process; equals that of `errors.Interrupted`."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 2
-"""After this many interrupts that did not help, one more ends the process where it stands."""
+"""Number of interrupts that are handled; one more ends the process at once."""
 _LINE = b"meshwire: interrupted\n"
 _UNTOUCHED = (signal.SIG_DFL, signal.default_int_handler)
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 _LAST = 2
-"""Number of the last standard stream."""
+"""File descriptor of the last standard stream."""
 
 
 def take_interrupts() -> None:
-    """Make Ctrl-C and SIGTERM end this process with one line; for a command line alone.
+    """Make Ctrl-C and SIGTERM end this process with one line; for command lines only.
 
-    A shell makes commands behind `&` ignore Ctrl-C, and that is left as it is.
+    A shell makes commands started with `&` ignore Ctrl-C; that setting is kept.
     """
     for number in SIGNALS:
         if signal.getsignal(number) in _UNTOUCHED:
@@ -50,7 +50,7 @@ def ignore_interrupts() -> None:
 
 
 def end(_number: int = 0, _frame: FrameType | None = None) -> NoReturn:
-    """End the process where it stands."""
+    """End the process at once."""
     os.write(2, _LINE)
     os._exit(EXIT)
 
@@ -73,7 +73,7 @@ def run_interruptibly(work: Coroutine[Any, Any, Result]) -> Result:
             raise
     if not came:
         return result
-    # Nothing should be left. An interrupt at the one moment that leaves something is caught here.
+    # Normally nothing is left; an interrupt between two statements above can leave processes.
     children.kill_all()
     raise KeyboardInterrupt
 
@@ -109,7 +109,7 @@ async def _watched(work: Coroutine[Any, Any, Result], came: list[int]) -> Result
 
 
 def prepare_streams() -> None:
-    """Make standard output and error take any text; raises UsageError for a closed output."""
+    """Make standard output and error accept any text; raises UsageError for a closed output."""
     from io import TextIOWrapper  # noqa: PLC0415 - this module is loaded first
 
     if sys.stdout is None or sys.stderr is None:
@@ -121,7 +121,7 @@ def prepare_streams() -> None:
 
 
 def _fill_streams() -> None:
-    """Open the null device in place of closed streams, or the next file would take their number."""
+    """Open the null device for closed streams, so that later files do not take their numbers."""
     from meshwire_conformance.errors import UsageError  # noqa: PLC0415 - this module is loaded first
 
     is_mute = sys.stdout is None
@@ -135,7 +135,7 @@ def _fill_streams() -> None:
 
 
 def give_up_output() -> None:
-    """Drop what standard output does not take, so that the exit does not try it again."""
+    """Discard buffered output that cannot be written, so that the exit does not retry it."""
     try:
         sys.stdout.flush()
     except OSError:

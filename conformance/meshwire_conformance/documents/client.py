@@ -30,11 +30,11 @@ LENGTH_BYTES: Final = 4
 
 
 class Unavailable(Exception):
-    """There is no Automerge here: every case that needs it could not run."""
+    """Automerge is not installed or does not start: cases that need it could not run."""
 
 
 class Unreadable(Exception):
-    """Automerge refuses these bytes, or they end or stall the process that reads them."""
+    """Automerge refuses these bytes, or the process that reads them ends or stalls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class Documents:
         children.forget(process.pid)
 
     def _restart(self) -> None:
-        """Start again after a death, with every document as it last was."""
+        """Start the child again after its death, with every document as it last was."""
         self._end()
         self._start()
         for name, actor in self._actors.items():
@@ -180,7 +180,7 @@ class Documents:
         self._call("begin", name, peer)
 
     def generate(self, name: str, peer: str) -> bytes | None:
-        """Return the next 0x00 payload for a peer, None when there is nothing to say."""
+        """Return the next 0x00 payload for a peer, or None if there is nothing to send."""
         message: bytes | None = self._call("generate", name, peer)
         return message
 
@@ -191,7 +191,7 @@ class Documents:
     # --- payloads on their own -----------------------------------------------------------------
 
     def read_message(self, message: bytes) -> PayloadContents:
-        """Return what a 0x00 payload brings to somebody who has nothing. Raises Unreadable."""
+        """Return the content that a 0x00 payload adds to an empty document. Raises Unreadable."""
         return self._read_payload("receive", "reader", message)
 
     def read_snapshot(self, payload: bytes) -> PayloadContents:
@@ -240,7 +240,7 @@ class Documents:
         return answer["result"]
 
     def _read(self, timeout_s: float) -> dict[str, Any]:
-        """Read one answer. Raises Unreadable when the child ends, stalls or talks nonsense."""
+        """Read one answer. Raises Unreadable if the child ends, stalls or writes anything else."""
         process = self._process
         if process is None or process.stdout is None:
             raise Unreadable("not running")
@@ -260,7 +260,7 @@ class Documents:
             raise Unreadable(f"nonsense: {exc}") from exc
 
     def _cut(self) -> bytes | None:
-        """Cut one whole answer off the buffer."""
+        """Take one whole answer from the buffer, or return None."""
         length = int.from_bytes(self._buffer[:LENGTH_BYTES], "big")
         end = LENGTH_BYTES + length
         if len(self._buffer) < max(end, LENGTH_BYTES):

@@ -32,7 +32,7 @@ ODD: Final = re.compile(r"Scalar\((Counter|Unknown)|Scalar\(Timestamp\((-?\d+)\)
 ESCAPE: Final = re.compile(r"\\(?:u\{([0-9a-f]+)\}|(.))", re.DOTALL)
 ESCAPED: Final = {"n": "\n", "r": "\r", "t": "\t", "0": "\0"}
 CALENDAR_MS: Final = range(-62_135_596_800_000, 253_402_300_800_000)
-"""Timestamps that the library can hand out as a date; it panics on others."""
+"""Timestamps in ms that the library can convert to a date; it panics on others."""
 
 
 def write_change(document: Document, fields: dict[str, Json]) -> None:
@@ -82,7 +82,8 @@ def scalar_of(value: Json) -> tuple[ScalarType, Any]:
 def read_fields(document: Document) -> dict[str, Json]:
     """Return the root fields as data.
 
-    Types are learnt from the patches first: asking for an odd scalar makes the library panic.
+    Types are read from the patches first: reading a scalar of an unusual type makes the library
+    panic.
     """
     known = odd_fields(document)
     return {
@@ -92,7 +93,7 @@ def read_fields(document: Document) -> dict[str, Json]:
 
 
 def odd_fields(document: Document) -> dict[str, Json]:
-    """Return the root fields that must not be asked for; one that holds such a value is opaque."""
+    """Return the root fields that must not be read; one that holds such a value is opaque."""
     found: dict[str, Json] = {}
     for patch in document.diff([], document.get_heads()):
         text = repr(patch)
@@ -107,7 +108,7 @@ def odd_fields(document: Document) -> dict[str, Json]:
 
 
 def holds_odd(text: str) -> bool:
-    """Say whether a patch, stripped of its strings, writes a scalar that cannot be asked for."""
+    """Return True if a patch, without its strings, writes a scalar that must not be read."""
     return any(
         kind or int(milliseconds) not in CALENDAR_MS for kind, milliseconds in ODD.findall(text)
     )

@@ -10,7 +10,7 @@ from meshwire_conformance.documents.values import Json
 
 
 class Replicas:
-    """Named documents. What a peer sent touches a fork, which replaces the document on success."""
+    """Named documents. A peer's bytes are applied to a fork, which then replaces the document."""
 
     def __init__(self) -> None:
         self._documents: dict[str, Document] = {}
@@ -18,7 +18,7 @@ class Replicas:
         self._states: dict[tuple[str, str], SyncState] = {}
 
     def handlers(self) -> dict[str, Callable[..., Any]]:
-        """Return what may be asked, by name."""
+        """Return the operations that a request may name."""
         return {
             "create": self.create,
             "merge": self.merge,
@@ -33,7 +33,7 @@ class Replicas:
         }
 
     def create(self, name: str, actor: str, changes: list[dict[str, Json]]) -> Any:
-        """Make a document out of data, in place of one of this name."""
+        """Create a document from data; it replaces a document of the same name."""
         self.forget(name)
         self._actors[name] = bytes.fromhex(actor)
         document = Document(self._actors[name])
@@ -76,7 +76,7 @@ class Replicas:
         self._states[name, peer] = SyncState()
 
     def generate(self, name: str, peer: str) -> bytes | None:
-        """Return the next message for a peer, None when there is nothing to say."""
+        """Return the next message for a peer, or None if there is nothing to send."""
         state = self._states.setdefault((name, peer), SyncState())
         message: Message | None = self._fork(name).generate_sync_message(state)
         encode: Callable[[], bytes] | None = getattr(message, "encode", None)

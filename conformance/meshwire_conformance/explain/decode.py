@@ -22,7 +22,7 @@ from meshwire_spec.rules import refusals, rules_by_id
 
 BYTES_SHOWN = 8
 TIME = "(ms since 1970)"
-"""How the meaning of a time ends."""
+"""Suffix of the meaning of a time field."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 REGISTRIES: Mapping[str, type[IntEnum]] = {
     "direction": Direction,
@@ -43,13 +43,13 @@ CHECKED: Mapping[str, str] = {
     "tombstone_count": "count-limit",
     "payload.length": "length-limit",
 }
-"""The reason for which a value of a field is refused; the rule about it says most of the field."""
+"""Reason for which a value of a field is refused; the rule with that reason explains the field."""
 
 
 def decode_lines(kind: str, data: bytes, *, full: bool = False) -> tuple[list[str], bool]:
-    """The fields of a message, and whether it stands; the last lines tell a fault.
+    """Return the fields of a message as lines, and whether it is accepted.
 
-    With `full` every byte of a field is shown.
+    The last lines describe a fault, if there is one. With `full` every byte of a field is shown.
     """
     spans, fault = annotate(kind, data)
     size = f"{len(data)} byte" + ("" if len(data) == 1 else "s")
@@ -66,7 +66,7 @@ def decode_lines(kind: str, data: bytes, *, full: bool = False) -> tuple[list[st
 
 
 def _value_text(kind: str, span: Span) -> str:
-    """The value, and what it says where it is a number of a registry or a time."""
+    """Return the value of a field, with its name or date if it is a registry number or a time."""
     text = shown(span.value)
     name = span.path.rpartition(".")[2]
     if name == "type" and type(span.value) is int:
@@ -88,7 +88,7 @@ def _date(milliseconds: int) -> str:
 
 
 def _rule_of(kind: str, span: Span) -> str:
-    """The rule about the values of this field, else the one that its layout names."""
+    """Return the rule about the values of this field, else the one that its layout names."""
     for name, reason in CHECKED.items():
         if span.path == name or span.path.endswith(f".{name}"):
             found = refusals().get((kind, reason), ())
@@ -124,7 +124,10 @@ def _fault_lines(fault: Malformed, data: bytes) -> Iterator[str]:
 
 
 def guess_lines(data: bytes, *, full: bool = False) -> tuple[list[str], bool]:
-    """Which kinds fit the bytes, the fields if only one does, and whether any of them stands."""
+    """Return the kinds that fit the bytes, as lines, and whether one of them is accepted.
+
+    If only one kind fits, its fields are shown.
+    """
     verdicts = {kind: _judge(kind, data) for kind in KINDS}
     fitting = [kind for kind, verdict in verdicts.items() if verdict.fits]
     if len(fitting) == 1:
@@ -139,7 +142,7 @@ def guess_lines(data: bytes, *, full: bool = False) -> tuple[list[str], bool]:
 
 @dataclass(frozen=True, slots=True)
 class _Guess:
-    """Whether bytes decode as a kind, whether a strict node takes them, and both in words."""
+    """Whether bytes decode as a kind, whether a strict node accepts them, and both as text."""
 
     fits: bool
     stands: bool

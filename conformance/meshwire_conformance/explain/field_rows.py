@@ -16,7 +16,7 @@ from meshwire_spec.cursor import Span
 from meshwire_spec.numbers import AUTOMERGE_SYNC_MARKERS, FRAME_TYPES, FrameType, LabRecordType
 
 ROW = 8
-"""Bytes of a field that are shown."""
+"""Number of bytes of a field that are shown."""
 ROWS_MAX = 24
 ROWS_FIRST = 4
 ROWS_AROUND = 7
@@ -26,7 +26,7 @@ NAMED = "name"
 """Type of a field whose value is shown with its name."""
 HASH = 32
 HEADS = 2
-"""Where the heads of a sync message begin."""
+"""Offset of the heads in a sync message."""
 PAYLOAD = "payload"
 
 TYPE_NAMES: Mapping[int, str] = {int(row.type): row.name for row in FRAME_TYPES}
@@ -35,7 +35,7 @@ _NAMES = {"lab_record": {int(one): one.name.lower() for one in LabRecordType}}
 
 
 def type_names(kind: str) -> Mapping[int, str]:
-    """Names of the types that a message of this kind can have."""
+    """Return names of the types that a message of this kind can have."""
     return _NAMES.get(kind, TYPE_NAMES)
 
 
@@ -51,23 +51,23 @@ PAYLOAD_KINDS: Mapping[int, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Fields found in some bytes, and where they stop making sense."""
+    """Fields found in some bytes, and the offset at which decoding failed."""
 
     spans: Sequence[Span]
     fault: Mark | None = None
 
     def at(self, offset: int) -> Span | None:
-        """The innermost field that this byte lies in."""
+        """Return the innermost field that contains this offset."""
         inside = (one for one in self.spans if one.offset <= offset < one.offset + one.size)
         return min(inside, key=lambda one: one.size, default=None)
 
     def named(self, path: str) -> Span | None:
-        """The field of this path."""
+        """Return the field of this path."""
         return next((one for one in self.spans if one.path == path), None)
 
 
 def fields_of(kind: str, data: bytes) -> Fields:
-    """The fields of a message, its payloads opened."""
+    """Return the fields of a message, its payloads opened."""
     spans, malformed = annotate(kind, data)
     fault = None if malformed is None else _fault_mark(malformed)
     opened: list[Span] = []
@@ -94,7 +94,7 @@ def _fault_mark(fault: Malformed) -> Mark:
 
 
 def _payload(frame_type: int | None, data: bytes, span: Span) -> Fields | None:
-    """The fields inside a payload, or None where it is only bytes."""
+    """Return the fields inside a payload, or None if it has no schema."""
     body = data[span.offset : span.offset + span.size]
     if frame_type == FrameType.DELTA:
         found = Fields(list(_sync_message(body)))
@@ -113,7 +113,7 @@ def _payload(frame_type: int | None, data: bytes, span: Span) -> Fields | None:
 
 
 def _sync_message(body: bytes) -> Iterator[Span]:
-    """The first fields of an Automerge sync message: marker, heads, and the rest as bytes."""
+    """Yield the first fields of an Automerge sync message: marker, heads, and the rest as bytes."""
     if len(body) < HEADS or body[0] not in AUTOMERGE_SYNC_MARKERS:
         yield Span(0, len(body), "message", body.hex(), "bytes", "no sync message")
         return
@@ -129,7 +129,7 @@ def _sync_message(body: bytes) -> Iterator[Span]:
 
 
 def rows_of(kind: str, data: bytes, mark: Mark | None = None) -> tuple[str, ...]:
-    """The message field by field; without a mark, its fault is marked where it has one."""
+    """Return the message field by field; without a mark, its fault is marked if it has one."""
     if not kind:
         return dump(data, mark)
     fields = fields_of(kind, data)
@@ -151,7 +151,7 @@ def rows_of(kind: str, data: bytes, mark: Mark | None = None) -> tuple[str, ...]
 
 
 def _marked(spans: Sequence[Span], mark: Mark | None, size: int) -> int | None:
-    """Number of the field that the mark lies in."""
+    """Return the index of the field that contains the mark."""
     if mark is None or mark.offset >= size:
         return None
     for number, one in enumerate(spans):
@@ -161,7 +161,7 @@ def _marked(spans: Sequence[Span], mark: Mark | None, size: int) -> int | None:
 
 
 def _few(spans: Sequence[Span], marked: int | None) -> Iterator[tuple[int, Span]]:
-    """The fields to show, with their numbers; what is left out is one field of its own."""
+    """Yield the fields to show, with their indices; those left out are one field."""
     near = len(spans) if marked is None else marked
     if marked is None:
         near = ROWS_MAX - ROWS_AROUND
@@ -183,7 +183,7 @@ def _gap(spans: Sequence[Span]) -> Span:
 
 
 def _row(span: Span, data: bytes, mark: Mark | None) -> Iterator[str]:
-    """One field; the bytes shown are those around the mark."""
+    """Yield the lines of one field; the bytes shown are those around the mark."""
     start = span.offset
     if mark is not None:
         start += (mark.offset - span.offset) // ROW * ROW
@@ -206,7 +206,7 @@ def _said(span: Span) -> str:
 
 
 def value_text(span: Span) -> str:
-    """The value of a field, cut where it is long, with its name where it has one."""
+    """Return the value of a field, cut if it is long, with its name if it has one."""
     # Bytes, names and 64-bit integers are texts in JSON; a person reads them without quotes.
     plain = span.type.startswith(("bytes", "hash", "u64", NAMED))
     text = span.value if plain and isinstance(span.value, str) else shown(span.value)
@@ -215,10 +215,10 @@ def value_text(span: Span) -> str:
 
 
 def _refusals(kind: str, data: bytes) -> Iterator[str]:
-    """Why a strict node refuses bytes in which every field is whole."""
+    """Yield the reasons for which a strict node refuses bytes that decode."""
     message = decode(kind, data)
     reason = accept(kind, message)
-    # A lab record has a type too, which says nothing of a payload.
+    # The type of a lab record does not describe a payload.
     framed = PAYLOAD in message.fields
     inner = PAYLOAD_KINDS.get(message.fields.get("type", -1)) if framed else None
     if reason is None and inner is not None:
@@ -228,7 +228,7 @@ def _refusals(kind: str, data: bytes) -> Iterator[str]:
 
 
 def summary(kind: str, data: bytes) -> str:
-    """The message in a few words: what of it tells one from another."""
+    """Return the message in a few words: the fields that distinguish it from others."""
     if not kind:
         return data[:ROW].hex(" ") + (" .." if len(data) > ROW else "")
     fields = fields_of(kind, data)

@@ -9,7 +9,7 @@ ROWS_MAX = 4
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The bytes to point at and what to say of them."""
+    """The bytes to mark and the text to show below them."""
 
     offset: int
     size: int
@@ -17,7 +17,7 @@ class Mark:
 
 
 def row(data: bytes, offset: int) -> str:
-    """One row: offset, sixteen bytes, and what of them prints."""
+    """Return one row: offset, sixteen bytes, and their printable characters."""
     chunk = data[offset : offset + ROW]
     text = "".join(map(_printable, chunk.decode("ascii", "replace")))
     return f"{offset:04x}  {chunk.hex(' '):<{ROW * 3 - 1}}   {text}"
@@ -28,7 +28,7 @@ def _printable(char: str) -> str:
 
 
 def dump(data: bytes, mark: Mark | None = None) -> tuple[str, ...]:
-    """Rows of the first bytes and of those around the mark; what is left out shows as dots."""
+    """Return rows of the first bytes and of those around the mark; rows left out show as dots."""
     if not data and mark is None:
         return ("0000  (no bytes)",)
     point = 0 if mark is None else min(mark.offset, len(data))
@@ -59,7 +59,7 @@ def _pointer(mark: Mark, point: int) -> str:
 
 
 def first_difference(one: bytes, other: bytes) -> int | None:
-    """Offset of the first byte that differs, or None where both are the same."""
+    """Return the offset of the first byte that differs, or None if both are equal."""
     for offset, (left, right) in enumerate(zip(one, other, strict=False)):
         if left != right:
             return offset

@@ -11,7 +11,7 @@ STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where two values part, as a field path, and what each says there."""
+    """The first place where two values differ, as a field path, and the value of each there."""
 
     path: str
     expected: str
@@ -19,18 +19,18 @@ class Difference:
 
 
 def shown(value: Any) -> str:
-    """A value as it prints, cut where it is long."""
+    """Return a value as it prints, cut if it is long."""
     text = json.dumps(value, ensure_ascii=True)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"
 
 
 def printable(text: str) -> str:
-    """The text without control characters: what a peer sends must not drive the terminal."""
+    """Return the text without control characters, so that a peer cannot control the terminal."""
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
 def member_at(value: Any, path: str) -> Any:
-    """What stands at a field path of a value; raises LookupError where nothing does."""
+    """Return the value at a field path; raises LookupError if there is no such member."""
     if not path:
         raise LookupError("the message as a whole")
     for name, index in STEP.findall(path):
@@ -42,7 +42,7 @@ def member_at(value: Any, path: str) -> Any:
 
 
 def difference(expected: Any, received: Any, path: str = "") -> Difference | None:
-    """The first place where two JSON values differ, or None; 1, 1.0 and true are three things."""
+    """Return the first place where two JSON values differ, or None; 1, 1.0 and true differ."""
     if type(expected) is not type(received):
         return Difference(path, shown(expected), shown(received))
     if isinstance(expected, dict):

@@ -19,6 +19,6 @@ def _json(report: Report, path: Path) -> None:
 
 
 WRITERS: Mapping[str, Callable[[Report, Path], None]] = {"junit": _junit, "json": _json}
-"""What writes each format to a file; a new format is a module and a row. Each raises UsageError."""
+"""Functions that write a report to a file, by format. Each raises UsageError."""
 
 FORMS = " or ".join(f"{name}=PATH" for name in WRITERS)

@@ -20,7 +20,7 @@ from meshwire_spec.schemas.report import (
 
 
 def file_of(report: Report) -> ReportFile:
-    """The content of the file for a report."""
+    """Return the content of the file for a report."""
     return ReportFile(
         report=FORMAT_VERSION,
         suite=Judge(

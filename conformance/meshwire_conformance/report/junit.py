@@ -10,7 +10,7 @@ from meshwire_conformance.report.text import failure_lines
 from meshwire_conformance.verdicts import CaseResult, Verdict
 
 ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 cannot hold, not even escaped."""
+"""Characters that XML 1.0 cannot contain, even escaped."""
 
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 
@@ -22,7 +22,7 @@ SKIPPED = {
 
 
 def legal(text: str) -> str:
-    """The text with every character that XML cannot hold written as its number."""
+    """Return the text with every character that XML cannot contain replaced by its number."""
     return ILLEGAL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
@@ -31,7 +31,7 @@ def _attribute(text: str) -> str:
 
 
 def document_of(report: Report) -> str:
-    """The report as XML text."""
+    """Return the report as XML text."""
     suites = "\n".join(_suite(report, run) for run in report.runs)
     name = _attribute(f"meshwire {report.suite_version} {report.spec_revision}")
     return f"{DECLARATION}\n<testsuites name={name}>\n{suites}\n</testsuites>\n"

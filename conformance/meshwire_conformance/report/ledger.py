@@ -1,4 +1,4 @@
-"""The ledger of known failures: what fails, why, and how, so that it cannot rot unseen."""
+"""The ledger of known failures: which cases fail, why, and with which symptom."""
 
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -12,16 +12,16 @@ from meshwire_conformance.verdicts import CaseResult, Remark, Verdict
 
 MEMBERS = {"id": str, "reason": str, "symptom": str, "predicted": bool}
 EITHER = " | "
-"""Between symptoms of which the timing of the target decides."""
+"""Separates symptoms if the timing of the target decides which of them occurs."""
 REQUIRED = ("id", "reason", "symptom")
 UNTRIED = "in the ledger, but not applicable in this run"
-"""The note of a case that the ledger knows and that this target could not be asked."""
+"""Note of a case that the ledger lists and that is not applicable to this target."""
 EXCUSABLE = frozenset((Verdict.FAIL, Verdict.COULD_NOT_RUN))
 
 
 @dataclass(frozen=True, slots=True)
 class KnownFailure:
-    """One case that is known to fail, with the symptom it fails with; `predicted`: never seen."""
+    """A case that is known to fail, with its symptom; `predicted` ones were never observed."""
 
     id: str
     reason: str
@@ -30,9 +30,9 @@ class KnownFailure:
 
 
 def ledger_file(name: Path) -> Path:
-    """The file that is meant: one of this name, else the ledger of that name in the suite.
+    """Return the file of this name, else the ledger of that name in the suite.
 
-    Raises UsageError where there is neither.
+    Raises UsageError if neither exists.
     """
     if name.exists() or name.name != str(name) or name.suffix:
         return name
@@ -45,9 +45,9 @@ def ledger_file(name: Path) -> Path:
 
 
 def read_ledger(path: Path, catalogue: Catalogue) -> dict[str, KnownFailure]:
-    """Known failures by case id, of a TOML file or of a ledger of the suite (`ledger_file`).
+    """Return known failures by case id, from a TOML file or a ledger of the suite (`ledger_file`).
 
-    Raises UsageError for anything odd in it.
+    Raises UsageError for an entry that is not valid.
     """
     try:
         document = tomllib.loads(ledger_file(path).read_text(encoding="utf-8"))
@@ -79,7 +79,7 @@ def _failure(path: Path, entry: object) -> KnownFailure:
 def apply_ledger(
     results: Iterable[CaseResult], known: Mapping[str, KnownFailure]
 ) -> list[CaseResult]:
-    """Results with known failures excused, and entries that do not hold turned into failures."""
+    """Return the results: known failures excused, entries that do not hold turned into failures."""
     return [
         _judge(result, known[result.case]) if result.case in known else result for result in results
     ]

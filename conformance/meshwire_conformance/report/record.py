@@ -11,9 +11,9 @@ from meshwire_spec.schemas.base import Level
 
 @dataclass(frozen=True, slots=True)
 class TargetRun:
-    """The verdicts of one way to attach; `again` is the command that repeats it, without a case.
+    """The verdicts of one attachment; `again` is the command that repeats it, without a case.
 
-    `codec` has name and version of a codec as it calls itself, or nothing.
+    `codec` has the name and version that a codec states, or nothing.
     """
 
     name: str
@@ -41,17 +41,17 @@ class Report:
     """Sentence of each rule, by its id."""
     duration_s: float = 0.0
     repeat: str = ""
-    """Further options without which a failure might not come again."""
+    """Further options that a repetition needs for the same result."""
 
     def failures(self) -> Iterator[tuple[TargetRun, Case, CaseResult]]:
-        """Every failed case with the run it failed in."""
+        """Yield every failed case with the run it failed in."""
         for run in self.runs:
             for result in run.results:
                 if result.verdict is Verdict.FAIL:
                     yield run, self.cases[result.case], result
 
     def again(self, run: TargetRun, case: Case) -> str:
-        """The one command that runs this case alone."""
+        """Return the command that runs this case alone."""
         words = ["meshwire check", run.again, f"--only {case.id}"]
         if self.level != "strict":
             words.append(f"--level {self.level}")
@@ -61,13 +61,13 @@ class Report:
         return " ".join(word for word in words if word)
 
     def rule_lines(self, case: Case) -> list[str]:
-        """The rules of a case with their sentences, as far as they are known."""
+        """Return the rules of a case with their sentences, if they are known."""
         return [f"{rule}  {self.rules.get(rule, '')}".rstrip() for rule in case.rules]
 
 
 @dataclass(slots=True)
 class Tally:
-    """How the cases of one part went."""
+    """Counts of the verdicts of one part."""
 
     total: int = 0
     unbound: int = 0
@@ -75,7 +75,7 @@ class Tally:
 
     @property
     def applicable(self) -> int:
-        """Cases that the target was asked to meet."""
+        """Number of cases that are applicable to the target."""
         return sum(self.verdicts[verdict] for verdict in APPLICABLE)
 
     def add(self, result: CaseResult) -> None:

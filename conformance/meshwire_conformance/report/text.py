@@ -11,11 +11,11 @@ from meshwire_conformance.report.record import Report, Tally, TargetRun, tallies
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Remark, Verdict
 
 IN_FULL = 25
-"""Failures shown in full; the rest have a line each."""
+"""Number of failures shown in full; the rest have one line each."""
 LABEL = 10
 WIDTH = 100
 LINE_MAX = 1200
-"""What is longer is cut, and told how long it was."""
+"""Characters of a target's text that are shown; the full length follows."""
 LISTED = 5
 NAME = 24
 RED, GREEN, PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[0m"
@@ -30,7 +30,7 @@ MEANINGS = {
 
 
 def lines_of(report: Report, *, colour: bool = False) -> Iterator[str]:
-    """The report, line by line."""
+    """Yield the report, line by line."""
     paint = _paint if colour else _leave
     for number, (run, case, result) in enumerate(report.failures()):
         if number < IN_FULL:
@@ -59,13 +59,13 @@ def _leave(text: str, colour: str) -> str:
 def failure_lines(
     report: Report, run: TargetRun, case: Case, result: CaseResult, paint: Paint = _leave
 ) -> Iterator[str]:
-    """One failure: the rule, what was sent, expected and received, and how to see it again."""
+    """Yield one failure: the rule, what was sent, expected and received, and how to repeat it."""
     rules = ", ".join(case.rules)
     name = f"{run.name} · " if len(report.runs) > 1 else ""
     yield f"{paint('FAIL', RED)} {case.id}  {printable(case.title)}  ({name}{case.kind} · {rules})"
     yield ""
     for line in report.rule_lines(case):
-        # Never cut: a rule is short, and half of one is none.
+        # Never cut: rules are short, and half of a rule says something else.
         yield from _folded(printable(line), "  ", " " * 10)
     yield ""
     for reason in result.reasons:
@@ -90,13 +90,13 @@ def _block(label: str, lines: Sequence[str]) -> Iterator[str]:
 
 
 def _capped(text: str) -> str:
-    """A text of a target, cut where it is too long for a person."""
+    """Return a text of the target, cut if it is longer than `LINE_MAX`."""
     more = f"... ({len(text)} characters)" if len(text) > LINE_MAX else ""
     return printable(text[:LINE_MAX]) + more
 
 
 def _folded(text: str, first: str, others: str) -> Iterator[str]:
-    """A line, or several where it is wider than a terminal; runs of blanks stay as they are."""
+    """Yield a line, folded to the width of a terminal; runs of blanks are kept."""
     if len(first) + len(text) <= WIDTH:
         yield first + text
         return
@@ -104,7 +104,7 @@ def _folded(text: str, first: str, others: str) -> Iterator[str]:
 
 
 def _other_lines(report: Report, run: TargetRun) -> Iterator[str]:
-    """What could not run, what was excused, and what is new about predicted failures."""
+    """Yield what could not run, what was excused, and changes of predicted failures."""
     if run.codec:
         told = " ".join(text for text in (run.codec["name"], run.codec["version"]) if text)
         yield f"{run.name}: the codec calls itself {_capped(told) or 'nothing'}"
@@ -131,7 +131,7 @@ def _other_lines(report: Report, run: TargetRun) -> Iterator[str]:
 
 
 def _unshown(run: TargetRun) -> Iterator[str]:
-    """Why no case at all could be asked."""
+    """Yield why no case was applicable."""
     reasons = Counter("; ".join(result.reasons) or "not applicable" for result in run.results)
     for reason, count in reasons.most_common(LISTED):
         yield f"  not applicable {count}: {printable(reason)}"

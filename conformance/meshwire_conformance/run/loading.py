@@ -1,4 +1,4 @@
-"""Every case of the suite, loaded from all its homes."""
+"""Loads every case of the suite from vectors, transcripts and Python modules."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -61,11 +61,11 @@ LOADERS: Mapping[str, Callable[[], Iterable[Case]]] = {
     "functions": _functions,
     "harness": _harness,
 }
-"""Every home of cases, with the function that gives them."""
+"""Functions that load cases, by the source of the cases."""
 
 
 @cache
 def load_catalogue() -> Catalogue:
-    """Every case of the suite, read once; raises SuiteFault if they contradict each other."""
+    """Return the catalogue of all cases, read once; raises SuiteFault if two of them conflict."""
     cases = (case for load in LOADERS.values() for case in load())
     return Catalogue(tuple(sorted(cases, key=lambda case: case.id)))

@@ -12,8 +12,8 @@ from meshwire_conformance.targets.base import SCHEMES
 class SuitePart:
     """A part of the suite.
 
-    `takes` says whether it judges a case, `needs` what a target must be for it, and `load` imports
-    the module of the part and gives its function.
+    `takes` returns True for the cases that it judges, `needs` describes the target that it needs,
+    and `load` imports the module of the part and returns its function.
     """
 
     takes: Callable[[Case], bool]
@@ -41,10 +41,10 @@ PARTS: Mapping[str, SuitePart] = {
 
 
 def part_over(scheme: str) -> SuitePart:
-    """The part that runs over a scheme."""
+    """Return the part that runs over a scheme."""
     return PARTS[SCHEMES[scheme].part]
 
 
 def needs_of(case: Case) -> str:
-    """What a target must be for the part that judges this case."""
+    """Return a description of the target that the part for this case needs."""
     return next(part.needs for part in PARTS.values() if part.takes(case))

@@ -1,4 +1,4 @@
-"""The run: which cases go to which way of attaching, and the report over all of it."""
+"""The run: assigns cases to attachments and collects the verdicts in a report."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ from meshwire_spec.rules import load_rules
 from meshwire_spec.schemas.base import Level
 
 Watcher = Callable[[CaseResult, int, int], None]
-"""Called with every case that is over, how many are, and how many there will be."""
+"""Called with each finished case, the number of finished cases, and the number of all cases."""
 Start = Callable[[Coroutine[Any, Any, list[TargetRun]]], list[TargetRun]]
 """Runs a coroutine to its end; `asyncio.run`, or one that handles interrupts."""
 
@@ -62,7 +62,7 @@ class _Progress:
 
 
 def suite_version() -> str:
-    """Version of the installed distribution."""
+    """Return version of the installed distribution."""
     try:
         return version("meshwire")
     except PackageNotFoundError:
@@ -75,9 +75,10 @@ def check(
     options: Options,
     start: Start = asyncio.run,
 ) -> Report:
-    """Hold the targets to the suite; `start` runs the one coroutine that all of it happens in.
+    """Run the suite against the targets and return the report.
 
-    Raises SuiteError if nothing can run, and whatever `start` raises.
+    `start` runs the one coroutine of the run. Raises SuiteError if nothing can run, and whatever
+    `start` raises.
     """
     clock = time.perf_counter()
     catalogue = load_catalogue()
@@ -105,7 +106,7 @@ def check(
 
 
 def _repeat(options: Options) -> str:
-    """Options beside level and seed that decide how a case ends."""
+    """Return the options, besides level and seed, on which the result of a case depends."""
     words: list[str] = []
     if options.known_failing is not None:
         words.append(f"--known-failing {shlex.quote(str(options.known_failing))}")
@@ -119,7 +120,7 @@ def _repeat(options: Options) -> str:
 def _with_adapter(
     targets: Sequence[Attachment], catalogue: Catalogue, options: Options
 ) -> tuple[Case, ...]:
-    """The selected cases, and those of the harness itself wherever a codec is asked anything."""
+    """Return the selected cases, with those of the harness itself if any codec case is selected."""
     cases = catalogue.select(options.only, options.skip)
     codec = PARTS["codec"]
     speaks_codec = any(part_over(target.scheme) is codec for target in targets)
@@ -155,7 +156,7 @@ async def _run_all(
 
 
 def _share(target: Attachment, targets: Sequence[Attachment], cases: Sequence[Case]) -> list[Case]:
-    """Cases that go to one attachment; those that no attachment can show go to the first."""
+    """Return the cases of one attachment; the first one also gets those that none can show."""
     schemes = {SCHEMES[other.scheme].part for other in targets}
     if len(schemes) == 1 and target is targets[0]:
         return list(cases)
@@ -163,7 +164,7 @@ def _share(target: Attachment, targets: Sequence[Attachment], cases: Sequence[Ca
 
 
 def _fitting(target: Attachment, cases: Sequence[Case]) -> list[Case]:
-    """Cases that this way to attach can show."""
+    """Return the cases that this attachment can show."""
     part = part_over(target.scheme)
     return [case for case in cases if part.takes(case)]
 
