@@ -1,4 +1,4 @@
-"""What becomes of an attempt at a socket case: the order of attempts, and verdicts of their own."""
+"""Decides in which order attempts at socket cases start, and what each attempt means."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Body = Transcript | PythonCase
 
 @dataclass(slots=True)
 class Attempt:
-    """One run of one case: its result so far and what it leaves armed."""
+    """One attempt at one case: its result so far and the watches that it leaves armed."""
 
     case: Case
     result: CaseResult
@@ -29,19 +29,22 @@ class Attempt:
 
 
 def body_of(case: Case) -> Body:
-    """What a socket case is made of; raises SuiteFault for any other case."""
+    """Return the transcript or function of a socket case; raises SuiteFault for any other case."""
     if not isinstance(case.body, Transcript | PythonCase):
         raise SuiteFault(f"{case.id} is no socket case")
     return case.body
 
 
 def is_final(body: Body) -> bool:
-    """Whether a case looks back on the whole run."""
+    """Return True if a case judges the whole run and therefore runs last."""
     return isinstance(body, PythonCase) and body.final
 
 
 def patience(case: Case) -> tuple[int, str]:
-    """What waits longest begins first; then what dials, while there is little to be offered."""
+    """Return the sort key of a case: those with the longest waits start first.
+
+    Cases that dial connections of their own follow, while the target has little to offer to them.
+    """
     body = body_of(case)
     if any(need.startswith("deadline:") for need in case.needs):
         return 0, case.id
@@ -50,7 +53,7 @@ def patience(case: Case) -> tuple[int, str]:
 
 
 def failure(case: Case, failed: CaseFailed) -> CaseResult:
-    """The result of a case that the target has failed."""
+    """Return the result of a case that failed with `failed`."""
     return CaseResult(
         case.id,
         Verdict.FAIL,
@@ -62,12 +65,12 @@ def failure(case: Case, failed: CaseFailed) -> CaseResult:
 
 
 def noted(result: CaseResult, note: str) -> CaseResult:
-    """The result with one more note."""
+    """Return the result with one more note."""
     return replace(result, notes=(*result.notes, note))
 
 
 def watched(attempt: Attempt) -> CaseResult:
-    """The result once everything is over: what a watch has seen turns a pass into a failure."""
+    """Return the final result of an attempt: a passed case fails if one of its watches tripped."""
     result = attempt.result
     if result.verdict is not Verdict.PASS:
         return result
@@ -86,7 +89,10 @@ def watched(attempt: Attempt) -> CaseResult:
 
 
 def with_control(case: Case, results: Mapping[str, CaseResult]) -> CaseResult:
-    """A negative that passed counts only if its positive control passed too."""
+    """Return the result of a case with regard to its control.
+
+    A negative that passed counts only if its positive control passed too.
+    """
     result = results[case.id]
     control = results.get(case.control or "")
     if control is not None and result.verdict is Verdict.FAIL:
@@ -99,12 +105,15 @@ def with_control(case: Case, results: Mapping[str, CaseResult]) -> CaseResult:
 
 
 def is_serial(case: Case) -> bool:
-    """Whether a case must run with nothing beside it."""
+    """Return True if a case must run alone."""
     return body_of(case).serial
 
 
 def shown_elsewhere(cases: Sequence[Case], attachment: Attachment) -> dict[str, CaseResult]:
-    """Serial cases that no dialect changes, if another attachment to the same node runs them."""
+    """Return results for serial cases that another attachment to the same node runs.
+
+    These are the cases that do not depend on the dialect.
+    """
     other = attachment.serial_cases_in
     if not other:
         return {}

@@ -17,27 +17,27 @@ from meshwire_spec.numbers import READ_MESSAGE, FrameType
 FLOOR_S = 1.0
 MEDIANS = 50
 MARGIN_S = 1.0
-"""What a deadline of the target's own may take beyond what it declares, before scaling."""
+"""Seconds that a deadline of the target may take beyond its declared value, before scaling."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """The deadline of a run; `median_s` is None where the calibration got no answer."""
+    """The deadline of a run; `median_s` is None if the calibration got no answer."""
 
     median_s: float | None
     scale: float
 
     @property
     def seconds(self) -> float:
-        """How long an answer may take."""
+        """Seconds that an answer may take."""
         return max(FLOOR_S, MEDIANS * (self.median_s or 0.0)) * self.scale
 
     def beyond(self, declared_s: float) -> float:
-        """How long to wait for something that the target does after a deadline of its own."""
+        """Return the seconds to wait for an effect of a deadline that the target declares."""
         return declared_s + max(MARGIN_S, self.seconds / 2) * self.scale
 
     def describe(self) -> str:
-        """One line for the report."""
+        """Return the line for the report."""
         if self.median_s is None:
             return f"deadline {self.seconds:.2f} s; the calibration got no answer"
         return (
@@ -54,11 +54,11 @@ CANARY_DOCUMENT = bytes.fromhex(
     "16888ae24f4304c2bdfc5e2e1a94671c060102030213022302400256020815082102230234014202560357088001"
     "027f007f017f017f007f007f077f0663616e6172797f007f01017f017f86016d657368776972657f0000"
 )
-"""A saved document with one field, written once by Automerge, so that reads need no library."""
+"""A saved document with one field, written by Automerge, so that reads need no library."""
 
 
 class Canary:
-    """Reads one document over and over through a peer of its own."""
+    """Reads one document repeatedly through a peer of its own."""
 
     def __init__(self, session: Session, document: bytes) -> None:
         self.key = f"notes:canary-{session.nonce}"
@@ -70,11 +70,11 @@ class Canary:
 
     @property
     def peer(self) -> Peer:
-        """Through whom the canary is read."""
+        """The peer that reads the canary."""
         return self._session.peer(PROBE)
 
     async def send(self, deadline_s: float) -> None:
-        """Send the document and wait, as far as the target says it, until it has taken effect."""
+        """Send the document and wait for the target's FIN, at most for the deadline."""
         connection = await self.peer.connection()
         stream = await connection.open()
         await stream.write(self._frame(FrameType.SNAPSHOT, self._document))
@@ -82,9 +82,9 @@ class Canary:
         await stream.wait_for(lambda: stream.read_over, deadline_s)
 
     async def read(self, deadline_s: float, through: Peer | None = None) -> bool:
-        """Whether a read of the canary through a peer is answered within the deadline."""
+        """Return True if a read of the canary through a peer is answered within the deadline."""
         peer = through or self.peer
-        # Not dialled again: that would prove a peer of a case which watches what it is sent.
+        # Not dialled again: a handshake would make a peer of a case ready that watches its input.
         connection = await peer.connection() if through is None else through.live
         if connection is None:
             raise ConnectionError(f"{peer.name} is gone")
@@ -101,7 +101,7 @@ class Canary:
         )
 
     async def calibrate(self, scale: float) -> Deadline:
-        """Median of 20 reads; without a median where two reads in a row get no answer."""
+        """Return median of 20 reads; without a median where two reads in a row get no answer."""
         loop = asyncio.get_running_loop()
         taken: list[float] = []
         silent = 0
@@ -121,7 +121,7 @@ class Canary:
         return Deadline(statistics.median(taken), scale)
 
     async def probe(self, deadline_s: float) -> str | None:
-        """Why the target does not answer, or None; those who ask together share one read."""
+        """Return why the target does not answer, or None; concurrent callers share one read."""
         if self._next is None:
             self._next = asyncio.create_task(self._probe_after(self._running, deadline_s))
         return await asyncio.shield(self._next)
@@ -131,7 +131,7 @@ class Canary:
     ) -> str | None:
         if before is not None:
             await asyncio.wait((before,))
-        # From here on nobody joins: the read below comes after everything they saw.
+        # Later callers start a new read, so that this one follows whatever its callers observed.
         self._running, self._next = self._next, None
         try:
             answered = await self.read(deadline_s)

@@ -1,7 +1,7 @@
-"""One run of one socket case: its names, streams and evidence, and what cases are made of.
+"""One run of one socket case: its names, streams and evidence, and the operations of cases.
 
-Transcripts and Python cases stand on the same operations. Each either holds or raises
-`CaseFailed`; what is sent is remembered for the report. A case's streams are released when it ends.
+Transcripts and Python cases use the same operations. Each operation either succeeds or raises
+`CaseFailed`. What is sent is recorded for the report. A case's streams are released when it ends.
 """
 # Longer than 300 lines because it is the vocabulary of all socket cases, and one vocabulary is
 # easier to learn in one place.
@@ -39,18 +39,18 @@ CODE_NAMES = {row.code: row.name for row in REASON_ROWS}
 _REPEATS = 2
 
 Mismatches = list[tuple[Arrival, Mismatch]]
-"""What came although something else was wanted, each with where it differs."""
+"""Arrivals that do not fit what was wanted, each with the place where it differs."""
 
 
 def code_name(code: int) -> str:
-    """A code as text: its reason where it has one."""
+    """Return a code as text, with its reason if it has one."""
     name = CODE_NAMES.get(code)
     return f"0x{code:08x}" if name is None else f"{name} (0x{code:08x})"
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Under which terms a case runs; `own_peers` says that its connections are its own."""
+    """The conditions under which a case runs; with `own_peers` it uses connections of its own."""
 
     level: str
     deadline: Deadline
@@ -76,9 +76,9 @@ class CaseRun:
         self.evidence = Evidence()
         self.streams: dict[tuple[str, str], Stream] = {}
         self.marks: dict[tuple[str, str], int] = {}
-        """For key and connection how many arrivals the last `expect` has left behind."""
+        """Number of arrivals that the last `expect` consumed, by key and connection."""
         self.nonces: list[bytes] = []
-        """Nonces of the challenges that came, which have to differ."""
+        """Nonces of the challenges received; they must differ."""
         self._all_streams: list[Stream] = []
         self._own: dict[str, Peer] = {}
         self._subscriptions: dict[str, Subscription] = {}
@@ -87,47 +87,47 @@ class CaseRun:
 
     @property
     def strict(self) -> bool:
-        """Whether the rules of level strict are demanded."""
+        """True if the rules of level strict are demanded."""
         return self.terms.level == "strict"
 
     @property
     def deadline_s(self) -> float:
-        """How long an answer may take."""
+        """Seconds that an answer may take."""
         return self.terms.deadline.seconds
 
     @property
     def composer(self) -> Composer:
-        """What makes the bytes of this case."""
+        """The composer of this case."""
         return Composer(self.scope, self.contents.saved, self.contents.delta)
 
     def within(self, name: str) -> float:
-        """How long to wait where the target has a deadline of its own of this name."""
+        """Return the seconds to wait for the target's own deadline of this name."""
         if not name:
             return self.deadline_s
         declared = {**FIXED_S, **self.session.target.facts.deadlines}
         return self.terms.deadline.beyond(declared[name])
 
     def begin(self, let: Mapping[str, str]) -> None:
-        """Define the names of the case and collect everything that comes for its keys."""
+        """Define the names of the case and subscribe to its keys."""
         self.scope.define(let)
         for name in let:
             self.subscription(self.scope.names[name])
 
     def subscription(self, key: str) -> Subscription:
-        """Everything that has come for a key since the case first named it."""
+        """Return the subscription to a key, which began when the case first named the key."""
         found = self._subscriptions.get(key)
         if found is None:
             found = self._subscriptions[key] = self.session.inbox.subscribe(key)
         return found
 
     async def documents(self, specs: Mapping[str, DocumentSpec]) -> None:
-        """Make the documents of the case."""
+        """Create the documents of the case."""
         await self.contents.make(specs)
 
     # --- peers and connections --------------------------------------------------------------
 
     def peer(self, name: str = "A") -> Peer:
-        """The peer that a case knows by this name: shared, or its own where it is isolated."""
+        """Return the peer of this name: a shared one, or the case's own if it is isolated."""
         if name in self._own:
             return self._own[name]
         if name in SHARED and not self.terms.own_peers:
@@ -135,7 +135,7 @@ class CaseRun:
         return self.own_peer(name)
 
     def own_peer(self, name: str) -> Peer:
-        """A peer of this case alone."""
+        """Return a peer that belongs to this case alone."""
         peer = self._own.get(name)
         if peer is None:
             full = f"{self.case_id}/{self.scope.names['case']}/{name}"
@@ -143,9 +143,9 @@ class CaseRun:
         return peer
 
     async def connection(self, name: str = "A") -> Connection:
-        """The live connection of a peer; the case fails if none comes up.
+        """Return the live connection of a peer; the case fails if none can be opened.
 
-        A connection of the case's own is not dialled again: that it was lost is what counts.
+        A connection of the case's own is not dialled again: its loss is part of the result.
         """
         peer = self.peer(name)
         if peer in self._own.values() and peer.last is not None:
@@ -156,7 +156,7 @@ class CaseRun:
             raise CaseFailed("no-connection", f"no connection: {exc}") from exc
 
     async def open(self, on: str = "A", name: str = "", *, uni: bool = False) -> Stream:
-        """A new stream; the one of this name from now on."""
+        """Open a stream and bind it to this name."""
         connection = await self.connection(on)
         try:
             async with asyncio.timeout(self.deadline_s):
@@ -172,12 +172,12 @@ class CaseRun:
         return stream
 
     async def stream(self, on: str = "A", name: str = "") -> Stream:
-        """The stream of this name, opened (bidi) if it is not open yet."""
+        """Return the stream of this name, opened (bidi) if it is not open yet."""
         found = self.streams.get((on, name))
         return found or await self.open(on, name)
 
     def forget(self, on: str, name: str = "") -> None:
-        """The next send under this name opens another stream."""
+        """Make the next send under this name open another stream."""
         self.streams.pop((on, name), None)
 
     # --- sending ----------------------------------------------------------------------------
@@ -200,7 +200,7 @@ class CaseRun:
         kind: str = "",
         asks: bool = False,
     ) -> None:
-        """Write bytes and remember them for the report, as a message of `kind`."""
+        """Write bytes and record them for the report, as a message of `kind`."""
         self.evidence.sent.append(Sending(on, stream.number, what, data, kind, asks))
         self.session.settings.trace(
             {
@@ -214,11 +214,11 @@ class CaseRun:
         await stream.write(data)
 
     def ended(self, stream: Stream, how: str, on: str = "A") -> None:
-        """Remember for the report how we ended a half of a stream."""
+        """Record for the report how the suite ended its half of a stream."""
         self.evidence.sent.append(Sending(on, stream.number, how))
 
     async def send_read(self, key: str, on: str = "A") -> None:
-        """Ask for a document, on a stream of its own."""
+        """Request a document, on a stream of its own."""
         stream = await self.open(on, f"read {key}")
         data = self.composer.frame(FrameSpec(type="delta", key=key))
         await self.write(stream, data, f"read of {key}", on, kind="stream_frame", asks=True)
@@ -227,7 +227,7 @@ class CaseRun:
     # --- what has to come of it -------------------------------------------------------------
 
     async def barrier(self, on: str = "A", name: str = "", *, patience: float = 1.0) -> None:
-        """Finish a stream and wait until the target says that everything on it has taken effect."""
+        """Finish a stream and wait until the target confirms that all frames on it took effect."""
         stream = await self.stream(on, name)
         self.forget(on, name)
         await stream.finish()
@@ -235,7 +235,7 @@ class CaseRun:
         await self.wait_finished(stream, patience)
 
     async def wait_finished(self, stream: Stream, patience: float = 1.0) -> None:
-        """Wait for the FIN of the target's half of a stream that we have finished."""
+        """Wait for FIN on the target's half of a stream that the suite has finished."""
         await stream.wait_for(lambda: stream.read_over, self.deadline_s * patience)
         self.check_answering_half(stream)
         if stream.finished:
@@ -263,7 +263,7 @@ class CaseRun:
         self.note("no FIN came: the barrier is unbound")
 
     def check_answering_half(self, stream: Stream) -> None:
-        """On the answering half only records may stand (BT-035)."""
+        """Fail if the answering half holds anything but records (BT-035)."""
         rest = bytes(stream.received)
         while rest:
             size = 5 + int.from_bytes(rest[1:5], "big")
@@ -279,7 +279,7 @@ class CaseRun:
             rest = rest[size:]
 
     def check_connection(self, connection: Connection) -> None:
-        """Fail where the connection is gone."""
+        """Fail if the connection is closed."""
         closed = connection.closed
         if closed is not None:
             how = "without a code" if closed.code is None else f"with {code_name(closed.code)}"
@@ -348,9 +348,9 @@ class CaseRun:
     async def expect(
         self, wanted: Wanted, on: str, *, after: int = 0, patience: float = 1.0
     ) -> Arrival:
-        """Wait for content that says what is wanted, on any stream of a connection.
+        """Wait for content that matches `wanted`, on any stream of a connection.
 
-        `patience` multiplies the deadline where something may rightly take longer.
+        `patience` multiplies the deadline for answers that may take longer.
         """
         subscription = self.subscription(wanted.key)
         deadline_s = self.deadline_s * patience
@@ -360,11 +360,11 @@ class CaseRun:
         raise self._nothing_fits(wanted, on, found)
 
     async def read(self, wanted: Wanted, on: str = "A", *, once: bool = False) -> Arrival:
-        """Read a document; silence is asked once more before it counts (page Documents)."""
+        """Read a document; if no answer comes, the read is repeated once (page Documents)."""
         subscription = self.subscription(wanted.key)
         after = len(subscription.arrivals)
         seen: Mismatches = []
-        # A target that did not answer one read of the calibration is not asked twice again.
+        # A read is not repeated for a target that answered no read of the calibration.
         hopeless = self.terms.deadline.median_s is None
         for attempt in range(1 if once or hopeless else _REPEATS):
             if attempt:
@@ -390,10 +390,10 @@ class CaseRun:
         *,
         whole: bool = False,
     ) -> Arrival | Mismatches:
-        """The first arrival that fits, else what came and why none of it did.
+        """Return the first arrival that matches, else all arrivals with their mismatches.
 
-        `whole` wants the changes too. The answer to a read brings them; a delta that is pushed
-        may begin an exchange with its heads alone.
+        With `whole` the changes must match too: the answer to a read contains them, while a delta
+        that is pushed may begin an exchange with its heads alone.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + deadline_s
@@ -438,7 +438,7 @@ class CaseRun:
         )
 
     def watch(self, key: str, on: str | None, types: Iterable[str | int] = ()) -> Watch:
-        """From now on to the end of the run nothing of these types may come for a key."""
+        """Fail the case if a frame of these types comes for a key before the run ends."""
         numbers = frozenset(type_number(name) for name in types)
         peer = None if on is None else self.peer(on).name
         watch = arm(self.subscription(key), peer, numbers)
@@ -446,7 +446,7 @@ class CaseRun:
         return watch
 
     async def probe(self) -> None:
-        """The target still answers another peer; one that has died or hangs fails the case."""
+        """Fail unless the target still answers another peer."""
         probe = self.session.probe
         if probe is None:
             raise CouldNotRun("no document to probe the target with")
@@ -461,7 +461,7 @@ class CaseRun:
         self.evidence.notes.append(text)
 
     async def end(self) -> None:
-        """Release the streams of the case, and its connections unless a watch is on them."""
+        """Release the streams of the case, and its connections unless one of them is watched."""
         for stream in self._all_streams:
             if stream.connection.closed is None:
                 await stream.reset(0)
@@ -477,7 +477,7 @@ def _longer(arrivals: list[Arrival], known: int) -> bool:
 
 
 def _refusal_is_whole(stream: Stream, must_stop: bool) -> bool:  # noqa: FBT001
-    """Whether both signs of a refusal are there: a stop, and a reset where there is such a half."""
+    """Return True if a refusal is complete: STOP, and RESET unless the stream is uni."""
     stopped = stream.stop_code is not None or not must_stop
     return stopped and (stream.uni or stream.reset_code is not None)
 
@@ -506,7 +506,7 @@ def _not_refused(
 
 
 def _ends(stream: Stream) -> tuple[str, ...]:
-    """How the target has ended the halves of a stream."""
+    """Return how the target ended the halves of a stream, one text for each."""
     signs = (
         stream.stop_code is not None and f"STOP with {code_name(stream.stop_code)}",
         stream.reset_code is not None and f"RESET with {code_name(stream.reset_code)}",

@@ -1,8 +1,8 @@
-"""What a case sends, made by the schemas from the words of a transcript.
+"""Builds what a case sends: from the words of a transcript, with the schemas.
 
-`Scope` says what the texts of a transcript mean: `$names`, and times as `now` plus an offset.
-Everything is encoded by the schema codec, decoded again and asked of `accept`, so that the suite
-never sends anything wrong by accident; what is wrong on purpose says so in the transcript.
+`Scope` resolves the texts of a transcript: `$names`, and times as `now` plus an offset. Everything
+is encoded by the schema codec, decoded again and checked with `accept`, so that the suite never
+sends a wrong message by accident; a message that is wrong on purpose is marked in the transcript.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ _MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 class Scope:
-    """Names of one run of one case; `now_ms` is read once, when the case starts."""
+    """Names of one attempt at one case; `now_ms` is read once, when the case starts."""
 
     def __init__(self, names: Mapping[str, str], now_ms: int) -> None:
         self.names = dict(names)
         self.now_ms = now_ms
 
     def define(self, let: Mapping[str, str]) -> None:
-        """Add names whose values may use the ones before them."""
+        """Add names whose values may use names defined before."""
         for name, value in let.items():
             self.names[name] = self.text(value)
 
     def text(self, text: str) -> str:
-        """The text with every `$name` replaced; raises SuiteFault for an unknown one."""
+        """Return the text with every `$name` replaced; raises SuiteFault for an unknown name."""
 
         def replace(match: re.Match[str]) -> str:
             try:
@@ -53,7 +53,7 @@ class Scope:
         return _NAME.sub(replace, text)
 
     def integer(self, value: int | str) -> int:
-        """A number as it is, in decimal, or a time in ms since 1970 as `now-60s`."""
+        """Return a number given as such, in decimal, or as a time in ms since 1970 (`now-60s`)."""
         if isinstance(value, int):
             return value
         value = self.text(value)
@@ -79,11 +79,11 @@ _DEFAULT_KEYS = {
 _LENGTH = 4
 
 DocumentBytes = Callable[[str, str | None], bytes]
-"""Saved bytes of a named document, or what a delta of it says to a peer that has another."""
+"""Returns the saved bytes of a named document, or a delta of it for a peer that has another."""
 
 
 def type_number(name: str | int) -> int:
-    """Number of a frame type by its name in the registry."""
+    """Return the number of a frame type; names are looked up in the registry."""
     if isinstance(name, int):
         return name
     try:
@@ -93,10 +93,10 @@ def type_number(name: str | int) -> int:
 
 
 class Composer:
-    """Makes the bytes of one case.
+    """Builds the bytes of one case.
 
-    `saved` gives the saved bytes of a document of the transcript; `delta` the sync message that
-    brings it to a peer that has the second one (nothing at all where None).
+    `saved` returns the saved bytes of a document of the transcript; `delta` returns the sync
+    message that brings it to a peer that has the second document (None: an empty one).
     """
 
     def __init__(self, scope: Scope, saved: Mapping[str, bytes], delta: DocumentBytes) -> None:
@@ -105,7 +105,7 @@ class Composer:
         self._delta = delta
 
     def frame(self, spec: FrameSpec) -> bytes:
-        """Bytes of a frame; raises SuiteFault where it is wrong and does not say so."""
+        """Return the bytes of a frame; raises SuiteFault if it is wrong and not marked as wrong."""
         frame_type = type_number(spec.type)
         payload = self._payload(frame_type, spec)
         key = self._frame_key(frame_type, spec)
@@ -114,7 +114,7 @@ class Composer:
             raise SuiteFault(f"the suite would send a frame of type 0x{frame_type:02x}")
         fields = {"key": key, "type": known, "payload": payload}
         data = self._checked("stream_frame", fields, spec)
-        # No schema writes a type that the registry does not have: it is put in afterwards.
+        # The schema writes no type that is not in the registry: it is replaced afterwards.
         at = len(data) - len(payload) - _LENGTH - 1
         data = data[:at] + bytes((frame_type,)) + data[at + 1 :]
         if spec.payload_length is not None:
@@ -167,7 +167,7 @@ class Composer:
         return saved + bytes.fromhex(spec.extra)
 
     def tombstone(self, spec: FrameSpec) -> bytes:
-        """Bytes of a tombstone by itself."""
+        """Return the bytes of a tombstone without a frame around it."""
         collection, _, document_id = self._scope.text(spec.key).partition(":")
         fields = {
             "collection": collection,
@@ -180,7 +180,7 @@ class Composer:
             "extra": b"",
         }
         data = self._checked("tombstone", fields, spec)
-        # The direction is the last byte, and only here may it be one that no schema writes.
+        # The direction is the last byte; the schema writes no value outside its registry.
         return data[:-1] + bytes((spec.direction,)) + bytes.fromhex(spec.extra)
 
     def _tombstones(self, spec: FrameSpec) -> bytes:
@@ -190,7 +190,7 @@ class Composer:
         return count.to_bytes(_LENGTH, "big") + body + bytes.fromhex(spec.extra)
 
     def entry(self, spec: FrameSpec) -> bytes:
-        """Bytes of an entry of a batch."""
+        """Return bytes of an entry of a batch."""
         frame_type = type_number(spec.type)
         payload = self._payload(frame_type, spec)
         key = self._frame_key(frame_type, spec)
@@ -214,7 +214,7 @@ class Composer:
         return head + body + bytes.fromhex(spec.extra)
 
     def heartbeat(self, spec: FrameSpec) -> bytes:
-        """Bytes of a heartbeat, which travels on a uni stream without a frame around it."""
+        """Return the bytes of a heartbeat, which is sent on a uni stream without a frame."""
         fields = {
             "marker": 1,
             "sent_at": self._scope.integer(spec.sent_at),

@@ -29,7 +29,7 @@ _PREAMBLE = "lab_preamble"
 
 
 async def connect(run: CaseRun, name: str, options: ConnectSpec) -> None:
-    """Connect a peer of the case's own, in the ordinary way or with something wrong."""
+    """Connect a peer of the case's own, normally or with the faults that `options` names."""
     peer = run.own_peer(name)
     dial = peer.dial()
     if options.same_as is not None:
@@ -55,7 +55,7 @@ async def _dial(run: CaseRun, name: str, dial: Dial, options: ConnectSpec) -> Co
 
 
 def _wrong_preamble(identity: bytes, options: ConnectSpec) -> Preamble | None:
-    """A preamble with what is wrong about it, or None where nothing is."""
+    """Return the preamble with the faults that `options` names, or None if it names none."""
     if options.preamble is not None:
         return Preamble(identity, whole=bytes.fromhex(options.preamble))
     alpn = None if options.alpn is None else options.alpn.encode()
@@ -72,7 +72,7 @@ def _wrong_preamble(identity: bytes, options: ConnectSpec) -> Preamble | None:
 
 
 async def overrun(run: CaseRun, on: str) -> None:
-    """Send one byte more on a stream than its credit allows, past every rule of the binding."""
+    """Send one byte beyond the credit of a stream, without regard to the binding."""
     connection = await lab_connection(run, on)
     peer = connection.lab.peer
     if peer is None:
@@ -88,7 +88,7 @@ async def overrun(run: CaseRun, on: str) -> None:
 
 
 async def adopt_lab(run: CaseRun, on: str, windows: Windows) -> TcpConnection:
-    """Connect a peer of the case's own with other windows."""
+    """Connect a peer of the case's own with these windows."""
     peer = run.own_peer(on)
     dial = peer.dial()
     preamble = Preamble(dial.identity, windows=windows)
@@ -100,7 +100,7 @@ async def adopt_lab(run: CaseRun, on: str, windows: Windows) -> TcpConnection:
 
 
 async def lab_connection(run: CaseRun, on: str) -> TcpConnection:
-    """The connection of a peer, which is one of the lab binding."""
+    """Return the connection of a peer, which must use the lab binding."""
     connection = run.peer(on).last or await run.connection(on)
     if not isinstance(connection, TcpConnection):
         raise SuiteFault(f"{run.case_id} needs the lab binding and does not say so")
@@ -148,7 +148,7 @@ _ANSWERS: dict[str, Callable[[bytes], bytes]] = {
 
 
 async def run_handshake(run: CaseRun, on: str, name: str, spec: HandshakeSpec) -> None:
-    """One H1 handshake as the spec says, on a new connection without one."""
+    """Run one H1 handshake as `spec` says, on a new connection."""
     formation = run.session.target.formation
     if formation is None:
         raise SuiteFault(f"{run.case_id} needs a formation and does not say so")

@@ -1,9 +1,9 @@
-"""Documents of socket cases: made and read by Automerge, and compared with what frames say.
+"""Documents of socket cases: created and read by Automerge, and compared with what frames hold.
 
 Automerge runs in a child process, which `Doorway` calls. Calls take well under a millisecond and
 are made directly; what a target sent is read in a thread, because hostile bytes may keep the child
 busy until its own deadline ends it. `Contents` keeps the documents of one case and decides whether
-an arrival says what the case wants.
+an arrival matches what the case wants.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def _made(state: State) -> Made:
 
 
 class Doorway:
-    """Automerge as socket cases need it; `close` ends the child process."""
+    """Automerge for socket cases; `close` ends the child process."""
 
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
         self._names = (f"document {number}" for number in count())
 
     async def make(self, spec: DocumentSpec, bases: Collection[bytes]) -> Made:
-        """A document with these edits on top of the merge of others."""
+        """Return a document with these edits on top of the merge of `bases`."""
         name = next(self._names)
         edits = [*([spec.fields] if spec.fields is not None else []), *spec.edits]
         try:
@@ -63,13 +63,13 @@ class Doorway:
         return _made(state)
 
     async def merge(self, saved: Collection[bytes]) -> Made:
-        """The merge of documents."""
+        """Return the merge of the saved documents."""
         name = next(self._names)
         self._documents.create(name)
         return _made(self._documents.merge(name, *saved))
 
     async def delta(self, saved: bytes, known: bytes | None) -> bytes:
-        """A sync message with every change that a peer with `known` lacks."""
+        """Return a sync message with every change that a peer with the document `known` lacks."""
         ours, theirs = next(self._names), next(self._names)
         self._load(ours, saved)
         self._load(theirs, known or b"")
@@ -90,7 +90,7 @@ class Doorway:
             self._documents.create(name)
 
     async def heads_of(self, frame_type: int, payload: bytes) -> Heads:
-        """Heads of an empty document once this payload was taken in; raises ValueError."""
+        """Return the heads of an empty document after this payload; raises ValueError."""
         read = _READERS.get(frame_type)
         if read is None:
             raise ValueError(f"a frame of type 0x{frame_type:02x} has no document")
@@ -101,7 +101,7 @@ class Doorway:
         return frozenset(contents.heads)
 
     async def open_exchange(self, saved: bytes) -> Exchange:
-        """An exchange from a fresh state about a document of ours."""
+        """Return a new exchange about a document of the suite."""
         name = next(self._names)
         self._load(name, saved)
         self._documents.begin(name, PEER)
@@ -113,18 +113,18 @@ class Doorway:
 
 
 class Exchange:
-    """Automerge's sync protocol about one document, from our side."""
+    """One side of Automerge's sync protocol about one document."""
 
     def __init__(self, documents: Documents, name: str) -> None:
         self._documents = documents
         self._name = name
 
     async def generate(self) -> bytes | None:
-        """The next message, or None where there is nothing to say now."""
+        """Return the next message, or None if there is nothing to send now."""
         return self._documents.generate(self._name, PEER)
 
     async def receive(self, frame_type: int, payload: bytes) -> None:
-        """Take in a delta or a snapshot; raises ValueError."""
+        """Apply a delta or a snapshot; raises ValueError."""
         try:
             if frame_type == FrameType.DELTA:
                 await asyncio.to_thread(self._documents.receive, self._name, PEER, payload)
@@ -134,7 +134,7 @@ class Exchange:
             raise ValueError(str(exc)) from exc
 
     async def heads(self) -> Heads:
-        """Heads of our document now."""
+        """Return the current heads of the document."""
         return frozenset(self._documents.state(self._name).heads)
 
     async def close(self) -> None:
@@ -163,7 +163,7 @@ async def open_doorway() -> Doorway:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What an arrival has to say: heads, or members of a tombstone; None means anything."""
+    """What an arrival must contain: heads, or members of a tombstone; None matches anything."""
 
     key: str
     type: int | None = None
@@ -173,10 +173,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """Where an arrival says something else than what was wanted.
+    """The place where an arrival differs from what was wanted.
 
-    `field` is a member of the content, `came` what the arrival says, in words for a report, and
-    `wanted` what it should say; None if `came` says all there is to say.
+    `field` is a member of the content, `came` describes the value received, and `wanted` the value
+    it should have; None if `came` says everything.
     """
 
     field: str
@@ -184,7 +184,7 @@ class Mismatch:
     wanted: str | None = None
 
     def line(self) -> str:
-        """The mismatch in one line."""
+        """Return the mismatch as one line."""
         return f"{self.field}: {self.came}"
 
 
@@ -198,7 +198,7 @@ class Contents:
 
     @property
     def documents(self) -> Doorway:
-        """The doorway; raises SuiteFault where a case without documents asks for it."""
+        """The doorway; raises SuiteFault if the case did not declare that it needs documents."""
         if self.doorway is None:
             raise SuiteFault("this case does not say that it needs documents")
         return self.doorway
@@ -209,13 +209,16 @@ class Contents:
         return {name: made.saved for name, made in self.made.items()}
 
     async def make(self, specs: Mapping[str, DocumentSpec]) -> None:
-        """Make the documents of a case, in their order, each of which may merge earlier ones."""
+        """Create the documents of a case in order; each may merge earlier ones."""
         for name, spec in specs.items():
             bases = [self.made[base].saved for base in spec.merge]
             self.made[name] = await self.documents.make(spec, bases)
 
     async def prepare_delta(self, name: str, known: str | None = None) -> None:
-        """Make the sync message that `delta` gives; where both are one, that which opens."""
+        """Create the sync message that `delta` returns.
+
+        If `known` is `name`, it is the message that opens an exchange.
+        """
         saved = self.made[name].saved
         if known == name:
             exchange = await self.documents.open_exchange(saved)
@@ -227,17 +230,17 @@ class Contents:
         self.deltas[name, known] = message
 
     def delta(self, name: str, known: str | None) -> bytes:
-        """A sync message that was prepared."""
+        """Return a sync message that `prepare_delta` created."""
         return self.deltas[name, known]
 
     async def heads(self, names: Collection[str]) -> Heads:
-        """Heads of the merge of documents."""
+        """Return the heads of the merge of the named documents."""
         if len(names) == 1:
             return self.made[next(iter(names))].heads
         return (await self.documents.merge([self.made[name].saved for name in names])).heads
 
     async def mismatch(self, wanted: Wanted, arrival: Arrival, *, strict: bool) -> Mismatch | None:
-        """Where an arrival does not say what is wanted, or None if it does."""
+        """Return where an arrival differs from what is wanted, or None if it matches."""
         if wanted.type is not None and arrival.type != wanted.type:
             came = _NAMES.get(FrameType(arrival.type), arrival.type)
             return Mismatch("type", f"a {came}", _NAMES[FrameType(wanted.type)])
@@ -262,7 +265,7 @@ class Contents:
         return await self._applied_mismatch(wanted, arrival)
 
     async def _applied_mismatch(self, wanted: Heads, arrival: Arrival) -> Mismatch | None:
-        """Whether the content itself, taken into an empty document, gives these heads."""
+        """Return None if an empty document has the wanted heads after this content."""
         if self.doorway is None:
             return None
         try:
@@ -275,7 +278,7 @@ class Contents:
 
 
 def declared_heads(message: bytes) -> Heads | None:
-    """Heads that a sync message declares, or None where it is no sync message."""
+    """Return the heads that a sync message declares, or None if it is not a sync message."""
     if len(message) < 2 or message[0] not in AUTOMERGE_SYNC_MARKERS:  # noqa: PLR2004
         return None
     count = message[1]
@@ -286,12 +289,12 @@ def declared_heads(message: bytes) -> Heads | None:
 
 
 def member_text(value: object) -> str:
-    """A member of a tombstone as a report shows it."""
+    """Return a member of a tombstone as a report shows it."""
     return (value.hex() or "none") if isinstance(value, bytes) else str(value)
 
 
 def heads_text(heads: Heads) -> str:
-    """Heads as a report shows them."""
+    """Return heads as a report shows them."""
     return ", ".join(sorted(heads)) or "none"
 
 

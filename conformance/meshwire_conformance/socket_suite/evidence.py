@@ -1,4 +1,4 @@
-"""How a socket case ends, and what is remembered of its run: what was sent, noted and watched."""
+"""Evidence of a socket case: what was sent, noted and watched, and how the case ended."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from meshwire_conformance.socket_suite.inbox import Arrival, Subscription
 class CaseFailed(Exception):
     """The target broke the rule of a case.
 
-    `symptom` is the short stable name that ledgers bind to; `missed` says that an answer did not
-    come in time, which is tried once more alone before it counts.
+    `symptom` is the short stable name that ledgers refer to. `missed` is True if an answer did not
+    come in time; such a case is repeated once alone before it counts.
     """
 
     def __init__(
@@ -34,12 +34,12 @@ class CaseFailed(Exception):
 
 
 class CouldNotRun(Exception):
-    """A prerequisite of a case is missing; nothing is known of the target."""
+    """A prerequisite of a case is missing; nothing is known about the target."""
 
 
 @dataclass(slots=True)
 class Watch:
-    """Nothing of these types (of any, where there are none) may come for a key to a peer."""
+    """Reports every arrival of these types (of any type if none is named) for a key and peer."""
 
     subscription: Subscription
     peer: str | None
@@ -48,7 +48,7 @@ class Watch:
     excepted: list[Arrival] = field(default_factory=list)
 
     def tripped(self) -> Iterator[Arrival]:
-        """Everything that should not have come."""
+        """Yield every arrival that must not have come."""
         for arrival in self.subscription.arrivals[self.since :]:
             if self.peer is not None and arrival.peer != self.peer:
                 continue
@@ -57,23 +57,23 @@ class Watch:
 
 
 def arm(subscription: Subscription, peer: str | None, types: frozenset[int]) -> Watch:
-    """A watch from now on."""
+    """Return a watch that begins now."""
     return Watch(subscription, peer, types, since=len(subscription.arrivals))
 
 
 LINES_MAX = 12
-"""Things sent that are shown in a line each; of more, the first and the last are."""
+"""Greatest number of sendings shown on one line each; of more, the first and last are shown."""
 LINES_FIRST = 3
 NO_ANSWER = "no-answer"
 
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """One thing sent: by which peer, on which stream, what it is in a few words, and its bytes.
+    """One thing sent: by which peer, on which stream, a short description, and its bytes.
 
-    `kind` is the kind of message that the bytes are, empty where the schemas know none. One that
-    only `asks` (a read) is not shown field by field where something else was sent. Without bytes
-    it is the end of a stream, a stop, or too much to keep.
+    `kind` is the kind of message that the bytes are, empty if no schema fits. One that only `asks`
+    (a read) is not shown field by field if something else was sent. Without bytes it is the end of
+    a stream, a stop, or too large to keep.
     """
 
     peer: str
@@ -85,12 +85,12 @@ class Sending:
 
     @property
     def place(self) -> str:
-        """Who sent it and where."""
+        """Peer and stream of the sending."""
         peer = f"peer {self.peer}"
         return peer if self.stream is None else f"{peer}, stream {self.stream}"
 
     def line(self) -> str:
-        """The thing in one line."""
+        """Return the sending as one line."""
         text = f"{self.place}: {self.what}"
         if not self.data:
             return text
@@ -100,7 +100,7 @@ class Sending:
 
 @dataclass(slots=True)
 class Evidence:
-    """What is reported of a run beside its verdict."""
+    """What is reported of a case beside its verdict."""
 
     sent: list[Sending] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -109,9 +109,10 @@ class Evidence:
 
 
 def sent_lines(sent: Sequence[Sending], symptom: str = "") -> tuple[str, ...]:
-    """Everything sent, in order: the last stimulus field by field, the rest in a line each.
+    """Return the lines that show what the case sent.
 
-    Where the symptom is that no answer came, a question is a stimulus too.
+    The last stimulus is shown field by field, every earlier sending on one line. If the symptom is
+    a missing answer, a request is a stimulus too.
     """
     full = _stimulus(sent, asked=symptom == NO_ANSWER)
     before = list(_lines(sent[:full]))
@@ -128,14 +129,14 @@ def sent_lines(sent: Sequence[Sending], symptom: str = "") -> tuple[str, ...]:
 
 
 def _stimulus(sent: Sequence[Sending], *, asked: bool) -> int:
-    """Place of the last thing sent that is no question, else of the last question."""
+    """Return the index of the last sending that is not a request, else of the last request."""
     places = [number for number, one in enumerate(sent) if one.data]
     stimuli = [number for number in places if asked or not sent[number].asks]
     return (stimuli or places or [len(sent)])[-1]
 
 
 def _lines(sent: Sequence[Sending]) -> Iterator[str]:
-    """A line each; what has no bytes joins the line of the same stream before it."""
+    """Yield one line per sending; one without bytes joins the previous line of its stream."""
     line = place = ""
     for one in sent:
         if line and not one.data and one.place == place:

@@ -1,8 +1,8 @@
-"""What the target sends: frames taken out of its streams and handed to whom their keys concern.
+"""Receives what the target sends: takes frames from its streams and gives them to subscriptions.
 
-Content is taken from whatever carries it (page Terms, read): a 0x00 or 0x01 of its own, an entry
-of a 0x07, an element of a 0x05. Frames for nobody's key are counted, for whole-store pushes
-are legal. Frames that do not decode are kept as faults of the target.
+Content is taken from whatever carries it (page Terms, read): a 0x00 or 0x01 of its own, an entry of
+a 0x07, an element of a 0x05. Frames for a key without a subscription are counted, since a target
+may push its whole store. Frames that do not decode are recorded as faults of the target.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from meshwire_spec.numbers import FrameType
 
 FAULTS_KEPT = 1000
 _KEPT = 4096
-"""Bytes kept for the report of what is no frame."""
+"""Number of bytes kept for the report if they are not a frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One piece of content about one document: who got it, on which stream, and what it says."""
+    """One piece of content about one document: the receiving peer, the stream, and the content."""
 
     peer: str
     stream: int
@@ -44,7 +44,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class TargetFault:
-    """Something the target sent that is no legal frame."""
+    """Bytes of the target that are not a legal frame."""
 
     peer: str
     stream: int
@@ -76,7 +76,7 @@ class Counts:
 
 
 class Inbox:
-    """One for the whole run: takes the frames of all connections."""
+    """Takes the frames of all connections; one for the whole run."""
 
     def __init__(self, trace: TraceLine = untraced) -> None:
         self.counts = Counts()
@@ -88,13 +88,13 @@ class Inbox:
         self._broken: BaseException | None = None
 
     def subscribe(self, key: str) -> Subscription:
-        """Collect what comes for a key from now on, to the end of the run."""
+        """Return the subscription to a key, which lasts to the end of the run."""
         subscription = Subscription(key)
         self._subscriptions.setdefault(key, []).append(subscription)
         return subscription
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something small beside the reading of streams."""
+        """Run a short coroutine beside the reading of streams."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -102,19 +102,19 @@ class Inbox:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         fault = None if task.cancelled() else task.exception()
-        # A connection that is lost meanwhile is noticed where it matters.
+        # A connection lost meanwhile is reported by the operation that needs it.
         if fault is not None and not isinstance(fault, ConnectionError):
             self._broken = self._broken or fault
 
     def check(self) -> None:
-        """Raise SuiteFault where the suite itself has failed to read what came."""
+        """Raise SuiteFault if the suite itself failed to read what came."""
         if self._broken is not None:
             fault = self._broken
             said = f"reading what came: {type(fault).__name__}: {fault}"
             raise SuiteFault(said) from fault
 
     def reader_of(self, peer: str) -> Callable[[Stream], None]:
-        """What reads every stream that the target opens on a connection of this peer."""
+        """Return the function that reads every stream that the target opens to this peer."""
         return lambda stream: self._follow(stream, peer)
 
     def fault(
@@ -126,13 +126,13 @@ class Inbox:
         data: bytes = b"",
         kind: str = "stream_frame",
     ) -> None:
-        """Note something that the target should not have sent."""
+        """Record something that the target must not send."""
         if len(self.faults) < FAULTS_KEPT:
             self.faults.append(TargetFault(peer, stream, reason, detail, data, kind))
         self.trace({"fault": reason, "peer": peer, "stream": stream, "detail": detail})
 
     def take(self, peer: str, stream: int, frame: Message) -> None:
-        """Hand one frame to everybody whose key it concerns."""
+        """Give one frame to every subscription whose key it concerns."""
         self.counts.frames += 1
         fields = frame.fields
         self.trace(
@@ -182,7 +182,7 @@ class Inbox:
 
 
 class _FrameReader:
-    """Takes frames out of one bidi stream of the target and ends our half after its end."""
+    """Reads frames from one bidi stream of the target and then finishes the suite's half."""
 
     def __init__(self, inbox: Inbox, peer: str) -> None:
         self._inbox = inbox
@@ -191,9 +191,9 @@ class _FrameReader:
         self._frames = 0
 
     def changed(self, stream: Stream) -> None:
-        """More bytes came, or the stream is over."""
+        """Read the bytes that came, or handle the end of the stream."""
         if self._over:
-            # Whoever floods a stream that is over fills nothing.
+            # Bytes on a stream that is over are dropped, so that a flood uses no memory.
             stream.received.clear()
             return
         try:
@@ -219,7 +219,7 @@ class _FrameReader:
             self._inbox.spawn(stream.reset(0))
 
     def _place(self, stream: int, frame: Message) -> None:
-        """Look whether a frame may stand where it does on a stream of the target's own."""
+        """Check whether a frame is allowed at its place on a stream of the target."""
         is_later = frame.fields["type"] == FrameType.NEGENTROPY_RESPONSE
         if is_later and self._frames == 1:
             said = "a 0x09 on a stream that has no run"
@@ -230,16 +230,16 @@ class _FrameReader:
 
 
 class _UniReader:
-    """Reads one uni stream of the target: a heartbeat and nothing else."""
+    """Reads one uni stream of the target, which must hold one heartbeat."""
 
     def __init__(self, inbox: Inbox, peer: str) -> None:
         self._inbox = inbox
         self._peer = peer
 
     def changed(self, stream: Stream) -> None:
-        """Look at the record when the stream is over."""
+        """Check the record when the stream is over."""
         if not stream.finished:
-            # A heartbeat is nine bytes: of what does not end the beginning is enough.
+            # A heartbeat has nine bytes; of a longer record the beginning is enough.
             del stream.received[_KEPT:]
             return
         try:

@@ -1,8 +1,8 @@
-"""Whether a target offers what a case needs, found out where it does not say.
+"""Decides whether a target offers what a case needs, and finds out what it does not state.
 
-A target that is dialled by its address alone states nothing, and a case about a part that it does
-not offer would be unfair to it. So each optional capability has a question that only a node with
-that part answers.
+A target that is dialled by its address states nothing, and a case about a part that it does not
+offer would be unfair. So for each optional capability there is a request that only a node with that
+part answers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ INSTALL_DOCUMENTS = f"needs Automerge: {INSTALL_LINE}"
 
 
 async def open_documents() -> Doorway | None:
-    """The doorway to Automerge, or None where it is not installed."""
+    """Return the doorway to Automerge, or None if it is not installed."""
     try:
         return await open_doorway()
     except Unavailable:
@@ -35,7 +35,7 @@ async def open_documents() -> Doorway | None:
 
 
 def unmet(case: Case, target: Target, documents: Doorway | None) -> CaseResult | None:
-    """The verdict of a case that cannot be asked of this target, or None where it can."""
+    """Return the verdict of a case that cannot be run against this target, or None if it can."""
     for need in case.needs:
         if need == "documents":
             if documents is None:
@@ -91,7 +91,7 @@ _CHECKS: dict[str, Callable[[str, Target], str | None]] = {
     "process": _check_process,
     "without": _check_without,
 }
-"""What each kind of need asks of a target; any other need is a capability."""
+"""Checks by the kind of need; any other need is a capability."""
 
 
 NO_ITEMS = bytes.fromhex("6100000200")
@@ -99,7 +99,7 @@ NO_ITEMS = bytes.fromhex("6100000200")
 
 
 async def find_capabilities(session: Session, cases: Iterable[Case]) -> None:
-    """Find out what the target of a session leaves unsaid, as far as cases depend on it."""
+    """Find out which unstated capabilities the target has, if a case depends on them."""
     target = session.target
     wanted = {need.removeprefix("without:") for case in cases for need in case.needs}
     found = set()
@@ -119,7 +119,7 @@ async def find_capabilities(session: Session, cases: Iterable[Case]) -> None:
 
 
 async def _answers_a_run(connection: Connection, deadline_s: float) -> bool:
-    """Whether a reconciliation is answered on its stream (NG-014)."""
+    """Return True if a reconciliation is answered on its stream (NG-014)."""
     fields = {
         "key": NEGENTROPY_KEY,
         "type": int(FrameType.NEGENTROPY_INIT),
@@ -139,4 +139,4 @@ async def _answers_a_run(connection: Connection, deadline_s: float) -> bool:
 _QUESTIONS: Mapping[str, Callable[[Connection, float], Awaitable[bool]]] = {
     "reconciliation": _answers_a_run,
 }
-"""How each optional capability is asked for."""
+"""Requests that find out optional capabilities, by capability."""

@@ -46,9 +46,9 @@ from meshwire_spec.schemas.transcripts import Transcript
 
 BESIDE_EACH_OTHER = 12
 BESIDE_IN_SILENCE = 96
-"""How many cases run at once; and with a target that did not answer the calibration."""
+"""Number of concurrent cases: normally, and if the target did not answer the calibration."""
 MISSES_CONFIRMED_MAX = 8
-"""After this many misses that were missed alone too, further ones are not repeated."""
+"""After this number of confirmed misses, further ones are not repeated alone."""
 READ_RULE = "DC-001"
 
 
@@ -61,8 +61,8 @@ async def run(
 ) -> list[CaseResult]:
     """Run the socket cases against the target that `attachment` names.
 
-    Raises Incomplete where the target cannot be reached at all, UsageError where it is not on
-    this machine and writes were not allowed.
+    Raises Incomplete if the target cannot be reached at all, UsageError if it is not on this
+    machine and writes were not allowed.
     """
     target = await attach(attachment, settings)
     documents: Doorway | None = None
@@ -110,7 +110,7 @@ class SocketPart:
         self._slots = asyncio.Semaphore(BESIDE_EACH_OTHER)
 
     async def run(self, cases: Sequence[Case]) -> list[CaseResult]:
-        """A verdict for every case, in the order given."""
+        """Return a verdict for every case, in the order given."""
         await find_capabilities(self._session, cases)
         results = {case.id: found for case in cases if (found := self._beforehand(case))}
         asked = {case.id: case for case in cases if case.id not in results}
@@ -130,7 +130,7 @@ class SocketPart:
         return [replace(results[case.id], variant=self._variant) for case in cases]
 
     def _beforehand(self, case: Case) -> CaseResult | None:
-        """A verdict that needs no run."""
+        """Return a verdict that needs no run, or None."""
         if case.demanded(self._settings.level) == "any":
             return CaseResult(
                 case.id, Verdict.INFORMATIONAL, ("level strict alone demands this: not run",)
@@ -138,7 +138,7 @@ class SocketPart:
         return unmet(case, self._target, self._documents)
 
     def _controls(self, asked: Iterable[Case]) -> dict[str, Case]:
-        """Controls that were not asked for themselves."""
+        """Return the controls that were not selected themselves, by id."""
         names = {case.control for case in asked if case.control is not None}
         wanted = {name: self._catalogue.by_id[name] for name in sorted(names)}
         return {
@@ -156,7 +156,7 @@ class SocketPart:
 
     async def _judge(self, cases: list[Case]) -> dict[str, CaseResult]:
         final = [case for case in cases if is_final(body_of(case))]
-        # What answers nothing cannot be disturbed: then all cases wait side by side.
+        # Concurrent cases cannot disturb a target that answers nothing.
         hopeless = self._deadline.median_s is None
         serial = [case for case in cases if is_serial(case) and not hopeless]
         beside = sorted(
@@ -177,14 +177,14 @@ class SocketPart:
         return {name: with_control(attempts[name].case, results) for name in results}
 
     async def _beside(self, case: Case) -> Attempt:
-        """One case beside others; what waits for a deadline of the target takes no slot."""
+        """Run one case beside others; one that waits for a deadline of the target takes no slot."""
         if patience(case)[0] == 0:
             return await self._attempt(case, 1)
         async with self._slots:
             return await self._attempt(case, 1)
 
     async def _once_more(self, first: Attempt) -> Attempt:
-        """A miss counts only if it is missed alone too; both are reported."""
+        """Repeat a missed case alone; both attempts are reported, and only two misses count."""
         hopeless = self._deadline.median_s is None
         if hopeless or self._confirmed_misses >= MISSES_CONFIRMED_MAX:
             note = "not repeated: the target misses its deadlines throughout"
@@ -200,7 +200,7 @@ class SocketPart:
         return replace(second, result=noted(second.result, note))
 
     def _ended(self, result: CaseResult) -> None:
-        """Tell who watches that a case is over; controls that were not asked for are not told."""
+        """Report the end of a case; controls that were not selected are not reported."""
         if result.case in self._asked:
             self._progress(result)
 
@@ -283,7 +283,7 @@ class SocketPart:
         }
 
     async def _flush(self) -> None:
-        """What the target has queued for a connection comes before the answer to one more read."""
+        """Wait until the target has sent what it queued: one more read is answered after it."""
         if self._canary is not None and self._deadline.median_s is not None:
             reads = (self._read_once(peer) for peer in self._session.live_peers())
             await asyncio.gather(*reads)

@@ -13,14 +13,14 @@ from meshwire_conformance.targets.handshake import HandshakeFailed, prove
 from meshwire_conformance.targets.transport import Connection, Dial
 
 SHARED = ("A", "B", "C")
-"""Names of the connections that cases share; every other name is a case's own."""
+"""Names of the peers that cases share; any other name belongs to one case."""
 
 Probe = Callable[[float], Awaitable[str | None]]
-"""Given a deadline in seconds, why the target does not answer, or None where it does."""
+"""Returns why the target does not answer within a deadline in seconds, or None."""
 
 
 class Peer:
-    """One identity; `connection` gives its live connection, dialled again where it was lost."""
+    """One identity; `connection` returns its live connection, dialled again if it was lost."""
 
     def __init__(self, name: str, session: Session) -> None:
         self.name = name
@@ -31,24 +31,24 @@ class Peer:
 
     @property
     def identity(self) -> bytes:
-        """32 bytes that are this peer's own in this run."""
+        """32 bytes that are unique to this peer and run."""
         text = f"{self._session.nonce}:{self.name}"
         return hashlib.sha256(text.encode()).digest()
 
     @property
     def live(self) -> Connection | None:
-        """The connection where it is up, without dialling."""
+        """The connection if it is open, without dialling."""
         if self._connection is None or self._connection.closed is not None:
             return None
         return self._connection
 
     @property
     def last(self) -> Connection | None:
-        """The connection made last, also where it is over."""
+        """The latest connection, open or closed."""
         return self._connection
 
     async def connection(self) -> Connection:
-        """The live connection, after the handshake; raises ConnectionError."""
+        """Return the live connection, after the handshake; raises ConnectionError."""
         async with self._lock:
             if self.live is None:
                 self._connection = await self._session.connect(self.dial())
@@ -57,7 +57,7 @@ class Peer:
             return self._connection
 
     def dial(self) -> Dial:
-        """How this peer dials."""
+        """Return the parameters with which this peer dials."""
         session = self._session
         return Dial(
             self.identity,
@@ -66,7 +66,7 @@ class Peer:
         )
 
     def adopt(self, connection: Connection) -> None:
-        """Take over a connection that was made in another way."""
+        """Use a connection that was opened in another way."""
         self._connection = connection
 
     async def close(self) -> None:
@@ -84,22 +84,22 @@ class Session:
         self.nonce = nonce
         self.inbox = inbox
         self.probe: Probe | None = None
-        """Asks whether the target still answers; set once there is a document to ask for."""
+        """Checks that the target still answers; set once there is a document to read."""
         self._peers: dict[str, Peer] = {}
 
     def peer(self, name: str) -> Peer:
-        """The peer of this name, made when first asked for."""
+        """Return the peer of this name, created on first use."""
         peer = self._peers.get(name)
         if peer is None:
             peer = self._peers[name] = Peer(name, self)
         return peer
 
     def live_peers(self) -> list[Peer]:
-        """Peers whose connection is up."""
+        """Return the peers whose connection is open."""
         return [peer for peer in self._peers.values() if peer.live is not None]
 
     async def connect(self, dial: Dial) -> Connection:
-        """A connection after its handshake; raises ConnectionError."""
+        """Return a connection after its handshake; raises ConnectionError."""
         connection = await self.target.dial(dial)
         if self.target.formation is not None:
             try:
@@ -111,7 +111,7 @@ class Session:
 
     @property
     def handshake_s(self) -> float:
-        """How long a handshake may take."""
+        """Seconds that a handshake may take."""
         return 5.0 * self.settings.timeout_scale
 
     async def close(self) -> None:

@@ -1,7 +1,7 @@
-"""The suite as the client of a reconciliation: what it says, what is answered, what it learns.
+"""The suite as the client of a reconciliation: its messages, the answers, and what it learns.
 
-An answer is a 0x09 on the target's half of the stream that our message went out on. Everything
-else that can be there instead, or in another place, has a symptom of its own.
+An answer is a 0x09 on the target's half of the stream that carries the client's message. Anything
+else there, or an answer in another place, has a symptom of its own.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ _KEPT = 4096
 async def take_answer(
     run: CaseRun, stream: Stream, wanted: bytes | None = None, on: str = "A"
 ) -> bytes:
-    """The next message of the target on a stream of ours; `wanted` where there is but one right.
+    """Return the next message of the target on a stream of the suite.
 
-    Raises CaseFailed where none comes within the deadline, or another.
+    With `wanted` the answer must be these bytes. Raises CaseFailed if none comes within the
+    deadline, or another one.
     """
     payload = await next_answer(run, stream)
     if payload is None:
@@ -52,9 +53,9 @@ async def take_answer(
 
 
 async def next_answer(run: CaseRun, stream: Stream) -> bytes | None:
-    """The next message of the target, or None where it ends the stream or says nothing.
+    """Return the next message of the target, or None if it ends the stream or sends nothing.
 
-    Raises CaseFailed for what is no answer.
+    Raises CaseFailed for anything that is not an answer.
     """
     try:
         await stream.wait_for(
@@ -72,7 +73,7 @@ async def next_answer(run: CaseRun, stream: Stream) -> bytes | None:
 
 
 def _payload_of(data: bytes) -> bytes:
-    """The message in a frame; raises CaseFailed where it is not what a server may answer."""
+    """Return the message in a frame; raises CaseFailed if a server must not send it."""
     fields = decode(FRAME, data).fields
     for name, wanted in (("type", FrameType.NEGENTROPY_RESPONSE), ("key", NEGENTROPY_KEY)):
         if fields[name] != wanted:
@@ -120,7 +121,7 @@ def _wrong_member(data: bytes, name: str, wanted: str | int) -> CaseFailed:
 
 
 def _no_answer(run: CaseRun, stream: Stream, on: str) -> CaseFailed:
-    """Why there is no answer: refused, ended, said elsewhere, or silence."""
+    """Return why there is no answer: refused, ended, sent elsewhere, or silence."""
     run.check_connection(stream.connection)
     code = stream.reset_code if stream.reset_code is not None else stream.stop_code
     if code is not None:
@@ -147,7 +148,7 @@ def _no_answer(run: CaseRun, stream: Stream, on: str) -> CaseFailed:
 
 
 def check_answer(payload: bytes, wanted: bytes) -> None:
-    """The answer is the one that was wanted, to the byte; raises CaseFailed."""
+    """Raise CaseFailed unless the answer has exactly the wanted bytes."""
     if payload == wanted:
         return
     mark = difference(MESSAGE, wanted, MESSAGE, payload, payload)
@@ -162,7 +163,7 @@ def check_answer(payload: bytes, wanted: bytes) -> None:
 
 
 def summary(message: bytes) -> str:
-    """What a message says of its ranges, in a few words."""
+    """Return a short description of the ranges of a message."""
     try:
         ranges = read_message(message)
     except Refused as refused:
@@ -184,38 +185,38 @@ def _said(ranges: list[Range]) -> Iterator[str]:
 
 
 BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
-"""The document that cases bring for every key: of a run the keys alone count."""
+"""The document that cases send for every key; a run depends on the keys alone."""
 ANSWERS_MAX = 500
-"""No run of the suite has more rounds; a target that needs more goes round in circles."""
+"""More answers than any run of the suite needs; a target that exceeds it makes no progress."""
 
 
 def id_of(key: str) -> bytes:
-    """The id of a document (NG-015)."""
+    """Return the id of a document (NG-015)."""
     return sha256(key.encode()).digest()
 
 
 def item_of(key: str) -> Item:
-    """The item that a document is to a node (NG-015)."""
+    """Return the item of a node for a document (NG-015)."""
     return 0, id_of(key)
 
 
 def message_of(ranges: Iterable[Range]) -> bytes:
-    """A message with these ranges."""
+    """Return a message with these ranges."""
     writer = Writer()
     writer.add(ranges)
     return bytes(writer.data)
 
 
 def doubt(items: Sequence[Item]) -> bytes:
-    """A first message that says everything with one fingerprint, so that a run takes rounds.
+    """Return a first message that holds one fingerprint of everything, so that a run takes rounds.
 
-    A client that keeps NG-053 would say more at once; a server answers either.
+    A client that keeps NG-053 would split it; a server answers both.
     """
     return message_of([Range(INFINITE, fingerprint_of(name for _, name in sorted(items)))])
 
 
 def question_about(ids: Iterable[bytes]) -> bytes:
-    """A message that asks for these ids alone: the answer lists those that the target holds."""
+    """Return a message that asks for these ids alone; the answer lists those the target holds."""
     ranges = []
     for name in sorted(ids):
         after = (int.from_bytes(name, "big") + 1).to_bytes(NEGENTROPY_ID, "big")
@@ -224,24 +225,24 @@ def question_about(ids: Iterable[bytes]) -> bytes:
 
 
 def answer_of(items: Iterable[Item], message: bytes) -> bytes:
-    """What a server with these items answers, by the suite's own reading of the rules."""
+    """Return the answer of the suite's own server with these items."""
     reply = Reconciliation(items, NEGENTROPY_FRAME_LIMIT, client=False).reconcile(message).reply
     assert reply is not None, "a server always has an answer"
     return reply
 
 
 def own_keys(run: CaseRun, count: int) -> list[str]:
-    """Keys of documents that this run of a case alone brings."""
+    """Return keys of documents that only this attempt at a case sends."""
     return [f"notes:{run.scope.names['case']}-{number}" for number in range(count)]
 
 
 def invented(run: CaseRun, count: int, label: str = "") -> list[Item]:
-    """Items that the target cannot hold, others for each label."""
+    """Return items that the target cannot hold, different ones for each label."""
     return [item_of(f"notes:{run.scope.names['case']}-{label}-not-{n}") for n in range(count)]
 
 
 async def send_documents(run: CaseRun, keys: Iterable[str], on: str = "A") -> None:
-    """Bring a document for each key, all on one stream, and wait until they are held."""
+    """Send a document for each key, all on one stream, and wait until the target holds them."""
     if "base" not in run.contents.made:
         await run.documents(BASE)
     for key in keys:
@@ -250,7 +251,7 @@ async def send_documents(run: CaseRun, keys: Iterable[str], on: str = "A") -> No
 
 
 class Conversation:
-    """One run on one stream: its messages go out as 0x08 first and as 0x09 from then on."""
+    """One run on one stream: the first message is sent as 0x08, later ones as 0x09."""
 
     def __init__(self, run: CaseRun, on: str = "A", name: str = "run") -> None:
         self.run = run
@@ -260,7 +261,7 @@ class Conversation:
         run.subscription(NEGENTROPY_KEY)
 
     async def stream(self) -> Stream:
-        """The stream of the run."""
+        """Return the stream of the run."""
         return await self.run.stream(self.on, self.name)
 
     async def say(self, message: bytes) -> None:
@@ -270,7 +271,7 @@ class Conversation:
         await self.run.send(FrameSpec(type=frame_type, hex=message.hex()), self.on, self.name)
 
     async def answer(self, wanted: bytes | None = None) -> bytes:
-        """The next answer; raises CaseFailed."""
+        """Return the next answer; raises CaseFailed."""
         return await take_answer(self.run, await self.stream(), wanted, self.on)
 
     async def ask(self, message: bytes, wanted: bytes | None = None) -> bytes:
@@ -279,7 +280,7 @@ class Conversation:
         return await self.answer(wanted)
 
     async def end(self) -> None:
-        """Finish the stream and wait for the target's FIN, before which nothing more may stand."""
+        """Finish the stream and wait for the target's FIN; no frame may come before it."""
         await self.run.barrier(self.on, self.name)
 
 
@@ -307,7 +308,7 @@ def _place(name: bytes, key: str, is_listed: bool) -> str:  # noqa: FBT001 - a l
 
 
 class Client:
-    """The client's side of a run: what it says next, None at the end, and what it has learnt."""
+    """The client of a run: its next message, None at the end, and the ids it has learnt."""
 
     def __init__(self, items: Iterable[Item], opening: bytes | None = None) -> None:
         self._side = Reconciliation(items, NEGENTROPY_FRAME_LIMIT, client=True)
@@ -317,7 +318,7 @@ class Client:
         self.answers = 0
 
     def take(self, answer: bytes) -> None:
-        """Learn from an answer; raises CaseFailed where the run has no end."""
+        """Process an answer; raises CaseFailed if the run does not end."""
         self.answers += 1
         if self.answers > ANSWERS_MAX:
             raise CaseFailed("no-end", f"the run is not over after {ANSWERS_MAX} answers")
@@ -327,15 +328,15 @@ class Client:
         self.next = found.reply
 
     async def run(self, conversation: Conversation) -> None:
-        """Go through with the run, up to its last answer; raises CaseFailed."""
+        """Exchange messages until the run ends; raises CaseFailed."""
         while self.next is not None:
             self.take(await conversation.ask(self.next))
 
 
 def check_learnt(client: Client, needed: Iterable[str], known: Iterable[str] = ()) -> None:
-    """The client has learnt that it lacks the needed keys, and that both hold the known ones.
+    """Raise CaseFailed unless the client learnt that it lacks `needed` and that both hold `known`.
 
-    Of all other keys nothing is said; raises CaseFailed.
+    Keys are given; other keys are not checked.
     """
     missing = [key for key in needed if id_of(key) not in client.need]
     if missing:
@@ -350,7 +351,7 @@ def check_learnt(client: Client, needed: Iterable[str], known: Iterable[str] = (
 
 
 def check_claimed(client: Client, claimed: Iterable[Item]) -> None:
-    """The client has learnt that the target holds none of these items; raises CaseFailed."""
+    """Raise CaseFailed unless the client learnt that the target holds none of these items."""
     believed = sorted(name for _, name in claimed if name not in client.have)
     if believed:
         raise CaseFailed(

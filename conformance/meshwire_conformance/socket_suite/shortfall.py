@@ -1,4 +1,4 @@
-"""What was wanted beside what came: the first byte that differs, its field, and both values."""
+"""Compares what was wanted with what came: the first byte that differs, its field, both values."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from meshwire_spec.codec import Malformed, Message, decode, encode
 from meshwire_spec.numbers import TOMBSTONE_COLLECTION, FrameType
 
 EARLIER_MAX = 4
-"""Earlier arrivals shown in a line each."""
+"""Number of earlier arrivals that are shown on one line each."""
 SHOWN = 8
-"""Bytes shown of values that differ only after the place where they are cut."""
+"""Bytes shown of values that are equal up to the place where they are cut."""
 DELTA_HEADS = "payload.heads"
 
 
 def message_of(arrival: Arrival) -> tuple[str, bytes]:
-    """The kind and the bytes that carried an arrival: a frame, an entry, or a bare tombstone."""
+    """Return kind and bytes of the message that carried an arrival.
+
+    It is a frame, an entry, or a bare tombstone.
+    """
     if arrival.carrier == FrameType.TOMBSTONE_BATCH:
         return "tombstone", arrival.payload
     key = arrival.key
@@ -31,7 +34,7 @@ def message_of(arrival: Arrival) -> tuple[str, bytes]:
 
 
 def line_of(arrival: Arrival) -> str:
-    """An arrival in one line: who got it, on which stream, what it is."""
+    """Return an arrival as one line: the receiving peer, the stream, and the content."""
     name = TYPE_NAMES.get(arrival.type, f"type {arrival.type}")
     inside = f" inside a {TYPE_NAMES[arrival.carrier]}" if arrival.carrier != arrival.type else ""
     peer = arrival.peer.rpartition("/")[2]
@@ -43,7 +46,7 @@ def line_of(arrival: Arrival) -> str:
 def arrival_lines(
     arrival: Arrival, wanted: Wanted | None = None, mismatch: Mismatch | None = None
 ) -> tuple[str, ...]:
-    """An arrival field by field, the first byte that differs from what was wanted marked."""
+    """Return an arrival field by field; the first byte that differs from `wanted` is marked."""
     kind, data = message_of(arrival)
     if wanted is None or mismatch is None:
         return (line_of(arrival), *rows_of(kind, data))
@@ -53,14 +56,14 @@ def arrival_lines(
 
 
 def received_lines(came: Sequence[tuple[Arrival, Mismatch]], wanted: Wanted) -> tuple[str, ...]:
-    """What came instead, each with why it does not fit; the last one field by field."""
+    """Return what came instead, each with its mismatch; the last one field by field."""
     *earlier, (last, why) = came
     lines = [f"{line_of(arrival)}: {one.line()}" for arrival, one in earlier[-EARLIER_MAX:]]
     return (*lines, *arrival_lines(last, wanted, why))
 
 
 def wanted_lines(wanted: Wanted) -> tuple[str, ...]:
-    """What was wanted, a line a member."""
+    """Return what was wanted, one line per member."""
     name = "content" if wanted.type is None else TYPE_NAMES[wanted.type]
     lines = [f"{name} for {wanted.key}"]
     if wanted.heads is not None:
@@ -72,7 +75,7 @@ def wanted_lines(wanted: Wanted) -> tuple[str, ...]:
 
 
 def headline(wanted: Wanted, mismatch: Mismatch) -> str:
-    """In one sentence in what the last arrival differs."""
+    """Return one sentence that says how the last arrival differs."""
     about = f"what came for {wanted.key} is something else"
     if mismatch.wanted is None:
         return f"{about}: {mismatch.line()}"
@@ -99,7 +102,7 @@ def _type_mark(kind: str, data: bytes, name: str, number: int) -> Mark | None:
 
 
 def _heads_mark(kind: str, data: bytes, wanted: frozenset[str]) -> Mark | None:
-    """The count of heads where it differs, else the first head that is not wanted."""
+    """Return the count of heads if it differs, else the first head that is not wanted."""
     fields = fields_of(kind, data)
     count = fields.named(f"{DELTA_HEADS}.count")
     if count is None:
@@ -119,7 +122,7 @@ def _heads_mark(kind: str, data: bytes, wanted: frozenset[str]) -> Mark | None:
 
 
 def _tombstone_mark(kind: str, data: bytes, arrival: Arrival, wanted: Wanted) -> Mark | None:
-    """The first byte that differs from the tombstone that came with the wanted members in it."""
+    """Return the first byte of a tombstone that differs if the wanted members are put in."""
     try:
         fields = decode("tombstone", arrival.payload).fields
         payload = encode(Message("tombstone", {**fields, **(wanted.tombstone or {})}))
@@ -129,7 +132,7 @@ def _tombstone_mark(kind: str, data: bytes, arrival: Arrival, wanted: Wanted) ->
 
 
 def difference(inner: str, wanted: bytes, kind: str, data: bytes, came: bytes) -> Mark | None:
-    """The first byte in which the payload that ends a message is not the wanted one.
+    """Return the first byte in which the payload at the end of a message differs from `wanted`.
 
     `inner` is the kind of both payloads, `kind` that of the whole message `data`.
     """
@@ -144,7 +147,7 @@ def difference(inner: str, wanted: bytes, kind: str, data: bytes, came: bytes) -
         return Mark(offset, 1, f"the message ends here (expected {says})")
     text = value_text(found)
     if text == says:
-        # Both are cut before the place where they part.
+        # Both are cut before the place where they differ.
         text, says = f"...{came[at : at + SHOWN].hex()}", f"...{wanted[at : at + SHOWN].hex()}"
     name = found.path.removeprefix("payload.")
     return Mark(offset, 1, f"{name} = {text} (expected {says})")

@@ -1,4 +1,4 @@
-"""What each step of a transcript does: a table from the class of a step to its operation."""
+"""The operation of each step of a transcript: a table by the class of the step."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _TOMBSTONE_FIELDS = ("lamport", "deleted_at", "deleted_by", "reason", "direction
 
 
 async def run_transcript(run: CaseRun, transcript: Transcript) -> None:
-    """Run the steps in their order; raises CaseFailed at the first that does not hold."""
+    """Run the steps in order; raises CaseFailed at the first that fails."""
     run.begin(transcript.let)
     if any(isinstance(step, steps.Answered) for step in transcript.steps):
-        # Then an answer on another stream is noticed, and is not taken for no answer.
+        # An answer on another stream is thus seen, and not reported as a missing answer.
         run.subscription(NEGENTROPY_KEY)
     await run.documents(transcript.documents)
     for step in transcript.steps:
@@ -50,7 +50,7 @@ async def run_transcript(run: CaseRun, transcript: Transcript) -> None:
 
 
 def _listeners(transcript: Transcript) -> list[str]:
-    """Peers that wait for what is pushed: they must be there before it is, whatever ran before."""
+    """Return the peers that wait for pushed frames; they must be connected before the steps."""
     waiting, dialled = set(), set()
     for step in transcript.steps:
         match step:
@@ -70,7 +70,7 @@ async def _prepare_deltas(run: CaseRun, spec: FrameSpec) -> None:
 
 
 async def wanted_of(run: CaseRun, spec: ContentSpec, key: str | None = None) -> Wanted:
-    """What a content member of a step demands."""
+    """Return what a content member of a step demands."""
     names = [*spec.documents, *([spec.document] if spec.document is not None else [])]
     heads = frozenset(spec.heads) if spec.empty or spec.heads else None
     if names:
@@ -109,11 +109,14 @@ async def _raw(run: CaseRun, step: steps.Raw) -> None:
 
 
 _KINDS = {"hs": "formation_id"}
-"""What begins a stream of this name; any other begins with a frame."""
+"""Kind of the first message on a stream of this name; any other begins with a frame."""
 
 
 def raw_piece(run: CaseRun, piece: Any) -> bytes:
-    """Bytes of one piece: hex, `u8` to `u64`, `text`, `key`, `repeat` with `times`, `sized`."""
+    """Return the bytes of one piece.
+
+    A piece is hex, `u8` to `u64`, `text`, `key`, `repeat` with `times`, or `sized`.
+    """
     if isinstance(piece, str):
         return bytes.fromhex(piece)
     if "repeat" in piece:
@@ -159,7 +162,7 @@ async def _barrier(run: CaseRun, step: steps.Barrier) -> None:
 
 
 async def _released(run: CaseRun, step: steps.Released) -> None:
-    """A half that we have stopped is reset with code 0 or finished (TR-023)."""
+    """Wait until a half that the suite stopped is reset with code 0 or finished (TR-023)."""
     stream = await run.stream(step.on, step.stream)
     run.forget(step.on, step.stream)
     await stream.finish()
@@ -197,7 +200,7 @@ async def _close(run: CaseRun, step: steps.Close) -> None:
 
 
 async def _unfinished(run: CaseRun, step: steps.Unfinished) -> None:
-    """The target has not ended its half yet (TR-021)."""
+    """Fail if the target has ended its half (TR-021)."""
     stream = await run.stream(step.on, step.stream)
     run.check_connection(stream.connection)
     if stream.finished or stream.refused:
@@ -206,7 +209,7 @@ async def _unfinished(run: CaseRun, step: steps.Unfinished) -> None:
 
 
 async def _idle(run: CaseRun, step: steps.Idle) -> None:
-    """Time passes and nothing may end the stream (TR-013)."""
+    """Wait for a deadline of the target and fail if the stream ends meanwhile (TR-013)."""
     stream = await run.stream(step.on, step.stream)
     declared = run.session.target.facts.deadlines[step.idle]
     over = await stream.wait_for(
@@ -291,10 +294,10 @@ _OPERATIONS: dict[type[steps.Step], Callable[[CaseRun, Any], Awaitable[None]]] =
 
 
 async def synchronise(run: CaseRun, name: str, wanted: Wanted, on: str, messages: int) -> None:
-    """Exchange deltas until our document and the target's have the wanted heads.
+    """Exchange deltas until the suite's document and the target's have the wanted heads.
 
-    `name` is our document; raises CaseFailed where that takes more than `messages` messages in
-    both directions together, or an answer is missing.
+    `name` is the document of the suite. Raises CaseFailed if that takes more than `messages`
+    messages in both directions together, or an answer is missing.
     """
     subscription = run.subscription(wanted.key)
     place = subscription.arrivals[-1].order if subscription.arrivals else 0
@@ -333,7 +336,7 @@ async def _send_delta(run: CaseRun, on: str, key: str, message: bytes) -> None:
 
 
 async def _next(run: CaseRun, wanted: Wanted, on: str, place: int) -> Arrival:
-    """The next delta or snapshot of the target for the key."""
+    """Return the next delta or snapshot of the target for the key."""
     subscription = run.subscription(wanted.key)
     name = run.peer(on).name
 
