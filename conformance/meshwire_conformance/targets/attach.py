@@ -1,10 +1,10 @@
-"""From the text of a target to something that can be dialled, as often as cases ask for it.
+"""Attaches to a target: from its text to an object that can be dialled as often as cases need.
 
-Theory of the first connection. A node that is wrong and settings that are wrong look alike, so a
-contradiction is reported only where the target itself shows it: it challenges although it was
-called open, it answers openly although it was called H1, its challenge names another formation.
-Everything else is left to the cases. A node that the suite has started says on its ready line what
-it is, and is judged by it; there the one thing to contradict is a secret of its own in the command.
+Theory of the first connection. A faulty node and wrong settings look alike, so a contradiction is
+reported only if the target itself shows it: it sends a challenge although it was called open, it
+answers without one although it was called H1, or its challenge names another formation. Everything
+else is left to the cases. A node that the suite has started states its facts on its ready line and
+is judged by them; the only possible contradiction is a secret of its own in the command.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from meshwire_spec.numbers import READ_MESSAGE, FrameType
 Answer = TypeVar("Answer")
 
 DIAL_S = 5.0
-"""How long a connection may take to come up; calibration comes only after it."""
+"""Seconds that a connection may take to open; there is no calibrated deadline yet."""
 PORT_MAX = 0xFFFF
 _ADDRESS = re.compile(r"(?:([0-9a-f]{64})@)?(\[[0-9A-Fa-f:.]+\]|[^:@\[\]]+):(\d{1,5})")
 TRIAL_S = 1.0
@@ -50,9 +50,10 @@ _IDENTITY = bytes(31) + b"\x01"
 
 @dataclass(slots=True)
 class Target:
-    """An attached target. `node` is its process where the suite has started it.
+    """An attached target.
 
-    `scale` is what the caller multiplies deadlines by, that of the ready line among them.
+    `node` is its process if the suite has started it. `scale` multiplies deadlines, that of the
+    ready line among them.
     """
 
     address: Address
@@ -69,15 +70,15 @@ class Target:
         return self.address.binding
 
     async def dial(self, dial: Dial, deadline_s: float = DIAL_S) -> Connection:
-        """A connection that is up, before any handshake; raises ConnectionError."""
+        """Return an open connection, before any handshake; raises ConnectionError."""
         return await self.dialler.dial(dial, deadline_s)
 
     async def fresh(self) -> Target:
-        """The same target as a new process; raises Incomplete where it cannot be started."""
+        """Return the same target as a new process; raises Incomplete if it cannot be started."""
         return await start_node(self.command, self.scale)
 
     async def close(self) -> None:
-        """Release the target and end its process where the suite has started it."""
+        """Release the target and end its process if the suite has started it."""
         try:
             await self.dialler.close()
         finally:
@@ -86,7 +87,7 @@ class Target:
 
 
 def parse_address(text: str) -> Address:
-    """Read an address of any transport in `SCHEMES`; raises UsageError."""
+    """Return the address in a text of any scheme in `SCHEMES`; raises UsageError."""
     binding, separator, rest = text.partition("://")
     match = _ADDRESS.fullmatch(rest)
     scheme = SCHEMES.get(binding)
@@ -99,7 +100,10 @@ def parse_address(text: str) -> Address:
 
 
 async def attach(attachment: Attachment, settings: Settings) -> Target:
-    """Reach a target; raises UsageError, and Incomplete where it cannot be reached at all."""
+    """Return the target of an attachment.
+
+    Raises UsageError for an invalid text, and Incomplete if the target cannot be reached at all.
+    """
     demand_permission(attachment, settings)
     if attachment.scheme == "node":
         target = await start_node(attachment.location, settings.timeout_scale)
@@ -116,7 +120,7 @@ async def attach(attachment: Attachment, settings: Settings) -> Target:
 
 
 async def start_node(command: str, scale: float = 1.0) -> Target:
-    """A target that is a process of our own; raises Incomplete where it does not come up."""
+    """Start a node and return it as a target; raises Incomplete if it does not become ready."""
     process = await node_target.start(command, ready_s=node_target.READY_S * scale)
     try:
         facts = read_facts(process.ready)
@@ -154,10 +158,9 @@ def _formation(facts: Facts) -> Formation | None:
 
 
 async def _try_once(target: Target, scale: float) -> None:
-    """Connect, and check whether the settings can be right.
+    """Connect once and check the settings against the target.
 
-    Raises Incomplete where the target cannot be reached, UsageError where it contradicts what the
-    caller says of it.
+    Raises Incomplete if the target cannot be reached, UsageError if it contradicts the settings.
     """
     connection = await _connected(target)
     try:
@@ -181,7 +184,7 @@ def _options(command: str) -> set[str]:
 
 
 async def _own_secret(target: Target, connection: Connection, scale: float) -> None:
-    """The command has a secret of its own: say so where the one that it was given fails."""
+    """Raise UsageError if the handshake fails because the command has a secret of its own."""
     assert target.formation is not None
     try:
         await prove(connection, target.formation, HANDSHAKE_TRIAL_S * scale)
@@ -220,7 +223,7 @@ async def _contradicted(target: Target, connection: Connection, scale: float) ->
 
 
 async def _called_open(target: Target, connection: Connection, scale: float) -> None:
-    """An open target takes a read; where it does not, look whether it challenges."""
+    """Read from an open target; if it does not answer, check whether it sends a challenge."""
     if await _answers_openly(connection, scale):
         return
     formation_id = await _once_more(target, _challenge, scale)
@@ -236,7 +239,7 @@ async def _called_open(target: Target, connection: Connection, scale: float) -> 
 async def _once_more(
     target: Target, ask: Callable[[Connection, float], Awaitable[Answer]], scale: float
 ) -> Answer | None:
-    """Ask over a further connection; None if there is none, which the cases will report."""
+    """Ask over a further connection; return None if it cannot be opened."""
     try:
         connection = await target.dial(Dial(_IDENTITY))
     except ConnectionError:
@@ -248,7 +251,7 @@ async def _once_more(
 
 
 async def _challenge(connection: Connection, scale: float) -> str | None:
-    """The formation that a challenge names, where one comes."""
+    """Return the formation that a challenge names, or None if no challenge comes."""
     try:
         stream = await connection.open()
         await stream.write(formation_id_bytes(_FORMATION))
@@ -258,7 +261,7 @@ async def _challenge(connection: Connection, scale: float) -> str | None:
 
 
 async def _answers_openly(connection: Connection, scale: float) -> bool:
-    """Whether a read of a document that is nowhere is taken to its end without a handshake."""
+    """Return True if a read of an unknown document is answered without a handshake."""
     fields = {"key": _KEY, "type": int(FrameType.DELTA), "payload": READ_MESSAGE}
     question = encode(Message("stream_frame", fields))
     try:

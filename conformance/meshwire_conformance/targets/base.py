@@ -1,4 +1,4 @@
-"""Targets as typed: one row for each scheme, and the attachment that a text or file names."""
+"""The schemes of targets, and the attachment that a text or target file names."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class Scheme:
     """A way to attach.
 
-    `form` is how a target is typed, `part` the name of the part of the suite that runs over it
+    `form` is the form of the text, `part` the name of the part of the suite that runs over it
     (`run.parts`). A scheme with an address has a `dialler`: a function that imports the module of
-    the transport and gives what dials an address. With `names_endpoint` an address begins with
+    the transport and returns what dials an address. With `names_endpoint` an address begins with
     ENDPOINT@.
     """
 
@@ -54,7 +54,7 @@ SCHEMES: Mapping[str, Scheme] = {
     "stdio": Scheme("stdio:COMMAND", "codec"),
     "node": Scheme("node:COMMAND", "socket"),
 }
-"""Every way to attach; a new transport is a module and a row."""
+"""Every way to attach, by scheme; a new transport is a module and a row."""
 
 
 def _either(forms: list[str]) -> str:
@@ -66,7 +66,7 @@ ADDRESS_FORMS = _either([scheme.form for scheme in SCHEMES.values() if scheme.di
 
 
 def parse_target(text: str) -> Attachment:
-    """Attachment of a target as typed; raises UsageError for any other text."""
+    """Return the attachment that a text names; raises UsageError for any other text."""
     name, separator, location = text.partition(":")
     scheme = SCHEMES.get(name)
     if not separator or scheme is None:
@@ -81,7 +81,7 @@ def parse_target(text: str) -> Attachment:
 
 
 def demand_permission(target: Attachment, settings: Settings) -> None:
-    """Raise UsageError if the target is off this machine and the caller allowed no writes there."""
+    """Raise UsageError if the target is off this machine and writes there were not allowed."""
     is_remote = SCHEMES[target.scheme].dialler is not None and not is_loopback(target.location)
     if is_remote and not settings.writes_are_ok:
         raise UsageError(
@@ -102,7 +102,7 @@ def is_loopback(location: str) -> bool:
 
 
 def _quoted(text: str) -> str:
-    """The target for a shell; in double quotes if it has quoted words and nothing worse."""
+    """Return the target quoted for a shell, in double quotes if it contains single ones."""
     if "'" in text and not set(text) & set('"$`\\!'):
         return f'"{text}"'
     return shlex.quote(text)

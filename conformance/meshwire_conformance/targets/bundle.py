@@ -1,4 +1,4 @@
-"""The node that comes with the suite as a target: how it is started, and in which dialects."""
+"""The bundled node as a target: how it is started, and in which dialects."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from meshwire_conformance.extras import install_line
 REFERENCE = "meshwire_reference"
 """The package of the bundled node. It is never imported, only started as a process."""
 SHORT_DEADLINE_S = 1
-"""Deadlines given to the bundled node, in seconds, so that cases about them are soon over."""
+"""Deadlines given to the bundled node, in seconds; short ones shorten the cases about them."""
 
 
 def bundled() -> list[Attachment]:
-    """Ways to attach to the node that comes with the suite; raises Incomplete without it."""
+    """Return the attachments of the bundled node; raises Incomplete if it is not installed."""
     return [bundled_codec(), *node_attachments(_reference_command())]
 
 
 def bundled_codec() -> Attachment:
-    """The codec harness of the bundled node; raises Incomplete without it."""
+    """Return the attachment of the bundled codec harness; raises Incomplete without it."""
     command = f"{_reference_command()} codec"
     return Attachment("stdio", command, f"stdio:{command}", variant="codec")
 
 
 def node_attachments(command: str) -> list[Attachment]:
-    """Ways to attach to a node with the bundled node's command line: one for each dialect.
+    """Return one attachment per dialect for a node with the bundled node's command line.
 
-    Serial cases that no dialect changes run in the dialect open alone.
+    Serial cases that do not depend on the dialect run in the dialect open alone.
     """
     deadlines = f"--handshake-s {SHORT_DEADLINE_S} --frame-stall-s {SHORT_DEADLINE_S}"
     run_it = f"{command} run --listen tcp://127.0.0.1:0 {deadlines}"

@@ -1,7 +1,7 @@
-"""Processes that the suite starts: each leads a group of its own, and the whole group is ended.
+"""Processes that the suite starts: each leads a process group, and the whole group is ended.
 
-A command is often a shell around the program, so ending the one process that was started would
-leave the others running, and with them the pipes open.
+A command is often a shell around the program, so ending only the started process would leave the
+others running, and the pipes open.
 """
 
 import asyncio
@@ -13,10 +13,10 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping, Sequence
 
 END_S = 5.0
-"""How long a killed process may take to be gone, and how long nobody waits any more."""
+"""Seconds to wait for the end of a killed process."""
 _OUTPUTS = (0, 1, 2)
 _groups: set[int] = set()
-"""Groups of the processes that were started and not ended yet."""
+"""Process groups that were started and have not ended yet."""
 
 # A child that an interrupt ends may be reaped before asyncio's watcher looks, which then warns of
 # a status that nobody asks for; an interrupt prints one line, and not this one.
@@ -30,7 +30,10 @@ async def start(
     stdin: int = PIPE,
     environment: Mapping[str, str] | None = None,
 ) -> Process:
-    """Start a command in a group of its own; call `end` after it. Raises OSError, ValueError."""
+    """Start a command in a process group of its own; call `end` after it.
+
+    Raises OSError or ValueError if it cannot be started.
+    """
     starting = asyncio.ensure_future(
         asyncio.create_subprocess_exec(
             *words,
@@ -45,7 +48,7 @@ async def start(
     try:
         process = await asyncio.shield(starting)
     except asyncio.CancelledError:
-        # Nobody else would know of it, and it takes but a moment.
+        # No other code has a reference to this process. Ending it takes a moment only.
         await end(await starting, 0.0)
         raise
     remember(process.pid)
@@ -53,9 +56,10 @@ async def start(
 
 
 async def end(process: Process, grace_s: float, *, first: signal.Signals | None = None) -> None:
-    """End a process and all that it has started; never waits longer than the grace and END_S.
+    """End a process and its group; waits at most `grace_s` and END_S seconds.
 
-    `first` is sent to the group before the grace; without it the process ends by its closed input.
+    `first` is sent to the group before the grace; without it the process is expected to end because
+    its input is closed.
     """
     try:
         if process.returncode is None:
@@ -72,23 +76,23 @@ async def end(process: Process, grace_s: float, *, first: signal.Signals | None 
 
 
 def remember(group: int) -> None:
-    """Let `kill_all` end this group too; `forget` it when it has ended."""
+    """Make `kill_all` end this group too; call `forget` when it has ended."""
     _groups.add(group)
 
 
 def forget(group: int) -> None:
-    """A group has ended: its number may be given to somebody else's."""
+    """Remove a group that has ended: its number may be reused by another process."""
     _groups.discard(group)
 
 
 def kill_all() -> None:
-    """End every process that is still to be ended, and all that they have started, at once."""
+    """End every remembered group at once."""
     for group in tuple(_groups):
         _signal(group, signal.SIGKILL)
 
 
 def _signal(group: int, number: signal.Signals) -> None:
-    """Send a signal to a group. The process's own methods may take its status from asyncio."""
+    """Send a signal to a group, without the methods of `Process`, which may reap the process."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
 
@@ -100,7 +104,7 @@ async def _gone(process: Process, deadline_s: float) -> None:
 
 
 def _close_pipes(process: Process) -> None:
-    """Give up all pipes: waiting takes them for open as long as bytes in them are unread."""
+    """Close all pipes: asyncio waits for the end of a process until its pipes are read."""
     for number in _OUTPUTS:
         pipe = process._transport.get_pipe_transport(number)  # type: ignore[attr-defined]  # noqa: SLF001 - it has no public name
         if pipe is not None:

@@ -1,4 +1,4 @@
-"""What is known of a target: its ready line, its target file, or what the profile presumes."""
+"""Facts about a target: from its ready line, from its target file, or presumed by the profile."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from meshwire_spec.schemas.validation import checked
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a target states of itself; a deadline that it does not state is None.
+    """What a target states about itself; a deadline that it does not state is None.
 
-    `unsaid` are the optional capabilities of which nothing was stated, one way or the other.
+    `unsaid` are the optional capabilities about which nothing was stated.
     """
 
     addresses: tuple[str, ...] = ()
@@ -38,7 +38,10 @@ class Facts:
 
 
 def read_facts(stated: NodeFacts | None) -> Facts:
-    """Facts of a target file or ready line, and what the profile presumes of what is not stated."""
+    """Return the facts of a target file or ready line.
+
+    Facts that are not stated are those that the profile presumes.
+    """
     if stated is None:
         return Facts(unsaid=frozenset(OPTIONAL_CAPABILITIES))
     is_silent = stated.capabilities is UNSET
@@ -58,7 +61,7 @@ def read_facts(stated: NodeFacts | None) -> Facts:
 
 
 def require_profile(facts: Facts) -> None:
-    """Raise Incomplete where the target lacks what every `sync/1` node must offer."""
+    """Raise Incomplete if the target lacks what every `sync/1` node must offer."""
     if facts.profile != PROFILE:
         raise Incomplete(f"the target speaks {facts.profile}, this suite {PROFILE}")
     missing = [name for name in CAPABILITIES if name not in facts.capabilities]
@@ -69,7 +72,7 @@ def require_profile(facts: Facts) -> None:
 
 
 def read_target_file(path: Path) -> list[Attachment]:
-    """How to attach to the target that a TOML file describes; raises UsageError."""
+    """Return the attachments of the target that a TOML file describes; raises UsageError."""
     try:
         content = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as exc:

@@ -1,7 +1,7 @@
-"""The initiator's side of the formation handshake (page Handshake, dialect H1), written anew.
+"""The initiator's side of the formation handshake (page Handshake, dialect H1).
 
-The key derivation stands here once more, on the cryptography library and nothing of the
-reference, so that a slip shared by two copies cannot pass.
+The key derivation is implemented here independently of the reference, so that a mistake shared by
+two copies cannot pass.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from meshwire_spec.codec import Malformed, Message, decode, encode
 from meshwire_spec.numbers import HMAC, NONCE, RESULT_ACCEPTED, SECRET
 
 KEY_INFO = b"peat-protocol-v1-formation"
-"""The info text of the key derivation (HS-002)."""
+"""Info text of the key derivation (HS-002)."""
 
 
 class HandshakeFailed(Exception):
-    """The target did not let the suite in; the text says where it ended."""
+    """The target did not accept the suite; the text says at which message."""
 
 
 class WrongFormation(HandshakeFailed):
-    """The challenge names another formation than the one that was asked for."""
+    """The challenge names another formation than the requested one."""
 
     def __init__(self, formation_id: str) -> None:
         super().__init__(f"the challenge names the formation {formation_id!r}")
@@ -34,18 +34,18 @@ class WrongFormation(HandshakeFailed):
 
 
 class Rejected(HandshakeFailed):
-    """The target said that the answer is wrong."""
+    """The target reported that the response is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Formation:
-    """What an initiator has to know: the id of the formation and its raw secret."""
+    """The credentials of an initiator: the id of the formation and its raw secret."""
 
     formation_id: str
     secret: bytes
 
     def answer(self, nonce: bytes) -> bytes:
-        """The HMAC that answers a challenge with this nonce."""
+        """Return the HMAC that answers a challenge with this nonce."""
         from cryptography.hazmat.primitives import hashes, hmac  # noqa: PLC0415 - slow to import
         from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415 - likewise
 
@@ -61,7 +61,7 @@ class Formation:
 
 
 def read_secret(path: Path) -> bytes:
-    """The raw secret in a file of base64 text; raises UsageError if there is no secret in it."""
+    """Return the raw secret in a file of base64 text; raises UsageError if it holds none."""
     try:
         return base64.b64decode(path.read_text("ascii").strip(), validate=True)
     except (OSError, UnicodeDecodeError, binascii.Error) as exc:
@@ -69,12 +69,12 @@ def read_secret(path: Path) -> bytes:
 
 
 def formation_id_bytes(formation_id: str) -> bytes:
-    """The first message of an initiator."""
+    """Return the first message of an initiator."""
     return encode(Message("formation_id", {"formation_id": formation_id}))
 
 
 async def read_challenge(stream: Stream, deadline_s: float) -> tuple[str, bytes]:
-    """Formation id and nonce of the acceptor's challenge; raises HandshakeFailed."""
+    """Return formation id and nonce of the acceptor's challenge; raises HandshakeFailed."""
     received = stream.received
 
     def complete() -> bool:
@@ -93,7 +93,7 @@ async def read_challenge(stream: Stream, deadline_s: float) -> tuple[str, bytes]
 
 
 async def read_result(stream: Stream, deadline_s: float) -> int:
-    """The result byte; raises HandshakeFailed where none comes."""
+    """Return the result byte; raises HandshakeFailed if none comes."""
     await stream.wait_for(lambda: bool(stream.received) or stream.read_over, deadline_s)
     if not stream.received:
         raise HandshakeFailed(f"no result came{_how_it_ended(stream)}")
@@ -105,7 +105,7 @@ async def read_result(stream: Stream, deadline_s: float) -> int:
 async def prove(connection: Connection, formation: Formation, deadline_s: float) -> None:
     """Run the handshake as initiator on a new connection.
 
-    Raises HandshakeFailed, and of its kinds WrongFormation and Rejected where it was that.
+    Raises HandshakeFailed; its subclasses WrongFormation and Rejected name those causes.
     """
     try:
         stream = await connection.open()

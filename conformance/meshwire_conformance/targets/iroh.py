@@ -1,9 +1,9 @@
-"""`iroh://ENDPOINT@HOST:PORT`: QUIC with proven identities, as deployed nodes speak it.
+"""`iroh://ENDPOINT@HOST:PORT`: QUIC with proven identities, as deployed nodes use it.
 
 Relays and discovery are off: the address says where the target is, and TLS proves that it is the
-endpoint which the address names. An identity of the suite is a secret key, and the library has one
-key an endpoint; so there is one endpoint for each identity, for as long as it has a connection.
-What this binding cannot show stands in `iroh_connection`.
+endpoint that the address names. An identity of the suite is a secret key, and the library has one
+key per endpoint; so each identity has an endpoint for as long as it has a connection.
+`iroh_connection` lists what this binding cannot show.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ mend()
 LOOPBACK = ("127.0.0.1:0", "[::1]:0")
 ANYWHERE = ("0.0.0.0:0", "[::]:0")
 CLOSE_S = 1.0
-"""How long closing endpoints are waited for; one whose dial had no answer takes three seconds."""
+"""Seconds to wait for endpoints to close; one whose dial had no answer takes three."""
 
 
 class _Sockets(iroh.Preset):
-    """Cryptography and exactly these sockets: for a family not named the library binds any."""
+    """Configures exactly these sockets: the library binds any for a family that is not named."""
 
     def __init__(self, addresses: tuple[str, ...]) -> None:
         self._addresses = addresses
 
     def apply(self, builder: iroh.EndpointBuilder) -> None:
-        """Set the builder up; the library calls this."""
+        """Configure the builder; the library calls this."""
         builder.apply_minimal()
         for address in self._addresses:
             builder.bind_addr(address)
@@ -46,7 +46,7 @@ class _Sockets(iroh.Preset):
 
 @dataclass(slots=True)
 class _Endpoint:
-    """The endpoint of one identity and how many dials and connections use it."""
+    """The endpoint of one identity, with the number of dials and connections that use it."""
 
     endpoint: iroh.Endpoint | None = None
     users: int = 0
@@ -59,7 +59,7 @@ class IrohDialler:
     shows: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, address: Address) -> None:
-        """Raise UsageError where the address names no endpoint id."""
+        """Raise UsageError if the address names no endpoint id."""
         try:
             self._target = iroh.EndpointId.from_string(address.endpoint_id)
         except iroh.IrohError as error:
@@ -69,7 +69,7 @@ class IrohDialler:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def dial(self, dial: Dial, deadline_s: float) -> Connection:
-        """A connection with the endpoint that the address names; raises ConnectionError."""
+        """Return a connection with the endpoint that the address names; raises ConnectionError."""
         if dial.preamble is not None:
             raise SuiteFault("only the lab binding has a preamble")
         own = self._endpoints.setdefault(dial.identity, _Endpoint())
@@ -89,7 +89,7 @@ class IrohDialler:
         return IrohConnection(connection, dial, partial(self._leave, dial.identity))
 
     async def close(self) -> None:
-        """Wait a little until the endpoints have said what they have to say."""
+        """Wait up to `CLOSE_S` seconds until the endpoints have closed."""
         if self._closing:
             _, late = await asyncio.wait(self._closing, timeout=CLOSE_S)
             for task in late:
@@ -107,7 +107,7 @@ class IrohDialler:
         return await own.endpoint.connect(target, ALPN.encode())
 
     async def _resolve(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-        """Raise ConnectionError where the host has no address."""
+        """Return an address of the host; raises ConnectionError if it has none."""
         loop, address = asyncio.get_running_loop(), self._address
         try:
             found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)
@@ -118,7 +118,7 @@ class IrohDialler:
         return ipaddress.ip_address(found[0][4][0])
 
     def _leave(self, identity: bytes) -> None:
-        """One user less; the last one closes the endpoint."""
+        """Count one user less; close the endpoint after the last one."""
         own = self._endpoints[identity]
         own.users -= 1
         if own.users == 0:

@@ -34,13 +34,13 @@ from meshwire_conformance.targets.iroh_library import (
 from meshwire_conformance.targets.transport import Closed, Connection, Dial, Stream
 
 READ_MAX = 64 * 2**10
-"""Most bytes that one call of the library reads."""
+"""Greatest number of bytes that one call of the library reads."""
 SETTLE_S = 0.25
-"""How long the end of a connection may wait for what is under way; a round trip is far shorter."""
+"""Seconds that the end of a connection waits for bytes in flight; far above a round trip."""
 
 
 class IrohStream(Stream):
-    """A stream, the library's halves of it, and the tasks at work on them."""
+    """A stream, the library's halves of it, and the tasks that serve them."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class IrohConnection(Connection):
         self._ended = ended
         self._tasks: set[asyncio.Task[None]] = set()
         self._unconfirmed: set[asyncio.Task[None]] = set()
-        """Tasks that are over when what was written has been confirmed."""
+        """Tasks that end when the bytes written have been confirmed."""
         self._ending = asyncio.get_running_loop().create_task(self._watch_end())
         self._start(self._accept_bidi())
         self._start(self._accept_uni())
@@ -83,7 +83,7 @@ class IrohConnection(Connection):
     # --- operations -------------------------------------------------------------------------
 
     async def open(self, *, uni: bool = False) -> Stream:
-        """A new stream, once the target's credit allows it; raises ConnectionError when closed."""
+        """Return a new stream when the target grants one; raises ConnectionError if closed."""
         if self.closed is None:
             try:
                 writer, reader = await self._halves(uni=uni)
@@ -104,13 +104,13 @@ class IrohConnection(Connection):
         self._write_on(found)
 
     async def finish(self, stream: Stream) -> None:
-        """End our half of a stream."""
+        """Finish the suite's half of a stream."""
         found = _own(stream)
         found.fin_queued = True
         self._write_on(found)
 
     async def reset(self, stream: Stream, code: int) -> None:
-        """Give up our half of a stream."""
+        """Send RESET on the suite's half."""
         found = _own(stream)
         await _cancel(found.writing)
         if found.writer is not None:
@@ -120,7 +120,7 @@ class IrohConnection(Connection):
                 return  # The half or the connection has ended, as wanted.
 
     async def stop(self, stream: Stream, code: int) -> None:
-        """Ask the target to stop sending on a stream; nothing of it is read any more."""
+        """Send STOP for the target's half; nothing more of it is read."""
         found = _own(stream)
         # A read that waits holds the lock that a stop needs.
         await _cancel(found.reading)
@@ -131,7 +131,7 @@ class IrohConnection(Connection):
                 return  # As above.
 
     async def close(self, code: int = 0, text: str = "") -> None:
-        """Close the connection; what is written already is given some time to arrive."""
+        """Close the connection; bytes already written get some time to arrive."""
         if self.closed is None:
             # The library drops what is under way when it closes.
             with contextlib.suppress(TimeoutError):
@@ -179,7 +179,7 @@ class IrohConnection(Connection):
             try:
                 both = await self._connection.accept_bi()
             except iroh.IrohError:
-                return  # The connection is over, which `_watch_end` tells.
+                return  # The connection is over; `_watch_end` reports it.
             await self._take_in(both.send(), both.recv())
 
     async def _accept_uni(self) -> None:
@@ -212,7 +212,7 @@ class IrohConnection(Connection):
         except iroh.IrohError as error:
             code = reset_code(error)
             if code is None:
-                return  # The connection is over, which `_watch_end` tells.
+                return  # The connection is over; `_watch_end` reports it.
             stream.reset_code = code
         else:
             stream.finished = True
@@ -247,7 +247,7 @@ class IrohConnection(Connection):
                 if stream.watching is not None:
                     self._await_confirmation(stream.watching)
         except iroh.IrohError:
-            return  # Stopped, or the connection is over: the tasks that wait for those tell it.
+            return  # Stopped, or the connection is over: the tasks that wait for those report it.
 
     def _await_confirmation(self, task: asyncio.Task[None]) -> None:
         if not task.done():

@@ -1,12 +1,12 @@
-"""The `iroh` library as the suite uses it: two mends, and what its error texts say.
+"""The `iroh` library as the suite uses it: two fixes, and the meaning of its error texts.
 
-The library (1.2.0) gives the ends of streams and connections as text alone, so they are read off
-here. Its generated binding needs two mends:
+The library (1.2.0) reports the ends of streams and connections as text alone, which is parsed here.
+Its generated binding needs two fixes:
 
 - A destructor takes the lock of its connection. The library calls Python back from threads of its
-  own while it holds that lock, and a garbage collection that happens to run in such a call waits
-  for ever. So destructors work only where an event loop runs; elsewhere the object is put aside
-  until `release_put_aside` is called.
+  own while it holds that lock, and a garbage collection in such a call would wait for ever. So
+  destructors run only where an event loop runs; elsewhere the object is kept until
+  `release_put_aside` is called.
 - Bytes to send are copied one by one in Python, 5 MB a second. One `memmove` does the same.
 """
 
@@ -33,7 +33,7 @@ _CLOSED = re.compile(r"closed by peer: (?:(\d+)|(.*) \(code (\d+)\))", re.DOTALL
 
 
 def mend() -> None:
-    """Apply both mends where the binding has the shape they are for; twice is once."""
+    """Apply both fixes if the binding has the expected form; a second call does nothing."""
     for thing in list(vars(iroh_ffi).values()):
         destroy = vars(thing).get("__del__") if isinstance(thing, type) else None
         if destroy is not None and destroy.__module__ == iroh_ffi.__name__:
@@ -44,33 +44,33 @@ def mend() -> None:
 
 
 def release_put_aside() -> None:
-    """Free what could not be freed where its last reference went; only where a loop runs."""
+    """Free the objects kept by the first fix; call it only where an event loop runs."""
     while _put_aside:
         destroy, thing = _put_aside.popleft()
         destroy(thing)
 
 
 def cause(error: iroh.IrohError) -> str:
-    """The last line of what the library says: those before it name its own source files."""
+    """Return the last line of a library error; the lines before name its source files."""
     lines: list[str] = error.message().strip().splitlines()
     return lines[-1].strip() if lines else "no reason given"
 
 
 def stream_number(text: str) -> int:
-    """The id on the wire of a stream, from what the library calls it."""
+    """Return the id of a stream on the wire, from the library's text for it."""
     found = _STREAM.fullmatch(text)
     assert found is not None, f"the library names a stream {text!r}"
     return int(found[3]) << 2 | _DIRECTIONS[found[2]] << 1 | _SIDES[found[1]]
 
 
 def reset_code(error: iroh.IrohError) -> int | None:
-    """The code of a reset stream; None where the read has ended for another cause."""
+    """Return the code of a reset stream, or None if the read ended for another cause."""
     found = _RESET.fullmatch(error.message())
     return None if found is None else int(found[1])
 
 
 def ending(text: str) -> Closed:
-    """How a connection ended that was not closed by us."""
+    """Return how a connection ended that the suite did not close."""
     found = _CLOSED.fullmatch(text)
     if found is None:
         return Closed(None, text or "connection lost")

@@ -53,19 +53,19 @@ _SIZES = {
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Credit that one side gives at the start, in bytes and streams."""
+    """Credit that one side grants at the start, in bytes and streams."""
 
     max_data: int = LAB_MAX_DATA
     max_stream_data: int = LAB_MAX_STREAM_DATA
     max_streams_bidi: int = LAB_MAX_STREAMS
     max_streams_uni: int = LAB_MAX_STREAMS
     held: bool = False
-    """Whether no stream is given more credit than at first: the suite reads none of them."""
+    """True if no stream gets more credit than at first, since the suite reads none of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preamble:
-    """What each side writes first."""
+    """The first bytes that each side writes."""
 
     endpoint_id: bytes
     alpn: bytes = ALPN.encode()
@@ -73,10 +73,10 @@ class Preamble:
     version: int = LAB_VERSION
     windows: Windows = Windows()
     whole: bytes | None = None
-    """Written instead of everything else, to be wrong on purpose."""
+    """Bytes written instead of the preamble, wrong on purpose."""
 
     def encode(self) -> bytes:
-        """Bytes of the preamble (page Lab binding); wrong values are written as they are."""
+        """Return bytes of the preamble (page Lab binding); wrong values are written as they are."""
         if self.whole is not None:
             return self.whole
         windows = self.windows
@@ -98,21 +98,21 @@ class Preamble:
 
 @dataclass(frozen=True, slots=True)
 class PreambleReceived:
-    """The peer's preamble stands; streams may be opened from now on."""
+    """The peer's preamble is complete; streams may be opened from now on."""
 
     preamble: Preamble
 
 
 @dataclass(frozen=True, slots=True)
 class StreamOpened:
-    """The peer opened a stream: its first record came."""
+    """The peer opened a stream: its first record was received."""
 
     stream_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class DataReceived:
-    """Bytes of a stream in order; `fin` says that they are the last."""
+    """Bytes of a stream, in order; with `fin` they are the last."""
 
     stream_id: int
     data: bytes
@@ -121,7 +121,7 @@ class DataReceived:
 
 @dataclass(frozen=True, slots=True)
 class ResetReceived:
-    """The peer gave up its half of a stream."""
+    """The peer reset its half of a stream."""
 
     stream_id: int
     code: int
@@ -129,7 +129,7 @@ class ResetReceived:
 
 @dataclass(frozen=True, slots=True)
 class StopReceived:
-    """The peer wants no more bytes of our half."""
+    """The peer stopped this side's half of a stream."""
 
     stream_id: int
     code: int
@@ -137,7 +137,7 @@ class StopReceived:
 
 @dataclass(frozen=True, slots=True)
 class PongReceived:
-    """An echo of a PING."""
+    """The peer echoed a PING."""
 
     payload: bytes
 
@@ -152,7 +152,7 @@ class CloseReceived:
 
 @dataclass(frozen=True, slots=True)
 class PeerFault:
-    """The peer broke the binding; nothing after it is read."""
+    """The peer broke the binding; no later bytes are read."""
 
     reason: str
     detail: str
@@ -172,7 +172,7 @@ Event = (
 
 @dataclass(slots=True)
 class _Half:
-    """Everything known of one stream, both directions."""
+    """State of one stream, for both directions."""
 
     pending: bytearray = field(default_factory=bytearray)
     fin_pending: bool = False
@@ -185,12 +185,12 @@ class _Half:
     retired: bool = False
 
     def wants_to_send(self) -> bool:
-        """Whether DATA of this stream waits."""
+        """Return True if DATA of this stream is queued."""
         return not self.send_over and bool(self.pending or self.fin_pending)
 
 
 class _Broken(Exception):
-    """Carries a PeerFault from where it is seen to `receive`; never leaves this module."""
+    """Carries a PeerFault to `receive`; never leaves this module."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)
@@ -198,20 +198,21 @@ class _Broken(Exception):
 
 
 def record(record_type: int, body: bytes) -> bytes:
-    """One record as bytes, whatever its type and body."""
+    """Return one record as bytes, for any type and body."""
     return _HEADER.pack(record_type, len(body)) + body
 
 
 def is_uni(stream_id: int) -> bool:
-    """Whether the number is that of a unidirectional stream (as in QUIC)."""
+    """Return True if this is the number of a unidirectional stream (as in QUIC)."""
     return bool(stream_id & 0x2)
 
 
 class LabConnection:
     """One side of one connection, the dialling one unless `dialled` is False.
 
-    Call `receive` with what came and `take_output` after every call that may have produced
-    output. Opening a stream needs `can_open`; writing is queued and leaves by the peer's credit.
+    Call `receive` with the bytes that came, and `take_output` after every call that may have
+    produced output. Opening a stream requires `can_open`; writes are queued and sent as the peer's
+    credit allows.
     """
 
     def __init__(self, preamble: Preamble, order: random.Random, *, dialled: bool = True) -> None:
@@ -220,9 +221,9 @@ class LabConnection:
         self.closed = False
         self.holding = preamble.windows.held
         self.obeys_stop = True
-        """Whether a half is reset as soon as the peer stops it."""
+        """True if a half is reset as soon as the peer stops it."""
         self.by_hand = False
-        """Whether records were written by hand, which may have opened streams unknown here."""
+        """True if records were written by hand, which may have opened streams unknown here."""
         self._order = order
         self._input = bytearray()
         self._output = bytearray(preamble.encode())
@@ -241,17 +242,20 @@ class LabConnection:
         self._receive_credit = preamble.windows.max_data
 
     def is_ours(self, stream_id: int) -> bool:
-        """Whether this side opens streams of this number."""
+        """Return True if this side opens streams of this number."""
         return stream_id & 0x1 == self._own_bit
 
     # --- writing ---------------------------------------------------------------------------
 
     def can_open(self, *, uni: bool) -> bool:
-        """Whether the peer's credit allows one more stream of this kind."""
+        """Return True if the peer's credit allows one more stream of this kind."""
         return self.peer is not None and self._opened[uni] < self._allowed[uni]
 
     def open(self, *, uni: bool) -> int:
-        """Number of a new stream; the peer sees it with its first bytes. Needs `can_open`."""
+        """Return the number of a new stream; requires `can_open`.
+
+        The peer sees the stream with its first bytes.
+        """
         stream_id = self._next[uni]
         self._next[uni] += 4
         self._opened[uni] += 1
@@ -259,15 +263,15 @@ class LabConnection:
         return stream_id
 
     def write(self, stream_id: int, data: bytes) -> None:
-        """Queue bytes of our half."""
+        """Queue bytes on this side's half."""
         self._streams[stream_id].pending += data
 
     def finish(self, stream_id: int) -> None:
-        """End our half after what is queued."""
+        """Finish this side's half after the queued bytes."""
         self._streams[stream_id].fin_pending = True
 
     def reset(self, stream_id: int, code: int) -> None:
-        """Give up our half; what is queued is dropped."""
+        """Reset this side's half; queued bytes are dropped."""
         half = self._half(stream_id)
         if half.send_over:
             return
@@ -275,12 +279,12 @@ class LabConnection:
         self._end_sending(stream_id)
 
     def stop(self, stream_id: int, code: int) -> None:
-        """Ask the peer to send no more on its half."""
+        """Stop the peer's half."""
         if not self._half(stream_id).receive_over:
             self.write_record(LabRecordType.STOP, _TWO.pack(stream_id, code))
 
     def ping(self, payload: bytes) -> None:
-        """Ask for an echo of 8 bytes."""
+        """Send a PING with 8 bytes for the peer to echo."""
         self.write_record(LabRecordType.PING, payload)
 
     def close(self, code: int, reason: str) -> None:
@@ -290,7 +294,7 @@ class LabConnection:
             self.closed = True
 
     def waits(self, stream_id: int) -> bool:
-        """Whether something queued on a stream has not left yet."""
+        """Return True if bytes queued on a stream have not been sent yet."""
         return self._streams[stream_id].wants_to_send()
 
     def write_record(self, record_type: int, body: bytes) -> None:
@@ -298,12 +302,12 @@ class LabConnection:
         self.write_raw(record(record_type, body))
 
     def write_raw(self, data: bytes) -> None:
-        """Write bytes as they are, right or wrong, past every queue and credit."""
+        """Write bytes unchanged, right or wrong, without regard to queues and credit."""
         if not self.closed:
             self._output += data
 
     def release(self, stream_id: int, size: int) -> None:
-        """Give credit for `size` more bytes on a stream and on the connection, while holding."""
+        """Grant `size` more bytes on a stream and on the connection; used while holding."""
         half = self._half(stream_id)
         half.receive_credit += size
         self._receive_credit += size
@@ -311,12 +315,12 @@ class LabConnection:
         self.write_record(LabRecordType.MAX_DATA, _ONE.pack(self._receive_credit))
 
     def allow_streams(self, count: int) -> None:
-        """Give credit for `count` more bidi streams of the peer."""
+        """Grant `count` more bidi streams to the peer."""
         self._given[False] += count
         self.write_record(LabRecordType.MAX_STREAMS_BIDI, _ONE.pack(self._given[False]))
 
     def take_output(self) -> bytes:
-        """Everything that is to be written now."""
+        """Return the bytes to write now."""
         if not self.closed:
             self._pump()
         output = bytes(self._output)
@@ -324,7 +328,7 @@ class LabConnection:
         return output
 
     def _pump(self) -> None:
-        """Cut what waits into DATA records, the streams in a random order."""
+        """Cut queued bytes into DATA records, in a random order of streams."""
         ready = [key for key, half in self._streams.items() if half.wants_to_send()]
         while ready:
             place = self._order.randrange(len(ready))
@@ -332,7 +336,7 @@ class LabConnection:
                 del ready[place]
 
     def _send_piece(self, stream_id: int) -> bool:
-        """Send one piece of a stream; False where it is empty or out of credit now."""
+        """Send one piece of a stream; return False if it has none or no credit."""
         half = self._streams[stream_id]
         room = min(half.send_credit - half.sent, self._send_credit - self._sent, _PIECE_MAX)
         size = min(len(half.pending), room)
@@ -360,7 +364,7 @@ class LabConnection:
     # --- reading ---------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> list[Event]:
-        """What came: events in order. A `PeerFault` is the last one."""
+        """Return the events of these bytes, in order; a `PeerFault` is the last one."""
         self._input += data
         events: list[Event] = []
         try:
@@ -506,10 +510,11 @@ class LabConnection:
         return half
 
     def _see(self, stream_id: int, *, theirs: bool) -> Iterator[Event]:
-        """A record names a stream: it is about the half that the peer sends on, or about ours.
+        """Yield the events of a record that names a stream.
 
-        The first record with one of the peer's own numbers opens that stream. The order of the
-        checks is that of the page: whose stream, which half, then credit.
+        The record is about the half that the peer sends on, or about ours. The first record with a
+        number of the peer's opens that stream. The checks follow the order of the page: whose
+        stream, which half, then credit.
         """
         uni = is_uni(stream_id)
         ours = self.is_ours(stream_id)
@@ -529,7 +534,7 @@ class LabConnection:
         yield StreamOpened(stream_id)
 
     def _give_credit(self, stream_id: int, half: _Half) -> None:
-        """Give back what was read, once half a window is used up."""
+        """Grant the bytes read so far, once they are half a window."""
         windows = self.preamble.windows
         left = half.receive_credit - half.received
         spent = left < windows.max_stream_data // 2
@@ -543,7 +548,7 @@ class LabConnection:
             self.write_record(LabRecordType.MAX_DATA, _ONE.pack(self._receive_credit))
 
     def _retire(self, stream_id: int) -> None:
-        """Give credit for one more stream of the peer when one of its streams is over."""
+        """Grant one more stream when a stream of the peer is over."""
         half = self._streams[stream_id]
         if self.is_ours(stream_id) or not (half.receive_over and half.send_over) or half.retired:
             return

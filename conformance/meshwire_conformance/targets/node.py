@@ -1,7 +1,7 @@
-"""`node:COMMAND`: starts the process, reads its ready line, and ends it by its own id.
+"""`node:COMMAND`: starts the process, reads its ready line, and ends it by its process id.
 
-The process gets the path of a fresh 0600 secret file in `MESHWIRE_FORMATION_FILE`; whether it
-uses it is its command's business and shows in the dialect of the ready line.
+The process receives the path of a new secret file (mode 0600) in `MESHWIRE_FORMATION_FILE`. The
+command decides whether it uses the secret; the dialect of the ready line says so.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ READY_S = 15.0
 STOP_S = 5.0
 SECRET_VARIABLE = "MESHWIRE_FORMATION_FILE"  # noqa: S105 - the name of a variable, not a secret
 SAID_MAX = 300
-"""Characters of a fault of a ready line that are shown."""
+"""Characters shown of a faulty ready line."""
 _LINES_KEPT = 200
 _LINE_MAX = 2**20
 
 
 @dataclass(eq=False, slots=True)
 class NodeProcess:
-    """A running node; call `stop` when done with it, whatever happened."""
+    """A running node; call `stop` in the end, whatever happened."""
 
     process: asyncio.subprocess.Process
     secret_file: Path
@@ -48,17 +48,17 @@ class NodeProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether the process still runs."""
+        """True if the process is running."""
         return self.process.returncode is None
 
     def drain(self) -> None:
-        """Read both outputs from now on, so that a talkative node never blocks."""
+        """Read both outputs from now on, so that the node never blocks on a full pipe."""
         for output in (self.process.stdout, self.process.stderr):
             assert output is not None
             self._drains.append(asyncio.create_task(_drain(output, self.last_lines)))
 
     async def stop(self) -> None:
-        """Ask the process to end, then end it and all it has started, and remove its secret."""
+        """Ask the process to end, then end its process group and remove its secret."""
         try:
             await children.end(self.process, STOP_S, first=signal.SIGTERM)
             for drain in self._drains:
@@ -73,7 +73,7 @@ async def start(
 ) -> NodeProcess:
     """Start a node and wait for its ready line.
 
-    Raises UsageError for a command that cannot be read, Incomplete where no ready line comes.
+    Raises UsageError for a command that cannot be parsed, Incomplete if no ready line comes.
     """
     arguments = command_of(command)
     folder = tempfile.TemporaryDirectory(prefix="meshwire-")
@@ -108,7 +108,7 @@ async def start(
 
 
 def write_secret(folder: Path) -> Path:
-    """A new random formation secret in a file that only its owner can read."""
+    """Return the path of a file with a new random formation secret, readable by its owner only."""
     path = folder / "formation.secret"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:

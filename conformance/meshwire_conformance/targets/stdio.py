@@ -1,7 +1,7 @@
-"""The codec harness over stdin and stdout: one JSON object a line, asked in a pipeline.
+"""The codec harness over stdin and stdout: one JSON object per line, requests in a pipeline.
 
-Requests are written while answers are read, so neither pipe can fill up and stop both sides.
-A conversation ends in one of four ways, and none of them raises: the target is the one judged.
+Requests are written while answers are read, so that full pipes cannot block both sides. A
+conversation ends in one of four ways and never raises, because the target is what is judged.
 """
 
 import asyncio
@@ -19,21 +19,21 @@ from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.targets import children
 
 LINE_MAX = 64 * 2**20
-"""An answer longer than this many bytes is a flood; the longest honest one is far below."""
+"""Size in bytes from which an answer is a flood; the longest correct one is far below."""
 GARBAGE_MAX = 1000
-"""Lines that answer nothing; more are a flood."""
+"""Number of lines without an answer from which output is a flood."""
 KEPT_MAX = 64 * 2**20
 LONG = 2**14
-"""Answers of one process beyond KEPT_MAX bytes in all are kept only up to this length, in bytes.
+"""Size in bytes to which answers are kept once one process has sent KEPT_MAX bytes.
 
-All honest answers to the whole suite are a thirtieth of it.
+All correct answers to the whole suite are a thirtieth of KEPT_MAX.
 """
 STDERR_LINES = 20
 CLOSE_S = 2.0
 GRACE_S = 0.5
-"""How long the answer to a lone request is awaited after a line that is no answer, in seconds."""
+"""Seconds to wait for the answer to a lone request after a line that is no answer."""
 LEFT_MAX = 2**16
-"""Bytes after the last answer that are read."""
+"""Bytes read after the last answer."""
 
 
 class Ending(StrEnum):
@@ -47,9 +47,9 @@ class Ending(StrEnum):
 
 @dataclass(slots=True)
 class Replies:
-    """Answers by request id, lines that were none, and how it ended, in words for a person.
+    """Answers by request id, lines that were none, and how the conversation ended, in words.
 
-    `disorder` has a line for each answer that came before that to an earlier request.
+    `disorder` has one line for each answer that overtook the answer to an earlier request.
     """
 
     answers: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Replies:
 
 
 def command_of(text: str) -> list[str]:
-    """Words of a command line; raises UsageError for unbalanced quotes or nothing."""
+    """Return the words of a command line; raises UsageError for unbalanced quotes or no words."""
     try:
         words = shlex.split(text)
     except ValueError as exc:
@@ -71,7 +71,7 @@ def command_of(text: str) -> list[str]:
 
 
 class Harness:
-    """One process that speaks the codec harness; `converse` as often as wanted, then `close`."""
+    """One process that speaks the codec harness; `converse` as often as needed, then `close`."""
 
     def __init__(self, command: str, answer_s: float, total_s: float, trace: TraceLine) -> None:
         self._words = command_of(command)
@@ -83,10 +83,10 @@ class Harness:
         self._drain: asyncio.Task[None] | None = None
         self._came = 0
         self.left: list[str] = []
-        """Lines behind the last answer; known once it is closed."""
+        """Lines after the last answer; known once the process is closed."""
 
     async def start(self) -> None:
-        """Start the process; raises Incomplete where the command cannot be run."""
+        """Start the process; raises Incomplete if the command cannot be run."""
         try:
             self._process = await children.start(self._words, line_max=LINE_MAX)
         except (OSError, ValueError) as exc:
@@ -104,7 +104,7 @@ class Harness:
             self._stderr.extend(chunk.decode(errors="replace").splitlines())
 
     async def converse(self, requests: Mapping[int, str]) -> Replies:
-        """Write every request, read until each is answered or the target gives out."""
+        """Write every request and read until each is answered or the conversation ends."""
         assert self._process is not None
         writing = asyncio.create_task(self._write(self._process, requests))
         conversation = Replies()
@@ -135,8 +135,8 @@ class Harness:
     ) -> None:
         assert process.stdout is not None
         while waiting:
-            # A line to a lone request is mostly its answer, whatever it says: nothing else was
-            # asked. So a bad one is waited on only shortly.
+            # A line after a lone request is most likely its answer, even a bad one, since nothing
+            # else was asked. So a further line is awaited for a short time only.
             spoilt = bool(found.garbage) and not found.answers and len(waiting) == 1
             patience_s = min(GRACE_S, self._answer_s) if spoilt else self._answer_s
             try:
@@ -162,7 +162,7 @@ class Harness:
                 return
 
     def _take(self, line: bytes, waiting: dict[int, None], found: Replies) -> bool:
-        """Note one line; False where too many of them answer nothing."""
+        """Record one line; return False if too many lines are no answers."""
         self._trace({"received": line[:4096].decode(errors="replace")})
         answer = _object_of(line)
         number = answer.get("id") if answer is not None else None
@@ -172,7 +172,7 @@ class Harness:
                 found.disorder.append(f"the answer to {number} came before that to {first}")
             del waiting[number]
             self._came += len(line)
-            # Without its members it is an answer still, and a wrong one.
+            # Without its members the answer still counts, as a wrong one.
             is_too_much = self._came > KEPT_MAX and len(line) > LONG
             found.answers[number] = {"id": number} if is_too_much else answer
             return True
@@ -193,11 +193,11 @@ class Harness:
         return f"it ended with {code}{last}"
 
     async def close(self) -> None:
-        """End the process and all that it has started: by its closed input, else by force."""
+        """End the process group: first by closing the input, then by a signal."""
         await self._end(CLOSE_S)
 
     async def abort(self) -> None:
-        """End the process and all that it has started at once."""
+        """End the process group at once."""
         await self._end(0.0)
 
     async def _end(self, grace_s: float) -> None:
@@ -214,7 +214,7 @@ class Harness:
         except TimeoutError:
             pass
         finally:
-            # After a hang, or an interrupt just now, nobody waits for manners.
+            # After a hang or an interrupt the process gets no grace.
             await children.end(process, grace_s if has_ended else 0.0)
         if self._drain is not None:
             await _cancelled(self._drain)
@@ -228,7 +228,7 @@ class Harness:
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait for its end. Being cancelled oneself meanwhile is not swallowed."""
+    """Cancel a task and wait for its end; a cancellation of the caller is raised."""
     task.cancel()
     await asyncio.wait([task])
     if not task.cancelled():
@@ -238,7 +238,7 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
 def _object_of(line: bytes) -> dict[str, Any] | None:
     try:
         answer = json.loads(line)
-        # Half a pair is written as its number, or in bytes that are not ASCII.
+        # A lone surrogate arrives as its escape, or as bytes that are not ASCII.
         if not line.isascii() or b"\\u" in line:
             answer = _whole(answer)
     except (ValueError, RecursionError):
@@ -247,7 +247,10 @@ def _object_of(line: bytes) -> dict[str, Any] | None:
 
 
 def _whole(value: Any) -> Any:
-    """The value with every half of a surrogate pair written as its number: no text can hold it."""
+    """Return the value with every lone surrogate written as its number.
+
+    A text with one cannot be encoded.
+    """
     if isinstance(value, str):
         return value if value.isascii() else value.encode(errors="backslashreplace").decode()
     if isinstance(value, dict):

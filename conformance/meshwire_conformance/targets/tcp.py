@@ -27,12 +27,12 @@ from meshwire_conformance.targets.transport import Address, Closed, Connection, 
 from meshwire_spec.numbers import PAYLOAD_MAX, REASONS
 
 HOST_SHOWN = 80
-"""Characters shown of a name that no host can have."""
+"""Characters shown of a host name that is not valid."""
 PONGS_KEPT = 64
 PONGS_MAX = 1000
-"""PONGs on one connection; nobody asks for more, and no credit limits who writes them."""
+"""Greatest number of PONGs kept per connection; no credit limits them."""
 UNREAD_MAX = 2 * PAYLOAD_MAX
-"""No stream has more to say than this before something on it is understood."""
+"""Greatest number of unread bytes on a stream; no correct target sends more."""
 
 
 class TcpConnection(Connection, asyncio.Protocol):
@@ -49,12 +49,12 @@ class TcpConnection(Connection, asyncio.Protocol):
         self._pong_count = 0
         self.bytes_received = 0
         self.trickles = False
-        """Whether output waits for `trickle` instead of being written."""
+        """True if output waits for `trickle` instead of being written."""
         self._trickle = bytearray()
         self.keeps_open = False
-        """Whether our side of the TCP connection stays open after the target's CLOSE."""
+        """True if the suite's side of the TCP connection stays open after the target's CLOSE."""
         self.ended = False
-        """Whether the TCP connection is over in both directions."""
+        """True if the TCP connection is closed in both directions."""
         self._transport: asyncio.Transport | None = None
         self._flush_planned = False
 
@@ -67,7 +67,7 @@ class TcpConnection(Connection, asyncio.Protocol):
         self.flush()
 
     def data_received(self, data: bytes) -> None:
-        """Read records and tell whoever they concern."""
+        """Read records and report them to streams and waiters."""
         self.bytes_received += len(data)
         if self.closed is not None:
             return
@@ -77,7 +77,7 @@ class TcpConnection(Connection, asyncio.Protocol):
         self.signal.notify()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is gone, with or without a CLOSE record before."""
+        """Handle the end of the socket, with or without a CLOSE record before it."""
         self.ended = True
         self.gone(Closed(None, "connection lost" if exc is None else str(exc)))
         self.signal.notify()
@@ -85,7 +85,7 @@ class TcpConnection(Connection, asyncio.Protocol):
     # --- operations -------------------------------------------------------------------------
 
     async def open(self, *, uni: bool = False) -> Stream:
-        """A new stream, once the target's credit allows it; raises ConnectionError when closed."""
+        """Return a new stream when the target grants one; raises ConnectionError if closed."""
         await self.signal.wait_for(
             lambda: self.closed is not None or self.lab.can_open(uni=uni), None
         )
@@ -101,18 +101,18 @@ class TcpConnection(Connection, asyncio.Protocol):
         self._plan_flush()
 
     async def finish(self, stream: Stream) -> None:
-        """End our half of a stream."""
+        """Finish the suite's half of a stream."""
         self.lab.finish(stream.number)
         self._plan_flush()
 
     async def reset(self, stream: Stream, code: int) -> None:
-        """Give up our half of a stream."""
+        """Reset the suite's half of a stream."""
         self._pump_before_control()
         self.lab.reset(stream.number, code)
         self._plan_flush()
 
     async def stop(self, stream: Stream, code: int) -> None:
-        """Ask the target to stop sending on a stream."""
+        """Stop the target's half of a stream."""
         self._pump_before_control()
         self.lab.stop(stream.number, code)
         self._plan_flush()
@@ -127,14 +127,14 @@ class TcpConnection(Connection, asyncio.Protocol):
             self._transport.close()
 
     async def raw(self, data: bytes) -> None:
-        """Write bytes past every rule of the binding."""
+        """Write bytes without regard to the rules of the binding."""
         self._pump_before_control()
         self.lab.by_hand = True
         self.lab.write_raw(data)
         self.flush()
 
     async def ping(self, payload: bytes, deadline_s: float) -> bool:
-        """Whether the target echoes these 8 bytes within the deadline."""
+        """Return True if the target echoes these 8 bytes within the deadline."""
         self.lab.ping(payload)
         self.flush()
         await self.signal.wait_for(
@@ -143,14 +143,14 @@ class TcpConnection(Connection, asyncio.Protocol):
         return payload in self.pongs
 
     async def ready(self, deadline_s: float) -> bool:
-        """Whether the target's preamble came within the deadline."""
+        """Return True if the target's preamble came within the deadline."""
         await self.signal.wait_for(
             lambda: self.lab.peer is not None or self.closed is not None, deadline_s
         )
         return self.lab.peer is not None
 
     def flush(self) -> None:
-        """Write everything that may go out now."""
+        """Write everything that may be sent now."""
         self._flush_planned = False
         output = self.lab.take_output()
         if self.trickles:
@@ -159,17 +159,17 @@ class TcpConnection(Connection, asyncio.Protocol):
             self._transport.write(output)
 
     def trickle_left(self) -> int:
-        """How many bytes wait for `trickle`."""
+        """Return how many bytes wait for `trickle`."""
         return len(self._trickle)
 
     def trickle(self) -> None:
-        """Write one byte of what waits."""
+        """Write one of the waiting bytes."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(self._trickle[:1])
         del self._trickle[:1]
 
     def end_trickle(self) -> None:
-        """Write what still waits, and everything from now on at once."""
+        """Write all waiting bytes, and later ones at once."""
         self.trickles = False
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(self._trickle)
@@ -177,20 +177,20 @@ class TcpConnection(Connection, asyncio.Protocol):
         self.flush()
 
     async def drained(self, number: int, deadline_s: float) -> bool:
-        """Whether everything queued on a stream has left within the deadline."""
+        """Return True if everything queued on a stream is sent within the deadline."""
         self.flush()
         return await self.signal.wait_for(
             lambda: self.closed is not None or not self.lab.waits(number), deadline_s
         )
 
     def _plan_flush(self) -> None:
-        """Flush at the end of this turn, so that streams written in one turn are interleaved."""
+        """Flush at the end of this turn of the loop, so that streams are interleaved."""
         if not self._flush_planned:
             self._flush_planned = True
             asyncio.get_running_loop().call_soon(self.flush)
 
     def _pump_before_control(self) -> None:
-        """What was written before a control record goes out before it."""
+        """Send queued DATA before a control record that follows it."""
         if self.lab.peer is not None:
             self.flush()
 
@@ -204,7 +204,7 @@ class TcpConnection(Connection, asyncio.Protocol):
         self.accept(Stream(self, number, uni=is_uni(number), ours=self.lab.is_ours(number)))
 
     def _stream(self, number: int) -> Stream:
-        """The stream of this number; one opened by a record written by hand is made here."""
+        """Return the stream of this number; one opened by a record written by hand is created."""
         if number not in self.streams:
             uni, ours = is_uni(number), self.lab.is_ours(number)
             self.streams[number] = Stream(self, number, uni=uni, ours=ours)
@@ -267,10 +267,10 @@ _HANDLERS: dict[type[Event], Callable[[TcpConnection, Event], None]] = {
 
 
 async def connect(host: str, port: int, dial: Dial, deadline_s: float) -> TcpConnection:
-    """A connection whose preambles were exchanged.
+    """Return a connection whose preambles were exchanged.
 
-    Raises ConnectionError where nobody listens, the target says nothing within the deadline or
-    closes before its preamble.
+    Raises ConnectionError if nobody listens, or if the target sends no preamble within the deadline
+    or closes before it.
     """
     connection = await connect_raw(host, port, dial, deadline_s)
     if not await connection.ready(deadline_s):
@@ -282,7 +282,7 @@ async def connect(host: str, port: int, dial: Dial, deadline_s: float) -> TcpCon
 
 
 async def connect_raw(host: str, port: int, dial: Dial, deadline_s: float) -> TcpConnection:
-    """A connection with our preamble written and nothing awaited; raises ConnectionError."""
+    """Return a connection after writing the preamble, without waiting; raises ConnectionError."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(deadline_s):
@@ -304,12 +304,12 @@ class TcpDialler:
     shows: ClassVar[frozenset[str]] = EVERYTHING
 
     async def dial(self, dial: Dial, deadline_s: float) -> Connection:
-        """A connection whose preambles were exchanged; raises ConnectionError."""
+        """Return a connection whose preambles were exchanged; raises ConnectionError."""
         return await connect(self.address.host, self.address.port, dial, deadline_s)
 
     async def dial_raw(self, dial: Dial, deadline_s: float) -> TcpConnection:
-        """A connection on which nothing was awaited; raises ConnectionError."""
+        """Return a connection without waiting for the target's preamble; raises ConnectionError."""
         return await connect_raw(self.address.host, self.address.port, dial, deadline_s)
 
     async def close(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: nothing is kept between connections."""

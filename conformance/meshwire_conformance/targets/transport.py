@@ -1,7 +1,7 @@
-"""What cases run over, whatever the binding: connections, streams, and waiting with a deadline.
+"""The interface of transports to cases: connections, streams, and waiting with a deadline.
 
-A transport gives `Connection`s through its `Dialler`. Streams that the target opens are handed to
-`on_stream`; what a stream receives is kept in it, and its `signal` wakes who waits for it.
+A transport returns `Connection`s through its `Dialler`. Streams that the target opens are passed to
+`on_stream`; a stream keeps what it receives, and its `signal` wakes waiters.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from meshwire_conformance.targets.lab import Preamble
 
 
 class Signal:
-    """Wakes everybody who waits for a condition whenever something may have changed."""
+    """Wakes all waiters for a condition whenever something may have changed."""
 
     def __init__(self) -> None:
         self._waiters: set[asyncio.Future[None]] = set()
 
     def notify(self) -> None:
-        """Something changed: conditions are looked at again."""
+        """Make waiters check their conditions again."""
         waiters, self._waiters = self._waiters, set()
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
     async def wait_for(self, condition: Callable[[], bool], deadline_s: float | None) -> bool:
-        """Wait until the condition holds; False where it does not within the deadline."""
+        """Wait until the condition holds; return False if it does not within the deadline."""
         if condition():
             return True
         try:
@@ -49,14 +49,14 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """How a connection ended; `code` is None where it ended without saying why."""
+    """How a connection ended; `code` is None if none was given."""
 
     code: int | None
     text: str
 
 
 class Stream:
-    """One stream with both halves as far as the suite has seen them."""
+    """One stream with both halves as the suite has seen them."""
 
     def __init__(self, connection: Connection, number: int, *, uni: bool, ours: bool) -> None:
         self.connection = connection
@@ -74,28 +74,28 @@ class Stream:
 
     @property
     def read_over(self) -> bool:
-        """Whether nothing more can come: finished, reset, or the connection is gone."""
+        """True if nothing more can come: finished, reset, or the connection is closed."""
         return self.finished or self.reset_code is not None or self.connection.closed is not None
 
     @property
     def refused(self) -> bool:
-        """Whether the target has reset its half or stopped ours."""
+        """True if the target has reset its half or stopped the suite's."""
         return self.reset_code is not None or self.stop_code is not None
 
     def changed(self) -> None:
-        """Wake whoever waits for this stream."""
+        """Wake the waiters of this stream."""
         self.signal.notify()
         if self.on_change is not None:
             self.on_change(self)
 
     async def write(self, data: bytes) -> None:
-        """Queue bytes; dropped where our half is over, as a stopped stream takes no more."""
+        """Queue bytes; they are dropped if the half is over, since a stopped stream takes none."""
         if not self.write_over and self.stop_code is None and self.connection.closed is None:
             self.sent += len(data)
             await self.connection.write(self, data)
 
     async def finish(self) -> None:
-        """End our half; a half that the target has stopped is reset instead, which releases it."""
+        """Finish the suite's half; one that the target has stopped is reset instead."""
         if self.write_over or self.connection.closed is not None:
             return
         if self.stop_code is not None:
@@ -105,18 +105,18 @@ class Stream:
         await self.connection.finish(self)
 
     async def reset(self, code: int) -> None:
-        """Give up our half."""
+        """Reset the suite's half."""
         if not self.write_over and self.connection.closed is None:
             self.write_over = True
             await self.connection.reset(self, code)
 
     async def stop(self, code: int) -> None:
-        """Ask the target to send no more on this stream."""
+        """Stop the target's half."""
         if not self.read_over:
             await self.connection.stop(self, code)
 
     async def wait_for(self, condition: Callable[[], bool], deadline_s: float | None) -> bool:
-        """Wait until the condition holds or the connection is gone; whether it holds."""
+        """Wait until the condition holds or the connection is closed; return if it holds."""
         await self.signal.wait_for(
             lambda: condition() or self.connection.closed is not None, deadline_s
         )
@@ -129,11 +129,11 @@ def _first_order() -> random.Random:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """How one connection starts.
+    """Parameters of one connection.
 
     `identity` is the 32-byte endpoint id over the lab binding and the secret key over iroh;
     `on_stream` is called with every stream that the target opens; `order` decides how streams are
-    interleaved. `preamble` is what the lab binding writes instead of an ordinary one.
+    interleaved. `preamble` replaces the ordinary one of the lab binding.
     """
 
     identity: bytes
@@ -145,8 +145,8 @@ class Dial:
 class Connection(ABC):
     """One connection that the suite has dialled.
 
-    `endpoint_id` is what the target showed as its own. After `closed` is set nothing is read or
-    written any more; all operations are then without effect.
+    `endpoint_id` is the id that the target showed. After `closed` is set nothing is read or written
+    any more; all operations then have no effect.
     """
 
     binding = ""
@@ -160,7 +160,7 @@ class Connection(ABC):
 
     @abstractmethod
     async def open(self, *, uni: bool = False) -> Stream:
-        """A new stream, once the target's credit allows it; raises ConnectionError when closed."""
+        """Return a new stream when the target grants one; raises ConnectionError if closed."""
 
     @abstractmethod
     async def write(self, stream: Stream, data: bytes) -> None:
@@ -168,28 +168,28 @@ class Connection(ABC):
 
     @abstractmethod
     async def finish(self, stream: Stream) -> None:
-        """End our half of a stream."""
+        """Finish the suite's half of a stream."""
 
     @abstractmethod
     async def reset(self, stream: Stream, code: int) -> None:
-        """Give up our half of a stream."""
+        """Reset the suite's half of a stream."""
 
     @abstractmethod
     async def stop(self, stream: Stream, code: int) -> None:
-        """Ask the target to stop sending on a stream."""
+        """Stop the target's half of a stream."""
 
     @abstractmethod
     async def close(self, code: int = 0, text: str = "") -> None:
-        """Close the connection and release everything it holds."""
+        """Close the connection and release its resources."""
 
     def accept(self, stream: Stream) -> None:
-        """Take in a stream that the target opened."""
+        """Register a stream that the target opened."""
         self.streams[stream.number] = stream
         if self.on_stream is not None:
             self.on_stream(stream)
 
     def gone(self, closed: Closed) -> None:
-        """The connection is over: wake everybody who waits for anything on it."""
+        """Record the end of the connection and wake all waiters on it."""
         if self.closed is None:
             self.closed = closed
             for stream in list(self.streams.values()):
@@ -197,14 +197,14 @@ class Connection(ABC):
             self.signal.notify()
 
     async def wait_closed(self, deadline_s: float | None) -> Closed | None:
-        """How the target ended the connection, or None where it did not within the deadline."""
+        """Return how the target ended the connection, or None after the deadline."""
         await self.signal.wait_for(lambda: self.closed is not None, deadline_s)
         return self.closed
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a target listens, and over which binding."""
+    """Host and port of a target, and the binding."""
 
     binding: str
     host: str
@@ -213,17 +213,17 @@ class Address:
 
 
 class Dialler(Protocol):
-    """What the module of each transport offers; `shows` names what is seen over it.
+    """The interface of a transport's module; `shows` names what cases can observe over it.
 
     The names are in `catalogue.case`.
     """
 
     @property
     def shows(self) -> frozenset[str]:
-        """What cases can look at that not every binding shows."""
+        """Observations that this binding can show and others cannot."""
 
     async def dial(self, dial: Dial, deadline_s: float) -> Connection:
-        """A connection that is up; raises ConnectionError."""
+        """Return an open connection; raises ConnectionError."""
 
     async def close(self) -> None:
-        """Release what was kept between connections."""
+        """Release what is kept between connections."""
