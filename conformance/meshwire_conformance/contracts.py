@@ -1,4 +1,4 @@
-"""What the parts of the suite agree on: an attachment, the settings of a run, and a part."""
+"""Types shared by the parts of the suite: an attachment, the settings of a run, and a part."""
 
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -12,22 +12,22 @@ from meshwire_spec.schemas.base import Level
 from meshwire_spec.schemas.targets import NodeFacts
 
 Progress = Callable[[CaseResult], None]
-"""Called once for every case as soon as it is over; a watch can still turn its verdict."""
+"""Called once for each case when it is over; a watch can still change its verdict."""
 
 TraceLine = Callable[[Mapping[str, Any]], None]
-"""Called with one JSON object for everything sent, received or noted; does nothing untraced."""
+"""Called with one JSON object for each thing sent, received or noted; does nothing untraced."""
 
 
 def untraced(line: Mapping[str, Any]) -> None:
-    """Drop a trace line: the run is not traced."""
+    """Discard a trace line; used if the run is not traced."""
 
 
 Named = Callable[[Mapping[str, str]], None]
-"""Called with `name` and `version` where a target says what it is."""
+"""Called with `name` and `version` when a target states them."""
 
 
 def unnamed(names: Mapping[str, str]) -> None:
-    """Drop what a target calls itself."""
+    """Discard the name and version of a target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Settings:
     named: Named = unnamed
 
     def generator(self, name: str) -> random.Random:
-        """A random generator for one purpose, the same in every run with this seed."""
+        """Return a random generator for the purpose `name`; equal for equal seeds."""
         return random.Random(f"{self.seed}:{name}")
 
 

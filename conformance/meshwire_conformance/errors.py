@@ -12,7 +12,7 @@ class SuiteError(Exception):
 
 
 class UsageError(SuiteError):
-    """What the caller asked for makes no sense: a bad option, file or target. Exit 2."""
+    """The caller's request is invalid: a bad option, file or target. Exit 2."""
 
 
 class SuiteFault(SuiteError):
@@ -26,4 +26,4 @@ class Incomplete(SuiteError):
 
 
 class Interrupted(SuiteError):
-    """Somebody ended the run before its time, so that it has no verdict. Exit 2."""
+    """The run was interrupted, so that it has no verdict. Exit 2."""

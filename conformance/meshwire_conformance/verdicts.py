@@ -1,4 +1,4 @@
-"""Verdicts: what a case can end in, what it says when it does, and the exit code of a run."""
+"""Verdicts: the possible results of a case, their details, and the exit code of a run."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import IntEnum, StrEnum
 
 
 class Verdict(StrEnum):
-    """How one case ended; the words of the reports."""
+    """The result of one case, in the words of the reports."""
 
     PASS = "pass"  # noqa: S105 - a verdict, not a password
     FAIL = "fail"
@@ -17,7 +17,7 @@ class Verdict(StrEnum):
 
 
 class ExitCode(IntEnum):
-    """What the process ends with."""
+    """Exit code of the process."""
 
     PASSED = 0
     VIOLATIONS = 1
@@ -26,10 +26,10 @@ class ExitCode(IntEnum):
 
 
 class Remark(StrEnum):
-    """What a ledger of known failures has to say of a result that it leaves as it is."""
+    """What a ledger of known failures notes about a result that it does not change."""
 
     UNTRIED = "untried"
-    """The ledger knows the case, and this target could not be asked."""
+    """The ledger lists the case, and it is not applicable to this target."""
     SURPRISE = "surprise"
     """The case passed, although the ledger predicts that it fails."""
 
@@ -37,10 +37,10 @@ class Remark(StrEnum):
 APPLICABLE = frozenset(
     (Verdict.PASS, Verdict.FAIL, Verdict.COULD_NOT_RUN, Verdict.KNOWN_FAILING),
 )
-"""Verdicts of cases that the target was asked to meet; the summary counts them."""
+"""Verdicts of applicable cases; the summary counts them."""
 
 PRECEDENCE = (ExitCode.FAULT, ExitCode.VIOLATIONS, ExitCode.INCOMPLETE, ExitCode.PASSED)
-"""Of several exit codes the first in this order stands."""
+"""If several exit codes apply, the first in this order is used."""
 
 _EXIT_OF_VERDICT = {
     Verdict.FAIL: ExitCode.VIOLATIONS,
@@ -50,12 +50,12 @@ _EXIT_OF_VERDICT = {
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """How one case ended, with everything a report prints about it.
+    """The result of one case, with everything that a report prints about it.
 
-    `symptom` is a short, stable name of what went wrong ("accepted", "no-answer",
-    "wrong-value entries[0].key"): a ledger of known failures binds to it. The line tuples are
-    printed as they stand. `variant` tells runs of one case apart (the dialect, say), and
-    `unbound` says that a refusal came without a reason or code, where that is allowed. With a
+    `symptom` is a short, stable name of the failure ("accepted", "no-answer", "wrong-value
+    entries[0].key"), to which a ledger of known failures refers. The line tuples are printed
+    unchanged. `variant` distinguishes several runs of one case (the dialect, for example).
+    `unbound` is True if a refusal came without a reason or code and none is required. With a
     `remark` the last of the notes is that of the ledger.
     """
 
@@ -74,12 +74,12 @@ class CaseResult:
 
 
 def strongest(codes: Iterable[ExitCode]) -> ExitCode:
-    """The exit code that stands where several apply: 2 before 1 before 3 before 0."""
+    """Return the exit code to use if several apply: 2 before 1 before 3 before 0."""
     return min(codes, key=PRECEDENCE.index, default=ExitCode.PASSED)
 
 
 def exit_code(results: Iterable[CaseResult]) -> ExitCode:
-    """Exit code of a run by its results alone; a run without any applicable case is incomplete."""
+    """Return the exit code for these results; without an applicable case it is INCOMPLETE."""
     verdicts = {result.verdict for result in results}
     codes = [_EXIT_OF_VERDICT.get(verdict, ExitCode.PASSED) for verdict in verdicts]
     if not verdicts & APPLICABLE:

@@ -1,7 +1,7 @@
-"""Automerge bytes written by hand, for what its library refuses to write: chunks and messages.
+"""Automerge bytes built by hand, for content that its library refuses to write.
 
-Only as much of the format as the hostile cases need: change chunks with chosen columns, sync
-messages with chosen filters, and checksums that fit whatever the bytes have become.
+Covers only what the hostile cases need: change chunks with chosen columns, sync messages with
+chosen filters, and checksums that match whatever content was written.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ UNKNOWN = 14
 
 
 def unsigned(value: int) -> bytes:
-    """An unsigned LEB128 number."""
+    """Return an unsigned LEB128 number."""
     out = bytearray()
     while True:
         value, low = value >> 7, value & 0x7F
@@ -41,7 +41,7 @@ def unsigned(value: int) -> bytes:
 
 
 def signed(value: int) -> bytes:
-    """A signed LEB128 number."""
+    """Return a signed LEB128 number."""
     out = bytearray()
     while True:
         low = value & 0x7F
@@ -53,27 +53,27 @@ def signed(value: int) -> bytes:
 
 
 def chunk(kind: int, body: bytes) -> bytes:
-    """A chunk with the checksum that fits."""
+    """Return a chunk with the correct checksum."""
     rest = bytes((kind,)) + unsigned(len(body)) + body
     return MAGIC + hashlib.sha256(rest).digest()[:CHECKSUM] + rest
 
 
 def checksum_mended(data: bytes) -> bytes:
-    """A single chunk with its checksum computed anew, as an attacker would."""
+    """Return a single chunk with its checksum computed anew, as an attacker would."""
     start = len(MAGIC) + CHECKSUM
     digest = hashlib.sha256(data[start:]).digest()[:CHECKSUM]
     return data[: len(MAGIC)] + digest + data[start:]
 
 
 def change_hash(data: bytes) -> str:
-    """The hash of a change chunk: the head of a document that ends with it."""
+    """Return the hash of a change chunk: the head of a document that ends with it."""
     return hashlib.sha256(data[len(MAGIC) + CHECKSUM :]).hexdigest()
 
 
 def change_body(
     actor: bytes, columns: Mapping[int, bytes], *, message: bytes = b"", sequence: int = 1
 ) -> bytes:
-    """The body of a change without ancestors whose operations start at 1, at time 0."""
+    """Return the body of a change without ancestors whose operations start at 1, at time 0."""
     metadata = b"".join(unsigned(spec) + unsigned(len(data)) for spec, data in columns.items())
     return b"".join(
         (
@@ -91,7 +91,7 @@ def change_body(
 
 
 def set_columns(count: int, value_type: int, value: bytes) -> dict[int, bytes]:
-    """Columns of `count` operations that set one key of the root to one value each."""
+    """Return columns of `count` operations that set one key of the root to one value each."""
     run = signed(count) if count > 1 else signed(-1)
     meta = unsigned(len(value) << 4 | value_type)
     return {
@@ -105,12 +105,12 @@ def set_columns(count: int, value_type: int, value: bytes) -> dict[int, bytes]:
 
 
 def change(actor: bytes, count: int, value_type: int, value: bytes) -> bytes:
-    """A change chunk of `count` equal operations."""
+    """Return a change chunk of `count` equal operations."""
     return chunk(CHANGE, change_body(actor, set_columns(count, value_type, value)))
 
 
 def deflated_change(actor: bytes, size: int) -> bytes:
-    """A small deflated change whose message inflates to `size` bytes."""
+    """Return a small deflated change whose message inflates to `size` bytes."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     body = change_body(actor, set_columns(1, TEXT, b"v"), message=bytes(size))
     return chunk(DEFLATED, packer.compress(body) + packer.flush())
@@ -119,18 +119,18 @@ def deflated_change(actor: bytes, size: int) -> bytes:
 def sync_message(
     *, heads: bytes = b"\x00", need: bytes = b"\x00", have: bytes, changes: bytes = b"\x00"
 ) -> bytes:
-    """A sync message of the first kind out of its four raw parts."""
+    """Return a sync message of the first kind from its four raw parts."""
     return b"\x42" + heads + need + have + changes
 
 
 def filter_claiming(probes: int) -> bytes:
-    """The `have` part of a sync message with one filter that claims `probes` probes."""
+    """Return the `have` part of a sync message with one filter that claims `probes` probes."""
     bloom = unsigned(1) + unsigned(10) + unsigned(probes) + b"\x00\x00"
     return b"\x01\x00" + unsigned(len(bloom)) + bloom
 
 
 def mutations(data: bytes, count: int) -> Iterator[bytes]:
-    """The chunk with one byte changed at a time, its checksum mended; always the same ones."""
+    """Yield copies of the chunk with one byte changed and a correct checksum, always the same."""
     start = len(MAGIC) + CHECKSUM + 1
     for number in range(count):
         digest = hashlib.sha256(number.to_bytes(4, "big")).digest()

@@ -1,6 +1,7 @@
-"""What frames hold: whole frames off a stream, and the documents and tombstones inside them.
+"""Content of frames: whole frames from a stream, and the documents and tombstones in them.
 
-Everything a target sends is held to what a sender may send; `Malformed` says where it is not.
+Everything that a target sends is checked against what a sender may send; `Malformed` names the
+fault.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ _AFTER_KEY = Struct("!BI")
 
 
 def take_frames(received: bytearray) -> Iterator[Message]:
-    """Whole frames off the front of what came; raises Malformed where one cannot be a frame."""
+    """Yield the whole frames at the front of the buffer and remove them.
+
+    Raises Malformed if the bytes cannot be a frame.
+    """
     while size := whole_frame(received):
         data = bytes(received[:size])
         del received[:size]
@@ -34,7 +38,10 @@ def take_frames(received: bytearray) -> Iterator[Message]:
 
 
 def whole_frame(received: bytearray) -> int:
-    """Bytes of the frame at the front of what came, 0 until it is whole; raises Malformed."""
+    """Return the size of the frame at the front in bytes, 0 until it is complete.
+
+    Raises Malformed if the bytes cannot be a frame.
+    """
     if len(received) < _KEY_LENGTH.size:
         return 0
     key_end = _KEY_LENGTH.size + _KEY_LENGTH.unpack_from(received)[0]
@@ -54,7 +61,7 @@ _FRAME_KEYS = {
     FrameType.NEGENTROPY_RESPONSE: NEGENTROPY_KEY,
 }
 _Content = Iterator[tuple[int, str, Callable[[], bytes]]]
-"""Type, document key, and the payload, which is only made where somebody wants it."""
+"""Type, document key, and a function that returns the payload when it is needed."""
 _Fields = Mapping[str, Any]
 
 
@@ -89,7 +96,7 @@ def _of_batch(fields: _Fields) -> _Content:
 
 
 def refuse_extra(kind: str, message: Message) -> None:
-    """Hold a sender to adding no bytes behind a message; raises Malformed (D-04)."""
+    """Raise Malformed if a sender added bytes after a message (D-04)."""
     if message.fields["extra"]:
         raise Malformed("trailing-bytes", 0, "extra", kind=kind, detail="a sender adds nothing")
 
@@ -106,7 +113,7 @@ def _refuse_fault(kind: str, batch: Message) -> None:
 
 
 def check_frame_key(fields: _Fields) -> None:
-    """The key of a frame is the one its type has (FR-014)."""
+    """Raise Malformed unless the key of a frame is the one of its type (FR-014)."""
     wanted = _FRAME_KEYS.get(fields["type"])
     if fields["type"] == FrameType.TOMBSTONE:
         wanted = f"{TOMBSTONE_COLLECTION}:{tombstone_key(fields['payload'])}"
@@ -116,13 +123,13 @@ def check_frame_key(fields: _Fields) -> None:
 
 @lru_cache(maxsize=4096)
 def tombstone_key(payload: bytes) -> str:
-    """The document key that a tombstone is about; raises Malformed."""
+    """Return the document key that a tombstone names; raises Malformed."""
     fields = decode("tombstone", payload).fields
     return f"{fields['collection']}:{fields['document_id']}"
 
 
 def encode_tombstone(fields: _Fields) -> bytes:
-    """Bytes of a tombstone with these members."""
+    """Return bytes of a tombstone with these members."""
     return encode(Message("tombstone", fields))
 
 

@@ -39,15 +39,15 @@ LIST_MAX = 2 * BUCKETS - 1
 FRAME_RESERVE = 200
 """Bytes of the frame limit that are kept free for the last range."""
 VERSIONS = range(0x60, 0x70)
-"""Version bytes that are negentropy's at all."""
+"""Version bytes that belong to the negentropy protocol."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What follows from a message: the next one, and ids that one side alone has.
+    """The result of a message: the next message, and ids that only one side has.
 
-    `reply` is None where the client has nothing left to ask; a server always replies and finds
-    nothing. `have` are ids that the peer lacks, `need` those that we lack, each sorted.
+    `reply` is None if the client has nothing left to ask; a server always replies and finds
+    nothing. `have` are ids that the peer lacks, `need` those that this side lacks, each sorted.
     """
 
     reply: bytes | None
@@ -59,10 +59,10 @@ class Answer:
 
 
 class Reconciliation:
-    """One side of one run.
+    """One side of one run. Items given twice count once.
 
-    The client calls `initiate` once and then `reconcile` with every reply until that gives none;
-    the server only reconciles. Items given twice count once.
+    The client calls `initiate` once and then `reconcile` with every reply until the result has
+    none; a server only calls `reconcile`.
     """
 
     def __init__(self, items: Iterable[Item], frame_limit: int = 0, *, client: bool) -> None:
@@ -71,13 +71,13 @@ class Reconciliation:
         self._frame_limit = frame_limit
 
     def initiate(self) -> bytes:
-        """The first message; the frame limit does not bind it."""
+        """Return the first message; the frame limit does not apply to it."""
         writer = Writer()
         writer.add(self.split(0, len(self.items), INFINITE))
         return bytes(writer.data)
 
     def reconcile(self, message: bytes) -> Answer:
-        """What follows from a message of the other side; raises Refused."""
+        """Return the answer to a message of the other side; raises Refused."""
         if not self.client and message[:1] != bytes((NEGENTROPY_VERSION,)) and message:
             if message[0] in VERSIONS:
                 return Answer(bytes((NEGENTROPY_VERSION,)))
@@ -85,15 +85,15 @@ class Reconciliation:
         return _Round(self).answer(read_message(message))
 
     def over_limit(self, size: int) -> bool:
-        """Whether a message of this size has to come to its end."""
+        """Return True if a message of this size in bytes has no room for another range."""
         return self._frame_limit != 0 and size > self._frame_limit - FRAME_RESERVE
 
     def ids(self, lower: int, upper: int) -> list[bytes]:
-        """Ids of the items from one index to another."""
+        """Return the ids of the items in the given range of indices."""
         return [name for _, name in self.items[lower:upper]]
 
     def split(self, lower: int, upper: int, bound: Bound) -> list[Range]:
-        """What is said of a range that is not settled: ids where they are few, else parts."""
+        """Return the ranges for a part that is not settled: a list if it is small, else buckets."""
         count = upper - lower
         if count <= LIST_MAX:
             return [Range(bound, tuple(self.ids(lower, upper)))]
@@ -108,7 +108,7 @@ class Reconciliation:
 
 
 def _bound_between(before: Item, after: Item) -> Bound:
-    """The shortest bound that has one item below it and the other not."""
+    """Return the shortest bound above one item and not above the next."""
     if before[0] != after[0]:
         return after[0], b""
     shared = next(at for at in range(NEGENTROPY_ID) if before[1][at] != after[1][at])
@@ -116,7 +116,7 @@ def _bound_between(before: Item, after: Item) -> Bound:
 
 
 class _Round:
-    """One message answered: what has been written so far, and up to which item."""
+    """The answer to one message under construction: its ranges, and the next item to describe."""
 
     def __init__(self, side: Reconciliation) -> None:
         self._side = side
@@ -124,12 +124,12 @@ class _Round:
         self._written = 0
         """Items below this index lie below the last bound that was written."""
         self._skip_to: Bound | None = None
-        """Upper bound of what is settled and not written yet."""
+        """Upper bound of the settled part that is not written yet."""
         self._have: list[bytes] = []
         self._need: list[bytes] = []
 
     def answer(self, ranges: Iterable[Range]) -> Answer:
-        """The answer to these ranges, as far as the frame limit lets it go."""
+        """Return the answer to these ranges, as far as the frame limit allows."""
         lower = 0
         for part in ranges:
             upper = bisect_left(self._side.items, part.upper, lo=lower)
@@ -141,7 +141,7 @@ class _Round:
         return Answer(reply, tuple(sorted(self._have)), tuple(sorted(self._need)))
 
     def _take(self, part: Range, lower: int, upper: int) -> bool:
-        """Answer one range; True where the message has come to its end with it."""
+        """Answer one range; return True if the message is complete with it."""
         side = self._side
         told: list[Range] = []
         if isinstance(part.said, bytes):
@@ -160,7 +160,7 @@ class _Round:
         return False
 
     def _compare(self, theirs: set[bytes], ours: Iterable[bytes]) -> None:
-        # An id of ours that stands at several timestamps is matched once only.
+        # An id of ours with several timestamps is matched only once.
         for name in ours:
             if name in theirs:
                 theirs.remove(name)
@@ -169,7 +169,7 @@ class _Round:
         self._need += theirs
 
     def _list(self, bound: Bound, lower: int, upper: int) -> bool:
-        """All ids of a range, or those that the frame limit leaves room for."""
+        """List ids of a range up to the frame limit; return True if the message is complete."""
         side, size, at = self._side, len(self._writer.data), lower
         while at < upper and not side.over_limit(size + NEGENTROPY_ID * (at - lower)):
             at += 1
@@ -186,7 +186,7 @@ class _Round:
         self._skip_to = None
 
     def _close(self) -> bool:
-        """Leave everything behind the last bound to another message."""
+        """End the message with a fingerprint of everything above the last bound."""
         side = self._side
         rest = fingerprint_of(side.ids(self._written, len(side.items)))
         self._writer.add([Range(INFINITE, rest)])

@@ -29,7 +29,7 @@ ID_MODULUS = 2 ** (8 * NEGENTROPY_ID)
 
 
 class Refused(Exception):
-    """A message that breaks a rule; nothing of it was answered."""
+    """A message that breaks a rule; none of its ranges was answered."""
 
     def __init__(self, reason: str, offset: int) -> None:
         super().__init__(f"{reason} at byte {offset}")
@@ -39,7 +39,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """One range as it stands in a message; `said` is None, a fingerprint or the ids."""
+    """One range of a message; `said` is None, a fingerprint or the ids."""
 
     upper: Bound
     said: bytes | tuple[bytes, ...] | None
@@ -49,7 +49,7 @@ class Range:
 
 
 class _Cursor:
-    """Bytes that are read from the front; whatever is not there is `truncated`."""
+    """Reads bytes from the front; missing bytes are refused as `truncated`."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -78,7 +78,7 @@ class _Cursor:
 
 
 def read_message(data: bytes) -> list[Range]:
-    """Every range of a message of this version; raises Refused for the first fault in it."""
+    """Return every range of a message of this version; raises Refused for the first fault in it."""
     cursor = _Cursor(data)
     if cursor.take(1)[0] != NEGENTROPY_VERSION:
         raise Refused("bad-version", 0)
@@ -131,7 +131,7 @@ def _read_said(cursor: _Cursor) -> bytes | tuple[bytes, ...] | None:
 
 
 def varint_of(value: int) -> bytes:
-    """A number in groups of seven bits, the highest first."""
+    """Return a number in groups of seven bits, the most significant first."""
     groups = [value & ~MORE & 0xFF]
     while value := value >> GROUP_BITS:
         groups.append(value & ~MORE & 0xFF | MORE)
@@ -139,14 +139,14 @@ def varint_of(value: int) -> bytes:
 
 
 def fingerprint_of(ids: Iterable[bytes]) -> bytes:
-    """Fingerprint of a range: a hash over the sum of its ids and their number."""
+    """Return fingerprint of a range: a hash over the sum of its ids and their number."""
     numbers = [int.from_bytes(name, "little") for name in ids]
     total = (sum(numbers) % ID_MODULUS).to_bytes(NEGENTROPY_ID, "little")
     return sha256(total + varint_of(len(numbers))).digest()[:NEGENTROPY_FINGERPRINT]
 
 
 EMPTY_REST = b"\x00\x00\x01" + fingerprint_of(())
-"""The rest behind the last of all items: written where a list that ends there fills the frame."""
+"""A final range without items; it ends a message that a list up to the last item has filled."""
 
 
 class Writer:
@@ -157,7 +157,7 @@ class Writer:
         self._last = 0
 
     def add(self, ranges: Iterable[Range]) -> None:
-        """Put ranges behind those that are there."""
+        """Append ranges to the message."""
         for part in ranges:
             self.data += self._bound(part.upper) + _said_bytes(part.said)
 
@@ -168,7 +168,7 @@ class Writer:
         return varint_of(number) + varint_of(len(prefix)) + prefix
 
     def size_with(self, ranges: Sequence[Range]) -> int:
-        """Length of the message if these were added."""
+        """Return the size of the message in bytes with these ranges appended."""
         trial = Writer()
         trial._last = self._last
         trial.add(ranges)
