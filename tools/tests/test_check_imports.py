@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import check_imports
-from modules import read_modules
+from modules import PACKAGE_FOLDERS, read_modules
 
 PLANTED = [
     ("spec/meshwire_spec/numbers.py", "import meshwire_reference"),
@@ -25,6 +25,18 @@ PLANTED = [
     ("reference/meshwire_reference/core/node.py", "from meshwire_reference import documents"),
     ("reference/meshwire_reference/core/peer/x.py", "from meshwire_reference import documents"),
     ("reference/meshwire_reference/core/peer/x.py", "from meshwire_reference.core import node"),
+    (
+        "reference/meshwire_reference/core/effects.py",
+        "import meshwire_reference.core.state.tombstones",
+    ),
+    (
+        "reference/meshwire_reference/core/limits/quotas.py",
+        "from meshwire_reference.core import context",
+    ),
+    (
+        "reference/meshwire_reference/core/context.py",
+        "from meshwire_reference.core.streams import Streams",
+    ),
     ("reference/meshwire_reference/store/memory.py", "from meshwire_reference import node"),
     ("reference/meshwire_reference/store/memory.py", "from meshwire_reference import transport"),
     ("reference/meshwire_reference/documents/worker.py", "from meshwire_reference import store"),
@@ -34,9 +46,9 @@ PLANTED = [
     ("reference/meshwire_reference/node/driver.py", "import meshwire_reference.backend"),
     ("reference/meshwire_reference/backend.py", "from meshwire_reference.cli.app import main"),
     ("reference/meshwire_reference/harness/serve.py", "from meshwire_reference import cli"),
-    ("reference/meshwire_reference/extra.py", "import meshwire_spec.fields"),
+    ("reference/meshwire_reference/cli/extra.py", "import meshwire_spec.fields"),
     ("reference/meshwire_reference/cli/app.py", "import meshwire_conformance"),
-    ("conformance/meshwire_conformance/extra.py", "import meshwire_reference"),
+    ("conformance/meshwire_conformance/run/extra.py", "import meshwire_reference"),
     ("conformance/meshwire_conformance/targets/tcp.py", "from meshwire_conformance import run"),
     ("conformance/meshwire_conformance/protocol/x.py", "import meshwire_conformance.targets"),
     ("conformance/meshwire_conformance/report/text.py", "import meshwire_conformance.self_check"),
@@ -169,11 +181,7 @@ def test_every_layer_refuses_what_stands_above() -> None:
     """Each part is shown red for every part of each layer above it."""
     planted = [
         (f"{package}.{part}.module", f"{package}.{above}")
-        for package, layers in (
-            ("meshwire_reference", check_imports.REFERENCE_LAYERS),
-            ("meshwire_reference.core", check_imports.CORE_LAYERS),
-            ("meshwire_conformance", check_imports.SUITE_LAYERS),
-        )
+        for package, layers in check_imports.LAYERS.items()
         for height, layer in enumerate(layers)
         for part in layer
         for above in chain.from_iterable(layers[height + 1 :])
@@ -184,6 +192,28 @@ def test_every_layer_refuses_what_stands_above() -> None:
 
     assert planted
     assert missed == []
+
+
+@pytest.mark.parametrize("package", check_imports.LAYERS)
+def test_package_that_no_layer_lists_is_found(tmp_path: Path, package: str) -> None:
+    """A new package is held to no layer until it is listed in one."""
+    folder = PACKAGE_FOLDERS[package.split(".", maxsplit=1)[0]]
+    plant(tmp_path, f"{folder}/{package.replace('.', '/')}/new/__init__.py", "")
+
+    (problem,) = check_imports.unlisted_problems(read_modules(tmp_path))
+
+    assert problem.endswith(f"{package}.new is in no layer of tools/check_imports.py")
+
+
+def test_layer_names_what_exists_or_is_reserved(tmp_path: Path) -> None:
+    """A name of a layer without a module is a problem, unless it is reserved."""
+    plant(tmp_path, "conformance/meshwire_conformance/extras.py", "")
+
+    problems = "\n".join(check_imports.absent_problems(read_modules(tmp_path)))
+
+    assert "no meshwire_conformance.verdicts, which a layer lists" in problems
+    assert "meshwire_conformance.extras" not in problems
+    assert not [name for name in check_imports.RESERVED if f".{name}," in problems]
 
 
 def test_empty_tree_is_an_error(tmp_path: Path) -> None:
