@@ -1,4 +1,4 @@
-"""The machine-readable half of the specification: numbers, states, layouts and rules.
+"""The machine-readable half of the specification: numbers, states, layouts, rules, schemas.
 
 Importing this package alone loads none of its modules, and so never loads construct.
 """

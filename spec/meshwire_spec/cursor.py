@@ -31,6 +31,8 @@ class Cursor(io.BytesIO):
     """Bytes with a scope: a nested message sees no byte beyond its own length.
 
     Offsets stay absolute, also inside nested messages, so that a fault can be shown where it is.
+    `timestamp` is the last upper timestamp that a negentropy message has given, 0 before the first;
+    None is infinity.
     """
 
     def __init__(self, data: bytes = b"") -> None:

@@ -508,7 +508,7 @@ class Tolerated(Rest):
         return "bytes, ignored"
 
 
-class Closed(Block):
+class End(Block):
     """The end of a message: nothing may follow."""
 
     def __init__(self) -> None:
@@ -569,7 +569,7 @@ def blocks_of(struct: Struct) -> list[tuple[str, Block]]:
     pairs: list[tuple[str, Block]] = []
     for renamed in struct.subcons:
         block = cast("Renamed[Any, Any]", renamed).subcon
-        if not isinstance(block, Closed):
+        if not isinstance(block, End):
             pairs.append((str(renamed.name), cast("Block", block)))
     return pairs
 

@@ -393,7 +393,7 @@ class DeletionPolicy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Collection:
+class PolicyRow:
     """One row of the collection table; `ttl_s` is None where nothing expires."""
 
     name: str
@@ -415,31 +415,31 @@ _TOMB, _SOFT, _TTL = (
 _BOTH, _UP, _DOWN = Direction.BIDIRECTIONAL, Direction.UP_ONLY, Direction.DOWN_ONLY
 
 COLLECTION_ROWS: Final = (
-    Collection("beacons", _LATEST, _TTL, 3600, None, "allow", _BOTH, "upward"),
-    Collection("platforms", _LATEST, _TTL, 3600, None, "allow", _BOTH, "upward"),
-    Collection("tracks", _LATEST, _TOMB, 3600, True, "allow", _BOTH, "broadcast"),
-    Collection("nodes", _LATEST, _TOMB, 86400, True, "re-delete", _BOTH, "upward"),
-    Collection("cells", _LATEST, _TOMB, 86400, True, "re-delete", _UP, "lateral"),
-    Collection("alerts", _FULL, _TOMB, 14400, False, "reject", _BOTH, "broadcast"),
-    Collection("contact_reports", _FULL, _SOFT, None, None, "re-delete", _UP, "broadcast"),
-    Collection("commands", _FULL, _SOFT, None, None, "re-delete", _DOWN, "downward"),
-    Collection("audit_logs", _FULL, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
-    Collection("node_states", _LATEST, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
-    Collection("squad_summaries", _LATEST, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
-    Collection("platoon_summaries", _LATEST, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
-    Collection("company_summaries", _LATEST, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
-    Collection("summaries", _FULL, _SOFT, None, None, "re-delete", _BOTH, "upward"),
-    Collection("events", _FULL, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
-    Collection("track_history", _WINDOWED, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
-    Collection("capability_history", _WINDOWED, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
+    PolicyRow("beacons", _LATEST, _TTL, 3600, None, "allow", _BOTH, "upward"),
+    PolicyRow("platforms", _LATEST, _TTL, 3600, None, "allow", _BOTH, "upward"),
+    PolicyRow("tracks", _LATEST, _TOMB, 3600, True, "allow", _BOTH, "broadcast"),
+    PolicyRow("nodes", _LATEST, _TOMB, 86400, True, "re-delete", _BOTH, "upward"),
+    PolicyRow("cells", _LATEST, _TOMB, 86400, True, "re-delete", _UP, "lateral"),
+    PolicyRow("alerts", _FULL, _TOMB, 14400, False, "reject", _BOTH, "broadcast"),
+    PolicyRow("contact_reports", _FULL, _SOFT, None, None, "re-delete", _UP, "broadcast"),
+    PolicyRow("commands", _FULL, _SOFT, None, None, "re-delete", _DOWN, "downward"),
+    PolicyRow("audit_logs", _FULL, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
+    PolicyRow("node_states", _LATEST, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
+    PolicyRow("squad_summaries", _LATEST, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
+    PolicyRow("platoon_summaries", _LATEST, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
+    PolicyRow("company_summaries", _LATEST, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
+    PolicyRow("summaries", _FULL, _SOFT, None, None, "re-delete", _BOTH, "upward"),
+    PolicyRow("events", _FULL, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
+    PolicyRow("track_history", _WINDOWED, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
+    PolicyRow("capability_history", _WINDOWED, _SOFT, None, None, "re-delete", _BOTH, "broadcast"),
 )
-DEFAULT_COLLECTION: Final = Collection(
+DEFAULT_COLLECTION: Final = PolicyRow(
     "anything else", _FULL, _SOFT, None, None, "re-delete", _BOTH, "broadcast"
 )
 COLLECTIONS: Final = {row.name: row for row in COLLECTION_ROWS}
 
 
-def collection_of(key: str) -> Collection:
+def collection_of(key: str) -> PolicyRow:
     """Row of the table for a document key: by the text before the first colon (DC-050)."""
     return COLLECTIONS.get(key.partition(":")[0], DEFAULT_COLLECTION)
 

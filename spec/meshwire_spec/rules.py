@@ -10,7 +10,7 @@ import msgspec
 
 from meshwire_spec import numbers
 
-Level = Literal["wire", "strict", "withdrawn"]
+RuleLevel = Literal["wire", "strict", "withdrawn"]
 Way = Literal["codec", "socket", "harness", "every"]
 
 
@@ -25,7 +25,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str
     page: str
     anchor: str
-    level: Level
+    level: RuleLevel
     text: str
     deployed: str
     defects: tuple[str, ...]

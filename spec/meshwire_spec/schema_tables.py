@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from meshwire_spec.errors import SpecError
 
-Schema = Mapping[str, Any]
+ReadSchema = Mapping[str, Any]
+"""A JSON Schema, or a part of one, which is read only."""
 
 
 class UnknownKeyword(SpecError):
@@ -55,12 +56,12 @@ KNOWN = frozenset((*ABOUT_THE_FILE, *BY_ROWS, *BY_CELLS, *LIMITS, *FLAGS))
 """Keywords that a table shows."""
 
 
-def members(schema: Schema) -> list[Member]:
+def members(schema: ReadSchema) -> list[Member]:
     """Every member of what a schema describes; those inside others follow them."""
     return list(_members(schema, schema, ""))
 
 
-def _members(root: Schema, schema: Schema, prefix: str) -> Iterator[Member]:
+def _members(root: ReadSchema, schema: ReadSchema, prefix: str) -> Iterator[Member]:
     whole = _resolved(root, schema)
     for name, member in whole.get("properties", {}).items():
         path = f"{prefix}{name}"
@@ -68,7 +69,7 @@ def _members(root: Schema, schema: Schema, prefix: str) -> Iterator[Member]:
         yield from _inside(root, member, path)
 
 
-def _inside(root: Schema, schema: Schema, path: str) -> Iterator[Member]:
+def _inside(root: ReadSchema, schema: ReadSchema, path: str) -> Iterator[Member]:
     """Rows of what stands in a list, or in an object under names of any kind."""
     whole = _resolved(root, schema)
     if "items" in whole:
@@ -80,7 +81,7 @@ def _inside(root: Schema, schema: Schema, path: str) -> Iterator[Member]:
     yield from _members(root, whole, f"{path}.")
 
 
-def _resolved(root: Schema, schema: Schema) -> dict[str, Any]:
+def _resolved(root: ReadSchema, schema: ReadSchema) -> dict[str, Any]:
     """A schema with what it refers to, members and needs of both put together."""
     unknown = schema.keys() - KNOWN
     if unknown:
@@ -97,11 +98,11 @@ def _resolved(root: Schema, schema: Schema) -> dict[str, Any]:
     return whole
 
 
-def _means(root: Schema, schema: Schema) -> str:
+def _means(root: ReadSchema, schema: ReadSchema) -> str:
     return str(_resolved(root, schema).get("description", ""))
 
 
-def _need(schema: Schema, name: str) -> str:
+def _need(schema: ReadSchema, name: str) -> str:
     """When a member has to be there: always, never, or where another one has some value."""
     if name in schema.get("required", []):
         return "required"
@@ -116,7 +117,7 @@ def _either(values: list[Any]) -> str:
     return " or ".join(f"`{value}`" for value in values)
 
 
-def type_text(root: Schema, schema: Schema) -> str:
+def type_text(root: ReadSchema, schema: ReadSchema) -> str:
     """Type of a member with all that limits it; raises UnknownKeyword."""
     whole = _resolved(root, schema)
     if "const" in whole:

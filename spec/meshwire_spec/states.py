@@ -403,6 +403,6 @@ INITIAL_EXCHANGE: Final[Mapping[tuple[ExchangeState, ExchangeEvent], ExchangeSta
 )
 """The initial exchange, which goes on whenever the peer takes more and nothing else is to be sent.
 
-Which documents are chosen is all of them, or what a run finds: the run starts in `choosing
+All documents are chosen, or those that a run finds missing: the run starts in `choosing
 documents`, and no document is chosen before it has ended.
 """

@@ -34,6 +34,7 @@ from meshwire_spec.numbers import (
 SECRET_VARIABLE = "MESHWIRE_FORMATION_FILE"  # noqa: S105 - the name of a variable, not a secret
 USAGE = 2
 INSTANCE_ID = 8
+"""Bytes of the random id that a node has from its start to its end."""
 
 
 def run_command(  # noqa: PLR0913 - one parameter an option

@@ -11,7 +11,7 @@ before the next call for that key; when the store fails, it calls `Drop` for the
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-Connection: TypeAlias = int | str
+ConnectionName: TypeAlias = int | str
 """Name of one connection; sync states are kept per (connection, key)."""
 
 Heads: TypeAlias = tuple[bytes, ...]
@@ -49,7 +49,7 @@ class Write:
 class Receive:
     """Apply a sync message (0x00) of a peer and work out the answer. Result: `Received`."""
 
-    connection: Connection
+    connection: ConnectionName
     key: str
     message: bytes
 
@@ -63,7 +63,7 @@ class Merge:
 
     key: str
     snapshot: bytes
-    connection: Connection | None = None
+    connection: ConnectionName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Generate:
     without a document it is the read (F2).
     """
 
-    connection: Connection
+    connection: ConnectionName
     key: str
 
 
@@ -85,7 +85,7 @@ class Unsent:
     What the peer was known to hold before stays known (D-152).
     """
 
-    connection: Connection
+    connection: ConnectionName
     key: str
 
 
@@ -116,7 +116,7 @@ class Fields:
 class Forget:
     """Drop every sync state of a connection that has ended. Result: `Done`."""
 
-    connection: Connection
+    connection: ConnectionName
 
 
 @dataclass(frozen=True, slots=True)

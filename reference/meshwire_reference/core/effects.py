@@ -114,12 +114,15 @@ class WriteStore:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Something of a peer was refused: what the log line says of it."""
+    """Something of a peer was refused: the content of the log line.
+
+    `scope` is "bidi" or "uni" for a stream of that kind, "connection" for the whole connection.
+    """
 
     reason: str
     peer: str
     connection: int
-    stream: str
+    scope: str
     key: str = ""
 
 

@@ -31,39 +31,46 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Limits and deadlines of a node.
-
-    `heartbeat_s` 0 sends none. Expired tombstones are dropped every `sweep_s`. What is made for
-    one peer and has not left takes `answer_bytes_max`, or is a single message; for all peers it
-    takes `all_answer_bytes_max` and one message a peer. The rest is made when its turn comes.
-    Unfinished frames of one peer take `inbound_bytes_max`; beyond, only its oldest stream is read.
-    Those of all peers take `all_inbound_bytes_max`; beyond, a peer with more than
-    `inbound_share_bytes` waits unless its stream is the oldest of all.
-    `sends_max` streams are opened toward one peer at a time.
-    A run of this node waits `run_answer_s` for each answer and takes `run_s` at most. What both
-    sides of it hold is offered `held_by_both_s` after what the peer lacks, so that the missing
-    comes first. In runs `identify` gives a document its id. Without `serves_reconciliation` the
-    node refuses frames of types 0x08 and 0x09 as unsupported.
-    """
+    """Limits and deadlines of a node. Sizes are in bytes, times in seconds."""
 
     dialect: Dialect
     payload_cap: int = PAYLOAD_MAX
+    """The largest payload that the node sends or takes."""
     handshake_s: float = HANDSHAKE_S
+    """A handshake that takes longer ends the connection."""
     frame_stall_s: float = FRAME_STALL_S
+    """A frame of a peer of which nothing comes for this long is refused."""
     heartbeat_s: float = HEARTBEAT_INTERVAL_S
+    """Time between heartbeats; 0 sends none."""
     verdict_linger_s: float = VERDICT_LINGER_S
+    """How long a connection lives on after a handshake has failed, so that the verdict arrives."""
     tombstone_answer_s: float = TOMBSTONE_ANSWER_INTERVAL_S
+    """A tombstone is sent as an answer to one peer once in this time."""
     snapshot_answer_s: float = 1.0
+    """A snapshot of a key is answered to one peer once in this time."""
     sweep_s: float = 300.0
+    """Time between removals of expired tombstones."""
     answer_bytes_max: int = 4 * 2**20
+    """What is made for one peer and has not left; a single message may be larger."""
     all_answer_bytes_max: int = 64 * 2**20
+    """The same for all peers; beyond it one message a peer is allowed."""
     inbound_bytes_max: int = 2 * PAYLOAD_MAX
+    """Unfinished frames of one peer; beyond it only its oldest stream is read."""
     all_inbound_bytes_max: int = 16 * PAYLOAD_MAX
+    """Unfinished frames of all peers; beyond it `inbound_share_bytes` applies."""
     inbound_share_bytes: int = 2**20
+    """A peer with more than this waits then, unless its stream is the oldest of all."""
     batch_entries: int = 20
+    """Most entries of a batch that the node sends."""
     sends_max: int = 16
+    """Streams that are open toward one peer at a time."""
     run_answer_s: float = 10.0
+    """How long a reconciliation run of this node waits for each answer."""
     run_s: float = 120.0
+    """How long a reconciliation run of this node takes at most."""
     held_by_both_s: float = 10.0
+    """Documents that both sides hold are offered this long after those that the peer lacks."""
     identify: Identify = identify_key
+    """Gives a document its id in reconciliation runs."""
     serves_reconciliation: bool = True
+    """False refuses frames of types 0x08 and 0x09 as unsupported."""

@@ -218,6 +218,6 @@ class Streams:
         self._handlers.pop(stream, None)
         self._context.emit(Release(connection=self.connection, stream=stream, after=after))
 
-    def note_refusal(self, reason: str, what: str, key: str = "") -> None:
-        """Count a refusal and have it logged; `what` is a kind of stream, or "connection"."""
-        self._context.note_refusal(Refusal(reason, self.peer, self.connection, what, key))
+    def note_refusal(self, reason: str, scope: str, key: str = "") -> None:
+        """Count and log a refusal; `scope` is that of `Refusal`."""
+        self._context.note_refusal(Refusal(reason, self.peer, self.connection, scope, key))

@@ -21,7 +21,7 @@ from typing import Final, cast
 from automerge.core import Document, Message, SyncState
 
 from meshwire_reference.core.document_calls import (
-    Connection,
+    ConnectionName,
     Done,
     Forget,
     Generate,
@@ -71,10 +71,10 @@ class OpenExchanges:
     """The exchanges that have begun, by connection and key."""
 
     def __init__(self) -> None:
-        self._exchanges: dict[Connection, OrderedDict[str, DocumentExchange]] = {}
-        self._weights: dict[Connection, int] = {}
+        self._exchanges: dict[ConnectionName, OrderedDict[str, DocumentExchange]] = {}
+        self._weights: dict[ConnectionName, int] = {}
 
-    def get(self, connection: Connection, key: str) -> DocumentExchange | None:
+    def get(self, connection: ConnectionName, key: str) -> DocumentExchange | None:
         """Return an exchange and count it as used; None when there is none."""
         exchanges = self._exchanges.get(connection)
         if exchanges is None or key not in exchanges:
@@ -83,7 +83,7 @@ class OpenExchanges:
         return exchanges[key]
 
     def put(
-        self, connection: Connection, key: str, exchange: DocumentExchange, kept_bytes: int
+        self, connection: ConnectionName, key: str, exchange: DocumentExchange, kept_bytes: int
     ) -> None:
         """Keep an exchange whose state has grown by a message of this size."""
         self.remove(connection, key)
@@ -96,13 +96,13 @@ class OpenExchanges:
             weight -= oldest.weight
         self._weights[connection] = weight
 
-    def remove(self, connection: Connection, key: str) -> None:
+    def remove(self, connection: ConnectionName, key: str) -> None:
         """Remove one exchange, if there is one."""
         exchange = self._exchanges.get(connection, OrderedDict()).pop(key, None)
         if exchange is not None:
             self._weights[connection] -= exchange.weight
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: ConnectionName) -> None:
         """Remove every exchange of a connection."""
         self._exchanges.pop(connection, None)
         self._weights.pop(connection, None)

@@ -32,7 +32,7 @@ from typing import Final, TypeAlias
 
 from meshwire_reference.core.document_calls import (
     Call,
-    Connection,
+    ConnectionName,
     Drop,
     Forget,
     Generate,
@@ -67,7 +67,7 @@ Load: TypeAlias = Callable[[str], Awaitable[bytes | None]]
 The result is None when there is no document. Raises OSError.
 """
 
-LaneName: TypeAlias = Connection | None
+LaneName: TypeAlias = ConnectionName | None
 """A connection, or None for what this node does of its own accord."""
 
 

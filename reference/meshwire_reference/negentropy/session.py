@@ -38,6 +38,7 @@ PARTS: Final = 16
 LISTED: Final = 2 * PARTS
 """A range with fewer items than this is answered with its ids."""
 FRAME_SIZE_LIMIT_MIN: Final = 4096
+"""The smallest limit of a message, in bytes, that a session accepts."""
 FRAME_RESERVE: Final = 200
 """Bytes below the frame limit where a reply stops, so that its last range always fits."""
 VERSIONS: Final = range(0x60, 0x70)
@@ -137,8 +138,9 @@ class _Answer:
     """The answer to one message, in the making.
 
     `lower` is the rank where the next range begins, `lower_sum` the sum of ids before it and
-    `bound` the key of that bound. Ranges that need no words are passed over until one that does
-    follows them (`is_skipping`). `told` is the rank, and sum, up to which the reply speaks.
+    `bound` the key of that bound. Equal ranges are joined into one skip (`is_skipping`), written
+    before the next range that is not equal. `_told` is the rank, and the sum of ids before
+    it, up to which the reply is written.
     """
 
     __slots__ = (

@@ -9,6 +9,7 @@ from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_spec.numbers import ENDPOINT_ID, ENTRY_MIN, FORMATION_ID_MAX, U32_MAX
 
 SECRET_FILE_MAX = 2**16
+"""Bytes of the largest file that is read as a secret."""
 
 
 class ConfigError(Exception):

@@ -14,8 +14,11 @@ from meshwire_reference.transport.base import Connection, TransportOptions, Unre
 from meshwire_reference.transport.registry import dial
 
 FIRST_S: Final = 1.0
+"""The wait before the second attempt; each further wait is twice as long."""
 LONGEST_S: Final = 60.0
+"""The longest wait."""
 SPREAD: Final = 0.2
+"""The part of a wait by which chance shortens or lengthens it."""
 STANDING_S: Final = 60.0
 """A connection that lasted this long resets the wait."""
 

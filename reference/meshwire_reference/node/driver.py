@@ -48,6 +48,7 @@ from meshwire_reference.transport.registry import check_dialled, listen
 from meshwire_spec.numbers import ENDPOINT_ID, FRAME_KEY_MAX, REASONS
 
 ACTOR: Final = 16
+"""Bytes of an Automerge actor id."""
 LOADED_AT_ONCE: Final = 500
 """Files whose documents are with the worker at the same time."""
 CLOSE_S: Final = 2.0
@@ -111,7 +112,7 @@ class Node:
             self._spawn(keep_connected(address, options, self._serve, random))
 
     async def _load_folder(self, folder: Path) -> None:
-        """Take every document of a folder, or none at all of it counts. Raises BadFolder."""
+        """Load every document of a folder, or raise BadFolder."""
         files = list(list_documents(folder).items())
         for at in range(0, len(files), LOADED_AT_ONCE):
             await asyncio.gather(*starmap(self._load_file, files[at : at + LOADED_AT_ONCE]))
@@ -235,7 +236,14 @@ class Node:
         """Log an event of the core."""
         match effect.event:
             case Refusal() as refusal:
-                log("refused", **(asdict(refusal) | {"key": refusal.key[:FRAME_KEY_MAX]}))
+                log(
+                    "refused",
+                    reason=refusal.reason,
+                    peer=refusal.peer,
+                    connection=refusal.connection,
+                    stream=refusal.scope,
+                    key=refusal.key[:FRAME_KEY_MAX],
+                )
             case RunOver() as over:
                 # NG-027: where it has failed everything is offered.
                 log("reconciled" if over.reason is None else "not-reconciled", **asdict(over))

@@ -1,1 +1,1 @@
-"""Where documents are kept between calls and, once durable, between runs."""
+"""Where the documents are kept between calls: in memory, to the end of the process."""

@@ -1,1 +1,1 @@
-"""Parts for tests: a bench that plays everything around a core, and a transport in memory."""
+"""Parts for tests: a bench for a core, a transport in memory, and an author of documents."""

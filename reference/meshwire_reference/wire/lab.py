@@ -22,7 +22,7 @@ from meshwire_spec.numbers import (
     LabRecordType,
 )
 
-Received: TypeAlias = bytes | bytearray
+LinkBytes: TypeAlias = bytes | bytearray
 """Bytes that came from a link and are not decoded yet."""
 
 RECORD_HEADER: Final = Struct(">BI")
@@ -196,7 +196,7 @@ def encode_lab_preamble(preamble: LabPreamble) -> bytes:
     return writer.done()
 
 
-def read_record(data: Received, start: int) -> tuple[int, int, int] | None:
+def read_record(data: LinkBytes, start: int) -> tuple[int, int, int] | None:
     """Return type, begin and end of the body of the record at `start`; None until it is whole.
 
     Raises Malformed as soon as the header is there.
@@ -215,7 +215,7 @@ def read_record(data: Received, start: int) -> tuple[int, int, int] | None:
     return None if len(data) < end else (type_, body, end)
 
 
-def read_data_head(data: Received, start: int, end: int) -> tuple[int, int]:
+def read_data_head(data: LinkBytes, start: int, end: int) -> tuple[int, int]:
     """Return the stream and the FIN flag of a DATA body; raises Malformed."""
     fin_at = start + U64_BE.size
     # LB-023
@@ -230,7 +230,7 @@ def read_data_head(data: Received, start: int, end: int) -> tuple[int, int]:
 
 
 def read_fixed_body(
-    layout: FixedBody, data: Received, start: int, end: int
+    layout: FixedBody, data: LinkBytes, start: int, end: int
 ) -> tuple[int | bytes, ...]:
     """Return the fields of a body that must fill its record exactly; raises Malformed."""
     fields = layout.fields
@@ -246,7 +246,7 @@ def read_fixed_body(
     return fields.unpack_from(data, start)
 
 
-def read_close(data: Received, start: int, end: int) -> tuple[int, str]:
+def read_close(data: LinkBytes, start: int, end: int) -> tuple[int, str]:
     """Return code and reason of a CLOSE body; raises Malformed."""
     text_at = start + U64_BE.size
     if end < text_at:

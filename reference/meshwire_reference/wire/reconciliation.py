@@ -25,8 +25,10 @@ from meshwire_spec.numbers import (
 )
 
 CONTINUES: Final = 0x80
+"""The bit of a byte of a varint that says that another byte follows."""
 DIGIT_BITS: Final = 7
 DIGIT: Final = 0x7F
+"""The bits of a byte of a varint that carry the number."""
 
 SKIP: Final = int(NegentropyMode.SKIP)
 FINGERPRINT: Final = int(NegentropyMode.FINGERPRINT)

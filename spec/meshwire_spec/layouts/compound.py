@@ -14,7 +14,7 @@ from meshwire_spec.cursor import Cursor, Span, field_path
 from meshwire_spec.errors import Malformed
 from meshwire_spec.fields import (
     Block,
-    Closed,
+    End,
     Int32ub,
     Row,
     Tolerated,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A length before a whole message, of which its JSON shape says nothing: it is derived."""
+    """A length before a whole message; it is computed, so the JSON value has no member for it."""
 
     wire: Wire
     minimum: int
@@ -58,7 +58,7 @@ class Layout:
 
     def __post_init__(self) -> None:
         takes_rest = isinstance(list(self.blocks.values())[-1], Tolerated)
-        ends = {} if takes_rest else {"end": Closed()}
+        ends = {} if takes_rest else {"end": End()}
         object.__setattr__(self, "opened", struct_of(self.blocks))
         object.__setattr__(self, "closed", struct_of({**self.blocks, **ends}))
 
@@ -252,7 +252,7 @@ class When(Block):
 
 
 class Elements(Block):
-    """As many elements as a count before them says; `tolerant` keeps those before a fault (D-05).
+    """As many elements as a count before them says.
 
     With `length`, each element has its length before it and its own scope.
     """

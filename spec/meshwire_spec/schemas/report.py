@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal, get_args
 
 from msgspec import UNSET, Meta, UnsetType
 
-from meshwire_spec.schemas.base import CaseId, Count, Level, Strict
+from meshwire_spec.schemas.base import CaseId, Level, Strict, Tally
 
 FORMAT_VERSION: Final = 1
 """Version of this format."""
@@ -42,11 +42,11 @@ class NamedCodec(Strict, frozen=True, kw_only=True):
 class PartCounts(Strict, frozen=True, kw_only=True):
     """Counts of one part."""
 
-    total: Annotated[Count, Meta(description="Cases in all.")]
-    applicable: Annotated[Count, Meta(description="Cases that the target was asked to meet.")]
-    unbound: Annotated[Count, Meta(description="Refusals that passed without a reason or code.")]
+    total: Annotated[Tally, Meta(description="Cases in all.")]
+    applicable: Annotated[Tally, Meta(description="Cases that the target was asked to meet.")]
+    unbound: Annotated[Tally, Meta(description="Refusals that passed without a reason or code.")]
     verdicts: Annotated[
-        dict[VerdictName, Annotated[Count, Meta(description="Cases that ended so.")]],
+        dict[VerdictName, Annotated[Tally, Meta(description="Cases that ended so.")]],
         Meta(
             description="How the cases ended; a verdict that did not occur is left out.",
             extra_json_schema={"propertyNames": {"enum": list(VERDICT_NAMES)}},

@@ -6,7 +6,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from meshwire_spec.schemas.base import Conditions, Hex32, Schema, Strict
 
-Text = Annotated[str, Meta(min_length=1)]
+NonEmptyText = Annotated[str, Meta(min_length=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 Address = Annotated[str, Meta(pattern="^(tcp|quic|iroh|ws)://")]
 
@@ -55,7 +55,7 @@ InstanceIdFact = Annotated[
     ),
 ]
 CapabilitiesFact = Annotated[
-    list[Text],
+    list[NonEmptyText],
     Meta(
         description="What the node can do. The profile requires frames, deltas, snapshots, "
         "batches, tombstones and reads.",
@@ -127,7 +127,7 @@ class TargetFile(NodeFacts, frozen=True, kw_only=True):
     """
 
     formation_secret_file: Annotated[
-        Text | UnsetType,
+        NonEmptyText | UnsetType,
         Meta(
             description="Path of the file with the formation's secret in base64, from the folder "
             "of the target file."

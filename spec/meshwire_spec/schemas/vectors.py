@@ -37,7 +37,7 @@ class Joined(Strict, frozen=True, kw_only=True):
     join: Annotated[list[str | Repetition], Meta(min_length=1)]
 
 
-Text = str | Joined
+WrittenText = str | Joined
 """A text, or its parts joined; a part may be repeated."""
 
 
@@ -69,7 +69,7 @@ class Vector(Strict, frozen=True, kw_only=True):
         ),
     ]
     written_hex: Annotated[
-        Text | UnsetType,
+        WrittenText | UnsetType,
         Meta(description="The bytes; without them the value is one that cannot be encoded."),
     ] = msgspec.field(name="hex", default=UNSET)
     respond: Annotated[

@@ -9,6 +9,7 @@ from meshwire_spec.numbers import HEARTBEAT_MARKER
 from meshwire_spec.states import InboundEvent, InboundState
 
 HEARTBEAT_SIZE = 9
+"""Bytes of a heartbeat: the marker and the time; further bytes are ignored."""
 
 
 class Heartbeats(StreamHandler):

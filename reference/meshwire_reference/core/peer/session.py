@@ -35,17 +35,17 @@ from meshwire_spec.states import (
     SessionState,
 )
 
-TakeFrame: TypeAlias = Callable[["Session", int, StreamFrame, PendingEffects], str | None]
+DispatchFrame: TypeAlias = Callable[["Session", int, StreamFrame, PendingEffects], str | None]
 """Begin the effects of a peer's frame; return the reason for which it is refused, or None."""
 
 
 class Session:
     """A connection with a peer, from its opening to its end."""
 
-    def __init__(self, context: Context, opened: ConnectionOpened, take_frame: TakeFrame) -> None:
+    def __init__(self, context: Context, opened: ConnectionOpened, dispatch: DispatchFrame) -> None:
         self._context = context
         self._opened = opened
-        self._take_frame = partial(take_frame, self)
+        self._take_frame = partial(dispatch, self)
         self.connection = opened.connection
         self.state = SessionState.UNPROVEN
         self.streams = streams = Streams(context, opened.connection, opened.peer_id)

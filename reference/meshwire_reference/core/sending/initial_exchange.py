@@ -35,8 +35,11 @@ from meshwire_spec.numbers import (
 from meshwire_spec.states import INITIAL_EXCHANGE, ExchangeEvent, ExchangeState
 
 BATCH_HEADER: Final = 21
+"""Bytes of a sync batch before its first entry: marker, id, time, lifetime and count."""
 BATCH_ID: Final = 8
+"""Bytes of the random id of a batch."""
 LENGTH: Final = 4
+"""Bytes of a count, and of the length before an element."""
 
 
 class Selection:

@@ -1,4 +1,4 @@
-"""What is to be sent to one peer: queued by document, one frame a stream, never holding a reader.
+"""The queue of frames to one peer: ordered by document, one frame a stream.
 
 Theory of operation. There is at most one answer, one push, one snapshot and one tombstone queued
 for a key, so the queue grows with documents and not with requests. Answers go before pushes. A few

@@ -1,1 +1,1 @@
-"""What the node holds: tombstones, the index of documents, and what is not durable yet."""
+"""State of the node: tombstones, index and queues of documents, policies, pending writes."""

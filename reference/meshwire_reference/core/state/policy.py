@@ -2,9 +2,9 @@
 
 from meshwire_spec.numbers import (
     DEFAULT_TOMBSTONE_TTL_S,
-    Collection,
     DeletionPolicy,
     FrameType,
+    PolicyRow,
     SyncMode,
     collection_of,
 )
@@ -29,6 +29,6 @@ def obeys_tombstones(key: str) -> bool:
     return collection_of(key).deletion is DeletionPolicy.TOMBSTONE
 
 
-def tombstone_ttl_s(collection: Collection) -> int:
+def tombstone_ttl_s(collection: PolicyRow) -> int:
     """Return how long a tombstone of a collection lives (D-78 where the table names no time)."""
     return DEFAULT_TOMBSTONE_TTL_S if collection.ttl_s is None else collection.ttl_s

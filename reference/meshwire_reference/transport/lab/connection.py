@@ -37,7 +37,7 @@ from meshwire_reference.wire.lab import (
     DATA_FIELDS,
     FIXED_BODIES,
     LabPreamble,
-    Received,
+    LinkBytes,
     encode_close,
     encode_control,
     encode_data_head,
@@ -125,7 +125,7 @@ class LabConnection:
         self._maximum = 0
         self._sent = 0
         self._turns: deque[LabStream] = deque()
-        self._handlers: tuple[Callable[[Received, int, int], None], ...] = (
+        self._handlers: tuple[Callable[[LinkBytes, int, int], None], ...] = (
             self._on_data,
             *(self._on_control(type_) for type_ in tuple(LabRecordType)[1:-1]),
             self._on_close,
@@ -298,7 +298,7 @@ class LabConnection:
 
     def _read(self, data: bytes) -> bytearray:
         # Whole records are cut from the very bytes that came; only a rest is copied together.
-        pending: Received = data
+        pending: LinkBytes = data
         # LB-055
         if self._rest:
             self._rest += data
@@ -310,7 +310,7 @@ class LabConnection:
             start = self._read_records(pending, start)
         return self._rest if pending is self._rest and not start else bytearray(pending[start:])
 
-    def _read_preamble(self, data: Received) -> int:
+    def _read_preamble(self, data: LinkBytes) -> int:
         reader = Reader(bytes(data))
         try:
             self.peer = read_lab_preamble(reader, self._alpn)
@@ -326,13 +326,13 @@ class LabConnection:
         self._state = LAB_CONNECTION[self._state, LabConnectionEvent.PREAMBLE_RECEIVED]
         return reader.position
 
-    def _read_records(self, data: Received, start: int) -> int:
+    def _read_records(self, data: LinkBytes, start: int) -> int:
         while self.closed is None and (record := read_record(data, start)):
             type_, body, start = record
             self._handlers[type_](data, body, start)
         return start
 
-    def _on_data(self, data: Received, start: int, end: int) -> None:
+    def _on_data(self, data: LinkBytes, start: int, end: int) -> None:
         stream_id, fin = read_data_head(data, start, end)
         stream = self._find(stream_id, written_by_peer=True)
         if stream is None:
@@ -346,7 +346,7 @@ class LabConnection:
         if fin:
             self._retire(stream)
 
-    def _on_control(self, type_: LabRecordType) -> Callable[[Received, int, int], None]:
+    def _on_control(self, type_: LabRecordType) -> Callable[[LinkBytes, int, int], None]:
         appliers: dict[LabRecordType, Callable[..., None]] = {
             LabRecordType.RESET: self._on_reset,
             LabRecordType.STOP: self._on_stop,
@@ -398,7 +398,7 @@ class LabConnection:
         # LB-050
         self._control.append(encode_control(LabRecordType.PONG, payload))
 
-    def _on_close(self, data: Received, start: int, end: int) -> None:
+    def _on_close(self, data: LinkBytes, start: int, end: int) -> None:
         # LB-053
         code, reason = read_close(data, start, end)
         self._end(LabConnectionEvent.CLOSE_RECEIVED, ConnectionClosed(code, reason, by_peer=True))

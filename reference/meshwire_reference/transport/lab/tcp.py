@@ -24,6 +24,7 @@ from meshwire_reference.transport.base import (
 from meshwire_reference.transport.lab.link import LabLink
 
 BACKLOG: Final = 128
+"""Connections that may wait until the listener accepts them."""
 
 
 class _SocketCarrier:

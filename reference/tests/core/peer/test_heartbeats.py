@@ -49,7 +49,7 @@ class TestUniStreams:
         bench.write(connection, stream, data, fin=True)
 
         assert bench.streams[connection, stream].stopped == REASONS[reason].code
-        assert bench.refusals[0].stream == "uni"
+        assert bench.refusals[0].scope == "uni"
 
 
 def test_heartbeats_go_out_while_credit_lasts() -> None:
