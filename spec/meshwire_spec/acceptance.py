@@ -1,4 +1,4 @@
-"""What a strict node refuses although its structure is fine: key grammar and string limits."""
+"""Checks of a strict node on a message that decodes: key grammar and string limits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ def _size(text: str) -> int:
 
 
 def accept_document_key(key: str) -> str | None:
-    """Reason against a document key: `collection:id` within the limits (D-11, D-10), or None."""
+    """Return the reason to refuse a document key (D-11, D-10), or None if it is valid.
+
+    A valid key is `collection:id` within the limits.
+    """
     if not 1 <= _size(key) <= DOCUMENT_KEY_MAX:
         return "length-limit"
     collection, colon, document_id = key.partition(":")
@@ -110,6 +113,6 @@ ACCEPTORS: Final[dict[str, Callable[[Mapping[str, Any]], str | None]]] = {
 
 
 def accept_value(kind: str, value: Mapping[str, Any]) -> str | None:
-    """Reason against the members of a decoded message of this kind, or None."""
+    """Return the reason to refuse the members of a decoded message of a kind, or None."""
     acceptor = ACCEPTORS.get(kind)
     return None if acceptor is None else acceptor(value)

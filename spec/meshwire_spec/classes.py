@@ -1,4 +1,4 @@
-"""Conformance classes: what a program can be, and which rules it then has to keep."""
+"""Conformance classes: the roles of a program, and the rules that each of them must keep."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Encode and decode by the schemas: the only caller of parse and build.
 
-Structural: no level is known here. `accept` says what a strict node refuses beyond it.
+Structural only: levels are unknown here. `accept` adds the checks of a strict node.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ ROOT = "message"
 class Message:
     """One decoded message: its kind and its members by name, as the layout lists them.
 
-    Integers are int, texts str, bytes bytes, elements tuples, nested messages mappings.
-    Made by `decode` and `from_value`; both make only what `encode` can write.
+    Integers are int, texts str, bytes bytes, elements tuples, nested messages mappings. `decode`
+    and `from_value` create it; both create only what `encode` can write.
     """
 
     kind: str
@@ -95,18 +95,18 @@ def _check_members(layout: Layout, data: bytes, value: dict[str, Any]) -> None:
 
 
 def decode(kind: str, data: bytes) -> Message:
-    """Message of these bytes, all of them.
+    """Return the message that these bytes are; all of them must belong to it.
 
-    Raises `Malformed` with reason, offset, field path and rule, and `UnknownKind`.
-    Page Errors lists the reasons; ask `accept` before acting on the message.
+    Call `accept` before acting on the message. Raises `Malformed` with reason, offset, field path
+    and rule (page Errors lists the reasons), and `UnknownKind`.
     """
     return Message(kind, _freeze(_parse(_layout(kind), Cursor(data))))
 
 
 def encode(message: Message) -> bytes:
-    """Bytes of a message, exactly those it was decoded from.
+    """Return the bytes of a message, exactly those it was decoded from.
 
-    Raises `Malformed` for a value that a field cannot hold; nothing is ever cut to fit.
+    Raises `Malformed` for a value that a field cannot hold; values are never cut to fit.
     """
     layout = _layout(message.kind)
     value = _thaw(message.fields)
@@ -119,21 +119,24 @@ def encode(message: Message) -> bytes:
 
 
 def accept(kind: str, message: Message) -> str | None:
-    """Reason for which a strict node refuses this message, or None (key grammar, limits).
+    """Return the reason for which a strict node refuses this message, or None.
 
-    Used on receive and before sending; raises `UnknownKind`.
+    Checks key grammar and limits, on receive and before sending. Raises `UnknownKind`.
     """
     _layout(kind)
     return accept_value(kind, message.fields)
 
 
 def to_value(message: Message) -> dict[str, Any]:
-    """JSON shape of a message: bytes as hex, 64-bit integers as decimal strings (page Harness)."""
+    """Return the JSON form of a message: bytes as hex, 64-bit integers as decimal strings.
+
+    See the page Harness.
+    """
     return _layout(message.kind).to_json(_thaw(message.fields))
 
 
 def from_value(kind: str, value: Any) -> Message:
-    """Message of a JSON shape; raises `Malformed` bad-value where it does not fit the layout."""
+    """Return the message of a JSON form; raises `Malformed` bad-value if it does not fit."""
     layout = _layout(kind)
     try:
         message = Message(kind, _freeze(layout.from_json(value, ROOT)))
@@ -144,7 +147,10 @@ def from_value(kind: str, value: Any) -> Message:
 
 
 def annotate(kind: str, data: bytes) -> tuple[list[Span], Malformed | None]:
-    """Fields found in the bytes, up to the fault, and the fault or None; raises `UnknownKind`."""
+    """Return the fields found in the bytes, up to the fault, and the fault or None.
+
+    Raises `UnknownKind`.
+    """
     layout = _layout(kind)
     cursor = Cursor(data)
     try:

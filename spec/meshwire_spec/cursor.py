@@ -1,4 +1,4 @@
-"""The stream that schemas read and write: it knows where its scope ends and what was seen."""
+"""The stream that schemas read and write: it knows the end of its scope and records fields."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Span:
 
 
 def field_path(path: str) -> str:
-    """Dotted field path of a construct path: `message -> entries[1] -> key`: `entries[1].key`."""
+    """Return the dotted path of a construct path: `message -> entries[1]` is `entries[1]`."""
     return ".".join(path.split(" -> ")[1:])
 
 
@@ -44,15 +44,15 @@ class Cursor(io.BytesIO):
         self.timestamp: int | None = 0
 
     def left(self) -> int:
-        """Bytes of the present scope that were not read yet."""
+        """Return the number of bytes of the present scope that were not read yet."""
         return self.end - self.tell()
 
     def take(self, size: int, path: str) -> bytes:
-        """Reads `size` bytes; raises `Malformed` truncated where the scope has fewer."""
+        """Read `size` bytes; raises `Malformed` truncated if the scope has fewer."""
         if self.left() < size:
             raise Malformed("truncated", self.tell(), field_path(path))
         return self.read(size)
 
     def note(self, span: Span) -> None:
-        """Remembers one field for the annotated dump."""
+        """Record one field for the annotated dump."""
         self.spans.append(span)

@@ -37,7 +37,7 @@ class Malformed(SpecError):
 
     @property
     def code(self) -> int:
-        """Application code that says this reason on the wire."""
+        """Application code of this reason on the wire."""
         return REASONS[self.reason].code
 
     def __str__(self) -> str:
@@ -47,4 +47,4 @@ class Malformed(SpecError):
 
 
 class UnknownKind(SpecError):
-    """A kind of message that the specification does not have."""
+    """No kind of message has this name."""

@@ -1,14 +1,14 @@
-"""Strict blocks over construct: the only words in which layouts are written.
+"""Strict blocks over construct: layouts consist of these blocks only.
 
-construct reads leniently: it ignores trailing bytes, accepts overlong varints, unknown enum
-values and flags of 7, and reserves what a count claims. Every block here closes one of those
-doors and fails in one way, with `Malformed`. A block also tells what it is (`rows`), so that the
-byte tables of the pages are generated from the very object that parses.
+construct reads leniently: it ignores trailing bytes, accepts overlong varints, unknown enum values
+and flags of 7, and reserves whatever a count claims. Each block here is strict in these respects
+and fails in one way, with `Malformed`. A block also describes itself (`rows`), so that the byte
+tables of the pages are generated from the very object that parses.
 
-Theory: a layout is a construct `Struct` of named blocks. All of them read one `Cursor`, whose
-`end` is the scope of the innermost length prefix, so offsets are absolute and nothing is copied
-into substreams. `_parse` and `_build` stand next to each other and rhyme; `to_json` and
-`from_json` carry a value between Python (int, str, bytes, dict, list) and its JSON shape.
+Theory: a layout is a construct `Struct` of named blocks. All of them read one `Cursor`, whose `end`
+is the scope of the innermost length prefix, so offsets are absolute and nothing is copied into
+substreams. `_parse` and `_build` are next to each other and mirror each other; `to_json` and
+`from_json` convert a value between Python (int, str, bytes, dict, list) and its JSON form.
 """
 # Longer than 300 lines: the blocks of one vocabulary belong on one page.
 
@@ -55,7 +55,7 @@ __all__ = [
 JSON_NUMBER_BYTES: Final = 4
 """Integers wider than this are decimal strings in JSON, where 53 bits are all that is safe."""
 DECIMAL: Final = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,19})$"}
-"""JSON Schema of such a string."""
+"""JSON Schema of a decimal string."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Row:
 
 
 def number_type(wire: Wire) -> str:
-    """Width, signedness and byte order of a number, for people: `u16, big endian`."""
+    """Return width, signedness and byte order of a number as text: `u16, big endian`."""
     order, letter = wire.fmtstr[0], wire.fmtstr[1]
     sign = "u" if letter.isupper() else "i"
     text = f"{sign}{wire.length * 8}"
@@ -77,14 +77,14 @@ def number_type(wire: Wire) -> str:
 
 
 def span_text(low: int, high: int | None) -> str:
-    """Limits as a person reads them: `1..128 bytes`, `at most 16 bytes`, or nothing."""
+    """Return limits as text: `1..128 bytes`, `at most 16 bytes`, or nothing."""
     if high is None:
         return f"at least {low} bytes" if low else ""
     return f"{low}..{high} bytes" if low else f"at most {high} bytes"
 
 
 def fail(reason: str, offset: int, path: str, detail: str = "", rule: str = "") -> NoReturn:
-    """Raises `Malformed` for the field at a construct path."""
+    """Raise `Malformed` for the field at a construct path."""
     raise Malformed(reason, offset, field_path(path), detail=detail, rule=rule)
 
 
@@ -102,32 +102,32 @@ class Block(Base):
         raise NotImplementedError(msg)
 
     def to_json(self, obj: Any) -> Any:
-        """JSON value of a parsed one."""
+        """Return the JSON form of a parsed value."""
         return obj
 
     def from_json(self, value: Any, path: str) -> Any:
-        """Parsed value of a JSON one; raises `Malformed` bad-value."""
+        """Return the value of a JSON form; raises `Malformed` bad-value."""
         del path
         return value
 
     def schema(self) -> dict[str, Any]:
-        """JSON Schema of the value."""
+        """Return the JSON Schema of the value."""
         raise NotImplementedError
 
     def type_text(self) -> str:
-        """Type and limits as the byte table shows them."""
+        """Return type and limits as the byte table shows them."""
         raise NotImplementedError
 
     def rows(self, name: str) -> list[Row]:
-        """Lines of the byte table."""
+        """Return the rows of the byte table."""
         return [Row(name, "n", self.type_text(), self.meaning())]
 
     def meaning(self) -> str:
-        """Meaning with the unit, as the byte table shows it."""
+        """Return the meaning with the unit, as the byte table shows it."""
         return f"{self.means} ({self.unit})" if self.unit else self.means
 
     def note(self, cursor: Cursor, start: int, path: str, value: Any) -> None:
-        """Remembers this field for the annotated dump."""
+        """Record this field for the annotated dump."""
         size = cursor.tell() - start
         where = field_path(path)
         cursor.note(Span(start, size, where, value, self.type_text(), self.meaning(), self.rule))
@@ -142,7 +142,7 @@ class Number(Block):
 
     @property
     def maximum(self) -> int:
-        """Greatest value that the width can hold."""
+        """Greatest value of this width."""
         bits = self.wire.length * 8
         return int(2 ** (bits if self.wire.fmtstr[1].isupper() else bits - 1) - 1)
 
@@ -163,7 +163,7 @@ class Number(Block):
     def check(
         self, value: int, offset: int, path: str, context: Any, cursor: Cursor | None
     ) -> None:
-        """Raises `Malformed` where the value has no meaning; any value has one here."""
+        """Raise `Malformed` if the value is not legal; here every value is."""
 
     def to_json(self, obj: Any) -> Any:
         return str(obj) if self.wire.length > JSON_NUMBER_BYTES else obj
@@ -189,7 +189,7 @@ class Number(Block):
 
 
 class Constant(Number):
-    """A number that has one legal value, such as a marker or a version."""
+    """A number with one legal value, such as a marker or a version."""
 
     def __init__(self, wire: Wire, value: int, means: str, *, reason: str, rule: str = "") -> None:
         super().__init__(wire, means, rule=rule)
@@ -207,7 +207,7 @@ class Constant(Number):
 
 
 class Choice(Number):
-    """A number out of a registry; any other is refused with `reason`."""
+    """A number of a registry; any other is refused with `reason`."""
 
     def __init__(
         self,
@@ -259,7 +259,7 @@ class Flag(Number):
 
 
 class Count(Number):
-    """How many elements follow: bounded by what is left over the smallest element (D-03)."""
+    """Number of elements: at most the bytes left divided by the smallest element size (D-03)."""
 
     def __init__(self, wire: Wire, means: str, *, minimum_element: int, rule: str = "") -> None:
         super().__init__(wire, means, rule=rule)
@@ -276,7 +276,7 @@ class Count(Number):
 
 
 class Fixed(Block):
-    """Bytes of a fixed number; with `value`, exactly these bytes."""
+    """A fixed number of bytes; with `value`, exactly these bytes."""
 
     def __init__(
         self, size: int, means: str, *, value: bytes | None = None, reason: str = "", rule: str = ""
@@ -372,7 +372,7 @@ class Blob(Block):
         return value
 
     def parse_length(self, stream: Cursor, path: str) -> int:
-        """Reads the length and refuses one over the ceiling."""
+        """Read the length and refuse one over the ceiling."""
         start = stream.tell()
         size = int(self.length.parse(stream.take(self.length.length, f"{path}.length")))
         if self.ceiling is not None and size > self.ceiling:
@@ -394,12 +394,12 @@ class Blob(Block):
         return obj
 
     def value_of(self, data: bytes, start: int, path: str) -> Any:
-        """Python value of the content."""
+        """Return the Python value of the content."""
         del start, path
         return data
 
     def bytes_of(self, obj: Any, offset: int, path: str) -> bytes:
-        """Content of a Python value."""
+        """Return the content of a Python value."""
         if not isinstance(obj, bytes):
             fail("bad-value", offset, path, "not bytes")
         return obj
@@ -414,7 +414,7 @@ class Blob(Block):
         return hex_schema()
 
     def limits_text(self) -> str:
-        """Limits that decode or accept keeps, each named, or nothing."""
+        """Return the limits that decode or accept keeps, each named, or nothing."""
         if self.limit is None:
             return span_text(self.minimum, self.ceiling)
         accepted = f"{span_text(self.minimum, self.limit)} (accept)"
@@ -456,7 +456,7 @@ class Text(Blob):
 
 
 class Rest(Block):
-    """Every byte that is left in the scope; as text with `is_text`, at most `ceiling`."""
+    """Every byte left in the scope; with `is_text` a text, of at most `ceiling` bytes."""
 
     def __init__(
         self, means: str, *, is_text: bool = False, ceiling: int | None = None, rule: str = ""
@@ -530,13 +530,13 @@ class End(Block):
 
 
 def hex_schema(size: int | None = None) -> dict[str, Any]:
-    """JSON Schema of bytes as lower-case hex; of `size` bytes, else of any number."""
+    """Return the JSON Schema of bytes as lower-case hex: `size` bytes, or any number."""
     digits = "([0-9a-f]{2})*" if size is None else f"[0-9a-f]{{{2 * size}}}"
     return {"type": "string", "pattern": f"^{digits}$"}
 
 
 def bytes_from_json(value: Any, path: str) -> bytes:
-    """Bytes of lower-case hex; raises `Malformed` bad-value."""
+    """Return the bytes of lower-case hex; raises `Malformed` bad-value."""
     try:
         data = bytes.fromhex(value)
     except (TypeError, ValueError):
@@ -547,7 +547,7 @@ def bytes_from_json(value: Any, path: str) -> bytes:
 
 
 def text_from_bytes(data: bytes, offset: int, path: str) -> str:
-    """Text of strict UTF-8; raises `Malformed` bad-utf8."""
+    """Return the text of strict UTF-8; raises `Malformed` bad-utf8."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as exc:
@@ -555,7 +555,7 @@ def text_from_bytes(data: bytes, offset: int, path: str) -> str:
 
 
 def bytes_from_text(value: Any, offset: int, path: str) -> bytes:
-    """UTF-8 of a text; raises `Malformed` for lone surrogates and for what is no text."""
+    """Return the UTF-8 of a text; raises `Malformed` for lone surrogates and other types."""
     if not isinstance(value, str):
         fail("bad-value", offset, path, "not a text")
     try:
@@ -565,7 +565,7 @@ def bytes_from_text(value: Any, offset: int, path: str) -> bytes:
 
 
 def blocks_of(struct: Struct) -> list[tuple[str, Block]]:
-    """Named blocks of a layout in wire order, without the closing one."""
+    """Return the named blocks of a layout in wire order, without the closing one."""
     pairs: list[tuple[str, Block]] = []
     for renamed in struct.subcons:
         block = cast("Renamed[Any, Any]", renamed).subcon
@@ -575,5 +575,5 @@ def blocks_of(struct: Struct) -> list[tuple[str, Block]]:
 
 
 def struct_of(blocks: dict[str, Block]) -> Struct:
-    """A construct Struct of named blocks, in the order given."""
+    """Return a construct Struct of named blocks, in the order given."""
     return Struct(*(Renamed(block, newname=name) for name, block in blocks.items()))

@@ -1,7 +1,7 @@
 """Every number of the protocol: registries, limits, codes, windows and the collection table.
 
-The one home of constants: pages are generated from these tables, the schemas and the reference
-read them, and `vectors/numbers.json` restates them by hand so that a slip here is noticed.
+Constants are defined only here: pages are generated from these tables, the schemas and the
+reference read them, and `vectors/numbers.json` restates them by hand so that a mistake is noticed.
 Nothing in this module computes, reads or imports anything but the standard library's types.
 """
 # Longer than 300 lines because it is tables only, and one table a fact is easier to find here
@@ -66,7 +66,7 @@ class FrameType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class FrameTypeRow:
-    """One row of the frame type registry: what it is called and who may send it where."""
+    """One row of the frame type registry: the name of the type, and who may send it where."""
 
     type: FrameType
     name: str
@@ -124,7 +124,7 @@ RESERVED_KEYS: Final = (BATCH_KEY, NEGENTROPY_KEY, TOMBSTONE_BATCH_KEY)
 
 
 class Direction(IntEnum):
-    """Direction byte of a tombstone: where it travels."""
+    """Direction byte of a tombstone: how far it travels."""
 
     BIDIRECTIONAL = 0
     UP_ONLY = 1
@@ -316,7 +316,7 @@ CODE_BASE: Final = 0x4D570000
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why something was refused, with the application code that says so on the wire."""
+    """Why something is refused, with its application code on the wire."""
 
     name: str
     code: int
@@ -369,7 +369,7 @@ REASON_ROWS: Final = (
     Reason("conflict-outgoing", 102, "connection", "tie-break: acceptor closes its own"),
     Reason("conflict-incoming", 103, "connection", "tie-break: acceptor refuses"),
 )
-"""The closed registry of reasons. A number is never given twice, also not after withdrawal."""
+"""The closed registry of reasons. A number is never reused, even after a withdrawal."""
 
 REASONS: Final = {row.name: row for row in REASON_ROWS}
 
@@ -440,11 +440,11 @@ COLLECTIONS: Final = {row.name: row for row in COLLECTION_ROWS}
 
 
 def collection_of(key: str) -> PolicyRow:
-    """Row of the table for a document key: by the text before the first colon (DC-050)."""
+    """Return the row for a document key, by the text before the first colon (DC-050)."""
     return COLLECTIONS.get(key.partition(":")[0], DEFAULT_COLLECTION)
 
 
 CAPABILITIES: Final = ("frames", "deltas", "snapshots", "batches", "tombstones", "reads")
-"""What a `sync/1` target must be able to do; optional ones are declared beside them."""
+"""Capabilities that every `sync/1` target must have; optional ones are declared beside them."""
 OPTIONAL_CAPABILITIES: Final = ("reconciliation",)
-"""What a `sync/1` target may be able to do: cases that need it are left out where it is not."""
+"""Capabilities that a `sync/1` target may have; without one, its cases are left out."""

@@ -1,8 +1,8 @@
 """Layouts, registries, limits, collections, transitions and schemas as Markdown tables.
 
-Every table is read off the object that parses, decides or runs: change an attribute there and
-its row changes. `render` takes the text of a generated marker and gives what stands between it and
-`<!-- end -->`; `tools/sync_spec.py` puts it there.
+Every table is generated from the object that parses, decides or runs: a change of an attribute
+changes its row. `render` takes the text of a generated marker and returns the text between it and
+`<!-- end -->`; `tools/sync_spec.py` writes it there.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from meshwire_spec.schemas.validation import load_schema
 
 
 class UnknownTable(SpecError):
-    """A generated marker on a page that no renderer knows."""
+    """No renderer knows this generated marker of a page."""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; a bar inside a cell is escaped."""
+    """Return a Markdown table; a bar inside a cell is escaped."""
     lines = [head, ["---"] * len(head), *rows]
     cells = ([cell.replace("|", "\\|") for cell in line] for line in lines)
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
@@ -36,7 +36,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def layout_rows(layout: Layout) -> list[Row]:
-    """Lines of the byte table of a layout, the length in front of it included."""
+    """Return the rows of the byte table of a layout, with the length before it."""
     rows = []
     if layout.frame is not None:
         limits = f"{layout.frame.minimum}..{layout.frame.maximum}"
@@ -48,7 +48,7 @@ def layout_rows(layout: Layout) -> list[Row]:
 
 
 def offsets(rows: Sequence[Row]) -> list[str]:
-    """Offset of each line: a number, a sum with names of fields, or dots where it is neither."""
+    """Return the offset of each row: a number, a sum with names of fields, or dots if neither."""
     found: list[str] = []
     names: list[str] = []
     fixed, known = 0, True
@@ -67,7 +67,7 @@ def offsets(rows: Sequence[Row]) -> list[str]:
 
 
 def render_layout(name: str) -> str:
-    """Byte table of a kind, or of a part that stands inside one."""
+    """Return the byte table of a kind, or of a part of one."""
     layout = LAYOUTS.get(name) or PARTS[name]
     rows = layout_rows(layout)
     cells = [
@@ -109,7 +109,7 @@ def _frame_types() -> str:
 
 
 def render_registry(name: str) -> str:
-    """Values of a registry with their names."""
+    """Return the values of a registry with their names."""
     if name == "frame-types":
         return _frame_types()
     rows = [[str(int(member)), _words(member)] for member in REGISTRIES[name]]
@@ -117,7 +117,7 @@ def render_registry(name: str) -> str:
 
 
 def render_limits(arguments: str) -> str:
-    """Limits of the kinds named, with their last legal values."""
+    """Return the limits of the named kinds, with their last legal values."""
     kinds = set(arguments.split())
     rows = [
         [row.name, str(row.minimum), str(row.maximum), row.unit, row.refused_by, f"`{row.reason}`"]
@@ -128,13 +128,13 @@ def render_limits(arguments: str) -> str:
 
 
 def render_kinds(_arguments: str) -> str:
-    """All kinds with what they are."""
+    """Return the table of all kinds with their meanings."""
     rows = [[f"`{kind}`", LAYOUTS[kind].title] for kind in numbers.KINDS]
     return table(["Kind", "What it is"], rows)
 
 
 def render_reasons(_arguments: str) -> str:
-    """The registry of reasons with their codes."""
+    """Return the registry of reasons with their codes."""
     rows = [
         [f"`{row.name}`", f"0x{row.code:08x}", row.scope, row.means] for row in numbers.REASON_ROWS
     ]
@@ -142,7 +142,7 @@ def render_reasons(_arguments: str) -> str:
 
 
 def render_collections(_arguments: str) -> str:
-    """The collection table, the row for all others last."""
+    """Return the collection table, the row for all others last."""
     yes_no = {True: "yes", False: "no", None: "-"}
     rows = [
         [
@@ -162,7 +162,7 @@ def render_collections(_arguments: str) -> str:
 
 
 def render_numbers(arguments: str) -> str:
-    """Single numbers by their names in `numbers.py`."""
+    """Return single numbers by their names in `numbers.py`."""
     rows = [[f"`{name}`", str(getattr(numbers, name))] for name in arguments.split()]
     return table(["Name", "Value"], rows)
 
@@ -171,14 +171,14 @@ def render_numbers(arguments: str) -> str:
 
 
 def render_transitions(name: str) -> str:
-    """A transition table of `states.py`: one line for each pair it lists."""
+    """Return a transition table of `states.py`: one row for each pair it lists."""
     transitions: Mapping[tuple[Any, Any], Any] = getattr(states, name)
     rows = [[str(state), str(event), str(after)] for (state, event), after in transitions.items()]
     return table(["State", "What happens", "Next state"], rows)
 
 
 def render_refusals(_arguments: str) -> str:
-    """Which rule a message of a kind breaks with a reason."""
+    """Return the table of rules by kind of message and reason."""
     rows = [
         [f"`{kind}`", f"`{reason}`", ", ".join(f"[{r.id}]({r.page}#{r.anchor})" for r in rules)]
         for (kind, reason), rules in refusals().items()
@@ -187,7 +187,7 @@ def render_refusals(_arguments: str) -> str:
 
 
 def _spans(rules: Sequence[Rule]) -> list[tuple[Rule, Rule]]:
-    """First and last of each stretch of rules whose ids follow one another."""
+    """Return the first and last rule of each series of consecutive ids."""
     places = {name: number for number, name in enumerate(sorted(rule.id for rule in load_rules()))}
     spans: list[tuple[Rule, Rule]] = []
     for rule in sorted(rules, key=lambda rule: rule.id):
@@ -201,7 +201,7 @@ def _spans(rules: Sequence[Rule]) -> list[tuple[Rule, Rule]]:
 
 
 def render_classes(_arguments: str) -> str:
-    """Conformance classes with their rules, stretches of them from the first to the last."""
+    """Return the conformance classes with their rules, consecutive ids as a range."""
 
     def link(rule: Rule) -> str:
         return f"[{rule.id}]({rule.page}#{rule.anchor})"
@@ -220,7 +220,7 @@ def render_classes(_arguments: str) -> str:
 
 
 def render_schema(arguments: str) -> str:
-    """Members of the schemas named, and for each of them whether it requires the member."""
+    """Return the members of the named schemas, and which of the schemas require each."""
     schemas = [load_schema(name) for name in arguments.split()]
     found = {schema["title"]: {row.path: row for row in members(schema)} for schema in schemas}
     every = {path: row for rows in reversed(found.values()) for path, row in rows.items()}
@@ -254,7 +254,7 @@ RENDERERS: Final[Mapping[str, Callable[[str], str]]] = {
 
 
 def render(marker: str) -> str:
-    """What stands between a generated marker such as `layout: tombstone` and its end.
+    """Return the text between a generated marker such as `layout: tombstone` and its end.
 
     Raises UnknownTable for a marker, kind, registry or table that does not exist.
     """

@@ -1,4 +1,4 @@
-"""The rules of the pages, loaded from `rules.json`: ids, levels, text and where each shows."""
+"""The rules of the pages, loaded from `rules.json`: ids, levels, texts, and what shows them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ Way = Literal["codec", "socket", "harness", "every"]
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One sentence of the pages.
+    """One rule of the pages.
 
-    `page` and `anchor` say where it stands; `deployed` is what deployed peers do instead, with the
-    defects it names; `seen` lists what can show it, and `excluded` says why nothing can; `kinds`
-    and `reason` name the messages it speaks of and the reason for which it refuses them.
+    `page` and `anchor` say where it is; `deployed` is what deployed peers do instead, with the
+    defects that it names; `seen` lists what can show the rule, and `excluded` says why nothing can;
+    `kinds` and `reason` name the messages that it concerns and the reason for which it refuses
+    them.
     """
 
     id: str
@@ -37,20 +38,20 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @cache
 def load_rules() -> tuple[Rule, ...]:
-    """Every rule, in page order; raises `msgspec.ValidationError` for a file of another form."""
+    """Return every rule, in page order; raises `msgspec.ValidationError` for an invalid file."""
     data = resources.files("meshwire_spec").joinpath("rules.json").read_bytes()
     return tuple(msgspec.json.decode(data, type=list[Rule]))
 
 
 @cache
 def rules_by_id() -> dict[str, Rule]:
-    """Every rule by its id."""
+    """Return every rule by its id."""
     return {rule.id: rule for rule in load_rules()}
 
 
 @cache
 def refusals() -> dict[tuple[str, str], tuple[Rule, ...]]:
-    """The rules that a message of a kind can break with a reason, by (kind, reason)."""
+    """Return the rules that a message of a kind can break with a reason, by (kind, reason)."""
     found: dict[tuple[str, str], list[Rule]] = {}
     for kind in numbers.KINDS:
         for reason in numbers.REASONS:

@@ -1,7 +1,7 @@
 """The JSON schemas of files and lines as rows: each member with its type, limits and meaning.
 
-The row of a member shows every keyword that limits it. A keyword that this module does not know is
-an error, so that no limit is left out of a page.
+The row of a member shows every keyword that limits it. An unknown keyword is an error, so that no
+limit is left out of a page.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class UnknownKeyword(SpecError):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A line of a table; `presence` says when the member has to be there."""
+    """A row of a table; `presence` says when the member must be present."""
 
     path: str
     type: str
@@ -57,7 +57,7 @@ KNOWN = frozenset((*ABOUT_THE_FILE, *BY_ROWS, *BY_CELLS, *LIMITS, *FLAGS))
 
 
 def members(schema: ReadSchema) -> list[Member]:
-    """Every member of what a schema describes; those inside others follow them."""
+    """Return every member of what a schema describes; nested ones follow their parent."""
     return list(_members(schema, schema, ""))
 
 
@@ -70,7 +70,7 @@ def _members(root: ReadSchema, schema: ReadSchema, prefix: str) -> Iterator[Memb
 
 
 def _inside(root: ReadSchema, schema: ReadSchema, path: str) -> Iterator[Member]:
-    """Rows of what stands in a list, or in an object under names of any kind."""
+    """Yield the rows of the elements of a list, or of the values of an object with any names."""
     whole = _resolved(root, schema)
     if "items" in whole:
         yield from _inside(root, whole["items"], f"{path}[]")
@@ -82,7 +82,7 @@ def _inside(root: ReadSchema, schema: ReadSchema, path: str) -> Iterator[Member]
 
 
 def _resolved(root: ReadSchema, schema: ReadSchema) -> dict[str, Any]:
-    """A schema with what it refers to, members and needs of both put together."""
+    """Return a schema merged with the one that it refers to."""
     unknown = schema.keys() - KNOWN
     if unknown:
         raise UnknownKeyword(f"no row shows {', '.join(sorted(unknown))}")
@@ -103,7 +103,7 @@ def _means(root: ReadSchema, schema: ReadSchema) -> str:
 
 
 def _need(schema: ReadSchema, name: str) -> str:
-    """When a member has to be there: always, never, or where another one has some value."""
+    """Return when a member must be present: always, optionally, or depending on another one."""
     if name in schema.get("required", []):
         return "required"
     if name in schema.get("then", {}).get("required", []):
@@ -118,7 +118,7 @@ def _either(values: list[Any]) -> str:
 
 
 def type_text(root: ReadSchema, schema: ReadSchema) -> str:
-    """Type of a member with all that limits it; raises UnknownKeyword."""
+    """Return the type of a member with all its limits; raises UnknownKeyword."""
     whole = _resolved(root, schema)
     if "const" in whole:
         return f"always `{whole['const']}`"

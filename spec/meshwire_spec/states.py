@@ -1,7 +1,7 @@
 """Every transition of the protocol, as tables: (state, event) -> next state.
 
-A pair that a table does not list is a fault of whoever caused the event; what it costs stands in
-the table's docstring. Pages and diagrams are generated from these tables, and the reference runs
+A pair that a table does not list is a fault of whoever caused the event; the table's docstring
+states its consequence. Pages and diagrams are generated from these tables, and the reference runs
 them. Nothing here computes.
 """
 
@@ -16,7 +16,7 @@ from typing import Final
 
 
 class LabConnectionState(StrEnum):
-    """Where one side of a connection of the lab binding stands."""
+    """State of one side of a connection of the lab binding."""
 
     PREAMBLE = "preamble"
     OPEN = "open"
@@ -147,7 +147,7 @@ RECEIVE_ENDED: Final = frozenset({ReceiveHalf.FINISHED, ReceiveHalf.RESET, Recei
 
 
 class SessionState(StrEnum):
-    """Where a node stands with the peer of one connection."""
+    """State of a node toward the peer of one connection."""
 
     UNPROVEN = "unproven"
     READY = "ready"
@@ -190,7 +190,7 @@ SESSION: Final[Mapping[tuple[SessionState, SessionEvent], SessionState]] = Mappi
 
 
 class HandshakeState(StrEnum):
-    """What one side of the H1 handshake waits for."""
+    """State of one side of the H1 handshake."""
 
     AWAITING_ID = "awaiting id"
     AWAITING_CHALLENGE = "awaiting challenge"
@@ -257,7 +257,7 @@ FORMATION_INITIATOR: Final[Mapping[tuple[HandshakeState, HandshakeEvent], Handsh
 
 
 class InboundState(StrEnum):
-    """Where a stream that the peer opened stands at its receiver."""
+    """State of a stream that the peer opened, at its receiver."""
 
     OPEN = "open"
     ENDED = "ended by the peer"
@@ -301,7 +301,7 @@ INBOUND_OVER: Final = frozenset({InboundState.REFUSED, InboundState.DONE})
 
 
 class OwnRunState(StrEnum):
-    """Where the client of a run stands."""
+    """State of the client of a run."""
 
     IDLE = "idle"
     OPENING = "opening"
@@ -367,7 +367,7 @@ OWN_RUN: Final[Mapping[tuple[OwnRunState, OwnRunEvent], OwnRunState]] = MappingP
 
 
 class ExchangeState(StrEnum):
-    """Where the initial exchange with one peer stands."""
+    """State of the initial exchange with one peer."""
 
     TOMBSTONES = "sending tombstones"
     TOMBSTONES_LEAVING = "tombstones leaving"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A length before a whole message; it is computed, so the JSON value has no member for it."""
+    """A length before a whole message; the JSON form omits it, because it is derived."""
 
     wire: Wire
     minimum: int
@@ -63,7 +63,7 @@ class Layout:
         object.__setattr__(self, "closed", struct_of({**self.blocks, **ends}))
 
     def parse(self, cursor: Cursor, path: str, *, closed: bool = True) -> dict[str, Any]:
-        """Reads one message; an open one may be followed by others in the same scope."""
+        """Read one message; an open one may be followed by others in the same scope."""
         if self.frame is not None:
             return self._parse_framed(self.frame, cursor, path)
         return self._parse_blocks(cursor, path, closed=closed)
@@ -82,7 +82,7 @@ class Layout:
         return {name: parsed[name] for name in self.blocks}
 
     def build(self, value: Any, cursor: Cursor, path: str) -> None:
-        """Writes one message; members must be exactly those of the layout."""
+        """Write one message; members must be exactly those of the layout."""
         if not isinstance(value, dict) or value.keys() != self.blocks.keys():
             fail("bad-value", cursor.tell(), path, f"members must be {', '.join(self.blocks)}")
         inner = cursor if self.frame is None else Cursor()
@@ -94,11 +94,11 @@ class Layout:
             cursor.write(self.frame.wire.build(len(data)) + data)
 
     def to_json(self, obj: Any) -> dict[str, Any]:
-        """JSON shape of a parsed message."""
+        """Return the JSON form of a parsed message."""
         return {name: block.to_json(obj[name]) for name, block in self.blocks.items()}
 
     def from_json(self, value: Any, path: str) -> dict[str, Any]:
-        """Parsed message of a JSON shape; raises `Malformed` bad-value."""
+        """Return the message of a JSON form; raises `Malformed` bad-value."""
         if not isinstance(value, dict) or value.keys() != self.blocks.keys():
             fail("bad-value", 0, path, f"members must be {', '.join(self.blocks)}")
         return {
@@ -107,7 +107,7 @@ class Layout:
         }
 
     def schema(self) -> dict[str, Any]:
-        """JSON Schema of the value: exactly these members."""
+        """Return the JSON Schema of the value: exactly these members."""
         return {
             "type": "object",
             "required": list(self.blocks),
@@ -122,7 +122,7 @@ class Layout:
 
 
 def value_of_kind(kind: str) -> dict[str, Any]:
-    """JSON Schema that refers to the value of a kind, as `harness.json` holds it."""
+    """Return a JSON Schema that refers to the value of a kind in `harness.json`."""
     return {"$ref": f"#/$defs/values/{kind}"}
 
 
@@ -132,7 +132,7 @@ def _context() -> Any:
 
 @contextmanager
 def scope(cursor: Cursor, size: int, path: str) -> Iterator[None]:
-    """Narrows the cursor to the next `size` bytes; raises `Malformed` truncated."""
+    """Narrow the cursor to the next `size` bytes; raises `Malformed` truncated."""
     if cursor.left() < size:
         fail("truncated", cursor.tell(), path)
     outer, cursor.end = cursor.end, cursor.tell() + size
@@ -143,7 +143,7 @@ def scope(cursor: Cursor, size: int, path: str) -> Iterator[None]:
 
 
 def parse_size(cursor: Cursor, wire: Wire, path: str, ceiling: int | None, low: int = 0) -> int:
-    """Reads a length field and refuses one outside its limits."""
+    """Read a length field and refuse one outside its limits."""
     start = cursor.tell()
     where = f"{path}.length" if field_path(path) else f"{path} -> length"
     size = int(wire.parse(cursor.take(wire.length, where)))
@@ -155,7 +155,7 @@ def parse_size(cursor: Cursor, wire: Wire, path: str, ceiling: int | None, low: 
 
 
 class Nested(Block):
-    """A message inside another; with `length`, that many bytes, which it must fill exactly."""
+    """A message inside another; with `length` it must fill exactly that number of bytes."""
 
     def __init__(
         self,
@@ -215,7 +215,7 @@ class Nested(Block):
 
 
 class When(Block):
-    """A block that is there only where a flag before it is 1; absent is None."""
+    """A block that is present only if a flag before it is 1; absent is None."""
 
     def __init__(self, flag: str, block: Block) -> None:
         super().__init__(block.means, rule=block.rule)
@@ -252,7 +252,7 @@ class When(Block):
 
 
 class Elements(Block):
-    """As many elements as a count before them says.
+    """The number of elements that a count before them gives.
 
     With `length`, each element has its length before it and its own scope.
     """
@@ -316,7 +316,7 @@ class Elements(Block):
 
 
 class Fault(Block):
-    """What stopped the elements: reason, offset and the bytes from there; no field of its own."""
+    """The fault that ended the elements: reason, offset and the bytes from there; not a field."""
 
     def _parse(self, stream: Any, context: Any, path: str) -> Any:
         fault, stream.fault = stream.fault, None
@@ -354,7 +354,7 @@ class Fault(Block):
 
 
 class Body(Block):
-    """A length, then the members that the type byte before it calls for."""
+    """A length, then the members that the preceding type byte determines."""
 
     def __init__(
         self, tag: str, cases: dict[int, Layout], means: str, *, ceiling: int, rule: str = ""

@@ -35,7 +35,7 @@ CONTINUES = 0x80
 
 
 def parse_varint(cursor: Cursor, path: str) -> int:
-    """Reads a minimal varint, most significant group first; raises `Malformed` bad-varint."""
+    """Read a minimal varint, most significant group first; raises `Malformed` bad-varint."""
     start = cursor.tell()
     value = 0
     while True:
@@ -52,7 +52,7 @@ def parse_varint(cursor: Cursor, path: str) -> int:
 
 
 def build_varint(value: int) -> bytes:
-    """Bytes of a minimal varint."""
+    """Return the bytes of a minimal varint."""
     groups = [value & ~CONTINUES & 0xFF]
     while value := value >> VARINT_BITS:
         groups.append(value & ~CONTINUES & 0xFF | CONTINUES)
@@ -104,7 +104,7 @@ class Timestamp(Block):
 
 
 class Prefix(Block):
-    """Length varint, then the first bytes of an id; what is missing counts as zero."""
+    """Length varint, then the first bytes of an id; missing bytes count as zero."""
 
     def _parse(self, stream: Any, context: Any, path: str) -> bytes:
         start = stream.tell()
@@ -172,7 +172,7 @@ class Mode(Block):
 
 
 class RangePayload(Block):
-    """What a range carries by its mode: nothing, a fingerprint, or a counted list of ids."""
+    """The content of a range by its mode: nothing, a fingerprint, or a counted list of ids."""
 
     def _parse(self, stream: Any, context: Any, path: str) -> Any:
         start = stream.tell()
@@ -274,7 +274,7 @@ UPPER = Layout(
 
 
 class Inner(Block):
-    """A layout without length as one field."""
+    """A layout without a length as one field."""
 
     def __init__(self, layout: Layout, means: str) -> None:
         super().__init__(means)
@@ -316,7 +316,7 @@ EMPTY_REST = {
     "mode": int(NegentropyMode.FINGERPRINT),
     "payload": {"fingerprint": NEGENTROPY_EMPTY_REST[-NEGENTROPY_FINGERPRINT:]},
 }
-"""What NEGENTROPY_EMPTY_REST says."""
+"""The value of NEGENTROPY_EMPTY_REST."""
 
 
 class Ranges(Block):

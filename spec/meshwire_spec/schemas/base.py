@@ -1,4 +1,4 @@
-"""What every format shares: the strict base of its structs, and types of members."""
+"""Definitions shared by every format: the strict base of its structs, and types of members."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -35,7 +35,7 @@ Source = Annotated[str, Meta(min_length=4)]
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of every object in a format: members that it does not know are errors."""
+    """Base of every object in a format: unknown members are errors."""
 
 
 class Results(Strict, frozen=True, kw_only=True):

@@ -53,10 +53,10 @@ PUBLICATIONS = (
 
 
 def schema_of(publication: Publication) -> Schema:
-    """The JSON Schema of a publication.
+    """Return the JSON Schema of a publication.
 
-    The struct stands at the top, those that it holds in `$defs` under the names of their classes.
-    Raises KeyError for a condition of a struct that is not among them.
+    The struct is at the top, those that it contains are in `$defs` under the names of their
+    classes. Raises KeyError for a condition of a struct that is not among them.
     """
     (top,), parts = msgspec.json.schema_components(
         [publication.struct], ref_template="#/$defs/{name}"
@@ -76,12 +76,12 @@ def schema_of(publication: Publication) -> Schema:
 
 
 def schema_text(publication: Publication) -> str:
-    """The schema as its file holds it."""
+    """Return the schema as its file holds it."""
     return json.dumps(schema_of(publication), indent=1, ensure_ascii=False) + "\n"
 
 
 def _leave_out(schema: Any, tag: str) -> None:
-    """Take the tag of a union out of a schema, in place: its choices exclude each other without."""
+    """Remove the tag of a union from a schema, in place: its alternatives are disjoint anyway."""
     for part in schema.values() if isinstance(schema, dict) else schema:
         if isinstance(part, dict | list):
             _leave_out(part, tag)
@@ -94,10 +94,10 @@ def _leave_out(schema: Any, tag: str) -> None:
 
 
 def _simplified(schema: Any) -> Any:
-    """The same schema as a person would write it.
+    """Return the schema in the form that a person would write.
 
-    No titles that repeat the name of a class, no empty lists of what is required, `const` for a
-    choice of one, and a list of types where a value may be null.
+    Without titles that repeat the name of a class and without empty lists of required members; with
+    `const` for a choice of one, and a list of types if a value may be null.
     """
     if isinstance(schema, list):
         return [_simplified(item) for item in schema]

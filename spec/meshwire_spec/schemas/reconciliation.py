@@ -30,9 +30,9 @@ FRAME_LIMIT_MIN = 4096
 NEGATIVE = ("field", "reasons", "hunts", "harm", "control", "crate")
 """Members of a run in which a message is to be refused."""
 POSITIVE = ("found", "have", "need")
-"""Members of a run in which all is well."""
+"""Members of a run without a message to be refused."""
 SERIES = ("label", "first", "count", "step")
-"""Members of several items that follow a rule."""
+"""Members of a series of items."""
 
 
 LongHex = Annotated[str, Meta(extra_json_schema={"pattern": HEX})]
@@ -56,7 +56,7 @@ class Items(Strict, frozen=True, kw_only=True):
     prefix: Annotated[str, Meta(pattern="^([0-9a-f]{2}){1,31}$")] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what the types cannot say."""
+        """Raise ValueError for a fault that the types do not exclude."""
         if self.id is UNSET:
             require_members("items by a rule", self, SERIES)
         else:
@@ -76,7 +76,7 @@ class Side(Strict, frozen=True, kw_only=True):
     items: list[Items]
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what the types cannot say."""
+        """Raise ValueError for a fault that the types do not exclude."""
         if self.frame_limit and self.frame_limit < FRAME_LIMIT_MIN:
             raise ValueError(f"a frame limit is 0 or at least {FRAME_LIMIT_MIN}")
 
@@ -136,7 +136,7 @@ class ReconciliationRun(Strict, frozen=True, kw_only=True):
     source: Source
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what the types cannot say."""
+        """Raise ValueError for a fault that the types do not exclude."""
         require_each_once(self.id, self.rules, self.reasons)
         for number, message in enumerate(self.messages):
             if len(message) % 2 or not _DIGITS.fullmatch(message):
@@ -152,11 +152,11 @@ class ReconciliationRun(Strict, frozen=True, kw_only=True):
 
     @property
     def bad_role(self) -> Role:
-        """Which side gets the bad message."""
+        """The side that receives the bad message."""
         return "server" if len(self.messages) % 2 == 0 else "client"
 
     def side(self, role: Role) -> Side:
-        """The side of this role."""
+        """Return the side of this role."""
         return self.client if role == "client" else self.server
 
 

@@ -314,9 +314,10 @@ VERBS = tuple(str(kind.__struct_config__.tag) for kind in KINDS)
 
 
 def tagged(step: Any) -> Any:
-    """The object of a step with its verb as the tag that chooses the struct.
+    """Return the object of a step with its verb as the tag that selects the struct.
 
-    What is no object comes back as it is. Raises ValueError where there is not exactly one verb.
+    Anything else than an object is returned unchanged. Raises ValueError unless there is exactly
+    one verb.
     """
     if not isinstance(step, dict):
         return step

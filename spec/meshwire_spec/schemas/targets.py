@@ -100,7 +100,7 @@ class NodeFacts(Strict, frozen=True, kw_only=True):
     ] = UNSET
 
     def __post_init__(self) -> None:
-        """Hold the members against each other."""
+        """Raise ValueError if two members contradict each other."""
         if self.capabilities is not UNSET and len({*self.capabilities}) < len(self.capabilities):
             raise ValueError("`capabilities` has an entry twice")
         if self.dialect != "open" and self.formation_id is UNSET:
@@ -135,14 +135,14 @@ class TargetFile(NodeFacts, frozen=True, kw_only=True):
     ] = UNSET
 
     def __post_init__(self) -> None:
-        """Hold the members against each other."""
+        """Raise ValueError if two members contradict each other."""
         super().__post_init__()
         if self.dialect != "open" and self.formation_secret_file is UNSET:
             raise ValueError(f"the dialect {self.dialect} needs `formation_secret_file`")
 
 
 def _proves(*members: str) -> Schema:
-    """Schema of what `__post_init__` demands: where a peer proves itself, these members."""
+    """Return the schema of the check in `__post_init__`: which members a handshake requires."""
     proven = {"properties": {"dialect": {"enum": ["H1", "H2"]}}, "required": ["dialect"]}
     return {"if": proven, "then": {"required": list(members)}}
 

@@ -31,7 +31,7 @@ class Transcript(Strict, frozen=True, kw_only=True):
     steps: list[steps.Step]
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what the types cannot say."""
+        """Raise ValueError for a fault that the types do not exclude."""
         if not self.rules:
             raise ValueError(f"{self.id}: a case without a rule")
         if self.negative and self.control is None:
@@ -43,7 +43,7 @@ class Transcript(Strict, frozen=True, kw_only=True):
 
     @property
     def negative(self) -> bool:
-        """Whether the target has to refuse something; such a case ends with a liveness probe."""
+        """True if the target has to refuse something; such a case ends with a liveness probe."""
         return any(isinstance(step, steps.Refused | steps.Closed) for step in self.steps)
 
 
@@ -97,7 +97,7 @@ def _frame_documents(frame: steps.FrameSpec) -> Iterator[str]:
 
 
 def decode_file(data: bytes) -> TranscriptFile:
-    """The content of a file; raises ValueError for one of another form."""
+    """Return the content of a file; raises ValueError if it does not fit the format."""
     content = msgspec.json.decode(data)
     if isinstance(content, dict) and isinstance(content.get("transcripts"), list):
         content["transcripts"] = [_tagged(transcript) for transcript in content["transcripts"]]
@@ -105,7 +105,7 @@ def decode_file(data: bytes) -> TranscriptFile:
 
 
 def _tagged(transcript: Any) -> Any:
-    """The object of a transcript with the verb of each step as its tag."""
+    """Return the object of a transcript with the verb of each step as its tag."""
     if not isinstance(transcript, dict) or not isinstance(transcript.get("steps"), list):
         return transcript
     found = []

@@ -1,4 +1,4 @@
-"""The published JSON Schemas as data, and what is wrong with a document by one of them."""
+"""The published JSON Schemas as data, and the validation of documents by them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def load_schema(name: str) -> dict[str, Any]:
-    """The published schema of this name, such as `target`; raises KeyError where none has it."""
+    """Return the published schema of this name, such as `target`; raises KeyError without it."""
     source = resources.files("meshwire_spec") / "schemas" / f"{name}.json"
     if not source.is_file():
         raise KeyError(name)
@@ -26,9 +26,9 @@ def load_schema(name: str) -> dict[str, Any]:
 
 
 def faults(name: str, document: Any) -> Iterator[str]:
-    """Where and in what a document breaks the published schema: `deadlines.handshake_s: ...`.
+    """Yield place and text of each fault by the published schema: `deadlines.handshake_s: ...`.
 
-    `it` is the place of what is wrong with the whole; nothing comes for a document that fits.
+    `it` is the place of a fault of the whole document; a valid document yields nothing.
     """
     for error in _validator(name).iter_errors(document):
         where = ".".join(str(step) for step in error.absolute_path) or "it"
@@ -36,7 +36,7 @@ def faults(name: str, document: Any) -> Iterator[str]:
 
 
 def checked(name: str, document: Any, struct: type[T]) -> T:
-    """The struct of a document that fits the published schema; raises ValueError with the place."""
+    """Return the struct of a valid document; raises ValueError with the place of a fault."""
     for fault in faults(name, document):
         raise ValueError(fault)
     return msgspec.convert(document, struct)

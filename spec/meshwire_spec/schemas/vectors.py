@@ -94,7 +94,7 @@ class Vector(Strict, frozen=True, kw_only=True):
     source: Source
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what the types cannot say."""
+        """Raise ValueError for a fault that the types do not exclude."""
         require_each_once(self.id, self.rules, self.reasons)
         if "reject" in (self.result.wire, self.result.strict):
             require_members(self.id, self, ("reasons", "hunts", "harm", "control"))
@@ -107,12 +107,12 @@ class Vector(Strict, frozen=True, kw_only=True):
 
     @property
     def unencodable(self) -> bool:
-        """Whether there are no bytes: the value is one that an encoder has to refuse."""
+        """True if there are no bytes: the value is one that an encoder must refuse."""
         return self.written_hex is UNSET
 
     @property
     def hex(self) -> str:
-        """The bytes, as lower-case hex; empty where the value has none."""
+        """The bytes, as lower-case hex; empty if the value has none."""
         written = self.written_hex
         if isinstance(written, Joined):
             return "".join(_part(part) for part in written.join)
@@ -125,7 +125,7 @@ class Vector(Strict, frozen=True, kw_only=True):
 
     @property
     def value(self) -> Any:
-        """The decoded value, or the one to encode; None where the bytes have none."""
+        """The decoded value, or the one to encode; None if the bytes have none."""
         return None if self.written_value is UNSET else expand(self.written_value)
 
 
@@ -166,7 +166,7 @@ CONDITIONS: Conditions = {
 
 
 def expand(node: Any) -> Any:
-    """A value with every `{"join": [...]}` in it written out; a part may be repeated."""
+    """Return a value with every `{"join": [...]}` in it expanded."""
     if isinstance(node, dict):
         if node.keys() == {"join"}:
             return "".join(_part(part) for part in node["join"])
