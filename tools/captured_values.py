@@ -1,7 +1,7 @@
-"""What the recorded inputs of the deployed encoder mean in the value shape of each kind.
+"""The values that the recorded inputs of the deployed encoder mean, in the form of each kind.
 
-One function a kind gives the value of the `inputs` of a record; where these are seeds (of keys,
-signatures, negentropy items) it is derived, so that no value is ever taken from the bytes.
+One function per kind returns the value of the `inputs` of a record; where these are seeds (of keys,
+signatures, negentropy items) the value is derived, so that no value is ever taken from the bytes.
 """
 
 import base64
@@ -25,7 +25,7 @@ CERTIFICATE_FIXED = 148
 
 
 def text_of(node: Any) -> str:
-    """A recorded text, which may be a repetition."""
+    """Return a recorded text, which may be a repetition."""
     return str(node["repeat"]) * int(node["count"]) if isinstance(node, dict) else str(node)
 
 
@@ -66,7 +66,10 @@ def _tombstone(inputs: Record) -> dict[str, Any]:
 
 
 def _tombstone_of_time(inputs: Record) -> dict[str, Any]:
-    """Records about odd times name only the time: cut to milliseconds, and 0 before 1970 (D-14)."""
+    """Return a tombstone of a record about unusual times, which gives only the time.
+
+    The time is cut to milliseconds, and is 0 before 1970 (D-14).
+    """
     if "deleted_at_us" in inputs:
         time_ms = int(inputs["deleted_at_us"]) // 1000
     else:
@@ -93,7 +96,7 @@ def _challenge(inputs: Record) -> dict[str, Any]:
 
 
 def formation_answer(formation_id: str, secret: bytes, nonce: bytes) -> str:
-    """The HMAC that answers a nonce, derived as HS-001 to HS-003 say."""
+    """Return the HMAC that answers a nonce, derived by HS-001 to HS-003."""
     whole = secret if len(secret) == SECRET else hashlib.sha256(secret).digest()
     salt = formation_id.encode()
     key = HKDF(SHA256(), 32, salt or None, FORMATION_INFO).derive(whole)
@@ -101,7 +104,7 @@ def formation_answer(formation_id: str, secret: bytes, nonce: bytes) -> str:
 
 
 def formation_secret(inputs: Record) -> bytes:
-    """The raw secret of a recorded answer, given as hex or as base64 with blanks around it."""
+    """Return the raw secret of a recorded answer, given as hex or as base64 with blanks."""
     if "base64" in inputs:
         return base64.b64decode(inputs["base64"].strip())
     return bytes.fromhex(inputs["secret"])
@@ -182,7 +185,7 @@ def _certificate(inputs: Record) -> dict[str, Any]:
 
 
 def certificate_of_bytes(data: bytes) -> dict[str, Any]:
-    """The members of a certificate that a record gives as bytes, sliced by hand."""
+    """Return the members of a certificate that a record gives as bytes, sliced by hand."""
     mesh_end = 33 + data[32]
     node_end = mesh_end + 1 + data[mesh_end]
     rest = data[node_end:]
@@ -236,7 +239,7 @@ def _credentials(inputs: Record) -> dict[str, Any]:
 
 
 def _negentropy(inputs: Record) -> dict[str, Any]:
-    """The init over the items: an id list, or sixteen fingerprints where there are 32 or more."""
+    """Return the first message over the items: a list of ids, or fingerprints from 32 items on."""
     items = sorted((int(t), hashlib.sha256(k.encode()).digest()) for t, k in inputs["items"])
     if len(items) < ID_LIST_BELOW:
         payload = {"ids": [item.hex() for _, item in items]}
@@ -254,7 +257,7 @@ def _negentropy(inputs: Record) -> dict[str, Any]:
 
 
 def _bound(last: tuple[int, bytes], following: tuple[int, bytes]) -> tuple[int | None, bytes]:
-    """The shortest bound between two neighbours."""
+    """Return the shortest bound between two neighbours."""
     if last[0] != following[0]:
         return following[0], b""
     shared = next(i for i in range(SECRET) if last[1][i] != following[1][i])
@@ -291,10 +294,10 @@ VALUES: Mapping[str, tuple[str, Callable[[Record], dict[str, Any]]]] = {
     "mesh_credentials": ("mesh_credentials", _credentials),
     "NegentropyInit": ("negentropy_message", _negentropy),
 }
-"""Recorded kind -> our kind, and the value of its inputs."""
+"""By recorded kind: our kind, and the function that returns the value of its inputs."""
 
 
 def is_stub(record: Record) -> bool:
-    """Whether a record shows what the deployed encoder does wrong, and is no message."""
+    """Return True if a record shows a fault of the deployed encoder and is no message."""
     name = str(record["name"]).lower()
     return "wrap" in name or name == "defaults" or record["kind"] == "FormationKeyFromBase64_error"

@@ -75,7 +75,7 @@ FOREIGN = frozenset(("Debug", "PanicException", "Struct"))
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A piece of prose: a line of a page, a comment, or a docstring from its first line on."""
+    """A piece of prose: a line of a page, a comment, or a docstring, with its first line number."""
 
     path: Path
     line: int

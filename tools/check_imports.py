@@ -236,8 +236,8 @@ def dynamic_problems(modules: Mapping[str, Module]) -> Iterator[str]:
 def circle_problems(modules: Mapping[str, Module]) -> Iterator[str]:
     """Yield the circles of files that import each other, one problem for each.
 
-    Imports inside functions and under `if TYPE_CHECKING:` count as well: the circle is in the
-    reader's way just the same.
+    Imports inside functions and under `if TYPE_CHECKING:` count as well, since readers have to
+    follow them just the same.
     """
     graph: dict[str, set[str]] = {
         module.name: {

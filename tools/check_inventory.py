@@ -1,6 +1,6 @@
-"""Hold the page of the inventory to its rows: each there once, and whatever it names exists.
+"""Check the page of the inventory: every row occurs once, and whatever it names exists.
 
-The inventory itself is not part of this project; how many rows each of its lists has is ROWS.
+The inventory itself is not part of this project; ROWS has the number of rows of each of its lists.
 Usage: python tools/check_inventory.py [--check]. Exit status 1 where something is wrong.
 """
 
@@ -42,12 +42,12 @@ WORDS: Final = (
     "withdrawn because D-",
     "of that program alone",
 )
-"""One of these stands where no case and no test does; the page says what they mean."""
+"""One of these is given for a row without case and test; the page explains them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: what it names in its cells, links already taken off."""
+    """One row with its cells, without links."""
 
     id: str
     cells: tuple[str, ...]
@@ -59,22 +59,22 @@ class Row:
 
     @property
     def rules(self) -> set[str]:
-        """Rules that it names, in whichever cell."""
+        """Ids of the rules in any cell."""
         return set(RULE_ID.findall(self.text))
 
     @property
     def cases(self) -> list[str]:
-        """Cases and vectors that it names."""
+        """Ids of the cases and vectors in any cell."""
         return CASE_ID.findall(self.text)
 
     @property
     def tests(self) -> list[tuple[str, str]]:
-        """Tests that it names, by path and name."""
+        """Tests in any cell, by path and name."""
         return TEST.findall(self.text)
 
 
 def rows_of(text: str) -> list[Row]:
-    """The rows of the page, in their order."""
+    """Return the rows of the page in order."""
     return [
         Row(match["id"], tuple(cell.strip() for cell in LINK.sub(r"\1", match["cells"]).split("|")))
         for line in text.splitlines()
@@ -83,7 +83,7 @@ def rows_of(text: str) -> list[Row]:
 
 
 def expected_ids() -> list[str]:
-    """Every id of the inventory."""
+    """Return every id of the inventory."""
     return [
         f"{letter}-{number:0{digits}}"
         for letter, (digits, count) in ROWS.items()
@@ -92,7 +92,7 @@ def expected_ids() -> list[str]:
 
 
 def id_problems(rows: Sequence[Row]) -> Iterator[str]:
-    """Rows that are missing, there twice, or of no list."""
+    """Yield the rows that are missing, duplicate, or of no list."""
     counts = Counter(row.id for row in rows)
     expected = expected_ids()
     yield from (f"{name} is missing" for name in expected if not counts[name])
@@ -101,7 +101,7 @@ def id_problems(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def tests_in(path: Path) -> set[str]:
-    """Names of the tests of a file, those of a class with the class in front."""
+    """Return the names of the tests of a file, methods as `Class::name`."""
     names = set()
     for node in ast.parse(path.read_text()).body:
         inner = node.body if isinstance(node, ast.ClassDef) else [node]
@@ -118,7 +118,7 @@ def tests_in(path: Path) -> set[str]:
 def row_problems(
     row: Row, alive: set[str], cases: Mapping[str, TracedCase], root: Path = ROOT
 ) -> Iterator[str]:
-    """What is wrong with one row."""
+    """Yield the problems of one row."""
     if len(row.cells) != CELLS or not all(row.cells):
         yield f"{row.id} has not the cells fact, rules, held by"
         return
@@ -138,7 +138,7 @@ def row_problems(
 def problems_of(
     text: str, rules: Sequence[PageRule], cases: Sequence[TracedCase], root: Path = ROOT
 ) -> list[str]:
-    """Everything that is wrong with the text of the page."""
+    """Return all problems of the text of the page."""
     rows = rows_of(text)
     alive = {rule.id for rule in rules if rule.level != "withdrawn"}
     by_id = {case.id: case for case in cases}

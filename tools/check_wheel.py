@@ -48,7 +48,7 @@ class Environment:
         return self.folder / "bin"
 
     def variables(self, outside: Mapping[str, str]) -> dict[str, str]:
-        """Return what a process gets: `outside` without leaks, our commands found first."""
+        """Return the variables of a process: `outside` without leaks, our commands first."""
         kept = {name: value for name, value in outside.items() if name not in LEAKS}
         return kept | {
             "PATH": f"{self.binaries}{os.pathsep}{outside.get('PATH', os.defpath)}",
@@ -116,7 +116,7 @@ def build(root: Path, target: Path) -> Path:
 
 
 def demand_data(root: Path, wheel: Path) -> None:
-    """Raise WheelFaultError where the wheel has no copy of a data file of the checkout."""
+    """Raise WheelFaultError if the wheel lacks a copy of a data file of the checkout."""
     packed = set(zipfile.ZipFile(wheel).namelist())
     missing = sorted(
         str(path.relative_to(root))
@@ -130,7 +130,7 @@ def demand_data(root: Path, wheel: Path) -> None:
 
 
 def is_inside(path: Path, folder: Path) -> bool:
-    """Say whether `path` lies in `folder`."""
+    """Return True if `path` lies in `folder`."""
     return path.resolve().is_relative_to(folder.resolve())
 
 

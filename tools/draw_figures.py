@@ -44,7 +44,7 @@ STYLE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """An arrow of a sequence diagram, from one lane to another; both alike is a note."""
+    """An arrow of a sequence diagram from one lane to another; a note if both are the same."""
 
     source: int
     target: int
@@ -53,7 +53,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Diagram:
-    """A sequence diagram: what it is called, who takes part, what passes in its order."""
+    """A sequence diagram: its title, its participants, and its messages in order."""
 
     title: str
     lanes: tuple[str, ...]
@@ -148,7 +148,7 @@ def _label(size: str, type_text: str) -> str:
 
 
 def ruler(kind: str) -> str:
-    """Return the byte ruler of a kind: one box a field, wide enough for its name."""
+    """Return the byte ruler of a kind: one box per field, wide enough for its name."""
     rows = layout_rows(LAYOUTS[kind])
     body = []
     x, y = float(MARGIN), 26.0
@@ -173,7 +173,7 @@ def ruler(kind: str) -> str:
 
 
 def sequence_text(name: str) -> str:
-    """Return what passes in a sequence diagram, in words."""
+    """Return the messages of a sequence diagram in words."""
     diagram = SEQUENCES[name]
     return "; ".join(
         f"{diagram.lanes[m.source]}: {m.text}"
@@ -184,7 +184,7 @@ def sequence_text(name: str) -> str:
 
 
 def sequence(name: str) -> str:
-    """Return a sequence diagram: a lane a node, time running down."""
+    """Return a sequence diagram: one lane per node, time from top to bottom."""
     diagram = SEQUENCES[name]
     count = len(diagram.lanes)
     # Half the width of the widest name, or so.

@@ -1,7 +1,7 @@
-"""The reasons for which rules have no case, each with something that can be checked.
+"""Checks the reasons for which rules have no case.
 
-A rule that no case can show is marked on its page with `<!-- excluded: REASON; KEY: VALUE -->`.
-At least one key says what holds the rule meanwhile, or what has to come first:
+A rule that no case can show is marked on its page with `<!-- excluded: REASON; KEY: VALUE -->`. At
+least one key says what holds the rule meanwhile, or what has to come first:
 
 - `test: PATH::NAME` a test of the reference or the suite, which must exist;
 - `code: PATH::NAME` the code that holds it in every case, which must exist;
@@ -42,7 +42,7 @@ def _member_problem(key: str, value: str, shown: set[str], repository: Repositor
 
 
 def exclusion_problems(rules: Sequence[PageRule], repository: Repository) -> Iterator[str]:
-    """Yield the exclusions without anything to check, and those whose reason no longer holds."""
+    """Yield the exclusions without a key that can be checked, and those that no longer hold."""
     shown = {rule.id for rule in rules if rule.seen}
     for rule in rules:
         if not rule.excluded:

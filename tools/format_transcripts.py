@@ -1,7 +1,7 @@
-"""Write every file of transcripts in its one form.
+"""Format every file of transcripts.
 
-A transcript has one member a line and one step a line, so that a change of one step is a change
-of one line. `--check` only says what would be written, and exits 1 if anything would.
+A transcript has one member per line and one step per line, so that a change of one step is a change
+of one line. With `--check` nothing is written; the exit status is 1 if a file would change.
 """
 
 import argparse
@@ -18,12 +18,12 @@ MAPS = ("documents",)
 
 
 def one_line(value: Any) -> str:
-    """A value on one line."""
+    """Return a value as JSON on one line."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def lines_of_transcript(transcript: dict[str, Any]) -> Iterator[str]:
-    """One transcript, its members in the order in which they stand."""
+    """Yield the lines of one transcript; its members keep their order."""
     members = []
     for name, value in transcript.items():
         if name in LISTS:
@@ -40,14 +40,14 @@ def lines_of_transcript(transcript: dict[str, Any]) -> Iterator[str]:
 
 
 def text_of(content: dict[str, Any]) -> str:
-    """A whole file."""
+    """Return the text of a whole file."""
     head = [f"  {one_line(name)}: {one_line(content[name])}" for name in ("part", "about")]
     body = ",\n".join(text for one in content["transcripts"] for text in lines_of_transcript(one))
     return "{\n" + ",\n".join(head) + f',\n  "transcripts": [\n{body}\n  ]\n}}\n'
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write or check; 1 where something is not as it would be written."""
+    """Write or check the files; return 1 if one is not formatted."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing")
     check = parser.parse_args(arguments).check

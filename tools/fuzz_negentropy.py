@@ -81,7 +81,7 @@ def draw_case(random: Random) -> Case:
 
 
 def fault_of(case: Case, expected: Outcome, outcome: Outcome) -> str | None:
-    """Return what differs between two runs of a case, or None."""
+    """Return how two runs of a case differ, or None."""
     if outcome.messages != expected.messages:
         return "messages"
     # The crate tells `need` in the order of its hash table.

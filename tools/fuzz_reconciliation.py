@@ -1,8 +1,9 @@
-"""Hold the suite's own client and server against the crate `negentropy` on random pairs of sets.
+"""Compare the suite's own client and server with the crate `negentropy` on random pairs of sets.
 
-Usage: python tools/fuzz_reconciliation.py [--pairs 20000] [--seed 1]. Every message must be the
-same from both, and the client must learn exactly what each side lacks. Exit status 1 at the first
-difference, 2 without cargo.
+Usage: python tools/fuzz_reconciliation.py [--pairs 20000] [--seed 1].
+
+Every message must be the same from both, and the client must learn exactly what each side lacks.
+Exit status 1 at the first difference, 2 without cargo.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ SIZES = (0, 1, 5, 31, 32, 33, 40, 100, 300, 600)
 EXTRA = (0, 1, 3, 50, 200, 400)
 SPANS = (0, 1, 3, 100, 2**31, 2**53, NEGENTROPY_TIMESTAMP_MAX)
 SHARED = (0, 0, 0, 1, 5, 24)
-"""How many bytes the ids of a pair have in common."""
+"""Numbers of bytes that the ids of a pair may have in common."""
 LIMITS = (0, 0, 4096, 4097, 4500, 5000, 65536)
 ROUNDS_MAX = 200
 FORGET_EVERY = 100
 
 
 class Difference(Exception):
-    """The crate and the suite part, or a run does not find what differs."""
+    """The crate and the suite differ, or a run does not find the difference of the sets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Pair:
 
 
 def draw(random: Random) -> Pair:
-    """Two sets with something in common, and their limits."""
+    """Return two sets with a common part, and their limits."""
     span, shared = random.choice(SPANS), random.choice(SHARED)
     prefix = random.randbytes(shared)
 
@@ -55,7 +56,7 @@ def draw(random: Random) -> Pair:
 
 
 def hold(pair: Pair, oracle: Oracle) -> int:
-    """How many messages one run has; raises Difference."""
+    """Compare one run and return its number of messages; raises Difference."""
     client = Reconciliation(pair.sets[0], pair.limits[0], client=True)
     server = Reconciliation(pair.sets[1], pair.limits[1], client=False)
     sessions = (
@@ -95,7 +96,7 @@ def _exact(pair: Pair, have: set[bytes], need: set[bytes]) -> None:
 
 
 def main() -> int:
-    """Run the pairs and say how it went."""
+    """Compare all pairs and print the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1)

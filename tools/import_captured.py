@@ -37,11 +37,11 @@ MISTAKES = {
         "what no other node can carry is stored and passed on",
     ),
 }
-"""What a strict refusal of recorded bytes hunts, and the harm."""
+"""The mistake and the harm, by the reason for which a strict node refuses recorded bytes."""
 
 
 def place_of(kind: str, value: dict[str, Any], reason: str) -> tuple[str, str]:
-    """Field and fault class of recorded bytes that a strict node refuses."""
+    """Return field and fault class of recorded bytes that a strict node refuses."""
     if reason == "unknown-type":
         return "type", f"type-{value['type']:02x}"
     if kind.startswith("formation"):
@@ -56,7 +56,7 @@ def place_of(kind: str, value: dict[str, Any], reason: str) -> tuple[str, str]:
 
 
 def vector_of(record: Record, number: int, ledger: Ledger) -> dict[str, Any]:
-    """One record as a vector, without its control."""
+    """Return the vector of one record, without its control."""
     kind, value_of = VALUES[record["kind"]]
     found = outcome_of(kind, bytes.fromhex(record["hex"]))
     stated = value_of(record["inputs"])
@@ -92,7 +92,7 @@ def vector_of(record: Record, number: int, ledger: Ledger) -> dict[str, Any]:
 
 
 def vectors_of(records: list[Record], ledger: Ledger) -> Iterator[dict[str, Any]]:
-    """Every record of a listed kind as a vector, negatives with a recorded control."""
+    """Yield the vectors of records of a listed kind; negatives with a recorded control."""
     seen: Counter[tuple[str, str]] = Counter()
     vectors = []
     for record in records:

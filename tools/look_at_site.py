@@ -51,7 +51,7 @@ FETCHED: Final = frozenset(
 
 
 class Assets(HTMLParser):
-    """Addresses that a browser fetches to show a page; links to follow are none."""
+    """Collects the addresses that a browser fetches to show a page, without links to follow."""
 
     def __init__(self) -> None:
         super().__init__()

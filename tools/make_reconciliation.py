@@ -1,8 +1,9 @@
 """Write the vectors of whole reconciliations; `--check` compares.
 
-The bytes come from the crate `negentropy`, which cargo builds, and the suite's own sides must agree
-with each of them. With `--check` no crate is needed: sets, rules and ids are compared with the
-plans, and every frozen message with the suite's own sides; with `--check --crate` it is asked too.
+The bytes come from the crate `negentropy`, which cargo builds, and the suite's own sides must
+produce the same. With `--check` no crate is needed: sets, rules and ids are compared with the
+plans, and every stored message with the suite's own sides; with `--check --crate` also with the
+crate.
 """
 
 from __future__ import annotations
@@ -43,16 +44,16 @@ BASES = (
     ("512 items in common, timestamp 0, 1 and 0 on one side", 1),
     ("512 items in common, timestamp 0, 1 and 0 on one side", 2),
 )
-"""Runs that are spoilt, and which of their messages."""
+"""Runs from which bad ones are made, and the index of the message to replace."""
 
 
 class Disagreement(Exception):
-    """The crate, the suite and a plan do not agree: one of them is wrong."""
+    """Crate, suite and plan disagree: one of them is wrong."""
 
 
 @dataclass(slots=True)
 class Play:
-    """What was said in one run, and found by each message of the server."""
+    """The messages of one run, and the ids found by each message of the server."""
 
     messages: list[bytes] = field(default_factory=list)
     found: list[list[int]] = field(default_factory=list)
@@ -62,21 +63,21 @@ class Play:
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """One side that is asked: the suite's, and the crate's where it is there."""
+    """One side of a run: the suite's, and the crate's if it is available; both must agree."""
 
     own: Reconciliation
     oracle: Oracle | None
     session: int
 
     def initiate(self) -> bytes:
-        """The first message, by everyone asked."""
+        """Return the first message, on which all implementations agree."""
         message = self.own.initiate()
         if self.oracle is not None and self.oracle.initiate(self.session) != message:
             raise Disagreement("the crate begins otherwise")
         return message
 
     def reconcile(self, message: bytes) -> CrateAnswer:
-        """The answer to a message, by everyone asked."""
+        """Return the answer to a message, on which all implementations agree."""
         answer = self.own.reconcile(message)
         said = CrateAnswer("", answer.reply, answer.have, answer.need)
         if self.oracle is not None and self.oracle.reconcile(self.session, message) != said:
@@ -86,19 +87,19 @@ class Voice:
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """Makes runs out of plans, and gives ids."""
+    """Makes vectors from plans, and assigns ids."""
 
     ledger: Ledger
     oracle: Oracle | None
     levels: dict[str, str]
 
     def voice(self, role: str, items: Sequence[Item], limit: int) -> Voice:
-        """A side over these items."""
+        """Return a side with these items."""
         session = 0 if self.oracle is None else self.oracle.open(role, items, limit)
         return Voice(Reconciliation(items, limit, client=role == "client"), self.oracle, session)
 
     def play(self, plan: Plan) -> Play:
-        """The run of a plan from its first message to the client's silence."""
+        """Return the run of a plan, up to the client's last message."""
         if self.oracle is not None:
             self.oracle.forget()
         sets = [_items(plan.client), _items(plan.server)]
@@ -120,7 +121,7 @@ class Maker:
         raise Disagreement(f"{plan.title}: no end after {MESSAGES_MAX} messages")
 
     def run(self, plan: Plan) -> dict[str, Any]:
-        """The vector of a plan."""
+        """Return the vector of a plan."""
         play = self.play(plan)
         return {
             **self._frame(plan.title, plan.rules, plan),
@@ -142,7 +143,7 @@ class Maker:
         }
 
     def odd(self, plan: Odd) -> dict[str, Any]:
-        """The vector of a message by hand, asked of one side alone."""
+        """Return the vector of a handwritten message to one side."""
         items = _items(plan.items)
         voice = self.voice(plan.role, items, 0)
         begun = [voice.initiate()] if plan.role == "client" else []
@@ -161,7 +162,7 @@ class Maker:
         }
 
     def spoilt(self, plan: Plan, number: int) -> Iterator[dict[str, Any]]:
-        """Vectors of a run in which one message is replaced by a bad one."""
+        """Yield vectors of a run in which one message is replaced by a bad one."""
         play = self.play(plan)
         role = ("server", "client")[number % 2]
         control = self.ledger.id_of(f"run|{plan.title}")
@@ -188,7 +189,7 @@ class Maker:
             }
 
     def _crate_word(self, plan: Plan, play: Play, number: int, fault: Spoilt) -> str:
-        """What the crate says of a bad message; the suite's own side must refuse it."""
+        """Return the crate's answer to a bad message; the suite's own side must refuse it."""
         role = ("server", "client")[number % 2]
         items = _items(plan.server if role == "server" else plan.client)
         limit = plan.limits[role == "server"]
@@ -220,7 +221,7 @@ def _exact(plan: Plan, play: Play, sets: Sequence[Sequence[Item]]) -> None:
 
 
 def make(maker: Maker) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
-    """Every file with its runs."""
+    """Yield every file with its runs."""
     plans = {name: list(plans_of()) for name, plans_of in FILES.items()}
     titled = {plan.title: plan for file in plans.values() for plan in file}
     for name, file in plans.items():
@@ -231,7 +232,7 @@ def make(maker: Maker) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
 
 
 def canonical(runs: Sequence[dict[str, Any]]) -> str:
-    """Canonical text of a file: one member a line, in `ORDER`."""
+    """Return the canonical text of a file: one member per line, in `ORDER`."""
     blocks = []
     for run in sorted(runs, key=lambda run: str(run["id"])):
         lines = [f'    "{name}": {json.dumps(run[name])}' for name in ORDER if name in run]
@@ -241,7 +242,7 @@ def canonical(runs: Sequence[dict[str, Any]]) -> str:
 
 
 def _frozen_words(path: Path) -> dict[str, str]:
-    """What the crate is said to have made of the bad messages, where it cannot be asked."""
+    """Return the stored answers of the crate to bad messages, for a check without the crate."""
     if not path.exists():
         return {}
     return {run["id"]: run.get("crate", "") for run in json.loads(path.read_text())["runs"]}
@@ -259,7 +260,7 @@ def _texts(maker: Maker) -> Iterator[tuple[Path, str]]:
 
 
 def main() -> int:
-    """Write or compare, and say what is wrong."""
+    """Write or compare the files, and print the problems."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     parser.add_argument("--crate", action="store_true", help="ask the crate while comparing")

@@ -1,7 +1,7 @@
-"""Write the derived vectors, give ids, and keep every vector file canonical; `--check` compares.
+"""Write the derived vectors, assign ids, and format every vector file; `--check` compares.
 
-Files `<kind>.json` are written by hand and `<kind>.captured.json` are recorded: of these the tool
-orders the members and gives missing ids. Files `<kind>.derived.json` are its own.
+Files `<kind>.json` are written by hand and `<kind>.captured.json` are recorded: in these the tool
+orders the members and adds missing ids. Files `<kind>.derived.json` are written by the tool.
 """
 
 import argparse
@@ -35,23 +35,23 @@ from vector_rules import rules_for, wire_result
 
 DERIVED = ".derived.json"
 NO_VECTORS = ("transcripts", "functions", "harness")
-"""Homes of cases that are no vectors."""
+"""Sources of cases that are not vectors."""
 
 
 class Disagreement(Exception):
-    """A vector, its class and the schema do not agree: one of them is wrong."""
+    """A vector, its class and the schema disagree: one of them is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the schema says of some bytes."""
+    """What the schema codec makes of some bytes."""
 
     reason: str | None
     value: Any
 
 
 def outcome_of(kind: str, data: bytes) -> Outcome:
-    """Decode and accept; `value` is there whenever the bytes decode."""
+    """Decode and accept bytes; `value` is present whenever they decode."""
     try:
         message = decode(kind, data)
     except Malformed as exc:
@@ -60,7 +60,7 @@ def outcome_of(kind: str, data: bytes) -> Outcome:
 
 
 def plain_positives(files: dict[Path, dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    """Hand-written positives of a kind; those without an extreme first."""
+    """Return the handwritten positives of a kind; those without extreme values first."""
     found = [
         vector
         for path, document in files.items()
@@ -73,11 +73,11 @@ def plain_positives(files: dict[Path, dict[str, Any]], kind: str) -> list[dict[s
 
 
 SHORT = 1200
-"""Hex digits of the longest base that vectors are derived from; longer ones make files big."""
+"""Greatest length in hex digits of a base from which vectors are derived."""
 
 
 def derive(kind: str, positives: list[dict[str, Any]], ledger: Ledger) -> Iterator[dict[str, Any]]:
-    """Derived vectors of a kind: one a field and class, for elements one a field, class, place."""
+    """Yield the derived vectors of a kind: one per field and class, for elements also per place."""
     bases = [(v["id"], base_of(kind, bytes.fromhex(expand(v["hex"])))) for v in positives]
     for row in fields_of(kind):
         for fault in row.classes:
@@ -104,7 +104,7 @@ def _derive_class(
 
 
 def _where(row: FieldRow, place: Place) -> str:
-    """The path with the index of the element, and the record type that codecs leave out."""
+    """Return the field path with the index of the element, without the record type."""
     index = place.path[place.path.find("[") : place.path.find("]") + 1]
     return row.path.replace("[]", index, 1) if index else row.path
 
@@ -112,7 +112,7 @@ def _where(row: FieldRow, place: Place) -> str:
 def _vector(
     row: FieldRow, where: str, fault: str, data: bytes, control: str, ledger: Ledger
 ) -> dict[str, Any] | None:
-    """The derived vector, or None where these bytes do not show the fault."""
+    """Return the derived vector, or None if these bytes do not show the fault."""
     found = outcome_of(row.kind, data)
     fault_class = CLASSES[fault]
     says = found.reason or VALID
@@ -149,7 +149,7 @@ def _vector(
 
 
 def complete(files: dict[Path, dict[str, Any]], ledger: Ledger) -> Iterator[tuple[Path, str]]:
-    """Every vector file as it should be; gives ids to hand-written vectors that have none."""
+    """Yield every vector file with the text it should have; assigns missing ids."""
     parts: dict[str, str] = {}
     for path, document in files.items():
         if path.name.endswith(DERIVED):
@@ -169,7 +169,7 @@ def complete(files: dict[Path, dict[str, Any]], ledger: Ledger) -> Iterator[tupl
 def _without_known(
     vectors: list[dict[str, Any]], files: dict[Path, dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Derived vectors whose bytes no hand-written one has already."""
+    """Return the derived vectors whose bytes no handwritten vector has."""
     known = {
         (vector["kind"], expand(vector["hex"]))
         for path, document in files.items()
@@ -181,7 +181,7 @@ def _without_known(
 
 
 def _agree(vector: dict[str, Any]) -> None:
-    """Hold a given vector to the schema codec and to the levels of its rules."""
+    """Raise Disagreement unless a vector agrees with the schema codec."""
     if "hex" not in vector:
         _refuse_to_encode(vector)
         return
@@ -196,7 +196,7 @@ def _agree(vector: dict[str, Any]) -> None:
 
 
 def _refuse_to_encode(vector: dict[str, Any]) -> None:
-    """Hold a value without bytes to the encoder of the schema, and to its control."""
+    """Raise Disagreement unless the schema refuses to encode a value without bytes."""
     try:
         from_value(vector["kind"], expand(vector["value"]))
     except Malformed as exc:
@@ -216,12 +216,12 @@ def _repeated_ids(texts: dict[Path, str]) -> Iterator[str]:
 
 
 def socket_cases() -> list[Case]:
-    """Cases that are no vectors; their ids are noted so that none is ever given again."""
+    """Return the cases that are not vectors; their ids are recorded so that none is reused."""
     return [case for home in NO_VECTORS for case in LOADERS[home]()]
 
 
 def main() -> int:
-    """Write or compare, and say what is wrong."""
+    """Write or compare the files, and print the problems."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     check = parser.parse_args().check

@@ -48,7 +48,7 @@ from mutant_rows import (  # noqa: E402 - found in the folder that was just adde
 )
 
 BESIDE = 2
-"""How many mutants are judged at once."""
+"""Number of mutants that are judged concurrently."""
 NODE = f"{shlex.quote(sys.executable)} -m meshwire_reference.cli"
 INDEX = re.compile(r"\[\d+\]")
 
@@ -84,7 +84,7 @@ def mutant_of(names: str, rows: Mapping[str, Row]) -> Mutant:
 
 
 def dialect_of(case: Case) -> str:
-    """The dialect a case is run in: H1, which can show almost everything, unless it needs open."""
+    """Return the dialect to run a case in: H1, which shows most cases, unless it needs open."""
     return "open" if "dialect:open" in case.needs else "H1"
 
 
@@ -134,14 +134,14 @@ def unapplied(mutant: Mutant, record: Path) -> list[str]:
 
 
 def names_field(row: Row, result: CaseResult) -> bool:
-    """Whether a failure names the field of a codec row, apart from its title and its rules."""
+    """Return True if a failure names the field of a codec row, outside of its title and rules."""
     parts = (result.reasons, result.sent, result.expected, result.received, result.notes)
     said = INDEX.sub("[]", "\n".join(line for lines in parts for line in lines))
     return re.search(rf"(?<![\w.]){re.escape(row.field)}(?!\w)", said) is not None
 
 
 def missed(mutant: Mutant, results: Iterable[CaseResult]) -> list[str]:
-    """Return what the cases should have noticed of this mutant and did not."""
+    """Return the cases that should have noticed this mutant and did not, one line each."""
     results = list(results)
     by_id = load_catalogue().by_id
     said = [
@@ -161,7 +161,7 @@ def missed(mutant: Mutant, results: Iterable[CaseResult]) -> list[str]:
 
 
 async def hold(mutants: Sequence[Mutant]) -> list[str]:
-    """Judge every mutant with the cases that must notice it, and return all that went wrong."""
+    """Judge every mutant with the cases that must notice it, and return all problems."""
     by_id = load_catalogue().by_id
     slots = asyncio.Semaphore(BESIDE)
     wrong: list[str] = []
@@ -194,7 +194,7 @@ def read_survey(path: Path) -> dict[str, dict[str, str]]:
 
 
 def write_survey(path: Path, found: Mapping[str, Mapping[str, str]]) -> None:
-    """Keep what was found so far."""
+    """Write the symptoms found so far."""
     path.write_text(json.dumps(found, indent=1, sort_keys=True))
 
 
@@ -299,7 +299,7 @@ def source_of(module: str) -> Path | None:
 
 
 def main() -> int:
-    """Run the tool; 0 only if nothing is wrong."""
+    """Run the tool; return 0 only if there is no problem."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="run nothing, look at the rows alone")
     parser.add_argument("--row", action="append", help="this row only; a,b for both at once")
@@ -324,7 +324,7 @@ def main() -> int:
 
 
 def _of_cases(mutants: Iterable[Mutant], only: Sequence[str]) -> list[Mutant]:
-    """The mutants with those of their cases that were asked for; without any, they are left out."""
+    """Return the mutants with the selected ones of their cases; those without any are left out."""
     if not only:
         return [mutant for mutant in mutants if mutant.cases]
     kept = (

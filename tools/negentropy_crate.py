@@ -41,7 +41,7 @@ def pack_items(items: Sequence[Item]) -> bytes:
 
 
 def read_block(stream: IO[bytes], scale: int = 1) -> bytes:
-    """Take a count and as many pieces of `scale` bytes; raises EOFError where they end early."""
+    """Read a count and as many pieces of `scale` bytes; raises EOFError where they end early."""
     (count,) = COUNT.unpack(read_exactly(stream, COUNT.size))
     return read_exactly(stream, count * scale)
 
@@ -55,7 +55,7 @@ def read_exactly(stream: IO[bytes], size: int) -> bytes:
 
 
 def read_outcome(stream: IO[bytes]) -> Outcome:
-    """Take the answer to one case."""
+    """Read the answer to one case."""
     (count,) = COUNT.unpack(read_exactly(stream, COUNT.size))
     messages = [read_block(stream) for _ in range(count)]
     have, need = read_block(stream, ID), read_block(stream, ID)

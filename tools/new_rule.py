@@ -31,12 +31,12 @@ TODO = "TODO"
 
 
 class BadRule(Exception):
-    """The rule cannot stand on a page; the text says why."""
+    """The rule cannot be added to a page; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A rule to be: its sentence and how it shows."""
+    """A new rule: its sentence and what shows it."""
 
     prefix: str
     level: str
@@ -55,7 +55,7 @@ class Draft:
 
 
 def next_id(prefix: str, rules: Sequence[PageRule]) -> str:
-    """Return the first id above all those ever given; raises BadRule for an unknown prefix."""
+    """Return the first id above all ids ever assigned; raises BadRule for an unknown prefix."""
     numbers = [int(rule.id[3:]) for rule in rules if rule.id.startswith(f"{prefix}-")]
     if not numbers:
         known = ", ".join(sorted({rule.id[:2] for rule in rules}))
@@ -64,7 +64,7 @@ def next_id(prefix: str, rules: Sequence[PageRule]) -> str:
 
 
 def insert(text: str, after: str, line: str) -> str:
-    """Return the page with `line` behind the rule `after` and the note below that."""
+    """Return the page with `line` after the rule `after` and the note below that rule."""
     lines = text.splitlines()
     place = next(
         number for number, old in enumerate(lines) if (m := RULE.match(old)) and m["id"] == after
@@ -96,7 +96,7 @@ def add(folder: Path, draft: Draft, after: str | None) -> PageRule:
 
 
 def free_case_id(vectors: Path, part: str) -> str:
-    """Return an id that was never given, behind those of the transcripts of a part."""
+    """Return an unused id after those of the transcripts of a part."""
     given = set(json.loads((vectors / "ids.json").read_text()))
     own = [
         int(transcript["id"][3:])
@@ -153,7 +153,7 @@ def transcript_stub(rule: PageRule, case_id: str) -> dict[str, Any]:
 
 
 def left_to_do(rule: PageRule, vectors: Path) -> Iterator[str]:
-    """Yield what has to follow, one paragraph a place."""
+    """Yield the remaining steps, one paragraph per place."""
     part = part_of(rule)
     kinds = rule.kinds or (TODO,)
     if "codec" in rule.seen:

@@ -1,4 +1,4 @@
-"""Hold packages to their size, class names to one meaning, tests to the tree they mirror."""
+"""Check the size of packages, the uniqueness of class names, and the places of tests."""
 
 import ast
 import re

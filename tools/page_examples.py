@@ -71,7 +71,7 @@ def render_run(case_id: str) -> str:
 
 
 def _homes() -> dict[str, str]:
-    """Where the byte table of each kind stands: page and anchor of the heading above it."""
+    """Return page and anchor of the heading above the byte table of each kind."""
     found = {}
     for path in page_paths():
         anchor = ""

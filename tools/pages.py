@@ -31,7 +31,7 @@ NOTE = "> **Deployed.** "
 
 @dataclass(frozen=True, slots=True)
 class PageRule:
-    """One rule as it stands on its page; `deployed` is the note below it, as plain text."""
+    """One rule of a page; `deployed` is the note below it, as plain text."""
 
     id: str
     page: str
@@ -48,7 +48,7 @@ class PageRule:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something on a page that breaks the form, with the line it stands on."""
+    """A fault of form on a page, with its line."""
 
     page: str
     line: int
@@ -59,7 +59,7 @@ class Problem:
 
 
 def page_paths(folder: Path = SPEC) -> list[Path]:
-    """The pages, in their order."""
+    """Return the pages in order."""
     return sorted(folder.glob("*.md"))
 
 
@@ -76,7 +76,7 @@ def _members(mark: str) -> dict[str, str]:
 
 
 def plain(text: str) -> str:
-    """Text without the targets of its links, as a failure report prints it."""
+    """Return the text without the targets of its links, as a failure report prints it."""
     return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
 
 
@@ -91,7 +91,10 @@ def _note_below(lines: list[str], index: int) -> list[str]:
 
 
 def parse_rules(name: str, text: str) -> list[PageRule]:
-    """The rules of one page, in order; lines that only look like rules are `page_problems`."""
+    """Return the rules of one page, in order.
+
+    Lines that only look like rules are reported by `page_problems`.
+    """
     lines = text.splitlines()
     rules = []
     for index, line in enumerate(lines):
@@ -119,7 +122,7 @@ def parse_rules(name: str, text: str) -> list[PageRule]:
 
 
 def all_rules(folder: Path = SPEC) -> list[PageRule]:
-    """Every rule of every page, in page order."""
+    """Return every rule of every page, in page order."""
     return [
         rule for path in page_paths(folder) for rule in parse_rules(path.name, path.read_text())
     ]
@@ -145,7 +148,7 @@ def _rule_problems(rule: PageRule) -> list[str]:
 
 
 def _line_problems(line: str) -> list[str]:
-    """What is wrong with one line of prose; of a table, keywords alone."""
+    """Return what is wrong with one line of prose; of a table, keywords alone."""
     if line.startswith("<!--"):
         return []
     if LOOKS_LIKE_RULE.match(line) and not RULE.match(line):
@@ -161,7 +164,7 @@ def _line_problems(line: str) -> list[str]:
 
 
 def page_problems(name: str, text: str) -> list[Problem]:
-    """What breaks the form on one page: rules, keywords, sentences."""
+    """Return what breaks the form on one page: rules, keywords, sentences."""
     problems = []
     fenced = generated = False
     for number, line in enumerate(text.splitlines(), 1):
@@ -179,12 +182,12 @@ def page_problems(name: str, text: str) -> list[Problem]:
 
 
 def anchors_of(text: str) -> Counter[str]:
-    """Anchors that a page names, each with how often."""
+    """Return the anchors of a page with the number of times that each occurs."""
     return Counter(ANCHOR.findall(re.sub(r"`[^`]*`", "", text)))
 
 
 def link_problems(texts: dict[str, str]) -> list[Problem]:
-    """Links to pages and anchors that do not exist, and anchors given twice on a page."""
+    """Return links to pages and anchors that do not exist, and anchors given twice on a page."""
     anchors = {name: anchors_of(text) for name, text in texts.items()}
     problems = []
     for name, text in texts.items():
@@ -202,7 +205,7 @@ def link_problems(texts: dict[str, str]) -> list[Problem]:
 
 
 def fill(text: str, tables: dict[str, str]) -> str:
-    """The page with each generated region replaced; raises KeyError for one nobody makes."""
+    """Return the page with each generated region replaced; raises KeyError for an unknown one."""
     out: list[str] = []
     skipping = False
     for line in text.splitlines():
@@ -219,5 +222,5 @@ def fill(text: str, tables: dict[str, str]) -> str:
 
 
 def regions(text: str) -> list[str]:
-    """Names of the generated regions of a page, such as `layout: tombstone`."""
+    """Return the names of the generated regions of a page, such as `layout: tombstone`."""
     return [line[5:-4] for line in text.splitlines() if BEGIN.match(line) and line != END]

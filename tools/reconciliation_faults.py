@@ -1,4 +1,4 @@
-"""Messages of a reconciliation gone wrong: one change each, and why it must be refused."""
+"""Bad messages of a reconciliation: one change each, and the reason to refuse it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONG = b"\x80"
 
 @dataclass(frozen=True, slots=True)
 class FaultClass:
-    """What faults of one class have in common."""
+    """The common properties of the faults of one class."""
 
     rule: str
     reasons: tuple[str, ...]
@@ -95,7 +95,7 @@ CLASSES = {
 
 @dataclass(frozen=True, slots=True)
 class Spoilt:
-    """A bad message: its class, what is wrong in it, where, and the bytes."""
+    """A bad message: its class, its fault, the place of the fault, and the bytes."""
 
     fault: FaultClass
     name: str
@@ -105,7 +105,7 @@ class Spoilt:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One range as its own bytes: difference, length and prefix, mode, count, and what is said."""
+    """One range as bytes: difference, length and prefix, mode, count, and content."""
 
     step: bytes
     size: bytes
@@ -115,12 +115,12 @@ class Piece:
     said: bytes
 
     def data(self) -> bytes:
-        """The bytes of the range."""
+        """Return the bytes of the range."""
         return self.step + self.size + self.prefix + self.mode + self.count + self.said
 
 
 def pieces_of(message: bytes) -> list[Piece]:
-    """The ranges of a sound message, apart."""
+    """Return the ranges of a valid message as pieces."""
     found, last = [], 0
     for part in read_message(message):
         timestamp, prefix = part.upper
@@ -137,7 +137,7 @@ def pieces_of(message: bytes) -> list[Piece]:
 
 
 def message_of(pieces: list[Piece]) -> bytes:
-    """A message of these ranges."""
+    """Return a message of these ranges."""
     return VERSION + b"".join(piece.data() for piece in pieces)
 
 
@@ -146,7 +146,7 @@ WORDS = {"step": "timestamp", "size": "prefix length", "mode": "mode", "count": 
 
 
 def spoil(message: bytes) -> Iterator[Spoilt]:
-    """Every way in which this message can go wrong."""
+    """Yield every bad message made from this one."""
     pieces = pieces_of(message)
     listed = [at for at, piece in enumerate(pieces) if piece.mode == b"\x02" and piece.said]
     at = listed[0] if listed else len(pieces) // 2
@@ -247,7 +247,7 @@ def _counts(pieces: list[Piece], at: int) -> Iterator[Spoilt]:
 
 
 def versions(*, server: bool) -> Iterator[Spoilt]:
-    """First bytes that are not those of this version; a server answers some of them."""
+    """Yield messages whose first byte is not this version; a server answers some of them."""
     numbers = (0x00, 0x5F, 0x70, 0xFF) if server else (0x00, 0x5F, 0x60, 0x62, 0x6F, 0x70, 0xFF)
     for number in numbers:
         data = bytes((number,)) + b"\x00\x00\x02\x00"

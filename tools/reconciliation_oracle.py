@@ -1,6 +1,6 @@
-"""The crate `negentropy` as an independent word on reconciliations: built by cargo, asked by lines.
+"""The crate `negentropy` as an independent implementation: built by cargo, with a line protocol.
 
-It is a doorway: it starts the program of `negentropy_oracle/`, and knows nothing of vectors.
+This module starts the program of `negentropy_oracle/` and knows nothing of vectors.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ PINNED = re.compile(r'^negentropy = "=([0-9.]+)"$', re.MULTILINE)
 
 
 class CrateFault(Exception):
-    """The oracle cannot be built, or does not answer."""
+    """The program cannot be built, or does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class CrateAnswer:
-    """What the crate made of a message: an error in its words, or a reply and found ids."""
+    """The crate's answer to a message: an error in its words, or a reply and the ids found."""
 
     error: str = ""
     reply: bytes | None = None
@@ -36,7 +36,7 @@ class CrateAnswer:
 
 
 def crate_name() -> str:
-    """Name and version of the crate, as a vector states its source."""
+    """Return name and version of the crate, as a vector states its source."""
     found = PINNED.search((CRATE / "Cargo.toml").read_text(encoding="utf-8"))
     if found is None:
         raise CrateFault("Cargo.toml pins no version of negentropy")
@@ -44,7 +44,7 @@ def crate_name() -> str:
 
 
 def build() -> Path:
-    """The program, built where it is not; raises CrateFault without cargo."""
+    """Return the program, built if necessary; raises CrateFault without cargo."""
     cargo = shutil.which("cargo")
     if cargo is None:
         raise CrateFault("cargo is not installed")
@@ -58,7 +58,7 @@ def build() -> Path:
 
 
 class Oracle:
-    """The running program; sessions are numbers, forgotten with `forget`."""
+    """The running program; sessions are numbers, freed by `forget`."""
 
     def __init__(self, program: Path) -> None:
         pipe = subprocess.PIPE
@@ -80,16 +80,16 @@ class Oracle:
         self._process.stdout.close()
 
     def open(self, role: str, items: Iterable[tuple[int, bytes]], limit: int) -> int:
-        """A session over these items; `role` is `client` or `server`."""
+        """Return a session over these items; `role` is `client` or `server`."""
         lines = [f"item {timestamp} {name.hex()}" for timestamp, name in items]
         return int(self._ask("\n".join([*lines, f"{role} {limit}"]))[1])
 
     def initiate(self, session: int) -> bytes:
-        """The first message of a client."""
+        """Return the first message of a client."""
         return bytes.fromhex(self._ask(f"initiate {session}")[1])
 
     def reconcile(self, session: int, message: bytes) -> CrateAnswer:
-        """What a session makes of a message."""
+        """Return the answer of a session to a message."""
         words = self._ask(f"reconcile {session} {message.hex()}")
         if words[0] == "error":
             return CrateAnswer(error=" ".join(words[1:]))

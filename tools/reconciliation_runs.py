@@ -1,4 +1,4 @@
-"""Which reconciliations there are vectors of: sets, limits and rules; the bytes are made elsewhere.
+"""The plans of the reconciliation vectors: sets, limits and rules; the bytes are made elsewhere.
 
 A set is a list of parts in the form that the vectors store, see `vectors/README.md`.
 """
@@ -21,7 +21,7 @@ LIMIT = 4096
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One run to be made: what it is called, both sets and limits, and the rules it shows."""
+    """One run to make: its title, both sets and limits, and the rules that it shows."""
 
     title: str
     client: Sequence[Part]
@@ -29,11 +29,11 @@ class Plan:
     rules: tuple[str, ...]
     limits: tuple[int, int] = (0, 0)
     source: str = ""
-    """Empty where the crate alone vouches for the bytes."""
+    """Empty if the bytes come from the crate alone."""
 
 
 def row(label: str, first: int, count: int, timestamp: int = 0, step: int = 0) -> Part:
-    """Items `label:first` and on, each `step` after the one before; none where count is 0."""
+    """Return `count` items from `label:first` on, each `step` after the one before."""
     return {
         "label": label,
         "first": first,
@@ -44,19 +44,19 @@ def row(label: str, first: int, count: int, timestamp: int = 0, step: int = 0) -
 
 
 def alike(prefix: str, label: str, count: int, timestamp: int = 0) -> Part:
-    """Items of one timestamp whose ids begin alike."""
+    """Return items of one timestamp whose ids have a common prefix."""
     return {**row(label, 0, count, timestamp), "prefix": prefix}
 
 
 def one(timestamp: int, name: str) -> Part:
-    """A single item; its id is the SHA-256 of a name."""
+    """Return a single item; its id is the SHA-256 of a name."""
     return {"timestamp": str(timestamp), "id": sha256(name.encode()).hexdigest()}
 
 
 def sides(
     common: int, client: int, server: int, timestamp: int = 0, step: int = 0
 ) -> tuple[list[Part], list[Part]]:
-    """Both sets by their sizes: items of both, then those of one side, counted on."""
+    """Return both sets by their sizes: common items, then those of one side, numbered on."""
     shared = [row("c", 0, common, timestamp, step)] if common else []
     mine = [row("a", common, client, timestamp, step)] if client else []
     theirs = [row("b", common, server, timestamp, step)] if server else []
@@ -70,7 +70,7 @@ CUTS = ("NG-057", "NG-058")
 
 
 def small_plans() -> Iterator[Plan]:
-    """Sets around the sizes at which the algorithm changes its ways."""
+    """Yield plans with sets around the sizes at which the algorithm changes its output."""
     for mine, theirs in ((0, 0), (1, 0), (0, 1), (1, 1), (31, 0), (0, 31), (31, 31), (5, 3)):
         sets = sides(0, mine, theirs)
         yield Plan(f"{mine} items against {theirs}, none in common", *sets, LISTS)
@@ -96,7 +96,7 @@ EDGES = (2**7, 2**14, 2**31, 2**32, 2**53, 2**63)
 
 
 def timestamp_plans() -> Iterator[Plan]:
-    """Timestamps at the edges of number types, and their differences."""
+    """Yield plans with timestamps at the limits of number types, and their differences."""
     for power in EDGES:
         near = [one(power + offset, f"edge {power} {offset}") for offset in (-2, -1, 0, 1)]
         others = [one(power, f"other {power}"), *near[1:]]
@@ -116,7 +116,7 @@ def timestamp_plans() -> Iterator[Plan]:
 
 
 def collision_plans() -> Iterator[Plan]:
-    """Equal timestamps and ids that begin alike, so that bounds need prefixes."""
+    """Yield plans with equal timestamps and common id prefixes, so that bounds need prefixes."""
     for size in (1, 2, 8, 30, 31):
         prefix = "c7" * size
         shared = alike(prefix, "p", 60, 5)
@@ -146,12 +146,12 @@ def collision_plans() -> Iterator[Plan]:
 
 
 def one_id(timestamp: int, name: str) -> Part:
-    """A single item by its id."""
+    """Return a single item with a given id."""
     return {"timestamp": str(timestamp), "id": name}
 
 
 def round_plans() -> Iterator[Plan]:
-    """Runs in which the client has to ask again."""
+    """Yield plans in which the client needs several rounds."""
     clocks = (("timestamp 0", 0, 0), ("one second apart", SECONDS, 1), ("13 ms apart", MS, 13))
     for words, timestamp, step in clocks:
         for common, mine, theirs in (
@@ -186,7 +186,7 @@ def round_plans() -> Iterator[Plan]:
 
 
 def cut_plans() -> Iterator[Plan]:
-    """Frame limits that end a message in the middle of a range, and runs that go on from there."""
+    """Yield plans whose frame limits end a message within a range, where the run continues."""
     for limits in ((LIMIT, LIMIT), (0, LIMIT), (LIMIT, 0), (LIMIT + 1, 5000)):
         words = f"limits {limits[0]} and {limits[1]}"
         for common, mine, theirs in ((0, 0, 130), (20, 30, 200), (0, 140, 150), (40, 250, 20)):
@@ -215,7 +215,7 @@ def cut_plans() -> Iterator[Plan]:
 
 
 def large_plans() -> Iterator[Plan]:
-    """Ten thousand items."""
+    """Yield plans with ten thousand items."""
     for words, timestamp, step in (("timestamp 0", 0, 0), ("17 ms apart", MS, 17)):
         for mine, theirs in ((1, 0), (5, 5)):
             title = f"10,000 items, {words}, {mine} and {theirs} on one side"
@@ -238,7 +238,7 @@ CAPTURED = (
 
 
 def captured_plans() -> Iterator[Plan]:
-    """The recorded runs again; a test holds their bytes to the recording."""
+    """Yield the recorded runs again; a test compares their bytes with the recording."""
     for words, sizes, limit in CAPTURED:
         rules = ("NG-052", "NG-056") if sizes[0] < 31 else ROUNDS  # noqa: PLR2004 - as above
         yield Plan(f"recorded: {words}", *sides(*sizes), rules, (limit, limit), "recorded")
@@ -246,11 +246,11 @@ def captured_plans() -> Iterator[Plan]:
 
 @dataclass(frozen=True, slots=True)
 class Odd:
-    """A message that the other side of a run does not write, and that is sound all the same."""
+    """A valid message that the other side of a run would not write."""
 
     title: str
     role: str
-    """Who gets it."""
+    """Side that receives it."""
     items: Sequence[Part]
     message: bytes
     rules: tuple[str, ...]
@@ -260,7 +260,7 @@ LIST_RULES = {"client": ("NG-061",), "server": ("NG-056",)}
 
 
 def odd_plans() -> Iterator[Odd]:
-    """Messages written by hand."""
+    """Yield the handwritten messages."""
     few = [row("a", 0, 5)]
     ids = [sha256(f"a:{number}".encode()).digest() for number in range(5)]
     other = sha256(b"b:0").digest()
@@ -297,4 +297,4 @@ FILES = {
     "large": large_plans,
     "captured": captured_plans,
 }
-"""Files of vectors by the name in front of their suffix."""
+"""Functions that yield the plans of a file, by the first part of its name."""

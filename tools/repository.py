@@ -1,4 +1,4 @@
-"""What the checkout holds, by name: files, folders, and what each Python file defines."""
+"""The contents of the checkout, by name: files, folders, and the definitions of Python files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Repository:
 
     @cached_property
     def files(self) -> frozenset[str]:
-        """Every file, hidden folders of tools left out."""
+        """Every file, without hidden folders of tools."""
         found = []
         for folder, names, files in os.walk(self.root):
             names[:] = [
@@ -37,7 +37,7 @@ class Repository:
 
     @cached_property
     def folders(self) -> frozenset[str]:
-        """Every folder that holds a file."""
+        """Every folder that contains a file."""
         return frozenset(str(parent) for name in self.files for parent in Path(name).parents)
 
     @cached_property
@@ -56,17 +56,17 @@ class Repository:
 
     @cache  # noqa: B019 - as above
     def members(self, path: Path) -> frozenset[str]:
-        """Return what a file defines: names at its top, members of its classes behind these."""
+        """Return the definitions of a file: top-level names, members of classes as `Class.name`."""
         return frozenset(_members(self.tree(path).body))
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """Every name that some file defines at its top."""
+        """Every name that a file defines at its top level."""
         return frozenset(name for path in self.sources for name in self.members(path))
 
     @cached_property
     def imported(self) -> frozenset[str]:
-        """Names that imports bring in, and the foreign packages and standard modules."""
+        """Names bound by imports, foreign packages and standard modules."""
         found = set(sys.stdlib_module_names)
         for path in self.sources:
             for node in ast.walk(self.tree(path)):

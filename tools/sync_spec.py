@@ -1,4 +1,4 @@
-"""Write what is generated into pages, `rules.json`, `harness.json`; --check says what is stale.
+"""Write the generated parts of pages, `rules.json` and `harness.json`; `--check` compares.
 
 Usage: python tools/sync_spec.py [--check]. Exit status 0 fine, 1 problems, one line each.
 """
@@ -19,14 +19,14 @@ HARNESS_FILE = SPEC / "meshwire_spec" / "schemas" / "harness.json"
 
 
 def rules_text(folder: Path = SPEC) -> str:
-    """The content of `rules.json` for these pages."""
+    """Return the content of `rules.json` for these pages."""
     rows = [dataclasses.asdict(rule) for rule in all_rules(folder)]
     lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     return f"[\n{lines}\n]\n"
 
 
 def harness_text(current: str) -> str:
-    """The schema of the harness with the values of every kind as the layouts have them."""
+    """Return the schema of the harness with the values of every kind, from the layouts."""
     from meshwire_spec.layouts import LAYOUTS  # noqa: PLC0415 - as in `filled`
 
     kinds = list(LAYOUTS)
@@ -54,7 +54,7 @@ def harness_text(current: str) -> str:
 
 
 def filled(text: str) -> str:
-    """A page with its generated regions as they should be."""
+    """Return a page with its generated regions up to date."""
     # After rules.json is written, because one of the tables is made of it.
     from meshwire_spec.render import render  # noqa: PLC0415 - see above
 
@@ -67,7 +67,7 @@ def filled(text: str) -> str:
 
 
 def prose_problems(folder: Path = SPEC) -> list[Problem]:
-    """Everything that breaks the form of the pages, ids given twice included."""
+    """Return all faults of form of the pages, duplicate ids included."""
     texts = {path.name: path.read_text() for path in page_paths(folder)}
     problems = [problem for name, text in texts.items() for problem in page_problems(name, text)]
     seen: dict[str, str] = {}

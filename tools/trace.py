@@ -1,4 +1,4 @@
-"""Command of `tracing`; apart from it because the standard library has a module of this name."""
+"""Command line of `tracing`, a module of its own because the standard library has a `trace`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Tie rules and cases: every rule is shown by a case or says why none can show it.
+"""Connect rules and cases: every rule is shown by a case or says why no case can show it.
 
 Vectors and transcripts are read as data, Python cases with `ast`; the reference is never read.
 Usage: python tools/trace.py [--check] [--list]. Exit status 0 fine, 1 problems, one line each.
@@ -31,12 +31,12 @@ SATISFIES: Mapping[str, frozenset[str]] = {
     "harness": frozenset({"python"}),
     "every": frozenset({"codec"}),
 }
-"""Which sorts of case show a rule that is seen so."""
+"""Sorts of cases that show a rule, by its mark."""
 
 
 @dataclass(frozen=True, slots=True)
 class TracedCase:
-    """One case as tracing needs it: its id, the rules it cites, its sort, where it stands."""
+    """One case for tracing: its id, the rules that it cites, its sort and its file."""
 
     id: str
     rules: tuple[str, ...]
@@ -45,7 +45,7 @@ class TracedCase:
 
 
 def _objects(content: Any) -> Iterator[dict[str, Any]]:
-    """Objects with an id and rules, at the top or in a list one level down."""
+    """Yield the objects with an id and rules, at the top or in a list one level below."""
     candidates = [content] if isinstance(content, dict) else content
     for candidate in candidates:
         if not isinstance(candidate, dict):
@@ -59,7 +59,7 @@ def _objects(content: Any) -> Iterator[dict[str, Any]]:
 
 
 def data_cases(folder: Path) -> list[TracedCase]:
-    """Cases of every JSON file below a folder; a file without such objects has none."""
+    """Return the cases of every JSON file below a folder."""
     found = []
     for path in sorted(folder.rglob("*.json")):
         sort = "socket" if path.name.endswith(TRANSCRIPT) else "codec"
@@ -91,7 +91,7 @@ def _calls(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def python_cases(folder: Path) -> list[TracedCase]:
-    """Cases written in Python: calls that name a case id and rule ids as literals."""
+    """Return the cases written in Python: calls with a case id and rule ids as literals."""
     return [
         TracedCase(name, rules, "python", path.name)
         for path in sorted(folder.rglob("*.py"))
@@ -100,7 +100,7 @@ def python_cases(folder: Path) -> list[TracedCase]:
 
 
 def rule_problems(rules: Sequence[PageRule], cases: Sequence[TracedCase]) -> list[str]:
-    """Rules that nothing shows, and excluded ones that something does."""
+    """Return the rules without a case, and excluded rules with one."""
     sorts: dict[str, set[str]] = defaultdict(set)
     for case in cases:
         for rule_id in case.rules:
@@ -118,7 +118,7 @@ def rule_problems(rules: Sequence[PageRule], cases: Sequence[TracedCase]) -> lis
 
 
 def case_problems(rules: Sequence[PageRule], cases: Sequence[TracedCase]) -> list[str]:
-    """Cases without a rule, with one that does not exist or was withdrawn, and ids given twice."""
+    """Return the cases without a rule or with a missing or withdrawn one, and duplicate ids."""
     levels = {rule.id: rule.level for rule in rules}
     places: dict[str, str] = {}
     problems = []
@@ -137,7 +137,7 @@ def case_problems(rules: Sequence[PageRule], cases: Sequence[TracedCase]) -> lis
 
 
 def table(rules: Sequence[PageRule], cases: Sequence[TracedCase]) -> list[str]:
-    """One line a rule: id, level, how it is seen, how many cases of each sort."""
+    """Return one line per rule: id, level, its mark, and the number of cases of each sort."""
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for case in cases:
         for rule_id in case.rules:

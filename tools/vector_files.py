@@ -1,4 +1,4 @@
-"""Vector files and the ledger of ids: how they are read, written and kept canonical."""
+"""Vector files and the ledger of ids: reading, writing and formatting."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,9 +12,9 @@ ROOT = Path(__file__).resolve().parents[1]
 VECTORS = ROOT / "vectors"
 LEDGER = VECTORS / "ids.json"
 FIRST_ID = 1001
-"""Codec vectors count from here."""
+"""Number of the first codec vector."""
 SOCKET = "socket|"
-"""How the keys of socket cases begin."""
+"""Prefix of the keys of socket cases."""
 
 ORDER = (
     "id",
@@ -39,17 +39,17 @@ ORDER = (
 FAULT_MAX = 240
 """Characters of a fault that are shown."""
 REPEAT_FROM = 512
-"""A text longer than this is searched for a run of one short unit, written as a repetition."""
+"""Length from which a text is searched for repetitions of one short unit."""
 
 
 @dataclass(slots=True)
 class Ledger:
-    """Every id ever given, with the key it was given for; nothing is ever taken out."""
+    """Every id ever assigned, with its key; entries are never removed."""
 
     keys: dict[str, str] = field(default_factory=dict)
 
     def id_of(self, key: str) -> str:
-        """The id of this key: the one it has, else the next that nobody had."""
+        """Return the id of this key: the assigned one, else the next unused one."""
         for name, known in self.keys.items():
             if known == key:
                 return name
@@ -61,11 +61,11 @@ class Ledger:
         return f"MW-{number:04d}"
 
     def note(self, number: str, title: str) -> None:
-        """Remember the id of a socket case; those are written by hand where the case stands."""
+        """Record the id of a socket case, which is written by hand in its file."""
         self.keys.setdefault(number, f"{SOCKET}{title}")
 
     def text(self) -> str:
-        """Canonical text of the ledger file."""
+        """Return the canonical text of the ledger file."""
         return json.dumps(dict(sorted(self.keys.items())), indent=0, ensure_ascii=False) + "\n"
 
 
@@ -75,7 +75,7 @@ def read_ledger() -> Ledger:
 
 
 def canonical(part: str, vectors: Iterable[Mapping[str, Any]]) -> str:
-    """Canonical text of a vector file: one member a line, members in `ORDER`."""
+    """Return the canonical text of a vector file: one member per line, in `ORDER`."""
     blocks = []
     for vector in sorted(vectors, key=lambda v: str(v["id"])):
         unknown = set(vector) - set(ORDER)
@@ -92,14 +92,14 @@ def _compact(value: Any) -> str:
 
 
 def schema_faults(name: str, texts: Mapping[Path, str]) -> Iterator[str]:
-    """What is wrong with these files by the published schema of this name, a line each."""
+    """Yield the faults of these files by the published schema of this name, one line each."""
     for path, text in texts.items():
         for fault in faults(name, json.loads(text)):
             yield f"{path.name} {fault[:FAULT_MAX]}"
 
 
 def shorten(node: Any) -> Any:
-    """A value in which every long run of one unit is written as a repetition."""
+    """Return a value in which every long repetition of one unit is written as such."""
     if isinstance(node, dict):
         return node if node.keys() == {"join"} else {k: shorten(v) for k, v in node.items()}
     if isinstance(node, list):
@@ -110,7 +110,7 @@ def shorten(node: Any) -> Any:
 
 
 def _shorten_text(text: str) -> Any:
-    """The text as up to three parts, the middle one repeated, if that makes it much shorter."""
+    """Return the text as up to three parts, the middle one repeated, if that is much shorter."""
     best: tuple[int, int, str, int] | None = None
     for size in (1, 2, 3, 4, 6):
         start = _run_start(text, size)
@@ -129,7 +129,7 @@ def _shorten_text(text: str) -> Any:
 
 
 def _run_start(text: str, size: int) -> int:
-    """Where the longest run of one unit of this size starts, looking at aligned places only."""
+    """Return the start of the longest repetition of a unit of this size, at aligned places only."""
     best_start, best_length, start = 0, 0, 0
     while start + size <= len(text):
         unit, end = text[start : start + size], start + size
@@ -142,7 +142,7 @@ def _run_start(text: str, size: int) -> int:
 
 
 def read_files() -> dict[Path, dict[str, Any]]:
-    """Every vector file of the checkout by its path."""
+    """Return every vector file of the checkout by its path."""
     return {
         path: json.loads(path.read_text())
         for path in sorted(VECTORS.glob("*/*.json"))

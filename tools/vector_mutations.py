@@ -1,8 +1,8 @@
-"""Fault classes: how the bytes of a positive are bent, and what must come of it.
+"""Fault classes: how the bytes of a positive are mutated, and the expected outcome.
 
-A mutation changes one field and mends the lengths around it, so that nothing else is wrong. Its
-class states which outcome it expects; where the schema says otherwise the tool fails, because
-then either the class or the schema is wrong.
+A mutation changes one field and corrects the lengths around it, so that nothing else is wrong. Its
+class states the outcome it expects; if the schema disagrees the tool fails, because then the class
+or the schema is wrong.
 """
 # Longer than 300 lines: the classes are one table, and each row needs its few lines beside it.
 
@@ -34,15 +34,15 @@ MISREAD = frozenset(
         "bad-mode",
     )
 )
-"""What a length that is off by one may run into: everything behind it is read askew."""
+"""Reasons that a length off by one may lead to, because all later bytes are misread."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaultClass:
-    """One way to be wrong: the outcomes it may have, the mistake it hunts, and its harm.
+    """One kind of fault: its possible outcomes, the mistake it hunts, and its harm.
 
-    Beside the reason that the schema gives, a refusal may give one that `allows` lists: where
-    several things are wrong at once, no vector depends on which of them is found first.
+    Beside the reason that the schema gives, a refusal may give one of `allows`: if several things
+    are wrong at once, no vector depends on which of them is found first.
     """
 
     expects: frozenset[str]
@@ -129,32 +129,32 @@ PREFIX_OVER = bytes([33]) + bytes(range(1, 34))
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A positive whose bytes are bent, with the fields found in them."""
+    """A positive to be mutated, with the fields found in its bytes."""
 
     kind: str
     data: bytes
     spans: tuple[Span, ...]
 
     def span(self, path: str) -> Span | None:
-        """The field of this path, or None."""
+        """Return the field of this path, or None."""
         return next((span for span in self.spans if span.path == path), None)
 
 
 def base_of(kind: str, data: bytes) -> Base:
-    """The bytes with their fields; the kind must decode them."""
+    """Return the bytes with their fields; they must decode as this kind."""
     spans, fault = annotate(kind, data)
     assert fault is None, f"{kind} {data.hex()}: {fault}"
     return Base(kind, data, tuple(spans))
 
 
 def wire_path(path: str) -> str:
-    """The path as codecs write it: without the type of a record."""
+    """Return the path as codecs write it, without the type of a record."""
     head, bracket, tail = path.partition("(")
     return head + tail.partition(")")[2] if bracket else path
 
 
 def fits(base: Base, row: FieldRow) -> bool:
-    """Whether the bytes are of the record type that the field belongs to."""
+    """Return True if the bytes are of the record type that has the field."""
     if "(" not in row.path:
         return True
     wanted = row.path.partition("(")[2].partition(")")[0]
@@ -163,7 +163,7 @@ def fits(base: Base, row: FieldRow) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A field as found: where it is, which bytes its scope spans, and its own length field."""
+    """A field as found: its position, the bytes of its scope, and its own length field."""
 
     path: str
     start: int
@@ -172,7 +172,7 @@ class Place:
 
 
 def places(base: Base, row: FieldRow) -> Iterator[Place]:
-    """Where in the bytes a field of the table stands: the first element, then a later one."""
+    """Yield the positions of a field in the bytes: in the first element, then in a later one."""
     wire = wire_path(row.path)
     for index in ("[0]", "[1]", "[2]") if "[]" in wire else ("",):
         path = wire.replace("[]", index, 1)
@@ -199,7 +199,7 @@ def _place(base: Base, row: FieldRow, path: str) -> Place | None:
 
 
 def _scope(base: Base, path: str) -> Place | None:
-    """The message as a whole, or a nested one with a length before it."""
+    """Return the whole message, or a nested one with a length before it."""
     if not path:
         return Place(path, 0, len(base.data), None)
     length = base.span(f"{path}.length")
@@ -214,7 +214,7 @@ def _number(span: Span, value: int) -> bytes:
 
 
 def _scopes(base: Base) -> Iterator[tuple[Span, int, int]]:
-    """Every length before a nested message, with the first byte of that message and its end."""
+    """Yield every length before a nested message, with the start and end of that message."""
     for span in base.spans:
         path = span.path.removesuffix("length")
         if path != span.path and _holds_fields(base, span, path):
@@ -223,12 +223,12 @@ def _scopes(base: Base) -> Iterator[tuple[Span, int, int]]:
 
 
 def _holds_fields(base: Base, length: Span, path: str) -> bool:
-    """Whether a length is that of a message and not of a text: fields lie beneath its path."""
+    """Return True if a length belongs to a message, which has fields below its path."""
     return any(span.path.startswith(path) and span is not length for span in base.spans)
 
 
 def splice(base: Base, start: int, end: int, new: bytes, *, own: Span | None = None) -> bytes:
-    """The bytes with a piece replaced, and every length around it mended."""
+    """Return the bytes with a piece replaced, and every length around it corrected."""
     data = bytearray(base.data)
     delta = len(new) - (end - start)
     around = [span for span, first, last in _scopes(base) if first <= start and end <= last]
@@ -239,7 +239,7 @@ def splice(base: Base, start: int, end: int, new: bytes, *, own: Span | None = N
 
 
 def cut(base: Base, at: int) -> bytes:
-    """The bytes up to a place, and the lengths of the messages around it mended."""
+    """Return the bytes up to a place, with the lengths of the messages around it corrected."""
     data = bytearray(base.data)
     for span, first, last in _scopes(base):
         if first <= at < last:
@@ -282,7 +282,7 @@ def _filled(byte: int) -> "Mutator":
 
 
 def _block(kind: str, path: str) -> object:
-    """The schema's block of a plain top-level or nested number, to know its registry."""
+    """Return the schema's block of a top-level or nested number, to find its registry."""
     return _find(LAYOUTS[kind].blocks, [part.partition("[")[0] for part in path.split(".")])
 
 
@@ -301,7 +301,7 @@ def _find(members: dict[str, blocks.Block], names: list[str]) -> object:
 
 
 def _unknown(base: Base, row: FieldRow, place: Place) -> bytes | None:
-    """The first value above those that are legal."""
+    """Return the first value above the legal ones."""
     old = base.data[place.start : place.end]
     if row.role == "magic":
         return base.data[: place.start] + old[:-1] + bytes([old[-1] ^ 1]) + base.data[place.end :]
@@ -320,7 +320,7 @@ def _unknown(base: Base, row: FieldRow, place: Place) -> bytes | None:
 
 
 def _far(base: Base, row: FieldRow, place: Place) -> bytes | None:
-    """A value with the high bit set: it differs only for who reads all eight bits."""
+    """Return a value with the high bit set, which only a reader of all eight bits distinguishes."""
     old = base.data[place.start]
     if row.role == "mode":
         return base.data[: place.start] + b"\x7f" + base.data[place.end :]
@@ -402,4 +402,4 @@ MUTATORS: dict[str, Mutator] = {
     "over-limit": _over_limit,
     **{name: _ill_formed(name) for name in UTF8_FAULTS},
 }
-"""How each class bends the bytes; None where these bytes do not lend themselves to it."""
+"""Functions that mutate the bytes, by class; they return None if the bytes do not permit it."""

@@ -1,4 +1,4 @@
-"""Which rules of the pages a vector shows, read off the rules.json of the pages."""
+"""Decides which rules of the pages a vector shows, by rules.json."""
 
 import json
 import re
@@ -63,13 +63,16 @@ SPECIAL = {
     "EN-017": r"$^",
     "HS-018": r"^formation_result\|(result)?\|(value|greatest|zero|$)",
 }
-"""Where a rule is shown, as a pattern over `kind|field|fault`; a rule not named here is shown by
-every vector of its kinds that it fits by reason (a rule without a reason, by every positive)."""
+"""Patterns over `kind|field|fault` of the vectors that show a rule.
+
+A rule without an entry is shown by every vector of its kinds that has its reason; a rule without a
+reason, by every positive.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class PageRule:
-    """One rule as its page marks it."""
+    """One rule with the marks of its page."""
 
     id: str
     level: str
@@ -80,13 +83,13 @@ class PageRule:
 
     @property
     def refuses(self) -> bool:
-        """Whether the sentence speaks of refusing, for rules that name no single reason."""
+        """True if the sentence is about refusing, for rules that name no single reason."""
         return "refuse" in self.text
 
 
 @cache
 def page_rules() -> tuple[PageRule, ...]:
-    """Every rule of the pages, in page order."""
+    """Return every rule of the pages, in page order."""
     return tuple(
         PageRule(
             row["id"],
@@ -101,7 +104,7 @@ def page_rules() -> tuple[PageRule, ...]:
 
 
 SHOWN_BY_POSITIVES = ("BT-006",)
-"""Rules with a reason that also ask for acceptance: a batch stands where a lone entry falls."""
+"""Rules with a reason that also require acceptance: a batch is valid where a lone entry is not."""
 
 BOUNDARY = ("at-limit", "shortest", "grammar")
 """Classes of positives that show the legal side of a rule that refuses."""
@@ -110,7 +113,7 @@ BOUNDARY = ("at-limit", "shortest", "grammar")
 def rules_for(
     kind: str, field: str, fault: str, *, rejected: bool, reasons: Sequence[str]
 ) -> list[PageRule]:
-    """The rules that a vector shows, most of them one; empty where the pages have none."""
+    """Return the rules that a vector shows, usually one; none if the pages have none."""
     place = f"{kind}|{field}|{fault}"
     found = []
     for rule in page_rules():
@@ -139,7 +142,10 @@ def _allows(rule: PageRule, fault: str, *, special: bool) -> bool:
 
 
 def wire_result(strict: str, rules: Sequence[PageRule]) -> str:
-    """What level wire demands: the same as strict where the deciding rules are of level wire."""
+    """Return the result that level wire demands.
+
+    It is the same as strict if the rules that decide are of level wire.
+    """
     if strict == "reject":
         deciding = [rule for rule in rules if rule.reason] or list(rules)
         return strict if any(rule.level == "wire" for rule in deciding) else "any"

@@ -43,7 +43,7 @@ Figures = dict[str, float]
 
 
 class NaiveStorage:
-    """A sealed vector whose sums are forgotten: each is made from the ids since the last asked."""
+    """A sealed vector without stored sums: each is computed from the ids since the previous one."""
 
     def __init__(self, items: list[Item]) -> None:
         self._vector = sealed(items)

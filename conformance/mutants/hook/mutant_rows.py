@@ -16,9 +16,9 @@ ROWS = Path(__file__).parents[1] / "rows"
 EDITS_MAX = 6
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 SEPARATOR = ","
-"""Between the ids of rows that are applied together."""
+"""Separates the ids of rows that are applied together."""
 FAULT = "error: "
-"""Begins a line of the record that says why a row could not be applied."""
+"""Prefix of a line of the record that says why a row could not be applied."""
 
 
 class RowError(Exception):
@@ -171,7 +171,7 @@ def indented(text: str, blanks: str) -> str:
 def _definitions(
     body: Sequence[ast.stmt],
 ) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
-    """The definitions of a body, also those under `if` and `try`."""
+    """Yield the definitions of a body, also those under `if` and `try`."""
     for node in body:
         if isinstance(node, Definition):
             yield node
@@ -221,5 +221,5 @@ def _require(table: Mapping[str, Any], shape: type[Row] | type[Edit], where: str
 
 
 def _text(text: str) -> str:
-    """A text of the file without the indentation that its lines share and without its last end."""
+    """Return a text of the file without its common indentation and its last line end."""
     return dedent(text).removesuffix("\n") if "\n" in text else text
