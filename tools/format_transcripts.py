@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from meshwire_conformance.catalogue.transcripts import read_file, transcript_files
+from meshwire_conformance.errors import SuiteFault
+from vector_files import read_json, with_ids
 
 LISTS = ("steps",)
 MAPS = ("documents",)
@@ -54,7 +56,12 @@ def main(arguments: list[str] | None = None) -> int:
     wanted: dict[Path, str] = {}
     seen: dict[str, str] = {}
     for path in transcript_files():
-        for transcript in read_file(path).transcripts:
+        try:
+            transcripts = read_file(path).transcripts
+        except SuiteFault as fault:
+            print(with_ids(str(fault), read_json(path)))
+            return 1
+        for transcript in transcripts:
             if transcript.id in seen:
                 print(f"{path.name}: {transcript.id} is also in {seen[transcript.id]}")
                 return 1

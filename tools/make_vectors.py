@@ -7,12 +7,13 @@ orders the members and adds missing ids. Files `<kind>.derived.json` are written
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from meshwire_conformance.catalogue.case import Case
+from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.run.loading import LOADERS
 from meshwire_conformance.self_check.field_table import FieldRow, fields_of, generic
 from meshwire_spec.codec import accept, decode, from_value, to_value
@@ -22,6 +23,7 @@ from meshwire_spec.schemas.vectors import expand
 from vector_files import (
     LEDGER,
     ROOT,
+    TODO,
     VECTORS,
     Ledger,
     canonical,
@@ -29,6 +31,7 @@ from vector_files import (
     read_ledger,
     schema_faults,
     shorten,
+    written_faults,
 )
 from vector_mutations import CLASSES, MUTATORS, VALID, Base, Place, base_of, fits, places
 from vector_rules import rules_for, wire_result
@@ -57,6 +60,11 @@ def outcome_of(kind: str, data: bytes) -> Outcome:
     except Malformed as exc:
         return Outcome(exc.reason, None)
     return Outcome(accept(kind, message), to_value(message))
+
+
+def by_hand(files: dict[Path, dict[str, Any]]) -> dict[Path, dict[str, Any]]:
+    """The files that are not derived."""
+    return {path: file for path, file in files.items() if not path.name.endswith(DERIVED)}
 
 
 def plain_positives(files: dict[Path, dict[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -158,10 +166,12 @@ def complete(files: dict[Path, dict[str, Any]], ledger: Ledger) -> Iterator[tupl
             parts.setdefault(vector["kind"], document["part"])
             if "id" not in vector:
                 vector["id"] = ledger.id_of(f"hand|{vector['kind']}|{vector['title']}")
-            _agree(vector)
+            agree(vector)
         yield path, canonical(document["part"], document["vectors"])
     for kind in KINDS:
         vectors = list(derive(kind, plain_positives(files, kind), ledger))
+        if kind not in parts:
+            raise Disagreement(f"no file of vectors has one of the kind {kind}")
         path = VECTORS / parts[kind] / f"{kind}{DERIVED}"
         yield path, canonical(parts[kind], _without_known(vectors, files))
 
@@ -180,7 +190,7 @@ def _without_known(
     return [vector for vector in vectors if (vector["kind"], expand(vector["hex"])) not in known]
 
 
-def _agree(vector: dict[str, Any]) -> None:
+def agree(vector: dict[str, Any]) -> None:
     """Raise Disagreement unless a vector agrees with the schema codec."""
     if "hex" not in vector:
         _refuse_to_encode(vector)
@@ -220,20 +230,34 @@ def socket_cases() -> list[Case]:
     return [case for home in NO_VECTORS for case in LOADERS[home]()]
 
 
+def note_ids(ledger: Ledger, cases: Iterable[Case]) -> None:
+    """Note the ids of socket cases; raises Disagreement for one without a title yet."""
+    for case in cases:
+        if TODO in case.title:
+            raise Disagreement(f"{case.id}: {TODO} stands in its title")
+        ledger.note(case.id, case.title)
+
+
 def main() -> int:
     """Write or compare the files, and print the problems."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     check = parser.parse_args().check
+    files = read_files()
+    wrong = list(written_faults(by_hand(files)))
     ledger = read_ledger()
-    for case in socket_cases():
-        ledger.note(case.id, case.title)
-    try:
-        texts = dict(complete(read_files(), ledger))
-    except Disagreement as exc:
-        print(f"make_vectors: {exc}", file=sys.stderr)
+    texts: dict[Path, str] = {}
+    if not wrong:
+        try:
+            note_ids(ledger, socket_cases())
+            texts = dict(complete(files, ledger))
+        except (Disagreement, SuiteFault) as exc:
+            wrong.append(str(exc))
+    if wrong:
+        print(*(f"make_vectors: {line}" for line in wrong), sep="\n", file=sys.stderr)
         return 1
-    wrong = [*schema_faults("vectors", texts), *_repeated_ids(texts)]
+    derived = {path: text for path, text in texts.items() if path.name.endswith(DERIVED)}
+    wrong = [*schema_faults("vectors", derived), *_repeated_ids(texts)]
     wanted = {**texts, LEDGER: ledger.text()}
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
     wrong += [f"{path.relative_to(ROOT)} is not up to date" for path in stale if check]

@@ -24,7 +24,7 @@ from pathlib import Path
 from meshwire_conformance.catalogue.case import SOCKET, Case
 from meshwire_conformance.codec_suite.part import run as run_codec
 from meshwire_conformance.contracts import Attachment, Settings
-from meshwire_conformance.errors import Incomplete
+from meshwire_conformance.errors import Incomplete, SuiteFault
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.socket_suite.part import run as run_sockets
 from meshwire_conformance.targets.bundle import node_attachments
@@ -309,7 +309,8 @@ def main() -> int:
     try:
         rows = read_rows()
         mutants = [mutant_of(names, rows) for names in options.row or rows]
-    except RowError as exc:
+        load_catalogue()
+    except (RowError, SuiteFault) as exc:
         print(exc)
         return 1
     if options.check:

@@ -2,13 +2,15 @@
 
 For example, in one line:
 
-    python tools/new_rule.py FR --level strict --seen codec,socket --kinds stream_frame
-        --reason bad-key "A receiver MUST refuse a key that begins with a slash."
+    python tools/new_rule.py TS --level strict --seen codec,socket --kinds tombstone
+        --reason bad-key "A receiver MUST refuse a tombstone whose collection is `tombstones`
+        with `bad-key`."
 
 The next free id of the page is taken and the sentence is put behind the last rule, or behind the
 one that --after names. Then the stubs are printed that the rule needs: a vector, a transcript, the
 comment above the code. None of them is written, so `tools/trace.py --check` and
-`tools/check_citations.py` are red until each is there. Exit status 2 for a sentence that is none.
+`tools/check_citations.py` are red until each is there. A vector or transcript with TODO in it does
+not count. Exit status 2 for a sentence that is none, and for an unknown kind or reason.
 """
 
 from __future__ import annotations
@@ -17,17 +19,27 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import sync_spec
 from pages import RULE, SPEC, PageRule, all_rules, page_problems, parse_rules
+from vector_files import TODO, read_json
 
 ROOT = SPEC.parent
 WAYS = ("codec", "socket", "harness")
-TODO = "TODO"
+SNAPSHOT = {"type": "snapshot", "document": "base"}
+BASE = {"actor": "0a0b0c0d", "fields": {"name": "alpha"}}
+# Kind -> the frame that brings it, on a stream that the step opens.
+FRAMES: Mapping[str, Mapping[str, Any]] = {
+    "stream_frame": SNAPSHOT,
+    "sync_entry": {"type": "batch", "entries": [SNAPSHOT]},
+    "sync_batch": {"type": "batch", "entries": [SNAPSHOT]},
+    "tombstone": {"type": "tombstone"},
+    "tombstone_batch": {"type": "tombstone_batch", "tombstones": [{"type": "tombstone"}]},
+}
 
 
 class BadRule(Exception):
@@ -97,11 +109,11 @@ def add(folder: Path, draft: Draft, after: str | None) -> PageRule:
 
 def free_case_id(vectors: Path, part: str) -> str:
     """Return an unused id after those of the transcripts of a part."""
-    given = set(json.loads((vectors / "ids.json").read_text()))
+    given = set(read_json(vectors / "ids.json"))
     own = [
         int(transcript["id"][3:])
         for path in (vectors / part).glob("*.transcript.json")
-        for transcript in json.loads(path.read_text())["transcripts"]
+        for transcript in read_json(path)["transcripts"]
     ]
     number = max(own, default=5000) + 1
     while f"MW-{number:04}" in given:
@@ -125,7 +137,8 @@ def vector_stub(rule: PageRule, kind: str) -> dict[str, Any]:
         "hex": TODO,
     }
     if not rule.reason:
-        return {**stub, "value": TODO, "result": dict.fromkeys(("wire", "strict"), "valid")}
+        valid = dict.fromkeys(("wire", "strict"), "valid")
+        return {**stub, "value": {TODO: TODO}, "result": valid, "source": "hand"}
     wire = "reject" if rule.level == "wire" else "any"
     return {
         **stub,
@@ -138,9 +151,30 @@ def vector_stub(rule: PageRule, kind: str) -> dict[str, Any]:
     }
 
 
+def first_steps(kind: str) -> list[dict[str, Any]]:
+    """Return the steps that send a message of a kind on a stream as its kind has it."""
+    steps: list[dict[str, Any]]
+    if kind == "heartbeat":
+        steps = [{"open": "uni", "stream": "s"}, {"send": {"type": "heartbeat"}, "stream": "s"}]
+    elif kind.startswith("formation_"):
+        fresh = {"connect": "X", "options": {"handshake": False}}
+        steps = [fresh, {"open": "bidi", "stream": "s", "on": "X"}]
+        steps += [{"raw": [TODO], "stream": "s", "on": "X"}]
+    elif frame := FRAMES.get(kind):
+        steps = [{"send": dict(frame)}]
+    else:
+        steps = [{"open": "bidi", "stream": "s"}, {"raw": [TODO], "stream": "s"}]
+    return steps
+
+
 def transcript_stub(rule: PageRule, case_id: str) -> dict[str, Any]:
-    """Return a transcript to fill in."""
-    last = {"refused": rule.reason} if rule.reason else {"barrier": True}
+    """Return a transcript to fill in, in the form that transcripts have."""
+    steps = first_steps(rule.kinds[0] if rule.kinds else "stream_frame")
+    last: dict[str, Any] = {"refused": rule.reason} if rule.reason else {"barrier": True}
+    last |= {name: steps[-1][name] for name in ("stream", "on") if name in steps[-1]}
+    # Where a heartbeat is right, nothing ends its stream.
+    if rule.kinds[:1] == ("heartbeat",) and not rule.reason:
+        last = {"unfinished": True, "stream": "s"}
     return {
         "id": case_id,
         "title": TODO,
@@ -148,7 +182,8 @@ def transcript_stub(rule: PageRule, case_id: str) -> dict[str, Any]:
         "level": rule.level,
         **({"control": "MW-TODO"} if rule.reason else {}),
         "let": {"key": "notes:$case"},
-        "steps": [{"send": TODO}, last],
+        "documents": {"base": BASE},
+        "steps": [*steps, last],
     }
 
 
@@ -167,43 +202,72 @@ def left_to_do(rule: PageRule, vectors: Path) -> Iterator[str]:
         stub = json.dumps(transcript_stub(rule, free_case_id(vectors, part)), indent=1)
         yield (
             f"A transcript in a file vectors/{part}/NAME.transcript.json:\n{stub}\n"
+            "A message that the suite would refuse to send has `wrong` true in `send`.\n"
             "Then: python tools/make_vectors.py; python tools/format_transcripts.py"
         )
     if "harness" in rule.seen:
         yield "A case in conformance/meshwire_conformance/cases/adapter.py that names the rule."
+    yield f"The code, with `# {rule.id}` above the line that implements the rule:\n{homes(rule)}"
+    if rule.reason:
+        yield (
+            "A pattern for the rule in tools/vector_rules.py, where another rule refuses the same\n"
+            "kind for the same reason: it says which derived vectors show which of them."
+        )
+    sorts = [sort for sort in ("codec", "socket") if sort in rule.seen]
+    if sorts:
+        yield (
+            "A mutant that breaks this line, a row in conformance/mutants/rows/ for the cases of\n"
+            f"each sort ({', '.join(sorts)}; no row names both): conformance/mutants/README.md."
+        )
+    yield "A test of the reference, where the rule has more to it than its cases show."
     yield (
-        f"The code, with `# {rule.id}` above the line that implements the rule, in\n"
-        "spec/meshwire_spec/layouts/ (bytes) and reference/meshwire_reference/."
+        "On the page, what the table of `accept` or the prose says of the field; a **Deployed**\n"
+        "note where deployed peers do otherwise; a line in CHANGELOG.md."
     )
-    yield (
-        "A row in conformance/mutants/rows/ that breaks this line and names the new case, which\n"
-        "shows that the case can fail: see conformance/mutants/README.md."
-    )
-    yield "A line in CHANGELOG.md, and a **Deployed** note where deployed peers do otherwise."
+
+
+def homes(rule: PageRule) -> str:
+    """Return where a rule of this level is implemented."""
+    if "codec" not in rule.seen:
+        return "reference/meshwire_reference/core/ or transport/."
+    if rule.level == "strict":
+        return (
+            "spec/meshwire_spec/acceptance.py and reference/meshwire_reference/wire/accept.py,\n"
+            "since it refuses what decodes."
+        )
+    return "spec/meshwire_spec/layouts/ and reference/meshwire_reference/wire/."
+
+
+def prefixes(rules: Sequence[PageRule]) -> str:
+    """Return a line for each page that has rules: the two letters of their ids, and the page."""
+    pages = {rule.id[:2]: rule.page for rule in rules}
+    return "\n".join(f"  {letters}  spec/{page}" for letters, page in pages.items())
 
 
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
+    found = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"prefixes:\n{prefixes(all_rules())}",
     )
-    parser.add_argument("prefix", help="the two letters of the page, as in FR-004")
-    parser.add_argument("sentence", help="one sentence with one MUST, SHOULD or MAY")
-    parser.add_argument("--level", choices=("wire", "strict"), required=True)
-    parser.add_argument("--seen", default="socket", help=f"what shows it: {', '.join(WAYS)}")
-    parser.add_argument("--kinds", default="", help="kinds of message it speaks of")
-    parser.add_argument("--reason", default="", help="reason for which it refuses them")
-    parser.add_argument("--after", help="id of the rule to put it behind (default: the last)")
-    return parser
+    found.add_argument("prefix", help="the two letters of the page, listed below")
+    found.add_argument("sentence", help="one sentence with one MUST, SHOULD or MAY")
+    found.add_argument("--level", choices=("wire", "strict"), required=True)
+    found.add_argument("--seen", default="socket", help=f"what shows it: {', '.join(WAYS)}")
+    found.add_argument("--kinds", default="", help="kinds of message it speaks of")
+    found.add_argument("--reason", default="", help="reason for which it refuses them")
+    found.add_argument("--after", help="id of the rule to put it behind (default: the last)")
+    return found
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the tool; returns the exit status."""
-    options = _parser().parse_args(arguments)
-    draft = Draft(
+def draft_of(options: argparse.Namespace) -> Draft:
+    """Return the rule of parsed options."""
+    return Draft(
         options.prefix,
         options.level,
         options.sentence,
@@ -211,6 +275,12 @@ def main(arguments: list[str] | None = None) -> int:
         _listed(options.kinds),
         options.reason,
     )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the tool; returns the exit status."""
+    options = parser().parse_args(arguments)
+    draft = draft_of(options)
     try:
         rule = add(SPEC, draft, options.after)
     except BadRule as bad:
@@ -221,6 +291,7 @@ def main(arguments: list[str] | None = None) -> int:
     for number, paragraph in enumerate(left_to_do(rule, ROOT / "vectors"), 1):
         print(f"{number}. {paragraph}\n")
     print("Red until then: python tools/trace.py --check; python tools/check_citations.py")
+    print("To undo, where nothing else in spec is changed: git checkout spec")
     return status
 
 

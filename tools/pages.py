@@ -7,9 +7,13 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from meshwire_spec.numbers import KINDS, REASONS
+
 SPEC = Path(__file__).resolve().parents[1] / "spec"
 LEVELS = ("wire", "strict", "withdrawn")
 WAYS = ("codec", "socket", "harness", "every")
+# A rule may speak of every message kind, and of whole reconciliations.
+RULE_KINDS = frozenset((*KINDS, "negentropy_run"))
 
 ANCHOR = re.compile(r"\{#([A-Za-z0-9_-]+)\}")
 RULE = re.compile(
@@ -139,6 +143,9 @@ def _rule_problems(rule: PageRule) -> list[str]:
     if rule.level != "withdrawn" and bool(rule.seen) == bool(rule.excluded):
         found.append(f"{rule.id} says neither or both of where it is seen and why it is excluded")
     found += [f"{rule.id} is seen by {way!r}" for way in rule.seen if way not in WAYS]
+    found += [f"{rule.id} names no kind: {kind!r}" for kind in rule.kinds if kind not in RULE_KINDS]
+    if rule.reason and rule.reason not in REASONS:
+        found.append(f"{rule.id} names no reason: {rule.reason!r}")
     words = len(rule.text.split())
     if words > RULE_WORDS_MAX:
         found.append(f"{rule.id} has {words} words, more than {RULE_WORDS_MAX}: split it")

@@ -8,13 +8,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 import sys
 from pathlib import Path
 
 import page_examples
+from meshwire_spec.numbers import KINDS
 from pages import SPEC, Problem, all_rules, fill, link_problems, page_paths, page_problems, regions
 
 RULES_FILE = SPEC / "meshwire_spec" / "rules.json"
+VALUES_PAGE = "12-harness.md"
 HARNESS_FILE = SPEC / "meshwire_spec" / "schemas" / "harness.json"
 
 
@@ -66,6 +69,19 @@ def filled(text: str) -> str:
     return fill(text, tables)
 
 
+def value_problems(page: str) -> list[Problem]:
+    """The kinds that the table of values of the harness does not name exactly once."""
+    section = re.search(r"^## Values .*?(?=^## )", page, re.MULTILINE | re.DOTALL)
+    named = [
+        name
+        for line in (section[0] if section else "").splitlines()
+        if line.startswith("|")
+        for name in re.findall(r"`(\w+)`", line)
+    ]
+    wrong = [kind for kind in KINDS if named.count(kind) != 1]
+    return [Problem(VALUES_PAGE, 0, f"the table of values names {kind} not once") for kind in wrong]
+
+
 def prose_problems(folder: Path = SPEC) -> list[Problem]:
     """Return all faults of form of the pages, duplicate ids included."""
     texts = {path.name: path.read_text() for path in page_paths(folder)}
@@ -75,6 +91,8 @@ def prose_problems(folder: Path = SPEC) -> list[Problem]:
         if rule.id in seen:
             problems.append(Problem(rule.page, 0, f"{rule.id} is given on {seen[rule.id]} too"))
         seen[rule.id] = rule.page
+    if VALUES_PAGE in texts:
+        problems += value_problems(texts[VALUES_PAGE])
     return problems + link_problems(texts)
 
 

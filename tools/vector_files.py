@@ -1,11 +1,13 @@
 """Vector files and the ledger of ids: reading, writing and formatting."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from meshwire_spec.numbers import KINDS
 from meshwire_spec.schemas.validation import faults
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,6 +42,13 @@ FAULT_MAX = 240
 """Characters of a fault that are shown."""
 REPEAT_FROM = 512
 """Length from which a text is searched for repetitions of one short unit."""
+
+
+TODO = "TODO"
+"""What the stubs of `new_rule` have where something is to be filled in."""
+UNNUMBERED = "MW-0000"
+INDEXED = re.compile(r"\b(?P<list>vectors|transcripts)(?:\.|\[)(?P<index>\d+)\]?")
+"""How a fault of a schema names one vector or transcript of a file."""
 
 
 @dataclass(slots=True)
@@ -94,8 +103,43 @@ def _compact(value: Any) -> str:
 def schema_faults(name: str, texts: Mapping[Path, str]) -> Iterator[str]:
     """Yield the faults of these files by the published schema of this name, one line each."""
     for path, text in texts.items():
-        for fault in faults(name, json.loads(text)):
-            yield f"{path.name} {fault[:FAULT_MAX]}"
+        document = json.loads(text)
+        for fault in faults(name, document):
+            yield f"{path.name}: {with_ids(fault, document)[:FAULT_MAX]}"
+
+
+def written_faults(files: Mapping[Path, Mapping[str, Any]]) -> Iterator[str]:
+    """What is wrong with vectors as they are written, which need no id yet, a line each."""
+    for path, document in files.items():
+        vectors = document["vectors"]
+        for vector in vectors:
+            open_members = [name for name, value in vector.items() if TODO in json.dumps(value)]
+            if open_members:
+                named = vector.get("id") or ", ".join(vector.get("rules", ()))
+                yield f"{path.name}: {named}: {TODO} stands in {', '.join(open_members)}"
+            elif vector.get("kind") not in KINDS:
+                yield f"{path.name}: {vector.get('title')}: no kind {vector.get('kind')!r}"
+        complete = {**document, "vectors": [{"id": UNNUMBERED, **vector} for vector in vectors]}
+        for fault in faults("vectors", complete):
+            yield f"{path.name}: {with_ids(fault, document)[:FAULT_MAX]}"
+
+
+def with_ids(fault: str, document: Any) -> str:
+    """A fault of a file with the ids of vectors and transcripts in place of their indexes."""
+
+    def named(found: re.Match[str]) -> str:
+        one = document[found["list"]][int(found["index"])]
+        return str(one.get("id") or one.get("title") or found[0])
+
+    return INDEXED.sub(named, fault)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; ends the tool with the place where it is no JSON."""
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as exc:
+        raise SystemExit(f"{path.parent.name}/{path.name} is no JSON: {exc}") from exc
 
 
 def shorten(node: Any) -> Any:
@@ -144,7 +188,7 @@ def _run_start(text: str, size: int) -> int:
 def read_files() -> dict[Path, dict[str, Any]]:
     """Return every vector file of the checkout by its path."""
     return {
-        path: json.loads(path.read_text())
+        path: read_json(path)
         for path in sorted(VECTORS.glob("*/*.json"))
         if not path.name.endswith(".transcript.json")
     }

@@ -139,7 +139,7 @@ def test_a_vector_that_the_schema_does_not_read_so_is_refused() -> None:
         "value": value,
         "result": {"wire": "valid", "strict": "valid"},
     }
-    make_vectors._agree(right)
+    make_vectors.agree(right)
     wrong = (
         {**right, "value": {**value, "sent_at": "2"}},
         {**right, "hex": "02"},
@@ -147,7 +147,7 @@ def test_a_vector_that_the_schema_does_not_read_so_is_refused() -> None:
     )
     for vector in wrong:
         with pytest.raises(make_vectors.Disagreement):
-            make_vectors._agree(vector)
+            make_vectors.agree(vector)
 
 
 def test_the_committed_files_are_up_to_date() -> None:

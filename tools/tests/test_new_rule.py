@@ -8,9 +8,12 @@ import pytest
 import new_rule
 import pages
 from check_citations import uncited
+from meshwire_spec.numbers import KINDS
+from meshwire_spec.schemas.transcripts import decode_file
 from new_rule import BadRule, Draft
 from repository import Repository
 from tracing import rule_problems
+from vector_files import TODO
 
 PAGE = """# Frames
 
@@ -79,6 +82,8 @@ BAD = [
     (Draft("FR", "wire", "A receiver\nMUST refuse.", ("socket",)), None),
     (Draft("FR", "wire", "A receiver MUST refuse.", ("telepathy",)), None),
     (Draft("FR", "wire", "A receiver MUST refuse.", ()), None),
+    (Draft("FR", "wire", "A receiver MUST refuse.", ("codec",), ("nokind",)), None),
+    (Draft("FR", "wire", "A receiver MUST refuse.", ("codec",), (), "nosuch"), None),
     (Draft("ZZ", "wire", "A receiver MUST refuse.", ("socket",)), None),
     (Draft("FR", "wire", "A receiver MUST refuse.", ("socket",)), "FR-009"),
 ]
@@ -116,6 +121,19 @@ def test_stubs_name_the_rule_and_free_ids(spec: Path, vectors: Path) -> None:
     ]
     assert '"id": "MW-5204"' in said[2]
     assert "`# FR-003`" in said[3]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("reason", ["", "bad-key"])
+def test_stub_of_a_transcript_has_the_form(spec: Path, kind: str, reason: str) -> None:
+    """For each kind it can be read as it is, but for the id of its control."""
+    draft = Draft("FR", "wire", "A receiver MUST do it.", ("socket",), (kind,), reason)
+    stub = new_rule.transcript_stub(new_rule.add(spec, draft, None), "MW-5204")
+    text = json.dumps({"part": "frames", "about": "", "transcripts": [stub]})
+
+    (read,) = decode_file(text.replace("MW-TODO", "MW-5201").encode()).transcripts
+
+    assert TODO in read.title
 
 
 def test_stub_is_no_vector_yet(spec: Path) -> None:

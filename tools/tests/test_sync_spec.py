@@ -35,6 +35,18 @@ def test_the_committed_pages_keep_their_form() -> None:
     assert [str(problem) for problem in sync_spec.prose_problems()] == []
 
 
+def test_kind_that_the_table_of_values_forgets_is_found() -> None:
+    """Each kind is named once in the table of values of the harness."""
+    page = (pages.SPEC / sync_spec.VALUES_PAGE).read_text()
+    forgotten = page.replace("| `heartbeat` |", "| `lab_record` |")
+
+    assert forgotten != page
+    assert [problem.text.split()[5] for problem in sync_spec.value_problems(forgotten)] == [
+        "heartbeat",
+        "lab_record",
+    ]
+
+
 def test_rules_become_one_line_each(tmp_path: Path) -> None:
     """`rules.json` has one rule a line, so that a change of one is a change of one line."""
     (tmp_path / "a.md").write_text(PAGE)
