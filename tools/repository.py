@@ -56,7 +56,7 @@ class Repository:
 
     @cache  # noqa: B019 - as above
     def members(self, path: Path) -> frozenset[str]:
-        """Return the definitions of a file: top-level names, members of classes as `Class.name`."""
+        """Return the definitions of a file: top-level names, and members behind their class."""
         return frozenset(_members(self.tree(path).body))
 
     @cached_property
