@@ -346,7 +346,11 @@ class Chars(Fixed):
 
 
 class Blob(Block):
-    """Bytes with their length before them; `ceiling` is refused before the content is looked at."""
+    """Bytes with their length before them.
+
+    A length over `ceiling` is refused before the content is read. `minimum` and `limit`, in bytes,
+    are held by `acceptance`; decoding takes every length up to `ceiling`.
+    """
 
     def __init__(
         self,
@@ -359,6 +363,10 @@ class Blob(Block):
         rule: str = "",
     ) -> None:
         super().__init__(means, rule=rule)
+        # A minimum is held by `accept` alone, with the limit: the page must not print another.
+        assert limit is not None or not minimum, (
+            "a minimum needs the limit that accept holds it with"
+        )
         self.length = length
         self.ceiling = ceiling
         self.minimum = minimum

@@ -132,3 +132,10 @@ def test_a_text_longer_than_its_length_field_is_refused() -> None:
         layout.build({"it": "k" * 65536}, Cursor(), "message")
 
     assert (caught.value.reason, caught.value.field) == ("length-limit", "it.length")
+
+
+@pytest.mark.parametrize("kind", [Blob, Text])
+def test_a_minimum_without_its_limit_is_no_block(kind: type[Blob]) -> None:
+    """The page would print a minimum that neither decode nor accept holds."""
+    with pytest.raises(AssertionError, match="a minimum needs the limit"):
+        kind(Int8ub, "name of a host", minimum=1, ceiling=64)
