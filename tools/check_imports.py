@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modules import PACKAGE_FOLDERS, Module, is_within, read_modules, resolve
-from package_form import class_problems, mirror_problems, size_problems
+from package_form import mirror_problems, name_problems, size_problems
 from package_map import map_lines, map_problems
 
 # Clock, randomness, environment and sockets reach these packages as arguments only.
@@ -267,7 +267,7 @@ def check(root: Path) -> tuple[list[str], int]:
         *dynamic_problems(modules),
         *circle_problems(modules),
         *size_problems(root, modules),
-        *class_problems(modules),
+        *name_problems(root, modules),
         *mirror_problems(root, modules),
     ]
     return problems, len(modules)

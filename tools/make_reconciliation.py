@@ -19,15 +19,15 @@ from typing import Any
 
 import msgspec
 
-from meshwire_conformance.catalogue.reconciliations import FOLDER, Item, expand_items, listed
-from meshwire_conformance.protocol.negentropy import Reconciliation
+from meshwire_conformance.catalogue.reconciliations import FOLDER, expand_items, listed
+from meshwire_conformance.protocol.negentropy import Item, Reconciliation
 from meshwire_conformance.protocol.negentropy_messages import Refused
+from meshwire_spec.rules import load_rules
 from meshwire_spec.schemas.reconciliation import Items
 from reconciliation_faults import Spoilt, spoil, versions
 from reconciliation_oracle import CrateAnswer, Oracle, build, crate_name
 from reconciliation_runs import FILES, Odd, Plan, odd_plans
 from vector_files import LEDGER, ROOT, VECTORS, Ledger, read_ledger, schema_faults
-from vector_rules import page_rules
 
 MALFORMED = "malformed"
 ODD = "by-hand"
@@ -47,7 +47,7 @@ BASES = (
 """Runs from which bad ones are made, and the index of the message to replace."""
 
 
-class Disagreement(Exception):
+class PlanMismatch(Exception):
     """Crate, suite and plan disagree: one of them is wrong."""
 
 
@@ -73,7 +73,7 @@ class Voice:
         """Return the first message, on which all implementations agree."""
         message = self.own.initiate()
         if self.oracle is not None and self.oracle.initiate(self.session) != message:
-            raise Disagreement("the crate begins otherwise")
+            raise PlanMismatch("the crate begins otherwise")
         return message
 
     def reconcile(self, message: bytes) -> CrateAnswer:
@@ -81,7 +81,7 @@ class Voice:
         answer = self.own.reconcile(message)
         said = CrateAnswer("", answer.reply, answer.have, answer.need)
         if self.oracle is not None and self.oracle.reconcile(self.session, message) != said:
-            raise Disagreement(f"the crate answers otherwise to {message[:40].hex()}")
+            raise PlanMismatch(f"the crate answers otherwise to {message[:40].hex()}")
         return said
 
 
@@ -91,7 +91,7 @@ class Maker:
 
     ledger: Ledger
     oracle: Oracle | None
-    levels: dict[str, str]
+    levels: Mapping[str, str]
 
     def voice(self, role: str, items: Sequence[Item], limit: int) -> Voice:
         """Return a side with these items."""
@@ -118,7 +118,7 @@ class Maker:
                 _exact(plan, play, sets)
                 return play
             play.messages.append(answer.reply)
-        raise Disagreement(f"{plan.title}: no end after {MESSAGES_MAX} messages")
+        raise PlanMismatch(f"{plan.title}: no end after {MESSAGES_MAX} messages")
 
     def run(self, plan: Plan) -> dict[str, Any]:
         """Return the vector of a plan."""
@@ -198,9 +198,9 @@ class Maker:
             own.reconcile(fault.data)
         except Refused as refused:
             if refused.reason not in fault.fault.reasons:
-                raise Disagreement(f"{fault.name}: refused for {refused.reason}") from refused
+                raise PlanMismatch(f"{fault.name}: refused for {refused.reason}") from refused
         else:
-            raise Disagreement(f"{fault.name}: the suite's own {role} takes it")
+            raise PlanMismatch(f"{fault.name}: the suite's own {role} takes it")
         if self.oracle is None:
             return ""
         session = self.oracle.open(role, items, limit)
@@ -217,7 +217,7 @@ def _items(parts: Sequence[Mapping[str, Any]]) -> list[Item]:
 def _exact(plan: Plan, play: Play, sets: Sequence[Sequence[Item]]) -> None:
     ours, theirs = ({name for _, name in items} for items in sets)
     if (set(play.have), set(play.need)) != (ours - theirs, theirs - ours):
-        raise Disagreement(f"{plan.title}: the run does not find the differences")
+        raise PlanMismatch(f"{plan.title}: the run does not find the differences")
 
 
 def make(maker: Maker) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
@@ -267,13 +267,13 @@ def main() -> int:
     options = parser.parse_args()
     ledger = read_ledger()
     known = set(ledger.keys)
-    levels = {rule.id: rule.level for rule in page_rules()}
+    levels = {rule.id: rule.level for rule in load_rules()}
     with ExitStack() as stack:
         asks = options.crate or not options.check
         oracle = stack.enter_context(Oracle(build())) if asks else None
         try:
             texts = dict(_texts(Maker(ledger, oracle, levels)))
-        except Disagreement as exc:
+        except PlanMismatch as exc:
             print(f"make_reconciliation: {exc}", file=sys.stderr)
             return 1
     wrong = list(schema_faults("reconciliation", texts))

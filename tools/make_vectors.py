@@ -46,20 +46,20 @@ class Disagreement(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SchemaOutcome:
     """What the schema codec makes of some bytes."""
 
     reason: str | None
     value: Any
 
 
-def outcome_of(kind: str, data: bytes) -> Outcome:
+def outcome_of(kind: str, data: bytes) -> SchemaOutcome:
     """Decode and accept bytes; `value` is present whenever they decode."""
     try:
         message = decode(kind, data)
     except Malformed as exc:
-        return Outcome(exc.reason, None)
-    return Outcome(accept(kind, message), to_value(message))
+        return SchemaOutcome(exc.reason, None)
+    return SchemaOutcome(accept(kind, message), to_value(message))
 
 
 def by_hand(files: dict[Path, dict[str, Any]]) -> dict[Path, dict[str, Any]]:

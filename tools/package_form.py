@@ -1,4 +1,4 @@
-"""Check the size of packages, the uniqueness of class names, and the places of tests."""
+"""Check the size of packages, the uniqueness of names, and the places of tests."""
 
 import ast
 import re
@@ -10,8 +10,11 @@ from modules import PACKAGE_FOLDERS, Module
 
 MODULES_MAX = 20
 REASON = re.compile(r"More than 20 modules: \S")
-# A class name may be used once in each of these.
-UNIQUE_NAMES = ("meshwire_reference", "meshwire_conformance")
+# A public name of a class or a type: capitals, and at least one small letter.
+TYPE_NAME = re.compile(r"[A-Z]\w*[a-z]\w*")
+TOOLS = "tools"
+# Tools without their tests; those of history are not kept up.
+TOOL_FOLDERS = (TOOLS, f"{TOOLS}/bench")
 # Folders of tests that mirror no package: programs that tests start, and what was captured.
 TEST_FOLDERS = frozenset(("programs", "captured", "mutants"))
 
@@ -32,17 +35,36 @@ def size_problems(root: Path, modules: Mapping[str, Module]) -> Iterator[str]:
             )
 
 
-def class_problems(modules: Mapping[str, Module]) -> Iterator[str]:
-    """Yield the public class names that two modules of one top package define."""
+def defined_types(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """Yield the public classes and type aliases of a module, with their lines."""
+    for node in tree.body:
+        match node:
+            case ast.ClassDef(name=name):
+                found = [name]
+            case ast.Assign(targets=targets):
+                found = [target.id for target in targets if isinstance(target, ast.Name)]
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                found = [name]
+            case _:
+                continue
+        yield from ((name, node.lineno) for name in found if TYPE_NAME.fullmatch(name))
+
+
+def name_problems(root: Path, modules: Mapping[str, Module]) -> Iterator[str]:
+    """Yield the names of types that a top package, or the tools, define twice."""
+    sources = [(module.name.split(".")[0], module.path, module.tree) for module in modules.values()]
+    sources += [
+        (TOOLS, path.relative_to(root), ast.parse(path.read_text()))
+        for folder in TOOL_FOLDERS
+        for path in sorted((root / folder).glob("*.py"))
+    ]
     places: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for module in modules.values():
-        package = module.name.split(".")[0]
-        for node in module.tree.body:
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                places[package, node.name].append(f"{module.path}:{node.lineno}")
-    for (package, name), found in sorted(places.items()):
-        if package in UNIQUE_NAMES and len(found) > 1:
-            yield f"{found[0]}: class {name} is also defined at {', '.join(found[1:])}"
+    for package, path, tree in sources:
+        for name, line in defined_types(tree):
+            places[package, name].append(f"{path}:{line}")
+    for (_, name), found in sorted(places.items()):
+        if len(found) > 1:
+            yield f"{found[0]}: {name} is also defined at {', '.join(found[1:])}"
 
 
 def mirror_problems(root: Path, modules: Mapping[str, Module]) -> Iterator[str]:

@@ -14,7 +14,7 @@ LONG = b"\x80"
 
 
 @dataclass(frozen=True, slots=True)
-class FaultClass:
+class MessageFault:
     """The common properties of the faults of one class."""
 
     rule: str
@@ -24,67 +24,67 @@ class FaultClass:
 
 
 CLASSES = {
-    "long": FaultClass(
+    "long": MessageFault(
         "NG-003",
         ("bad-varint",),
         "a number with leading groups of zero bits is taken",
         "one message has endless encodings, and a long one costs time without saying anything",
     ),
-    "wide": FaultClass(
+    "wide": MessageFault(
         "NG-003",
         ("bad-varint",),
         "a number of more than 64 bits is taken, its upper bits lost",
         "both sides read different bounds or counts out of the same bytes",
     ),
-    "prefix": FaultClass(
+    "prefix": MessageFault(
         "NG-004",
         ("bad-bound",),
         "a prefix longer than an id is taken",
         "memory behind the id is written, or the bound is not the one that was meant",
     ),
-    "timestamp": FaultClass(
+    "timestamp": MessageFault(
         "NG-005",
         ("bad-bound",),
         "a sum of timestamps that passes the greatest one is cut, and means infinity",
         "ranges that were never compared count as settled",
     ),
-    "behind": FaultClass(
+    "behind": MessageFault(
         "NG-006",
         ("bad-bound",),
         "ranges behind infinity are answered",
         "each of them makes the other side work for items that cannot exist",
     ),
-    "mode": FaultClass(
+    "mode": MessageFault(
         "NG-007",
         ("bad-mode",),
         "an unknown mode is taken for a skip or a list",
         "the rest of the message is read at the wrong place",
     ),
-    "count": FaultClass(
+    "count": MessageFault(
         "NG-008",
         ("count-limit",),
         "room is reserved for as many ids as are announced",
         "nine bytes end the process",
     ),
-    "cut": FaultClass(
+    "cut": MessageFault(
         "NG-009",
         ("truncated", "count-limit"),
         "a range that is cut is read as if zeros followed",
         "half a message settles ranges that nobody has compared",
     ),
-    "order": FaultClass(
+    "order": MessageFault(
         "NG-011",
         ("bad-bound",),
         "bounds that do not rise are taken",
         "a range of negative size is summed, or one is answered many times",
     ),
-    "version": FaultClass(
+    "version": MessageFault(
         "NG-002",
         ("bad-version",),
         "a message of another version or protocol is read by the rules of this one",
         "its bytes mean something else, and sets are told apart that are equal",
     ),
-    "empty": FaultClass(
+    "empty": MessageFault(
         "NG-009",
         ("truncated",),
         "a message without a byte is taken for the end of the run",
@@ -97,7 +97,7 @@ CLASSES = {
 class Spoilt:
     """A bad message: its class, its fault, the place of the fault, and the bytes."""
 
-    fault: FaultClass
+    fault: MessageFault
     name: str
     field: str
     data: bytes

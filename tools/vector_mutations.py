@@ -4,7 +4,6 @@ A mutation changes one field and corrects the lengths around it, so that nothing
 class states the outcome it expects; if the schema disagrees the tool fails, because then the class
 or the schema is wrong.
 """
-# Longer than 300 lines: the classes are one table, and each row needs its few lines beside it.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

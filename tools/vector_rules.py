@@ -1,13 +1,9 @@
-"""Decides which rules of the pages a vector shows, by rules.json."""
+"""Decides which rules of the pages a vector shows."""
 
-import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
-RULES = Path(__file__).resolve().parents[1] / "spec" / "meshwire_spec" / "rules.json"
+from meshwire_spec.rules import Rule, load_rules
 
 LATER = r"\[[1-9]\d*\]"
 SPECIAL = {
@@ -70,41 +66,9 @@ reason, by every positive.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class PageRule:
-    """One rule with the marks of its page."""
-
-    id: str
-    level: str
-    text: str
-    kinds: tuple[str, ...]
-    seen: tuple[str, ...]
-    reason: str
-
-    @property
-    def refuses(self) -> bool:
-        """True if the sentence is about refusing, for rules that name no single reason."""
-        return "refuse" in self.text
-
-
-@cache
-def page_rules() -> tuple[PageRule, ...]:
-    """Return every rule of the pages, in page order."""
-    return tuple(
-        PageRule(
-            row["id"],
-            row["level"],
-            row["text"],
-            tuple(row["kinds"]),
-            tuple(row["seen"]),
-            row["reason"],
-        )
-        for row in json.loads(RULES.read_text())
-    )
-
-
 SHOWN_BY_POSITIVES = ("BT-006",)
-"""Rules with a reason that also require acceptance: a batch is valid where a lone entry is not."""
+"""Rules with a reason that also require acceptance: an entry that is refused alone is skipped in a
+batch."""
 
 BOUNDARY = ("at-limit", "shortest", "grammar")
 """Classes of positives that show the legal side of a rule that refuses."""
@@ -112,11 +76,11 @@ BOUNDARY = ("at-limit", "shortest", "grammar")
 
 def rules_for(
     kind: str, field: str, fault: str, *, rejected: bool, reasons: Sequence[str]
-) -> list[PageRule]:
+) -> list[Rule]:
     """Return the rules that a vector shows, usually one; none if the pages have none."""
     place = f"{kind}|{field}|{fault}"
     found = []
-    for rule in page_rules():
+    for rule in load_rules():
         if kind not in rule.kinds or "codec" not in rule.seen:
             continue
         pattern = SPECIAL.get(rule.id)
@@ -132,16 +96,17 @@ def rules_for(
     return found
 
 
-def _refuses(rule: PageRule, reasons: Sequence[str], *, special: bool) -> bool:
-    return rule.reason in reasons or (special and not rule.reason and rule.refuses)
+def _refuses(rule: Rule, reasons: Sequence[str], *, special: bool) -> bool:
+    # A rule without a reason refuses if its sentence says so.
+    return rule.reason in reasons or (special and not rule.reason and "refuse" in rule.text)
 
 
-def _allows(rule: PageRule, fault: str, *, special: bool) -> bool:
+def _allows(rule: Rule, fault: str, *, special: bool) -> bool:
     shown = rule.id in SHOWN_BY_POSITIVES or fault.endswith(BOUNDARY)
     return not rule.reason or (special and shown)
 
 
-def wire_result(strict: str, rules: Sequence[PageRule]) -> str:
+def wire_result(strict: str, rules: Sequence[Rule]) -> str:
     """Return the result that level wire demands.
 
     It is the same as strict if the rules that decide are of level wire.

@@ -72,7 +72,7 @@ Part = Callable[
 ]
 """A part of the suite: judges cases over one attachment; controls are taken from the catalogue.
 
-It returns exactly one result for every case given (twice none, none left out), also when the peer
-dies, hangs or floods, never raises for what a peer does, and raises Incomplete if the target
-cannot be reached at all.
+It returns one result a case, none missing and none twice, also when the peer dies, hangs or
+floods, never raises for what a peer does, and raises Incomplete if the target cannot be reached at
+all.
 """

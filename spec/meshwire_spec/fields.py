@@ -10,7 +10,7 @@ is the scope of the innermost length prefix, so offsets are absolute and nothing
 substreams. `_parse` and `_build` are next to each other and mirror each other; `to_json` and
 `from_json` convert a value between Python (int, str, bytes, dict, list) and its JSON form.
 """
-# Longer than 300 lines: the blocks of one vocabulary belong on one page.
+# Longer than 500 lines: the blocks of one vocabulary belong on one page.
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@ Constants are defined only here: pages are generated from these tables, the sche
 reference read them, and `vectors/numbers.json` restates them by hand so that a mistake is noticed.
 Nothing in this module computes, reads or imports anything but the standard library's types.
 """
-# Longer than 300 lines because it is tables only, and one table a fact is easier to find here
-# than in a folder of small modules.
 
 from __future__ import annotations
 

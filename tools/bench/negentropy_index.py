@@ -57,7 +57,7 @@ def client_time(ours: Storage, theirs: Storage) -> float:
     return total
 
 
-class Pair:
+class IndexPair:
     """Two indexes that change alike, but for ten items that only the first holds."""
 
     def __init__(self, size: int) -> None:
@@ -91,7 +91,7 @@ class Pair:
 
 def bench_index(size: int) -> None:
     """Print the time of the edits, and of the first runs after them and after a sealing."""
-    pair = Pair(size)
+    pair = IndexPair(size)
     edits, batch, single, vector = [], [], [], []
     for _ in range(ROUNDS):
         edits.append(pair.edit(EDITS // 2))

@@ -8,7 +8,7 @@ import pytest
 import make_reconciliation
 import reconciliation_oracle
 from fuzz_reconciliation import draw, hold
-from make_reconciliation import Disagreement, Maker, canonical
+from make_reconciliation import Maker, PlanMismatch, canonical
 from meshwire_conformance.protocol.negentropy import Reconciliation
 from meshwire_conformance.protocol.negentropy_messages import read_message
 from reconciliation_faults import message_of, pieces_of, spoil
@@ -76,7 +76,7 @@ def test_a_crate_that_says_otherwise_stops_the_tool() -> None:
     """Nothing is written that the two do not agree on."""
     plan = Plan("nothing", [], [row("b", 0, 3)], ("NG-052",))
 
-    with pytest.raises(Disagreement):
+    with pytest.raises(PlanMismatch):
         maker(Liar()).run(plan)
 
 

@@ -40,22 +40,34 @@ def test_package_of_20_modules_passes(tmp_path: Path) -> None:
     assert list(package_form.size_problems(tmp_path, read_modules(tmp_path))) == []
 
 
-def test_class_name_used_twice_is_found(tmp_path: Path) -> None:
-    """A public name that two modules of a top package define is named with both places."""
+def test_name_of_a_type_used_twice_is_found(tmp_path: Path) -> None:
+    """A class or alias that a top package, or the tools, define twice is named with its places."""
     plant(
         tmp_path,
         {
             "reference/meshwire_reference/core/a.py": "class Session: ...\nclass _Own: ...",
-            "reference/meshwire_reference/wire/b.py": "x = 1\nclass Session: ...\nclass _Own: ...",
+            "reference/meshwire_reference/wire/b.py": "X = 1\nclass Session: ...\nclass _Own: ...",
             "conformance/meshwire_conformance/c.py": "class Session: ...",
+            "conformance/meshwire_conformance/d.py": "Item = tuple[int]\nMAX = 1",
+            "conformance/meshwire_conformance/e.py": "Item: TypeAlias = int\nMAX = 2",
+            "spec/meshwire_spec/f.py": 'Answer = TypeVar("Answer")',
+            "spec/meshwire_spec/g.py": "class Answer: ...",
+            "tools/h.py": "class Row: ...",
+            "tools/bench/i.py": "class Row: ...",
         },
     )
 
-    assert list(package_form.class_problems(read_modules(tmp_path))) == [
+    assert list(package_form.name_problems(tmp_path, read_modules(tmp_path))) == [
         (
-            "reference/meshwire_reference/core/a.py:1: class Session is also defined at"
+            "conformance/meshwire_conformance/d.py:1: Item is also defined at"
+            " conformance/meshwire_conformance/e.py:1"
+        ),
+        (
+            "reference/meshwire_reference/core/a.py:1: Session is also defined at"
             " reference/meshwire_reference/wire/b.py:2"
-        )
+        ),
+        "spec/meshwire_spec/f.py:1: Answer is also defined at spec/meshwire_spec/g.py:1",
+        "tools/h.py:1: Row is also defined at tools/bench/i.py:1",
     ]
 
 

@@ -1,1 +1,1 @@
-"""Socket cases that need a loop or a branch: one module for each page of the specification."""
+"""Cases that need a loop or a branch, one module a subject, and the cases of the harness."""

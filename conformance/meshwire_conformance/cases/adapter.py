@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from meshwire_conformance.catalogue.case import BOTH_VALID, Case, digest_of
+from meshwire_conformance.catalogue.case import BOTH_VALID, HARNESS, Case, digest_of
 
-HARNESS = "harness"
-"""Kind of these cases; no message has it."""
 PART = "harness"
 
 

@@ -8,7 +8,12 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 
 SOCKET = "socket"
-"""Kind of every case that needs a connection; all other kinds are message kinds."""
+"""Kind of the cases that need a connection."""
+HARNESS = "harness"
+"""Kind of the cases of the codec harness itself.
+
+A further kind is that of `catalogue.reconciliations`; all others are kinds of messages.
+"""
 
 SHOWS = "shows"
 """Prefix of the needs below, which name what a binding may be unable to show. A case that looks at

@@ -1,4 +1,4 @@
-"""Socket cases that need a loop or a branch: functions of a `CaseRun`, one module per page."""
+"""Socket cases that need a loop or a branch: functions of a `CaseRun`, in `cases`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from meshwire_conformance.catalogue.case import BOTH_VALID, SOCKET, STRICT_ONLY, Case, digest_of
 
-Body = Callable[[Any], Awaitable[None]]
+CaseFunction = Callable[[Any], Awaitable[None]]
 """A function of a `socket_suite.case_run.CaseRun`."""
 
 
@@ -21,7 +21,7 @@ class PythonCase:
     `final` cases run after all others and judge everything that the target has sent in the run.
     """
 
-    run: Body
+    run: CaseFunction
     isolation: str = "key"
     serial: bool = False
     final: bool = False
@@ -46,10 +46,10 @@ def case(  # noqa: PLR0913 - a case has these facts
     negative: bool = False,
     control: str | None = None,
     let: Mapping[str, str] | None = None,
-) -> Callable[[Body], Body]:
+) -> Callable[[CaseFunction], CaseFunction]:
     """Register a function as a case; its docstring says what it hunts."""
 
-    def register(body: Body) -> Body:
+    def register(body: CaseFunction) -> CaseFunction:
         facts = PythonCase(body, isolation, serial, final, negative, let or {})
         extra = (*needs, *(("process",) if isolation == "process" else ()))
         _REGISTRY[case_id] = Case(

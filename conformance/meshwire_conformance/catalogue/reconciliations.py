@@ -25,16 +25,14 @@ ID = 32
 LISTED_MAX = 40
 """Greatest number of ids that a vector lists; more are given by their number and digest."""
 
-Item = tuple[int, bytes]
 
-
-def expand_items(parts: Sequence[Items]) -> list[Item]:
+def expand_items(parts: Sequence[Items]) -> list[tuple[int, bytes]]:
     """Return every item of a set."""
     return [item for part in parts for item in part_items(part)]
 
 
 @cache
-def part_items(part: Items) -> tuple[Item, ...]:
+def part_items(part: Items) -> tuple[tuple[int, bytes], ...]:
     """Return the items of one part of a set; the result is shared between sets."""
     timestamp = int(part.timestamp)
     if part.id:

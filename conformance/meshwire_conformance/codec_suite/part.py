@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from meshwire_conformance.cases.adapter import HARNESS
-from meshwire_conformance.catalogue.case import SOCKET, Case
+from meshwire_conformance.catalogue.case import HARNESS, SOCKET, Case
 from meshwire_conformance.catalogue.catalogue import Catalogue
 from meshwire_conformance.catalogue.reconciliations import KIND
 from meshwire_conformance.codec_suite.findings import Finding, describe
@@ -83,9 +82,15 @@ async def run(
     finally:
         await session.close()
     results += adapter_results(about_adapter, session.manners, asked=bool(asks))
-    order = {case.id: number for number, case in enumerate(cases)}
-    results.sort(key=lambda result: order[result.case])
     duration_s = (time.perf_counter() - clock) / max(1, len(asks))
+    order = {case.id: number for number, case in enumerate(cases)}
+    return _reported(sorted(results, key=lambda result: order[result.case]), duration_s, progress)
+
+
+def _reported(
+    results: Sequence[CaseResult], duration_s: float, progress: Progress
+) -> list[CaseResult]:
+    """Report each result, and return them with the mean duration of a request."""
     for result in results:
         progress(result)
     return [replace(result, duration_s=duration_s) for result in results]

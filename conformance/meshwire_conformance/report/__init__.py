@@ -1,1 +1,1 @@
-"""Reports: one module for each format, all over the same record of a run."""
+"""Reports of a run: its record, the formats, the table in text, and known failures."""

@@ -1,1 +1,1 @@
-"""A run of the suite: which cases go to which target, which part judges them, and the record."""
+"""A run of the suite: which cases go to which target, and which part judges them."""

@@ -11,8 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from meshwire_conformance.cases.adapter import HARNESS
-from meshwire_conformance.catalogue.case import Case
+from meshwire_conformance.catalogue.case import HARNESS, Case
 from meshwire_conformance.catalogue.catalogue import Catalogue, selection_digest
 from meshwire_conformance.contracts import Attachment, Settings, untraced
 from meshwire_conformance.errors import Incomplete, UsageError

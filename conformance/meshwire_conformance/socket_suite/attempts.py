@@ -40,10 +40,10 @@ def is_final(body: Body) -> bool:
     return isinstance(body, PythonCase) and body.final
 
 
-def patience(case: Case) -> tuple[int, str]:
-    """Return the sort key of a case: those with the longest waits start first.
+def start_order(case: Case) -> tuple[int, str]:
+    """Return the sort key of a case: first those that wait for a deadline of the target.
 
-    Cases that dial connections of their own follow, while the target has little to offer to them.
+    Those with connections of their own follow, while the target has little to offer to them.
     """
     body = body_of(case)
     if any(need.startswith("deadline:") for need in case.needs):

@@ -3,8 +3,7 @@
 Transcripts and Python cases use the same operations. Each operation either succeeds or raises
 `CaseFailed`. What is sent is recorded for the report. A case's streams are released when it ends.
 """
-# Longer than 300 lines because it is the vocabulary of all socket cases, and one vocabulary is
-# easier to learn in one place.
+# Longer than 500 lines: it is the vocabulary of all socket cases, easier to learn in one place.
 
 from __future__ import annotations
 

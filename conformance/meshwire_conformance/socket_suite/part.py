@@ -26,8 +26,8 @@ from meshwire_conformance.socket_suite.attempts import (
     is_final,
     is_serial,
     noted,
-    patience,
     shown_elsewhere,
+    start_order,
     watched,
     with_control,
 )
@@ -160,7 +160,7 @@ class SocketPart:
         hopeless = self._deadline.median_s is None
         serial = [case for case in cases if is_serial(case) and not hopeless]
         beside = sorted(
-            (case for case in cases if case not in final and case not in serial), key=patience
+            (case for case in cases if case not in final and case not in serial), key=start_order
         )
         attempts = {
             attempt.case.id: attempt
@@ -178,7 +178,7 @@ class SocketPart:
 
     async def _beside(self, case: Case) -> Attempt:
         """Run one case beside others; one that waits for a deadline of the target takes no slot."""
-        if patience(case)[0] == 0:
+        if start_order(case)[0] == 0:
             return await self._attempt(case, 1)
         async with self._slots:
             return await self._attempt(case, 1)

@@ -34,18 +34,23 @@ from meshwire_conformance.targets.transport import Address, Connection, Dial, Di
 from meshwire_spec.codec import Message, encode
 from meshwire_spec.numbers import READ_MESSAGE, FrameType
 
-Answer = TypeVar("Answer")
+Found = TypeVar("Found")
 
 DIAL_S = 5.0
 """Seconds that a connection may take to open; there is no calibrated deadline yet."""
 PORT_MAX = 0xFFFF
 _ADDRESS = re.compile(r"(?:([0-9a-f]{64})@)?(\[[0-9A-Fa-f:.]+\]|[^:@\[\]]+):(\d{1,5})")
 TRIAL_S = 1.0
+"""Seconds that an answer to the trial may take."""
 HANDSHAKE_TRIAL_S = 5.0
+"""Seconds that the handshake of the trial may take."""
 SECRET_OPTION = "--formation-secret-file"  # noqa: S105 - the name of an option
 _KEY = "notes:meshwire-trial"
+"""A document that no node holds."""
 _FORMATION = "meshwire-trial"
+"""A formation that no node belongs to."""
 _IDENTITY = bytes(31) + b"\x01"
+"""The endpoint id of the suite in a trial."""
 
 
 @dataclass(slots=True)
@@ -237,8 +242,8 @@ async def _called_open(target: Target, connection: Connection, scale: float) -> 
 
 
 async def _once_more(
-    target: Target, ask: Callable[[Connection, float], Awaitable[Answer]], scale: float
-) -> Answer | None:
+    target: Target, ask: Callable[[Connection, float], Awaitable[Found]], scale: float
+) -> Found | None:
     """Ask over a further connection; return None if it cannot be opened."""
     try:
         connection = await target.dial(Dial(_IDENTITY))

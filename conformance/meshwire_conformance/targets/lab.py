@@ -8,7 +8,7 @@ repeated. Received bytes never raise: a peer that breaks the binding ends in a `
 Unlike an ordinary implementation this one can also write anything (`write_raw`), because a suite
 has to send wrong things on purpose.
 """
-# Longer than 300 lines because records, credit and streams are one state machine, and its
+# Longer than 500 lines: records, credit and streams are one state machine, and its
 # halves read worse apart than together.
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from meshwire_conformance.catalogue.reconciliations import Item, expand_items, load_cases
-from meshwire_conformance.protocol.negentropy import Answer, Reconciliation
+from meshwire_conformance.catalogue.reconciliations import expand_items, load_cases
+from meshwire_conformance.protocol.negentropy import Answer, Item, Reconciliation
 from meshwire_conformance.protocol.negentropy_messages import Refused
 from meshwire_spec.schemas.reconciliation import Items
 

@@ -1,7 +1,5 @@
 """Blocks made of other blocks: nested messages, counted elements, tagged bodies, ranges."""
 
-# Longer than 300 lines: elements, batches and their faults build on each other.
-
 from __future__ import annotations
 
 from contextlib import contextmanager

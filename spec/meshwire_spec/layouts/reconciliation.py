@@ -1,7 +1,5 @@
 """Negentropy messages, version 1: a version byte, then ranges to the end of the message."""
 
-# Longer than 300 lines: ranges, bounds and varints build on each other.
-
 from __future__ import annotations
 
 from typing import Any

@@ -5,8 +5,6 @@ step is, and options of that verb. `tagged` reads the verb and names it as the t
 `Step`, so a step with two verbs, or with an option of another verb, cannot be built.
 """
 
-# Longer than 300 lines: the steps of a transcript are one vocabulary, read as one table.
-
 from typing import Any, Literal, get_args
 
 from meshwire_spec.schemas.base import Hex, Level, Strict
