@@ -365,8 +365,6 @@ class Blob(Block):
         super().__init__(means, rule=rule)
         # A minimum is held by `accept` alone, with the limit: the page must not print another.
         assert limit is not None or not minimum, "a minimum needs the limit that accept holds"
-            "a minimum needs the limit that accept holds it with"
-        )
         self.length = length
         self.ceiling = ceiling
         self.minimum = minimum
