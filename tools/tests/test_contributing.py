@@ -20,7 +20,7 @@ from vector_files import read_files, written_faults
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = re.search(
-    r"^\.venv/bin/python tools/new_rule\.py (?P<arguments>(?:.*\\\n)*.*)$",
+    r"^python tools/new_rule\.py (?P<arguments>(?:.*\\\n)*.*)$",
     (ROOT / "CONTRIBUTING.md").read_text(),
     re.MULTILINE,
 )
@@ -142,3 +142,12 @@ def test_every_place_names_the_rule() -> None:
 
     assert sum("LV-002" in text for text in CITED) >= 6
     assert any("LV-002" in path.read_text() for path in rows)
+
+
+def test_map_of_the_tools_names_each() -> None:
+    """Every script has its line in the README of the folder."""
+    text = (ROOT / "tools" / "README.md").read_text()
+    names = [path.name for path in (ROOT / "tools").glob("*.py")]
+
+    assert names
+    assert [name for name in names if f"| `{name}` |" not in text] == []
