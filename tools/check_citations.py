@@ -4,6 +4,7 @@ Read are the pages, README, ARCHITECTURE, CONTRIBUTING and the READMEs of folder
 docstrings of every Python file outside tools/history. A citation is
 
 - a rule id (FR-004) or a case id (MW-1001) anywhere in them;
+- the id of a row of the inventory (A-01), and in Python a letter with a digit (H1);
 - the id of a deployed defect (D-01), there and in the vectors and the TOML files of the suite;
 - a path below one of our top folders, or in Markdown any name in backticks that ends like a file
   or folder of ours (`numbers.py`, `layouts/`); `path.py::Name.method` names something in the file;
@@ -48,6 +49,12 @@ HISTORY = ("CHANGELOG.md", "tools/history/*")
 RULE = re.compile(r"\b(?!MW-)[A-Z]{2}-\d{3}\b")
 CASE = re.compile(r"\bMW-\d{4,}\b")
 DEFECT = re.compile(r"\bD-\d+\b")
+INVENTORY = Path("spec/94-inventory.md")
+INVENTORY_ROW = re.compile(r"^\| ([A-Z]-\d{2,3}) \|", re.MULTILINE)
+# A row of the inventory, or a name like the dialects' below.
+SHORT = re.compile(r"(?<![\w.#/-])(?!D-)[A-Z](?:-\d{2,3}|\d)\b(?![\w-])")
+# Dialects of the handshake, and the version of negentropy.
+SHORT_NAMES = frozenset(("H1", "H2", "V1"))
 ROW = re.compile(r"^\| \*\*(?P<id>D-\d+)\*\*\{#(?P=id)\}[^|]*\|(?P<cells>.*)\|$", re.MULTILINE)
 STATUS = re.compile(r"\[[A-Z]{2}-\d{3}\]\(|part not written yet \(|no rule: ")
 PATH = re.compile(
@@ -130,6 +137,22 @@ def defect_problems(text: Text, defects: set[str]) -> Iterator[str]:
     yield from (f"no defect {name}" for name in cited if name not in defects)
 
 
+def inventory_ids(root: Path) -> set[str]:
+    """Return the ids of the rows of the inventory."""
+    path = root / INVENTORY
+    return set(INVENTORY_ROW.findall(path.read_text())) if path.exists() else set()
+
+
+def short_problems(text: Text, known: set[str]) -> Iterator[str]:
+    """Yield the short names, such as A-01 or H1, that name no row of the inventory and no dialect.
+
+    A letter and a digit mean something else on pages, which show code.
+    """
+    for name in dict.fromkeys(SHORT.findall(text.text)):
+        if name not in known and ("-" in name or not text.is_page):
+            yield f"nothing is called {name}"
+
+
 def ledger_problems(page: str) -> Iterator[str]:
     """Yield the defects without a row of four cells, the last of which is a status."""
     rows = {match["id"]: match["cells"].split("|") for match in ROW.finditer(page)}
@@ -199,12 +222,14 @@ def problems_of(repository: Repository, rules: Sequence[PageRule], cases: set[st
     alive = {rule.id for rule in rules if rule.level != "withdrawn"}
     known = {rule.id for rule in rules}
     defects = ledger_ids(repository.root)
+    short = inventory_ids(repository.root) | SHORT_NAMES
     found = [
         (text, problem)
         for text in [*page_texts(repository.root), *code_texts(repository)]
         for problem in [
             *rule_problems(text, known if text.is_page else alive, cases),
             *defect_problems(text, defects),
+            *short_problems(text, short),
             *path_problems(text, repository),
             *name_problems(text, repository),
         ]

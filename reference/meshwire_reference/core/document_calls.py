@@ -71,7 +71,7 @@ class Generate:
     """Make the next message of an exchange that this node starts. Result: `Generated`.
 
     Where nothing is known of the peer the message carries the whole document (D-143); for a key
-    without a document it is the read (F2).
+    without a document it is the read (DC-001).
     """
 
     connection: ConnectionName
@@ -136,7 +136,7 @@ class Drop:
 class Received:
     """A sync message took effect; `answer` is the 0x00 to send back, None when there is none.
 
-    `read`: the message had no heads and no changes and was answered as a read (F2).
+    `read`: the message had no heads and no changes and was answered as a read (DC-001).
     `awaited`: it had none either and was taken as the answer to a message of this node.
     """
 

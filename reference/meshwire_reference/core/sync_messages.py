@@ -47,7 +47,7 @@ class SyncMessage:
 
     @property
     def is_read(self) -> bool:
-        """True without heads and without a chunk: it starts a new exchange (F2)."""
+        """True without heads and without a chunk: it starts a new exchange (DC-002)."""
         return not self.heads and not any(self.changes)
 
 

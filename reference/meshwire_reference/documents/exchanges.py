@@ -61,7 +61,7 @@ class DocumentExchange:
     shared: Heads = ()
     """Heads that the peer has shown and this node holds."""
     reading: bool = False
-    """True while this node's own read (F2) has no answer."""
+    """True while this node's own read (DC-001) has no answer."""
     resent_at: Heads | None = None
     """Local heads at which everything was sent once more to a peer that had shown none."""
     weight: int = EXCHANGE_BYTES

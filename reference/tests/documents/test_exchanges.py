@@ -109,7 +109,7 @@ def converse(ours: Node, theirs: Node, message: bytes | None) -> int:
 
 
 class TestRead:
-    """F2 Read."""
+    """A read and its answer (DC-001 to DC-004)."""
 
     @pytest.mark.parametrize("edits", [1, 2, 40])
     def test_one_round_trip_reads_any_document(self, edits: int) -> None:
