@@ -235,7 +235,9 @@ def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> int:
     ]
     for name in wrong:
         if options.check:
-            print(f"{name} is stale: run python tools/draw_figures.py")
+            state = "stale" if name in drawn and name in there else "missing"
+            state = state if name in drawn else "drawn by nobody"
+            print(f"{name} is {state}: run python tools/draw_figures.py")
         elif name in drawn:
             (folder / name).write_text(drawn[name])
         else:

@@ -87,9 +87,15 @@ SHORT = 1200
 def derive(kind: str, positives: list[dict[str, Any]], ledger: Ledger) -> Iterator[dict[str, Any]]:
     """Yield the derived vectors of a kind: one per field and class, for elements also per place."""
     bases = [(v["id"], base_of(kind, bytes.fromhex(expand(v["hex"])))) for v in positives]
+    gaps = []
     for row in fields_of(kind):
         for fault in row.classes:
-            yield from _derive_class(row, fault, bases, ledger)
+            try:
+                yield from _derive_class(row, fault, bases, ledger)
+            except Disagreement as gap:
+                gaps.append(str(gap))
+    if gaps:
+        raise Disagreement("\n".join(dict.fromkeys(gaps)))
 
 
 def _derive_class(
@@ -132,7 +138,8 @@ def _vector(
     rejected = found.reason is not None
     rules = rules_for(row.kind, where, fault, rejected=rejected, reasons=[says])
     if not rules:
-        raise Disagreement(f"{row.kind} {where} {fault} ({says}): no rule of the pages fits")
+        marks = f"kinds: {row.kind}" + (f"; reason: {says}" if rejected else "")
+        raise Disagreement(f"{row.kind} {where} {fault}: no rule of the pages has `{marks}`")
     strict = "reject" if rejected else VALID
     named = f"`{where}`" if where else "the message"
     vector: dict[str, Any] = {
@@ -200,7 +207,12 @@ def agree(vector: dict[str, Any]) -> None:
     if says != vector["result"]["strict"] or (found.reason or "") not in vector.get(
         "reasons", [""]
     ):
-        raise Disagreement(f"{vector['id']} {vector['title']}: the schema says {found.reason}")
+        wanted = " or ".join(vector.get("reasons", ["valid"]))
+        said = f"refuses them for {found.reason}" if found.reason else "takes the bytes"
+        raise Disagreement(
+            f"{vector['id']} {vector['title']}: the vector says {wanted}, and the schema {said}: "
+            "mend the layout, acceptance.py or the vector"
+        )
     if "value" in vector and expand(vector["value"]) != found.value:
         raise Disagreement(f"{vector['id']} {vector['title']}: the schema reads {found.value}")
 
@@ -252,7 +264,7 @@ def main() -> int:
             note_ids(ledger, socket_cases())
             texts = dict(complete(files, ledger))
         except (Disagreement, SuiteFault) as exc:
-            wrong.append(str(exc))
+            wrong += str(exc).splitlines()
     if wrong:
         print(*(f"make_vectors: {line}" for line in wrong), sep="\n", file=sys.stderr)
         return 1

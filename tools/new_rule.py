@@ -6,11 +6,12 @@ For example, in one line:
         --reason bad-key "A receiver MUST refuse a tombstone whose collection is `tombstones`
         with `bad-key`."
 
-The next free id of the page is taken and the sentence is put behind the last rule, or behind the
-one that --after names. Then the stubs are printed that the rule needs: a vector, a transcript, the
-comment above the code. None of them is written, so `tools/trace.py --check` and
-`tools/check_citations.py` are red until each is there. A vector or transcript with TODO in it does
-not count. Exit status 2 for a sentence that is none, and for an unknown kind or reason.
+The next free id of the page is taken and the sentence is put behind the last rule, behind the one
+that --after names, or into the section that --under names. Then the stubs are printed that the rule
+needs: a vector, a transcript, the comment above the code. None of them is written, so
+`tools/trace.py --check` and `tools/check_citations.py` are red until each is there. A vector or
+transcript with TODO in it does not count. Exit status 2 for a sentence that is none, and for an
+unknown kind or reason.
 """
 
 from __future__ import annotations
@@ -76,11 +77,10 @@ def next_id(prefix: str, rules: Sequence[PageRule]) -> str:
 
 
 def insert(text: str, after: str, line: str) -> str:
-    """Return the page with `line` after the rule `after` and the note below that rule."""
+    """Return the page with `line` behind a rule and its note, or below the heading `#ANCHOR`."""
     lines = text.splitlines()
-    place = next(
-        number for number, old in enumerate(lines) if (m := RULE.match(old)) and m["id"] == after
-    )
+    ids = [m["id"] if (m := RULE.match(old)) else "" for old in lines]
+    place = heading(lines, after[1:]) if after.startswith("#") else ids.index(after)
     end = place + 1
     for number in range(place + 1, len(lines)):
         if lines[number].startswith(">"):
@@ -90,8 +90,32 @@ def insert(text: str, after: str, line: str) -> str:
     return "\n".join([*lines[:end], "", line, *lines[end:]]) + "\n"
 
 
-def add(folder: Path, draft: Draft, after: str | None) -> PageRule:
-    """Write the rule into its page and return it; raises BadRule, and then nothing is written."""
+def heading(lines: Sequence[str], anchor: str) -> int:
+    """Return the line of a heading by its anchor; raises BadRule if the page has none."""
+    for number, line in enumerate(lines):
+        if line.startswith("#") and line.endswith(f"{{#{anchor}}}"):
+            return number
+    raise BadRule(f"the page has no heading {{#{anchor}}}")
+
+
+def last_under(text: str, anchor: str) -> str:
+    """Return what a new rule of a section stands behind: its last rule, or `#ANCHOR`."""
+    lines = text.splitlines()
+    last = f"#{anchor}"
+    for line in lines[heading(lines, anchor) + 1 :]:
+        if re.match(r"#+ .*\{#", line):
+            break
+        if found := RULE.match(line):
+            last = found["id"]
+    return last
+
+
+def add(folder: Path, draft: Draft, after: str | None = None, under: str = "") -> PageRule:
+    """Write the rule into its page and return it; raises BadRule, and then nothing is written.
+
+    It stands behind the rule `after`, else behind the last of the section `under`, else of the
+    page.
+    """
     rules = all_rules(folder)
     rule_id = next_id(draft.prefix, rules)
     own = [rule for rule in rules if rule.id.startswith(f"{draft.prefix}-")]
@@ -103,7 +127,8 @@ def add(folder: Path, draft: Draft, after: str | None) -> PageRule:
     if problems or not parse_rules(before.page, line):
         raise BadRule("; ".join(problem.text for problem in problems) or "not one line of text")
     path = folder / before.page
-    path.write_text(insert(path.read_text(), before.id, line))
+    place = last_under(path.read_text(), under) if under and not after else before.id
+    path.write_text(insert(path.read_text(), place, line))
     return parse_rules(before.page, line)[0]
 
 
@@ -232,10 +257,12 @@ def homes(rule: PageRule) -> str:
         return "reference/meshwire_reference/core/ or transport/."
     if rule.level == "strict":
         return (
-            "spec/meshwire_spec/acceptance.py and reference/meshwire_reference/wire/accept.py,\n"
-            "since it refuses what decodes."
+            "reference/meshwire_reference/wire/accept.py, since it refuses what decodes; the same\n"
+            "without the comment in spec/meshwire_spec/acceptance.py."
         )
-    return "spec/meshwire_spec/layouts/ and reference/meshwire_reference/wire/."
+    return (
+        "reference/meshwire_reference/wire/, as the layout in spec/meshwire_spec/layouts/ has it."
+    )
 
 
 def prefixes(rules: Sequence[PageRule]) -> str:
@@ -261,6 +288,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--seen", default="socket", help=f"what shows it: {', '.join(WAYS)}")
     found.add_argument("--kinds", default="", help="kinds of message it speaks of")
     found.add_argument("--reason", default="", help="reason for which it refuses them")
+    found.add_argument("--under", default="", help="anchor of the section to put it in")
     found.add_argument("--after", help="id of the rule to put it behind (default: the last)")
     return found
 
@@ -282,7 +310,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     draft = draft_of(options)
     try:
-        rule = add(SPEC, draft, options.after)
+        rule = add(SPEC, draft, options.after, options.under)
     except BadRule as bad:
         print(f"new_rule: {bad}", file=sys.stderr)
         return 2

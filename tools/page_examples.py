@@ -87,10 +87,13 @@ def render_rulers(_arguments: str) -> str:
     """Return the byte ruler of every kind, with a link to its table and the fields in words."""
     from draw_figures import ruler_text  # noqa: PLC0415 - loads construct
     from meshwire_spec.layouts import LAYOUTS  # noqa: PLC0415 - as above
+    from meshwire_spec.render import UnknownTable  # noqa: PLC0415 - as above
 
     homes = _homes()
     blocks = []
     for kind, layout in LAYOUTS.items():
+        if kind not in homes:
+            raise UnknownTable(f"no page has the mark `layout: {kind}`")
         blocks.append(f"[`{kind}`]({homes[kind]}): {layout.title}.")
         blocks.append(f"![{kind}: {ruler_text(kind)}](assets/figures/ruler-{kind}.svg){{.figure}}")
     return "\n\n".join(blocks)

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import page_examples
+from meshwire_spec.errors import SpecError
 from meshwire_spec.numbers import KINDS
 from pages import SPEC, Problem, all_rules, fill, link_problems, page_paths, page_problems, regions
 
@@ -115,7 +116,10 @@ def main(arguments: list[str] | None = None) -> int:
     problems = _update(RULES_FILE, rules_text(), check=options.check)
     problems += _update(HARNESS_FILE, harness_text(HARNESS_FILE.read_text()), check=options.check)
     for path in page_paths():
-        problems += _update(path, filled(path.read_text()), check=options.check)
+        try:
+            problems += _update(path, filled(path.read_text()), check=options.check)
+        except SpecError as fault:
+            problems.append(f"{path.name}: {fault}")
     problems += [str(problem) for problem in prose_problems()]
     for line in problems:
         print(line)

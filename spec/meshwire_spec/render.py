@@ -262,4 +262,4 @@ def render(marker: str) -> str:
     try:
         return RENDERERS[name](arguments.strip())
     except (KeyError, AttributeError) as exc:
-        raise UnknownTable(f"nothing renders {marker!r}") from exc
+        raise UnknownTable(f"nothing renders {marker!r}: {exc!r}") from exc

@@ -39,7 +39,8 @@ def page(name: str) -> str:
 def test_values_and_bytes_of_examples_agree(name: str) -> None:
     """Each value on a page encodes to the bytes beside it, and they decode to the value."""
     found = BYTES.findall(page(name))
-    assert len(found) == len(EXAMPLES[name])
+    named = EXAMPLES[name]
+    assert len(found) == len(named), f"{name} has {len(found)} with bytes, EXAMPLES {len(named)}"
 
     for kind, (value, data) in zip(EXAMPLES[name], found, strict=True):
         message = codec.from_value(kind, json.loads(value))

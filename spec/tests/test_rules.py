@@ -48,6 +48,11 @@ def test_every_kind_can_be_truncated_and_overlong() -> None:
     assert {k for k in numbers.KINDS if (k, "trailing-bytes") not in pairs} == tolerant
 
 
+def test_rule_about_every_encoder_names_every_kind() -> None:
+    """ER-004 holds for each kind, so its mark lists all of them."""
+    assert sorted(rules_by_id()["ER-004"].kinds) == sorted(numbers.KINDS)
+
+
 def test_unknown_members_are_refused() -> None:
     """A rules file of another form is not read past its surprises."""
     with pytest.raises(msgspec.ValidationError):

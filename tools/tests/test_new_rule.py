@@ -75,6 +75,19 @@ def test_rule_is_put_behind_a_rule_and_its_note(spec: Path) -> None:
     )
 
 
+def test_rule_is_put_into_its_section(spec: Path) -> None:
+    """--under finds the last rule of a section, or the heading of one without rules."""
+    path = spec / "03-frames.md"
+    path.write_text(PAGE + "\n## Empty {#empty}\n\nProse.\n\n## Full {#full}\n\nMore.\n")
+    new_rule.add(spec, REFUSES, under="empty")
+    new_rule.add(spec, REFUSES, under="empty")
+    lines = [line.split("{#")[0] for line in path.read_text().splitlines() if line]
+
+    assert lines[-6:-1] == ["## Empty ", "**FR-003**", "**FR-004**", "Prose.", "## Full "]
+    with pytest.raises(BadRule):
+        new_rule.add(spec, REFUSES, under="nowhere")
+
+
 BAD = [
     (Draft("FR", "wire", "A receiver refuses.", ("socket",)), None),
     (Draft("FR", "wire", "It MUST. It MAY.", ("socket",)), None),

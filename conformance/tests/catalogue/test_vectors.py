@@ -127,6 +127,7 @@ def test_at_least_three_hand_written_a_kind() -> None:
 @pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.name)
 def test_every_limit_has_its_pair_written_by_hand(limit: numbers.Limit) -> None:
     """The last legal and the first illegal length of each limit, for each of its kinds."""
+    assert limit.name in BOUNDARIES, f"no row of BOUNDARIES for the limit {limit.name!r}"
     field, legal, illegal = BOUNDARIES[limit.name]
     held = {(raw["kind"], raw["field"], raw["fault"]) for raw in hand_written()}
 

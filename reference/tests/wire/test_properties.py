@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshwire_reference.harness import kinds
@@ -127,11 +127,17 @@ def settle_bounds(ranges: list[dict[str, Any]]) -> None:
 def messages(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     """Draw a kind and a value of it."""
     kind = draw(st.sampled_from(ALL_KINDS))
+    return kind, draw(values_of_kind(kind))
+
+
+@st.composite
+def values_of_kind(draw: st.DrawFn, kind: str) -> dict[str, Any]:
+    """Draw a value of a kind."""
     value = draw(objects_of(kinds.KINDS[kind].shape))
     for name, numbers in (("version", VERSIONS), ("marker", MARKERS)):
         if kind in numbers:
             value[name] = numbers[kind]
-    return kind, value
+    return value
 
 
 @given(messages())
@@ -142,6 +148,18 @@ def test_values_come_back(drawn: tuple[str, dict[str, Any]]) -> None:
     data = kinds.encode(kind, kinds.from_value(kind, value))
 
     assert value == kinds.to_value(kind, kinds.decode(kind, data))
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+@settings(max_examples=8)
+@given(data=st.data())
+def test_values_of_each_kind_come_back(kind: str, data: st.DataObject) -> None:
+    """Each kind is tried, beginning with its simplest value."""
+    value = data.draw(values_of_kind(kind))
+
+    content = kinds.encode(kind, kinds.from_value(kind, value))
+
+    assert value == kinds.to_value(kind, kinds.decode(kind, content))
 
 
 @given(messages(), st.data())
