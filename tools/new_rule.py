@@ -99,7 +99,7 @@ def heading(lines: Sequence[str], anchor: str) -> int:
 
 
 def last_under(text: str, anchor: str) -> str:
-    """Return what a new rule of a section stands behind: its last rule, or `#ANCHOR`."""
+    """Return the place of a new rule in a section: its last rule, or `#ANCHOR`."""
     lines = text.splitlines()
     last = f"#{anchor}"
     for line in lines[heading(lines, anchor) + 1 :]:
@@ -113,7 +113,7 @@ def last_under(text: str, anchor: str) -> str:
 def add(folder: Path, draft: Draft, after: str | None = None, under: str = "") -> PageRule:
     """Write the rule into its page and return it; raises BadRule, and then nothing is written.
 
-    It stands behind the rule `after`, else behind the last of the section `under`, else of the
+    It follows the rule `after`, else the last rule of the section `under`, else of the
     page.
     """
     rules = all_rules(folder)
