@@ -1,4 +1,4 @@
-"""What every part of a node core shares: settings, time, counters, queues, and where effects go."""
+"""The part of the core that all others share: settings, time, counters, queues and effects."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -27,9 +27,9 @@ from meshwire_reference.core.timers import Timers
 
 
 class Statistics:
-    """Counts frames by type, refusals by reason, and what was ignored by why.
+    """Counts frames by type, refusals by reason, and ignored frames by cause.
 
-    A name has a row from when it is first counted.
+    A name has an entry from its first count on.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Statistics:
 
 
 class Context:
-    """The shared part of one node core; `now` is the moment of the input that is handled."""
+    """The shared part of one node core; `now` is the time of the input being handled."""
 
     def __init__(
         self, settings: Settings, entropy: Callable[[int], bytes], key: FormationKey | None
@@ -63,12 +63,12 @@ class Context:
         self._effects: list[Effect] = []
 
     def emit(self, effect: ConnectionEffect) -> None:
-        """Ask for an effect that a peer can see, once the write it names is durable."""
+        """Add an effect that a peer can see; it is held until the write it names is durable."""
         if self.durability.admit(effect):
             self._effects.append(effect)
 
     def write(self, key: str, write: Write | None, tombstone: bytes | None = None) -> WriteNumber:
-        """Ask for a write to the store and return its number for what depends on it."""
+        """Add a write to the store and return its number, for effects that depend on it."""
         number = self.durability.begin_write(key)
         self._effects.append(WriteStore(number, key, write, tombstone))
         if write is None:
@@ -79,26 +79,26 @@ class Context:
         return number
 
     def guard(self, key: str) -> HeldTombstone | None:
-        """Return the tombstone that stops every change of a key, or None."""
+        """Return the tombstone that blocks changes of a key, or None."""
         # TS-040
         return self.tombstones.active(key, self.now.wall_ms)
 
     def note_durable(self, number: WriteNumber) -> None:
-        """Ask for the effects that waited for writes up to this one."""
+        """Release the effects that waited for writes up to this one."""
         self._effects.extend(self.durability.note_durable(number))
 
     def note_refusal(self, refusal: Refusal) -> None:
-        """Count a refusal and have it logged."""
+        """Count a refusal and log it."""
         # ER-018
         self.statistics.refused[refusal.reason] += 1
         self.notify(refusal)
 
     def notify(self, event: Refusal | RunOver) -> None:
-        """Have an event logged."""
+        """Add the effect that logs an event."""
         self._effects.append(Notify(event))
 
     def take_effects(self) -> list[Effect]:
-        """Return what was asked for since the last call."""
+        """Return the effects added since the last call."""
         effects, self._effects = self._effects, []
         return effects
 

@@ -70,7 +70,7 @@ class Merge:
 class Generate:
     """Make the next message of an exchange that this node starts. Result: `Generated`.
 
-    Where nothing is known of the peer the message carries the whole document (D-143); for a key
+    If nothing is known of the peer, the message carries the whole document (D-143); for a key
     without a document it is the read (DC-001).
     """
 
@@ -80,7 +80,7 @@ class Generate:
 
 @dataclass(frozen=True, slots=True)
 class Unsent:
-    """Take back the last message made for (connection, key): it never left. Result: `Done`.
+    """Undo the last message made for (connection, key), which was never sent. Result: `Done`.
 
     What the peer was known to hold before stays known (D-152).
     """
@@ -148,7 +148,7 @@ class Received:
 
     @property
     def changed(self) -> bool:
-        """True when the document is another one than before: write, announce, pass on (D-55)."""
+        """True if the document has changed: write, announce, pass on (D-55)."""
         return self.write is not None
 
 
@@ -162,13 +162,13 @@ class Merged:
 
     @property
     def changed(self) -> bool:
-        """True when the document is another one than before: write, announce, pass on (D-55)."""
+        """True if the document has changed: write, announce, pass on (D-55)."""
         return self.write is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """The message to send as 0x00, None when the peer needs nothing or has yet to answer."""
+    """The message to send as 0x00, None if the peer needs nothing or must answer first."""
 
     message: bytes | None
     heads: Heads
@@ -191,7 +191,7 @@ class Edited:
 
     @property
     def changed(self) -> bool:
-        """True when the document is another one than before: write, announce, pass on (D-55)."""
+        """True if the document has changed: write, announce, pass on (D-55)."""
         return self.write is not None
 
 

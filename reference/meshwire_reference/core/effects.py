@@ -1,9 +1,9 @@
-"""Everything that a node core asks for. The driver carries effects out, in their order.
+"""The effects of a node core. The driver carries them out in order.
 
-A `ConnectionEffect` can be seen by one peer; `after` names the write that has to be durable first.
-The core itself holds an effect until then, and the later ones of the same connection with it, so
-whatever it hands out may be carried out at once. The inputs that answer an effect stand in its
-docstring; nothing has to answer an effect of a connection that is gone.
+A `ConnectionEffect` can be seen by one peer; `after` names the write that must be durable first.
+The core holds an effect until then, and the later ones of the same connection with it, so the
+driver may carry out whatever it receives at once. The docstring of an effect lists the inputs that
+answer it; an effect of a closed connection needs no answer.
 """
 
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class Send(ConnectionEffect):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reset(ConnectionEffect):
-    """Reset our half of a stream. What was to be sent on it is dropped."""
+    """Reset this side's half of a stream. Queued bytes are dropped."""
 
     stream: int
     code: int
@@ -128,10 +128,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class RunOver:
-    """A reconciliation of this node's making has ended: what the log line says of it.
+    """A reconciliation that this node began has ended: the content of the log line.
 
-    `rounds` are answers of the peer; bytes are those of the messages. `reason` is None where the
-    run was complete, else why it was not.
+    `rounds` are answers of the peer; bytes are those of the messages. `reason` is None if the run
+    was complete, else why it was not.
     """
 
     peer: str

@@ -20,11 +20,11 @@ class FormationError(Exception):
 
 
 class BadSecret(FormationError):
-    """The text of the secret is not canonical base64; its content is never shown."""
+    """The text of the secret is not canonical base64; its content is never printed."""
 
 
 class ProofRefused(FormationError):
-    """A response that the holder of the key would not have given."""
+    """The response is not the proof for the nonce and key."""
 
     def __init__(self) -> None:
         super().__init__("the response does not prove the formation's key")

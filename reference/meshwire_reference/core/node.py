@@ -26,7 +26,7 @@ from meshwire_reference.core.sending.relay import Routing
 from meshwire_reference.core.settings import Moment, Settings
 
 OPERATOR: Final = 0
-"""The source of a change that no connection brought."""
+"""Connection number used for changes made by the local operator."""
 
 
 class NodeCore:
@@ -49,7 +49,7 @@ class NodeCore:
         return self._context.statistics
 
     def handle(self, happened: Input, now: Moment) -> list[Effect]:
-        """Take one input and return what is to be done; deadlines that have passed come first."""
+        """Handle one input and return the effects; deadlines that have passed are handled first."""
         self._context.now = now
         self._context.timers.run(now.monotonic_s)
         HANDLERS[type(happened)](self, happened)
@@ -57,11 +57,11 @@ class NodeCore:
         return self._context.take_effects()
 
     def deadline(self) -> float | None:
-        """Return when `TimerFired` is due on the monotonic clock, None when nothing waits."""
+        """Return when `TimerFired` is due on the monotonic clock, or None without a timer."""
         return self._context.timers.next_s()
 
     def _plan_sweep(self) -> None:
-        """Have expired tombstones dropped from time to time, as long as there are any."""
+        """Schedule the removal of expired tombstones, as long as there are any."""
         context = self._context
         if len(context.tombstones) and not context.timers.is_set("sweep"):
             at_s = context.now.monotonic_s + context.settings.sweep_s
@@ -80,7 +80,7 @@ class NodeCore:
         session.open()
 
     def take_event(self, happened: inputs.ConnectionInput) -> None:
-        """Hand an event to the session of its connection; one of a gone connection does nothing."""
+        """Pass an event to the session of its connection; ignore it if that is closed."""
         session = self._sessions.get(happened.connection)
         if session is None:
             return
@@ -90,23 +90,23 @@ class NodeCore:
         EVENTS[type(happened.event)](session, happened.event)
 
     def take_result(self, happened: inputs.DocumentDone) -> None:
-        """A document call has a result."""
+        """Pass the result of a document call to its job."""
         self._context.queues.take_result(happened.number, happened.result)
 
     def take_document(self, happened: inputs.DocumentLoaded) -> None:
-        """The operator brought a document."""
+        """Store and pass on a document of the operator."""
         self._context.write(happened.key, happened.write)
         self._routing.pass_on_document(happened.key, OPERATOR)
 
     def note_durable(self, happened: inputs.Durable) -> None:
-        """Writes are durable."""
+        """Release the effects that waited for these writes."""
         self._context.note_durable(happened.number)
 
     def fire(self, happened: inputs.TimerFired) -> None:
-        """A deadline came; `handle` has run the timers already."""
+        """Do nothing: `handle` has run the timers already."""
 
     def shut_down(self, happened: inputs.ShutDown) -> None:
-        """The node ends: close every connection."""
+        """Close every connection."""
         for session in self._sessions.values():
             session.shut_down()
 

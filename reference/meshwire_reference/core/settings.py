@@ -15,7 +15,7 @@ from meshwire_spec.numbers import (
 
 
 class Dialect(StrEnum):
-    """How a peer proves that it belongs to the formation."""
+    """How a peer proves its membership in the formation."""
 
     OPEN = "open"
     H1 = "H1"
@@ -39,7 +39,7 @@ class Settings:
     handshake_s: float = HANDSHAKE_S
     """A handshake that takes longer ends the connection."""
     frame_stall_s: float = FRAME_STALL_S
-    """A frame of a peer of which nothing comes for this long is refused."""
+    """A frame is refused if no byte of it arrives for this long."""
     heartbeat_s: float = HEARTBEAT_INTERVAL_S
     """Time between heartbeats; 0 sends none."""
     verdict_linger_s: float = VERDICT_LINGER_S
@@ -51,17 +51,17 @@ class Settings:
     sweep_s: float = 300.0
     """Time between removals of expired tombstones."""
     answer_bytes_max: int = 4 * 2**20
-    """What is made for one peer and has not left; a single message may be larger."""
+    """Bytes made for one peer and not sent yet; a single message may be larger."""
     all_answer_bytes_max: int = 64 * 2**20
-    """The same for all peers; beyond it one message a peer is allowed."""
+    """The same for all peers; beyond it each peer may have one message."""
     inbound_bytes_max: int = 2 * PAYLOAD_MAX
-    """Unfinished frames of one peer; beyond it only its oldest stream is read."""
+    """Bytes of one peer's unfinished frames; beyond it only its oldest stream is read."""
     all_inbound_bytes_max: int = 16 * PAYLOAD_MAX
-    """Unfinished frames of all peers; beyond it `inbound_share_bytes` applies."""
+    """Bytes of all peers' unfinished frames; beyond it `inbound_share_bytes` applies."""
     inbound_share_bytes: int = 2**20
-    """A peer with more than this waits then, unless its stream is the oldest of all."""
+    """A peer that holds more bytes than this waits then, unless its stream is the oldest of all."""
     batch_entries: int = 20
-    """Most entries of a batch that the node sends."""
+    """Greatest number of entries in a batch that the node sends."""
     sends_max: int = 16
     """Streams that are open toward one peer at a time."""
     run_answer_s: float = 10.0
@@ -71,6 +71,6 @@ class Settings:
     held_by_both_s: float = 10.0
     """Documents that both sides hold are offered this long after those that the peer lacks."""
     identify: Identify = identify_key
-    """Gives a document its id in reconciliation runs."""
+    """Returns the id of a document in reconciliation runs, from its key."""
     serves_reconciliation: bool = True
     """False refuses frames of types 0x08 and 0x09 as unsupported."""

@@ -1,12 +1,12 @@
-"""The streams of one connection: who handles each of them, and what the transport is asked to do.
+"""The streams of one connection: their handlers, and the requests to the transport.
 
-Theory of operation. A stream has one handler from its opening to its release, and the handler gets
-everything that happens on it. A stream of this node is asked for with `open`, and its handler is
-found by the ticket once the stream is granted. What comes for a stream without a handler is late:
-bytes are consumed and dropped, a granted stream is released, the rest is without effect.
+Theory of operation. A stream has one handler from its opening to its release, which receives every
+event of the stream. This node requests a stream with `open`; its handler is found by the ticket
+when the stream is granted. Events of a stream without a handler are late: bytes are consumed and
+dropped, a granted stream is released, others have no effect.
 
-A stream with frames works on one frame at a time. `PendingEffects` counts the effects of that
-frame that are outstanding: calls of documents, or an answer that is leaving.
+A stream with frames handles one frame at a time. `PendingEffects` counts the effects of that frame
+that are outstanding: calls of documents, or an answer in flight.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from meshwire_reference.core.limits.quotas import InboundQuota
 from meshwire_spec.numbers import REASONS
 
 NO_STREAM: Final = -1
-"""The stream of a handler that has none yet, or none any more."""
+"""Stream number of a handler that has no stream yet, or no longer."""
 
 
 class PendingEffects:
@@ -46,7 +46,7 @@ class PendingEffects:
         self._on_over = on_over
 
     def begin(self) -> None:
-        """Count one more effect, which `end` has to follow."""
+        """Count one more effect; `end` must follow."""
         self.count += 1
 
     def end(self, reason: str | None = None, after: WriteNumber | None = None) -> None:
@@ -61,18 +61,18 @@ class PendingEffects:
 
 
 class StreamHandler:
-    """Takes what happens on a stream; what a subclass does not override is without effect."""
+    """Handles the events of a stream; those that a subclass does not override have no effect."""
 
     def __init__(self, streams: Streams, stream: int = NO_STREAM) -> None:
         self._streams = streams
         self._stream = stream
 
     def take_stream(self, stream: int) -> None:
-        """Use the stream that was asked for."""
+        """Use the stream that was requested."""
         self._stream = stream
 
     def receive(self, data: bytes, *, fin: bool) -> None:
-        """Take the next bytes of the peer, and its FIN. Here: drop them."""
+        """Take the next bytes of the peer, and its FIN. The default drops them."""
         if data:
             self._streams.consume(self._stream, len(data))
 
@@ -80,16 +80,16 @@ class StreamHandler:
         """Take a RESET of the peer."""
 
     def take_stop(self, code: int) -> None:
-        """Take a STOP of the peer; the transport has reset our half."""
+        """Take a STOP of the peer; the transport has reset this side's half."""
 
     def note_sent(self, *, has_failed: bool) -> None:
-        """React to what was sent being with the transport, or lost where `has_failed`."""
+        """Handle that the transport has the bytes sent, or that they are lost if `has_failed`."""
 
     def resume(self) -> None:
-        """Go on as far as possible: the session or a quota allows more than before."""
+        """Continue as far as possible: the session or a quota allows more than before."""
 
     def cut(self) -> None:
-        """React to the end of the connection."""
+        """Handle the end of the connection."""
 
 
 class Streams:
@@ -115,11 +115,11 @@ class Streams:
     # --- what happens ----------------------------------------------------------------------------
 
     def add(self, stream: int, handler: StreamHandler) -> None:
-        """Have a handler take what happens on a stream of the peer."""
+        """Register the handler of a stream of the peer."""
         self._handlers[stream] = handler
 
     def grant(self, ticket: int, stream: int) -> None:
-        """Give a stream that was asked for to its handler."""
+        """Pass a requested stream to its handler."""
         handler = self._requests.pop(ticket, None)
         if handler is None:
             self.release(stream)
@@ -147,17 +147,17 @@ class Streams:
             handler.take_stop(code)
 
     def note_sent(self, stream: int, *, has_failed: bool) -> None:
-        """Tell the handler of a stream that what it sent has left, or never will."""
+        """Report to the handler of a stream that its bytes were sent or lost."""
         if handler := self._handlers.get(stream):
             handler.note_sent(has_failed=has_failed)
 
     def resume(self) -> None:
-        """Let every stream go on that can."""
+        """Let every stream continue that can."""
         for handler in list(self._handlers.values()):
             handler.resume()
 
     def cut(self) -> None:
-        """Tell every handler that the connection has ended."""
+        """Report the end of the connection to every handler."""
         for stream, handler in list(self._handlers.items()):
             # The end of one stream may let another one go on, to its end.
             if stream in self._handlers:
@@ -166,7 +166,7 @@ class Streams:
     # --- what the transport is asked to do -------------------------------------------------------
 
     def open(self, handler: StreamHandler, *, bidi: bool, after: WriteNumber | None = None) -> int:
-        """Ask for a stream, which `take_stream` of the handler gets; return the ticket."""
+        """Request a stream, which `take_stream` of the handler receives; return the ticket."""
         ticket = next(self._context.tickets)
         self._requests[ticket] = handler
         self._context.emit(
@@ -175,7 +175,7 @@ class Streams:
         return ticket
 
     def cancel(self, ticket: int) -> None:
-        """Want a stream no more; where it is granted all the same, it is released."""
+        """Withdraw a request; a stream that is granted nevertheless is released."""
         self._requests.pop(ticket, None)
 
     def send(
@@ -200,7 +200,7 @@ class Streams:
         )
 
     def consume(self, stream: int, count: int) -> None:
-        """Give the peer back the credit for bytes that were taken."""
+        """Grant the peer again the credit of bytes that were taken."""
         self._context.emit(Consumed(connection=self.connection, stream=stream, count=count))
 
     def stop(self, stream: int, reason: str, after: WriteNumber | None = None) -> None:

@@ -29,7 +29,7 @@ LEB_MORE: Final = 0x80
 
 
 class Unfit(Exception):
-    """Bytes of a document were refused before or by the library; `reason` is of the registry."""
+    """Document bytes that were refused before or by the library; `reason` is in the registry."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -39,7 +39,7 @@ class Unfit(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SyncMessage:
-    """What a sync message says on its outside; `changes` are runs of chunks, unread."""
+    """The outer structure of a sync message; `changes` are runs of chunks, unread."""
 
     heads: tuple[bytes, ...]
     need: tuple[bytes, ...]
@@ -47,7 +47,7 @@ class SyncMessage:
 
     @property
     def is_read(self) -> bool:
-        """True without heads and without a chunk: it starts a new exchange (DC-002)."""
+        """True if there are no heads and no chunks: the message starts a new exchange (DC-002)."""
         return not self.heads and not any(self.changes)
 
 
@@ -89,9 +89,9 @@ def read_bytes(data: bytes, offset: int) -> tuple[bytes, int]:
 
 
 def check_filter(bloom: bytes) -> None:
-    """Refuse a bloom filter whose claims its bytes do not back. An empty one claims nothing.
+    """Raise Unfit unless the bytes of a bloom filter cover its claims; an empty one has none.
 
-    Raises Unfit: bad-document where it cannot be a filter, document-limit where it costs too much.
+    The reason is bad-document if it cannot be a filter, document-limit if it costs too much.
     """
     if not bloom:
         return
@@ -108,9 +108,9 @@ def check_filter(bloom: bytes) -> None:
 
 
 def read_message(message: bytes) -> SyncMessage:
-    """Read the outside of a sync message and hold its claims against its size.
+    """Return the outer structure of a sync message, with its claims checked against its size.
 
-    Raises Unfit: bad-document where the structure is broken, document-limit where it is too dear.
+    Raises Unfit: bad-document if the structure is broken, document-limit if it costs too much.
     """
     # DC-012
     if not message or message[0] not in AUTOMERGE_SYNC_MARKERS:
@@ -135,9 +135,9 @@ def read_message(message: bytes) -> SyncMessage:
 
 
 def is_read(message: bytes) -> bool:
-    """Return True if a 0x00 payload is a read; bytes that are no sync message are not.
+    """Return True if a 0x00 payload is a read; False also if it is not a sync message.
 
-    The core needs it where it answers without a document call. Never raises.
+    The core calls this where it answers without a document call. Never raises.
     """
     try:
         return read_message(message).is_read

@@ -1,4 +1,4 @@
-"""Named points in time, each with what is to be done then."""
+"""Named timers, each with an action."""
 
 import heapq
 from collections.abc import Callable, Hashable
@@ -14,7 +14,7 @@ class Timers:
         self._serials = count()
 
     def set(self, name: Hashable, at_s: float, action: Callable[[], None]) -> None:
-        """Do `action` at a time of the monotonic clock, once."""
+        """Run `action` once, at a time of the monotonic clock in seconds."""
         serial = next(self._serials)
         self._armed[name] = (serial, action)
         heapq.heappush(self._heap, (at_s, serial, name))
@@ -24,7 +24,7 @@ class Timers:
             heapq.heapify(self._heap)
 
     def cancel(self, name: Hashable) -> None:
-        """Forget a timer; one that is not set is forgotten already."""
+        """Remove a timer, if it is set."""
         self._armed.pop(name, None)
 
     def is_set(self, name: Hashable) -> bool:
@@ -38,7 +38,7 @@ class Timers:
         return self._heap[0][0] if self._heap else None
 
     def run(self, now_s: float) -> None:
-        """Do what is due by now, in the order of time."""
+        """Run the actions that are due, in the order of time."""
         while (at_s := self.next_s()) is not None and at_s <= now_s:
             _, _, name = heapq.heappop(self._heap)
             _, action = self._armed.pop(name)

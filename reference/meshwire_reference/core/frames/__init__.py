@@ -1,1 +1,1 @@
-"""What each frame does: a table from frame type to handler, and the handlers."""
+"""The effect of each frame: a table from frame type to handler, and the handlers."""

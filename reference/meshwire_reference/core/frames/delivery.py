@@ -1,4 +1,4 @@
-"""A frame, or an entry of a batch, on its way to its effect in the queue of a document."""
+"""The delivery of a frame, or of an entry of a batch, to the queue of its document."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from meshwire_reference.core.streams import PendingEffects
 class Delivery:
     """Where a frame came from, and the effects that its stream waits for.
 
-    An entry that is refused costs no more than itself: it is counted, and its stream goes on.
+    A refused entry is skipped and counted; its stream continues.
     """
 
     __slots__ = ("_context", "_effects", "_is_entry", "session")
@@ -35,11 +35,11 @@ class Delivery:
         self._is_entry = is_entry
 
     def for_entries(self) -> Delivery:
-        """Return the same for the entries of a frame."""
+        """Return the delivery for the entries of a frame."""
         return Delivery(self._context, self.session, self._effects, is_entry=True)
 
     def queue(self, key: str, job: DocumentJob) -> None:
-        """Queue a job of the frame for a document; its effect is outstanding from here on."""
+        """Queue a job of the frame for a document; its effect is outstanding from now on."""
         self._effects.begin()
         self.session.begin_job()
         self._context.queues.add(key, job)
@@ -50,7 +50,7 @@ class Delivery:
         self.session.end_job()
 
     def judge(self, reason: str | None) -> str | None:
-        """Return the reason for which the stream is refused: None, and counted, for an entry."""
+        """Return the reason to refuse the stream; for an entry, count it and return None."""
         if reason is None or not self._is_entry:
             return reason
         # BT-021
@@ -67,20 +67,20 @@ class DocumentJob(Job):
         self._delivery = delivery
 
     def begin(self) -> Call | None:
-        """Return the call that applies the frame; without one, its effect is over."""
+        """Return the call that applies the frame, or None if there is no effect."""
         call = self._decide()
         if call is None:
             self._delivery.end()
         return call
 
     def finish(self, result: Result) -> None:
-        """Act on the result and end the effect."""
+        """Handle the result and end the effect."""
         self._delivery.end(*self._apply(result))
 
     @abstractmethod
     def _decide(self) -> Call | None:
-        """Return the call to make, or None where the frame is ignored."""
+        """Return the call to make, or None if the frame is ignored."""
 
     @abstractmethod
     def _apply(self, result: Result) -> tuple[str | None, WriteNumber | None]:
-        """Store, answer and pass on; return why the frame is refused, and its write."""
+        """Store, answer and pass on; return the reason to refuse the frame, and its write."""

@@ -1,8 +1,8 @@
-"""What each frame does: a table from type to handler.
+"""The effect of each frame: a table from type to handler.
 
-Every handler keeps one order: check, apply, answer. It returns the reason for which the stream is
-to be refused, or None, and counts what is not over when it returns among the effects that the
-stream waits for. What a handler causes (answers, passing on) is queued and not waited for.
+Every handler keeps one order: check, apply, answer. It returns the reason to refuse the stream, or
+None, and registers effects that are not complete when it returns, so that the stream waits for
+them. Frames that a handler causes (answers, passing on) are queued and not waited for.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from meshwire_spec.numbers import CREATED_AHEAD_MAX_MS, FrameType
 
 
 class Frames:
-    """Begins the effects of the frames of all sessions."""
+    """Starts the effects of the frames of all sessions."""
 
     def __init__(self, context: Context, routing: Routing) -> None:
         self._context = context
@@ -39,7 +39,7 @@ class Frames:
     def take(
         self, session: Session, stream: int, frame: StreamFrame, effects: PendingEffects
     ) -> str | None:
-        """Begin the effects of one frame; return the reason for which it is refused, or None."""
+        """Start the effects of one frame; return the reason to refuse it, or None."""
         self._context.statistics.frames[frame.type] += 1
         reason = accept("stream_frame", frame)
         if reason is not None:
@@ -53,7 +53,7 @@ class Frames:
     def _take_message(
         self, session: Session, stream: int, frame: StreamFrame, effects: PendingEffects
     ) -> str | None:
-        """0x08 and 0x09: a message of the run of its stream."""
+        """Take a 0x08 or 0x09: a message of the run of its stream."""
         if self._context.settings.serves_reconciliation:
             return session.runs.take(stream, frame, effects)
         # NG-012
@@ -62,7 +62,7 @@ class Frames:
     # --- one document --------------------------------------------------------------------------
 
     def take_document(self, delivery: Delivery, frame: StreamFrame) -> str | None:
-        """0x00 and 0x01: a step of an exchange about a document, a read, or a whole document."""
+        """Take a 0x00 or 0x01: a step of an exchange, a read, or a whole document."""
         job = DOCUMENT_JOBS[frame.type](self._context, self._routing, delivery, frame)
         delivery.queue(frame.key, job)
         return None
@@ -70,7 +70,7 @@ class Frames:
     # --- tombstones ----------------------------------------------------------------------------
 
     def take_tombstone(self, delivery: Delivery, frame: StreamFrame) -> str | None:
-        """0x04: one tombstone, whose fields name the document."""
+        """Take a 0x04: one tombstone, whose fields name the document."""
         try:
             tombstone = decode_tombstone(frame.payload)
         except Malformed as malformed:
@@ -84,7 +84,7 @@ class Frames:
         return None
 
     def take_tombstone_batch(self, delivery: Delivery, frame: StreamFrame) -> str | None:
-        """0x05: tombstones one by one, then the fault if there is one."""
+        """Take a 0x05: tombstones one by one, then the fault if there is one."""
         try:
             batch = decode_tombstone_batch(frame.payload)
         except Malformed as malformed:
@@ -106,7 +106,7 @@ class Frames:
     # --- batches -------------------------------------------------------------------------------
 
     def take_batch(self, delivery: Delivery, frame: StreamFrame) -> str | None:
-        """0x07: entries one by one, then the fault if there is one."""
+        """Take a 0x07: entries one by one, then the fault if there is one."""
         try:
             batch = decode_sync_batch(frame.payload, self._context.settings.payload_cap)
         except Malformed as malformed:
@@ -123,7 +123,7 @@ class Frames:
         return None if batch.fault is None else batch.fault.reason
 
     def _take_entry(self, delivery: Delivery, entry: SyncEntry) -> str | None:
-        """Treat an entry as a frame; return the reason for which it is skipped, or None."""
+        """Handle an entry as a frame; return the reason to skip it, or None."""
         # BT-006, BT-007, BT-008
         reason = accept("sync_entry", entry)
         if reason is not None:
@@ -135,7 +135,7 @@ class Frames:
     # --- the rest ------------------------------------------------------------------------------
 
     def take_nothing(self, _delivery: Delivery, frame: StreamFrame) -> None:
-        """0x02 and 0x06: read and without effect."""
+        """Take a 0x02 or 0x06, which has no effect."""
         # FR-012
         self._context.statistics.ignored[f"type 0x{frame.type:02x}"] += 1
 

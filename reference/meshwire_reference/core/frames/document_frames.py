@@ -20,7 +20,7 @@ from meshwire_reference.wire.batches import StreamFrame
 
 
 class _FrameJob(DocumentJob):
-    """What deltas and snapshots share: the guard, the store, passing on, and refusals."""
+    """The common part of deltas and snapshots: guard, store, passing on, and refusals."""
 
     def __init__(
         self, context: Context, routing: Routing, delivery: Delivery, frame: StreamFrame
@@ -29,7 +29,7 @@ class _FrameJob(DocumentJob):
         self._frame = frame
 
     def _is_guarded(self) -> bool:
-        """Return True where the tombstone of the document stops the frame, and answer with it."""
+        """Return True if a tombstone of the document blocks the frame, after answering with it."""
         key = self._frame.key
         if self._context.guard(key) is None:
             return False
@@ -44,7 +44,7 @@ class _FrameJob(DocumentJob):
         return cooldowns.take(self._frame.key, self._context.now.monotonic_s)
 
     def _keep(self, write: Write | None) -> WriteNumber | None:
-        """Store and pass on what has changed the document; nothing else does either (D-55)."""
+        """Store and pass on a change of the document; without one neither happens (D-55)."""
         # DC-014, DC-021, DC-032
         if write is None:
             return None

@@ -1,4 +1,4 @@
-"""Tombstones taking effect: the document goes, the tombstone stays and travels on."""
+"""The effect of a tombstone: its document is removed, and the tombstone is kept and passed on."""
 
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.document_calls import Call, Drop, Result
@@ -10,7 +10,7 @@ from meshwire_reference.wire.tombstones import Tombstone
 
 
 class TombstoneJob(DocumentJob):
-    """Keep a tombstone if it is to be kept, remove its document, and pass it on."""
+    """Keep a tombstone if it wins, remove its document, and pass it on."""
 
     def __init__(
         self, context: Context, routing: Routing, delivery: Delivery, tombstone: Tombstone

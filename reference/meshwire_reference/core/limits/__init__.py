@@ -1,1 +1,1 @@
-"""Limits on what a peer may cost: bytes, turns and repetitions."""
+"""Limits on the cost of a peer: bytes, turns and repetitions."""

@@ -1,8 +1,8 @@
-"""Turns for heavy work: one piece at a time, and other inputs in between.
+"""Turns for heavy work: one piece at a time, with other inputs in between.
 
-A piece that is heavy waits in one queue for all peers. After each piece the node handles other
-inputs for as long as the piece took. So a peer that asks for much takes at most half of the time,
-and others wait for one piece of its work, not for all of it.
+Heavy pieces of all peers wait in one queue. After each piece the node handles other inputs for as
+long as the piece took. So heavy work takes at most half of the time, and other peers wait for one
+piece of it, not for all.
 """
 
 from collections import deque
@@ -12,7 +12,7 @@ from typing import Final
 from meshwire_reference.core.timers import Timers
 
 LIGHT: Final = 4096
-"""Work below this weight, in bytes read or items compared, is done at once."""
+"""Work below this weight, in bytes read or items compared, is done immediately."""
 GAP_S: Final = 0.001
 REST_MAX_S: Final = 0.25
 NAME: Final = "turn"

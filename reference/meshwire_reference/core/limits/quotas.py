@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 
 
 class SharedQuota:
-    """The bytes of all peers together, and who waits for some of them."""
+    """The bytes of all peers together, and the callbacks that wait for free bytes."""
 
     def __init__(self, maximum: int) -> None:
         self.used = 0
@@ -26,20 +26,20 @@ class SharedQuota:
         return self.used + size <= self._maximum
 
     def change(self, by: int) -> None:
-        """Take bytes, or give them back where `by` is below zero, and call who waits."""
+        """Add `by` to the bytes in use; if it is negative, call the waiting callbacks."""
         self.used += by
         if by < 0:
             self._wake()
 
     def note_holder(self, holder: Hashable, size: int) -> None:
-        """Keep a holder of bytes in the order of the beginnings; one that holds none is gone."""
+        """Record a holder of bytes in the order of first use; one with size 0 is removed."""
         if size:
             self._holders[holder] = None
         else:
             self._holders.pop(holder, None)
 
     def is_oldest(self, holder: Hashable) -> bool:
-        """Return True if no other holder began before this one."""
+        """Return True if no other holder is older than this one."""
         return next(iter(self._holders), holder) == holder
 
     def wait(self, callback: Callable[[], None]) -> None:
@@ -47,11 +47,11 @@ class SharedQuota:
         self._waiting[callback] = None
 
     def stop_waiting(self, callback: Callable[[], None]) -> None:
-        """Call a callback no more."""
+        """Remove a callback from the waiting ones."""
         self._waiting.pop(callback, None)
 
     def _wake(self) -> None:
-        """Call everyone who waits, in order; whoever still finds no room waits again."""
+        """Call every waiting callback in order; one that still finds no room waits again."""
         self._has_more = True
         # A callback may give bytes back, which are for the others: a loop, not a recursion.
         if self._is_waking:
@@ -96,7 +96,7 @@ class InboundQuota:
         return False
 
     def hold(self, stream: int, size: int) -> bool:
-        """Note how many bytes `stream` holds now; return True if that is less than before."""
+        """Record the bytes that `stream` holds; return True if they are fewer than before."""
         before = self._held.get(stream, 0)
         self._total += size - before
         if size:
@@ -134,14 +134,14 @@ class OutboundQuota:
         return False
 
     def change(self, by: int) -> None:
-        """Take bytes, or give them back where `by` is below zero."""
+        """Add `by` to the bytes in use; a negative number frees bytes."""
         if self._is_closed:
             return
         self.used += by
         self._shared.change(by)
 
     def close(self) -> None:
-        """Give everything back, for good."""
+        """Free all bytes, permanently."""
         self._shared.stop_waiting(self._resume)
         self.change(-self.used)
         self._is_closed = True

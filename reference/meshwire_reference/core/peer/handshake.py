@@ -42,7 +42,7 @@ OVER = frozenset((HandshakeState.ACCEPTED, HandshakeState.REJECTED, HandshakeSta
 
 
 class Handshake:
-    """What both roles share: the buffer, the table, and waiting for a whole message."""
+    """The common part of both roles: the buffer, the table, and waiting for a whole message."""
 
     table: ClassVar[Mapping[tuple[HandshakeState, HandshakeEvent], HandshakeState]]
 
@@ -54,13 +54,13 @@ class Handshake:
         self._output = bytearray()
 
     def receive(self, data: bytes) -> None:
-        """Take the next bytes of the peer; what follows the last message is `has_extra`."""
+        """Take the next bytes of the peer; bytes after the last message set `has_extra`."""
         self._buffer += data
         while self.state not in OVER and (message := self._take_message()) is not None:
             self._step(message)
 
     def end(self) -> None:
-        """Take the end of the peer's half; too early, it is a fault."""
+        """Take the end of the peer's half; it is a fault if it comes too early."""
         if self.state not in OVER:
             # HS-040
             self._fail("truncated")
@@ -71,13 +71,13 @@ class Handshake:
         return self.state in OVER and bool(self._buffer)
 
     def take_output(self) -> bytes:
-        """Return what is to be sent now."""
+        """Return the bytes to send now."""
         output = bytes(self._output)
         self._output.clear()
         return output
 
     def _take_message(self) -> bytes | None:
-        """Return the next whole message, None while it is not there."""
+        """Return the next whole message, or None until it has arrived."""
         size = self._size()
         if len(self._buffer) < size or self.state in OVER:
             return None
@@ -86,11 +86,11 @@ class Handshake:
         return message
 
     def _size(self) -> int:
-        """Return the size of the message that is waited for, as far as it is known yet."""
+        """Return the size of the expected message, as far as it is known."""
         raise NotImplementedError
 
     def _step(self, message: bytes) -> None:
-        """Act on one whole message."""
+        """Process one whole message."""
         raise NotImplementedError
 
     def _move(self, event: HandshakeEvent) -> None:
@@ -112,7 +112,7 @@ class Handshake:
 
 
 class Acceptor(Handshake):
-    """The side that was dialled: it challenges and gives the result."""
+    """The side that was dialled: it sends the challenge and the result."""
 
     table = FORMATION_ACCEPTOR
 

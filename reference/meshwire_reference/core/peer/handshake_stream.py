@@ -1,4 +1,4 @@
-"""The handshake of one session on its stream: who begins, and what is sent and refused."""
+"""The handshake of one session on its stream: roles, bytes sent, and refusals."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from meshwire_reference.core.streams import StreamHandler, Streams
 from meshwire_spec.states import HandshakeState
 
 FINISHED: Final = frozenset((HandshakeState.ACCEPTED, HandshakeState.REJECTED))
-"""States in which the result has been said or heard, and our half is finished."""
+"""States after the result was sent or received; this side's half is finished."""
 
 
 class HandshakeStream(StreamHandler):
-    """The stream of the handshake; `on_over` gets the handshake once it is over."""
+    """The stream of the handshake; `on_over` is called with the handshake once it is over."""
 
     def __init__(
         self, context: Context, streams: Streams, on_over: Callable[[Handshake], None]
@@ -28,7 +28,7 @@ class HandshakeStream(StreamHandler):
         """True while the first bidi stream that the peer opens is that of the handshake."""
 
     def start(self, *, dialled: bool) -> None:
-        """Begin as initiator where this side dialled, else as acceptor."""
+        """Begin as initiator if this side dialled, else as acceptor."""
         key = self._context.key
         assert key is not None, "a dialect other than open needs a formation key"
         if dialled:
@@ -45,7 +45,7 @@ class HandshakeStream(StreamHandler):
         self._streams.add(stream, self)
 
     def take_stream(self, stream: int) -> None:
-        """Use the stream that an initiator asked for."""
+        """Send the initiator's first message on the stream that was opened."""
         super().take_stream(stream)
         if self._handshake is not None:
             self._advance(self._handshake)
@@ -70,11 +70,11 @@ class HandshakeStream(StreamHandler):
             self._streams.release(self._stream)
 
     def take_reset(self, code: int) -> None:
-        """Take the end of the peer's half, as if it were finished."""
+        """Handle a RESET of the peer's half as its FIN."""
         self.receive(b"", fin=True)
 
     def _advance(self, handshake: Handshake) -> None:
-        """Send what the handshake has to say and report where it stands."""
+        """Send the output of the handshake and report its end."""
         output, state = handshake.take_output(), handshake.state
         fin = state in FINISHED
         if output or fin:

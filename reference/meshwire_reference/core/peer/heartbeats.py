@@ -1,4 +1,4 @@
-"""Heartbeats to one peer, and the uni streams on which those of the peer come."""
+"""Heartbeats to one peer, and the uni streams with heartbeats of the peer."""
 
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.peer.inbound import InboundStream
@@ -15,7 +15,7 @@ HEARTBEAT_SIZE = 9
 class Heartbeats(StreamHandler):
     """Sends a heartbeat each interval on a uni stream of its own.
 
-    One that finds no stream credit is waited for, so that no more than one is ever under way.
+    If there is no stream credit the next heartbeat waits, so that at most one is in flight.
     """
 
     def __init__(self, context: Context, streams: Streams) -> None:
@@ -24,18 +24,18 @@ class Heartbeats(StreamHandler):
         self._is_under_way = False
 
     def start(self) -> None:
-        """Send the first heartbeat after one interval, and so on."""
+        """Schedule the first heartbeat after one interval."""
         interval_s = self._context.settings.heartbeat_s
         if interval_s > 0:
             at_s = self._context.now.monotonic_s + interval_s
             self._context.timers.set(self._timer, at_s, self._beat)
 
     def stop(self) -> None:
-        """Send no more."""
+        """Send no further heartbeat."""
         self._context.timers.cancel(self._timer)
 
     def take_stream(self, stream: int) -> None:
-        """Send a heartbeat on the stream that was asked for."""
+        """Send a heartbeat on the stream that was opened."""
         super().take_stream(stream)
         # LV-001, LV-005
         heartbeat = Heartbeat(HEARTBEAT_MARKER, max(0, self._context.now.wall_ms))
@@ -58,7 +58,7 @@ class Heartbeats(StreamHandler):
 
 
 class HeartbeatStream(InboundStream):
-    """A uni stream of the peer, which carries one heartbeat and nothing else."""
+    """A uni stream of the peer, which must carry one heartbeat."""
 
     kind = "uni"
 
@@ -67,7 +67,7 @@ class HeartbeatStream(InboundStream):
         self._head = b""
 
     def resume(self) -> None:
-        """Drain the stream and look at its first bytes."""
+        """Read the stream to its end and check its first bytes."""
         # TR-003
         while self._backlog and self._may_go_on:
             # LV-004

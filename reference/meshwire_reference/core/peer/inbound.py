@@ -1,10 +1,10 @@
-"""Streams that the peer opened, and the frames that come out of a bidi one.
+"""Streams that the peer opened, and the frames on the bidi ones.
 
-Theory of operation. A bidi stream works on one frame at a time. While effects of that frame are
-outstanding, what arrives is kept unread and its credit is not given back, so a peer cannot pile up
-work. The stream ends in one of three ways: everything read, in effect and durable, and its half is
-finished (the barrier); refused, and both halves end with the code of the reason; or cut off by the
-peer. `INBOUND_STREAM` is the table of these.
+Theory of operation. A bidi stream handles one frame at a time. While effects of that frame are
+outstanding, later bytes are kept unread and their credit is not granted again, so a peer cannot
+pile up work. The stream ends in one of three ways: everything is read, in effect and durable, and
+this side's half is finished (the barrier); it is refused, and both halves end with the code of the
+reason; or the peer cuts it off. `INBOUND_STREAM` is the table of these.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from meshwire_reference.wire.frames import KNOWN_TYPES, RUN_CAPS, FrameReader
 from meshwire_spec.states import INBOUND_OVER, INBOUND_STREAM, InboundEvent, InboundState
 
 TakeFrame: TypeAlias = Callable[[int, StreamFrame, PendingEffects], str | None]
-"""Begin the effects of a frame on a stream; return the reason for which it is refused, or None."""
+"""Starts the effects of a frame on a stream; returns the reason to refuse it, or None."""
 
 
 class InboundStream(StreamHandler):
-    """What both kinds of stream share: waiting for the session, and the ways to end."""
+    """The common part of both kinds of stream: waiting for the session, and the ways to end."""
 
     kind: ClassVar[str]
 
@@ -45,7 +45,7 @@ class InboundStream(StreamHandler):
         self.resume()
 
     def take_reset(self, code: int) -> None:
-        """Take a RESET of the peer: whole frames stand, the one it cut off is dropped."""
+        """Take a RESET of the peer: whole frames keep their effect, a partial one is dropped."""
         self.cut()
 
     def cut(self) -> None:
@@ -61,13 +61,13 @@ class InboundStream(StreamHandler):
         self.state = INBOUND_STREAM[self.state, event]
 
     def _take_chunk(self) -> bytes:
-        """Take what came next and give back its credit."""
+        """Return the next bytes and grant their credit again."""
         chunk = self._backlog.popleft()
         self._streams.consume(self._stream, len(chunk))
         return chunk
 
     def _refuse(self, reason: str, key: str = "", after: WriteNumber | None = None) -> None:
-        """End both halves with the code of a reason; what stood before keeps its effect."""
+        """End both halves with the code of a reason; earlier frames keep their effect."""
         self._streams.note_refusal(reason, self.kind, key)
         # ER-010
         self._streams.stop(self._stream, reason, after)
@@ -76,7 +76,7 @@ class InboundStream(StreamHandler):
         self._end(InboundEvent.FAULT, after)
 
     def _end(self, event: InboundEvent, after: WriteNumber | None = None) -> None:
-        """Release the stream, whose halves have ended or end with this."""
+        """Release the stream; its halves have ended or end with this call."""
         self._move(event)
         # The transport counts what it still holds of a released stream as consumed.
         self._backlog.clear()
@@ -107,11 +107,11 @@ class FrameStream(InboundStream):
         self._is_pumping = False
 
     def note_sent(self, *, has_failed: bool) -> None:
-        """Go on after an answer of the run on this stream has left, or never will."""
+        """Continue after an answer of the run on this stream was sent or lost."""
         self._runs.note_sent(self._stream)
 
     def resume(self) -> None:
-        """Read frames and let them take effect, one after the other."""
+        """Read frames and apply them one after the other."""
         if self._is_pumping:
             return
         self._is_pumping = True
@@ -121,7 +121,7 @@ class FrameStream(InboundStream):
         self._watch_stall()
 
     def _advance(self) -> bool:
-        """Make one step; return True if there may be another."""
+        """Make one step; return True if another may be possible."""
         if self._frames:
             self._begin(self._frames.popleft())
         elif self._reader.fault is not None:
@@ -149,7 +149,7 @@ class FrameStream(InboundStream):
         self._effects.end(self._take_frame(self._stream, frame, self._effects))
 
     def _note_taken(self, reason: str | None) -> None:
-        """Go on after a frame, of which no effect is outstanding any more."""
+        """Continue after a frame whose effects are complete."""
         if reason is not None:
             # ER-014
             self._frames.clear()
@@ -157,7 +157,7 @@ class FrameStream(InboundStream):
         self.resume()
 
     def _finish(self) -> None:
-        """Finish our half, once everything before the peer's FIN has taken effect."""
+        """Finish this side's half once everything before the peer's FIN has taken effect."""
         fault = self._reader.end()
         if fault is not None:
             self._refuse(fault.reason, self._reader.key, self._effects.after)
@@ -176,7 +176,7 @@ class FrameStream(InboundStream):
             self._streams.resume()
 
     def _watch_stall(self) -> None:
-        """Run the deadline while a frame has begun, its rest is missing, and we would take it."""
+        """Run the deadline while a frame is incomplete and the node would read its rest."""
         name = (self._streams.connection, self._stream)
         is_ours = self._effects.count or self._backlog or self.state is InboundState.ENDED
         # TR-013

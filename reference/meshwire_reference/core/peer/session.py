@@ -1,7 +1,7 @@
-"""One peer: the handshake, the streams it opened, and what goes back to it.
+"""One peer: the handshake, the streams it opened, and the frames sent to it.
 
-Streams that come before the peer has proven itself wait unread; only the first bidi stream is
-read, by the handshake. From the result on, every stream is read and the initial exchange runs.
+Streams that arrive before the handshake is over wait unread; only the first bidi stream is read, by
+the handshake. From the result on every stream is read and the initial exchange runs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from meshwire_spec.states import (
 )
 
 DispatchFrame: TypeAlias = Callable[["Session", int, StreamFrame, PendingEffects], str | None]
-"""Begin the effects of a peer's frame; return the reason for which it is refused, or None."""
+"""Starts the effects of a peer's frame; returns the reason to refuse it, or None."""
 
 
 class Session:
@@ -62,7 +62,7 @@ class Session:
     # --- the connection ------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Begin: with the handshake, or at once where the node is open."""
+        """Begin with the handshake, or in an open node with the exchange at once."""
         settings = self._context.settings
         # HS-038, HS-039
         if settings.dialect is Dialect.OPEN:
@@ -74,7 +74,7 @@ class Session:
         self._set_timer(settings.handshake_s, lambda: self._refuse("handshake-timeout"))
 
     def end(self) -> None:
-        """End the session of a connection that is gone; nothing is sent from here on."""
+        """End the session of a closed connection; nothing is sent from now on."""
         self._move(SessionEvent.CONNECTION_ENDED)
         self._context.timers.cancel(self._timer)
         self._context.durability.drop(self.connection)
@@ -104,7 +104,7 @@ class Session:
         self.streams.may_read = is_readable and self._was_ready
 
     def _begin(self) -> None:
-        """Begin to read and to send; comes once the peer may be trusted."""
+        """Begin to read and to send; called once the peer is proven or need not be."""
         context = self._context
         context.timers.cancel(self._timer)
         if self._opened.reconciles:
@@ -131,7 +131,7 @@ class Session:
     # --- the handshake -------------------------------------------------------------------------
 
     def _take_verdict(self, handshake: Handshake) -> None:
-        """Act on a handshake that is over."""
+        """Handle the end of the handshake."""
         if handshake.state is HandshakeState.ACCEPTED:
             self._move(SessionEvent.ACCEPTED)
             self._begin()
@@ -148,7 +148,7 @@ class Session:
             self._refuse(handshake.reason)
 
     def _refuse(self, reason: str) -> None:
-        """Refuse the connection; only the handshake can be the cause (ER-020)."""
+        """Refuse the connection; only the handshake does so (ER-020)."""
         self.streams.note_refusal(reason, "connection")
         self._close(SessionEvent.REFUSED, reason)
 
@@ -178,11 +178,11 @@ class Session:
         self._jobs += 1
 
     def end_job(self) -> None:
-        """Count a document job less."""
+        """Count one document job less."""
         self._jobs -= 1
         self._forget_if_over()
 
     def _forget_if_over(self) -> None:
-        """Have the worker forget the exchanges of a peer that is gone, after its last frame."""
+        """Let the worker forget the exchanges of a closed connection, after its last frame."""
         if self.state is SessionState.CLOSED and not self._jobs:
             self._context.queues.call(Forget(self.connection))

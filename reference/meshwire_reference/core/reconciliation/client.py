@@ -1,9 +1,9 @@
 """A reconciliation that this node begins with a peer: it is the client, on a stream of its own.
 
-Theory of operation. The run finds which of our documents the peer lacks; what we lack, the peer
-finds by a run of its own. It ends complete, or for a reason: an answer that no honest peer sends,
-a stream that ends early, an answer that never comes. In either case `on_over` is called once. The
-stream is kept until the peer has finished its half, so that its ending too can be seen.
+Theory of operation. The run finds the documents that the peer lacks; documents that this node lacks
+are found by a run of the peer's. It ends complete, or for a reason: an answer that breaks a rule, a
+stream that ends early, an answer that never comes. In either case `on_over` is called once. The
+stream is kept until the peer has finished its half, so that its end can be checked too.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from meshwire_spec.states import OWN_RUN, OwnRunEvent, OwnRunState
 
 ENDED: Final = "ended by the peer"
 SILENT: Final = "no answer in time"
-"""Why a run was not complete, where the reason is none of the registry's."""
+"""Why a run was not complete, if no reason of the registry applies."""
 REFUSED_BY_PEER: Final = {
     row.code: f"refused by the peer: {row.name}" for row in REASON_ROWS if row.scope != "connection"
 }
-"""The same for what the code of a reset says."""
+"""The same for the code of a reset."""
 
 READING: Final = frozenset((OwnRunState.AWAITING, OwnRunState.COMPLETE))
 """States in which the next message of the peer is read."""
 LOOKING: Final = frozenset(
     (OwnRunState.OPENING, OwnRunState.SENDING, OwnRunState.AWAITING, OwnRunState.WORKING)
 )
-"""States from which a run that ends is not complete."""
+"""States in which the end of the run means that it is not complete."""
 
 
 class OwnRun(StreamHandler):
-    """One run with one peer; `on_over` gets the keys that the peer lacks, or None."""
+    """One run with one peer; `on_over` is called with the keys that the peer lacks, or None."""
 
     def __init__(
         self,
@@ -75,14 +75,14 @@ class OwnRun(StreamHandler):
         self.state = OWN_RUN[self.state, event]
 
     def start(self) -> None:
-        """Begin, once the peer's credit gives a stream."""
+        """Begin once the peer's credit allows a stream."""
         self._move(OwnRunEvent.STARTED)
         self._ends_s = self._context.now.monotonic_s + self._context.settings.run_s
         self._ticket = self._streams.open(self, bidi=True)
         self._await()
 
     def close(self) -> None:
-        """Forget the run: the connection is gone."""
+        """Discard the run: the connection is closed."""
         self._move(OwnRunEvent.CONNECTION_ENDED)
         self._context.timers.cancel(self._timer)
         self._run = None
@@ -90,7 +90,7 @@ class OwnRun(StreamHandler):
     # --- what happens on the stream --------------------------------------------------------------
 
     def take_stream(self, stream: int) -> None:
-        """Send the first message on the stream that was asked for."""
+        """Send the first message on the stream that was opened."""
         super().take_stream(stream)
         try:
             self._run = Run(self._context.documents.as_storage())
@@ -110,16 +110,16 @@ class OwnRun(StreamHandler):
         self._pump()
 
     def take_reset(self, code: int) -> None:
-        """Take the peer's giving up a half of the run."""
+        """Handle a RESET of the peer's half of the run."""
         self._why_ended = REFUSED_BY_PEER.get(code, ENDED)
         self._pump()
 
     def take_stop(self, code: int) -> None:
-        """Take the peer's reading no more of the run, which ends it too."""
+        """Handle a STOP of this side's half, which ends the run."""
         self.take_reset(code)
 
     def note_sent(self, *, has_failed: bool) -> None:
-        """Go on after a message has left, or end where it never will."""
+        """Continue after a message was sent, or end the run if it was lost."""
         if has_failed:
             self._note_ended(ENDED)
         if (self.state, OwnRunEvent.SENT) in OWN_RUN:
@@ -130,7 +130,7 @@ class OwnRun(StreamHandler):
         self._why_ended = self._why_ended or why
 
     def _pump(self) -> None:
-        """Take one answer after the other, each once the message before it has left."""
+        """Handle one answer after the other, each once the message before it was sent."""
         while self.state in READING:
             if self._frames:
                 self._take_frame(self._frames.popleft())
@@ -200,14 +200,14 @@ class OwnRun(StreamHandler):
         self._context.timers.set(self._timer, min(at_s, self._ends_s), give_up)
 
     def _refuse(self, reason: str) -> None:
-        """Refuse the stream for what came on it."""
+        """Refuse the stream for the content of an answer."""
         self._streams.note_refusal(reason, "bidi", self._reader.key)
         self._streams.stop(self._stream, reason)
         self._streams.reset(self._stream, reason)
         self._end(OwnRunEvent.REFUSED, reason)
 
     def _end(self, event: OwnRunEvent, reason: str) -> None:
-        """End the run, which is not complete unless it was before, and release its stream."""
+        """End the run, incomplete unless it was complete before, and release its stream."""
         was_looking = self.state in LOOKING
         self._move(event)
         if was_looking:
@@ -219,7 +219,7 @@ class OwnRun(StreamHandler):
             self._streams.release(self._stream)
 
     def _tell(self, reason: str | None) -> None:
-        """Have the end of the run logged, and pass on what it has found where it is complete."""
+        """Log the end of the run, and pass on the keys found if it is complete."""
         missing = list(self._missing)
         self._missing.clear()
         rounds = 0 if self._run is None else self._run.rounds
@@ -240,10 +240,10 @@ class OwnRun(StreamHandler):
 
 
 class RunSelection(Selection):
-    """What a run finds that the peer lacks, and later what both sides hold.
+    """Keys that a run finds the peer to lack, and later those that both sides hold.
 
-    No run compares contents, so the rest is offered too, after a while (NG-026). `resume` is called
-    when there are more keys.
+    No run compares contents, so documents held by both are offered too, after a delay (NG-026).
+    `resume` is called when there are more keys.
     """
 
     def __init__(self, context: Context, streams: Streams, resume: Callable[[], None]) -> None:
@@ -255,7 +255,7 @@ class RunSelection(Selection):
         self._run = OwnRun(context, streams, self._take)
 
     def begin(self) -> None:
-        """Start the run, the first time."""
+        """Start the run on the first call."""
         if self._run.state is OwnRunState.IDLE:
             self._run.start()
 

@@ -1,9 +1,10 @@
 """Reconciliations that the peer has begun: this node is the server of each, on its stream.
 
-Theory of operation. A run lives as long as its stream. Its messages come one after the other, as
-frames do; each is answered on the same stream, and the effect of the frame is outstanding until the
-transport has the answer, so a peer that does not read holds up itself alone. Answers count among
-what is made for the peer and has not left (`quotas`); a message waits until its answer has room.
+Theory of operation. A run lasts as long as its stream. Its messages are handled one after the
+other, as frames are; each is answered on the same stream, and the effect of the frame is
+outstanding until the transport has the answer, so a peer that does not read delays only itself.
+Answers count toward the bytes made for the peer and not sent (`quotas`); a message waits until its
+answer has room.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
 from meshwire_spec.numbers import NEGENTROPY_FRAME_LIMIT, NEGENTROPY_KEY, FrameType
 
 ALWAYS: Final = 2
-"""As many answers of a peer may always be under way, whatever else waits to be sent to it."""
+"""Number of answers that may always be in flight to a peer, whatever else is queued for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Message:
-    """A message that waits for its answer to have room."""
+    """A message that waits until its answer has room."""
 
     stream: int
     content: bytes
@@ -35,7 +36,7 @@ class _Message:
 
 
 class ServedRuns:
-    """The runs of one peer by stream."""
+    """The runs that one peer began, by stream."""
 
     def __init__(self, context: Context, outbound: Outbound) -> None:
         self._context = context
@@ -45,9 +46,9 @@ class ServedRuns:
         self._under_way: dict[int, PendingEffects] = {}
 
     def take(self, stream: int, frame: StreamFrame, effects: PendingEffects) -> str | None:
-        """Answer a message on its stream; return the reason for which it is refused, if any.
+        """Answer a message on its stream; return the reason to refuse it, or None.
 
-        The effect of the message is outstanding until its answer has left.
+        The effect of the message is outstanding until its answer was sent.
         """
         reason = self._find_run(stream, frame.type)
         if reason is None:
@@ -57,7 +58,7 @@ class ServedRuns:
         return reason
 
     def _find_run(self, stream: int, frame_type: int) -> str | None:
-        """Begin the run of a stream or look it up; return why the message is refused, if it is."""
+        """Find or begin the run of a stream; return the reason to refuse the message, or None."""
         begins = frame_type == FrameType.NEGENTROPY_INIT
         if begins == (stream in self._runs):
             # NG-017
@@ -105,18 +106,18 @@ class ServedRuns:
         )
 
     def _end(self, stream: int, reason: str | None = None) -> None:
-        """End the effect of a message, whose stream goes on or is refused."""
+        """End the effect of a message; its stream continues or is refused."""
         effects = self._under_way.pop(stream)
         self._outbound.reserve(-NEGENTROPY_FRAME_LIMIT)
         effects.end(reason)
 
     def note_sent(self, stream: int) -> None:
-        """Go on after an answer has left, or was stopped by the peer."""
+        """Continue after an answer was sent, or stopped by the peer."""
         if stream in self._under_way:
             self._end(stream)
             self._outbound.pump()
             self.advance()
 
     def drop(self, stream: int) -> None:
-        """Forget the run of a stream that is over, if it had one."""
+        """Discard the run of a closed stream, if it had one."""
         self._runs.pop(stream, None)

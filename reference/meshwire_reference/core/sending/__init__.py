@@ -1,1 +1,1 @@
-"""What goes to a peer: queues, the initial exchange, relays and answers."""
+"""Frames to a peer: queues, the initial exchange, relays and answers."""

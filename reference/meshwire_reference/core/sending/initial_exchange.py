@@ -1,7 +1,7 @@
-"""What a new connection is offered unasked: tombstones first, then documents, in batches.
+"""The initial exchange: what a new connection is offered: tombstones, then documents, in batches.
 
-Batches are put together only while the peer takes them, and nothing else waits to be sent: the
-initial exchange paces itself by the peer's credit and resumes at its cursor (D-53, D-82).
+Batches are made only while the peer takes them and nothing else is queued: the initial exchange
+follows the peer's credit and resumes at its cursor (D-53, D-82).
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ class Selection:
         self.keys: deque[str] = deque(context.documents)
 
     def begin(self) -> None:
-        """Look for keys: the tombstones have left. Called whenever there is room for more."""
+        """Find keys after the tombstones were sent. Called whenever there is room for more."""
 
     def close(self) -> None:
-        """Look no further: the connection is gone."""
+        """Stop finding keys: the connection is closed."""
 
 
 class InitialExchange:
@@ -85,7 +85,7 @@ class InitialExchange:
         self.state = INITIAL_EXCHANGE[self.state, event]
 
     def advance(self) -> None:
-        """Put together what may be sent now."""
+        """Make the batches that may be sent now."""
         # What is put together may be over at once and ask again: that is a loop, not a recursion.
         self._is_asked_again = True
         if self._is_advancing:
@@ -145,7 +145,7 @@ class InitialExchange:
     # --- documents -----------------------------------------------------------------------------
 
     def _choose_documents(self) -> None:
-        """Choose the documents of the next batch and have their entries made."""
+        """Choose the documents of the next batch and make their entries."""
         if not self._selection.keys:
             if self._selection.is_final:
                 self._move(ExchangeEvent.EXHAUSTED)
@@ -160,7 +160,7 @@ class InitialExchange:
             self._context.queues.add(key, _EntryJob(self._context, self._connection, key, arrive))
 
     def _take_keys(self) -> tuple[list[str], int]:
-        """Take the keys of as many documents as a batch has, and reserve their room."""
+        """Take the keys of the documents of a batch, and reserve room for them."""
         keys: list[str] = []
         waiting, size = self._selection.keys, 0
         while waiting and len(keys) < self._context.settings.batch_entries:
@@ -173,7 +173,7 @@ class InitialExchange:
         return keys, size
 
     def _take_entry(self, reserved: int, entry: SyncEntry | None) -> None:
-        """Take an entry that is made, or None where its document has gone; send after the last."""
+        """Add an entry, or None if its document was removed; send after the last one."""
         self._entries_missing -= 1
         if entry is not None:
             self._entries.append(entry)
@@ -233,7 +233,7 @@ class InitialExchange:
 
 
 class _EntryJob(Job):
-    """The making of one entry, in the queue of its document."""
+    """Makes one entry, in the queue of its document."""
 
     def __init__(
         self,
@@ -248,7 +248,7 @@ class _EntryJob(Job):
         self._arrive = arrive
 
     def begin(self) -> Call | None:
-        """Decide at its turn whether there is a document, and how its entry is made."""
+        """Check that the document exists and return the call that makes its entry."""
         if self._context.guard(self._key) or self._key not in self._context.documents:
             self._arrive(None)
             return None
@@ -258,7 +258,7 @@ class _EntryJob(Job):
         return Generate(self._connection, self._key)
 
     def finish(self, result: Result) -> None:
-        """Hand the entry over."""
+        """Add the entry to the batch."""
         match result:
             case Generated(message=bytes(message)):
                 self._arrive(SyncEntry(self._key, FrameType.DELTA, message))

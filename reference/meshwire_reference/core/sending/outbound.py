@@ -41,7 +41,7 @@ from meshwire_spec.numbers import READ_MESSAGE, FrameType
 
 
 class Purpose(StrEnum):
-    """Why something is sent."""
+    """Why a frame is sent."""
 
     ANSWER = "answer"
     READ_ANSWER = "read answer"
@@ -51,19 +51,19 @@ class Purpose(StrEnum):
 
 
 URGENT: Final = frozenset((Purpose.ANSWER, Purpose.READ_ANSWER, Purpose.TOMBSTONE))
-"""What goes before everything else, since the peer waits for it."""
+"""Purposes that are sent before all others, since the peer waits for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueItem:
-    """One thing to send; two that are equal are one."""
+    """One frame to send; equal items are queued once."""
 
     purpose: Purpose
     key: str
 
 
 class Outbound:
-    """The sending side of one session. `refill` is asked for more whenever nothing waits."""
+    """The sending side of one session. `refill` is called whenever nothing is queued."""
 
     def __init__(self, context: Context, streams: Streams, refill: Callable[[], None]) -> None:
         self.streams = streams
@@ -80,12 +80,12 @@ class Outbound:
         self._is_pumping = False
 
     def open(self) -> None:
-        """Begin to send: the peer has proven itself, or need not."""
+        """Begin to send: the peer is proven, or need not be."""
         self.is_open = True
         self.pump()
 
     def close(self) -> None:
-        """Send nothing more: the connection is gone or about to go."""
+        """Send nothing more: the connection is closed or closing."""
         self.is_open = False
         self._quota.close()
         self._urgent.clear()
@@ -94,27 +94,27 @@ class Outbound:
 
     @property
     def has_credit(self) -> bool:
-        """True while another frame may be put on its way."""
+        """True while another frame may be sent."""
         return self.is_open and self._under_way < self._context.settings.sends_max
 
     def has_room(self, size: int) -> bool:
-        """Return True if `size` more bytes may be made; if not, `refill` follows once they may."""
+        """Return True if `size` more bytes may be made; else `refill` is called once they may."""
         return self._quota.has_room(size)
 
     def reserve(self, by: int) -> None:
-        """Count bytes that are being made for `send`, or no longer where `by` is below zero."""
+        """Add `by` to the bytes that are being made for `send`; a negative number frees bytes."""
         self._quota.change(by)
 
     # --- what is to be sent ----------------------------------------------------------------------
 
     def add(self, purpose: Purpose, key: str) -> None:
-        """Queue something that is made when its turn comes."""
+        """Queue a frame that is made when its turn comes."""
         queue = self._urgent if purpose in URGENT else self._waiting
         queue.setdefault(QueueItem(purpose, key), None)
         self.pump()
 
     def add_answer(self, purpose: Purpose, key: str, message: bytes) -> None:
-        """Queue an answer that is made already."""
+        """Queue an answer whose message exists already."""
         item = QueueItem(purpose, key)
         # DC-008
         is_second = item in self._urgent and purpose is Purpose.ANSWER
@@ -132,7 +132,7 @@ class Outbound:
         self.pump()
 
     def add_snapshot(self, key: str) -> None:
-        """Queue the own snapshot as an answer, at once or as soon as it may be sent again."""
+        """Queue the own snapshot as an answer, now or when its cooldown is over."""
         now_s = self._context.now.monotonic_s
         wait_s = self._snapshot_cooldowns.wait_s(key, now_s)
         name = ("snapshot", self.streams.connection, key)
@@ -148,19 +148,19 @@ class Outbound:
         on_over: Callable[[], None] | None = None,
         on_failed: Callable[[], None] | None = None,
     ) -> None:
-        """Send a frame that is made already, past the queue; `on_over` follows either way."""
+        """Send a whole frame without queueing; `on_over` is called when it was sent or lost."""
         self._under_way += 1
         self._quota.change(len(frame.payload))
         self.dispatch(Parcel(self, frame, on_over, on_failed), self._context.durability.newest)
 
     def take_back(self, key: str) -> None:
-        """Tell the exchange of a document that its last message never left."""
+        """Report to the exchange of a document that its last message was never sent."""
         self._context.queues.add(key, _TakingBack(self.streams.connection, key))
 
     # --- the queue -------------------------------------------------------------------------------
 
     def pump(self) -> None:
-        """Take what may leave the queues."""
+        """Take items from the queues while there is credit and room."""
         if self._is_pumping:
             return
         self._is_pumping = True
@@ -177,7 +177,7 @@ class Outbound:
             self._refill()
 
     def _next(self) -> QueueItem | None:
-        """Return what may leave the queues now, None while there is nothing or no room for it."""
+        """Return the next item, or None if there is none or no room for it."""
         item = next(iter(self._urgent or self._waiting), None)
         if (
             item is None
@@ -191,13 +191,13 @@ class Outbound:
     # --- frames on their way ---------------------------------------------------------------------
 
     def dispatch(self, parcel: "Parcel", after: WriteNumber | None) -> None:
-        """Ask for the stream of a frame whose room is taken."""
+        """Open a stream for a frame whose room is reserved."""
         if self.is_open:
             # TR-004, TR-008
             self.streams.open(parcel, bidi=True, after=after)
 
     def note_over(self, size: int) -> None:
-        """Count one frame less on its way, and its bytes."""
+        """Count one frame in flight less, and its bytes."""
         self._under_way -= 1
         self._quota.change(-size)
 
@@ -208,7 +208,7 @@ class Outbound:
 
 
 class Parcel(StreamHandler):
-    """A whole frame on its way, on a stream of its own."""
+    """A whole frame in flight, on a stream of its own."""
 
     def __init__(
         self,
@@ -225,7 +225,7 @@ class Parcel(StreamHandler):
         self._on_failed = on_failed
 
     def take_stream(self, stream: int) -> None:
-        """Send the frame, which is not kept once the transport has it."""
+        """Send the frame and drop its bytes."""
         super().take_stream(stream)
         data, self._data = self._data, b""
         if self._outbound.is_open:
@@ -234,7 +234,7 @@ class Parcel(StreamHandler):
             self._streams.release(stream)
 
     def note_sent(self, *, has_failed: bool) -> None:
-        """Release the stream, since the frame has left or never will."""
+        """Release the stream: the frame was sent or lost."""
         if not self._outbound.is_open:
             return
         # TR-015
@@ -248,10 +248,10 @@ class Parcel(StreamHandler):
 
 
 class Making(Job):
-    """The making of a frame for one item, in the queue of its document.
+    """Makes the frame of one item, in the queue of its document.
 
-    It takes room for the document as long as the frame is not made, or for `message` where that is
-    there already.
+    It reserves room for the document until the frame is made, or for `message` if that exists
+    already.
     """
 
     def __init__(
@@ -267,7 +267,7 @@ class Making(Job):
             self._reserved = len(message)
 
     def begin(self) -> Call | None:
-        """Decide whether the item is still to be sent, and how its frame is made."""
+        """Check that the item is still to be sent, and return the call that makes its frame."""
         item = self._item
         if not self._outbound.is_open:
             return None
@@ -296,7 +296,7 @@ class Making(Job):
         return Generate(connection, key)
 
     def finish(self, result: Result) -> None:
-        """Send what the call has made."""
+        """Send the frame that the call made."""
         match result:
             case Received(answer=bytes(message)) | Generated(message=bytes(message)):
                 self.post(FrameType.DELTA, message)
@@ -307,7 +307,7 @@ class Making(Job):
                 self._skip()
 
     def post(self, frame_type: FrameType, message: bytes) -> None:
-        """Send a message that is made."""
+        """Send a frame with this message."""
         key, known = self._item.key, self._context.documents
         if key in known:
             known[key] = max(known[key], len(message))

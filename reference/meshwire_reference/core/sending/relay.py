@@ -1,4 +1,4 @@
-"""To whom a change is passed on: every ready peer but the one that sent it (D-55, D-70)."""
+"""Passes changes on to every ready peer but the one that sent it (D-55, D-70)."""
 
 from collections.abc import Iterator
 

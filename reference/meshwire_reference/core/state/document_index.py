@@ -1,7 +1,8 @@
-"""The documents that the node holds: how large each is, and the set that reconciliation compares.
+"""The documents that the node holds: their sizes, and the set that reconciliation compares.
 
-The set is a live index, made at the first run and kept from then on: every document that comes or
-goes is an edit of it, so that no run lists anything. A node that takes part in no run pays nothing.
+The set is a live index, made at the first run and kept from then on: each document that is added or
+removed is an edit of it, so that a run need not list the documents. A node without runs has no
+index.
 """
 
 from collections.abc import Callable, Iterator, MutableMapping
@@ -11,15 +12,15 @@ from typing import Final, TypeAlias
 from meshwire_reference.negentropy import Index, Storage
 
 Identify: TypeAlias = Callable[[str], bytes]
-"""From a key to the id of its document in a run, 32 bytes."""
+"""Returns the id of a document in a run, 32 bytes, from its key."""
 
 
 TIMESTAMP: Final = 0
-"""Timestamp of every item: the moment of a listing says nothing of a document (D-88)."""
+"""Timestamp of every item: the time of a listing says nothing about a document (D-88)."""
 
 
 class CannotList(Exception):
-    """The documents cannot be listed; a set without some of them would be taken for the truth."""
+    """The documents cannot be listed; a peer would take a partial set for the whole."""
 
 
 def identify_key(key: str) -> bytes:
@@ -29,7 +30,7 @@ def identify_key(key: str) -> bytes:
 
 
 class DocumentIndex(MutableMapping[str, int]):
-    """By key, about how many bytes a frame with the whole document takes."""
+    """Approximate size in bytes of a frame with the whole document, by key."""
 
     def __init__(self, identify: Identify = identify_key) -> None:
         """Hold nothing; `identify` is what two nodes have to agree on to compare their sets."""
@@ -39,9 +40,9 @@ class DocumentIndex(MutableMapping[str, int]):
         self._keys: dict[bytes, str] = {}
 
     def as_storage(self) -> Storage:
-        """Return the set as runs see it, which follows what happens to the documents.
+        """Return the set for runs; it follows changes of the documents.
 
-        Raises CannotList, which this table in memory never has a reason for.
+        Raises CannotList, which this index in memory never does.
         """
         if self._items is None:
             self._keys = {self._identify(key): key for key in self._sizes}
@@ -49,7 +50,7 @@ class DocumentIndex(MutableMapping[str, int]):
         return self._items
 
     def key_of(self, identity: bytes) -> str | None:
-        """Return the key of an item of the set, None where it has gone."""
+        """Return the key of an item of the set, or None if it was removed."""
         return self._keys.get(identity)
 
     def __getitem__(self, key: str) -> int:

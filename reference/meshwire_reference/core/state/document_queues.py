@@ -1,4 +1,4 @@
-"""One queue a document key: at most one document call of a key is in flight.
+"""One queue per document key: at most one document call of a key is in flight.
 
 That is the lock under which guard, apply and delete of a document happen (D-56, D-81).
 """
@@ -13,15 +13,15 @@ from meshwire_reference.core.effects import CallDocuments
 
 
 class Job(ABC):
-    """Something to do with one document when its turn comes."""
+    """Work on one document, done when its turn comes."""
 
     @abstractmethod
     def begin(self) -> Call | None:
-        """Return the call to make, or None where none is needed and the job is done."""
+        """Return the call to make, or None if the job is done without one."""
 
     @abstractmethod
     def finish(self, result: Result) -> None:
-        """Take the result of the call."""
+        """Handle the result of the call."""
 
 
 class KeyQueues:
@@ -34,7 +34,7 @@ class KeyQueues:
         self._in_flight: dict[int, tuple[str, Job]] = {}
 
     def add(self, key: str, job: Job) -> None:
-        """Queue a job; it begins at once where nothing of the key is before it."""
+        """Queue a job; it begins at once if no other job of the key is queued."""
         queue = self._queues.get(key)
         if queue is not None:
             queue.append(job)
@@ -43,11 +43,11 @@ class KeyQueues:
         self._run(key)
 
     def call(self, call: Call) -> None:
-        """Make a call about no document, whose result is not waited for."""
+        """Make a call that concerns no document; its result is not awaited."""
         self._emit(CallDocuments(next(self._numbers), call))
 
     def take_result(self, number: int, result: Result) -> None:
-        """Give a result to its job, then begin the next job of the same key."""
+        """Pass a result to its job, then begin the next job of the same key."""
         waiting = self._in_flight.pop(number, None)
         if waiting is None:
             return

@@ -29,16 +29,16 @@ class Durability:
         return self._last
 
     def pending(self, key: str) -> WriteNumber | None:
-        """Return the last write of a key, None when all of them are durable."""
+        """Return the last write of a key, or None if all its writes are durable."""
         return self._by_key.get(key)
 
     @property
     def newest(self) -> WriteNumber | None:
-        """The last write of all, None when every write is durable."""
+        """Number of the last write, None if every write is durable."""
         return self._last if self._last > self._durable else None
 
     def admit(self, effect: ConnectionEffect) -> bool:
-        """Return True if an effect may happen now; hold it otherwise."""
+        """Return True if an effect may be carried out now; otherwise hold it."""
         if isinstance(effect, Consumed):
             return True
         held = self._held.get(effect.connection)
@@ -50,7 +50,7 @@ class Durability:
         return False
 
     def note_durable(self, number: WriteNumber) -> list[ConnectionEffect]:
-        """Take writes up to `number` as durable; return the effects that were held for them."""
+        """Record writes up to `number` as durable; return the effects held for them."""
         self._durable = max(self._durable, number)
         while self._by_key:
             oldest = next(iter(self._by_key))
@@ -66,7 +66,7 @@ class Durability:
         return freed
 
     def drop(self, connection: int) -> None:
-        """Forget what waits for a connection that is gone."""
+        """Discard the effects held for a closed connection."""
         self._held.pop(connection, None)
 
     def _is_durable(self, effect: ConnectionEffect) -> bool:

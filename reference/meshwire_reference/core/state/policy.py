@@ -1,4 +1,4 @@
-"""What the collection of a document decides: how it travels and how it is deleted."""
+"""Sync mode and deletion policy of documents, by collection."""
 
 from meshwire_spec.numbers import (
     DEFAULT_TOMBSTONE_TTL_S,
@@ -30,5 +30,5 @@ def obeys_tombstones(key: str) -> bool:
 
 
 def tombstone_ttl_s(collection: PolicyRow) -> int:
-    """Return how long a tombstone of a collection lives (D-78 where the table names no time)."""
+    """Return the lifetime of a collection's tombstones in seconds (D-78 if the table has none)."""
     return DEFAULT_TOMBSTONE_TTL_S if collection.ttl_s is None else collection.ttl_s

@@ -21,7 +21,7 @@ from meshwire_spec.numbers import (
 
 
 class OfferOutcome(StrEnum):
-    """What became of a tombstone that was offered."""
+    """The result of an offered tombstone."""
 
     NEW = "new"
     REPLACED = "replaced"
@@ -32,7 +32,7 @@ class OfferOutcome(StrEnum):
 
 
 KEPT = frozenset((OfferOutcome.NEW, OfferOutcome.REPLACED))
-"""Outcomes after which the tombstone is held and has to be passed on."""
+"""Outcomes after which the tombstone is held and must be passed on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class HeldTombstone:
 
     @property
     def order(self) -> tuple[int, int, bytes, bytes]:
-        """The place of the tombstone in the total order."""
+        """Position of the tombstone in the total order."""
         return (
             self.tombstone.lamport,
             self.tombstone.deleted_at,
@@ -104,7 +104,7 @@ class Tombstones:
         return OfferOutcome.REPLACED if offered.order > held.order else OfferOutcome.LESSER
 
     def active(self, key: str, now_ms: int) -> HeldTombstone | None:
-        """Return the tombstone that guards a key; one that is too old guards nothing any more."""
+        """Return the tombstone that guards a key, or None; an expired one guards nothing."""
         held = self._held.get(key)
         if held is not None and _is_over(held, now_ms, grace=True):
             del self._held[key]
@@ -112,14 +112,14 @@ class Tombstones:
         return held
 
     def offerable(self, now_ms: int) -> Iterator[HeldTombstone]:
-        """Yield what may be offered to a peer: everything within its lifetime."""
+        """Yield the tombstones that may be offered to a peer: those within their lifetime."""
         for held in list(self._held.values()):
             # TS-033
             if not _is_over(held, now_ms, grace=False):
                 yield held
 
     def sweep(self, now_ms: int) -> int:
-        """Drop every tombstone that guards nothing any more; return how many there were."""
+        """Remove every expired tombstone; return their number."""
         over = [key for key, held in self._held.items() if _is_over(held, now_ms, grace=True)]
         for key in over:
             del self._held[key]
