@@ -14,13 +14,13 @@ from meshwire_reference.core.document_calls import Heads, Write
 from meshwire_spec.numbers import PAYLOAD_MAX
 
 COMPACTION_BYTES: Final = 4096
-"""A snapshot is made anew once the changes behind it exceed this and twice its own size."""
+"""A new snapshot is made once later changes exceed this and twice the snapshot's size."""
 ORPHAN_BYTES_MAX: Final = PAYLOAD_MAX
-"""Changes may arrive before what they build on; beyond this they are let go."""
+"""Greatest size of changes without their dependencies; beyond it they are dropped."""
 HELD_MAX: Final = 20_000
-"""Documents in memory at a time; beyond it the longest unused are let go."""
+"""Greatest number of documents in memory; beyond it the least recently used are dropped."""
 HELD_BYTES_MAX: Final = 32 * 2**20
-"""The same for their saved size, of which memory takes ten times and more."""
+"""The same for their saved size, of which memory uses ten times and more."""
 BARE_MAX: Final = 1024
 """How many documents may consist of such early changes only; beyond it the oldest go."""
 
@@ -32,7 +32,7 @@ def heads_of(document: Document) -> Heads:
 
 @dataclass(slots=True)
 class Entry:
-    """One document in memory, and how its bytes lie in the store."""
+    """One document in memory, and the form of its bytes in the store."""
 
     document: Document
     heads: Heads = ()
@@ -42,7 +42,7 @@ class Entry:
 
     @property
     def stored_bytes(self) -> int:
-        """How many bytes the store has of it."""
+        """Size of the document in the store, in bytes."""
         return self.snapshot_bytes + self.appended_bytes
 
     def snapshot(self) -> bytes:
@@ -90,16 +90,16 @@ class Entries:
         return entry
 
     def drop(self, key: str) -> None:
-        """Let go of a document; one that is not held is let go already."""
+        """Remove a document from memory, if it is there."""
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._bytes -= entry.stored_bytes
         self._bare.pop(key, None)
 
     def release(self) -> tuple[str, ...]:
-        """Let go of the longest unused documents while too much is held; return their keys.
+        """Drop the least recently used documents while too many are held; return their keys.
 
-        The last one used stays, and its stored bytes are all that is needed of any other.
+        The last one used stays; all others can be loaded from their stored bytes.
         """
         released = []
         while len(self._entries) > 1 and (

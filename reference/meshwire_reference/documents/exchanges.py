@@ -37,9 +37,9 @@ from meshwire_reference.documents.entries import Entries, Entry
 from meshwire_spec.numbers import READ_MESSAGE
 
 EXCHANGE_BYTES: Final = 512
-"""What an exchange is taken to hold besides the message it has kept."""
+"""Bytes that an exchange is assumed to hold besides the message it keeps."""
 CONNECTION_BYTES_MAX: Final = 32 * 2**20
-"""What the exchanges of one connection may hold; beyond it the longest unused go."""
+"""Greatest size of the exchanges of one connection; beyond it the least recently used go."""
 EMPTY_DOCUMENT: Final = bytes.fromhex("856f4a83b81a9544000400000000")
 """The saved document that holds no change."""
 
@@ -114,13 +114,13 @@ class OpenExchanges:
 
 
 def pass_through(document: Document, exchange: DocumentExchange, message: bytes) -> bytes | None:
-    """Receive a message, which may change the document, and return what is said to it."""
+    """Receive a message, which may change the document, and return the answer to it."""
     document.receive_sync_message(exchange.state, Message.decode(message))
     return say(document, exchange)
 
 
 def say(document: Document, exchange: DocumentExchange) -> bytes | None:
-    """Return the next message of an exchange, None when there is nothing to say."""
+    """Return the next message of an exchange, or None if there is nothing to send."""
     # The library's stub denies that there may be nothing to say.
     message = cast("Message | None", document.generate_sync_message(exchange.state))
     return None if message is None else message.encode()
@@ -176,7 +176,7 @@ class Exchanges:
     def _receive_read(
         self, call: Receive, message: SyncMessage, entry: Entry, exchange: DocumentExchange | None
     ) -> Received | None:
-        """Deal with a message without heads and changes; None where its exchange simply goes on."""
+        """Handle a message without heads and changes; return None if its exchange continues."""
         heads = entry.heads
         awaited = Received(heads, None, None, awaited=True)
         # DC-006
@@ -227,7 +227,7 @@ class Exchanges:
         return Done()
 
     def forget(self, call: Forget) -> Done:
-        """Let go of every exchange of a connection."""
+        """Discard every exchange of a connection."""
         # DC-017
         self.open.forget(call.connection)
         return Done()

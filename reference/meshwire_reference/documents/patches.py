@@ -143,7 +143,7 @@ ROOT: Final[ObjectId] = ()
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Where an object stands in its parent; what it holds is gathered under its id."""
+    """The place of an object in its parent; its content is collected under its id."""
 
     identity: ObjectId
 
@@ -222,7 +222,7 @@ def fields_of(patches: Iterable[object]) -> dict[str, Value]:
 
 
 def object_id(parsed: Parsed) -> ObjectId:
-    """Return what tells one object from another."""
+    """Return the identity of an object."""
     if isinstance(parsed, Named):
         return tuple(map(str, parsed.arguments))
     raise UnreadableText(str(parsed))

@@ -48,7 +48,7 @@ _RESULT_DECODERS: Final = decoders(RESULT_TYPES, bool, tuple[str, ...])
 
 
 class BrokenPipe(Exception):
-    """The bytes on the pipe are no frames; the process at its other end is not to be trusted."""
+    """The bytes on the pipe are not frames; the other process is not trusted any more."""
 
 
 @dataclass(frozen=True, slots=True)

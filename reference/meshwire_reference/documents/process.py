@@ -1,6 +1,6 @@
 """Worker processes as the node sees them: start, send, replies, end.
 
-`Workers` keeps one worker ready to take over; `run_alone` gives one call a process of its own.
+`Workers` keeps one spare worker ready; `run_alone` runs one call in a process of its own.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from meshwire_reference.extras import install_line
 from meshwire_spec.numbers import DOCUMENT_CALL_S, DOCUMENT_CALL_S_PER_KIB
 
 START_S: Final = 30.0
-"""A worker that is not ready by then never will be; it takes about 65 ms."""
+"""Seconds until a worker must be ready; it takes about 65 ms."""
 ERROR_TEXT_MAX: Final = 2000
 
 STANDARD_ERROR = 2
@@ -137,7 +137,7 @@ class WorkerProcess(asyncio.SubprocessProtocol):
             self._gone.set_result(None)
 
     def _end(self) -> None:
-        """Treat the process as dead from now on, and make sure that it is."""
+        """Treat the process as dead, and kill it if necessary."""
         if not self.is_alive:
             return
         self.is_alive = False
@@ -152,7 +152,7 @@ class WorkerProcess(asyncio.SubprocessProtocol):
             self.on_end()
 
     def send(self, number: int, call: Call, stored: bytes | None) -> None:
-        """Send one call; how much may be under way is the caller's to bound."""
+        """Send one call; the caller bounds what is in flight."""
         self._write(encode_request(number, call, stored))
 
     def skip(self, number: int) -> None:

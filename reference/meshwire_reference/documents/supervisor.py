@@ -53,13 +53,13 @@ from meshwire_reference.documents.process import (
 )
 
 DEPTH_MAX: Final = 32
-"""Calls of one lane that are with the worker at a time, while they are quick."""
+"""Greatest number of calls of one lane in the worker at a time, while they are quick."""
 SLOW_PART: Final = 0.1
-"""A call that takes more than this part of its deadline is slow."""
+"""A call that takes more than this fraction of its deadline is slow."""
 PATIENT_TRIES: Final = 3
 """Failed starts of a worker before calls that wait for one are refused."""
 UNDER_WAY_BYTES_MAX: Final = 4 * 2**20
-"""What is sent ahead of the answers, unless a single call is larger."""
+"""Greatest number of bytes in flight to the worker, unless a single call is larger."""
 
 Load: TypeAlias = Callable[[str], Awaitable[bytes | None]]
 """Returns the stored bytes of a document, after every write that was handed over before.
@@ -68,11 +68,11 @@ The result is None when there is no document. Raises OSError.
 """
 
 LaneName: TypeAlias = ConnectionName | None
-"""A connection, or None for what this node does of its own accord."""
+"""A connection, or None for calls that this node makes for itself."""
 
 
 def lane_of(call: Call) -> LaneName:
-    """Return the lane of a call: that of the connection whose bytes or wish it is."""
+    """Return the lane of a call: that of the connection that caused it."""
     return (
         call.connection if isinstance(call, Receive | Merge | Generate | Unsent | Forget) else None
     )
@@ -93,13 +93,13 @@ class QueuedCall:
 
     @property
     def key(self) -> str | None:
-        """The document it is about; None for a call about a connection."""
+        """The document that it concerns; None for a call about a connection."""
         return None if isinstance(self.call, Forget) else self.call.key
 
 
 @dataclass(slots=True)
 class Lane:
-    """The calls of one connection that wait, oldest first."""
+    """The waiting calls of one connection, oldest first."""
 
     waiting: deque[QueuedCall] = field(default_factory=deque)
     with_worker: int = 0
@@ -107,20 +107,20 @@ class Lane:
     is_paused: bool = False
 
     def put_back(self, item: QueuedCall) -> None:
-        """Put a call back among those that wait, at its old place."""
+        """Put a call back among the waiting ones, at its old place."""
         place = sum(1 for other in self.waiting if other.number < item.number)
         self.waiting.insert(place, item)
 
 
 class Lanes:
-    """Every call that waits, and the calls' keys that are with a worker."""
+    """Every waiting call, and the keys of calls that are with a worker."""
 
     def __init__(self) -> None:
         self._lanes: OrderedDict[LaneName, Lane] = OrderedDict()
         self._busy: set[str] = set()
 
     def add(self, item: QueuedCall) -> None:
-        """Let a new call wait in its lane."""
+        """Queue a new call in its lane."""
         self._lanes.setdefault(item.lane, Lane()).waiting.append(item)
 
     def next(self) -> QueuedCall | None:
@@ -152,7 +152,7 @@ class Lanes:
         return items
 
     def release(self, item: QueuedCall, *, was_slow: bool = False) -> None:
-        """Note that a call is no longer with a worker, and how it has fared."""
+        """Record that a call is no longer with a worker, and whether it was slow."""
         lane = self._lanes[item.lane]
         lane.with_worker -= 1
         lane.depth = 1 if was_slow else min(DEPTH_MAX, 2 * lane.depth)
@@ -161,7 +161,7 @@ class Lanes:
             del self._lanes[item.lane]
 
     def put_back(self, items: Iterable[QueuedCall]) -> None:
-        """Let calls that were with a worker wait again, each at its old place."""
+        """Queue calls again that were with a worker, each at its old place."""
         for item in items:
             lane = self._lanes[item.lane]
             lane.with_worker -= 1
@@ -169,17 +169,17 @@ class Lanes:
             lane.put_back(item)
 
     def narrow(self, name: LaneName) -> None:
-        """Let one call of a lane at a time go to the worker, until calls are quick again."""
+        """Limit a lane to one call in the worker until its calls are quick again."""
         self._lanes[name].depth = 1
 
     def pause(self, item: QueuedCall, *, is_paused: bool) -> None:
-        """Hold back, or no longer hold back, the lane of a call that is judged on its own."""
+        """Pause or resume the lane of a call that is run alone."""
         self._lanes[item.lane].is_paused = is_paused
 
 
 @dataclass(slots=True)
 class Counters:
-    """What has happened."""
+    """Counts of events."""
 
     deaths: int = 0
     quarantined: int = 0
@@ -256,7 +256,7 @@ class Documents:
     # --- sending ---------------------------------------------------------------------------
 
     async def _pump(self) -> None:
-        """Keep the worker busy, for as long as there are calls."""
+        """Send calls to the worker while there are any."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -352,7 +352,7 @@ class Documents:
         return elapsed_s > SLOW_PART * self._settings.deadline_s(item.size)
 
     def _watch_head(self) -> None:
-        """Start the clock of the call that is now at work."""
+        """Start the deadline of the call that is now being worked on."""
         self._stop_timer()
         if self._under_way:
             loop = asyncio.get_running_loop()
@@ -366,7 +366,7 @@ class Documents:
             self._timer = None
 
     def _on_slow(self, deadline_s: float) -> None:
-        """Let others pass the lane of the call at work."""
+        """Let calls of other lanes overtake the lane of the current call."""
         name = self._under_way[0].lane
         self._lanes.narrow(name)
         for item in itertools.islice(self._under_way, 1, None):
@@ -376,7 +376,7 @@ class Documents:
         self._timer = loop.call_at(self._head_since + deadline_s, self._lose_worker)
 
     def _lose_worker(self) -> None:
-        """Put everything under way back except the call at work, which becomes a suspect."""
+        """Queue all calls of the worker again, except the current one, which becomes a suspect."""
         # DC-040
         worker, self._worker = self._worker, None
         self._stop_timer()

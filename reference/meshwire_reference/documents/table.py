@@ -48,7 +48,7 @@ SCALAR_TYPES: Final = {
     float: ScalarType.F64,
     str: ScalarType.Str,
 }
-"""How a local value is written; a whole number past the signed range becomes unsigned."""
+"""Automerge type of each local value; a whole number past the signed range is unsigned."""
 
 
 class Table:
@@ -71,13 +71,13 @@ class Table:
         }
 
     def holds(self, call: Call) -> bool:
-        """Say whether the document of a call is in memory, so that it need not be sent along."""
+        """Return True if the document of a call is in memory, so that it need not be sent along."""
         return not isinstance(call, Forget) and call.key in self.entries
 
     def answer(self, call: Call, stored: bytes | None) -> Result:
         """Carry out one call; `stored` is the document as the store has it, None if it is held.
 
-        Raises nothing of the call's making. What runs out of memory ends the process instead.
+        Raises nothing that a call causes. Running out of memory ends the process instead.
         """
         fault = "internal"
         try:

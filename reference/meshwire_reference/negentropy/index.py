@@ -1,9 +1,9 @@
-"""A set of items that changes all day and serves sessions at any moment.
+"""A set of items that changes continually and serves sessions at any time.
 
-Items stand in blocks of about a thousand. Each block keeps the sums of its ids from its start on,
-and the index keeps, for each block, how many items and what sum come before it. An edit mends the
-sums behind it in its block and the two numbers of the blocks behind; nothing is left for later,
-so that the first run after an edit costs what every run costs.
+Items are in blocks of about a thousand. Each block keeps the sums of its ids from its start on, and
+the index keeps, for each block, the number and the sum of the items before it. An edit updates the
+later sums in its block and the two numbers of the later blocks; nothing is deferred, so that the
+first run after an edit costs what every run costs.
 """
 
 from bisect import bisect_left, bisect_right
@@ -15,11 +15,11 @@ from meshwire_reference.negentropy.storage import Misused, item_key, separate
 from meshwire_reference.wire.reconciliation import TIMESTAMP
 
 BLOCK: Final = 1000
-"""Items of a block when it is made; twice as many are split, under a quarter joined to others."""
+"""Items of a new block; one of twice the size is split, one under a quarter is merged."""
 
 
 class _Block:
-    """A piece of the order: keys, and before each (and after the last) the sum of ids so far."""
+    """A part of the order: keys, and before each (and after the last) the sum of ids so far."""
 
     __slots__ = ("keys", "sums")
 
@@ -33,14 +33,14 @@ def _number(key: bytes) -> int:
 
 
 class Index:
-    """Items in sorted blocks; insert and delete as they come, and run sessions in between."""
+    """Items in sorted blocks; items may be inserted and deleted between messages of a session."""
 
     __slots__ = ("_block_size", "_blocks", "_firsts", "_ranks", "_size", "_totals")
 
     def __init__(self, items: Iterable[tuple[int, bytes]] = (), block_size: int = BLOCK) -> None:
-        """Take the items there are; equal ones count once. Raises Misused for what is no item.
+        """Take the first items; equal ones count once. Raises Misused for an invalid item.
 
-        An edit costs the least where a block has as many items as there are blocks.
+        An edit costs least if a block has as many items as there are blocks.
         """
         if block_size < 1:
             raise Misused("a block has room for an item at least")
@@ -56,7 +56,7 @@ class Index:
         self._count()
 
     def _count(self) -> None:
-        """Write down anew where each block begins, after blocks came or went."""
+        """Recompute where each block begins, after blocks were added or removed."""
         self._firsts = [b"", *(block.keys[0] for block in self._blocks[1:])]
         sizes = (len(block.keys) for block in self._blocks[:-1])
         self._ranks = list(accumulate(sizes, initial=0))
@@ -64,18 +64,18 @@ class Index:
         self._totals = list(accumulate(totals, initial=0))
 
     def _find(self, key: bytes) -> tuple[int, int]:
-        """Return the block where a key belongs and its place there."""
+        """Return the block that a key belongs to, and its place there."""
         number = bisect_right(self._firsts, key) - 1
         return number, bisect_left(self._blocks[number].keys, key)
 
     def holds(self, timestamp: int, identity: bytes) -> bool:
-        """Say whether an item is in the set; raises Misused for what is no item."""
+        """Return True if an item is in the set; raises Misused for an invalid item."""
         key = item_key(timestamp, identity)
         number, place = self._find(key)
         return self._blocks[number].keys[place : place + 1] == [key]
 
     def insert(self, timestamp: int, identity: bytes) -> None:
-        """Add an item; one that is there stays as it is. Raises Misused for what is no item."""
+        """Add an item, if it is not in the set yet. Raises Misused for an invalid item."""
         key = item_key(timestamp, identity)
         number, place = self._find(key)
         block = self._blocks[number]
@@ -88,7 +88,7 @@ class Index:
             self._replace(number, number + 1, block.keys)
 
     def delete(self, timestamp: int, identity: bytes) -> None:
-        """Take an item out; raises Misused where it is not in the set."""
+        """Remove an item; raises Misused if it is not in the set."""
         key = item_key(timestamp, identity)
         number, place = self._find(key)
         block = self._blocks[number]
@@ -103,7 +103,7 @@ class Index:
             self._replace(first, first + 2, joined)
 
     def _shift(self, number: int, place: int, count: int, amount: int) -> None:
-        """Mend every sum and rank behind an edit."""
+        """Update every later sum and rank after an edit."""
         sums = self._blocks[number].sums
         sums[place:] = [total + amount for total in sums[place:]]
         behind = number + 1
@@ -112,7 +112,7 @@ class Index:
         self._size += count
 
     def _replace(self, first: int, after: int, keys: list[bytes]) -> None:
-        """Put keys in the place of blocks, in even halves where they are too long for one."""
+        """Replace blocks by keys, split into equal blocks if they are too many for one."""
         half = len(keys) if len(keys) <= self._block_size else len(keys) // 2
         self._blocks[first:after] = [_Block(piece) for piece in (keys[:half], keys[half:]) if piece]
         self._count()

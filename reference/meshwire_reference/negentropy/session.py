@@ -46,7 +46,7 @@ VERSIONS: Final = range(0x60, 0x70)
 VERSION: Final = NEGENTROPY_VERSION.to_bytes(1, "big")
 SUM_MASK: Final = (1 << 8 * NEGENTROPY_ID) - 1
 IDLE_MAX: Final = 2
-"""Messages in a row that leave the same range first before the run is refused."""
+"""Greatest number of successive messages that leave the same range first."""
 
 
 def fingerprint(total: int, count: int) -> bytes:
@@ -57,11 +57,11 @@ def fingerprint(total: int, count: int) -> bytes:
 
 
 class Step(NamedTuple):
-    """What a message led to; the ids are those of this message alone.
+    """The result of a message; the ids are those of this message alone.
 
     `reply` goes to the peer; None ends the run, which only the initiator can. `have` are ids that
     the peer lacks, `need` ids that only the peer holds; both stay empty at the passive side. An id
-    may come again in a later step, where frame limits made the run go over a range twice.
+    may be repeated in a later step, if frame limits made the run compare a range twice.
     """
 
     reply: bytes | None
@@ -98,7 +98,7 @@ class Reconciliation:
         self.front: tuple[bytes, bytes] | None = None
 
     def initiate(self) -> bytes:
-        """Return the first message, to be sent; raises Misused once the session has begun."""
+        """Return the first message to send; raises Misused if the session has begun."""
         if self.initiates or self._serves:
             raise Misused("this session has begun")
         self.initiates = True
@@ -108,7 +108,7 @@ class Reconciliation:
         return VERSION + bytes(answer.written.buffer)
 
     def reconcile(self, message: bytes) -> Step:
-        """Answer a message; raises RunRefused where no honest peer can have sent it.
+        """Answer a message; raises RunRefused if it breaks a rule.
 
         Raises Misused after the answer that ended the run.
         """
@@ -222,7 +222,7 @@ class _Answer:
         return self._room is not None and len(self.written.buffer) + 1 > self._room
 
     def _answer_fingerprint(self, bound: bytes, upper: int, upper_sum: int) -> bool:
-        """Tell more of a range that differs; False where the frame has no room for it."""
+        """Describe a range that differs; return False if the frame has no room for it."""
         size_before = len(self.written.buffer)
         front_before = self.front
         self._pass_over()
@@ -235,7 +235,7 @@ class _Answer:
         return True
 
     def _answer_ids(self, bound: bytes, upper: int, upper_sum: int) -> bool:
-        """Answer ids with as many of ours as the frame takes; False where it is full then."""
+        """Answer ids with as many own ids as the frame has room for; return False if it is full."""
         size_before = len(self.written.buffer) + 1
         self._pass_over()
         if self._room is not None:
@@ -250,7 +250,7 @@ class _Answer:
         return not self._exceeds()
 
     def _close(self, size: int, total: int) -> None:
-        """Cover everything that the reply does not speak of with one fingerprint."""
+        """Cover all that the reply does not describe with one fingerprint."""
         told, told_sum = self._told
         if self.front is None:
             self.front = (b"", INFINITY)
@@ -285,7 +285,7 @@ class _Answer:
             lower, lower_sum = rank, rank_sum
 
     def _compare(self, ours: list[bytes], payload: bytes) -> None:
-        """Note who lacks what in a range of which the peer told all ids."""
+        """Record which side lacks which ids of a range that the peer listed."""
         theirs = dict.fromkeys(split_ids(payload))
         for identity in ours:
             if identity in theirs:
@@ -324,7 +324,7 @@ class Run:
         self.rounds = 0
 
     def initiate(self) -> bytes:
-        """Return the first message, to be sent; raises Misused when called again."""
+        """Return the first message to send; raises Misused on a second call."""
         message = self._session.initiate()
         self._front = self._session.front
         return message
@@ -355,7 +355,7 @@ class Run:
             raise RunRefused("too-many-rounds")
 
     def _watch(self) -> None:
-        """Hold the range that the last reply left in front against the one before it."""
+        """Compare the first open range of the last reply with the one before it."""
         front = self._session.front
         self._idle = self._idle + 1 if front is not None and front == self._front else 0
         self._front = front

@@ -1,8 +1,8 @@
-"""What a session asks of a set of items, and the keys by which items and bounds are ordered.
+"""The interface of a set of items to a session, and the keys that order items and bounds.
 
 The key of an item is its timestamp in 8 bytes, big endian, and its id; that of a bound is its
 timestamp and its prefix. Keys compare as bytes just as items and bounds do, and an infinite bound,
-whose timestamp is written as 2^64-1, stands above every item.
+whose timestamp is written as 2^64-1, is above every item.
 """
 
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ class RunRefused(NegentropyError):
 
 
 class Misused(NegentropyError):
-    """The caller has a bug: a step out of order, or an item that cannot be one."""
+    """The caller has a bug: a step out of order, or an invalid item."""
 
 
 class Storage(Protocol):
@@ -67,7 +67,7 @@ class Storage(Protocol):
 
 
 def item_key(timestamp: int, identity: bytes) -> bytes:
-    """Return the key of an item; raises Misused where it cannot be one."""
+    """Return the key of an item; raises Misused if it is invalid."""
     check_item(timestamp, identity)
     try:
         return _PACK_KEY(timestamp, identity)

@@ -1,4 +1,4 @@
-"""A set of items that stands still once it is sealed."""
+"""A set of items that does not change once it is sealed."""
 
 from bisect import bisect_left
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class Vector:
         self._sums: list[int] = []
 
     def insert(self, timestamp: int, identity: bytes) -> None:
-        """Add an item; raises Misused after `seal` and where it cannot be an item."""
+        """Add an item; raises Misused after `seal` and for an invalid item."""
         # Checked here and not through `check_item`: a call more would be a third of the time.
         if len(identity) != NEGENTROPY_ID or not 0 <= timestamp <= NEGENTROPY_TIMESTAMP_MAX:
             raise Misused(NO_ITEM)
