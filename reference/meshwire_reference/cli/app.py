@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def run_command_line() -> None:
-    """Do what the arguments say; leaves by SystemExit or returns."""
+    """Run the command that the arguments name; leaves by SystemExit or returns."""
     # The harness is started for every run of a suite: it does not wait for typer to load.
     if sys.argv[1:] == ["codec"]:
         sys.exit(serve_codec())

@@ -34,7 +34,7 @@ from meshwire_spec.numbers import (
 SECRET_VARIABLE = "MESHWIRE_FORMATION_FILE"  # noqa: S105 - the name of a variable, not a secret
 USAGE = 2
 INSTANCE_ID = 8
-"""Bytes of the random id that a node has from its start to its end."""
+"""Bytes of the random id of a node, which is new at each start."""
 
 
 def run_command(  # noqa: PLR0913 - one parameter an option
@@ -145,7 +145,7 @@ def run_command(  # noqa: PLR0913 - one parameter an option
 
 
 def fail(problem: str) -> NoReturn:
-    """Say on one line what is wrong, then leave with the code for usage."""
+    """Print the problem on one line and exit with the code for wrong usage."""
     sys.stderr.write(f"meshwire-node: {problem}\n")
     raise typer.Exit(USAGE)
 

@@ -1,4 +1,4 @@
-"""The table of message kinds: what decodes and encodes each, and the shape of its JSON value."""
+"""The table of message kinds: their codec functions, and the form of their JSON values."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -315,6 +315,6 @@ def to_value(kind: str, message: object) -> dict[str, object]:
 def from_value(kind: str, value: object) -> Any:
     """Read a message from its JSON value; raises Unencodable, mostly `bad-value`.
 
-    What the value says is not yet known to fit the layout: `encode` finds that out.
+    The value may still not fit the layout: `encode` checks that.
     """
     return KINDS[kind].shape.from_value(value)

@@ -147,7 +147,7 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
 
 
 def main() -> int:
-    """Serve stdin and stdout; the process then exits with the number returned."""
+    """Serve stdin and stdout; return the exit code of the process."""
     if getattr(sys, "stdin", None) is None or getattr(sys, "stdout", None) is None:
         sys.stderr.write("meshwire-node: the harness needs standard input and output\n")
         return USAGE

@@ -1,8 +1,8 @@
-"""Shapes of JSON values: how the fields of a message are written in vectors and in the harness.
+"""Shapes of JSON values: the fields of a message in vectors and in the harness.
 
 Bytes are lower-case hex, 64-bit integers decimal strings, smaller ones numbers. Every shape has
-both directions; `from_value` takes nothing but what `to_value` would write. `member_of`,
-`bytes_of` and `number_of` read the members of a request.
+both directions; `from_value` accepts only what `to_value` would write. `member_of`, `bytes_of` and
+`number_of` read the members of a request.
 """
 
 from collections.abc import Mapping
@@ -31,11 +31,11 @@ class Text:
     """A string."""
 
     def to_value(self, part: str) -> object:
-        """Write it as it is."""
+        """Return it unchanged."""
         return part
 
     def from_value(self, value: object, field: str) -> str:
-        """Read a string; whether UTF-8 has bytes for it is for the encoder to say."""
+        """Read a string; the encoder checks that it can be written as UTF-8."""
         if not isinstance(value, str):
             raise bad_value(field, "not a string")
         return value
@@ -113,7 +113,7 @@ class RegistryNumber:
 
 @dataclass(frozen=True, slots=True)
 class OrNull:
-    """Something that may be absent."""
+    """A value that may be absent."""
 
     shape: Shape
 
@@ -216,18 +216,18 @@ def read_hex(value: object, field: str) -> bytes:
 
 
 class BadRequest(Exception):
-    """A line that is no request; its text goes back to whoever wrote the line."""
+    """A line that is not a request; its text is returned to the sender."""
 
 
 def member_of(request: dict[str, object], name: str) -> object:
-    """A member of a request; raises BadRequest where it is missing."""
+    """Return a member of a request; raises BadRequest if it is missing."""
     if name not in request:
         raise BadRequest(f"{name} is missing")
     return request[name]
 
 
 def bytes_of(request: dict[str, object], name: str) -> bytes:
-    """A member that is lower-case hex; raises BadRequest where it is not."""
+    """Return a member in lower-case hex as bytes; raises BadRequest if it is not hex."""
     try:
         return read_hex(member_of(request, name), name)
     except Unencodable as fault:
@@ -235,7 +235,7 @@ def bytes_of(request: dict[str, object], name: str) -> bytes:
 
 
 def number_of(request: dict[str, object], name: str) -> int:
-    """A member that is a number; raises BadRequest where it is not."""
+    """Return a member that is a number; raises BadRequest if it is not."""
     value = member_of(request, name)
     if type(value) is not int:
         raise BadRequest(f"{name} is not a number")

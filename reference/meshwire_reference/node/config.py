@@ -34,7 +34,7 @@ class Config:
     reconcile_with: frozenset[bytes] = frozenset()
 
     def reconciles_with(self, peer_id: bytes) -> bool:
-        """Say whether the operator has asked for runs with this peer."""
+        """Return True if the operator has asked for runs with this peer."""
         return self.reconcile or peer_id in self.reconcile_with
 
 

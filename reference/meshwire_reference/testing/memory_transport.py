@@ -119,7 +119,7 @@ async def pair(
     *,
     chunk: int | None = None,
 ) -> tuple[Connection, Connection]:
-    """Give both sides of a connection, the dialler's first. Raises Unreachable."""
+    """Return both sides of a connection, the dialler's first. Raises Unreachable."""
     sides = LabLink(dialler, dialled=True), LabLink(acceptor, dialled=False)
     join(*sides, chunk=chunk)
     for side in sides:

@@ -121,7 +121,7 @@ class Connection(ABC):
         """
 
     async def events(self) -> AsyncIterator[TransportEvent]:
-        """Give every event to its end, `ConnectionClosed` included."""
+        """Return every event to its end, `ConnectionClosed` included."""
         while True:
             for event in await self.next_events():
                 yield event

@@ -28,12 +28,12 @@ CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def is_collection(text: str) -> bool:
-    """Say whether a text is a collection's name."""
+    """Return True if a text is a collection's name."""
     return COLLECTION.fullmatch(text) is not None
 
 
 def has_control(text: str) -> bool:
-    """Say whether a text holds a control character of either range."""
+    """Return True if a text holds a control character of either range."""
     return CONTROL.search(text) is not None
 
 

@@ -57,7 +57,7 @@ _RECEIVE_OVER: Final = frozenset(
 
 
 def closed_by_peer(text: str) -> ConnectionClosed:
-    """Give code and reason from the library's words for the end of a connection."""
+    """Return code and reason from the library's words for the end of a connection."""
     found = _CLOSED.fullmatch(text)
     if found is None:
         return ConnectionClosed(None, text or "connection lost", by_peer=True)
@@ -427,7 +427,7 @@ class IrohConnection(Connection):
             raise ConnectionGone(self._closed)
 
     async def _gone(self) -> ConnectionGone:
-        """Give how the connection ended, once the library has said it."""
+        """Return how the connection ended, once the library has said it."""
         await asyncio.wait({self._watching})
         assert self._closed is not None, "the watcher ends with the connection alone"
         return ConnectionGone(self._closed)

@@ -201,7 +201,7 @@ async def dial(address: str, options: TransportOptions) -> Connection:
 
 
 def _target(address: str) -> tuple[iroh.EndpointAddr, str, int]:
-    """Give what to dial, its host and its version of IP. Raises AddressRefused."""
+    """Return what to dial, its host and its version of IP. Raises AddressRefused."""
     name, host, port = _parse(address)
     version = _version(host)
     try:

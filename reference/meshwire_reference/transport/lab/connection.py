@@ -151,7 +151,7 @@ class LabConnection:
         )
 
     def take_output(self, most: int | None = BATCH) -> bytes:
-        """Give what goes on the link now, about `most` bytes of DATA (None: all the credit)."""
+        """Return what goes on the link now, about `most` bytes of DATA (None: all the credit)."""
         # LB-047
         parts: list[bytes | memoryview] = list(self._control)
         self._control.clear()
@@ -162,7 +162,7 @@ class LabConnection:
 
     @property
     def wants_output(self) -> bool:
-        """Whether `take_output` would give anything."""
+        """True if `take_output` would give anything."""
         if self.closed is not None:
             return bool(self._control)
         return bool(
@@ -182,11 +182,11 @@ class LabConnection:
 
     @property
     def has_events(self) -> bool:
-        """Whether `take_events` would give anything."""
+        """True if `take_events` would give anything."""
         return bool(self._untold) or (self.closed is not None and not self._closed_told)
 
     def take_events(self) -> tuple[TransportEvent, ...]:
-        """Give everything that happened since the last call."""
+        """Return everything that happened since the last call."""
         events: list[TransportEvent] = []
         for stream in self._untold:
             events.extend(stream.take_events())
@@ -197,7 +197,7 @@ class LabConnection:
         return tuple(events)
 
     def can_open(self, *, bidi: bool) -> bool:
-        """Whether the peer's credit allows one more stream."""
+        """Return True if the peer's credit allows one more stream."""
         # LB-048
         return self._counts[not bidi].opened < self._stream_maximum[not bidi]
 
@@ -224,12 +224,12 @@ class LabConnection:
             self._turns.append(stream)
 
     def waiting(self, stream_id: StreamId) -> int:
-        """How many bytes of a stream wait for credit or for the link."""
+        """Return how many bytes of a stream wait for credit or for the link."""
         stream = self._streams.get(stream_id)
         return 0 if stream is None else stream.queue.size
 
     def is_within_credit(self, stream_id: StreamId) -> bool:
-        """Whether the peer's credit covers all that waits on this stream."""
+        """Return True if the peer's credit covers all that waits on this stream."""
         stream = self._streams.get(stream_id)
         if stream is None:
             return True
@@ -237,12 +237,12 @@ class LabConnection:
         return stream.queue.size <= most
 
     def stopped_by(self, stream_id: StreamId) -> int | None:
-        """Give the code of the peer's stop of our half, if there was one and it still counts."""
+        """Return the code of the peer's stop of our half, if there was one and it still counts."""
         stream = self._streams.get(stream_id)
         return None if stream is None else stream.stopped_by
 
     def has_given_up(self, stream_id: StreamId) -> bool:
-        """Whether our half ended without all its bytes: by a stop or a reset."""
+        """Return True if our half ended without all its bytes: by a stop or a reset."""
         stream = self._streams.get(stream_id)
         return stream is None or stream.send is SendHalf.RESET
 
@@ -406,7 +406,7 @@ class LabConnection:
     # --- Streams -------------------------------------------------------------------------------
 
     def _find(self, stream_id: StreamId, *, written_by_peer: bool) -> LabStream | None:
-        """Give the stream a record names, making it if it is new; None if it is over for good.
+        """Return the stream a record names, making it if it is new; None if it is over for good.
 
         Raises LinkFault.
         """

@@ -58,7 +58,7 @@ class Credit:
         self.taken = 0
 
     def admits(self, count: int) -> bool:
-        """Whether the peer may send this many bytes more."""
+        """Return True if the peer may send this many bytes more."""
         return self.received + count <= self.given
 
     @property
@@ -177,7 +177,7 @@ class LabStream:
 
     @property
     def is_ended(self) -> bool:
-        """Whether neither half holds the stream any more."""
+        """True if neither half holds the stream any more."""
         return self.send in SEND_ENDED and self.receive in RECEIVE_ENDED
 
     @property
@@ -187,7 +187,7 @@ class LabStream:
 
     @property
     def has_news(self) -> bool:
-        """Whether `take_events` would give anything."""
+        """True if `take_events` would give anything."""
         return bool(
             not self.announced
             or self.chunks

@@ -133,7 +133,7 @@ def _in_address(host: str) -> str:
 
 
 def parse_address(address: str, scheme: str = "tcp") -> tuple[str, int]:
-    """Give host and port of an address. Raises AddressRefused."""
+    """Return host and port of an address. Raises AddressRefused."""
     try:
         parts = urlsplit(address)
     except ValueError as fault:
@@ -156,7 +156,7 @@ def parse_address(address: str, scheme: str = "tcp") -> tuple[str, int]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host can only be this machine; of names only `localhost` is."""
+    """Return True if a host can only be this machine; of names only `localhost` is."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
