@@ -1,4 +1,4 @@
-"""What a node is started with: addresses, dialect, secret, limits; read, checked, then fixed."""
+"""The configuration of a node: addresses, dialect, secret, limits; read and checked once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,19 +9,19 @@ from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_spec.numbers import ENDPOINT_ID, ENTRY_MIN, FORMATION_ID_MAX, U32_MAX
 
 SECRET_FILE_MAX = 2**16
-"""Bytes of the largest file that is read as a secret."""
+"""Greatest size of a secret file, in bytes."""
 
 
 class ConfigError(Exception):
-    """The node cannot be started so; the text is one line for whoever starts it."""
+    """The node cannot be started with this configuration; the text is one line for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything that one node is started with.
+    """The configuration of one node.
 
-    `connect` are addresses to keep a connection to, `folder` holds documents to begin with, and
-    with `reconcile` every peer is asked first what it lacks, else those of `reconcile_with`.
+    `connect` are addresses to keep a connection to, `folder` holds the initial documents. With
+    `reconcile` the node begins a run with every peer, else with those of `reconcile_with`.
     """
 
     listen: tuple[str, ...]
@@ -34,7 +34,7 @@ class Config:
     reconcile_with: frozenset[bytes] = frozenset()
 
     def reconciles_with(self, peer_id: bytes) -> bool:
-        """Return True if the operator has asked for runs with this peer."""
+        """Return True if the operator has requested runs with this peer."""
         return self.reconcile or peer_id in self.reconcile_with
 
 

@@ -1,7 +1,7 @@
 """One connection of the node: carries out its effects and reports its events to the core.
 
-Bytes of one stream go out one call after the other, by a task of its own that lives only while
-there is something to send; so a stream that waits for credit holds up no other.
+The bytes of each stream are sent one call after the other by a task of its own, which runs only
+while there is something to send; so a stream that waits for credit delays no other.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ Feed = Callable[[Input], None]
 
 
 class Link:
-    """Carries out the effects of one connection and feeds the core what happens on it."""
+    """Carries out the effects of one connection and reports its events to the core."""
 
     def __init__(
         self, number: int, connection: Connection, feed: Feed, *, reconciles: bool = False
@@ -49,7 +49,7 @@ class Link:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Feed every event to the last; returns when the connection is gone."""
+        """Report every event to the core; returns when the connection is closed."""
         connection = self.connection
         self._feed(
             ConnectionOpened(self.number, connection.peer_id, connection.dialled, self._reconciles)
@@ -64,7 +64,7 @@ class Link:
             await asyncio.gather(*self._writing.values(), *self._tasks, return_exceptions=True)
 
     def perform(self, effect: ConnectionEffect) -> None:
-        """Carry out an effect, or begin to; never waits."""
+        """Carry out an effect, or start to; never waits."""
         if self.connection.closed is None:
             PERFORM[type(effect)](self, effect)
 
@@ -117,7 +117,7 @@ class Link:
             self._report(outcome)
 
     def reset(self, effect: Reset) -> None:
-        """Give up our half, dropping what waits."""
+        """Reset this side's half; queued bytes are dropped."""
         task = self._writing.get(effect.stream)
         if task is not None:
             task.cancel()
@@ -128,11 +128,11 @@ class Link:
         self.connection.stop(effect.stream, effect.code)
 
     def consume(self, effect: Consumed) -> None:
-        """Give back credit."""
+        """Grant credit again."""
         self.connection.consumed(effect.stream, effect.count)
 
     def release(self, effect: Release) -> None:
-        """Let a stream go, once nothing of it is being sent."""
+        """Release a stream once none of its bytes are being sent."""
         task = self._writing.get(effect.stream)
         if task is None or task.cancelling():
             self.connection.release(effect.stream)
@@ -141,7 +141,7 @@ class Link:
             self._to_release.add(effect.stream)
 
     def end(self, effect: CloseConnection) -> None:
-        """End the connection as the core says."""
+        """Close the connection with the code and reason of the effect."""
         self._spawn(self.connection.close(effect.code, effect.reason))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

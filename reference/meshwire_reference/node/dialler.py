@@ -14,17 +14,17 @@ from meshwire_reference.transport.base import Connection, TransportOptions, Unre
 from meshwire_reference.transport.registry import dial
 
 FIRST_S: Final = 1.0
-"""The wait before the second attempt; each further wait is twice as long."""
+"""Seconds before the second attempt; each further wait is twice as long."""
 LONGEST_S: Final = 60.0
-"""The longest wait."""
+"""Longest wait in seconds."""
 SPREAD: Final = 0.2
-"""The part of a wait by which chance shortens or lengthens it."""
+"""Fraction of a wait by which it is randomly shortened or lengthened."""
 STANDING_S: Final = 60.0
 """A connection that lasted this long resets the wait."""
 
 
 class Backoff:
-    """How long to wait before the next dial; `random` gives numbers from 0 to below 1."""
+    """Waits between dials; `random` returns numbers from 0 to below 1."""
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
@@ -47,7 +47,7 @@ async def keep_connected(
 ) -> None:
     """Dial an address for ever, and `serve` each connection to its end.
 
-    Raises AddressRefused for what is no address to dial.
+    Raises AddressRefused if the address cannot be dialled.
     """
     loop = asyncio.get_running_loop()
     backoff = Backoff(random)

@@ -1,4 +1,4 @@
-"""The asyncio driver: feeds the core what happens and carries out what it asks for.
+"""The asyncio driver: passes inputs to the core and carries out its effects.
 
 Every input goes through `_feed`, on one event loop, so the core is never entered twice at once.
 Document calls go to the supervisor of the worker, writes to the store in their order, effects of a
@@ -50,9 +50,9 @@ from meshwire_spec.numbers import ENDPOINT_ID, FRAME_KEY_MAX, REASONS
 ACTOR: Final = 16
 """Bytes of an Automerge actor id."""
 LOADED_AT_ONCE: Final = 500
-"""Files whose documents are with the worker at the same time."""
+"""Greatest number of files whose documents are with the worker at a time."""
 CLOSE_S: Final = 2.0
-"""How long the end of the node waits for the farewells of its connections."""
+"""Seconds that the end of the node waits for its connections to close."""
 
 
 class Node:
@@ -75,19 +75,19 @@ class Node:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Where the node can be dialled."""
+        """Addresses at which the node can be dialled."""
         return tuple(listener.address for listener in self._listeners)
 
     @property
     def statistics(self) -> Statistics:
-        """What the core has counted."""
+        """Counts of the core."""
         return self._core.statistics
 
     async def start(self) -> None:
-        """Start the worker, load what there is to load, bind every address and begin to dial.
+        """Start the worker, load the folder, bind every address and begin to dial.
 
-        Raises Unavailable without a worker, BadFolder for what cannot be loaded, TransportError or
-        OSError for an address.
+        Raises Unavailable without a worker, BadFolder for a folder that cannot be loaded,
+        TransportError or OSError for an address.
         """
         for address in self._config.connect:
             check_dialled(address, lab=self._config.lab)
@@ -133,11 +133,11 @@ class Node:
         self._feed(inputs.DocumentLoaded(key, result.write))
 
     def attach(self, connection: Connection) -> None:
-        """Serve a connection that was made elsewhere, dialled or accepted."""
+        """Serve a connection that was opened elsewhere, dialled or accepted."""
         self._spawn(self._serve(connection))
 
     async def close(self) -> None:
-        """End every connection in order and everything that runs; nothing is left behind."""
+        """Close every connection and end all tasks and processes of the node."""
         for listener in self._listeners:
             await listener.close()
         self._feed(inputs.ShutDown())
@@ -155,14 +155,14 @@ class Node:
         await self._documents.close()
 
     async def _load(self, key: str) -> bytes | None:
-        """Return the stored bytes of a document for a fresh worker, after every write before."""
+        """Return the stored bytes of a document for a new worker, after every earlier write."""
         await self._writes.join()
         return await self._store.load(key)
 
     # --- inputs ------------------------------------------------------------------------------
 
     def _feed(self, happened: Input) -> None:
-        """Give the core an input and carry out its effects."""
+        """Pass an input to the core and carry out its effects."""
         now = Moment(asyncio.get_running_loop().time(), time.time_ns() // 1_000_000)
         for effect in self._core.handle(happened, now):
             if isinstance(effect, ConnectionEffect):
@@ -207,7 +207,7 @@ class Node:
     # --- effects -----------------------------------------------------------------------------
 
     def call_documents(self, effect: CallDocuments) -> None:
-        """Hand a call to the supervisor of the worker."""
+        """Pass a call to the supervisor of the worker."""
         future = self._documents.submit(effect.call)
         future.add_done_callback(
             lambda done: (
@@ -222,7 +222,7 @@ class Node:
         self._writes.put_nowait(effect)
 
     async def _keep_writing(self) -> None:
-        """Write to the store in the order in which the core asked."""
+        """Write to the store in the order of the effects."""
         while True:
             effect = await self._writes.get()
             if effect.write is None:
@@ -249,7 +249,7 @@ class Node:
                 log("reconciled" if over.reason is None else "not-reconciled", **asdict(over))
 
     def _note_states_lost(self) -> None:
-        """Take note that exchanges start afresh; the worker's successor does that by itself."""
+        """Log that exchanges start afresh; the next worker does that by itself."""
         self._core.statistics.ignored["sync states lost"] += 1
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

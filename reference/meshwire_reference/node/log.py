@@ -1,4 +1,4 @@
-"""The node's log: one line of JSON an event, on standard error.
+"""The node's log: one line of JSON per event, on standard error.
 
 The page on running lists the events. Keys and reasons of a peer are text that JSON escapes, and no
 line holds a secret.
@@ -13,6 +13,6 @@ NS_PER_MS: Final = 1_000_000
 
 
 def log(event: str, **facts: object) -> None:
-    """Write what has happened, with the time in ms since 1970."""
+    """Write an event, with the time in ms since 1970."""
     line = {"event": event, "at_ms": time.time_ns() // NS_PER_MS, **facts}
     sys.stderr.write(json.dumps(line) + "\n")

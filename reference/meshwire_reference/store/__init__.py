@@ -1,1 +1,1 @@
-"""Where the documents are kept between calls: in memory, to the end of the process."""
+"""The store of documents: in memory, to the end of the process."""

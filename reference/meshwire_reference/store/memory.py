@@ -1,7 +1,7 @@
-"""The memory store: documents as snapshot plus appended changes, gone with the process.
+"""The memory store: documents as snapshot plus appended changes, lost with the process.
 
-It offers what the durable store will offer: a document reads back as bytes that the Automerge
-library loads, the snapshot followed by every change appended since.
+It has the interface of a durable store: a document reads back as bytes that the Automerge library
+loads, the snapshot followed by every change appended since.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class StoredDocument:
-    """What is kept of one document."""
+    """The stored bytes of one document."""
 
     snapshot: bytes = b""
     changes: list[bytes] = field(default_factory=list)
@@ -23,19 +23,19 @@ class MemoryStore:
         self._documents: dict[str, StoredDocument] = {}
 
     async def load(self, key: str) -> bytes | None:
-        """Return the bytes of a document, None when there is none. Sees every write before it."""
+        """Return the bytes of a document, or None if there is none. Sees every earlier write."""
         stored = self._documents.get(key)
         return None if stored is None else b"".join((stored.snapshot, *stored.changes))
 
     async def write(self, key: str, snapshot: bytes | None, changes: bytes) -> None:
-        """Keep what a call has changed: replace by `snapshot` if there is one, then append."""
+        """Store the changes of a call: replace by `snapshot` if there is one, then append."""
         if snapshot is not None:
             self._documents[key] = StoredDocument(snapshot)
         if changes:
             self._documents.setdefault(key, StoredDocument()).changes.append(changes)
 
     async def remove(self, key: str) -> None:
-        """Remove a document; one that does not exist is removed already."""
+        """Remove a document, if it exists."""
         self._documents.pop(key, None)
 
     def keys(self) -> Iterator[str]:

@@ -18,7 +18,7 @@ from meshwire_reference.wire.batches import StreamFrame
 from meshwire_spec.numbers import READ_MESSAGE, FrameType
 
 NODE = 1
-"""The one peer an author talks to."""
+"""Connection of the one peer of an author."""
 
 
 class Author:
@@ -49,17 +49,17 @@ class Author:
         return self._saved().snapshot or b""
 
     def merge(self, snapshot: bytes) -> None:
-        """Take the payload of a 0x01."""
+        """Merge the payload of a 0x01."""
         self._table.answer(Merge(self.key, snapshot), None)
 
     def delta(self) -> bytes | None:
-        """Return the payload of the next 0x00 toward the node."""
+        """Return the payload of the next 0x00 to the node."""
         generated = self._table.answer(Generate(NODE, self.key), None)
         assert isinstance(generated, Generated)
         return generated.message
 
     def receive(self, message: bytes) -> bytes | None:
-        """Take the payload of a 0x00 and return that of the answer, None when there is none."""
+        """Apply the payload of a 0x00 and return that of the answer, or None."""
         received = self._table.answer(Receive(NODE, self.key, message), None)
         assert isinstance(received, Received), received
         return received.answer

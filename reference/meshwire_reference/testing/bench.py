@@ -54,12 +54,12 @@ class Seen:
 
 
 def entropy(count: int) -> bytes:
-    """Stand in for randomness: the same bytes each time, and lopsided."""
+    """Return fixed, lopsided bytes in place of random ones."""
     return bytes((7 * index + 3) % 256 for index in range(count))
 
 
 class Bench:
-    """One node core; `answer` plays the document worker."""
+    """One node core; `answer` acts as the document worker."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Bench:
         return self._connections
 
     def disconnect(self, connection: int) -> None:
-        """End a connection without a word."""
+        """End a connection without a CLOSE."""
         self.report(connection, inputs.ConnectionClosed())
 
     def open(self, connection: int, *, bidi: bool = True) -> int:
@@ -109,7 +109,7 @@ class Bench:
         self.report(connection, inputs.StreamData(stream, data, fin))
 
     def send(self, connection: int, *frames: StreamFrame, fin: bool = True) -> Seen:
-        """Send frames on a new stream and return what comes of it."""
+        """Send frames on a new stream and return what the peer sees of it."""
         stream = self.open(connection)
         self.write(connection, stream, b"".join(map(encode_stream_frame, frames)), fin=fin)
         return self.streams[connection, stream]
@@ -119,7 +119,7 @@ class Bench:
         self.feed(inputs.ConnectionInput(connection, event))
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, stopping at each deadline of the core."""
+        """Advance the clock, stopping at each deadline of the core."""
         until_s = self.now_s + seconds
         while (at_s := self.core.deadline()) is not None and at_s <= until_s:
             self._set_time(at_s)
@@ -127,7 +127,7 @@ class Bench:
         self._set_time(until_s)
 
     def feed(self, happened: inputs.Input) -> None:
-        """Give the core an input and carry out everything that follows at once."""
+        """Pass an input to the core and carry out all effects that follow."""
         self._inputs.append(happened)
         if self._is_running:
             return
@@ -139,7 +139,7 @@ class Bench:
         self._is_running = False
 
     def let_go(self) -> None:
-        """Do everything that was held, and hold nothing from now on."""
+        """Carry out all effects held, and hold none from now on."""
         self.hold_streams = self.hold_documents = self.hold_writes = self.hold_sends = False
         held, self.held = self.held, deque()
         for effect in held:
@@ -147,7 +147,7 @@ class Bench:
         self.feed(inputs.TimerFired())
 
     def let_one_go(self) -> None:
-        """Do the first effect that was held and go on holding."""
+        """Carry out the first effect held and continue to hold."""
         flags = (self.hold_streams, self.hold_documents, self.hold_writes, self.hold_sends)
         self.hold_streams = self.hold_documents = self.hold_writes = self.hold_sends = False
         effect = self.held.popleft()
@@ -202,7 +202,7 @@ class Bench:
         self.streams[effect.connection, effect.stream].stopped = effect.code
 
     def take_release(self, effect: Release) -> None:
-        """Record that a stream was let go."""
+        """Record that a stream was released."""
         self.streams[effect.connection, effect.stream].released = True
 
     def take_credit(self, effect: Consumed) -> None:

@@ -1,6 +1,6 @@
-"""The lab binding between two sides of one process: no sockets, no clock, always the same order.
+"""The lab binding between two sides in one process: no sockets, no clock, deterministic order.
 
-`pair` joins two sides. After `offer_memory`, `memory://NAME` listens and dials within one event
+`pair` connects two sides. After `offer_memory`, `memory://NAME` listens and dials within one event
 loop.
 """
 
@@ -21,7 +21,7 @@ from meshwire_reference.transport.lab.link import LabLink
 from meshwire_reference.transport.registry import TRANSPORTS, Transport
 
 HIGH_WATER: Final = 64 * 2**10
-"""Bytes under way in one direction before the writer has to pause, as with a socket."""
+"""Bytes in flight in one direction from which the writer must pause, as with a socket."""
 
 
 class _Pipe:
@@ -49,7 +49,7 @@ class _Pipe:
             self.deliver_soon()
 
     def finish(self) -> None:
-        """End both directions once this one is delivered, as a peer does that sees our end."""
+        """End both directions once this one is delivered, as a peer does that sees the end."""
         if not self._is_over:
             self._is_over = True
             self.deliver_soon()
@@ -99,7 +99,7 @@ class _Pipe:
             self.back.drop_silently()
 
     def drop_silently(self) -> None:
-        """Carry nothing more."""
+        """Deliver nothing more."""
         self._is_over = True
         self._waiting.clear()
 
@@ -137,7 +137,7 @@ class MemoryListener(Listener):
         self.options = options
 
     async def close(self) -> None:
-        """Take no more callers."""
+        """Accept no further connection."""
         if _LISTENERS.get(self.address) is self:
             del _LISTENERS[self.address]
         self._accepted.put_nowait(None)
@@ -177,7 +177,7 @@ async def dial(address: str, options: TransportOptions) -> Connection:
 
 
 def check_dialled(_address: str, *, lab: bool) -> None:
-    """Any name may be listened to one day."""
+    """Accept any name, since it may be listened to later."""
 
 
 def offer_memory() -> None:
