@@ -1,17 +1,18 @@
-"""What every transport offers: connections with QUIC's streams, listeners, options, errors.
+"""The interface of transports: connections with QUIC's streams, listeners, options, errors.
 
-Theory of operation. A connection carries streams, bidirectional or unidirectional, that either
-side opens. What the peer does arrives as events, in the order of `Connection.next_events`; what
-this side does are calls. Two credits bound the memory of a connection. Bytes: the number
-of bytes that the peer may send before the application reports them with `consumed`; an application
-that stops consuming stops the peer's writer, and nothing else. Streams: the number of streams that
-the peer may have open; one counts until both its halves have ended and the application called
-`release`.
-Against the peer's credit, `open` and `send` wait.
+Theory of operation. A connection carries streams, bidirectional or unidirectional, that either side
+opens. Events of the peer arrive in the order of `Connection.next_events`; actions of this side are
+calls.
+
+Two credits bound the memory of a connection. Bytes: the number of bytes that the peer may send
+before the application reports them with `consumed`; an application that stops consuming stops the
+peer's writer, and nothing else. Streams: the number of streams that the peer may have open; one
+counts until both its halves have ended and the application called `release`. Against the peer's
+credit, `open` and `send` wait.
 
 Each half of a stream ends in one of two ways. Its sender ends it with FIN or with a reset. Its
-receiver may ask with a stop, which the sender's transport answers with a reset of code 0 by
-itself, unless the half had ended already (finishing a stopped half would release nothing,
+receiver may ask for the end with a stop, which the sender's transport answers with a reset of code
+0 by itself, unless the half had ended already (finishing a stopped half would release nothing,
 TR-023).
 """
 
@@ -34,7 +35,7 @@ from meshwire_spec.numbers import (
 
 
 class TransportError(Exception):
-    """Root of what a transport raises at its caller; a peer's bytes never raise."""
+    """Root of the errors that a transport raises; a peer's bytes never raise."""
 
 
 class AddressRefused(TransportError):
@@ -42,7 +43,7 @@ class AddressRefused(TransportError):
 
 
 class Unreachable(TransportError):
-    """No connection came about: refused, no answer in time, or the preamble did not fit."""
+    """No connection was opened: refused, no answer in time, or a wrong preamble."""
 
     def __init__(self, reason: str, code: int | None = None) -> None:
         super().__init__(reason)
@@ -72,7 +73,7 @@ class StreamGone(TransportError):
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Credit that this side gives at first: bytes on all streams, on each, and streams."""
+    """Initial credit of this side: bytes on all streams together, bytes per stream, and streams."""
 
     max_data: int = LAB_MAX_DATA
     max_stream_data: int = LAB_MAX_STREAM_DATA
@@ -105,23 +106,23 @@ class Connection(ABC):
     """Endpoint id of the peer: 32 bytes, proven by TLS on QUIC, only claimed on the lab binding."""
 
     dialled: bool
-    """Whether this side dialled."""
+    """True if this side dialled."""
 
     @property
     @abstractmethod
     def closed(self) -> ConnectionClosed | None:
-        """How the connection ended; None while it lives."""
+        """How the connection ended; None while it is open."""
 
     @abstractmethod
     async def next_events(self) -> tuple[TransportEvent, ...]:
-        """Wait until something happened, then give all of it, at least one event.
+        """Wait for at least one event and return all that are pending.
 
         Only one caller may wait at a time. `ConnectionClosed` is the last event; a call after it
         raises ConnectionGone.
         """
 
     async def events(self) -> AsyncIterator[TransportEvent]:
-        """Return every event to its end, `ConnectionClosed` included."""
+        """Yield every event, up to and including `ConnectionClosed`."""
         while True:
             for event in await self.next_events():
                 yield event
@@ -146,34 +147,34 @@ class Connection(ABC):
 
     @abstractmethod
     def reset(self, stream: StreamId, code: int) -> None:
-        """Give up our half, dropping what still waits; does nothing where it has ended."""
+        """Reset this side's half and drop queued bytes; does nothing if it has ended."""
 
     @abstractmethod
     def stop(self, stream: StreamId, code: int) -> None:
-        """Ask the peer to give up its half; nothing of it is delivered from here on.
+        """Stop the peer's half; nothing of it is delivered from now on.
 
-        Unread bytes count as consumed. Does nothing where the half was reset or stopped already.
+        Unread bytes count as consumed. Does nothing if the half was reset or stopped already.
         """
 
     @abstractmethod
     def consumed(self, stream: StreamId, count: int) -> None:
-        """Give the peer back the credit of bytes that the application has taken."""
+        """Grant the peer again the credit of bytes that the application has taken."""
 
     @abstractmethod
     def release(self, stream: StreamId) -> None:
-        """Say that the application is through with this stream; it makes no more calls for it.
+        """Declare that the application makes no more calls for this stream.
 
-        A half of ours that was neither finished nor reset is reset, a peer's half that has not
-        ended is stopped, both with code 0; what was sent before FIN still goes out. Once both have
-        ended, the peer may open another in its place.
+        This side's half, if neither finished nor reset, is reset, and the peer's half, if it has
+        not ended, is stopped, both with code 0; bytes sent before FIN still leave. Once both have
+        ended, the peer may open another stream in its place.
         """
 
     @abstractmethod
     async def close(self, code: int, reason: str = "") -> None:
-        """End the connection: what was sent and fits the credit goes out before, the rest is lost.
+        """Close the connection: bytes within the credit are sent before, others are lost.
 
-        Returns once the peer has it or the link is gone, within a bounded time; the event follows
-        as for any end. A second call does nothing.
+        Returns once the peer has received them or the link is closed, within a bounded time; the
+        event follows as for any end. A second call does nothing.
         """
 
 
@@ -181,13 +182,13 @@ class Listener(ABC):
     """A bound address that yields the connections of those who dial it."""
 
     address: str
-    """Where to dial, with the real port: tcp://127.0.0.1:4711, iroh://ENDPOINT@127.0.0.1:4711."""
+    """Address to dial, with the real port: tcp://127.0.0.1:4711, iroh://ENDPOINT@127.0.0.1:4711."""
 
     endpoint_id: bytes
     """The identity that peers see: the given one, or on iroh the public key."""
 
     refused: int
-    """How many callers were turned away before they became a connection."""
+    """Number of callers that were refused before they became a connection."""
 
     def __init__(self) -> None:
         self.refused = 0
@@ -208,7 +209,7 @@ class Listener(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Take no more callers; connections already accepted live on."""
+        """Accept no further connection; those already accepted stay open."""
 
 
 Dial: TypeAlias = Callable[[str, TransportOptions], Awaitable[Connection]]

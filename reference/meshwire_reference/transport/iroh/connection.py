@@ -1,8 +1,8 @@
 """A connection of the `iroh` library as a Connection: tasks that read, watch and write its streams.
 
-The library carries QUIC's credit by itself and knows no `consumed`: what it has read, the peer may
-send again. So each stream is read only while little of it, and of all streams, is unconsumed; the
-rest waits in the transport. In the same way at most `max_streams` of the peer's streams are
+The library manages QUIC's credit by itself and has no `consumed`: bytes that it has read, the peer
+may send again. So each stream is read only while little of it, and of all streams, is unconsumed;
+the rest waits in the transport. In the same way at most `max_streams` of the peer's streams are
 accepted at once. A read holds the stream's lock, hence it is cancelled before a stop is sent.
 """
 
@@ -42,7 +42,7 @@ from meshwire_spec.states import (
 mend_library()
 
 READ: Final = 64 * 2**10
-"""Most bytes that one call of the library reads."""
+"""Greatest number of bytes that one call of the library reads."""
 
 _RESET: Final = re.compile(r"Reset\((\d+)\)")
 _CLOSED: Final = re.compile(
@@ -57,7 +57,7 @@ _RECEIVE_OVER: Final = frozenset(
 
 
 def closed_by_peer(text: str) -> ConnectionClosed:
-    """Return code and reason from the library's words for the end of a connection."""
+    """Return code and reason in the library's text about the end of a connection."""
     found = _CLOSED.fullmatch(text)
     if found is None:
         return ConnectionClosed(None, text or "connection lost", by_peer=True)
@@ -66,7 +66,7 @@ def closed_by_peer(text: str) -> ConnectionClosed:
 
 @dataclass(slots=True, eq=False)
 class _Stream:
-    """A stream, its two library halves, and the tasks at work on them."""
+    """A stream, its two library halves, and the tasks that serve them."""
 
     id: StreamId
     writer: iroh.SendStream | None
@@ -130,7 +130,7 @@ class IrohConnection(Connection):
 
     @property
     def closed(self) -> ConnectionClosed | None:
-        """How the connection ended; None while it lives."""
+        """How the connection ended; None while it is open."""
         return self._closed
 
     async def next_events(self) -> tuple[TransportEvent, ...]:
@@ -188,13 +188,13 @@ class IrohConnection(Connection):
         task.result()
 
     def reset(self, stream: StreamId, code: int) -> None:
-        """Give up our half; see `Connection`."""
+        """Reset this side's half; see `Connection`."""
         found = self._streams.get(stream)
         if found is not None and found.send not in SEND_ENDED:
             self._give_up(found, SendEvent.RESET, code)
 
     def stop(self, stream: StreamId, code: int) -> None:
-        """Ask the peer to give up its half; see `Connection`. After its FIN no code travels."""
+        """Stop the peer's half; see `Connection`. After the peer's FIN no code is sent."""
         found = self._streams.get(stream)
         if found is None:
             return
@@ -206,7 +206,7 @@ class IrohConnection(Connection):
         self._retire(found)
 
     def consumed(self, stream: StreamId, count: int) -> None:
-        """Give back credit; see `Connection`."""
+        """Grant credit again; see `Connection`."""
         found = self._streams.get(stream)
         if found is not None:
             settled = min(count, found.unsettled)
@@ -215,7 +215,7 @@ class IrohConnection(Connection):
             self._room.set()
 
     def release(self, stream: StreamId) -> None:
-        """Be through with a stream; see `Connection`."""
+        """Release a stream; see `Connection`."""
         found = self._streams.get(stream)
         if found is None or found.is_released:
             return
@@ -228,9 +228,9 @@ class IrohConnection(Connection):
         self._retire(found)
 
     async def close(self, code: int, reason: str = "") -> None:
-        """End the connection; see `Connection`.
+        """Close the connection; see `Connection`.
 
-        The library drops what is under way when it closes, so streams that were finished are first
+        The library drops bytes in flight when it closes, so streams that were finished are first
         given some time to be confirmed.
         """
         if self._closed is None and self._closing is None:
@@ -427,7 +427,7 @@ class IrohConnection(Connection):
             raise ConnectionGone(self._closed)
 
     async def _gone(self) -> ConnectionGone:
-        """Return how the connection ended, once the library has said it."""
+        """Return the error for the end of the connection, once the library has reported it."""
         await asyncio.wait({self._watching})
         assert self._closed is not None, "the watcher ends with the connection alone"
         return ConnectionGone(self._closed)

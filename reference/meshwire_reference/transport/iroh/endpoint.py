@@ -31,35 +31,35 @@ _ENDPOINT: Final = re.compile(r"iroh://(?:(?P<id>[^@/]+)@)?(?P<rest>[^@]*)")
 
 
 _CLOSING: Final[set[asyncio.Task[None]]] = set()
-"""Endpoints that close by themselves; a task that nothing refers to could vanish."""
+"""Endpoints that are closing; a task without a reference could be collected."""
 
 
 class _Bound(iroh.Preset):
-    """Nothing but cryptography, and exactly these sockets."""
+    """Configures cryptography and exactly these sockets."""
 
     def __init__(self, addresses: tuple[str, ...]) -> None:
         self._addresses = addresses
 
     def apply(self, builder: iroh.EndpointBuilder) -> None:
-        """Set the builder up; the library calls this."""
+        """Configure the builder; the library calls this."""
         builder.apply_minimal()
         for address in self._addresses:
             builder.bind_addr(address)
 
 
 class _Endpoint:
-    """A library endpoint, closed with the last of those who use it."""
+    """A library endpoint, closed after its last user."""
 
     def __init__(self, endpoint: iroh.Endpoint) -> None:
         self.endpoint = endpoint
         self._users = 0
 
     def join(self) -> None:
-        """Be one more user."""
+        """Count one more user."""
         self._users += 1
 
     async def leave(self) -> None:
-        """Be one user less; the last one ends the endpoint, which flushes what it has to say."""
+        """Count one user less; close the endpoint after the last one, which flushes its bytes."""
         self._users -= 1
         if not self._users:
             await self.endpoint.close()
@@ -87,7 +87,7 @@ class IrohListener(Listener):
         self._accepting = self._loop.create_task(self._accept_all())
 
     async def close(self) -> None:
-        """Take no more callers."""
+        """Accept no further connection."""
         if not self._accepting.done():
             self._accepting.cancel()
             await asyncio.wait({self._accepting})
@@ -201,7 +201,7 @@ async def dial(address: str, options: TransportOptions) -> Connection:
 
 
 def _target(address: str) -> tuple[iroh.EndpointAddr, str, int]:
-    """Return what to dial, its host and its version of IP. Raises AddressRefused."""
+    """Return endpoint, host and IP version of an address. Raises AddressRefused."""
     name, host, port = _parse(address)
     version = _version(host)
     try:

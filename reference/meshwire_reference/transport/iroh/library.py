@@ -1,12 +1,12 @@
-"""Two mends of the generated Python binding of the `iroh` library (1.2.0).
+"""Two fixes of the generated Python binding of the `iroh` library (1.2.0).
 
-Bytes. What is sent is copied in a Python loop, 0.4 microseconds a byte: a payload of 16 MiB would
-hold the event loop for seven seconds. One `memmove` does it.
+Bytes. Bytes to send are copied in a Python loop, 0.4 microseconds a byte: a payload of 16 MiB would
+block the event loop for seven seconds. One `memmove` replaces it.
 
 Destructors. The library calls back into Python from its own threads while it holds the lock of a
-connection. A garbage collection that happens to run there and frees a stream of that connection
-waits for this very lock, for ever. So destructors do their work only where an event loop runs;
-elsewhere the object waits until `free_waiting` is called from a loop.
+connection. A garbage collection in such a call that frees a stream of that connection waits for
+this very lock, for ever. So destructors run only where an event loop runs; elsewhere the object
+waits until `free_waiting` is called from a loop.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _waiting: deque[tuple[Callable[[Any], None], Any]] = deque()
 
 
 def mend_library() -> None:
-    """Apply both mends, where the library has the shape known here; again, it does nothing."""
+    """Apply both fixes if the library has the expected form; a second call does nothing."""
     builder = getattr(iroh_ffi, "_UniffiRustBufferBuilder", None)
     if builder is not None and hasattr(builder, "_reserve") and hasattr(builder, "write"):
         builder.write = _write
@@ -47,7 +47,7 @@ def mend_library() -> None:
 
 
 def free_waiting() -> None:
-    """Free what could not be freed where its last reference went; call it from an event loop."""
+    """Free the objects kept by the second fix; call it from an event loop."""
     while _waiting:
         destroy, what = _waiting.popleft()
         destroy(what)

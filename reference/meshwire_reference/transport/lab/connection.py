@@ -66,10 +66,10 @@ from meshwire_spec.states import (
 )
 
 TURN: Final = 16 * 2**10
-"""Most bytes of one stream before the next one has its turn."""
+"""Greatest number of bytes of one stream before the next stream has its turn."""
 
 BATCH: Final = 256 * 2**10
-"""About how many bytes of DATA `take_output` makes at once."""
+"""Approximate number of DATA bytes that `take_output` returns at once."""
 
 
 def encode_preamble(alpn: str, endpoint_id: bytes, windows: Windows) -> bytes:
@@ -86,7 +86,7 @@ def encode_preamble(alpn: str, endpoint_id: bytes, windows: Windows) -> bytes:
 
 
 def cut_reason(reason: str) -> str:
-    """Return as much of the reason of a close as its record can carry."""
+    """Return the reason of a close, cut to the size that its record can carry."""
     return reason.encode()[:CLOSE_REASON_MAX].decode(errors="ignore")
 
 
@@ -134,7 +134,7 @@ class LabConnection:
     # --- The link: bytes in, bytes out ---------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
-        """Take bytes from the link; then look at `take_events` and `take_output`."""
+        """Take bytes from the link; call `take_events` and `take_output` afterwards."""
         if self.closed is None:
             try:
                 self._rest = self._read(data)
@@ -162,7 +162,7 @@ class LabConnection:
 
     @property
     def wants_output(self) -> bool:
-        """True if `take_output` would give anything."""
+        """True if `take_output` would return anything."""
         if self.closed is not None:
             return bool(self._control)
         return bool(
@@ -175,18 +175,18 @@ class LabConnection:
 
     @property
     def control_waiting(self) -> int:
-        """How many control records wait to go out; they grow only if the peer does not read."""
+        """Number of queued control records; it grows only if the peer does not read."""
         return len(self._control)
 
     # --- The application: events out, calls in -------------------------------------------------
 
     @property
     def has_events(self) -> bool:
-        """True if `take_events` would give anything."""
+        """True if `take_events` would return anything."""
         return bool(self._untold) or (self.closed is not None and not self._closed_told)
 
     def take_events(self) -> tuple[TransportEvent, ...]:
-        """Return everything that happened since the last call."""
+        """Return all events since the last call."""
         events: list[TransportEvent] = []
         for stream in self._untold:
             events.extend(stream.take_events())
@@ -202,14 +202,14 @@ class LabConnection:
         return self._counts[not bidi].opened < self._stream_maximum[not bidi]
 
     def open(self, *, bidi: bool) -> StreamId:
-        """Open a stream; only when `can_open` says so."""
+        """Open a stream; requires `can_open`."""
         count = self._counts[not bidi]
         number = count.opened
         count.opened += 1
         return self._add(number << 2 | (not bidi) << 1 | self._own_bit, is_own=True).id
 
     def send(self, stream_id: StreamId, data: bytes, *, fin: bool = False) -> None:
-        """Put bytes behind those of the stream that wait. Raises StreamGone."""
+        """Queue bytes of a stream. Raises StreamGone."""
         stream = self._streams.get(stream_id)
         if stream is None or stream.is_released:
             raise StreamGone(stream_id, None)
@@ -224,12 +224,12 @@ class LabConnection:
             self._turns.append(stream)
 
     def waiting(self, stream_id: StreamId) -> int:
-        """Return how many bytes of a stream wait for credit or for the link."""
+        """Return the number of bytes of a stream that wait for credit or for the link."""
         stream = self._streams.get(stream_id)
         return 0 if stream is None else stream.queue.size
 
     def is_within_credit(self, stream_id: StreamId) -> bool:
-        """Return True if the peer's credit covers all that waits on this stream."""
+        """Return True if the peer's credit covers all queued bytes of this stream."""
         stream = self._streams.get(stream_id)
         if stream is None:
             return True
@@ -237,37 +237,37 @@ class LabConnection:
         return stream.queue.size <= most
 
     def stopped_by(self, stream_id: StreamId) -> int | None:
-        """Return the code of the peer's stop of our half, if there was one and it still counts."""
+        """Return the code of the peer's stop of this side's half, or None if none applies."""
         stream = self._streams.get(stream_id)
         return None if stream is None else stream.stopped_by
 
     def has_given_up(self, stream_id: StreamId) -> bool:
-        """Return True if our half ended without all its bytes: by a stop or a reset."""
+        """Return True if this side's half was stopped or reset before all its bytes were sent."""
         stream = self._streams.get(stream_id)
         return stream is None or stream.send is SendHalf.RESET
 
     def reset(self, stream_id: StreamId, code: int) -> None:
-        """Give up our half of a stream; nothing where it has ended."""
+        """Reset this side's half of a stream; does nothing if it has ended."""
         stream = self._streams.get(stream_id)
         if stream is not None:
             self._give_up(stream, code, asked=stream.give_up())
 
     def stop(self, stream_id: StreamId, code: int) -> None:
-        """Ask the peer to give up its half; nothing where it was reset or stopped."""
+        """Stop the peer's half; does nothing if it was reset or stopped."""
         stream = self._streams.get(stream_id)
         if stream is not None and stream.ask_stop():
             self._control.append(encode_control(LabRecordType.STOP, stream_id, code))
             self._settle(stream.silence())
 
     def consumed(self, stream_id: StreamId, count: int) -> None:
-        """Give back the credit of bytes that the application took."""
+        """Grant again the credit of bytes that the application took."""
         stream = self._streams.get(stream_id)
         if stream is not None:
             self._settle(stream.settle(count))
             self._check_raise(stream)
 
     def release(self, stream_id: StreamId) -> None:
-        """Forget a stream for the application, ending with code 0 what it has not ended itself."""
+        """Release a stream; halves that have not ended are ended with code 0."""
         stream = self._streams.get(stream_id)
         if stream is None or stream.is_released:
             return
@@ -281,14 +281,14 @@ class LabConnection:
         self._retire(stream)
 
     def close(self, code: int, reason: str = "") -> None:
-        """End the connection behind everything that the credit lets out."""
+        """Close the connection after all bytes that the credit allows."""
         if self.closed is None:
             last = self.take_output(None)
             self._control = [last, encode_close(code, cut_reason(reason))]
             self._end(LabConnectionEvent.CLOSE_SENT, ConnectionClosed(code, reason, by_peer=False))
 
     def refuse(self, reason: str) -> None:
-        """End the connection for a fault of the peer, with the code of that reason."""
+        """Close the connection for a fault of the peer, with the code of the reason."""
         if self.closed is None:
             code = REASONS[reason].code
             self._control.append(encode_close(code, reason))
@@ -406,7 +406,7 @@ class LabConnection:
     # --- Streams -------------------------------------------------------------------------------
 
     def _find(self, stream_id: StreamId, *, written_by_peer: bool) -> LabStream | None:
-        """Return the stream a record names, making it if it is new; None if it is over for good.
+        """Return the stream that a record names, or None if it is over; a new one is created.
 
         Raises LinkFault.
         """
@@ -456,7 +456,7 @@ class LabConnection:
         self._retire(stream)
 
     def _retire(self, stream: LabStream) -> None:
-        """Forget a stream that is over on all sides, which frees its place."""
+        """Remove a stream that is over on both sides, which frees its place."""
         # LB-046
         if stream.is_released and stream.is_ended:
             self._streams.pop(stream.id)

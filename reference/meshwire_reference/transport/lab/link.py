@@ -1,7 +1,7 @@
 """A lab connection on an asyncio event loop, over any link that carries bytes in order.
 
-The link calls `data_received`, `link_ended`, `pause_writing` and `resume_writing`; it gives a
-`Carrier` to write to. TCP and the memory pair are the two there are.
+The link calls `data_received`, `link_ended`, `pause_writing` and `resume_writing`, and provides a
+`Carrier` to write to. There are two links: TCP and the memory pair.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ from meshwire_reference.transport.lab.connection import BATCH, LabConnection
 from meshwire_spec.numbers import VERDICT_LINGER_S
 
 CONTROL_MAX: Final = 2**15
-"""Control records that may wait before a peer that does not read is not read from either."""
+"""Queued control records from which the link no longer reads from a peer that does not read."""
 
 
 Openers: TypeAlias = deque[asyncio.Future[StreamId]]
-"""Those who wait for stream credit, in the order in which they came."""
+"""Waiters for stream credit, in order of arrival."""
 
 
 class Carrier(Protocol):
     """The writing side of a link."""
 
     def write(self, data: bytes, /) -> None:
-        """Take bytes; call `pause_writing` of the link when it is enough for now."""
+        """Take bytes; call `pause_writing` of the link when the buffer is full."""
 
     def finish(self) -> None:
-        """Write no more; what was written still arrives."""
+        """Write no more; bytes already written still arrive."""
 
     def drop(self) -> None:
-        """End the link; what was written still goes out where it can."""
+        """Close the link; bytes already written are sent if possible."""
 
     def hold_reading(self, *, hold: bool) -> None:
         """Stop or resume handing over what arrives."""
 
 
 class LabLink(Connection):
-    """One side of a lab connection: the sans-IO machine, a carrier, and those who wait."""
+    """One side of a lab connection: the sans-IO machine, a carrier, and the waiters."""
 
     def __init__(self, options: TransportOptions, *, dialled: bool) -> None:
         self.dialled = dialled
@@ -79,7 +79,7 @@ class LabLink(Connection):
     # --- What the link calls ---------------------------------------------------------------
 
     def start(self, carrier: Carrier) -> None:
-        """Begin: write our preamble, and give the peer until the deadline for its own."""
+        """Write the own preamble, and start the deadline for the peer's."""
         self._carrier = carrier
         self._is_writable = True
         # LB-008
@@ -91,12 +91,12 @@ class LabLink(Connection):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        """Take what arrived."""
+        """Take the bytes that arrived."""
         self._lab.receive(data)
         self._after_input()
 
     def link_ended(self) -> None:
-        """Take the end of the link, whatever its cause."""
+        """Handle the end of the link, for any cause."""
         self._lab.receive_end()
         self._after_input()
         self._carrier = None
@@ -108,21 +108,21 @@ class LabLink(Connection):
             self._ended.set_result(None)
 
     def pause_writing(self) -> None:
-        """Write nothing for now: the link is full."""
+        """Stop writing: the link is full."""
         self._is_writable = False
 
     def resume_writing(self) -> None:
-        """Write on."""
+        """Continue to write."""
         self._is_writable = True
         self._flush()
 
     def refuse(self, reason: str) -> None:
-        """End the connection with a reason of the registry, for a cause outside the records."""
+        """Close the connection with a reason of the registry, for a cause outside the records."""
         self._lab.refuse(reason)
         self._after_input()
 
     async def established(self) -> None:
-        """Wait for the peer's preamble. Raises Unreachable when the connection ends before it."""
+        """Wait for the peer's preamble. Raises Unreachable if the connection ends before it."""
         await self._established
         closed = self._lab.closed
         if not self.peer_id:
@@ -130,14 +130,14 @@ class LabLink(Connection):
             raise Unreachable(closed.reason, closed.code)
 
     async def ended(self) -> None:
-        """Wait until the link is gone."""
+        """Wait until the link is closed."""
         await asyncio.shield(self._ended)
 
     # --- Connection ------------------------------------------------------------------------
 
     @property
     def closed(self) -> ConnectionClosed | None:
-        """How the connection ended; None while it lives."""
+        """How the connection ended; None while it is open."""
         return self._lab.closed
 
     async def next_events(self) -> tuple[TransportEvent, ...]:
@@ -190,28 +190,28 @@ class LabLink(Connection):
             raise StreamGone(stream, self._lab.stopped_by(stream))
 
     def reset(self, stream: StreamId, code: int) -> None:
-        """Give up our half; see `Connection`."""
+        """Reset this side's half; see `Connection`."""
         self._lab.reset(stream, code)
         self._flush_soon()
 
     def stop(self, stream: StreamId, code: int) -> None:
-        """Ask the peer to give up its half; see `Connection`."""
+        """Stop the peer's half; see `Connection`."""
         self._lab.stop(stream, code)
         self._flush_soon()
 
     def consumed(self, stream: StreamId, count: int) -> None:
-        """Give back credit; see `Connection`."""
+        """Grant credit again; see `Connection`."""
         self._lab.consumed(stream, count)
         if self._lab.wants_output:
             self._flush_soon()
 
     def release(self, stream: StreamId) -> None:
-        """Be through with a stream; see `Connection`."""
+        """Release a stream; see `Connection`."""
         self._lab.release(stream)
         self._flush_soon()
 
     async def close(self, code: int, reason: str = "") -> None:
-        """End the connection; see `Connection`."""
+        """Close the connection; see `Connection`."""
         self._lab.close(code, reason)
         self._after_input()
         await self.ended()

@@ -1,7 +1,7 @@
-"""One stream of the lab binding: the states of its two halves, their credit and what waits.
+"""One stream of the lab binding: the states of its two halves, their credit and queued bytes.
 
-A stream knows nothing of bytes on the wire. Each method keeps the same order: check the
-transition, apply it, say what has to be sent.
+A stream knows nothing of bytes on the wire. Each method keeps the same order: check the transition,
+apply it, return what must be sent.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from meshwire_spec.states import (
 )
 
 STREAMS_MAX: Final = (STREAM_ID_MAX >> 2) + 1
-"""Streams of one kind that the ids of one side can name."""
+"""Number of streams of one kind that the ids of one side can name."""
 
 
 class LinkFault(Exception):
-    """The peer broke a rule of the lab binding; `reason` is what the connection is closed with."""
+    """The peer broke a rule of the lab binding; the connection is closed with `reason`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -43,10 +43,10 @@ class LinkFault(Exception):
 
 
 class Credit:
-    """What the peer may send, on a stream or a connection: `given` in all, of it `received`.
+    """Credit of the peer, on a stream or a connection: `given` in all, of it `received`.
 
-    The window moves on as bytes are taken. A raise is due at half a window, or at once where the
-    peer has less than a quarter left: so who used up its credit always gets what was taken.
+    The window moves on as bytes are taken. A raise is due at half a window, or at once if the peer
+    has less than a quarter left: so a peer that used up its credit always gets the bytes taken.
     """
 
     __slots__ = ("given", "received", "taken", "window")
@@ -58,25 +58,25 @@ class Credit:
         self.taken = 0
 
     def admits(self, count: int) -> bool:
-        """Return True if the peer may send this many bytes more."""
+        """Return True if the peer may send this number of bytes more."""
         return self.received + count <= self.given
 
     @property
     def is_due(self) -> bool:
-        """Return True if a higher maximum should be sent to the peer now."""
+        """True if a higher maximum should be sent to the peer now."""
         more = self.taken + self.window - self.given
         left = self.given - self.received
         # LB-044
         return more > 0 and (2 * more >= self.window or 4 * left < self.window)
 
     def give(self) -> int:
-        """Raise the maximum by what was taken, and give it."""
+        """Raise the maximum by the bytes taken, and return it."""
         self.given = self.taken + self.window
         return self.given
 
 
 class StreamCount:
-    """Numbers of the streams of one kind (bidi or uni), counted since the start."""
+    """Numbers of streams of one kind (bidi or uni), counted from the start."""
 
     __slots__ = ("closed", "given", "opened", "seen", "window")
 
@@ -90,7 +90,7 @@ class StreamCount:
 
 
 class SendQueue:
-    """Bytes of one stream that wait for credit and for the link."""
+    """Bytes of one stream that wait for credit or for the link."""
 
     __slots__ = ("chunks", "head", "size")
 
@@ -177,17 +177,17 @@ class LabStream:
 
     @property
     def is_ended(self) -> bool:
-        """True if neither half holds the stream any more."""
+        """True if both halves have ended."""
         return self.send in SEND_ENDED and self.receive in RECEIVE_ENDED
 
     @property
     def allowance(self) -> int:
-        """How many bytes more the peer takes on this stream."""
+        """Number of further bytes that the peer's credit allows on this stream."""
         return self.maximum - self.sent
 
     @property
     def has_news(self) -> bool:
-        """True if `take_events` would give anything."""
+        """True if `take_events` would return anything."""
         return bool(
             not self.announced
             or self.chunks
@@ -197,7 +197,7 @@ class LabStream:
         )
 
     def take_events(self) -> list[TransportEvent]:
-        """Yield the events that were not reported to the application yet, in order."""
+        """Return the events that were not reported to the application yet, in order."""
         events: list[TransportEvent] = []
         if not self.announced:
             self.announced = True
@@ -218,11 +218,10 @@ class LabStream:
     # --- The peer's half -------------------------------------------------------------------
 
     def receive_data(self, data: bytes, shared: Credit, *, fin: bool) -> int:
-        """Take the peer's bytes; give how many of them count as consumed at once.
+        """Take the peer's bytes; return how many of them count as consumed at once.
 
-        They count against this stream and against what it shares with all others.
-
-        Raises LinkFault.
+        They count against this stream and against the credit shared with all others. Raises
+        LinkFault.
         """
         # LB-033
         after = RECEIVE_HALF.get((self.receive, ReceiveEvent.FIN if fin else ReceiveEvent.DATA))
@@ -245,7 +244,7 @@ class LabStream:
         return 0
 
     def receive_reset(self, code: int) -> int:
-        """Take the end of the peer's half; give how many bytes count as consumed by it."""
+        """Take a RESET of the peer's half; return how many bytes count as consumed by it."""
         before = self.receive
         self.receive = RECEIVE_HALF[self.receive, ReceiveEvent.RESET]
         # LB-034
@@ -256,7 +255,7 @@ class LabStream:
         return self.silence()
 
     def silence(self) -> int:
-        """Deliver nothing more of the peer's half; give how many bytes that settles."""
+        """Deliver nothing more of the peer's half; return how many bytes that settles."""
         # LB-038, LB-045
         self.is_silenced = True
         self.chunks = []
@@ -265,14 +264,14 @@ class LabStream:
         return settled
 
     def ask_stop(self) -> bool:
-        """Want no more of the peer's half; give whether STOP has to be sent."""
+        """Stop the peer's half; return True if STOP must be sent."""
         self.receive = RECEIVE_HALF[self.receive, ReceiveEvent.STOP]
         asks = not self.stop_sent and self.receive in {ReceiveHalf.STOPPED, ReceiveHalf.FINISHED}
         self.stop_sent = self.stop_sent or asks
         return asks
 
     def settle(self, count: int) -> int:
-        """Count bytes as consumed by the application; give how many were still unsettled."""
+        """Count bytes as consumed by the application; return how many were still unsettled."""
         settled = min(count, self.unsettled)
         self.unsettled -= settled
         self.credit.taken += settled
@@ -281,7 +280,7 @@ class LabStream:
     # --- Our half --------------------------------------------------------------------------
 
     def hand_over(self, data: bytes, *, fin: bool) -> None:
-        """Take bytes of the application into the queue. Raises StreamGone."""
+        """Queue bytes of the application. Raises StreamGone."""
         after = SEND_HALF.get((self.send, SendEvent.FIN if fin else SendEvent.DATA))
         if after is None:
             raise StreamGone(self.id, self.stopped_by)
@@ -289,7 +288,7 @@ class LabStream:
         self.queue.put(data)
 
     def take_chunk(self, most: int) -> tuple[bytes | memoryview, bool]:
-        """Remove bytes that go out now; give them and whether the half ends with them."""
+        """Remove bytes from the queue; return them and True if the half ends with them."""
         part = self.queue.take(most) if self.queue.size else b""
         self.sent += len(part)
         fin = self.send is SendHalf.FINISHING and not self.queue.size
@@ -298,11 +297,11 @@ class LabStream:
         return part, fin
 
     def give_up(self) -> bool:
-        """End our half without FIN; give whether RESET has to be sent."""
+        """Reset this side's half; return True if RESET must be sent."""
         return self._end(SendEvent.RESET)
 
     def receive_stop(self, code: int) -> bool:
-        """Take the peer's wish to read no more; give whether RESET has to be sent."""
+        """Take a STOP of this side's half; return True if RESET must be sent."""
         if self.stopped_by is None and not self.is_released:
             self.stopped_by = self.stopped_code = code
         # LB-035, LB-036, TR-023

@@ -1,7 +1,7 @@
-"""The lab binding over TCP: sockets in, connections out.
+"""The lab binding over TCP: from sockets to connections.
 
-Endpoint ids are unproven on this binding, so listening anywhere but on loopback has to be asked
-for (`TransportOptions.lab`).
+Endpoint ids are unproven on this binding, so listening off loopback must be requested
+(`TransportOptions.lab`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from meshwire_reference.transport.base import (
 from meshwire_reference.transport.lab.link import LabLink
 
 BACKLOG: Final = 128
-"""Connections that may wait until the listener accepts them."""
+"""Number of connections that may wait until the listener accepts them."""
 
 
 class _SocketCarrier:
@@ -38,12 +38,12 @@ class _SocketCarrier:
         self._transport.write(data)
 
     def finish(self) -> None:
-        """Shut down our direction behind what was written."""
+        """Shut down this side's direction after the bytes already written."""
         if not self._transport.is_closing():
             self._transport.write_eof()
 
     def drop(self) -> None:
-        """Close the socket, whatever still waits."""
+        """Close the socket, also if bytes are still queued."""
         self._transport.abort()
 
     def hold_reading(self, *, hold: bool) -> None:
@@ -53,7 +53,7 @@ class _SocketCarrier:
 
 
 class _SocketProtocol(asyncio.Protocol):
-    """Hands what asyncio reports of one socket to its link."""
+    """Passes asyncio's events of one socket to its link."""
 
     def __init__(self, link: LabLink, listener: TcpListener | None = None) -> None:
         self.link = link
@@ -103,13 +103,13 @@ class TcpListener(Listener):
         self.address = f"tcp://{_in_address(bound[0])}:{bound[1]}"
 
     def on_caller(self, link: LabLink) -> None:
-        """Watch a caller: accept it once its preamble is there, count it while it lives."""
+        """Watch a caller: accept it once its preamble has arrived, count it while connected."""
         task = asyncio.get_running_loop().create_task(self._watch(link))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Take no more callers."""
+        """Accept no further connection."""
         if self._server is not None:
             self._server.close()
         self._accepted.put_nowait(None)
@@ -156,7 +156,7 @@ def parse_address(address: str, scheme: str = "tcp") -> tuple[str, int]:
 
 
 def is_loopback(host: str) -> bool:
-    """Return True if a host can only be this machine; of names only `localhost` is."""
+    """Return True if a host is this machine for certain; of names only `localhost` is."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -164,7 +164,7 @@ def is_loopback(host: str) -> bool:
 
 
 def why(fault: OSError) -> str:
-    """Say what the system has against an address, without numbers."""
+    """Return the system's text about a failed address, without numbers."""
     if isinstance(fault, gaierror):
         return "no host of this name"
     known = {EADDRINUSE: "the port is in use", EADDRNOTAVAIL: "the address is not this machine's"}
