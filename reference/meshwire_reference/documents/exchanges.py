@@ -227,7 +227,7 @@ class Exchanges:
         return Done()
 
     def forget(self, call: Forget) -> Done:
-        """Discard every exchange of a connection."""
+        """Return discard every exchange of a connection."""
         # DC-017
         self.open.forget(call.connection)
         return Done()

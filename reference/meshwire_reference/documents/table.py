@@ -71,7 +71,7 @@ class Table:
         }
 
     def holds(self, call: Call) -> bool:
-        """Return True if the document of a call is in memory, so that it need not be sent along."""
+        """Return True if the document of a call is in memory, so that its bytes are not needed."""
         return not isinstance(call, Forget) and call.key in self.entries
 
     def answer(self, call: Call, stored: bytes | None) -> Result:

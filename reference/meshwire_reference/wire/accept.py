@@ -1,4 +1,4 @@
-"""What a strict node refuses although it decodes: keys, sizes and types, on receive and on send."""
+"""Checks of a strict node on messages that decode: keys, sizes and types, received and sent."""
 
 import re
 from collections.abc import Callable
@@ -28,7 +28,7 @@ CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def is_collection(text: str) -> bool:
-    """Return True if a text is a collection's name."""
+    """Return True if a text is the name of a collection."""
     return COLLECTION.fullmatch(text) is not None
 
 
@@ -38,9 +38,9 @@ def has_control(text: str) -> bool:
 
 
 def document_key_fault(key: str) -> str | None:
-    """Return why a text is no document key, as a reason of the registry, or None where it is one.
+    """Return the reason of the registry to refuse a document key, or None if it is valid.
 
-    Asked before a key is written locally as well as when one is received (D-10, D-11).
+    Checked before a key is written locally and when one is received (D-10, D-11).
     """
     # FR-020
     size = len(key.encode())
@@ -135,9 +135,9 @@ ACCEPT: Final[dict[str, Callable[[Any], str | None]]] = {
 
 
 def accept(kind: str, message: object) -> str | None:
-    """Return the reason for which a strict node refuses a message that decoded, or None.
+    """Return the reason for which a strict node refuses a decoded message, or None.
 
-    Asked on receive and before sending. The caller refuses with the reason's code.
+    Checked on receive and before sending. The caller refuses with the reason's code.
     """
     rule = ACCEPT.get(kind)
     return None if rule is None else rule(message)

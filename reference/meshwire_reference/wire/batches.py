@@ -51,10 +51,10 @@ class SyncEntry:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Where a batch stops to make sense, after at least one whole element.
+    """The place where a batch can no longer be decoded, after at least one whole element.
 
     `offset` is where the faulty element starts in the bytes of the batch, `rest` everything from
-    there. The elements before it stand (D-05).
+    there. The elements before it are valid (D-05).
     """
 
     reason: str
@@ -139,9 +139,9 @@ def encode_sync_entry(entry: SyncEntry, payload_cap: int = PAYLOAD_MAX) -> bytes
 
 
 def decode_sync_batch(data: bytes, payload_cap: int = PAYLOAD_MAX) -> SyncBatch:
-    """Decode a batch as far as it makes sense; raises Malformed before the first whole entry.
+    """Decode a batch up to its fault; raises Malformed before the first whole entry.
 
-    The caller applies `entries`, then refuses the frame where `fault` is set (BT-013, BT-014).
+    The caller applies `entries`, then refuses the frame if `fault` is set (BT-013, BT-014).
     """
     batch_id, created_at, ttl, entry_count = _read_batch_header(data)
     # The loop below is the hot path: it takes what fits and stops at the first entry that does
@@ -232,7 +232,7 @@ def encode_sync_batch(batch: SyncBatch, payload_cap: int = PAYLOAD_MAX) -> bytes
 
 
 def _check_fault(batch: SyncBatch, data: bytes, payload_cap: int) -> None:
-    """Hold a batch that claims a fault against what a reader would find in its bytes."""
+    """Raise Unencodable unless a reader would find the claimed fault in the bytes of a batch."""
     assert batch.fault is not None
     try:
         same = decode_sync_batch(data, payload_cap) == batch

@@ -1,6 +1,6 @@
-"""Certificates of members, and what founds a mesh; all integers little endian (D-13).
+"""Certificates of members, genesis and credentials of a mesh; integers are little endian (D-13).
 
-Signatures are carried, not checked: that is for who holds the keys.
+Signatures are carried, not checked: that is up to the holder of the keys.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from meshwire_spec.numbers import (
 
 @dataclass(frozen=True, slots=True)
 class MeshCertificate:
-    """That `subject` is a node of the mesh; `expires_at` 0 is never."""
+    """Certifies that `subject` is a node of the mesh; with `expires_at` 0 it never expires."""
 
     subject: bytes
     mesh_id: str
@@ -34,7 +34,7 @@ class MeshCertificate:
 
 @dataclass(frozen=True, slots=True)
 class MembershipCertificate:
-    """The same bits in another order and with a callsign: not interchangeable with the other."""
+    """The same fields in another order and with a callsign: not interchangeable with the other."""
 
     member: bytes
     callsign: str
@@ -48,7 +48,7 @@ class MembershipCertificate:
 
 @dataclass(frozen=True, slots=True)
 class MeshGenesis:
-    """What founds a mesh; both secrets are secret, and no repr shows them."""
+    """The genesis of a mesh; both secrets are left out of its repr."""
 
     name: str
     root_secret: bytes
@@ -62,7 +62,7 @@ class MeshGenesis:
 
 @dataclass(frozen=True, slots=True)
 class MeshCredentials:
-    """What a member is given; the formation secret is secret, and no repr shows it."""
+    """The credentials of a member; the formation secret is left out of its repr."""
 
     name: str
     mesh_id: str
@@ -75,7 +75,7 @@ class MeshCredentials:
 
 
 def read_mesh_certificate(reader: Reader) -> MeshCertificate:
-    """Take a certificate that ends where the reader does; raises Malformed."""
+    """Read a certificate that ends where the reader does; raises Malformed."""
     certificate = MeshCertificate(
         subject=reader.fixed(PUBLIC_KEY, "subject"),
         mesh_id=reader.text(U8, "mesh_id"),
@@ -147,7 +147,7 @@ def encode_membership_certificate(certificate: MembershipCertificate) -> bytes:
 
 
 def decode_mesh_genesis(data: bytes) -> MeshGenesis:
-    """Decode what founds a mesh; raises Malformed."""
+    """Decode a genesis; raises Malformed."""
     reader = Reader(data)
     genesis = MeshGenesis(
         name=reader.text(U16_LE, "name"),
@@ -162,7 +162,7 @@ def decode_mesh_genesis(data: bytes) -> MeshGenesis:
 
 # EN-005
 def encode_mesh_genesis(genesis: MeshGenesis) -> bytes:
-    """Encode what founds a mesh; raises Unencodable."""
+    """Encode a genesis; raises Unencodable."""
     writer = Writer()
     writer.text(U16_LE, genesis.name, "name")
     writer.fixed(genesis.root_secret, SECRET, "root_secret")

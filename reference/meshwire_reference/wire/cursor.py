@@ -1,4 +1,4 @@
-"""Reader and writer of one message: every read is checked against what is left, never past it."""
+"""Reader and writer of one message: every read is checked against the bytes left."""
 
 from collections.abc import Container
 from struct import Struct
@@ -38,11 +38,11 @@ class Reader:
         return Malformed(reason, at, self.path + field)
 
     def remaining(self) -> int:
-        """Say how many bytes are left."""
+        """Return the number of bytes left."""
         return self.end - self.position
 
     def number(self, layout: Struct, field: str) -> int:
-        """Take one integer."""
+        """Read one integer."""
         after = self.position + layout.size
         if after > self.end:
             # FR-003, BT-002, BT-011, TS-003, LV-003, NG-009, HS-011, LB-006, LB-023, EN-010
@@ -52,7 +52,7 @@ class Reader:
         return int(value)
 
     def listed(self, layout: Struct, allowed: Container[int], reason: str, field: str) -> int:
-        """Take one integer that must be in `allowed`; refused with `reason` where it is not."""
+        """Read one integer that must be in `allowed`; refused with `reason` if it is not."""
         start = self.position
         value = self.number(layout, field)
         if value not in allowed:
@@ -60,7 +60,7 @@ class Reader:
         return value
 
     def fixed(self, size: int, field: str) -> bytes:
-        """Take exactly `size` bytes."""
+        """Read exactly `size` bytes."""
         after = self.position + size
         if after > self.end:
             raise self.fault("truncated", field)
@@ -69,9 +69,9 @@ class Reader:
         return content
 
     def length(self, layout: Struct, field: str, maximum: int | None, minimum: int = 0) -> int:
-        """Take the length of `field` and hold it against its limits, not yet its content.
+        """Read the length of `field` and check its limits, not its content.
 
-        The length of what has no name of its own is the field `length`.
+        The length of an unnamed part is the field `length`.
         """
         start = self.position
         path = f"{field}.length" if field else "length"
@@ -81,15 +81,15 @@ class Reader:
         return size
 
     def block(self, layout: Struct, field: str, maximum: int | None = None) -> bytes:
-        """Take a length and that many bytes."""
+        """Read a length and that number of bytes."""
         return self.fixed(self.length(layout, field, maximum), field)
 
     def text(self, layout: Struct, field: str, maximum: int | None = None) -> str:
-        """Take a length and that many bytes of strict UTF-8."""
+        """Read a length and that number of bytes of strict UTF-8."""
         return self.fixed_text(self.length(layout, field, maximum), field)
 
     def fixed_text(self, size: int, field: str) -> str:
-        """Take exactly `size` bytes of strict UTF-8."""
+        """Read exactly `size` bytes of strict UTF-8."""
         start = self.position
         content = self.fixed(size, field)
         try:
@@ -99,9 +99,9 @@ class Reader:
             raise self.fault("bad-utf8", field, start) from fault
 
     def inner(self, size: int, field: str) -> "Reader":
-        """Take `size` bytes as a message inside this one and return its reader.
+        """Read `size` bytes as a nested message and return its reader.
 
-        One that has no name of its own is cut at the field `length`.
+        An unnamed one is cut at the field `length`.
         """
         after = self.position + size
         if after > self.end:
@@ -112,7 +112,7 @@ class Reader:
         return reader
 
     def rest(self) -> bytes:
-        """Take whatever is left."""
+        """Read all bytes left."""
         return self.fixed(self.remaining(), "extra")
 
     def close(self) -> None:
@@ -123,9 +123,9 @@ class Reader:
 
 
 class Writer:
-    """Puts the fields of one message in order; the mirror of Reader, field for field.
+    """Writes the fields of one message in order; the mirror of Reader, field for field.
 
-    Each method raises Unencodable where the value does not fit its field: nothing is ever cut.
+    Each method raises Unencodable if the value does not fit its field: values are never cut.
     """
 
     __slots__ = ("buffer", "path")
@@ -139,7 +139,7 @@ class Writer:
         return Unencodable(reason, len(self.buffer), self.path + field)
 
     def number(self, layout: Struct, value: int, field: str) -> None:
-        """Put one integer."""
+        """Write one integer."""
         if not 0 <= value < 1 << (8 * layout.size):
             # ER-004
             raise self.fault("bad-value", field)
@@ -148,13 +148,13 @@ class Writer:
     def listed(
         self, layout: Struct, value: int, allowed: Container[int], reason: str, field: str
     ) -> None:
-        """Put one integer that must be in `allowed`."""
+        """Write one integer that must be in `allowed`."""
         if value not in allowed:
             raise self.fault(reason, field)
         self.number(layout, value, field)
 
     def fixed(self, content: bytes, size: int, field: str) -> None:
-        """Put exactly `size` bytes."""
+        """Write exactly `size` bytes."""
         if len(content) != size:
             raise self.fault("bad-value", field)
         self.buffer += content
@@ -162,7 +162,7 @@ class Writer:
     def length(
         self, layout: Struct, size: int, field: str, maximum: int | None, minimum: int = 0
     ) -> None:
-        """Put the length of `field` after holding it against its limits."""
+        """Write the length of `field` after checking its limits."""
         path = f"{field}.length" if field else "length"
         # FR-007: never cut and never wrapped, whatever the ceiling of the field or of its length.
         ceiling = (1 << 8 * layout.size) - 1
@@ -171,12 +171,12 @@ class Writer:
         self.number(layout, size, path)
 
     def block(self, layout: Struct, content: bytes, field: str, maximum: int | None = None) -> None:
-        """Put a length and the bytes."""
+        """Write a length and the bytes."""
         self.length(layout, len(content), field, maximum)
         self.buffer += content
 
     def text(self, layout: Struct, content: str, field: str, maximum: int | None = None) -> None:
-        """Put a length and the text as UTF-8."""
+        """Write a length and the text as UTF-8."""
         self.block(layout, self.utf8(content, field), field, maximum)
 
     def utf8(self, content: str, field: str) -> bytes:
@@ -187,7 +187,7 @@ class Writer:
             raise self.fault("bad-utf8", field) from fault
 
     def rest(self, content: bytes) -> None:
-        """Put bytes that no length announces."""
+        """Write bytes without a length."""
         self.buffer += content
 
     def done(self) -> bytes:

@@ -17,7 +17,7 @@ PRESENT: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class EnrollmentRequest:
-    """A node asks to be taken in; the signature covers everything before it."""
+    """A node requests membership; the signature covers everything before it."""
 
     public_key: bytes
     mesh_id: str
@@ -30,7 +30,7 @@ class EnrollmentRequest:
 
 @dataclass(frozen=True, slots=True)
 class EnrollmentResponse:
-    """The answer; a flag of 1 says that what follows it is there, every other that it is not."""
+    """The answer; a flag of 1 means that its part follows, any other value that it does not."""
 
     status: EnrollmentStatus
     reason: str

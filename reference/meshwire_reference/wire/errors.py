@@ -1,4 +1,4 @@
-"""The errors of the wire codec: what a peer sent, what cannot be sent, what is no value at all."""
+"""The errors of the wire codec: for received bytes, for messages to send, and for JSON values."""
 
 from typing import Self
 
@@ -8,11 +8,12 @@ class WireError(Exception):
 
 
 class FieldError(WireError):
-    """A field that is not as its layout says.
+    """A field that does not fit its layout.
 
-    `reason` is a name of the closed registry `REASONS`; `offset` is where the field starts, None
-    where it was refused before any byte stood; `field` is its path in the message
-    (`entries[1].key`), empty for the message as a whole; `problem` is for people, and may be empty.
+    `reason` is a name of the closed registry `REASONS`; `offset` is where the field starts, None if
+    it was refused before any byte was written; `field` is its path in the message
+    (`entries[1].key`), empty for the message as a whole; `problem` is a text for people, and may be
+    empty.
     """
 
     def __init__(self, reason: str, offset: int | None, field: str, problem: str = "") -> None:
@@ -32,9 +33,9 @@ class FieldError(WireError):
 
 
 class Malformed(FieldError):
-    """Received bytes are no message of the kind; the caller refuses the stream or connection.
+    """Received bytes are not a message of the kind; the caller refuses the stream or connection.
 
-    The only exception that decoding raises, whatever the bytes are.
+    Decoding raises no other exception, whatever the bytes are.
     """
 
 
@@ -43,8 +44,8 @@ class Unencodable(FieldError):
 
 
 def bad_value(field: str, problem: str) -> Unencodable:
-    """Return the error for a JSON value that has not the shape of its kind, to be raised.
+    """Return the error, to be raised, for a JSON value without the form of its kind.
 
-    A member is missing, unknown or of a wrong type, or its number is out of its width.
+    A member is missing, unknown or of a wrong type, or its number is out of range.
     """
     return Unencodable("bad-value", None, field, problem)

@@ -18,7 +18,7 @@ RUN_CAPS: Final[Mapping[int, int]] = MappingProxyType(
         FrameType.NEGENTROPY_RESPONSE: NEGENTROPY_MESSAGE_MAX,
     }
 )
-"""How long a payload of a type may be that a node takes, where that is less than any other's."""
+"""Greatest payloads that a node takes of types with a lower cap than the others, in bytes."""
 
 
 class FrameReader:
@@ -54,12 +54,12 @@ class FrameReader:
 
     @property
     def is_inside_frame(self) -> bool:
-        """Say whether a frame has begun and is neither whole nor refused."""
+        """True if a frame has begun and is neither whole nor refused."""
         return bool(self._buffer)
 
     @property
     def held_bytes(self) -> int:
-        """How many bytes of an unfinished frame have come."""
+        """Number of bytes received of an unfinished frame."""
         return len(self._buffer)
 
     def feed(self, data: bytes) -> list[StreamFrame]:
@@ -85,7 +85,7 @@ class FrameReader:
         return frames
 
     def end(self) -> Malformed | None:
-        """Say at the peer's FIN what is wrong with the stream, if anything."""
+        """Return the fault of the stream at the peer's FIN, or None."""
         if self.fault is None and self._buffer:
             self.fault = self._cut_short()
             self._buffer.clear()

@@ -17,7 +17,7 @@ from meshwire_spec.numbers import (
 
 @dataclass(frozen=True, slots=True)
 class FormationId:
-    """First message of H1, from the initiator: which formation it means."""
+    """First message of H1, from the initiator: the formation that it means to join."""
 
     formation_id: str
 
@@ -112,7 +112,7 @@ def encode_formation_challenge_h2(challenge: FormationChallenge) -> bytes:
 
 
 def decode_formation_response(data: bytes) -> FormationResponse:
-    """Decode a bare proof; raises Malformed. Whether it proves anything is not said here."""
+    """Decode a bare proof; raises Malformed. The proof itself is not checked here."""
     reader = Reader(data)
     response = FormationResponse(reader.fixed(HMAC, "hmac"))
     reader.close()

@@ -28,7 +28,7 @@ LinkBytes: TypeAlias = bytes | bytearray
 RECORD_HEADER: Final = Struct(">BI")
 DATA_FIELDS: Final = Struct(">QB")
 DATA_MAX: Final = LAB_RECORD_MAX - DATA_FIELDS.size
-"""Most bytes of a stream that one DATA can carry."""
+"""Greatest number of stream bytes that one DATA record can carry."""
 
 _DATA_HEAD: Final = Struct(">BIQB")
 _STREAM_AND_NUMBER: Final = Struct(">QQ")
@@ -37,7 +37,7 @@ _PAYLOAD: Final = Struct(f">{LAB_PING}s")
 
 @dataclass(frozen=True, slots=True)
 class LabPreamble:
-    """What each side says first: the protocol it speaks, who it is, the credit it gives."""
+    """The first message of each side: protocol, endpoint id and credit."""
 
     magic: bytes
     version: int
@@ -51,7 +51,7 @@ class LabPreamble:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Bytes of a stream; `fin` 1 says that none follow."""
+    """Bytes of a stream; with `fin` 1 they are the last."""
 
     stream_id: int
     fin: int
@@ -60,7 +60,7 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class StreamCode:
-    """Body of RESET and of STOP: which stream, and the application code."""
+    """Body of RESET and of STOP: the stream and the application code."""
 
     stream_id: int
     code: int
@@ -68,14 +68,14 @@ class StreamCode:
 
 @dataclass(frozen=True, slots=True)
 class Maximum:
-    """Body of MAX_DATA, MAX_STREAMS_BIDI and MAX_STREAMS_UNI: the credit in all."""
+    """Body of MAX_DATA, MAX_STREAMS_BIDI and MAX_STREAMS_UNI: the total credit."""
 
     maximum: int
 
 
 @dataclass(frozen=True, slots=True)
 class StreamMaximum:
-    """Body of MAX_STREAM_DATA: the credit of one stream in all."""
+    """Body of MAX_STREAM_DATA: the total credit of one stream."""
 
     stream_id: int
     maximum: int
@@ -83,7 +83,7 @@ class StreamMaximum:
 
 @dataclass(frozen=True, slots=True)
 class Echo:
-    """Body of PING and of the PONG that brings it back."""
+    """Body of PING and of the PONG that echoes it."""
 
     payload: bytes
 
@@ -101,7 +101,7 @@ Body = Data | StreamCode | Maximum | StreamMaximum | Echo | CloseBody
 
 @dataclass(frozen=True, slots=True)
 class LabRecord:
-    """One record; `type` says which body it has."""
+    """One record; `type` determines its body."""
 
     type: LabRecordType
     body: Body
