@@ -151,7 +151,7 @@ class LabConnection:
         )
 
     def take_output(self, most: int | None = BATCH) -> bytes:
-        """Return what goes on the link now, about `most` bytes of DATA (None: all the credit)."""
+        """Return bytes for the link: about `most` bytes of DATA (None: as the credit allows)."""
         # LB-047
         parts: list[bytes | memoryview] = list(self._control)
         self._control.clear()

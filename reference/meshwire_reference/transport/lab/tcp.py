@@ -43,7 +43,7 @@ class _SocketCarrier:
             self._transport.write_eof()
 
     def drop(self) -> None:
-        """Close the socket, also if bytes are still queued."""
+        """Close the socket at once; queued bytes are lost."""
         self._transport.abort()
 
     def hold_reading(self, *, hold: bool) -> None:
