@@ -22,6 +22,7 @@ KIND = "negentropy_run"
 """Kind of these cases; no message has it."""
 FOLDER = "reconciliation/runs"
 ID = 32
+"""Bytes of an id."""
 LISTED_MAX = 40
 """Greatest number of ids that a vector lists; more are given by their number and digest."""
 

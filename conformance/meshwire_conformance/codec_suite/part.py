@@ -38,8 +38,11 @@ from meshwire_conformance.verdicts import CaseResult, Verdict
 from meshwire_spec.schemas.reconciliation import ReconciliationRun
 
 ANSWER_S = 5.0
+"""Seconds that the answer to one request may take, before scaling."""
 TOTAL_S = 30.0
+"""Seconds that a whole conversation may take, before scaling."""
 FAULTS_MAX = 5
+"""Faults of the process after which nothing further is asked."""
 HELLO_ID = 0
 FIRST_ID = 2
 FLUSH_HINT = "an adapter writes each answer out at once (CH-002): did it flush?"

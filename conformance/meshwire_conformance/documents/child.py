@@ -15,6 +15,7 @@ import msgspec
 
 LENGTH: Final = struct.Struct(">I")
 DETAIL_MAX: Final = 300
+"""Characters of an error that are passed on."""
 
 
 def confine(memory_bytes: int) -> None:

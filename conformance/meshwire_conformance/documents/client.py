@@ -25,8 +25,11 @@ from meshwire_conformance.targets import children
 INSTALL_LINE: Final = install_line("documents")
 """What makes "could-not-run" run."""
 START_S: Final = 30.0
+"""Seconds that the child process may take to start."""
 READ_BYTES: Final = 2**20
+"""Bytes that one read asks for."""
 LENGTH_BYTES: Final = 4
+"""Bytes of the length before each message."""
 
 
 class Unavailable(Exception):

@@ -25,6 +25,7 @@ MARKS: Final = {
 
 DEFAULT_ACTOR: Final = "a7" * 16
 ACTOR_BYTES_MAX: Final = 64
+"""Bytes of the longest actor id that may be written."""
 
 
 class BadDocument(Exception):

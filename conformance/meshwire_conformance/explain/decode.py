@@ -21,6 +21,7 @@ from meshwire_spec.numbers import (
 from meshwire_spec.rules import refusals, rules_by_id
 
 BYTES_SHOWN = 8
+"""Bytes shown of a field."""
 TIME = "(ms since 1970)"
 """Suffix of the meaning of a time field."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -18,13 +18,19 @@ from meshwire_spec.numbers import AUTOMERGE_SYNC_MARKERS, FRAME_TYPES, FrameType
 ROW = 8
 """Number of bytes of a field that are shown."""
 ROWS_MAX = 24
+"""Rows that are shown without a cut."""
 ROWS_FIRST = 4
+"""Rows that a cut leaves at the beginning."""
 ROWS_AROUND = 7
+"""Rows that a cut leaves on each side of the marked field."""
 VALUE_MAX = 40
+"""Characters shown of a value."""
 HASH_MAX = 32
+"""Characters shown of a hash."""
 NAMED = "name"
 """Type of a field whose value is shown with its name."""
 HASH = 32
+"""Bytes of a hash."""
 HEADS = 2
 """Offset of the heads in a sync message."""
 PAYLOAD = "payload"

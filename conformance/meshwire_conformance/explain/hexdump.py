@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 
 ROW = 16
+"""Bytes of a row."""
 ROWS_BEFORE = 2
+"""Rows shown of the beginning."""
 ROWS_MAX = 4
+"""Rows shown of bytes without a mark."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SHOWN = 80
+"""Characters shown of a value."""
 STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 

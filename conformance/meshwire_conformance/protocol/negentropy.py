@@ -34,6 +34,7 @@ Item = tuple[int, bytes]
 """Timestamp and id: the order of tuples is the order of items."""
 
 BUCKETS = 16
+"""Parts into which a range that differs is split."""
 LIST_MAX = 2 * BUCKETS - 1
 """A range of at most this many items is sent as a list of ids."""
 FRAME_RESERVE = 200

@@ -24,8 +24,11 @@ Bound = tuple[int, bytes]
 
 INFINITE: Bound = (U64_MAX, b"")
 GROUP_BITS = 7
+"""Bits of a number in each byte of a varint."""
 MORE = 0x80
+"""The bit of a byte of a varint that says that another byte follows."""
 ID_MODULUS = 2 ** (8 * NEGENTROPY_ID)
+"""Sums of ids are taken modulo this."""
 
 
 class Refused(Exception):

@@ -13,11 +13,15 @@ from meshwire_conformance.verdicts import CaseResult, ExitCode, Remark, Verdict
 IN_FULL = 25
 """Number of failures shown in full; the rest have one line each."""
 LABEL = 10
+"""Characters of the labels at the left of a failure."""
 WIDTH = 100
+"""Characters of a line of a failure."""
 LINE_MAX = 1200
 """Characters of a target's text that are shown; the full length follows."""
 LISTED = 5
+"""Most cases or reasons that one line lists."""
 NAME = 24
+"""Characters of the name of a target in the table."""
 RED, GREEN, PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[0m"
 Paint = Callable[[str, str], str]
 

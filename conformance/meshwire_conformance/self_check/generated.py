@@ -12,8 +12,11 @@ from meshwire_spec.numbers import NEGENTROPY_FINGERPRINT, NEGENTROPY_ID, NEGENTR
 
 LETTERS = "abz09:._-\u00e9\u4e2d\U0001f6f0 \x00"
 ELEMENTS_MAX = 3
+"""Most elements of a generated list."""
 BYTES_MAX = 40
+"""Most bytes of a generated field."""
 TIME_STEP_MAX = 2**20
+"""Greatest step from a timestamp to the next."""
 
 Random = random.Random
 

@@ -23,7 +23,9 @@ from meshwire_spec.schemas.vectors import Vector
 SAMPLES = 25
 """Random messages per kind; each is also tried with three mutations."""
 ANSWER_S = 20.0
+"""Seconds that one answer may take."""
 TOTAL_S = 120.0
+"""Seconds that all answers may take."""
 
 
 @dataclass(frozen=True, slots=True)

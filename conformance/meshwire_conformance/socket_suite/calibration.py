@@ -15,7 +15,9 @@ from meshwire_spec.codec import Message, encode
 from meshwire_spec.numbers import READ_MESSAGE, FrameType
 
 FLOOR_S = 1.0
+"""The shortest deadline in seconds, before scaling."""
 MEDIANS = 50
+"""A deadline is this many medians of the calibration."""
 MARGIN_S = 1.0
 """Seconds that a deadline of the target may take beyond its declared value, before scaling."""
 
@@ -46,7 +48,9 @@ class Deadline:
 
 
 READS = 20
+"""Reads of a calibration."""
 SILENT_READS_MAX = 2
+"""Reads without an answer that end the calibration."""
 PROBE = "probe"
 """Name of the peer that reads the canary; no case uses it."""
 CANARY_DOCUMENT = bytes.fromhex(

@@ -36,6 +36,7 @@ from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
 CODE_NAMES = {row.code: row.name for row in REASON_ROWS}
 _REPEATS = 2
+"""Times that a read is sent before its answer counts as missing."""
 
 Mismatches = list[tuple[Arrival, Mismatch]]
 """Arrivals that do not fit what was wanted, each with the place where it differs."""

@@ -77,6 +77,7 @@ _DEFAULT_KEYS = {
     FrameType.NEGENTROPY_RESPONSE: NEGENTROPY_KEY,
 }
 _LENGTH = 4
+"""Bytes of a length or a count."""
 
 DocumentBytes = Callable[[str, str | None], bytes]
 """Returns the saved bytes of a named document, or a delta of it for a peer that has another."""

@@ -23,7 +23,9 @@ from meshwire_spec.schemas.steps import DocumentSpec
 
 PEER = "target"
 CALL_S = 3.0
+"""Seconds that one call of the document library may take."""
 _HASH = 32
+"""Bytes of a hash."""
 _NAMES = {row.type: row.name for row in FRAME_TYPES}
 
 Heads = frozenset[str]

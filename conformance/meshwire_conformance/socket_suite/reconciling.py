@@ -33,7 +33,9 @@ FRAME = "stream_frame"
 MESSAGE = "negentropy_message"
 ANSWER = "a 0x09 with the key _negentropy on the stream of the message"
 RANGES_TOLD = 6
+"""Ranges of a message that a report names."""
 _KEPT = 4096
+"""Bytes kept for the report of a message that cannot be read."""
 
 
 async def take_answer(

@@ -26,6 +26,7 @@ from meshwire_spec.schemas.steps import ContentSpec, FrameSpec
 from meshwire_spec.schemas.transcripts import Transcript
 
 _IDLE_FACTOR = 1.5
+"""A stream is left idle for this multiple of the deadline that the target declares."""
 _TOMBSTONE_FIELDS = ("lamport", "deleted_at", "deleted_by", "reason", "direction")
 
 

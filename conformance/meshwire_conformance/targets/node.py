@@ -27,12 +27,16 @@ from meshwire_spec.schemas.targets import ReadyLine
 from meshwire_spec.schemas.validation import checked
 
 READY_S = 15.0
+"""Seconds until the ready line, before scaling."""
 STOP_S = 5.0
+"""Seconds from SIGTERM to the end of the process."""
 SECRET_VARIABLE = "MESHWIRE_FORMATION_FILE"  # noqa: S105 - the name of a variable, not a secret
 SAID_MAX = 300
 """Characters shown of a faulty ready line."""
 _LINES_KEPT = 200
+"""Last lines of the log that are kept."""
 _LINE_MAX = 2**20
+"""Bytes of the longest line that is read."""
 
 
 @dataclass(eq=False, slots=True)

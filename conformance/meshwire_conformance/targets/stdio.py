@@ -29,7 +29,9 @@ LONG = 2**14
 All correct answers to the whole suite are a thirtieth of KEPT_MAX.
 """
 STDERR_LINES = 20
+"""Last lines of standard error that are kept."""
 CLOSE_S = 2.0
+"""Seconds that the process may take to end after its input or output was closed."""
 GRACE_S = 0.5
 """Seconds to wait for the answer to a lone request after a line that is no answer."""
 LEFT_MAX = 2**16

@@ -7,6 +7,8 @@ and lengths are unsigned LEB128. The rest (capabilities, later extensions) is th
 
 A filter of 15 bytes may claim 2^32 probes, for which the next answer reserves 16 GiB (D-160), so
 its claims are held against its size here.
+
+The core recognises a read with this module, without a document call; `documents` uses the rest.
 """
 
 from dataclasses import dataclass
