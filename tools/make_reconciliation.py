@@ -95,7 +95,7 @@ class Maker:
 
     def voice(self, role: str, items: Sequence[Item], limit: int) -> Voice:
         """Return a side with these items."""
-        session = 0 if self.oracle is None else self.oracle.open(role, items, limit)
+        session = 0 if self.oracle is None else self.oracle.open(items, limit)
         return Voice(Reconciliation(items, limit, client=role == "client"), self.oracle, session)
 
     def play(self, plan: Plan) -> Play:
@@ -184,11 +184,11 @@ class Maker:
                 "hunts": fault.fault.hunts,
                 "harm": fault.fault.harm,
                 "control": control,
-                "crate": self._crate_word(plan, play, number, fault),
+                "crate": self._crate_word(plan, number, fault),
                 "source": crate_name(),
             }
 
-    def _crate_word(self, plan: Plan, play: Play, number: int, fault: Spoilt) -> str:
+    def _crate_word(self, plan: Plan, number: int, fault: Spoilt) -> str:
         """Return the crate's answer to a bad message; the suite's own side must refuse it."""
         role = ("server", "client")[number % 2]
         items = _items(plan.server if role == "server" else plan.client)
@@ -203,7 +203,7 @@ class Maker:
             raise PlanMismatch(f"{fault.name}: the suite's own {role} takes it")
         if self.oracle is None:
             return ""
-        session = self.oracle.open(role, items, limit)
+        session = self.oracle.open(items, limit)
         if role == "client":
             self.oracle.initiate(session)
         answer = self.oracle.reconcile(session, fault.data)

@@ -1,24 +1,11 @@
-"""Sets of items and runs between them, for the tests, the fuzzer and the benchmark."""
+"""Sets of items, for the tests, the fuzzer and the benchmarks."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Final
 
-from meshwire_reference.negentropy import Reconciliation, Storage, Vector
-
-ROUNDS_MAX: Final = 10_000
+from meshwire_reference.negentropy import Vector
 
 Item = tuple[int, bytes]
-
-
-@dataclass(slots=True)
-class Outcome:
-    """All messages of a run, by turns from client and server, and what the client learnt."""
-
-    messages: list[bytes] = field(default_factory=list)
-    have: list[bytes] = field(default_factory=list)
-    need: list[bytes] = field(default_factory=list)
 
 
 def identity(number: int) -> bytes:
@@ -39,20 +26,3 @@ def sealed(items: Iterable[Item]) -> Vector:
         insert(timestamp, item_identity)
     vector.seal()
     return vector
-
-
-def run_sessions(ours: Storage, theirs: Storage, limits: tuple[int, int] = (0, 0)) -> Outcome:
-    """Let the reference reconcile two sets with itself; an endless run is an assertion."""
-    client, server = Reconciliation(ours, limits[0]), Reconciliation(theirs, limits[1])
-    outcome = Outcome()
-    query: bytes | None = client.initiate()
-    while query is not None:
-        reply = server.reconcile(query).reply
-        assert reply is not None
-        step = client.reconcile(reply)
-        outcome.messages += (query, reply)
-        outcome.have += step.have
-        outcome.need += step.need
-        query = step.reply
-        assert len(outcome.messages) < 2 * ROUNDS_MAX, "the run does not end"
-    return outcome

@@ -1,6 +1,7 @@
 """The crate `negentropy` as an independent implementation: built by cargo, with a line protocol.
 
-This module starts the program of `negentropy_oracle/` and knows nothing of vectors.
+This module starts the program of `negentropy_oracle/` for the generator of vectors, the fuzzer and
+the benchmark, and knows nothing of vectors.
 """
 
 from __future__ import annotations
@@ -79,10 +80,10 @@ class Oracle:
         self._process.wait()
         self._process.stdout.close()
 
-    def open(self, role: str, items: Iterable[tuple[int, bytes]], limit: int) -> int:
-        """Return a session over these items; `role` is `client` or `server`."""
+    def open(self, items: Iterable[tuple[int, bytes]], limit: int) -> int:
+        """Open a session over these items and return its number; `limit` in bytes, 0 for none."""
         lines = [f"item {timestamp} {name.hex()}" for timestamp, name in items]
-        return int(self._ask("\n".join([*lines, f"{role} {limit}"]))[1])
+        return int(self._ask("\n".join([*lines, f"open {limit}"]))[1])
 
     def initiate(self, session: int) -> bytes:
         """Return the first message of a client."""

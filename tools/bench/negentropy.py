@@ -26,12 +26,14 @@ from typing import Final
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from meshwire_reference.negentropy import Reconciliation, Storage
-from negentropy_crate import COUNT, ITEM, VERSION, build_peer, pack_items
-from negentropy_sets import Item, Outcome, identity, sealed
+from negentropy_sets import Item, identity, sealed
+from reconciliation_oracle import CrateFault, build, crate_name
 
 START: Final = 1_700_000_000_000
 SMALLEST: Final = 1000
 KEY: Final = Struct(">Q32s")
+ITEM: Final = Struct("<Q32s")
+COUNT: Final = Struct("<I")
 TIMESTAMP: Final = 8
 SIZES: Final = (100_000, 1_000_000)
 FRAME_LIMITS: Final = (0, 60_000)
@@ -105,10 +107,10 @@ def timed(call: Callable[[], object]) -> float:
     return perf_counter() - start
 
 
-def time_run(ours: Storage, theirs: Storage, limit: int) -> tuple[float, float, Outcome]:
-    """Return the seconds of client and server over a whole run, and the run."""
+def time_run(ours: Storage, theirs: Storage, limit: int) -> tuple[float, float, list[bytes]]:
+    """Return the seconds of client and server over a whole run, and its messages."""
     client, server = Reconciliation(ours, limit), Reconciliation(theirs, limit)
-    outcome = Outcome()
+    messages: list[bytes] = []
     client_s = server_s = 0.0
     start = perf_counter()
     query: bytes | None = client.initiate()
@@ -121,17 +123,22 @@ def time_run(ours: Storage, theirs: Storage, limit: int) -> tuple[float, float, 
         step = client.reconcile(reply)
         client_s += perf_counter() - middle
         server_s += middle - start
-        outcome.messages += (query, reply)
+        messages += (query, reply)
         query = step.reply
-    return client_s, server_s, outcome
+    return client_s, server_s, messages
 
 
-def transcript(outcome: Outcome) -> bytes:
+def transcript(messages: list[bytes]) -> bytes:
     """Return all messages in the form that the crate's process writes."""
-    parts = [COUNT.pack(len(outcome.messages))]
-    for message in outcome.messages:
+    parts = [COUNT.pack(len(messages))]
+    for message in messages:
         parts += (COUNT.pack(len(message)), message)
     return b"".join(parts)
+
+
+def pack_items(items: list[Item]) -> bytes:
+    """Return items as both kinds of process read them."""
+    return b"".join(starmap(ITEM.pack, items))
 
 
 def read_items(path: Path) -> list[Item]:
@@ -212,7 +219,7 @@ def compare(folder: Path, limit: int, program: Path | None) -> Iterator[tuple[st
     content = (folder / "reference").read_bytes()
     assert content == (folder / "naive").read_bytes()
     if program is not None:
-        assert (folder / "crate").read_bytes().startswith(content)
+        assert content == (folder / "crate").read_bytes()
 
 
 def print_row(name: str, figures: Figures, base: Figures | None) -> None:
@@ -269,8 +276,12 @@ def main() -> None:
     if options.child:
         print(json.dumps(measure(options.folder, options.child, options.limit)))
         return
-    program = build_peer()
-    print(f"crate negentropy {VERSION}" if program else "no cargo: the crate is left out")
+    program: Path | None = None
+    try:
+        program = build()
+        print(crate_name())
+    except CrateFault as fault:
+        print(f"{fault}: the crate is left out")
     print("in brackets a time over the crate's: below 1 is faster; a million items take 6 minutes")
     for items in options.sizes:
         for differences in (10, items // 100):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from meshwire_reference.negentropy import Index, Misused, Reconciliation
 from meshwire_reference.wire.reconciliation import INFINITY
-from negentropy_sets import Item, identity, numbered, run_sessions, sealed
+from negentropy_sets import Item, identity, numbered, sealed
 
 edits = st.lists(st.lists(st.tuples(st.integers(0, 40), st.booleans()), max_size=12), max_size=12)
 
@@ -112,12 +112,3 @@ def test_items_may_come_and_go_during_a_run() -> None:
 
     assert {identity(number) for number in range(5)} <= have
     assert need == {identity(number) for number in range(400, 405)}
-
-
-def test_two_indexes_send_what_two_vectors_send() -> None:
-    """Messages do not tell which storage they come from."""
-    ours, theirs = numbered(range(3000)), numbered(range(7, 3020))
-
-    assert run_sessions(Index(ours), Index(theirs), (4096, 5000)) == run_sessions(
-        sealed(ours), sealed(theirs), (4096, 5000)
-    )

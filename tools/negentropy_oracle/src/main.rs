@@ -1,16 +1,31 @@
+//! The crate `negentropy`: asked by lines, or timed (see `bench.rs`).
+//!
 //! One command a line on standard input, one answer a line on standard output.
 //!
 //! `item TIMESTAMP ID` adds an item to the next set and is not answered.
-//! `client LIMIT` and `server LIMIT` make a session of the items since the last one: `session N`.
+//! `open LIMIT` makes a session of the items since the last one: `session N`.
 //! `initiate N` answers `message HEX`; `reconcile N HEX` answers `reply HEX|- HAVE NEED`, where
 //! HAVE and NEED are ids joined by commas, or `-`. What the library refuses is `error TEXT`.
 
+mod bench;
+
+use std::env;
 use std::io::{self, BufRead, Write};
 
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 
-type Session = Negentropy<'static, NegentropyStorageVector>;
 type Failure = Box<dyn std::error::Error>;
+type Item = (u64, Id);
+type Session = Negentropy<'static, NegentropyStorageVector>;
+
+fn storage_of(items: Vec<Item>) -> Result<NegentropyStorageVector, Failure> {
+    let mut storage = NegentropyStorageVector::with_capacity(items.len());
+    for (timestamp, id) in items {
+        storage.insert(timestamp, id)?;
+    }
+    storage.seal()?;
+    Ok(storage)
+}
 
 fn bytes_of(hex: &str) -> Result<Vec<u8>, Failure> {
     (0..hex.len() / 2)
@@ -45,22 +60,14 @@ fn reconcile(session: &mut Session, query: &[u8]) -> Result<String, Failure> {
 /// The state between lines: items of the next set, and every session made so far.
 #[derive(Default)]
 struct State {
-    items: Vec<(u64, Id)>,
+    items: Vec<Item>,
     sessions: Vec<Session>,
 }
 
 impl State {
-    fn open(&mut self, role: &str, limit: &str) -> Result<String, Failure> {
-        let mut storage = NegentropyStorageVector::with_capacity(self.items.len());
-        for (timestamp, id) in self.items.drain(..) {
-            storage.insert(timestamp, id)?;
-        }
-        storage.seal()?;
-        let mut session = Negentropy::owned(storage, limit.parse()?)?;
-        if role == "resumed" {
-            session.set_initiator();
-        }
-        self.sessions.push(session);
+    fn open(&mut self, limit: &str) -> Result<String, Failure> {
+        let storage = storage_of(std::mem::take(&mut self.items))?;
+        self.sessions.push(Negentropy::owned(storage, limit.parse()?)?);
         Ok(format!("session {}", self.sessions.len() - 1))
     }
 
@@ -71,7 +78,7 @@ impl State {
                 self.items.push((timestamp.parse()?, id));
                 Ok(None)
             }
-            [role @ ("client" | "server" | "resumed"), limit] => self.open(role, limit).map(Some),
+            ["open", limit] => self.open(limit).map(Some),
             ["initiate", number] => {
                 let message = self.sessions[number.parse::<usize>()?].initiate()?;
                 Ok(Some(format!("message {}", hex_of(&message))))
@@ -89,7 +96,17 @@ impl State {
     }
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), Failure> {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        [] => Ok(answer_lines()?),
+        ["bench", client, server, limit, path] => bench::bench(client, server, limit, path),
+        _ => Err("usage: negentropy-oracle [bench CLIENT SERVER LIMIT TRANSCRIPT]".into()),
+    }
+}
+
+fn answer_lines() -> io::Result<()> {
     let mut state = State::default();
     let mut output = io::BufWriter::new(io::stdout().lock());
     for line in io::stdin().lock().lines() {
