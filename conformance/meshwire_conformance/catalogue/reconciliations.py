@@ -16,13 +16,12 @@ import msgspec
 from meshwire_conformance.catalogue.case import Case, digest_of
 from meshwire_conformance.catalogue.data_files import vectors_folder
 from meshwire_conformance.errors import SuiteFault
+from meshwire_spec.numbers import NEGENTROPY_ID
 from meshwire_spec.schemas.reconciliation import Items, ReconciliationFile, ReconciliationRun
 
 KIND = "negentropy_run"
 """Kind of these cases; no message has it."""
 FOLDER = "reconciliation/runs"
-ID = 32
-"""Bytes of an id."""
 LISTED_MAX = 40
 """Greatest number of ids that a vector lists; more are given by their number and digest."""
 
@@ -45,7 +44,7 @@ def part_items(part: Items) -> tuple[tuple[int, bytes], ...]:
     return tuple(
         (
             timestamp + step * (number // group),
-            (prefix + sha256(f"{part.label}:{number}".encode()).digest())[:ID],
+            (prefix + sha256(f"{part.label}:{number}".encode()).digest())[:NEGENTROPY_ID],
         )
         for number in range(part.first, part.first + part.count)
     )

@@ -37,9 +37,7 @@ class Finding:
     also: "Finding | None" = None
 
 
-def describe(
-    case: Case, found: Finding, control: Finding | None, level: str, command: str
-) -> CaseResult:
+def describe(case: Case, found: Finding, control: Finding | None, level: str) -> CaseResult:
     """Return the result of a failed case with what a person needs to repair the codec."""
     assert isinstance(case.body, Vector)
     vector = case.body

@@ -280,7 +280,7 @@ def _result(
     if found.symptom and isinstance(told, RunFinding) and isinstance(case.body, ReconciliationRun):
         return describe_run(case, case.body, told, control)
     if found.symptom:
-        return describe(case, found, control, settings.level, attachment.command)
+        return describe(case, found, control, settings.level)
     if case.demanded(settings.level) == "any":
         return CaseResult(case.id, Verdict.INFORMATIONAL)
     if case.demanded(settings.level) == "reject" and control is not None and control.symptom:

@@ -11,7 +11,6 @@ from meshwire_conformance.documents.values import Json
 UTC: Final = dt.UTC
 EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND: Final = dt.timedelta(milliseconds=1)
-SIGNED_END: Final = 2**63
 
 PLAIN_TYPES: Final = {
     type(None): ScalarType.Null,

@@ -24,7 +24,6 @@ class Peer:
 
     def __init__(self, name: str, session: Session) -> None:
         self.name = name
-        self.dials = 0
         self._session = session
         self._connection: Connection | None = None
         self._lock = asyncio.Lock()
@@ -52,7 +51,6 @@ class Peer:
         async with self._lock:
             if self.live is None:
                 self._connection = await self._session.connect(self.dial())
-                self.dials += 1
             assert self._connection is not None
             return self._connection
 

@@ -20,7 +20,7 @@ from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.inbox import Arrival
 from meshwire_conformance.socket_suite.reconciling import take_answer
 from meshwire_conformance.socket_suite.shortfall import wanted_lines
-from meshwire_spec.numbers import NEGENTROPY_KEY, FrameType
+from meshwire_spec.numbers import NEGENTROPY_KEY, FrameType, LabRecordType
 from meshwire_spec.schemas import steps
 from meshwire_spec.schemas.steps import ContentSpec, FrameSpec
 from meshwire_spec.schemas.transcripts import Transcript
@@ -243,7 +243,8 @@ async def _sync(run: CaseRun, step: steps.Sync) -> None:
 
 
 async def _ping(run: CaseRun, step: steps.Ping) -> None:
-    await send_record(run, step.on, {"type": 7, "body": {"payload": step.ping}}, echo=step.ping)
+    ping = {"type": int(LabRecordType.PING), "body": {"payload": step.ping}}
+    await send_record(run, step.on, ping, echo=step.ping)
 
 
 async def _record(run: CaseRun, step: steps.Record) -> None:

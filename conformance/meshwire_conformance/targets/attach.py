@@ -32,7 +32,7 @@ from meshwire_conformance.targets.handshake import (
 )
 from meshwire_conformance.targets.transport import Address, Connection, Dial, Dialler, Stream
 from meshwire_spec.codec import Message, encode
-from meshwire_spec.numbers import READ_MESSAGE, FrameType
+from meshwire_spec.numbers import ENDPOINT_ID, READ_MESSAGE, FrameType
 
 Found = TypeVar("Found")
 
@@ -49,7 +49,7 @@ _KEY = "notes:meshwire-trial"
 """A document that no node holds."""
 _FORMATION = "meshwire-trial"
 """A formation that no node belongs to."""
-_IDENTITY = bytes(31) + b"\x01"
+_IDENTITY = (1).to_bytes(ENDPOINT_ID, "big")
 """The endpoint id of the suite in a trial."""
 
 

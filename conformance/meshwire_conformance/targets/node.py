@@ -50,11 +50,6 @@ class NodeProcess:
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LINES_KEPT))
     _drains: list[asyncio.Task[None]] = field(default_factory=list)
 
-    @property
-    def alive(self) -> bool:
-        """True if the process is running."""
-        return self.process.returncode is None
-
     def drain(self) -> None:
         """Read both outputs from now on, so that the node never blocks on a full pipe."""
         for output in (self.process.stdout, self.process.stderr):

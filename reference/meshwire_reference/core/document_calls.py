@@ -146,11 +146,6 @@ class Received:
     read: bool = False
     awaited: bool = False
 
-    @property
-    def changed(self) -> bool:
-        """True if the document has changed: write, announce, pass on (D-55)."""
-        return self.write is not None
-
 
 @dataclass(frozen=True, slots=True)
 class Merged:
@@ -159,11 +154,6 @@ class Merged:
     heads: Heads
     write: Write | None
     ahead: bool
-
-    @property
-    def changed(self) -> bool:
-        """True if the document has changed: write, announce, pass on (D-55)."""
-        return self.write is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +178,6 @@ class Edited:
 
     heads: Heads
     write: Write | None
-
-    @property
-    def changed(self) -> bool:
-        """True if the document has changed: write, announce, pass on (D-55)."""
-        return self.write is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,6 @@ TOKEN: Final = re.compile(
 )
 ESCAPE: Final = re.compile(r"\\(?:u\{([0-9a-f]+)\}|(.))", re.DOTALL)
 ESCAPED: Final = {"n": "\n", "r": "\r", "t": "\t", "0": "\0"}
-CLOSING: Final = {"(": ")", "[": "]", "{": "}"}
 FLOATS: Final = ("inf", "-inf", "NaN")
 
 

@@ -177,14 +177,6 @@ class Lanes:
         self._lanes[item.lane].is_paused = is_paused
 
 
-@dataclass(slots=True)
-class Counters:
-    """Counts of events."""
-
-    deaths: int = 0
-    quarantined: int = 0
-
-
 class Documents:
     """The documents of a node: `start`, then `submit` calls, then `close`.
 
@@ -195,7 +187,6 @@ class Documents:
     def __init__(
         self, load: Load, settings: DocumentSettings, on_states_lost: Callable[[], None]
     ) -> None:
-        self.counters = Counters()
         self._load = load
         self._settings = settings
         self._on_states_lost = on_states_lost
@@ -382,7 +373,6 @@ class Documents:
         self._stop_timer()
         if worker is None:
             return
-        self.counters.deaths += 1
         if self._under_way:
             suspect = self._under_way.popleft()
             self._lanes.pause(suspect, is_paused=True)
@@ -405,9 +395,6 @@ class Documents:
                 result = await run_alone(item.call, stored, self._settings)
             except (OSError, Unavailable) as exc:
                 result = Refused("internal", str(exc))
-            # DC-041
-            if isinstance(result, Refused) and result.reason == "document-limit":
-                self.counters.quarantined += 1
             self._lanes.pause(item, is_paused=False)
             self._finish(item, result, was_slow=True)
             self._wake.set()

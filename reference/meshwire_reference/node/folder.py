@@ -8,7 +8,7 @@ anyone: peers would take a partly read folder for the whole (D-147).
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from meshwire_reference.wire.accept import document_key_fault
 
@@ -17,12 +17,6 @@ SUFFIX: Final = ".automerge"
 
 class BadFolder(Exception):
     """The folder cannot be loaded; the text is one line that names the file."""
-
-
-def file_name(key: str) -> str:
-    """Return the name of the file with the document of a key."""
-    name = quote(key, safe="")
-    return (f"%2E{name[1:]}" if name.startswith(".") else name) + SUFFIX
 
 
 def list_documents(folder: Path) -> dict[str, Path]:

@@ -1,5 +1,7 @@
 """A peer that holds one document: it edits, makes snapshots and deltas, and takes answers."""
 
+from urllib.parse import quote
+
 from meshwire_reference.core.document_calls import (
     Edit,
     Fields,
@@ -85,3 +87,9 @@ def snapshot(key: str, actor: int = 7) -> StreamFrame:
 def read(key: str) -> StreamFrame:
     """Return a read."""
     return StreamFrame(key, FrameType.DELTA, READ_MESSAGE)
+
+
+def file_name(key: str) -> str:
+    """Return the name of the file with the document of a key in the folder of a node."""
+    name = quote(key, safe="")
+    return (f"%2E{name[1:]}" if name.startswith(".") else name) + ".automerge"

@@ -34,6 +34,7 @@ from meshwire_reference.core.node import NodeCore
 from meshwire_reference.core.settings import Dialect, Moment, Settings
 from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
 from meshwire_reference.wire.frames import FrameReader
+from meshwire_spec.numbers import ENDPOINT_ID
 
 START_S: Final = 1000.0
 START_MS: Final = 1_800_000_000_000
@@ -89,7 +90,7 @@ class Bench:
     def connect(self, *, dialled: bool = False, reconciles: bool = False) -> int:
         """Open a connection and return its number."""
         self._connections += 1
-        peer_id = bytes((self._connections,)) * 32
+        peer_id = bytes((self._connections,)) * ENDPOINT_ID
         self.feed(inputs.ConnectionOpened(self._connections, peer_id, dialled, reconciles))
         return self._connections
 

@@ -20,9 +20,8 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from meshwire_reference.core.inputs import ConnectionClosed, StreamId, TransportEvent
 from meshwire_spec.numbers import (
@@ -210,6 +209,3 @@ class Listener(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Accept no further connection; those already accepted stay open."""
-
-
-Dial: TypeAlias = Callable[[str, TransportOptions], Awaitable[Connection]]

@@ -120,7 +120,7 @@ class TestRead:
         result = reader.receive(answer.answer or b"")
 
         assert answer.read
-        assert (result.changed, result.heads) == (True, holder.heads)
+        assert (result.write is not None, result.heads) == (True, holder.heads)
         assert reader.fields() == {"count": edits - 1}
 
     def test_an_unknown_key_is_answered_without_heads(self) -> None:
@@ -129,7 +129,7 @@ class TestRead:
         answers = [empty.receive(READ_MESSAGE) for _ in range(3)]
 
         assert [one.answer for one in answers] == [NO_DOCUMENT_ANSWER] * 3
-        assert not any(one.changed for one in answers)
+        assert not any(one.write for one in answers)
         assert not empty.table.holds(Save(KEY))
 
     def test_every_read_is_answered_in_full(self) -> None:
@@ -179,7 +179,7 @@ class TestRead:
         asked = empty.receive(heads_only)
 
         assert asked.answer is not None
-        assert not asked.changed
+        assert asked.write is None
         assert empty.receive(READ_MESSAGE).answer == NO_DOCUMENT_ANSWER
 
 
@@ -275,9 +275,9 @@ class TestPush:
         snapshot = late.ask(Save(KEY), Saved).snapshot
         complete = late.receive(first)
 
-        assert (waiting.changed, waiting.heads, snapshot) == (False, (), None)
+        assert (waiting.write, waiting.heads, snapshot) == (None, (), None)
         assert waiting.answer is not None
-        assert (complete.changed, complete.heads) == (True, heads)
+        assert (complete.write is not None, complete.heads) == (True, heads)
         assert complete.write is not None
         assert Document.load(complete.write.snapshot or b"").get_heads() == list(heads)
 

@@ -142,7 +142,7 @@ def test_calls_are_answered_in_order(play: Callable[..., None]) -> None:
         assert [getattr(one, "fields", None) for one in listed] == [
             {"n": Value("int", number)} for number in range(80)
         ]
-        assert (bench.documents.counters.deaths, bench.losses) == (0, [])
+        assert bench.losses == []
 
     play(scene)
 
@@ -155,7 +155,7 @@ def test_one_key_is_never_with_the_worker_twice(play: Callable[..., None]) -> No
         results = await asyncio.gather(*edits)
         listed = await bench.ask(Fields("notes:1"))
 
-        assert all(isinstance(result, Edited) and result.changed for result in results)
+        assert all(isinstance(result, Edited) and result.write for result in results)
         assert getattr(listed, "fields", None) == {"n": Value("int", 39)}
 
     play(scene)
@@ -173,7 +173,6 @@ def test_a_call_that_kills_twice_is_refused_alone(play: Callable[..., None]) -> 
         assert results.pop(5) == LIMIT
         assert len({getattr(result, "answer", None) for result in results}) == 1
         assert all(isinstance(result, Received) and result.answer for result in results)
-        assert (bench.documents.counters.deaths, bench.documents.counters.quarantined) == (1, 1)
         assert bench.losses == [1]
 
     play(scene)
@@ -188,7 +187,6 @@ def test_a_call_that_kills_once_is_carried_out(play: Callable[..., None]) -> Non
 
         assert isinstance(result, Edited)
         assert getattr(listed, "fields", None) == {"a": Value("int", 1)}
-        assert bench.documents.counters.quarantined == 0
 
     play(scene)
 
@@ -226,7 +224,6 @@ def test_a_flood_of_one_connection_delays_others_once(play: Callable[..., None])
 
         assert done.index("good") <= 1
         assert all(future.result() == LIMIT for future in evil)
-        assert bench.documents.counters.quarantined == 4
 
     play(scene)
 

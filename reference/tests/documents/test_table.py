@@ -96,7 +96,7 @@ class TestMerge:
         merged = kept.ask(Merge(KEY, payload))
 
         assert isinstance(merged, Merged)
-        assert merged.changed
+        assert merged.write is not None
         assert merged.heads == kept.saved().heads == kept.reloaded().heads
         assert set(merged.heads) == set(Document.load(payload).get_heads())
 
@@ -116,7 +116,7 @@ class TestMerge:
         again = kept.ask(Merge(KEY, snapshot()))
 
         assert isinstance(again, Merged)
-        assert (again.changed, again.ahead, len(kept.writes)) == (False, False, 1)
+        assert (again.write, again.ahead, len(kept.writes)) == (None, False, 1)
 
     def test_ahead_tells_that_the_snapshot_lacked_changes(self) -> None:
         """After a merge with local changes the sender lacks something (D-45)."""
@@ -184,7 +184,7 @@ class TestEdit:
 
         assert isinstance(listed, Listed)
         assert isinstance(nothing, Edited)
-        assert not nothing.changed
+        assert nothing.write is None
         assert listed.fields == {
             "b": Value("null", None),
             "c": Value("uint", 2**64 - 1),

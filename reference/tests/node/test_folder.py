@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwire_reference.node.folder import BadFolder, file_name, list_documents, read_document
+from meshwire_reference.node.folder import BadFolder, list_documents, read_document
+from meshwire_reference.testing.author import file_name
 
 ODD = (".x:y", "notes:a", "notes:a:b", "notes:Ä/ü %", "x-1._:..", "notes:nodes%3A1")
 

@@ -11,8 +11,8 @@ from meshwire_reference.core.inputs import StreamData
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.node.config import Config
 from meshwire_reference.node.driver import Node
-from meshwire_reference.node.folder import BadFolder, file_name
-from meshwire_reference.testing.author import Author, author
+from meshwire_reference.node.folder import BadFolder
+from meshwire_reference.testing.author import Author, author, file_name
 from meshwire_reference.testing.memory_transport import offer_memory
 from meshwire_reference.transport.base import Connection, TransportOptions
 from meshwire_reference.transport.registry import dial

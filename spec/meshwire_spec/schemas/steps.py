@@ -7,6 +7,7 @@ step is, and options of that verb. `tagged` reads the verb and names it as the t
 
 from typing import Any, Literal, get_args
 
+from meshwire_spec.numbers import BATCH_TTL
 from meshwire_spec.schemas.base import Hex, Level, Strict
 
 
@@ -48,7 +49,7 @@ class FrameSpec(Strict, frozen=True, kw_only=True):
     direction: int = 0
     batch_id: int | str = 772
     created_at: int | str = "now"
-    ttl: int = 5
+    ttl: int = BATCH_TTL
     entries: list["FrameSpec"] = []
     tombstones: list["FrameSpec"] = []
     count: int | None = None

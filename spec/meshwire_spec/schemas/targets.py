@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
+from meshwire_spec.numbers import FORMATION_ID_MAX, U32_MAX
 from meshwire_spec.schemas.base import Conditions, Hex32, Schema, Strict
 
 NonEmptyText = Annotated[str, Meta(min_length=1)]
@@ -66,7 +67,7 @@ PayloadCapFact = Annotated[
     int,
     Meta(
         ge=7,
-        le=2**32 - 1,
+        le=U32_MAX,
         description="Largest payload of a frame that the node takes, in bytes.",
     ),
 ]
@@ -88,7 +89,7 @@ class NodeFacts(Strict, frozen=True, kw_only=True):
         Meta(description="How a peer proves itself; `open` is no handshake at all."),
     ]
     formation_id: Annotated[
-        Annotated[str, Meta(max_length=255)] | UnsetType,
+        Annotated[str, Meta(max_length=FORMATION_ID_MAX)] | UnsetType,
         Meta(description="The formation that a peer has to prove it belongs to."),
     ] = UNSET
     capabilities: CapabilitiesFact | UnsetType = UNSET
