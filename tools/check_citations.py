@@ -44,7 +44,7 @@ DATA = ("vectors/**/*.json", "conformance/**/*.toml")
 LEDGER = Path("spec/93-deployed.md")
 DEFECTS = 171
 COLUMNS = ("Deployed peers", "Consequence", "A correct node", "Rule")
-# What was is named there, not what is.
+# These name things that no longer exist.
 HISTORY = ("CHANGELOG.md", "tools/history/*")
 RULE = re.compile(r"\b(?!MW-)[A-Z]{2}-\d{3}\b")
 CASE = re.compile(r"\bMW-\d{4,}\b")

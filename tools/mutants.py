@@ -118,7 +118,7 @@ def attachments(
     for (dialect, arguments), share in shares.items():
         found = next(one for one in node_attachments(command) if one.variant == dialect)
         more = shlex.join(arguments)
-        # Without the fact that serial cases are shown in the other dialect: here they are not.
+        # Without the mark that another dialect runs the serial cases: here it does not.
         yield (
             replace(found, location=f"{found.location} {more}".rstrip(), serial_cases_in=""),
             share,

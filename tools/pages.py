@@ -23,7 +23,7 @@ RULE = re.compile(
 LOOKS_LIKE_RULE = re.compile(r"^\*\*[A-Z]{2}-\d+")
 KEYWORD = re.compile(r"\b(?:MUST|SHOULD|MAY|SHALL|REQUIRED|RECOMMENDED|OPTIONAL)\b")
 RULE_WORDS_MAX = 40
-# The sentence that says what the keywords mean.
+# The sentence that defines the keywords.
 BOILERPLATE = "are to be interpreted as described in BCP 14"
 LINK = re.compile(r"\]\((?P<page>[a-z0-9-]+\.md)?(?:#(?P<anchor>[^)]+))?\)")
 DEFECT = re.compile(r"93-deployed\.md#(D-\d+)")

@@ -185,7 +185,7 @@ def _bounds(pieces: list[Piece], at: int) -> Iterator[Spoilt]:
         yield Spoilt(CLASSES["prefix"], name, f"ranges[{at}], prefix length", data)
     start = Piece(b"\x02", b"\x00", b"", b"\x00", b"", b"")
     far = replace(start, step=varint_of(U64_MAX))
-    # Nothing follows it: behind what is cut to infinity any range would be refused.
+    # No range may follow: any range after an infinite bound would be refused.
     data = message_of([start, far])
     yield Spoilt(CLASSES["timestamp"], "a timestamp of 2^64-1 by its sum", "ranges[1]", data)
     low = replace(start, step=b"\x01", size=b"\x01", prefix=b"\x0b")

@@ -199,7 +199,7 @@ def cut_plans() -> Iterator[Plan]:
     for limit in (4104, 4105, 4106):
         title = f"nothing against 140 items, limit {limit}"
         yield Plan(title, *sides(0, 0, 140), CUTS, (LIMIT, limit))
-    # The list is whole, and too long by no more than what stands in front of its ids.
+    # The list is whole, and exceeds the limit only by the bytes before its ids.
     for limit in (4105, 4108, 4109):
         title = f"nothing against 122 items, limit {limit}"
         yield Plan(title, *sides(0, 0, 122), CUTS, (LIMIT, limit))

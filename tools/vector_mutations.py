@@ -250,7 +250,7 @@ def _truncated(base: Base, row: FieldRow, place: Place) -> bytes | None:
     size = place.end - place.start
     if size == 0:
         return None
-    # A varint is cut before its last digit: before its first one the message would just be over.
+    # A varint is cut before its last digit: before its first one the message would be complete.
     if row.role == "varint" and size == 1:
         return None
     return cut(base, place.end - 1 if row.role == "varint" else place.start + size // 2)

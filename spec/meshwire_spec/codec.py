@@ -78,7 +78,7 @@ def _parse(layout: Layout, cursor: Cursor) -> dict[str, Any]:
         again = _build(layout, parsed)
     except Malformed as exc:
         raise _attributed(exc, layout.kind) from exc
-    # The universal guard: what does not come back byte for byte was never canonical.
+    # Universal check: bytes that do not encode to themselves are not canonical.
     assert again == cursor.data, f"{layout.kind} does not re-encode to what was decoded"
     return parsed
 
@@ -162,6 +162,6 @@ def annotate(kind: str, data: bytes) -> tuple[list[Span], Malformed | None]:
 
 def _with_rules(spans: list[Span], kind: str) -> list[Span]:
     about = [rule for rule in load_rules() if kind in rule.kinds and not rule.reason]
-    # The rule about the fewest kinds says most of this one.
+    # The rule about the fewest kinds is the most specific one.
     shown = min(about, key=lambda rule: len(rule.kinds)).id if about else ""
     return [span if span.rule else replace(span, rule=shown) for span in spans]

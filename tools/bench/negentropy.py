@@ -173,7 +173,7 @@ def measure(folder: Path, kind: str, limit: int) -> Figures:
     }
     if kind == "naive":
         return figures
-    # Builds come last: what they leave behind would scatter the items of the runs over memory.
+    # Builds come last: their garbage would scatter the items of the runs over memory.
     del ours, theirs, runs
     for name, suffix in (("ours", ""), ("shuffled", "_shuffled")):
         items = read_items(folder / name)

@@ -69,7 +69,7 @@ def serve_codec() -> int:
 def main() -> None:
     """Run the command line; the console script."""
     if getattr(sys, "stderr", None) is None:
-        # Whoever closed it wants no lines; writing them must not become an error.
+        # A closed stderr is opened on the null device, so that writing to it is no error.
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
     try:
         run_command_line()

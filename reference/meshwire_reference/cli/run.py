@@ -163,7 +163,7 @@ async def serve(config: Config) -> int:
             sys.stdout.flush()
             await stopping.wait()
     except (BadFolder, Unavailable, TransportError, OSError) as exc:
-        # A file's name may have lines of its own.
+        # A file name may contain line ends.
         sys.stderr.write(f"meshwire-node: {' '.join(str(exc).split())}\n")
         return USAGE
     finally:

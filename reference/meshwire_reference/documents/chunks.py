@@ -126,7 +126,7 @@ def change_columns(body: bytes) -> list[tuple[int, bytes]]:
     count, offset = read_leb(body, 0)
     offset += count * HASH
     _, offset = read_bytes(body, offset)
-    # Sequence number, first operation and time: LEB128, of which only the end matters here.
+    # Sequence number, first operation and time: LEB128 numbers, skipped.
     for _ in range(3):
         _, offset = read_leb(body, offset)
     _, offset = read_bytes(body, offset)
@@ -174,12 +174,12 @@ def rows_of(specification: int, column: bytes, budget: ClaimBudget) -> int:
         return 0
     per_byte = ROWS_PER_ASCII_GROUP_BYTE if kind == GROUP else ROWS_PER_ASCII_BYTE
     if len(column) * per_byte < min(budget.rows, ROWS_MAX) and column.isascii():
-        # Small and without long runs: cannot matter, and this is what nearly every column is.
+        # Small and without long runs, as nearly every column: too few rows to count.
         return 0
     try:
         return count_booleans(column) if kind == BOOLEAN else count_runs(column, kind, budget.rows)
     except Unfit:
-        # Not a column that this walk can follow; what it claims up to there is lost on purpose.
+        # This walk cannot follow the column: its claims are not counted, the library refuses it.
         return 0
 
 

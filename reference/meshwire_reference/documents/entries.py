@@ -126,7 +126,7 @@ class Entries:
         stored_bytes = entry.stored_bytes if key in self._entries else 0
         # DC-014, DC-032
         write = None if heads == entry.heads else self._write_of(entry, fork, orphan_bytes)
-        # Everything that can fail has passed: from here on the change has taken place.
+        # Nothing below can fail: from here on the change has taken place.
         entry.document, entry.heads, entry.orphan_bytes = fork, heads, orphan_bytes
         if heads or orphan_bytes:
             self._entries[key] = entry

@@ -121,7 +121,7 @@ def pass_through(document: Document, exchange: DocumentExchange, message: bytes)
 
 def say(document: Document, exchange: DocumentExchange) -> bytes | None:
     """Return the next message of an exchange, or None if there is nothing to send."""
-    # The library's stub denies that there may be nothing to say.
+    # The library may return None, which its type stub does not say.
     message = cast("Message | None", document.generate_sync_message(exchange.state))
     return None if message is None else message.encode()
 
@@ -216,8 +216,8 @@ class Exchanges:
         exchange = self.open.get(call.connection, call.key)
         self.open.remove(call.connection, call.key)
         if exchange is not None and exchange.shared:
-            # A state cannot be copied, but a new one comes to the same by being told what a peer
-            # says that holds these heads, lacks nothing and sends nothing.
+            # A state cannot be copied, but an equal one results from the message of a peer that
+            # holds these heads, lacks nothing and sends nothing.
             hashes = bytes((len(exchange.shared),)) + b"".join(exchange.shared)
             message = b"\x42" + hashes + b"\x00\x01" + hashes + b"\x00" + READ_MESSAGE[6:]
             known = DocumentExchange(shared=exchange.shared)

@@ -144,8 +144,8 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         if not self.ready.done():
             self.ready.set_exception(Unavailable(f"the worker ended at once: {self.error_text}"))
         if self._transport is not None and self._transport.get_returncode() is None:
-            # The transport's own kill may take the exit status from asyncio's hands, which then
-            # warns of a child it does not know.
+            # The transport's own kill may reap the process before asyncio does, which then warns
+            # of an unknown child.
             with suppress(ProcessLookupError):
                 os.kill(self._transport.get_pid(), signal.SIGKILL)
         if self.on_end is not None:
@@ -193,7 +193,7 @@ async def start_worker(settings: WorkerSettings) -> WorkerProcess:
         async with asyncio.timeout(START_S):
             await asyncio.shield(worker.ready)
     except (Unavailable, TimeoutError, asyncio.CancelledError) as exc:
-        # Nobody waits for it any more; its failure would be reported as never looked at.
+        # The task is not awaited any more; asyncio would report its exception as unretrieved.
         if not worker.ready.cancel() and not worker.ready.cancelled():
             worker.ready.exception()
         await worker.close()
@@ -218,7 +218,7 @@ class Workers:
             try:
                 worker = await spare
             except Unavailable:
-                # It may have been the moment; what a fresh try says is what counts.
+                # The failure may have been temporary; only the result of a new start counts.
                 worker = None
         if worker is None or not worker.is_alive:
             if worker is not None:

@@ -58,7 +58,7 @@ class Requests:
 
     def next(self) -> Frame | None:
         """Return the next request, waiting for it; None when the input has ended."""
-        # What has come meanwhile is read first: it may say to leave out what waits here.
+        # Input that came meanwhile is read first: it may skip requests that wait here.
         while not self._ended and (not self._waiting or select.select((0,), (), (), 0)[0]):
             data = os.read(0, READ_BYTES)
             self._ended = not data

@@ -154,6 +154,6 @@ def main() -> int:
     try:
         serve(sys.stdin.buffer, sys.stdout.buffer)
     except (BrokenPipeError, KeyboardInterrupt):
-        # Who asked has gone; nothing is left to say, and nobody to say it to.
+        # The reader has closed the pipe: no answer can be delivered.
         sys.stderr.close()
     return 0

@@ -185,7 +185,7 @@ class _Answer:
         lower = lower_sum = length = 0
         previous = b""
         for bound, mode, payload in ranges:
-            # Fingerprints beside each other are mostly of ranges of one length.
+            # Adjacent fingerprints mostly cover ranges of equal length.
             expected = length if mode == FINGERPRINT else len(payload) // NEGENTROPY_ID
             upper, upper_sum = locate(bound, lower, lower + expected)
             if mode == FINGERPRINT:
@@ -337,7 +337,7 @@ class Run:
         """
         if self._is_over:
             raise Misused("this run is over")
-        # Set for good where anything below raises.
+        # Stays set if anything below raises.
         self._is_over = True
         if len(message) > NEGENTROPY_MESSAGE_MAX:
             raise RunRefused("length-limit")

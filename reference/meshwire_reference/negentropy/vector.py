@@ -36,7 +36,7 @@ class Vector:
 
     def insert(self, timestamp: int, identity: bytes) -> None:
         """Add an item; raises Misused after `seal` and for an invalid item."""
-        # Checked here and not through `check_item`: a call more would be a third of the time.
+        # Checked here and not by `check_item`: the call would take a third of the time.
         if len(identity) != NEGENTROPY_ID or not 0 <= timestamp <= NEGENTROPY_TIMESTAMP_MAX:
             raise Misused(NO_ITEM)
         self._add_timestamp(timestamp)
@@ -49,7 +49,7 @@ class Vector:
         """
         self._check(is_sealed=False)
         identities = self._identities
-        # All at once, since it would cost as much again with each item.
+        # All at once: a check per item would double the time.
         if not set(map(type, identities)) <= {bytes}:
             raise Misused(NO_ITEM)
         try:
@@ -69,7 +69,7 @@ class Vector:
         self._keys = keys
         self._add_timestamp = self._add_identity = self._refuse
         self._timestamps = []
-        # Kept beside the keys: a list of ids is a slice then, and most of a long run is such lists.
+        # Kept beside the keys, so that a list of ids is a slice; long runs consist mostly of them.
         self._identities = identities
 
     def _refuse(self, part: object) -> None:

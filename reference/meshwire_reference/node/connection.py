@@ -58,7 +58,7 @@ class Link:
             async for event in connection.events():
                 self._report(event)
         finally:
-            # Whoever closes waits for nothing more than the transport's own bounded farewell.
+            # A close waits only for the transport's own bounded shutdown.
             for task in (*self._writing.values(), *self._tasks):
                 task.cancel()
             await asyncio.gather(*self._writing.values(), *self._tasks, return_exceptions=True)
@@ -137,7 +137,7 @@ class Link:
         if task is None or task.cancelling():
             self.connection.release(effect.stream)
         else:
-            # Letting go now would reset what is still being sent.
+            # Releasing now would reset a half that is still being sent.
             self._to_release.add(effect.stream)
 
     def end(self, effect: CloseConnection) -> None:

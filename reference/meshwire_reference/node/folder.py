@@ -36,7 +36,7 @@ def _list(folder: Path) -> Iterator[Path]:
     except OSError as exc:
         raise BadFolder(f"cannot read {folder}: {exc.strerror or exc}") from exc
     for path in paths:
-        # What begins with a dot is the system's, not the operator's, unless it is named otherwise.
+        # Files whose names begin with a dot belong to the system, unless they end as documents do.
         is_document = path.name.endswith(SUFFIX)
         if is_document and path.name.startswith("."):
             raise BadFolder(f"{path} begins with a dot, which is written %2E in a key")

@@ -201,7 +201,7 @@ class Listener(ABC):
         """
         connection = await self._accepted.get()
         if connection is None:
-            # For whoever else waits.
+            # Wake the other waiters.
             self._accepted.put_nowait(None)
             raise ConnectionGone(ConnectionClosed(None, "listener closed", by_peer=False))
         return connection

@@ -53,7 +53,7 @@ class SharedQuota:
     def _wake(self) -> None:
         """Call every waiting callback in order; one that still finds no room waits again."""
         self._has_more = True
-        # A callback may give bytes back, which are for the others: a loop, not a recursion.
+        # A callback may free bytes and wake the others again: hence a loop, not a recursion.
         if self._is_waking:
             return
         self._is_waking = True

@@ -58,12 +58,12 @@ class OwnRun(StreamHandler):
         self._ticket = 0
         self._backlog: deque[bytes] = deque()
         self._frames: deque[StreamFrame] = deque()
-        # Why the peer has ended a half, None while it has not; acted on once all is read.
+        # Why the peer has ended a half, else None; handled once all bytes are read.
         self._why_ended: str | None = None
         self._ends_s = 0.0
-        # In the order of their finding, each once.
+        # In the order in which they were found, each once.
         self._missing: dict[str, None] = {}
-        # Only counted, one that comes again twice: an honest peer may name any number of them.
+        # Only counted, repeated ones again: a correct peer may name any number of them.
         self._needed = 0
         self._sent_bytes = self._received_bytes = 0
 
@@ -154,7 +154,7 @@ class OwnRun(StreamHandler):
             return
         self._received_bytes += len(frame.payload)
         self._move(OwnRunEvent.ANSWERED)
-        # Of a few bytes it may follow that the peer lacks all that there is.
+        # A short answer may mean that the peer lacks every document.
         weight = len(frame.payload) + len(self._context.documents)
         self._context.turns.take(weight, partial(self._take_answer, frame.payload))
 

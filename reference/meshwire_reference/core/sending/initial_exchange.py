@@ -86,7 +86,7 @@ class InitialExchange:
 
     def advance(self) -> None:
         """Make the batches that may be sent now."""
-        # What is put together may be over at once and ask again: that is a loop, not a recursion.
+        # A batch may be sent at once and request more: hence a loop, not a recursion.
         self._is_asked_again = True
         if self._is_advancing:
             return

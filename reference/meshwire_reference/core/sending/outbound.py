@@ -185,7 +185,7 @@ class Outbound:
             or self._quota.has_room(self._context.documents.get(item.key, 0))
         ):
             return item
-        # What is made takes room until it leaves, so it must not wait behind what needs some.
+        # A frame that is made holds room until it is sent: it never waits for one that needs room.
         return next(iter(self._ready), None)
 
     # --- frames on their way ---------------------------------------------------------------------

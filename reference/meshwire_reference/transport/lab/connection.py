@@ -297,7 +297,7 @@ class LabConnection:
     # --- Receiving -----------------------------------------------------------------------------
 
     def _read(self, data: bytes) -> bytearray:
-        # Whole records are cut from the very bytes that came; only a rest is copied together.
+        # Whole records are read from the received bytes; only an incomplete one is copied.
         pending: LinkBytes = data
         # LB-055
         if self._rest:
