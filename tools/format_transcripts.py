@@ -13,7 +13,7 @@ from typing import Any
 
 from meshwire_conformance.catalogue.transcripts import read_file, transcript_files
 from meshwire_conformance.errors import SuiteFault
-from vector_files import read_json, with_ids
+from vector_files import fault_text
 
 LISTS = ("steps",)
 MAPS = ("documents",)
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             transcripts = read_file(path).transcripts
         except SuiteFault as fault:
-            print(with_ids(str(fault), read_json(path)))
+            print(fault_text(fault))
             return 1
         for transcript in transcripts:
             if transcript.id in seen:

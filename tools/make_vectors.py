@@ -27,6 +27,7 @@ from vector_files import (
     VECTORS,
     Ledger,
     canonical,
+    fault_text,
     read_files,
     read_ledger,
     schema_faults,
@@ -263,8 +264,10 @@ def main() -> int:
         try:
             note_ids(ledger, socket_cases())
             texts = dict(complete(files, ledger))
-        except (Disagreement, SuiteFault) as exc:
+        except Disagreement as exc:
             wrong += str(exc).splitlines()
+        except SuiteFault as exc:
+            wrong.append(fault_text(exc))
     if wrong:
         print(*(f"make_vectors: {line}" for line in wrong), sep="\n", file=sys.stderr)
         return 1

@@ -31,6 +31,7 @@ from meshwire_conformance.targets.bundle import node_attachments
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from meshwire_spec.rules import rules_by_id
 from modules import PACKAGE_FOLDERS
+from vector_files import fault_text
 
 ROOT = Path(__file__).parents[1]
 HOOK = ROOT / "conformance" / "mutants" / "hook"
@@ -310,8 +311,11 @@ def main() -> int:
         rows = read_rows()
         mutants = [mutant_of(names, rows) for names in options.row or rows]
         load_catalogue()
-    except (RowError, SuiteFault) as exc:
+    except RowError as exc:
         print(exc)
+        return 1
+    except SuiteFault as fault:
+        print(fault_text(fault))
         return 1
     if options.check:
         wrong = list(check(rows))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from meshwire_conformance.errors import SuiteFault
 from meshwire_spec.numbers import KINDS
 from meshwire_spec.schemas.validation import faults
 
@@ -132,6 +133,14 @@ def with_ids(fault: str, document: Any) -> str:
         return str(one.get("id") or one.get("title") or found[0])
 
     return INDEXED.sub(named, fault)
+
+
+def fault_text(fault: SuiteFault) -> str:
+    """The text of a fault of a file, with ids in place of indexes where the file can be read."""
+    text = str(fault)
+    name = text.partition(":")[0]
+    path = next(VECTORS.glob(f"*/{name}"), None) if name.endswith(".json") else None
+    return text if path is None else with_ids(text, read_json(path))
 
 
 def read_json(path: Path) -> Any:

@@ -1,12 +1,14 @@
 """The vector tools: canonical files, ids that never come back, mutations of one field alone."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import make_vectors
 import vector_files
+from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.self_check.field_table import CLASSES as ROLES
 from meshwire_conformance.self_check.field_table import FieldRow, fields_of, generic
 from meshwire_spec.codec import decode
@@ -157,3 +159,22 @@ def test_the_committed_files_are_up_to_date() -> None:
 
     assert [path.name for path, text in texts.items() if path.read_text() != text] == []
     assert json.loads(ledger.text()) == json.loads(vector_files.LEDGER.read_text())
+
+
+def test_unfinished_vector_is_named_in_one_line() -> None:
+    """A stub that is filled in by half has its file, its title or id, and its members named."""
+    half = {"kind": "heartbeat", "title": "a half", "rules": ["LV-002"], "hex": "TODO"}
+    files = {Path("heartbeat.json"): {"part": "liveness", "vectors": [half]}}
+
+    found = list(vector_files.written_faults(files))
+
+    assert found[0] == "heartbeat.json: LV-002: TODO stands in hex"
+    assert all(line.startswith("heartbeat.json: a half: ") for line in found[1:])
+    assert "\n" not in "".join(found)
+
+
+def test_fault_of_a_transcript_names_its_id() -> None:
+    """The index of a message of the decoder becomes the id that the file has there."""
+    fault = SuiteFault("heartbeats.transcript.json: odd - at `$.transcripts[1].steps[0]`")
+
+    assert "`$.MW-5552.steps[0]`" in vector_files.fault_text(fault)
