@@ -41,8 +41,8 @@ def file_of(report: Report) -> ReportFile:
 def _run(report: Report, run: TargetRun) -> ReportedRun:
     return ReportedRun(
         name=run.name,
-        codec=NamedCodec(**run.codec) if run.codec else msgspec.UNSET,
         faults=list(run.faults),
+        codec=NamedCodec(**run.codec) if run.codec else msgspec.UNSET,
         parts={
             part: PartCounts(
                 total=tally.total,

@@ -67,6 +67,17 @@ def test_json_parses_and_fits_its_schema(results: tuple[CaseResult, ...], tmp_pa
     assert "\x1b" not in path.read_text(encoding="ascii")
 
 
+def test_members_of_a_run_keep_their_order(tmp_path: Path) -> None:
+    """Two reports can be compared line by line."""
+    path = tmp_path / "report.json"
+    report = report_of(failed("x"))
+    run = replace(report.runs[0], codec={"name": "n", "version": "1"})
+    json_report.write(replace(report, runs=[run]), path)
+    (written,) = json.loads(path.read_text(encoding="ascii"))["runs"]
+
+    assert list(written) == ["name", "faults", "codec", "parts", "cases"]
+
+
 def test_json_keeps_the_hostile_text(tmp_path: Path) -> None:
     """Nothing is cut or replaced on the way to a program."""
     path = tmp_path / "report.json"

@@ -94,14 +94,14 @@ class ReportedRun(Strict, frozen=True, kw_only=True):
     name: Annotated[
         str, Meta(description="The dialect of a node, or what the way to attach is called.")
     ]
-    codec: Annotated[
-        NamedCodec | UnsetType,
-        Meta(description="What a codec calls itself in its answer to hello."),
-    ] = UNSET
     faults: Annotated[
         list[str],
         Meta(description="Why nothing could run, such as a target that was never reached."),
     ]
+    codec: Annotated[
+        NamedCodec | UnsetType,
+        Meta(description="What a codec calls itself in its answer to hello."),
+    ] = UNSET
     parts: Annotated[
         dict[str, PartCounts],
         Meta(
