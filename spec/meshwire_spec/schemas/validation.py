@@ -39,7 +39,19 @@ def checked(name: str, document: Any, struct: type[T]) -> T:
     """Return the struct of a valid document; raises ValueError with the place of a fault."""
     for fault in faults(name, document):
         raise ValueError(fault)
-    return msgspec.convert(document, struct)
+    return msgspec.convert(_with_integers(document), struct)
+
+
+def _with_integers(value: Any) -> Any:
+    """Return the document with 7 in place of 7.0: to JSON Schema both are integers."""
+    match value:
+        case dict():
+            return {name: _with_integers(member) for name, member in value.items()}
+        case list():
+            return [_with_integers(element) for element in value]
+        case float() if value.is_integer():
+            return int(value)
+    return value
 
 
 @cache

@@ -22,6 +22,25 @@ def test_a_document_that_fits_becomes_its_struct() -> None:
     assert (found.addresses, found.deadlines.handshake_s) == (TARGET["addresses"], 2.0)
 
 
+def test_an_integer_may_be_written_with_a_fraction_of_zero() -> None:
+    """JSON Schema calls 7.0 an integer; seconds stay as they are."""
+    document = {
+        **TARGET,
+        "payload_cap": 7.0,
+        "collections": {"beacons": {"ttl_s": 2.0e3}, "alerts": {"ttl_s": 1e30}},
+        "deadlines": {"handshake_s": 1e300, "frame_stall_s": 2.5},
+    }
+
+    found = checked("target", document, TargetFile)
+
+    assert found.collections
+    assert found.deadlines
+    assert (type(found.payload_cap), found.payload_cap) == (int, 7)
+    assert found.collections["beacons"].ttl_s == 2000
+    assert found.collections["alerts"].ttl_s == int(1e30)
+    assert (found.deadlines.handshake_s, found.deadlines.frame_stall_s) == (1e300, 2.5)
+
+
 @pytest.mark.parametrize(
     ("document", "said"),
     [
