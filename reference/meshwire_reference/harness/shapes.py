@@ -187,7 +187,7 @@ class Record:
         if not isinstance(value, dict):
             raise bad_value(field, "not an object")
         prefix = f"{field}." if field else ""
-        for name in value.keys() - self.members.keys():
+        for name in sorted(value.keys() - self.members.keys()):
             raise bad_value(f"{prefix}{name}", "an unknown member")
         parts: dict[str, Any] = {}
         for name, shape in self.members.items():

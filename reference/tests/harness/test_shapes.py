@@ -21,6 +21,7 @@ BATCH = {
 BAD: tuple[tuple[str, object, str], ...] = (
     ("heartbeat", [], ""),
     ("heartbeat", {**HEARTBEAT, "sent": 1}, "sent"),
+    ("heartbeat", {**HEARTBEAT, **dict.fromkeys("hgfedcba", 1)}, "a"),
     ("heartbeat", {"marker": 1, "sent_at": "7"}, "extra"),
     ("heartbeat", {**HEARTBEAT, "marker": True}, "marker"),
     ("heartbeat", {**HEARTBEAT, "marker": 256}, "marker"),
