@@ -4,7 +4,7 @@ Usage: python tools/check_dead_names.py [--check]. Exit status 1 where a name is
 and is not in tools/dead_names.toml, or an entry of that file is no longer needed.
 
 A name of the packages and tools must be used by them: tests alone do not keep it alive, and a
-module of the packages must be imported by another or by a tool. Names of tests and of
+module or package must be imported by another or by a tool. Names of tests and of
 `meshwire_reference.testing` may be used by either.
 """
 
@@ -21,7 +21,7 @@ from typing import NamedTuple
 import msgspec
 import vulture
 
-from modules import Module, read_modules, resolve
+from modules import Module, is_within, read_modules, resolve
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = "tools/dead_names.toml"
@@ -95,22 +95,33 @@ def _unused(root: Path, paths: Iterable[Path]) -> Iterator[Dead]:
 
 
 def _unimported(root: Path) -> Iterator[Dead]:
-    """Yield the modules of the packages that neither another one nor a tool imports."""
+    """Yield the modules and packages that neither another one nor a tool imports.
+
+    An import inside a package does not keep it alive. A package is left out where one of its
+    modules is named already.
+    """
     modules = read_modules(root)
     tools = [
         Module(path.stem, path, ast.parse(path.read_text(encoding="utf-8")))
         for path in sorted((root / "tools").rglob("*.py"))
         if not path.match("*/tests/*")
     ]
-    imported = {
-        target
+    imports = {
+        (module.name, target)
         for module in [*modules.values(), *tools]
         for item in module.imports()
         if (target := resolve(item.name, modules)) and target != module.name
     }
-    for name in sorted(modules.keys() - imported):
-        if not modules[name].is_package:
-            yield Dead(str(modules[name].path), 1, "module", name)
+    packages = {name for name, module in modules.items() if module.is_package}
+    dead = modules.keys() - packages - {target for _, target in imports}
+    dead |= {
+        package
+        for package in packages
+        if not any(is_within(name, package) for name in dead)
+        and all(is_within(by, package) or not is_within(of, package) for by, of in imports)
+    }
+    for name in sorted(dead):
+        yield Dead(str(modules[name].path), 1, "module", name)
 
 
 def dead_names(root: Path) -> list[Dead]:

@@ -68,6 +68,34 @@ def test_module_that_nothing_imports_is_found(
     assert "orphan.py:1: nothing uses the module meshwire_spec.orphan" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("init", "module"),
+    [("X = 1\n", ""), ("from .part import X\nX\n", "X = 1\n")],
+    ids=["alone", "with a module"],
+)
+def test_package_that_nothing_outside_imports_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], init: str, module: str
+) -> None:
+    """What its own modules import does not keep it alive."""
+    place = "spec/meshwire_spec"
+    sources = {
+        f"{place}/__init__.py": "",
+        f"{place}/used/__init__.py": "",
+        f"{place}/used/part.py": "Y = 1\n",
+        "tools/sync.py": "from meshwire_spec.used.part import Y\nY\n",
+        f"{place}/orphan/__init__.py": init,
+        **({f"{place}/orphan/part.py": module} if module else {}),
+        check_dead_names.LIST: "allowed = []",
+    }
+    plant(tmp_path, sources)
+
+    assert check_dead_names.main(["--root", str(tmp_path)]) == 1
+    modules = [line for line in capsys.readouterr().out.splitlines() if " module " in line]
+    assert modules == [
+        f"{place}/orphan/__init__.py:1: nothing uses the module meshwire_spec.orphan"
+    ]
+
+
 def test_allowed_names_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Names are allowed by pattern, path and kind."""
     allowed = """
