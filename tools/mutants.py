@@ -322,9 +322,12 @@ def main() -> int:
         print(*wrong, f"{len(rows)} rows, {len(wrong)} problems", sep="\n")
     elif options.survey is not None:
         wrong = asyncio.run(survey(mutants, options.only, options.survey))
-    else:
-        wrong = asyncio.run(hold(_of_cases(mutants, options.only)))
+    elif chosen := _of_cases(mutants, options.only):
+        wrong = asyncio.run(hold(chosen))
         print(f"{len(wrong)} problems")
+    else:
+        wrong = ["nothing was run: no selected row names a selected case"]
+        print(*wrong)
     return 1 if wrong else 0
 
 

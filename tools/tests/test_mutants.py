@@ -296,6 +296,19 @@ class TestHook:
         assert f"mutant rows {rows}: {reason}" in done.stderr
         assert (folder / "record").read_text().splitlines()[-1].startswith(mutant_rows.FAULT)
 
+    def test_a_record_that_cannot_be_written_ends_the_process(
+        self, table: Callable[..., Path]
+    ) -> None:
+        """The error does not look like the mistake of a mutant."""
+        folder = table(ONE)
+        (folder / "record").mkdir()
+
+        done = start(folder, "one", "-c", PRINT)
+
+        assert (done.returncode, done.stdout) == (70, "")
+        assert done.stderr.startswith("mutant rows one: ")
+        assert done.stderr.count("\n") == 1
+
 
 def codec_row(module: str, find: str, put: str) -> str:
     """A row of the codec, about heartbeats."""
@@ -310,6 +323,23 @@ def heartbeat_of(folder: Path) -> tuple[list[CaseResult], list[str]]:
 
 class TestTool:
     """What the tool makes of a run."""
+
+    @pytest.mark.parametrize("arguments", [["--row", "one", "--only", "MW-9999"], ["--row", "two"]])
+    def test_a_selection_that_runs_nothing_is_an_error(
+        self,
+        table: Callable[..., Path],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        arguments: list[str],
+    ) -> None:
+        """Of an unknown case, or of a row that survives."""
+        table(ONE, TWO.replace('noticed_by = ["MW-1157"]', 'survives = "why"'))
+        monkeypatch.setattr(sys, "argv", ["mutants.py", *arguments])
+
+        assert main() == 1
+        assert capsys.readouterr().out == (
+            "nothing was run: no selected row names a selected case\n"
+        )
 
     @pytest.mark.process
     def test_a_row_that_is_never_loaded_is_an_error(self, table: Callable[..., Path]) -> None:

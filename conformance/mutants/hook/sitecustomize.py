@@ -8,6 +8,7 @@ Python ignores an exception of this module, and one in the loader could pass for
 mutant. So either ends the process: with a line on stderr, the same line in the record, and EXIT.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -34,11 +35,11 @@ class EditingLoader(SourceFileLoader):
         try:
             source = apply_edits(Path(self.path).read_text("utf-8"), self._edits)
             code = compile(source, self.path, "exec", dont_inherit=True)
-        except RowError as exc:
+            record(self.name)
+        except (RowError, OSError) as exc:
             end(str(exc))
         except SyntaxError as exc:
             end(f"{self.name}: the edited source does not compile: {exc}")
-        record(self.name)
         return code
 
 
@@ -73,7 +74,8 @@ def record(line: str) -> None:
 def end(reason: str) -> NoReturn:
     """End the process because a row cannot be applied."""
     line = f"mutant rows {os.environ.get('MUTANT_ROWS', '')}: {reason}"
-    record(FAULT + " ".join(line.split()))
+    with contextlib.suppress(OSError):
+        record(FAULT + " ".join(line.split()))
     os.write(2, f"{line}\n".encode())
     os._exit(EXIT)
 
