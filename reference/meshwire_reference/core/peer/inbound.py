@@ -66,22 +66,28 @@ class InboundStream(StreamHandler):
         self._streams.consume(self._stream, len(chunk))
         return chunk
 
-    def _refuse(self, reason: str, key: str = "", after: WriteNumber | None = None) -> None:
+    @property
+    def _after(self) -> WriteNumber | None:
+        """The last write of the stream, which its end must not overtake; None without one."""
+        return None
+
+    def _refuse(self, reason: str, key: str = "") -> None:
         """End both halves with the code of a reason; earlier frames keep their effect."""
+        after = self._after
         self._streams.note_refusal(reason, self.kind, key)
         # ER-010
         self._streams.stop(self._stream, reason, after)
         # ER-011
         self._streams.reset(self._stream, reason, after)
-        self._end(InboundEvent.FAULT, after)
+        self._end(InboundEvent.FAULT)
 
-    def _end(self, event: InboundEvent, after: WriteNumber | None = None) -> None:
+    def _end(self, event: InboundEvent) -> None:
         """Release the stream; its halves have ended or end with this call."""
         self._move(event)
         # The transport counts what it still holds of a released stream as consumed.
         self._backlog.clear()
         self._context.timers.cancel((self._streams.connection, self._stream))
-        self._streams.release(self._stream, after)
+        self._streams.release(self._stream, self._after)
 
 
 class FrameStream(InboundStream):
@@ -106,6 +112,10 @@ class FrameStream(InboundStream):
         self._key = ""
         self._is_pumping = False
 
+    @property
+    def _after(self) -> WriteNumber | None:
+        return self._effects.after
+
     def note_sent(self, *, has_failed: bool) -> None:
         """Continue after an answer of the run on this stream was sent or lost."""
         self._runs.note_sent(self._stream)
@@ -125,7 +135,7 @@ class FrameStream(InboundStream):
         if self._frames:
             self._begin(self._frames.popleft())
         elif self._reader.fault is not None:
-            self._refuse(self._reader.fault.reason, self._reader.key, self._effects.after)
+            self._refuse(self._reader.fault.reason, self._reader.key)
         elif self._backlog:
             if not self._streams.quota.has_room(self._stream, len(self._backlog[0])):
                 return False
@@ -135,7 +145,7 @@ class FrameStream(InboundStream):
             self._context.timers.cancel((self._streams.connection, self._stream))
         elif self.state is InboundState.CUT:
             # TR-014
-            self._end(InboundEvent.ALL_TAKEN, self._effects.after)
+            self._end(InboundEvent.ALL_TAKEN)
         elif self.state is InboundState.ENDED:
             self._finish()
         else:
@@ -153,21 +163,21 @@ class FrameStream(InboundStream):
         if reason is not None:
             # ER-014
             self._frames.clear()
-            self._refuse(reason, self._key, self._effects.after)
+            self._refuse(reason, self._key)
         self.resume()
 
     def _finish(self) -> None:
         """Finish this side's half once everything before the peer's FIN has taken effect."""
         fault = self._reader.end()
         if fault is not None:
-            self._refuse(fault.reason, self._reader.key, self._effects.after)
+            self._refuse(fault.reason, self._reader.key)
             return
         # TR-020, TR-021
-        self._streams.send(self._stream, b"", fin=True, after=self._effects.after)
-        self._end(InboundEvent.ALL_TAKEN, self._effects.after)
+        self._streams.send(self._stream, b"", fin=True, after=self._after)
+        self._end(InboundEvent.ALL_TAKEN)
 
-    def _end(self, event: InboundEvent, after: WriteNumber | None = None) -> None:
-        super()._end(event, after)
+    def _end(self, event: InboundEvent) -> None:
+        super()._end(event)
         self._runs.drop(self._stream)
         self._hold(0)
 

@@ -132,10 +132,16 @@ class Session:
 
     def _take_verdict(self, handshake: Handshake) -> None:
         """Handle the end of the handshake."""
-        if handshake.state is HandshakeState.ACCEPTED:
+        if handshake.state is HandshakeState.FAULTY:
+            # HS-040
+            self._refuse(handshake.reason)
+        elif self.state is not SessionState.UNPROVEN:
+            # The connection is closing: the deadline had passed when the last message arrived.
+            return
+        elif handshake.state is HandshakeState.ACCEPTED:
             self._move(SessionEvent.ACCEPTED)
             self._begin()
-        elif handshake.state is HandshakeState.REJECTED:
+        else:
             self._move(SessionEvent.REJECTED)
             self.streams.note_refusal("authentication-failed", "connection")
             # HS-036
@@ -143,9 +149,6 @@ class Session:
                 self._context.settings.verdict_linger_s,
                 lambda: self._close(SessionEvent.LINGER_OVER, "authentication-failed"),
             )
-        else:
-            # HS-040
-            self._refuse(handshake.reason)
 
     def _refuse(self, reason: str) -> None:
         """Refuse the connection; only the handshake does so (ER-020)."""

@@ -120,6 +120,17 @@ class TestAcceptor:
 
         assert self.bench.closed == {self.connection: REASONS["handshake-timeout"].code}
 
+    @pytest.mark.parametrize("is_right", [True, False])
+    def test_a_response_after_the_deadline_is_ignored(self, *, is_right: bool) -> None:
+        """The deadline has passed when the response arrives: the connection is closed once."""
+        self.write(HELLO)
+        response = respond(self.seen)
+        self.bench.now_s += 10.001
+        self.write(response if is_right else bytes(len(response)), fin=True)
+
+        assert self.bench.closed == {self.connection: REASONS["handshake-timeout"].code}
+        assert self.bench.core.deadline() is None
+
     def test_what_was_opened_early_waits(self) -> None:
         """HS-037, HS-041: unread before the result, in effect after it."""
         early = self.bench.open(self.connection)

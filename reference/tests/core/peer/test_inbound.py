@@ -228,6 +228,21 @@ class TestDeadlines:
 
         assert seen.reset == REASONS["frame-stall"].code
 
+    def test_a_stall_is_not_refused_before_what_came_earlier_is_durable(self) -> None:
+        """The end of a stream never overtakes the write of an earlier frame."""
+        bench = make_bench()
+        connection = bench.connect()
+        bench.hold_writes = True
+        stream = bench.open(connection)
+        bench.write(connection, stream, encode_stream_frame(author.snapshot(KEY)) + b"\x00")
+        bench.advance(6)
+        seen = bench.streams[connection, stream]
+        assert (seen.reset, seen.stopped, seen.released) == (None, None, False)
+        bench.let_go()
+
+        assert seen.reset == seen.stopped == REASONS["frame-stall"].code
+        assert seen.released
+
 
 class TestBudget:
     """Unfinished frames of one peer take bounded memory."""
