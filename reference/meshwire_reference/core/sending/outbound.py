@@ -2,9 +2,10 @@
 
 Theory of operation. There is at most one answer, one push, one snapshot and one tombstone queued
 for a key, so the queue grows with documents and not with requests. Answers go before pushes. A few
-items at a time leave the queue: where the frame is not there yet it is made by a document call,
-under the document's lock and the guard; then a stream is opened for it, which waits for the peer's
-credit; the frame, FIN; and the stream is released once the transport has everything.
+items at a time leave the queue. A frame that does not exist yet is made by a document call in the
+queue of its document, unless a tombstone stands for the key. Then a stream is opened, which waits
+for the peer's credit; the frame and FIN are sent; and the stream is released once the transport has
+everything.
 
 What is made and has not left is bounded (`quotas`): an item leaves the queue when its document
 fits. An answer comes ready made out of the call that took the delta. Without room for it, or behind
