@@ -17,10 +17,23 @@ from modules import PACKAGE_FOLDERS, Module, is_within, read_modules, resolve
 from package_form import mirror_problems, name_problems, size_problems
 from package_map import map_lines, map_problems
 
-# Clock, randomness, environment and sockets reach these packages as arguments only.
+# Clock, randomness, environment, files and sockets reach these packages as arguments only.
 PURE_FORBIDDEN = frozenset(
-    ("asyncio", "socket", "ssl", "threading", "time", "random", "secrets", "os"),
-)
+    ("asyncio", "socket", "ssl", "threading", "subprocess", "time", "datetime", "random",
+     "secrets", "uuid", "os", "pathlib"),
+)  # fmt: skip
+
+# What imports or runs a module that a string names.
+DYNAMIC = frozenset(("importlib", "runpy", "pkgutil"))
+DYNAMIC_NAMES = frozenset(("__import__", "import_module"))
+
+# What of them is allowed, and where: it reads data files and versions, or looks for a package
+# that may be absent, and runs no module of ours.
+DYNAMIC_ALLOWED: dict[str, tuple[str, ...]] = {
+    "importlib.resources": tuple(PACKAGE_FOLDERS),
+    "importlib.metadata": tuple(PACKAGE_FOLDERS),
+    "importlib.util.find_spec": ("meshwire_conformance.targets.bundle",),
+}
 
 # The few facts the reference shares with the suite; a wrong schema must not hide in both.
 SHARED_WITH_REFERENCE = ("meshwire_spec.numbers", "meshwire_spec.states")
@@ -219,18 +232,39 @@ def absent_problems(modules: Mapping[str, Module]) -> Iterator[str]:
 
 
 def dynamic_problems(modules: Mapping[str, Module]) -> Iterator[str]:
-    """Yield the calls that import a module by a string, which no tool can follow."""
+    """Yield the lines that may import a module by a string, which no tool can follow."""
     for module in modules.values():
-        for node in ast.walk(module.tree):
-            if not isinstance(node, ast.Call):
-                continue
-            called = node.func
-            name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
-            if name in ("import_module", "__import__"):
-                yield (
-                    f"{module.path}:{node.lineno}: {module.name} names a module in a string: "
-                    "put a plain import into the body of a function"
-                )
+        lines = {
+            node.lineno
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.expr | ast.stmt) and _is_dynamic(module.name, node)
+        }
+        for line in sorted(lines):
+            yield (
+                f"{module.path}:{line}: {module.name} names a module in a string: "
+                "put a plain import into the body of a function"
+            )
+
+
+def _is_dynamic(module: str, node: ast.AST) -> bool:
+    """Return True if the node gets hold of what imports by a string, called or not."""
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name) | ast.Constant(value=str(name)):
+            return name in DYNAMIC_NAMES
+        case ast.Import(names=names):
+            # `import importlib.metadata` binds the whole of importlib.
+            return any(alias.name.split(".")[0] in DYNAMIC for alias in names)
+        case ast.ImportFrom(module=str(base), names=names, level=0):
+            found = [f"{base}.{alias.name}" for alias in names]
+            return base.split(".")[0] in DYNAMIC and not all(_is_allowed(module, n) for n in found)
+    return False
+
+
+def _is_allowed(module: str, imported: str) -> bool:
+    return any(
+        is_within(imported, name) and any(is_within(module, part) for part in parts)
+        for name, parts in DYNAMIC_ALLOWED.items()
+    )
 
 
 def circle_problems(modules: Mapping[str, Module]) -> Iterator[str]:

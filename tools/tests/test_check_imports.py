@@ -12,6 +12,11 @@ PLANTED = [
     ("spec/meshwire_spec/numbers.py", "import meshwire_reference"),
     ("spec/meshwire_spec/codec.py", "from meshwire_conformance import run"),
     ("spec/meshwire_spec/numbers.py", "import time"),
+    ("spec/meshwire_spec/codec.py", "from datetime import UTC"),
+    ("reference/meshwire_reference/core/node.py", "from datetime import datetime"),
+    ("reference/meshwire_reference/core/state/x.py", "import uuid"),
+    ("reference/meshwire_reference/wire/frames.py", "from pathlib import Path"),
+    ("reference/meshwire_reference/negentropy/tree.py", "import subprocess"),
     ("spec/meshwire_spec/layouts/frames.py", "from os import environ"),
     ("reference/meshwire_reference/wire/frames.py", "from meshwire_spec import codec"),
     ("reference/meshwire_reference/wire/frames.py", "from meshwire_spec.layouts import frames"),
@@ -119,21 +124,54 @@ def test_allowed_import_passes(tmp_path: Path, name: str, source: str) -> None:
     assert check_imports.check(tmp_path) == ([], 1)
 
 
+APP = "reference/meshwire_reference/cli/app.py"
+
+
 @pytest.mark.parametrize(
-    "source",
+    ("source", "lines"),
     [
-        "import importlib\nimportlib.import_module('meshwire_spec.numbers')",
-        "from importlib import import_module\nimport_module(name)",
-        "def f(name):\n    return __import__(f'meshwire_reference.{name}')",
+        ("import importlib\nimportlib.import_module('meshwire_spec.numbers')", [1, 2]),
+        ("from importlib import import_module\nimport_module(name)", [1, 2]),
+        ("from importlib import import_module as im\nim(name)", [1]),
+        ("import importlib as i\ngetattr(i, 'import' + '_module')(name)", [1]),
+        ("import importlib.metadata\ngetattr(importlib, name)", [1]),
+        ("from importlib.util import find_spec", [1]),
+        ("from importlib import resources, machinery", [1]),
+        ("from importlib import *", [1]),
+        ("def f(name):\n    return __import__(f'meshwire_reference.{name}')", [2]),
+        ("f = __import__\nf(name)", [1]),
+        ("import builtins\nload = builtins.__import__", [2]),
+        ("import builtins\nload = getattr(builtins, '__import__')", [2]),
+        ("from pkgutil import resolve_name", [1]),
+        ("def f():\n    import runpy", [2]),
     ],
 )
-def test_module_named_in_a_string_is_found(tmp_path: Path, source: str) -> None:
+def test_module_named_in_a_string_is_found(tmp_path: Path, source: str, lines: list[int]) -> None:
     """No module is imported by a string, wherever the string comes from."""
-    plant(tmp_path, "reference/meshwire_reference/cli/app.py", source)
+    plant(tmp_path, APP, source)
 
-    (problem,) = check_imports.dynamic_problems(read_modules(tmp_path))
+    problems = list(check_imports.dynamic_problems(read_modules(tmp_path)))
 
-    assert problem.startswith("reference/meshwire_reference/cli/app.py:2: ")
+    assert [problem.partition(": ")[0] for problem in problems] == [f"{APP}:{n}" for n in lines]
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        (APP, "from importlib import resources"),
+        (APP, "from importlib.metadata import version"),
+        (APP, '"""What `import_module` does is not done here."""'),
+        (
+            "conformance/meshwire_conformance/targets/bundle.py",
+            "from importlib.util import find_spec",
+        ),
+    ],
+)
+def test_data_and_versions_of_packages_may_be_read(tmp_path: Path, name: str, source: str) -> None:
+    """And it may be asked whether the reference is installed."""
+    plant(tmp_path, name, source)
+
+    assert list(check_imports.dynamic_problems(read_modules(tmp_path))) == []
 
 
 CIRCLES = [
