@@ -44,7 +44,7 @@ def reconciled(client: Reconciliation, server: Reconciliation) -> tuple[set[byte
     raise AssertionError(f"no end after {ROUNDS_MAX} rounds")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.frozensets(NUMBERS),
     st.frozensets(NUMBERS),
@@ -89,7 +89,7 @@ def schema_word(data: bytes) -> str:
     return accept("negentropy_message", message) or "ok"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.binary(max_size=4) | st.sampled_from((b"\0", b"\1", b"\2", bytes(32), REST))))
 @example([b"\0\0\2\0", REST])
 def test_any_bytes_give_a_reason_or_a_reply(parts: list[bytes]) -> None:

@@ -44,13 +44,14 @@ PEER_BIDI, PEER_UNI, OWN_BIDI, OWN_UNI = 0, 2, 1, 3
 
 @dataclass(slots=True)
 class Seen:
-    """What a peer has seen of one stream."""
+    """What a peer has seen of one stream, and how many bytes it has written on it."""
 
     data: bytearray = field(default_factory=bytearray)
     finished: bool = False
     reset: int | None = None
     stopped: int | None = None
     released: bool = False
+    written: int = 0
     consumed: int = 0
 
 
@@ -117,6 +118,8 @@ class Bench:
 
     def report(self, connection: int, event: inputs.ConnectionEvent) -> None:
         """Report an event of a connection to the core."""
+        if isinstance(event, inputs.StreamData):
+            self.streams[connection, event.stream].written += len(event.data)
         self.feed(inputs.ConnectionInput(connection, event))
 
     def advance(self, seconds: float) -> None:
@@ -136,6 +139,9 @@ class Bench:
         while self._inputs:
             now = Moment(self.now_s, self.now_ms)
             for effect in self.core.handle(self._inputs.popleft(), now):
+                if isinstance(effect, Send | Reset | Stop | Release):
+                    seen = self.streams[effect.connection, effect.stream]
+                    assert not seen.released, "the stream was released before"
                 PERFORM[type(effect)](self, effect)
         self._is_running = False
 
@@ -208,7 +214,9 @@ class Bench:
 
     def take_credit(self, effect: Consumed) -> None:
         """Record credit."""
-        self.streams[effect.connection, effect.stream].consumed += effect.count
+        seen = self.streams[effect.connection, effect.stream]
+        seen.consumed += effect.count
+        assert seen.consumed <= seen.written, "more credit than the peer has used"
 
     def take_close(self, effect: CloseConnection) -> None:
         """Record a close and report the end of the connection."""

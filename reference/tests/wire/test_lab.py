@@ -2,7 +2,9 @@
 
 import pytest
 
+from meshwire_reference.wire.errors import Unencodable
 from meshwire_reference.wire.lab import (
+    DATA_MAX,
     CloseBody,
     Data,
     Echo,
@@ -69,3 +71,14 @@ def test_each_record_is_the_one_of_the_codec(
 
     assert decode_lab_record(encoded) == record
     assert encode_lab_record(record) == encoded
+
+
+def test_data_has_a_greatest_size() -> None:
+    """A record of that size is written and read; with one byte more it is not written."""
+    fits = LabRecord(LabRecordType.DATA, Data(FIRST, 0, bytes(DATA_MAX)))
+    over = LabRecord(LabRecordType.DATA, Data(FIRST, 0, bytes(DATA_MAX + 1)))
+
+    assert decode_lab_record(encode_lab_record(fits)) == fits
+    with pytest.raises(Unencodable, match="length-limit") as caught:
+        encode_lab_record(over)
+    assert caught.value.field == "body.length"

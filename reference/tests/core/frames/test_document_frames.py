@@ -436,6 +436,19 @@ class TestBatches:
             (KEY, "tombstones:tracks:t1", LATEST)
         )
 
+    def test_the_half_is_finished_when_every_entry_has_taken_effect(self) -> None:
+        """TR-020: not before the worker has answered and the store has written for each."""
+        bench = make_bench()
+        connection = bench.connect()
+        bench.hold_documents = bench.hold_writes = True
+        seen = bench.send(connection, batch(snapshot(KEY), snapshot(LATEST)))
+        for _ in range(4):
+            assert not seen.finished
+            bench.let_one_go()
+
+        assert seen.finished
+        assert {write.key for write in bench.writes} == {KEY, LATEST}
+
     def test_what_does_not_stand_is_skipped(self) -> None:
         """BT-006 to BT-008, BT-021."""
         bench = make_bench()

@@ -153,6 +153,20 @@ class TestAnswers:
 
         assert (shared.used, quota.used) == (0, 0)
 
+    def test_a_quota_that_is_closed_waits_for_nothing(self) -> None:
+        """What ended is not resumed when others leave room."""
+        shared = SharedQuota(10)
+        resumed: list[str] = []
+        full = OutboundQuota(10, shared, lambda: resumed.append("full"))
+        waiting = OutboundQuota(10, shared, lambda: resumed.append("waiting"))
+        full.change(9)
+        waiting.change(1)
+        assert not waiting.has_room(5)
+        waiting.close()
+        full.change(-9)
+
+        assert resumed == []
+
 
 class TestUnfinishedFrames:
     """What all peers together leave unfinished."""

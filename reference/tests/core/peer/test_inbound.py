@@ -174,6 +174,21 @@ class TestRefusal:
 
         assert seen.reset == REASONS["unknown-type"].code
 
+    def test_what_is_unread_is_not_credited(self) -> None:
+        """The transport counts it as consumed when the stream is released."""
+        bench = make_bench()
+        connection = bench.connect()
+        bench.hold_documents = True
+        bad = encode_stream_frame(StreamFrame(KEY, FrameType.SNAPSHOT, b"garbage"))
+        stream = bench.open(connection)
+        bench.write(connection, stream, bad)
+        bench.write(connection, stream, b"unread")
+        bench.let_go()
+        seen = bench.streams[connection, stream]
+
+        assert seen.released
+        assert seen.consumed == len(bad)
+
     def test_an_oversize_header_needs_no_payload(self) -> None:
         """FR-004: refused by its length, with nothing kept."""
         bench = make_bench()
@@ -295,6 +310,19 @@ class TestCutOff:
         assert seen.released
         assert not seen.finished
         assert bench.refusals == []
+
+    def test_a_stop_leaves_the_half_of_the_peer(self) -> None:
+        """A frame whose rest comes after the STOP takes effect."""
+        bench = make_bench()
+        connection = bench.connect()
+        stream = bench.open(connection)
+        data = encode_stream_frame(author.snapshot(KEY))
+        bench.write(connection, stream, data[:9])
+        bench.report(connection, inputs.StreamStopped(stream))
+        bench.write(connection, stream, data[9:], fin=True)
+
+        assert [write.key for write in bench.writes] == [KEY]
+        assert bench.streams[connection, stream].released
 
     def test_frames_received_before_the_end_take_effect(self) -> None:
         """A peer may write and leave."""

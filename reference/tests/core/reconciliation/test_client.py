@@ -268,6 +268,44 @@ class TestClient:
         assert bench.runs == []
         assert peer.offered() == []
 
+    def test_the_deadline_ends_with_the_run(self) -> None:
+        """Nothing happens when the time of a run that is over has passed."""
+        bench = make_bench(run_answer_s=3.0, held_by_both_s=1000.0)
+        fill(bench, keys(0, 3))
+        peer = Peer(bench, [])
+        peer.answer()
+        peer.write(b"", fin=True)
+        bench.advance(10.0)
+
+        assert [over.reason for over in bench.runs] == [None]
+        assert bench.streams[peer.connection, peer.stream].released
+
+    def test_a_complete_run_of_a_gone_connection_offers_nothing_later(self) -> None:
+        """NG-026: what both hold is not waited for."""
+        bench = make_bench()
+        fill(bench, keys(0, 3))
+        peer = Peer(bench, [])
+        peer.answer()
+        bench.disconnect(peer.connection)
+        bench.advance(TURN_S)
+
+        assert bench.core.deadline() is None
+
+    def test_a_stream_that_is_granted_after_the_run_is_released(self) -> None:
+        """TR-015: a run that gave up before it had a stream writes nothing on it."""
+        bench = make_bench(run_answer_s=3.0)
+        fill(bench, keys(0, 3))
+        bench.hold_streams = True
+        connection = bench.connect(dialled=True, reconciles=True)
+        bench.advance(3.1)
+        assert [over.reason for over in bench.runs] == [SILENT]
+        bench.let_one_go()
+        first = min(stream for of, stream in bench.streams if of == connection)
+        seen = bench.streams[connection, first]
+
+        assert seen.released
+        assert seen.data == b""
+
     def test_a_document_that_comes_during_a_run_is_not_lost(self) -> None:
         """It goes to the peer as every change does."""
         bench = make_bench()

@@ -3,6 +3,7 @@
 import pytest
 
 from meshwire_reference.core import inputs
+from meshwire_reference.core.effects import Send
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.core.state.document_index import CannotList, DocumentIndex, identify_key
 from meshwire_reference.documents.table import Table
@@ -307,3 +308,18 @@ class TestServer:
 
         assert bench.streams[connection, stream].released
         assert bench.refusals == []
+
+    def test_an_answer_that_was_sent_gives_its_room_back(self) -> None:
+        """After twenty runs the room for other answers is as great as before."""
+        bench = make_bench(answer_bytes_max=300_000)
+        connection = bench.connect()
+        for _ in range(20):
+            stream = bench.open(connection)
+            bench.write(connection, stream, message(EMPTY, INIT), fin=True)
+            bench.advance(TURN_S)
+
+            assert len(replies(bench.streams[connection, stream])) == 1
+        bench.hold_sends = True
+        bench.send(connection, *map(author.read, keys(0, 2)))
+
+        assert len([held for held in bench.held if isinstance(held, Send) and held.data]) == 2
