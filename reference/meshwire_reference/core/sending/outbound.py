@@ -3,7 +3,7 @@
 Theory of operation. There is at most one answer, one push, one snapshot and one tombstone queued
 for a key, so the queue grows with documents and not with requests. Answers go before pushes. A few
 items at a time leave the queue. A frame that does not exist yet is made by a document call in the
-queue of its document, unless a tombstone stands for the key. Then a stream is opened, which waits
+queue of its document, unless a tombstone guards the key. Then a stream is opened, which waits
 for the peer's credit; the frame and FIN are sent; and the stream is released once the transport has
 everything.
 
