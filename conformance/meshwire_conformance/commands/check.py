@@ -115,7 +115,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
     ] = None,
     known_failing: Annotated[
         Path | None,
-        typer.Option(help="TOML ledger of known failures, or the name of one that comes along."),
+        typer.Option(help="TOML ledger of known failures, or the name of one in the suite."),
     ] = None,
     timeout_scale: Annotated[
         float, typer.Option(min=0.1, max=1000.0, help="Multiplies every deadline.")

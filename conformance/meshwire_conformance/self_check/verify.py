@@ -101,7 +101,7 @@ async def verify(
     finally:
         await harness.close()
     if len(spoken.answers) < len(requests):
-        raise Incomplete(f"the reference codec gives out: {spoken.detail or spoken.ending}")
+        raise Incomplete(f"the reference codec stopped answering: {spoken.detail or spoken.ending}")
     return len(asked), list(_disagreements(asked, expected, spoken.answers))
 
 

@@ -114,7 +114,7 @@ class IrohDialler:
         except socket.gaierror as error:
             raise ConnectionError(f"{self._where()}: {error.strerror}") from error
         except UnicodeError as error:
-            raise ConnectionError(f"{self._where()}: no name that a host can have") from error
+            raise ConnectionError(f"{self._where()}: invalid host name") from error
         return ipaddress.ip_address(found[0][4][0])
 
     def _leave(self, identity: bytes) -> None:

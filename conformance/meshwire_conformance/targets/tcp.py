@@ -292,7 +292,7 @@ async def connect_raw(host: str, port: int, dial: Dial, deadline_s: float) -> Tc
     except OSError as exc:
         raise ConnectionError(f"{host}:{port}: {exc.strerror or exc}") from exc
     except UnicodeError as exc:
-        raise ConnectionError(f"{host[:HOST_SHOWN]}: no name that a host can have") from exc
+        raise ConnectionError(f"{host[:HOST_SHOWN]}: invalid host name") from exc
     return connection
 
 

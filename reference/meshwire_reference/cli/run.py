@@ -90,16 +90,16 @@ def run_command(  # noqa: PLR0913 - one parameter an option
         list[str] | None,
         typer.Option(
             metavar="ENDPOINT",
-            help="The same for the peer with this endpoint id alone, 64 hex digits. May be given "
-            "again.",
+            help="Reconcile with the peer of this endpoint id, 64 hex digits, before sending it "
+            "anything else. May be given again.",
         ),
     ] = None,
     reconcile: Annotated[
         bool,
         typer.Option(
             "--reconcile",
-            help="Ask each peer what it lacks and send that before everything else. Not for "
-            "deployed peers.",
+            help="Reconcile with each peer before sending it anything else. Not for deployed "
+            "peers.",
         ),
     ] = False,
     no_reconciliation: Annotated[

@@ -147,11 +147,11 @@ def parse_address(address: str, scheme: str = "tcp") -> tuple[str, int]:
     if parts.scheme != scheme or not parts.hostname or port is None:
         raise AddressRefused(f"{address!r} is not {scheme}://HOST:PORT")
     if parts.path or parts.query or parts.fragment:
-        raise AddressRefused(f"{address!r} says more than {scheme}://HOST:PORT")
+        raise AddressRefused(f"{address!r} is more than {scheme}://HOST:PORT")
     try:
         parts.hostname.encode("idna")
     except UnicodeError as fault:
-        raise AddressRefused(f"{address!r} has no host that can exist") from fault
+        raise AddressRefused(f"{address!r} has an invalid host name") from fault
     return parts.hostname, port
 
 
