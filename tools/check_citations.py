@@ -1,16 +1,19 @@
 """Hold citations to what exists: rules, cases, files, modules, classes, and functions in files.
 
-Read are the pages, README, ARCHITECTURE, CONTRIBUTING and the READMEs of folders, and comments and
-docstrings of every Python file outside tools/history. A citation is
+Read are the pages, README, ARCHITECTURE, CONTRIBUTING and the READMEs of folders, comments and
+docstrings of every Python file outside tools/history, and comments of TOML files. A citation is
 
 - a rule id (FR-004) or a case id (MW-1001) anywhere in them;
 - the id of a row of the inventory (A-01), and in Python a letter with a digit (H1);
 - the id of a deployed defect (D-01), there and in the vectors and the TOML files of the suite;
 - a path below one of our top folders, or in Markdown any name in backticks that ends like a file
-  or folder of ours (`numbers.py`, `layouts/`); `path.py::Name.method` names something in the file;
-- a page in backticks (`README.md`), also in Python;
+  or folder of ours (`numbers.py`, `layouts/`); `NAME.py::Name.method` names something in the file;
+- a page or a Python file in backticks (`README.md`, `peer/inbound.py`), also in Python;
+- any path with a slash that ends in .py;
+- in backticks a target of the Makefile (`make check`);
 - a dotted name of one of our packages (meshwire_reference.core.node), members included;
-- in backticks a class behind its module (`fields.Block`) or, in Python, alone (`Block`).
+- in backticks a class behind its module (`fields.Block`) or, in Python, alone (`Block`), members
+  included.
 
 A rule that a socket can show is cited by a comment of the reference, above the line that
 implements it; UNCITED lists those that no line implements.
@@ -40,6 +43,8 @@ from tracing import CASES, VECTORS, data_cases, python_cases
 
 ROOT = SPEC.parent
 PAGES = ("spec/*.md", "*.md", "conformance/**/*.md", "vectors/**/*.md", "tools/**/*.md")
+TOML = ("pyproject.toml", "conformance/**/*.toml", "tools/*.toml")
+TOML_COMMENT = re.compile(r"(?:^|\s)#\s.*")
 DATA = ("vectors/**/*.json", "conformance/**/*.toml")
 LEDGER = Path("spec/93-deployed.md")
 DEFECTS = 171
@@ -63,12 +68,15 @@ PATH = re.compile(
 SHORT_PATH = re.compile(
     r"^(?P<path>\w[\w.-]*(?:/[\w.-]+)*(?:/|\.(?:py|json|toml|md|txt|yaml)))(?:::(?P<name>[\w.:]+))?$"
 )
+PYTHON = re.compile(r"(?<![\w./*<{-])(?P<path>\w[\w-]*(?:/[\w-]+)+\.py)\b(?:::(?P<name>[\w.:]+))?")
 DOTTED = re.compile(r"\bmeshwire_(?:spec|reference|conformance)(?:\.\w+)+")
 CLASS = re.compile(
     r"^(?:(?P<module>[a-z_]+(?:\.[a-z_]+)*)\.)?(?P<name>[A-Z]\w*[a-z]\w*(?:\.\w+)*)$"
 )
 UNTIL = re.compile(r"; until: [^;]+")
 QUOTED = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+MAKE = re.compile(r"^make (?P<target>[a-z][\w-]*)(?= |$)")
+TARGET = re.compile(r"^([a-z][\w-]*)(?: [a-z][\w -]*)?:", re.MULTILINE)
 PLACEHOLDER = "NAME"
 # Rules about the node as a whole, or about what it does not do: no single line implements them.
 UNCITED = frozenset(
@@ -113,6 +121,15 @@ def code_texts(repository: Repository, folder: Path = Path()) -> Iterator[Text]:
             match node:
                 case ast.Expr(value=ast.Constant(value=str(text))):
                     yield Text(path, node.lineno, text, is_page=False)
+
+
+def toml_texts(root: Path) -> Iterator[Text]:
+    """Yield the comments of TOML files."""
+    for pattern in TOML:
+        for path in sorted(root.glob(pattern)):
+            for number, line in enumerate(path.read_text().splitlines(), 1):
+                if match := TOML_COMMENT.search(line):
+                    yield Text(path.relative_to(root), number, match[0], is_page=False)
 
 
 def data_texts(root: Path) -> Iterator[Text]:
@@ -177,7 +194,8 @@ def path_problems(text: Text, repository: Repository) -> Iterator[str]:
     found = list(PATH.finditer(text.text))
     quoted = [word for quote in QUOTED.findall(text.text) for word in quote.split()]
     short = [match for word in quoted if (match := SHORT_PATH.match(word))]
-    found += [match for match in short if text.is_page or match["path"].endswith(".md")]
+    found += PYTHON.finditer(text.text)
+    found += [match for match in short if text.is_page or match["path"].endswith((".md", ".py"))]
     for path, name in dict.fromkeys((match["path"], match["name"]) for match in found):
         if PLACEHOLDER in path:
             continue
@@ -188,6 +206,20 @@ def path_problems(text: Text, repository: Repository) -> Iterator[str]:
             yield f"{path} defines no {name}"
 
 
+def make_problems(text: Text, targets: set[str]) -> Iterator[str]:
+    """Yield the targets that the Makefile does not have."""
+    for quote in QUOTED.findall(text.text):
+        match = MAKE.match(quote)
+        if match and match["target"] not in targets:
+            yield f"no target {match['target']} in the Makefile"
+
+
+def make_targets(root: Path) -> set[str]:
+    """Return the targets of the Makefile."""
+    path = root / "Makefile"
+    return set(TARGET.findall(path.read_text())) if path.exists() else set()
+
+
 def name_problems(text: Text, repository: Repository) -> Iterator[str]:
     """Yield the modules, classes and members that are not there."""
     for name in DOTTED.findall(text.text):
@@ -195,9 +227,11 @@ def name_problems(text: Text, repository: Repository) -> Iterator[str]:
             yield f"no {name}"
     for quote in QUOTED.findall(text.text):
         match = CLASS.match(quote)
-        if match is None or (text.is_page and not match["module"]):
+        if match is None:
             continue
         module, name = match["module"], match["name"]
+        if text.is_page and not module and name.partition(".")[0] not in repository.bases:
+            continue
         if module and repository.modules_ending(module):
             if not any(repository.defines(one, name) for one in repository.modules_ending(module)):
                 yield f"no {quote}"
@@ -209,6 +243,8 @@ def name_problems(text: Text, repository: Repository) -> Iterator[str]:
 
 def _is_known(name: str, repository: Repository) -> bool:
     first, _, member = name.partition(".")
+    if member and first in repository.bases:
+        return repository.has_member(first, member)
     if member:
         return first in repository.imported or any(
             repository.defines(path, name) for path in repository.sources
@@ -223,14 +259,20 @@ def problems_of(repository: Repository, rules: Sequence[PageRule], cases: set[st
     known = {rule.id for rule in rules}
     defects = ledger_ids(repository.root)
     short = inventory_ids(repository.root) | SHORT_NAMES
+    targets = make_targets(repository.root)
     found = [
         (text, problem)
-        for text in [*page_texts(repository.root), *code_texts(repository)]
+        for text in [
+            *page_texts(repository.root),
+            *code_texts(repository),
+            *toml_texts(repository.root),
+        ]
         for problem in [
             *rule_problems(text, known if text.is_page else alive, cases),
             *defect_problems(text, defects),
             *short_problems(text, short),
             *path_problems(text, repository),
+            *make_problems(text, targets),
             *name_problems(text, repository),
         ]
     ]

@@ -13,6 +13,8 @@ from modules import PACKAGE_FOLDERS
 
 # Made by tools or by git, never cited.
 SKIPPED = frozenset((".git", "__pycache__", "build", "dist", "site", "target"))
+# Foreign base classes without members that a text would cite.
+EMPTY_BASES = frozenset(("ABC", "Generic", "Protocol", "object"))
 
 
 class Repository:
@@ -63,6 +65,29 @@ class Repository:
     def names(self) -> frozenset[str]:
         """Every name that a file defines at its top level."""
         return frozenset(name for path in self.sources for name in self.members(path))
+
+    @cached_property
+    def bases(self) -> dict[str, set[str]]:
+        """The classes that files define at their top level, each with its base classes by name."""
+        found: dict[str, set[str]] = {}
+        for path in self.sources:
+            for node in self.tree(path).body:
+                if isinstance(node, ast.ClassDef):
+                    # `Generic[T]` is Generic, `ast.NodeVisitor` is NodeVisitor.
+                    names = (ast.unparse(base).partition("[")[0] for base in node.bases)
+                    found.setdefault(node.name, set()).update(n.rpartition(".")[2] for n in names)
+        return found
+
+    def has_member(self, name: str, member: str) -> bool:
+        """Return True if a class of this name has the member, or inherits from a foreign class.
+
+        Of `member` only the part before a dot is looked for.
+        """
+        if name not in self.bases:
+            return name not in EMPTY_BASES
+        return f"{name}.{member.partition('.')[0]}" in self.names or any(
+            base == name or self.has_member(base, member) for base in self.bases[name]
+        )
 
     @cached_property
     def imported(self) -> frozenset[str]:

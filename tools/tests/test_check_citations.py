@@ -25,7 +25,13 @@ SOURCES = {
         "    size: int\n"
         "    def handle(self):\n"
         "        self.count = 1\n"
+        "class Child(Node):\n"
+        "    pass\n"
+        "class Number(asyncio.IntEnum):\n"
+        "    ONE = 1\n"
     ),
+    "reference/meshwire_reference/core/use.py": ("from meshwire_reference.core.node import Node\n"),
+    "Makefile": "BIN := x\nlint: lint-style\nlint-style: $(BIN)\n\techo gone:\n",
     "spec/meshwire_spec/layouts/frames.py": "FRAME = 1\n",
     "spec/93-deployed.md": "**D-01**{#D-01} It.\n",
     "spec/94-inventory.md": "| A-01 | a fact |\n",
@@ -50,7 +56,18 @@ WRONG = [
     (CODE, 'LIMIT = 1\n"""Raises `Gone`."""\n', "no class Gone"),
     (CODE, "# `node.Gone`\n", "no node.Gone"),
     (CODE, "# `Node.gone`\n", "no class Node.gone"),
+    (CODE, "# `Child.gone`\n", "no class Child.gone"),
     (CODE, "# `gone.Node`\n", "no module gone"),
+    (CODE, "# `gone.py` does it\n", "no file or folder gone.py"),
+    (CODE, '"""As `core/gone.py` does."""\n', "no file or folder core/gone.py"),
+    (CODE, "# see core/gone.py\n", "no file or folder core/gone.py"),
+    (CODE, "# see core/node.py::gone\n", "core/node.py defines no gone"),
+    (CODE, "# `make gone`\n", "no target gone in the Makefile"),
+    ("pyproject.toml", "x = 1  # FR-999\n", "no rule FR-999"),
+    ("pyproject.toml", "# see tools/gone.py\n", "no file or folder tools/gone.py"),
+    ("conformance/mutants/rows/x.toml", "# as `Node.gone`\n", "no class Node.gone"),
+    ("ARCHITECTURE.md", "`make gone` does.\n", "no target gone in the Makefile"),
+    ("ARCHITECTURE.md", "`Node.gone` does.\n", "no class Node.gone"),
     (CODE, "# as D-02 did\n", "no defect D-02"),
     (CODE, '"""Repairs D-1."""\n', "no defect D-1"),
     (CODE, "# `gone.md` 2.2\n", "no file or folder gone.md"),
@@ -73,6 +90,10 @@ WRONG = [
 RIGHT = [
     (CODE, "# FR-901: why\n"),
     (CODE, "X = 'FR-999, tools/gone.py'\n"),
+    (CODE, "# `Child.handle`, `Node.size.real`, `Number.ONE`, `Number.from_bytes`\n"),
+    (CODE, "# `core/node.py`, core/node.py::Node.handle, `make lint-style`, `make lint X=1`\n"),
+    ("pyproject.toml", "x = 'FR-999'  # FR-901\n"),
+    ("ARCHITECTURE.md", "`make lint`, or make sure; `Other.gone`, `Node.handle`\n"),
     (CODE, "# D-01, `CHANGELOG.md`\n"),
     (CODE, "# A-01 under H1\n"),
     ("ARCHITECTURE.md", "`U8` is A-01.\n"),
