@@ -143,7 +143,7 @@ def test_a_bad_secret_is_refused_without_showing_it(tmp_path: Path, content: str
         ((*LISTEN, "--open", "--load", ""), "current folder"),
         ((*LISTEN, "--open", "--load", "/no/such"), "cannot read /no/such"),
         ((*LISTEN, "--open", "--load", "/dev/null"), "cannot read /dev/null"),
-        (("--open", "--lab", "--listen", f"tcp://{'h' * 300}:0"), "no host"),
+        (("--open", "--lab", "--listen", f"tcp://{'h' * 300}:0"), "invalid host name"),
         ((*LISTEN, "--formation-id", "\udcff"), "not UTF-8"),
         ((*LISTEN, "--formation-id", "x", "--formation-secret-file", "/dev/zero"), "more than"),
         ((*LISTEN, "--formation-id", "x", "--formation-secret-file", "/"), "cannot read /"),
