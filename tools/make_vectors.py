@@ -64,7 +64,7 @@ def outcome_of(kind: str, data: bytes) -> SchemaOutcome:
 
 
 def by_hand(files: dict[Path, dict[str, Any]]) -> dict[Path, dict[str, Any]]:
-    """The files that are not derived."""
+    """Return the files that are not derived."""
     return {path: file for path, file in files.items() if not path.name.endswith(DERIVED)}
 
 

@@ -71,7 +71,7 @@ def filled(text: str) -> str:
 
 
 def value_problems(page: str) -> list[Problem]:
-    """The kinds that the table of values of the harness does not name exactly once."""
+    """Return the kinds that the table of values of the harness does not name exactly once."""
     section = re.search(r"^## Values .*?(?=^## )", page, re.MULTILINE | re.DOTALL)
     named = [
         name

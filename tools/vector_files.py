@@ -110,7 +110,7 @@ def schema_faults(name: str, texts: Mapping[Path, str]) -> Iterator[str]:
 
 
 def written_faults(files: Mapping[Path, Mapping[str, Any]]) -> Iterator[str]:
-    """What is wrong with vectors as they are written, which need no id yet, a line each."""
+    """Yield the faults of vectors as written, which need no id yet, one line each."""
     for path, document in files.items():
         vectors = document["vectors"]
         for vector in vectors:
@@ -126,7 +126,7 @@ def written_faults(files: Mapping[Path, Mapping[str, Any]]) -> Iterator[str]:
 
 
 def with_ids(fault: str, document: Any) -> str:
-    """A fault of a file with the ids of vectors and transcripts in place of their indexes."""
+    """Return a fault of a file with the ids of vectors and transcripts instead of indexes."""
 
     def named(found: re.Match[str]) -> str:
         one = document[found["list"]][int(found["index"])]
@@ -136,7 +136,7 @@ def with_ids(fault: str, document: Any) -> str:
 
 
 def fault_text(fault: SuiteFault) -> str:
-    """The text of a fault of a file, with ids in place of indexes where the file can be read."""
+    """Return the text of a fault of a file, with ids instead of indexes if the file is readable."""
     text = str(fault)
     name = text.partition(":")[0]
     path = next(VECTORS.glob(f"*/{name}"), None) if name.endswith(".json") else None
@@ -144,7 +144,7 @@ def fault_text(fault: SuiteFault) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file; ends the tool with the place where it is no JSON."""
+    """Return the content of a JSON file; ends the tool with the place where it is no JSON."""
     try:
         return json.loads(path.read_text())
     except json.JSONDecodeError as exc:

@@ -16,8 +16,11 @@ A further kind is that of `catalogue.reconciliations`; all others are kinds of m
 """
 
 SHOWS = "shows"
-"""Prefix of the needs below, which name what a binding may be unable to show. A case that looks at
-something that the binding does not show is not applicable: it would pass on what nobody saw."""
+"""Prefix of the needs below: observations that a binding may be unable to show.
+
+A case that depends on an observation that the binding does not show is not applicable: it would
+pass without having seen anything.
+"""
 STOP_AFTER_FIN = "stop-after-fin"
 """A STOP received after our FIN. On a bidi stream the RESET beside it is visible anyway."""
 RELEASE = "release"
@@ -33,13 +36,13 @@ def digest_of(content: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One thing the suite demands of a target.
+    """One demand of the suite on a target.
 
-    `part` is the page its rules stand on, `results` what each level demands ("any" demands
+    `part` is the page with its rules, `results` the result that each level demands ("any" demands
     nothing), `needs` what a target must offer for it ("deltas", "binding:tcp", "dialect:H1",
-    "documents") or must not ("without:reconciliation"), `control` the positive case without
-    which a negative does not count, `body` what the part that runs it made of it (a vector, a
-    transcript, a function), and `digest` the SHA-256 of its content (`digest_of`).
+    "documents") or must not ("without:reconciliation"), `control` the positive case without which a
+    negative does not count, `body` the vector, transcript or function that its part runs, and
+    `digest` the SHA-256 of its content (`digest_of`).
     """
 
     id: str
