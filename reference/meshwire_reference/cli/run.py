@@ -1,7 +1,7 @@
-"""`meshwire-node run`: start a node, say on one line that it is ready, and serve until told to end.
+"""`meshwire-node run`: start a node, print one line when it is ready, and serve until a signal.
 
-Bad options, a missing worker and an address that cannot be bound end in one line on stderr and
-exit code 2; SIGTERM and SIGINT end in exit code 0.
+Bad options, a missing worker and an address that cannot be bound end in one line on stderr and exit
+code 2; SIGTERM and SIGINT end in exit code 0.
 """
 
 import asyncio

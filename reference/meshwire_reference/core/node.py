@@ -1,15 +1,13 @@
-"""The node over all its peers: `handle` one input at a time, and the time of the next deadline.
+"""The node over all its peers: `handle` takes one input at a time and returns effects.
 
-Theory of operation. Everything that happens arrives as an input with the moment at which it is
-handled; everything to be done leaves as a list of effects. Nothing in between waits, reads a clock
-or touches a socket. What happens on a stream goes to the handler of the stream (`streams`). A frame
-that needs a document is put into the queue of that document (`document_queues`), becomes a
-`CallDocuments`, and takes effect when its `DocumentDone` arrives. What a peer may see of a change
-waits for the `Durable` of its write (`durability`). What a peer is sent is queued per peer
-(`outbound`) and leaves as its transport takes it.
-
-A peer's bytes never raise: they are ignored, or a stream is refused, or in the handshake the
-connection. An input that names a connection or call that is gone is late and does nothing.
+Theory of operation. Every event arrives as an input with the time at which it is handled; every
+action leaves as an effect. Nothing in between waits, reads a clock or touches a socket. Events of a
+stream go to the handler of the stream (`streams`). A frame that needs a document is put into the
+queue of that document (`document_queues`), becomes a `CallDocuments`, and takes effect when its
+`DocumentDone` arrives. Effects that show a change to a peer wait for the `Durable` of its write
+(`durability`). Frames to a peer are queued per peer (`outbound`) and sent as its transport takes
+them. A peer's bytes never raise: they are ignored, or a stream is refused, or in the handshake the
+connection. An input that names a closed connection or a finished call is late and does nothing.
 """
 
 from collections.abc import Callable

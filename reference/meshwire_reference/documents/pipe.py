@@ -39,7 +39,7 @@ Decoder: TypeAlias = msgspec.msgpack.Decoder[Any]
 
 
 def decoders(types: tuple[object, ...], *beside: object) -> tuple[Decoder, ...]:
-    """Return one decoder per type, for tuples of it and of what stands beside it."""
+    """Return one decoder per type, for tuples of it and of the types in `beside`."""
     return tuple(msgspec.msgpack.Decoder(GenericAlias(tuple, (kind, *beside))) for kind in types)
 
 

@@ -40,7 +40,7 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """How a worker is started; `last_resort_s` ends one whose parent is gone, in mid-call."""
+    """How a worker is started; `last_resort_s` ends one, within a call, whose parent has ended."""
 
     actor: bytes
     memory_bytes: int = 2 * 2**30
@@ -132,7 +132,7 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         self._end()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note that the process and its pipes are gone."""
+        """Record that the process and its pipes are closed."""
         if not self._gone.done():
             self._gone.set_result(None)
 

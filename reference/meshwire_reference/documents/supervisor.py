@@ -1,4 +1,4 @@
-"""The supervisor: hands calls to the worker, and survives what they do to it.
+"""The supervisor: passes calls to the worker, and replaces it when it dies or is too slow.
 
 Theory of operation. One worker does the work, a second one stands by, warm. Calls go to the worker
 in turn over the lanes, several at a time, and are answered in order, so that the first unanswered
@@ -180,8 +180,8 @@ class Lanes:
 class Documents:
     """The documents of a node: `start`, then `submit` calls, then `close`.
 
-    `on_states_lost` is called whenever every sync state is gone; results that come after it belong
-    to fresh exchanges.
+    `on_states_lost` is called whenever all sync states are lost; later results belong to fresh
+    exchanges.
     """
 
     def __init__(

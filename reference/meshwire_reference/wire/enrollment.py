@@ -93,7 +93,7 @@ def decode_enrollment_response(data: bytes) -> EnrollmentResponse:
 
 # EN-002
 def encode_enrollment_response(response: EnrollmentResponse) -> bytes:
-    """Encode a response; raises Unencodable, also where a flag belies what it announces."""
+    """Encode a response; raises Unencodable, also if a flag contradicts the part it announces."""
     writer = Writer()
     writer.listed(U8, response.status, tuple(EnrollmentStatus), "bad-enum", "status")
     writer.text(U16_LE, response.reason, "reason")

@@ -1,7 +1,8 @@
 """The formation handshake in dialect H1, both roles, as machines of bytes in and bytes out.
 
-The caller feeds what arrives on the handshake stream to `receive`, reports its end with `end`, and
-after each sends `take_output`. `state` says how it stands; `reason` why a faulty one is refused.
+The caller passes bytes of the handshake stream to `receive`, reports its end with `end`, and after
+each sends `take_output`. `state` is the state of the handshake; `reason` is why it is refused if it
+is faulty.
 """
 
 from collections.abc import Callable, Mapping
