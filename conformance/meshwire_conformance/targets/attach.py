@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from meshwire_conformance.contracts import Attachment, Settings
@@ -57,8 +57,7 @@ _IDENTITY = (1).to_bytes(ENDPOINT_ID, "big")
 class Target:
     """An attached target.
 
-    `node` is its process if the suite has started it. `scale` multiplies deadlines, that of the
-    ready line among them.
+    `node` is its process if the suite has started it with `command`, under `settings`.
     """
 
     address: Address
@@ -67,7 +66,7 @@ class Target:
     formation: Formation | None
     node: node_target.NodeProcess | None = None
     command: str = ""
-    scale: float = 1.0
+    settings: Settings = field(default_factory=Settings)
 
     @property
     def binding(self) -> str:
@@ -79,8 +78,8 @@ class Target:
         return await self.dialler.dial(dial, deadline_s)
 
     async def fresh(self) -> Target:
-        """Return the same target as a new process; raises Incomplete if it cannot be started."""
-        return await start_node(self.command, self.scale)
+        """Return the same target as a new process; raises what `start_node` does."""
+        return await start_node(self.command, self.settings)
 
     async def close(self) -> None:
         """Release the target and end its process if the suite has started it."""
@@ -107,14 +106,14 @@ def parse_address(text: str) -> Address:
 async def attach(attachment: Attachment, settings: Settings) -> Target:
     """Return the target of an attachment.
 
-    Raises UsageError for an invalid text, and Incomplete if the target cannot be reached at all.
+    Raises UsageError for an invalid text, or an address off this machine that the settings do not
+    permit, and Incomplete if the target cannot be reached at all.
     """
-    demand_permission(attachment, settings)
     if attachment.scheme == "node":
-        target = await start_node(attachment.location, settings.timeout_scale)
+        target = await start_node(attachment.location, settings)
     else:
-        address = parse_address(f"{attachment.scheme}://{attachment.location}")
-        target = _target(address, read_facts(attachment.facts))
+        address = f"{attachment.scheme}://{attachment.location}"
+        target = _target(address, read_facts(attachment.facts), settings)
     try:
         require_profile(target.facts)
         await _try_once(target, settings.timeout_scale)
@@ -124,32 +123,40 @@ async def attach(attachment: Attachment, settings: Settings) -> Target:
     return target
 
 
-async def start_node(command: str, scale: float = 1.0) -> Target:
-    """Start a node and return it as a target; raises Incomplete if it does not become ready."""
-    process = await node_target.start(command, ready_s=node_target.READY_S * scale)
+async def start_node(command: str, settings: Settings | None = None) -> Target:
+    """Start a node and return it as a target.
+
+    Raises Incomplete if it does not become ready, and UsageError if its ready line names an address
+    off this machine that the settings do not permit.
+    """
+    settings = settings or Settings()
+    ready_s = node_target.READY_S * settings.timeout_scale
+    process = await node_target.start(command, ready_s=ready_s)
     try:
         facts = read_facts(process.ready)
         facts = replace(facts, secret_file=facts.secret_file or process.secret_file)
-        target = _target(_first_address(facts), facts)
+        target = _target(_first_address(facts), facts, settings)
     except BaseException:
         await process.stop()
         raise
     target.node = process
     target.command = command
-    target.scale = scale
     return target
 
 
-def _first_address(facts: Facts) -> Address:
+def _first_address(facts: Facts) -> str:
     if not facts.addresses:
         raise Incomplete("the ready line of the node names no address")
-    return parse_address(facts.addresses[0])
+    return facts.addresses[0]
 
 
-def _target(address: Address, facts: Facts) -> Target:
+def _target(text: str, facts: Facts, settings: Settings) -> Target:
+    """Return the target at an address, wherever that was stated, if the settings permit it."""
+    demand_permission(text, settings)
+    address = parse_address(text)
     dialler = SCHEMES[address.binding].dialler
     assert dialler is not None, "an address has a transport"
-    return Target(address, facts, dialler(address), _formation(facts))
+    return Target(address, facts, dialler(address), _formation(facts), settings=settings)
 
 
 def _formation(facts: Facts) -> Formation | None:

@@ -80,12 +80,11 @@ def parse_target(text: str) -> Attachment:
     return Attachment(scheme=name, location=location, text=text, command=_quoted(text))
 
 
-def demand_permission(target: Attachment, settings: Settings) -> None:
-    """Raise UsageError if the target is off this machine and writes there were not allowed."""
-    is_remote = SCHEMES[target.scheme].dialler is not None and not is_loopback(target.location)
-    if is_remote and not settings.writes_are_ok:
+def demand_permission(address: str, settings: Settings) -> None:
+    """Raise UsageError if an address is off this machine and writes there were not allowed."""
+    if not is_loopback(address.partition("://")[2]) and not settings.writes_are_ok:
         raise UsageError(
-            f"{target.text} is not on loopback, and the suite writes documents and deletions "
+            f"{address} is not on loopback, and the suite writes documents and deletions "
             "that a mesh spreads: add --writes-are-ok"
         )
 

@@ -13,7 +13,7 @@ from meshwire_conformance.errors import Incomplete, SuiteFault, UsageError
 from meshwire_conformance.protocol.frame_content import take_frames
 from meshwire_conformance.socket_suite.calibration import Deadline
 from meshwire_conformance.socket_suite.composing import Composer, Scope
-from meshwire_conformance.socket_suite.content import Contents, Wanted, declared_heads
+from meshwire_conformance.socket_suite.content import Contents, Mismatch, Wanted, declared_heads
 from meshwire_conformance.socket_suite.evidence import arm
 from meshwire_conformance.socket_suite.inbox import Arrival, Inbox
 from meshwire_conformance.targets.attach import Address, parse_address
@@ -336,6 +336,39 @@ def test_an_arrival_is_compared_member_by_member(wanted: Wanted, why: str | None
     found = asyncio.run(Contents(None).mismatch(wanted, arrival, strict=True))
 
     assert (found and found.field) == why
+
+
+HEAD, OTHER = "ab" * 32, "cd" * 32
+DECLARES_OTHER = FrameSpec(type="delta", hex=f"4201{OTHER}00010000")
+
+
+@pytest.mark.parametrize(
+    ("spec", "wanted", "mismatch"),
+    [
+        (
+            FrameSpec(type="snapshot", document="base"),
+            Wanted("tracks:t-1", FrameType.DELTA),
+            Mismatch("type", "a snapshot", "delta"),
+        ),
+        (
+            FrameSpec(type="tombstone", lamport=257, deleted_by="node-b"),
+            Wanted("tracks:t-1", tombstone={"lamport": 257, "deleted_by": "node-c"}),
+            Mismatch("deleted_by", "node-b", "node-c"),
+        ),
+        (
+            DECLARES_OTHER,
+            Wanted("tracks:t-1", heads=frozenset((HEAD,))),
+            Mismatch("heads", OTHER, HEAD),
+        ),
+    ],
+)
+def test_a_mismatch_names_what_came_and_what_was_wanted(
+    spec: FrameSpec, wanted: Wanted, mismatch: Mismatch
+) -> None:
+    """With the member in which they differ, and not with one that is equal."""
+    (arrival,) = arrivals(spec)
+
+    assert asyncio.run(Contents(None).mismatch(wanted, arrival, strict=True)) == mismatch
 
 
 # --- deadlines, addresses, facts, formation ----------------------------------------------------

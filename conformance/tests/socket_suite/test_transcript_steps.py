@@ -1,0 +1,132 @@
+"""The operation of a step asks of the run what its members say."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from meshwire_conformance.socket_suite.composing import Scope
+from meshwire_conformance.socket_suite.content import Wanted
+from meshwire_conformance.socket_suite.transcript_steps import run_transcript
+from meshwire_spec.schemas import steps
+from meshwire_spec.schemas.steps import ContentSpec
+from meshwire_spec.schemas.transcripts import Transcript
+
+KEY = "tracks:t-1"
+PLACE = 3
+
+
+class Run:
+    """A run that notes what is asked of it; PLACE arrivals of KEY came from the peer B before."""
+
+    def __init__(self, *, strict: bool = True) -> None:
+        self.strict = strict
+        self.scope = Scope({"key": KEY}, 0)
+        self.marks = {(KEY, "B"): PLACE}
+        self.asked: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+
+    def begin(self, let: dict[str, str]) -> None:
+        """Begin."""
+
+    async def documents(self, documents: dict[str, Any]) -> None:
+        """Make no documents."""
+
+    async def connection(self, name: str) -> None:
+        """Have every connection."""
+
+    def subscription(self, key: str) -> SimpleNamespace:
+        """Return what came for a key: one arrival."""
+        return SimpleNamespace(arrivals=["arrival"])
+
+    async def expect(self, *arguments: Any, **options: Any) -> str:
+        """Note what is expected, and return the one arrival."""
+        self.asked.append(("expect", arguments, options))
+        return "arrival"
+
+    def watch(self, *arguments: Any) -> None:
+        """Note what is watched."""
+        self.asked.append(("watch", arguments, {}))
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what notes any other operation."""
+
+        async def note(*arguments: Any, **options: Any) -> None:
+            self.asked.append((name, arguments, options))
+
+        return note
+
+
+def asked(step: steps.Step, *, strict: bool = True) -> list[tuple[str, tuple[Any, ...], Any]]:
+    """Return what a transcript of one step asks of its run."""
+    run = Run(strict=strict)
+    transcript = Transcript(
+        id="MW-0901", title="one", rules=["FR-001"], control="MW-0902", steps=[step]
+    )
+    asyncio.run(run_transcript(run, transcript))  # type: ignore[arg-type]  # a fake of the run
+    return run.asked
+
+
+WANTED = Wanted(KEY)
+ROWS: list[tuple[steps.Step, dict[str, Any], tuple[str, tuple[Any, ...], dict[str, Any]]]] = [
+    (
+        steps.Refused(refused="bad-key"),
+        {"on": "B", "stream": "s", "within": "frame_stall_s"},
+        ("refused", (["bad-key"], "B", "s", "frame_stall_s"), {}),
+    ),
+    (
+        steps.Closed(closed="shutdown"),
+        {"on": "B", "within": "handshake_s"},
+        ("closed", (["shutdown"], "B", "handshake_s"), {}),
+    ),
+    (
+        steps.Expect(expect=ContentSpec(key=KEY), on="B"),
+        {"next": True},
+        ("expect", (WANTED, "B"), {"after": PLACE}),
+    ),
+    (
+        steps.Read(read=KEY),
+        {"on": "B", "once": True, "content": ContentSpec(empty=True)},
+        ("read", (Wanted(KEY, heads=frozenset()), "B"), {"once": True}),
+    ),
+    (
+        steps.Watch(watch=KEY),
+        {"on": "B", "types": ["snapshot"]},
+        ("watch", (KEY, "B", ["snapshot"]), {}),
+    ),
+]
+
+
+@pytest.mark.parametrize(("step", "options", "call"), ROWS)
+def test_every_option_of_a_step_reaches_the_run(
+    step: steps.Step, options: dict[str, Any], call: tuple[str, tuple[Any, ...], Any]
+) -> None:
+    """All of them do, and each alone changes what is asked; a negative is probed after it."""
+    plain = asked(step)
+    after = plain[1:]
+
+    assert asked(msgspec.structs.replace(step, **options)) == [call, *after]
+    for name, value in options.items():
+        assert asked(msgspec.structs.replace(step, **{name: value})) != plain
+
+
+def test_a_read_is_made_once_at_level_strict_alone() -> None:
+    """At level wire the target may answer late."""
+    step = steps.Read(read=KEY, once=True)
+
+    assert [asked(step, strict=strict)[0][2] for strict in (True, False)] == [
+        {"once": True},
+        {"once": False},
+    ]
+
+
+def test_a_strict_step_is_left_out_at_level_wire() -> None:
+    """A step without a level is made in both."""
+    step = steps.Barrier(barrier=True)
+    strict = steps.Barrier(barrier=True, level="strict")
+
+    assert [len(asked(step, strict=level)) for level in (True, False)] == [1, 1]
+    assert [len(asked(strict, strict=level)) for level in (True, False)] == [1, 0]
