@@ -191,3 +191,24 @@ def test_ledger_with_a_gap_is_named(row: str, expected: str) -> None:
     page = "\n".join([*ROWS[:169], row, *ROWS[170:]])
 
     assert list(check_citations.ledger_problems(page)) == [f"spec/93-deployed.md: {expected}"]
+
+
+def test_every_sort_of_problem_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The tool prints the problems of every check that it has."""
+    excluded = "**FR-904**{#FR-904} (wire) A node MUST. <!-- excluded: nobody sees it -->\n"
+    rules = [*RULES, *pages.parse_rules("x.md", excluded)]
+    problems(tmp_path, CODE, "# FR-999 and FR-901\n")
+    monkeypatch.setattr(check_citations, "ROOT", tmp_path)
+    monkeypatch.setattr(check_citations, "all_rules", lambda: rules)
+
+    assert check_citations.main([]) == 1
+    said = capsys.readouterr().out
+    for words in (
+        "no rule FR-999",
+        "no comment of the reference cites FR-902",
+        "no row for D-170",
+        "FR-904 is excluded",
+    ):
+        assert words in said

@@ -131,3 +131,19 @@ reason = " "
         "tools/dead_names.toml: dead have no reason",
         "tools/dead_names.toml: dead (*) allows nothing: remove it",
     ]
+
+
+def test_entry_allows_names_of_its_path_and_kind_alone() -> None:
+    """The same name in another file, or of another kind, is not allowed."""
+    entry = check_dead_names.Allowed(("dead",), "why", path="spec/*", kind="function")
+    allowed = check_dead_names.AllowList((entry,))
+    covered = [
+        list(allowed.covers(check_dead_names.Dead(path, 1, kind, "dead")))
+        for path, kind in (
+            ("spec/a.py", "function"),
+            ("tools/a.py", "function"),
+            ("spec/a.py", "class"),
+        )
+    ]
+
+    assert covered == [[(0, "dead")], [], []]

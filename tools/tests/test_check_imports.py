@@ -274,3 +274,43 @@ def test_difference_from_the_map_is_a_problem(
 
     assert check_imports.main(["--root", str(tmp_path)]) == 1
     assert "ARCHITECTURE.md: the map shows spec.b, which does not exist" in capsys.readouterr().out
+
+
+HOME = "reference/meshwire_reference"
+SORTS = [
+    (
+        {f"{HOME}/cli/app.py": "import importlib\nimportlib.import_module('a')"},
+        "names a module in a string",
+    ),
+    (
+        {
+            "spec/meshwire_spec/a.py": "import meshwire_spec.b",
+            "spec/meshwire_spec/b.py": "import meshwire_spec.a",
+        },
+        "import circle",
+    ),
+    (
+        {f"{HOME}/core/a.py": "class One: ...", f"{HOME}/wire/b.py": "class One: ..."},
+        "One is also defined",
+    ),
+    (
+        {f"{HOME}/core/__init__.py": "", "reference/tests/gone/test_x.py": ""},
+        "has no package gone",
+    ),
+    (
+        {f"{HOME}/core/{name}.py": "" for name in ("__init__", *(f"m{n}" for n in range(21)))},
+        "21 modules",
+    ),
+]
+
+
+@pytest.mark.parametrize(("sources", "said"), SORTS)
+def test_every_sort_of_problem_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], sources: dict[str, str], said: str
+) -> None:
+    """The tool prints the problems of every check that it has."""
+    for name, source in sources.items():
+        plant(tmp_path, name, source)
+
+    assert check_imports.main(["--root", str(tmp_path)]) == 1
+    assert said in capsys.readouterr().out

@@ -321,6 +321,19 @@ def heartbeat_of(folder: Path) -> tuple[list[CaseResult], list[str]]:
     return asyncio.run(judge(mutant, [load_catalogue().by_id["MW-1157"]]))
 
 
+def two_modules() -> mutants.Mutant:
+    """Return a mutant that edits the modules `a` and `b`, with arguments for one of two cases."""
+    row = Row(
+        "one",
+        "LV-001",
+        "fails",
+        (Edit("a", "x", "y"), Edit("b", "x", "y")),
+        ("MW-1157", "MW-1158"),
+        arguments={"MW-1157": ("--no-x",)},
+    )
+    return mutants.Mutant("one", (row,), row.noticed_by)
+
+
 class TestTool:
     """What the tool makes of a run."""
 
@@ -394,6 +407,27 @@ class TestTool:
             assert missed(mutant, [about[field]]) == [
                 "no failure of heartbeat with one names sent_at"
             ]
+
+    def test_every_module_of_a_row_must_be_loaded(self, tmp_path: Path) -> None:
+        """The one that was not is named."""
+        (tmp_path / "record").write_text("a\n")
+
+        assert mutants.unapplied(two_modules(), tmp_path / "record") == [
+            "one was never applied: b was not loaded"
+        ]
+
+    @pytest.mark.parametrize("verdict", [one for one in Verdict if one is not Verdict.FAIL])
+    def test_a_case_that_does_not_fail_has_not_noticed(self, verdict: Verdict) -> None:
+        """Neither has one that could not run."""
+        (problem,) = missed(two_modules(), [CaseResult("MW-1157", verdict)])
+
+        assert problem.startswith(f"MW-1157 does not notice one: {verdict}")
+
+    def test_arguments_are_those_of_the_case(self) -> None:
+        """Another case starts the node without them."""
+        mutant = two_modules()
+
+        assert [mutant.arguments(case) for case in mutant.cases] == [("--no-x",), ()]
 
     @pytest.mark.socket
     @pytest.mark.process

@@ -7,6 +7,7 @@ import pytest
 
 import pages
 import tracing
+from meshwire_conformance.run.loading import load_catalogue
 
 CODEC = "**FR-901**{#FR-901} (wire) A node MUST. <!-- seen: codec -->"
 SOCKET = "**FR-902**{#FR-902} (wire) A node MUST. <!-- seen: socket -->"
@@ -111,3 +112,13 @@ def test_the_table_counts_cases_of_each_sort() -> None:
     line = tracing.table(rules(BOTH), [case("codec", "FR-903"), case("codec", "FR-903")])
 
     assert line == ["FR-903  wire       codec=2 socket=0 python=0  codec, socket"]
+
+
+def test_the_catalogue_has_every_case_of_the_repository() -> None:
+    """No file of vectors and no module of cases is left out of a run."""
+    traced = {
+        item.id
+        for item in [*tracing.data_cases(tracing.VECTORS), *tracing.python_cases(tracing.CASES)]
+    }
+
+    assert traced == set(load_catalogue().by_id)

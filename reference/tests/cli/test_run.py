@@ -18,7 +18,13 @@ from meshwire_reference.cli.run import serve
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.node.config import Config
 from meshwire_reference.node.driver import Node
-from meshwire_spec.numbers import FRAME_STALL_S, HANDSHAKE_S, PAYLOAD_MAX
+from meshwire_spec.numbers import (
+    CAPABILITIES,
+    FRAME_STALL_S,
+    HANDSHAKE_S,
+    OPTIONAL_CAPABILITIES,
+    PAYLOAD_MAX,
+)
 
 COMMAND = (sys.executable, "-m", "meshwire_reference.cli", "run")
 LISTEN = ("--listen", "tcp://127.0.0.1:0")
@@ -81,6 +87,19 @@ def test_the_ready_line_keeps_to_its_schema() -> None:
     assert facts["dialect"] == "open"
     assert facts["payload_cap"] == PAYLOAD_MAX
     assert facts["deadlines"] == {"handshake_s": HANDSHAKE_S, "frame_stall_s": FRAME_STALL_S}
+
+
+@pytest.mark.parametrize(
+    ("options", "offered"),
+    [((), {*CAPABILITIES, *OPTIONAL_CAPABILITIES}), (("--no-reconciliation",), {*CAPABILITIES})],
+)
+def test_the_ready_line_names_what_is_served(options: tuple[str, ...], offered: set[str]) -> None:
+    """A node that serves no reconciliation does not offer it."""
+    facts, _, _ = ready("--open", *options)
+
+    assert facts["capabilities"] == [
+        name for name in (*CAPABILITIES, *OPTIONAL_CAPABILITIES) if name in offered
+    ]
 
 
 def test_a_formation_shows_its_name_and_never_its_secret(tmp_path: Path) -> None:
