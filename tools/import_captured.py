@@ -25,16 +25,16 @@ RESPONDING = ("formation_response", "FormationKeyFromBase64")
 
 MISTAKES = {
     "unknown-type": (
-        "an entry of another type is processed",
-        "what no rule defines takes effect",
+        "an entry whose type has no meaning in a batch is processed",
+        "input that no rule defines takes effect",
     ),
     "bad-key": (
-        "the key grammar is not looked at, as in the deployed implementation",
-        "nodes disagree which document this is",
+        "the key grammar is not checked, as in the deployed implementation",
+        "nodes disagree about which document the key names",
     ),
     "length-limit": (
-        "a length is taken as it comes, as in the deployed implementation",
-        "what no other node can carry is stored and passed on",
+        "a length is not limited, as in the deployed implementation",
+        "data that other nodes refuse is stored and relayed",
     ),
 }
 """The mistake and the harm, by the reason for which a strict node refuses recorded bytes."""

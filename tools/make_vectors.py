@@ -146,7 +146,7 @@ def _vector(
     vector: dict[str, Any] = {
         "id": ledger.id_of(f"derived|{row.kind}|{where}|{fault}"),
         "kind": row.kind,
-        "title": f"{named}: {fault.replace('-', ' ')}",
+        "title": fault_class.title.format(named),
         "rules": [rule.id for rule in rules],
         "field": where,
         "fault": fault,

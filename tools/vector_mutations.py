@@ -38,79 +38,135 @@ MISREAD = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class FaultClass:
-    """One kind of fault: its possible outcomes, the mistake it hunts, and its harm.
+    """One kind of fault: its possible outcomes, title, the mistake it hunts, and its harm.
 
-    Beside the reason that the schema gives, a refusal may give one of `allows`: if several things
-    are wrong at once, no vector depends on which of them is found first.
+    In `title` and `hunts`, `{}` is replaced by the name of the field. Beside the reason that the
+    schema gives, a refusal may give one of `allows`: if several things are wrong at once, no vector
+    depends on which of them is found first.
     """
 
     expects: frozenset[str]
+    title: str
     hunts: str
     harm: str
     allows: frozenset[str] = frozenset()
 
 
-def _class(expects: str, hunts: str, harm: str) -> FaultClass:
-    return FaultClass(frozenset(expects.split()), hunts, harm)
+def _class(expects: str, title: str, hunts: str = "", harm: str = "") -> FaultClass:
+    return FaultClass(frozenset(expects.split()), title, hunts, harm)
 
 
 SEVERAL = frozenset(("truncated", "trailing-bytes", "length-limit"))
-ASKEW = "everything behind it is read askew"
-TWO_NAMES = "two byte strings stand for one text, and filters are walked around"
+SHIFTED = "every later field is decoded at the wrong offset"
+TWO_NAMES = "two byte strings decode to one text, and filters can be bypassed"
+UNDEFINED = "input that no rule defines takes effect"
 CLASSES = {
     "truncated": _class(
         "truncated count-limit length-limit",
-        "the end of the bytes is not looked for inside {}",
-        "a message that was cut counts as whole, or a read goes past the end",
+        "{} truncated",
+        "the end of the input is not checked inside {}",
+        "a truncated message is accepted as complete, or memory past its end is read",
     ),
-    "length-short": FaultClass(MISREAD, "{} is read with one byte too many", ASKEW, SEVERAL),
-    "length-long": FaultClass(MISREAD, "{} is read with one byte too few", ASKEW, SEVERAL),
-    "count-short": _class("valid", "", ""),
+    "length-short": FaultClass(
+        MISREAD, "{} one too small", "{} is decoded as one more than its value", SHIFTED, SEVERAL
+    ),
+    "length-long": FaultClass(
+        MISREAD, "{} one too large", "{} is decoded as one less than its value", SHIFTED, SEVERAL
+    ),
+    "count-short": _class("valid", "{} one too small"),
     "count-long": _class(
-        "truncated count-limit bad-bound", "{} elements are not all there, and nobody notices",
-        "a cut message counts as whole",
+        "truncated count-limit bad-bound",
+        "{} one too large",
+        "{} is not compared with the elements that follow",
+        "a truncated message is accepted as complete",
     ),
     "greatest": _class(
         "valid truncated count-limit length-limit unknown-type bad-enum",
-        "{} is believed, or does not fit its number type",
-        "memory is reserved for what never comes, or the last bits are lost",
+        "{} at its greatest value",
+        "{} is used before it is checked, or is too large for its number type",
+        "memory is allocated for data that never arrives, or the last bits are lost",
     ),
-    "zero": _class("valid", "", ""),
+    "zero": _class("valid", "{} of zero"),
     "unknown-value": _class(
         "bad-marker bad-version bad-magic bad-direction bad-enum bad-flag unknown-type bad-mode",
-        "{} is read without looking whether its registry has the value",
-        "what no rule defines takes effect",
+        "{} with an unassigned value",
+        "{} is decoded without checking that its registry contains the value",
+        UNDEFINED,
     ),
     "far-value": _class(
         "bad-marker bad-version bad-direction bad-enum bad-flag unknown-type bad-mode",
-        "the value of {} is masked or cut before it is looked at",
-        "what no rule defines takes effect",
+        "{} with an unassigned value whose high bits are set",
+        "the value of {} is masked or truncated before it is checked",
+        UNDEFINED,
     ),
-    "bad-utf8": _class("bad-utf8", "a byte that starts no character passes in {}", TWO_NAMES),
-    "bad-utf8-cut": _class("bad-utf8", "a character cut by the end of {} passes", TWO_NAMES),
-    "bad-utf8-overlong": _class("bad-utf8", "an overlong form passes in {}", TWO_NAMES),
-    "bad-utf8-surrogate": _class("bad-utf8", "a surrogate passes in {}", TWO_NAMES),
+    "bad-utf8": _class(
+        "bad-utf8",
+        "{} with the byte ff, which UTF-8 does not have",
+        "a byte that starts no character is accepted in {}",
+        TWO_NAMES,
+    ),
+    "bad-utf8-cut": _class(
+        "bad-utf8",
+        "{} ending inside a UTF-8 character",
+        "a character truncated at the end of {} is accepted",
+        TWO_NAMES,
+    ),
+    "bad-utf8-overlong": _class(
+        "bad-utf8",
+        "{} with an overlong UTF-8 form",
+        "an overlong UTF-8 form is accepted in {}",
+        TWO_NAMES,
+    ),
+    "bad-utf8-surrogate": _class(
+        "bad-utf8",
+        "{} with an encoded surrogate",
+        "an encoded surrogate is accepted in {}",
+        TWO_NAMES,
+    ),
     "bad-utf8-above-10ffff": _class(
-        "bad-utf8", "a code point above U+10FFFF passes in {}", TWO_NAMES
+        "bad-utf8",
+        "{} with a code point above U+10FFFF",
+        "a code point above U+10FFFF is accepted in {}",
+        TWO_NAMES,
     ),
     "control-character": _class(
-        "valid bad-key", "a NUL ends {} early, or passes where it must not",
-        "nodes disagree which document this is",
+        "valid bad-key",
+        "{} with a NUL",
+        "a NUL ends {}, or is accepted where the grammar forbids it",
+        "nodes disagree about which document the key names",
     ),
     "empty": _class(
-        "valid length-limit bad-key", "{} may be missing", "what has no name is passed on"
+        "valid length-limit bad-key",
+        "empty {}",
+        "an empty {} is accepted",
+        "data without a name is stored and relayed",
     ),
     "trailing": _class(
-        "valid trailing-bytes truncated bad-bound", "what follows {} is dropped in silence",
-        "two encodings of one message, and unsigned bytes under a signature",
+        "valid trailing-bytes truncated bad-bound",
+        "two bytes after {}",
+        "bytes after {} are discarded without an error",
+        "one message has two encodings, or unsigned bytes are accepted as part of a signed message",
     ),
-    "not-minimal": _class("bad-varint", "{} is read from an overlong varint",
-                          "two encodings of one message"),
-    "over-64-bits": _class("bad-varint", "{} wraps at 64 bits", "the bound lands somewhere else"),
-    "over-limit": _class("bad-bound", "the length of {} is taken as it comes",
-                         "a read beyond an id"),
-}  # fmt: skip
-"""Every class of derived vectors; `{}` is replaced by the name of the field."""
+    "not-minimal": _class(
+        "bad-varint",
+        "{} as an overlong varint",
+        "an overlong varint is accepted in {}",
+        "one message has two encodings",
+    ),
+    "over-64-bits": _class(
+        "bad-varint",
+        "{} of more than 64 bits",
+        "{} is truncated to 64 bits",
+        "the two sides decode different bounds",
+    ),
+    "over-limit": _class(
+        "bad-bound",
+        "{} of 33 bytes",
+        "the length of {} is not limited",
+        "memory beyond an id is read",
+    ),
+}
+"""Every class of derived vectors."""
 
 ILL_FORMED = {
     "bad-utf8": b"\xff",
