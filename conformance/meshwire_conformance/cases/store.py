@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.explain.field_rows import rows_of
 from meshwire_conformance.socket_suite.case_run import CaseRun
@@ -9,7 +11,7 @@ from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed, Sending
 from meshwire_conformance.socket_suite.inbox import Arrival
 from meshwire_conformance.socket_suite.shortfall import line_of
-from meshwire_spec.numbers import FrameType
+from meshwire_spec.numbers import SNAPSHOT_ANSWER_INTERVAL_S, FrameType
 from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
 OFFERED = 150
@@ -18,6 +20,7 @@ OFFER_PATIENCE = 8
 """Deadlines within which a whole store must be offered."""
 TOMBSTONES = 20_000
 FAULTS_TOLD = 8
+STALE_SNAPSHOTS = 8
 BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 
 
@@ -80,6 +83,44 @@ async def tombstones_first(run: CaseRun) -> None:
 
 def _order(arrival: Arrival) -> int:
     return arrival.order
+
+
+@case(
+    "MW-5840",
+    "a stale snapshot that is repeated is answered again, but not more than once an interval",
+    part="documents",
+    rules=("DC-026", "DC-027", "DC-024"),
+    isolation="peer",
+    let={"key": "tracks:$case"},
+)
+async def stale_snapshots_are_answered_in_their_time(run: CaseRun) -> None:
+    """A few bytes, repeated, that draw a whole document each time."""
+    later = DocumentSpec(actor="0a0b0c0d", merge=["base"], edits=[{"name": "bravo"}])
+    await run.documents(BASE | {"later": later})
+    await run.send(FrameSpec(type="snapshot", document="later"))
+    await run.barrier()
+    await run.own_peer("stale").connection()
+    # What the node offers comes first; from then on it has no other reason to send.
+    whole = Wanted(run.scope.names["key"], heads=run.contents.made["later"].heads)
+    await run.expect(whole, "stale")
+    arrivals = run.subscription(whole.key).arrivals
+    offered, start_s = len(arrivals), asyncio.get_running_loop().time()
+    for _ in range(STALE_SNAPSHOTS):
+        await run.send(FrameSpec(type="snapshot", document="base"), "stale")
+        await run.barrier("stale")
+    first = await run.expect(whole, "stale", after=offered)
+    await run.expect(whole, "stale", after=arrivals.index(first) + 1)
+    elapsed_s = asyncio.get_running_loop().time() - start_s
+    # The first answer was due at the start at the earliest, so more cannot be due by now.
+    most = 1 + int(elapsed_s / SNAPSHOT_ANSWER_INTERVAL_S)
+    answers = [one for one in arrivals[offered:] if one.carrier == FrameType.SNAPSHOT]
+    if len(answers) > most:
+        raise CaseFailed(
+            "too-many-answers",
+            f"{len(answers)} answers in {elapsed_s:.1f} s",
+            expected=(f"at most one in {SNAPSHOT_ANSWER_INTERVAL_S:g} s, {most} by now",),
+            received=tuple(line_of(one) for one in answers),
+        )
 
 
 @case(

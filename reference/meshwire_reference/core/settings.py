@@ -9,6 +9,7 @@ from meshwire_spec.numbers import (
     HANDSHAKE_S,
     HEARTBEAT_INTERVAL_S,
     PAYLOAD_MAX,
+    SNAPSHOT_ANSWER_INTERVAL_S,
     TOMBSTONE_ANSWER_INTERVAL_S,
     VERDICT_LINGER_S,
 )
@@ -46,7 +47,7 @@ class Settings:
     """How long a connection lives on after a handshake has failed, so that the verdict arrives."""
     tombstone_answer_s: float = TOMBSTONE_ANSWER_INTERVAL_S
     """A tombstone is sent as an answer to one peer once in this time."""
-    snapshot_answer_s: float = 1.0
+    snapshot_answer_s: float = SNAPSHOT_ANSWER_INTERVAL_S
     """A snapshot of a key is answered to one peer once in this time."""
     sweep_s: float = 300.0
     """Time between removals of expired tombstones."""

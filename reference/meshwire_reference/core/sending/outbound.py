@@ -134,6 +134,7 @@ class Outbound:
 
     def add_snapshot(self, key: str) -> None:
         """Queue the own snapshot as an answer, now or when its cooldown is over."""
+        # DC-026, DC-027
         now_s = self._context.now.monotonic_s
         wait_s = self._snapshot_cooldowns.wait_s(key, now_s)
         name = ("snapshot", self.streams.connection, key)

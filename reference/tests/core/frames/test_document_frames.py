@@ -235,6 +235,22 @@ class TestSnapshots:
         assert len(frames) == 2
         assert mine.fields == {"by": 3, "count": 2}
 
+    def test_a_stale_one_is_answered_and_nothing_else(self) -> None:
+        """DC-021, DC-024: it brings nothing, so nothing is stored or passed on."""
+        bench = make_bench()
+        connection, sender = bench.connect(), bench.connect()
+        mine = author(LATEST, 3)
+        stale = StreamFrame(LATEST, FrameType.SNAPSHOT, mine.snapshot())
+        mine.edit(count=1)
+        whole = replace(stale, payload=mine.snapshot())
+        bench.send(connection, whole)
+        bench.take_frames(sender)
+        assert bench.send(sender, stale).finished
+
+        assert bench.frames(sender) == [whole]
+        assert bench.frames(connection) == []
+        assert len(bench.writes) == 1
+
 
 class TestRelay:
     """DC-030 to DC-036, TS-037, TS-038."""
