@@ -71,6 +71,21 @@ def age_ms(held: HeldTombstone, now_ms: int) -> int:
     return now_ms - reckoned
 
 
+def is_current(held: HeldTombstone, now_ms: int) -> bool:
+    """Return True if the age of a tombstone does not exceed its lifetime."""
+    return age_ms(held, now_ms) <= lifetime_ms(held)
+
+
+def has_expired(held: HeldTombstone, now_ms: int) -> bool:
+    """Return True if the age of a tombstone exceeds its lifetime and the grace after it."""
+    return age_ms(held, now_ms) * 100 > lifetime_ms(held) * (100 + TOMBSTONE_GRACE_PERCENT)
+
+
+def lifetime_ms(held: HeldTombstone) -> int:
+    """Return the lifetime of a tombstone in ms."""
+    return tombstone_ttl_s(collection_of(held.tombstone.collection)) * 1000
+
+
 class Tombstones:
     """The tombstones of a node by the key of their document."""
 
@@ -87,7 +102,7 @@ class Tombstones:
         tombstone = replace_fields(tombstone, extra=b"")
         offered = HeldTombstone(tombstone, encode_tombstone(tombstone), now_ms)
         # TS-032
-        if _is_over(offered, now_ms, grace=True):
+        if has_expired(offered, now_ms):
             return OfferOutcome.EXPIRED
         held = self.active(key, now_ms)
         outcome = OfferOutcome.NEW if held is None else self._compare(held, offered)
@@ -106,31 +121,25 @@ class Tombstones:
     def active(self, key: str, now_ms: int) -> HeldTombstone | None:
         """Return the tombstone that guards a key, or None; an expired one guards nothing."""
         held = self._held.get(key)
-        if held is not None and _is_over(held, now_ms, grace=True):
+        # TS-043
+        if held is not None and has_expired(held, now_ms):
             del self._held[key]
             return None
         return held
 
     def offerable(self, now_ms: int) -> Iterator[HeldTombstone]:
-        """Yield the tombstones that may be offered to a peer: those within their lifetime."""
+        """Yield the tombstones that may be offered to a peer: the current ones."""
         for held in list(self._held.values()):
             # TS-033
-            if not _is_over(held, now_ms, grace=False):
+            if is_current(held, now_ms):
                 yield held
 
     def sweep(self, now_ms: int) -> int:
         """Remove every expired tombstone; return their number."""
-        over = [key for key, held in self._held.items() if _is_over(held, now_ms, grace=True)]
+        over = [key for key, held in self._held.items() if has_expired(held, now_ms)]
         for key in over:
             del self._held[key]
         return len(over)
 
     def __len__(self) -> int:
         return len(self._held)
-
-
-def _is_over(held: HeldTombstone, now_ms: int, *, grace: bool) -> bool:
-    """Return True if a tombstone is older than its lifetime, and the grace if asked for."""
-    percent = 100 + (TOMBSTONE_GRACE_PERCENT if grace else 0)
-    ttl_ms = tombstone_ttl_s(collection_of(held.tombstone.collection)) * 1000
-    return age_ms(held, now_ms) * 100 > ttl_ms * percent

@@ -21,7 +21,13 @@ from meshwire_reference.wire.tombstones import (
     encode_tombstone,
     encode_tombstone_batch,
 )
-from meshwire_spec.numbers import READ_MESSAGE, REASONS, Direction, FrameType
+from meshwire_spec.numbers import (
+    READ_MESSAGE,
+    REASONS,
+    TOMBSTONE_GRACE_PERCENT,
+    Direction,
+    FrameType,
+)
 
 KEY = "notes:n1"
 LATEST = "beacons:b1"
@@ -432,6 +438,59 @@ class TestTombstones:
 
         assert seen.reset == REASONS["truncated"].code
         assert bench.frames(other) == [buried(one) for one in good[:2]]
+
+
+LIFETIME_MS = 3600 * 1000
+GRACE_MS = LIFETIME_MS * TOMBSTONE_GRACE_PERCENT // 100
+
+
+class TestExpiry:
+    """DC-005, TS-032, TS-033, TS-040 to TS-043: by the clock that is passed in."""
+
+    @pytest.mark.parametrize(
+        ("age_ms", "is_offered", "guards"),
+        [
+            (LIFETIME_MS, True, True),
+            (LIFETIME_MS + 1, False, True),
+            (LIFETIME_MS + GRACE_MS, False, True),
+            (LIFETIME_MS + GRACE_MS + 1, False, False),
+        ],
+    )
+    def test_age_decides_what_a_held_tombstone_does(
+        self, age_ms: int, *, is_offered: bool, guards: bool
+    ) -> None:
+        """The boundaries are inclusive, whether a connection, a frame or a read asks."""
+        bench = make_bench()
+        connection = bench.connect()
+        bench.send(connection, buried(tombstone(age_ms=0)))
+        bench.now_ms += age_ms
+        offers = [frame.type for frame in bench.frames(bench.connect())]
+        bench.send(connection, snapshot(DELETED))
+        answers = bench.take_frames(connection)
+        bench.send(connection, read(DELETED))
+
+        assert offers == [FrameType.TOMBSTONE_BATCH] * is_offered
+        assert answers == [buried(tombstone(age_ms=0))] * guards
+        read_type = FrameType.TOMBSTONE if guards else FrameType.DELTA
+        assert [frame.type for frame in bench.frames(connection)] == [read_type]
+
+    @pytest.mark.parametrize(
+        ("age_ms", "is_taken"),
+        [(LIFETIME_MS, True), (LIFETIME_MS + GRACE_MS, True), (LIFETIME_MS + GRACE_MS + 1, False)],
+    )
+    def test_age_decides_what_a_received_tombstone_does(
+        self, age_ms: int, *, is_taken: bool
+    ) -> None:
+        """One in grace deletes and is passed on; one that has expired does neither."""
+        bench = make_bench()
+        connection, other = bench.connect(), bench.connect()
+        bench.send(connection, snapshot(DELETED))
+        bench.take_frames(other)
+        received = buried(tombstone(age_ms=age_ms))
+        assert bench.send(connection, received).finished
+
+        assert bench.frames(other) == [received] * is_taken
+        assert (bench.writes[-1].write is None) is is_taken
 
 
 class TestBatches:
