@@ -1,7 +1,7 @@
-"""Cases of the codec harness itself: what an adapter writes besides its answers, and their form.
+"""Cases of the codec harness itself: the lines and the form of the answers of an adapter.
 
-These cases send no requests of their own. They are judged by every conversation of a run, so they
-are judged whenever a codec case is selected; selected alone, they ask every codec request.
+These cases send no requests of their own. Every conversation of a run judges them, so they are
+judged whenever a codec case is selected. Selected alone, they send the requests of all codec cases.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PART = "harness"
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a case judges: the lines as such, the shape of each answer, or the answer to hello."""
+    """The subject of a case: lines of output, the form of each answer, or the answer to hello."""
 
     name: str
 
@@ -43,21 +43,21 @@ CASES = (
         "MW-6001",
         "CH-001",
         LINES,
-        "one line a request, in the order of the requests, and nothing else",
-        "a stray print on standard output, an answer written twice, answers out of order",
+        "one line per request, in the order of the requests, and no other output",
+        "a print on standard output, an answer written twice, or answers out of order",
     ),
     _case(
         "MW-6002",
         "CH-003",
         SHAPE,
-        "an answer has the id as it was given, and either a result or an error",
-        "an id given back as a text, a result beside an error",
+        "each answer with the id of its request, and either a result or an error",
+        "an id returned as a string, or a result beside an error",
     ),
     _case(
         "MW-6003",
         "CH-010",
         HELLO,
-        "the answer to hello has the members of its table",
-        "another version of the harness, a kind that does not exist, a member left out",
+        "the answer to hello with the members of its table",
+        "another version of the harness, an unknown kind, or a missing member",
     ),
 )

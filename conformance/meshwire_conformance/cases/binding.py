@@ -1,4 +1,4 @@
-"""Cases about the lab binding that need more than a straight line of steps."""
+"""Cases about the lab binding that need loops or branches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 CUT_STREAMS = 60
 CUT_BYTES = 48 * 1024
 BLOCKS = 20_000
-"""Number of 64-character blocks in the document: more than one window of the binding holds."""
+"""Number of 64-character blocks in the document: more bytes than the largest window."""
 NEEDS = ("documents", "binding:tcp")
 BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 
@@ -35,33 +35,35 @@ async def _good_frame(run: CaseRun, on: str = "A") -> None:
 async def _raw_connection(run: CaseRun, preamble: Preamble) -> TcpConnection:
     dialler = run.session.target.dialler
     if not isinstance(dialler, TcpDialler):
-        raise SuiteFault(f"{run.case_id} needs the lab binding and does not say so")
+        raise SuiteFault(f"{run.case_id} needs the lab binding, which its `needs` does not list")
     dial = Dial(preamble.endpoint_id, preamble=preamble)
     return await dialler.dial_raw(dial, DIAL_S)
 
 
 @case(
     "MW-5911",
-    "the target writes its preamble without waiting for ours",
+    "the target must write its preamble without waiting for the peer's",
     part="lab-binding",
     rules=("LB-001",),
     level="wire",
     needs=("binding:tcp",),
 )
 async def early_preamble(run: CaseRun) -> None:
-    """Two sides that both wait for the other's preamble."""
+    """Both sides wait for the other's preamble."""
     connection = await _raw_connection(run, Preamble(bytes(32), whole=b""))
-    # Well before the target's own deadline: one that waits for ours may write its own then.
+    # Half of the target's own deadline: at its end a target that waits may write its preamble.
     handshake_s = run.session.target.facts.deadlines.get("handshake_s", HANDSHAKE_S)
     came = await connection.ready(min(run.deadline_s, handshake_s / 2))
     await connection.close()
     if not came:
-        raise CaseFailed("no-preamble", "no preamble came before ours", missed=True)
+        raise CaseFailed(
+            "no-preamble", "no preamble arrived before the suite sent its own", missed=True
+        )
 
 
 @case(
     "MW-5912",
-    "records that TCP cuts into single bytes are put together",
+    "records that TCP splits into single bytes must be reassembled",
     part="lab-binding",
     rules=("LB-055",),
     level="wire",
@@ -70,7 +72,7 @@ async def early_preamble(run: CaseRun) -> None:
     let={"key": "tracks:$case"},
 )
 async def single_bytes(run: CaseRun) -> None:
-    """A reader that takes what one read gives for whole records."""
+    """The bytes of one read are treated as complete records."""
     await run.documents(BASE)
     connection = await lab_connection(run, "A")
     stream = await run.stream("A")
@@ -89,7 +91,7 @@ async def single_bytes(run: CaseRun) -> None:
 
 @case(
     "MW-5913",
-    "bytes that a RESET cuts off, or that stand behind a refused frame, give their credit back",
+    "bytes before a RESET or after a refused frame must return their credit",
     part="lab-binding",
     rules=("LB-045", "TR-014"),
     level="wire",
@@ -100,7 +102,7 @@ async def single_bytes(run: CaseRun) -> None:
     let={"key": "tracks:$case"},
 )
 async def discarded_bytes_give_credit_back(run: CaseRun) -> None:
-    """Every frame that is cut off makes the connection a little narrower, until it stops."""
+    """Each truncated frame reduces the credit of the connection until it stalls."""
     await run.documents(BASE)
     assert CUT_STREAMS * CUT_BYTES > LAB_MAX_DATA
     cut = run.composer.frame(FrameSpec(type="snapshot", hex="", payload_length=LAB_MAX_DATA))
@@ -111,14 +113,16 @@ async def discarded_bytes_give_credit_back(run: CaseRun) -> None:
         header = refused if number % 2 else cut
         await stream.write(header + bytes(CUT_BYTES - len(header)))
         if not await connection.drained(stream.number, run.deadline_s):
-            raise CaseFailed("no-credit", f"no credit for stream {number}", missed=True)
+            raise CaseFailed(
+                "no-credit", f"the credit of stream {number} was not returned", missed=True
+            )
         await stream.reset(0)
     await _good_frame(run)
 
 
 @case(
     "MW-5914",
-    "a document larger than every window is taken and given back",
+    "a document larger than every window must be stored and readable",
     part="lab-binding",
     rules=("LB-044", "LB-041"),
     level="wire",
@@ -128,7 +132,7 @@ async def discarded_bytes_give_credit_back(run: CaseRun) -> None:
     let={"key": "notes:$case"},
 )
 async def larger_than_the_window(run: CaseRun) -> None:
-    """A receiver that never raises its maxima."""
+    """The receiver never raises its maxima."""
     blocks = (hashlib.sha256(number.to_bytes(4, "big")).hexdigest() for number in range(BLOCKS))
     await run.documents({"base": DocumentSpec(actor="0c0c0c0c", fields={"text": "".join(blocks)})})
     await _good_frame(run)
@@ -136,7 +140,7 @@ async def larger_than_the_window(run: CaseRun) -> None:
 
 @case(
     "MW-5915",
-    "data that crosses the target's STOP is taken and discarded",
+    "DATA that crosses the target's STOP must be discarded without an error",
     part="lab-binding",
     rules=("LB-037", "ER-016"),
     level="wire",
@@ -147,7 +151,7 @@ async def larger_than_the_window(run: CaseRun) -> None:
     let={"key": "tracks:$case"},
 )
 async def data_crosses_stop(run: CaseRun) -> None:
-    """A node that closes the connection of a peer which has not seen its STOP yet."""
+    """The connection is closed although the peer has not received the STOP yet."""
     await run.documents(BASE)
     connection = await lab_connection(run, "A")
     connection.lab.obeys_stop = False
@@ -167,7 +171,7 @@ async def data_crosses_stop(run: CaseRun) -> None:
 
 @case(
     "MW-5916",
-    "after our CLOSE the target answers nothing and ends the TCP connection",
+    "the target must send nothing after the peer's CLOSE and end the TCP connection",
     part="lab-binding",
     rules=("LB-053",),
     level="wire",
@@ -175,7 +179,7 @@ async def data_crosses_stop(run: CaseRun) -> None:
     isolation="peer",
 )
 async def close_ends_tcp(run: CaseRun) -> None:
-    """Connections that stay open for ever after they were closed."""
+    """The TCP connection stays open after CLOSE."""
     connection = await lab_connection(run, "A")
     before = connection.bytes_received
     connection.lab.close(0, "done")
@@ -185,12 +189,14 @@ async def close_ends_tcp(run: CaseRun) -> None:
     if not connection.ended:
         raise CaseFailed("still-open", "the TCP connection is still open", missed=True)
     if connection.closed is not None and connection.closed.code is not None:
-        raise CaseFailed("answered", f"{connection.bytes_received - before} bytes came after CLOSE")
+        raise CaseFailed(
+            "answered", f"{connection.bytes_received - before} bytes arrived after CLOSE"
+        )
 
 
 @case(
     "MW-5917",
-    "after its own CLOSE the target sends nothing and ends the TCP connection",
+    "the target must send nothing after its own CLOSE and end the TCP connection",
     part="lab-binding",
     rules=("LB-052", "LB-028"),
     level="wire",
@@ -200,7 +206,7 @@ async def close_ends_tcp(run: CaseRun) -> None:
     negative=True,
 )
 async def own_close_ends_tcp(run: CaseRun) -> None:
-    """A CLOSE that is lost because the socket is torn down with bytes unread, or never ends."""
+    """CLOSE is lost as the socket is closed with unread bytes, or the socket stays open."""
     connection = await lab_connection(run, "A")
     connection.keeps_open = True
     await connection.raw(record(10, b""))
@@ -214,4 +220,4 @@ async def own_close_ends_tcp(run: CaseRun) -> None:
         raise CaseFailed("still-open", "the TCP connection is still open", missed=True)
     if connection.bytes_received != after:
         size = connection.bytes_received - after
-        raise CaseFailed("sent-after-close", f"{size} bytes came after CLOSE")
+        raise CaseFailed("sent-after-close", f"{size} bytes arrived after CLOSE")

@@ -1,4 +1,4 @@
-"""Cases with payloads that attack a document library: the node keeps running and answering."""
+"""Cases with payloads that attack the document library: the node must keep answering."""
 
 from __future__ import annotations
 
@@ -38,10 +38,11 @@ NEIGHBOUR = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 
 
 async def attack(run: CaseRun, frame_type: FrameType, payloads: Sequence[bytes]) -> list[Stream]:
-    """Send each payload from a peer of its own, for a key and on a stream of its own.
+    """Send each payload to its own key on its own stream, and wait until the target ended each.
 
-    Meanwhile another peer reads its document repeatedly; each answer must come within the deadline
-    and show the document unchanged. Returns the streams, each of which the target has ended.
+    Meanwhile another peer reads its document repeatedly; each answer must arrive within the
+    deadline and have the unchanged document. Returns the streams in the order of the payloads.
+    Raises CaseFailed if an answer is missing or wrong, or a stream does not end in time.
     """
     await run.documents(NEIGHBOUR)
     await run.send(FrameSpec(type="snapshot", key="$neighbour", document="base"), "B")
@@ -73,29 +74,32 @@ async def _wait_out(run: CaseRun, streams: Sequence[Stream]) -> None:
         if not waiting:
             break
         if loop.time() > end:
-            raise CaseFailed("no-end", f"{len(waiting)} streams with hostile bytes never ended")
+            raise CaseFailed("no-end", f"{len(waiting)} streams with hostile payloads never ended")
         await _ended(waiting[0], run.deadline_s / 4)
     for stream in streams:
         run.check_connection(stream.connection)
 
 
 def check_codes(run: CaseRun, streams: Sequence[Stream], *, must_refuse: bool) -> None:
-    """Fail unless every stream ended with FIN or with one of the allowed codes."""
+    """Raise CaseFailed unless every stream ended with FIN or with a code of `ALLOWED`.
+
+    With `must_refuse`, FIN is a failure too.
+    """
     for stream in streams:
         if stream.reset_code is not None and CODE_NAMES.get(stream.reset_code) not in ALLOWED:
             raise CaseFailed(
                 f"wrong-code {CODE_NAMES.get(stream.reset_code, 'unknown')}",
-                "refused for another reason",
+                "refused with another code",
                 expected=(" or ".join(ALLOWED),),
                 received=(code_name(stream.reset_code),),
             )
         if must_refuse and stream.reset_code is None:
-            raise CaseFailed("accepted", "the target took what it has to refuse")
+            raise CaseFailed("accepted", "the target accepted a payload that it must refuse")
 
 
 @case(
     "MW-5931",
-    "saved documents with a changed byte and a fitting checksum",
+    "saved documents with one changed byte and a matching checksum",
     part="documents",
     rules=("DC-040", "DC-022", "ER-017"),
     isolation="peer",
@@ -103,7 +107,7 @@ def check_codes(run: CaseRun, streams: Sequence[Stream], *, must_refuse: bool) -
     let=LET,
 )
 async def mutated_documents(run: CaseRun) -> None:
-    """A panic of the document library that takes the node with it."""
+    """A panic of the document library ends the node."""
     await run.documents(NEIGHBOUR)
     saved = run.contents.made["base"].saved
     streams = await attack(run, FrameType.SNAPSHOT, list(mutations(saved, MUTATIONS)))
@@ -112,7 +116,7 @@ async def mutated_documents(run: CaseRun) -> None:
 
 @case(
     "MW-5932",
-    "changes with a changed byte and a fitting checksum, inside sync messages",
+    "changes with one changed byte and a matching checksum, inside sync messages",
     part="documents",
     rules=("DC-040", "DC-013", "ER-017"),
     isolation="peer",
@@ -120,7 +124,7 @@ async def mutated_documents(run: CaseRun) -> None:
     let=LET,
 )
 async def mutated_messages(run: CaseRun) -> None:
-    """A document that a panic has poisoned, or a node that it has ended."""
+    """A panic of the document library ends the node or leaves a document unusable."""
     base = change(ACTOR, 1, INT, signed(513))
     payloads = []
     for changed in mutations(base, MUTATIONS):
@@ -140,7 +144,7 @@ async def mutated_messages(run: CaseRun) -> None:
     let=LET,
 )
 async def filter_of_many_probes(run: CaseRun) -> None:
-    """Fifteen bytes whose answer takes 16 GiB."""
+    """A filter of fifteen bytes needs 16 GiB to be answered."""
     await run.documents(NEIGHBOUR)
     await run.send(FrameSpec(type="snapshot", document="base"))
     await run.barrier()
@@ -152,7 +156,7 @@ async def filter_of_many_probes(run: CaseRun) -> None:
 
 @case(
     "MW-5934",
-    "sixty-nine bytes that claim ten million operations",
+    "a change of 69 bytes that claims ten million operations",
     part="documents",
     rules=("DC-040", "DC-041"),
     isolation="peer",
@@ -160,14 +164,14 @@ async def filter_of_many_probes(run: CaseRun) -> None:
     let=LET,
 )
 async def many_operations(run: CaseRun) -> None:
-    """Run-length columns that unfold to gigabytes."""
+    """Run-length encoded columns are expanded to gigabytes."""
     streams = await attack(run, FrameType.SNAPSHOT, [change(ACTOR, 10_000_000, 0, b"")])
     check_codes(run, streams, must_refuse=True)
 
 
 @case(
     "MW-5935",
-    "a deflated change that inflates to sixty-four megabytes",
+    "a compressed change that inflates to 64 MiB",
     part="documents",
     rules=("DC-040", "DC-041"),
     isolation="peer",
@@ -175,7 +179,7 @@ async def many_operations(run: CaseRun) -> None:
     let=LET,
 )
 async def inflating_change(run: CaseRun) -> None:
-    """A payload within every limit that unfolds to a multiple of them."""
+    """The limits are applied to the compressed payload alone."""
     payload = await asyncio.to_thread(deflated_change, ACTOR, INFLATED)
     streams = await attack(run, FrameType.SNAPSHOT, [payload])
     check_codes(run, streams, must_refuse=False)
@@ -191,7 +195,7 @@ async def inflating_change(run: CaseRun) -> None:
     let=LET,
 )
 async def huge_counts(run: CaseRun) -> None:
-    """Memory reserved for what a count announces."""
+    """Memory is allocated for an announced count before it is checked."""
     payloads = []
     for count in (2**40, 2**62, 2**63 - 1):
         announced = unsigned(count)
@@ -207,7 +211,7 @@ async def huge_counts(run: CaseRun) -> None:
 
 @case(
     "MW-5937",
-    "counters, unknown scalars and times after the year 9999 are stored and kept",
+    "counters, unknown scalars and times after the year 9999 must be stored unchanged",
     part="documents",
     rules=("DC-025", "DC-040"),
     isolation="peer",
@@ -215,7 +219,7 @@ async def huge_counts(run: CaseRun) -> None:
     let=LET,
 )
 async def odd_scalars(run: CaseRun) -> None:
-    """A reader that rewrites or refuses what it cannot show."""
+    """Values that the implementation cannot display are rewritten or refused."""
     odd = {
         "counter": change(ACTOR, 1, COUNTER, signed(259)),
         "unknown": change(ACTOR, 1, UNKNOWN, b"\x01\x02\x03"),
@@ -232,7 +236,7 @@ async def odd_scalars(run: CaseRun) -> None:
 
 @case(
     "MW-5938",
-    "two histories of one actor",
+    "the second of two different changes with one actor and sequence number",
     part="documents",
     rules=("DC-040", "DC-022"),
     isolation="peer",
@@ -240,11 +244,11 @@ async def odd_scalars(run: CaseRun) -> None:
     let=LET,
 )
 async def two_histories(run: CaseRun) -> None:
-    """Two changes with one sequence number, of which one must not replace the other unseen."""
+    """A second change with the actor and sequence number of a stored one replaces it silently."""
     one, other = (change(ACTOR, 1, INT, signed(value)) for value in (513, 771))
     streams = await attack(run, FrameType.SNAPSHOT, [one])
     if not streams[0].finished:
-        raise CaseFailed("refused", "a change with one number was refused")
+        raise CaseFailed("refused", "the first change of the actor was refused")
     stream = await run.send(FrameSpec(type="snapshot", hex=other.hex()), "A", "second")
     await run.refused(ALLOWED, "A", "second")
     run.check_connection(stream.connection)

@@ -1,4 +1,4 @@
-"""Cases about what a run of reconciliation finds: which documents, by which ids."""
+"""Cases about the result of a reconciliation run: the documents that it lists and their ids."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from meshwire_spec.schemas.steps import FrameSpec
 
 NEEDS = ("documents", "reconciliation")
 HELD = 40
-"""Documents held: more than fit in one list, so that the set is split into ranges."""
+"""Number of stored documents: more than fit into one list, so that the set is split."""
 KNOWN = 20
 CLAIMED = 1000
 
 
 @case(
     "MW-5540",
-    "a client that holds nothing learns the ids of documents just sent",
+    "a client without items must learn the ids of documents stored just before",
     part="reconciliation",
     rules=("NG-014", "NG-015", "NG-059"),
     needs=NEEDS,
     isolation="peer",
 )
 async def empty_client(run: CaseRun) -> None:
-    """Answers on streams of the target's own, or none at all."""
+    """The target answers on streams of its own, or not at all."""
     keys = own_keys(run, 3)
     await send_documents(run, keys)
     run.watch(NEGENTROPY_KEY, "A", ("negentropy-response",))
@@ -52,13 +52,13 @@ async def empty_client(run: CaseRun) -> None:
 
 @case(
     "MW-5541",
-    "a client with a thousand items learns what each side lacks, in several rounds",
+    "a client with a thousand items must learn the missing items of both sides in several rounds",
     part="reconciliation",
     rules=("NG-014", "NG-015", "NG-051", "NG-053", "NG-054", "NG-055", "NG-056"),
     needs=NEEDS,
 )
 async def several_rounds(run: CaseRun) -> None:
-    """A half that is finished with the first answer, so that fingerprints never lead to ids."""
+    """The half is finished after the first answer, so that fingerprints never lead to ids."""
     keys = own_keys(run, HELD)
     await send_documents(run, keys)
     claimed = invented(run, CLAIMED)
@@ -73,13 +73,13 @@ async def several_rounds(run: CaseRun) -> None:
 
 @case(
     "MW-5542",
-    "messages that come byte by byte are answered",
+    "messages that arrive byte by byte must be answered",
     part="reconciliation",
     rules=("NG-014",),
     needs=("reconciliation",),
 )
 async def single_bytes(run: CaseRun) -> None:
-    """A reader that takes what one read gives for a whole message."""
+    """The bytes of one read are treated as a complete message."""
     message = question_about(name for _, name in invented(run, 2))
     conversation = Conversation(run)
     stream = await conversation.stream()
@@ -95,20 +95,20 @@ async def single_bytes(run: CaseRun) -> None:
 
 @case(
     "MW-5543",
-    "a run stays open while another stream works, and the next one has what came meanwhile",
+    "a run must stay open while another stream is used, and a later run list what it stored",
     part="reconciliation",
     rules=("NG-014", "NG-015", "TR-021"),
     needs=NEEDS,
 )
 async def open_meanwhile(run: CaseRun) -> None:
-    """A set that is listed once, at the first run; a stream that is shut behind its answer."""
+    """The set is listed only once, at the first run, or the stream is closed after its answer."""
     first, second = own_keys(run, 2)
     await send_documents(run, [first])
     conversation = Conversation(run)
     await ask_about(conversation, (first, second), (first,))
     await send_documents(run, [second])
     await run.read(Wanted(second, heads=run.contents.made["base"].heads))
-    # Whether a run sees what comes while it goes on is left open; this range has not changed.
+    # A run may or may not list documents stored during it; this range has not changed.
     await ask_about(conversation, (first,), (first,))
     await conversation.end()
     later = Conversation(run, name="later")
@@ -118,7 +118,7 @@ async def open_meanwhile(run: CaseRun) -> None:
 
 @case(
     "MW-5544",
-    "a document is listed by the SHA-256 of its key, whatever brought it",
+    "a document must be listed by the SHA-256 of its key, however it was received",
     part="reconciliation",
     rules=("NG-015", "DC-004"),
     needs=NEEDS,
@@ -131,7 +131,7 @@ async def open_meanwhile(run: CaseRun) -> None:
     },
 )
 async def listed_by_key(run: CaseRun) -> None:
-    """Ids made of what is in a document, or items for what was only asked for."""
+    """Ids are derived from the content of documents, or unknown keys that were read are listed."""
     names = run.scope.names
     await run.documents(BASE)
     await run.contents.prepare_delta("base")
@@ -149,14 +149,14 @@ async def listed_by_key(run: CaseRun) -> None:
 
 @case(
     "MW-5545",
-    "a document that a tombstone has removed is listed no more",
+    "a document deleted by a tombstone must no longer be listed",
     part="reconciliation",
     rules=("NG-015", "TS-030"),
     needs=NEEDS,
     let={"dead": "nodes:$case-dead", "live": "nodes:$case-live", "never": "nodes:$case-never"},
 )
 async def tombstoned(run: CaseRun) -> None:
-    """Deleted documents that look as if the other side needed them."""
+    """Deleted documents are listed, as if the other side needed them."""
     names = run.scope.names
     await send_documents(run, (names["dead"], names["live"]))
     keys = [names[name] for name in ("dead", "live", "never")]
@@ -173,7 +173,7 @@ async def tombstoned(run: CaseRun) -> None:
 
 @case(
     "MW-5546",
-    "a client that lies about what it holds changes nothing",
+    "a client with a false list of items must change nothing",
     part="reconciliation",
     rules=("NG-023",),
     needs=NEEDS,
@@ -181,7 +181,7 @@ async def tombstoned(run: CaseRun) -> None:
     let={"one": "tracks:$case", "two": "notes:$case", "three": "nodes:$case"},
 )
 async def lying_client(run: CaseRun) -> None:
-    """A node that deletes what its peer does not hold."""
+    """Documents that the peer does not list are deleted."""
     keys = [run.scope.names[name] for name in ("one", "two", "three")]
     await send_documents(run, keys)
     for key in keys:
@@ -190,7 +190,7 @@ async def lying_client(run: CaseRun) -> None:
     for number, items in enumerate(((), invented(run, HELD // 2))):
         conversation, client = Conversation(run, name=f"lie {number}"), Client(items)
         await client.run(conversation)
-        # Once more, that of just these documents none is held: they are still listed.
+        # Claim once more to hold none of these documents: they must still be listed.
         await ask_about(conversation, keys, keys)
         await conversation.end()
     for key in keys:

@@ -1,4 +1,4 @@
-"""Cases about reconciliation with a target whose documents are all known: each answer is exact.
+"""Cases of reconciliation with a target whose documents are all known, so that answers are exact.
 
 The suite's own server computes the expected answers. The vectors of whole runs compare that server
 with an independent implementation.
@@ -29,23 +29,23 @@ from meshwire_spec.numbers import BATCH_KEY, BATCH_TTL, FrameType
 
 NEEDS = ("documents", "reconciliation")
 COUNTS = (0, 1, 3, 31, 32, 33, 40, 200)
-"""Numbers of documents held: around the size where lists become fingerprints, and as recorded."""
+"""Numbers of stored documents: around the size of the longest list, and as recorded."""
 OTHERS = 25
 MANY = 2100
-"""Number of ids in a request: more than one answer has room for."""
+"""Number of documents: more than the ids of one answer."""
 PATIENCE = 8
 COUNT_AT, ENTRIES_AT = 17, 21
 KEY_LENGTH = 2
-"""Bytes of the count and of an entry's key length (BT-001); the keys here are ASCII."""
+"""Size in bytes of the key length of an entry (BT-001); the keys here are ASCII."""
 
 
 def _keys(count: int, first: int = 0) -> list[str]:
-    """Return `count` keys in the form of the deployed peer that was recorded."""
+    """Return the keys numbered `first` to `count - 1`, as in the recording of a deployed peer."""
     return [f"d:{number}" for number in range(first, count)]
 
 
 def _listed(keys: list[str]) -> bytes:
-    """Return a message that lists the ids of these keys in one list of any length."""
+    """Return a message with one list of the ids of these keys, whatever its length."""
     return message_of([Range(INFINITE, tuple(sorted(map(id_of, keys))))])
 
 
@@ -54,7 +54,7 @@ def _initiated(keys: list[str]) -> bytes:
 
 
 def recorded() -> Mapping[int, tuple[bytes, ...]]:
-    """Return the first messages sent to a deployed peer, by the number of documents it held."""
+    """Return the first messages sent to a deployed peer, by its number of documents."""
     return {
         3: (_initiated([]), _initiated(["d:0", "q:1", "q:2"]), _initiated(_keys(3))),
         40: (_listed(_keys(40)), _initiated(_keys(100))),
@@ -99,7 +99,7 @@ def _begin(run: CaseRun, name: str) -> Conversation:
 
 
 async def _hold(run: CaseRun, name: str, client: Client, held: list[Item]) -> None:
-    """Complete a run in which each answer must have exactly the expected bytes."""
+    """Complete a run; raise CaseFailed unless each answer has exactly the expected bytes."""
     conversation = _begin(run, name)
     while client.next is not None:
         client.take(await conversation.ask(client.next, answer_of(held, client.next)))
@@ -107,22 +107,22 @@ async def _hold(run: CaseRun, name: str, client: Client, held: list[Item]) -> No
 
 
 def _clients(count: int) -> Iterator[tuple[str, Client]]:
-    """Yield clients that hold nothing, half of the documents and others, the same set, and all."""
+    """Yield clients without items, with half of the documents and others, and with the same set."""
     half = [*map(item_of, _keys(count // 2)), *(item_of(f"q:{n}") for n in range(OTHERS))]
     same = [*map(item_of, _keys(count))]
-    yield "a client that holds nothing", Client(())
-    yield "one that holds half and others", Client(half)
+    yield "a client without items", Client(())
+    yield "a client with half of the documents and others", Client(half)
     yield (
-        "one that holds half and others and begins with one fingerprint",
+        "a client with half of the documents and others, starting with one fingerprint",
         Client(half, doubt(half)),
     )
-    yield "one that holds the same", Client(same)
-    yield "one that holds the same, in one fingerprint", Client(same, doubt(same))
+    yield "a client with the same set", Client(same)
+    yield "a client with the same set, starting with one fingerprint", Client(same, doubt(same))
 
 
 @case(
     "MW-5550",
-    "with nought to two hundred documents each answer is right to the byte",
+    "with 0 to 200 documents each answer must have exactly the expected bytes",
     part="reconciliation",
     rules=(
         "NG-014",
@@ -140,7 +140,7 @@ def _clients(count: int) -> Iterator[tuple[str, Client]]:
     serial=True,
 )
 async def exact_answers(run: CaseRun) -> None:
-    """Sets, bounds or fingerprints that are another than those of the rules."""
+    """Sets, bounds or fingerprints differ from those that the rules define."""
     brought = 0
     for count in COUNTS:
         await _bring(run, _keys(count, brought))
@@ -148,8 +148,8 @@ async def exact_answers(run: CaseRun) -> None:
         held = [*map(item_of, _keys(count))]
         for name, client in _clients(count):
             await _hold(run, f"{name} and {count} documents", client, held)
-        # Of these the deployed peer answered the last one alone (NG-014), and that with fifteen
-        # empty lists and all its documents behind them, at the time of the listing (NG-015).
+        # The deployed peer answered only the last of these (NG-014): with fifteen empty lists and
+        # then all its documents, with the time of the listing as timestamp (NG-015).
         for number, message in enumerate(recorded().get(count, ())):
             conversation = _begin(run, f"recorded message {number} of those for {count} documents")
             await conversation.ask(message, answer_of(held, message))
@@ -158,7 +158,7 @@ async def exact_answers(run: CaseRun) -> None:
 
 @case(
     "MW-5558",
-    "an answer about more documents than fit ends at 65,536 bytes, and the run finds the rest",
+    "an answer with too many documents must end at 65,536 bytes, and the run find the rest",
     part="reconciliation",
     rules=("NG-019", "NG-058", "NG-014"),
     needs=NEEDS,
@@ -166,12 +166,12 @@ async def exact_answers(run: CaseRun) -> None:
     serial=True,
 )
 async def frame_limit(run: CaseRun) -> None:
-    """One answer with everything, of which a peer of the same limit reads nothing."""
+    """One answer lists all documents, and a peer with the same limit refuses it."""
     keys = _keys(MANY)
     await _bring(run, keys)
     held = [*map(item_of, keys)]
     nothing, half = Client(()), Client(held[::2])
-    await _hold(run, "a client that holds nothing", nothing, held)
+    await _hold(run, "a client without items", nothing, held)
     check_learnt(nothing, keys)
-    await _hold(run, "one that holds every second document", half, held)
+    await _hold(run, "a client with every second document", half, held)
     check_learnt(half, keys[1::2], keys[::2])

@@ -1,4 +1,4 @@
-"""Cases about concurrent runs of reconciliation, and about runs that never end."""
+"""Cases about concurrent reconciliation runs, and about runs that never end."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ NEEDS = ("documents", "reconciliation")
 EMPTY_RANGE = "MW-5506"
 """Control case: it asks about an empty range and shows that runs are answered at all."""
 HELD = 40
-"""Documents held: more than fit in one list, so that the set is split into ranges."""
+"""Number of stored documents: more than fit into one list, so that the set is split."""
 CLAIMED = 100
 PLACES = (("A", "one"), ("A", "other"), ("B", "third"))
 FIRST_PLACE = 0x5AA5_3CC3_0FF0_0000
 PLACE_BYTES = 8
 CUT = 20
 ROUNDS_TRIED = 8
-"""Messages beyond the allowed rounds; enough if the target held thousands of documents before."""
+"""Messages beyond the allowed rounds; enough for a target with thousands of other documents."""
 
 
 async def _beside(run: CaseRun, keys: Sequence[str]) -> list[tuple[Conversation, Client]]:
@@ -59,13 +59,13 @@ def _check(run: CaseRun, keys: Sequence[str], number: int, client: Client) -> No
 
 @case(
     "MW-5547",
-    "three runs at once, two of them of one peer, each find what their own sets differ in",
+    "three concurrent runs, two of one peer, must each find the differences of their own sets",
     part="reconciliation",
     rules=("NG-016", "NG-014"),
     needs=NEEDS,
 )
 async def interleaved(run: CaseRun) -> None:
-    """Runs that are kept by peer, so that one takes the messages of another."""
+    """Runs are looked up by peer, so that one run receives the messages of another."""
     keys = own_keys(run, HELD)
     await send_documents(run, keys)
     runs = await _beside(run, keys)
@@ -83,13 +83,13 @@ async def interleaved(run: CaseRun) -> None:
 
 @case(
     "MW-5548",
-    "a run that is reset inside a message leaves the others of its peer alone",
+    "a run that is reset inside a message must not affect other runs of its peer",
     part="reconciliation",
     rules=("NG-016", "TR-014"),
     needs=NEEDS,
 )
 async def one_is_reset(run: CaseRun) -> None:
-    """What is left of a run that was given up, taken for another."""
+    """The rest of an abandoned run is processed as part of another."""
     keys = own_keys(run, HELD)
     await send_documents(run, keys)
     runs = await _beside(run, keys)
@@ -132,7 +132,7 @@ async def _count_documents(run: CaseRun, name: str) -> int:
 
 @case(
     "MW-5549",
-    "a run that always goes on to something else ends in too-many-rounds",
+    "a run that always queries another range must end with too-many-rounds",
     part="reconciliation",
     rules=("NG-021", "ER-010"),
     needs=NEEDS,
@@ -140,7 +140,7 @@ async def _count_documents(run: CaseRun, name: str) -> int:
     negative=True,
 )
 async def endless(run: CaseRun) -> None:
-    """A run that goes on for ever, or is cut off while its client may still go on."""
+    """A run is answered without limit, or ends before its limit."""
     await send_documents(run, own_keys(run, 1))
     before = await _count_documents(run, "before")
     least = rounds_allowed(before)
@@ -155,12 +155,12 @@ async def endless(run: CaseRun) -> None:
         if await next_answer(run, await conversation.stream()) is None:
             break
         answered += 1
-    # Other cases bring documents meanwhile.
+    # Other cases store documents meanwhile.
     most = rounds_allowed(max(before, await _count_documents(run, "after")))
     if answered > most:
         raise CaseFailed(
             "no-refusal",
-            f"{answered} messages of a run were answered, with {before} documents held",
+            f"{answered} messages of a run were answered, with {before} documents stored",
             expected=(f"{least} to {most} answers, then a refusal with too-many-rounds",),
             received=(f"{answered} answers",),
         )

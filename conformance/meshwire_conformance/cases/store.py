@@ -1,4 +1,4 @@
-"""Cases about the store of a node: what it offers, in which order, and how much it accepts."""
+"""Cases about the documents of a node: what it offers, in which order, and how much it accepts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 OFFERED = 150
 PER_BATCH = 30
 OFFER_PATIENCE = 8
-"""Deadlines within which a whole store must be offered."""
+"""Number of deadlines within which all documents must be offered."""
 TOMBSTONES = 20_000
 FAULTS_TOLD = 8
 STALE_SNAPSHOTS = 8
@@ -26,14 +26,14 @@ BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 
 @case(
     "MW-5921",
-    "a new connection is offered a hundred and fifty documents, not the first hundred",
+    "a new connection must be offered all of 150 documents",
     part="documents",
     rules=("DC-037", "DC-035"),
     isolation="peer",
     serial=True,
 )
 async def everything_is_offered(run: CaseRun) -> None:
-    """A rate limit that drops the rest of the store."""
+    """A rate limit drops the documents beyond the first hundred instead of delaying them."""
     await run.documents(BASE)
     keys = [f"beacons:{run.scope.names['case']}-{number}" for number in range(OFFERED)]
     for start in range(0, OFFERED, PER_BATCH):
@@ -53,14 +53,14 @@ async def everything_is_offered(run: CaseRun) -> None:
 
 @case(
     "MW-5922",
-    "on a new connection tombstones come before documents",
+    "tombstones must be sent before documents on a new connection",
     part="tombstones",
     rules=("TS-042", "TS-036"),
     isolation="peer",
     let={"dead": "nodes:$case-dead", "live": "beacons:$case", "full": "notes:$case"},
 )
 async def tombstones_first(run: CaseRun) -> None:
-    """Documents that bring back what a tombstone on its way has deleted."""
+    """A document arrives before its tombstone, and a deleted document reappears."""
     await run.documents(BASE)
     for key in ("$live", "$full"):
         await run.send(FrameSpec(type="snapshot", key=key, document="base"))
@@ -75,7 +75,7 @@ async def tombstones_first(run: CaseRun) -> None:
     if dead.order > min(live.order, full.order):
         raise CaseFailed(
             "documents-first",
-            "a document came before a tombstone",
+            "a document arrived before a tombstone",
             expected=("every tombstone, then the documents",),
             received=tuple(line_of(one) for one in sorted((live, full, dead), key=_order)),
         )
@@ -125,7 +125,7 @@ async def stale_snapshots_are_answered_in_their_time(run: CaseRun) -> None:
 
 @case(
     "MW-5923",
-    "a tombstone batch of twenty thousand is processed from its first to its last",
+    "a tombstone batch of 20,000 must be processed from its first to its last",
     part="tombstones",
     rules=("TS-027", "TS-020"),
     isolation="peer",
@@ -133,9 +133,9 @@ async def stale_snapshots_are_answered_in_their_time(run: CaseRun) -> None:
     let={"first": "nodes:$case-first", "last": "nodes:$case-last", "rest": "notes:$case"},
 )
 async def twenty_thousand(run: CaseRun) -> None:
-    """A receiver that bounds a count by a round number instead of by the bytes that are left."""
-    # All but the outer two are for a collection whose policy ignores them, so that the target
-    # does not have to offer twenty thousand tombstones to everybody from now on.
+    """The count is limited by a constant instead of by the remaining bytes."""
+    # All but the first and last are for a collection whose policy ignores tombstones, so that the
+    # target does not offer 20,000 tombstones to every later connection.
     ignored = FrameSpec(type="tombstone", key="$rest")
     first, last = (FrameSpec(type="tombstone", key=key) for key in ("$first", "$last"))
     one = run.composer.tombstone(ignored)
@@ -153,7 +153,7 @@ async def twenty_thousand(run: CaseRun) -> None:
 
 @case(
     "MW-5924",
-    "everything the target has sent in the whole run is a legal frame under its own key",
+    "every frame the target has sent in the whole run must be valid and have the key of its type",
     part="frames",
     rules=("FR-001", "FR-014", "TS-001", "TS-010", "TS-020", "BT-010"),
     level="wire",
@@ -161,29 +161,29 @@ async def twenty_thousand(run: CaseRun) -> None:
     final=True,
 )
 async def everything_is_legal(run: CaseRun) -> None:
-    """A sender whose frames only its own receiver understands."""
+    """The sender emits frames that only its own receiver accepts."""
     inbox = run.session.inbox
     run.note(
         f"{inbox.counts.frames} frames on {inbox.counts.streams} streams, "
-        f"{inbox.counts.foreign} pieces for nobody's key, {inbox.counts.heartbeats} heartbeats"
+        f"{inbox.counts.foreign} pieces for keys of no case, {inbox.counts.heartbeats} heartbeats"
     )
     if not inbox.counts.frames:
-        raise CaseFailed("no-answer", "the target has sent no frame at all")
+        raise CaseFailed("no-answer", "the target has sent no frame")
     if inbox.faults:
         fault = inbox.faults[0]
         others = inbox.faults[1:FAULTS_TOLD]
         told = [f"{one.peer}, stream {one.stream}: {one.detail}" for one in (fault, *others)]
         raise CaseFailed(
             f"bad-frame {fault.reason}",
-            f"{len(inbox.faults)} messages of the target are wrong",
-            expected=("legal frames under the keys of their types",),
+            f"{len(inbox.faults)} messages of the target are malformed or have a wrong key",
+            expected=("valid frames with the keys of their types",),
             received=(told[0], *rows_of(fault.kind, fault.data), *told[1:]),
         )
 
 
 @case(
     "MW-5925",
-    "each frame the target has sent stands alone on its stream",
+    "each frame the target has sent must be the only one on its stream",
     part="transport",
     rules=("TR-004",),
     level="wire",
@@ -191,11 +191,12 @@ async def everything_is_legal(run: CaseRun) -> None:
     final=True,
 )
 async def one_frame_a_stream(run: CaseRun) -> None:
-    """A deployed receiver reads one frame and drops the others."""
+    """Several frames are sent on one stream, of which deployed receivers read only the first."""
     counts = run.session.inbox.counts
     if not counts.frames:
-        raise CaseFailed("no-answer", "the target has sent no frame at all")
+        raise CaseFailed("no-answer", "the target has sent no frame")
     if counts.frames_after_the_first:
         raise CaseFailed(
-            "frames-together", f"{counts.frames_after_the_first} frames stand behind others"
+            "frames-together",
+            f"{counts.frames_after_the_first} frames follow others on their stream",
         )

@@ -1,4 +1,4 @@
-"""Cases about many streams at once: credit for streams, answers that wait, uni streams."""
+"""Cases about many concurrent streams: stream credit, delayed answers, unidirectional streams."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 
 @case(
     "MW-5901",
-    "two hundred heartbeats on one connection are all drained",
+    "two hundred heartbeats on one connection must all be read",
     part="liveness",
     rules=("TR-003", "LV-001"),
     isolation="peer",
     let={"key": "notes:$case"},
 )
 async def two_hundred_heartbeats(run: CaseRun) -> None:
-    """Uni streams that are never read use up their credit, and all heartbeats stop.
+    """Unidirectional streams are never read, so that their credit is used up and heartbeats stop.
 
-    The read at the end is answered by a target that lives, not by what takes everything in.
+    The read at the end shows that the target still answers.
     """
     for number in range(HEARTBEATS):
         name = f"heartbeat {number}"
@@ -46,14 +46,14 @@ async def two_hundred_heartbeats(run: CaseRun) -> None:
 
 @case(
     "MW-5902",
-    "sixty-four streams are open at once, more wait in credit, and all take effect",
+    "64 concurrent streams must be accepted, further ones wait for credit, and all take effect",
     part="transport",
     rules=("TR-011", "LB-046"),
     isolation="peer",
     serial=True,
 )
 async def many_streams(run: CaseRun) -> None:
-    """A receiver that refuses the sixty-fifth stream or takes fewer at once."""
+    """The 65th stream is refused, or fewer than 64 are accepted at once."""
     await run.documents(BASE)
     keys = [f"tracks:{run.scope.names['case']}-{number}" for number in range(STREAMS)]
     half_sent = 0
@@ -79,13 +79,13 @@ async def many_streams(run: CaseRun) -> None:
 
 @case(
     "MW-5903",
-    "a hundred and twenty reads in one burst are all answered",
+    "120 reads in one burst must all be answered",
     part="documents",
     rules=("DC-007", "DC-003", "LB-046"),
     isolation="peer",
 )
 async def burst_of_reads(run: CaseRun) -> None:
-    """A rate limit that drops answers instead of delaying them."""
+    """A rate limit drops answers instead of delaying them."""
     keys = [f"notes:{run.scope.names['case']}-{number}" for number in range(BURST)]
     for key in keys:
         run.subscription(key)
@@ -96,7 +96,7 @@ async def burst_of_reads(run: CaseRun) -> None:
 
 @case(
     "MW-5904",
-    "without credit for answers a node goes on reading, and answers when it comes",
+    "a node without credit for answers must keep reading, and answer once credit arrives",
     part="transport",
     rules=("TR-010", "TR-022", "DC-007", "LB-048"),
     needs=("documents", "binding:tcp"),
@@ -104,7 +104,7 @@ async def burst_of_reads(run: CaseRun) -> None:
     let={"key": "tracks:$case"},
 )
 async def answers_wait_for_credit(run: CaseRun) -> None:
-    """Two nodes that hold their streams while they wait for credit lock each other up."""
+    """The node keeps streams open while it waits for credit, so that two nodes deadlock."""
     await run.documents(BASE)
     connection = await adopt_lab(run, "A", Windows(max_streams_bidi=0))
     keys = [f"notes:{run.scope.names['case']}-{number}" for number in range(ANSWERS)]
@@ -133,7 +133,7 @@ def _stalled(connection: TcpConnection, window: int) -> Stream | None:
 
 @case(
     "MW-5905",
-    "a reader that stops reading stops the writer, and nothing else",
+    "a reader that stops reading must stop its writer, and no other stream",
     part="lab-binding",
     rules=("LB-040", "LB-044", "LB-047"),
     needs=("documents", "binding:tcp"),
@@ -141,9 +141,9 @@ def _stalled(connection: TcpConnection, window: int) -> Stream | None:
     let={"key": "notes:$case", "small": "notes:$case-small"},
 )
 async def reader_stops_writer(run: CaseRun) -> None:
-    """A writer that goes on past its credit, or that blocks everything behind one stream."""
+    """The writer exceeds its credit, or one stream blocks all others."""
     window = 2048
-    # Text that does not shrink below many windows, however it is packed.
+    # Text that exceeds many windows even when compressed.
     big = "".join(hashlib.sha256(bytes((number,))).hexdigest() for number in range(200))
     await run.documents({**BASE, "big": DocumentSpec(actor="0b0b0b0b", fields={"text": big})})
     await run.send(FrameSpec(type="snapshot", document="big"), "B")
@@ -158,12 +158,14 @@ async def reader_stops_writer(run: CaseRun) -> None:
     if stream is None:
         run.check_connection(connection)
         raise CaseFailed("no-answer", "no answer filled the window", missed=True)
-    # Control records and other streams are not held up by it.
+    # It delays neither control records nor other streams.
     if not await connection.ping(b"\x01\x02\x03\x04\x05\x06\x07\x08", run.deadline_s):
-        raise CaseFailed("no-pong", "a PING was not echoed while a stream waits", missed=True)
+        raise CaseFailed(
+            "no-pong", "a PING was not answered while a stream waits for credit", missed=True
+        )
     await run.read(Wanted(run.scope.names["small"], heads=run.contents.made["base"].heads), "A")
     if len(stream.received) > window:
-        raise CaseFailed("beyond-credit", f"{len(stream.received)} bytes on credit for {window}")
+        raise CaseFailed("beyond-credit", f"{len(stream.received)} bytes with credit for {window}")
     connection.lab.holding = False
     for waiting in list(connection.streams.values()):
         if not waiting.ours and not waiting.read_over:
