@@ -93,7 +93,8 @@ def run() -> int:
 def _run_arguments() -> int:
     """Run the command that the arguments name; returns the exit code.
 
-    Raises UsageError for wrong arguments, KeyboardInterrupt, and whatever a command raises.
+    Raises UsageError for wrong arguments, KeyboardInterrupt, BrokenPipeError, and whatever a
+    command raises.
     """
     try:
         code: int | None = app(standalone_mode=False)
@@ -106,8 +107,15 @@ def _run_arguments() -> int:
         return int(ExitCode.FAULT)
     except typer.Abort:
         raise KeyboardInterrupt from None
+    except SystemExit as exc:
+        # So does typer end where the reader of the output is gone, with an exit code of its own.
+        if isinstance(exc.__context__, BrokenPipeError):
+            raise exc.__context__ from None
+        raise
     if code == INTERRUPTED:
         raise KeyboardInterrupt
+    # What is buffered counts as written only now.
+    sys.stdout.flush()
     return code or 0
 
 
@@ -122,5 +130,8 @@ def _fault_text(exc: Exception) -> str:
 
 
 def _say(message: str, code: ExitCode) -> int:
-    print(f"meshwire: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 - the command line
+    try:
+        print(f"meshwire: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 - the command line
+    except OSError:
+        process.give_up_output()
     return int(code)

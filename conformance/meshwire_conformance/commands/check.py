@@ -5,6 +5,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, TextIO
 
@@ -13,17 +14,17 @@ import typer
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.commands.process import run_interruptibly
 from meshwire_conformance.contracts import Attachment
-from meshwire_conformance.errors import Interrupted, UsageError
+from meshwire_conformance.errors import Incomplete, Interrupted, SuiteError, UsageError
 from meshwire_conformance.explain.values import printable
 from meshwire_conformance.report.formats import FORMS as REPORT_FORMS
 from meshwire_conformance.report.formats import WRITERS
 from meshwire_conformance.report.record import Report
 from meshwire_conformance.run.loading import load_catalogue
-from meshwire_conformance.run.runner import Options, Watcher, check
+from meshwire_conformance.run.runner import Options, Watcher, check, unfinished
 from meshwire_conformance.targets.base import FORMS as TARGET_FORMS
 from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.targets.bundle import bundled
-from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
 
 EVERY_S = 0.05
 """Least time between two updates of the progress line, in seconds."""
@@ -139,9 +140,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
         for line in _listing(load_catalogue().select(only or (), skip or ())):
             typer.echo(line)
         return
-    writers = [_writer(text) for text in report or ()]
     progress = progress_on(sys.stderr, os.environ)
-    watcher = _Counting(progress)
     options = Options(
         only=only or (),
         skip=skip or (),
@@ -151,21 +150,45 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
         writes_are_ok=writes_are_ok,
         known_failing=known_failing,
         trace=trace,
-        watcher=watcher,
+        watcher=_Counting(progress),
     )
-    attachments = _attachments(target, target_file)
+    writers = [_writer(text) for text in report or ()]
+    text = target or str(target_file or "bundled node")
+    with _reported(writers, text, options):
+        attachments = _attachments(target, target_file)
+        found = _checked(attachments, text, options, progress)
+    # Written first: a report counts, whoever reads the output.
+    for name, path in writers:
+        WRITERS[name](found, path)
+    _show(found)
+    raise typer.Exit(int(found.exit_code))
+
+
+@contextmanager
+def _reported(writers: Sequence[tuple[str, Path]], text: str, options: Options) -> Iterator[None]:
+    """Write reports that say why a run ended, if it raises; all else is left to the caller."""
     try:
-        text = target or str(target_file or "bundled node")
-        found = check(attachments, text, options, run_interruptibly)
+        yield
+    except Exception as exc:
+        code = exc.exit_code if isinstance(exc, SuiteError) else ExitCode.FAULT
+        why = str(exc) or type(exc).__name__
+        for name, path in writers:
+            WRITERS[name](unfinished(text, options, why, code), path)
+        raise
+
+
+def _checked(
+    attachments: Sequence[Attachment], text: str, options: Options, progress: ProgressLine | None
+) -> Report:
+    """Run the suite; raises SuiteError, Interrupted where an interrupt has ended it."""
+    try:
+        return check(attachments, text, options, run_interruptibly)
     except KeyboardInterrupt:
-        raise Interrupted(watcher.so_far()) from None
+        assert isinstance(options.watcher, _Counting)
+        raise Interrupted(options.watcher.so_far()) from None
     finally:
         if progress is not None:
             progress.clear()
-    _show(found)
-    for name, path in writers:
-        WRITERS[name](found, path)
-    raise typer.Exit(int(found.exit_code))
 
 
 def _attachments(target: str | None, target_file: Path | None) -> Sequence[Attachment]:
@@ -199,6 +222,8 @@ def _listing(cases: Sequence[Case]) -> Iterator[str]:
 
 
 def _show(found: Report) -> None:
+    if found.nothing_ran:
+        raise Incomplete("; ".join(found.nothing_ran))
     from meshwire_conformance.report.text import lines_of  # noqa: PLC0415 - after the run
 
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ

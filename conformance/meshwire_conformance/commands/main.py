@@ -20,6 +20,7 @@ def main() -> None:
         from meshwire_conformance.commands import process  # noqa: PLC0415 - see above
 
         process.take_interrupts()
+        process.withdraw_reports(sys.argv)
         gc.set_threshold(ALLOCATIONS)
         from meshwire_conformance.commands.app import run  # noqa: PLC0415 - see above
 

@@ -1,4 +1,4 @@
-"""Start and end of the process: interrupts, standard streams, and orderly ends of interrupted runs.
+"""Start and end of the process: interrupts, streams, old reports, orderly ends of interrupted runs.
 
 Theory: outside a run there is nothing to clean up, so an interrupt ends the process at once, and no
 half-loaded module can print a traceback. Within a run the first interrupt cancels it, the second
@@ -8,14 +8,17 @@ others, so it imports almost nothing.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
+import stat
 import sys
+from itertools import pairwise
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Mapping, Sequence
     from types import FrameType
     from typing import Any
 
@@ -23,9 +26,11 @@ Result = TypeVar("Result")
 
 EXIT = 2
 """Exit code of an interrupted process; equals that of `errors.Interrupted`."""
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE = 2
 """Number of interrupts that are handled; one more ends the process at once."""
+REPORT_BEGINS: Mapping[str, bytes] = {"junit": b"<?xml", "json": b"{"}
+"""The first bytes of a report, by format."""
 _LINE = b"meshwire: interrupted\n"
 _UNTOUCHED = (signal.SIG_DFL, signal.default_int_handler)
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
@@ -34,9 +39,10 @@ _LAST = 2
 
 
 def take_interrupts() -> None:
-    """Make Ctrl-C and SIGTERM end this process with one line; for command lines only.
+    """Make Ctrl-C, SIGTERM and SIGHUP end this process with one line; for command lines only.
 
-    A shell makes commands started with `&` ignore Ctrl-C; that setting is kept.
+    A shell makes commands started with `&` ignore Ctrl-C, and `nohup` makes one ignore SIGHUP;
+    both settings are kept.
     """
     for number in SIGNALS:
         if signal.getsignal(number) in _UNTOUCHED:
@@ -108,6 +114,34 @@ async def _watched(work: Coroutine[Any, Any, Result], came: list[int]) -> Result
             signal.signal(number, end)
 
 
+def withdraw_reports(arguments: Sequence[str]) -> None:
+    """Remove the reports of an earlier run that this command line is to write anew.
+
+    A run that ends without a report, however it ends, then leaves none that looks like its own.
+    Files that do not begin like a report are left alone, and so is everything but regular files.
+    """
+    if arguments[1:2] != ["check"] or "--list" in arguments or "--help" in arguments:
+        return
+    option = "--report"
+    given = [word.removeprefix(f"{option}=") for word in arguments if word.startswith(f"{option}=")]
+    given += [word for before, word in pairwise(arguments) if before == option]
+    for text in given:
+        form, _, path = text.partition("=")
+        if form in REPORT_BEGINS:
+            _remove_beginning(path, REPORT_BEGINS[form])
+
+
+def _remove_beginning(path: str, begins: bytes) -> None:
+    """Remove a regular file that begins so; where that is not possible, whoever writes it says."""
+    with contextlib.suppress(OSError, ValueError):
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return
+        with open(path, "rb") as file:  # noqa: PTH123 - this module is loaded first
+            is_report = file.read(len(begins)) == begins
+        if is_report:
+            os.unlink(path)  # noqa: PTH108 - as above
+
+
 def prepare_streams() -> None:
     """Make standard output and error accept any text; raises UsageError for a closed output."""
     from io import TextIOWrapper  # noqa: PLC0415 - this module is loaded first
@@ -136,10 +170,13 @@ def _fill_streams() -> None:
 
 def give_up_output() -> None:
     """Discard buffered output that cannot be written, so that the exit does not retry it."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is None:
+            continue
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def is_full(fault: OSError) -> bool:

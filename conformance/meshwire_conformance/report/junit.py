@@ -32,12 +32,16 @@ def _attribute(text: str) -> str:
 
 def document_of(report: Report) -> str:
     """Return the report as XML text."""
-    suites = "\n".join(_suite(report, run) for run in report.runs)
+    unshown = report.unshown
+    suites = "\n".join(
+        _suite(report, run, "" if number else unshown) for number, run in enumerate(report.runs)
+    )
     name = _attribute(f"meshwire {report.suite_version} {report.spec_revision}")
     return f"{DECLARATION}\n<testsuites name={name}>\n{suites}\n</testsuites>\n"
 
 
-def _suite(report: Report, run: TargetRun) -> str:
+def _suite(report: Report, run: TargetRun, unshown: str) -> str:
+    """Return one run; `unshown` is what makes it red and is no case's, or empty."""
     counted = [result.verdict for result in run.results]
     skipped = sum(verdict in SKIPPED for verdict in counted)
     properties = {
@@ -52,13 +56,20 @@ def _suite(report: Report, run: TargetRun) -> str:
         f"  <property name={_attribute(name)} value={_attribute(value)}/>"
         for name, value in properties.items()
     )
-    cases = "\n".join(_case(report, run, result) for result in run.results)
+    cases = [_case(report, run, result) for result in run.results]
+    errors = counted.count(Verdict.COULD_NOT_RUN)
+    if unshown:
+        group = _attribute(run.name)
+        error = f'<error message={_attribute(unshown)} type="incomplete"/>'
+        cases.insert(0, f'<testcase classname={group} name="the run" time="0">{error}</testcase>')
+        errors += 1
+    lines = "\n".join(cases)
     return (
-        f'<testsuite name={_attribute(run.name)} tests="{len(counted)}"'
+        f'<testsuite name={_attribute(run.name)} tests="{len(cases)}"'
         f' failures="{counted.count(Verdict.FAIL)}"'
-        f' errors="{counted.count(Verdict.COULD_NOT_RUN)}" skipped="{skipped}"'
+        f' errors="{errors}" skipped="{skipped}"'
         f' time="{sum(result.duration_s for result in run.results):.3f}">\n'
-        f"<properties>\n{inner}\n</properties>\n{cases}\n</testsuite>"
+        f"<properties>\n{inner}\n</properties>\n{lines}\n</testsuite>"
     )
 
 

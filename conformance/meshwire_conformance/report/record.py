@@ -8,6 +8,9 @@ from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.verdicts import APPLICABLE, CaseResult, ExitCode, Verdict
 from meshwire_spec.schemas.base import Level
 
+RED = frozenset((Verdict.FAIL, Verdict.COULD_NOT_RUN))
+"""Verdicts by which a run is not green."""
+
 
 @dataclass(frozen=True, slots=True)
 class TargetRun:
@@ -42,6 +45,23 @@ class Report:
     duration_s: float = 0.0
     repeat: str = ""
     """Further options that a repetition needs for the same result."""
+
+    @property
+    def nothing_ran(self) -> tuple[str, ...]:
+        """Why no run could ask its target anything, each reason once; empty where one could."""
+        if self.exit_code is not ExitCode.INCOMPLETE or not all(run.faults for run in self.runs):
+            return ()
+        return tuple(dict.fromkeys(fault for run in self.runs for fault in run.faults))
+
+    @property
+    def unshown(self) -> str:
+        """Why the report is not green although no result says so; empty where one does."""
+        verdicts = {result.verdict for run in self.runs for result in run.results}
+        if self.exit_code is ExitCode.PASSED or verdicts & RED:
+            return ""
+        faults = [fault for run in self.runs for fault in run.faults]
+        reasons = [text for run in self.runs for result in run.results for text in result.reasons]
+        return "; ".join(dict.fromkeys(faults or ["no case was applicable", *reasons]))
 
     def failures(self) -> Iterator[tuple[TargetRun, Case, CaseResult]]:
         """Yield every failed case with the run it failed in."""

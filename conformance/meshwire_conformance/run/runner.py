@@ -104,6 +104,24 @@ def check(
     )
 
 
+def unfinished(target_text: str, options: Options, why: str, code: ExitCode) -> Report:
+    """Return the report of a run that has ended without a verdict on any case."""
+    catalogue = load_catalogue()
+    return Report(
+        suite_version=suite_version(),
+        spec_revision=SPEC_REVISION,
+        suite_digest=catalogue.digest,
+        selection_digest=selection_digest(()),
+        level=options.level,
+        seed=options.seed,
+        target=target_text,
+        cases=catalogue.by_id,
+        runs=[TargetRun(target_text, "", (), (why,))],
+        exit_code=code,
+        repeat=_repeat(options),
+    )
+
+
 def _repeat(options: Options) -> str:
     """Return the options, besides level and seed, on which the result of a case depends."""
     words: list[str] = []

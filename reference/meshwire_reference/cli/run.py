@@ -1,7 +1,7 @@
 """`meshwire-node run`: start a node, print one line when it is ready, and serve until a signal.
 
 Bad options, a missing worker and an address that cannot be bound end in one line on stderr and exit
-code 2; SIGTERM and SIGINT end in exit code 0.
+code 2; SIGTERM, SIGINT and SIGHUP end in exit code 0.
 """
 
 import asyncio
@@ -33,6 +33,8 @@ from meshwire_spec.numbers import (
 
 SECRET_VARIABLE = "MESHWIRE_FORMATION_FILE"  # noqa: S105 - the name of a variable, not a secret
 USAGE = 2
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals that end a node."""
 INSTANCE_ID = 8
 """Bytes of the random id of a node, which is new at each start."""
 
@@ -154,8 +156,10 @@ async def serve(config: Config) -> int:
     """Run a node until a signal ends it and return the exit code."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    for number in SIGNALS:
+        # `nohup` has SIGHUP ignored, and it stays so.
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stopping.set)
     node = Node(config)
     try:
         if await _started(node, stopping):

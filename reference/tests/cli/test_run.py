@@ -213,14 +213,15 @@ def test_an_error_of_the_node_itself_is_one_line(
     assert capsys.readouterr().err == "meshwire-node: internal error: KeyError: 'of two\\nlines'\n"
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_a_node_that_still_starts(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A folder is not read to its end first, and no ready line is written."""
     seen: list[str] = []
 
     async def start(_node: Node) -> None:
-        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(number)
         try:
             await asyncio.Event().wait()
         finally:
@@ -232,3 +233,25 @@ def test_a_signal_ends_a_node_that_still_starts(
     assert asyncio.run(serve(config)) == 0
     assert seen == ["given up"]
     assert capsys.readouterr().out == ""
+
+
+def test_a_node_goes_on_where_a_hangup_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `nohup` has it ignored; SIGTERM ends the node all the same."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    seen: list[str] = []
+
+    async def start(_node: Node) -> None:
+        signal.raise_signal(signal.SIGHUP)
+        await asyncio.sleep(0)
+        seen.append("goes on")
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Node, "start", start)
+    config = Config(("tcp://127.0.0.1:0",), Settings(Dialect.OPEN))
+    try:
+        assert asyncio.run(serve(config)) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    assert seen == ["goes on"]

@@ -1,0 +1,206 @@
+"""How a command ends: no report outlives its run, and nothing ends without its own exit code."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from meshwire_conformance.commands import process as ends
+from meshwire_conformance.verdicts import ExitCode
+
+pytestmark = pytest.mark.process
+
+MAIN = (sys.executable, "-m", "meshwire_conformance.commands.main")
+CODEC = f"stdio:'{sys.executable}' -m meshwire_reference.cli codec"
+NO_PROGRAM = "stdio:/no/such/program"
+NOTHING_FITS = ("check", CODEC, "--only", "no-such*")
+EARLIER = {"xml": '<?xml version="1.0"?>\n<testsuites/>\n', "json": '{\n "report": 1\n}\n'}
+
+
+def meshwire(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command run to its end."""
+    return subprocess.run((*MAIN, *arguments), capture_output=True, text=True, check=False)
+
+
+def earlier_reports(folder: Path) -> tuple[Path, Path, list[str]]:
+    """Reports of an earlier run, as JUnit and JSON, and the options that write there."""
+    paths = folder / "r.xml", folder / "r.json"
+    for path in paths:
+        path.write_text(EARLIER[path.suffix[1:]], encoding="ascii")
+    return *paths, ["--report", f"junit={paths[0]}", f"--report=json={paths[1]}"]
+
+
+def errors_in(path: Path) -> list[str]:
+    """The message of each error of a JUnit report."""
+    root = ET.fromstring(path.read_bytes())  # noqa: S314 - our own file
+    counted = sum(int(suite.attrib["errors"]) for suite in root)
+    errors = [error.attrib["message"] for error in root.iter("error")]
+    assert counted == len(errors)
+    return errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (NOTHING_FITS, "fits no case"),
+        (("check", "nonsense"), "is no target"),
+        (("check", CODEC, "--known-failing", "/no/such/file"), "cannot be read"),
+        (("check", NO_PROGRAM, "--only", "LV-*"), "cannot be started"),
+    ],
+)
+def test_a_run_without_a_verdict_is_red_in_its_reports(
+    arguments: tuple[str, ...], why: str, tmp_path: Path
+) -> None:
+    """An error that says why, in place of what an earlier run wrote."""
+    junit, report, options = earlier_reports(tmp_path)
+    done = meshwire(*arguments, *options)
+    written = json.loads(report.read_text(encoding="ascii"))
+
+    assert all(why in message for message in errors_in(junit))
+    assert errors_in(junit)
+    assert any(why in fault for run in written["runs"] for fault in run["faults"])
+    assert written["exit_code"] == done.returncode > 1
+
+
+def test_a_run_without_an_applicable_case_is_red_in_its_reports(tmp_path: Path) -> None:
+    """Cases that are all skipped would be green."""
+    junit, _, options = earlier_reports(tmp_path)
+    done = meshwire("check", CODEC, "--only", "MW-5001", *options)
+
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert ["needs a connection" in message for message in errors_in(junit)] == [True]
+
+
+@pytest.mark.parametrize("wrong", [["--no-such-option"], ["--level", "lax"]])
+def test_wrong_usage_leaves_no_report_of_an_earlier_run(wrong: list[str], tmp_path: Path) -> None:
+    """Also where the options cannot be read at all."""
+    junit, report, options = earlier_reports(tmp_path)
+    done = meshwire("check", CODEC, *options, *wrong)
+
+    assert done.returncode == ExitCode.FAULT
+    assert not junit.exists()
+    assert not report.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_an_ended_run_leaves_no_green_report(number: int, tmp_path: Path) -> None:
+    """An error that says so, or no file."""
+    held = tmp_path / "held"
+    os.mkfifo(held)
+    junit, _, options = earlier_reports(tmp_path)
+    target = f"stdio:sh -c 'read x; echo a >{held}; read x; exec sleep 1000'"
+    with subprocess.Popen(
+        (*MAIN, "check", target, *options), stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert held.read_text() == "a\n"
+        process.send_signal(number)
+        said = process.communicate(timeout=30)[1]
+
+    if number == signal.SIGKILL:
+        assert not junit.exists()
+        return
+    assert said.startswith("meshwire: interrupted")
+    assert process.returncode == ExitCode.FAULT
+    assert ["interrupted" in message for message in errors_in(junit)] == [True]
+
+
+def test_only_reports_are_withdrawn(tmp_path: Path) -> None:
+    """A file that is no report of an earlier run stays, and so does one that nothing writes."""
+    other, report = tmp_path / "other", tmp_path / "r.json"
+    for arguments in (
+        ["meshwire", "check", "--report", f"json={other}"],
+        ["meshwire", "check", "--list", "--report", f"json={report}"],
+        ["meshwire", "decode", "--report", f"json={report}"],
+        ["meshwire", "check", "--report", f"pdf={report}"],
+        ["meshwire", "check", "--report"],
+    ):
+        other.write_text("important")
+        report.write_text(EARLIER["json"])
+        ends.withdraw_reports(arguments)
+
+        assert other.read_text() == "important"
+        assert report.exists()
+    ends.withdraw_reports(["meshwire", "check", f"--report=json={report}"])
+    assert not report.exists()
+
+
+def closing(arguments: tuple[str, ...]) -> int:
+    """The exit code of a command whose reader is gone before it writes."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with subprocess.Popen(
+        (*MAIN, *arguments), stdout=writer, stderr=subprocess.PIPE, text=True
+    ) as process:
+        os.close(writer)
+        said = process.communicate(timeout=60)[1]
+    assert said == ""
+    return process.returncode
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--version",),
+        ("--help",),
+        ("check", "--list"),
+        ("check", CODEC, "--only", "LV-*"),
+        ("decode", "010000018bcfe56801"),
+        ("vectors", "stats"),
+    ],
+)
+def test_an_output_that_nobody_reads_is_incomplete(arguments: tuple[str, ...]) -> None:
+    """Nobody has seen the verdict: exit 3, whether the output is short or long, and no word."""
+    assert closing(arguments) == ExitCode.INCOMPLETE
+
+
+def test_a_reader_that_leaves_early_is_incomplete() -> None:
+    """As `| head -1` does, after the first line."""
+    script = '"$@" | head -1 >/dev/null; exit "${PIPESTATUS[0]}"'
+    command = ("bash", "-c", script, "sh", *MAIN, "check", "--list")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.stderr == ""
+    assert done.returncode == ExitCode.INCOMPLETE
+
+
+@pytest.mark.parametrize("scheme", ["stdio", "node"])
+def test_a_command_that_cannot_be_started_is_one_line(scheme: str) -> None:
+    """No table of zeros; a call that is wrong is said on standard error."""
+    done = meshwire("check", f"{scheme}:/no/such/program")
+
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "/no/such/program" in done.stderr
+    assert done.returncode == ExitCode.INCOMPLETE
+
+
+@pytest.mark.parametrize("survives", [False, True])
+def test_a_hangup_ends_a_run_unless_it_is_ignored(
+    survives: bool,  # noqa: FBT001 - a parameter of the test
+    tmp_path: Path,
+) -> None:
+    """The terminal is gone, and with it whoever waited; `nohup` says otherwise."""
+    held, go = tmp_path / "held", tmp_path / "go"
+    os.mkfifo(held)
+    os.mkfifo(go)
+    target = f"stdio:sh -c 'read x; echo $$ >{held}; read x <{go}; exit 7'"
+    ignoring = ("sh", "-c", "trap '' HUP; exec \"$@\"", "sh") if survives else ()
+    command = (*ignoring, *MAIN, "check", target, "--only", "MW-1001")
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        child = int(held.read_text())
+        process.send_signal(signal.SIGHUP)
+        if survives:
+            go.write_text("go\n")
+        said = process.communicate(timeout=30)[1]
+
+    assert ("interrupted" in said) is not survives
+    assert (process.returncode == ExitCode.FAULT) is not survives
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
