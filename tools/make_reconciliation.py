@@ -38,11 +38,11 @@ ORDER = (
 )  # fmt: skip
 """Members of a run in the order in which they are written."""
 BASES = (
-    ("5 items against 3, none in common", 0),
-    ("5 items against 3, none in common", 1),
-    ("31 items in common, 1 and 0 on one side", 0),
-    ("512 items in common, timestamp 0, 1 and 0 on one side", 1),
-    ("512 items in common, timestamp 0, 1 and 0 on one side", 2),
+    ("5 items at the client, 3 at the server, none in common", 0),
+    ("5 items at the client, 3 at the server, none in common", 1),
+    ("31 items in common, 1 only at the client, 0 only at the server", 0),
+    ("512 items in common, timestamp 0, 1 only at the client, 0 only at the server", 1),
+    ("512 items in common, timestamp 0, 1 only at the client, 0 only at the server", 2),
 )
 """Runs from which bad ones are made, and the index of the message to replace."""
 
@@ -169,7 +169,7 @@ class Maker:
         found = list(spoil(play.messages[number]))
         found += versions(server=role == "server") if plan.title == BASES[0][0] else []
         for fault in found:
-            title = f"to the {role} as message {number} of {control}: {fault.name}"
+            title = f"message {number} of {control} to the {role}: {fault.name}"
             rule = fault.fault.rule
             yield {
                 **self._frame(title, [rule], plan),

@@ -1,4 +1,4 @@
-"""Bad messages of a reconciliation: one change each, and the reason to refuse it."""
+"""Malformed messages of a reconciliation: one change each, and the reason to refuse it."""
 
 from __future__ import annotations
 
@@ -27,75 +27,75 @@ CLASSES = {
     "long": MessageFault(
         "NG-003",
         ("bad-varint",),
-        "a number with leading groups of zero bits is taken",
-        "one message has endless encodings, and a long one costs time without saying anything",
+        "a varint with leading zero groups is accepted",
+        "one message has any number of encodings, and long ones cost time",
     ),
     "wide": MessageFault(
         "NG-003",
         ("bad-varint",),
-        "a number of more than 64 bits is taken, its upper bits lost",
-        "both sides read different bounds or counts out of the same bytes",
+        "a varint of more than 64 bits is truncated",
+        "the two sides decode different bounds or counts",
     ),
     "prefix": MessageFault(
         "NG-004",
         ("bad-bound",),
-        "a prefix longer than an id is taken",
-        "memory behind the id is written, or the bound is not the one that was meant",
+        "a prefix longer than an id is accepted",
+        "memory after the id is overwritten, or the bound differs from the encoded one",
     ),
     "timestamp": MessageFault(
         "NG-005",
         ("bad-bound",),
-        "a sum of timestamps that passes the greatest one is cut, and means infinity",
-        "ranges that were never compared count as settled",
+        "a sum above the greatest timestamp is truncated to infinity",
+        "ranges are skipped without being compared",
     ),
     "behind": MessageFault(
         "NG-006",
         ("bad-bound",),
-        "ranges behind infinity are answered",
-        "each of them makes the other side work for items that cannot exist",
+        "ranges after infinity are answered",
+        "each range costs work for items that cannot exist",
     ),
     "mode": MessageFault(
         "NG-007",
         ("bad-mode",),
-        "an unknown mode is taken for a skip or a list",
-        "the rest of the message is read at the wrong place",
+        "an unknown mode is treated as a skip or a list",
+        "the rest of the message is decoded at the wrong offset",
     ),
     "count": MessageFault(
         "NG-008",
         ("count-limit",),
-        "room is reserved for as many ids as are announced",
-        "nine bytes end the process",
+        "memory is allocated for the announced id count before it is checked",
+        "nine bytes from a peer end the process",
     ),
     "cut": MessageFault(
         "NG-009",
         ("truncated", "count-limit"),
-        "a range that is cut is read as if zeros followed",
-        "half a message settles ranges that nobody has compared",
+        "a truncated range is decoded as if zeros followed",
+        "ranges are skipped without being compared",
     ),
     "order": MessageFault(
         "NG-011",
         ("bad-bound",),
-        "bounds that do not rise are taken",
-        "a range of negative size is summed, or one is answered many times",
+        "bounds that do not increase are accepted",
+        "a range of negative size is processed, or one range is answered repeatedly",
     ),
     "version": MessageFault(
         "NG-002",
         ("bad-version",),
-        "a message of another version or protocol is read by the rules of this one",
-        "its bytes mean something else, and sets are told apart that are equal",
+        "a message of another version or protocol is decoded as this version",
+        "its bytes are misinterpreted, and equal sets are reported as different",
     ),
     "empty": MessageFault(
         "NG-009",
         ("truncated",),
-        "a message without a byte is taken for the end of the run",
-        "a run that has told nothing counts as complete",
+        "an empty message is treated as the end of the run",
+        "an incomplete run is reported as complete",
     ),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Spoilt:
-    """A bad message: its class, its fault, the place of the fault, and the bytes."""
+    """A malformed message: its class, its fault, the field of the fault, and the bytes."""
 
     fault: MessageFault
     name: str
@@ -146,7 +146,7 @@ WORDS = {"step": "timestamp", "size": "prefix length", "mode": "mode", "count": 
 
 
 def spoil(message: bytes) -> Iterator[Spoilt]:
-    """Yield every bad message made from this one."""
+    """Yield every malformed message made from this valid one."""
     pieces = pieces_of(message)
     listed = [at for at, piece in enumerate(pieces) if piece.mode == b"\x02" and piece.said]
     at = listed[0] if listed else len(pieces) // 2
@@ -169,7 +169,7 @@ def _numbers(pieces: list[Piece], at: int) -> Iterator[Spoilt]:
             continue
         place = f"ranges[{at}], {WORDS[field]}"
         data = _at(pieces, at, **{field: LONG + value})
-        yield Spoilt(CLASSES["long"], f"{WORDS[field]} with a group too many", place, data)
+        yield Spoilt(CLASSES["long"], f"{WORDS[field]} with a leading zero group", place, data)
         data = _at(pieces, at, **{field: varint_of(2**64)})
         yield Spoilt(CLASSES["wide"], f"{WORDS[field]} of 65 bits", place, data)
     for mode in (3, 4, 127, 128, 2**63):
@@ -187,14 +187,16 @@ def _bounds(pieces: list[Piece], at: int) -> Iterator[Spoilt]:
     far = replace(start, step=varint_of(U64_MAX))
     # No range may follow: any range after an infinite bound would be refused.
     data = message_of([start, far])
-    yield Spoilt(CLASSES["timestamp"], "a timestamp of 2^64-1 by its sum", "ranges[1]", data)
+    yield Spoilt(
+        CLASSES["timestamp"], "differences that add up to a timestamp of 2^64-1", "ranges[1]", data
+    )
     low = replace(start, step=b"\x01", size=b"\x01", prefix=b"\x0b")
-    for name, text in (("a bound that falls", b"\x0a"), ("a bound that is there twice", b"\x0b")):
+    for name, text in (("a decreasing bound", b"\x0a"), ("a repeated bound", b"\x0b")):
         data = message_of([low, replace(low, prefix=text), *pieces])
         yield Spoilt(CLASSES["order"], name, "ranges[1], bound", data)
     shorter = replace(low, size=b"\x00", prefix=b"")
     data = message_of([low, shorter, *pieces])
-    yield Spoilt(CLASSES["order"], "a bound that is the start of the one before", "ranges[1]", data)
+    yield Spoilt(CLASSES["order"], "a bound that is a prefix of the one before", "ranges[1]", data)
 
 
 def _ends(pieces: list[Piece]) -> Iterator[Spoilt]:
@@ -206,12 +208,12 @@ def _ends(pieces: list[Piece]) -> Iterator[Spoilt]:
         ("an empty list", replace(end, mode=b"\x02", count=b"\x00")),
         ("a fingerprint of items", replace(end, mode=b"\x01", said=b"\xa5" * 16)),
         ("a finite bound", replace(end, step=b"\x05")),
-        ("a number that begins with zeros", replace(end, step=b"\x80\x01")),
+        ("a varint with a leading zero group", replace(end, step=b"\x80\x01")),
     )
     for name, piece in behind:
         place = f"ranges[{len(pieces)}]"
         data = message_of([*pieces, piece])
-        yield Spoilt(CLASSES["behind"], f"{name} behind infinity", place, data)
+        yield Spoilt(CLASSES["behind"], f"{name} after infinity", place, data)
 
 
 def _cuts(pieces: list[Piece], at: int) -> Iterator[Spoilt]:
@@ -230,14 +232,14 @@ def _cuts(pieces: list[Piece], at: int) -> Iterator[Spoilt]:
         cuts.append(("last id" if piece.count else "fingerprint", piece.data()[:-1]))
     for name, rest in cuts:
         place = f"ranges[{at}], {name}"
-        yield Spoilt(CLASSES["cut"], f"cut in the {name}", place, head + rest)
+        yield Spoilt(CLASSES["cut"], f"truncated in the {name}", place, head + rest)
 
 
 def _counts(pieces: list[Piece], at: int) -> Iterator[Spoilt]:
     place = f"ranges[{at}], id count"
     left = len(message_of(pieces[at:])) // NEGENTROPY_ID
     for name, number in (
-        ("one id more than there is room for", left + 1),
+        ("an id count one above the greatest that fits", left + 1),
         ("an id count of 2^28 - 1", 2**28 - 1),
         ("an id count of 2^59, which overflows as a size", 2**59),
         ("an id count of 2^64 - 1", U64_MAX),
@@ -252,4 +254,4 @@ def versions(*, server: bool) -> Iterator[Spoilt]:
     for number in numbers:
         data = bytes((number,)) + b"\x00\x00\x02\x00"
         yield Spoilt(CLASSES["version"], f"first byte {number:02x}", "version", data)
-    yield Spoilt(CLASSES["empty"], "a message without a byte", "version", b"")
+    yield Spoilt(CLASSES["empty"], "an empty message", "version", b"")
