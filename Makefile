@@ -20,11 +20,11 @@ CHECKED_TOOLS := make_schemas draw_figures sync_spec make_vectors make_reconcili
 	lint-style lint-types lint-imports lint-names lint-generated lint-vectors lint-site lint-wheel
 
 help:
-	@echo "make check     install, start the bundled node and hold it against the suite"
+	@echo "make check     install, start the bundled node and run the suite on it"
 	@echo "make test      install everything and run every test"
 	@echo "make test-fast every test without sockets and child processes, under a minute"
 	@echo "make lint      style, types, import rules, dead names, generated files, vectors, wheel"
-	@echo "make adapters  hold the codecs in other languages against the vectors"
+	@echo "make adapters  run the vectors on the codecs in other languages"
 	@echo "make ci        lint + check + adapters + test"
 	@echo "make site      build the pages into site/"
 	@echo "make look      build the pages and take screenshots of them"

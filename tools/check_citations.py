@@ -12,7 +12,7 @@ docstrings of every Python file outside tools/history, and comments of TOML file
 - any path with a slash that ends in .py;
 - in backticks a target of the Makefile (`make check`);
 - a dotted name of one of our packages (meshwire_reference.core.node), members included;
-- in backticks a class behind its module (`fields.Block`) or, in Python, alone (`Block`), members
+- in backticks a class after its module (`fields.Block`) or, in Python, alone (`Block`), members
   included.
 
 A rule that a socket can show is cited by a comment of the reference, above the line that
@@ -84,7 +84,7 @@ UNCITED = frozenset(
      "TS-027", "TS-034", "NG-023", "HS-037", "HS-044", "DC-015", "DC-016", "DC-037", "DC-050",
      "ER-013", "ER-015", "ER-016", "ER-017"),
 )  # fmt: skip
-# Names of others that comments speak of and no import of ours mentions.
+# Names of other projects that comments use and no import of ours mentions.
 FOREIGN = frozenset(("Debug", "PanicException", "Struct"))
 
 

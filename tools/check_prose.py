@@ -1,24 +1,17 @@
-"""Find banned idioms in code, comments and pages.
+"""Find banned idioms in code, comments, pages and vectors.
 
-Usage: python tools/check_prose.py [--check]. Exit status 1 where a text has an idiom of `IDIOMS`.
+Usage: python tools/check_prose.py [--check]. Exit status 1 if a text has an idiom of `IDIOMS`.
 
-Exempt, because their words are part of the suite digest or record what somebody else wrote:
-
-- the vectors, with their titles, hunts and harms, and the strings of the tools in `VECTOR_WORDS`,
-  from which hunts and harms are generated;
-- the decorators and bodies of the Python cases, whose source is in the digest;
-- recorded data of tests, `CHANGELOG.md` and `tools/history`.
+Exempt, because they record the words of others or of earlier versions: recorded data of tests, the
+ledger of ids with its first titles, `CHANGELOG.md` and `tools/history`.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
-import io
 import re
 import sys
-import tokenize
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from repository import Repository
@@ -26,14 +19,19 @@ from repository import Repository
 ROOT = Path(__file__).resolve().parents[1]
 SUFFIXES = (".py", ".md", ".toml", ".yml", ".yaml", ".go", ".rs", ".js", ".sh", ".css", ".html")
 NAMES = ("Makefile", ".pre-commit-config.yaml")
-EXEMPT = ("CHANGELOG.md", "tools/history/", "conformance/tests/captured/transcripts/")
-CASES = "conformance/meshwire_conformance/cases/"
-VECTOR_WORDS = ("tools/vector_mutations.py", "tools/reconciliation_faults.py")
+VECTORS = "vectors/"
+"""Folder whose JSON files are checked too: their titles, hunts and harms are prose."""
+EXEMPT = (
+    "CHANGELOG.md",
+    "tools/history/",
+    "conformance/tests/captured/transcripts/",
+    "vectors/ids.json",
+)
 
 # What may stand between two words of an idiom: blanks, and the margin of a comment or a quote.
 GAP = r"[\s#/>*]+"
 # Each idiom with what to write in its place. A blank stands between words, wherever a line ends.
-# A word behind a dot is a member in code.
+# A word after a dot is a member in code.
 IDIOMS = {
     r"so (?:many|much)": "the count or size by its name",
     r"(?:stand|stands|standing|stood) (?:for|behind)": "`is`, `means`, `represents` or `follows`",
@@ -42,59 +40,36 @@ IDIOMS = {
     r"(?:let|lets) (?:\w+ ){1,3}have": "`gives` or `sends`",
     r"which is (?:what)": "a sentence of its own",
     r"where there is (?:none)": "the condition by its name",
+    r"(?:hold|holds|holding|held) (?:[\w`.]+ ){0,5}against": "`compare with`, `check`, `test`",
+    r"(?:does|do|did) not (?:stand)": "`is malformed`, `is invalid`",
+    r"(?:bytes?|frames?|entry|message|offset|place) (?:behind)": "`after`",
+    r"behind (?:it|them|infinity|its length|its marker)": "`after`",
+    r"what (?:comes|came)": "`the answer`, `the frames received`",
+    r"makes? (?:of)": "`reads`, `does with`",
+    r"(?:asks|asked|speaks?) of": "`sent to`, `concerns`, `names`",
+    r"(?:nobody(?:'s)|some(?:body)|every(?:body))": "`no`, `a` or `every` with the noun",
+    r"has (?:its|a) say": "the action by its verb",
 }
 PATTERN = re.compile(
     "|".join(rf"(?<![.\w])({idiom.replace(' ', GAP)})\b" for idiom in IDIOMS), re.IGNORECASE
 )
 
 
-def _case_lines(tree: ast.Module) -> Iterator[int]:
-    """Yield the lines of the functions that are registered as cases."""
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and any(
-            ast.unparse(decorator).startswith("case(") for decorator in node.decorator_list
-        ):
-            first = min(decorator.lineno for decorator in node.decorator_list)
-            yield from range(first, (node.end_lineno or first) + 1)
-
-
-def _string_lines(text: str) -> Iterator[int]:
-    """Yield the lines of strings that are not docstrings."""
-    docstrings = {
-        node.value.lineno
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    }
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type == tokenize.STRING and token.start[0] not in docstrings:
-            yield from range(token.start[0], token.end[0] + 1)
-
-
-def exempt_lines(path: str, text: str) -> Collection[int]:
-    """Return the numbers of the lines of a file that are part of the suite digest."""
-    if path.startswith(CASES):
-        return set(_case_lines(ast.parse(text)))
-    if path in VECTOR_WORDS:
-        return set(_string_lines(text))
-    return ()
-
-
 def is_checked(path: str) -> bool:
-    """Return True if the file at `path`, relative to the root, is held to the list."""
+    """Return True if the file at `path`, relative to the root, is checked."""
     named = path.endswith(SUFFIXES) or Path(path).name in NAMES
-    return named and not path.startswith(EXEMPT)
+    vectors = path.startswith(VECTORS) and path.endswith(".json")
+    return (named or vectors) and not path.startswith(EXEMPT)
 
 
 def problems_of(path: str, text: str) -> Iterator[str]:
     """Yield a line for each banned idiom in the text of the file at `path`."""
-    exempt = exempt_lines(path, text)
     advice = tuple(IDIOMS.values())
     for found in PATTERN.finditer(text):
         line = text.count("\n", 0, found.start()) + 1
-        if line not in exempt:
-            words = " ".join(re.split(GAP, found.group()))
-            number = (found.lastindex or 1) - 1
-            yield f'{path}:{line}: "{words}" is banned: write {advice[number]}'
+        words = " ".join(re.split(GAP, found.group()))
+        number = (found.lastindex or 1) - 1
+        yield f'{path}:{line}: "{words}" is banned: write {advice[number]}'
 
 
 def main(arguments: list[str] | None = None) -> int:

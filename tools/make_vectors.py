@@ -48,7 +48,7 @@ class Disagreement(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SchemaOutcome:
-    """What the schema codec makes of some bytes."""
+    """The result of the schema codec for some bytes."""
 
     reason: str | None
     value: Any

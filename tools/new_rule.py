@@ -6,7 +6,7 @@ For example, in one line:
         --reason bad-key "A receiver MUST refuse a tombstone whose collection is `tombstones`
         with `bad-key`."
 
-The next free id of the page is taken and the sentence is put behind the last rule, behind the one
+The next free id of the page is taken and the sentence is put after the last rule, after the one
 that --after names, or into the section that --under names. Then the stubs are printed that the rule
 needs: a vector, a transcript, the comment above the code. None of them is written, so
 `tools/trace.py --check` and `tools/check_citations.py` are red until each is there. A vector or
@@ -77,7 +77,7 @@ def next_id(prefix: str, rules: Sequence[PageRule]) -> str:
 
 
 def insert(text: str, after: str, line: str) -> str:
-    """Return the page with `line` behind a rule and its note, or below the heading `#ANCHOR`."""
+    """Return the page with `line` after a rule and its note, or below the heading `#ANCHOR`."""
     lines = text.splitlines()
     ids = [m["id"] if (m := RULE.match(old)) else "" for old in lines]
     place = heading(lines, after[1:]) if after.startswith("#") else ids.index(after)
@@ -286,10 +286,10 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("sentence", help="one sentence with one MUST, SHOULD or MAY")
     found.add_argument("--level", choices=("wire", "strict"), required=True)
     found.add_argument("--seen", default="socket", help=f"what shows it: {', '.join(WAYS)}")
-    found.add_argument("--kinds", default="", help="kinds of message it speaks of")
+    found.add_argument("--kinds", default="", help="kinds of message that the rule is about")
     found.add_argument("--reason", default="", help="reason for which it refuses them")
     found.add_argument("--under", default="", help="anchor of the section to put it in")
-    found.add_argument("--after", help="id of the rule to put it behind (default: the last)")
+    found.add_argument("--after", help="id of the rule to put it after (default: the last)")
     return found
 
 

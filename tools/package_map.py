@@ -84,7 +84,7 @@ def undrawn(modules: Mapping[str, Module], shown: PackageMap) -> Iterator[str]:
 def imported_arrows(
     modules: Mapping[str, Module], shown: PackageMap
 ) -> dict[tuple[str, str], tuple[Path, int]]:
-    """Return the arrows between drawn packages in the code, each with one import behind it."""
+    """Return the arrows between drawn packages in the code, each with one import that proves it."""
     found: dict[tuple[str, str], tuple[Path, int]] = {}
     for module in modules.values():
         source = shown.owner(module.name)

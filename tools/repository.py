@@ -58,7 +58,7 @@ class Repository:
 
     @cache  # noqa: B019 - as above
     def members(self, path: Path) -> frozenset[str]:
-        """Return the definitions of a file: top-level names, and members behind their class."""
+        """Return the definitions of a file: top-level names, and members after their class."""
         return frozenset(_members(self.tree(path).body))
 
     @cached_property
@@ -119,7 +119,7 @@ class Repository:
         ]
 
     def defines(self, path: Path, name: str) -> bool:
-        """Return True if the file defines `name`, also a member behind its class."""
+        """Return True if the file defines `name`, also a member after its class."""
         return path in self.sources and name.replace("::", ".") in self.members(path)
 
     def resolves(self, name: str) -> bool:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Tests and builds each adapter and holds it against the vectors; MESHWIRE names the command to use.
+# Tests and builds each adapter and runs the vectors on it; MESHWIRE names the command to use.
 set -eu
 
 adapters=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)

@@ -211,7 +211,7 @@ class HandshakeEvent(StrEnum):
     RESULT_ACCEPTED = "formation_result 1 received"
     RESULT_REJECTED = "any other formation_result received"
     OTHER_FORMATION = "formation_challenge of another formation received"
-    FAULT = "stream ended early, or a message that does not stand"
+    FAULT = "stream ended early, or a malformed message"
 
 
 FORMATION_ACCEPTOR: Final[Mapping[tuple[HandshakeState, HandshakeEvent], HandshakeState]] = (

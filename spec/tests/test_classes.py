@@ -1,4 +1,4 @@
-"""Every rule binds somebody, and each class has the rules that its name promises."""
+"""Every rule binds a class, and each class has the rules that its name promises."""
 
 from meshwire_spec.classes import CLASSES
 from meshwire_spec.rules import load_rules

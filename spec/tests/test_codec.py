@@ -50,7 +50,7 @@ def test_a_batch_keeps_unknown_entries_among_the_others() -> None:
 
 
 def test_a_fault_after_entries_that_stand_is_a_member() -> None:
-    """Half an entry behind two whole ones: both stand, the rest is kept (D-05)."""
+    """Half an entry after two whole ones: both are kept, the rest is kept (D-05)."""
     value = value_of("sync_batch", f"{HEAD}00000003{ENTRY_1}{ENTRY_1}0003613a")
 
     assert len(value["entries"]) == 2
@@ -79,7 +79,7 @@ def test_the_fault_of_a_tombstone_batch_is_kept_alike() -> None:
 
 
 def test_an_element_may_carry_more_than_its_tombstone() -> None:
-    """Bytes behind the direction byte of an element are its own extra (D-04)."""
+    """Bytes after the direction byte of an element are its own extra (D-04)."""
     one = "000374726b0003642d310000018bcfe5687b010203040506070800046e642d61000377687902"
     value = value_of("tombstone_batch", f"0000000100000028{one}5aa5ff")
 

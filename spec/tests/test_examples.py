@@ -50,7 +50,7 @@ def test_values_and_bytes_of_examples_agree(name: str) -> None:
 
 
 def test_the_fault_of_the_batch_example_is_as_told() -> None:
-    """With a count of two and two bytes behind it, the batch example has the fault it tells."""
+    """With a count of two and two bytes after it, the batch example has the fault shown."""
     data = bytearray.fromhex(BYTES.findall(page("04-batches.md"))[0][1])
     data[20] = 2
     told = re.search(r'`"fault": (\{.*?\})`', page("04-batches.md"))

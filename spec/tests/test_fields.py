@@ -42,7 +42,7 @@ def refusal(block: Block, data: str) -> tuple[str, int, str]:
 
 REFUSED: list[tuple[str, Block, str, tuple[str, int, str]]] = [
     ("a short number", Number(Int16ub, "x"), "01", ("truncated", 0, "it")),
-    ("a byte behind", Number(Int8ub, "x"), "0102", ("trailing-bytes", 1, "")),
+    ("a byte after it", Number(Int8ub, "x"), "0102", ("trailing-bytes", 1, "")),
     (
         "another marker",
         Constant(Int8ub, 7, "x", reason="bad-marker"),

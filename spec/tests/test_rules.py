@@ -40,7 +40,7 @@ def test_every_codec_rule_names_its_kinds() -> None:
 
 
 def test_every_kind_can_be_truncated_and_overlong() -> None:
-    """Each kind has a rule for bytes that end early, and one for bytes behind its end."""
+    """Each kind has a rule for bytes that end early, and one for bytes after its end."""
     pairs = set(refusals())
     tolerant = {"sync_batch", "tombstone", "tombstone_batch", "heartbeat", "negentropy_message"}
 

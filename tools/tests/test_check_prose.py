@@ -12,13 +12,11 @@ PLANTED = (
     "what it_is_told", "peers_were_told", "it_tells_of ranges", "lets_a peer_have",
     "let_it_have", ", which_is_what",
     "empty where_there_is_none",
+    "is held_against_vectors", "holds_any target_against vectors", "what does_not_stand",
+    "the bytes_behind", "range behind_infinity", "judges what_comes", "how it makes_of",
+    "vectors asked_of codecs", "rules that speak_of keys", "that are nobody's_", "lets everybody_",
+    "each has_its_say",
 )  # fmt: skip
-CASE = '''
-{helper}
-@case("MW-0900", "a title", part="x")
-async def _(run):
-    """{body}."""
-'''
 
 
 def _plain(text: str) -> str:
@@ -54,21 +52,15 @@ def test_takes_ordinary_sentences() -> None:
     assert list(check_prose.problems_of("a.md", f"{text} {code}")) == []
 
 
-def test_leaves_out_the_source_of_cases_alone() -> None:
-    """The decorator and body of a case are in the digest, a helper above it is not."""
+def test_checks_cases_and_vectors() -> None:
+    """Decorators and bodies of cases, and titles, hunts and harms of vectors, are no exception."""
     words = _plain("so_many")
-    text = CASE.format(helper=f"# {words}", body=words)
+    body = f'@case("MW-0900", "{words}", part="x")\nasync def _(run):\n    """{words}."""\n'
 
-    assert len(list(check_prose.problems_of(f"{check_prose.CASES}x.py", text))) == 1
-    assert len(list(check_prose.problems_of("other/x.py", text))) == 2
-
-
-def test_leaves_out_the_strings_that_become_vectors_alone() -> None:
-    """Their comments and docstrings are held to the list."""
-    words = _plain("stands_for")
-    text = f'"""It {words} x."""\n\nHARM = "it {words} x"\n# It {words} x.\n'
-
-    assert len(list(check_prose.problems_of(check_prose.VECTOR_WORDS[0], text))) == 2
+    assert len(list(check_prose.problems_of("conformance/cases/x.py", body))) == 2
+    assert check_prose.is_checked("vectors/frames/x.json")
+    assert not check_prose.is_checked("vectors/ids.json")
+    assert not check_prose.is_checked("conformance/tests/captured/transcripts/x.json")
 
 
 def test_fails_on_a_planted_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,5 +70,5 @@ def test_reason_that_does_not_hold_is_named(tmp_path: Path, reason: str, expecte
 
 @pytest.mark.parametrize("reason", RIGHT)
 def test_reason_that_holds_passes(tmp_path: Path, reason: str) -> None:
-    """What is missing is missing, also where prose speaks of it; what is named exists."""
+    """What is missing is missing, also where prose mentions it; what is named exists."""
     assert problems(tmp_path, reason) == []

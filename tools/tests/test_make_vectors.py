@@ -153,7 +153,7 @@ def test_a_vector_that_the_schema_does_not_read_so_is_refused() -> None:
 
 
 def test_the_committed_files_are_up_to_date() -> None:
-    """Derived vectors are what the tool makes of the positives today."""
+    """Derived vectors are those that the tool derives from the positives today."""
     ledger = vector_files.read_ledger()
     texts = dict(make_vectors.complete(vector_files.read_files(), ledger))
 

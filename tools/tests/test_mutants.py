@@ -335,7 +335,7 @@ def two_modules() -> mutants.Mutant:
 
 
 class TestTool:
-    """What the tool makes of a run."""
+    """The verdict of the tool about a run."""
 
     @pytest.mark.parametrize("arguments", [["--row", "one", "--only", "MW-9999"], ["--row", "two"]])
     def test_a_selection_that_runs_nothing_is_an_error(
@@ -394,7 +394,7 @@ class TestTool:
         assert says in capsys.readouterr().out
 
     def test_a_codec_row_demands_that_a_failure_names_its_field(self) -> None:
-        """A failure that speaks of another field has not noticed this mistake."""
+        """A failure that names another field has not noticed this mistake."""
         row = Row("one", "LV-001", "fails", (), ("MW-1157",), kind="heartbeat", field="sent_at")
         mutant = mutants.Mutant("one", (row,), row.noticed_by)
         about = {

@@ -1,4 +1,4 @@
-"""The codec part: every vector asked of a codec harness, and the answers judged.
+"""The codec part: sends every vector to a codec harness and judges the answers.
 
 Theory: all requests go out in one pipeline. Where the target dies, hangs or floods in it, what
 is unanswered is asked again one by one in fresh processes, so that the fault lands on the case

@@ -37,7 +37,7 @@ def stats() -> None:
 
 @app.command()
 def verify(seed: Annotated[int, typer.Option(help="Fixes the made-up messages.")] = 0) -> None:
-    """Hold the schema codec against the reference codec; a disagreement is exit 2.
+    """Compare the schema codec with the reference codec; a disagreement is exit 2.
 
     Example: meshwire vectors verify --seed 7
     """
@@ -47,5 +47,5 @@ def verify(seed: Annotated[int, typer.Option(help="Fixes the made-up messages.")
     count, found = run_interruptibly(hold(load_catalogue().cases, bundled_codec(), settings))
     for line in found:
         typer.echo(line)
-    typer.echo(f"{count} messages asked of both codecs, {len(found)} disagreements")
+    typer.echo(f"{count} messages sent to both codecs, {len(found)} disagreements")
     raise typer.Exit(int(ExitCode.FAULT if found else ExitCode.PASSED))

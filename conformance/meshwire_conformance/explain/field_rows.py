@@ -81,7 +81,7 @@ def fields_of(kind: str, data: bytes) -> Fields:
     for span in spans:
         parent, _, name = span.path.rpartition(".")
         if name == "fault" and span.value is not None:
-            says = f"{span.value['reason']}: what begins here does not stand"
+            says = f"{span.value['reason']}: the element that begins here is malformed"
             fault = fault or Mark(span.offset, 1, says)
             continue
         if name == "type":

@@ -7,7 +7,7 @@ which is not its own answers with sixteen smaller ranges, or with its ids where 
 32 of them. The server answers a list with its own list; the client, which gets both, knows what
 each side lacks and is silent about the range. Ranges that are settled melt into one skip in front
 of the next that is not. A message that is about to exceed the frame limit ends with the
-fingerprint of everything behind the last bound that it holds, so that the run goes on there.
+fingerprint of everything after the last bound that it has, so that the run goes on there.
 
 Everything is summed anew each time; nothing here is fast. A message is read whole before anything
 of it is answered, and refused with the reason of the first fault in it.

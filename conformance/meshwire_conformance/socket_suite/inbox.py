@@ -107,10 +107,10 @@ class Inbox:
             self._broken = self._broken or fault
 
     def check(self) -> None:
-        """Raise SuiteFault if the suite itself failed to read what came."""
+        """Raise SuiteFault if the suite itself failed to read the frames of the target."""
         if self._broken is not None:
             fault = self._broken
-            said = f"reading what came: {type(fault).__name__}: {fault}"
+            said = f"reading the frames of the target: {type(fault).__name__}: {fault}"
             raise SuiteFault(said) from fault
 
     def reader_of(self, peer: str) -> Callable[[Stream], None]:

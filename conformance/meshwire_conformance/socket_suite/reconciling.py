@@ -104,7 +104,7 @@ def _payload_of(data: bytes) -> bytes:
 def _unreadable(data: bytes, reason: str) -> CaseFailed:
     return CaseFailed(
         f"bad-frame {reason}",
-        "what came on the stream of the run is no frame",
+        "the bytes on the stream of the run are no frame",
         expected=(ANSWER,),
         received=rows_of(FRAME, data),
     )
@@ -116,7 +116,7 @@ def _wrong_member(data: bytes, name: str, wanted: str | int) -> CaseFailed:
     text = wanted if isinstance(wanted, str) else f"0x{wanted:02x}"
     return CaseFailed(
         f"wrong-value {name}",
-        f"the {name} of what came on the stream of the run is another",
+        f"the frame on the stream of the run has another {name}",
         expected=(ANSWER,),
         received=rows_of(FRAME, data, Mark(span.offset, span.size, f"{name} (expected {text})")),
     )

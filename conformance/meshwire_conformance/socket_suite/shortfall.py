@@ -1,4 +1,4 @@
-"""Compares what was wanted with what came: the first byte that differs, its field, both values."""
+"""Compare expected and received frames: the first byte that differs, its field, both values."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def arrival_lines(
 
 
 def received_lines(came: Sequence[tuple[Arrival, Mismatch]], wanted: Wanted) -> tuple[str, ...]:
-    """Return what came instead, each with its mismatch; the last one field by field."""
+    """Return the other frames received, each with its mismatch; the last one field by field."""
     *earlier, (last, why) = came
     lines = [f"{line_of(arrival)}: {one.line()}" for arrival, one in earlier[-EARLIER_MAX:]]
     return (*lines, *arrival_lines(last, wanted, why))
@@ -76,7 +76,7 @@ def wanted_lines(wanted: Wanted) -> tuple[str, ...]:
 
 def headline(wanted: Wanted, mismatch: Mismatch) -> str:
     """Return one sentence that says how the last arrival differs."""
-    about = f"what came for {wanted.key} is something else"
+    about = f"the frames received for {wanted.key} differ"
     if mismatch.wanted is None:
         return f"{about}: {mismatch.line()}"
     is_plural = mismatch.field == "heads"

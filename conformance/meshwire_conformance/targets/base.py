@@ -90,7 +90,7 @@ def demand_permission(address: str, settings: Settings) -> None:
 
 
 def is_loopback(location: str) -> bool:
-    """Return True if `HOST:PORT`, perhaps behind `ENDPOINT@`, stays on this machine."""
+    """Return True if `HOST:PORT`, perhaps after `ENDPOINT@`, stays on this machine."""
     host = location.rpartition("@")[2].rpartition(":")[0].strip("[]")
     if host == "localhost":
         return True

@@ -1,9 +1,9 @@
 """The suite's own side of the lab binding: many streams over one byte stream, without IO.
 
-Theory of operation. `receive` takes what came and gives events; `take_output` gives what is to be
-written. Control records go out at once and in order. DATA waits in a queue per stream and leaves
-by the peer's credit, cut into pieces and interleaved over the streams in an order that the given
-random generator decides, so that a peer which mixes up its streams is found and a run can be
+Theory of operation. `receive` takes received bytes and returns events; `take_output` returns the
+bytes to write. Control records go out at once and in order. DATA waits in a queue per stream and
+leaves by the peer's credit, cut into pieces and interleaved over the streams in an order that the
+given random generator decides, so that a peer which mixes up its streams is found and a run can be
 repeated. Received bytes never raise: a peer that breaks the binding ends in a `PeerFault`.
 Unlike an ordinary implementation this one can also write anything (`write_raw`), because a suite
 has to send wrong things on purpose.
@@ -369,7 +369,7 @@ class LabConnection:
         events: list[Event] = []
         try:
             for event in self._events():
-                events.append(event)  # noqa: PERF402 - what came before a fault stands
+                events.append(event)  # noqa: PERF402 - events before a fault are kept
         except _Broken as broken:
             self.closed = True
             events.append(broken.fault)

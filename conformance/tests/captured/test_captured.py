@@ -1,4 +1,4 @@
-"""What the deployed implementation wrote and how it judged, held against the schema codec."""
+"""The bytes and verdicts of the deployed implementation, compared with the schema codec."""
 
 import json
 import tomllib

@@ -1,4 +1,4 @@
-"""Recorded reconciliations of the deployed library, held against the suite's own sides."""
+"""Recorded reconciliations of the deployed library, compared with the suite's own sides."""
 
 import json
 import tomllib

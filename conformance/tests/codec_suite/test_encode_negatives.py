@@ -26,7 +26,7 @@ def negatives(*patterns: str) -> list[Case]:
 
 
 def verdicts_of(mode: str, cases: list[Case]) -> list[CaseResult]:
-    """The cases held against a codec of this mode."""
+    """The results of the cases with a codec of this mode."""
     command = f"'{sys.executable}' '{PEER}' {mode}"
     target = Attachment("stdio", command, f"stdio:{command}")
     settings = Settings(timeout_scale=2.0)

@@ -89,7 +89,7 @@ def test_a_peer_that_hangs_or_floods_fails_within_the_deadline(mode: str) -> Non
 
 @pytest.mark.parametrize("mode", ["dies-at-one", "hangs-at-one"])
 def test_a_fault_lands_on_the_case_that_causes_it(mode: str) -> None:
-    """What kills the target fails itself; cases behind it are asked in a fresh process."""
+    """A case that kills the target fails; later cases are sent to a fresh process."""
     cases = codec_cases("LV-001", "LV-002")
     results = by_case(verdicts_of(attachment(mode), cases))
     killers = {case.id for case in cases if "0102030405060708" in case.body.hex}  # type: ignore[attr-defined]

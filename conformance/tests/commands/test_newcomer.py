@@ -1,4 +1,4 @@
-"""What somebody meets who uses the command line for the first time."""
+"""The first use of the command line: mistakes, hints and help."""
 
 import os
 import signal
@@ -147,7 +147,7 @@ def test_an_interrupted_run_leaves_no_node(moment: str, tmp_path: Path) -> None:
     with open_without_writer(held) as reader:
         done = run_interrupted_at(moment, f'node:sh -c "exec {node} 9>{held}"')
 
-        # The end, and not what is said of a pipe that somebody can still write to.
+        # The end of the pipe, and not the message for a pipe that is still open for writing.
         assert reader.read() == b""
     assert done.stderr == "meshwire: interrupted: 0 cases were over, 0 passed, 0 failed\n"
     assert done.returncode == ExitCode.FAULT

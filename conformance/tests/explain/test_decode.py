@@ -99,7 +99,7 @@ def test_bytes_stand_where_one_fitting_kind_takes_them(
 
 
 def test_the_only_kind_that_fits_may_be_refused() -> None:
-    """Then its fields are shown, and why it does not stand."""
+    """Then its fields are shown, and the reason to refuse it."""
     lines, stands = guess_lines(bytes.fromhex("00096e6f7465733a6e2e3703000000020102"))
 
     assert not stands

@@ -1,4 +1,4 @@
-"""Peers that complete the preamble and are worth nothing: `python absorbing_peer.py HOW`.
+"""Peers that complete the preamble and do nothing else: `python absorbing_peer.py HOW`.
 
 close: end the connection after the preamble. silent: read everything, answer nothing. echo: send
 back every byte. flood: write control records without end. garbage: answer with junk.
@@ -48,7 +48,7 @@ class Silent(asyncio.Protocol):
 
 
 class Echo(asyncio.Protocol):
-    """Sends back what comes, its peer's preamble first."""
+    """Sends back all bytes received, the peer's preamble first."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember where to."""

@@ -72,7 +72,7 @@ class Node:
         task.add_done_callback(self.tasks.discard)
 
     async def poll(self) -> None:
-        """Push everything to everybody, over and over."""
+        """Push every document to every peer, repeatedly."""
         while True:
             # A real clock, in a process of its own: deployed peers push by it and by nothing else.
             await asyncio.sleep(self.poll_s)

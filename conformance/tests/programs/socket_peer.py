@@ -1,7 +1,7 @@
-"""Targets that let everybody in and are worth nothing: `python socket_peer.py HOW DIALECT`.
+"""Targets that accept every peer and do not sync: `python socket_peer.py HOW DIALECT`.
 
 They keep the lab binding, and in dialect H1 the handshake, and after that they close the
-connection (`close`), read and never answer (`silent`), or send back on each stream what comes on
+connection (`close`), read and never answer (`silent`), or send back on each stream the bytes of
 it (`echo`). A suite that passes one of them for more than a few cases is too easy to please.
 """
 
@@ -49,7 +49,7 @@ class Accepted(TcpConnection):
         self.tasks: set[asyncio.Task[None]] = set()
 
     def data_received(self, data: bytes) -> None:
-        """Read what came; without a handshake the preamble lets everybody in."""
+        """Read the received bytes; without a handshake the preamble admits every peer."""
         super().data_received(data)
         if self.formation is None and self.lab.peer is not None and not self.is_in:
             self.spawn(self.let_in())
@@ -67,20 +67,20 @@ class Accepted(TcpConnection):
             await self.close()
 
     def take_stream(self, stream: Stream) -> None:
-        """Shake hands on the first stream, and make of every other what this peer makes of it."""
+        """Shake hands on the first stream, and treat every other one by the mode of this peer."""
         if self.formation is not None and not self.is_in:
             self.spawn(self.shake_hands(stream, self.formation))
         elif self.how == "echo" and not stream.uni:
             stream.on_change = self.echo
 
     def echo(self, stream: Stream) -> None:
-        """Send back what came, and the end of it."""
+        """Send back the received bytes and their end."""
         content = bytes(stream.received)
         stream.received.clear()
         self.spawn(self.send_back(stream, content))
 
     async def send_back(self, stream: Stream, content: bytes) -> None:
-        """Write on our half what came on the other."""
+        """Write on our half the bytes received on the other."""
         if self.closed is not None or stream.write_over:
             return
         await stream.write(content)

@@ -15,7 +15,7 @@ PREDICTED = KnownFailure(CASE, "D-04", "accepted", predicted=True)
 
 
 def judged(verdict: Verdict, known: KnownFailure, symptom: str = "") -> CaseResult:
-    """What the ledger makes of one result."""
+    """The result after the ledger is applied."""
     (result,) = apply_ledger([CaseResult(CASE, verdict, symptom=symptom)], {CASE: known})
     return result
 

@@ -46,7 +46,7 @@ def codec(mode: str) -> Peer:
 
 
 def node(how: str, dialect: str) -> Peer:
-    """A node that lets everybody in."""
+    """A node that admits every peer."""
     return Peer("node", (str(PROGRAMS / "socket_peer.py"), how, dialect), HURRIED)
 
 

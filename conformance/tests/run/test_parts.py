@@ -6,7 +6,7 @@ from meshwire_conformance.targets.base import SCHEMES
 
 
 def test_every_scheme_names_a_part() -> None:
-    """A row with a misspelt part would fail only when somebody attaches so."""
+    """A row with a misspelt part would fail only at its first use."""
     assert {part_over(name).needs for name in SCHEMES} == {part.needs for part in PARTS.values()}
 
 

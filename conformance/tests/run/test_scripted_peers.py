@@ -1,4 +1,4 @@
-"""The suite held against scripted peers: one like a deployed node, and five worth nothing.
+"""The suite run on scripted peers: one like a deployed node, and five that do not sync.
 
 These start processes and talk over loopback: they are the suite's own acceptance, not unit tests.
 """
@@ -42,7 +42,7 @@ def held_against_deployed(options: Options) -> Report:
 
 
 def held_against_absorbing(how: str) -> Report:
-    """The report of a run against a peer that is worth nothing."""
+    """The report of a run against a peer that does not sync."""
     command = shlex.join([sys.executable, str(HERE / "programs" / "absorbing_peer.py"), how])
     return check([Attachment("node", command, f"node:{command}")], "absorbing peer", Options())
 

@@ -1,4 +1,4 @@
-"""Two codecs held against each other: what counts as a disagreement, and what is asked."""
+"""Two codecs compared: what counts as a disagreement, and which messages are sent."""
 
 import asyncio
 import random

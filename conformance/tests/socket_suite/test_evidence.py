@@ -17,7 +17,7 @@ def read(stream: int = 8) -> Sending:
 
 
 def test_the_last_stimulus_is_shown_field_by_field() -> None:
-    """Not the question behind it, which is a line."""
+    """Not the question that it repeats, which is a line."""
     lines = sent_lines([snapshot(0), Sending("A", 0, "FIN"), snapshot(4), read()])
 
     assert lines == (

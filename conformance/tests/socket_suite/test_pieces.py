@@ -173,7 +173,7 @@ def inbox_after(*specs: FrameSpec) -> Inbox:
 
 
 def arrivals(*specs: FrameSpec) -> list[Arrival]:
-    """What came for `tracks:t-1` in these frames."""
+    """The arrivals for `tracks:t-1` in these frames."""
     inbox = Inbox()
     subscription = inbox.subscribe("tracks:t-1")
     for number, spec in enumerate(specs):

@@ -1,4 +1,4 @@
-"""Reconciliation over a stream as the suite does it, held against a peer that is scripted here."""
+"""Reconciliation over a stream as the suite does it, with a scripted peer."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def failure_of(answer: Answer, message: bytes = EMPTY_QUESTION) -> CaseFailed:
     return caught.value
 
 
-# --- what comes instead of an answer ------------------------------------------------------------
+# --- other frames instead of an answer ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def failure_of(answer: Answer, message: bytes = EMPTY_QUESTION) -> CaseFailed:
     ],
 )
 def test_what_is_no_answer_is_told_apart(answer: Answer, symptom: str, marked: str) -> None:
-    """Each has its symptom, what was wanted and what came, and the first wrong byte marked."""
+    """Each has its symptom, the expected and received bytes, and the first wrong byte marked."""
     failed = failure_of(answer)
     marks = [line for line in failed.received if "^^" in line]
 

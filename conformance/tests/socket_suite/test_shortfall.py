@@ -1,4 +1,4 @@
-"""What came is shown beside what was wanted, and the first byte that differs is named."""
+"""Received and expected frames are shown together, and the first byte that differs is named."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The operation of a step asks of the run what its members say."""
+"""The operation of a step calls the run as its members say."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLACE = 3
 
 
 class Run:
-    """A run that notes what is asked of it; PLACE arrivals of KEY came from the peer B before."""
+    """A run that records its calls; PLACE arrivals of KEY came from the peer B before."""
 
     def __init__(self, *, strict: bool = True) -> None:
         self.strict = strict
@@ -39,7 +39,7 @@ class Run:
         """Have every connection."""
 
     def subscription(self, key: str) -> SimpleNamespace:
-        """Return what came for a key: one arrival."""
+        """Return the one arrival for a key."""
         return SimpleNamespace(arrivals=["arrival"])
 
     async def expect(self, *arguments: Any, **options: Any) -> str:
@@ -61,7 +61,7 @@ class Run:
 
 
 def asked(step: steps.Step, *, strict: bool = True) -> list[tuple[str, tuple[Any, ...], Any]]:
-    """Return what a transcript of one step asks of its run."""
+    """Return the calls that a transcript of one step makes."""
     run = Run(strict=strict)
     transcript = Transcript(
         id="MW-0901", title="one", rules=["FR-001"], control="MW-0902", steps=[step]

@@ -50,7 +50,7 @@ class Pair:
         raise AssertionError("the two sides never stop talking")
 
     def sees(self, data: bytes) -> Event:
-        """What the right side makes of bytes written by hand."""
+        """The events of the right side for bytes written by hand."""
         self.left.write_raw(data)
         self.settle()
         return self.seen_right[-1]

@@ -6,7 +6,7 @@ and a length-prefixed bloom filter. Changes is a count of length-prefixed runs o
 and lengths are unsigned LEB128. The rest (capabilities, later extensions) is the library's.
 
 A filter of 15 bytes may claim 2^32 probes, for which the next answer reserves 16 GiB (D-160), so
-its claims are held against its size here.
+its claims are compared with its size here.
 
 The core recognises a read with this module, without a document call; `documents` uses the rest.
 """
@@ -54,7 +54,7 @@ class SyncMessage:
 
 
 def read_leb(data: bytes, offset: int) -> tuple[int, int]:
-    """Read one unsigned LEB128 number; return it and the offset behind it.
+    """Read one unsigned LEB128 number; return it and the offset after it.
 
     Raises Unfit (bad-document) when the bytes end inside it or it exceeds 64 bits.
     """
@@ -73,7 +73,7 @@ def read_leb(data: bytes, offset: int) -> tuple[int, int]:
 
 
 def read_hashes(data: bytes, offset: int) -> tuple[tuple[bytes, ...], int]:
-    """Read a counted list of hashes; return it and the offset behind it."""
+    """Read a counted list of hashes; return it and the offset after it."""
     count, offset = read_leb(data, offset)
     end = offset + count * HASH
     if end > len(data):
@@ -82,7 +82,7 @@ def read_hashes(data: bytes, offset: int) -> tuple[tuple[bytes, ...], int]:
 
 
 def read_bytes(data: bytes, offset: int) -> tuple[bytes, int]:
-    """Read a length-prefixed run of bytes; return it and the offset behind it."""
+    """Read a length-prefixed run of bytes; return it and the offset after it."""
     length, offset = read_leb(data, offset)
     end = offset + length
     if end > len(data):

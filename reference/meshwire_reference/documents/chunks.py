@@ -94,7 +94,7 @@ def walk_chunks(data: bytes) -> Iterator[Chunk]:
 
 
 def check_chunks(data: bytes, budget: ClaimBudget) -> tuple[int, ...]:
-    """Hold what the chunks claim against the budget; return their types.
+    """Compare the claims of the chunks with the budget; return their types.
 
     Raises Unfit: document-limit for claims beyond it, bad-document for what is no run of chunks.
     """

@@ -19,7 +19,7 @@ first call for a key. Sync states do not: `on_states_lost` is called, and exchan
 Where no worker can be started that is tried again, ever less often. Calls wait for the first
 tries; each failure after those refuses what waits (internal). The first success ends that.
 
-A call that is slow but within its deadline narrows its lane: what waits behind it in the worker
+A call that is slow but within its deadline narrows its lane: calls that wait after it in the worker
 is taken back, so that other lanes wait for one slow call at most.
 """
 

@@ -1,6 +1,6 @@
 """The codec harness: one JSON object a line on stdin, one answer a line on stdout.
 
-It serves a suite that holds this codec against vectors without a network. Imports are light:
+A suite can test the codec through it without a network. Imports are light:
 the process is started for every run of a suite and its start is part of the run's time.
 """
 

@@ -210,7 +210,7 @@ class _Answer:
             return
         self._close(*locate(INFINITY, lower, size))
         for _ in ranges:
-            """What comes after is not answered, but a message is sound as a whole or not."""
+            """Later ranges are not answered, but the whole message must be well-formed."""
 
     def _pass_over(self) -> None:
         if self.is_skipping:

@@ -61,7 +61,7 @@ class _Pipe:
         self.finish()
 
     def hold_reading(self, *, hold: bool) -> None:
-        """Stop or resume what comes the other way."""
+        """Stop or resume delivery in the other direction."""
         assert self.back is not None, "a pipe is joined before it is used"
         self.back.is_held = hold
         self.back.deliver_soon()

@@ -259,7 +259,7 @@ def _name_unencodable(batch: SyncBatch, payload_cap: int) -> Unencodable:
 
 
 def decode_channel_record(data: bytes, payload_cap: int = PAYLOAD_MAX) -> ChannelRecord:
-    """Decode a batch behind its marker; raises Malformed."""
+    """Decode a batch after its marker; raises Malformed."""
     reader = Reader(data)
     # BT-031
     marker = reader.listed(U8, (CHANNEL_MARKER,), "bad-marker", "marker")
@@ -275,7 +275,7 @@ def decode_channel_record(data: bytes, payload_cap: int = PAYLOAD_MAX) -> Channe
 
 # BT-030
 def encode_channel_record(record: ChannelRecord, payload_cap: int = PAYLOAD_MAX) -> bytes:
-    """Encode a batch behind its marker; raises Unencodable."""
+    """Encode a batch after its marker; raises Unencodable."""
     writer = Writer()
     writer.listed(U8, record.marker, (CHANNEL_MARKER,), "bad-marker", "marker")
     try:

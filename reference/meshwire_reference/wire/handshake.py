@@ -1,4 +1,4 @@
-"""Messages of the formation handshake, in dialects H1 (bare) and H2 (behind a length).
+"""Messages of the formation handshake, in dialects H1 (bare) and H2 (after a length).
 
 All integers are little endian here (D-13).
 """
@@ -39,7 +39,7 @@ class FormationResponse:
 
 @dataclass(frozen=True, slots=True)
 class FormationResponseH2:
-    """The proof behind its length; `extra` is what the length covers beyond it (D-04)."""
+    """The proof after its length; `extra` is what the length covers beyond it (D-04)."""
 
     hmac: bytes
     extra: bytes = b""
@@ -94,7 +94,7 @@ def encode_formation_challenge(challenge: FormationChallenge) -> bytes:
 
 
 def decode_formation_challenge_h2(data: bytes) -> FormationChallenge:
-    """Decode a challenge behind its length, which it fills exactly; raises Malformed."""
+    """Decode a challenge after its length, which it fills exactly; raises Malformed."""
     reader = Reader(data)
     # HS-014
     size = reader.length(U32_LE, "", CHALLENGE_H2_MAX)
@@ -104,7 +104,7 @@ def decode_formation_challenge_h2(data: bytes) -> FormationChallenge:
 
 
 def encode_formation_challenge_h2(challenge: FormationChallenge) -> bytes:
-    """Encode a challenge behind its length; raises Unencodable."""
+    """Encode a challenge after its length; raises Unencodable."""
     writer = Writer()
     content = encode_formation_challenge(challenge)
     writer.block(U32_LE, content, "", CHALLENGE_H2_MAX)
@@ -127,7 +127,7 @@ def encode_formation_response(response: FormationResponse) -> bytes:
 
 
 def decode_formation_response_h2(data: bytes) -> FormationResponseH2:
-    """Decode a proof behind its length, with what the length covers beyond it."""
+    """Decode a proof after its length, with what the length covers beyond it."""
     reader = Reader(data)
     # HS-015
     inner = reader.inner(reader.length(U32_LE, "", RESPONSE_H2_MAX, RESPONSE_H2_MIN), "")
@@ -138,7 +138,7 @@ def decode_formation_response_h2(data: bytes) -> FormationResponseH2:
 
 
 def encode_formation_response_h2(response: FormationResponseH2) -> bytes:
-    """Encode a proof behind its length; raises Unencodable."""
+    """Encode a proof after its length; raises Unencodable."""
     writer = Writer()
     size = HMAC + len(response.extra)
     writer.length(U32_LE, size, "", RESPONSE_H2_MAX, RESPONSE_H2_MIN)

@@ -115,7 +115,7 @@ _NO_PREFIX: Final = VARINTS[0]
 
 
 def read_varint(message: bytes, start: int, field: str) -> tuple[int, int]:
-    """Return a number and the place behind it.
+    """Return a number and the offset after it.
 
     Raises Malformed where the number is cut off, is not in its only form, or exceeds 64 bits.
     """
@@ -135,11 +135,11 @@ def read_varint(message: bytes, start: int, field: str) -> tuple[int, int]:
 def read_ranges(  # noqa: C901, PLR0912 - see below
     message: bytes, *, in_order: bool = True
 ) -> Iterator[tuple[bytes, int, bytes]]:
-    """Yield key of the upper bound, mode and payload of each range behind the version byte.
+    """Yield key of the upper bound, mode and payload of each range after the version byte.
 
     The payload of an id list is its ids in one piece. Raises Malformed at the first field that is
     wrong, after the ranges before it; its field is a path within the range. `in_order` makes
-    bounds that do not increase a fault and leaves out the empty rest behind infinity.
+    bounds that do not increase a fault and leaves out the empty rest after infinity.
     """
     # Longer than 40 lines: a run spends most of its time here, and calls would double it. A varint
     # of one byte and a step of two are read in place; anything else, and the end of the message,
@@ -298,7 +298,7 @@ def encode_negentropy_message(message: NegentropyMessage) -> bytes:
         try:
             _encode_range(writer, piece, previous)
         except Unencodable as fault:
-            # Behind the version byte.
+            # After the version byte.
             raise fault.within(f"ranges[{index}]", U8.size) from fault
         previous = piece.upper.timestamp
     return U8.pack(message.version) + bytes(writer.buffer)
@@ -344,7 +344,7 @@ def _encode_bound(upper: Bound, previous: int | None, start: int) -> tuple[bytes
 def bounds_increase(message: NegentropyMessage) -> bool:
     """Return True if every upper bound is above the one before it."""
     uppers = [_order(piece.upper) for piece in message.ranges]
-    # NG-011: behind infinity stands at most the empty rest, as NG-006 allows.
+    # NG-011: at most the empty rest follows infinity, as NG-006 allows.
     return all(low < high or low[0] == U64_MAX for low, high in pairwise(uppers))
 
 

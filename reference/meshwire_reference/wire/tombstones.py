@@ -121,7 +121,7 @@ def encode_tombstone_batch(batch: TombstoneBatch) -> bytes:
         writer.block(U32_BE, content, field)
     writer.rest(batch.extra if batch.fault is None else batch.fault.rest)
     data = writer.done()
-    # What claims a fault is held against what a reader would find in its bytes.
+    # A claimed fault is compared with the one that decoding the bytes finds.
     if batch.fault is not None and _differs(batch, data):
         raise Unencodable("bad-value", batch.fault.offset, "fault")
     return data

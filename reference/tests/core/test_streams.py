@@ -1,4 +1,4 @@
-"""The handlers of streams, what comes too late for them, and effects that are outstanding."""
+"""The handlers of streams, late events, and outstanding effects."""
 
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.effects import Consumed, Effect, OpenStream, Release

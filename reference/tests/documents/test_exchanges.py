@@ -113,7 +113,7 @@ class TestRead:
 
     @pytest.mark.parametrize("edits", [1, 2, 40])
     def test_one_round_trip_reads_any_document(self, edits: int) -> None:
-        """The answer alone gives the whole document to somebody who has nothing."""
+        """The answer alone gives the whole document to a peer without it."""
         holder = node(1, [{"count": number} for number in range(edits)])
         answer = holder.receive(READ_MESSAGE)
         reader = Node(2)

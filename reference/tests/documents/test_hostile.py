@@ -1,7 +1,7 @@
 """Every row of bytes that hurt the Automerge library, received by a real worker (D-160).
 
 After each, another connection's read is answered and no other document has changed.
-Checksums are right: a wrong one would hide the parser behind it.
+Checksums are right: a wrong one would hide the parser from the test.
 """
 
 import asyncio

@@ -61,7 +61,7 @@ class Kept:
         return saved
 
     def reloaded(self) -> Saved:
-        """Return what a fresh table makes of the stored bytes."""
+        """Return the answer of a fresh table with the stored bytes."""
         stored = b"".join((self.stored.snapshot, *self.stored.changes))
         saved = Table(b"\x09").answer(Save(KEY), stored)
         assert isinstance(saved, Saved)

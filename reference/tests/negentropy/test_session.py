@@ -19,7 +19,7 @@ from meshwire_reference.wire.reconciliation import (
 from meshwire_spec.numbers import NEGENTROPY_TIMESTAMP_MAX
 from negentropy_sets import Item, identity, numbered, sealed
 
-# Digests of all messages, each behind its length; source: negentropy crate 0.5.3.
+# Digests of all messages, each after its length; source: negentropy crate 0.5.3.
 FROZEN: dict[tuple[int, tuple[int, int]], str] = {
     (0, (0, 0)): "0efeffc40f3421464c32565f56e1990aaf6494ed59f3ea93f2b90742d15beb30",
     (0, (4096, 4096)): "de3ca6f03d014579fc05e13867984be519d6e8867aa55f001656a0ec8c4b1452",

@@ -1,4 +1,4 @@
-"""What every transport offers, held against each: memory, TCP and, where installed, iroh."""
+"""The contract of a transport, tested on each: memory, TCP and, where installed, iroh."""
 
 from __future__ import annotations
 

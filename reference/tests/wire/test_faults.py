@@ -260,7 +260,7 @@ def test_never_cuts_a_frame(message: StreamFrame, expected: Found) -> None:
     ],
 )
 def test_never_writes_a_batch_that_reads_otherwise(batch: SyncBatch, expected: Found) -> None:
-    """Counts and faults of a batch are held against its bytes."""
+    """Counts and faults of a batch are compared with its bytes."""
     with pytest.raises(Unencodable) as raised:
         encode_sync_batch(batch)
 

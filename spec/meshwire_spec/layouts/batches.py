@@ -22,7 +22,7 @@ SYNC_BATCH = Layout(
         "ttl": Number(Int8ub, "links that it may still cross", unit="hops"),
         "entry_count": Count(Int32ub, "how many entries follow", minimum_element=ENTRY_MIN),
         "entries": Elements("entry_count", SYNC_ENTRY, "the entries, in order of effect"),
-        "fault": Fault("the first entry that does not stand, and all behind it"),
+        "fault": Fault("the first malformed entry and all later bytes"),
         "extra": Tolerated("ignored by readers, never added by writers"),
     },
 )

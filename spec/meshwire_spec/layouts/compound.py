@@ -347,7 +347,7 @@ class Fault(Block):
         return "bytes"
 
     def rows(self, name: str) -> list[Row]:
-        kind = "bytes from the first element that does not stand"
+        kind = "bytes from the first malformed element on"
         return [Row(name, "0 or n", kind, self.meaning())]
 
 

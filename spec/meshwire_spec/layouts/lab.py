@@ -59,7 +59,7 @@ DATA = Layout(
     "Bytes of a stream, and its end",
     {
         "stream_id": _stream_id(),
-        "fin": Flag("whether the stream ends behind these bytes"),
+        "fin": Flag("whether the stream ends after these bytes"),
         "data": Rest("bytes of the stream"),
     },
 )

@@ -50,7 +50,7 @@ TOMBSTONE_BATCH = Layout(
         "tombstones": Elements(
             "tombstone_count", TOMBSTONE, "the tombstones, in order of effect", length=Int32ub
         ),
-        "fault": Fault("the first tombstone that does not stand, and all behind it"),
+        "fault": Fault("the first malformed tombstone and all later bytes"),
         "extra": Tolerated("ignored by readers, never added by writers"),
     },
 )

@@ -75,7 +75,7 @@ class ReportedCase(Strict, frozen=True, kw_only=True):
     reasons: Annotated[list[str], Meta(description="Why, in sentences.")]
     sent: Annotated[list[str], Meta(description="What was sent, as lines for a person.")]
     expected: Annotated[list[str], Meta(description="What should have come of it.")]
-    received: Annotated[list[str], Meta(description="What came of it.")]
+    received: Annotated[list[str], Meta(description="What the target sent, or did.")]
     notes: Annotated[list[str], Meta(description="What is worth knowing beside the verdict.")]
     unbound: Annotated[
         bool, Meta(description="Whether it passed with a refusal without a reason or code.")

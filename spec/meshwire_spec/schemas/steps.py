@@ -27,9 +27,9 @@ class FrameSpec(Strict, frozen=True, kw_only=True):
     """A frame, entry or tombstone to be sent; members that a type does not have stay out.
 
     `cut` takes bytes off its end and `append` adds some, `payload_cut` takes them off the payload
-    before its length is written; `extra` is added behind the last field of the payload. `wrong`
+    before its length is written; `extra` is added after the last field of the payload. `wrong`
     says that the rules forbid this message, without which the suite refuses to send it.
-    A snapshot holds `document` and behind it those of `more`; a delta brings `document` to a peer
+    A snapshot holds `document` and then those of `more`; a delta brings `document` to a peer
     that has `known`, or only opens the exchange. `replace` swaps bytes of the payload.
     """
 

@@ -92,7 +92,7 @@ type sequence[T any] struct {
 	writeOne          func(*T, *writer)
 }
 
-// read stops at the first element that does not stand; only where it is the very first is that an error.
+// read stops at the first malformed element; this is an error only if no element precedes it.
 func (s sequence[T]) read(r *reader) (count uint32, list []T, fault *Fault) {
 	count = r.u32(s.countField, big)
 	if uint64(count) > uint64(r.left()/s.leastBytes) {

@@ -6,7 +6,7 @@ stream keeps what was not reported to the application yet, and `take_events` col
 peer that sends a megabyte byte by byte costs a megabyte. Likewise nothing is written on a call:
 `take_output` makes as many bytes as the link wants now, control records first, then DATA in turns
 between the streams that have some. So bytes wait in their stream, where a reset can drop them, and
-control records never wait behind them.
+control records never wait for them.
 """
 
 # Longer than 500 lines: records, credit and streams are one state machine.

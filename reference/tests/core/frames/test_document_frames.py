@@ -37,7 +37,7 @@ DAY_MS = 24 * 3600 * 1000
 
 
 def make_bench(settings: Settings | None = None) -> Bench:
-    """Return an open node with the real handling of documents behind it."""
+    """Return an open node with real document handling."""
     table = Table(b"\x09" * 16)
     return Bench(lambda call: table.answer(call, None), settings)
 

@@ -1,4 +1,4 @@
-"""The H1 handshake as bytes, and what a session makes of it."""
+"""The H1 handshake as bytes, and the state of the session after it."""
 
 import hmac
 from hashlib import sha256

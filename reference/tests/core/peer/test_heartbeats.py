@@ -9,7 +9,7 @@ from meshwire_spec.numbers import REASONS
 
 
 def make_bench() -> Bench:
-    """Return an open node with the real handling of documents behind it."""
+    """Return an open node with real document handling."""
     table = Table(b"\x09" * 16)
     settings = Settings(Dialect.OPEN, heartbeat_s=0)
     return Bench(lambda call: table.answer(call, None), settings)

@@ -17,7 +17,7 @@ UNKNOWN = bytes.fromhex("0001 78 33 00000000".replace(" ", ""))
 
 
 def make_bench() -> Bench:
-    """Return an open node with the real handling of documents behind it."""
+    """Return an open node with real document handling."""
     table = Table(b"\x09" * 16)
     settings = Settings(Dialect.OPEN, frame_stall_s=5.0, heartbeat_s=0)
     return Bench(lambda call: table.answer(call, None), settings)

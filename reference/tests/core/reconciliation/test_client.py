@@ -28,7 +28,7 @@ EMPTY = bytes.fromhex("6100000200")
 
 
 def make_bench(**settings: float) -> Bench:
-    """Return an open node with the real handling of documents behind it."""
+    """Return an open node with real document handling."""
     table = Table(b"\x09" * 16)
     chosen = Settings(Dialect.OPEN, heartbeat_s=0, **settings)  # type: ignore[arg-type]
     return Bench(lambda call: table.answer(call, None), chosen)

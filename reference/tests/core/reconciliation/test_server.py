@@ -27,7 +27,7 @@ EMPTY = bytes.fromhex("6100000200")
 
 
 def make_bench(**settings: float) -> Bench:
-    """Return an open node with the real handling of documents behind it."""
+    """Return an open node with real document handling."""
     table = Table(b"\x09" * 16)
     chosen = Settings(Dialect.OPEN, heartbeat_s=0, **settings)  # type: ignore[arg-type]
     return Bench(lambda call: table.answer(call, None), chosen)
@@ -233,7 +233,7 @@ class TestServer:
         assert bench.frames(connection) == []
 
     def test_an_answer_that_does_not_leave_holds_up_its_stream_alone(self) -> None:
-        """What came behind it stays unread, and other streams go on."""
+        """Bytes after it stay unread, and other streams go on."""
         bench = make_bench()
         fill(bench, keys(0, 3))
         connection = bench.connect()

@@ -21,7 +21,7 @@ OPEN = Settings(Dialect.OPEN, heartbeat_s=0)
 
 
 def make_bench(settings: Settings = OPEN) -> Bench:
-    """Return an open node with the real handling of documents behind it."""
+    """Return an open node with real document handling."""
     table = Table(b"\x09" * 16)
     return Bench(lambda call: table.answer(call, None), settings)
 

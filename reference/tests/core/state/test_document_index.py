@@ -41,7 +41,7 @@ def test_an_item_has_no_time() -> None:
 
 
 def test_the_set_follows_the_documents() -> None:
-    """N-14: what comes counts once, what goes is gone, also while a run uses the set."""
+    """N-14: an added item counts once and a removed one is gone, also while a run uses the set."""
     holdings = hold(DocumentIndex(), "notes:a", "notes:b")
     items = holdings.as_storage()
     hold(holdings, "notes:b", "notes:c")

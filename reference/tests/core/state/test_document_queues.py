@@ -47,7 +47,7 @@ class TestKeyQueues:
         assert len(self.calls) == 3
 
     def test_a_job_without_a_call_is_over_at_once(self) -> None:
-        """And what waits behind it begins."""
+        """And the next job begins."""
         self.queues.add("a:1", PlannedJob(None, lambda: None))
         self.queues.add("a:1", self.job("a:1", "next"))
 

@@ -580,7 +580,7 @@ def test_a_link_that_ends_without_close_has_no_code() -> None:
 
 
 def test_nothing_is_read_behind_a_close() -> None:
-    """Bytes behind CLOSE, however bad, change nothing."""
+    """Bytes after CLOSE, however bad, change nothing."""
     pair = make_pair()
     pair.acceptor.receive(encode_close(100, "yield") + b"\xff" * 100)
 
@@ -641,7 +641,7 @@ def test_chunks_make_no_difference(cuts: list[int]) -> None:
 
 @given(st.lists(st.binary(max_size=60), max_size=8))
 def test_garbage_never_raises(garbage: list[bytes]) -> None:
-    """Whatever comes, before the preamble or behind it, ends as an event at most."""
+    """Whatever comes, before or after the preamble, ends as an event at most."""
     for start in (b"", preamble()):
         side = LabConnection(dialled=False, endpoint_id=ACCEPTOR_ID)
         side.receive(start)

@@ -122,7 +122,7 @@ def test_small_pieces_make_no_difference(chunk: int) -> None:
 
 
 def test_a_cancelled_open_gives_its_turn_away() -> None:
-    """Who waited behind it gets the stream as soon as there is credit."""
+    """The next waiting request gets the stream as soon as there is credit."""
 
     async def run() -> None:
         options = TransportOptions(ACCEPTOR.endpoint_id, windows=Windows(max_streams_bidi=1))
