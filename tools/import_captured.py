@@ -2,11 +2,13 @@
 
     python tools/import_captured.py PATH/vectors.jsonl
 
-Afterwards `make_vectors.py` keeps the files canonical and holds them to the schema codec.
+Of a negative, `at` is then added by hand; afterwards `make_vectors.py` keeps the files canonical
+and holds them to the schema codec.
 """
 
 import argparse
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -15,12 +17,27 @@ from typing import Any
 
 from captured_values import VALUES, Record, formation_secret, is_stub
 from make_vectors import outcome_of
-from meshwire_spec.numbers import DOCUMENT_KEY_MAX, NONCE
+from meshwire_spec.numbers import (
+    AUTHOR_MAX,
+    COLLECTION_MAX,
+    DOCUMENT_ID_MAX,
+    DOCUMENT_KEY_MAX,
+    NONCE,
+    REASON_MAX,
+)
 from meshwire_spec.schemas.vectors import expand
 from vector_files import LEDGER, VECTORS, Ledger, canonical, read_files, read_ledger, shorten
 from vector_rules import rules_for, wire_result
 
 CAPTURED = ".captured.json"
+COLLECTION = re.compile(r"[A-Za-z0-9_.-]+")
+TEXT_LIMITS = {
+    "collection": COLLECTION_MAX,
+    "document_id": DOCUMENT_ID_MAX,
+    "deleted_by": AUTHOR_MAX,
+    "reason": REASON_MAX,
+}
+"""Greatest length in bytes of each text of a tombstone."""
 RESPONDING = ("formation_response", "FormationKeyFromBase64")
 
 MISTAKES = {
@@ -47,12 +64,22 @@ def place_of(kind: str, value: dict[str, Any], reason: str) -> tuple[str, str]:
     if kind.startswith("formation"):
         return "formation_id", "over-limit"
     if kind == "tombstone":
-        empty = next((name for name in ("collection", "document_id") if not value[name]), None)
-        return (empty, "under-limit") if empty else ("deleted_by", "over-limit")
+        return _place_in_tombstone(value, reason)
     key = value["key"]
     if reason == "length-limit":
         return "key", "over-limit" if len(key) > DOCUMENT_KEY_MAX else "under-limit"
     return "key", "bad-key-no-colon" if ":" not in key else "bad-key-collection"
+
+
+def _place_in_tombstone(value: dict[str, Any], reason: str) -> tuple[str, str]:
+    empty = next((name for name in ("collection", "document_id") if not value[name]), None)
+    if empty:
+        return empty, "under-limit"
+    if reason == "bad-key":
+        legal = COLLECTION.fullmatch(value["collection"])
+        return ("document_id" if legal else "collection"), "bad-key"
+    long = (name for name, most in TEXT_LIMITS.items() if len(value[name].encode()) > most)
+    return next(long), "over-limit"
 
 
 def vector_of(record: Record, number: int, ledger: Ledger) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.run.loading import LOADERS
 from meshwire_conformance.self_check.field_table import FieldRow, fields_of, generic
-from meshwire_spec.codec import accept, decode, from_value, to_value
+from meshwire_spec.codec import accept, annotate, decode, from_value, to_value
 from meshwire_spec.errors import Malformed
 from meshwire_spec.numbers import KINDS
 from meshwire_spec.schemas.vectors import expand
@@ -34,7 +34,18 @@ from vector_files import (
     shorten,
     written_faults,
 )
-from vector_mutations import CLASSES, MUTATORS, VALID, Base, Place, base_of, fits, places
+from vector_mutations import (
+    CLASSES,
+    MUTATORS,
+    VALID,
+    Base,
+    Mutated,
+    Place,
+    base_of,
+    fits,
+    places,
+    wire_path,
+)
 from vector_rules import rules_for, wire_result
 
 DERIVED = ".derived.json"
@@ -109,10 +120,10 @@ def _derive_class(
         for place in places(base, row):
             where = _where(row, place)
             key = generic(where) if fault == "truncated" else where.replace("[2]", "[1]")
-            data = MUTATORS[fault](base, row, place)
-            if key in seen or data is None:
+            mutated = MUTATORS[fault](base, row, place)
+            if key in seen or mutated is None:
                 continue
-            vector = _vector(row, where, fault, data, control, ledger)
+            vector = _vector(row, where, fault, mutated, control, ledger)
             if vector is not None:
                 seen.add(key)
                 yield vector
@@ -125,17 +136,19 @@ def _where(row: FieldRow, place: Place) -> str:
 
 
 def _vector(
-    row: FieldRow, where: str, fault: str, data: bytes, control: str, ledger: Ledger
+    row: FieldRow, where: str, fault: str, mutated: Mutated, control: str, ledger: Ledger
 ) -> dict[str, Any] | None:
     """Return the derived vector, or None if these bytes do not show the fault."""
-    found = outcome_of(row.kind, data)
+    found = outcome_of(row.kind, mutated.data)
     fault_class = CLASSES[fault]
     says = found.reason or VALID
     if says not in fault_class.expects:
         # A length that is off by one may make another message of the same bytes: no fault then.
         if says == VALID:
             return None
-        raise Disagreement(f"{row.kind} {where} {fault}: the schema says {says} of {data.hex()}")
+        raise Disagreement(
+            f"{row.kind} {where} {fault}: the schema says {says} of {mutated.data.hex()}"
+        )
     rejected = found.reason is not None
     rules = rules_for(row.kind, where, fault, rejected=rejected, reasons=[says])
     if not rules:
@@ -150,13 +163,14 @@ def _vector(
         "rules": [rule.id for rule in rules],
         "field": where,
         "fault": fault,
-        "hex": data.hex(),
+        "hex": mutated.data.hex(),
         "result": {"wire": wire_result(strict, rules), "strict": strict},
         "source": f"derived: {fault} on {control}",
     }
     if found.value is not None:
         vector["value"] = found.value
     if rejected:
+        vector["at"] = [mutated.start, mutated.end]
         vector["reasons"] = sorted({says, *fault_class.allows})
         vector["hunts"] = fault_class.hunts.format(named)
         vector["harm"] = fault_class.harm
@@ -216,6 +230,26 @@ def agree(vector: dict[str, Any]) -> None:
         )
     if "value" in vector and expand(vector["value"]) != found.value:
         raise Disagreement(f"{vector['id']} {vector['title']}: the schema reads {found.value}")
+    if says == "reject":
+        _agree_on_place(vector)
+
+
+def _agree_on_place(vector: dict[str, Any]) -> None:
+    """Raise Disagreement unless the offset at which the schema fails is within `at`.
+
+    A field that is wrong as a whole, such as a magic, may have its fault anywhere inside. Of what
+    only `accept` refuses, the schema names no offset.
+    """
+    start, end = vector["at"]
+    fault = annotate(vector["kind"], bytes.fromhex(expand(vector["hex"])))[1]
+    found_first_varies = len(vector["reasons"]) > 1
+    if fault is None or found_first_varies or fault.field == wire_path(vector["field"]):
+        return
+    if not start <= fault.offset <= end:
+        raise Disagreement(
+            f"{vector['id']} {vector['title']}: `at` is [{start}, {end}], and the schema fails at "
+            f"{fault.offset}, in {fault.field or 'the message'}"
+        )
 
 
 def _refuse_to_encode(vector: dict[str, Any]) -> None:

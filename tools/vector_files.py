@@ -27,6 +27,7 @@ ORDER = (
     "field",
     "fault",
     "hex",
+    "at",
     "respond",
     "value",
     "result",

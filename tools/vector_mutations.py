@@ -217,6 +217,23 @@ def fits(base: Base, row: FieldRow) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Mutated:
+    """Mutated bytes, and the offsets at which the fault begins and ends.
+
+    Both offsets are equal where bytes are missing and none is wrong.
+    """
+
+    data: bytes
+    start: int
+    end: int
+
+
+def _with(base: Base, start: int, end: int, new: bytes) -> Mutated:
+    """Return the bytes with `new` in the place of those from `start` to `end`."""
+    return Mutated(base.data[:start] + new + base.data[end:], start, start + len(new))
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """A field as found: its position, the bytes of its scope, and its own length field."""
 
@@ -302,36 +319,37 @@ def cut(base: Base, at: int) -> bytes:
     return bytes(data[:at])
 
 
-def _truncated(base: Base, row: FieldRow, place: Place) -> bytes | None:
+def _truncated(base: Base, row: FieldRow, place: Place) -> Mutated | None:
     size = place.end - place.start
     if size == 0:
         return None
     # A varint is cut before its last digit: before its first one the message would be complete.
     if row.role == "varint" and size == 1:
         return None
-    return cut(base, place.end - 1 if row.role == "varint" else place.start + size // 2)
+    end = place.end - 1 if row.role == "varint" else place.start + size // 2
+    return Mutated(cut(base, end), place.start, end)
 
 
 def _length_by(step: int) -> "Mutator":
-    def mutate(base: Base, row: FieldRow, place: Place) -> bytes | None:
+    def mutate(base: Base, row: FieldRow, place: Place) -> Mutated | None:
         span = base.span(place.path)
         assert span is not None
         value = int(span.value) + step
         if not 0 <= value < 2 ** (8 * span.size):
             return None
-        return base.data[: place.start] + _number(span, value) + base.data[place.end :]
+        return _with(base, place.start, place.end, _number(span, value))
 
     return mutate
 
 
 def _filled(byte: int) -> "Mutator":
-    def mutate(base: Base, row: FieldRow, place: Place) -> bytes | None:
+    def mutate(base: Base, row: FieldRow, place: Place) -> Mutated | None:
         if row.role == "ids":
-            return base.data[: place.start] + b"\x81\xff\xff\xff\x7f" + base.data[place.start + 1 :]
+            return _with(base, place.start, place.start + 1, b"\x81\xff\xff\xff\x7f")
         new = bytes([byte]) * (place.end - place.start)
         if new == base.data[place.start : place.end]:
             return None
-        return base.data[: place.start] + new + base.data[place.end :]
+        return _with(base, place.start, place.end, new)
 
     return mutate
 
@@ -355,13 +373,13 @@ def _find(members: dict[str, blocks.Block], names: list[str]) -> object:
     raise KeyError(names)
 
 
-def _unknown(base: Base, row: FieldRow, place: Place) -> bytes | None:
+def _unknown(base: Base, row: FieldRow, place: Place) -> Mutated | None:
     """Return the first value above the legal ones."""
     old = base.data[place.start : place.end]
     if row.role == "magic":
-        return base.data[: place.start] + old[:-1] + bytes([old[-1] ^ 1]) + base.data[place.end :]
+        return _with(base, place.end - 1, place.end, bytes([old[-1] ^ 1]))
     if row.role == "mode":
-        return base.data[: place.start] + b"\x03" + base.data[place.end :]
+        return _with(base, place.start, place.end, b"\x03")
     block = _block(base.kind, place.path)
     if isinstance(block, blocks.Flag):
         new = 2
@@ -371,74 +389,80 @@ def _unknown(base: Base, row: FieldRow, place: Place) -> bytes | None:
         new = max(block.legal) + 1
     else:
         new = old[0] + 1
-    return base.data[: place.start] + bytes([new]) + base.data[place.end :]
+    return _with(base, place.start, place.end, bytes([new]))
 
 
-def _far(base: Base, row: FieldRow, place: Place) -> bytes | None:
+def _far(base: Base, row: FieldRow, place: Place) -> Mutated | None:
     """Return a value with the high bit set, which only a reader of all eight bits distinguishes."""
     old = base.data[place.start]
     if row.role == "mode":
-        return base.data[: place.start] + b"\x7f" + base.data[place.end :]
+        return _with(base, place.start, place.end, b"\x7f")
     block = _block(base.kind, place.path)
     if isinstance(block, blocks.Flag) and block.lenient and old != 0:
         return None
-    return base.data[: place.start] + bytes([old | 0x80]) + base.data[place.end :]
+    return _with(base, place.start, place.end, bytes([old | 0x80]))
 
 
 def _ill_formed(fault: str) -> "Mutator":
-    def mutate(base: Base, row: FieldRow, place: Place) -> bytes | None:
+    def mutate(base: Base, row: FieldRow, place: Place) -> Mutated | None:
         bad = ILL_FORMED[fault]
         size = place.end - place.start
         if row.role == "chars" or size >= len(bad) + 1:
-            start = place.end - len(bad)
-            return base.data[:start] + bad + base.data[place.end :]
-        return splice(base, place.start, place.end, b"a" + bad, own=place.length)
+            return _with(base, place.end - len(bad), place.end, bad)
+        data = splice(base, place.start, place.end, b"a" + bad, own=place.length)
+        return Mutated(data, place.start + 1, place.start + 1 + len(bad))
 
     return mutate
 
 
-def _emptied(base: Base, row: FieldRow, place: Place) -> bytes | None:
-    if place.end == place.start:
-        return base.data
-    return splice(base, place.start, place.end, b"", own=place.length)
+def _emptied(base: Base, row: FieldRow, place: Place) -> Mutated | None:
+    data = base.data
+    if place.end > place.start:
+        data = splice(base, place.start, place.end, b"", own=place.length)
+    if place.length is None:
+        return Mutated(data, place.start, place.start)
+    # No byte of the field is left: its length is what is wrong.
+    return Mutated(data, place.length.offset, place.length.offset + place.length.size)
 
 
-def _control(base: Base, row: FieldRow, place: Place) -> bytes | None:
+def _control(base: Base, row: FieldRow, place: Place) -> Mutated | None:
     plain = [at for at in range(place.start + 1, place.end) if base.data[at] < FIRST_NOT_ASCII]
     if not plain:
         return None
-    return base.data[: plain[-1]] + b"\x00" + base.data[plain[-1] + 1 :]
+    return _with(base, plain[-1], plain[-1] + 1, b"\x00")
 
 
-def _trailing(base: Base, row: FieldRow, place: Place) -> bytes | None:
-    return splice(base, place.end, place.end, TAIL, own=place.length)
+def _trailing(base: Base, row: FieldRow, place: Place) -> Mutated | None:
+    data = splice(base, place.end, place.end, TAIL, own=place.length)
+    return Mutated(data, place.end, place.end + len(TAIL))
 
 
-def _not_minimal(base: Base, row: FieldRow, place: Place) -> bytes | None:
-    return base.data[: place.start] + OVERLONG_DIGIT + base.data[place.start :]
+def _not_minimal(base: Base, row: FieldRow, place: Place) -> Mutated | None:
+    return _with(base, place.start, place.start, OVERLONG_DIGIT)
 
 
-def _over_64(base: Base, row: FieldRow, place: Place) -> bytes | None:
-    return base.data[: place.start] + OVER_64_BITS + base.data[place.end :]
+def _over_64(base: Base, row: FieldRow, place: Place) -> Mutated | None:
+    return _with(base, place.start, place.end, OVER_64_BITS)
 
 
-def _over_limit(base: Base, row: FieldRow, place: Place) -> bytes | None:
-    return base.data[: place.start] + PREFIX_OVER + base.data[place.end :]
+def _over_limit(base: Base, row: FieldRow, place: Place) -> Mutated | None:
+    found = _with(base, place.start, place.end, PREFIX_OVER)
+    return Mutated(found.data, place.start, place.start + 1)
 
 
 def _count_by(step: int) -> "Mutator":
     plain = _length_by(step)
 
-    def mutate(base: Base, row: FieldRow, place: Place) -> bytes | None:
+    def mutate(base: Base, row: FieldRow, place: Place) -> Mutated | None:
         if row.role == "ids":
             count = base.data[place.start]
-            return base.data[: place.start] + bytes([count + step]) + base.data[place.start + 1 :]
+            return _with(base, place.start, place.start + 1, bytes([count + step]))
         return plain(base, row, place)
 
     return mutate
 
 
-Mutator = Callable[[Base, FieldRow, Place], bytes | None]
+Mutator = Callable[[Base, FieldRow, Place], Mutated | None]
 MUTATORS: dict[str, Mutator] = {
     "truncated": _truncated,
     "length-short": _length_by(-1),

@@ -152,6 +152,23 @@ def test_a_vector_that_the_schema_does_not_read_so_is_refused() -> None:
             make_vectors.agree(vector)
 
 
+def test_a_place_behind_which_the_schema_fails_is_refused() -> None:
+    """`at` has to contain the byte at which the schema fails, if it fails in another field."""
+    wrong: dict[str, Any] = {
+        "id": "MW-1",
+        "title": "t",
+        "kind": "heartbeat",
+        "field": "sent_at",
+        "hex": "020000018bcfe56801",
+        "at": [1, 9],
+        "result": {"wire": "reject", "strict": "reject"},
+        "reasons": ["bad-marker"],
+    }
+    make_vectors.agree({**wrong, "field": "marker", "at": [0, 1]})
+    with pytest.raises(make_vectors.Disagreement, match="fails at 0, in marker"):
+        make_vectors.agree(wrong)
+
+
 def test_the_committed_files_are_up_to_date() -> None:
     """Derived vectors are those that the tool derives from the positives today."""
     ledger = vector_files.read_ledger()

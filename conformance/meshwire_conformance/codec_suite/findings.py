@@ -1,40 +1,23 @@
 """Failures of codec cases, described with bytes: sent, expected, received, and the difference."""
 
-import re
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from meshwire_conformance.catalogue.case import Case
+from meshwire_conformance.codec_suite.judge import VARIANT, Finding
 from meshwire_conformance.errors import SuiteFault
-from meshwire_conformance.explain.hexdump import Mark, dump, first_difference
-from meshwire_conformance.explain.values import Difference, member_at, shown
+from meshwire_conformance.explain.field_rows import Fields, fields_of, rows_of, value_text
+from meshwire_conformance.explain.hexdump import Mark, dump
+from meshwire_conformance.explain.values import Difference, first_difference, member_at, shown
 from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_spec.cursor import Span
+from meshwire_spec.errors import SpecError
 from meshwire_spec.schemas.vectors import Vector
 
-VARIANT = re.compile(r"\(\w+\)")
-"""The type of a record, as vectors write it into field paths; codecs do not."""
 MEMBER_MAX = 40
 """Characters shown of a long text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The fault found in the answers to one case; an empty `symptom` means that there is none.
-
-    `place` is the field that the target's own error names, `also` the wrong bytes of another
-    request of the same case.
-    """
-
-    symptom: str = ""
-    op: str = ""
-    received: str = ""
-    difference: Difference | None = None
-    data: Any = None
-    unbound: bool = False
-    place: str = ""
-    also: "Finding | None" = None
 
 
 def describe(case: Case, found: Finding, control: Finding | None, level: str) -> CaseResult:
@@ -46,7 +29,7 @@ def describe(case: Case, found: Finding, control: Finding | None, level: str) ->
         Verdict.FAIL,
         reasons=(_headline(found),),
         symptom=found.symptom,
-        sent=_sent(vector, found),
+        sent=_sent(case, vector, found, level),
         expected=_expected(case, vector, found, level),
         received=_received(vector, found),
         notes=(*_also(vector, found), *_notes(case, control)),
@@ -60,16 +43,19 @@ def _headline(found: Finding) -> str:
     return f"{found.op}: {found.received}" if found.received else found.symptom
 
 
-def _sent(vector: Vector, found: Finding) -> tuple[str, ...]:
-    if vector.unencodable:
-        path = VARIANT.sub("", vector.field)
-        return (f"encode {vector.kind}", f"{path} = {_member(vector.value, path)}")
-    if found.op == "encode":
-        return (f"encode {shown(vector.value)}",)
+def _sent(case: Case, vector: Vector, found: Finding, level: str) -> tuple[str, ...]:
     if found.op == "formation_respond":
         return (f"formation_respond {shown(msgspec.to_builtins(vector.respond))}",)
-    path = found.difference.path if found.difference else found.place or vector.field
-    return dump(vector.data, mark_of(vector, path))
+    if found.op == "encode":
+        path = VARIANT.sub("", vector.field) if vector.unencodable else found.place
+        return (f"encode {vector.kind}", *_member_lines(vector.value, path))
+    if found.difference is not None:
+        mark = mark_of(vector, found.difference.path)
+    elif case.demanded(level) == "reject":
+        mark = mark_at(vector)
+    else:
+        mark = mark_of(vector, found.place or vector.field)
+    return (*dump(vector.data, mark), *(() if mark else ("(no byte can be marked)",)))
 
 
 def _expected(case: Case, vector: Vector, found: Finding, level: str) -> tuple[str, ...]:
@@ -82,16 +68,36 @@ def _expected(case: Case, vector: Vector, found: Finding, level: str) -> tuple[s
     if case.demanded(level) == "reject":
         place = VARIANT.sub("", vector.field)
         return (f"reject: {' or '.join(vector.reasons or ())}{' in ' + place if place else ''}",)
-    return (shown(vector.value),)
+    return (f"decoded: {shown(vector.value)}",)
 
 
 def _received(vector: Vector, found: Finding) -> tuple[str, ...]:
     if found.difference is not None:
-        return (f"{found.difference.path} = {found.difference.received}",)
+        return _aligned(found.difference)
     data = _bytes_of(found.data)
     if data is None:
         return (found.received,)
-    return dump(data, None if vector.unencodable else _first_wrong(vector, found))
+    # Bytes of a value that has none are marked where the schema fails.
+    return rows_of(vector.kind, data) if vector.unencodable else _other_bytes(vector, found, data)
+
+
+def _other_bytes(vector: Vector, found: Finding, data: bytes) -> tuple[str, ...]:
+    return dump(data, _first_wrong(vector, found))
+
+
+def _aligned(found: Difference) -> tuple[str, ...]:
+    """Return the received value, and below it a caret at the first character that differs."""
+    equal = first_difference(found.expected, found.received) or 0
+    start = f"{found.path} = "
+    return (f"{start}{found.received}", f"{' ' * (len(start) + equal)}^")
+
+
+def _member_lines(value: Any, path: str) -> tuple[str, ...]:
+    """Return the member of a value at a field path as lines, else the whole value."""
+    try:
+        return (f"{path} = {_member(value, path)}",)
+    except LookupError:
+        return (shown(value),)
 
 
 def _member(value: Any, path: str) -> str:
@@ -131,37 +137,59 @@ def _first_wrong(vector: Vector, found: Finding) -> Mark | None:
     offset = None if data is None else first_difference(vector.data, data)
     if offset is None:
         return None
-    spans = spans_of(vector)
-    names = [span.path for span in spans if span.offset <= offset < span.offset + span.size]
-    return Mark(offset, 1, f"first wrong byte, in {names[-1] if names else 'no field'}")
+    span = fields_found(vector).at(offset)
+    place = span.path if span else "no field: the message ends before it"
+    return Mark(offset, 1, f"first wrong byte, in {place}")
 
 
-def spans_of(vector: Vector) -> list[Any]:
-    """Return the fields that the schema finds in the bytes; loads the codec on first use."""
-    from meshwire_spec.codec import annotate  # noqa: PLC0415 - heavy, and needed for failures only
-    from meshwire_spec.errors import SpecError  # noqa: PLC0415 - beside its only use
-
+def fields_found(vector: Vector) -> Fields:
+    """Return the fields that the schema finds in the bytes, those of payloads included."""
     try:
-        return list(annotate(vector.kind, vector.data)[0])
+        return fields_of(vector.kind, vector.data)
     except SpecError as exc:
         raise SuiteFault(f"the schema has no {vector.kind}") from exc
 
 
-def mark_of(vector: Vector, path: str) -> Mark | None:
-    """Return the position of a field in the bytes, with its value, type and meaning."""
-    spans = spans_of(vector)
-    wanted = VARIANT.sub("", path)
-    fits = [span for span in spans if span.path == wanted]
-    if fits:
-        span = fits[0]
-        return Mark(span.offset, span.size, f"{span.path} = {shown(span.value)} ({span.type})")
-    inside = [span for span in spans if wanted and span.path.startswith(wanted)]
-    if inside:
-        size = sum(span.size for span in inside)
-        return Mark(inside[0].offset, size, wanted)
-    from meshwire_spec.codec import annotate  # noqa: PLC0415 - as above
-
-    fault = annotate(vector.kind, vector.data)[1]
-    if fault is None:
+def mark_at(vector: Vector) -> Mark | None:
+    """Return the bytes at fault of a negative, with the field that has them."""
+    if vector.at is UNSET:
         return None
-    return Mark(fault.offset, 1, f"{fault.field or 'end of the message'}: {fault.reason}")
+    start, end = vector.at
+    path = VARIANT.sub("", vector.field) or "the message"
+    if start == end:
+        return Mark(start, 1, f"{path}: bytes are missing here")
+    exact = next((one for one in fields_found(vector).spans if _covers(one, start, end)), None)
+    if exact is not None:
+        return Mark(start, end - start, _named(exact))
+    several = f"{end - start} bytes" if end > start + 1 else "this byte"
+    return Mark(start, end - start, f"{path}: {several} at fault")
+
+
+def _covers(span: Span, start: int, end: int) -> bool:
+    return (span.offset, span.offset + span.size) == (start, end)
+
+
+def mark_of(vector: Vector, path: str) -> Mark | None:
+    """Return the position of a field in the bytes, with its value, type and meaning.
+
+    Without such a field it is what the field contains, else where the schema fails, else None. The
+    length before a field is never taken for the field.
+    """
+    found = fields_found(vector)
+    wanted = VARIANT.sub("", path)
+    exact = found.named(wanted)
+    if exact is not None:
+        return Mark(exact.offset, exact.size, _named(exact))
+    inside = [one for one in found.spans if _is_inside(one.path, wanted)]
+    if inside:
+        size = inside[-1].offset + inside[-1].size - inside[0].offset
+        return Mark(inside[0].offset, size, wanted)
+    return found.fault
+
+
+def _is_inside(path: str, outer: str) -> bool:
+    return bool(outer) and path.startswith((f"{outer}.", f"{outer}[")) and path != f"{outer}.length"
+
+
+def _named(span: Span) -> str:
+    return f"{span.path} = {value_text(span)} ({span.type})"

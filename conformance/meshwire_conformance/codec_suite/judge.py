@@ -1,15 +1,36 @@
 """Judges the answers of a codec harness."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from meshwire_conformance.catalogue.case import Case
-from meshwire_conformance.codec_suite.findings import VARIANT, Finding
 from meshwire_conformance.codec_suite.requests import Ask
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.explain.values import Difference, difference, member_at, shown
 from meshwire_spec.schemas.vectors import Vector
+
+VARIANT = re.compile(r"\(\w+\)")
+"""The type of a record, as vectors write it into field paths; codecs do not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The fault found in the answers to one case; an empty `symptom` means that there is none.
+
+    `place` is the field that the target's own error names, `also` the wrong bytes of another
+    request of the same case.
+    """
+
+    symptom: str = ""
+    op: str = ""
+    received: str = ""
+    difference: Difference | None = None
+    data: Any = None
+    unbound: bool = False
+    place: str = ""
+    also: "Finding | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +99,9 @@ def _judge_decode(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Fi
     if result is None:
         error = answer.get("error")
         return Finding("refused", "decode", f"refused: {shown(error)}", place=_place_of(error))
-    if "value" not in result or "refused" not in result:
-        return Finding("no-value", "decode", received=shown(result))
+    if missing := [f"`{name}`" for name in ("value", "refused") if name not in result]:
+        said = f"no {' and no '.join(missing)} in the result: {shown(result)}"
+        return Finding("no-value", "decode", received=said)
     if found := difference(vector.value, result["value"]):
         return _wrong(found)
     if result["refused"] is not None:
@@ -168,9 +190,12 @@ def _judge_respond(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> F
 def _judge_bytes(expected: str, answer: Mapping[str, Any], member: str, op: str) -> Finding:
     result = _result_of(answer)
     if result is None:
-        return Finding("refused", op, received=f"refused: {shown(answer.get('error'))}")
+        error = answer.get("error")
+        return Finding("refused", op, received=f"refused: {shown(error)}", place=_place_of(error))
     if result.get(member) == expected:
         return Finding()
+    if member not in result:
+        return Finding("no-value", op, received=f"no `{member}` in the result: {shown(result)}")
     return Finding("wrong-bytes", op, received=shown(result.get(member)), data=result.get(member))
 
 

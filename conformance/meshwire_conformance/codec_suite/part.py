@@ -15,8 +15,7 @@ from typing import Any
 from meshwire_conformance.catalogue.case import HARNESS, SOCKET, Case
 from meshwire_conformance.catalogue.catalogue import Catalogue
 from meshwire_conformance.catalogue.reconciliations import KIND
-from meshwire_conformance.codec_suite.findings import Finding, describe
-from meshwire_conformance.codec_suite.judge import Given, Hello, finding_of, vector_of
+from meshwire_conformance.codec_suite.judge import Finding, Given, Hello, finding_of, vector_of
 from meshwire_conformance.codec_suite.manners import (
     Manners,
     UnfitHello,
@@ -280,6 +279,9 @@ def _result(
     if found.symptom and isinstance(told, RunFinding) and isinstance(case.body, ReconciliationRun):
         return describe_run(case, case.body, told, control)
     if found.symptom:
+        # The schema codec is heavy, and only failures need it.
+        from meshwire_conformance.codec_suite.findings import describe  # noqa: PLC0415
+
         return describe(case, found, control, settings.level)
     if case.demanded(settings.level) == "any":
         return CaseResult(case.id, Verdict.INFORMATIONAL)

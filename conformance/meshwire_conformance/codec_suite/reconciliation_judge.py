@@ -10,8 +10,7 @@ import msgspec
 
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.reconciliations import listed
-from meshwire_conformance.codec_suite.findings import Finding
-from meshwire_conformance.codec_suite.judge import Given, Hello
+from meshwire_conformance.codec_suite.judge import Finding, Given, Hello
 from meshwire_conformance.codec_suite.requests import (
     INITIATE,
     RECONCILE,
@@ -20,8 +19,8 @@ from meshwire_conformance.codec_suite.requests import (
     ids_in,
     union,
 )
-from meshwire_conformance.explain.hexdump import Mark, dump, first_difference
-from meshwire_conformance.explain.values import Difference, shown
+from meshwire_conformance.explain.hexdump import Mark, dump
+from meshwire_conformance.explain.values import Difference, first_difference, shown
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from meshwire_spec.schemas.reconciliation import ReconciliationRun
 

@@ -59,11 +59,3 @@ def _pointer(mark: Mark, point: int) -> str:
     count = max(1, min(mark.size, ROW - column))
     arrows = " ".join(["^^"] * count)
     return " " * (6 + 3 * column) + f"{arrows} {mark.says}"
-
-
-def first_difference(one: bytes, other: bytes) -> int | None:
-    """Return the offset of the first byte that differs, or None if both are equal."""
-    for offset, (left, right) in enumerate(zip(one, other, strict=False)):
-        if left != right:
-            return offset
-    return None if len(one) == len(other) else min(len(one), len(other))

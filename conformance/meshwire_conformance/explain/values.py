@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,14 @@ def member_at(value: Any, path: str) -> Any:
     return value
 
 
+def first_difference(one: Sequence[object], other: Sequence[object]) -> int | None:
+    """Return the index of the first item that differs in two texts or byte strings, else None."""
+    for index, (left, right) in enumerate(zip(one, other, strict=False)):
+        if left != right:
+            return index
+    return None if len(one) == len(other) else min(len(one), len(other))
+
+
 def difference(expected: Any, received: Any, path: str = "") -> Difference | None:
     """Return the first place where two JSON values differ, or None; 1, 1.0 and true differ."""
     if type(expected) is not type(received):
@@ -52,7 +61,22 @@ def difference(expected: Any, received: Any, path: str = "") -> Difference | Non
         return _difference_of_lists(expected, received, path)
     if expected == received:
         return None
+    if isinstance(expected, str) and max(len(expected), len(received)) > SHOWN:
+        return _difference_of_texts(expected, received, path)
     return Difference(path, shown(expected), shown(received))
+
+
+def _difference_of_texts(expected: str, received: str, path: str) -> Difference:
+    """Return the difference of two long texts, both cut to the same place around it."""
+    first = first_difference(expected, received) or 0
+    start = max(0, first - SHOWN // 2)
+    return Difference(path, *(_piece(text, start) for text in (expected, received)))
+
+
+def _piece(text: str, start: int) -> str:
+    piece = json.dumps(text[start : start + SHOWN], ensure_ascii=True)
+    before = f"(from character {start}) " if start else ""
+    return f"{before}{piece} ({len(text)} characters)"
 
 
 def _difference_of_objects(

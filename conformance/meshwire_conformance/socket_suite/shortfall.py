@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from meshwire_conformance.explain.field_rows import TYPE_NAMES, fields_of, rows_of, value_text
-from meshwire_conformance.explain.hexdump import Mark, first_difference
+from meshwire_conformance.explain.hexdump import Mark
+from meshwire_conformance.explain.values import first_difference
 from meshwire_conformance.socket_suite.content import Mismatch, Wanted, member_text
 from meshwire_conformance.socket_suite.inbox import Arrival
 from meshwire_spec.codec import Malformed, Message, decode, encode

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from meshwire_conformance.catalogue.data_files import vectors_folder
 from meshwire_conformance.catalogue.vectors import load_cases, read_vectors, vector_files
-from meshwire_conformance.codec_suite.findings import VARIANT
+from meshwire_conformance.codec_suite.judge import VARIANT
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.explain.values import difference, member_at
 from meshwire_conformance.self_check.coverage import measure

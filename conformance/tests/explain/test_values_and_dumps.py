@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from meshwire_conformance.explain.hexdump import Mark, dump, first_difference
-from meshwire_conformance.explain.values import difference, member_at, shown
+from meshwire_conformance.explain.hexdump import Mark, dump
+from meshwire_conformance.explain.values import difference, first_difference, member_at, shown
 
 
 @pytest.mark.parametrize(

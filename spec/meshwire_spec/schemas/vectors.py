@@ -18,6 +18,7 @@ from meshwire_spec.schemas.base import (
     RuleIds,
     Source,
     Strict,
+    Tally,
     forbid_members,
     require_each_once,
     require_members,
@@ -72,6 +73,13 @@ class Vector(Strict, frozen=True, kw_only=True):
         WrittenText | UnsetType,
         Meta(description="The bytes; without them the value is one that cannot be encoded."),
     ] = msgspec.field(name="hex", default=UNSET)
+    at: Annotated[
+        Annotated[list[Tally], Meta(min_length=2, max_length=2)] | UnsetType,
+        Meta(
+            description="Offsets at which the bytes at fault begin and end, the end exclusive; "
+            "equal where bytes are missing there and none is wrong."
+        ),
+    ] = UNSET
     respond: Annotated[
         Respond | UnsetType,
         Meta(description="The formation answer to these inputs is the bytes."),
@@ -100,8 +108,11 @@ class Vector(Strict, frozen=True, kw_only=True):
             require_members(self.id, self, ("reasons", "hunts", "harm", "control"))
             if self.unencodable and (self.written_value is UNSET or self.respond is not UNSET):
                 raise ValueError(f"{self.id}: neither bytes nor a value to be refused")
+            (forbid_members if self.unencodable else require_members)(self.id, self, ("at",))
+            if self.at is not UNSET and not self.at[0] <= self.at[1] <= len(self.hex) // 2:
+                raise ValueError(f"{self.id}: `at` is no range of the bytes")
         else:
-            forbid_members(self.id, self, ("reasons", "control"))
+            forbid_members(self.id, self, ("reasons", "control", "at"))
             if self.unencodable or self.written_value is UNSET:
                 raise ValueError(f"{self.id}: a positive has `hex` and `value`")
 
@@ -155,8 +166,16 @@ CONDITIONS: Conditions = {
                 }
             }
         },
-        "then": {"required": ["reasons", "hunts", "harm", "control"]},
-        "else": {"required": ["value", "hex"], "properties": {"reasons": False, "control": False}},
+        "then": {
+            "required": ["reasons", "hunts", "harm", "control"],
+            "if": {"required": ["hex"]},
+            "then": {"required": ["at"]},
+            "else": {"properties": {"at": False}},
+        },
+        "else": {
+            "required": ["value", "hex"],
+            "properties": {"reasons": False, "control": False, "at": False},
+        },
         "anyOf": [
             {"required": ["hex"]},
             {"required": ["value"], "properties": {"respond": False}},

@@ -23,6 +23,7 @@ POSITIVE: dict[str, Any] = {
 NEGATIVE: dict[str, Any] = {
     **{name: POSITIVE[name] for name in POSITIVE if name != "value"},
     "fault": "truncated",
+    "at": [1, 9],
     "result": {"wire": "any", "strict": "reject"},
     "reasons": ["truncated"],
     "hunts": "a read past the end",
@@ -30,7 +31,7 @@ NEGATIVE: dict[str, Any] = {
     "control": "MW-1002",
 }
 UNENCODABLE: dict[str, Any] = {
-    **{name: NEGATIVE[name] for name in NEGATIVE if name != "hex"},
+    **{name: NEGATIVE[name] for name in NEGATIVE if name not in ("hex", "at")},
     "value": POSITIVE["value"],
 }
 RESPOND = {"formation_id": "f", "secret": "ab", "nonce": "cd"}
@@ -69,10 +70,15 @@ def test_a_vector_is_read_and_nothing_of_it_is_lost(vector: dict[str, Any]) -> N
     "vector",
     [
         *(without(POSITIVE, name) for name in POSITIVE),
-        *(without(NEGATIVE, name) for name in ("reasons", "hunts", "harm", "control", "hex")),
+        *(without(NEGATIVE, name) for name in ("reasons", "hunts", "harm", "control", "hex", "at")),
         {**UNENCODABLE, "respond": RESPOND},
         {**NEGATIVE, "result": {"wire": "reject", "strict": "any"}, "reasons": None},
         {**POSITIVE, "reasons": ["truncated"]},
+        {**POSITIVE, "at": [0, 1]},
+        {**UNENCODABLE, "at": [0, 1]},
+        {**NEGATIVE, "at": [0]},
+        {**NEGATIVE, "at": [0, 1, 2]},
+        {**NEGATIVE, "at": [-1, 1]},
         {**POSITIVE, "control": "MW-1002"},
         {**POSITIVE, "disputed": False},
         {**POSITIVE, "colour": "red"},
@@ -97,6 +103,13 @@ def test_a_wrong_vector_is_refused(vector: dict[str, Any]) -> None:
     assert list(faults("vectors", file_of(vector)))
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(file_of(vector), VectorFile)
+
+
+@pytest.mark.parametrize("at", [[2, 1], [0, 10], [10, 10]])
+def test_a_range_beyond_the_bytes_is_refused(at: list[int]) -> None:
+    """The struct knows the length of the bytes, which the schema cannot."""
+    with pytest.raises(msgspec.ValidationError, match="no range of the bytes"):
+        msgspec.convert({**NEGATIVE, "at": at}, Vector)
 
 
 def test_bytes_and_value_are_written_out() -> None:

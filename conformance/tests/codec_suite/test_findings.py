@@ -1,0 +1,165 @@
+"""Failures of codec cases: the marked bytes are the ones at fault."""
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from meshwire_conformance.catalogue.case import Case
+from meshwire_conformance.codec_suite.findings import describe
+from meshwire_conformance.codec_suite.judge import JUDGES, Finding, Hello
+from meshwire_conformance.run.loading import load_catalogue
+from meshwire_conformance.verdicts import CaseResult
+from meshwire_spec.schemas.vectors import Vector
+
+ROW = re.compile(r"(?P<offset>[0-9a-f]{4,})  ")
+POINTER = re.compile(r" *(?P<carets>\^\^(?: \^\^)*) ")
+BYTES = 16
+HELLO = Hello("a codec", "1", frozenset(), reasons=True)
+
+
+def cases() -> Iterator[tuple[Case, Vector]]:
+    """Every case with a vector."""
+    for case in load_catalogue().cases:
+        if isinstance(case.body, Vector):
+            yield case, case.body
+
+
+def negatives() -> Iterator[tuple[Case, Vector]]:
+    """Every vector whose bytes are refused."""
+    return ((case, body) for case, body in cases() if isinstance(body.at, list))
+
+
+def described(case: Case, found: Finding) -> CaseResult:
+    """A failure as the report shows it."""
+    return describe(case, found, None, "strict")
+
+
+def marked(lines: tuple[str, ...]) -> tuple[int, int]:
+    """The offsets at which the marked bytes of a dump begin and end."""
+    for row, pointer in pairwise(lines):
+        if found := POINTER.match(pointer):
+            offset = ROW.match(row)
+            assert offset, row
+            column = found.start("carets") - 6
+            start = int(offset["offset"], 16) + column // 3
+            return start, start + (len(found["carets"]) + 1) // 3
+    raise AssertionError(f"nothing is marked in {lines}")
+
+
+def test_the_caret_of_every_negative_is_below_the_bytes_at_fault() -> None:
+    """A range that goes on in the next row is marked to the end of its first one."""
+    wrong = []
+    for case, vector in negatives():
+        assert isinstance(vector.at, list)
+        start, end = vector.at
+        in_row = min(end, start // BYTES * BYTES + BYTES)
+        told = described(case, Finding("accepted", "decode", received="accepted"))
+        if marked(told.sent) != (start, max(in_row, start + 1)):
+            wrong.append((case.id, vector.at, told.sent))
+
+    assert wrong == []
+
+
+def test_every_value_that_has_no_bytes_names_its_member() -> None:
+    """What an encoder had to refuse is shown by its field."""
+    lines = {
+        case.id: described(case, Finding("encoded", "encode", received="encoded")).sent[1]
+        for case, vector in cases()
+        if vector.unencodable
+    }
+
+    assert lines
+    assert all(re.match(r"\S+ = ", line) for line in lines.values()), lines
+
+
+def answered(case: Case, op: str, result: dict[str, Any]) -> CaseResult:
+    """The failure of a positive whose answer is this."""
+    assert isinstance(case.body, Vector)
+    found = JUDGES[op](case.body, {"result": result}, HELLO)
+    assert found.symptom
+    return described(case, found)
+
+
+@pytest.fixture(name="frame")
+def _frame() -> Case:
+    return load_catalogue().by_id["MW-1001"]
+
+
+def test_a_refused_positive_is_marked_at_the_field_that_the_target_names(frame: Case) -> None:
+    """The length of a key is another field than the key."""
+    found = {
+        name: marked(described(frame, Finding("refused", "decode", place=name)).sent)
+        for name in ("key", "key.length", "type")
+    }
+
+    assert found == {"key": (2, 16), "key.length": (0, 2), "type": (16, 17)}
+
+
+def test_where_nothing_can_be_marked_the_report_says_so(frame: Case) -> None:
+    """A field that the bytes do not have is no reason to mark a neighbour."""
+    told = described(frame, Finding("refused", "decode", place="ke"))
+
+    assert told.sent[-1] == "(no byte can be marked)"
+
+
+def test_a_value_is_shown_below_the_expected_one(frame: Case) -> None:
+    """The caret is below the first character that differs."""
+    body = frame.body
+    assert isinstance(body, Vector)
+    value = {**body.value, "key": "tracks:alphA-7"}
+    told = answered(frame, "decode", {"value": value, "refused": None})
+
+    assert told.expected == ('key = "tracks:alpha-7"',)
+    assert told.received == ('key = "tracks:alphA-7"', " " * len('key = "tracks:alph') + "^")
+    assert marked(told.sent) == (2, 16)
+
+
+def test_long_texts_are_cut_to_the_place_where_they_differ() -> None:
+    """Both are cut alike, so that the difference is visible."""
+    (case, vector) = next(one for one in cases() if one[0].id == "MW-1007")
+    key = vector.value["key"]
+    told = answered(case, "decode", {"value": {**vector.value, "key": key[:-1]}, "refused": None})
+
+    assert f"({len(key)} characters)" in told.expected[0]
+    assert f"({len(key) - 1} characters)" in told.received[0]
+    assert (
+        told.received[0][len(told.received[1]) - 1] != told.expected[0][len(told.received[1]) - 1]
+    )
+
+
+def test_other_bytes_are_named_by_the_innermost_field_of_a_payload() -> None:
+    """A frame that carries a tombstone shows which field of the tombstone is wrong."""
+    case, vector = next(
+        one
+        for one in cases()
+        if one[1].kind == "stream_frame"
+        and one[1].result.strict == "valid"
+        and one[1].value["type"] == 4
+        and len(one[1].value["payload"]) > 40
+    )
+    data = bytearray(vector.data)
+    data[-1] ^= 1
+    told = answered(case, "encode", {"data": data.hex()})
+
+    assert told.received[-1].endswith("first wrong byte, in payload.direction")
+    assert marked(told.received) == marked(told.expected) == (len(data) - 1, len(data))
+
+
+@pytest.mark.parametrize(
+    ("op", "result", "said"),
+    [
+        ("decode", {"refused": None}, "no `value` in the result"),
+        ("decode", {}, "no `value` and no `refused` in the result"),
+        ("encode", {"bytes": "00"}, "no `data` in the result"),
+        ("formation_respond", {"data": "00"}, "no `hmac` in the result"),
+    ],
+)
+def test_a_missing_member_is_named(op: str, result: dict[str, Any], said: str) -> None:
+    """An answer without a member that it must have."""
+    case = next(case for case, vector in cases() if vector.respond)
+    told = answered(case, op, result)
+
+    assert told.received[0].startswith(said)
