@@ -167,6 +167,7 @@ def vector_stub(rule: PageRule, kind: str) -> dict[str, Any]:
     wire = "reject" if rule.level == "wire" else "any"
     return {
         **stub,
+        "at": TODO,
         "result": {"wire": wire, "strict": "reject"},
         "reasons": [rule.reason],
         "hunts": TODO,

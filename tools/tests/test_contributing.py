@@ -66,6 +66,7 @@ def filled(rule: PageRule) -> dict[str, Any]:
         "field": "collection",
         "fault": "bad-key-reserved",
         "hex": data.hex(),
+        "at": [2, 2 + len(b"tombstones")],
         "hunts": "the collection is not looked at",
         "harm": "the key of its frame means two things",
         "control": positive["id"],
