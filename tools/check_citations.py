@@ -1,4 +1,4 @@
-"""Hold citations to what exists: rules, cases, files, modules, classes, and functions in files.
+"""Check that citations name existing rules, cases, files, modules, classes and functions.
 
 Read are the pages, README, ARCHITECTURE, CONTRIBUTING and the READMEs of folders, comments and
 docstrings of every Python file outside tools/history, and comments of TOML files. A citation is
@@ -303,7 +303,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--check", action="store_true", help="the same; for the generators' sake")
+    parser.add_argument(
+        "--check", action="store_true", help="no effect; accepted as for generators"
+    )
     parser.parse_args(arguments)
     rules = all_rules()
     cases = {case.id for case in [*data_cases(VECTORS), *python_cases(CASES)]}

@@ -1,4 +1,4 @@
-"""Find names that nothing uses, with vulture, and hold them to a reviewed list.
+"""Find names that nothing uses, with vulture, and compare them with a reviewed list.
 
 Usage: python tools/check_dead_names.py [--check]. Exit status 1 where a name is used by nothing
 and is not in tools/dead_names.toml, or an entry of that file is no longer needed.
@@ -163,7 +163,9 @@ def problems_of(names: Sequence[Dead], allowed: AllowList) -> Iterator[str]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the tool; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="the same; for the generators' sake")
+    parser.add_argument(
+        "--check", action="store_true", help="no effect; accepted as for generators"
+    )
     parser.add_argument("--root", type=Path, default=ROOT)
     options = parser.parse_args(arguments)
     root: Path = options.root

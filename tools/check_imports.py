@@ -1,4 +1,4 @@
-"""Hold the modules of the three packages to the import rules, the map and the rules of the tree.
+"""Check the modules of the three packages: import rules, map, and the rules of the tree.
 
 The import rules are the tables RULES and DOORWAYS below; `package_map` compares the diagram in
 ARCHITECTURE.md, `package_form` the size of packages and the names of classes and tests. Sources

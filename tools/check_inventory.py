@@ -151,7 +151,7 @@ def problems_of(
 def main(arguments: list[str] | None = None) -> int:
     """Run the tool; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="say only what is wrong")
+    parser.add_argument("--check", action="store_true", help="print only problems")
     options = parser.parse_args(arguments)
     cases = [*data_cases(VECTORS), *python_cases(CASES)]
     text = PAGE.read_text()

@@ -75,7 +75,9 @@ def problems_of(path: str, text: str) -> Iterator[str]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the tool; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="the same; for the generators' sake")
+    parser.add_argument(
+        "--check", action="store_true", help="no effect; accepted as for generators"
+    )
     parser.add_argument("--root", type=Path, default=ROOT)
     options = parser.parse_args(arguments)
     problems = [

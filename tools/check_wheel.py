@@ -160,7 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parent.parent)
     parser.add_argument("--wheel", type=Path, help="check this wheel instead of building one")
-    parser.add_argument("--alone", action="store_true", help="leave out the part with `node`")
+    parser.add_argument("--alone", action="store_true", help="skip the part with the extra `node`")
     options = parser.parse_args(arguments)
     work = Path(tempfile.mkdtemp(prefix="meshwire-wheel-"))
     try:

@@ -2,7 +2,7 @@
 
 A ruler is read off the layout that the suite parses with. Figures are SVG with a title and a
 description, without a script, a font or an image of their own. Usage: python tools/draw_figures.py
-[--check]. Exit status 1 where a figure is stale, missing, or drawn by nobody.
+[--check]. Exit status 1 where a figure is stale, missing, or no longer drawn.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--check", action="store_true", help="write nothing, say what is stale")
+    parser.add_argument("--check", action="store_true", help="write nothing, list stale files")
     options = parser.parse_args(arguments)
     drawn = figures()
     folder.mkdir(parents=True, exist_ok=True)
@@ -236,7 +236,7 @@ def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> int:
     for name in wrong:
         if options.check:
             state = "stale" if name in drawn and name in there else "missing"
-            state = state if name in drawn else "drawn by nobody"
+            state = state if name in drawn else "no longer drawn"
             print(f"{name} is {state}: run python tools/draw_figures.py")
         elif name in drawn:
             (folder / name).write_text(drawn[name])

@@ -161,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--no-screenshots", action="store_true", help="search the files alone")
+    parser.add_argument("--no-screenshots", action="store_true", help="search the files only")
     options = parser.parse_args(arguments)
     if not (SITE / "index.html").is_file():
         print("look_at_site: no build/site: run make lint-site first")

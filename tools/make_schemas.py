@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parents[1] / "spec" / "meshwire_spec" / "schemas"
 def main(arguments: list[str] | None = None) -> int:
     """Write or compare every schema; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing, say what is stale")
+    parser.add_argument("--check", action="store_true", help="change nothing, list stale parts")
     check = parser.parse_args(arguments).check
     wanted = {FOLDER / f"{one.name}.json": schema_text(one) for one in PUBLICATIONS}
     stale = [

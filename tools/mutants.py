@@ -1,4 +1,4 @@
-"""Hold the table of mutants: the bundled node or codec with one row applied must be noticed.
+"""Check that the suite notices each mutant: the bundled node or codec with one row applied.
 
 Without options every row of `conformance/mutants/rows` is applied in processes of its own, and each
 case that the row names must fail against them. `--check` runs nothing: it says whether every row
@@ -302,10 +302,12 @@ def source_of(module: str) -> Path | None:
 def main() -> int:
     """Run the tool; return 0 only if there is no problem."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="run nothing, look at the rows alone")
+    parser.add_argument("--check", action="store_true", help="run nothing, check only the rows")
     parser.add_argument("--row", action="append", help="this row only; a,b for both at once")
     parser.add_argument("--only", action="append", default=[], help="this case only")
-    parser.add_argument("--survey", type=Path, help="write what fails against each row to a file")
+    parser.add_argument(
+        "--survey", type=Path, help="write the cases that fail with each row to a file"
+    )
     options = parser.parse_args()
     try:
         rows = read_rows()

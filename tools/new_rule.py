@@ -1,4 +1,4 @@
-"""Add a rule to its page, and say what has to follow until everything is green.
+"""Add a rule to its page, and print the steps that must follow.
 
 For example, in one line:
 
@@ -10,7 +10,7 @@ The next free id of the page is taken and the sentence is put after the last rul
 that --after names, or into the section that --under names. Then the stubs are printed that the rule
 needs: a vector, a transcript, the comment above the code. None of them is written, so
 `tools/trace.py --check` and `tools/check_citations.py` are red until each is there. A vector or
-transcript with TODO in it does not count. Exit status 2 for a sentence that is none, and for an
+transcript with TODO in it does not count. Exit status 2 for a sentence that is no rule, and for an
 unknown kind or reason.
 """
 

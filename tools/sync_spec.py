@@ -111,7 +111,7 @@ def _update(path: Path, wanted: str, *, check: bool) -> list[str]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the tool; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing, say what is stale")
+    parser.add_argument("--check", action="store_true", help="change nothing, list stale parts")
     options = parser.parse_args(arguments)
     problems = _update(RULES_FILE, rules_text(), check=options.check)
     problems += _update(HARNESS_FILE, harness_text(HARNESS_FILE.read_text()), check=options.check)

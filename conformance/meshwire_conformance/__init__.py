@@ -1,1 +1,1 @@
-"""The conformance suite: vectors, transcripts and the check that holds a target to them."""
+"""The conformance suite: vectors, transcripts, and the check that runs them on a target."""

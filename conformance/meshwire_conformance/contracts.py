@@ -53,7 +53,7 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the caller chose for this run; `seed` fixes every random choice of the suite."""
+    """The options of a run; `seed` determines every random choice of the suite."""
 
     level: Level = "strict"
     timeout_scale: float = 1.0
@@ -72,7 +72,7 @@ Part = Callable[
 ]
 """A part of the suite: judges cases over one attachment; controls are taken from the catalogue.
 
-It returns one result a case, none missing and none twice, also when the peer dies, hangs or
+It returns one result per case, none missing and none twice, also when the peer dies, hangs or
 floods, never raises for what a peer does, and raises Incomplete if the target cannot be reached at
 all.
 """

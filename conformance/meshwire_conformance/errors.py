@@ -1,4 +1,4 @@
-"""Errors of the suite itself: each ends the run with one clear line and its exit code."""
+"""Errors of the suite itself: each ends the run with one line and its exit code."""
 
 from typing import ClassVar
 

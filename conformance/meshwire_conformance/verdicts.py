@@ -26,7 +26,7 @@ class ExitCode(IntEnum):
 
 
 class Remark(StrEnum):
-    """What a ledger of known failures notes about a result that it does not change."""
+    """A remark of a ledger of known failures on a result that it does not change."""
 
     UNTRIED = "untried"
     """The ledger lists the case, and it is not applicable to this target."""

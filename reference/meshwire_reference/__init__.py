@@ -1,1 +1,1 @@
-"""The reference node: a correct, plain implementation of the sync/1 profile."""
+"""The reference node: a correct and readable implementation of the profile `sync/1`."""

@@ -130,7 +130,7 @@ def test_offsets_are_sums_until_a_field_may_be_absent() -> None:
 
 
 def test_every_kind_has_a_table() -> None:
-    """Each kind renders with one line a field at least."""
+    """Each kind renders with one line per field at least."""
     for kind in numbers.KINDS:
         lines = render.render(f"layout: {kind}").splitlines()
 

@@ -81,7 +81,7 @@ def test_a_crate_that_says_otherwise_stops_the_tool() -> None:
 
 
 def test_files_are_canonical() -> None:
-    """One member a line, in a fixed order, runs by id."""
+    """One member per line, in a fixed order, runs by id."""
     plan = Plan("nothing against three items", [], [row("b", 0, 3)], ("NG-052",))
     text = canonical([maker().run(plan)])
 

@@ -48,7 +48,7 @@ def test_kind_that_the_table_of_values_forgets_is_found() -> None:
 
 
 def test_rules_become_one_line_each(tmp_path: Path) -> None:
-    """`rules.json` has one rule a line, so that a change of one is a change of one line."""
+    """`rules.json` has one rule per line, so that a change of one is a change of one line."""
     (tmp_path / "a.md").write_text(PAGE)
 
     text = sync_spec.rules_text(tmp_path)

@@ -1,1 +1,1 @@
-"""Cases that need a loop or a branch, one module a subject, and the cases of the harness."""
+"""Cases that need a loop or a branch, one module per subject, and the cases of the harness."""

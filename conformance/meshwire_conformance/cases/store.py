@@ -94,7 +94,7 @@ def _order(arrival: Arrival) -> int:
     let={"key": "tracks:$case"},
 )
 async def stale_snapshots_are_answered_in_their_time(run: CaseRun) -> None:
-    """A few bytes, repeated, that draw a whole document each time."""
+    """A repeated snapshot of a few bytes is answered with a whole document each time."""
     later = DocumentSpec(actor="0a0b0c0d", merge=["base"], edits=[{"name": "bravo"}])
     await run.documents(BASE | {"later": later})
     await run.send(FrameSpec(type="snapshot", document="later"))

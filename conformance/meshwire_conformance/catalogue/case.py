@@ -1,4 +1,4 @@
-"""A case: what the suite demands of a target, what a target must offer for it, and its digest."""
+"""A case: a requirement on a target, the capabilities that it needs, and its digest."""
 
 import hashlib
 import json
@@ -16,15 +16,15 @@ A further kind is that of `catalogue.reconciliations`; all others are kinds of m
 """
 
 SHOWS = "shows"
-"""Prefix of the needs below: observations that a binding may be unable to show.
+"""Prefix of the needs below: events that some bindings cannot report.
 
-A case that depends on an observation that the binding does not show is not applicable: it would
-pass without having seen anything.
+A case that depends on an event that the binding cannot report is not applicable: it would pass
+without evidence.
 """
 STOP_AFTER_FIN = "stop-after-fin"
 """A STOP received after our FIN. On a bidi stream the RESET beside it is visible anyway."""
 RELEASE = "release"
-"""How the target ends its half after our STOP."""
+"""The way in which the target ends its half after a STOP of the suite."""
 EVERYTHING = frozenset({STOP_AFTER_FIN, RELEASE})
 
 
@@ -36,9 +36,9 @@ def digest_of(content: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One demand of the suite on a target.
+    """One requirement of the suite on a target.
 
-    `part` is the page with its rules, `results` the result that each level demands ("any" demands
+    `part` is the page with its rules, `results` the result that each level requires ("any" requires
     nothing), `needs` what a target must offer for it ("deltas", "binding:tcp", "dialect:H1",
     "documents") or must not ("without:reconciliation"), `control` the positive case without which a
     negative does not count, `body` the vector, transcript or function that its part runs, and

@@ -18,7 +18,7 @@ class Catalogue:
     by_id: Mapping[str, Case] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Index the cases; raises SuiteFault where they contradict each other."""
+        """Index the cases; raises SuiteFault if an id occurs twice or a control is missing."""
         index: dict[str, Case] = {}
         for case in self.cases:
             if case.id in index:

@@ -16,7 +16,7 @@ CaseFunction = Callable[[Any], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class PythonCase:
-    """What the runner needs to know of a case that is a function.
+    """The properties of a Python case that the runner uses.
 
     `final` cases run after all others and judge everything that the target has sent in the run.
     """
@@ -47,7 +47,7 @@ def case(  # noqa: PLR0913 - a case has these facts
     control: str | None = None,
     let: Mapping[str, str] | None = None,
 ) -> Callable[[CaseFunction], CaseFunction]:
-    """Register a function as a case; its docstring says what it hunts."""
+    """Register a function as a case; the first line of its docstring is the mistake it hunts."""
 
     def register(body: CaseFunction) -> CaseFunction:
         facts = PythonCase(body, isolation, serial, final, negative, let or {})
@@ -72,7 +72,7 @@ def case(  # noqa: PLR0913 - a case has these facts
 
 
 def cases_of(*modules: ModuleType) -> Iterator[Case]:
-    """Yield the cases that the functions of these modules are."""
+    """Yield the cases registered in these modules."""
     names = [module.__name__ for module in modules]
     for found in _REGISTRY.values():
         assert isinstance(found.body, PythonCase)

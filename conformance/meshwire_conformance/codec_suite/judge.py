@@ -45,7 +45,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The outcome of one request: an answer, or why there is none."""
+    """The outcome of one request: an answer, or the cause of its absence."""
 
     answer: Mapping[str, Any] | None
     ending: str = ""
@@ -61,8 +61,8 @@ def vector_of(case: Case) -> Vector:
 def finding_of(pairs: Sequence[tuple[Ask, Given]], hello: Hello, demanded: str) -> Finding:
     """Return the first fault in the answers to one case, or a finding without symptom.
 
-    Wrong bytes in a later answer are added to it: where a positive is refused, they say more than
-    the refusal does.
+    Wrong bytes in a later answer are added: if a positive is refused, they are more useful than the
+    refusal.
     """
     unbound = False
     for number, (ask, given) in enumerate(pairs):

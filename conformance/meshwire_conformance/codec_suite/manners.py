@@ -1,4 +1,4 @@
-"""How an adapter keeps to the harness protocol: its lines, the shape of its answers, its hello."""
+"""Checks of an adapter against the harness protocol: lines, form of answers, answer to hello."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from meshwire_spec.numbers import KINDS, PROFILE
 
 HARNESS_VERSION = 1
 SHOWN_MAX = 5
-"""Broken lines shown."""
+"""Greatest number of malformed lines shown."""
 
 
 class UnfitHello(Incomplete):
@@ -105,7 +105,7 @@ def hello_faults(answer: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _operation_faults(operations: object) -> Iterator[str]:
-    """Yield the faults of the operations offered: those of a run must be offered together."""
+    """Yield the faults of the operations: those of a run must be all offered or none."""
     if not isinstance(operations, list) or not _is_texts(operations):
         yield f"operations is {shown(operations)}, expected a list of texts"
         return
@@ -158,7 +158,7 @@ def _lines(manners: Manners) -> tuple[str, str, str, list[str]]:
     if manners.strays:
         count = len(manners.strays)
         said = f"{count} {'line answers' if count == 1 else 'lines answer'} no open request"
-        wanted = "one line a request, and nothing else on standard output"
+        wanted = "one line per request, and nothing else on standard output"
         return "stray-line", said, wanted, manners.strays
     wanted = "answers in the order of the requests"
     return "wrong-order", "answers came out of order", wanted, manners.disorder

@@ -1,10 +1,10 @@
 """The codec part: sends every vector to a codec harness and judges the answers.
 
-Theory: all requests go out in one pipeline. Where the target dies, hangs or floods in it, what
-is unanswered is asked again one by one in fresh processes, so that the fault lands on the case
-that causes it; after a few such faults the rest is not asked any more and fails. A negative
+Theory: all requests go out in one pipeline. If the target dies, hangs or floods, each
+unanswered request is repeated alone in a fresh process, so that the fault is assigned to the case
+that causes it; after a few such faults the remaining cases fail without being sent. A negative
 counts only if its positive control passed under the same conditions, so a target that refuses
-everything, or answers everything alike, gains nothing.
+every message, or gives the same answer to all, passes no negative.
 """
 
 import time
@@ -41,7 +41,7 @@ ANSWER_S = 5.0
 TOTAL_S = 30.0
 """Seconds that a whole conversation may take, before scaling."""
 FAULTS_MAX = 5
-"""Faults of the process after which nothing further is asked."""
+"""Number of process faults after which no request is sent."""
 HELLO_ID = 0
 FIRST_ID = 2
 FLUSH_HINT = "an adapter writes each answer out at once (CH-002): did it flush?"
@@ -56,8 +56,8 @@ async def run(
 ) -> list[CaseResult]:
     """Run the codec cases against the harness that `attachment` names.
 
-    Raises Incomplete where the command cannot be started or does not answer hello, or speaks
-    other profiles alone.
+    Raises Incomplete if the command cannot be started, does not answer hello, or supports only
+    other profiles.
     """
     clock = time.perf_counter()
     session = HarnessSession(attachment.location, settings)
@@ -99,7 +99,7 @@ def _reported(
 
 
 def _everything(catalogue: Catalogue) -> list[Case]:
-    """Return the cases to ask when only cases of the harness itself are selected."""
+    """Return the cases to send if only cases of the harness itself are selected."""
     return [case for case in catalogue.cases if case.kind not in (SOCKET, HARNESS)]
 
 

@@ -20,7 +20,7 @@ HELP = "Usage:"
 INTERRUPTED = 130
 """Exit code that typer gives an interrupt; no command of ours ends with it."""
 SHOW_TRACEBACK = "MESHWIRE_TRACEBACK"
-"""Environment variable that, if set, shows the whole traceback of a fault of the suite."""
+"""Name of the environment variable that enables tracebacks of faults of the suite."""
 
 app = typer.Typer(
     name="meshwire",
@@ -58,7 +58,7 @@ def meshwire(
         ),
     ] = False,
 ) -> None:
-    """Hold an implementation of the mesh sync protocol to its rules, and look into its bytes.
+    """Test an implementation of the mesh sync protocol, and decode its messages.
 
     Example: meshwire check stdio:./my-codec
     """

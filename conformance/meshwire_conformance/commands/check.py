@@ -1,4 +1,4 @@
-"""`meshwire check`: hold a target to the suite."""
+"""`meshwire check`: run the cases of the suite on a target."""
 
 import os
 import sys
@@ -27,11 +27,11 @@ from meshwire_conformance.targets.bundle import bundled
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
 
 EVERY_S = 0.05
-"""Least time between two updates of the progress line, in seconds."""
+"""Minimum time between two updates of the progress line, in seconds."""
 
 
 class ProgressLine:
-    """One line, written over itself; plain text without colour, so that NO_COLOR holds as it is."""
+    """One line that is overwritten at each update; without colour, so it follows NO_COLOR."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
@@ -100,36 +100,48 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
         Path | None, typer.Option("--target", help="TOML file that describes the target.")
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option(help="Run cases whose id or rule fits this pattern.")
+        list[str] | None,
+        typer.Option(
+            help="Run only cases whose id or rule matches this shell pattern. May be repeated."
+        ),
     ] = None,
     skip: Annotated[
-        list[str] | None, typer.Option(help="Leave out cases whose id or rule fits.")
+        list[str] | None,
+        typer.Option(
+            help="Skip cases whose id or rule matches this shell pattern. May be repeated."
+        ),
     ] = None,
     level: Annotated[
-        Literal["wire", "strict"], typer.Option(help="Which results are demanded.")
+        Literal["wire", "strict"], typer.Option(help="Level whose results are required.")
     ] = "strict",
     list_cases: Annotated[
-        bool, typer.Option("--list", help="Print one line a case and run nothing.")
+        bool, typer.Option("--list", help="Print one line per case and run nothing.")
     ] = False,
     report: Annotated[
-        list[str] | None, typer.Option(help=f"{REPORT_FORMS}; may be repeated.")
+        list[str] | None, typer.Option(help=f"Write a report: {REPORT_FORMS}. May be repeated.")
     ] = None,
     known_failing: Annotated[
         Path | None,
         typer.Option(help="TOML ledger of known failures, or the name of one in the suite."),
     ] = None,
     timeout_scale: Annotated[
-        float, typer.Option(min=0.1, max=1000.0, help="Multiplies every deadline.")
+        float, typer.Option(min=0.1, max=1000.0, help="Factor for every deadline.")
     ] = 1.0,
-    seed: Annotated[int, typer.Option(help="Fixes every random choice.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
     trace: Annotated[
-        Path | None, typer.Option(help="Write everything sent and received as JSON lines.")
+        Path | None,
+        typer.Option(
+            help="File for a trace of everything sent and received, one JSON object per line."
+        ),
     ] = None,
     writes_are_ok: Annotated[
-        bool, typer.Option("--writes-are-ok", help="Allow a target off this machine.")
+        bool,
+        typer.Option(
+            "--writes-are-ok", help="Allow a target on another machine; its documents are changed."
+        ),
     ] = False,
 ) -> None:
-    """Hold a target to the rules and say where it breaks them.
+    """Run the conformance cases on a target and report the rules that it breaks.
 
     Exit codes: 0 every required case passed, 1 violations, 2 wrong use, a fault of the suite or
     an interrupt, 3 incomplete.

@@ -1,4 +1,4 @@
-"""`meshwire decode`: what some bytes say, field by field."""
+"""`meshwire decode`: print a message field by field."""
 
 import re
 import sys
@@ -20,18 +20,18 @@ def decode_command(
         str, typer.Argument(metavar="HEX|FILE|-", help="Hex, a file of bytes, or - for stdin.")
     ],
     kind: Annotated[
-        str | None, typer.Option(help="Kind of message; all are tried without.")
+        str | None, typer.Option(help="Kind of message; without it every kind is tried.")
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Show every byte of each field.")] = False,
 ) -> None:
     """Print every field of a message: offset, bytes, name, value, meaning and rule.
 
-    Of a bad message everything up to the fault is printed, then the reason; what decodes and is
-    refused on receive by a strict node says so. Hex may have blanks or colons in it and 0x in
+    Of a malformed message the fields before the fault are printed, then the reason. A message that
+    decodes but that a strict node refuses is marked. Hex may have blanks or colons in it and 0x in
     front; a file and standard input may hold the bytes themselves or hex.
 
-    Exit codes: 0 the message is accepted, without --kind as some kind; 1 it is bad or refused;
-    2 wrong use.
+    Exit codes: 0 the message is accepted, without --kind as some kind; 1 it is malformed or
+    refused; 2 wrong use.
 
     Example: meshwire decode --kind heartbeat '01 0000018bcfe56800'
     """
@@ -50,7 +50,10 @@ def decode_command(
 
 
 def read_bytes(source: str) -> bytes:
-    """Return bytes of hex text or of a file; raises UsageError for what is neither."""
+    """Return the bytes of a hex text, a file or standard input (`-`).
+
+    Raises UsageError if the text is neither hex nor the path of a readable file.
+    """
     if source == STDIN:
         return _bytes_of(sys.stdin.buffer.read(FILE_MAX))
     path = Path(source)

@@ -1,4 +1,4 @@
-"""`meshwire vectors`: what the vectors cover, and whether both codecs agree on them."""
+"""`meshwire vectors`: coverage of the vectors, and agreement of both codecs on them."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @app.callback()
 def vectors() -> None:
-    """Look after the codec vectors.
+    """Check the codec vectors of the suite.
 
     Example: meshwire vectors stats
     """
@@ -23,7 +23,7 @@ def vectors() -> None:
 
 @app.command()
 def stats() -> None:
-    """Print each field of the schema with the fault classes that fit it; an empty cell is exit 1.
+    """Print the number of vectors per field and fault class; exit 1 if a class has none.
 
     Example: meshwire vectors stats
     """
@@ -36,7 +36,7 @@ def stats() -> None:
 
 
 @app.command()
-def verify(seed: Annotated[int, typer.Option(help="Fixes the made-up messages.")] = 0) -> None:
+def verify(seed: Annotated[int, typer.Option(help="Seed of the random messages.")] = 0) -> None:
     """Compare the schema codec with the reference codec; a disagreement is exit 2.
 
     Example: meshwire vectors verify --seed 7

@@ -23,7 +23,7 @@ from meshwire_conformance.extras import install_line
 from meshwire_conformance.targets import children
 
 INSTALL_LINE: Final = install_line("documents")
-"""What makes "could-not-run" run."""
+"""Hint for cases that could not run."""
 START_S: Final = 30.0
 """Seconds that the child process may take to start."""
 READ_BYTES: Final = 2**20
@@ -50,7 +50,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class PayloadContents:
-    """What one payload of a peer holds on its own."""
+    """The content of one payload of a peer, applied to an empty document."""
 
     heads: tuple[str, ...]
     fields: dict[str, Json]
@@ -137,14 +137,14 @@ class Documents:
     # --- documents -----------------------------------------------------------------------------
 
     def create(self, name: str, document: Mapping[str, Json] | None = None) -> State:
-        """Make a document out of data, or an empty one. Raises BadDocument on wrong data."""
+        """Create a document from data, or an empty one. Raises BadDocument for invalid data."""
         data = check_document(document or {})
         with self._lock:
             self._actors[name], self._saved[name] = data.actor, b""
             return self._change("create", name, data.actor, data.changes)
 
     def load(self, name: str, payload: bytes, actor: Json = None) -> State:
-        """Make a document out of saved bytes or changes. Raises Unreadable."""
+        """Create a document from saved bytes or changes. Raises Unreadable."""
         self.create(name, {"actor": check_actor(actor)} if actor is not None else None)
         return self.merge(name, payload)
 
@@ -153,7 +153,7 @@ class Documents:
         return self._change("merge", name, list(payloads))
 
     def edit(self, name: str, *edits: dict[str, Json]) -> State:
-        """Write edits, one change each. Raises BadDocument on wrong data."""
+        """Write edits, one change each. Raises BadDocument for invalid data."""
         return self._change("edit", name, [check_fields(edit) for edit in edits])
 
     def state(self, name: str) -> State:
@@ -198,7 +198,7 @@ class Documents:
         return self._read_payload("receive", "reader", message)
 
     def read_snapshot(self, payload: bytes) -> PayloadContents:
-        """Return what a 0x01 payload holds. Raises Unreadable."""
+        """Return the content of a 0x01 payload. Raises Unreadable."""
         return self._read_payload("merge", [payload])
 
     def _read_payload(self, operation: str, *arguments: object) -> PayloadContents:
@@ -263,7 +263,7 @@ class Documents:
             raise Unreadable(f"nonsense: {exc}") from exc
 
     def _cut(self) -> bytes | None:
-        """Take one whole answer from the buffer, or return None."""
+        """Remove one complete answer from the buffer and return it; None if there is none yet."""
         length = int.from_bytes(self._buffer[:LENGTH_BYTES], "big")
         end = LENGTH_BYTES + length
         if len(self._buffer) < max(end, LENGTH_BYTES):

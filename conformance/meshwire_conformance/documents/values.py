@@ -5,7 +5,7 @@ its first change, each edit is one more, all at time 0, so that equal data has e
 JSON null, true, whole numbers, fractions and strings are the Automerge scalars of that name; an
 object is a map, an array a list. What JSON lacks is an object with one marked name:
 {"$bytes": hex} {"$uint": "decimal"} {"$timestamp": milliseconds} {"$text": "..."}, in an edit
-{"$delete": true}, and in what was read {"$opaque": kind} for what nobody may rewrite.
+{"$delete": true}, and in documents that were read {"$opaque": kind}, which cannot be written.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ ACTOR_BYTES_MAX: Final = 64
 
 
 class BadDocument(Exception):
-    """A document in the suite's own data is not written as the grammar says; a suite fault."""
+    """A document in the suite's own data violates the grammar above; a fault of the suite."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Bytes explained: the fields found in them, up to the fault where there is one."""
+"""Decoding for a person: the fields of a message, up to its fault if it has one."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from meshwire_spec.numbers import (
 from meshwire_spec.rules import refusals, rules_by_id
 
 BYTES_SHOWN = 8
-"""Bytes shown of a field."""
+"""Greatest number of bytes shown per field."""
 TIME = "(ms since 1970)"
 """Suffix of the meaning of a time field."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

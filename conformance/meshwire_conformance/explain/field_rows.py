@@ -1,7 +1,7 @@
 """Bytes as rows of fields for a person: offset, bytes, field and value, one place marked.
 
-The fields are found by the schemas. A payload is opened too: the kind of message that its type
-says, and the first fields of an Automerge sync message, which no schema of these pages describes.
+The fields are found by the schemas. A payload is decoded too: as the kind of message
+of its type, or the first fields of an Automerge sync message, which has no schema here.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from meshwire_spec.numbers import AUTOMERGE_SYNC_MARKERS, FRAME_TYPES, FrameType
 ROW = 8
 """Number of bytes of a field that are shown."""
 ROWS_MAX = 24
-"""Rows that are shown without a cut."""
+"""Greatest number of rows shown without omission."""
 ROWS_FIRST = 4
-"""Rows that a cut leaves at the beginning."""
+"""Rows kept at the beginning if others are omitted."""
 ROWS_AROUND = 7
-"""Rows that a cut leaves on each side of the marked field."""
+"""Rows kept on each side of the marked field if others are omitted."""
 VALUE_MAX = 40
 """Characters shown of a value."""
 HASH_MAX = 32

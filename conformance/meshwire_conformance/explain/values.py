@@ -1,4 +1,4 @@
-"""Decoded values compared: the first place where two of them differ, and how they print."""
+"""Comparison of decoded values: the first difference, and the text of each value."""
 
 import json
 import re

@@ -1,16 +1,16 @@
-"""Negentropy V1, plain: the suite's own client and server, without any index.
+"""Negentropy V1: the suite's own client and server, without an index.
 
 Theory of operation. Both sides hold items, sorted by timestamp and then by id. A message is a list
 of ranges that follow one another from the lowest item on, each with its exclusive upper bound, and
 says of each range nothing (skip), a fingerprint or all its ids. A side that meets a fingerprint
-which is not its own answers with sixteen smaller ranges, or with its ids where it has fewer than
-32 of them. The server answers a list with its own list; the client, which gets both, knows what
-each side lacks and is silent about the range. Ranges that are settled melt into one skip in front
-of the next that is not. A message that is about to exceed the frame limit ends with the
-fingerprint of everything after the last bound that it has, so that the run goes on there.
+which is not its own answers with sixteen smaller ranges, or with its ids where it has fewer than 32
+of them. The server answers a list with its own list; the client, which gets both, knows what each
+side lacks and is silent about the range. Adjacent settled ranges are merged into one skip before
+the next unsettled one. A message that is about to exceed the frame limit ends with the fingerprint
+of everything after the last bound that it has, so that the run goes on there.
 
-Everything is summed anew each time; nothing here is fast. A message is read whole before anything
-of it is answered, and refused with the reason of the first fault in it.
+Sums are recomputed for each message, without regard to speed. A message is read whole before
+anything of it is answered, and refused with the reason of the first fault in it.
 """
 
 from __future__ import annotations

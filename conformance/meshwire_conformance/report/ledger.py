@@ -79,7 +79,7 @@ def _failure(path: Path, entry: object) -> KnownFailure:
 def apply_ledger(
     results: Iterable[CaseResult], known: Mapping[str, KnownFailure]
 ) -> list[CaseResult]:
-    """Return the results: known failures excused, entries that do not hold turned into failures."""
+    """Return the results with known failures excused, and wrong entries as failures."""
     return [
         _judge(result, known[result.case]) if result.case in known else result for result in results
     ]

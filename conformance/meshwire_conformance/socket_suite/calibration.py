@@ -105,7 +105,7 @@ class Canary:
         )
 
     async def calibrate(self, scale: float) -> Deadline:
-        """Return median of 20 reads; without a median where two reads in a row get no answer."""
+        """Return the deadline by the median of 20 reads; None for it if two in a row fail."""
         loop = asyncio.get_running_loop()
         taken: list[float] = []
         silent = 0

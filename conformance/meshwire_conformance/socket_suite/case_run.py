@@ -39,7 +39,7 @@ _REPEATS = 2
 """Times that a read is sent before its answer counts as missing."""
 
 Mismatches = list[tuple[Arrival, Mismatch]]
-"""Arrivals that do not fit what was wanted, each with the place where it differs."""
+"""Arrivals that do not match, each with its first mismatch."""
 
 
 def code_name(code: int) -> str:
@@ -490,14 +490,17 @@ def _not_refused(
     other = min(codes - wanted, default=0)
     missed = False
     if codes == {0}:
-        symptom, told = "no-code", "the stream was refused without saying why"
+        symptom, told = "no-code", "the stream was refused without a code"
     elif codes - wanted:
         symptom = f"wrong-code {CODE_NAMES.get(other, 'unknown')}"
         told = f"the stream was refused for another reason: {code_name(other)}, expected {names}"
     elif stream.finished and codes:
-        symptom, told = "half-refused", "stopped as it must be, but finished as if all was well"
+        symptom, told = (
+            "half-refused",
+            "stopped as required, but finished with FIN instead of RESET",
+        )
     elif stream.finished:
-        symptom, told = "accepted", "the target took what it has to refuse"
+        symptom, told = "accepted", "the target accepted a stream that it must refuse"
     else:
         symptom = "half-refused" if codes else "no-refusal"
         told, missed = "the target did not refuse the stream", True

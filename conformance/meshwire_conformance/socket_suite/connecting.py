@@ -1,4 +1,4 @@
-"""Connections of a case's own: wrong preambles, wrong handshakes, records written by hand."""
+"""Connections of a single case: wrong preambles, wrong handshakes, hand-written records."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class TargetFault:
-    """Bytes of the target that are not a legal frame."""
+    """Bytes of the target that are not a valid frame."""
 
     peer: str
     stream: int
@@ -57,7 +57,7 @@ class TargetFault:
 
 @dataclass(eq=False, slots=True)
 class Subscription:
-    """Everything that came for one key since the subscription began."""
+    """Every arrival for one key since the subscription began."""
 
     key: str
     arrivals: list[Arrival] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Subscription:
 
 @dataclass(slots=True)
 class Counts:
-    """What was counted over the whole run."""
+    """Counters of the whole run."""
 
     frames: int = 0
     foreign: int = 0

@@ -1,7 +1,7 @@
-"""The socket part: every socket case run against a target, and a verdict for each.
+"""The socket part: runs every socket case on a target and returns a verdict for each.
 
-Theory of operation. After a calibration the cases run beside each other over shared connections;
-those that wait for a deadline of the target's own begin first, so that they wait side by side.
+Theory of operation. After a calibration the cases run concurrently over shared connections.
+Cases that wait for a deadline of the target start first, so that their waits overlap.
 A case that missed its deadline is run once more, alone, and both are reported. Watches stay armed
 until everything is over: a late frame turns a pass into a failure.
 """

@@ -210,7 +210,7 @@ def message_of(ranges: Iterable[Range]) -> bytes:
 
 
 def doubt(items: Sequence[Item]) -> bytes:
-    """Return a first message that holds one fingerprint of everything, so that a run takes rounds.
+    """Return a first message with one fingerprint of all items, so that the run has rounds.
 
     A client that keeps NG-053 would split it; a server answers both.
     """

@@ -64,7 +64,7 @@ def received_lines(came: Sequence[tuple[Arrival, Mismatch]], wanted: Wanted) -> 
 
 
 def wanted_lines(wanted: Wanted) -> tuple[str, ...]:
-    """Return what was wanted, one line per member."""
+    """Return the expected content, one line per member."""
     name = "content" if wanted.type is None else TYPE_NAMES[wanted.type]
     lines = [f"{name} for {wanted.key}"]
     if wanted.heads is not None:

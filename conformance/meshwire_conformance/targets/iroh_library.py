@@ -4,7 +4,7 @@ The library (1.2.0) reports the ends of streams and connections as text alone, w
 Its generated binding needs two fixes:
 
 - A destructor takes the lock of its connection. The library calls Python back from threads of its
-  own while it holds that lock, and a garbage collection in such a call would wait for ever. So
+  own while it holds that lock, and a garbage collection in such a call would deadlock. So
   destructors run only where an event loop runs; elsewhere the object is kept until
   `release_put_aside` is called.
 - Bytes to send are copied one by one in Python, 5 MB a second. One `memmove` does the same.

@@ -269,8 +269,8 @@ _HANDLERS: dict[type[Event], Callable[[TcpConnection, Event], None]] = {
 async def connect(host: str, port: int, dial: Dial, deadline_s: float) -> TcpConnection:
     """Return a connection whose preambles were exchanged.
 
-    Raises ConnectionError if nobody listens, or if the target sends no preamble within the deadline
-    or closes before it.
+    Raises ConnectionError if the port is closed, or if the target sends no preamble within the
+    deadline or closes before it.
     """
     connection = await connect_raw(host, port, dial, deadline_s)
     if not await connection.ready(deadline_s):

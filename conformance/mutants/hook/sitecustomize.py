@@ -2,7 +2,7 @@
 
 It is loaded at the start of every interpreter whose PYTHONPATH holds this folder, also of the
 document worker that the node starts. MUTANT_ROWS names the rows, separated by commas. Every edited
-module that is loaded is written to the file that MUTANT_RECORD names, one name a line.
+module that is loaded is written to the file that MUTANT_RECORD names, one name per line.
 
 Python ignores an exception of this module, and one in the loader could pass for the mistake of a
 mutant. So either ends the process: with a line on stderr, the same line in the record, and EXIT.

@@ -13,7 +13,7 @@ TOMBSTONE = "000374726b0003642d310000018bcfe5687b010203040506070800046e642d61000
 
 
 def test_every_field_has_offset_bytes_value_and_meaning() -> None:
-    """One line a field, in wire order."""
+    """One line per field, in wire order."""
     lines, stands = decode_lines("heartbeat", bytes.fromhex("010000018bcfe56801"))
 
     assert stands

@@ -59,7 +59,7 @@ def told(results: list[CaseResult]) -> list[str]:
 
 
 def test_a_deployed_peer_fails_nothing_at_level_wire() -> None:
-    """No codes, one frame a stream, pushes of the whole store: all of it is legal at wire."""
+    """No codes, one frame per stream, pushes of the whole store: all of it is legal at wire."""
     report = held_against_deployed(Options(level="wire"))
 
     assert told(results_of(report)) == []

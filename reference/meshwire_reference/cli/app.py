@@ -39,7 +39,7 @@ def build_app() -> "typer.Typer":
 
     @app.command()
     def codec() -> None:
-        """Speak the codec harness on stdin and stdout.
+        """Serve the codec harness on standard input and output.
 
         Example: meshwire check "stdio:meshwire-node codec"
         """

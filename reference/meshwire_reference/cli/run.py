@@ -49,10 +49,10 @@ def run_command(  # noqa: PLR0913 - one parameter an option
         ),
     ] = None,
     is_open: Annotated[
-        bool, typer.Option("--open", help="Take every peer, without a handshake.")
+        bool, typer.Option("--open", help="Accept every peer, without a handshake.")
     ] = False,
     formation_id: Annotated[
-        str | None, typer.Option(help="Formation that peers must prove to belong to.")
+        str | None, typer.Option(help="Id of the formation whose secret peers must prove to have.")
     ] = None,
     formation_secret_file: Annotated[
         Path | None,
@@ -72,7 +72,10 @@ def run_command(  # noqa: PLR0913 - one parameter an option
     ] = PAYLOAD_MAX,
     lab: Annotated[
         bool,
-        typer.Option("--lab", help="Bind tcp:// off this machine with peers unproven."),
+        typer.Option(
+            "--lab",
+            help="Allow tcp:// addresses off this machine, where endpoint ids are not proven.",
+        ),
     ] = False,
     connect: Annotated[
         list[str] | None,
@@ -84,7 +87,7 @@ def run_command(  # noqa: PLR0913 - one parameter an option
     load: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of documents to begin with: files as Automerge saves them, each named "
+            help="Folder of initial documents: files as Automerge saves them, each named "
             "by its key, percent-encoded, as in nodes%3Anode-1.automerge."
         ),
     ] = None,
@@ -112,7 +115,7 @@ def run_command(  # noqa: PLR0913 - one parameter an option
         ),
     ] = False,
 ) -> None:
-    """Run a node until SIGTERM; its one line on standard output says that it is ready.
+    """Run a node until SIGTERM; prints one line on standard output once it is ready.
 
     Examples: meshwire-node run --listen tcp://127.0.0.1:0 --open
     and meshwire-node run --listen tcp://127.0.0.1:0 --formation-id alpha
@@ -120,7 +123,7 @@ def run_command(  # noqa: PLR0913 - one parameter an option
     """
     # Longer than 40 lines: typer reads the options off the parameters, one each.
     if getattr(sys, "stdout", None) is None:
-        fail("standard output is closed: nobody could read where the node listens")
+        fail("standard output is closed: the ready line cannot be written")
     try:
         choices = Choices(
             listen=tuple(listen or ()),
@@ -176,7 +179,7 @@ async def serve(config: Config) -> int:
 
 
 async def _started(node: Node, stopping: asyncio.Event) -> bool:
-    """Start a node, or give up at a signal; False then. Raises what `Node.start` does."""
+    """Start a node; return False if a signal arrives first. Raises what `Node.start` raises."""
     starting = asyncio.ensure_future(node.start())
     ended = asyncio.ensure_future(stopping.wait())
     await asyncio.wait((starting, ended), return_when=asyncio.FIRST_COMPLETED)
@@ -190,7 +193,7 @@ async def _started(node: Node, stopping: asyncio.Event) -> bool:
 
 
 def ready_line(config: Config, addresses: tuple[str, ...], endpoint_id: bytes) -> str:
-    """Return the one line that says where and what the node is; never the secret."""
+    """Return the ready line: addresses and properties of the node, without its secret."""
     facts: dict[str, object] = {
         "addresses": list(addresses),
         "endpoint_id": endpoint_id.hex(),

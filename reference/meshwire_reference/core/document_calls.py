@@ -1,6 +1,6 @@
 """The document port: the calls of the node about documents, and their results, as plain values.
 
-The core emits a call and gets its result; it never learns that a process lies between.
+The core emits a call and receives its result; it does not know about the worker process.
 At most one call per key is in flight at a time: that is the per-document lock (D-56, D-81).
 
 A result that carries a `Write` has changed the document in the worker's memory only.
@@ -47,7 +47,7 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Receive:
-    """Apply a sync message (0x00) of a peer and work out the answer. Result: `Received`."""
+    """Apply a sync message (0x00) of a peer and compute the answer. Result: `Received`."""
 
     connection: ConnectionName
     key: str
@@ -58,7 +58,7 @@ class Receive:
 class Merge:
     """Merge a snapshot (0x01). Result: `Merged`.
 
-    `connection` is whose bytes these are: a peer that sends costly ones waits in its own lane.
+    `connection` names the sender: costly calls of a peer delay only its own lane.
     """
 
     key: str

@@ -63,7 +63,7 @@ class Stop(ConnectionEffect):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consumed(ConnectionEffect):
-    """Give the peer back the credit for bytes that were taken. Never held."""
+    """Grant the peer again the credit for bytes that were read. Never held."""
 
     stream: int
     count: int
@@ -73,7 +73,7 @@ class Consumed(ConnectionEffect):
 class Release(ConnectionEffect):
     """End the use of a stream: halves that have not ended are reset or stopped with code 0.
 
-    What was sent before still leaves. Nothing is asked for on the stream afterwards, but credit.
+    Bytes sent before are still delivered. Afterwards only `Consumed` follows for the stream.
     """
 
     stream: int

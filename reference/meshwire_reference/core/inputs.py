@@ -21,10 +21,10 @@ StreamId: TypeAlias = int
 
 @dataclass(frozen=True, slots=True)
 class ConnectionOpened:
-    """A new connection; `dialled` where this side made it.
+    """A new connection; `dialled` is True if this side opened it.
 
-    `reconciles` where the operator has said that this peer may be asked to reconcile (NG-013).
-    Leads to `OpenStream` for the handshake of who dialled. In an open node the initial exchange
+    `reconciles` is True if the operator has enabled reconciliation with this peer (NG-013). Leads
+    to `OpenStream` for the handshake of the side that dialled. In an open node the initial exchange
     begins at once: `OpenStream` and `CallDocuments`.
     """
 
@@ -74,7 +74,7 @@ class StreamReset:
 class StreamStopped:
     """The peer stopped our half; unless it had ended, the transport has reset it with code 0.
 
-    Leads to something for a run of this node alone: the same as `StreamReset`.
+    Has an effect only for a run of this node: the same as `StreamReset`.
     """
 
     stream: StreamId
@@ -85,7 +85,7 @@ class StreamStopped:
 class ConnectionClosed:
     """The last event of a connection: who ended it, and how.
 
-    `code` is None where the link broke without a CLOSE; `by_peer` is False also where this side
+    `code` is None if the link broke without a CLOSE; `by_peer` is False also where this side
     closed because the peer broke a rule of the transport. Leads to what the whole frames of the
     peer lead to, which still take effect, to `Release` of its streams, and after the last frame to
     `CallDocuments` with `Forget`.
@@ -99,14 +99,14 @@ class ConnectionClosed:
 TransportEvent: TypeAlias = (
     StreamOpened | StreamData | StreamReset | StreamStopped | ConnectionClosed
 )
-"""What a transport reports of the peer."""
+"""An event of a connection, as its transport reports it."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamGranted:
     """The stream that `OpenStream` asked for is open. Leads to `Send`.
 
-    A run finds out here whether documents can be listed; where not: `Notify`, `Stop`, `Reset`,
+    At this point a run lists the documents; if that fails: `Notify`, `Stop`, `Reset`,
     `Release`, and the documents that it held back: `CallDocuments`.
     """
 
@@ -143,7 +143,7 @@ ConnectionEvent: TypeAlias = TransportEvent | StreamGranted | StreamSent | SendF
 
 @dataclass(frozen=True, slots=True)
 class ConnectionInput:
-    """An event of one connection: what its peer did, or what became of an effect on a stream."""
+    """An event of one connection: an action of its peer, or the result of an effect on a stream."""
 
     connection: int
     event: ConnectionEvent
@@ -164,7 +164,7 @@ class DocumentDone:
 
 @dataclass(frozen=True, slots=True)
 class DocumentLoaded:
-    """The operator has given the node a document, and the worker has merged it.
+    """The operator has added a document, and the worker has merged it.
 
     Leads to `WriteStore`, and to `CallDocuments` for every peer that it is passed on to.
     """

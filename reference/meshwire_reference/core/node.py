@@ -43,7 +43,7 @@ class NodeCore:
 
     @property
     def statistics(self) -> Statistics:
-        """What has been counted so far."""
+        """The counters of the node."""
         return self._context.statistics
 
     def handle(self, happened: Input, now: Moment) -> list[Effect]:
@@ -139,4 +139,4 @@ EVENTS: Final[dict[type[inputs.ConnectionEvent], Callable[[Session, Any], None]]
     ),
     inputs.ConnectionClosed: lambda session, _event: session.end(),
 }
-"""What a session does at each event of its connection."""
+"""The method of a session for each event of its connection."""

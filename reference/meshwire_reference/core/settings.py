@@ -16,7 +16,7 @@ from meshwire_spec.numbers import (
 
 
 class Dialect(StrEnum):
-    """How a peer proves its membership in the formation."""
+    """The way in which a peer proves its membership in the formation."""
 
     OPEN = "open"
     H1 = "H1"
@@ -38,7 +38,7 @@ class Settings:
     payload_cap: int = PAYLOAD_MAX
     """The largest payload that the node sends or takes."""
     handshake_s: float = HANDSHAKE_S
-    """A handshake that takes longer ends the connection."""
+    """Deadline of a whole handshake; a connection that exceeds it is closed."""
     frame_stall_s: float = FRAME_STALL_S
     """A frame is refused if no byte of it arrives for this long."""
     heartbeat_s: float = HEARTBEAT_INTERVAL_S
@@ -46,7 +46,7 @@ class Settings:
     verdict_linger_s: float = VERDICT_LINGER_S
     """How long a connection lives on after a handshake has failed, so that the verdict arrives."""
     tombstone_answer_s: float = TOMBSTONE_ANSWER_INTERVAL_S
-    """A tombstone is sent as an answer to one peer once in this time."""
+    """Minimum time between two answers to one peer with the same tombstone."""
     snapshot_answer_s: float = SNAPSHOT_ANSWER_INTERVAL_S
     """A snapshot of a key is answered to one peer once in this time."""
     sweep_s: float = 300.0
@@ -54,13 +54,13 @@ class Settings:
     answer_bytes_max: int = 4 * 2**20
     """Bytes made for one peer and not sent yet; a single message may be larger."""
     all_answer_bytes_max: int = 64 * 2**20
-    """The same for all peers; beyond it each peer may have one message."""
+    """Bytes made for all peers and not sent yet; beyond it each peer may have one message."""
     inbound_bytes_max: int = 2 * PAYLOAD_MAX
     """Bytes of one peer's unfinished frames; beyond it only its oldest stream is read."""
     all_inbound_bytes_max: int = 16 * PAYLOAD_MAX
     """Bytes of all peers' unfinished frames; beyond it `inbound_share_bytes` applies."""
     inbound_share_bytes: int = 2**20
-    """A peer that holds more bytes than this waits then, unless its stream is the oldest of all."""
+    """At that limit a peer with more bytes than this waits, unless its stream is the oldest."""
     batch_entries: int = 20
     """Greatest number of entries in a batch that the node sends."""
     sends_max: int = 16

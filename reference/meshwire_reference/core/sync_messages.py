@@ -3,7 +3,7 @@
 Layout, as measured: marker 0x42 or 0x43 | heads | need | have | changes | rest.
 Heads and need are a count and 32-byte hashes. Have is a count of pairs: hashes of the last sync,
 and a length-prefixed bloom filter. Changes is a count of length-prefixed runs of chunks. Counts
-and lengths are unsigned LEB128. The rest (capabilities, later extensions) is the library's.
+and lengths are unsigned LEB128. The rest (capabilities, later extensions) is left to the library.
 
 A filter of 15 bytes may claim 2^32 probes, for which the next answer reserves 16 GiB (D-160), so
 its claims are compared with its size here.

@@ -6,7 +6,7 @@ from itertools import count
 
 
 class Timers:
-    """At most one timer a name; setting it again moves it."""
+    """At most one timer per name; setting it again moves it."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Hashable]] = []

@@ -1,4 +1,4 @@
-"""What the chunks of a saved document or of a change claim, counted before the library believes it.
+"""Counts the rows and bytes that chunks claim, before the library allocates memory for them.
 
 A chunk is magic, 4-byte checksum, type, length and body. A document (0) and a change (1) keep
 their operations in run-length columns, so that 64 bytes may claim 10^7 operations, which cost the
@@ -6,8 +6,8 @@ library 14 s and 3.8 GiB (D-160). A compressed change (2) is a change, deflated;
 deflate single columns. So here every column is walked once, inflating no more than is allowed and
 adding up the rows that its runs announce.
 
-Only claims are judged. Bytes that this walk cannot follow are the library's to refuse: it verifies
-checksums and meaning, behind a deadline and a memory cap.
+Only claims are checked. Bytes that cannot be parsed here are left to the library, which verifies
+checksums and content under a deadline and a memory limit.
 """
 
 import zlib
@@ -22,11 +22,11 @@ MAGIC: Final = bytes.fromhex("856f4a83")
 DOCUMENT, CHANGE, COMPRESSED_CHANGE = 0, 1, 2
 
 ROWS_MAX: Final = 150_000
-"""About what the library loads within the deadline of a small item."""
+"""Rows that the library loads within the deadline of a small item, approximately."""
 ROWS_MAX_PER_KIB: Final = 1_000
-"""What one more KiB of the item may claim, as it also buys one more millisecond."""
+"""Further rows per KiB of the item, whose deadline also grows by a millisecond per KiB."""
 INFLATED_FACTOR: Final = 8
-"""What an item may inflate to: this times its size, and the largest payload on top."""
+"""Factor of the inflated size limit: this times the size of the item, plus the largest payload."""
 
 GROUP, ACTOR, NUMBER, DELTA, BOOLEAN, TEXT, VALUE_META, VALUE_RAW = range(8)
 """Types of columns, the low three bits of a column's specification."""
@@ -40,7 +40,7 @@ ROWS_PER_ASCII_GROUP_BYTE: Final = 8192
 
 @dataclass(slots=True)
 class ClaimBudget:
-    """What one item may still claim: rows, and bytes once inflated."""
+    """The remaining budget of one item: rows, and inflated bytes."""
 
     rows: int
     inflated: int
@@ -54,7 +54,7 @@ class ClaimBudget:
         )
 
     def spend_rows(self, rows: int) -> None:
-        """Take rows off. Raises Unfit (document-limit) when there are not as many left."""
+        """Subtract rows. Raises Unfit (document-limit) if fewer remain."""
         self.rows -= rows
         if self.rows < 0:
             raise Unfit("document-limit", "columns claim too many operations")
@@ -96,7 +96,8 @@ def walk_chunks(data: bytes) -> Iterator[Chunk]:
 def check_chunks(data: bytes, budget: ClaimBudget) -> tuple[int, ...]:
     """Compare the claims of the chunks with the budget; return their types.
 
-    Raises Unfit: document-limit for claims beyond it, bad-document for what is no run of chunks.
+    Raises Unfit: document-limit for claims beyond it, bad-document if the bytes are no sequence of
+    chunks.
     """
     types = []
     for chunk in walk_chunks(data):

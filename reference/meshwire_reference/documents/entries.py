@@ -20,9 +20,9 @@ ORPHAN_BYTES_MAX: Final = PAYLOAD_MAX
 HELD_MAX: Final = 20_000
 """Greatest number of documents in memory; beyond it the least recently used are dropped."""
 HELD_BYTES_MAX: Final = 32 * 2**20
-"""The same for their saved size, of which memory uses ten times and more."""
+"""Greatest saved size of all documents in memory, in bytes; they use ten times as much."""
 BARE_MAX: Final = 1024
-"""How many documents may consist of such early changes only; beyond it the oldest go."""
+"""Greatest number of documents that consist only of such changes; the oldest are dropped first."""
 
 
 def heads_of(document: Document) -> Heads:
@@ -51,7 +51,7 @@ class Entry:
 
 
 def save(document: Document, *, has_orphans: bool) -> bytes:
-    """Save a document; orphans are no part of it yet, and stay behind in a merge."""
+    """Save a document without its orphans, the changes whose dependencies are missing."""
     if has_orphans:
         clean = Document()
         clean.merge(document)
@@ -71,7 +71,7 @@ class Entries:
         return key in self._entries
 
     def load(self, key: str, stored: bytes) -> None:
-        """Take a document from its stored bytes, unless it is held. Raises what the library does.
+        """Load a document from its stored bytes, unless in memory. Raises errors of the library.
 
         Its size is taken to be all snapshot, so that the next compaction comes late, not early.
         """
@@ -113,7 +113,7 @@ class Entries:
     def replace(
         self, key: str, entry: Entry, fork: Document, orphan_bytes: int = 0
     ) -> Write | None:
-        """Put a changed fork in the document's place; return what the store must keep, if anything.
+        """Replace the document by a changed fork; return the write for the store, or None.
 
         `orphan_bytes` bounds what of the fork's newest changes may still wait for others.
         """

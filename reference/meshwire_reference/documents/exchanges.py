@@ -4,14 +4,14 @@ Read (DC-001 to DC-006). Three messages look alike, for none of them has heads:
 - without any chunk and asking for nothing: a read, answered from a fresh state each time, unless
   this node's own read is open, whose answer it then is;
 - with the chunk of an empty document: the answer to a read by a node without the document, and
-  never answered, so that two such nodes fall silent;
+  never answered, so that two such nodes stop sending;
 - without a chunk but asking for our heads: the peer heard of the document and has nothing yet. In
   a running exchange it gets everything, once for the same heads, since a peer that does not keep
-  the document would ask for ever; outside of one it is a read.
+  the document would repeat it without end; outside of one it is a read.
 
 State. One exchange per connection and key, bounded per connection. A sync state cannot be saved or
 copied, so an exchange also keeps what a new state can be built from: the heads that both sides are
-known to share. Losing an exchange is never wrong, only costlier: the next message starts afresh.
+known to share. Losing an exchange is correct but costs more bytes: the next message starts afresh.
 """
 
 from collections import OrderedDict
@@ -39,7 +39,7 @@ from meshwire_spec.numbers import READ_MESSAGE
 EXCHANGE_BYTES: Final = 512
 """Bytes that an exchange is assumed to hold besides the message it keeps."""
 CONNECTION_BYTES_MAX: Final = 32 * 2**20
-"""Greatest size of the exchanges of one connection; beyond it the least recently used go."""
+"""Greatest size of all exchanges of one connection; the least recently used are dropped."""
 EMPTY_DOCUMENT: Final = bytes.fromhex("856f4a83b81a9544000400000000")
 """The saved document that holds no change."""
 
@@ -47,8 +47,8 @@ EMPTY_DOCUMENT: Final = bytes.fromhex("856f4a83b81a9544000400000000")
 def is_empty_answer(message: SyncMessage) -> bool:
     """Return True for the answer of a node without the document: the chunk of an empty document.
 
-    Nobody opens an exchange with it, so it is never answered: two nodes without a document fall
-    silent even when one has lost its sync states.
+    No node opens an exchange with it, so it is never answered: two nodes without a document stop
+    sending even if one has lost its sync states.
     """
     return not message.heads and b"".join(message.changes) == EMPTY_DOCUMENT
 
@@ -134,7 +134,7 @@ class Exchanges:
         self.open = OpenExchanges()
 
     def receive(self, call: Receive) -> Received:
-        """Apply a peer's message and work out the answer.
+        """Apply a peer's message and compute the answer.
 
         Raises Unfit and what the library raises; then nothing has changed, and the caller must
         remove the exchange from `open`.
@@ -212,7 +212,7 @@ class Exchanges:
         return Generated(message, entry.heads)
 
     def unsent(self, call: Unsent) -> Done:
-        """Go back to what the peer was known to hold before the last message (D-152)."""
+        """Restore the heads that the peer was known to have before the last message (D-152)."""
         exchange = self.open.get(call.connection, call.key)
         self.open.remove(call.connection, call.key)
         if exchange is not None and exchange.shared:
@@ -227,7 +227,7 @@ class Exchanges:
         return Done()
 
     def forget(self, call: Forget) -> Done:
-        """Return discard every exchange of a connection."""
+        """Discard every exchange of a connection."""
         # DC-017
         self.open.forget(call.connection)
         return Done()

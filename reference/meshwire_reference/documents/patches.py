@@ -1,7 +1,7 @@
-"""The fields of a document, learnt from its patches and never by asking for a value.
+"""Reads the fields of a document from its patches, without reading a value through the library.
 
-`get` panics on a Counter, on an unknown scalar and on a timestamp past the year 9999; the
-difference between nothing and the heads names type and value of everything. A patch has no other
+`get` panics on a Counter, on an unknown scalar and on a timestamp past the year 9999. The patches
+from an empty document to the heads have type and value of every field. A patch has no other
 interface than its text, in the notation of Rust's derived `Debug`: names with arguments
 `Scalar(Int(5))`, records `Patch { obj: Root }`, tuples, lists, strings, characters and numbers.
 """

@@ -3,8 +3,8 @@
 Requests carry a call and the stored bytes of its document (None: the worker holds it, empty: there
 are none). Replies carry the result, whether the worker holds the document now, and which others it
 has let go.
-Bodies are decoded into their types strictly: a worker that hostile bytes have damaged must not be
-believed anything that has no sense.
+Bodies are decoded into their types strictly: replies of a worker that hostile
+bytes have damaged must not be trusted.
 """
 
 import struct
@@ -19,7 +19,7 @@ from meshwire_reference.core.document_calls import Call, Result
 
 HEADER: Final = struct.Struct(">IBI")
 READY: Final = 0xFF
-"""Kind of the frame that a worker sends once it can work; its body is empty."""
+"""Kind of the frame that a worker sends once it is ready; its body is empty."""
 FAILED: Final = 0xFE
 """Kind of the frame of a worker that cannot start; its body says why."""
 SKIP: Final = 0xFD
@@ -53,7 +53,7 @@ class BrokenPipe(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame as it came, body unread."""
+    """One frame as received; its body is not decoded."""
 
     kind: int
     number: int
@@ -67,7 +67,7 @@ class PipeReader:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """Take more bytes and yield the frames they complete; iterate to the end."""
+        """Add bytes and yield the frames that they complete; the iterator must be exhausted."""
         buffer = self._buffer
         buffer += data
         offset = 0

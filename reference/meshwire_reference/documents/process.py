@@ -1,4 +1,4 @@
-"""Worker processes as the node sees them: start, send, replies, end.
+"""Worker processes: start, calls sent, replies, end.
 
 `Workers` keeps one spare worker ready; `run_alone` runs one call in a process of its own.
 """
@@ -77,7 +77,7 @@ class DocumentSettings:
 
 
 def size_of(call: Call) -> int:
-    """Return how many bytes of a peer a call carries."""
+    """Return the number of bytes of a peer in a call."""
     if isinstance(call, Receive):
         return len(call.message)
     return len(call.snapshot) if isinstance(call, Merge) else 0
@@ -106,7 +106,7 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         self._transport = cast("asyncio.SubprocessTransport", transport)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """Take replies, and keep the end of what the library complains of."""
+        """Take replies from standard output, and keep the last bytes of standard error."""
         if fd == STANDARD_ERROR:
             self.error_text = (self.error_text + data.decode(errors="replace"))[-ERROR_TEXT_MAX:]
             return
@@ -128,7 +128,7 @@ class WorkerProcess(asyncio.SubprocessProtocol):
             self.ready.set_exception(Unavailable(f"{reason}; {install_line('node')}"))
 
     def process_exited(self) -> None:
-        """Note the end, however it came."""
+        """Record the end of the process, whatever its cause."""
         self._end()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -170,7 +170,7 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         self._end()
 
     async def close(self) -> None:
-        """Kill the process if it still runs, and wait until nothing is left of it."""
+        """Kill the process if it still runs, and wait for its end."""
         self.kill()
         await self._gone
         if self._transport is not None:
@@ -178,9 +178,9 @@ class WorkerProcess(asyncio.SubprocessProtocol):
 
 
 async def start_worker(settings: WorkerSettings) -> WorkerProcess:
-    """Start a worker and wait until it can work.
+    """Start a worker and wait until it is ready.
 
-    Raises Unavailable when it cannot, or is not ready within START_S.
+    Raises Unavailable if it fails, or is not ready within START_S seconds.
     """
     loop = asyncio.get_running_loop()
     # One line on standard error says what the panic is; a backtrace would cost more than the panic.
@@ -238,7 +238,7 @@ class Workers:
 
 
 async def run_alone(call: Call, stored: bytes | None, settings: DocumentSettings) -> Result:
-    """Carry out one call in a process of its own; refuse it when that one dies or is too slow.
+    """Carry out one call in a new process; refuse it if that process dies or is too slow.
 
     Raises Unavailable when no process can be started.
     """

@@ -1,26 +1,26 @@
 """The supervisor: passes calls to the worker, and replaces it when it dies or is too slow.
 
-Theory of operation. One worker does the work, a second one stands by, warm. Calls go to the worker
-in turn over the lanes, several at a time, and are answered in order, so that the first unanswered
-one is the one at work. It has a deadline of its own (250 ms and 1 ms per KiB).
+Theory of operation. One worker carries out calls, and a second one is started as a spare. Calls go
+to the worker in turn over the lanes, several at a time, and are answered in order, so that the
+first unanswered one is being carried out. Each has a deadline (250 ms and 1 ms per KiB).
 
 When the worker dies, or the deadline passes and it is killed, the first unanswered call is the
 suspect. The spare takes over at once with all other calls; the suspect runs alone in a fresh
 process, with its lane paused. If that one dies too the call is refused (document-limit),
-else its result stands: the first death was another's fault, or bad luck.
+else its result is used: the first death had another cause.
 
-Lanes. Each connection has a lane, and what this node does of its own accord has one; they take
+Lanes. Each connection has a lane, and calls of the node itself have one; lanes take
 turns. So a peer whose bytes are costly waits behind its own bytes: its lane has few calls with the
 worker at a time while they are slow, and none while one of them is being judged.
 
 Documents survive since the store is the authority: a worker is sent the stored bytes with the
 first call for a key. Sync states do not: `on_states_lost` is called, and exchanges start afresh.
 
-Where no worker can be started that is tried again, ever less often. Calls wait for the first
-tries; each failure after those refuses what waits (internal). The first success ends that.
+If no worker can be started, the start is repeated at growing intervals. Calls wait during the
+first attempts; each later failure refuses the waiting calls (internal).
 
 A call that is slow but within its deadline narrows its lane: calls that wait after it in the worker
-is taken back, so that other lanes wait for one slow call at most.
+are taken back, so that other lanes wait for one slow call at most.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ LaneName: TypeAlias = ConnectionName | None
 
 
 def lane_of(call: Call) -> LaneName:
-    """Return the lane of a call: that of the connection that caused it."""
+    """Return the lane of a call: the connection that caused it, or None."""
     return (
         call.connection if isinstance(call, Receive | Merge | Generate | Unsent | Forget) else None
     )
@@ -87,9 +87,9 @@ class QueuedCall:
     lane: LaneName
     future: asyncio.Future[Result]
     size: int
-    """Bytes that the worker has to work on."""
+    """Size of the input of the call in bytes."""
     serial: int = 0
-    """Which sending this is, over all calls; rises on the pipe, also for one sent again."""
+    """Number of the request on the pipe; each sending has a greater one, also if repeated."""
 
     @property
     def key(self) -> str | None:

@@ -1,7 +1,7 @@
 """Every document call, carried out with the Automerge library in this process.
 
 Peer bytes touch a fork only: a panic inside the library poisons the document it happened in.
-The fork takes the place of the document once everything has gone well, answer included.
+The fork replaces the document once the whole call, with its answer, has succeeded.
 
 The library fails in two ways, both caught per call in `Table.answer`: a bare `Exception`, and a
 `PanicException`, which is a `BaseException`. It may also abort: that is the supervisor's part.

@@ -1,7 +1,7 @@
 """The worker process: reads calls from standard input, answers each at once on standard output.
 
-It lives behind a memory cap and ends when its input does. What hostile bytes do to it (panic,
-abort, endless work) costs this process only; `documents.supervisor` starts it and judges it.
+Its memory is limited, and it ends with its input. Hostile bytes (panic, abort, endless
+work) can end only this process; `documents.supervisor` starts it and judges it.
 
 Usage: python -m meshwire_reference.documents.worker ACTOR_HEX MEMORY_BYTES LAST_RESORT_S
 """

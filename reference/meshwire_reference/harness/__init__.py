@@ -1,1 +1,1 @@
-"""The codec harness: the codec of `wire` behind a pipe, one JSON object a line."""
+"""The codec harness: the codec of `wire` behind a pipe, one JSON object per line."""

@@ -1,4 +1,4 @@
-"""The codec harness: one JSON object a line on stdin, one answer a line on stdout.
+"""The codec harness: one JSON object per line on stdin, one answer per line on stdout.
 
 A suite can test the codec through it without a network. Imports are light:
 the process is started for every run of a suite and its start is part of the run's time.

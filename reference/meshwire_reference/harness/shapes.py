@@ -46,7 +46,7 @@ class Hex:
     """Bytes as lower-case hex."""
 
     def to_value(self, part: bytes) -> object:
-        """Write two digits a byte."""
+        """Write two digits per byte."""
         return part.hex()
 
     def from_value(self, value: object, field: str) -> bytes:

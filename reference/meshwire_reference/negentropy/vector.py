@@ -15,7 +15,7 @@ LITTLE: Literal["little"] = "little"
 NEAR: Final = 4
 """Items around the expected rank of a bound that are searched first: peers split alike."""
 FAR: Final = 16
-"""Factor by which the steps of the search grow everywhere else."""
+"""Growth factor of the search steps beyond that window."""
 
 
 class Vector:

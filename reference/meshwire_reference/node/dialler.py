@@ -45,7 +45,7 @@ async def keep_connected(
     serve: Callable[[Connection], Awaitable[None]],
     random: Callable[[], float],
 ) -> None:
-    """Dial an address for ever, and `serve` each connection to its end.
+    """Dial an address repeatedly without limit, and `serve` each connection to its end.
 
     Raises AddressRefused if the address cannot be dialled.
     """

@@ -249,7 +249,7 @@ class Node:
                 log("reconciled" if over.reason is None else "not-reconciled", **asdict(over))
 
     def _note_states_lost(self) -> None:
-        """Log that exchanges start afresh; the next worker does that by itself."""
+        """Log that all exchanges were lost; the next worker starts them afresh."""
         self._core.statistics.ignored["sync states lost"] += 1
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

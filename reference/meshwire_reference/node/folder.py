@@ -1,8 +1,8 @@
 """Documents in a folder: one file each, as Automerge saves it, named by its key.
 
 A file is called `KEY.automerge`, with characters that a file name cannot contain percent-encoded,
-as in `nodes%3Anode-1.automerge` for `nodes:node-1`. Everything is checked before the node serves
-anyone: peers would take a partly read folder for the whole (D-147).
+as in `nodes%3Anode-1.automerge` for `nodes:node-1`. Everything is checked before the node accepts
+peers, which would treat a partly read folder as complete (D-147).
 """
 
 from collections.abc import Iterator

@@ -169,7 +169,7 @@ async def dial(address: str, options: TransportOptions) -> Connection:
     """Connect to a name of this process. Raises Unreachable."""
     listener = _LISTENERS.get(address)
     if listener is None:
-        raise Unreachable(f"nobody listens at {address}")
+        raise Unreachable(f"no listener at {address}")
     link = LabLink(options, dialled=True)
     await listener.connect(link)
     await link.established()

@@ -5,8 +5,8 @@ opens. Events of the peer arrive in the order of `Connection.next_events`; actio
 calls.
 
 Two credits bound the memory of a connection. Bytes: the number of bytes that the peer may send
-before the application reports them with `consumed`; an application that stops consuming stops the
-peer's writer, and nothing else. Streams: the number of streams that the peer may have open; one
+before the application reports them with `consumed`; an application that stops consuming stops only
+the peer's writer. Streams: the number of streams that the peer may have open; one
 counts until both its halves have ended and the application called `release`. Against the peer's
 credit, `open` and `send` wait.
 
@@ -82,7 +82,7 @@ class Windows:
 
 @dataclass(frozen=True, slots=True)
 class TransportOptions:
-    """What an endpoint brings to every transport; each takes from it what it needs.
+    """The options of an endpoint for every transport; each uses those that apply to it.
 
     `endpoint_id` is the unproven identity of the lab binding (32 random bytes of the caller's);
     `secret_key` the seed of the proven one of iroh (None: the library makes a fresh one). `lab`

@@ -1,5 +1,5 @@
-"""The reference's own codec of the sync/1 messages, by hand on `struct`, one module a family.
+"""The reference's codec of the `sync/1` messages, on `struct`, one module per family.
 
-Decoding is structural and exact: it refuses only what has no meaning, and encoding what was
-decoded gives the same bytes. What a strict node refuses beyond that is said by `accept`.
+Decoding is structural and exact: it refuses only bytes without meaning, and encoding a
+decoded message gives the same bytes. `accept` has the further refusals of a strict node.
 """

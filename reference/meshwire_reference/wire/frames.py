@@ -22,13 +22,13 @@ RUN_CAPS: Final[Mapping[int, int]] = MappingProxyType(
 
 
 class FrameReader:
-    """Cuts what arrives on one stream into frames.
+    """Splits the bytes of one stream into frames.
 
     After each `feed` the caller takes the frames it returned, then looks at `fault`: once that is
     set, the stream is refused with its reason and nothing more comes out. While `is_inside_frame`
     holds the stall deadline runs. At the peer's FIN the caller asks `end`.
-    Offsets of a fault count from the start of its frame. Nothing is reserved for what a header
-    announces: the buffer holds what has come and no more.
+    Offsets of a fault count from the start of its frame. No memory is allocated for the length that
+    a header announces: the buffer holds only received bytes.
     """
 
     __slots__ = ("_buffer", "_caps", "_known_types", "_needed", "_payload_cap", "fault", "key")

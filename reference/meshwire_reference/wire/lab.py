@@ -23,7 +23,7 @@ from meshwire_spec.numbers import (
 )
 
 LinkBytes: TypeAlias = bytes | bytearray
-"""Bytes that came from a link and are not decoded yet."""
+"""Received bytes that are not decoded yet."""
 
 RECORD_HEADER: Final = Struct(">BI")
 DATA_FIELDS: Final = Struct(">QB")
@@ -263,7 +263,7 @@ def read_close(data: LinkBytes, start: int, end: int) -> tuple[int, str]:
 
 
 def encode_data_head(stream_id: int, *, fin: bool, size: int) -> bytes:
-    """Return what stands before the `size` bytes of a DATA record."""
+    """Return the header of a DATA record that carries `size` bytes."""
     return _DATA_HEAD.pack(LabRecordType.DATA, DATA_FIELDS.size + size, stream_id, fin)
 
 

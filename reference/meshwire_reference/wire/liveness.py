@@ -8,7 +8,7 @@ from meshwire_spec.numbers import HEARTBEAT_MARKER
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """A sign of life; `sent_at` is the sender's clock in ms and nothing is done with it."""
+    """A heartbeat; `sent_at` is the sender's clock in ms since 1970, and is not used."""
 
     marker: int
     sent_at: int
@@ -16,7 +16,7 @@ class Heartbeat:
 
 
 def decode_heartbeat(data: bytes) -> Heartbeat:
-    """Decode a heartbeat with whatever follows it (D-04); raises Malformed."""
+    """Decode a heartbeat and the bytes after it (D-04); raises Malformed."""
     reader = Reader(data)
     return Heartbeat(
         # LV-002

@@ -1,4 +1,4 @@
-"""Messages of set reconciliation (negentropy V1): ranges of keys with what is known of each.
+"""Messages of set reconciliation (negentropy V1): ranges, each with a skip, a fingerprint or ids.
 
 One codec in two forms. `read_ranges` and `RangeWriter` work at the pace of a session, a range at a
 time; they name a bound by its key: the timestamp in 8 bytes, big endian, then the prefix.

@@ -13,7 +13,7 @@ DIRECTIONS: Final = tuple(Direction)
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """A deletion; an empty `reason` is none (D-14). `extra` is what followed the direction."""
+    """A deletion; an empty `reason` means none (D-14), `extra` follows the direction."""
 
     collection: str
     document_id: str
@@ -65,7 +65,7 @@ def _write_tombstone(writer: Writer, tombstone: Tombstone) -> None:
 
 
 def decode_tombstone(data: bytes) -> Tombstone:
-    """Decode a tombstone with whatever follows its direction (D-04); raises Malformed."""
+    """Decode a tombstone and the bytes after its direction (D-04); raises Malformed."""
     return _read_tombstone(Reader(data))
 
 
@@ -77,7 +77,7 @@ def encode_tombstone(tombstone: Tombstone) -> bytes:
 
 
 def decode_tombstone_batch(data: bytes) -> TombstoneBatch:
-    """Decode a batch as far as it makes sense; raises Malformed before the first whole tombstone.
+    """Decode a batch up to its fault; raises Malformed if that is in the first tombstone.
 
     The caller applies `tombstones`, then refuses the frame where `fault` is set.
     """

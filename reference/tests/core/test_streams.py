@@ -32,7 +32,7 @@ class Recorder(StreamHandler):
 
 
 class TestStreams:
-    """One handler a stream."""
+    """One handler per stream."""
 
     def setup_method(self) -> None:
         """Make the streams of a connection, and a handler."""

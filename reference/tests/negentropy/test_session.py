@@ -357,7 +357,7 @@ def test_a_peer_that_never_agrees_runs_out_of_rounds() -> None:
     [(0, 65536, 64), (1, 65536, 65), (1_000_000, 60_000, 1398), (819, 65536, 65), (820, 65536, 66)],
 )
 def test_rounds_grow_with_the_items(items: int, limit: int, rounds: int) -> None:
-    """64, and one for every frame that 80 bytes an item would fill or begin."""
+    """64, and one for every frame that 80 bytes per item would fill or begin."""
     assert rounds_allowed(items, limit) == rounds
 
 

@@ -1,6 +1,6 @@
 //! The crate `negentropy`: asked by lines, or timed (see `bench.rs`).
 //!
-//! One command a line on standard input, one answer a line on standard output.
+//! One command a line on standard input, one answer per line on standard output.
 //!
 //! `item TIMESTAMP ID` adds an item to the next set and is not answered.
 //! `open LIMIT` makes a session of the items since the last one: `session N`.

@@ -1,4 +1,4 @@
-"""The handshake of one session on its stream: roles, bytes sent, and refusals."""
+"""The handshake of one session on its stream: role, bytes sent, and refusal."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from meshwire_spec.states import OWN_RUN, OwnRunEvent, OwnRunState
 
 ENDED: Final = "ended by the peer"
 SILENT: Final = "no answer in time"
-"""Why a run was not complete, if no reason of the registry applies."""
+"""Causes of an incomplete run for which the registry has no reason."""
 REFUSED_BY_PEER: Final = {
     row.code: f"refused by the peer: {row.name}" for row in REASON_ROWS if row.scope != "connection"
 }

@@ -1,4 +1,4 @@
-"""The initial exchange: what a new connection is offered: tombstones, then documents, in batches.
+"""The initial exchange: tombstones, then documents, offered to a new connection in batches.
 
 Batches are made only while the peer takes them and nothing else is queued: the initial exchange
 follows the peer's credit and resumes at its cursor (D-53, D-82).

@@ -1,4 +1,4 @@
-"""The queue of frames to one peer: ordered by document, one frame a stream.
+"""The queue of frames to one peer: ordered by document, one frame per stream.
 
 Theory of operation. There is at most one answer, one push, one snapshot and one tombstone queued
 for a key, so the queue grows with documents and not with requests. Answers go before pushes. A few
@@ -8,8 +8,9 @@ for the peer's credit; the frame and FIN are sent; and the stream is released on
 everything.
 
 What is made and has not left is bounded (`quotas`): an item leaves the queue when its document
-fits. An answer comes ready made out of the call that took the delta. Without room for it, or behind
-one for the same key, it is taken back (`Unsent`) and made anew in its turn, never dropped (D-142).
+fits. The message of an answer is a result of the call that applied the delta. Without room for it,
+or behind one for the same key, it is taken back (`Unsent`) and made anew in its turn, never dropped
+(D-142).
 """
 
 from collections.abc import Callable

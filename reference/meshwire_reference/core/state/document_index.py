@@ -33,7 +33,7 @@ class DocumentIndex(MutableMapping[str, int]):
     """Approximate size in bytes of a frame with the whole document, by key."""
 
     def __init__(self, identify: Identify = identify_key) -> None:
-        """Hold nothing; `identify` is what two nodes have to agree on to compare their sets."""
+        """Begin empty; two nodes must use the same `identify` to compare their sets."""
         self._identify = identify
         self._sizes: dict[str, int] = {}
         self._items: Index | None = None

@@ -1,11 +1,11 @@
 """Two fixes of the generated Python binding of the `iroh` library (1.2.0).
 
-Bytes. Bytes to send are copied in a Python loop, 0.4 microseconds a byte: a payload of 16 MiB would
-block the event loop for seven seconds. One `memmove` replaces it.
+Bytes. Bytes to send are copied in a Python loop, 0.4 microseconds per byte: a payload of 16 MiB
+would block the event loop for seven seconds. One `memmove` replaces it.
 
 Destructors. The library calls back into Python from its own threads while it holds the lock of a
 connection. A garbage collection in such a call that frees a stream of that connection waits for
-this very lock, for ever. So destructors run only where an event loop runs; elsewhere the object
+this lock and deadlocks. So destructors run only where an event loop runs; elsewhere the object
 waits until `free_waiting` is called from a loop.
 """
 

@@ -1,6 +1,6 @@
 """The lab binding without input or output: QUIC's stream model in the bytes of one connection.
 
-Theory of operation. `receive` takes what the link brought, and never raises for it: a fault of the
+Theory of operation. `receive` takes bytes of the link and never raises: a fault of the
 peer becomes a CLOSE to send and a ConnectionClosed event. Events are not queued one by one: each
 stream keeps what was not reported to the application yet, and `take_events` collects it, so that a
 peer that sends a megabyte byte by byte costs a megabyte. Likewise nothing is written on a call:

@@ -26,7 +26,7 @@ from meshwire_reference.transport.lab.connection import BATCH, LabConnection
 from meshwire_spec.numbers import VERDICT_LINGER_S
 
 CONTROL_MAX: Final = 2**15
-"""Queued control records from which the link no longer reads from a peer that does not read."""
+"""Number of queued control records above which the link stops reading."""
 
 
 Openers: TypeAlias = deque[asyncio.Future[StreamId]]

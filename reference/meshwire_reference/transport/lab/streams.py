@@ -1,6 +1,6 @@
 """One stream of the lab binding: the states of its two halves, their credit and queued bytes.
 
-A stream knows nothing of bytes on the wire. Each method keeps the same order: check the transition,
+A stream does not encode or decode records. Each method keeps the same order: check the transition,
 apply it, return what must be sent.
 """
 

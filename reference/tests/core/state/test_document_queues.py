@@ -24,7 +24,7 @@ class PlannedJob(Job):
 
 
 class TestKeyQueues:
-    """One call a key at a time."""
+    """One call per key at a time."""
 
     def setup_method(self) -> None:
         """Collect the calls."""
