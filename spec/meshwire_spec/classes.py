@@ -50,7 +50,7 @@ CLASSES: Final = (
         "holds documents and tombstones and exchanges them over connections; the lab binding "
         "(LB) binds those that speak it",
         lambda rule: (
-            _is_of("TR-", "FR-", "BT-", "TS-", "LV-", "DC-", "ER-", "LB-")(rule)
+            _is_of("TR-", "FR-", "BT-", "TS-", "LV-", "DC-", "ER-", "LB-", "TM-")(rule)
             or rule.id in (*BOTH_SIDES, "HS-044", NO_RECONCILIATION)
         ),
     ),

@@ -236,6 +236,8 @@ LAB_MAX_DATA: Final = 2**20
 LAB_MAX_STREAM_DATA: Final = 2**20
 LAB_MAX_STREAMS: Final = 64
 STREAMS_ACCEPTED_MAX: Final = 64
+FRAMES_BEFORE_ANSWER_MAX: Final = 64
+"""Frames of an offer that may go before an answer that is owed, as many as a peer takes at once."""
 STREAM_ID_MAX: Final = 2**62 - 1
 
 
@@ -297,6 +299,7 @@ COUNT_BOUNDS: Final = {
 HANDSHAKE_S: Final = 10.0
 FRAME_STALL_S: Final = 30.0
 HEARTBEAT_INTERVAL_S: Final = 5.0
+RUN_ANSWER_S: Final = 10.0
 TOMBSTONE_ANSWER_INTERVAL_S: Final = 60.0
 SNAPSHOT_ANSWER_INTERVAL_S: Final = 1.0
 VERDICT_LINGER_S: Final = 1.0
@@ -307,6 +310,55 @@ DEFAULT_TOMBSTONE_TTL_S: Final = 86400
 HISTORY_WINDOW_S: Final = 300
 DOCUMENT_CALL_S: Final = 0.25
 DOCUMENT_CALL_S_PER_KIB: Final = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class TimerRow:
+    """A deadline, interval or age: who keeps it, since when, what follows, and by which rule.
+
+    `fact` is the member of a node's facts that may state another value. `constant` is a name in
+    this module; one that ends in `_PERCENT` is a share of the lifetime of a collection.
+    """
+
+    constant: str
+    keeper: str
+    since: str
+    then: str
+    rule: str
+    fact: str = ""
+
+
+TIMER_ROWS: Final = (
+    TimerRow("HANDSHAKE_S", "acceptor", "the connection was opened",
+             "refuses the connection with `handshake-timeout`", "HS-035", "handshake_s"),
+    TimerRow("HANDSHAKE_S", "each side of the lab binding", "the TCP connection was opened",
+             "refuses the connection with `handshake-timeout`, unless the preamble is whole",
+             "LB-008", "handshake_s"),
+    TimerRow("VERDICT_LINGER_S", "acceptor", "it has sent the result 0",
+             "refuses the connection with `authentication-failed`", "HS-036"),
+    TimerRow("VERDICT_LINGER_S", "side of the lab binding", "it has sent CLOSE",
+             "ends the TCP connection", "LB-052"),
+    TimerRow("FRAME_STALL_S", "receiver", "the last byte came, inside a frame",
+             "refuses the stream with `frame-stall`", "TR-012", "frame_stall_s"),
+    TimerRow("RUN_ANSWER_S", "client of a run", "it has sent its last message",
+             "takes the run for ended", "NG-029"),
+    TimerRow("TOMBSTONE_ANSWER_INTERVAL_S", "receiver",
+             "it has answered a guarded frame of this peer and key", "may answer the next one",
+             "TS-041"),
+    TimerRow("SNAPSHOT_ANSWER_INTERVAL_S", "receiver",
+             "it has answered a snapshot of this peer and key", "answers again, if it has to",
+             "DC-026"),
+    TimerRow("HEARTBEAT_INTERVAL_S", "sender", "it has sent a heartbeat", "sends the next one",
+             "LV-001"),
+    TimerRow("CREATED_AHEAD_MAX_MS", "receiver", "the `created_at` of a batch, ahead of its clock",
+             "refuses the batch with `created-ahead`", "BT-018"),
+    TimerRow("CLOCK_AHEAD_MAX_MS", "receiver", "a tombstone was received",
+             "counts the age of one from the future from here", "TS-035"),
+    TimerRow("TOMBSTONE_GRACE_PERCENT", "receiver",
+             "the lifetime of the collection, as an addition to it", "ignores the tombstone",
+             "TS-032"),
+)  # fmt: skip
+"""Every time that the protocol knows beside the lifetimes of the collection table."""
 
 # --- Reasons and their application codes -----------------------------------------------------
 

@@ -167,6 +167,37 @@ def render_numbers(arguments: str) -> str:
     return table(["Name", "Value"], rows)
 
 
+def render_timers(_arguments: str) -> str:
+    """Return every deadline, interval and age: its value, who keeps it, and what follows."""
+    pages = {rule.id: f"[{rule.id}]({rule.page}#{rule.anchor})" for rule in load_rules()}
+    rows = [
+        [
+            f"`{row.constant}`",
+            _with_unit(row.constant),
+            row.keeper,
+            row.since,
+            row.then,
+            pages[row.rule],
+            f"`deadlines.{row.fact}`" if row.fact else "-",
+        ]
+        for row in numbers.TIMER_ROWS
+    ]
+    head = ["Name", "Value", "Who keeps it", "Counted since", "What follows", "Rule", "Stated in"]
+    return table(head, rows)
+
+
+def _with_unit(constant: str) -> str:
+    """Return a number with the unit that its name ends with; hours and minutes beside ms."""
+    value = getattr(numbers, constant)
+    if constant.endswith("_PERCENT"):
+        return f"{value} %"
+    seconds = value / 1000 if constant.endswith("_MS") else value
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds > size:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"
+
+
 # --- Transitions and rules -------------------------------------------------------------------
 
 
@@ -246,6 +277,7 @@ RENDERERS: Final[Mapping[str, Callable[[str], str]]] = {
     "reasons": render_reasons,
     "collections": render_collections,
     "times": render_numbers,
+    "timers": render_timers,
     "transitions": render_transitions,
     "refusals": render_refusals,
     "classes": render_classes,

@@ -1,6 +1,7 @@
 """The byte tables are faithful: each attribute of a field that changes changes its row."""
 
 import copy
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from meshwire_spec import numbers, render, states
 from meshwire_spec.fields import Block
 from meshwire_spec.layouts import LAYOUTS, PARTS
 from meshwire_spec.layouts.compound import Elements, Frame, Layout, When
+from meshwire_spec.schemas.validation import load_schema
 
 SPEC = Path(__file__).resolve().parents[1]
 EVERY = {**LAYOUTS, **PARTS}
@@ -179,3 +181,26 @@ def test_bars_in_cells_are_escaped() -> None:
 def test_signedness_is_told_apart() -> None:
     """A signed number is not shown as an unsigned one."""
     assert render.number_type(FormatField(">", "h")) == "i16, big endian"
+
+
+NO_TIMER = re.compile(r"DOCUMENT_|DEFAULT_TOMBSTONE_TTL_S$|HISTORY_WINDOW_S$")
+"""Constants that bound the work on a message, or are a lifetime or the span of a mode."""
+
+
+def test_every_time_is_a_row_of_the_table_of_timers() -> None:
+    """Page Time promises every deadline, interval and age; each states its unit."""
+    times = {name for name in vars(numbers) if re.search(r"_(S|MS|PERCENT)$", name)}
+    rows = {row.constant for row in numbers.TIMER_ROWS}
+    lines = render.render("timers").splitlines()
+
+    assert {name for name in times if not NO_TIMER.match(name)} == rows
+    assert len(lines) == len(numbers.TIMER_ROWS) + 2
+    assert "| `CLOCK_AHEAD_MAX_MS` | 5 min |" in render.render("timers")
+    assert "| `FRAME_STALL_S` | 30 s |" in render.render("timers")
+
+
+def test_what_a_timer_may_be_stated_in_is_a_fact() -> None:
+    """A row that names a member of `deadlines` names one that the ready line has."""
+    stated = load_schema("ready")["$defs"]["Deadlines"]["properties"]
+
+    assert {row.fact for row in numbers.TIMER_ROWS if row.fact} == set(stated)

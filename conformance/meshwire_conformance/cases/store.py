@@ -14,41 +14,12 @@ from meshwire_conformance.socket_suite.shortfall import line_of
 from meshwire_spec.numbers import SNAPSHOT_ANSWER_INTERVAL_S, FrameType
 from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
-OFFERED = 150
-PER_BATCH = 30
-OFFER_PATIENCE = 8
-"""Number of deadlines within which all documents must be offered."""
 TOMBSTONES = 20_000
+PATIENCE = 8
+"""Deadlines that twenty thousand tombstones may take."""
 FAULTS_TOLD = 8
 STALE_SNAPSHOTS = 8
 BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
-
-
-@case(
-    "MW-5921",
-    "a new connection must be offered all of 150 documents",
-    part="documents",
-    rules=("DC-037", "DC-035"),
-    isolation="peer",
-    serial=True,
-)
-async def everything_is_offered(run: CaseRun) -> None:
-    """A rate limit drops the documents beyond the first hundred instead of delaying them."""
-    await run.documents(BASE)
-    keys = [f"beacons:{run.scope.names['case']}-{number}" for number in range(OFFERED)]
-    for start in range(0, OFFERED, PER_BATCH):
-        entries = [
-            FrameSpec(type="snapshot", key=key, document="base")
-            for key in keys[start : start + PER_BATCH]
-        ]
-        await run.send(FrameSpec(type="batch", key=keys[0], entries=entries))
-        await run.barrier()
-    for key in keys:
-        run.subscription(key)
-    await run.own_peer("late").connection()
-    for key in keys:
-        wanted = Wanted(key, heads=run.contents.made["base"].heads)
-        await run.expect(wanted, "late", patience=OFFER_PATIENCE)
 
 
 @case(
@@ -146,7 +117,7 @@ async def twenty_thousand(run: CaseRun) -> None:
     stream = await run.send(FrameSpec(type="tombstone-batch", key="$rest", hex=payload.hex()))
     told = f"a tombstone batch of {TOMBSTONES}, {stream.sent} bytes"
     run.evidence.sent[:] = [Sending("A", stream.number, told)]
-    await run.barrier(patience=OFFER_PATIENCE)
+    await run.barrier(patience=PATIENCE)
     for name in ("first", "last"):
         await run.read(Wanted(run.scope.names[name], FrameType.TOMBSTONE))
 

@@ -29,6 +29,7 @@ def _functions() -> Iterable[Case]:
     from meshwire_conformance.cases import (  # noqa: PLC0415 - a row of LOADERS
         binding,
         hostile,
+        pace,
         reconciliation,
         reconciliation_exact,
         reconciliation_runs,
@@ -41,6 +42,7 @@ def _functions() -> Iterable[Case]:
         streams,
         binding,
         store,
+        pace,
         hostile,
         reconciliation,
         reconciliation_runs,

@@ -9,6 +9,7 @@ from meshwire_spec.numbers import (
     HANDSHAKE_S,
     HEARTBEAT_INTERVAL_S,
     PAYLOAD_MAX,
+    RUN_ANSWER_S,
     SNAPSHOT_ANSWER_INTERVAL_S,
     TOMBSTONE_ANSWER_INTERVAL_S,
     VERDICT_LINGER_S,
@@ -65,7 +66,7 @@ class Settings:
     """Greatest number of entries in a batch that the node sends."""
     sends_max: int = 16
     """Streams that are open toward one peer at a time."""
-    run_answer_s: float = 10.0
+    run_answer_s: float = RUN_ANSWER_S
     """How long a reconciliation run of this node waits for each answer."""
     run_s: float = 120.0
     """How long a reconciliation run of this node takes at most."""

@@ -128,6 +128,7 @@ class Lanes:
 
         Two calls about one key are never with the worker at once.
         """
+        # TM-005
         for name, lane in self._lanes.items():
             if not lane.waiting or lane.is_paused or lane.with_worker >= lane.depth:
                 continue

@@ -189,7 +189,7 @@ class FrameStream(InboundStream):
         """Run the deadline while a frame is incomplete and the node would read its rest."""
         name = (self._streams.connection, self._stream)
         is_ours = self._effects.count or self._backlog or self.state is InboundState.ENDED
-        # TR-013
+        # TR-013, TM-002
         if is_ours or not (self._may_go_on and self._reader.is_inside_frame):
             self._context.timers.cancel(name)
         elif not self._context.timers.is_set(name):

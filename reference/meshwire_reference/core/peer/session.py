@@ -168,6 +168,7 @@ class Session:
             self.streams.add(stream, handler)
 
     def _refill(self) -> None:
+        # TM-003
         self.runs.advance()
         if self._exchange is not None:
             self._exchange.advance()

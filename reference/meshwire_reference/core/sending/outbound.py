@@ -181,6 +181,7 @@ class Outbound:
 
     def _next(self) -> QueueItem | None:
         """Return the next item, or None if there is none or no room for it."""
+        # TM-004
         item = next(iter(self._urgent or self._waiting), None)
         if (
             item is None

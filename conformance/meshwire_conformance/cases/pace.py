@@ -1,0 +1,232 @@
+"""Cases about time: they judge a node by the order of what it sends and by its progress.
+
+No clock decides: documents keep coming until all have come, an answer stands before the rest of
+an offer, and another peer is answered before the last of several costly messages is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+from meshwire_conformance.catalogue.python_cases import case
+from meshwire_conformance.protocol.automerge_bytes import change
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.connecting import adopt_lab
+from meshwire_conformance.socket_suite.content import Wanted
+from meshwire_conformance.socket_suite.evidence import CaseFailed
+from meshwire_conformance.socket_suite.inbox import Arrival, Counts
+from meshwire_conformance.targets.lab import Windows
+from meshwire_conformance.targets.tcp import TcpConnection
+from meshwire_conformance.targets.transport import Stream
+from meshwire_spec.numbers import FRAMES_BEFORE_ANSWER_MAX, FrameType
+from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
+
+BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
+OFFERED = 150
+LONG_OFFER = 1400
+"""Documents of an offer that takes more frames than may go before an answer, 20 in a frame."""
+PER_BATCH = 70
+FOREIGN_ONLY_MAX = 8
+"""Deadlines in a row in which documents came, but none of those that a case waits for."""
+COSTLY = 8
+COSTLY_OPERATIONS = 10_000
+"""Operations of a costly document: much work in few bytes, and legal."""
+COSTLY_READS = 10
+"""The costly messages show nothing if they take less than this many reads."""
+TIMED_READS = 5
+ACTOR = bytes.fromhex("6a6b6c6d")
+
+
+async def plant(run: CaseRun, keys: Sequence[str]) -> None:
+    """Send the document `base` under each of these keys, in batches, and wait for the barrier."""
+    await run.documents(BASE)
+    for start in range(0, len(keys), PER_BATCH):
+        entries = [
+            FrameSpec(type="snapshot", key=key, document="base")
+            for key in keys[start : start + PER_BATCH]
+        ]
+        await run.send(FrameSpec(type="batch", key=keys[0], entries=entries))
+        await run.barrier()
+
+
+async def await_all(run: CaseRun, keys: Sequence[str], on: str) -> None:
+    """Wait until something has come under each key; each new document restarts the wait.
+
+    Fails if a whole deadline brings no document at all, or several in a row bring none of these.
+    """
+    counts = run.session.inbox.counts
+    fruitless = 0
+    for key in keys:
+        signal = run.subscription(key).signal
+        while not _has_come(run, key, on):
+            before = counts.foreign, _came(run, keys, on)
+            if await signal.wait_for(partial(_has_come, run, key, on), run.deadline_s):
+                break
+            after = counts.foreign, _came(run, keys, on)
+            fruitless = 0 if after[1] > before[1] else fruitless + 1
+            if after == before or fruitless == FOREIGN_ONLY_MAX:
+                raise _cut_short(run, key, after[1], len(keys), on)
+
+
+def _has_come(run: CaseRun, key: str, on: str) -> bool:
+    peer = run.peer(on).name
+    return any(one.peer == peer for one in run.subscription(key).arrivals)
+
+
+def _came(run: CaseRun, keys: Sequence[str], on: str) -> int:
+    """Return how many of these keys have had an arrival on a connection."""
+    return sum(_has_come(run, key, on) for key in keys)
+
+
+def _cut_short(run: CaseRun, key: str, came: int, wanted: int, on: str) -> CaseFailed:
+    last = run.peer(on).last
+    if last is not None:
+        run.check_connection(last)
+    return CaseFailed(
+        "offer-incomplete",
+        f"nothing came for {key}, and no other document any more",
+        expected=(f"{wanted} documents, however long they take",),
+        received=(f"{came} of them",),
+        missed=True,
+    )
+
+
+@case(
+    "MW-5921",
+    "a new connection must be offered all of 150 documents",
+    part="documents",
+    rules=("DC-037", "DC-035", "TM-003"),
+    isolation="peer",
+    serial=True,
+)
+async def everything_is_offered(run: CaseRun) -> None:
+    """A rate limit drops the documents beyond the first hundred instead of delaying them."""
+    keys = [f"beacons:{run.scope.names['case']}-{number}" for number in range(OFFERED)]
+    await plant(run, keys)
+    for key in keys:
+        run.subscription(key)
+    await run.own_peer("late").connection()
+    await await_all(run, keys, "late")
+    for key in keys:
+        await run.expect(Wanted(key, heads=run.contents.made["base"].heads), "late")
+
+
+@case(
+    "MW-5620",
+    "a read must be answered before the rest of a long offer",
+    part="time",
+    rules=("TM-004", "TM-003", "DC-037"),
+    needs=("documents", "binding:tcp"),
+    isolation="process",
+    serial=True,
+    let={"read": "notes:$case"},
+)
+async def answer_before_the_offer(run: CaseRun) -> None:
+    """A node answers a new peer only when it has sent it every document."""
+    keys = [f"beacons:{run.scope.names['case']}-{number}" for number in range(LONG_OFFER)]
+    await plant(run, keys)
+    for key in keys:
+        run.subscription(key)
+    connection = await adopt_lab(run, "late", Windows(max_streams_bidi=0))
+    # The barrier says that the answer is owed; without credit nothing has been offered yet.
+    key = run.scope.names["read"]
+    await run.send_read(key, "late")
+    await run.barrier("late", f"read {key}")
+    answer = await _granting_streams(run, connection, key)
+    before = {
+        one.stream
+        for key in keys
+        for one in run.subscription(key).arrivals
+        if one.peer == answer.peer and one.order < answer.order
+    }
+    connection.lab.allow_streams(LONG_OFFER)
+    connection.flush()
+    if len(before) > FRAMES_BEFORE_ANSWER_MAX:
+        raise CaseFailed(
+            "offer-first",
+            f"{len(before)} frames of the offer came before the answer",
+            expected=(f"at most {FRAMES_BEFORE_ANSWER_MAX} frames, then the answer",),
+            received=(f"{len(before)} frames, then the answer",),
+        )
+    await await_all(run, keys, "late")
+
+
+def _has_more(counts: Counts, known: int) -> bool:
+    return counts.frames > known
+
+
+async def _granting_streams(run: CaseRun, connection: TcpConnection, key: str) -> Arrival:
+    """Return the answer to a read; the target gets credit for one stream after the other."""
+    counts, arrivals = run.session.inbox.counts, run.subscription(key).arrivals
+    while not arrivals:
+        known = counts.frames
+        connection.lab.allow_streams(1)
+        connection.flush()
+        if not await connection.signal.wait_for(partial(_has_more, counts, known), run.deadline_s):
+            run.check_connection(connection)
+            raise CaseFailed("no-answer", f"nothing came for {key}", missed=True)
+    return arrivals[0]
+
+
+@case(
+    "MW-5621",
+    "another peer must be answered before the last of eight costly messages is done",
+    part="time",
+    rules=("TM-005", "DC-040", "ER-017"),
+    isolation="peer",
+    serial=True,
+    let={"key": "tracks:$case", "neighbour": "tracks:$case-neighbour"},
+)
+async def others_beside_costly_messages(run: CaseRun) -> None:
+    """A node processes every message of one peer before it reads from the next."""
+    await run.documents(BASE)
+    await run.send(FrameSpec(type="snapshot", key="$neighbour", document="base"), "B")
+    await run.barrier("B")
+    slowest_s = max([await _timed_read(run) for _ in range(TIMED_READS)])
+    payload = change(ACTOR, COSTLY_OPERATIONS, 0, b"").hex()
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    streams = [await _send_costly(run, number, payload) for number in range(COSTLY)]
+    answered = 0
+    while not all(stream.read_over for stream in streams):
+        await _timed_read(run)
+        answered += 1
+        run.check_connection(streams[0].connection)
+    took_s = loop.time() - started
+    # The last answer may have come after the last message was done.
+    if answered > 1 or took_s < COSTLY_READS * slowest_s:
+        run.note(f"{answered} reads were answered beside {COSTLY} costly messages")
+    else:
+        raise CaseFailed(
+            "held-up",
+            f"{COSTLY} messages of one peer took {took_s:.2f} s, and another peer had to wait",
+            expected=("answers to other peers between the messages",),
+            received=(f"{answered} answer, when all of them were done",),
+            missed=True,
+        )
+    for number in range(COSTLY):
+        await run.send(FrameSpec(type="tombstone", key=_costly_key(run, number)), "B")
+        await run.barrier("B")
+
+
+def _costly_key(run: CaseRun, number: int) -> str:
+    return f"{run.scope.names['key']}-{number}"
+
+
+async def _send_costly(run: CaseRun, number: int, payload: str) -> Stream:
+    name = f"costly {number}"
+    frame = FrameSpec(type=int(FrameType.SNAPSHOT), key=_costly_key(run, number), hex=payload)
+    stream = await run.send(frame, "A", name)
+    await stream.finish()
+    return stream
+
+
+async def _timed_read(run: CaseRun) -> float:
+    """Read the neighbour's document as another peer; return the seconds that it took."""
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    wanted = Wanted(run.scope.names["neighbour"], heads=run.contents.made["base"].heads)
+    await run.read(wanted, "B", once=True)
+    return loop.time() - started
