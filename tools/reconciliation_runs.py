@@ -73,6 +73,7 @@ LISTS = ("NG-050", "NG-052", "NG-056", "NG-059", "NG-061")
 SPLITS = ("NG-051", "NG-053", "NG-055")
 ROUNDS = ("NG-051", "NG-053", "NG-055", "NG-057")
 CUTS = ("NG-057", "NG-058")
+PLACED = (*CUTS, "NG-064")
 
 
 def small_plans() -> Iterator[Plan]:
@@ -206,7 +207,9 @@ def cut_plans() -> Iterator[Plan]:
         words = f"frame limits {limits[0]} and {limits[1]}"
         for common, mine, theirs in ((0, 0, 130), (20, 30, 200), (0, 140, 150), (40, 250, 20)):
             title = f"{common} items in common, {alone(mine, theirs)}, {words}"
-            yield Plan(title, *sides(common, mine, theirs), CUTS, limits)
+            # Items stand between the last bound that the server writes and where it stops.
+            rules = PLACED if limits[1] and mine in (30, 140) else CUTS
+            yield Plan(title, *sides(common, mine, theirs), rules, limits)
     for count in (120, 121, 122, 123, 124):
         title = f"no items at the client, {count} at the server, frame limit {LIMIT}"
         yield Plan(title, *sides(0, 0, count), CUTS, (LIMIT, LIMIT))
@@ -222,7 +225,8 @@ def cut_plans() -> Iterator[Plan]:
         for common, mine, theirs in ((600, 90, 110), (900, 60, 60)):
             title = f"{common} items in common, {words}, {alone(mine, theirs)}, frame limit 4096"
             sets = sides(common, mine, theirs, timestamp, step)
-            yield Plan(title, *sets, (*ROUNDS, *CUTS), (LIMIT, LIMIT))
+            rules = (*ROUNDS, *(CUTS if step else PLACED))
+            yield Plan(title, *sets, rules, (LIMIT, LIMIT))
     tight = [alike("ee" * 30, "t", 200, 4)]
     yield Plan(
         "no items at the client, ids with one prefix at the server, frame limit 4096",
@@ -243,7 +247,7 @@ def large_plans() -> Iterator[Plan]:
     title = (
         "10,000 items, timestamp 0, 20 only at the client, 20 only at the server, frame limit 4096"
     )
-    yield Plan(title, *sets, (*ROUNDS, *CUTS), (LIMIT, LIMIT))
+    yield Plan(title, *sets, (*ROUNDS, *PLACED), (LIMIT, LIMIT))
 
 
 CAPTURED = (

@@ -255,7 +255,7 @@ def _findings(
         case = pairs[0][0].case
         demanded = case.demanded(level)
         if isinstance(case.body, ReconciliationRun):
-            found[name] = finding_of_run(case.body, pairs, hello, demanded)
+            found[name] = finding_of_run(case.body, pairs, hello, demanded, level)
         else:
             found[name] = finding_of(pairs, hello, demanded)
     return found

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from meshwire_conformance.catalogue.case import Case
-from meshwire_conformance.catalogue.reconciliations import listed
+from meshwire_conformance.catalogue.reconciliations import expand_items, listed
 from meshwire_conformance.codec_suite.judge import Finding, Given, Hello
 from meshwire_conformance.codec_suite.requests import (
     INITIATE,
@@ -21,6 +21,7 @@ from meshwire_conformance.codec_suite.requests import (
 )
 from meshwire_conformance.explain.hexdump import Mark, dump
 from meshwire_conformance.explain.values import Difference, first_difference, shown
+from meshwire_conformance.protocol.negentropy import Reconciliation
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from meshwire_spec.schemas.reconciliation import ReconciliationRun
 
@@ -29,8 +30,9 @@ MESSAGE = "negentropy_message"
 
 @dataclass(slots=True)
 class _Found:
-    """Ids that the client has and needs, by message."""
+    """Ids that the client has and needs, by message; `level` is that of the demands."""
 
+    level: str
     have: list[list[bytes]] = field(default_factory=list)
     need: list[list[bytes]] = field(default_factory=list)
 
@@ -44,10 +46,17 @@ class RunFinding:
 
 
 def finding_of_run(
-    run: ReconciliationRun, pairs: Sequence[tuple[Ask, Given]], hello: Hello, demanded: str
+    run: ReconciliationRun,
+    pairs: Sequence[tuple[Ask, Given]],
+    hello: Hello,
+    demanded: str,
+    level: str,
 ) -> RunFinding:
-    """Return the first fault of a run, or a finding without symptom."""
-    seen = _Found()
+    """Return the first fault of a run, or a finding without symptom.
+
+    At level `wire` a message may be closed in either place (NG-064).
+    """
+    seen = _Found(level)
     unbound = False
     for ask, given in pairs:
         step = ask.step
@@ -78,7 +87,24 @@ def _judge(
     if "reply" not in result:
         return Finding("no-reply", step.op, received=shown(result))
     wrong = _judge_bytes(step, result["reply"])
+    if seen.level == "wire" and _is_closed_elsewhere(run, step, wrong.data):
+        wrong = Finding()
     return wrong if wrong.symptom else _judge_ids(run, step, result, seen)
+
+
+def _is_closed_elsewhere(run: ReconciliationRun, step: Step, data: Any) -> bool:
+    """Return True if a reply is right but for the place of its closing fingerprint (NG-064)."""
+    if data is None:
+        return False
+    side = run.client if step.role == "client" else run.server
+    other = Reconciliation(
+        expand_items(side.items),
+        side.frame_limit,
+        client=step.role == "client",
+        forgets_unwritten=True,
+    )
+    reply = other.reconcile(bytes.fromhex(step.sent)).reply
+    return bool((reply or b"").hex() == data)
 
 
 def _judge_bytes(step: Step, data: Any) -> Finding:

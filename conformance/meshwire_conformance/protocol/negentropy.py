@@ -63,12 +63,21 @@ class Reconciliation:
     """One side of one run. Items given twice count once.
 
     The client calls `initiate` once and then `reconcile` with every reply until the result has
-    none; a server only calls `reconcile`.
+    none; a server only calls `reconcile`. `forgets_unwritten` closes a message as version 0.5.0 of
+    the library does, which leaves out the items of the range at which it stops (D-168).
     """
 
-    def __init__(self, items: Iterable[Item], frame_limit: int = 0, *, client: bool) -> None:
+    def __init__(
+        self,
+        items: Iterable[Item],
+        frame_limit: int = 0,
+        *,
+        client: bool,
+        forgets_unwritten: bool = False,
+    ) -> None:
         self.items = sorted(set(items))
         self.client = client
+        self.forgets_unwritten = forgets_unwritten
         self._frame_limit = frame_limit
 
     def initiate(self) -> bytes:
@@ -153,6 +162,8 @@ class _Round:
         elif part.said is not None:
             return self._list(part.upper, lower, upper)
         if side.over_limit(self._writer.size_with(told)):
+            if side.forgets_unwritten:
+                self._written = upper
             return self._close()
         if told:
             self._write(told, upper)

@@ -81,12 +81,16 @@ class _Cursor:
 
 
 def read_message(data: bytes) -> list[Range]:
-    """Return every range of a message of this version; raises Refused for the first fault in it."""
+    """Return every range of a message of this version.
+
+    Raises Refused for the first fault of decoding, else for bounds that do not increase (NG-011).
+    """
     cursor = _Cursor(data)
     if cursor.take(1)[0] != NEGENTROPY_VERSION:
         raise Refused("bad-version", 0)
     ranges: list[Range] = []
     last: Bound = (0, b"")
+    disorder: Refused | None = None
     while cursor.left():
         start = cursor.at
         if last[0] == U64_MAX:
@@ -94,10 +98,12 @@ def read_message(data: bytes) -> list[Range]:
                 break
             raise Refused("bad-bound", start)
         upper = _read_bound(cursor, last[0])
-        if ranges and upper <= last:
-            raise Refused("bad-bound", start)
+        if ranges and upper <= last and disorder is None:
+            disorder = Refused("bad-bound", start)
         ranges.append(Range(upper, _read_said(cursor)))
         last = upper
+    if disorder is not None:
+        raise disorder
     return ranges
 
 

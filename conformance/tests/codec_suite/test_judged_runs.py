@@ -52,10 +52,12 @@ def few_cases() -> list[Case]:
     return chosen[::3] + [case for case in chosen if case.control in {c.id for c in chosen[::3]}]
 
 
-def check(target: Attachment, cases: list[Case]) -> Mapping[str, CaseResult]:
+def check(target: Attachment, cases: list[Case], level: str = "strict") -> Mapping[str, CaseResult]:
     """The suite run against a target, by the id of the case."""
     unique = list({case.id: case for case in cases}.values())
-    results = asyncio.run(run(unique, load_catalogue(), target, Settings(), lambda _result: None))
+    results = asyncio.run(
+        run(unique, load_catalogue(), target, Settings(level=level), lambda _result: None)
+    )
     return {result.case: result for result in results}
 
 
@@ -182,3 +184,22 @@ def test_a_run_is_asked_again_from_its_start_where_the_target_dies() -> None:
 
     assert killers
     assert failed == killers
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("level", "verdict"), [("strict", Verdict.FAIL), ("wire", Verdict.PASS)])
+def test_the_place_of_a_closing_fingerprint_is_demanded_at_strict_alone(
+    level: str, verdict: Verdict
+) -> None:
+    """NG-064: level `wire` takes the place of version 0.5.0 of the library too."""
+    row = "negentropy-closes-behind-what-it-leaves-out"
+    hook = Path(__file__).parents[2] / "mutants" / "hook"
+    program = f"env MUTANT_ROWS={row} PYTHONPATH='{hook}' '{sys.executable}'"
+    command = f"{program} -m meshwire_reference.cli codec"
+    placed = [case for case in load_cases() if "NG-064" in case.rules]
+    others = [case for case in load_cases() if "NG-058" in case.rules and case not in placed]
+    target = Attachment("stdio", command, command)
+    results = check(target, [*placed, *others], level)
+
+    assert {results[case.id].verdict for case in placed} == {verdict}
+    assert {results[case.id].verdict for case in others} == {Verdict.PASS}

@@ -139,7 +139,8 @@ def read_ranges(  # noqa: C901, PLR0912 - see below
 
     The payload of an id list is its ids in one piece. Raises Malformed at the first field that is
     wrong, after the ranges before it; its field is a path within the range. `in_order` makes
-    bounds that do not increase a fault and leaves out the empty rest after infinity.
+    bounds that do not increase a fault, reported if nothing else is wrong up to the end, and leaves
+    out the empty rest after infinity.
     """
     # Longer than 40 lines: a run spends most of its time here, and calls would double it. A varint
     # of one byte and a step of two are read in place; anything else, and the end of the message,
@@ -148,6 +149,7 @@ def read_ranges(  # noqa: C901, PLR0912 - see below
     end = len(message)
     previous = b""
     timestamp = 0
+    disorder: Malformed | None = None
     # NG-010: a message without ranges is sound.
     while at < end:
         start = at
@@ -157,7 +159,7 @@ def read_ranges(  # noqa: C901, PLR0912 - see below
                 raise Malformed("bad-bound", start, "upper.timestamp")
             if not in_order:
                 yield INFINITY, FINGERPRINT, message[-NEGENTROPY_FINGERPRINT:]
-            return
+            break
         step = message[at]
         at += 1
         if step > CONTINUES and at < end and message[at] < CONTINUES:
@@ -179,9 +181,9 @@ def read_ranges(  # noqa: C901, PLR0912 - see below
             bound += prefix
         else:
             at += 1
-        if bound <= previous and in_order:
-            # NG-011
-            raise Malformed("bad-bound", start, "upper")
+        if bound <= previous and in_order and disorder is None:
+            # NG-011: what does not decode is refused for that.
+            disorder = Malformed("bad-bound", start, "upper")
         previous = bound
         mode = message[at] if at < end else CONTINUES
         place = at + 1
@@ -191,7 +193,10 @@ def read_ranges(  # noqa: C901, PLR0912 - see below
         if at > end:
             # NG-009
             raise Malformed("truncated", place, "payload.fingerprint")
-        yield bound, mode, message[place:at]
+        if disorder is None:
+            yield bound, mode, message[place:at]
+    if disorder is not None:
+        raise disorder
 
 
 def _read_prefix(message: bytes, start: int) -> tuple[bytes, int]:
