@@ -95,6 +95,34 @@ async def stale_snapshots_are_answered_in_their_time(run: CaseRun) -> None:
 
 
 @case(
+    "MW-5623",
+    "the first delta to a peer of which nothing is known must carry every change",
+    part="documents",
+    rules=("DC-038", "DC-034"),
+    isolation="peer",
+    let={"full": "notes:$case"},
+)
+async def first_delta_carries_the_changes(run: CaseRun) -> None:
+    """A node begins with heads alone, so that a peer that never answers gets no document."""
+    await run.documents(BASE)
+    await run.own_peer("early").connection()
+    await run.send(FrameSpec(type="snapshot", key="$full", document="base"))
+    await run.barrier()
+    await run.own_peer("late").connection()
+    wanted = Wanted(run.scope.names["full"], heads=run.contents.made["base"].heads)
+    for on, how in (("early", "pushed"), ("late", "offered")):
+        first = await run.expect(wanted, on)
+        why_not = await run.contents.mismatch(wanted, first, strict=True)
+        if why_not is not None:
+            raise CaseFailed(
+                "no-changes",
+                f"a document is {how} without its changes",
+                expected=(f"every change of {wanted.key}",),
+                received=(line_of(first), why_not.line()),
+            )
+
+
+@case(
     "MW-5923",
     "a tombstone batch of 20,000 must be processed from its first to its last",
     part="tombstones",

@@ -204,7 +204,7 @@ class Exchanges:
             message = say(Document(), exchange)
         elif exchange is None or exchange.reading:
             exchange = DocumentExchange()
-            # D-143: a peer that is not known to hold anything is sent the answer to a read.
+            # DC-038: a peer that is not known to hold anything is sent the answer to a read.
             message = pass_through(entry.document.fork(), exchange, READ_MESSAGE)
         else:
             message = say(entry.document.fork(), exchange)

@@ -38,6 +38,7 @@ class Heartbeats(StreamHandler):
         """Send a heartbeat on the stream that was opened."""
         super().take_stream(stream)
         # LV-001, LV-005
+        # TM-007
         heartbeat = Heartbeat(HEARTBEAT_MARKER, max(0, self._context.now.wall_ms))
         self._streams.send(stream, encode_heartbeat(heartbeat), fin=True)
 

@@ -207,6 +207,7 @@ class InitialExchange:
     def _send_batch(self, entries: list[SyncEntry]) -> None:
         # D-65: random and never 0.
         batch_id = int.from_bytes(self._context.entropy(BATCH_ID), "big") or 1
+        # TM-007
         created_at = max(0, self._context.now.wall_ms)
         batch = SyncBatch(batch_id, created_at, BATCH_TTL, len(entries), tuple(entries))
         self._send(
@@ -254,7 +255,7 @@ class _EntryJob(Job):
             return None
         if push_type(self._key) is FrameType.SNAPSHOT:
             return Save(self._key)
-        # D-143
+        # DC-038
         return Generate(self._connection, self._key)
 
     def finish(self, result: Result) -> None:
