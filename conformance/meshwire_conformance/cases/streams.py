@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 
 from meshwire_conformance.catalogue.python_cases import case
-from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.case_run import CaseRun, code_name
 from meshwire_conformance.socket_suite.connecting import adopt_lab
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
+from meshwire_conformance.socket_suite.reconciling import (
+    BASE,
+    Conversation,
+    id_of,
+    own_keys,
+    question_about,
+    send_documents,
+)
 from meshwire_conformance.targets.lab import Windows
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Stream
@@ -20,7 +29,12 @@ HEARTBEATS = 200
 STREAMS = STREAMS_ACCEPTED_MAX + 16
 ANSWERS = 30
 BURST = 120
-BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
+RESETS = 2 * STREAMS_ACCEPTED_MAX + 2
+"""Streams that a case resets: more than a target accepts at once."""
+CUT_PAYLOAD = 64
+LISTED = 16
+LISTED_WINDOW = 320
+"""Bytes of a window that an answer with `LISTED` ids exceeds, and a handshake does not."""
 
 
 @case(
@@ -172,3 +186,95 @@ async def reader_stops_writer(run: CaseRun) -> None:
             connection.lab.release(waiting.number, 2**20)
     connection.flush()
     await run.expect(Wanted(key, heads=run.contents.made["big"].heads), "A")
+
+
+async def _reset(run: CaseRun, stream: Stream) -> None:
+    """Reset the suite's half and wait until the target has reset its own with code 0 (TR-024)."""
+    await stream.reset(0)
+    run.ended(stream, f"RESET with {code_name(0)}")
+    await stream.wait_for(lambda: stream.read_over, run.deadline_s)
+    run.check_connection(stream.connection)
+    if stream.reset_code == 0:
+        return
+    came = "FIN" if stream.finished else "nothing within the deadline"
+    if stream.reset_code is not None:
+        came = f"RESET with {code_name(stream.reset_code)}"
+    raise CaseFailed(
+        "half-open" if not stream.read_over else "wrong-end",
+        "the target did not reset its half of a stream that was reset",
+        expected=(f"RESET with {code_name(0)}",),
+        received=(came,),
+        missed=not stream.read_over,
+    )
+
+
+@case(
+    "MW-5150",
+    "streams that are reset before any answer give their credit back",
+    part="transport",
+    rules=("TR-024", "TR-014", "LB-046"),
+    isolation="peer",
+    let={"key": "tracks:$case"},
+)
+async def reset_before_an_answer(run: CaseRun) -> None:
+    """A half that stays open after a RESET, so that each such stream uses up a credit for ever."""
+    await run.documents(BASE)
+    cut = run.composer.frame(FrameSpec(type="snapshot", hex="", payload_length=CUT_PAYLOAD))
+    for number in range(RESETS):
+        stream = await run.open("A", f"cut {number}")
+        await run.write(stream, cut, "the beginning of a frame")
+        await _reset(run, stream)
+    await run.send(FrameSpec(type="snapshot", document="base"))
+    await run.barrier()
+    await run.read(Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads))
+
+
+@case(
+    "MW-5151",
+    "streams that are reset after an answer give their credit back",
+    part="transport",
+    rules=("TR-024", "NG-016"),
+    needs=("reconciliation",),
+    isolation="peer",
+)
+async def reset_after_an_answer(run: CaseRun) -> None:
+    """A half that stays open because something was sent on it."""
+    message = question_about([bytes(32)])
+    for number in range(RESETS):
+        conversation = Conversation(run, name=f"run {number}")
+        await conversation.ask(message)
+        await _reset(run, await conversation.stream())
+    last = Conversation(run, name="last")
+    await last.ask(message)
+    await last.end()
+
+
+@case(
+    "MW-5152",
+    "streams that are reset while their answer waits for credit give theirs back",
+    part="transport",
+    rules=("TR-024", "LB-046"),
+    needs=("documents", "reconciliation", "binding:tcp"),
+    isolation="peer",
+)
+async def reset_inside_an_answer(run: CaseRun) -> None:
+    """A half that stays open until its answer has left, which may be never."""
+    keys = own_keys(run, LISTED)
+    await send_documents(run, keys, "B")
+    message = question_about(map(id_of, keys))
+    windows = Windows(max_stream_data=LISTED_WINDOW, held=True)
+    connection = await adopt_lab(run, "A", windows)
+    for number in range(RESETS):
+        conversation = Conversation(run, name=f"run {number}")
+        await conversation.say(message)
+        stream = await conversation.stream()
+        await stream.wait_for(_has_filled(stream, LISTED_WINDOW), run.deadline_s)
+        run.check_connection(connection)
+        if len(stream.received) != LISTED_WINDOW:
+            raise CaseFailed("no-answer", "no answer filled the window", missed=True)
+        await _reset(run, stream)
+
+
+def _has_filled(stream: Stream, window: int) -> Callable[[], bool]:
+    """Return a condition: the target has sent as much on the stream as its window allows."""
+    return lambda: len(stream.received) >= window

@@ -109,7 +109,8 @@ class Link:
         except ConnectionGone:
             return
         finally:
-            del self._writers[stream], self._writing[stream]
+            if self._writing.get(stream) is asyncio.current_task():
+                del self._writers[stream], self._writing[stream]
         if stream in self._to_release:
             self._to_release.discard(stream)
             self.connection.release(stream)
@@ -118,8 +119,10 @@ class Link:
 
     def reset(self, effect: Reset) -> None:
         """Reset this side's half; queued bytes are dropped."""
-        task = self._writing.get(effect.stream)
+        task = self._writing.pop(effect.stream, None)
         if task is not None:
+            # A task that has not begun never comes to take its own entries away.
+            del self._writers[effect.stream]
             task.cancel()
         self.connection.reset(effect.stream, effect.code)
 
@@ -133,8 +136,7 @@ class Link:
 
     def release(self, effect: Release) -> None:
         """Release a stream once none of its bytes are being sent."""
-        task = self._writing.get(effect.stream)
-        if task is None or task.cancelling():
+        if effect.stream not in self._writing:
             self.connection.release(effect.stream)
         else:
             # Releasing now would reset a half that is still being sent.

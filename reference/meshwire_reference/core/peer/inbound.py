@@ -45,7 +45,7 @@ class InboundStream(StreamHandler):
         self.resume()
 
     def take_reset(self, code: int) -> None:
-        """Take a RESET of the peer: whole frames keep their effect, a partial one is dropped."""
+        """Take a RESET of the peer: what is whole keeps its effect, what is not is dropped."""
         self.cut()
 
     def cut(self) -> None:
@@ -115,6 +115,14 @@ class FrameStream(InboundStream):
     @property
     def _after(self) -> WriteNumber | None:
         return self._effects.after
+
+    def take_reset(self, code: int) -> None:
+        """Take a RESET of the peer: whole frames keep their effect, none is answered here."""
+        # TR-024
+        self._streams.reset(self._stream, "shutdown")
+        self._move(InboundEvent.RESET)
+        self._runs.give_up(self._stream)
+        self.resume()
 
     def note_sent(self, *, has_failed: bool) -> None:
         """Continue after an answer of the run on this stream was sent or lost."""

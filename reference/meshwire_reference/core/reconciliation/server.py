@@ -43,7 +43,8 @@ class ServedRuns:
         self._outbound = outbound
         self._runs: dict[int, Run] = {}
         self._waiting: deque[_Message] = deque()
-        self._under_way: dict[int, PendingEffects] = {}
+        self._under_way: dict[int, _Message] = {}
+        self._given_up: set[int] = set()
 
     def take(self, stream: int, frame: StreamFrame, effects: PendingEffects) -> str | None:
         """Answer a message on its stream; return the reason to refuse it, or None.
@@ -51,7 +52,7 @@ class ServedRuns:
         The effect of the message is outstanding until its answer was sent.
         """
         reason = self._find_run(stream, frame.type)
-        if reason is None:
+        if reason is None and stream not in self._given_up:
             effects.begin()
             self._waiting.append(_Message(stream, frame.payload, effects))
             self.advance()
@@ -76,7 +77,7 @@ class ServedRuns:
         """Answer every message whose answer has room, heavy ones in their turn."""
         while self._waiting and (len(self._under_way) < ALWAYS or self._has_room()):
             message = self._waiting.popleft()
-            self._under_way[message.stream] = message.effects
+            self._under_way[message.stream] = message
             self._outbound.reserve(NEGENTROPY_FRAME_LIMIT)
             self._context.turns.take(len(message.content), partial(self._answer, message))
 
@@ -84,6 +85,9 @@ class ServedRuns:
         return self._outbound.has_room(NEGENTROPY_FRAME_LIMIT)
 
     def _answer(self, message: _Message) -> None:
+        if self._under_way.get(message.stream) is not message:
+            # It was given up before its turn.
+            return
         run = self._runs.get(message.stream)
         if run is None or not self._outbound.is_open:
             # The peer is gone.
@@ -107,9 +111,9 @@ class ServedRuns:
 
     def _end(self, stream: int, reason: str | None = None) -> None:
         """End the effect of a message; its stream continues or is refused."""
-        effects = self._under_way.pop(stream)
+        message = self._under_way.pop(stream)
         self._outbound.reserve(-NEGENTROPY_FRAME_LIMIT)
-        effects.end(reason)
+        message.effects.end(reason)
 
     def note_sent(self, stream: int) -> None:
         """Continue after an answer was sent, or stopped by the peer."""
@@ -118,6 +122,15 @@ class ServedRuns:
             self._outbound.pump()
             self.advance()
 
+    def give_up(self, stream: int) -> None:
+        """Answer nothing more on a stream whose two halves were reset; `drop` must follow."""
+        self._given_up.add(stream)
+        for message in [one for one in self._waiting if one.stream == stream]:
+            self._waiting.remove(message)
+            message.effects.end()
+        self.note_sent(stream)
+
     def drop(self, stream: int) -> None:
         """Discard the run of a closed stream, if it had one."""
         self._runs.pop(stream, None)
+        self._given_up.discard(stream)

@@ -307,9 +307,24 @@ class TestCutOff:
         seen = bench.streams[connection, stream]
 
         assert [write.key for write in bench.writes] == [KEY]
+        assert seen.reset == 0
         assert seen.released
         assert not seen.finished
         assert bench.refusals == []
+
+    def test_a_reset_stream_is_reset_while_its_frame_is_at_work(self) -> None:
+        """TR-024: the frame takes effect, and the stream is released after it."""
+        bench = make_bench()
+        connection = bench.connect()
+        bench.hold_documents = True
+        seen = bench.send(connection, author.snapshot(KEY), fin=False)
+        bench.report(connection, inputs.StreamReset(0, 99))
+        assert seen.reset == 0
+        assert not seen.released
+        bench.let_go()
+
+        assert [write.key for write in bench.writes] == [KEY]
+        assert seen.released
 
     def test_a_stop_leaves_the_half_of_the_peer(self) -> None:
         """A frame whose rest comes after the STOP takes effect."""

@@ -309,6 +309,31 @@ class TestServer:
         assert bench.streams[connection, stream].released
         assert bench.refusals == []
 
+    def test_an_answer_that_waits_is_given_up_with_its_stream(self) -> None:
+        """TR-024: whether it waits for credit, for its turn or for room."""
+        bench = make_bench()
+        fill(bench, keys(0, 3))
+        connection = bench.connect()
+        bench.hold_sends = True
+        heavy = b"\x61" + b"\x02\x00\x00" * 3000
+        streams = [bench.open(connection) for _ in range(4)]
+        for stream, content in zip(streams, (EMPTY, heavy, heavy, EMPTY), strict=True):
+            bench.write(connection, stream, message(content, INIT) + message(content))
+        bench.write(connection, streams[0], encode_stream_frame(author.snapshot("notes:9")))
+        for stream in reversed(streams):
+            bench.report(connection, inputs.StreamReset(stream, 0))
+        bench.hold_sends = False
+        bench.held.clear()
+        bench.advance(1.0)
+
+        seen = [bench.streams[connection, stream] for stream in streams]
+        assert [one.reset for one in seen] == [0] * 4
+        assert all(one.released and not one.data for one in seen)
+        assert bench.writes[-1].key == "notes:9"
+        assert bench.refusals == []
+        again = bench.send(connection, StreamFrame(NEGENTROPY_KEY, INIT, EMPTY))
+        assert len(replies(again)) == 1
+
     def test_an_answer_that_was_sent_gives_its_room_back(self) -> None:
         """After twenty runs the room for other answers is as great as before."""
         bench = make_bench(answer_bytes_max=300_000)
