@@ -191,6 +191,13 @@ READ_MESSAGE: Final = bytes.fromhex("42000001000000020102")
 """The Automerge sync message of an empty document: as a 0x00 it is a read."""
 AUTOMERGE_SYNC_MARKERS: Final = (0x42, 0x43)
 
+SYNC_FILTERS_MAX: Final = 16
+"""Greatest number of Bloom filters in a sync message; the library sends one."""
+SYNC_FILTER_BITS_MAX: Final = 256
+"""Greatest number of bits per entry of a Bloom filter; the library uses 10."""
+SYNC_FILTER_PROBES_MAX: Final = 64
+"""Greatest number of probes of a Bloom filter; the library uses 7."""
+
 # --- Limits, in bytes unless the name says otherwise ---------------------------------------
 
 PAYLOAD_MAX: Final = 16 * 2**20
@@ -397,7 +404,7 @@ REASON_ROWS: Final = (
     _own(15, "bad-magic", "message", "the preamble does not start with the magic"),
     _own(16, "bad-flag", "message", "a flag byte that is neither 0 nor 1"),
     _own(17, "bad-document", "stream", "Automerge refuses the payload"),
-    _own(18, "document-limit", "stream", "the payload costs more than a document call may"),
+    _own(18, "document-limit", "stream", "a bound of sync messages or the node's own is exceeded"),
     _own(19, "frame-stall", "stream", "no byte came inside a frame for too long"),
     _own(20, "handshake-timeout", "connection", "the handshake was not over in time"),
     _own(21, "flow-control", "connection", "DATA beyond the credit given"),

@@ -14,7 +14,7 @@ from meshwire_conformance.protocol.automerge_bytes import (
     change,
     change_hash,
     deflated_change,
-    filter_claiming,
+    filters_of,
     mutations,
     signed,
     sync_message,
@@ -24,25 +24,58 @@ from meshwire_conformance.socket_suite.case_run import CODE_NAMES, CaseRun, code
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.targets.transport import Stream
-from meshwire_spec.numbers import FrameType
+from meshwire_spec.numbers import (
+    SYNC_FILTER_BITS_MAX,
+    SYNC_FILTER_PROBES_MAX,
+    SYNC_FILTERS_MAX,
+    FrameType,
+)
 from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
 ACTOR = bytes.fromhex("6a6b6c6d")
 MUTATIONS = 24
-HOSTILE_S = 10.0
-"""Seconds that a node may work on one hostile payload while it answers other peers."""
+ANSWERS = 40
+"""Answers to another peer after which a case waits no longer for the end of hostile streams."""
+LIMIT = ("document-limit",)
 ALLOWED = ("bad-document", "document-limit")
 INFLATED = 64 * 2**20
+WITHIN = (
+    filters_of(count=SYNC_FILTERS_MAX),
+    filters_of(probes=SYNC_FILTER_PROBES_MAX),
+    filters_of(bits=SYNC_FILTER_BITS_MAX, size=SYNC_FILTER_BITS_MAX // 8),
+    filters_of(entries=16, bits=1, size=2),
+)
+"""Filters at one of their bounds."""
+BEYOND = (
+    filters_of(count=SYNC_FILTERS_MAX + 1),
+    filters_of(probes=SYNC_FILTER_PROBES_MAX + 1),
+    filters_of(bits=SYNC_FILTER_BITS_MAX + 1, size=SYNC_FILTER_BITS_MAX // 8 + 1),
+    filters_of(entries=17, bits=1, size=2),
+    filters_of(bits=0),
+)
+"""Filters beyond one of their bounds."""
+ONE_HASH = b"\x01"
+UNBACKED = (
+    sync_message(heads=ONE_HASH, have=bytes(29)),
+    sync_message(need=ONE_HASH, have=bytes(30)),
+    sync_message(have=b"\x01" + ONE_HASH + bytes(30)),
+    sync_message(have=b"\x02" + bytes(2)),
+    sync_message(have=b"\x00", changes=b"\x02" + bytes(1)),
+)
+"""Messages with one element more than the bytes behind its count hold."""
 LET = {"key": "notes:$case", "neighbour": "notes:$case-neighbour"}
 NEIGHBOUR = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 
 
-async def attack(run: CaseRun, frame_type: FrameType, payloads: Sequence[bytes]) -> list[Stream]:
-    """Send each payload to its own key on its own stream, and wait until the target ended each.
+async def attack(
+    run: CaseRun, frame_type: FrameType, payloads: Sequence[bytes], *, must_end: bool = False
+) -> list[Stream]:
+    """Send each payload to its own key on its own stream, and wait for the ends of the streams.
 
     Meanwhile another peer reads its document repeatedly; each answer must arrive within the
     deadline and have the unchanged document. Returns the streams in the order of the payloads.
-    Raises CaseFailed if an answer is missing or wrong, or a stream does not end in time.
+    Without `must_end` some may still be open: what bytes do not bound takes as long as the target
+    allows (DC-043). Raises CaseFailed if an answer is missing or wrong, or a connection is lost.
     """
     await run.documents(NEIGHBOUR)
     await run.send(FrameSpec(type="snapshot", key="$neighbour", document="base"), "B")
@@ -56,41 +89,44 @@ async def attack(run: CaseRun, frame_type: FrameType, payloads: Sequence[bytes])
         await run.send(frame, "A", name)
         await stream.finish()
         streams.append(stream)
-    await _wait_out(run, streams)
+    waiting = await _wait_out(run, streams)
+    if waiting and must_end:
+        raise CaseFailed("no-end", f"{len(waiting)} streams with hostile bytes never ended")
     return streams
 
 
-async def _ended(stream: Stream, deadline_s: float) -> bool:
-    return await stream.wait_for(lambda: stream.read_over, deadline_s)
-
-
-async def _wait_out(run: CaseRun, streams: Sequence[Stream]) -> None:
+async def _wait_out(run: CaseRun, streams: Sequence[Stream]) -> list[Stream]:
+    """Read the neighbour until every stream is over; return those that never were."""
     wanted = Wanted(run.scope.names["neighbour"], heads=run.contents.made["base"].heads)
-    loop = asyncio.get_running_loop()
-    end = loop.time() + HOSTILE_S * run.session.settings.timeout_scale
-    while True:
+    waiting = list(streams)
+    for _ in range(ANSWERS):
         await run.read(wanted, "B", once=True)
         waiting = [stream for stream in streams if not stream.read_over]
         if not waiting:
             break
-        if loop.time() > end:
-            raise CaseFailed("no-end", f"{len(waiting)} streams with hostile payloads never ended")
-        await _ended(waiting[0], run.deadline_s / 4)
+        stream = waiting[0]
+        await stream.wait_for(lambda stream=stream: stream.read_over, run.deadline_s / 4)
     for stream in streams:
         run.check_connection(stream.connection)
+    return waiting
 
 
-def check_codes(run: CaseRun, streams: Sequence[Stream], *, must_refuse: bool) -> None:
-    """Raise CaseFailed unless every stream ended with FIN or with a code of `ALLOWED`.
+def check_codes(
+    streams: Sequence[Stream],
+    *,
+    allowed: Sequence[str] = ALLOWED,
+    must_refuse: bool = False,
+) -> None:
+    """Raise CaseFailed if a stream was refused with another code than those of `allowed`.
 
-    With `must_refuse`, FIN is a failure too.
+    With `must_refuse`, a stream that was not refused is a failure too.
     """
     for stream in streams:
-        if stream.reset_code is not None and CODE_NAMES.get(stream.reset_code) not in ALLOWED:
+        if stream.reset_code is not None and CODE_NAMES.get(stream.reset_code) not in allowed:
             raise CaseFailed(
                 f"wrong-code {CODE_NAMES.get(stream.reset_code, 'unknown')}",
                 "refused with another code",
-                expected=(" or ".join(ALLOWED),),
+                expected=(" or ".join(allowed),),
                 received=(code_name(stream.reset_code),),
             )
         if must_refuse and stream.reset_code is None:
@@ -111,7 +147,7 @@ async def mutated_documents(run: CaseRun) -> None:
     await run.documents(NEIGHBOUR)
     saved = run.contents.made["base"].saved
     streams = await attack(run, FrameType.SNAPSHOT, list(mutations(saved, MUTATIONS)))
-    check_codes(run, streams, must_refuse=False)
+    check_codes(streams)
 
 
 @case(
@@ -131,7 +167,7 @@ async def mutated_messages(run: CaseRun) -> None:
         changes = unsigned(1) + unsigned(len(changed)) + changed
         payloads.append(sync_message(have=b"\x00", changes=changes))
     streams = await attack(run, FrameType.DELTA, payloads)
-    check_codes(run, streams, must_refuse=False)
+    check_codes(streams)
 
 
 @case(
@@ -148,9 +184,9 @@ async def filter_of_many_probes(run: CaseRun) -> None:
     await run.documents(NEIGHBOUR)
     await run.send(FrameSpec(type="snapshot", document="base"))
     await run.barrier()
-    message = sync_message(have=filter_claiming(2**32 - 1))
-    streams = await attack(run, FrameType.DELTA, [message])
-    check_codes(run, streams, must_refuse=True)
+    message = sync_message(have=filters_of(probes=2**32 - 1))
+    streams = await attack(run, FrameType.DELTA, [message], must_end=True)
+    check_codes(streams, allowed=LIMIT, must_refuse=True)
     await run.read(Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads))
 
 
@@ -158,7 +194,7 @@ async def filter_of_many_probes(run: CaseRun) -> None:
     "MW-5934",
     "a change of 69 bytes that claims ten million operations",
     part="documents",
-    rules=("DC-040", "DC-041"),
+    rules=("DC-040",),
     isolation="peer",
     serial=True,
     let=LET,
@@ -166,14 +202,14 @@ async def filter_of_many_probes(run: CaseRun) -> None:
 async def many_operations(run: CaseRun) -> None:
     """Run-length encoded columns are expanded to gigabytes."""
     streams = await attack(run, FrameType.SNAPSHOT, [change(ACTOR, 10_000_000, 0, b"")])
-    check_codes(run, streams, must_refuse=True)
+    check_codes(streams, allowed=LIMIT)
 
 
 @case(
     "MW-5935",
     "a compressed change that inflates to 64 MiB",
     part="documents",
-    rules=("DC-040", "DC-041"),
+    rules=("DC-040",),
     isolation="peer",
     serial=True,
     let=LET,
@@ -182,14 +218,14 @@ async def inflating_change(run: CaseRun) -> None:
     """The limits are applied to the compressed payload alone."""
     payload = await asyncio.to_thread(deflated_change, ACTOR, INFLATED)
     streams = await attack(run, FrameType.SNAPSHOT, [payload])
-    check_codes(run, streams, must_refuse=False)
+    check_codes(streams)
 
 
 @case(
     "MW-5936",
     "counts of 2^40 to 2^63 in every part of a sync message",
     part="documents",
-    rules=("DC-040", "DC-013"),
+    rules=("DC-040", "DC-041", "DC-013"),
     isolation="peer",
     serial=True,
     let=LET,
@@ -203,10 +239,31 @@ async def huge_counts(run: CaseRun) -> None:
             sync_message(heads=announced, have=b"\x00"),
             sync_message(need=announced, have=b"\x00"),
             sync_message(have=announced),
+            sync_message(have=b"\x01" + announced + b"\x00"),
             sync_message(have=b"\x00", changes=announced),
         ]
-    streams = await attack(run, FrameType.DELTA, payloads)
-    check_codes(run, streams, must_refuse=True)
+    streams = await attack(run, FrameType.DELTA, payloads, must_end=True)
+    check_codes(streams, allowed=LIMIT, must_refuse=True)
+
+
+@case(
+    "MW-5870",
+    "a sync message at each bound must be taken, and one above it refused",
+    part="documents",
+    rules=("DC-041",),
+    isolation="peer",
+    serial=True,
+    let=LET,
+)
+async def bounds_of_messages(run: CaseRun) -> None:
+    """A message is refused for the cost of its answer, or a claim is not checked."""
+    within = [sync_message(have=filters) for filters in WITHIN]
+    beyond = [sync_message(have=filters) for filters in BEYOND]
+    streams = await attack(run, FrameType.DELTA, [*within, *beyond, *UNBACKED], must_end=True)
+    for stream in streams[: len(within)]:
+        if not stream.finished:
+            raise CaseFailed("refused", "a message within every bound was refused")
+    check_codes(streams[len(within) :], allowed=LIMIT, must_refuse=True)
 
 
 @case(

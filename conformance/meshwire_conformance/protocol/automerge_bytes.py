@@ -123,10 +123,15 @@ def sync_message(
     return b"\x42" + heads + need + have + changes
 
 
-def filter_claiming(probes: int) -> bytes:
-    """Return the `have` part of a sync message with one filter that claims `probes` probes."""
-    bloom = unsigned(1) + unsigned(10) + unsigned(probes) + b"\x00\x00"
-    return b"\x01\x00" + unsigned(len(bloom)) + bloom
+def filters_of(
+    *, count: int = 1, entries: int = 1, bits: int = 10, probes: int = 7, size: int = 2
+) -> bytes:
+    """Return the `have` part of a sync message: `count` equal Bloom filters without hashes.
+
+    Each makes these claims about `size` bytes.
+    """
+    bloom = unsigned(entries) + unsigned(bits) + unsigned(probes) + bytes(size)
+    return unsigned(count) + (b"\x00" + unsigned(len(bloom)) + bloom) * count
 
 
 def mutations(data: bytes, count: int) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ and a length-prefixed bloom filter. Changes is a count of length-prefixed runs o
 and lengths are unsigned LEB128. The rest (capabilities, later extensions) is left to the library.
 
 A filter of 15 bytes may claim 2^32 probes, for which the next answer reserves 16 GiB (D-160), so
-its claims are compared with its size here.
+every count and every claim of a filter is compared with its bound here (DC-041).
 
 The core recognises a read with this module, without a document call; `documents` uses the rest.
 """
@@ -14,17 +14,18 @@ The core recognises a read with this module, without a document call; `documents
 from dataclasses import dataclass
 from typing import Final
 
-from meshwire_spec.numbers import AUTOMERGE_SYNC_MARKERS
+from meshwire_spec.numbers import (
+    AUTOMERGE_SYNC_MARKERS,
+    SYNC_FILTER_BITS_MAX,
+    SYNC_FILTER_PROBES_MAX,
+    SYNC_FILTERS_MAX,
+)
 
 HASH: Final = 32
 HAVE_MIN: Final = 2
 """Bytes of an empty filter without hashes."""
-HAVE_MAX: Final = 16
-"""The library sends one; each costs a pass over every change."""
-PROBES_MAX: Final = 64
-"""The library uses 7; each change that is tested against the filter costs this many."""
-BITS_PER_ENTRY_MAX: Final = 256
-"""The library uses 10."""
+CHANGES_MIN: Final = 1
+"""Bytes of an empty run of chunks."""
 LEB_BYTES_MAX: Final = 10
 LEB_MORE: Final = 0x80
 """The bit of a byte of a number that says that another byte follows."""
@@ -72,12 +73,22 @@ def read_leb(data: bytes, offset: int) -> tuple[int, int]:
     raise Unfit("bad-document", f"no number at offset {offset}")
 
 
+def read_count(data: bytes, offset: int, element_bytes: int) -> tuple[int, int]:
+    """Read a count of elements that take `element_bytes` or more; return it and where it ends.
+
+    Raises Unfit (document-limit) if the rest of the data cannot hold as many.
+    """
+    count, offset = read_leb(data, offset)
+    # DC-041
+    if count > (len(data) - offset) // element_bytes:
+        raise Unfit("document-limit", f"{count} elements announced at offset {offset}")
+    return count, offset
+
+
 def read_hashes(data: bytes, offset: int) -> tuple[tuple[bytes, ...], int]:
     """Read a counted list of hashes; return it and the offset after it."""
-    count, offset = read_leb(data, offset)
+    count, offset = read_count(data, offset, HASH)
     end = offset + count * HASH
-    if end > len(data):
-        raise Unfit("bad-document", f"{count} hashes announced at offset {offset}")
     return tuple(data[at : at + HASH] for at in range(offset, end, HASH)), end
 
 
@@ -91,44 +102,42 @@ def read_bytes(data: bytes, offset: int) -> tuple[bytes, int]:
 
 
 def check_filter(bloom: bytes) -> None:
-    """Raise Unfit unless the bytes of a bloom filter cover its claims; an empty one has none.
+    """Raise Unfit (document-limit) if a Bloom filter claims more than its bounds allow.
 
-    The reason is bad-document if it cannot be a filter, document-limit if it costs too much.
+    An empty filter claims nothing. Bytes after its last bit are the library's to judge.
     """
     if not bloom:
         return
     entries, offset = read_leb(bloom, 0)
     bits_per_entry, offset = read_leb(bloom, offset)
     probes, offset = read_leb(bloom, offset)
-    if len(bloom) - offset != (entries * bits_per_entry + 7) // 8:
-        raise Unfit("bad-document", "the filter is not as long as its entries need")
-    if offset == len(bloom):
-        raise Unfit("bad-document", "the filter has no bits")
     # DC-041
-    if probes > PROBES_MAX or bits_per_entry > BITS_PER_ENTRY_MAX:
-        raise Unfit("document-limit", f"the filter claims {probes} probes")
+    is_dense = bits_per_entry <= SYNC_FILTER_BITS_MAX and (bits_per_entry > 0 or not entries)
+    is_backed = entries * bits_per_entry <= 8 * (len(bloom) - offset)
+    if not is_dense or not is_backed or probes > SYNC_FILTER_PROBES_MAX:
+        claims = f"{entries} entries of {bits_per_entry} bits and {probes} probes"
+        raise Unfit("document-limit", f"the filter claims {claims}")
 
 
 def read_message(message: bytes) -> SyncMessage:
     """Return the outer structure of a sync message, with its claims checked against its size.
 
-    Raises Unfit: bad-document if the structure is broken, document-limit if it costs too much.
+    Raises Unfit: bad-document if the structure is broken, document-limit if a bound is exceeded.
     """
     # DC-012
     if not message or message[0] not in AUTOMERGE_SYNC_MARKERS:
         raise Unfit("bad-document", "not a sync message")
     heads, offset = read_hashes(message, 1)
     need, offset = read_hashes(message, offset)
-    have_count, offset = read_leb(message, offset)
-    if have_count * HAVE_MIN > len(message) - offset:
-        raise Unfit("bad-document", f"{have_count} filters announced at offset {offset}")
-    if have_count > HAVE_MAX:
+    have_count, offset = read_count(message, offset, HAVE_MIN)
+    # DC-041
+    if have_count > SYNC_FILTERS_MAX:
         raise Unfit("document-limit", f"{have_count} filters in one message")
     for _ in range(have_count):
         _, offset = read_hashes(message, offset)
         bloom, offset = read_bytes(message, offset)
         check_filter(bloom)
-    changes_count, offset = read_leb(message, offset)
+    changes_count, offset = read_count(message, offset, CHANGES_MIN)
     changes = []
     for _ in range(changes_count):
         chunks, offset = read_bytes(message, offset)
