@@ -162,7 +162,7 @@ class Exchanges:
         before = entry.heads
         fork = entry.document.fork()
         answer = pass_through(fork, exchange, call.message)
-        # Changes that came one by one and were not all applied may wait in the fork for others.
+        # DC-046: changes that came one by one and were not all applied may wait in the fork.
         applied = len(fork.get_changes(list(before))) if singles else 0
         orphan_bytes = sum(map(len, message.changes)) if applied < singles else 0
         write = self._entries.replace(call.key, entry, fork, orphan_bytes)

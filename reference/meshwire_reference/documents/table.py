@@ -105,11 +105,11 @@ class Table:
         if not call.snapshot:
             return Merged(before, None, ahead=bool(before))
         types = check_chunks(call.snapshot, ClaimBudget.of(len(call.snapshot)))
-        # DC-022, DC-023
+        # DC-022, DC-023, DC-044
         other = Document.load(call.snapshot)
         theirs = heads_of(other)
         fork = other
-        # DC-020
+        # DC-020; DC-045: a merge leaves changes behind that wait for others.
         if before or types != (DOCUMENT,):
             fork = entry.document.fork()
             fork.merge(other)

@@ -112,7 +112,7 @@ class Frames:
         except Malformed as malformed:
             # BT-011, BT-012, BT-014
             return malformed.reason
-        # BT-018; BT-017: an id or ttl of 0 is no reason.
+        # BT-018, BT-025; BT-017: an id or ttl of 0 is no reason.
         if batch.created_at > self._context.now.wall_ms + CREATED_AHEAD_MAX_MS:
             return "created-ahead"
         of_entries = delivery.for_entries()

@@ -65,6 +65,7 @@ class DeltaJob(_FrameJob):
     """0x00: apply the changes, answer, pass on."""
 
     def _decide(self) -> Call | None:
+        # TS-044
         if self._is_guarded():
             return None
         # DC-010
@@ -91,6 +92,7 @@ class SnapshotJob(_FrameJob):
     """0x01: merge, answer if the sender lacks something, pass on."""
 
     def _decide(self) -> Call | None:
+        # TS-044
         if self._is_guarded():
             return None
         # DC-020
