@@ -61,8 +61,9 @@ UNBACKED = (
     sync_message(have=b"\x01" + ONE_HASH + bytes(30)),
     sync_message(have=b"\x02" + bytes(2)),
     sync_message(have=b"\x00", changes=b"\x02" + bytes(1)),
+    sync_message(have=b"\x00") + b"\x03" + bytes(2),
 )
-"""Messages with one element more than the bytes behind its count hold."""
+"""Messages with one element more than the bytes after its count hold."""
 LET = {"key": "notes:$case", "neighbour": "notes:$case-neighbour"}
 NEIGHBOUR = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 

@@ -3,7 +3,8 @@
 Layout, as measured: marker 0x42 or 0x43 | heads | need | have | changes | rest.
 Heads and need are a count and 32-byte hashes. Have is a count of pairs: hashes of the last sync,
 and a length-prefixed bloom filter. Changes is a count of length-prefixed runs of chunks. Counts
-and lengths are unsigned LEB128. The rest (capabilities, later extensions) is left to the library.
+and lengths are unsigned LEB128. Of the rest (a count of capabilities, these, later extensions) only
+the count is read.
 
 A filter of 15 bytes may claim 2^32 probes, for which the next answer reserves 16 GiB (D-160), so
 every count and every claim of a filter is compared with its bound here (DC-041).
@@ -26,6 +27,8 @@ HAVE_MIN: Final = 2
 """Bytes of an empty filter without hashes."""
 CHANGES_MIN: Final = 1
 """Bytes of an empty run of chunks."""
+CAPABILITY_MIN: Final = 1
+"""Bytes of a capability."""
 LEB_BYTES_MAX: Final = 10
 LEB_MORE: Final = 0x80
 """The bit of a byte of a number that says that another byte follows."""
@@ -142,6 +145,8 @@ def read_message(message: bytes) -> SyncMessage:
     for _ in range(changes_count):
         chunks, offset = read_bytes(message, offset)
         changes.append(chunks)
+    if offset < len(message):
+        read_count(message, offset, CAPABILITY_MIN)
     return SyncMessage(heads, need, tuple(changes))
 
 

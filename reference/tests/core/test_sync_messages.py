@@ -74,11 +74,16 @@ def test_counts_without_bytes_are_refused(power: int, field: int) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"\x42\x01" + HEAD[:31], b"\x42\x00\x00\x02\x00\x00\x00", b"\x42\x00\x00\x00\x01"],
-    ids=["heads", "filters", "changes"],
+    [
+        b"\x42\x01" + HEAD[:31],
+        b"\x42\x00\x00\x02\x00\x00\x00",
+        b"\x42\x00\x00\x00\x01",
+        b"\x42\x00\x00\x00\x00\x03\x01\x02",
+    ],
+    ids=["heads", "filters", "changes", "capabilities"],
 )
 def test_a_count_one_above_what_is_left_is_refused(data: bytes) -> None:
-    """The bound of a count is what the bytes behind it can hold."""
+    """The bound of a count is what the bytes after it can hold."""
     with pytest.raises(Unfit) as caught:
         read_message(data)
 
@@ -104,7 +109,7 @@ def test_many_filters_are_refused() -> None:
         "010a4089af",
         "01800207" + "00" * 32,
     ],
-    ids=["of the library", "a byte behind", "no probes", "no entries", "64 probes", "256 bits"],
+    ids=["of the library", "a byte after", "no probes", "no entries", "64 probes", "256 bits"],
 )
 def test_a_filter_within_its_bounds_passes(bloom: str) -> None:
     """What the library reads and no bound forbids goes to the library."""
