@@ -24,6 +24,7 @@ class Routing:
             outbound.add(Purpose.TOMBSTONE, key)
 
     def _others(self, source: int) -> Iterator[Outbound]:
+        # TR-025: another connection of the same endpoint id is another peer.
         for connection, outbound in list(self.outbounds.items()):
             if outbound.is_open and connection != source:
                 yield outbound
