@@ -9,7 +9,7 @@ from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.python_cases import PythonCase
 from meshwire_conformance.contracts import Attachment
 from meshwire_conformance.errors import SuiteFault
-from meshwire_conformance.socket_suite.evidence import CaseFailed, Evidence, sent_lines
+from meshwire_conformance.socket_suite.evidence import CaseFailed, Evidence, bad_frames, sent_lines
 from meshwire_conformance.socket_suite.shortfall import arrival_lines
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from meshwire_spec.schemas.steps import Connect
@@ -70,7 +70,10 @@ def noted(result: CaseResult, note: str) -> CaseResult:
 
 
 def watched(attempt: Attempt) -> CaseResult:
-    """Return the final result of an attempt: a passed case fails if one of its watches tripped."""
+    """Return the final result of an attempt.
+
+    A passed case fails if one of its watches tripped, or if bad frames showed up in it (FR-013).
+    """
     result = attempt.result
     if result.verdict is not Verdict.PASS:
         return result
@@ -85,7 +88,12 @@ def watched(attempt: Attempt) -> CaseResult:
                 expected=(f"nothing for {arrival.key}",),
                 received=arrival_lines(arrival),
             )
-    return result
+    claim = attempt.evidence.claim
+    faults = claim.found() if claim else []
+    if not faults:
+        return result
+    failed = bad_frames(faults)
+    return replace(failure(attempt.case, failed), notes=result.notes, duration_s=result.duration_s)
 
 
 def with_control(case: Case, results: Mapping[str, CaseResult]) -> CaseResult:

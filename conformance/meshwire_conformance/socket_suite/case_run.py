@@ -20,6 +20,7 @@ from meshwire_conformance.socket_suite.composing import Composer, Scope, type_nu
 from meshwire_conformance.socket_suite.content import Contents, Mismatch, Wanted
 from meshwire_conformance.socket_suite.evidence import (
     CaseFailed,
+    Claim,
     CouldNotRun,
     Evidence,
     Sending,
@@ -81,6 +82,7 @@ class CaseRun:
         """Nonces of the challenges received; they must differ."""
         self._all_streams: list[Stream] = []
         self._own: dict[str, Peer] = {}
+        self._shared: set[str] = set()
         self._subscriptions: dict[str, Subscription] = {}
 
     # --- names and bytes --------------------------------------------------------------------
@@ -131,6 +133,7 @@ class CaseRun:
         if name in self._own:
             return self._own[name]
         if name in SHARED and not self.terms.own_peers:
+            self._shared.add(name)
             return self.session.peer(name)
         return self.own_peer(name)
 
@@ -455,6 +458,21 @@ class CaseRun:
             raise CaseFailed(
                 "target-gone", f"afterwards the target no longer answers: {why_not}", missed=True
             )
+
+    def claim(self, since: int, *, shared: bool) -> Claim:
+        """Return which faults of the target, from number `since` on, show up in this case.
+
+        Those on connections that it shares with others count with `shared`, up to now.
+        """
+        faults = self.session.inbox.faults
+        return Claim(
+            faults,
+            since,
+            len(faults),
+            keys=frozenset(self._subscriptions),
+            own=frozenset(peer.name for peer in self._own.values()),
+            shared=frozenset(self._shared) if shared else frozenset(),
+        )
 
     def note(self, text: str) -> None:
         """Add a line to the report."""

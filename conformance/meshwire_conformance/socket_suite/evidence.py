@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from meshwire_conformance.explain.field_rows import rows_of, summary
-from meshwire_conformance.socket_suite.inbox import Arrival, Subscription
+from meshwire_conformance.socket_suite.inbox import Arrival, Subscription, TargetFault
 
 
 class CaseFailed(Exception):
@@ -61,6 +61,49 @@ def arm(subscription: Subscription, peer: str | None, types: frozenset[int]) -> 
     return Watch(subscription, peer, types, since=len(subscription.arrivals))
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Which faults of the target show up in a case (FR-013).
+
+    These are the ones on a connection of its own, or about a key that it has named, to the end of
+    the run; and those on a shared connection from fault number `since` up to `until`.
+    """
+
+    faults: Sequence[TargetFault]
+    since: int
+    until: int
+    keys: frozenset[str]
+    own: frozenset[str]
+    shared: frozenset[str]
+
+    def found(self) -> list[TargetFault]:
+        """Return these faults in their order."""
+        return [
+            fault
+            for number, fault in enumerate(self.faults)
+            if number >= self.since
+            and (
+                fault.peer in self.own
+                or fault.key in self.keys
+                or (number < self.until and fault.peer in self.shared)
+            )
+        ]
+
+
+FAULTS_TOLD = 8
+
+
+def bad_frames(faults: Sequence[TargetFault]) -> CaseFailed:
+    """Return the failure that these faults of the target are, the first in full."""
+    told = [fault.line() for fault in faults[:FAULTS_TOLD]]
+    return CaseFailed(
+        f"bad-frame {faults[0].reason}",
+        f"{len(faults)} messages of the target are malformed or have a wrong key",
+        expected=("valid frames with the keys of their types",),
+        received=(told[0], *rows_of(faults[0].kind, faults[0].data), *told[1:]),
+    )
+
+
 LINES_MAX = 12
 """Greatest number of sendings shown on one line each; of more, the first and last are shown."""
 LINES_FIRST = 3
@@ -106,6 +149,7 @@ class Evidence:
     notes: list[str] = field(default_factory=list)
     unbound: bool = False
     watches: list[Watch] = field(default_factory=list)
+    claim: Claim | None = None
 
 
 def sent_lines(sent: Sequence[Sending], symptom: str = "") -> tuple[str, ...]:

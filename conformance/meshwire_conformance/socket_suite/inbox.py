@@ -53,6 +53,12 @@ class TargetFault:
     data: bytes = b""
     """The bytes, where they are a whole message or the beginning of one."""
     kind: str = "stream_frame"
+    key: str | None = None
+    """Key of the frame, if it decodes."""
+
+    def line(self) -> str:
+        """Return place and fault as one line."""
+        return f"{self.peer}, stream {self.stream}: {self.detail}"
 
 
 @dataclass(eq=False, slots=True)
@@ -125,10 +131,11 @@ class Inbox:
         detail: str,
         data: bytes = b"",
         kind: str = "stream_frame",
+        key: str | None = None,
     ) -> None:
         """Record something that the target must not send."""
         if len(self.faults) < FAULTS_KEPT:
-            self.faults.append(TargetFault(peer, stream, reason, detail, data, kind))
+            self.faults.append(TargetFault(peer, stream, reason, detail, data, kind, key))
         self.trace({"fault": reason, "peer": peer, "stream": stream, "detail": detail})
 
     def take(self, peer: str, stream: int, frame: Message) -> None:
@@ -147,7 +154,7 @@ class Inbox:
         opener = CONTENT.get(fields["type"])
         if opener is None:
             said = f"a frame of type 0x{fields['type']:02x}"
-            self.fault(peer, stream, "unknown-type", said, encode(frame))
+            self.fault(peer, stream, "unknown-type", said, encode(frame), key=fields["key"])
             return
         try:
             check_frame_key(fields)
@@ -157,7 +164,7 @@ class Inbox:
                 else:
                     self.counts.foreign += 1
         except Malformed as exc:
-            self.fault(peer, stream, exc.reason, str(exc), encode(frame))
+            self.fault(peer, stream, exc.reason, str(exc), encode(frame), key=fields["key"])
 
     def _deliver(
         self, peer: str, stream: int, frame_type: int, key: str, payload: bytes, carrier: int

@@ -50,6 +50,8 @@ BESIDE_IN_SILENCE = 96
 MISSES_CONFIRMED_MAX = 8
 """After this number of confirmed misses, further ones are not repeated alone."""
 READ_RULE = "DC-001"
+JUDGE_OF_ALL = "MW-5924"
+"""The case that judges every message of the target in the whole run."""
 
 
 async def run(
@@ -251,6 +253,7 @@ class SocketPart:
         terms = Terms(self._settings.level, self._deadline, body.isolation != "key")
         scope = Scope(self._names(case, number), time.time_ns() // 1_000_000)
         run = CaseRun(case.id, session, terms, scope, Contents(self._documents))
+        known_faults = len(self._inbox.faults)
         try:
             if isinstance(body, Transcript):
                 await run_transcript(run, body)
@@ -271,6 +274,8 @@ class SocketPart:
             raise SuiteFault(f"{case.id}: {exc}") from exc
         finally:
             await run.end()
+            # Where the judge of the whole run was not selected, every case is it for its time.
+            run.evidence.claim = run.claim(known_faults, shared=JUDGE_OF_ALL not in self._asked)
         return Attempt(case, CaseResult(case.id, Verdict.PASS), run.evidence)
 
     def _names(self, case: Case, number: int) -> Mapping[str, str]:

@@ -1,6 +1,19 @@
 """What was sent is shown in order: the last stimulus in full, the rest on one line each."""
 
-from meshwire_conformance.socket_suite.evidence import LINES_MAX, NO_ANSWER, Sending, sent_lines
+import pytest
+
+from meshwire_conformance.run.loading import load_catalogue
+from meshwire_conformance.socket_suite.attempts import Attempt, watched
+from meshwire_conformance.socket_suite.evidence import (
+    LINES_MAX,
+    NO_ANSWER,
+    Claim,
+    Evidence,
+    Sending,
+    sent_lines,
+)
+from meshwire_conformance.socket_suite.inbox import TargetFault
+from meshwire_conformance.verdicts import CaseResult, Verdict
 
 READ = bytes.fromhex("0003613a62 00 0000000a 42000001000000020102")
 SNAPSHOT = bytes.fromhex("0003613a62 01 00000001 2a")
@@ -66,3 +79,49 @@ def test_bytes_of_no_kind_are_dumped() -> None:
     lines = sent_lines([Sending("A", 4, "the other half", b"\x2a\x2b")])
 
     assert lines[1].startswith("0000  2a 2b")
+
+
+def fault(peer: str, key: str | None = None) -> TargetFault:
+    """A frame of the target that must not come, on a connection and perhaps about a key."""
+    return TargetFault(peer, 5, "unknown-type", "a frame of type 0x06", SNAPSHOT, key=key)
+
+
+BAD = "bad-frame unknown-type"
+
+
+@pytest.mark.parametrize(
+    ("faults", "shared", "shows"),
+    [
+        ([fault("own/1")], "", BAD),
+        ([fault("C", "a:b")], "", BAD),
+        ([fault("A")], "A", BAD),
+        ([fault("A"), fault("A")], "A", BAD),
+        ([fault("A")], "", ""),
+        ([fault("B")], "A", ""),
+        ([fault("C", "a:c"), fault("other/1")], "A", ""),
+    ],
+)
+def test_a_bad_frame_fails_the_case_in_which_it_shows_up(
+    faults: list[TargetFault], shared: str, shows: str
+) -> None:
+    """FR-013: by its connection, by its key, or by the time on a shared connection."""
+    before = [fault("own/1"), fault("A"), fault("C", "a:b")]
+    every = [*before, *faults]
+    claim = Claim(
+        every, len(before), len(every), frozenset(["a:b"]), frozenset(["own/1"]), frozenset(shared)
+    )
+    case = load_catalogue().by_id["MW-5001"]
+    evidence = Evidence(claim=claim)
+    result = watched(Attempt(case, CaseResult(case.id, Verdict.PASS), evidence))
+
+    assert (result.verdict is Verdict.FAIL) == bool(shows)
+    assert result.symptom == shows
+
+
+def test_a_fault_that_comes_after_the_case_counts_for_what_it_owns() -> None:
+    """A late frame on a shared connection belongs to nobody, one about its key to the case."""
+    every: list[TargetFault] = []
+    claim = Claim(every, 0, 0, frozenset(["a:b"]), frozenset(), frozenset("A"))
+    every += [fault("A"), fault("A", "a:b")]
+
+    assert claim.found() == every[1:]

@@ -223,6 +223,7 @@ class Parcel(StreamHandler):
     ) -> None:
         super().__init__(outbound.streams)
         self._outbound = outbound
+        # FR-013
         self._data = encode_stream_frame(frame, outbound.payload_cap)
         self._size = len(frame.payload)
         self._on_over = on_over
