@@ -50,14 +50,18 @@ async def _raw_connection(run: CaseRun, preamble: Preamble) -> TcpConnection:
 )
 async def early_preamble(run: CaseRun) -> None:
     """Both sides wait for the other's preamble."""
-    connection = await _raw_connection(run, Preamble(bytes(32), whole=b""))
-    # Half of the target's own deadline: at its end a target that waits may write its preamble.
+    identity = run.own_peer("late").dial().identity
+    connection = await _raw_connection(run, Preamble(identity, whole=b""))
     handshake_s = run.session.target.facts.deadlines.get("handshake_s", HANDSHAKE_S)
-    came = await connection.ready(min(run.deadline_s, handshake_s / 2))
+    came = await connection.ready(run.terms.deadline.beyond(handshake_s))
+    # One that waits for ours may write its own when its deadline ends the connection, not before.
+    if came:
+        await connection.raw(Preamble(identity).encode())
+        came = await connection.ping(b"\x08\x07\x06\x05\x04\x03\x02\x01", run.deadline_s)
     await connection.close()
     if not came:
         raise CaseFailed(
-            "no-preamble", "no preamble arrived before the suite sent its own", missed=True
+            "no-preamble", "no preamble came before ours while the connection stood", missed=True
         )
 
 
