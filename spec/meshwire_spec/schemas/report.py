@@ -33,7 +33,7 @@ class Judge(Strict, frozen=True, kw_only=True):
 
 
 class NamedCodec(Strict, frozen=True, kw_only=True):
-    """What a codec calls itself in its answer to hello."""
+    """Name and version of a codec in its answer to hello."""
 
     name: Annotated[str, Meta(description="Its name.")]
     version: Annotated[str, Meta(description="Its version.")]
@@ -43,10 +43,10 @@ class PartCounts(Strict, frozen=True, kw_only=True):
     """Counts of one part."""
 
     total: Annotated[Tally, Meta(description="Cases in all.")]
-    applicable: Annotated[Tally, Meta(description="Cases that the target was asked to meet.")]
+    applicable: Annotated[Tally, Meta(description="Cases that apply to the target.")]
     unbound: Annotated[Tally, Meta(description="Refusals that passed without a reason or code.")]
     verdicts: Annotated[
-        dict[VerdictName, Annotated[Tally, Meta(description="Cases that ended so.")]],
+        dict[VerdictName, Annotated[Tally, Meta(description="Number of cases with this verdict.")]],
         Meta(
             description="How the cases ended; a verdict that did not occur is left out.",
             extra_json_schema={"propertyNames": {"enum": list(VERDICT_NAMES)}},
@@ -61,22 +61,24 @@ class ReportedCase(Strict, frozen=True, kw_only=True):
     kind: Annotated[
         str, Meta(description="Kind of message, or `socket`, `harness` or `negentropy_run`.")
     ]
-    part: Annotated[str, Meta(description="Page on which its rules stand.")]
-    title: Annotated[str, Meta(description="What is the matter with it, in a few words.")]
+    part: Annotated[str, Meta(description="Page with its rules.")]
+    title: Annotated[str, Meta(description="Title of the case.")]
     rules: Annotated[list[str], Meta(min_length=1, description="Ids of the rules that it shows.")]
     verdict: Annotated[VerdictName, Meta(description="How it ended.")]
     symptom: Annotated[
         str,
         Meta(
-            description="Short stable name of what went wrong, which a ledger binds to; empty "
+            description="Short stable name of the failure, to which a ledger refers; empty "
             "for a pass."
         ),
     ]
     reasons: Annotated[list[str], Meta(description="Why, in sentences.")]
     sent: Annotated[list[str], Meta(description="What was sent, as lines for a person.")]
-    expected: Annotated[list[str], Meta(description="What should have come of it.")]
-    received: Annotated[list[str], Meta(description="What the target sent, or did.")]
-    notes: Annotated[list[str], Meta(description="What is worth knowing beside the verdict.")]
+    expected: Annotated[list[str], Meta(description="The expected result, as lines for a person.")]
+    received: Annotated[
+        list[str], Meta(description="The result of the target, as lines for a person.")
+    ]
+    notes: Annotated[list[str], Meta(description="Further remarks on the verdict.")]
     unbound: Annotated[
         bool, Meta(description="Whether it passed with a refusal without a reason or code.")
     ]
@@ -92,7 +94,7 @@ class ReportedRun(Strict, frozen=True, kw_only=True):
     """The verdicts of one way to attach."""
 
     name: Annotated[
-        str, Meta(description="The dialect of a node, or what the way to attach is called.")
+        str, Meta(description="The dialect of a node, or the name of the way to attach.")
     ]
     faults: Annotated[
         list[str],
@@ -100,13 +102,11 @@ class ReportedRun(Strict, frozen=True, kw_only=True):
     ]
     codec: Annotated[
         NamedCodec | UnsetType,
-        Meta(description="What a codec calls itself in its answer to hello."),
+        Meta(description="Name and version of a codec in its answer to hello."),
     ] = UNSET
     parts: Annotated[
         dict[str, PartCounts],
-        Meta(
-            description="Counts by part; a part is the page on which the rules of its cases stand."
-        ),
+        Meta(description="Counts by part; a part is the page with the rules of its cases."),
     ]
     cases: Annotated[
         list[ReportedCase], Meta(description="Every selected case, in the order of the ids.")
@@ -117,11 +117,11 @@ class ReportFile(Strict, frozen=True, kw_only=True):
     """Report of a run of the conformance suite."""
 
     report: Annotated[Literal[1], Meta(description="Version of this format.")]
-    suite: Annotated[Judge, Meta(description="What judged.")]
+    suite: Annotated[Judge, Meta(description="The suite that made the report.")]
     target: Annotated[str, Meta(description="The target as it was given.")]
-    level: Annotated[Level, Meta(description="The level whose results were demanded.")]
-    seed: Annotated[int, Meta(description="What fixed every random choice.")]
-    exit_code: Annotated[Literal[0, 1, 2, 3], Meta(description="What the process ended with.")]
+    level: Annotated[Level, Meta(description="The level whose results were required.")]
+    seed: Annotated[int, Meta(description="Seed of every random choice.")]
+    exit_code: Annotated[Literal[0, 1, 2, 3], Meta(description="Exit code of the process.")]
     duration_s: Annotated[Duration, Meta(description="How long it took, in seconds.")]
     runs: Annotated[
         list[ReportedRun],
