@@ -34,6 +34,9 @@ class Remark(StrEnum):
     """The case passed, although the ledger predicts that it fails."""
 
 
+TOO_SLOW = "too-slow"
+"""Symptom of a case that the suite could not judge, because probes beside it were slow too."""
+
 APPLICABLE = frozenset(
     (Verdict.PASS, Verdict.FAIL, Verdict.COULD_NOT_RUN, Verdict.KNOWN_FAILING),
 )
@@ -55,8 +58,9 @@ class CaseResult:
     `symptom` is a short, stable name of the failure ("accepted", "no-answer", "wrong-value
     entries[0].key"), to which a ledger of known failures refers. The line tuples are printed
     unchanged. `variant` distinguishes several runs of one case (the dialect, for example).
-    `unbound` is True if a refusal came without a reason or code and none is required. With a
-    `remark` the last of the notes is that of the ledger.
+    `unbound` is True if a refusal came without a reason or code and none is required. `slow` is
+    True if it missed a deadline and passed when it was repeated. With a `remark` the last of the
+    notes is that of the ledger.
     """
 
     case: str
@@ -68,6 +72,7 @@ class CaseResult:
     received: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     unbound: bool = False
+    slow: bool = False
     variant: str = ""
     duration_s: float = 0.0
     remark: Remark | None = None

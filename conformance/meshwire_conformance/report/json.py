@@ -72,6 +72,7 @@ def _case(report: Report, run: TargetRun, result: CaseResult) -> ReportedCase:
         received=list(result.received),
         notes=list(result.notes),
         unbound=result.unbound,
+        slow=result.slow,
         variant=result.variant,
         duration_s=round(result.duration_s, 6),
         again=report.again(run, case),

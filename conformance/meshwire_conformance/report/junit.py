@@ -14,6 +14,9 @@ ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 
+SLOW = '<properties><property name="slow" value="true"/></properties>'
+"""Mark of a case that missed a deadline and passed when it was repeated."""
+
 SKIPPED = {
     Verdict.NOT_APPLICABLE: "not applicable",
     Verdict.KNOWN_FAILING: "known failing",
@@ -78,7 +81,7 @@ def _case(report: Report, run: TargetRun, result: CaseResult) -> str:
     name = _attribute(f"{case.id} {case.title}")
     group = _attribute(f"{run.name}.{case.part}")
     head = f'<testcase classname={group} name={name} time="{result.duration_s:.6f}"'
-    inner = _outcome(report, run, result)
+    inner = (SLOW if result.slow else "") + _outcome(report, run, result)
     return f"{head}>{inner}</testcase>" if inner else f"{head}/>"
 
 

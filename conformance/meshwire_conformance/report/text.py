@@ -126,12 +126,15 @@ def _other_lines(report: Report, run: TargetRun) -> Iterator[str]:
         elif result.remark is Remark.SURPRISE:
             yield f"passed {result.case}  {printable(result.notes[-1])}"
     for reason, cases in waiting.items():
-        first = ", ".join(cases[:LISTED]) + (", ..." if len(cases) > LISTED else "")
-        yield f"could not run {len(cases)} ({first}): {printable(reason)}"
+        yield f"could not run {len(cases)} ({_first(cases)}): {printable(reason)}"
     untried = [result.case for result in run.results if result.remark is Remark.UNTRIED]
     if untried:
-        first = ", ".join(untried[:LISTED]) + (", ..." if len(untried) > LISTED else "")
-        yield f"{UNTRIED}: {len(untried)} ({first})"
+        yield f"{UNTRIED}: {len(untried)} ({_first(untried)})"
+
+
+def _first(cases: Sequence[str]) -> str:
+    """Return the first cases of a list, as one text."""
+    return ", ".join(cases[:LISTED]) + (", ..." if len(cases) > LISTED else "")
 
 
 def _unshown(run: TargetRun) -> Iterator[str]:
@@ -176,6 +179,11 @@ def _summary(report: Report, run: TargetRun) -> Iterator[str]:
         yield from _folded(f"no case applicable: {told}", "  ", "    ")
     if not everything.applicable:
         yield from _unshown(run)
+    slow = [result.case for result in run.results if result.slow and result.verdict is Verdict.PASS]
+    if slow:
+        cases = "1 case" if len(slow) == 1 else f"{len(slow)} cases"
+        told = f"{cases} passed only when run alone: the machine is busy ({_first(slow)})"
+        yield from _folded(told, "  ", "    ")
     if everything.unbound:
         yield f"  {everything.unbound} refusals passed without a reason or code (unbound)"
     yield ""

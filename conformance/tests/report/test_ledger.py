@@ -7,7 +7,7 @@ import pytest
 from meshwire_conformance.errors import UsageError
 from meshwire_conformance.report.ledger import KnownFailure, apply_ledger, ledger_file, read_ledger
 from meshwire_conformance.run.loading import load_catalogue
-from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict, exit_code
+from meshwire_conformance.verdicts import TOO_SLOW, CaseResult, ExitCode, Verdict, exit_code
 
 CASE = "MW-1001"
 ENTRY = KnownFailure(CASE, "D-04", "accepted")
@@ -34,6 +34,14 @@ def test_another_symptom_fails() -> None:
 
     assert result.verdict is Verdict.FAIL
     assert "no-answer" in result.reasons[0]
+
+
+def test_a_case_that_was_too_slow_to_judge_is_no_violation() -> None:
+    """Nothing is known of its failure, so the ledger neither holds nor breaks."""
+    result = judged(Verdict.COULD_NOT_RUN, ENTRY, TOO_SLOW)
+
+    assert result.verdict is Verdict.COULD_NOT_RUN
+    assert exit_code([result]) is ExitCode.INCOMPLETE
 
 
 def test_a_stale_entry_fails() -> None:

@@ -143,6 +143,37 @@ def test_the_summary_counts_by_part() -> None:
     assert load_catalogue().digest in text
 
 
+def test_every_report_marks_a_case_that_passed_only_when_repeated(tmp_path: Path) -> None:
+    """The text counts such cases, the files mark each of them, and no other case has the mark."""
+    others = [case.id for case in load_catalogue().cases[1:3]]
+    slow = CaseResult(CASE, Verdict.PASS, slow=True)
+    report = report_of(slow, *(CaseResult(other, Verdict.PASS) for other in others))
+    json_report.write(report, tmp_path / "report.json")
+    junit.write(report, tmp_path / "report.xml")
+    cases = json.loads((tmp_path / "report.json").read_text())["runs"][0]["cases"]
+    suite = ET.fromstring((tmp_path / "report.xml").read_bytes())[0]  # noqa: S314 - our own file
+    marks = [case.findall("properties/property") for case in suite.findall("testcase")]
+    lines = list(lines_of(report))
+
+    assert f"  1 case passed only when run alone: the machine is busy ({CASE})" in lines
+    assert [case["slow"] for case in cases] == [True, False, False]
+    assert [[mark.attrib for mark in found] for found in marks] == [
+        [{"name": "slow", "value": "true"}],
+        [],
+        [],
+    ]
+
+
+def test_a_slow_case_that_fails_keeps_its_failure(tmp_path: Path) -> None:
+    """A ledger that does not hold turns it into a failure; nobody is told that it passed."""
+    report = report_of(CaseResult(CASE, Verdict.FAIL, ("stale",), symptom="stale", slow=True))
+    junit.write(report, tmp_path / "report.xml")
+    suite = ET.fromstring((tmp_path / "report.xml").read_bytes())[0]  # noqa: S314 - our own file
+
+    assert len(suite.findall("testcase/failure")) == 1
+    assert not any("passed only" in line for line in lines_of(report))
+
+
 @pytest.mark.parametrize("write", [json_report.write, junit.write])
 def test_a_report_that_cannot_be_written_is_a_usage_error(write: Any, tmp_path: Path) -> None:
     """One clear line, not a traceback."""

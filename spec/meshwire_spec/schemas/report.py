@@ -82,6 +82,10 @@ class ReportedCase(Strict, frozen=True, kw_only=True):
     unbound: Annotated[
         bool, Meta(description="Whether it passed with a refusal without a reason or code.")
     ]
+    slow: Annotated[
+        bool,
+        Meta(description="Whether it missed a deadline and passed when it was repeated alone."),
+    ]
     variant: Annotated[str, Meta(description="The dialect in which it ran; empty for a codec.")]
     duration_s: Annotated[
         Duration,
