@@ -50,6 +50,8 @@ from mutant_rows import (  # noqa: E402 - found in the folder that was just adde
 
 BESIDE = 2
 """Number of mutants that are judged concurrently."""
+HURRIED = 0.2
+"""Scale of deadlines: many mutants answer nothing, and each case waits for that to its end."""
 NODE = f"{shlex.quote(sys.executable)} -m meshwire_reference.cli"
 INDEX = re.compile(r"\[\d+\]")
 
@@ -97,7 +99,9 @@ async def judge(mutant: Mutant, cases: Sequence[Case]) -> tuple[list[CaseResult]
         for target, share in attachments(mutant, cases, record):
             part = run_sockets if target.scheme == "node" else run_codec
             try:
-                results += await part(share, load_catalogue(), target, Settings(), lambda _: None)
+                results += await part(
+                    share, load_catalogue(), target, Settings(timeout_scale=HURRIED), lambda _: None
+                )
             except Incomplete as exc:
                 why = (str(exc),)
                 results += [CaseResult(case.id, Verdict.COULD_NOT_RUN, why) for case in share]

@@ -30,6 +30,15 @@ def unnamed(names: Mapping[str, str]) -> None:
     """Discard the name and version of a target."""
 
 
+Expects = Callable[[str, str], bool]
+"""Returns True if a ledger expects a case to fail with a symptom."""
+
+
+def expects_nothing(case: str, symptom: str) -> bool:
+    """Return False; used without a ledger."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Attachment:
     """One way to attach to one target.
@@ -61,6 +70,7 @@ class Settings:
     writes_are_ok: bool = False
     trace: TraceLine = untraced
     named: Named = unnamed
+    expects: Expects = expects_nothing
 
     def generator(self, name: str) -> random.Random:
         """Return a random generator for the purpose `name`; equal for equal seeds."""

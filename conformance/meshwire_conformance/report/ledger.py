@@ -28,6 +28,10 @@ class KnownFailure:
     symptom: str
     predicted: bool = False
 
+    def fits(self, symptom: str) -> bool:
+        """Return True if this symptom is expected."""
+        return symptom in self.symptom.split(EITHER)
+
 
 def ledger_file(name: Path) -> Path:
     """Return the file of this name, else the ledger of that name in the suite.
@@ -80,17 +84,18 @@ def apply_ledger(
     results: Iterable[CaseResult], known: Mapping[str, KnownFailure]
 ) -> list[CaseResult]:
     """Return the results with known failures excused, and wrong entries as failures."""
+    # One that was too slow to judge says nothing about the failure that the ledger expects.
     return [
-        _judge(result, known[result.case]) if result.case in known else result for result in results
+        _judge(result, known[result.case])
+        if result.case in known and result.symptom != TOO_SLOW
+        else result
+        for result in results
     ]
 
 
 def _judge(result: CaseResult, failure: KnownFailure) -> CaseResult:
-    if result.symptom == TOO_SLOW:
-        # It was not judged, so nothing is known of the failure that the ledger expects.
-        return result
     if result.verdict in EXCUSABLE:
-        if result.symptom in failure.symptom.split(EITHER):
+        if failure.fits(result.symptom):
             reasons = (f"known: {failure.reason}", *result.reasons)
             return replace(result, verdict=Verdict.KNOWN_FAILING, reasons=reasons)
         said = f"known to fail with {failure.symptom!r}, but it fails with {result.symptom!r}"

@@ -15,7 +15,7 @@ from meshwire_conformance.catalogue.case import HARNESS, Case
 from meshwire_conformance.catalogue.catalogue import Catalogue, selection_digest
 from meshwire_conformance.contracts import Attachment, Settings, untraced
 from meshwire_conformance.errors import Incomplete, UsageError
-from meshwire_conformance.report.ledger import apply_ledger, read_ledger
+from meshwire_conformance.report.ledger import KnownFailure, apply_ledger, read_ledger
 from meshwire_conformance.report.record import Report, TargetRun
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.run.parts import PARTS, needs_of, part_over
@@ -83,7 +83,7 @@ def check(
     catalogue = load_catalogue()
     cases = _with_adapter(targets, catalogue, options)
     known = read_ledger(options.known_failing, catalogue) if options.known_failing else {}
-    runs = start(_run_all(targets, cases, catalogue, options))
+    runs = start(_run_all(targets, cases, catalogue, options, known))
     runs = [replace(run, results=apply_ledger(run.results, known)) for run in runs]
     results = [result for run in runs for result in run.results]
     faults = [ExitCode.INCOMPLETE for run in runs if run.faults]
@@ -154,7 +154,11 @@ def _with_adapter(
 
 
 async def _run_all(
-    targets: Sequence[Attachment], cases: Sequence[Case], catalogue: Catalogue, options: Options
+    targets: Sequence[Attachment],
+    cases: Sequence[Case],
+    catalogue: Catalogue,
+    options: Options,
+    known: Mapping[str, KnownFailure],
 ) -> list[TargetRun]:
     with ExitStack() as stack:
         settings = Settings(
@@ -163,6 +167,7 @@ async def _run_all(
             seed=options.seed,
             writes_are_ok=options.writes_are_ok,
             trace=_tracer(options.trace, stack),
+            expects=lambda case, symptom: case in known and known[case].fits(symptom),
         )
         shares = [(target, _share(target, targets, cases)) for target in targets]
         total = sum(len(_fitting(target, share)) for target, share in shares)

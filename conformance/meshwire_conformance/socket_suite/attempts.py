@@ -11,7 +11,7 @@ from meshwire_conformance.contracts import Attachment
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.evidence import CaseFailed, Evidence, bad_frames, sent_lines
 from meshwire_conformance.socket_suite.shortfall import arrival_lines
-from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_conformance.verdicts import TOO_SLOW, CaseResult, Verdict
 from meshwire_spec.schemas.steps import Connect
 from meshwire_spec.schemas.transcripts import Transcript
 
@@ -20,12 +20,17 @@ Body = Transcript | PythonCase
 
 @dataclass(slots=True)
 class Attempt:
-    """One attempt at one case: its result so far and the watches that it leaves armed."""
+    """One attempt at one case: its result so far and the watches that it leaves armed.
+
+    `missed` is True if it failed because something did not come in time, and `suite_late` if the
+    suite may have been late itself.
+    """
 
     case: Case
     result: CaseResult
     evidence: Evidence = field(default_factory=Evidence)
     missed: bool = False
+    suite_late: bool = False
 
 
 def body_of(case: Case) -> Body:
@@ -109,6 +114,10 @@ def with_control(case: Case, results: Mapping[str, CaseResult]) -> CaseResult:
     if result.verdict is not Verdict.PASS or control is None or control.verdict is Verdict.PASS:
         return result
     why = f"does not count: its control {case.control} did not pass ({control.symptom})"
+    if control.symptom == TOO_SLOW:
+        return replace(
+            result, verdict=Verdict.COULD_NOT_RUN, reasons=control.reasons, symptom=TOO_SLOW
+        )
     return replace(result, verdict=Verdict.COULD_NOT_RUN, reasons=(why,), symptom="control-failed")
 
 

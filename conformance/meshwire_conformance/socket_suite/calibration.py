@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from meshwire_conformance.socket_suite.inbox import Subscription
@@ -14,12 +15,10 @@ from meshwire_conformance.socket_suite.peers import Peer, Session
 from meshwire_spec.codec import Message, encode
 from meshwire_spec.numbers import READ_MESSAGE, FrameType
 
-FLOOR_S = 1.0
+FLOOR_S = 5.0
 """The shortest deadline in seconds, before scaling."""
 MEDIANS = 50
 """A deadline is this many medians of the calibration."""
-MARGIN_S = 1.0
-"""Seconds that a deadline of the target may take beyond its declared value, before scaling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class Deadline:
 
     def beyond(self, declared_s: float) -> float:
         """Return the seconds to wait for an effect of a deadline that the target declares."""
-        return declared_s + max(MARGIN_S, self.seconds / 2) * self.scale
+        return declared_s + self.seconds
 
     def describe(self) -> str:
         """Return the line for the report."""
@@ -49,6 +48,9 @@ class Deadline:
 
 READS = 20
 """Reads of a calibration."""
+READS_MIN = 3
+ENOUGH_S = 2.0
+"""Reads and seconds after which the calibration of a slow target is over."""
 SILENT_READS_MAX = 2
 """Reads without an answer that end the calibration."""
 PROBE = "probe"
@@ -105,13 +107,16 @@ class Canary:
         )
 
     async def calibrate(self, scale: float) -> Deadline:
-        """Return the deadline by the median of 20 reads; None for it if two in a row fail."""
+        """Return the deadline by the median of 20 reads; None for it if two in a row fail.
+
+        A slow target is read less often.
+        """
         loop = asyncio.get_running_loop()
         taken: list[float] = []
         silent = 0
         try:
             await self.send(FLOOR_S * scale)
-            while len(taken) < READS and silent < SILENT_READS_MAX:
+            while not _is_enough(taken) and silent < SILENT_READS_MAX:
                 start = loop.time()
                 if await self.read(FLOOR_S * scale):
                     taken.append(loop.time() - start)
@@ -120,7 +125,7 @@ class Canary:
                     silent += 1
         except (ConnectionError, TimeoutError):
             taken.clear()
-        if len(taken) < READS:
+        if not _is_enough(taken):
             return Deadline(None, scale)
         return Deadline(statistics.median(taken), scale)
 
@@ -146,3 +151,8 @@ class Canary:
     def _frame(self, frame_type: int, payload: bytes) -> bytes:
         fields = {"key": self.key, "type": int(frame_type), "payload": payload}
         return encode(Message("stream_frame", fields))
+
+
+def _is_enough(taken: Sequence[float]) -> bool:
+    """Return True if the times of these reads give a deadline."""
+    return len(taken) >= READS or (len(taken) >= READS_MIN and sum(taken) >= ENOUGH_S)

@@ -29,8 +29,16 @@ from meshwire_conformance.socket_suite.evidence import (
 )
 from meshwire_conformance.socket_suite.inbox import Arrival, Subscription
 from meshwire_conformance.socket_suite.peers import SHARED, Peer, Session
+from meshwire_conformance.socket_suite.punctuality import (
+    FRAME_STALL,
+    HANDSHAKE_TIMEOUT,
+    has_stalled,
+    has_timed_out,
+    was_late_in_frame,
+    was_late_in_handshake,
+)
 from meshwire_conformance.socket_suite.shortfall import headline, received_lines, wanted_lines
-from meshwire_conformance.targets.transport import Connection, Stream
+from meshwire_conformance.targets.transport import Connection, Overdue, Stream
 from meshwire_spec.codec import Malformed, decode
 from meshwire_spec.numbers import REASON_ROWS, REASONS
 from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
@@ -81,6 +89,8 @@ class CaseRun:
         self.nonces: list[bytes] = []
         """Nonces of the challenges received; they must differ."""
         self._all_streams: list[Stream] = []
+        self._judged: list[Stream | Connection] = []
+        """Streams and connections about whose ending by a deadline the case is."""
         self._own: dict[str, Peer] = {}
         self._shared: set[str] = set()
         self._subscriptions: dict[str, Subscription] = {}
@@ -156,7 +166,7 @@ class CaseRun:
         try:
             return await peer.connection()
         except ConnectionError as exc:
-            raise CaseFailed("no-connection", f"no connection: {exc}") from exc
+            raise no_connection(exc) from exc
 
     async def open(self, on: str = "A", name: str = "", *, uni: bool = False) -> Stream:
         """Open a stream and bind it to this name."""
@@ -296,6 +306,8 @@ class CaseRun:
         """Wait until the target refuses a stream for one of these reasons (ER-010, ER-011)."""
         stream = await self.stream(on, name)
         self.forget(on, name)
+        if FRAME_STALL in reasons:
+            self.judge_deadline(stream)
         must_stop = not stream.write_over
         await stream.wait_for(lambda: _refusal_is_whole(stream, must_stop), self.within(within))
         await stream.reset(0)
@@ -318,6 +330,8 @@ class CaseRun:
         connection = self.peer(on).last
         if connection is None:
             raise SuiteFault(f"{self.case_id}: {on} was never connected")
+        if HANDSHAKE_TIMEOUT in reasons:
+            self.judge_deadline(connection)
         closed = await connection.wait_closed(self.within(within))
         wanted = {REASONS[reason].code for reason in reasons}
         if closed is not None and closed.code in wanted:
@@ -474,6 +488,25 @@ class CaseRun:
             shared=frozenset(self._shared) if shared else frozenset(),
         )
 
+    def judge_deadline(self, place: Stream | Connection) -> None:
+        """Make the case about a deadline of the target: pauses of the suite excuse nothing."""
+        self._judged.append(place)
+
+    def gave_up(self) -> bool | None:
+        """Return None unless the target gave up waiting for the suite, which the case is not about.
+
+        Then return True if the suite may have been late itself.
+        """
+        facts = self.session.target.facts
+        stalled = [one for one in self._all_streams if has_stalled(one)]
+        ended = [peer.last for peer in self._own.values() if peer.last is not None]
+        timed_out = [one for one in ended if has_timed_out(one)]
+        late = [
+            *(was_late_in_frame(one, facts) for one in stalled if one not in self._judged),
+            *(was_late_in_handshake(one, facts) for one in timed_out if one not in self._judged),
+        ]
+        return any(late) if late else None
+
     def note(self, text: str) -> None:
         """Add a line to the report."""
         self.evidence.notes.append(text)
@@ -488,6 +521,14 @@ class CaseRun:
             for peer in self._own.values():
                 if peer.name not in watched:
                     await peer.close()
+
+
+def no_connection(error: ConnectionError) -> CaseFailed:
+    """Return the failure of a case that got no connection."""
+    failed = CaseFailed("no-connection", f"no connection: {error}")
+    if isinstance(error, Overdue):
+        failed.missed, failed.suite_late = True, error.suite_late
+    return failed
 
 
 def _longer(arrivals: list[Arrival], known: int) -> bool:

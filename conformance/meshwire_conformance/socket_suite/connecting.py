@@ -7,9 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from meshwire_conformance.errors import SuiteFault
-from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.case_run import CaseRun, no_connection
 from meshwire_conformance.socket_suite.evidence import CaseFailed, Sending
-from meshwire_conformance.targets.attach import DIAL_S
 from meshwire_conformance.targets.handshake import (
     Formation,
     HandshakeFailed,
@@ -37,7 +36,7 @@ async def connect(run: CaseRun, name: str, options: ConnectSpec) -> None:
     try:
         peer.adopt(await _dial(run, name, dial, options))
     except ConnectionError as exc:
-        raise CaseFailed("no-connection", f"no connection: {exc}") from exc
+        raise no_connection(exc) from exc
 
 
 async def _dial(run: CaseRun, name: str, dial: Dial, options: ConnectSpec) -> Connection:
@@ -48,9 +47,9 @@ async def _dial(run: CaseRun, name: str, dial: Dial, options: ConnectSpec) -> Co
             raise SuiteFault(f"{run.case_id}: only the lab binding has a preamble")
         dial = Dial(dial.identity, dial.on_stream, dial.order, preamble)
         run.evidence.sent.append(Sending(name, None, "preamble", preamble.encode(), _PREAMBLE))
-        return await target.dialler.dial_raw(dial, DIAL_S)
+        return await target.dialler.dial_raw(dial, run.deadline_s)
     if not options.handshake:
-        return await target.dial(dial)
+        return await target.dial(dial, run.deadline_s)
     return await run.session.connect(dial)
 
 

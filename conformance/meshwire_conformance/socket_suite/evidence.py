@@ -12,8 +12,9 @@ from meshwire_conformance.socket_suite.inbox import Arrival, Subscription, Targe
 class CaseFailed(Exception):
     """The target broke the rule of a case.
 
-    `symptom` is the short stable name that ledgers refer to. `missed` is True if an answer did not
-    come in time; such a case is repeated once alone before it counts.
+    `symptom` is the short stable name that ledgers refer to. `missed` is True if something did not
+    come in time; such a case is repeated alone before it counts. `suite_late` is True if the target
+    gave up waiting for the suite and the suite cannot say that it was in time itself.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class CaseFailed(Exception):
         self.expected = tuple(expected)
         self.received = tuple(received)
         self.missed = missed
+        self.suite_late = False
 
 
 class CouldNotRun(Exception):

@@ -2,8 +2,8 @@
 
 Theory of operation. After a calibration the cases run concurrently over shared connections.
 Cases that wait for a deadline of the target start first, so that their waits overlap.
-A case that missed its deadline is run once more, alone, and both are reported. Watches stay armed
-until everything is over: a late frame turns a pass into a failure.
+A case that missed its deadline is repeated (`repetition`). Watches stay armed until everything is
+over: a late frame turns a pass into a failure.
 """
 
 from __future__ import annotations
@@ -32,15 +32,22 @@ from meshwire_conformance.socket_suite.attempts import (
     with_control,
 )
 from meshwire_conformance.socket_suite.calibration import CANARY_DOCUMENT, Canary, Deadline
-from meshwire_conformance.socket_suite.case_run import CaseRun, Terms
+from meshwire_conformance.socket_suite.case_run import CaseRun, Terms, no_connection
 from meshwire_conformance.socket_suite.composing import Scope
 from meshwire_conformance.socket_suite.content import Contents, Doorway
 from meshwire_conformance.socket_suite.evidence import CaseFailed, CouldNotRun, sent_lines
 from meshwire_conformance.socket_suite.inbox import Inbox
 from meshwire_conformance.socket_suite.needs import find_capabilities, open_documents, unmet
 from meshwire_conformance.socket_suite.peers import Peer, Session
+from meshwire_conformance.socket_suite.repetition import (
+    UNANSWERED_REASON,
+    Probes,
+    decided,
+    unjudged,
+)
 from meshwire_conformance.socket_suite.transcript_steps import run_transcript
 from meshwire_conformance.targets.attach import Target, attach
+from meshwire_conformance.targets.transport import Overdue
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from meshwire_spec.schemas.transcripts import Transcript
 
@@ -48,7 +55,7 @@ BESIDE_EACH_OTHER = 12
 BESIDE_IN_SILENCE = 96
 """Number of concurrent cases: normally, and if the target did not answer the calibration."""
 MISSES_CONFIRMED_MAX = 8
-"""After this number of confirmed misses, further ones are not repeated alone."""
+"""After this number of misses confirmed alone, further ones are repeated beside each other."""
 READ_RULE = "DC-001"
 JUDGE_OF_ALL = "MW-5924"
 """The case that judges every message of the target in the whole run."""
@@ -108,6 +115,8 @@ class SocketPart:
         self._deadline = Deadline(None, settings.timeout_scale)
         self._canary: Canary | None = None
         self._confirmed_misses = 0
+        self._unanswered: set[str] = set()
+        """Ids of the cases beside which the target answered no read at all."""
         self._asked: frozenset[str] = frozenset()
         self._slots = asyncio.Semaphore(BESIDE_EACH_OTHER)
 
@@ -122,8 +131,8 @@ class SocketPart:
             self._progress(result)
         try:
             if work:
-                self._deadline = await self._calibrate()
-                if self._deadline.median_s is None:
+                await self._calibrate()
+                if not self._answering():
                     self._slots = asyncio.Semaphore(BESIDE_IN_SILENCE)
                 results |= await self._judge(list(work.values()))
                 self._inbox.check()
@@ -147,20 +156,25 @@ class SocketPart:
             name: control for name, control in wanted.items() if self._beforehand(control) is None
         }
 
-    async def _calibrate(self) -> Deadline:
-        canary = self._canary = Canary(self._session, CANARY_DOCUMENT)
-        deadline = await canary.calibrate(self._settings.timeout_scale)
-        self._session.probe = canary.probe
-        self._settings.trace({"note": deadline.describe()})
-        return deadline
+    def _answering(self) -> bool:
+        """Return True if the target answered the last calibration."""
+        return self._deadline.median_s is not None
+
+    async def _calibrate(self) -> None:
+        """Measure the deadline of everything that follows."""
+        if self._canary is None:
+            self._canary = Canary(self._session, CANARY_DOCUMENT)
+            self._session.probe = self._canary.probe
+        self._deadline = await self._canary.calibrate(self._settings.timeout_scale)
+        self._session.deadline_s = self._deadline.seconds
+        self._settings.trace({"note": self._deadline.describe()})
 
     # --- running ----------------------------------------------------------------------------
 
     async def _judge(self, cases: list[Case]) -> dict[str, CaseResult]:
         final = [case for case in cases if is_final(body_of(case))]
         # Concurrent cases cannot disturb a target that answers nothing.
-        hopeless = self._deadline.median_s is None
-        serial = [case for case in cases if is_serial(case) and not hopeless]
+        serial = [case for case in cases if is_serial(case) and self._answering()]
         beside = sorted(
             (case for case in cases if case not in final and case not in serial), key=start_order
         )
@@ -170,8 +184,7 @@ class SocketPart:
         }
         for case in serial:
             attempts[case.id] = await self._attempt(case, 1)
-        for attempt in [attempt for attempt in attempts.values() if attempt.missed]:
-            attempts[attempt.case.id] = await self._once_more(attempt)
+        await self._repeat(attempts)
         await self._flush()
         for case in final:
             attempts[case.id] = await self._attempt(case, 1)
@@ -185,21 +198,84 @@ class SocketPart:
         async with self._slots:
             return await self._attempt(case, 1)
 
-    async def _once_more(self, first: Attempt) -> Attempt:
-        """Repeat a missed case alone; both attempts are reported, and only two misses count."""
-        hopeless = self._deadline.median_s is None
-        if hopeless or self._confirmed_misses >= MISSES_CONFIRMED_MAX:
-            note = "not repeated: the target misses its deadlines throughout"
-            self._ended(first.result)
-            return replace(first, result=noted(first.result, note))
-        second = await self._attempt(first.case, 2)
-        if second.result.verdict is Verdict.PASS:
-            note = f"beside others: {first.result.symptom}; repeated alone it held"
+    # --- repeating ---------------------------------------------------------------------------
+
+    async def _repeat(self, attempts: dict[str, Attempt]) -> None:
+        """Repeat every case that missed a deadline, and replace its attempt."""
+        missed = []
+        for attempt in attempts.values():
+            if attempt.missed and self._is_expected(attempt):
+                note = "not repeated: the ledger expects this symptom"
+                attempts[attempt.case.id] = replace(attempt, result=noted(attempt.result, note))
+                self._ended(attempt.result)
+            elif attempt.missed:
+                missed.append(attempt)
+        left: list[Attempt] = []
+        for first in missed:
+            if not (self._answering() and self._is_repeated_alone(first)):
+                left.append(first)
+                continue
+            await self._calibrate()
+            if self._answering():
+                attempts |= await self._repeat_beside_probes([first])
+            else:
+                left.append(first)
+        if self._answering():
+            attempts |= await self._repeat_beside_probes(left)
         else:
-            self._confirmed_misses += 1
-            note = f"beside others: {first.result.symptom}; alone: {second.result.symptom}"
-        self._ended(second.result)
-        return replace(second, result=noted(second.result, note))
+            self._unanswered |= {first.case.id for first in left}
+        if self._unanswered:
+            attempts |= await self._ask_again(attempts)
+        for first in missed:
+            self._ended(attempts[first.case.id].result)
+
+    def _is_repeated_alone(self, first: Attempt) -> bool:
+        """Return True unless the maximum of misses confirmed alone is reached."""
+        return is_serial(first.case) or self._confirmed_misses < MISSES_CONFIRMED_MAX
+
+    def _is_expected(self, attempt: Attempt) -> bool:
+        return self._settings.expects(attempt.case.id, attempt.result.symptom)
+
+    async def _repeat_beside_probes(self, missed: Sequence[Attempt]) -> dict[str, Attempt]:
+        """Repeat cases, beside each other if they are several; return the attempts that count."""
+        if not missed:
+            return {}
+        assert self._canary is not None
+        slots = asyncio.Semaphore(BESIDE_EACH_OTHER)
+
+        async def once_more(case: Case) -> Attempt:
+            async with slots:
+                return await self._attempt(case, 2)
+
+        async with Probes(self._canary, self._deadline.seconds) as probes:
+            second = await asyncio.gather(*(once_more(first.case) for first in missed))
+            beside = await probes.found()
+        found = {}
+        for first, again in zip(missed, second, strict=True):
+            attempt = found[first.case.id] = decided(first, again, beside)
+            if attempt.missed and attempt.result.verdict is Verdict.FAIL:
+                self._confirmed_misses += 1
+                if beside.gone:
+                    self._unanswered.add(first.case.id)
+        return found
+
+    async def _ask_again(self, attempts: Mapping[str, Attempt]) -> dict[str, Attempt]:
+        """Read once more from a target that answered no read, and judge the cases beside which.
+
+        One that answers now was slow, and its cases are not judged.
+        """
+        answers = False
+        if self._canary is not None:
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                answers = await self._canary.read(self._deadline.seconds)
+        found = {}
+        for name in self._unanswered:
+            attempt = attempts[name]
+            result = noted(attempt.result, "meanwhile the target answered no read at all")
+            if answers:
+                result = unjudged(result, UNANSWERED_REASON)
+            found[name] = replace(attempt, result=result)
+        return found
 
     def _ended(self, result: CaseResult) -> None:
         """Report the end of a case; controls that were not selected are not reported."""
@@ -263,10 +339,20 @@ class SocketPart:
                 if body.negative:
                     await run.probe()
         except CaseFailed as failed:
-            return Attempt(case, failure(case, failed), run.evidence, failed.missed)
+            gave_up = run.gave_up()
+            return Attempt(
+                case,
+                failure(case, failed),
+                run.evidence,
+                failed.missed or gave_up is not None,
+                failed.suite_late or bool(gave_up),
+            )
         except CouldNotRun as exc:
             result = CaseResult(case.id, Verdict.COULD_NOT_RUN, (str(exc),))
             return Attempt(case, result, run.evidence)
+        except Overdue as exc:
+            late = no_connection(exc)
+            return Attempt(case, failure(case, late), run.evidence, missed=True)
         except ConnectionError as exc:
             lost = CaseFailed("connection-lost", f"the connection is gone: {exc}")
             return Attempt(case, failure(case, lost), run.evidence)
@@ -289,7 +375,7 @@ class SocketPart:
 
     async def _flush(self) -> None:
         """Wait until the target has sent what it queued: one more read is answered after it."""
-        if self._canary is not None and self._deadline.median_s is not None:
+        if self._canary is not None and self._answering():
             reads = (self._read_once(peer) for peer in self._session.live_peers())
             await asyncio.gather(*reads)
 

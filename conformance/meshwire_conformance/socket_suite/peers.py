@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 
 from meshwire_conformance.contracts import Settings
 from meshwire_conformance.socket_suite.inbox import Inbox
-from meshwire_conformance.targets.attach import Target
-from meshwire_conformance.targets.handshake import HandshakeFailed, prove
-from meshwire_conformance.targets.transport import Connection, Dial
+from meshwire_conformance.socket_suite.punctuality import has_timed_out, was_late_in_handshake
+from meshwire_conformance.targets.attach import DIAL_S, Target
+from meshwire_conformance.targets.handshake import HandshakeFailed, NoAnswer, prove
+from meshwire_conformance.targets.transport import Connection, Dial, Overdue
 
 SHARED = ("A", "B", "C")
 """Names of the peers that cases share; any other name belongs to one case."""
@@ -83,6 +84,8 @@ class Session:
         self.inbox = inbox
         self.probe: Probe | None = None
         """Checks that the target still answers; set once there is a document to read."""
+        self.deadline_s = DIAL_S * settings.timeout_scale
+        """Seconds that a connection may take to open, and each message of its handshake."""
         self._peers: dict[str, Peer] = {}
 
     def peer(self, name: str) -> Peer:
@@ -97,20 +100,23 @@ class Session:
         return [peer for peer in self._peers.values() if peer.live is not None]
 
     async def connect(self, dial: Dial) -> Connection:
-        """Return a connection after its handshake; raises ConnectionError."""
-        connection = await self.target.dial(dial)
+        """Return a connection after its handshake.
+
+        Raises Overdue if the target did not answer in time or gave up waiting for the suite, else
+        ConnectionError.
+        """
+        connection = await self.target.dial(dial, self.deadline_s)
         if self.target.formation is not None:
             try:
-                await prove(connection, self.target.formation, self.handshake_s)
+                await prove(connection, self.target.formation, self.deadline_s)
             except HandshakeFailed as exc:
+                gave_up = has_timed_out(connection)
+                is_late = gave_up and was_late_in_handshake(connection, self.target.facts)
                 await connection.close()
+                if gave_up or isinstance(exc, NoAnswer):
+                    raise Overdue(f"handshake: {exc}", suite_late=is_late) from exc
                 raise ConnectionError(f"handshake: {exc}") from exc
         return connection
-
-    @property
-    def handshake_s(self) -> float:
-        """Seconds that a handshake may take."""
-        return 5.0 * self.settings.timeout_scale
 
     async def close(self) -> None:
         """Close every connection."""

@@ -212,6 +212,7 @@ async def _unfinished(run: CaseRun, step: steps.Unfinished) -> None:
 async def _idle(run: CaseRun, step: steps.Idle) -> None:
     """Wait for a deadline of the target and fail if the stream ends meanwhile (TR-013)."""
     stream = await run.stream(step.on, step.stream)
+    run.judge_deadline(stream)
     declared = run.session.target.facts.deadlines[step.idle]
     over = await stream.wait_for(
         lambda: stream.read_over or stream.refused, declared * _IDLE_FACTOR

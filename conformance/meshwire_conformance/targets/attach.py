@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -37,7 +38,7 @@ from meshwire_spec.numbers import ENDPOINT_ID, READ_MESSAGE, FrameType
 Found = TypeVar("Found")
 
 DIAL_S = 5.0
-"""Seconds that a connection may take to open; there is no calibrated deadline yet."""
+"""Seconds that a connection may take to open before there is a calibrated deadline, unscaled."""
 PORT_MAX = 0xFFFF
 _ADDRESS = re.compile(r"(?:([0-9a-f]{64})@)?(\[[0-9A-Fa-f:.]+\]|[^:@\[\]]+):(\d{1,5})")
 TRIAL_S = 1.0
@@ -73,9 +74,14 @@ class Target:
         """Name of the binding: tcp or iroh."""
         return self.address.binding
 
-    async def dial(self, dial: Dial, deadline_s: float = DIAL_S) -> Connection:
+    async def dial(self, dial: Dial, deadline_s: float | None = None) -> Connection:
         """Return an open connection, before any handshake; raises ConnectionError."""
-        return await self.dialler.dial(dial, deadline_s)
+        began_at = time.monotonic()
+        if deadline_s is None:
+            deadline_s = DIAL_S * self.settings.timeout_scale
+        connection = await self.dialler.dial(dial, deadline_s)
+        connection.began_at = began_at
+        return connection
 
     async def fresh(self) -> Target:
         """Return the same target as a new process; raises what `start_node` does."""

@@ -25,6 +25,10 @@ class HandshakeFailed(Exception):
     """The target did not accept the suite; the text says at which message."""
 
 
+class NoAnswer(HandshakeFailed):
+    """A message of the target did not come in time, and it refused nothing."""
+
+
 class WrongFormation(HandshakeFailed):
     """The challenge names another formation than the requested one."""
 
@@ -82,7 +86,7 @@ async def read_challenge(stream: Stream, deadline_s: float) -> tuple[str, bytes]
 
     await stream.wait_for(lambda: complete() or stream.read_over, deadline_s)
     if not complete():
-        raise HandshakeFailed(f"no challenge came{_how_it_ended(stream)}")
+        raise _missing("challenge", stream)
     size = _challenge_size(received)
     try:
         challenge = decode("formation_challenge", bytes(received[:size]))
@@ -96,7 +100,7 @@ async def read_result(stream: Stream, deadline_s: float) -> int:
     """Return the result byte; raises HandshakeFailed if none comes."""
     await stream.wait_for(lambda: bool(stream.received) or stream.read_over, deadline_s)
     if not stream.received:
-        raise HandshakeFailed(f"no result came{_how_it_ended(stream)}")
+        raise _missing("result", stream)
     result = stream.received[0]
     del stream.received[:1]
     return result
@@ -125,12 +129,14 @@ def _challenge_size(received: bytearray) -> int:
     return 2 + int.from_bytes(received[:2], "little") + NONCE
 
 
-def _how_it_ended(stream: Stream) -> str:
+def _missing(what: str, stream: Stream) -> HandshakeFailed:
     closed = stream.connection.closed
     if closed is not None:
-        return f": the connection was closed with code {closed.code} {closed.text}".rstrip()
-    if stream.finished:
-        return ": the target finished the stream"
-    if stream.reset_code is not None:
-        return f": the target reset the stream with code {stream.reset_code}"
-    return " within the deadline"
+        how = f"the connection was closed with code {closed.code} {closed.text}".rstrip()
+    elif stream.finished:
+        how = "the target finished the stream"
+    elif stream.reset_code is not None:
+        how = f"the target reset the stream with code {stream.reset_code}"
+    else:
+        return NoAnswer(f"no {what} came within the deadline")
+    return HandshakeFailed(f"no {what} came: {how}")

@@ -20,7 +20,7 @@ import iroh
 from meshwire_conformance.errors import SuiteFault, UsageError
 from meshwire_conformance.targets.iroh_connection import IrohConnection
 from meshwire_conformance.targets.iroh_library import cause, mend
-from meshwire_conformance.targets.transport import Address, Connection, Dial
+from meshwire_conformance.targets.transport import Address, Connection, Dial, Overdue
 from meshwire_spec.numbers import ALPN
 
 mend()
@@ -79,7 +79,7 @@ class IrohDialler:
                 connection = await self._connect(own, dial.identity)
         except TimeoutError as error:
             self._leave(dial.identity)
-            raise ConnectionError(f"{self._where()}: no answer within {deadline_s:g} s") from error
+            raise Overdue(f"{self._where()}: no answer within {deadline_s:g} s") from error
         except iroh.IrohError as error:
             self._leave(dial.identity)
             raise ConnectionError(f"{self._where()}: {cause(error)}") from error

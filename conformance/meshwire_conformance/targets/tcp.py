@@ -23,7 +23,14 @@ from meshwire_conformance.targets.lab import (
     StreamOpened,
     is_uni,
 )
-from meshwire_conformance.targets.transport import Address, Closed, Connection, Dial, Stream
+from meshwire_conformance.targets.transport import (
+    Address,
+    Closed,
+    Connection,
+    Dial,
+    Overdue,
+    Stream,
+)
 from meshwire_spec.numbers import PAYLOAD_MAX, REASONS
 
 HOST_SHOWN = 80
@@ -269,15 +276,16 @@ _HANDLERS: dict[type[Event], Callable[[TcpConnection, Event], None]] = {
 async def connect(host: str, port: int, dial: Dial, deadline_s: float) -> TcpConnection:
     """Return a connection whose preambles were exchanged.
 
-    Raises ConnectionError if the port is closed, or if the target sends no preamble within the
-    deadline or closes before it.
+    Raises ConnectionError if the port is closed, or if the target closes before its preamble, and
+    Overdue if no preamble comes within the deadline.
     """
     connection = await connect_raw(host, port, dial, deadline_s)
     if not await connection.ready(deadline_s):
         closed = connection.closed
         await connection.close()
-        why = "no preamble came" if closed is None else closed.text
-        raise ConnectionError(f"{host}:{port}: {why}")
+        if closed is None:
+            raise Overdue(f"{host}:{port}: no preamble came within {deadline_s:g} s")
+        raise ConnectionError(f"{host}:{port}: {closed.text}")
     return connection
 
 
@@ -288,7 +296,7 @@ async def connect_raw(host: str, port: int, dial: Dial, deadline_s: float) -> Tc
         async with asyncio.timeout(deadline_s):
             _, connection = await loop.create_connection(lambda: TcpConnection(dial), host, port)
     except TimeoutError as exc:
-        raise ConnectionError(f"{host}:{port}: no connection within {deadline_s:g} s") from exc
+        raise Overdue(f"{host}:{port}: no connection within {deadline_s:g} s") from exc
     except OSError as exc:
         raise ConnectionError(f"{host}:{port}: {exc.strerror or exc}") from exc
     except UnicodeError as exc:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -47,6 +48,17 @@ class Signal:
         return True
 
 
+class Overdue(ConnectionError):
+    """No connection in time: the target did not answer, or gave up on a suite that was late.
+
+    This alone says nothing about the target. `suite_late` is True if the suite itself was late.
+    """
+
+    def __init__(self, text: str, *, suite_late: bool = False) -> None:
+        super().__init__(text)
+        self.suite_late = suite_late
+
+
 @dataclass(frozen=True, slots=True)
 class Closed:
     """How a connection ended; `code` is None if none was given."""
@@ -69,6 +81,8 @@ class Stream:
         self.finished = False
         self.reset_code: int | None = None
         self.stop_code: int | None = None
+        self._pauses_since: float | None = None
+        self._pause_s = 0.0
         self.signal = Signal()
         self.on_change: Callable[[Stream], None] | None = None
 
@@ -88,14 +102,25 @@ class Stream:
         if self.on_change is not None:
             self.on_change(self)
 
+    def longest_pause_s(self) -> float:
+        """Return the longest time in seconds that the suite left its half open and wrote nothing.
+
+        The time before the first write does not count.
+        """
+        since = self._pauses_since
+        return self._pause_s if since is None else max(self._pause_s, time.monotonic() - since)
+
     async def write(self, data: bytes) -> None:
         """Queue bytes; they are dropped if the half is over, since a stopped stream takes none."""
+        self._pause_s = self.longest_pause_s()
+        self._pauses_since = self.connection.wrote_at = time.monotonic()
         if not self.write_over and self.stop_code is None and self.connection.closed is None:
             self.sent += len(data)
             await self.connection.write(self, data)
 
     async def finish(self) -> None:
         """Finish the suite's half; one that the target has stopped is reset instead."""
+        self._pause_s, self._pauses_since = self.longest_pause_s(), None
         if self.write_over or self.connection.closed is not None:
             return
         if self.stop_code is not None:
@@ -152,6 +177,8 @@ class Connection(ABC):
     binding = ""
 
     def __init__(self) -> None:
+        self.began_at = self.wrote_at = time.monotonic()
+        """When the suite began to dial, and when it last wrote on a stream, in seconds."""
         self.endpoint_id = b""
         self.closed: Closed | None = None
         self.streams: dict[int, Stream] = {}

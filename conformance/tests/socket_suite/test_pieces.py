@@ -11,7 +11,6 @@ import pytest
 
 from meshwire_conformance.errors import Incomplete, SuiteFault, UsageError
 from meshwire_conformance.protocol.frame_content import take_frames
-from meshwire_conformance.socket_suite.calibration import Deadline
 from meshwire_conformance.socket_suite.composing import Composer, Scope
 from meshwire_conformance.socket_suite.content import Contents, Mismatch, Wanted, declared_heads
 from meshwire_conformance.socket_suite.evidence import arm
@@ -372,13 +371,6 @@ def test_a_mismatch_names_what_came_and_what_was_wanted(
 
 
 # --- deadlines, addresses, facts, formation ----------------------------------------------------
-
-
-def test_the_deadline_is_fifty_medians_and_at_least_a_second() -> None:
-    """The caller's scale multiplies both."""
-    assert Deadline(0.001, 1.0).seconds == 1.0
-    assert Deadline(0.1, 1.0).seconds == 5.0
-    assert Deadline(None, 3.0).seconds == 3.0
 
 
 @pytest.mark.parametrize(

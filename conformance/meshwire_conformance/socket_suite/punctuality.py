@@ -1,0 +1,40 @@
+"""Decides whether the suite itself was in time, where a target gave up waiting for it.
+
+A target that ends a stream with `frame-stall` or a connection with `handshake-timeout` is right if
+the suite was late, and a busy machine makes the suite late. So such an ending counts against a
+target only if every write of the suite came within half of the deadline that the target declares.
+"""
+
+from __future__ import annotations
+
+from meshwire_conformance.targets.facts import Facts
+from meshwire_conformance.targets.transport import Connection, Stream
+from meshwire_spec.numbers import FRAME_STALL_S, HANDSHAKE_S, REASONS
+
+FRAME_STALL = "frame-stall"
+HANDSHAKE_TIMEOUT = "handshake-timeout"
+SHARE = 0.5
+"""The part of a deadline within which a write of the suite was certainly in time."""
+
+
+def has_stalled(stream: Stream) -> bool:
+    """Return True if the target refused a stream because no byte came for too long."""
+    return REASONS[FRAME_STALL].code in (stream.stop_code, stream.reset_code)
+
+
+def has_timed_out(connection: Connection) -> bool:
+    """Return True if the target closed a connection because the handshake took too long."""
+    closed = connection.closed
+    return closed is not None and closed.code == REASONS[HANDSHAKE_TIMEOUT].code
+
+
+def was_late_in_frame(stream: Stream, facts: Facts) -> bool:
+    """Return True unless the suite knows that it wrote on a stream in time."""
+    declared_s = facts.deadlines.get("frame_stall_s", FRAME_STALL_S)
+    return stream.longest_pause_s() > declared_s * SHARE
+
+
+def was_late_in_handshake(connection: Connection, facts: Facts) -> bool:
+    """Return True unless the suite knows that it wrote on a new connection in time."""
+    declared_s = facts.deadlines.get("handshake_s", HANDSHAKE_S)
+    return connection.wrote_at - connection.began_at > declared_s * SHARE

@@ -1,0 +1,140 @@
+"""Repeats what missed a deadline, and decides what a second miss means.
+
+Theory. The machine is shared, so a passed deadline alone proves nothing about a target. A case that
+missed one is repeated alone, under a deadline from a fresh calibration, while probes read the
+canary, one after the other. If it passes then, it passes and is marked as slow. If it misses again,
+the probes decide: beside prompt ones the case fails, beside slow ones it could not be judged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+
+from meshwire_conformance.socket_suite.attempts import Attempt, noted
+from meshwire_conformance.socket_suite.calibration import Canary
+from meshwire_conformance.targets.transport import Signal
+from meshwire_conformance.verdicts import TOO_SLOW, CaseResult, Verdict
+
+PROMPT = 0.25
+"""A probe is prompt if it takes at most this part of the deadline."""
+PATIENCE = 2
+"""A probe without an answer after this multiple of the deadline will not get one."""
+PAUSE = 0.01
+"""Pause between two probes, as a part of the deadline."""
+TOO_SLOW_REASON = (
+    "too slow to judge: it missed its deadline again, and so did reads beside it or the suite "
+    "itself; a greater --timeout-scale gives the target more time"
+)
+UNANSWERED_REASON = (
+    "too slow to judge: the target answered no read for a while, and answers again; a greater "
+    "--timeout-scale gives it more time"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What the probes beside a repetition showed.
+
+    `slowest_s` is the time of the slowest answer in seconds; `gone` says why the last probe got no
+    answer at all, and is empty if it did.
+    """
+
+    deadline_s: float
+    slowest_s: float = 0.0
+    gone: str = ""
+
+    @property
+    def prompt(self) -> bool:
+        """True if every probe was answered promptly."""
+        return self.slowest_s <= PROMPT * self.deadline_s
+
+    def describe(self) -> str:
+        """Return the line for the report."""
+        if self.gone:
+            return f"beside it a read of the canary got no answer: {self.gone}"
+        return (
+            f"beside it the slowest read of the canary took {self.slowest_s:.2f} s "
+            f"of a deadline of {self.deadline_s:.2f} s"
+        )
+
+
+class Probes:
+    """Reads the canary repeatedly for as long as the context lasts; `found` says what it showed."""
+
+    def __init__(
+        self, canary: Canary, deadline_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._canary = canary
+        self._clock = clock
+        self._deadline_s = deadline_s
+        self._slowest_s = 0.0
+        self._is_ending = False
+        self._signal = Signal()
+        self._task: asyncio.Task[str] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Begin to read."""
+        self._task = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        """Stop reading at once."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def found(self) -> Beside:
+        """Wait for the answer to the last probe and return what all of them showed."""
+        assert self._task is not None
+        self._is_ending = True
+        self._signal.notify()
+        gone = await self._task
+        return Beside(self._deadline_s, self._slowest_s, gone)
+
+    async def _read(self) -> str:
+        """Read until the end; return why no answer came, or an empty text."""
+        patience_s = PATIENCE * self._deadline_s
+        while True:
+            start = self._clock()
+            try:
+                answered = await self._canary.read(patience_s)
+            except (ConnectionError, TimeoutError) as exc:
+                return str(exc) or "no credit for another stream"
+            if not answered:
+                return f"nothing within {patience_s:.2f} s"
+            self._slowest_s = max(self._slowest_s, self._clock() - start)
+            await self._signal.wait_for(lambda: self._is_ending, PAUSE * self._deadline_s)
+            if self._is_ending:
+                return ""
+
+
+def decided(first: Attempt, second: Attempt, beside: Beside) -> Attempt:
+    """Return the attempt that counts of two, the second of which was a repetition."""
+    result = second.result
+    before = f"beside others: {first.result.symptom}"
+    if result.verdict is Verdict.PASS:
+        note = f"{before}; repeated it held"
+        return replace(second, result=replace(noted(result, note), slow=True))
+    result = noted(result, f"{before}; repeated: {result.symptom}")
+    if second.missed:
+        result = noted(result, beside.describe())
+        if second.suite_late or not (beside.prompt or beside.gone):
+            result = unjudged(result, TOO_SLOW_REASON)
+    return replace(second, result=result)
+
+
+def unjudged(result: CaseResult, reason: str) -> CaseResult:
+    """Return the result of a case that nobody can judge, since everything is slow."""
+    return replace(
+        result, verdict=Verdict.COULD_NOT_RUN, reasons=(reason,), symptom=TOO_SLOW, sent=()
+    )

@@ -1,0 +1,221 @@
+"""Slow and honest peers: a busy machine makes a target late, and lateness alone breaks no rule.
+
+A relay between the suite and the bundled node makes the node late, or the node is stopped for a
+while. All peers are judged beside each other. Whatever a peer is late with, no case may fail; what
+the suite cannot decide then could not run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+
+from meshwire_conformance.contracts import Attachment, Settings
+from meshwire_conformance.run.loading import load_catalogue
+from meshwire_conformance.socket_suite import part
+from meshwire_conformance.targets.attach import Target, start_node
+from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_spec.numbers import CAPABILITIES, OPTIONAL_CAPABILITIES, PROFILE
+from meshwire_spec.schemas.targets import TargetFile
+
+pytestmark = [pytest.mark.process, pytest.mark.socket]
+
+CASES = ("MW-5506", "MW-5508", "MW-5515", "MW-5971", "MW-5973")
+"""Answers, refusals and barriers, which need no library of documents."""
+RUN = (sys.executable, "-m", "meshwire_reference.cli", "run", "--listen", "tcp://127.0.0.1:0")
+CHUNK = 2**16
+FORMATION = ("--formation-id", "lab-formation")
+
+CASES_FROM = 3
+"""The connection from which on cases run; the trial and the calibration have those before."""
+
+Lateness = Callable[[int, int], float]
+"""Seconds by which the n-th chunk of a connection is late; both count from 1."""
+
+
+def in_time(_connection: int, _number: int) -> float:
+    """Return no lateness."""
+    return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """How a peer is slow: with its answers, with reading, with accepting, or since it is stopped.
+
+    `stopped_s` are the seconds of one stop, after as many chunks as `stopped_after`.
+    """
+
+    answers: Lateness = in_time
+    reading: Lateness = in_time
+    accepting_s: float = 0.0
+    stopped_s: float = 0.0
+    dialect: str = "open"
+
+
+def always(late_s: float) -> Lateness:
+    """Return the lateness of a peer that is late with everything."""
+    return lambda _connection, _number: late_s
+
+
+def every(count: int, late_s: float) -> Lateness:
+    """Return the lateness of a peer that is late with every n-th chunk."""
+    return lambda _connection, number: late_s if number % count == 0 else 0.0
+
+
+def in_cases(late_s: float) -> Lateness:
+    """Return the lateness of a peer that is late after the calibration."""
+    return lambda connection, _number: late_s if connection >= CASES_FROM else 0.0
+
+
+def once(late_s: float) -> Lateness:
+    """Return the lateness of a peer that is late with one chunk of a case."""
+    return lambda *place: late_s if place == (CASES_FROM, 2) else 0.0
+
+
+PEERS = {
+    "late by 0.2 s": Slow(always(0.2)),
+    "late by 1 s": Slow(always(1.0)),
+    "late by 0.2 s, with a handshake": Slow(always(0.2), dialect="H1"),
+    "every third answer late by 1 s": Slow(every(3, 1.0)),
+    "every fifth answer late by 2 s": Slow(every(5, 2.0)),
+    "late by 1 s after the calibration": Slow(in_cases(1.0)),
+    "late by more than a deadline, once": Slow(once(6.0)),
+    "reads late by 0.2 s": Slow(reading=always(0.2)),
+    "reads every third chunk late by 1 s": Slow(reading=every(3, 1.0)),
+    "accepts late by 1 s": Slow(accepting_s=1.0),
+    "stopped for 3 s": Slow(stopped_s=3.0),
+    "stopped for longer than a deadline": Slow(stopped_s=6.0),
+}
+
+
+@dataclass(slots=True)
+class Relay:
+    """Forwards connections to a node, as late as a slow peer is."""
+
+    slow: Slow
+    port: int
+    pid: int
+    connections: int = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Forward one connection in both directions."""
+        self.connections += 1
+        number = self.connections
+        await asyncio.sleep(self.slow.accepting_s)
+        from_node, to_node = await asyncio.open_connection("127.0.0.1", self.port)
+        await asyncio.gather(
+            self.forward(from_node, writer, partial(self.answer, number)),
+            self.forward(reader, to_node, partial(self.slow.reading, number)),
+            return_exceptions=True,
+        )
+        for end in (writer, to_node):
+            end.close()
+
+    def answer(self, connection: int, number: int) -> float:
+        """Return how late an answer is, and stop the node in the middle of the first cases."""
+        if self.slow.stopped_s and (connection, number) == (CASES_FROM, 2):
+            os.kill(self.pid, signal.SIGSTOP)
+            loop = asyncio.get_running_loop()
+            loop.call_later(self.slow.stopped_s, os.kill, self.pid, signal.SIGCONT)
+        return self.slow.answers(connection, number)
+
+    async def forward(
+        self,
+        source: asyncio.StreamReader,
+        sink: asyncio.StreamWriter,
+        lateness: Callable[[int], float],
+    ) -> None:
+        """Forward one direction; the order of the bytes stays."""
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+
+        async def write() -> None:
+            while True:
+                due, data = await waiting.get()
+                await asyncio.sleep(due - loop.time())
+                if not data:
+                    sink.close()
+                    return
+                sink.write(data)
+                await sink.drain()
+
+        writing = asyncio.create_task(write())
+        number = 0
+        try:
+            while data := await source.read(CHUNK):
+                number += 1
+                waiting.put_nowait((loop.time() + lateness(number), data))
+            waiting.put_nowait((loop.time(), b""))
+            await writing
+        finally:
+            writing.cancel()
+
+
+async def judge(slow: Slow, target: Target) -> list[CaseResult]:
+    """Return the verdicts about a node that a relay makes slow."""
+    assert target.node is not None
+    relay = Relay(slow, target.address.port, target.node.process.pid)
+    server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
+    where = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    facts = TargetFile(
+        addresses=[f"tcp://{where}"],
+        profile=PROFILE,
+        dialect=slow.dialect,
+        formation_id=FORMATION[1],
+        capabilities=[*CAPABILITIES, *OPTIONAL_CAPABILITIES],
+        formation_secret_file=str(target.node.secret_file),
+    )
+    attachment = Attachment("tcp", where, f"tcp://{where}", facts)
+    catalogue = load_catalogue()
+    cases = [catalogue.by_id[name] for name in CASES]
+    try:
+        return await part.run(cases, catalogue, attachment, Settings(), lambda _result: None)
+    finally:
+        server.close()
+
+
+async def judge_all() -> dict[str, list[CaseResult]]:
+    """Return the verdicts about every peer; one that is stopped has a node of its own."""
+    async with AsyncExitStack() as stack:
+
+        async def start(*how: str) -> Target:
+            target = await start_node(shlex.join((*RUN, *how)))
+            stack.push_async_callback(target.close)
+            return target
+
+        shared = {"open": await start("--open"), "H1": await start(*FORMATION)}
+        nodes = [
+            await start("--open") if slow.stopped_s else shared[slow.dialect]
+            for slow in PEERS.values()
+        ]
+        found = await asyncio.gather(
+            *(judge(slow, target) for slow, target in zip(PEERS.values(), nodes, strict=True))
+        )
+        return dict(zip(PEERS, found, strict=True))
+
+
+@pytest.fixture(scope="module")
+def verdicts() -> dict[str, list[CaseResult]]:
+    """The verdicts about every slow peer, all judged beside each other."""
+    return asyncio.run(judge_all())
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_a_slow_and_honest_peer_fails_nothing(
+    name: str, verdicts: dict[str, list[CaseResult]]
+) -> None:
+    """It passes, or could not be judged."""
+    failed = [one for one in verdicts[name] if one.verdict is Verdict.FAIL]
+    applicable = [one for one in verdicts[name] if one.verdict is not Verdict.NOT_APPLICABLE]
+
+    assert failed == []
+    assert applicable

@@ -1,0 +1,165 @@
+"""A deadline of the target counts against it only where the suite itself was in time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from meshwire_conformance.contracts import Settings
+from meshwire_conformance.socket_suite.calibration import Deadline
+from meshwire_conformance.socket_suite.case_run import CaseRun, Terms
+from meshwire_conformance.socket_suite.composing import Scope
+from meshwire_conformance.socket_suite.content import Contents
+from meshwire_conformance.socket_suite.inbox import Inbox
+from meshwire_conformance.socket_suite.peers import Session
+from meshwire_conformance.targets import transport
+from meshwire_conformance.targets.attach import Target
+from meshwire_conformance.targets.facts import Facts
+from meshwire_conformance.targets.transport import Address, Closed, Connection, Stream
+from meshwire_spec.numbers import REASONS
+
+FRAME_STALL = REASONS["frame-stall"].code
+HANDSHAKE_TIMEOUT = REASONS["handshake-timeout"].code
+DECLARED_S = 2.0
+FACTS = Facts(deadlines={"handshake_s": DECLARED_S, "frame_stall_s": DECLARED_S})
+
+
+class Silent(Connection):
+    """A connection that takes everything and carries nothing."""
+
+    async def open(self, *, uni: bool = False) -> Stream:
+        """Return a stream."""
+        return Stream(self, 4, uni=uni, ours=True)
+
+    async def write(self, stream: Stream, data: bytes) -> None:
+        """Drop the bytes."""
+
+    async def finish(self, stream: Stream) -> None:
+        """Do nothing."""
+
+    async def reset(self, stream: Stream, code: int) -> None:
+        """Do nothing."""
+
+    async def stop(self, stream: Stream, code: int) -> None:
+        """Do nothing."""
+
+    async def close(self, code: int = 0, text: str = "") -> None:
+        """Do nothing."""
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of every stream and connection."""
+    clock = Clock()
+    monkeypatch.setattr(transport.time, "monotonic", clock)
+    return clock
+
+
+def case_run() -> CaseRun:
+    """A case with a connection of its own, on which nothing was written yet."""
+    target = Target(Address("tcp", "", 0), FACTS, dialler=None, formation=None)  # type: ignore[arg-type]
+    session = Session(target, Settings(), "n", Inbox())
+    run = CaseRun(
+        "MW-5001",
+        session,
+        Terms("strict", Deadline(0.01, 1.0), own_peers=True),
+        Scope({"case": "c"}, 0),
+        Contents(None),
+    )
+    run.peer("A").adopt(Silent())
+    return run
+
+
+@pytest.mark.parametrize(
+    ("pauses_s", "late"),
+    [((0.1, 0.9), False), ((0.1, 1.1), True), ((1.1, 0.1), True), ((30.0,), True)],
+)
+def test_a_stalled_stream_is_judged_only_if_the_suite_wrote_in_time(
+    clock: Clock, pauses_s: tuple[float, ...], *, late: bool
+) -> None:
+    """The pause before the last byte counts like every other; half of a deadline is in time."""
+
+    async def run() -> bool | None:
+        run = case_run()
+        stream = await run.open("A")
+        for pause_s in pauses_s:
+            await stream.write(b"\x2a")
+            clock.now_s += pause_s
+        stream.stop_code = stream.reset_code = FRAME_STALL
+        return run.gave_up()
+
+    assert asyncio.run(run()) is late
+
+
+def test_what_came_whole_and_in_time_stays_in_time(clock: Clock) -> None:
+    """After FIN nothing is left to be late with."""
+
+    async def run() -> bool | None:
+        run = case_run()
+        stream = await run.open("A")
+        await stream.write(b"\x2a")
+        await stream.finish()
+        clock.now_s += 100.0
+        stream.reset_code = FRAME_STALL
+        return run.gave_up()
+
+    assert asyncio.run(run()) is False
+
+
+@pytest.mark.parametrize(("answered_after_s", "late"), [(0.9, False), (1.1, True)])
+def test_a_handshake_is_judged_only_if_the_suite_answered_in_time(
+    clock: Clock, answered_after_s: float, *, late: bool
+) -> None:
+    """Measured from the moment at which the suite began to dial."""
+
+    async def run() -> bool | None:
+        run = case_run()
+        stream = await run.open("A")
+        clock.now_s += answered_after_s
+        await stream.write(b"\x2a")
+        stream.connection.closed = Closed(HANDSHAKE_TIMEOUT, "")
+        return run.gave_up()
+
+    assert asyncio.run(run()) is late
+
+
+def test_other_endings_are_facts(clock: Clock) -> None:
+    """Only a deadline of the target excuses a case."""
+
+    async def run() -> bool | None:
+        run = case_run()
+        stream = await run.open("A")
+        await stream.write(b"\x2a")
+        clock.now_s += 100.0
+        stream.stop_code = REASONS["bad-key"].code
+        stream.connection.closed = Closed(REASONS["shutdown"].code, "")
+        return run.gave_up()
+
+    assert asyncio.run(run()) is None
+
+
+def test_a_case_about_the_deadline_is_not_excused(clock: Clock) -> None:
+    """There the suite is late on purpose."""
+
+    async def run() -> bool | None:
+        run = case_run()
+        stream = await run.open("A")
+        await stream.write(b"\x2a")
+        clock.now_s += 100.0
+        stream.stop_code = stream.reset_code = FRAME_STALL
+        await run.refused(["frame-stall"], "A")
+        return run.gave_up()
+
+    assert asyncio.run(run()) is None
