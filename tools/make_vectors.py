@@ -23,7 +23,6 @@ from meshwire_spec.schemas.vectors import expand
 from vector_files import (
     LEDGER,
     ROOT,
-    TODO,
     VECTORS,
     Ledger,
     canonical,
@@ -32,6 +31,7 @@ from vector_files import (
     read_ledger,
     schema_faults,
     shorten,
+    title_fault,
     written_faults,
 )
 from vector_mutations import (
@@ -278,10 +278,10 @@ def socket_cases() -> list[Case]:
 
 
 def note_ids(ledger: Ledger, cases: Iterable[Case]) -> None:
-    """Note the ids of socket cases; raises Disagreement for one without a title yet."""
+    """Note the ids of socket cases; raises Disagreement for a title with a fault."""
     for case in cases:
-        if TODO in case.title:
-            raise Disagreement(f"{case.id}: {TODO} stands in its title")
+        if fault := title_fault(case.title):
+            raise Disagreement(f"{case.id}: {fault}")
         ledger.note(case.id, case.title)
 
 

@@ -49,6 +49,11 @@ REPEAT_FROM = 512
 TODO = "TODO"
 """What the stubs of `new_rule` have where something is to be filled in."""
 UNNUMBERED = "MW-0000"
+CLAIM = re.compile(
+    r"(?<!that )(?<!which )\b(?:is|are) (?:accepted|answered|applied|deleted|ignored|kept|listed"
+    r"|offered|passed|processed|refused|relayed|sent|served|skipped|stored|taken)\b"
+)
+"""A result that a title must not claim: it is printed beside the verdict of a failure."""
 INDEXED = re.compile(r"\b(?P<list>vectors|transcripts)(?:\.|\[)(?P<index>\d+)\]?")
 """How a fault of a schema names one vector or transcript of a file."""
 
@@ -85,6 +90,15 @@ def read_ledger() -> Ledger:
     return Ledger(json.loads(LEDGER.read_text()) if LEDGER.exists() else {})
 
 
+def title_fault(title: str) -> str:
+    """Return the fault of the title of a case, or an empty text."""
+    if TODO in title:
+        return f"{TODO} stands in its title"
+    if found := CLAIM.search(title):
+        return f'its title claims "{found.group()}": name the input, or write "must be"'
+    return ""
+
+
 def canonical(part: str, vectors: Iterable[Mapping[str, Any]]) -> str:
     """Return the canonical text of a vector file: one member per line, in `ORDER`."""
     blocks = []
@@ -119,6 +133,8 @@ def written_faults(files: Mapping[Path, Mapping[str, Any]]) -> Iterator[str]:
             if open_members:
                 named = vector.get("id") or ", ".join(vector.get("rules", ()))
                 yield f"{path.name}: {named}: {TODO} stands in {', '.join(open_members)}"
+            elif fault := title_fault(str(vector.get("title", ""))):
+                yield f"{path.name}: {vector.get('id') or vector.get('title')}: {fault}"
             elif vector.get("kind") not in KINDS:
                 yield f"{path.name}: {vector.get('title')}: no kind {vector.get('kind')!r}"
         complete = {**document, "vectors": [{"id": UNNUMBERED, **vector} for vector in vectors]}

@@ -1,6 +1,7 @@
 """The vector tools: canonical files, ids that never come back, mutations of one field alone."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,19 @@ def test_ids_of_socket_cases_are_noted_and_never_given() -> None:
     ledger.note("MW-5001", "another")
 
     assert ledger.id_of("b") == "MW-1003"
+
+
+def test_a_title_claims_no_result() -> None:
+    """It is printed beside the verdict: "a key that is refused: accepted" would contradict it."""
+    ledger = Ledger({})
+    case = next(iter(make_vectors.socket_cases()))
+    vectors = {"kind": "heartbeat", "title": "a marker of 2 is refused", "rules": ["LV-002"]}
+    files = {Path("heartbeat.json"): {"part": "liveness", "vectors": [vectors]}}
+
+    with pytest.raises(make_vectors.Disagreement, match='claims "are ignored"'):
+        make_vectors.note_ids(ledger, [replace(case, title="bytes after it are ignored")])
+    assert 'claims "is refused"' in next(vector_files.written_faults(files))
+    assert not vector_files.title_fault("a frame that is refused must be the last one")
 
 
 def test_canonical_text_is_stable() -> None:

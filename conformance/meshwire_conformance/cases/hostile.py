@@ -249,7 +249,7 @@ async def huge_counts(run: CaseRun) -> None:
 
 @case(
     "MW-5870",
-    "a sync message at each bound must be taken, and one above it refused",
+    "a sync message at each bound must be accepted, and one above it refused",
     part="documents",
     rules=("DC-041",),
     isolation="peer",

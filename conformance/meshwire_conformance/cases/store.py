@@ -56,7 +56,7 @@ def _order(arrival: Arrival) -> int:
 
 @case(
     "MW-5840",
-    "a stale snapshot that is repeated is answered again, but not more than once an interval",
+    "a repeated stale snapshot must be answered again, but at most once per interval",
     part="documents",
     rules=("DC-026", "DC-027", "DC-024"),
     isolation="peer",
