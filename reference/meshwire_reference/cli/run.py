@@ -23,6 +23,8 @@ from meshwire_reference.transport.base import AddressRefused, TransportError
 from meshwire_reference.transport.registry import check_offered
 from meshwire_spec.numbers import (
     CAPABILITIES,
+    DOCUMENT_CALL_S,
+    DOCUMENT_CALL_S_PER_KIB,
     FRAME_STALL_S,
     HANDSHAKE_S,
     HEARTBEAT_INTERVAL_S,
@@ -91,6 +93,15 @@ def run_command(  # noqa: PLR0913 - one parameter an option
             "by its key, percent-encoded, as in nodes%3Anode-1.automerge."
         ),
     ] = None,
+    document_call_s: Annotated[
+        float, typer.Option(help="CPU time that a document call may take, in seconds.")
+    ] = DOCUMENT_CALL_S,
+    document_call_s_per_kib: Annotated[
+        float,
+        typer.Option(
+            help="CPU time that it may take besides for each KiB of document and message."
+        ),
+    ] = DOCUMENT_CALL_S_PER_KIB,
     reconcile_with: Annotated[
         list[str] | None,
         typer.Option(
@@ -140,6 +151,8 @@ def run_command(  # noqa: PLR0913 - one parameter an option
             reconcile=reconcile,
             reconcile_with=tuple(reconcile_with or ()),
             serves_reconciliation=not no_reconciliation,
+            document_call_s=document_call_s,
+            document_call_s_per_kib=document_call_s_per_kib,
         )
         config = make_config(choices)
         for address in (*config.listen, *config.connect):

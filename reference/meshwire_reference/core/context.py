@@ -9,9 +9,9 @@ from meshwire_reference.core.effects import (
     CallDocuments,
     ConnectionEffect,
     Effect,
+    Event,
     Notify,
     Refusal,
-    RunOver,
     WriteNumber,
     WriteStore,
 )
@@ -93,7 +93,7 @@ class Context:
         self.statistics.refused[refusal.reason] += 1
         self.notify(refusal)
 
-    def notify(self, event: Refusal | RunOver) -> None:
+    def notify(self, event: Event) -> None:
         """Add the effect that logs an event."""
         self._effects.append(Notify(event))
 

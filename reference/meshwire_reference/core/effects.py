@@ -145,10 +145,27 @@ class RunOver:
 
 
 @dataclass(frozen=True, slots=True)
+class NotSent:
+    """A document of this node was not sent to a peer as it should be: the content of the log line.
+
+    Its call was refused for this reason, or its frame is longer than the payload cap
+    (length-limit). It is sent again when it changes or the peer asks for it.
+    """
+
+    key: str
+    reason: str
+    peer: str
+    connection: int
+
+
+Event: TypeAlias = Refusal | RunOver | NotSent
+
+
+@dataclass(frozen=True, slots=True)
 class Notify:
     """Log an event. Never held, never answered."""
 
-    event: Refusal | RunOver
+    event: Event
 
 
 Effect: TypeAlias = ConnectionEffect | CallDocuments | WriteStore | Notify

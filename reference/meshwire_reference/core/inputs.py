@@ -154,8 +154,8 @@ class DocumentDone:
     """The result of the call with this number.
 
     Leads to `WriteStore` where the document has changed, to `CallDocuments` for what waits for the
-    same key or is passed on, to `OpenStream` for a frame that is made, and to what the next frame
-    or FIN of the stream leads to, or its refusal.
+    same key or is passed on, to `OpenStream` for a frame that is made, to `Notify` for one that
+    cannot be made, and to what the next frame or FIN of the stream leads to, or its refusal.
     """
 
     number: int

@@ -7,7 +7,7 @@ deflate single columns. So here every column is walked once, inflating no more t
 adding up the rows that its runs announce.
 
 Only claims are checked. Bytes that cannot be parsed here are left to the library, which verifies
-checksums and content under a deadline and a memory limit.
+checksums and content under a budget of CPU time and a memory limit.
 """
 
 import zlib
@@ -22,9 +22,9 @@ MAGIC: Final = bytes.fromhex("856f4a83")
 DOCUMENT, CHANGE, COMPRESSED_CHANGE = 0, 1, 2
 
 ROWS_MAX: Final = 150_000
-"""Rows that the library loads within the deadline of a small item, approximately."""
+"""Rows that a small item may claim; the library loads them in about 0.25 s."""
 ROWS_MAX_PER_KIB: Final = 1_000
-"""Further rows per KiB of the item, whose deadline also grows by a millisecond per KiB."""
+"""Further rows per KiB of the item; they take less than the budget grows by per KiB."""
 INFLATED_FACTOR: Final = 8
 """Factor of the inflated size limit: this times the size of the item, plus the largest payload."""
 

@@ -70,6 +70,11 @@ class Entries:
     def __contains__(self, key: str) -> bool:
         return key in self._entries
 
+    def size_of(self, key: str) -> int:
+        """Return the size of a document that is held, with what waits for others; 0 without one."""
+        entry = self._entries.get(key)
+        return 0 if entry is None else entry.stored_bytes + entry.orphan_bytes
+
     def load(self, key: str, stored: bytes) -> None:
         """Load a document from its stored bytes, unless in memory. Raises errors of the library.
 

@@ -19,7 +19,7 @@ from meshwire_reference.core.document_calls import Call, Result
 
 HEADER: Final = struct.Struct(">IBI")
 READY: Final = 0xFF
-"""Kind of the frame that a worker sends once it is ready; its body is empty."""
+"""Kind of the frame that a worker sends once it is ready; its body has the limits it lacks."""
 FAILED: Final = 0xFE
 """Kind of the frame of a worker that cannot start; its body says why."""
 SKIP: Final = 0xFD
@@ -45,6 +45,7 @@ def decoders(types: tuple[object, ...], *beside: object) -> tuple[Decoder, ...]:
 
 _CALL_DECODERS: Final = decoders(CALL_TYPES, bytes | None)
 _RESULT_DECODERS: Final = decoders(RESULT_TYPES, bool, tuple[str, ...])
+_READY_DECODER: Final = msgspec.msgpack.Decoder(tuple[tuple[str, str], ...])
 
 
 class BrokenPipe(Exception):
@@ -84,6 +85,19 @@ class PipeReader:
 def encode_frame(kind: int, number: int, body: bytes) -> bytes:
     """Return one frame."""
     return HEADER.pack(len(body), kind, number) + body
+
+
+def encode_ready(not_set: tuple[tuple[str, str], ...]) -> bytes:
+    """Return the frame of a worker that can work; `not_set` has limits and why each is missing."""
+    return encode_frame(READY, 0, _encode(not_set))
+
+
+def decode_ready(frame: Frame) -> tuple[tuple[str, str], ...]:
+    """Return the limits that a worker works without. Raises BrokenPipe."""
+    try:
+        return _READY_DECODER.decode(frame.body)
+    except msgspec.DecodeError as exc:
+        raise BrokenPipe(str(exc)) from exc
 
 
 def encode_request(number: int, call: Call, stored: bytes | None) -> bytes:

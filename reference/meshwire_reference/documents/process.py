@@ -1,6 +1,6 @@
 """Worker processes: start, calls sent, replies, end.
 
-`Workers` keeps one spare worker ready; `run_alone` runs one call in a process of its own.
+`Workers` keeps one spare worker ready and runs single calls in a process of their own.
 """
 
 import asyncio
@@ -9,10 +9,19 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
-from meshwire_reference.core.document_calls import Call, Merge, Receive, Refused, Result
+from meshwire_reference.core.document_calls import Call, ConnectionName, Forget, Refused, Result
+from meshwire_reference.documents.limits import (
+    DETAIL_MAX,
+    MEMORY_BYTES,
+    Budget,
+    LimitNotSet,
+    WorkerDied,
+    WorkerEvent,
+    reason_of_exit,
+)
 from meshwire_reference.documents.pipe import (
     FAILED,
     READY,
@@ -20,16 +29,19 @@ from meshwire_reference.documents.pipe import (
     BrokenPipe,
     Frame,
     PipeReader,
+    decode_ready,
     decode_reply,
     encode_frame,
     encode_request,
 )
 from meshwire_reference.extras import install_line
-from meshwire_spec.numbers import DOCUMENT_CALL_S, DOCUMENT_CALL_S_PER_KIB
 
 START_S: Final = 30.0
 """Seconds until a worker must be ready; it takes about 65 ms."""
 ERROR_TEXT_MAX: Final = 2000
+"""How much of what a worker writes to its standard error is kept, in characters."""
+SENSELESS: Final = "senseless-reply"
+"""Reason of the death of a worker that was killed for what it replied."""
 
 STANDARD_ERROR = 2
 
@@ -40,16 +52,17 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """How a worker is started; `last_resort_s` ends one, within a call, whose parent has ended."""
+    """How a worker is started, and what each call may cost in it."""
 
     actor: bytes
-    memory_bytes: int = 2 * 2**30
-    last_resort_s: float = 60.0
+    memory_bytes: int = MEMORY_BYTES
+    budget: Budget = field(default_factory=Budget)
 
     def command(self) -> list[str]:
         """Return the command line."""
         module = "meshwire_reference.documents.worker"
-        numbers = [self.actor.hex(), str(self.memory_bytes), str(self.last_resort_s)]
+        budget = (self.budget.call_s, self.budget.call_s_per_kib, self.budget.ceiling_s)
+        numbers = [self.actor.hex(), str(self.memory_bytes), *map(str, budget)]
         # -P: what lies in the current directory must not pass for a module of Python's own.
         return [sys.executable, "-P", "-m", module, *numbers]
 
@@ -62,32 +75,19 @@ class DocumentSettings:
     """
 
     worker: WorkerSettings
-    call_s: float = DOCUMENT_CALL_S
-    call_s_per_kib: float = DOCUMENT_CALL_S_PER_KIB
     retry_first_s: float = 0.05
     retry_max_s: float = 2.0
-
-    def deadline_s(self, size: int) -> float:
-        """Return how long a call on `size` bytes may take, in seconds (D-160)."""
-        return self.call_s + self.call_s_per_kib * size / 1024
 
     def retry_s(self, failures: int) -> float:
         """Return how long to wait after this number of failed starts in a row, in seconds."""
         return min(self.retry_max_s, self.retry_first_s * 2.0 ** min(failures - 1, 16))
 
 
-def size_of(call: Call) -> int:
-    """Return the number of bytes of a peer in a call."""
-    if isinstance(call, Receive):
-        return len(call.message)
-    return len(call.snapshot) if isinstance(call, Merge) else 0
-
-
 class WorkerProcess(asyncio.SubprocessProtocol):
     """A running worker. Make one with `start_worker`; end it with `kill` or `close`.
 
-    `on_reply` is called with every reply frame in order, `on_end` once when the process is gone;
-    both stay silent before they are set and after `kill`.
+    `on_reply` is called with every reply frame in order, `on_end` once when the process is gone and
+    its last reply was taken; both stay silent before they are set and after `kill`.
     """
 
     def __init__(self) -> None:
@@ -95,7 +95,9 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         self.on_reply: Callable[[Frame], None] | None = None
         self.on_end: Callable[[], None] | None = None
         self.is_alive = True
-        self.error_text = ""
+        self.not_set: tuple[tuple[str, str], ...] = ()
+        self._error_text = ""
+        self._fault = ""
         self.ready: asyncio.Future[None] = loop.create_future()
         self._gone: asyncio.Future[None] = loop.create_future()
         self._reader = PipeReader()
@@ -108,13 +110,14 @@ class WorkerProcess(asyncio.SubprocessProtocol):
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         """Take replies from standard output, and keep the last bytes of standard error."""
         if fd == STANDARD_ERROR:
-            self.error_text = (self.error_text + data.decode(errors="replace"))[-ERROR_TEXT_MAX:]
+            text = self._error_text + data.decode(errors="replace")
+            self._error_text = text[-ERROR_TEXT_MAX:]
             return
         try:
             for frame in self._reader.feed(data):
                 self._take(frame)
         except BrokenPipe as exc:
-            self.error_text = f"senseless reply: {exc}"
+            self._fault = str(exc)
             self._end()
 
     def _take(self, frame: Frame) -> None:
@@ -122,19 +125,42 @@ class WorkerProcess(asyncio.SubprocessProtocol):
             if self.on_reply is not None:
                 self.on_reply(frame)
         elif frame.kind == READY:
+            self.not_set = decode_ready(frame)
             self.ready.set_result(None)
         elif frame.kind == FAILED:
             reason = frame.body.decode(errors="replace")
             self.ready.set_exception(Unavailable(f"{reason}; {install_line('node')}"))
 
-    def process_exited(self) -> None:
-        """Record the end of the process, whatever its cause."""
-        self._end()
-
     def connection_lost(self, exc: Exception | None) -> None:
-        """Record that the process and its pipes are closed."""
+        """Note that the process has ended and everything that it wrote was read."""
+        # Not earlier: a reply that is still in the pipe would make the wrong call the suspect.
+        self._end()
         if not self._gone.done():
             self._gone.set_result(None)
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        assert self._transport is not None, "a worker is started before it is used"
+        return self._transport.get_pid()
+
+    def death(
+        self,
+        call: Call | None = None,
+        connection: ConnectionName | None = None,
+        *,
+        alone: bool = False,
+    ) -> WorkerDied:
+        """Return the event of the end of this process, which was at a call of a connection."""
+        code = self._transport.get_returncode() if self._transport is not None else None
+        return WorkerDied(
+            reason=SENSELESS if self._fault or code is None else reason_of_exit(code),
+            call=None if call is None else type(call).__name__.lower(),
+            key=None if call is None or isinstance(call, Forget) else call.key,
+            connection=connection,
+            alone=alone,
+            detail=(self._fault or self._error_text.strip())[-DETAIL_MAX:],
+        )
 
     def _end(self) -> None:
         """Treat the process as dead, and kill it if necessary."""
@@ -142,7 +168,7 @@ class WorkerProcess(asyncio.SubprocessProtocol):
             return
         self.is_alive = False
         if not self.ready.done():
-            self.ready.set_exception(Unavailable(f"the worker ended at once: {self.error_text}"))
+            self.ready.set_exception(Unavailable(f"the worker ended at once: {self._error_text}"))
         if self._transport is not None and self._transport.get_returncode() is None:
             # The transport's own kill may reap the process before asyncio does, which then warns
             # of an unknown child.
@@ -204,11 +230,16 @@ async def start_worker(settings: WorkerSettings) -> WorkerProcess:
 
 
 class Workers:
-    """Ready workers: `take` returns one and starts the next."""
+    """Ready workers: `take` returns one and starts the next; `run_alone` uses one for one call.
 
-    def __init__(self, settings: DocumentSettings) -> None:
+    `on_event` is called with what happens to workers that nobody has taken.
+    """
+
+    def __init__(self, settings: WorkerSettings, on_event: Callable[[WorkerEvent], None]) -> None:
         self._settings = settings
+        self._on_event = on_event
         self._spare: asyncio.Task[WorkerProcess] | None = None
+        self._known: set[str] = set()
 
     async def take(self) -> WorkerProcess:
         """Return a ready worker. Raises Unavailable when none can be started."""
@@ -220,12 +251,54 @@ class Workers:
             except Unavailable:
                 # The failure may have been temporary; only the result of a new start counts.
                 worker = None
-        if worker is None or not worker.is_alive:
-            if worker is not None:
-                await worker.close()
-            worker = await start_worker(self._settings.worker)
-        self._spare = asyncio.get_running_loop().create_task(start_worker(self._settings.worker))
+        if worker is not None and not worker.is_alive:
+            self._on_event(worker.death())
+            await worker.close()
+            worker = None
+        if worker is None:
+            worker = await self._start(self._settings)
+        self._spare = asyncio.get_running_loop().create_task(self._start(self._settings))
         return worker
+
+    async def _start(self, settings: WorkerSettings) -> WorkerProcess:
+        """Start a worker; report each limit that the system refuses, the first time."""
+        worker = await start_worker(settings)
+        for limit, reason in worker.not_set:
+            if limit not in self._known:
+                self._known.add(limit)
+                self._on_event(LimitNotSet(limit, reason))
+        return worker
+
+    async def run_alone(
+        self, call: Call, connection: ConnectionName | None, stored: bytes | None
+    ) -> Result:
+        """Carry out a call in a process of its own with a larger budget; refuse it if that dies.
+
+        Raises Unavailable when no process can be started.
+        """
+        budget = self._settings.budget.alone()
+        worker = await self._start(replace(self._settings, budget=budget))
+        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+
+        def take_reply(frame: Frame) -> None:
+            result, _, _ = decode_reply(frame)
+            if not answer.done():
+                answer.set_result(result)
+
+        def note_end() -> None:
+            if not answer.done():
+                death = worker.death(call, connection, alone=True)
+                self._on_event(death)
+                answer.set_result(Refused("document-limit", f"died twice of it: {death.reason}"))
+
+        worker.on_reply, worker.on_end = take_reply, note_end
+        try:
+            worker.send(1, call, stored)
+            if not worker.is_alive:
+                note_end()
+            return await answer
+        finally:
+            await worker.close()
 
     async def close(self) -> None:
         """End the ready worker."""
@@ -235,33 +308,3 @@ class Workers:
         (worker,) = await asyncio.gather(self._spare, return_exceptions=True)
         if isinstance(worker, WorkerProcess):
             await worker.close()
-
-
-async def run_alone(call: Call, stored: bytes | None, settings: DocumentSettings) -> Result:
-    """Carry out one call in a new process; refuse it if that process dies or is too slow.
-
-    Raises Unavailable when no process can be started.
-    """
-    worker = await start_worker(settings.worker)
-    answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-
-    def take_reply(frame: Frame) -> None:
-        result, _, _ = decode_reply(frame)
-        if not answer.done():
-            answer.set_result(result)
-
-    def note_end() -> None:
-        if not answer.done():
-            detail = f"the worker died twice of it: {worker.error_text.strip()}"
-            answer.set_result(Refused("document-limit", detail))
-
-    worker.on_reply, worker.on_end = take_reply, note_end
-    try:
-        worker.send(1, call, stored)
-        size = size_of(call) + len(stored or b"")
-        async with asyncio.timeout(settings.deadline_s(size)):
-            return await answer
-    except TimeoutError:
-        return Refused("document-limit", "twice past its deadline")
-    finally:
-        await worker.close()

@@ -1,26 +1,29 @@
-"""The supervisor: passes calls to the worker, and replaces it when it dies or is too slow.
+"""The supervisor: passes calls to the worker, and replaces it when it dies.
 
 Theory of operation. One worker carries out calls, and a second one is started as a spare. Calls go
 to the worker in turn over the lanes, several at a time, and are answered in order, so that the
-first unanswered one is being carried out. Each has a deadline (250 ms and 1 ms per KiB).
+first unanswered one is being carried out. The worker ends itself at a call that exceeds its budget
+(`documents.limits`); the supervisor ends no worker for being slow.
 
-When the worker dies, or the deadline passes and it is killed, the first unanswered call is the
-suspect. The spare takes over at once with all other calls; the suspect runs alone in a fresh
-process, with its lane paused. If that one dies too the call is refused (document-limit),
-else its result is used: the first death had another cause.
+When the worker dies the first unanswered call is the suspect. The spare takes over at once with all
+other calls; the suspect runs alone in a fresh process, with twice the budget and its lane paused.
+If that one dies too the call is refused (document-limit), else its result is used: the first death
+had another cause. Every death is an event.
 
 Lanes. Each connection has a lane, and calls of the node itself have one; lanes take
 turns. So a peer whose bytes are costly waits behind its own bytes: its lane has few calls with the
 worker at a time while they are slow, and none while one of them is being judged.
 
 Documents survive since the store is the authority: a worker is sent the stored bytes with the
-first call for a key. Sync states do not: `on_states_lost` is called, and exchanges start afresh.
+first call for a key. Sync states do not: the next message of each exchange starts it afresh, which
+costs bytes and loses no change.
 
 If no worker can be started, the start is repeated at growing intervals. Calls wait during the
 first attempts; each later failure refuses the waiting calls (internal).
 
-A call that is slow but within its deadline narrows its lane: calls that wait after it in the worker
-are taken back, so that other lanes wait for one slow call at most.
+A call that is slow narrows its lane: calls that wait after it in the worker are taken back, so that
+other lanes wait for one slow call at most. This is measured in wall time, which affects the order
+of calls and never a result.
 """
 
 import asyncio
@@ -42,20 +45,21 @@ from meshwire_reference.core.document_calls import (
     Result,
     Unsent,
 )
+from meshwire_reference.documents.limits import NoWorker, WorkerEvent, size_of
 from meshwire_reference.documents.pipe import SKIP, BrokenPipe, Frame, decode_reply
 from meshwire_reference.documents.process import (
     DocumentSettings,
     Unavailable,
     WorkerProcess,
     Workers,
-    run_alone,
-    size_of,
 )
 
 DEPTH_MAX: Final = 32
 """Greatest number of calls of one lane in the worker at a time, while they are quick."""
-SLOW_PART: Final = 0.1
-"""A call that takes more than this fraction of its deadline is slow."""
+SLOW_S: Final = 0.025
+"""Seconds after which a call on a small document is slow."""
+SLOW_S_PER_KIB: Final = 0.0001
+"""Seconds that a call may take besides, for each KiB that was sent with it, before it is slow."""
 PATIENT_TRIES: Final = 3
 """Failed starts of a worker before calls that wait for one are refused."""
 UNDER_WAY_BYTES_MAX: Final = 4 * 2**20
@@ -87,9 +91,14 @@ class QueuedCall:
     lane: LaneName
     future: asyncio.Future[Result]
     size: int
-    """Size of the input of the call in bytes."""
+    """Bytes that are sent to the worker."""
     serial: int = 0
     """Number of the request on the pipe; each sending has a greater one, also if repeated."""
+
+    @property
+    def slow_s(self) -> float:
+        """Seconds of work after which it is slow."""
+        return SLOW_S + SLOW_S_PER_KIB * self.size / 1024
 
     @property
     def key(self) -> str | None:
@@ -181,21 +190,21 @@ class Lanes:
 class Documents:
     """The documents of a node: `start`, then `submit` calls, then `close`.
 
-    `on_states_lost` is called whenever all sync states are lost; later results belong to fresh
-    exchanges.
+    `on_event` is called with every death of a worker, each start that fails once the node runs, and
+    each limit that the system refuses.
     """
 
     def __init__(
-        self, load: Load, settings: DocumentSettings, on_states_lost: Callable[[], None]
+        self, load: Load, settings: DocumentSettings, on_event: Callable[[WorkerEvent], None]
     ) -> None:
         self._load = load
         self._settings = settings
-        self._on_states_lost = on_states_lost
+        self._on_event = on_event
         self._lanes = Lanes()
         self._open: set[QueuedCall] = set()
         self._numbers = itertools.count()
         self._serials = itertools.count(1)
-        self._workers = Workers(settings)
+        self._workers = Workers(settings.worker, on_event)
         self._worker: WorkerProcess | None = None
         self._under_way: deque[QueuedCall] = deque()
         self._under_way_bytes = 0
@@ -277,6 +286,7 @@ class Documents:
         if self._failed_starts > PATIENT_TRIES:
             self._refuse(self._lanes.take_waiting(), fault)
         delay_s = self._settings.retry_s(self._failed_starts)
+        self._on_event(NoWorker(fault, delay_s))
         self._retry = asyncio.get_running_loop().call_later(delay_s, self._start_again)
 
     def _start_again(self) -> None:
@@ -337,35 +347,32 @@ class Documents:
         if not item.future.done():
             item.future.set_result(result)
 
-    # --- deadlines and deaths --------------------------------------------------------------
+    # --- slow calls and deaths -------------------------------------------------------------
 
     def _is_slow(self, item: QueuedCall) -> bool:
-        elapsed_s = asyncio.get_running_loop().time() - self._head_since
-        return elapsed_s > SLOW_PART * self._settings.deadline_s(item.size)
+        return asyncio.get_running_loop().time() - self._head_since > item.slow_s
 
     def _watch_head(self) -> None:
-        """Start the deadline of the call that is now being worked on."""
+        """Start the timer of the call that is now being worked on."""
         self._stop_timer()
         if self._under_way:
             loop = asyncio.get_running_loop()
             self._head_since = loop.time()
-            deadline_s = self._settings.deadline_s(self._under_way[0].size)
-            self._timer = loop.call_later(SLOW_PART * deadline_s, self._on_slow, deadline_s)
+            self._timer = loop.call_later(self._under_way[0].slow_s, self._on_slow)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _on_slow(self, deadline_s: float) -> None:
+    def _on_slow(self) -> None:
         """Let calls of other lanes overtake the lane of the current call."""
+        self._timer = None
         name = self._under_way[0].lane
         self._lanes.narrow(name)
         for item in itertools.islice(self._under_way, 1, None):
             if item.lane == name and self._worker is not None:
                 self._worker.skip(item.serial)
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_at(self._head_since + deadline_s, self._lose_worker)
 
     def _lose_worker(self) -> None:
         """Queue all calls of the worker again, except the current one, which becomes a suspect."""
@@ -378,13 +385,15 @@ class Documents:
             suspect = self._under_way.popleft()
             self._lanes.pause(suspect, is_paused=True)
             self._suspects.put_nowait(suspect)
+            self._on_event(worker.death(suspect.call, suspect.lane))
+        else:
+            self._on_event(worker.death())
         self._lanes.put_back(self._under_way)
         self._under_way.clear()
         self._under_way_bytes = 0
         self._held.clear()
         worker.kill()
         start_in(self._burials, worker.close())
-        self._on_states_lost()
         self._wake.set()
 
     async def _judge_suspects(self) -> None:
@@ -393,7 +402,7 @@ class Documents:
             item = await self._suspects.get()
             try:
                 stored = await self._stored(item)
-                result = await run_alone(item.call, stored, self._settings)
+                result = await self._workers.run_alone(item.call, item.lane, stored)
             except (OSError, Unavailable) as exc:
                 result = Refused("internal", str(exc))
             self._lanes.pause(item, is_paused=False)

@@ -74,6 +74,10 @@ class Table:
         """Return True if the document of a call is in memory, so that its bytes are not needed."""
         return not isinstance(call, Forget) and call.key in self.entries
 
+    def size_of(self, call: Call) -> int:
+        """Return how many bytes of the document of a call are in memory, as the store has them."""
+        return 0 if isinstance(call, Forget) else self.entries.size_of(call.key)
+
     def answer(self, call: Call, stored: bytes | None) -> Result:
         """Carry out one call; `stored` is the document as the store has it, None if it is held.
 

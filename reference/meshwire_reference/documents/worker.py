@@ -1,9 +1,12 @@
 """The worker process: reads calls from standard input, answers each at once on standard output.
 
-Its memory is limited, and it ends with its input. Hostile bytes (panic, abort, endless
-work) can end only this process; `documents.supervisor` starts it and judges it.
+Its memory and the CPU time of each call are limited, and it ends with its input. Hostile bytes
+(panic, abort, endless work) can end only this process; `documents.supervisor` starts it and reads
+the cause of its end. The worker sets the timers of `documents.limits` itself, since it alone knows
+the size of the documents that it holds.
 
-Usage: python -m meshwire_reference.documents.worker ACTOR_HEX MEMORY_BYTES LAST_RESORT_S
+Usage: python -m meshwire_reference.documents.worker ACTOR_HEX MEMORY_BYTES CALL_S CALL_S_PER_KIB
+CEILING_S
 """
 
 import os
@@ -15,18 +18,21 @@ from collections import deque
 from typing import Final
 
 from meshwire_reference.core.document_calls import Forget
+from meshwire_reference.documents.limits import Budget, size_of
 from meshwire_reference.documents.pipe import (
     FAILED,
-    READY,
     SKIP,
     Frame,
     PipeReader,
     decode_request,
     encode_frame,
+    encode_ready,
     encode_reply,
 )
 
 READ_BYTES: Final = 2**20
+TIMER_SIGNALS: Final = (signal.SIGPROF, signal.SIGALRM)
+"""Signals of the two timers; their default action ends the process, also inside the library."""
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -36,15 +42,36 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def confine(memory_bytes: int) -> None:
-    """Cap the memory, leave no core file, and leave interrupts of the terminal to the parent."""
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    cap = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (cap, hard))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+def set_limit(name: str, value: int) -> tuple[str, str] | None:
+    """Set a limit of the system, or a lower one if there is; return its name and why it failed."""
+    try:
+        limit = getattr(resource, name)
+        _, hard = resource.getrlimit(limit)
+        soft = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (soft, hard))
+    except (AttributeError, OSError, ValueError) as exc:
+        return name, str(exc)
+    return None
+
+
+def confine(memory_bytes: int) -> tuple[tuple[str, str], ...]:
+    """Cap the memory, leave no core file, and leave interrupts of the terminal to the parent.
+
+    Returns each limit that the system refuses, with the reason.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Its default action ends the process, also inside the library, also without a parent.
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    for number in TIMER_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    # A blocked signal is inherited from the parent, and would stay pending.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TIMER_SIGNALS)
+    refused = (set_limit("RLIMIT_AS", memory_bytes), set_limit("RLIMIT_CORE", 0))
+    return tuple(limit for limit in refused if limit is not None)
+
+
+def set_timers(cpu_s: float, wall_s: float) -> None:
+    """Set when the kernel ends this process, in CPU time and in wall time; 0 never does."""
+    signal.setitimer(signal.ITIMER_PROF, cpu_s)
+    signal.setitimer(signal.ITIMER_REAL, wall_s)
 
 
 class Requests:
@@ -77,13 +104,13 @@ class Requests:
         return skipped
 
 
-def serve(answers: int, actor: bytes, last_resort_s: float) -> None:
+def serve(answers: int, actor: bytes, budget: Budget, not_set: tuple[tuple[str, str], ...]) -> None:
     """Answer calls until the input ends."""
     from meshwire_reference.documents.table import Table  # noqa: PLC0415  # may be missing
 
     table = Table(actor)
     requests = Requests()
-    write_all(answers, encode_frame(READY, 0, b""))
+    write_all(answers, encode_ready(not_set))
     while frame := requests.next():
         call, stored = decode_request(frame)
         # A document that was released is not an absent one: its bytes must be sent again.
@@ -91,23 +118,30 @@ def serve(answers: int, actor: bytes, last_resort_s: float) -> None:
         if requests.is_skipped(frame.number) or is_missing:
             write_all(answers, encode_frame(SKIP, frame.number, b""))
             continue
-        signal.setitimer(signal.ITIMER_REAL, last_resort_s)
+        size = table.size_of(call) + len(stored or b"") + size_of(call)
+        # DC-041
+        set_timers(budget.cpu_s(size), budget.wall_s(size))
         result = table.answer(call, stored)
         released = table.entries.release()
         reply = encode_reply(frame.number, result, held=table.holds(call), released=released)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        # A reader that is slow must not count against the call.
+        set_timers(0, 0)
         write_all(answers, reply)
 
 
 def main(arguments: list[str]) -> int:
-    """Run the worker; returns 1 when the library cannot be loaded."""
-    actor, memory_bytes, last_resort_s = arguments
+    """Run the worker; returns 1 when the library cannot be loaded, aborts without memory."""
+    actor, memory_bytes, *times_s = arguments
     # Whatever the library prints goes to standard error, which the parent drains.
     answers = os.dup(1)
     os.dup2(2, 1)
-    confine(int(memory_bytes))
+    not_set = confine(int(memory_bytes))
     try:
-        serve(answers, bytes.fromhex(actor), float(last_resort_s))
+        serve(answers, bytes.fromhex(actor), Budget(*map(float, times_s)), not_set)
+    except MemoryError:
+        # Ends like a process whose library has run out of memory.
+        os.write(2, b"MemoryError")
+        os.abort()
     except ImportError as exc:
         write_all(answers, encode_frame(FAILED, 0, str(exc).encode()))
         return 1

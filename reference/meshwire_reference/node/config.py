@@ -6,7 +6,15 @@ from pathlib import Path
 
 from meshwire_reference.core.formation import BadSecret, FormationKey, read_secret
 from meshwire_reference.core.settings import Dialect, Settings
-from meshwire_spec.numbers import ENDPOINT_ID, ENTRY_MIN, FORMATION_ID_MAX, U32_MAX
+from meshwire_reference.documents.limits import Budget
+from meshwire_spec.numbers import (
+    DOCUMENT_CALL_S,
+    DOCUMENT_CALL_S_PER_KIB,
+    ENDPOINT_ID,
+    ENTRY_MIN,
+    FORMATION_ID_MAX,
+    U32_MAX,
+)
 
 SECRET_FILE_MAX = 2**16
 """Greatest size of a secret file, in bytes."""
@@ -22,6 +30,7 @@ class Config:
 
     `connect` are addresses to keep a connection to, `folder` holds the initial documents. With
     `reconcile` the node begins a run with every peer, else with those of `reconcile_with`.
+    `budget` bounds the CPU time of each document call.
     """
 
     listen: tuple[str, ...]
@@ -32,6 +41,7 @@ class Config:
     folder: Path | None = None
     reconcile: bool = False
     reconcile_with: frozenset[bytes] = frozenset()
+    budget: Budget = field(default_factory=Budget)
 
     def reconciles_with(self, peer_id: bytes) -> bool:
         """Return True if the operator has requested runs with this peer."""
@@ -56,6 +66,8 @@ class Choices:
     reconcile: bool = False
     reconcile_with: Sequence[str] = ()
     serves_reconciliation: bool = True
+    document_call_s: float = DOCUMENT_CALL_S
+    document_call_s_per_kib: float = DOCUMENT_CALL_S_PER_KIB
 
 
 def make_config(choices: Choices) -> Config:
@@ -72,6 +84,8 @@ def make_config(choices: Choices) -> Config:
     for name, seconds in (
         ("--handshake-s", choices.handshake_s),
         ("--frame-stall-s", choices.frame_stall_s),
+        ("--document-call-s", choices.document_call_s),
+        ("--document-call-s-per-kib", choices.document_call_s_per_kib),
     ):
         if not 0 < seconds < float("inf"):
             raise ConfigError(f"{name} must be a number of seconds above 0")
@@ -90,6 +104,7 @@ def make_config(choices: Choices) -> Config:
         choices.folder,
         choices.reconcile,
         frozenset(map(_endpoint, choices.reconcile_with)),
+        Budget(choices.document_call_s, choices.document_call_s_per_kib),
     )
 
 

@@ -23,6 +23,7 @@ from meshwire_reference.core.effects import (
     CallDocuments,
     ConnectionEffect,
     Notify,
+    NotSent,
     Refusal,
     RunOver,
     WriteStore,
@@ -30,6 +31,7 @@ from meshwire_reference.core.effects import (
 from meshwire_reference.core.inputs import Input
 from meshwire_reference.core.node import NodeCore
 from meshwire_reference.core.settings import Moment
+from meshwire_reference.documents.limits import LimitNotSet, NoWorker, WorkerDied, WorkerEvent
 from meshwire_reference.documents.process import DocumentSettings, WorkerSettings
 from meshwire_reference.documents.supervisor import Documents
 from meshwire_reference.node.config import Config
@@ -62,8 +64,8 @@ class Node:
         self._config = config
         self._core = NodeCore(config.settings, secrets.token_bytes, config.key)
         self._store = MemoryStore()
-        worker = WorkerSettings(secrets.token_bytes(ACTOR))
-        self._documents = Documents(self._load, DocumentSettings(worker), self._note_states_lost)
+        worker = WorkerSettings(secrets.token_bytes(ACTOR), budget=config.budget)
+        self._documents = Documents(self._load, DocumentSettings(worker), self._note_worker_event)
         self._listeners: list[Listener] = []
         self._links: dict[int, Link] = {}
         self._numbers = itertools.count(1)
@@ -128,7 +130,9 @@ class Node:
         content = read_document(path, self._config.settings.payload_cap)
         result = await self._documents.submit(Merge(key, content))
         if not isinstance(result, Merged) or result.write is None:
-            reason = result.reason if isinstance(result, Refused) else "no changes in it"
+            reason = "no changes in it"
+            if isinstance(result, Refused):
+                reason = f"{result.reason} ({result.detail})" if result.detail else result.reason
             raise BadFolder(f"{path} cannot be loaded as a document: {reason}")
         self._feed(inputs.DocumentLoaded(key, result.write))
 
@@ -247,16 +251,28 @@ class Node:
             case RunOver() as over:
                 # NG-027: where it has failed everything is offered.
                 log("reconciled" if over.reason is None else "not-reconciled", **asdict(over))
+            case NotSent() as not_sent:
+                log("not-sent", **asdict(not_sent))
 
-    def _note_states_lost(self) -> None:
-        """Log that all exchanges were lost; the next worker starts them afresh."""
-        self._core.statistics.ignored["sync states lost"] += 1
+    def _note_worker_event(self, event: WorkerEvent) -> None:
+        """Log an event of the worker."""
+        if isinstance(event, WorkerDied) and not event.alone:
+            # Its exchanges start afresh with their next message.
+            self._core.statistics.ignored["sync states lost"] += 1
+        log(WORKER_EVENTS[type(event)], **asdict(event))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+
+WORKER_EVENTS: Final[dict[type[WorkerEvent], str]] = {
+    WorkerDied: "worker-died",
+    LimitNotSet: "limit-not-set",
+    NoWorker: "no-worker",
+}
+"""The name of an event of the worker in the log."""
 
 PERFORM: Final[dict[type, Callable[[Node, Any], None]]] = {
     CallDocuments: Node.call_documents,

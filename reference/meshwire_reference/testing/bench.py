@@ -20,6 +20,7 @@ from meshwire_reference.core.effects import (
     Consumed,
     Effect,
     Notify,
+    NotSent,
     OpenStream,
     Refusal,
     Release,
@@ -73,6 +74,7 @@ class Bench:
         self.now_s = START_S
         self.now_ms = START_MS
         self.refusals: list[Refusal] = []
+        self.not_sent: list[NotSent] = []
         self.runs: list[RunOver] = []
         self.writes: list[WriteStore] = []
         self.closed: dict[int, int] = {}
@@ -239,12 +241,14 @@ class Bench:
         self._inputs.append(inputs.Durable(effect.number))
 
     def notify(self, effect: Notify) -> None:
-        """Record a refusal or the end of a run."""
+        """Record a refusal, the end of a run, or a document that was not sent."""
         match effect.event:
             case Refusal() as refusal:
                 self.refusals.append(refusal)
             case RunOver() as over:
                 self.runs.append(over)
+            case NotSent() as lost:
+                self.not_sent.append(lost)
 
     def _report(self, connection: int, event: inputs.ConnectionEvent) -> None:
         self._inputs.append(inputs.ConnectionInput(connection, event))

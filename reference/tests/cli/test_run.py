@@ -150,6 +150,8 @@ def test_a_bad_secret_is_refused_without_showing_it(tmp_path: Path, content: str
         (("--open", "--listen", "tcp://192.0.2.1:0"), "192.0.2.1"),
         ((*LISTEN, "--open", "--handshake-s", "0"), "--handshake-s"),
         ((*LISTEN, "--open", "--frame-stall-s", "nan"), "--frame-stall-s"),
+        ((*LISTEN, "--open", "--document-call-s", "0"), "--document-call-s must"),
+        ((*LISTEN, "--open", "--document-call-s-per-kib", "inf"), "--document-call-s-per-kib"),
         ((*LISTEN, "--open", "--payload-cap", "6"), "--payload-cap"),
         (("--open", "--listen", "tcp://[::1"), "tcp://[::1"),
         ((*LISTEN, "--open", "--connect", "gopher://127.0.0.1:1"), "gopher"),

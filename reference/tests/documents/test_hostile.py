@@ -25,6 +25,7 @@ from meshwire_reference.core.document_calls import (
     Save,
     Saved,
 )
+from meshwire_reference.documents.limits import WorkerEvent
 from meshwire_reference.documents.process import DocumentSettings, WorkerSettings
 from meshwire_reference.documents.supervisor import Documents
 from meshwire_reference.store.memory import MemoryStore
@@ -84,11 +85,11 @@ class Bench:
 
     def __init__(self) -> None:
         self.store = MemoryStore()
-        self.losses: list[int] = []
+        self.events: list[WorkerEvent] = []
         self.documents = Documents(
             self.store.load,
             DocumentSettings(WorkerSettings(b"\x31" * 16)),
-            on_states_lost=lambda: self.losses.append(len(self.losses)),
+            self.events.append,
         )
         self.safe = b""
         self.heads: tuple[bytes, ...] = ()
@@ -212,7 +213,7 @@ def test_odd_scalars_are_stored_kept_and_passed_on(name: str, *, by_delta: bool)
         assert isinstance(passed_on, Received)
         assert isinstance(saved, Saved)
         assert result.heads == passed_on.heads == saved.heads == (hash_of(change),)
-        assert bench.losses == []
+        assert bench.events == []
         assert await bench.is_unharmed()
 
     attack(scene)

@@ -1,6 +1,8 @@
-"""The supervisor: answers, deaths, deadlines, what is lost and what is not."""
+"""The supervisor: answers, deaths, budgets, what is lost and what is not."""
 
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -28,15 +30,33 @@ from meshwire_reference.core.document_calls import (
     Value,
 )
 from meshwire_reference.documents import process
+from meshwire_reference.documents.limits import (
+    Budget,
+    LimitNotSet,
+    NoWorker,
+    WorkerDied,
+    WorkerEvent,
+)
+from meshwire_reference.documents.pipe import encode_ready, encode_reply
 from meshwire_reference.documents.process import DocumentSettings, Unavailable, WorkerSettings
 from meshwire_reference.documents.supervisor import Documents
 from meshwire_reference.store.memory import MemoryStore
+from meshwire_reference.testing.author import author
 from meshwire_spec.numbers import READ_MESSAGE
 
 pytestmark = pytest.mark.process
 
 ACTOR = b"\x31" * 16
 LIMIT = Refused("document-limit")
+CLAIMS_7 = "856f4a836fc328ba013b0010c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c50101000000051506340442055605700580ade204016b80ade20480ade2040180ade2040280ade20400"  # noqa: E501  # one change
+"""A change of 69 bytes that claims 10^7 operations."""
+PROBES = "4201" + "32" * 32 + "00010009010affffffff0fffff00020102"
+"""A sync message whose filter claims 2^32 - 1 probes."""
+ROOMY = Budget(call_s=20.0)
+TIGHT = Budget(call_s=0.1)
+"""Ends work early; the ceiling is far away on the busiest machine."""
+IMPATIENT = Budget(call_s=0.01, ceiling_s=0.01)
+"""Ends a call that waits early; for calls that do next to no work."""
 
 
 class DeadlySettings(WorkerSettings):
@@ -72,19 +92,41 @@ class BrokenSettings(WorkerSettings):
 
 
 @dataclass
+class Events:
+    """What happened to workers; `death` is set by the first death."""
+
+    all: list[WorkerEvent] = field(default_factory=list)
+    death: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def note(self, event: WorkerEvent) -> None:
+        """Keep an event."""
+        self.all.append(event)
+        if isinstance(event, WorkerDied):
+            self.death.set()
+
+    @property
+    def deaths(self) -> list[WorkerDied]:
+        """The events of workers that have died."""
+        return [event for event in self.all if isinstance(event, WorkerDied)]
+
+
+@dataclass
 class Bench:
     """A supervisor with a store beside it that keeps what results say."""
 
     documents: Documents
     store: MemoryStore
-    losses: list[int] = field(default_factory=list)
-    lost: asyncio.Event = field(default_factory=asyncio.Event)
+    events: Events
+
+    async def spare(self) -> process.WorkerProcess:
+        """Return the worker that stands by, once it is ready."""
+        spare = self.documents._workers._spare
+        assert spare is not None
+        return await spare
 
     async def kill_all(self, failures: int) -> None:
         """End the worker and the spare one; the next `failures` starts fail."""
-        spare = self.documents._workers._spare
-        assert spare is not None
-        (await spare).kill()
+        (await self.spare()).kill()
         FailingSettings.failures = failures
         self.documents._lose_worker()
 
@@ -97,31 +139,31 @@ class Bench:
         return result
 
 
+def died(reason: str, key: str, *, alone: bool = False) -> WorkerDied:
+    """Return the event of a worker that died of a snapshot of the peer `evil`."""
+    return WorkerDied(reason, "merge", key, "evil", alone)
+
+
 Scene = Callable[[Bench], Awaitable[None]]
 
 
 @pytest.fixture
 def play(tmp_path: Path) -> Callable[..., None]:
-    """Run a scene with a supervisor over deadly workers, and close it whatever happens.
-
-    Deadlines are long unless a scene hangs: a slow machine must not fail a test.
-    """
+    """Run a scene with a supervisor over deadly workers, and close it whatever happens."""
     DeadlySettings.folder = str(tmp_path)
     FailingSettings.failures = 0
 
-    def run(scene: Scene, call_s: float = 20.0) -> None:
+    def run(scene: Scene, budget: Budget = ROOMY) -> None:
         async def whole() -> None:
-            store, losses, lost = MemoryStore(), list[int](), asyncio.Event()
-
-            def note_loss() -> None:
-                losses.append(1)
-                lost.set()
-
-            settings = DocumentSettings(FailingSettings(ACTOR), call_s=call_s, retry_first_s=0.001)
-            documents = Documents(store.load, settings, note_loss)
+            store = MemoryStore()
+            worker = FailingSettings(ACTOR, budget=budget)
+            settings = DocumentSettings(worker, retry_first_s=0.001)
+            seen = Events()
+            documents = Documents(store.load, settings, seen.note)
+            bench = Bench(documents, store, seen)
             await documents.start()
             try:
-                await scene(Bench(documents, store, losses, lost))
+                await scene(bench)
             finally:
                 await documents.close()
 
@@ -142,7 +184,7 @@ def test_calls_are_answered_in_order(play: Callable[..., None]) -> None:
         assert [getattr(one, "fields", None) for one in listed] == [
             {"n": Value("int", number)} for number in range(80)
         ]
-        assert bench.losses == []
+        assert bench.events.all == []
 
     play(scene)
 
@@ -173,7 +215,10 @@ def test_a_call_that_kills_twice_is_refused_alone(play: Callable[..., None]) -> 
         assert results.pop(5) == LIMIT
         assert len({getattr(result, "answer", None) for result in results}) == 1
         assert all(isinstance(result, Received) and result.answer for result in results)
-        assert bench.losses == [1]
+        assert bench.events.deaths == [
+            died("exit-code-1", "die:x"),
+            died("exit-code-1", "die:x", alone=True),
+        ]
 
     play(scene)
 
@@ -187,17 +232,58 @@ def test_a_call_that_kills_once_is_carried_out(play: Callable[..., None]) -> Non
 
         assert isinstance(result, Edited)
         assert getattr(listed, "fields", None) == {"a": Value("int", 1)}
+        assert bench.events.deaths == [WorkerDied("exit-code-1", "edit", "once:x")]
 
     play(scene)
 
 
-def test_a_call_past_its_deadline_is_refused(play: Callable[..., None]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("die", "exit-code-1"),
+        ("abort", "abort-or-memory"),
+        ("hoard", "abort-or-memory"),
+        ("loop", "cpu-time"),
+        ("wait", "stuck"),
+    ],
+)
+def test_every_death_has_its_reason(play: Callable[..., None], kind: str, reason: str) -> None:
+    """Both deaths of a call are events with its key, its connection and what ended the worker."""
+
+    async def scene(bench: Bench) -> None:
+        key = f"{kind}:x"
+
+        assert await bench.ask(Merge(key, b"", "evil")) == LIMIT
+        assert bench.events.all == [died(reason, key), died(reason, key, alone=True)]
+
+    play(scene, IMPATIENT if kind == "wait" else TIGHT)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"), [("load", CLAIMS_7), ("receive", PROBES)], ids=["rows", "probes"]
+)
+def test_what_no_check_finds_ends_within_its_budget(
+    play: Callable[..., None], tmp_path: Path, kind: str, data: str
+) -> None:
+    """Bytes that cost the library seconds and gigabytes, past every check of them (D-160)."""
+    (tmp_path / "x").write_bytes(bytes.fromhex(data))
+
+    async def scene(bench: Bench) -> None:
+        assert await bench.ask(Merge(f"{kind}:x", b"", "evil")) == LIMIT
+        reasons = {event.reason for event in bench.events.deaths}
+        assert len(bench.events.deaths) == 2
+        assert reasons <= {"cpu-time", "abort-or-memory"}
+
+    play(scene, TIGHT)
+
+
+def test_endless_work_delays_others_once(play: Callable[..., None]) -> None:
     """Endless work is ended, twice, and others are answered before that is over."""
 
     async def scene(bench: Bench) -> None:
         await bench.ask(Edit("notes:1", {"a": 1}))
         order: list[str] = []
-        evil = bench.documents.submit(Merge("hang:x", b"", "evil"))
+        evil = bench.documents.submit(Merge("loop:x", b"", "evil"))
         good = bench.documents.submit(Receive("good", "notes:1", READ_MESSAGE))
         evil.add_done_callback(lambda _: order.append("evil"))
         good.add_done_callback(lambda _: order.append("good"))
@@ -206,7 +292,125 @@ def test_a_call_past_its_deadline_is_refused(play: Callable[..., None]) -> None:
         assert await evil == LIMIT
         assert order == ["good", "evil"]
 
-    play(scene, call_s=1.0)
+    play(scene, TIGHT)
+
+
+def test_time_without_work_is_no_death(play: Callable[..., None]) -> None:
+    """A worker that the machine does not run is waited for, however late it is (D-160)."""
+
+    async def scene(bench: Bench) -> None:
+        await bench.spare()
+        loop = asyncio.get_running_loop()
+        clock, late_s = loop.time, 0.0
+        loop.time = lambda: clock() + late_s  # type: ignore[method-assign]  # the clock of timers
+        os.mkfifo(Path(DeadlySettings.folder) / "x")
+        call = bench.documents.submit(Merge("gate:x", b"", "slow"))
+        # The pipe opens as soon as the worker is at the call.
+        with await asyncio.to_thread((Path(DeadlySettings.folder) / "x").open, "wb"):
+            for _ in range(10):
+                # Every timer is due, also one that was set meanwhile.
+                late_s += 1e6
+                await asyncio.sleep(0)
+            assert bench.events.all == []
+
+        assert not isinstance(await call, Refused)
+        assert bench.events.all == []
+
+    play(scene)
+
+
+def test_a_call_alone_has_twice_the_budget(play: Callable[..., None]) -> None:
+    """A call that takes a little more than its budget is answered (0.3 s of 0.2 s)."""
+
+    async def scene(bench: Bench) -> None:
+        assert isinstance(await bench.ask(Edit("burn:x", {"a": 1})), Edited)
+        assert bench.events.all == [WorkerDied("cpu-time", "edit", "burn:x")]
+
+    play(scene, Budget(call_s=0.2))
+
+
+def test_a_budget_counts_what_the_call_works_on(play: Callable[..., None]) -> None:
+    """Bytes that are sent, held or stored: 0.3 s are too much for a read of a small document."""
+    large = author("burn:x", text="".join(map(chr, range(0x4E00, 0x4E00 + 20_000))))
+    small = author("burn:y")
+
+    async def scene(bench: Bench) -> None:
+        await bench.ask(Merge("burn:x", large.snapshot(), "peer"))
+        held = await bench.ask(Receive("peer", "burn:x", READ_MESSAGE))
+        bench.documents._lose_worker()
+        stored = await bench.ask(Receive("peer", "burn:x", READ_MESSAGE))
+
+        assert isinstance(held, Received)
+        assert isinstance(stored, Received)
+        assert held.answer == stored.answer
+        assert await bench.ask(Merge("burn:y", small.snapshot(), "peer")) == LIMIT
+        assert [event.key for event in bench.events.deaths] == [None, "burn:y", "burn:y"]
+
+    play(scene, Budget(call_s=0.1, call_s_per_kib=0.1))
+
+
+def test_the_suspect_is_the_call_at_work() -> None:
+    """A reply that the worker wrote before it died is taken before its end is."""
+
+    async def run() -> list[object]:
+        worker, seen = process.WorkerProcess(), list[object]()
+        worker.pipe_data_received(1, encode_ready(()))
+        worker.on_reply, worker.on_end = (
+            lambda reply: seen.append(reply.number),
+            lambda: seen.append("end"),
+        )
+        # asyncio may learn of the end of a process before it has read what is in its pipes.
+        worker.process_exited()
+        worker.pipe_data_received(1, encode_reply(7, Done(), held=False))
+        worker.connection_lost(None)
+        return seen
+
+    assert asyncio.run(run()) == [7, "end"]
+
+
+def test_the_end_of_an_idle_worker_is_an_event(play: Callable[..., None]) -> None:
+    """Of the one at work and of the one that stands by; calls are answered all the same."""
+
+    async def scene(bench: Bench) -> None:
+        spare, worker = await bench.spare(), bench.documents._worker
+        assert worker is not None
+        for one in (spare, worker):
+            os.kill(one.pid, signal.SIGKILL)
+        await bench.events.death.wait()
+        await spare._gone
+
+        assert isinstance(await bench.ask(Edit("notes:1", {"a": 1})), Edited)
+        assert bench.events.all == [WorkerDied("SIGKILL")] * 2
+
+    play(scene)
+
+
+def test_a_limit_that_cannot_be_set_is_an_event(play: Callable[..., None], tmp_path: Path) -> None:
+    """The node works without it, and says so once, not for each worker."""
+    (tmp_path / "no-limits").touch()
+
+    async def scene(bench: Bench) -> None:
+        assert await bench.ask(Merge("die:x", b"", "evil")) == LIMIT
+        assert isinstance(await bench.ask(Edit("notes:1", {"a": 1})), Edited)
+        refused = [event for event in bench.events.all if isinstance(event, LimitNotSet)]
+        assert [event.limit for event in refused] == ["RLIMIT_AS", "RLIMIT_CORE"]
+        assert all(event.reason for event in refused)
+
+    play(scene)
+
+
+def test_signals_that_the_node_blocks_reach_a_worker(play: Callable[..., None]) -> None:
+    """A process inherits the signals that its parent blocks."""
+    blocked = {signal.SIGPROF, signal.SIGALRM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+
+    async def scene(bench: Bench) -> None:
+        assert not isinstance(await bench.ask(Merge("blocked:x", b"", "peer")), Refused)
+
+    try:
+        play(scene)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def test_a_flood_of_one_connection_delays_others_once(play: Callable[..., None]) -> None:
@@ -241,7 +445,7 @@ def test_sync_states_are_lost_and_documents_are_not(play: Callable[..., None]) -
         assert isinstance(silent, Generated)
         assert silent.message is None
         assert after == first
-        assert bench.losses == [1]
+        assert len(bench.events.deaths) == 2
 
     play(scene)
 
@@ -305,9 +509,9 @@ def test_closing_refuses_what_is_unanswered(play: Callable[..., None]) -> None:
 
     async def scene(bench: Bench) -> None:
         pending = [bench.documents.submit(Merge("stuck:x", b"", "evil")) for _ in range(3)]
-        await bench.lost.wait()
+        await bench.events.death.wait()
         await bench.ask(Forget("nobody"))
-        pending.append(bench.documents.submit(Merge("hang:y", b"", "other")))
+        pending.append(bench.documents.submit(Merge("wait:y", b"", "other")))
         await bench.documents.close()
 
         assert [future.result() for future in pending] == [Refused("internal")] * 4
@@ -321,7 +525,7 @@ def test_no_worker_says_how_to_get_one() -> None:
 
     async def run() -> None:
         documents = Documents(
-            MemoryStore().load, DocumentSettings(BrokenSettings(ACTOR)), lambda: None
+            MemoryStore().load, DocumentSettings(BrokenSettings(ACTOR)), lambda _event: None
         )
         try:
             with pytest.raises(Unavailable):
@@ -354,6 +558,7 @@ def test_no_refusal_is_for_ever(play: Callable[..., None]) -> None:
         calls = [bench.ask(Fields(f"notes:{number}")) for number in range(5)]
 
         assert await asyncio.gather(*calls) == [Refused("internal")] * 5
+        assert any(isinstance(event, NoWorker) and event.reason for event in bench.events.all)
         FailingSettings.failures = 0
         listed = await bench.ask(Fields("notes:1"))
         assert getattr(listed, "fields", None) == {"a": Value("int", 1)}
@@ -366,7 +571,7 @@ def test_a_refusal_leaves_a_suspect_to_its_judge(play: Callable[..., None]) -> N
 
     async def scene(bench: Bench) -> None:
         suspect = bench.documents.submit(Merge("stuck:x", b"", "evil"))
-        await bench.lost.wait()
+        await bench.events.death.wait()
         await bench.ask(Forget("nobody"))
         await bench.kill_all(failures=10**6)
         others = [bench.documents.submit(Save("notes:1")) for _ in range(3)]

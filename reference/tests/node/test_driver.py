@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import asdict
 
 import pytest
 
+from meshwire_reference.core.effects import Notify, NotSent
 from meshwire_reference.core.inputs import (
     ConnectionClosed,
     StreamData,
     StreamReset,
 )
 from meshwire_reference.core.settings import Dialect, Settings
+from meshwire_reference.documents.limits import (
+    LimitNotSet,
+    NoWorker,
+    WorkerDied,
+    WorkerEvent,
+)
 from meshwire_reference.node.config import Config
 from meshwire_reference.node.driver import Node
 from meshwire_reference.testing.author import Author, author, read, snapshot
@@ -235,6 +246,67 @@ def test_two_nodes_bring_each_other_together() -> None:
 def mentions(peer: Peer, key: str) -> bool:
     """Say whether a peer has been sent a document in any way."""
     return any(key.encode() in encode_stream_frame(frame) for frame in peer.frames)
+
+
+def test_exchanges_go_on_after_the_worker_has_died(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each starts afresh with its next message, whoever sends it; the death is logged."""
+    key = "notes:n1"
+    mine, theirs = author(key, 5), author(key, 6, other=6)
+
+    async def test(node: Node) -> None:
+        one, other = await join(2), await join(3)
+        await one.send(StreamFrame(key, FrameType.DELTA, mine.delta() or b""))
+        worker = node._documents._worker
+        assert worker is not None
+        os.kill(worker.pid, signal.SIGKILL)
+        await other.send(StreamFrame(key, FrameType.DELTA, theirs.delta() or b""))
+        mine.edit(more=5)
+        await one.send(StreamFrame(key, FrameType.DELTA, mine.delta() or b""))
+        taken = 0
+        while mine.fields != {"by": 5, "more": 5, "other": 6}:
+            await one.until(lambda: len(one.frames) > taken)  # noqa: B023 - awaited at once
+            answer = mine.receive(one.frames[taken].payload)
+            taken += 1
+            if answer is not None:
+                await one.send(StreamFrame(key, FrameType.DELTA, answer))
+        assert await other.ask(key) == mine.fields
+        await one.leave()
+        await other.leave()
+
+    run(test)
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    deaths = [line for line in lines if line["event"] == "worker-died"]
+
+    assert [line["reason"] for line in deaths] == ["SIGKILL"]
+
+
+@pytest.mark.parametrize(
+    ("event", "name"),
+    [
+        (WorkerDied("stuck", "merge", KEY, 3, alone=True, detail="why"), "worker-died"),
+        (LimitNotSet("RLIMIT_AS", "why"), "limit-not-set"),
+        (NoWorker("why", 0.1), "no-worker"),
+    ],
+)
+def test_every_event_of_a_worker_is_logged(
+    event: WorkerEvent, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With all that it says."""
+    node = Node(Config((ADDRESS,), Settings(Dialect.OPEN)))
+    node._documents._on_event(event)
+    line = json.loads(capsys.readouterr().err)
+
+    assert line.pop("at_ms") > 0
+    assert line == {"event": name, **asdict(event)}
+
+
+def test_a_document_that_is_not_sent_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    """With its key and the reason."""
+    node = Node(Config((ADDRESS,), Settings(Dialect.OPEN)))
+    node.notify(Notify(NotSent(KEY, "document-limit", "ab", 3)))
+    line = json.loads(capsys.readouterr().err)
+
+    assert (line["event"], line["key"], line["reason"]) == ("not-sent", KEY, "document-limit")
 
 
 def test_the_end_of_the_node_is_orderly() -> None:

@@ -111,7 +111,7 @@ class Session:
             self._selection = RunSelection(context, self.streams, self._refill)
         else:
             self._selection = Selection(context)
-        self._exchange = InitialExchange(context, self.connection, self.outbound, self._selection)
+        self._exchange = InitialExchange(context, self.outbound, self._selection)
         # TR-002, HS-041
         self.streams.resume()
         # DC-035

@@ -12,7 +12,15 @@ from functools import partial
 from typing import Final
 
 from meshwire_reference.core.context import Context
-from meshwire_reference.core.document_calls import Call, Generate, Generated, Result, Save, Saved
+from meshwire_reference.core.document_calls import (
+    Call,
+    Generate,
+    Generated,
+    Refused,
+    Result,
+    Save,
+    Saved,
+)
 from meshwire_reference.core.sending.outbound import Outbound
 from meshwire_reference.core.state.document_queues import Job
 from meshwire_reference.core.state.policy import push_type
@@ -63,12 +71,9 @@ class Selection:
 class InitialExchange:
     """The initial exchange with one peer, from its start to its end."""
 
-    def __init__(
-        self, context: Context, connection: int, outbound: Outbound, selection: Selection
-    ) -> None:
+    def __init__(self, context: Context, outbound: Outbound, selection: Selection) -> None:
         self.state = ExchangeState.TOMBSTONES
         self._context = context
-        self._connection = connection
         self._outbound = outbound
         self._tombstones: Iterator[HeldTombstone] = iter(
             list(context.tombstones.offerable(context.now.wall_ms))
@@ -157,7 +162,7 @@ class InitialExchange:
         self._entries_missing = len(keys)
         for key in keys:
             arrive = partial(self._take_entry, size)
-            self._context.queues.add(key, _EntryJob(self._context, self._connection, key, arrive))
+            self._context.queues.add(key, _EntryJob(self._context, self._outbound, key, arrive))
 
     def _take_keys(self) -> tuple[list[str], int]:
         """Take the keys of the documents of a batch, and reserve room for them."""
@@ -228,6 +233,7 @@ class InitialExchange:
 
         if len(frame.payload) > self._context.settings.payload_cap:
             self._context.statistics.ignored["too large to send"] += 1
+            self._outbound.note_not_sent(frame.key, "length-limit")
             take_back()
             return
         self._outbound.send(frame, on_failed=take_back)
@@ -239,12 +245,12 @@ class _EntryJob(Job):
     def __init__(
         self,
         context: Context,
-        connection: int,
+        outbound: Outbound,
         key: str,
         arrive: Callable[[SyncEntry | None], None],
     ) -> None:
         self._context = context
-        self._connection = connection
+        self._outbound = outbound
         self._key = key
         self._arrive = arrive
 
@@ -256,7 +262,7 @@ class _EntryJob(Job):
         if push_type(self._key) is FrameType.SNAPSHOT:
             return Save(self._key)
         # DC-038
-        return Generate(self._connection, self._key)
+        return Generate(self._outbound.streams.connection, self._key)
 
     def finish(self, result: Result) -> None:
         """Add the entry to the batch."""
@@ -265,5 +271,8 @@ class _EntryJob(Job):
                 self._arrive(SyncEntry(self._key, FrameType.DELTA, message))
             case Saved(snapshot=bytes(message)):
                 self._arrive(SyncEntry(self._key, FrameType.SNAPSHOT, message))
+            case Refused(reason=reason):
+                self._outbound.note_not_sent(self._key, reason)
+                self._arrive(None)
             case _:
                 self._arrive(None)

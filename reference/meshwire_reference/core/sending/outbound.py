@@ -26,12 +26,13 @@ from meshwire_reference.core.document_calls import (
     Generated,
     Receive,
     Received,
+    Refused,
     Result,
     Save,
     Saved,
     Unsent,
 )
-from meshwire_reference.core.effects import WriteNumber
+from meshwire_reference.core.effects import NotSent, WriteNumber
 from meshwire_reference.core.limits.quotas import OutboundQuota
 from meshwire_reference.core.limits.rate_limit import Cooldowns
 from meshwire_reference.core.state.document_queues import Job
@@ -158,7 +159,13 @@ class Outbound:
 
     def take_back(self, key: str) -> None:
         """Report to the exchange of a document that its last message was never sent."""
-        self._context.queues.add(key, _TakingBack(self.streams.connection, key))
+        self._context.queues.add(key, _TakingBack(self, key))
+
+    def note_not_sent(self, key: str, reason: str) -> None:
+        """Log that a document is not sent, unless the connection is closed."""
+        if self.is_open:
+            event = NotSent(key, reason, self.streams.peer, self.streams.connection)
+            self._context.notify(event)
 
     # --- the queue -------------------------------------------------------------------------------
 
@@ -308,6 +315,9 @@ class Making(Job):
             case Saved(snapshot=bytes(message)):
                 # DC-036
                 self.post(FrameType.SNAPSHOT, message)
+            case Refused(reason=reason):
+                self._outbound.note_not_sent(self._item.key, reason)
+                self._skip()
             case _:
                 self._skip()
 
@@ -318,6 +328,7 @@ class Making(Job):
             known[key] = max(known[key], len(message))
         if len(message) > self._outbound.payload_cap:
             self._context.statistics.ignored["too large to send"] += 1
+            self._outbound.note_not_sent(key, "length-limit")
             self._skip()
             return
         self._dispatch(StreamFrame(key, frame_type, message))
@@ -336,11 +347,12 @@ class Making(Job):
 
 @dataclass(frozen=True, slots=True)
 class _TakingBack(Job):
-    connection: int
+    outbound: Outbound
     key: str
 
     def begin(self) -> Call:
-        return Unsent(self.connection, self.key)
+        return Unsent(self.outbound.streams.connection, self.key)
 
     def finish(self, result: Result) -> None:
-        pass
+        if isinstance(result, Refused):
+            self.outbound.note_not_sent(self.key, result.reason)

@@ -1,10 +1,13 @@
 """Reads, deltas, snapshots, tombstones and batches: what they change, answer and set off."""
 
+import random
 from dataclasses import replace
+from string import ascii_letters
 
 import pytest
 
-from meshwire_reference.core.document_calls import Call, Refused, Result
+from meshwire_reference.core.document_calls import Call, Generate, Refused, Result, Save
+from meshwire_reference.core.effects import NotSent
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.documents.table import Table
 from meshwire_reference.testing.author import Author, author, read, snapshot
@@ -200,6 +203,8 @@ class TestDeltas:
         seen = bench.send(bench.connect(), snapshot(KEY))
 
         assert seen.reset == REASONS["document-limit"].code
+        assert [(one.reason, one.key) for one in bench.refusals] == [("document-limit", KEY)]
+        assert bench.not_sent == []
 
 
 class TestSnapshots:
@@ -283,6 +288,46 @@ class TestRelay:
         bench.send(source, delta(author(key)))
 
         assert [frame.type for frame in bench.frames(other)] == [FrameType.SNAPSHOT]
+
+    @pytest.mark.parametrize("key", [KEY, LATEST])
+    def test_a_document_that_cannot_be_made_is_an_event(self, key: str) -> None:
+        """It is not skipped silently: which one, toward whom, and why."""
+        bench = make_bench()
+        source, other = bench.connect(), bench.connect()
+        table = bench._answer
+        bench._answer = lambda call: (
+            Refused("document-limit") if isinstance(call, Generate | Save) else table(call)
+        )
+        bench.send(source, snapshot(key))
+
+        assert bench.frames(other) == []
+        assert bench.not_sent == [NotSent(key, "document-limit", f"{other:02x}" * 32, other)]
+
+    def test_a_document_too_large_for_a_frame_is_an_event(self) -> None:
+        """Two changes fit into a frame each and not into one, which a new peer would need."""
+        bench = make_bench(Settings(Dialect.OPEN, heartbeat_s=0, payload_cap=400))
+        letters = "".join(random.Random(5).choices(ascii_letters, k=360))
+        for one in (author(KEY, 5, text=letters[:180]), author(KEY, 6, more=letters[180:])):
+            source = bench.connect()
+            assert bench.send(source, delta(one)).finished
+            bench.disconnect(source)
+        late = bench.connect()
+
+        assert bench.frames(late) == []
+        assert bench.not_sent == [NotSent(KEY, "length-limit", f"{late:02x}" * 32, late)]
+
+    def test_a_closed_connection_lacks_nothing(self) -> None:
+        """A document that is refused after its peer has left is no event."""
+        bench = make_bench()
+        source, other = bench.connect(), bench.connect()
+        bench.hold_documents = True
+        bench.send(source, snapshot(KEY))
+        bench.let_one_go()
+        bench.disconnect(other)
+        bench._answer = lambda _call: Refused("internal")
+        bench.let_go()
+
+        assert bench.not_sent == []
 
     def test_what_changes_nothing_goes_nowhere(self) -> None:
         """DC-032."""

@@ -3,8 +3,8 @@
 from itertools import count
 
 from meshwire_reference.core import inputs
-from meshwire_reference.core.document_calls import Call, Result, Unsent
-from meshwire_reference.core.effects import OpenStream
+from meshwire_reference.core.document_calls import Call, Generate, Refused, Result, Unsent
+from meshwire_reference.core.effects import NotSent, OpenStream
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.documents.table import Table
 from meshwire_reference.testing.author import Author
@@ -152,6 +152,41 @@ def test_an_answer_goes_before_the_next_batch() -> None:
     bench.let_go()
 
     assert [frame.key for frame in bench.frames(connection)][:2] == ["batch", "notes:x"]
+
+
+def test_a_document_that_cannot_be_offered_is_an_event() -> None:
+    """The others are offered, and this one is not skipped silently."""
+    bench = make_bench()
+    fill(bench, ["notes:n1", "notes:n2", "beacons:b1"])
+    table = bench._answer
+
+    def answer(call: Call) -> Result:
+        is_costly = isinstance(call, Generate) and call.key == "notes:n1"
+        return Refused("document-limit") if is_costly else table(call)
+
+    bench._answer = answer
+    connection = bench.connect()
+
+    assert offered(bench.frames(connection)) == [("notes:n2", 0), ("beacons:b1", 1)]
+    assert bench.not_sent == [
+        NotSent("notes:n1", "document-limit", f"{connection:02x}" * 32, connection)
+    ]
+
+
+def test_a_message_that_cannot_be_taken_back_is_an_event() -> None:
+    """D-152: the peer may be thought to hold what never reached it."""
+    table = Table(b"\x09" * 16)
+
+    def answer(call: Call) -> Result:
+        return Refused("internal") if isinstance(call, Unsent) else table.answer(call, None)
+
+    bench = Bench(answer, OPEN)
+    fill(bench, ["notes:n1"])
+    bench.hold_sends = True
+    connection = bench.connect()
+    bench.report(connection, inputs.SendFailed(1, 5))
+
+    assert [(one.key, one.reason) for one in bench.not_sent] == [("notes:n1", "internal")]
 
 
 def test_a_message_that_never_left_is_taken_back() -> None:
