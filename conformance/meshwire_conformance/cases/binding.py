@@ -1,22 +1,29 @@
-"""Cases about the lab binding that need loops or branches."""
+"""Cases about the lab binding and the handshake that need more than a straight line of steps."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable, Iterable
 
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.connecting import lab_connection
+from meshwire_conformance.socket_suite.connecting import connect, lab_connection
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.targets.attach import DIAL_S
 from meshwire_conformance.targets.lab import Preamble, record
 from meshwire_conformance.targets.tcp import TcpConnection, TcpDialler
 from meshwire_conformance.targets.transport import Dial
-from meshwire_spec.numbers import HANDSHAKE_S, LAB_MAX_DATA, VERDICT_LINGER_S
-from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
+from meshwire_spec.numbers import (
+    ENDPOINT_ID,
+    FORMATION_ID_MAX,
+    HANDSHAKE_S,
+    LAB_MAX_DATA,
+    VERDICT_LINGER_S,
+)
+from meshwire_spec.schemas.steps import ConnectSpec, DocumentSpec, FrameSpec
 
 CUT_STREAMS = 60
 CUT_BYTES = 48 * 1024
@@ -225,3 +232,68 @@ async def own_close_ends_tcp(run: CaseRun) -> None:
     if connection.bytes_received != after:
         size = connection.bytes_received - after
         raise CaseFailed("sent-after-close", f"{size} bytes arrived after CLOSE")
+
+
+async def _trickle(
+    run: CaseRun, on: str, data: Iterable[int], write: Callable[[bytes], Awaitable[None]]
+) -> None:
+    """Write single bytes, two for each handshake deadline, until the target ends the connection.
+
+    The whole must stay incomplete. Raises CaseFailed if the connection is open long after the
+    deadline, or ended otherwise than with `handshake-timeout`.
+    """
+    connection = run.peer(on).last
+    assert connection is not None, "the case has connected this peer"
+    pause_s = run.session.target.facts.deadlines["handshake_s"] / 2
+    left_s = run.within("handshake_s")
+    for byte in data:
+        if left_s <= 0 or await connection.wait_closed(min(pause_s, left_s)) is not None:
+            break
+        left_s -= pause_s
+        await write(bytes((byte,)))
+    if connection.closed is None:
+        raise CaseFailed(
+            "not-closed",
+            "the target did not end the connection while bytes came",
+            expected=("CLOSE with handshake-timeout",),
+            received=("an open connection",),
+            missed=True,
+        )
+    await run.closed(["handshake-timeout"], on)
+
+
+@case(
+    "MW-5158",
+    "a handshake that goes on byte by byte must end at the target's deadline",
+    part="handshake",
+    rules=("HS-035",),
+    needs=("dialect:H1", "deadline:handshake_s"),
+    isolation="peer",
+    control="MW-5601",
+    negative=True,
+)
+async def trickled_handshake(run: CaseRun) -> None:
+    """Each byte starts the deadline again, so that a connection without proof lasts for ever."""
+    await connect(run, "X", ConnectSpec(handshake=False))
+    stream = await run.stream("X", "hs")
+    await run.write(stream, FORMATION_ID_MAX.to_bytes(2, "little"), "length of the id", "X")
+    await _trickle(run, "X", b"f" * (FORMATION_ID_MAX - 1), stream.write)
+
+
+@case(
+    "MW-5159",
+    "a preamble that goes on byte by byte must end at the target's deadline",
+    part="lab-binding",
+    rules=("LB-008",),
+    level="wire",
+    needs=("binding:tcp", "deadline:handshake_s"),
+    isolation="peer",
+    control="MW-5801",
+    negative=True,
+)
+async def trickled_preamble(run: CaseRun) -> None:
+    """Each byte starts the deadline again, so that a connection without preamble lasts for ever."""
+    whole = Preamble(bytes(ENDPOINT_ID)).encode()
+    await connect(run, "X", ConnectSpec(preamble=whole[:1].hex()))
+    connection = await lab_connection(run, "X")
+    await _trickle(run, "X", whole[1:-1], connection.raw)

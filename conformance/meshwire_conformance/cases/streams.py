@@ -210,14 +210,14 @@ async def _reset(run: CaseRun, stream: Stream) -> None:
 
 @case(
     "MW-5150",
-    "streams that are reset before any answer give their credit back",
+    "a stream that is reset before any answer must give its credit back",
     part="transport",
     rules=("TR-024", "TR-014", "LB-046"),
     isolation="peer",
     let={"key": "tracks:$case"},
 )
 async def reset_before_an_answer(run: CaseRun) -> None:
-    """A half that stays open after a RESET, so that each such stream uses up a credit for ever."""
+    """The answering half stays open, so that each such stream uses up one credit for ever."""
     await run.documents(BASE)
     cut = run.composer.frame(FrameSpec(type="snapshot", hex="", payload_length=CUT_PAYLOAD))
     for number in range(RESETS):
@@ -231,14 +231,14 @@ async def reset_before_an_answer(run: CaseRun) -> None:
 
 @case(
     "MW-5151",
-    "streams that are reset after an answer give their credit back",
+    "a stream that is reset after an answer must give its credit back",
     part="transport",
     rules=("TR-024", "NG-016"),
     needs=("reconciliation",),
     isolation="peer",
 )
 async def reset_after_an_answer(run: CaseRun) -> None:
-    """A half that stays open because something was sent on it."""
+    """The answering half stays open because something was sent on it."""
     message = question_about([bytes(32)])
     for number in range(RESETS):
         conversation = Conversation(run, name=f"run {number}")
@@ -251,14 +251,14 @@ async def reset_after_an_answer(run: CaseRun) -> None:
 
 @case(
     "MW-5152",
-    "streams that are reset while their answer waits for credit give theirs back",
+    "a stream that is reset while its answer waits for credit must give its own credit back",
     part="transport",
     rules=("TR-024", "LB-046"),
     needs=("documents", "reconciliation", "binding:tcp"),
     isolation="peer",
 )
 async def reset_inside_an_answer(run: CaseRun) -> None:
-    """A half that stays open until its answer has left, which may be never."""
+    """The answering half stays open until its answer has left, which may be never."""
     keys = own_keys(run, LISTED)
     await send_documents(run, keys, "B")
     message = question_about(map(id_of, keys))
@@ -278,3 +278,21 @@ async def reset_inside_an_answer(run: CaseRun) -> None:
 def _has_filled(stream: Stream, window: int) -> Callable[[], bool]:
     """Return a condition: the target has sent as much on the stream as its window allows."""
     return lambda: len(stream.received) >= window
+
+
+@case(
+    "MW-5157",
+    "two hundred incomplete heartbeats on one connection must all give their credit back",
+    part="liveness",
+    rules=("LV-003", "TR-003", "LB-046"),
+    isolation="peer",
+    let={"key": "notes:$case"},
+)
+async def incomplete_heartbeats(run: CaseRun) -> None:
+    """A stream whose FIN has come is refused and never released."""
+    for number in range(HEARTBEATS):
+        stream = await run.open("A", f"heartbeat {number}", uni=True)
+        if number % 2:
+            await run.send(FrameSpec(type="heartbeat", cut=1), "A", f"heartbeat {number}")
+        await stream.finish()
+    await run.read(Wanted(run.scope.names["key"], heads=frozenset()), "A")

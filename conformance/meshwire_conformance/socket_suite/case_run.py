@@ -308,12 +308,14 @@ class CaseRun:
         self.forget(on, name)
         if FRAME_STALL in reasons:
             self.judge_deadline(stream)
-        must_stop = not stream.write_over
+        must_stop = not stream.ended_by_suite
         await stream.wait_for(lambda: _refusal_is_whole(stream, must_stop), self.within(within))
         await stream.reset(0)
         self.check_connection(stream.connection)
         wanted = {REASONS[reason].code for reason in reasons}
-        codes = {code for code in (stream.reset_code, stream.stop_code) if code is not None}
+        # The code of a STOP after FIN says nothing (LB-057).
+        stop_code = stream.stop_code if must_stop else None
+        codes = {code for code in (stream.reset_code, stop_code) if code is not None}
         if (
             codes
             and codes <= wanted

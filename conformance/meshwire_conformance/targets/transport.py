@@ -78,6 +78,7 @@ class Stream:
         self.received = bytearray()
         self.sent = 0
         self.write_over = False
+        self.ended_by_suite = False
         self.finished = False
         self.reset_code: int | None = None
         self.stop_code: int | None = None
@@ -126,13 +127,13 @@ class Stream:
         if self.stop_code is not None:
             await self.reset(0)
             return
-        self.write_over = True
+        self.write_over = self.ended_by_suite = True
         await self.connection.finish(self)
 
     async def reset(self, code: int) -> None:
         """Reset the suite's half."""
         if not self.write_over and self.connection.closed is None:
-            self.write_over = True
+            self.write_over = self.ended_by_suite = True
             await self.connection.reset(self, code)
 
     async def stop(self, code: int) -> None:

@@ -63,7 +63,7 @@ class HandshakeStream(StreamHandler):
             self._advance(handshake)
             is_extra = handshake.has_extra
         if is_extra:
-            # HS-013
+            # HS-047, HS-048
             self._streams.note_refusal("trailing-bytes", "bidi")
             self._streams.stop(self._stream, "trailing-bytes")
         if is_extra or fin:
@@ -71,6 +71,7 @@ class HandshakeStream(StreamHandler):
 
     def take_reset(self, code: int) -> None:
         """Handle a RESET of the peer's half as its FIN."""
+        # HS-045, HS-046, HS-053
         self.receive(b"", fin=True)
 
     def _advance(self, handshake: Handshake) -> None:

@@ -78,6 +78,7 @@ class HeartbeatStream(InboundStream):
                 self._refuse("bad-marker")
         if self._may_go_on and self.state is not InboundState.OPEN:
             self._close()
+        self._set_stall_timer(awaits_peer=self._may_go_on)
 
     def _close(self) -> None:
         if self.state is InboundState.ENDED:

@@ -64,12 +64,23 @@ class InboundStream(StreamHandler):
         """Return the next bytes and grant their credit again."""
         chunk = self._backlog.popleft()
         self._streams.consume(self._stream, len(chunk))
+        self._context.timers.cancel((self._streams.connection, self._stream))
         return chunk
 
     @property
     def _after(self) -> WriteNumber | None:
         """The last write of the stream, which its end must not overtake; None without one."""
         return None
+
+    def _set_stall_timer(self, *, awaits_peer: bool, key: str = "") -> None:
+        """Run the deadline for the next bytes while the node awaits them; `key` is for the log."""
+        name = (self._streams.connection, self._stream)
+        if not awaits_peer:
+            self._context.timers.cancel(name)
+        elif not self._context.timers.is_set(name):
+            at_s = self._context.now.monotonic_s + self._context.settings.frame_stall_s
+            # TR-012, LV-009
+            self._context.timers.set(name, at_s, lambda: self._refuse("frame-stall", key))
 
     def _refuse(self, reason: str, key: str = "") -> None:
         """End both halves with the code of a reason; earlier frames keep their effect."""
@@ -150,7 +161,6 @@ class FrameStream(InboundStream):
             # TR-005
             self._frames.extend(self._reader.feed(self._take_chunk()))
             self._hold(self._reader.held_bytes)
-            self._context.timers.cancel((self._streams.connection, self._stream))
         elif self.state is InboundState.CUT:
             # TR-014
             self._end(InboundEvent.ALL_TAKEN)
@@ -195,14 +205,8 @@ class FrameStream(InboundStream):
 
     def _watch_stall(self) -> None:
         """Run the deadline while a frame is incomplete and the node would read its rest."""
-        name = (self._streams.connection, self._stream)
         is_ours = self._effects.count or self._backlog or self.state is InboundState.ENDED
+        is_inside = self._reader.is_inside_frame
         # TR-013, TM-002
-        if is_ours or not (self._may_go_on and self._reader.is_inside_frame):
-            self._context.timers.cancel(name)
-        elif not self._context.timers.is_set(name):
-            at_s = self._context.now.monotonic_s + self._context.settings.frame_stall_s
-            # TR-012
-            self._context.timers.set(
-                name, at_s, lambda: self._refuse("frame-stall", self._reader.key)
-            )
+        awaits_peer = bool(self._may_go_on and is_inside and not is_ours)
+        self._set_stall_timer(awaits_peer=awaits_peer, key=self._reader.key)

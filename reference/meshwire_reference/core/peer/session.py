@@ -160,7 +160,10 @@ class Session:
     def take_stream(self, stream: int, *, bidi: bool) -> None:
         """Take a stream that the peer opened."""
         if not bidi:
-            self.streams.add(stream, HeartbeatStream(self._context, self.streams, stream))
+            heartbeat = HeartbeatStream(self._context, self.streams, stream)
+            self.streams.add(stream, heartbeat)
+            # Its deadline runs before the first byte too.
+            heartbeat.resume()
         elif self._handshake.awaits_stream:
             self._handshake.accept_stream(stream)
         else:

@@ -5,6 +5,7 @@ from hashlib import sha256
 
 import pytest
 
+from meshwire_reference.core import inputs
 from meshwire_reference.core.document_calls import Call, Done, Result
 from meshwire_reference.core.formation import FormationKey
 from meshwire_reference.core.peer.handshake import Acceptor, Initiator
@@ -104,6 +105,28 @@ class TestAcceptor:
 
         assert self.bench.closed == {self.connection: REASONS["truncated"].code}
 
+    @pytest.mark.parametrize("data", [b"", b"\x0e", HELLO, HELLO + b"\x00" * 31])
+    def test_a_reset_before_the_response_refuses_the_connection(self, data: bytes) -> None:
+        """HS-045."""
+        self.write(data)
+        self.bench.report(self.connection, inputs.StreamReset(self.stream, 7))
+
+        assert self.bench.closed == {self.connection: REASONS["truncated"].code}
+
+    @pytest.mark.parametrize("is_right", [True, False])
+    def test_a_reset_after_the_response_changes_nothing(self, *, is_right: bool) -> None:
+        """HS-046."""
+        self.write(HELLO)
+        response = respond(self.seen)
+        self.write(response if is_right else bytes(len(response)))
+        self.bench.report(self.connection, inputs.StreamReset(self.stream, 7))
+        assert self.seen.released
+        assert self.bench.closed == {}
+        self.bench.advance(2)
+
+        rejected = {self.connection: REASONS["authentication-failed"].code}
+        assert self.bench.closed == ({} if is_right else rejected)
+
     def test_an_id_that_is_no_text_refuses_the_connection(self) -> None:
         """HS-040."""
         self.write(b"\x01\x00\xff")
@@ -162,12 +185,13 @@ class TestAcceptor:
         assert self.bench.frames(self.connection) == []
 
     def test_bytes_behind_the_response_are_refused_and_the_result_stands(self) -> None:
-        """HS-013: they came with it or after it."""
+        """HS-047, HS-048: they came with it or after it."""
         self.write(HELLO)
-        self.write(respond(self.seen) + b"x")
+        self.write(respond(self.seen) + encode_stream_frame(IGNORED))
 
         assert self.seen.data[-1:] == b"\x01"
         assert self.seen.stopped == REASONS["trailing-bytes"].code
+        assert self.bench.core.statistics.frames.total() == 0
         assert self.bench.send(self.connection, IGNORED).finished
 
     def test_a_rejected_peer_may_come_again(self) -> None:
@@ -211,6 +235,19 @@ def test_an_initiator_takes_any_other_result_as_rejection() -> None:
     initiator.receive(HELLO + bytes(32) + b"\x02")
 
     assert initiator.state is HandshakeState.REJECTED
+
+
+@pytest.mark.parametrize("ends_by_reset", [True, False])
+@pytest.mark.parametrize("data", [b"", HELLO + b"\xab" * 31, HELLO + b"\xab" * 32])
+def test_an_initiator_leaves_a_stream_that_ends_early(data: bytes, *, ends_by_reset: bool) -> None:
+    """HS-053."""
+    bench = make_bench()
+    connection = bench.connect(dialled=True)
+    bench.write(connection, 1, data)
+    end = inputs.StreamReset(1, 0) if ends_by_reset else inputs.StreamData(1, b"", fin=True)
+    bench.report(connection, end)
+
+    assert bench.closed == {connection: REASONS["truncated"].code}
 
 
 def test_a_node_that_dialled_proves_itself_first() -> None:

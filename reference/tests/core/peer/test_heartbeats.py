@@ -2,6 +2,7 @@
 
 import pytest
 
+from meshwire_reference.core.formation import FormationKey
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.documents.table import Table
 from meshwire_reference.testing.bench import Bench
@@ -50,6 +51,51 @@ class TestUniStreams:
 
         assert bench.streams[connection, stream].stopped == REASONS[reason].code
         assert bench.refusals[0].scope == "uni"
+
+
+class TestStall:
+    """LV-009."""
+
+    @pytest.mark.parametrize("data", [b"", b"\x01", b"\x01" + bytes(8), b"\x01" + bytes(9)])
+    def test_silence_is_refused(self, data: bytes) -> None:
+        """Whatever came before it; the place of the stream is free again."""
+        bench = make_bench()
+        connection = bench.connect()
+        stream = bench.open(connection, bidi=False)
+        if data:
+            bench.write(connection, stream, data)
+        seen = bench.streams[connection, stream]
+        bench.advance(29.9)
+        assert seen.stopped is None
+        bench.advance(0.2)
+
+        assert seen.stopped == REASONS["frame-stall"].code
+        assert seen.released
+
+    def test_each_byte_begins_the_deadline_again(self) -> None:
+        """A slow peer is no silent one."""
+        bench = make_bench()
+        connection = bench.connect()
+        stream = bench.open(connection, bidi=False)
+        for number in range(9):
+            bench.advance(20)
+            bench.write(connection, stream, b"\x01", fin=number == 8)
+
+        assert bench.refusals == []
+        assert bench.core.statistics.heartbeats == 1
+
+    def test_time_before_the_handshake_is_over_does_not_count(self) -> None:
+        """The stream waits unread for this node."""
+        key = FormationKey.derive("test-formation", b"\x42" * 32)
+        settings = Settings(Dialect.H1, handshake_s=60.0, heartbeat_s=0)
+        table = Table(b"\x09" * 16)
+        bench = Bench(lambda call: table.answer(call, None), settings, key)
+        connection = bench.connect()
+        stream = bench.open(connection, bidi=False)
+        bench.write(connection, stream, b"\x01")
+        bench.advance(50)
+
+        assert bench.streams[connection, stream].stopped is None
 
 
 def test_heartbeats_go_out_while_credit_lasts() -> None:
