@@ -169,7 +169,9 @@ def _formation(facts: Facts) -> Formation | None:
     if facts.dialect == "open":
         return None
     if facts.dialect != "H1":
-        raise Incomplete(f"the target speaks dialect {facts.dialect}; this suite open and H1")
+        raise Incomplete(
+            f"the target speaks the handshake dialect {facts.dialect}, this suite open and H1"
+        )
     if facts.secret_file is None:
         raise Incomplete("a target of dialect H1 needs formation_secret_file in its target file")
     return Formation(facts.formation_id, read_secret(facts.secret_file))

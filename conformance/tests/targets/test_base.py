@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from meshwire_conformance.contracts import Settings
-from meshwire_conformance.errors import UsageError
+from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.targets.attach import attach, start_node
 from meshwire_conformance.targets.base import demand_permission, parse_target
+from meshwire_conformance.targets.facts import read_target_file
+from meshwire_conformance.verdicts import ExitCode
 from meshwire_spec.numbers import CAPABILITIES, FRAME_STALL_S, HANDSHAKE_S, PAYLOAD_MAX, PROFILE
 
 REMOTE = ("tcp://192.0.2.1:4040", f"iroh://{'0a' * 32}@192.0.2.1:4040", "tcp://mesh.example:4040")
@@ -38,14 +40,15 @@ def test_a_target_off_loopback_is_not_dialled_without_permission(address: str) -
         asyncio.run(attach(parse_target(address), Settings()))
 
 
-def ready_node(folder: Path, address: str) -> str:
-    """Return the command of a program that prints a ready line with this address, and waits."""
+def ready_node(folder: Path, address: str, dialect: str = "open") -> str:
+    """Return the command of a program that prints a ready line with these facts, and waits."""
     ready = {
         "addresses": [address],
         "endpoint_id": "0a" * 32,
         "instance_id": "0b" * 8,
         "profile": PROFILE,
-        "dialect": "open",
+        "dialect": dialect,
+        "formation_id": "alpha",
         "capabilities": list(CAPABILITIES),
         "payload_cap": PAYLOAD_MAX,
         "deadlines": {"handshake_s": HANDSHAKE_S, "frame_stall_s": FRAME_STALL_S},
@@ -70,3 +73,24 @@ def test_a_node_that_listens_off_loopback_needs_permission(tmp_path: Path) -> No
     with pytest.raises(UsageError, match=r"192\.0\.2\.1.*--writes-are-ok"):
         asyncio.run(attach(parse_target(f"node:{command}"), Settings()))
     assert asyncio.run(start(Settings(writes_are_ok=True))) == "192.0.2.1"
+
+
+def test_a_target_file_of_dialect_h2_ends_the_run_incomplete(tmp_path: Path) -> None:
+    """One line, before anything is dialled: nothing listens there."""
+    path = tmp_path / "target.toml"
+    path.write_text(
+        'addresses = ["tcp://127.0.0.1:1"]\nprofile = "sync/1"\ndialect = "H2"\n'
+        'formation_id = "alpha"\nformation_secret_file = "absent.txt"\n'
+    )
+    with pytest.raises(Incomplete, match="dialect H2") as caught:
+        asyncio.run(attach(read_target_file(path)[0], Settings()))
+
+    assert caught.value.exit_code is ExitCode.INCOMPLETE
+
+
+@pytest.mark.process
+def test_a_node_of_dialect_h2_ends_the_run_incomplete(tmp_path: Path) -> None:
+    """Its ready line is read, and the node is stopped."""
+    command = ready_node(tmp_path, LOCAL[0], "H2")
+    with pytest.raises(Incomplete, match="dialect H2"):
+        asyncio.run(attach(parse_target(f"node:{command}"), Settings()))

@@ -86,7 +86,10 @@ class NodeFacts(Strict, frozen=True, kw_only=True):
     profile: Annotated[Literal["sync/1"], Meta(description="The profile that the node speaks.")]
     dialect: Annotated[
         Literal["open", "H1", "H2"],
-        Meta(description="How a peer proves itself; `open` is no handshake at all."),
+        Meta(
+            description="How a peer proves itself; `open` is no handshake at all. The suite does "
+            "not speak H2: a run against such a target is incomplete."
+        ),
     ]
     formation_id: Annotated[
         Annotated[str, Meta(max_length=FORMATION_ID_MAX)] | UnsetType,
