@@ -336,7 +336,7 @@ class TimerRow:
 
 
 TIMER_ROWS: Final = (
-    TimerRow("HANDSHAKE_S", "acceptor", "the connection was opened",
+    TimerRow("HANDSHAKE_S", "acceptor", "the connection was established",
              "refuses the connection with `handshake-timeout`", "HS-035", "handshake_s"),
     TimerRow("HANDSHAKE_S", "each side of the lab binding", "the TCP connection was opened",
              "refuses the connection with `handshake-timeout`, unless the preamble is whole",
@@ -347,6 +347,8 @@ TIMER_ROWS: Final = (
              "ends the TCP connection", "LB-052"),
     TimerRow("FRAME_STALL_S", "receiver", "the last byte came, inside a frame",
              "refuses the stream with `frame-stall`", "TR-012", "frame_stall_s"),
+    TimerRow("FRAME_STALL_S", "receiver", "the last byte came on a uni stream, or it was opened",
+             "refuses the stream with `frame-stall`", "LV-009", "frame_stall_s"),
     TimerRow("RUN_ANSWER_S", "client of a run", "it has sent its last message",
              "takes the run for ended", "NG-029"),
     TimerRow("TOMBSTONE_ANSWER_INTERVAL_S", "receiver",
