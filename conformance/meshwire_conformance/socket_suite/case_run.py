@@ -230,10 +230,10 @@ class CaseRun:
         """Record for the report how the suite ended its half of a stream."""
         self.evidence.sent.append(Sending(on, stream.number, how))
 
-    async def send_read(self, key: str, on: str = "A") -> None:
-        """Request a document, on a stream of its own."""
+    async def send_read(self, key: str, on: str = "A", message: str | None = None) -> None:
+        """Request a document, on a stream of its own; `message` is the sync message in hex."""
         stream = await self.open(on, f"read {key}")
-        data = self.composer.frame(FrameSpec(type="delta", key=key))
+        data = self.composer.frame(FrameSpec(type="delta", key=key, hex=message))
         await self.write(stream, data, f"read of {key}", on, kind="stream_frame", asks=True)
         await stream.finish()
 
@@ -378,8 +378,13 @@ class CaseRun:
             return found
         raise self._nothing_fits(wanted, on, found)
 
-    async def read(self, wanted: Wanted, on: str = "A", *, once: bool = False) -> Arrival:
-        """Read a document; if no answer comes, the read is repeated once (page Documents)."""
+    async def read(
+        self, wanted: Wanted, on: str = "A", *, once: bool = False, message: str | None = None
+    ) -> Arrival:
+        """Read a document; if no answer comes, the read is repeated once (page Documents).
+
+        `message` is the sync message in hex, if another than the library's has to be sent.
+        """
         subscription = self.subscription(wanted.key)
         after = len(subscription.arrivals)
         seen: Mismatches = []
@@ -388,7 +393,7 @@ class CaseRun:
         for attempt in range(1 if once or hopeless else _REPEATS):
             if attempt:
                 self.note(f"no answer to the first read of {wanted.key}: asked once more")
-            await self.send_read(wanted.key, on)
+            await self.send_read(wanted.key, on, message)
             found = await self._matching(
                 subscription, wanted, on, after, self.deadline_s, whole=self.strict
             )

@@ -231,7 +231,8 @@ async def _expect(run: CaseRun, step: steps.Expect) -> None:
 
 async def _read(run: CaseRun, step: steps.Read) -> None:
     wanted = await wanted_of(run, step.content or ContentSpec(), step.read)
-    await run.read(wanted, step.on, once=step.once and run.strict)
+    once = step.once and run.strict
+    await run.read(wanted, step.on, once=once, message=step.hex)
 
 
 async def _watch(run: CaseRun, step: steps.Watch) -> None:

@@ -137,7 +137,7 @@ class Received:
     """A sync message took effect; `answer` is the 0x00 to send back, None when there is none.
 
     `read`: the message had no heads and no changes and was answered as a read (DC-001).
-    `awaited`: it had none either and was taken as the answer to a message of this node.
+    `awaited`: it had none either and needs no answer (DC-006, DC-009, DC-018).
     """
 
     heads: Heads

@@ -29,6 +29,8 @@ CHANGES_MIN: Final = 1
 """Bytes of an empty run of chunks."""
 CAPABILITY_MIN: Final = 1
 """Bytes of a capability."""
+EMPTY_DOCUMENT: Final = bytes.fromhex("856f4a83b81a9544000400000000")
+"""The saved document that holds no change."""
 LEB_BYTES_MAX: Final = 10
 LEB_MORE: Final = 0x80
 """The bit of a byte of a number that says that another byte follows."""
@@ -53,8 +55,13 @@ class SyncMessage:
 
     @property
     def is_read(self) -> bool:
-        """True if there are no heads and no chunks: the message starts a new exchange (DC-002)."""
-        return not self.heads and not any(self.changes)
+        """True if there are no heads and no changes: the message starts a new exchange (DC-002)."""
+        return not self.heads and all(chunks in (b"", EMPTY_DOCUMENT) for chunks in self.changes)
+
+    @property
+    def is_empty_answer(self) -> bool:
+        """True for a read with the empty document: how a node without the document answers one."""
+        return self.is_read and EMPTY_DOCUMENT in self.changes
 
 
 def read_leb(data: bytes, offset: int) -> tuple[int, int]:

@@ -1,13 +1,13 @@
 """The Automerge sync protocol about one document with one peer: receive, answer, read, push.
 
-Read (DC-001 to DC-006). Three messages look alike, for none of them has heads:
-- without any chunk and asking for nothing: a read, answered from a fresh state each time, unless
-  this node's own read is open, whose answer it then is;
-- with the chunk of an empty document: the answer to a read by a node without the document, and
-  never answered, so that two such nodes stop sending;
-- without a chunk but asking for our heads: the peer heard of the document and has nothing yet. In
-  a running exchange it gets everything, once for the same heads, since a peer that does not keep
-  the document would repeat it without end; outside of one it is a read.
+Read (DC-001 to DC-009). A message without heads and changes is a read, answered from a fresh
+state each time, but for three that look like it:
+- this node's own read is open: it is the answer to that;
+- it holds the empty document, which is how a node without the document answers, and this node has
+  no document either: it is not answered, so that two such nodes stop sending;
+- it asks for our heads in a running exchange: the peer heard of the document and has nothing yet.
+  It gets everything, once for the same heads, since a peer that does not keep the document would
+  repeat it without end.
 
 State. One exchange per connection and key, bounded per connection. A sync state cannot be saved or
 copied, so an exchange also keeps what a new state can be built from: the heads that both sides are
@@ -40,17 +40,6 @@ EXCHANGE_BYTES: Final = 512
 """Bytes that an exchange is assumed to hold besides the message it keeps."""
 CONNECTION_BYTES_MAX: Final = 32 * 2**20
 """Greatest size of all exchanges of one connection; the least recently used are dropped."""
-EMPTY_DOCUMENT: Final = bytes.fromhex("856f4a83b81a9544000400000000")
-"""The saved document that holds no change."""
-
-
-def is_empty_answer(message: SyncMessage) -> bool:
-    """Return True for the answer of a node without the document: the chunk of an empty document.
-
-    No node opens an exchange with it, so it is never answered: two nodes without a document stop
-    sending even if one has lost its sync states.
-    """
-    return not message.heads and b"".join(message.changes) == EMPTY_DOCUMENT
 
 
 @dataclass(slots=True)
@@ -142,10 +131,6 @@ class Exchanges:
         message = read_message(call.message)
         entry = self._entries.get(call.key)
         exchange = self.open.get(call.connection, call.key)
-        # DC-006
-        if is_empty_answer(message):
-            self.open.remove(call.connection, call.key)
-            return Received(entry.heads, None, None, awaited=True)
         # DC-002, DC-003, DC-004
         if message.is_read and (taken := self._receive_read(call, message, entry, exchange)):
             return taken
@@ -179,10 +164,12 @@ class Exchanges:
         """Handle a message without heads and changes; return None if its exchange continues."""
         heads = entry.heads
         awaited = Received(heads, None, None, awaited=True)
-        # DC-006
-        if exchange is not None and exchange.reading:
-            exchange.reading = False
+        is_open = exchange is not None and exchange.reading
+        # DC-006, DC-009
+        if is_open or (message.is_empty_answer and not heads):
+            self.open.remove(call.connection, call.key)
             return awaited
+        # DC-018
         if exchange is not None and heads and message.need:
             if exchange.resent_at == heads:
                 return awaited

@@ -2,7 +2,7 @@
 
 import pytest
 
-from meshwire_reference.core.sync_messages import Unfit, is_read, read_message
+from meshwire_reference.core.sync_messages import EMPTY_DOCUMENT, Unfit, is_read, read_message
 from meshwire_spec.numbers import READ_MESSAGE
 
 CAPABILITIES = bytes.fromhex("020102")
@@ -27,6 +27,26 @@ def test_the_read_is_a_read() -> None:
 def test_a_read_of_any_form_is_a_read(marker: bytes, tail: bytes) -> None:
     """Marker, capabilities and what follows do not matter."""
     assert is_read(marker + b"\x00\x00\x01\x00\x00\x00" + tail)
+
+
+@pytest.mark.parametrize("marker", [b"\x42", b"\x43"])
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("chunk", [b"", EMPTY_DOCUMENT], ids=["empty", "empty document"])
+def test_chunks_without_a_change_are_no_changes(marker: bytes, count: int, chunk: bytes) -> None:
+    """Only one with the empty document is how a node without the document answers."""
+    chunks = bytes((count,)) + (bytes((len(chunk),)) + chunk) * count
+    message = read_message(marker + b"\x00\x00\x01\x00\x00" + chunks + CAPABILITIES)
+
+    assert message.is_read
+    assert message.is_empty_answer is bool(chunk)
+
+
+def test_a_chunk_that_may_hold_a_change_is_no_read() -> None:
+    """Whatever it holds: the library judges it."""
+    message = read_message(b"\x42\x00\x00\x00\x02\x00\x01z")
+
+    assert not message.is_read
+    assert not message.is_empty_answer
 
 
 def test_heads_are_no_read() -> None:

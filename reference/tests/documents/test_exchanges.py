@@ -26,8 +26,6 @@ from meshwire_reference.core.document_calls import (
     Unsent,
     Value,
 )
-from meshwire_reference.core.sync_messages import read_message
-from meshwire_reference.documents.exchanges import EMPTY_DOCUMENT, is_empty_answer
 from meshwire_reference.documents.table import Table
 from meshwire_spec.numbers import READ_MESSAGE
 
@@ -37,16 +35,6 @@ NO_DOCUMENT_ANSWER = bytes.fromhex("430000010000010e856f4a83b81a9544000400000000
 MESSAGES_MAX = 12
 
 R = TypeVar("R", bound=Result)
-
-
-def test_the_chunk_of_an_empty_document_is_an_answer() -> None:
-    """The answer of a node without the document is distinguished from a read."""
-    message = read_message(NO_DOCUMENT_ANSWER)
-
-    assert is_empty_answer(message)
-    assert not message.is_read
-    assert message.changes == (EMPTY_DOCUMENT,)
-    assert not is_empty_answer(read_message(READ_MESSAGE))
 
 
 class Node:
@@ -166,11 +154,30 @@ class TestRead:
         assert converse(ours, theirs, ours.generate()) == 2
         assert ours.receive(READ_MESSAGE).answer == NO_DOCUMENT_ANSWER
 
-    def test_an_answer_without_document_is_never_answered(self) -> None:
-        """Also not when nothing is known of a read: two such nodes would never end."""
-        taken = node(1, [{"a": 1}]).receive(NO_DOCUMENT_ANSWER)
+    def test_an_answer_without_document_is_not_answered_by_a_node_without(self) -> None:
+        """DC-009: also not when nothing is known of a read, or two such nodes would never end."""
+        taken = Node(1).receive(NO_DOCUMENT_ANSWER)
 
         assert (taken.answer, taken.awaited, taken.read) == (None, True, False)
+
+    def test_an_answer_without_document_is_a_read_for_a_node_with_it(self) -> None:
+        """DC-002: the peer says that it has nothing, each time; its own answer awaits none."""
+        holder, asking = node(1, [{"a": 1}]), Node(2)
+        asking.generate()
+        answers = [holder.receive(NO_DOCUMENT_ANSWER).answer for _ in range(2)]
+
+        assert answers == [holder.receive(READ_MESSAGE).answer] * 2
+        assert asking.receive(NO_DOCUMENT_ANSWER).answer is None
+
+    def test_a_read_ends_a_running_exchange(self) -> None:
+        """DC-002: also of a key without a document, where the library has nothing new to say."""
+        holder, empty = node(1, [{"a": 1}]), Node(2)
+        whole = holder.receive(READ_MESSAGE).answer
+        holder.generate()
+        empty.receive(b"\x42\x01" + holder.heads[0] + READ_MESSAGE[2:])
+
+        assert holder.receive(READ_MESSAGE).answer == whole
+        assert [empty.receive(READ_MESSAGE).answer for _ in range(2)] == [NO_DOCUMENT_ANSWER] * 2
 
     def test_a_delta_for_an_unknown_key_is_no_hindrance_to_a_read(self) -> None:
         """Heads without changes store nothing, are answered, and a read after it is too."""

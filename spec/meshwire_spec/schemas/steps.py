@@ -226,9 +226,13 @@ class Expect(_OnConnection, frozen=True, kw_only=True, tag="expect"):
 
 
 class Read(_OnConnection, frozen=True, kw_only=True, tag="read"):
-    """Read the document of this key until it says what `content` wants."""
+    """Read the document of this key until it says what `content` wants.
+
+    `hex` is the sync message to read with, in place of the library's own.
+    """
 
     read: str
+    hex: Hex | None = None
     content: ContentSpec | None = None
     once: bool = False
 
