@@ -82,7 +82,11 @@ async def stale_snapshots_are_answered_in_their_time(run: CaseRun) -> None:
     elapsed_s = asyncio.get_running_loop().time() - start_s
     # The first answer was due at the start at the earliest, so more cannot be due by now.
     most = 1 + int(elapsed_s / SNAPSHOT_ANSWER_INTERVAL_S)
-    answers = [one for one in arrivals[offered:] if one.carrier == FrameType.SNAPSHOT]
+    answers = [
+        one
+        for one in arrivals[offered:]
+        if one.peer == first.peer and one.carrier == FrameType.SNAPSHOT
+    ]
     if len(answers) > most:
         raise CaseFailed(
             "too-many-answers",
