@@ -504,7 +504,37 @@ def collection_of(key: str) -> PolicyRow:
     return COLLECTIONS.get(key.partition(":")[0], DEFAULT_COLLECTION)
 
 
-CAPABILITIES: Final = ("frames", "deltas", "snapshots", "batches", "tombstones", "reads")
+# --- Capabilities --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """A part of the profile, by the name with which a node states that it offers it."""
+
+    name: str
+    is_required: bool
+    means: str
+    page: str
+
+
+CAPABILITY_ROWS: Final = (
+    Capability("frames", True, "takes frames on bidi streams and sends its own", "03-frames.md"),
+    Capability("deltas", True, "takes frames of type 0x00, and answers and sends them",
+               "09-documents.md"),
+    Capability("snapshots", True, "takes frames of type 0x01, and answers and sends them",
+               "09-documents.md"),
+    Capability("batches", True, "takes frames of type 0x07, entry by entry", "04-batches.md"),
+    Capability("tombstones", True,
+               "takes frames of types 0x04 and 0x05, keeps deleted documents deleted, and sends "
+               "what it keeps", "05-tombstones.md"),
+    Capability("reads", True, "answers reads, of keys without a document too", "09-documents.md"),
+    Capability("reconciliation", False,
+               "answers a reconciliation that begins with a frame of type 0x08",
+               "06-reconciliation.md"),
+)  # fmt: skip
+"""What a `sync/1` node can state in its facts, in the order in which a ready line names them."""
+
+CAPABILITIES: Final = tuple(row.name for row in CAPABILITY_ROWS if row.is_required)
 """Capabilities that every `sync/1` target must have; optional ones are declared beside them."""
-OPTIONAL_CAPABILITIES: Final = ("reconciliation",)
+OPTIONAL_CAPABILITIES: Final = tuple(row.name for row in CAPABILITY_ROWS if not row.is_required)
 """Capabilities that a `sync/1` target may have; without one, its cases are left out."""

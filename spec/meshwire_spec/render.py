@@ -161,6 +161,20 @@ def render_collections(_arguments: str) -> str:
     return table([*head, "Resurrection", "Tombstones go", "Batches go"], rows)
 
 
+def render_capabilities(_arguments: str) -> str:
+    """Return the table of capabilities, the optional ones last."""
+    rows = [
+        [
+            f"`{row.name}`",
+            "required" if row.is_required else "optional",
+            row.means,
+            f"[{row.page}]({row.page})",
+        ]
+        for row in sorted(numbers.CAPABILITY_ROWS, key=lambda row: not row.is_required)
+    ]
+    return table(["Capability", "Of every node", "A node that states it", "Page"], rows)
+
+
 def render_numbers(arguments: str) -> str:
     """Return single numbers by their names in `numbers.py`."""
     rows = [[f"`{name}`", str(getattr(numbers, name))] for name in arguments.split()]
@@ -276,6 +290,7 @@ RENDERERS: Final[Mapping[str, Callable[[str], str]]] = {
     "kinds": render_kinds,
     "reasons": render_reasons,
     "collections": render_collections,
+    "capabilities": render_capabilities,
     "times": render_numbers,
     "timers": render_timers,
     "transitions": render_transitions,

@@ -147,6 +147,18 @@ def test_every_registered_reason_and_collection_is_shown() -> None:
     assert [name for name in numbers.COLLECTIONS if f"`{name}`" not in collections] == []
 
 
+def test_every_capability_is_shown_with_its_presence() -> None:
+    """The table of capabilities leaves nothing out and says which of them are optional."""
+    lines = render.render("capabilities").splitlines()[2:]
+
+    shown = [line.split(" | ")[:2] for line in lines]
+
+    assert shown == [
+        *([f"| `{name}`", "required"] for name in numbers.CAPABILITIES),
+        *([f"| `{name}`", "optional"] for name in numbers.OPTIONAL_CAPABILITIES),
+    ]
+
+
 def test_transitions_show_every_pair() -> None:
     """A transition table has one line for each pair that is listed."""
     lines = render.render("transitions: SEND_HALF").splitlines()

@@ -223,6 +223,13 @@ def test_every_collection_is_restated(restated: dict[str, list[dict[str, Any]]])
     assert restated["collections"] == own
 
 
+def test_every_capability_is_restated(restated: dict[str, list[dict[str, Any]]]) -> None:
+    """Names of capabilities, and which of them every node must offer."""
+    stated = {row["name"]: row["required"] for row in restated["capabilities"]}
+
+    assert stated == {row.name: row.is_required for row in numbers.CAPABILITY_ROWS}
+
+
 def test_every_transition_is_restated(restated: dict[str, list[dict[str, Any]]]) -> None:
     """The transition tables as they were once written down and reviewed."""
     for table in restated["transitions"]:

@@ -58,8 +58,8 @@ InstanceIdFact = Annotated[
 CapabilitiesFact = Annotated[
     list[NonEmptyText],
     Meta(
-        description="What the node can do. The profile requires frames, deltas, snapshots, "
-        "batches, tombstones and reads.",
+        description="Which parts of the profile the node offers, by the names in the table of "
+        "capabilities; the required ones have to be among them.",
         extra_json_schema={"uniqueItems": True},
     ),
 ]
