@@ -61,6 +61,8 @@ FLAT_STEP: Mapping[str, Any] = MappingProxyType(
     }
 )
 """Members of every step in `digest_form`; later verbs are not added, so that digests stay equal."""
+LATER_MEMBERS: Mapping[str, Any] = MappingProxyType({"hex": None})
+"""Members that steps were given later; `digest_form` leaves out those that have their default."""
 
 
 def read_file(path: Path) -> TranscriptFile:
@@ -74,13 +76,16 @@ def read_file(path: Path) -> TranscriptFile:
 def digest_form(transcript: Transcript) -> dict[str, Any]:
     """Return the members of a transcript that its digest covers.
 
-    Each step has the members of `FLAT_STEP`, so that a change of the format leaves the digests of
-    transcripts that do not use it as they are.
+    Each step has the members of `FLAT_STEP` and of `LATER_MEMBERS` those that it uses, so that a
+    change of the format leaves the digests of transcripts that do not use it as they are.
     """
     form: dict[str, Any] = msgspec.to_builtins(transcript)
     form["steps"] = [{**FLAT_STEP, **step} for step in form["steps"]]
     for step in form["steps"]:
         del step[steps.TAG]
+        for name, value in LATER_MEMBERS.items():
+            if name in step and step[name] == value:
+                del step[name]
     return form
 
 

@@ -158,6 +158,16 @@ def test_the_digest_of_a_transcript_is_the_one_it_was_first_given(tmp_path: Path
     assert digest == "9def919b64edff78c323b805bdc6c70d085fe98584c399839fb8801b34c7b737"
 
 
+def test_the_message_of_a_read_is_in_its_digest(tmp_path: Path) -> None:
+    """A later member counts where it is used, and changes nothing where it is not."""
+    digests = [
+        case_of(transcript(tmp_path, steps=[{"read": "$key", **used}]), "documents").digest
+        for used in ({}, {"hex": "42"}, {"hex": "43"})
+    ]
+
+    assert len(set(digests)) == len(digests)
+
+
 def test_every_file_has_its_one_form() -> None:
     """The formatting tool would change nothing."""
     assert format_transcripts.main(["--check"]) == 0
