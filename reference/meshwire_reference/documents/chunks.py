@@ -23,7 +23,7 @@ DOCUMENT, CHANGE, COMPRESSED_CHANGE = 0, 1, 2
 
 ROWS_MAX: Final = 150_000
 """Rows that a small item may claim; the library loads them in about 0.25 s."""
-ROWS_MAX_PER_KIB: Final = 1_000
+ROWS_MAX_PER_KIB: Final = 5_000
 """Further rows per KiB of the item; they take less than the budget grows by per KiB."""
 INFLATED_FACTOR: Final = 8
 """Factor of the inflated size limit: this times the size of the item, plus the largest payload."""

@@ -1,6 +1,8 @@
 """What chunks claim is counted before the library believes it."""
 
+import random
 import zlib
+from string import ascii_lowercase
 
 import pytest
 from automerge.core import ROOT, Document, ObjType, ScalarType
@@ -75,6 +77,20 @@ def test_a_long_text_passes() -> None:
         text = transaction.put_object(ROOT, "text", ObjType.Text)
         transaction.splice_text(text, 0, 0, "abcdefghij" * 5000)
 
+    assert judge(document.save()) is None
+
+
+@pytest.mark.parametrize("size", [300_000, 1_000_000])
+def test_a_text_that_deflates_well_passes(size: int) -> None:
+    """Each character is a row, of which the deflated chunk has a third of a byte."""
+    choice = random.Random(3)
+    words = ["".join(choice.choices(ascii_lowercase, k=choice.randint(2, 9))) for _ in range(3000)]
+    text = " ".join(choice.choices(words, k=size // 4))[:size]
+    document = Document(b"\xa1" * 16)
+    with document.transaction() as transaction:
+        transaction.splice_text(transaction.put_object(ROOT, "text", ObjType.Text), 0, 0, text)
+
+    assert len(document.save()) < size / 2
     assert judge(document.save()) is None
 
 
