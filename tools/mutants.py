@@ -27,7 +27,7 @@ from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete, SuiteFault
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.socket_suite.part import run as run_sockets
-from meshwire_conformance.targets.bundle import node_attachments
+from meshwire_conformance.targets.bundle import node_attachments, short_deadline_s
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from meshwire_spec.rules import rules_by_id
 from modules import PACKAGE_FOLDERS
@@ -121,7 +121,9 @@ def attachments(
         if case.kind == SOCKET:
             shares.setdefault((dialect_of(case), mutant.arguments(case.id)), []).append(case)
     for (dialect, arguments), share in shares.items():
-        found = next(one for one in node_attachments(command) if one.variant == dialect)
+        found = next(
+            one for one in node_attachments(command, short_deadline_s()) if one.variant == dialect
+        )
         more = shlex.join(arguments)
         # Without the mark that another dialect runs the serial cases: here it does not.
         yield (

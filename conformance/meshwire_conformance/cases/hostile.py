@@ -92,7 +92,9 @@ async def attack(
         streams.append(stream)
     waiting = await _wait_out(run, streams)
     if waiting and must_end:
-        raise CaseFailed("no-end", f"{len(waiting)} streams with hostile bytes never ended")
+        raise CaseFailed(
+            "no-end", f"{len(waiting)} streams with hostile bytes never ended", missed=True
+        )
     return streams
 
 

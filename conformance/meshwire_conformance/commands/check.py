@@ -167,7 +167,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
     writers = [_writer(text) for text in report or ()]
     text = target or str(target_file or "bundled node")
     with _reported(writers, text, options):
-        attachments = _attachments(target, target_file)
+        attachments = _attachments(target, target_file, timeout_scale)
         found = _checked(attachments, text, options, progress)
     # Written first: a report counts, whoever reads the output.
     for name, path in writers:
@@ -203,14 +203,16 @@ def _checked(
             progress.clear()
 
 
-def _attachments(target: str | None, target_file: Path | None) -> Sequence[Attachment]:
+def _attachments(
+    target: str | None, target_file: Path | None, timeout_scale: float
+) -> Sequence[Attachment]:
     if target is not None and target_file is not None:
         raise UsageError("give a target or --target FILE, not both")
     if target_file is not None:
         from meshwire_conformance.targets.facts import read_target_file  # noqa: PLC0415 - sockets only
 
         return list(read_target_file(target_file))
-    return bundled() if target is None else [parse_target(target)]
+    return bundled(timeout_scale) if target is None else [parse_target(target)]
 
 
 def _writer(text: str) -> tuple[str, Path]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 from importlib.util import find_spec
 
 from meshwire_conformance.contracts import Attachment
@@ -11,13 +13,38 @@ from meshwire_conformance.extras import install_line
 
 REFERENCE = "meshwire_reference"
 """The package of the bundled node. It is never imported, only started as a process."""
-SHORT_DEADLINE_S = 1
-"""Deadlines given to the bundled node, in seconds; short ones shorten the cases about them."""
+SHORT_DEADLINE_S = 1.0
+"""Deadlines given to the bundled node on an idle machine, in seconds.
+
+Short ones shorten the cases about them.
+"""
+SAMPLE_S = 0.02
+"""CPU time in seconds of the work that measures how busy the machine is."""
 
 
-def bundled() -> list[Attachment]:
+def strain(
+    clock: Callable[[], float] = time.perf_counter, cpu: Callable[[], float] = time.thread_time
+) -> float:
+    """Return by how much the wall time of a short calculation exceeds its CPU time, at least 1."""
+    began, used = clock(), cpu()
+    while cpu() - used < SAMPLE_S:
+        pass
+    return max(1.0, (clock() - began) / (cpu() - used))
+
+
+def short_deadline_s(timeout_scale: float = 1.0, busy: float | None = None) -> float:
+    """Return the deadlines to give to the bundled node, in seconds.
+
+    A busy machine makes them longer, since the suite itself is late on it; so does a greater scale.
+    """
+    factor = strain() if busy is None else busy
+    return round(SHORT_DEADLINE_S * factor * max(1.0, timeout_scale), 1)
+
+
+def bundled(timeout_scale: float = 1.0) -> list[Attachment]:
     """Return the attachments of the bundled node; raises Incomplete if it is not installed."""
-    return [bundled_codec(), *node_attachments(_reference_command())]
+    command, deadline_s = _reference_command(), short_deadline_s(timeout_scale)
+    return [bundled_codec(), *node_attachments(command, deadline_s)]
 
 
 def bundled_codec() -> Attachment:
@@ -26,12 +53,12 @@ def bundled_codec() -> Attachment:
     return Attachment("stdio", command, f"stdio:{command}", variant="codec")
 
 
-def node_attachments(command: str) -> list[Attachment]:
+def node_attachments(command: str, deadline_s: float) -> list[Attachment]:
     """Return one attachment per dialect for a node with the bundled node's command line.
 
-    Serial cases that do not depend on the dialect run in the dialect open alone.
+    `deadline_s` is its deadline for a handshake, and that inside a frame, in seconds. Serial cases that do not depend on the dialect run in the dialect open alone.
     """
-    deadlines = f"--handshake-s {SHORT_DEADLINE_S} --frame-stall-s {SHORT_DEADLINE_S}"
+    deadlines = f"--handshake-s {deadline_s:g} --frame-stall-s {deadline_s:g}"
     run_it = f"{command} run --listen tcp://127.0.0.1:0 {deadlines}"
     dialects = (("open", "--open", ""), ("H1", "--formation-id lab-formation", "open"))
     return [
