@@ -62,7 +62,10 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The options of a run; `seed` determines every random choice of the suite."""
+    """The options of a run; `seed` determines every random choice of the suite.
+
+    With `keeps_order` the cases start in the order in which a part receives them.
+    """
 
     level: Level = "strict"
     timeout_scale: float = 1.0
@@ -71,6 +74,7 @@ class Settings:
     trace: TraceLine = untraced
     named: Named = unnamed
     expects: Expects = expects_nothing
+    keeps_order: bool = False
 
     def generator(self, name: str) -> random.Random:
         """Return a random generator for the purpose `name`; equal for equal seeds."""

@@ -60,7 +60,7 @@ class CaseResult:
     unchanged. `variant` distinguishes several runs of one case (the dialect, for example).
     `unbound` is True if a refusal came without a reason or code and none is required. `slow` is
     True if it missed a deadline and passed when it was repeated. With a `remark` the last of the
-    notes is that of the ledger.
+    notes is that of the ledger. `rounds` has the counts of verdicts if the run had several rounds.
     """
 
     case: str
@@ -76,6 +76,12 @@ class CaseResult:
     variant: str = ""
     duration_s: float = 0.0
     remark: Remark | None = None
+    rounds: tuple[tuple[Verdict, int], ...] = ()
+
+    @property
+    def rates(self) -> str:
+        """The counts of verdicts in several rounds as a text; empty for one round."""
+        return ", ".join(f"{verdict.value} {count}" for verdict, count in self.rounds)
 
 
 def strongest(codes: Iterable[ExitCode]) -> ExitCode:

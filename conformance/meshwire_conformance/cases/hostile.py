@@ -98,6 +98,10 @@ async def attack(
     return streams
 
 
+async def _over(stream: Stream, deadline_s: float) -> None:
+    await stream.wait_for(lambda: stream.read_over, deadline_s)
+
+
 async def _wait_out(run: CaseRun, streams: Sequence[Stream]) -> list[Stream]:
     """Read the neighbour until every stream is over; return those that never were."""
     wanted = Wanted(run.scope.names["neighbour"], heads=run.contents.made["base"].heads)
@@ -107,8 +111,7 @@ async def _wait_out(run: CaseRun, streams: Sequence[Stream]) -> list[Stream]:
         waiting = [stream for stream in streams if not stream.read_over]
         if not waiting:
             break
-        stream = waiting[0]
-        await stream.wait_for(lambda stream=stream: stream.read_over, run.deadline_s / 4)
+        await _over(waiting[0], run.deadline_s / 4)
     for stream in streams:
         run.check_connection(stream.connection)
     return waiting

@@ -127,6 +127,12 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
     timeout_scale: Annotated[
         float, typer.Option(min=0.1, max=1000.0, help="Factor for every deadline.")
     ] = 1.0,
+    repeat: Annotated[
+        int, typer.Option(min=1, help="Run every case this number of times and report the rates.")
+    ] = 1,
+    shuffle: Annotated[
+        bool, typer.Option("--shuffle", help="Run the cases in a random order, set by the seed.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
     trace: Annotated[
         Path | None,
@@ -163,6 +169,8 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
         known_failing=known_failing,
         trace=trace,
         watcher=_Counting(progress),
+        rounds=repeat,
+        shuffle=shuffle,
     )
     writers = [_writer(text) for text in report or ()]
     text = target or str(target_file or "bundled node")

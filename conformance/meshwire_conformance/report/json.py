@@ -75,6 +75,7 @@ def _case(report: Report, run: TargetRun, result: CaseResult) -> ReportedCase:
         slow=result.slow,
         variant=result.variant,
         duration_s=round(result.duration_s, 6),
+        rounds={verdict.value: count for verdict, count in result.rounds} or msgspec.UNSET,
         again=report.again(run, case),
     )
 

@@ -14,9 +14,6 @@ ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 
-SLOW = '<properties><property name="slow" value="true"/></properties>'
-"""Mark of a case that missed a deadline and passed when it was repeated."""
-
 SKIPPED = {
     Verdict.NOT_APPLICABLE: "not applicable",
     Verdict.KNOWN_FAILING: "known failing",
@@ -81,8 +78,19 @@ def _case(report: Report, run: TargetRun, result: CaseResult) -> str:
     name = _attribute(f"{case.id} {case.title}")
     group = _attribute(f"{run.name}.{case.part}")
     head = f'<testcase classname={group} name={name} time="{result.duration_s:.6f}"'
-    inner = (SLOW if result.slow else "") + _outcome(report, run, result)
+    inner = _marks(result) + _outcome(report, run, result)
     return f"{head}>{inner}</testcase>" if inner else f"{head}/>"
+
+
+def _marks(result: CaseResult) -> str:
+    """Return the properties of a case that missed a deadline and passed, or ran several times."""
+    marks = {"slow": "true" if result.slow else "", "rounds": result.rates}
+    told = "".join(
+        f"<property name={_attribute(name)} value={_attribute(value)}/>"
+        for name, value in marks.items()
+        if value
+    )
+    return f"<properties>{told}</properties>" if told else ""
 
 
 def _outcome(report: Report, run: TargetRun, result: CaseResult) -> str:

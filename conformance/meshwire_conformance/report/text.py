@@ -137,6 +137,19 @@ def _first(cases: Sequence[str]) -> str:
     return ", ".join(cases[:LISTED]) + (", ..." if len(cases) > LISTED else "")
 
 
+def _rates(run: TargetRun) -> Iterator[str]:
+    """Yield how often each case ended how, if it did not end alike in every round."""
+    repeated = [result for result in run.results if result.rounds]
+    if not repeated:
+        return
+    rounds = sum(count for _, count in repeated[0].rounds)
+    differing = [result for result in repeated if len(result.rounds) > 1]
+    alike = len(repeated) - len(differing)
+    yield f"  {rounds} rounds: {alike} cases ended alike in each, {len(differing)} did not"
+    for result in differing:
+        yield f"    {result.case}  {result.rates}"
+
+
 def _unshown(run: TargetRun) -> Iterator[str]:
     """Yield why no case was applicable."""
     reasons = Counter("; ".join(result.reasons) or "not applicable" for result in run.results)
@@ -179,6 +192,7 @@ def _summary(report: Report, run: TargetRun) -> Iterator[str]:
         yield from _folded(f"no case applicable: {told}", "  ", "    ")
     if not everything.applicable:
         yield from _unshown(run)
+    yield from _rates(run)
     slow = [result.case for result in run.results if result.slow and result.verdict is Verdict.PASS]
     if slow:
         cases = "1 case" if len(slow) == 1 else f"{len(slow)} cases"

@@ -19,6 +19,7 @@ from meshwire_conformance.report.ledger import KnownFailure, apply_ledger, read_
 from meshwire_conformance.report.record import Report, TargetRun
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.run.parts import PARTS, needs_of, part_over
+from meshwire_conformance.run.rounds import merged, ordered
 from meshwire_conformance.targets.base import SCHEMES
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict, exit_code, strongest
 from meshwire_spec.numbers import SPEC_REVISION
@@ -27,7 +28,9 @@ from meshwire_spec.schemas.base import Level
 
 Watcher = Callable[[CaseResult, int, int], None]
 """Called with each finished case, the number of finished cases, and the number of all cases."""
-Start = Callable[[Coroutine[Any, Any, list[TargetRun]]], list[TargetRun]]
+Rounds = list[list[TargetRun]]
+"""The runs of each round, one for each attachment."""
+Start = Callable[[Coroutine[Any, Any, Rounds]], Rounds]
 """Runs a coroutine to its end; `asyncio.run`, or one that handles interrupts."""
 
 
@@ -44,6 +47,8 @@ class Options:
     known_failing: Path | None = None
     trace: Path | None = None
     watcher: Watcher | None = None
+    rounds: int = 1
+    shuffle: bool = False
 
 
 @dataclass(slots=True)
@@ -83,8 +88,11 @@ def check(
     catalogue = load_catalogue()
     cases = _with_adapter(targets, catalogue, options)
     known = read_ledger(options.known_failing, catalogue) if options.known_failing else {}
-    runs = start(_run_all(targets, cases, catalogue, options, known))
-    runs = [replace(run, results=apply_ledger(run.results, known)) for run in runs]
+    rounds = [
+        [replace(run, results=apply_ledger(run.results, known)) for run in runs]
+        for runs in start(_run_all(targets, cases, catalogue, options, known))
+    ]
+    runs = [merged(of_target) for of_target in zip(*rounds, strict=True)]
     results = [result for run in runs for result in run.results]
     faults = [ExitCode.INCOMPLETE for run in runs if run.faults]
     return Report(
@@ -159,7 +167,7 @@ async def _run_all(
     catalogue: Catalogue,
     options: Options,
     known: Mapping[str, KnownFailure],
-) -> list[TargetRun]:
+) -> Rounds:
     with ExitStack() as stack:
         settings = Settings(
             level=options.level,
@@ -168,13 +176,19 @@ async def _run_all(
             writes_are_ok=options.writes_are_ok,
             trace=_tracer(options.trace, stack),
             expects=lambda case, symptom: case in known and known[case].fits(symptom),
+            keeps_order=options.shuffle,
         )
         shares = [(target, _share(target, targets, cases)) for target in targets]
-        total = sum(len(_fitting(target, share)) for target, share in shares)
+        total = options.rounds * sum(len(_fitting(target, share)) for target, share in shares)
         progress = _Progress(options.watcher, total)
-        return [
-            await _run_one(target, share, catalogue, settings, progress) for target, share in shares
-        ]
+        rounds = []
+        for number in range(options.rounds):
+            runs = []
+            for target, share in shares:
+                order = ordered(share, options.seed, number) if options.shuffle else share
+                runs.append(await _run_one(target, order, catalogue, settings, progress))
+            rounds.append(runs)
+        return rounds
 
 
 def _share(target: Attachment, targets: Sequence[Attachment], cases: Sequence[Case]) -> list[Case]:

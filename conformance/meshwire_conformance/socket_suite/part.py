@@ -175,9 +175,9 @@ class SocketPart:
         final = [case for case in cases if is_final(body_of(case))]
         # Concurrent cases cannot disturb a target that answers nothing.
         serial = [case for case in cases if is_serial(case) and self._answering()]
-        beside = sorted(
-            (case for case in cases if case not in final and case not in serial), key=start_order
-        )
+        beside = [case for case in cases if case not in final and case not in serial]
+        if not self._settings.keeps_order:
+            beside.sort(key=start_order)
         attempts = {
             attempt.case.id: attempt
             for attempt in await asyncio.gather(*(self._beside(case) for case in beside))

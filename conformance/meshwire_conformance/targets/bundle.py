@@ -56,7 +56,8 @@ def bundled_codec() -> Attachment:
 def node_attachments(command: str, deadline_s: float) -> list[Attachment]:
     """Return one attachment per dialect for a node with the bundled node's command line.
 
-    `deadline_s` is its deadline for a handshake, and that inside a frame, in seconds. Serial cases that do not depend on the dialect run in the dialect open alone.
+    `deadline_s` is its deadline for a handshake, and that inside a frame, in seconds.
+    Serial cases that do not depend on the dialect run in the dialect open alone.
     """
     deadlines = f"--handshake-s {deadline_s:g} --frame-stall-s {deadline_s:g}"
     run_it = f"{command} run --listen tcp://127.0.0.1:0 {deadlines}"

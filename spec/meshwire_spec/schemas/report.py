@@ -91,6 +91,14 @@ class ReportedCase(Strict, frozen=True, kw_only=True):
         Duration,
         Meta(description="How long it took, in seconds; for a codec its share of the whole."),
     ]
+    rounds: Annotated[
+        dict[VerdictName, Annotated[Tally, Meta(description="Rounds that ended so.")]] | UnsetType,
+        Meta(
+            description="How often the case ended how, where every case ran more than once; the "
+            "other members are those of the round that ended worst.",
+            extra_json_schema={"propertyNames": {"enum": list(VERDICT_NAMES)}},
+        ),
+    ] = UNSET
     again: Annotated[str, Meta(description="The command that runs it alone.")]
 
 
