@@ -18,8 +18,8 @@ docstrings of every Python file outside tools/history, and comments of TOML file
 A rule that a socket can show is cited by a comment of the reference, above the line that
 implements it; UNCITED lists those that no line implements.
 
-Usage: python tools/check_citations.py. Exit status 1 where a citation names nothing or one is
-missing, where the ledger of defects has no row or no status for one, or where a rule is excluded
+Usage: python tools/check_citations.py. Exit status 1 if a citation names nothing or one is
+missing, if the ledger of defects has no row or no status for one, or if a rule is excluded
 for a reason that no longer holds (see `exclusions`).
 """
 
@@ -99,7 +99,7 @@ class Text:
 
 
 def page_texts(root: Path) -> Iterator[Text]:
-    """Yield the lines of the pages, without what an exclusion says is missing."""
+    """Yield the lines of the pages, without names that an exclusion declares missing."""
     for pattern in PAGES:
         for path in sorted(root.glob(pattern)):
             shown = path.relative_to(root)
@@ -117,7 +117,7 @@ def code_texts(repository: Repository, folder: Path = Path()) -> Iterator[Text]:
             if token.type == tokenize.COMMENT:
                 yield Text(path, token.start[0], token.string, is_page=False)
         for node in ast.walk(repository.tree(path)):
-            # A string that stands alone is a docstring, also one below a constant.
+            # A string statement is a docstring, also one below a constant.
             match node:
                 case ast.Expr(value=ast.Constant(value=str(text))):
                     yield Text(path, node.lineno, text, is_page=False)
@@ -190,7 +190,7 @@ def rule_problems(text: Text, rules: set[str], cases: set[str]) -> Iterator[str]
 
 
 def path_problems(text: Text, repository: Repository) -> Iterator[str]:
-    """Yield the paths that lead nowhere, and the names that their files do not define."""
+    """Yield the paths that do not exist, and the names that their files do not define."""
     found = list(PATH.finditer(text.text))
     quoted = [word for quote in QUOTED.findall(text.text) for word in quote.split()]
     short = [match for word in quoted if (match := SHORT_PATH.match(word))]
@@ -221,7 +221,7 @@ def make_targets(root: Path) -> set[str]:
 
 
 def name_problems(text: Text, repository: Repository) -> Iterator[str]:
-    """Yield the modules, classes and members that are not there."""
+    """Yield the modules, classes and members that do not exist."""
     for name in DOTTED.findall(text.text):
         if not repository.resolves(name):
             yield f"no {name}"

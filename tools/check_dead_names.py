@@ -1,9 +1,9 @@
 """Find names that nothing uses, with vulture, and compare them with a reviewed list.
 
-Usage: python tools/check_dead_names.py [--check]. Exit status 1 where a name is used by nothing
+Usage: python tools/check_dead_names.py [--check]. Exit status 1 if a name is used by nothing
 and is not in tools/dead_names.toml, or an entry of that file is no longer needed.
 
-A name of the packages and tools must be used by them: tests alone do not keep it alive, and a
+A name of the packages and tools must be used by them, not only by tests, and a
 module or package must be imported by another or by a tool. Names of tests and of
 `meshwire_reference.testing` may be used by either.
 """
@@ -33,10 +33,10 @@ PRODUCT = (
     "tools",
 )
 TESTS = ("spec/tests", "reference/tests", "conformance/tests", "conftest.py")
-# Helpers of tests: what is in these folders is judged with the tests.
+# Helpers of tests: names in these folders are judged with the tests.
 FOR_TESTS = ("*/tests/*", "*/meshwire_reference/testing/*", "*/conftest.py")
 CONFIDENCE_MIN = 60
-# What these decorators are put on is called by those who read the registry.
+# Functions with these decorators are called through a registry.
 REGISTERED = ["@case", "@app.command", "@app.callback", "@*.command", "@*.callback", "@pytest.*"]
 # pytest calls these by name.
 CALLED_BY_PYTEST = ["test_*", "Test*", "pytest_*", "pytestmark"]
@@ -97,8 +97,8 @@ def _unused(root: Path, paths: Iterable[Path]) -> Iterator[Dead]:
 def _unimported(root: Path) -> Iterator[Dead]:
     """Yield the modules and packages that neither another one nor a tool imports.
 
-    An import inside a package does not keep it alive. A package is left out where one of its
-    modules is named already.
+    An import inside the package does not count. A package is omitted if one of its modules is
+    reported already.
     """
     modules = read_modules(root)
     tools = [

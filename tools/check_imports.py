@@ -215,7 +215,7 @@ def rule_problems(modules: Mapping[str, Module]) -> Iterator[str]:
 
 
 def unlisted_problems(modules: Mapping[str, Module]) -> Iterator[str]:
-    """Yield the modules and packages that no layer lists: no rule would hold their imports."""
+    """Yield the modules and packages that no layer lists, so that no rule covers their imports."""
     for package, layers in LAYERS.items():
         listed = {f"{package}.{name}" for layer in layers for name in layer}
         for module in modules.values():
@@ -247,7 +247,7 @@ def dynamic_problems(modules: Mapping[str, Module]) -> Iterator[str]:
 
 
 def _is_dynamic(module: str, node: ast.AST) -> bool:
-    """Return True if the node gets hold of what imports by a string, called or not."""
+    """Return True if the node refers to a function that imports by a string."""
     match node:
         case ast.Name(id=name) | ast.Attribute(attr=name) | ast.Constant(value=str(name)):
             return name in DYNAMIC_NAMES
@@ -308,7 +308,7 @@ def check(root: Path) -> tuple[list[str], int]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print every problem, one a line; return 1 when there is one, 2 when nothing was read."""
+    """Print every problem, one per line; return 1 if there is one, 2 if no module was read."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parent.parent)
     parser.add_argument("--map", action="store_true", help="print the arrows of the map and end")

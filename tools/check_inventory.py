@@ -1,4 +1,4 @@
-"""Check the page of the inventory: every row occurs once, and whatever it names exists.
+"""Check the page of the inventory: every row occurs once, and everything that it names exists.
 
 The inventory itself is not part of this project; ROWS has the number of rows of each of its lists.
 Usage: python tools/check_inventory.py [--check]. Exit status 1 where something is wrong.

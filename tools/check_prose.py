@@ -28,9 +28,9 @@ EXEMPT = (
     "vectors/ids.json",
 )
 
-# What may stand between two words of an idiom: blanks, and the margin of a comment or a quote.
+# The gap between two words of an idiom: blanks, and the margin of a comment or a quote.
 GAP = r"[\s#/>*]+"
-# Each idiom with what to write in its place. A blank stands between words, wherever a line ends.
+# Each idiom with its replacement. A blank matches any gap between words, line ends included.
 # A word after a dot is a member in code.
 IDIOMS = {
     r"so (?:many|much)": "the count or size by its name",

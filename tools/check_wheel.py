@@ -32,7 +32,7 @@ TAIL_LINES = 30
 
 
 class WheelFaultError(Exception):
-    """A step that did not do what it must; its text is the one line that is shown."""
+    """A step failed; its text is the line that is printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def is_inside(path: Path, folder: Path) -> bool:
 
 
 def run_alone(environment: Environment, wheel: Path, root: Path) -> None:
-    """Run what the base dependencies must suffice for."""
+    """Run the commands for which the base dependencies must suffice."""
     environment.install(root / "constraints.txt", str(wheel))
     origin = "import meshwire_conformance as package; print(package.__file__)"
     python = environment.command("python")
@@ -156,7 +156,7 @@ def run_with_node(environment: Environment, wheel: Path, root: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Check the wheel; return 1, after one clear line, when a step fails."""
+    """Check the wheel; print one line and return 1 if a step fails."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parent.parent)
     parser.add_argument("--wheel", type=Path, help="check this wheel instead of building one")

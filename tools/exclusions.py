@@ -1,10 +1,10 @@
 """Checks the reasons for which rules have no case.
 
 A rule that no case can show is marked on its page with `<!-- excluded: REASON; KEY: VALUE -->`. At
-least one key says what holds the rule meanwhile, or what has to come first:
+least one key says what checks the rule meanwhile, or what must exist first:
 
 - `test: PATH::NAME` a test of the reference or the suite, which must exist;
-- `code: PATH::NAME` the code that holds it in every case, which must exist;
+- `code: PATH::NAME` the code that ensures it in every case, which must exist;
 - `rules: ID, ID` rules it follows from, each of which a case shows;
 - `until: NAME` what is missing, which must not exist: a dotted name of a package, or else a word
   that no code of the packages has in a string or as the name of a function or class.

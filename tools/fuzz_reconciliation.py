@@ -32,7 +32,7 @@ TELLING: Final = 30
 """Longest shared prefix of ids in bytes; the two bytes left make sets of equal sums likely."""
 SHARED: Final = (0, 0, 0, 1, 3, TELLING)
 APART: Final = (0.0, 0.003, 0.02, 0.2, 1.0)
-"""Parts of the items that one side alone holds."""
+"""Fractions of the items that only one side holds."""
 SELDOM: Final = 0.1
 FRAME_LIMITS: Final = (0, 0, 4096, 4097, 4128, 5000, 8192, 60000)
 ROUNDS_MAX: Final = 10_000
@@ -44,7 +44,7 @@ class Difference(Exception):
 
 
 class Answer(Protocol):
-    """What follows from a message, as the suite and the reference state it."""
+    """The result of a message, in a common form for suite and reference."""
 
     @property
     def reply(self) -> bytes | None:
@@ -66,7 +66,7 @@ class Side(Protocol):
         """Return the first message."""
 
     def reconcile(self, message: bytes) -> Answer:
-        """Return what follows from a message."""
+        """Return the result of a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def draw_items(random: Random) -> list[Item]:
 
 
 def draw(random: Random) -> Pair:
-    """Return two sets that share much, little or nothing, and their limits."""
+    """Return two sets with a large, small or empty intersection, and their limits."""
     items = draw_items(random)
     if items and random.random() < SELDOM:
         # The same ids at other timestamps.
@@ -148,7 +148,7 @@ def hold(pair: Pair, oracle: Oracle) -> int:
 
 
 def _same(sides: dict[str, Side], expected: CrateAnswer, message: bytes) -> CrateAnswer:
-    """Return the crate's answer to a message, once every side has given it too."""
+    """Return the crate's answer to a message; raises Difference unless every side gives it too."""
     for name, side in sides.items():
         own = side.reconcile(message)
         said = CrateAnswer("", own.reply, tuple(sorted(own.have)), tuple(sorted(own.need)))

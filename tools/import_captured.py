@@ -3,7 +3,7 @@
     python tools/import_captured.py PATH/vectors.jsonl
 
 Of a negative, `at` is then added by hand; afterwards `make_vectors.py` keeps the files canonical
-and holds them to the schema codec.
+and checks them with the schema codec.
 """
 
 import argparse

@@ -51,14 +51,14 @@ FETCHED: Final = frozenset(
 
 
 class Assets(HTMLParser):
-    """Collects the addresses that a browser fetches to show a page, without links to follow."""
+    """Collects the addresses that a browser fetches to display a page, without its links."""
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note what the tag fetches."""
+        """Record the addresses that the tag fetches."""
         values = {name: value or "" for name, value in attrs}
         self.found += [values[name] for name in ("src", "poster", "data") if name in values]
         self.found += [part.split()[0] for part in values.get("srcset", "").split(",") if part]
@@ -85,7 +85,7 @@ def foreign_assets(site: Path) -> list[str]:
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """Serves the site and a frame of phone width, since a window has a least width."""
+    """Serves the site and a frame of phone width, since windows have a minimum width."""
 
     def do_GET(self) -> None:
         """Answer `/phone/PAGE` with the frame, anything else with the file."""
@@ -109,7 +109,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def served(site: Path) -> Iterator[str]:
-    """Serve the site on loopback; gives its address."""
+    """Serve the site on loopback; yields its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -121,7 +121,7 @@ def served(site: Path) -> Iterator[str]:
 
 
 def requests_in(log: dict[str, Any], origin: str) -> set[str]:
-    """Return the addresses off `origin` that pages of `origin` asked for, from a network log."""
+    """Return the addresses of other hosts that pages of `origin` requested, from a network log."""
     return {
         params["url"]
         for event in log["events"]

@@ -1,6 +1,6 @@
 """Write the published JSON Schemas, which are made from structs, or with --check compare them.
 
-Usage: python tools/make_schemas.py [--check]. Exit status 0 fine, 1 where a file is stale.
+Usage: python tools/make_schemas.py [--check]. Exit status 1 if a file is stale.
 """
 
 import argparse

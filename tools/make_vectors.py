@@ -179,7 +179,7 @@ def _vector(
 
 
 def complete(files: dict[Path, dict[str, Any]], ledger: Ledger) -> Iterator[tuple[Path, str]]:
-    """Yield every vector file with the text it should have; assigns missing ids."""
+    """Yield every vector file with its canonical text; assigns missing ids."""
     parts: dict[str, str] = {}
     for path, document in files.items():
         if path.name.endswith(DERIVED):

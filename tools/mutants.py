@@ -51,7 +51,7 @@ from mutant_rows import (  # noqa: E402 - found in the folder that was just adde
 BESIDE = 2
 """Number of mutants that are judged concurrently."""
 HURRIED = 0.2
-"""Scale of deadlines: many mutants answer nothing, and each case waits for that to its end."""
+"""Scale of deadlines: many mutants never answer, and each case then waits for its deadline."""
 NODE = f"{shlex.quote(sys.executable)} -m meshwire_reference.cli"
 INDEX = re.compile(r"\[\d+\]")
 
@@ -72,7 +72,7 @@ class Mutant:
         return f"env {words} {NODE}"
 
     def arguments(self, case: str) -> tuple[str, ...]:
-        """Return what the command line of the node needs besides, for this case."""
+        """Return the further options of the node for this case."""
         return tuple(word for row in self.rows for word in row.arguments.get(case, ()))
 
 
@@ -133,7 +133,7 @@ def attachments(
 
 
 def unapplied(mutant: Mutant, record: Path) -> list[str]:
-    """Return why rows of the mutant were not applied, as the processes recorded it."""
+    """Return the recorded causes for which rows of the mutant were not applied."""
     lines = record.read_text("utf-8").splitlines() if record.exists() else []
     faults = sorted({line.removeprefix(FAULT) for line in lines if line.startswith(FAULT)})
     never = sorted(set(edits_by_module(mutant.rows)) - set(lines))
@@ -148,7 +148,7 @@ def names_field(row: Row, result: CaseResult) -> bool:
 
 
 def missed(mutant: Mutant, results: Iterable[CaseResult]) -> list[str]:
-    """Return the cases that should have noticed this mutant and did not, one line each."""
+    """Return the cases that failed to notice this mutant, one line each."""
     results = list(results)
     by_id = load_catalogue().by_id
     said = [
@@ -185,7 +185,7 @@ async def hold(mutants: Sequence[Mutant]) -> list[str]:
             print(f"        {problem}", flush=True)
         wrong.extend(problems)
 
-    # All are awaited, also where one fails: a start that is cancelled may wait for ever.
+    # All are awaited, also if one fails: a cancelled start may never end.
     tasks = [asyncio.create_task(one(mutant)) for mutant in mutants]
     if tasks:
         await asyncio.wait(tasks)
@@ -236,7 +236,7 @@ async def survey(mutants: Sequence[Mutant], only: Sequence[str], path: Path) -> 
 
 
 def check(rows: Mapping[str, Row]) -> Iterator[str]:
-    """Yield what is wrong with the rows as they are written, without running any."""
+    """Yield the problems of the rows themselves, without running any."""
     by_id = load_catalogue().by_id
     for row in rows.values():
         yield from (f"{row.id}: {problem}" for problem in application_problems([row]))
@@ -259,7 +259,7 @@ def check(rows: Mapping[str, Row]) -> Iterator[str]:
 
 
 def application_problems(rows: Iterable[Row]) -> Iterator[str]:
-    """Yield why rows, applied together, do not make modules that compile."""
+    """Yield the causes for which rows, applied together, do not compile."""
     for module, edits in edits_by_module(rows).items():
         path = source_of(module)
         if path is None:
@@ -279,7 +279,7 @@ def application_problems(rows: Iterable[Row]) -> Iterator[str]:
 def undefined_names(rows: Iterable[Row]) -> Iterator[str]:
     """Yield the names that edited modules use and do not define.
 
-    Such a mutant would crash, which every case notices, and show nothing.
+    Such a mutant would crash, which every case notices, so it would prove nothing.
     """
     with tempfile.TemporaryDirectory(prefix="meshwire-mutant-") as folder:
         for row in rows:

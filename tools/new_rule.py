@@ -44,12 +44,12 @@ FRAMES: Mapping[str, Mapping[str, Any]] = {
 
 
 class BadRule(Exception):
-    """The rule cannot be added to a page; the text says why."""
+    """The rule cannot be added to a page; the text has the cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A new rule: its sentence and what shows it."""
+    """A new rule: its sentence and the ways to show it."""
 
     prefix: str
     level: str

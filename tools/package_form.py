@@ -68,7 +68,7 @@ def name_problems(root: Path, modules: Mapping[str, Module]) -> Iterator[str]:
 
 
 def mirror_problems(root: Path, modules: Mapping[str, Module]) -> Iterator[str]:
-    """Yield the test files that are not where the package is that they test.
+    """Yield the test files whose folder does not mirror the package that they test.
 
     The folder must be a package. A file that is named after a module must be in the folder of a
     module with that name; any other name is a subject of the whole package.

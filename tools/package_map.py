@@ -24,7 +24,7 @@ ARROW = "-->"
 
 
 class MapError(Exception):
-    """The diagram holds a line that is no arrow, name or comment."""
+    """The diagram has a line that is no arrow, name or comment."""
 
 
 def _names(text: str) -> list[str]:

@@ -12,7 +12,7 @@ from meshwire_spec.numbers import KINDS, REASONS
 SPEC = Path(__file__).resolve().parents[1] / "spec"
 LEVELS = ("wire", "strict", "withdrawn")
 WAYS = ("codec", "socket", "harness", "every")
-# A rule may be about every message kind, and of whole reconciliations.
+# A rule may be about any message kind, and about whole reconciliations.
 RULE_KINDS = frozenset((*KINDS, "negentropy_run"))
 
 ANCHOR = re.compile(r"\{#([A-Za-z0-9_-]+)\}")

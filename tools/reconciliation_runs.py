@@ -207,7 +207,8 @@ def cut_plans() -> Iterator[Plan]:
         words = f"frame limits {limits[0]} and {limits[1]}"
         for common, mine, theirs in ((0, 0, 130), (20, 30, 200), (0, 140, 150), (40, 250, 20)):
             title = f"{common} items in common, {alone(mine, theirs)}, {words}"
-            # Items stand between the last bound that the server writes and where it stops.
+            # There are items between the last bound that the server writes and the place where it
+            # stops.
             rules = PLACED if limits[1] and mine in (30, 140) else CUTS
             yield Plan(title, *sides(common, mine, theirs), rules, limits)
     for count in (120, 121, 122, 123, 124):

@@ -1,6 +1,7 @@
 """Write the generated parts of pages, `rules.json` and `harness.json`; `--check` compares.
 
-Usage: python tools/sync_spec.py [--check]. Exit status 0 fine, 1 problems, one line each.
+Usage: python tools/sync_spec.py [--check]. Exit status 1 if there are problems, printed one per
+line.
 """
 
 from __future__ import annotations

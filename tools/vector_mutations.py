@@ -421,7 +421,7 @@ def _emptied(base: Base, row: FieldRow, place: Place) -> Mutated | None:
         data = splice(base, place.start, place.end, b"", own=place.length)
     if place.length is None:
         return Mutated(data, place.start, place.start)
-    # No byte of the field is left: its length is what is wrong.
+    # No byte of the field is left: its length is at fault.
     return Mutated(data, place.length.offset, place.length.offset + place.length.size)
 
 

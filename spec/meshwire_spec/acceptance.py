@@ -1,4 +1,4 @@
-"""Checks of a strict node on a message that decodes: key grammar and string limits."""
+"""Checks of a strict node on a decoded message: key grammar and limits of texts."""
 
 from __future__ import annotations
 

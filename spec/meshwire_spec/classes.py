@@ -1,4 +1,4 @@
-"""Conformance classes: the roles of a program, and the rules that each of them must keep."""
+"""Conformance classes: the roles of a program, and the rules that bind each of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NO_RECONCILIATION: Final = "NG-012"
 
 @dataclass(frozen=True, slots=True)
 class ConformanceClass:
-    """A role that a program can claim; `has` returns True for the rules it has to keep."""
+    """A role that a program can claim; `has` returns True for a rule that binds it."""
 
     name: str
     means: str

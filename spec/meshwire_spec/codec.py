@@ -95,7 +95,7 @@ def _check_members(layout: Layout, data: bytes, value: dict[str, Any]) -> None:
 
 
 def decode(kind: str, data: bytes) -> Message:
-    """Return the message that these bytes are; all of them must belong to it.
+    """Decode a message that uses all of these bytes.
 
     Call `accept` before acting on the message. Raises `Malformed` with reason, offset, field path
     and rule (page Errors lists the reasons), and `UnknownKind`.

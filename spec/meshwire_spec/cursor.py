@@ -1,4 +1,4 @@
-"""The stream that schemas read and write: it knows the end of its scope and records fields."""
+"""The byte stream of the schemas, with the end of its scope and a record of the fields read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from meshwire_spec.errors import Malformed
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One field as found in the bytes; `size` in bytes, `value` as in the JSON shape."""
+    """One field found in the bytes; `size` in bytes, `value` in its JSON form."""
 
     offset: int
     size: int
@@ -44,7 +44,7 @@ class Cursor(io.BytesIO):
         self.timestamp: int | None = 0
 
     def left(self) -> int:
-        """Return the number of bytes of the present scope that were not read yet."""
+        """Return the number of unread bytes in the current scope."""
         return self.end - self.tell()
 
     def take(self, size: int, path: str) -> bytes:

@@ -6,7 +6,7 @@ from meshwire_spec.numbers import REASONS
 
 
 class SpecError(Exception):
-    """Root of every exception that this package raises on purpose."""
+    """Root of the exceptions of this package."""
 
 
 class Malformed(SpecError):
@@ -14,7 +14,7 @@ class Malformed(SpecError):
 
     `reason` is a name of the registry in `numbers.py`, `offset` the first byte of the field at
     fault counted from the start of the message, `field` its path such as `entries[1].key`, `rule`
-    the id of the sentence it breaks (page Errors), `kind` the kind of message.
+    the id of the rule that it breaks (page Errors), `kind` the kind of message.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ is the scope of the innermost length prefix, so offsets are absolute and nothing
 substreams. `_parse` and `_build` are next to each other and mirror each other; `to_json` and
 `from_json` convert a value between Python (int, str, bytes, dict, list) and its JSON form.
 """
-# Longer than 500 lines: the blocks of one vocabulary belong on one page.
+# Longer than 500 lines: all blocks are defined in one module.
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 JSON_NUMBER_BYTES: Final = 4
-"""Integers wider than this are decimal strings in JSON, where 53 bits are all that is safe."""
+"""Integers wider than this are decimal strings in JSON, which is exact up to 53 bits only."""
 DECIMAL: Final = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,19})$"}
 """JSON Schema of a decimal string."""
 
@@ -163,7 +163,7 @@ class Number(Block):
     def check(
         self, value: int, offset: int, path: str, context: Any, cursor: Cursor | None
     ) -> None:
-        """Raise `Malformed` if the value is not legal; here every value is."""
+        """Raise `Malformed` if the value is not valid; here every value is."""
 
     def to_json(self, obj: Any) -> Any:
         return str(obj) if self.wire.length > JSON_NUMBER_BYTES else obj
@@ -238,7 +238,7 @@ class Choice(Number):
 
 
 class Flag(Number):
-    """A byte that is 0 or 1; with `lenient` any other value also means 0, and is kept."""
+    """A byte that is 0 or 1; with `lenient` any other value means 0, and is preserved."""
 
     def __init__(self, means: str, *, lenient: bool = False, rule: str = "") -> None:
         super().__init__(Int8ub, means, rule=rule)
@@ -363,7 +363,7 @@ class Blob(Block):
         rule: str = "",
     ) -> None:
         super().__init__(means, rule=rule)
-        # A minimum is held by `accept` alone, with the limit: the page must not print another.
+        # Only `accept` checks a minimum, with the limit; the page must not print another.
         assert limit is not None or not minimum, "a minimum needs the limit that accept holds"
         self.length = length
         self.ceiling = ceiling

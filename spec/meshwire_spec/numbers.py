@@ -2,7 +2,7 @@
 
 Constants are defined only here: pages are generated from these tables, the schemas and the
 reference read them, and `vectors/numbers.json` restates them by hand so that a mistake is noticed.
-Nothing in this module computes, reads or imports anything but the standard library's types.
+This module computes nothing, and imports only types of the standard library.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class FrameType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class FrameTypeRow:
-    """One row of the frame type registry: the name of the type, and who may send it where."""
+    """One row of the frame type registry: name, and where the type may be sent."""
 
     type: FrameType
     name: str
@@ -292,14 +292,14 @@ LIMITS: Final = (
     Limit("close reason", 0, CLOSE_REASON_MAX, "bytes", "decode", ("lab_record",),
           "length-limit", "lab binding"),
 )  # fmt: skip
-"""Limits that a codec keeps. Each has a hand-written pair of vectors: last legal, first not."""
+"""Limits of a codec. Each has two hand-written vectors: last valid value, first invalid one."""
 
 COUNT_BOUNDS: Final = {
     "sync_batch": ENTRY_MIN,
     "tombstone_batch": TOMBSTONE_ELEMENT_MIN,
     "negentropy_message": NEGENTROPY_ID,
 }
-"""A count is at most what is left of the message over this minimum element size (D-03, D-138)."""
+"""A count is at most the remaining bytes divided by this minimum element size (D-03, D-138)."""
 
 # --- Times ---------------------------------------------------------------------------------
 
@@ -367,7 +367,7 @@ TIMER_ROWS: Final = (
              "the lifetime of the collection, as an addition to it", "ignores the tombstone",
              "TS-032"),
 )  # fmt: skip
-"""Every time that the protocol knows beside the lifetimes of the collection table."""
+"""Every deadline, interval and age of the protocol, except the lifetimes of collections."""
 
 # --- Reasons and their application codes -----------------------------------------------------
 
@@ -376,7 +376,7 @@ CODE_BASE: Final = 0x4D570000
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why something is refused, with its application code on the wire."""
+    """A reason to refuse, with its application code on the wire."""
 
     name: str
     code: int
@@ -437,7 +437,7 @@ REASONS: Final = {row.name: row for row in REASON_ROWS}
 
 
 class SyncMode(StrEnum):
-    """How documents of a collection travel."""
+    """The way in which documents of a collection are sent."""
 
     FULL_HISTORY = "full-history"
     LATEST_ONLY = "latest-only"
@@ -537,4 +537,4 @@ CAPABILITY_ROWS: Final = (
 CAPABILITIES: Final = tuple(row.name for row in CAPABILITY_ROWS if row.is_required)
 """Capabilities that every `sync/1` target must have; optional ones are declared beside them."""
 OPTIONAL_CAPABILITIES: Final = tuple(row.name for row in CAPABILITY_ROWS if not row.is_required)
-"""Capabilities that a `sync/1` target may have; without one, its cases are left out."""
+"""Capabilities that a `sync/1` target may have; without one, its cases are not applicable."""

@@ -1,4 +1,4 @@
-"""The rules of the pages, loaded from `rules.json`: ids, levels, texts, and what shows them."""
+"""The rules of the pages, loaded from `rules.json`: ids, levels, texts, and ways to show them."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ ReadSchema = Mapping[str, Any]
 
 
 class UnknownKeyword(SpecError):
-    """A keyword in a schema that no row would show."""
+    """A schema has a keyword for which the tables have no column."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,8 @@ async def early_preamble(run: CaseRun) -> None:
     connection = await _raw_connection(run, Preamble(identity, whole=b""))
     handshake_s = run.session.target.facts.deadlines.get("handshake_s", HANDSHAKE_S)
     came = await connection.ready(run.terms.deadline.beyond(handshake_s))
-    # One that waits for ours may write its own when its deadline ends the connection, not before.
+    # A target that waits for the suite's preamble may write its own only at the end of its
+    # deadline.
     if came:
         await connection.raw(Preamble(identity).encode())
         came = await connection.ping(b"\x08\x07\x06\x05\x04\x03\x02\x01", run.deadline_s)

@@ -69,7 +69,7 @@ async def stale_snapshots_are_answered_in_their_time(run: CaseRun) -> None:
     await run.send(FrameSpec(type="snapshot", document="later"))
     await run.barrier()
     await run.own_peer("stale").connection()
-    # What the node offers comes first; from then on it has no other reason to send.
+    # The offers of the node come first; after them it has no other reason to send.
     whole = Wanted(run.scope.names["key"], heads=run.contents.made["later"].heads)
     await run.expect(whole, "stale")
     arrivals = run.subscription(whole.key).arrivals

@@ -77,7 +77,7 @@ def _received(vector: Vector, found: Finding) -> tuple[str, ...]:
     data = _bytes_of(found.data)
     if data is None:
         return (found.received,)
-    # Bytes of a value that has none are marked where the schema fails.
+    # If the value has no such bytes, the mark is where the schema fails.
     return rows_of(vector.kind, data) if vector.unencodable else _other_bytes(vector, found, data)
 
 

@@ -66,14 +66,14 @@ async def run(
     asks: list[Ask] = []
     try:
         await session.start()
-        # Made while the target loads, which takes as long.
+        # Made while the target starts, which takes as long.
         chosen = about_codec or _everything(catalogue)
         made = list(_asks(_with_controls(chosen, [*cases, *chosen], catalogue)))
         hello = await session.greet()
         asks += (ask for ask in made if ask.case.kind in hello.kinds)
         given = await session.ask(asks)
     except UnfitHello as exc:
-        # Without a case of the harness itself nothing was judged.
+        # Without cases of the harness itself nothing was judged.
         if not about_adapter:
             raise
         reason = (str(exc),)
@@ -183,7 +183,7 @@ class HarnessSession:
         spoken = await self._harness.converse({ask.id: ask.line for ask in asks})
         self.manners.notice(spoken)
         given = {number: Given(answer) for number, answer in spoken.answers.items()}
-        # The sessions of a run do not outlive a process, so what it had answered is asked again.
+        # The sessions of a run end with the process, so requests already answered are sent again.
         cut = {ask.case.id for ask in asks if ask.id not in given}
         left = [ask for ask in asks if ask.case.id in cut]
         if left:
@@ -279,7 +279,7 @@ def _result(
     if found.symptom and isinstance(told, RunFinding) and isinstance(case.body, ReconciliationRun):
         return describe_run(case, case.body, told, control)
     if found.symptom:
-        # The schema codec is heavy, and only failures need it.
+        # The schema codec is slow to load, and only failures need it.
         from meshwire_conformance.codec_suite.findings import describe  # noqa: PLC0415
 
         return describe(case, found, control, settings.level)

@@ -80,7 +80,7 @@ def run() -> int:
     except SuiteError as exc:
         return _say(str(exc), exc.exit_code)
     except BrokenPipeError:
-        # The reader is gone: no more output is wanted.
+        # The reader has closed the pipe: no more output is possible.
         process.give_up_output()
         return int(ExitCode.INCOMPLETE)
     except Exception as exc:  # noqa: BLE001 - nothing is swallowed: the run ends here, with exit 2
@@ -102,19 +102,19 @@ def _run_arguments() -> int:
         message = getattr(exc, "format_message", exc.__str__)()
         if not message.lstrip().startswith(HELP):
             raise UsageError(message) from exc
-        # A command group without a command: its help is printed as laid out.
+        # A command group without a command: its help is printed unchanged.
         typer.echo(message)
         return int(ExitCode.FAULT)
     except typer.Abort:
         raise KeyboardInterrupt from None
     except SystemExit as exc:
-        # So does typer end where the reader of the output is gone, with an exit code of its own.
+        # Typer raises this too if the reader has closed the pipe, with its own exit code.
         if isinstance(exc.__context__, BrokenPipeError):
             raise exc.__context__ from None
         raise
     if code == INTERRUPTED:
         raise KeyboardInterrupt
-    # What is buffered counts as written only now.
+    # Buffered output counts as written only now.
     sys.stdout.flush()
     return code or 0
 

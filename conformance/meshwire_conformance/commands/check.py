@@ -177,7 +177,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
     with _reported(writers, text, options):
         attachments = _attachments(target, target_file, timeout_scale)
         found = _checked(attachments, text, options, progress)
-    # Written first: a report counts, whoever reads the output.
+    # Written first: a report must exist even if the output cannot be written.
     for name, path in writers:
         WRITERS[name](found, path)
     _show(found)

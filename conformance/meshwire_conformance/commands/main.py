@@ -26,7 +26,7 @@ def main() -> None:
 
         code = run()
         process.ignore_interrupts()
-        # No garbage collection at the exit either.
+        # The garbage collector does not run at the exit either.
         gc.freeze()
     except KeyboardInterrupt:
         print("meshwire: interrupted", file=sys.stderr)  # noqa: T201 - the command line

@@ -100,7 +100,7 @@ async def _watched(work: Coroutine[Any, Any, Result], came: list[int]) -> Result
         if len(came) == 1:
             task.cancel()
             return
-        # The end of the work waits for these processes, so it comes at once.
+        # The work ends once these processes end, so they are killed at once.
         children.kill_all()
 
     ours = [number for number in SIGNALS if signal.getsignal(number) is end]
@@ -150,7 +150,7 @@ def prepare_streams() -> None:
         _fill_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            # Half a surrogate, from a file name for example, can be written in no encoding.
+            # A lone surrogate, from a file name for example, has no encoding.
             stream.reconfigure(errors="backslashreplace")
 
 

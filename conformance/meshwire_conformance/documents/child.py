@@ -53,7 +53,7 @@ def answer_one(handlers: dict[str, Callable[..., Any]], request: bytes) -> dict[
 
 def main(arguments: list[str]) -> int:
     """Serve until the input ends; 1 when the library is missing."""
-    # Whatever the library prints goes to standard error, which nobody reads.
+    # Output of the library goes to standard error, which is not read.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     confine(int(arguments[0]))

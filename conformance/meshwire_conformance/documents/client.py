@@ -104,7 +104,7 @@ class Documents:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env={**os.environ, "RUST_BACKTRACE": "0"},
-                # Ctrl-C is for the suite, which ends the child in its turn.
+                # Ctrl-C goes to the suite, which then ends the child.
                 start_new_session=True,
             )
             children.remember(self._process.pid)

@@ -77,7 +77,7 @@ def _of_tombstones(fields: _Fields) -> _Content:
     batch = decode("tombstone_batch", fields["payload"])
     for element in batch.fields["tombstones"]:
         key = f"{element['collection']}:{element['document_id']}"
-        # Without the bytes tolerated after it: what is compared is the tombstone.
+        # Without the tolerated bytes after it: only the tombstone is compared.
         yield FrameType.TOMBSTONE, key, partial(encode_tombstone, {**element, "extra": b""})
     _refuse_fault("tombstone_batch", batch)
 

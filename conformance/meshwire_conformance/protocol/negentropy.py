@@ -172,7 +172,7 @@ class _Round:
         return False
 
     def _compare(self, theirs: set[bytes], ours: Iterable[bytes]) -> None:
-        # An id of ours with several timestamps is matched only once.
+        # An own id with several timestamps is matched only once.
         for name in ours:
             if name in theirs:
                 theirs.remove(name)

@@ -84,7 +84,7 @@ def apply_ledger(
     results: Iterable[CaseResult], known: Mapping[str, KnownFailure]
 ) -> list[CaseResult]:
     """Return the results with known failures excused, and wrong entries as failures."""
-    # One that was too slow to judge says nothing about the failure that the ledger expects.
+    # A case that was too slow to judge is no evidence about the expected failure.
     return [
         _judge(result, known[result.case])
         if result.case in known and result.symptom != TOO_SLOW

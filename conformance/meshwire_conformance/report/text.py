@@ -69,7 +69,7 @@ def failure_lines(
     yield f"{paint('FAIL', RED)} {case.id}  {printable(case.title)}  ({name}{case.kind} · {rules})"
     yield ""
     for line in report.rule_lines(case):
-        # Never cut: rules are short, and half of a rule says something else.
+        # Never cut: half of a rule has another meaning.
         yield from _folded(printable(line), "  ", " " * 10)
     yield ""
     for reason in result.reasons:

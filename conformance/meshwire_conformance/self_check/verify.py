@@ -69,7 +69,7 @@ def disagreement(question: Question, expected: dict[str, Any], answer: dict[str,
     """Return how two answers differ, or an empty text; optional members count only if present."""
     given = {name: member for name, member in answer.items() if name != "id"}
     if question.value is not None:
-        # Where a byte that was never written would have stood, either may say or leave out.
+        # The offset of a byte that was never written is optional.
         said = [shown(one.get("error", {}).get("reason")) for one in (expected, given)]
         return "" if said[0] == said[1] else f"encode: schema {said[0]}, reference {said[1]}"
     if "error" in expected and isinstance(given.get("error"), dict):

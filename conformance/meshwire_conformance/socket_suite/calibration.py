@@ -90,7 +90,8 @@ class Canary:
     async def read(self, deadline_s: float, through: Peer | None = None) -> bool:
         """Return True if a read of the canary through a peer is answered within the deadline."""
         peer = through or self.peer
-        # Not dialled again: a handshake would make a peer of a case ready that watches its input.
+        # Not dialled again: a handshake would make the node send to a peer whose case watches its
+        # input.
         connection = await peer.connection() if through is None else through.live
         if connection is None:
             raise ConnectionError(f"{peer.name} is gone")
@@ -140,7 +141,7 @@ class Canary:
     ) -> str | None:
         if before is not None:
             await asyncio.wait((before,))
-        # Later callers start a new read, so that this one follows whatever its callers observed.
+        # Later callers start a new read, so that each read starts after its callers' observations.
         self._running, self._next = self._next, None
         try:
             answered = await self.read(deadline_s)

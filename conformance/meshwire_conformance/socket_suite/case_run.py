@@ -3,7 +3,7 @@
 Transcripts and Python cases use the same operations. Each operation either succeeds or raises
 `CaseFailed`. What is sent is recorded for the report. A case's streams are released when it ends.
 """
-# Longer than 500 lines: it is the vocabulary of all socket cases, easier to learn in one place.
+# Longer than 500 lines: the operations of all socket cases are easier to find in one module.
 
 from __future__ import annotations
 

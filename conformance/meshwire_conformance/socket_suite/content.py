@@ -261,7 +261,7 @@ class Contents:
                 return Mismatch("sync-message", "it is none")
             if declared != wanted:
                 return Mismatch("heads", heads_text(declared), heads_text(wanted))
-            # A read is answered with the changes themselves; what is pushed may be heads alone.
+            # The answer to a read has the changes; a pushed delta may have only heads.
             if not strict or not wanted:
                 return None
         return await self._applied_mismatch(wanted, arrival)

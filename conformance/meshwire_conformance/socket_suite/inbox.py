@@ -219,7 +219,7 @@ class _FrameReader:
             if stream.received:
                 data, said = bytes(stream.received[:_KEPT]), "a stream ends inside a frame"
                 self._inbox.fault(self._peer, stream.number, "truncated", said, data)
-            # Only now: everything on the stream has been taken in.
+            # Only now: all frames of the stream have been processed.
             self._inbox.spawn(stream.finish())
         elif stream.reset_code is not None:
             self._over = True

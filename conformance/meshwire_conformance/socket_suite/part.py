@@ -360,7 +360,8 @@ class SocketPart:
             raise SuiteFault(f"{case.id}: {exc}") from exc
         finally:
             await run.end()
-            # Where the judge of the whole run was not selected, every case is it for its time.
+            # Without the case that judges the whole run, each case judges the frames of its own
+            # time.
             run.evidence.claim = run.claim(known_faults, shared=JUDGE_OF_ALL not in self._asked)
         return Attempt(case, CaseResult(case.id, Verdict.PASS), run.evidence)
 

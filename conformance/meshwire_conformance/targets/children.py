@@ -18,8 +18,8 @@ _OUTPUTS = (0, 1, 2)
 _groups: set[int] = set()
 """Process groups that were started and have not ended yet."""
 
-# A child that an interrupt ends may be reaped before asyncio's watcher looks, which then warns of
-# a status that nobody asks for; an interrupt prints one line, and not this one.
+# A child that an interrupt ends may be reaped before asyncio's watcher, which then logs a warning
+# about its status; an interrupt must print only one line.
 logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 
@@ -67,7 +67,7 @@ async def end(process: Process, grace_s: float, *, first: signal.Signals | None 
                 _signal(process.pid, first)
             await _gone(process, grace_s)
     finally:
-        # Also where the process has ended by itself: what it has started may still run.
+        # Also if the process has ended already: processes that it started may still run.
         _signal(process.pid, signal.SIGKILL)
         forget(process.pid)
         _close_pipes(process)

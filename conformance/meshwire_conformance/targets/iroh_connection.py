@@ -133,7 +133,7 @@ class IrohConnection(Connection):
     async def close(self, code: int = 0, text: str = "") -> None:
         """Close the connection; bytes already written get some time to arrive."""
         if self.closed is None:
-            # The library drops what is under way when it closes.
+            # The library drops bytes in flight when it closes.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SETTLE_S):
                     await self._settle()

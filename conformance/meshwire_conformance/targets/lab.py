@@ -9,7 +9,7 @@ Unlike an ordinary implementation this one can also write anything (`write_raw`)
 has to send wrong things on purpose.
 """
 # Longer than 500 lines: records, credit and streams are one state machine, and its
-# halves read worse apart than together.
+# halves are harder to read in two modules.
 
 from __future__ import annotations
 

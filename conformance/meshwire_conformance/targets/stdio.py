@@ -137,8 +137,8 @@ class Harness:
     ) -> None:
         assert process.stdout is not None
         while waiting:
-            # A line after a lone request is most likely its answer, even a bad one, since nothing
-            # else was asked. So a further line is awaited for a short time only.
+            # A line after a single request is most likely its answer, even if malformed. So a
+            # further line is awaited for a short time only.
             spoilt = bool(found.garbage) and not found.answers and len(waiting) == 1
             patience_s = min(GRACE_S, self._answer_s) if spoilt else self._answer_s
             try:
@@ -174,7 +174,7 @@ class Harness:
                 found.disorder.append(f"the answer to {number} came before that to {first}")
             del waiting[number]
             self._came += len(line)
-            # Without its members the answer still counts, as a wrong one.
+            # An answer without its members counts as a wrong answer.
             is_too_much = self._came > KEPT_MAX and len(line) > LONG
             found.answers[number] = {"id": number} if is_too_much else answer
             return True

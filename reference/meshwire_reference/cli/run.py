@@ -173,7 +173,7 @@ async def serve(config: Config) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
-        # `nohup` has SIGHUP ignored, and it stays so.
+        # `nohup` ignores SIGHUP, and that is kept.
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, stopping.set)
     node = Node(config)

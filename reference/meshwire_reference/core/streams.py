@@ -133,7 +133,7 @@ class Streams:
         if handler is not None:
             handler.receive(data, fin=fin)
         elif data:
-            # A stream that was released may still have bytes on their way.
+            # A released stream may still have bytes in flight.
             self.consume(stream, len(data))
 
     def take_reset(self, stream: int, code: int) -> None:

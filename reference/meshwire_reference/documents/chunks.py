@@ -175,7 +175,7 @@ def rows_of(specification: int, column: bytes, budget: ClaimBudget) -> int:
         return 0
     per_byte = ROWS_PER_ASCII_GROUP_BYTE if kind == GROUP else ROWS_PER_ASCII_BYTE
     if len(column) * per_byte < min(budget.rows, ROWS_MAX) and column.isascii():
-        # Small and without long runs, as nearly every column: too few rows to count.
+        # Small and without long runs, as most columns are: too few rows to count.
         return 0
     try:
         return count_booleans(column) if kind == BOOLEAN else count_runs(column, kind, budget.rows)

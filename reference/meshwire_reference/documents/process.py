@@ -63,7 +63,7 @@ class WorkerSettings:
         module = "meshwire_reference.documents.worker"
         budget = (self.budget.call_s, self.budget.call_s_per_kib, self.budget.ceiling_s)
         numbers = [self.actor.hex(), str(self.memory_bytes), *map(str, budget)]
-        # -P: what lies in the current directory must not pass for a module of Python's own.
+        # -P: a file in the current directory must not replace a module of the standard library.
         return [sys.executable, "-P", "-m", module, *numbers]
 
 

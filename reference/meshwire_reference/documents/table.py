@@ -113,7 +113,7 @@ class Table:
         other = Document.load(call.snapshot)
         theirs = heads_of(other)
         fork = other
-        # DC-020; DC-045: a merge leaves changes behind that wait for others.
+        # DC-020; DC-045: a merge omits changes whose dependencies are missing.
         if before or types != (DOCUMENT,):
             fork = entry.document.fork()
             fork.merge(other)

@@ -85,7 +85,7 @@ class Requests:
 
     def next(self) -> Frame | None:
         """Return the next request, waiting for it; None when the input has ended."""
-        # Input that came meanwhile is read first: it may skip requests that wait here.
+        # Input received meanwhile is read first: it may skip waiting requests.
         while not self._ended and (not self._waiting or select.select((0,), (), (), 0)[0]):
             data = os.read(0, READ_BYTES)
             self._ended = not data
@@ -99,7 +99,7 @@ class Requests:
     def is_skipped(self, number: int) -> bool:
         """Return True if this request must be left out; a later skip comes too late."""
         skipped = number in self._skipped
-        # Numbers rise, so that a skip of this one or of an earlier one has had its chance.
+        # Numbers increase, so a skip of this request or an earlier one would have arrived.
         self._skipped = {one for one in self._skipped if one > number} if self._skipped else set()
         return skipped
 
@@ -132,7 +132,7 @@ def serve(answers: int, actor: bytes, budget: Budget, not_set: tuple[tuple[str, 
 def main(arguments: list[str]) -> int:
     """Run the worker; returns 1 when the library cannot be loaded, aborts without memory."""
     actor, memory_bytes, *times_s = arguments
-    # Whatever the library prints goes to standard error, which the parent drains.
+    # Output of the library goes to standard error, which the parent reads.
     answers = os.dup(1)
     os.dup2(2, 1)
     not_set = confine(int(memory_bytes))

@@ -120,8 +120,8 @@ def answer(line: bytes) -> tuple[dict[str, object], bool]:
     except BadRequest as fault:
         return {"id": identity, "error": {"message": str(fault)}}, False
     except (ValueError, RecursionError) as fault:
-        # Text that is no JSON (bad UTF-8, bad grammar, nested too deep), or has no UTF-8.
-        # CH-004, CH-006
+        # Text that is no JSON (bad UTF-8, bad grammar, too deeply nested), or that has no UTF-8
+        # form. CH-004, CH-006
         return {"id": identity, "error": {"message": f"unreadable: {fault}"}}, False
     return {"id": identity, "result": result}, is_last
 

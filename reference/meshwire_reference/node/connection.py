@@ -121,7 +121,7 @@ class Link:
         """Reset this side's half; queued bytes are dropped."""
         task = self._writing.pop(effect.stream, None)
         if task is not None:
-            # A task that has not begun never comes to take its own entries away.
+            # A task that is cancelled before it starts never removes its own entries.
             del self._writers[effect.stream]
             task.cancel()
         self.connection.reset(effect.stream, effect.code)

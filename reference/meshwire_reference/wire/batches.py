@@ -90,9 +90,9 @@ def _read_entry(
     reader: Reader, payload_cap: int, types: Container[int] = ANY_TYPE
 ) -> tuple[str, int, bytes]:
     key = reader.text(U16_BE, "key")
-    # FR-011: refused by its byte in a frame; BT-006: in an entry only its payload is stepped over.
+    # FR-011: refused by its byte in a frame; BT-006: in an entry only its payload is skipped.
     frame_type = reader.listed(U8, types, "unknown-type", "type")
-    # FR-004, BT-004: refused by the four bytes of the length, before the payload is looked for.
+    # FR-004, BT-004: refused by the four bytes of the length, before the payload is read.
     return key, frame_type, reader.block(U32_BE, "payload", payload_cap)
 
 
@@ -169,12 +169,12 @@ def decode_sync_batch(data: bytes, payload_cap: int = PAYLOAD_MAX) -> SyncBatch:
             position = payload_end
     except (StructError, UnicodeDecodeError):
         pass
-    # BT-013, BT-014: what stands before the fault is kept, and without it the batch is refused.
+    # BT-013, BT-014: elements before the fault are kept; without any the batch is refused.
     fault = None
     if len(entries) < entry_count:
         fault = _name_fault(data, position, len(entries), payload_cap)
         position = end
-    # BT-015: what follows the last entry is kept as extra.
+    # BT-015: bytes after the last entry are kept as extra.
     return SyncBatch(batch_id, created_at, ttl, entry_count, tuple(entries), fault, data[position:])
 
 
@@ -184,7 +184,7 @@ def _read_batch_header(data: bytes) -> tuple[int, int, int, int]:
         for layout, field in BATCH_HEADER_FIELDS:
             reader.number(layout, field)
     batch_id, created_at, ttl, entry_count = BATCH_HEADER.unpack_from(data)
-    # BT-012: bounded by what is left before anything is built.
+    # BT-012: limited by the remaining bytes before anything is allocated.
     if entry_count > (len(data) - BATCH_HEADER.size) // ENTRY_MIN:
         raise Malformed("count-limit", COUNT_OFFSET, "entry_count")
     return batch_id, created_at, ttl, entry_count

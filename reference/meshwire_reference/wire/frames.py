@@ -68,7 +68,7 @@ class FrameReader:
         if self.fault is not None:
             return frames
         buffer = self._buffer
-        # FR-005: it grows by what has come, never by what a header announces.
+        # FR-005: it grows with received bytes, never by an announced length.
         buffer += data
         if len(buffer) < self._needed:
             return frames
@@ -119,7 +119,7 @@ class FrameReader:
         if here < payload_at:
             return None
         size = U32_BE.unpack_from(buffer, start + length_at)[0]
-        # FR-004, NG-018: refused by its length, before a byte of the payload is waited for.
+        # FR-004, NG-018: refused by its length, before any byte of the payload is read.
         if size > min(self._payload_cap, self._caps.get(frame_type, size)):
             raise Malformed("length-limit", length_at, "payload.length")
         self._needed = payload_at + size

@@ -123,7 +123,7 @@ def read_varint(message: bytes, start: int, field: str) -> tuple[int, int]:
     for at in range(start, len(message)):
         byte = message[at]
         value = (value << DIGIT_BITS) | (byte & DIGIT)
-        # NG-003: judged as the digits come, so that a long one costs no more than ten of them.
+        # NG-003: checked digit by digit, so that a long one costs no more than ten digits.
         if value > U64_MAX or (byte == CONTINUES and at == start):
             raise Malformed("bad-varint", start, field)
         if byte < CONTINUES:
@@ -150,7 +150,7 @@ def read_ranges(  # noqa: C901, PLR0912 - see below
     previous = b""
     timestamp = 0
     disorder: Malformed | None = None
-    # NG-010: a message without ranges is sound.
+    # NG-010: a message without ranges is valid.
     while at < end:
         start = at
         if previous >= INFINITY:
@@ -221,7 +221,7 @@ def _find_payload(message: bytes, start: int) -> tuple[int, int, int]:
         raise Malformed("bad-mode", start, "mode")
     start = at
     count, at = read_varint(message, start, "payload.count")
-    # NG-008: nothing is reserved for what the message cannot hold.
+    # NG-008: no memory is allocated for ids that the message cannot contain.
     if count > (len(message) - at) // NEGENTROPY_ID:
         raise Malformed("count-limit", start, "payload.count")
     return mode, at, at + count * NEGENTROPY_ID

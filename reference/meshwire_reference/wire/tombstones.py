@@ -83,7 +83,7 @@ def decode_tombstone_batch(data: bytes) -> TombstoneBatch:
     """
     reader = Reader(data)
     tombstone_count = reader.number(U32_BE, "tombstone_count")
-    # TS-021: bounded by what is left before anything is built.
+    # TS-021: limited by the remaining bytes before anything is allocated.
     if tombstone_count > reader.remaining() // TOMBSTONE_ELEMENT_MIN:
         raise reader.fault("count-limit", "tombstone_count", 0)
     tombstones: list[Tombstone] = []
@@ -95,7 +95,7 @@ def decode_tombstone_batch(data: bytes) -> TombstoneBatch:
             size = reader.length(U32_BE, field, None)
             tombstones.append(_read_tombstone(reader.inner(size, field)))
         except Malformed as malformed:
-            # TS-022, TS-023: what stands before the fault is kept; else the batch is refused.
+            # TS-022, TS-023: elements before the fault are kept; without any the batch is refused.
             if not tombstones:
                 raise
             fault = Fault(malformed.reason, start, data[start:])

@@ -60,4 +60,4 @@ PARTS: dict[str, Layout] = {
     "bound": UPPER,
     **{layout.kind: layout for layout in LAB_BODIES.values()},
 }
-"""Layouts that occur only inside others; pages show them, no vector names them as a kind."""
+"""Layouts that occur only inside others; the pages show them, and they are no kinds."""

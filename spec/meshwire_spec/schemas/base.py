@@ -39,28 +39,28 @@ class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Results(Strict, frozen=True, kw_only=True):
-    """What each level demands of a case."""
+    """The result that each level requires of a case."""
 
     wire: Demand
     strict: Demand
 
 
 def require_members(name: str, case: Strict, members: Iterable[str]) -> None:
-    """Raise ValueError where the case of this name lacks one of these members."""
+    """Raise ValueError if the case of this name lacks one of these members."""
     missing = [member for member in members if getattr(case, member) is UNSET]
     if missing:
         raise ValueError(f"{name}: no {', '.join(missing)}")
 
 
 def forbid_members(name: str, case: Strict, members: Iterable[str]) -> None:
-    """Raise ValueError where the case of this name has one of these members."""
+    """Raise ValueError if the case of this name has one of these members."""
     odd = [member for member in members if getattr(case, member) is not UNSET]
     if odd:
         raise ValueError(f"{name}: {', '.join(odd)} cannot be here")
 
 
 def require_each_once(name: str, *lists: Sequence[str] | UnsetType) -> None:
-    """Raise ValueError where a list of the case of this name has an entry twice."""
+    """Raise ValueError if a list of the case of this name has an entry twice."""
     for entries in lists:
         if entries and len({*entries}) < len(entries):
             raise ValueError(f"{name}: twice the same in {', '.join(entries)}")
@@ -69,4 +69,4 @@ def require_each_once(name: str, *lists: Sequence[str] | UnsetType) -> None:
 Schema = dict[str, Any]
 """A JSON Schema, or a part of one."""
 Conditions = Mapping[type[Strict], Schema]
-"""What published schemas say of structs beside their members, such as `if` and `then`."""
+"""Keywords of published schemas beside the members of structs, such as `if` and `then`."""

@@ -17,10 +17,10 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One published schema: the struct that it describes, and what the struct's type cannot say.
+    """One published schema: its struct, and the conditions that types cannot express.
 
     `conditions` are keywords that are added to the schema of a struct, such as `if` and `then`;
-    the struct's `__post_init__` demands the same. `implied` is the tag of a union that readers
+    the struct's `__post_init__` checks the same. `implied` is the tag of a union that readers
     infer from the other members, so that files do not hold it.
     """
 

@@ -1,4 +1,4 @@
-"""Files of reconciliation vectors: two sets of items, and every message between their owners."""
+"""Files of reconciliation vectors: two sets of items, and every message between the two sides."""
 
 import re
 from typing import Annotated, Literal
@@ -28,15 +28,15 @@ from meshwire_spec.schemas.base import (
 Role = Literal["client", "server"]
 FRAME_LIMIT_MIN = 4096
 NEGATIVE = ("field", "reasons", "hunts", "harm", "control", "crate")
-"""Members of a run in which a message is to be refused."""
+"""Members of a run with a message that must be refused."""
 POSITIVE = ("found", "have", "need")
-"""Members of a run without a message to be refused."""
+"""Members of a run without a message that must be refused."""
 SERIES = ("label", "first", "count", "step")
 """Members of a series of items."""
 
 
 LongHex = Annotated[str, Meta(extra_json_schema={"pattern": HEX})]
-"""Bytes in hex that `__post_init__` checks: the published pattern takes long over long texts."""
+"""Bytes in hex that `__post_init__` checks: the published pattern is slow on long texts."""
 _DIGITS = re.compile("[0-9a-f]*")
 
 
@@ -82,7 +82,7 @@ class Side(Strict, frozen=True, kw_only=True):
 
 
 class IdSummary(Strict, frozen=True, kw_only=True):
-    """Many ids by their number and the SHA-256 of all."""
+    """A long list of ids, by its length and the SHA-256 of all."""
 
     count: Annotated[int, Meta(ge=1)]
     sha256: Hex32
@@ -97,7 +97,7 @@ Ids = Annotated[
 
 
 class ReconciliationRun(Strict, frozen=True, kw_only=True):
-    """One vector: a whole reconciliation, or one that ends with a message to be refused."""
+    """One vector: a complete reconciliation, or one that ends with a message to refuse."""
 
     id: CaseId
     title: CaseTitle

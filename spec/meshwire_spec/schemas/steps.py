@@ -1,4 +1,4 @@
-"""Steps of transcripts: one struct for each verb, and what a step sends or wants.
+"""Steps of transcripts: one struct for each verb, and the frames and content in steps.
 
 A step in a file is an object with one verb (`send`, `barrier`, `read` ...), which says what the
 step is, and options of that verb. `tagged` reads the verb and names it as the tag of the union
@@ -12,7 +12,7 @@ from meshwire_spec.schemas.base import Hex, Level, Strict
 
 
 class DocumentSpec(Strict, frozen=True, kw_only=True):
-    """A document as data: who wrote it and what; `merge` names documents it starts from.
+    """A document as data: its actor and fields; `merge` names documents that it starts from.
 
     `fields` are its first change and each of `edits` is one more (see `documents.values`).
     """
@@ -24,7 +24,7 @@ class DocumentSpec(Strict, frozen=True, kw_only=True):
 
 
 class FrameSpec(Strict, frozen=True, kw_only=True):
-    """A frame, entry or tombstone to be sent; members that a type does not have stay out.
+    """A frame, entry or tombstone to send; only members of its type are allowed.
 
     `cut` takes bytes off its end and `append` adds some, `payload_cut` takes them off the payload
     before its length is written; `extra` is added after the last field of the payload. `wrong`
@@ -63,7 +63,7 @@ class FrameSpec(Strict, frozen=True, kw_only=True):
 
 
 class ContentSpec(Strict, frozen=True, kw_only=True):
-    """What a frame or an answer has to say about a document."""
+    """The expected content of a frame or an answer about a document."""
 
     type: str | int | None = None
     key: str = "$key"
@@ -80,7 +80,7 @@ class ContentSpec(Strict, frozen=True, kw_only=True):
 
 
 class ConnectSpec(Strict, frozen=True, kw_only=True):
-    """How a connection of the case's own begins, where it is not the ordinary way."""
+    """The faults in the opening of a connection of this case alone."""
 
     handshake: bool = True
     alpn: str | None = None
@@ -92,7 +92,7 @@ class ConnectSpec(Strict, frozen=True, kw_only=True):
 
 
 class HandshakeSpec(Strict, frozen=True, kw_only=True):
-    """One run of the formation handshake, with what is wrong about it.
+    """One run of the formation handshake, with its faults.
 
     `none` as answer stops after the challenge; `resume` goes on from there.
     """
@@ -107,26 +107,26 @@ DeadlineName = Literal["", "handshake_s", "frame_stall_s", "verdict_linger_s"]
 
 
 class _Step(Strict, frozen=True, kw_only=True, tag_field="verb"):
-    """Base of every step: at `level` strict it is left out of runs at level wire."""
+    """Base of every step: a step with `level` strict is skipped in runs at level wire."""
 
     level: Level = "wire"
     note: str = ""
 
 
 class _OnConnection(_Step, frozen=True, kw_only=True):
-    """Base of what happens on the connection named `on`."""
+    """Base of the steps on the connection named `on`."""
 
     on: str = "A"
 
 
 class _OnStream(_OnConnection, frozen=True, kw_only=True):
-    """Base of what happens on the stream named `stream` of a connection."""
+    """Base of the steps on the stream named `stream` of a connection."""
 
     stream: str = ""
 
 
 class Connect(_Step, frozen=True, kw_only=True, tag="connect"):
-    """Dial a connection of the case's own under this name."""
+    """Dial a connection of this case alone under this name."""
 
     connect: str
     options: ConnectSpec = ConnectSpec()
@@ -157,13 +157,13 @@ class Finish(_OnStream, frozen=True, kw_only=True, tag="finish"):
 
 
 class Reset(_OnStream, frozen=True, kw_only=True, tag="reset"):
-    """Give up our half with this code."""
+    """Reset our half with this code."""
 
     reset: int
 
 
 class Stop(_OnStream, frozen=True, kw_only=True, tag="stop"):
-    """Ask for the end of the target's half with this code."""
+    """Stop the target's half with this code."""
 
     stop: int
 
@@ -175,13 +175,13 @@ class Barrier(_OnStream, frozen=True, kw_only=True, tag="barrier"):
 
 
 class Released(_OnStream, frozen=True, kw_only=True, tag="released"):
-    """As `barrier`, where the target may as well reset its half with code 0."""
+    """As `barrier`, but the target may also reset its half with code 0."""
 
     released: Literal[True]
 
 
 class Answered(_OnStream, frozen=True, kw_only=True, tag="answered"):
-    """Wait for the next message of a reconciliation, with these bytes where there are any."""
+    """Wait for the next message of a reconciliation, with these bytes if any are given."""
 
     answered: Hex
 
@@ -207,26 +207,26 @@ class Close(_OnConnection, frozen=True, kw_only=True, tag="close"):
 
 
 class Unfinished(_OnStream, frozen=True, kw_only=True, tag="unfinished"):
-    """The target has not ended the stream."""
+    """Check that the target has not ended the stream."""
 
     unfinished: Literal[True]
 
 
 class Idle(_OnStream, frozen=True, kw_only=True, tag="idle"):
-    """The target does not end the stream while this deadline of its own passes."""
+    """Check that the target does not end the stream within this deadline of its own."""
 
     idle: Literal["frame_stall_s"]
 
 
 class Expect(_OnConnection, frozen=True, kw_only=True, tag="expect"):
-    """Wait for what a frame says; with `next`, only behind the last one."""
+    """Wait for content of the key; with `next`, only after the last one."""
 
     expect: ContentSpec
     next: bool = False
 
 
 class Read(_OnConnection, frozen=True, kw_only=True, tag="read"):
-    """Read the document of this key until it says what `content` wants.
+    """Read the document of this key until it has the expected `content`.
 
     `hex` is the sync message to read with, in place of the library's own.
     """
@@ -238,7 +238,7 @@ class Read(_OnConnection, frozen=True, kw_only=True, tag="read"):
 
 
 class Watch(_OnConnection, frozen=True, kw_only=True, tag="watch"):
-    """From here to the end of the run nothing of these types may come for this key."""
+    """Fail the case if a frame of these types for this key arrives before the end of the run."""
 
     watch: str
     types: list[str] = []
@@ -254,7 +254,7 @@ class Sync(_OnConnection, frozen=True, kw_only=True, tag="sync"):
 
 
 class Ping(_OnConnection, frozen=True, kw_only=True, tag="ping"):
-    """Ask for the echo of these bytes in the lab binding."""
+    """Send a PING with these bytes over the lab binding and wait for the PONG."""
 
     ping: Hex
 
@@ -278,7 +278,7 @@ class Handshake(_OnStream, frozen=True, kw_only=True, tag="handshake"):
 
 
 class Probe(_Step, frozen=True, kw_only=True, tag="probe"):
-    """Another peer is still answered."""
+    """Check that another peer is still answered."""
 
     probe: Literal[True]
 

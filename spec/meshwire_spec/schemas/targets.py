@@ -1,4 +1,4 @@
-"""The ready line of a node and the target file of a caller, which state the same facts."""
+"""The ready line of a node and the target file of a user, which state the same facts."""
 
 from typing import Annotated, Literal
 
@@ -75,9 +75,9 @@ DeadlinesFact = Annotated[Deadlines, Meta(description="How long the node waits, 
 
 
 class NodeFacts(Strict, frozen=True, kw_only=True):
-    """What is known of a node, by its own ready line or by a target file.
+    """The facts about a node, from its ready line or a target file.
 
-    Raises ValueError where two members do not go together.
+    Raises ValueError if two members contradict each other.
     """
 
     addresses: AddressesFact
@@ -125,7 +125,7 @@ class ReadyLine(NodeFacts, frozen=True, kw_only=True):
 
 
 class TargetFile(NodeFacts, frozen=True, kw_only=True):
-    """What the suite has to know of a node that it did not start, as TOML.
+    """The facts about a node that the suite did not start, as TOML.
 
     The facts are those of a ready line, and where the secret is.
     """

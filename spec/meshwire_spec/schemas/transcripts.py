@@ -1,4 +1,4 @@
-"""Files of transcripts: socket cases written as data, each a straight line of steps."""
+"""Files of transcripts: socket cases written as data, each a sequence of steps."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -11,7 +11,7 @@ from meshwire_spec.schemas.base import CaseId, Conditions, Level, Strict
 
 
 class Transcript(Strict, frozen=True, kw_only=True):
-    """One socket case: what it needs, what it shows, and its steps."""
+    """One socket case: its needs, its rules, and its steps."""
 
     id: CaseId
     title: str

@@ -1,4 +1,4 @@
-"""Files of codec vectors: bytes, what they mean, and what each level demands."""
+"""Files of codec vectors: bytes, their value, and the result that each level requires."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -51,7 +51,7 @@ class Respond(Strict, frozen=True, kw_only=True):
 
 
 class Vector(Strict, frozen=True, kw_only=True):
-    """One codec vector: bytes or a value, and what each level demands."""
+    """One codec vector: bytes or a value, and the result that each level requires."""
 
     # `written_hex` and `written_value` are what the file holds; `hex` and `value` are written out.
 

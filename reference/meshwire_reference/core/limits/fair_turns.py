@@ -25,7 +25,7 @@ class Turns:
         self._timers = timers
         self._clock = clock
         self._waiting: deque[Callable[[], None]] = deque()
-        # When the last piece was begun, until it is known how long it took.
+        # The start of the last piece, until its duration is known.
         self._began_s: float | None = None
 
     def take(self, weight: int, work: Callable[[], None]) -> None:

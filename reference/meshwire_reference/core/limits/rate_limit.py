@@ -19,7 +19,7 @@ class Cooldowns:
 
     def wait_s(self, name: Hashable, now_s: float) -> float:
         """Return how many seconds the name has to wait, 0 if it may be used now."""
-        # Times are noted in order, so the oldest stand first.
+        # Times are added in order, so the oldest come first.
         while self._used:
             oldest = next(iter(self._used))
             if now_s - self._used[oldest] < self._interval_s:

@@ -99,7 +99,7 @@ class Session:
     def _move(self, event: SessionEvent) -> None:
         self.state = SESSION[self.state, event]
         self._was_ready = self._was_ready or self.state is SessionState.READY
-        # Frames that came before the end still take effect after it.
+        # Frames received before the end still take effect after it.
         is_readable = self.state in (SessionState.READY, SessionState.CLOSED)
         self.streams.may_read = is_readable and self._was_ready
 

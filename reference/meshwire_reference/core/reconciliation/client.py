@@ -58,12 +58,12 @@ class OwnRun(StreamHandler):
         self._ticket = 0
         self._backlog: deque[bytes] = deque()
         self._frames: deque[StreamFrame] = deque()
-        # Why the peer has ended a half, else None; handled once all bytes are read.
+        # The cause of the peer's end of a half, or None; handled once all bytes are read.
         self._why_ended: str | None = None
         self._ends_s = 0.0
         # In the order in which they were found, each once.
         self._missing: dict[str, None] = {}
-        # Only counted, repeated ones again: a correct peer may name any number of them.
+        # Only counted, repetitions included: a correct peer may list any number of them.
         self._needed = 0
         self._sent_bytes = self._received_bytes = 0
 

@@ -86,7 +86,7 @@ class ServedRuns:
 
     def _answer(self, message: _Message) -> None:
         if self._under_way.get(message.stream) is not message:
-            # It was given up before its turn.
+            # The message was dropped before its turn.
             return
         run = self._runs.get(message.stream)
         if run is None or not self._outbound.is_open:
@@ -105,7 +105,7 @@ class ServedRuns:
             message.stream,
             encode_stream_frame(frame),
             reports=True,
-            # What an answer says of the documents must be true after a crash too.
+            # An answer about the documents must be true after a crash too.
             after=self._context.durability.newest,
         )
 

@@ -196,7 +196,7 @@ class Outbound:
             or self._quota.has_room(self._context.documents.get(item.key, 0))
         ):
             return item
-        # A frame that is made holds room until it is sent: it never waits for one that needs room.
+        # A frame keeps its room until it is sent, so it never waits for another that needs room.
         return next(iter(self._ready), None)
 
     # --- frames on their way ---------------------------------------------------------------------

@@ -23,7 +23,7 @@ class Durability:
     def begin_write(self, key: str) -> WriteNumber:
         """Return the number of a new write for a key."""
         self._last += 1
-        # In the order of their last write, so that the durable ones stand first.
+        # In the order of their last write, so that the durable ones come first.
         self._by_key.pop(key, None)
         self._by_key[key] = self._last
         return self._last

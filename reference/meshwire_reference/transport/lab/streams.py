@@ -168,7 +168,7 @@ class LabStream:
         # Nothing of the peer's half is delivered any more: we stopped it, or it was reset.
         self.is_silenced = False
         self.is_released = False
-        # What was not reported to the application yet.
+        # Bytes not yet reported to the application.
         self.announced = is_own
         self.chunks: list[bytes] = []
         self.fin_received = False
