@@ -155,7 +155,7 @@ def mark_at(vector: Vector) -> Mark | None:
     if vector.at is UNSET:
         return None
     start, end = vector.at
-    path = VARIANT.sub("", vector.field) or "the message"
+    path = VARIANT.sub("", vector.field) or "end of the message"
     if start == end:
         return Mark(start, 1, f"{path}: bytes are missing here")
     exact = next((one for one in fields_found(vector).spans if _covers(one, start, end)), None)
