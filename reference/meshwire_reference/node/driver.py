@@ -10,6 +10,7 @@ import itertools
 import secrets
 import sys
 import time
+import traceback
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from itertools import starmap
@@ -22,6 +23,7 @@ from meshwire_reference.core.document_calls import Merge, Merged, Refused
 from meshwire_reference.core.effects import (
     CallDocuments,
     ConnectionEffect,
+    Effect,
     Notify,
     NotSent,
     Refusal,
@@ -166,16 +168,47 @@ class Node:
     # --- inputs ------------------------------------------------------------------------------
 
     def _feed(self, happened: Input) -> None:
-        """Pass an input to the core and carry out its effects."""
+        """Pass an input to the core and carry out its effects.
+
+        An exception is a mistake of this node: it is logged, the connection that it concerns is
+        closed, and everything else goes on.
+        """
         now = Moment(asyncio.get_running_loop().time(), time.time_ns() // 1_000_000)
-        for effect in self._core.handle(happened, now):
-            if isinstance(effect, ConnectionEffect):
-                link = self._links.get(effect.connection)
-                if link is not None:
-                    link.perform(effect)
-            else:
-                PERFORM[type(effect)](self, effect)
+        effects: list[Effect] = []
+        try:
+            effects = self._core.handle(happened, now)
+        except Exception as exc:  # noqa: BLE001 - a mistake must not end what serves other peers
+            self._note_mistake(happened, exc)
+        for effect in effects:
+            try:
+                self._perform(effect)
+            except Exception as exc:  # noqa: BLE001 - as above
+                self._note_mistake(effect, exc)
         self._arm_timer()
+
+    def _perform(self, effect: Effect) -> None:
+        if isinstance(effect, ConnectionEffect):
+            link = self._links.get(effect.connection)
+            if link is not None:
+                link.perform(effect)
+        else:
+            PERFORM[type(effect)](self, effect)
+
+    def _note_mistake(self, at: Input | Effect, exc: Exception) -> None:
+        """Log an exception of this node, and close the connection whose input or effect it was."""
+        connection = getattr(at, "connection", None)
+        what = at.event if isinstance(at, inputs.ConnectionInput) else at
+        place = traceback.extract_tb(exc.__traceback__)[-1]
+        log(
+            "failed",
+            at=type(what).__name__,
+            connection=connection,
+            why=f"{type(exc).__name__}: {exc}",
+            where=f"{Path(place.filename).name}:{place.lineno}",
+        )
+        link = self._links.get(connection) if connection is not None else None
+        if link is not None:
+            self._spawn(link.connection.close(REASONS["internal"].code, "internal"))
 
     def _arm_timer(self) -> None:
         at_s = self._core.deadline()

@@ -9,16 +9,21 @@ import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict
+from typing import NoReturn
 
 import pytest
 
-from meshwire_reference.core.effects import Notify, NotSent
+from meshwire_reference.core.effects import Effect, Notify, NotSent
 from meshwire_reference.core.inputs import (
     ConnectionClosed,
+    ConnectionInput,
+    ConnectionOpened,
+    Durable,
+    Input,
     StreamData,
     StreamReset,
 )
-from meshwire_reference.core.settings import Dialect, Settings
+from meshwire_reference.core.settings import Dialect, Moment, Settings
 from meshwire_reference.documents.limits import (
     LimitNotSet,
     NoWorker,
@@ -307,6 +312,101 @@ def test_a_document_that_is_not_sent_is_logged(capsys: pytest.CaptureFixture[str
     line = json.loads(capsys.readouterr().err)
 
     assert (line["event"], line["key"], line["reason"]) == ("not-sent", KEY, "document-limit")
+
+
+@pytest.mark.parametrize("kind", [ConnectionOpened, StreamData])
+def test_a_mistake_of_the_core_closes_one_connection(
+    kind: type, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With `internal` and a line in the log; the node serves its other peers."""
+
+    async def test(node: Node) -> None:
+        other = await join(3)
+        await other.send(snapshot(KEY))
+        fail_once(node, kind, connection=2)
+        one = await join(2)
+        await one.push(read(KEY))
+        await one._reading
+
+        assert one.closed == ConnectionClosed(REASONS["internal"].code, "internal", by_peer=True)
+        assert await other.ask(KEY) == {"by": 7}
+        assert list(node._links) == [1]
+        await other.leave()
+
+    run(test)
+    (line,) = failures(capsys)
+
+    assert (line["at"], line["connection"]) == (kind.__name__, 2)
+    assert line["why"] == "AssertionError: a mistake"
+    assert "test_driver.py:" in str(line["where"])
+
+
+def test_a_mistake_of_the_core_without_a_connection_ends_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Writing goes on, and the next report of the store includes the one that was lost."""
+
+    async def test(node: Node) -> None:
+        one = await join(2)
+        fail_once(node, Durable)
+        await one.push(snapshot(KEY))
+        await one.send(snapshot("notes:n1"))
+
+        assert await one.ask(KEY) == {"by": 7}
+        await one.leave()
+
+    run(test)
+    (line,) = failures(capsys)
+
+    assert (line["at"], line["connection"]) == ("Durable", None)
+
+
+def test_an_effect_that_fails_closes_its_connection(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The effects after it are carried out."""
+
+    async def test(node: Node) -> None:
+        one, other = await join(2), await join(3)
+        await other.send(snapshot(KEY))
+        monkeypatch.setattr(node._links[1], "perform", mistake)
+        await one.push(read(KEY))
+        await one._reading
+
+        assert one.closed is not None
+        assert await other.ask(KEY) == {"by": 7}
+        await other.leave()
+
+    run(test)
+
+    assert {line["connection"] for line in failures(capsys)} == {1}
+
+
+def mistake(*_arguments: object) -> NoReturn:
+    """Fail as code with a mistake does."""
+    raise AssertionError("a mistake")
+
+
+def fail_once(node: Node, kind: type, connection: int | None = None) -> None:
+    """Make the core of a node fail at the first input or event of this kind."""
+    handle = node._core.handle
+    left = [kind]
+
+    def failing(happened: Input, now: Moment) -> list[Effect]:
+        what = happened.event if isinstance(happened, ConnectionInput) else happened
+        is_wanted = connection in (None, getattr(happened, "connection", None))
+        if type(what) in left and is_wanted:
+            left.clear()
+            mistake()
+        return handle(happened, now)
+
+    node._core.handle = failing  # type: ignore[method-assign]  # a core with a mistake
+
+
+def failures(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    """Return the lines of the log about mistakes of the node."""
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    return [line for line in lines if line["event"] == "failed"]
 
 
 def test_the_end_of_the_node_is_orderly() -> None:

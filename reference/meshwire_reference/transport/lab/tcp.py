@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from errno import EADDRINUSE, EADDRNOTAVAIL
 from ipaddress import ip_address
 from socket import gaierror
@@ -40,7 +41,9 @@ class _SocketCarrier:
     def finish(self) -> None:
         """Shut down this side's direction after the bytes already written."""
         if not self._transport.is_closing():
-            self._transport.write_eof()
+            # A peer that is gone has ended both directions, which reading reports.
+            with suppress(OSError):
+                self._transport.write_eof()
 
     def drop(self) -> None:
         """Close the socket at once; queued bytes are lost."""

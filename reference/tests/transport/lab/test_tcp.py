@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -205,6 +207,34 @@ def test_a_socket_that_breaks_ends_the_connection_without_a_code() -> None:
             assert await theirs.next_events() == (lost,)
 
     asyncio.run(run())
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize("is_reset", [False, True])
+def test_a_close_to_a_peer_that_is_gone_is_no_error(*, is_reset: bool) -> None:
+    """The connection ends as it would otherwise, and asyncio has no exception to log."""
+    faults: list[dict[str, object]] = []
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, fault: faults.append(fault))
+        async with bound() as (listener, port):
+            gone = socket.socket()
+            gone.connect(("127.0.0.1", port))
+            gone.sendall(PREAMBLE)
+            theirs = await listener.accept()
+            # With unread bytes it would reset the connection, and not end it.
+            gone.recv(2 * len(PREAMBLE))
+            if is_reset:
+                gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            gone.close()
+            # The loop has not read yet that the peer has gone.
+            await theirs.close(0)
+
+            assert isinstance((await theirs.next_events())[-1], ConnectionClosed)
+
+    asyncio.run(run())
+
+    assert faults == []
 
 
 @pytest.mark.socket
