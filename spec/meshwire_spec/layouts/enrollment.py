@@ -47,7 +47,7 @@ def _signature() -> Fixed:
 
 ENROLLMENT_REQUEST = Layout(
     "enrollment_request",
-    "What a node asks the authority",
+    "Request of a node to the authority",
     {
         "public_key": Fixed(PUBLIC_KEY, "key of the node"),
         "mesh_id": Text(Int8ub, "mesh that it wants to join"),
@@ -61,7 +61,7 @@ ENROLLMENT_REQUEST = Layout(
 
 MESH_CERTIFICATE = Layout(
     "mesh_certificate",
-    "What the authority says of a node",
+    "Certificate of a node, issued by the authority",
     {
         "subject": Fixed(PUBLIC_KEY, "key of the node"),
         "mesh_id": Text(Int8ub, "mesh that it belongs to"),
@@ -77,7 +77,7 @@ MESH_CERTIFICATE = Layout(
 
 ENROLLMENT_RESPONSE = Layout(
     "enrollment_response",
-    "What the authority answers",
+    "Response of the authority",
     {
         "status": Choice(Int8ub, EnrollmentStatus, "outcome", reason="bad-enum"),
         "reason": Text(Int16ul, "free text; empty is none"),
@@ -120,7 +120,7 @@ MESH_GENESIS = Layout(
 
 MESH_CREDENTIALS = Layout(
     "mesh_credentials",
-    "What a member is given",
+    "Credentials of a member",
     {
         "name": Text(Int16ul, "name of the mesh"),
         "mesh_id": Chars(MESH_ID, "id of the mesh"),
