@@ -39,6 +39,14 @@ def expects_nothing(case: str, symptom: str) -> bool:
     return False
 
 
+Said = Callable[[str], None]
+"""Called with a sentence about the target that belongs to no case."""
+
+
+def unsaid(text: str) -> None:
+    """Discard what is said of a target."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attachment:
     """One way to attach to one target.
@@ -75,6 +83,7 @@ class Settings:
     named: Named = unnamed
     expects: Expects = expects_nothing
     keeps_order: bool = False
+    said: Said = unsaid
 
     def generator(self, name: str) -> random.Random:
         """Return a random generator for the purpose `name`; equal for equal seeds."""

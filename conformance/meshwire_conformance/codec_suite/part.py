@@ -38,6 +38,8 @@ from meshwire_spec.schemas.reconciliation import ReconciliationRun
 
 ANSWER_S = 5.0
 """Seconds that the answer to one request may take, before scaling."""
+START_S = 15.0
+"""Seconds that the process may take to start and to answer hello, before scaling."""
 TOTAL_S = 30.0
 """Seconds that a whole conversation may take, before scaling."""
 FAULTS_MAX = 5
@@ -150,7 +152,8 @@ class HarnessSession:
         answer names no kinds.
         """
         assert self._harness is not None
-        spoken = await self._harness.converse({HELLO_ID: f'{{"id":{HELLO_ID},"op":"hello"}}'})
+        hello = {HELLO_ID: f'{{"id":{HELLO_ID},"op":"hello"}}'}
+        spoken = await self._harness.converse(hello, start_s=START_S * self._settings.timeout_scale)
         self.manners.notice(spoken)
         answer = spoken.answers.get(HELLO_ID)
         if answer is None and not spoken.garbage:
@@ -161,9 +164,9 @@ class HarnessSession:
             raise UnfitHello(f"hello is not answered: it said {shown(spoken.garbage[0])}")
         require_profile(answer)
         self.manners.hello = list(hello_faults(answer))
-        hello = _hello(answer)
-        self._settings.named({"name": hello.name, "version": hello.version})
-        return hello
+        stated = _hello(answer)
+        self._settings.named({"name": stated.name, "version": stated.version})
+        return stated
 
     async def close(self) -> None:
         """End the process, if one is running."""

@@ -97,6 +97,7 @@ class Documents:
     def _start(self) -> None:
         module = "meshwire_conformance.documents.child"
         command = [sys.executable, "-Pm", module, str(self._memory_bytes)]
+        children.guard()
         try:
             self._process = subprocess.Popen(
                 command,

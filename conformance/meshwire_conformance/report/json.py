@@ -43,6 +43,7 @@ def _run(report: Report, run: TargetRun) -> ReportedRun:
         name=run.name,
         faults=list(run.faults),
         codec=NamedCodec(**run.codec) if run.codec else msgspec.UNSET,
+        notes=list(run.notes) or msgspec.UNSET,
         parts={
             part: PartCounts(
                 total=tally.total,

@@ -16,7 +16,8 @@ RED = frozenset((Verdict.FAIL, Verdict.COULD_NOT_RUN))
 class TargetRun:
     """The verdicts of one attachment; `again` is the command that repeats it, without a case.
 
-    `codec` has the name and version that a codec states, or nothing.
+    `codec` has the name and version that a codec states, or nothing; `notes` what is worth knowing
+    of the target and belongs to no case.
     """
 
     name: str
@@ -24,6 +25,7 @@ class TargetRun:
     results: Sequence[CaseResult]
     faults: Sequence[str] = ()
     codec: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,7 @@ def _other_lines(report: Report, run: TargetRun) -> Iterator[str]:
     if run.codec:
         told = " ".join(text for text in (run.codec["name"], run.codec["version"]) if text)
         yield f"{run.name}: the codec calls itself {_capped(told) or 'nothing'}"
+    yield from (f"{run.name}: {_capped(note)}" for note in run.notes)
     for fault in run.faults:
         left = sum(result.reasons == (fault,) for result in run.results)
         yield f"{run.name}: {printable(fault)} ({left} cases could not run)"

@@ -222,7 +222,9 @@ async def _run_one(
     ]
     faults: tuple[str, ...] = ()
     codec: dict[str, str] = {}
-    settings = replace(settings, named=codec.update)
+    # A fresh node of each serial case may leave the same sentence.
+    notes: dict[str, None] = {}
+    settings = replace(settings, named=codec.update, said=lambda text: notes.update({text: None}))
     if fitting:
         try:
             run = part_over(target.scheme).load()
@@ -230,7 +232,8 @@ async def _run_one(
         except Incomplete as exc:
             faults = (str(exc),)
             results += [CaseResult(c.id, Verdict.COULD_NOT_RUN, faults) for c in fitting]
-    return TargetRun(name, target.command, sorted(results, key=lambda r: r.case), faults, codec)
+    ordered = sorted(results, key=lambda r: r.case)
+    return TargetRun(name, target.command, ordered, faults, codec, tuple(notes))
 
 
 def _tracer(path: Path | None, stack: ExitStack) -> Callable[[Mapping[str, Any]], None]:

@@ -39,6 +39,9 @@ Found = TypeVar("Found")
 
 DIAL_S = 5.0
 """Seconds that a connection may take to open before there is a calibrated deadline, unscaled."""
+END_DIAL_S = 0.5
+"""Seconds for the dial after the end of a node, and that its connection has to last."""
+END_DIALS = 3
 PORT_MAX = 0xFFFF
 _ADDRESS = re.compile(r"(?:([0-9a-f]{64})@)?(\[[0-9A-Fa-f:.]+\]|[^:@\[\]]+):(\d{1,5})")
 TRIAL_S = 1.0
@@ -88,12 +91,46 @@ class Target:
         return await start_node(self.command, self.settings)
 
     async def close(self) -> None:
-        """Release the target and end its process if the suite has started it."""
+        """Release the target and end its process if the suite has started it.
+
+        A process in a session of its own does not end with its group: where the address still
+        answers, the settings are informed.
+        """
         try:
             await self.dialler.close()
         finally:
             if self.node is not None:
                 await self.node.stop()
+                if await _still_listens(self.address):
+                    self.settings.said(
+                        f"the node is still listening on {self.facts.addresses[0]}: its process "
+                        "has left the group in which it was started, so end it by hand"
+                    )
+
+
+async def _still_listens(address: Address) -> bool:
+    """Return True if connections to the address of a node that has ended are taken and kept."""
+    dialler = SCHEMES[address.binding].dialler
+    assert dialler is not None, "an address has a transport"
+    trial = dialler(address)
+    # A process that hangs sends no preamble, and stays all the same.
+    dial = getattr(trial, "dial_raw", trial.dial)
+    try:
+        for _ in range(END_DIALS):
+            connection = await dial(Dial(_IDENTITY), END_DIAL_S)
+            # A process that was killed a moment ago may take one connection more, and lose it.
+            is_lost = await connection.signal.wait_for(
+                lambda: connection.closed is not None,  # noqa: B023 - awaited in this turn
+                END_DIAL_S,
+            )
+            await connection.close()
+            if not is_lost:
+                return True
+    except ConnectionError:
+        return False
+    finally:
+        await trial.close()
+    return True
 
 
 def parse_address(text: str) -> Address:

@@ -2,21 +2,52 @@
 
 A command is often a shell around the program, so ending only the started process would leave the
 others running, and the pipes open.
+
+A guard, a shell in a session of its own, has the number of each group. Its standard input ends with
+this process, whatever has ended it, SIGKILL included; then it kills the groups that are left. A
+started process gives its number to the guard before it becomes the command, so that none is missed:
+it is a shell until then, which has the pipe to the guard open.
 """
 
 import asyncio
+import atexit
 import contextlib
+import errno
+import fcntl
 import logging
 import os
+import shutil
 import signal
+import subprocess
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 END_S = 5.0
 """Seconds to wait for the end of a killed process."""
 _OUTPUTS = (0, 1, 2)
 _groups: set[int] = set()
 """Process groups that were started and have not ended yet."""
+_GUARD = """
+trap '' HUP INT QUIT TERM
+groups=
+while read -r sign group; do
+    left=
+    for each in $groups; do
+        [ "$each" = "$group" ] || left="$left $each"
+    done
+    groups=$left
+    [ "$sign" = - ] || groups="$groups $group"
+done
+for group in $groups; do
+    kill -s KILL -- "-$group"
+done
+"""
+"""The guard: reads `+ GROUP` and `- GROUP` a line, and kills at the end of its input."""
+_LAUNCH = 'echo "+ $$" >&{pipe}; exec {pipe}>&- "$@"'
+"""What a started process does before it becomes the command."""
+_PIPES = range(3, 10)
+"""File descriptors that every shell can name."""
 
 # A child that an interrupt ends may be reaped before asyncio's watcher, which then logs a warning
 # about its status; an interrupt must print only one line.
@@ -34,9 +65,17 @@ async def start(
 
     Raises OSError or ValueError if it cannot be started.
     """
+    _find(words[0], environment)
+    watching = guard()
+    pipe = -1 if watching is None or watching.stdin is None else watching.stdin.fileno()
+    launch: tuple[str, ...] = ()
+    if pipe in _PIPES:
+        launch = ("/bin/sh", "-c", _LAUNCH.format(pipe=pipe), "sh")
     starting = asyncio.ensure_future(
         asyncio.create_subprocess_exec(
+            *launch,
             *words,
+            pass_fds=(pipe,) if launch else (),
             stdin=stdin,
             stdout=PIPE,
             stderr=PIPE,
@@ -53,6 +92,13 @@ async def start(
         raise
     remember(process.pid)
     return process
+
+
+def _find(command: str, environment: Mapping[str, str] | None) -> None:
+    """Raise OSError if the command cannot be run; a shell would print that, and start."""
+    if shutil.which(command, path=(environment or os.environ).get("PATH")) is None:
+        number = errno.EACCES if os.path.exists(command) else errno.ENOENT  # noqa: PTH110 - any text
+        raise OSError(number, os.strerror(number), command)
 
 
 async def end(process: Process, grace_s: float, *, first: signal.Signals | None = None) -> None:
@@ -76,13 +122,61 @@ async def end(process: Process, grace_s: float, *, first: signal.Signals | None 
 
 
 def remember(group: int) -> None:
-    """Make `kill_all` end this group too; call `forget` when it has ended."""
+    """Make `kill_all` and the guard end this group too; call `forget` when it has ended."""
     _groups.add(group)
+    _tell_guard(f"+ {group}")
 
 
 def forget(group: int) -> None:
     """Remove a group that has ended: its number may be reused by another process."""
     _groups.discard(group)
+    _tell_guard(f"- {group}")
+
+
+@cache
+def guard() -> subprocess.Popen[bytes] | None:
+    """Return the guard of this process, which is started at the first call; None without a shell.
+
+    Call it before the first start, so that no time passes between a start and `remember`.
+    """
+    reader, writer = os.pipe()
+    # As low as possible, see `_PIPES`.
+    pipe = fcntl.fcntl(writer, fcntl.F_DUPFD_CLOEXEC, _PIPES.start)
+    os.close(writer)
+    try:
+        process = subprocess.Popen(
+            ("/bin/sh", "-c", _GUARD),
+            stdin=reader,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
+    except OSError:
+        os.close(pipe)
+        return None
+    finally:
+        os.close(reader)
+    process.stdin = os.fdopen(pipe, "wb")
+    atexit.register(_dismiss, process)
+    return process
+
+
+def _tell_guard(line: str) -> None:
+    process = guard()
+    if process is None:
+        return
+    assert process.stdin is not None
+    # A guard that somebody has killed guards nothing; the run goes on.
+    with contextlib.suppress(OSError):
+        process.stdin.write(f"{line}\n".encode())
+        process.stdin.flush()
+
+
+def _dismiss(process: subprocess.Popen[bytes]) -> None:
+    """End the guard, and with it whatever it has still to kill."""
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        process.communicate(timeout=END_S)
 
 
 def kill_all() -> None:

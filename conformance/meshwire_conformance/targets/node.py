@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import json
 import os
 import secrets
@@ -31,8 +30,10 @@ READY_S = 15.0
 STOP_S = 5.0
 """Seconds from SIGTERM to the end of the process."""
 SECRET_VARIABLE = "MESHWIRE_FORMATION_FILE"  # noqa: S105 - the name of a variable, not a secret
+FAREWELL_S = 1.0
+"""Seconds to wait for the end of the log of a node without a ready line."""
 SAID_MAX = 300
-"""Characters shown of a faulty ready line."""
+"""Characters shown of a faulty ready line, and of the last line of a log."""
 _LINES_KEPT = 200
 """Last lines of the log that are kept."""
 _LINE_MAX = 2**20
@@ -50,11 +51,16 @@ class NodeProcess:
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LINES_KEPT))
     _drains: list[asyncio.Task[None]] = field(default_factory=list)
 
-    def drain(self) -> None:
-        """Read both outputs from now on, so that the node never blocks on a full pipe."""
-        for output in (self.process.stdout, self.process.stderr):
-            assert output is not None
-            self._drains.append(asyncio.create_task(_drain(output, self.last_lines)))
+    def drain(self, output: asyncio.StreamReader | None) -> None:
+        """Read an output from now on, so that the node never blocks on a full pipe."""
+        assert output is not None
+        self._drains.append(asyncio.create_task(_drain(output, self.last_lines)))
+
+    async def farewell(self) -> str:
+        """Return the last line of the log of a node that is about to be stopped, or nothing."""
+        # The log of a node that has ended is read to its end.
+        await asyncio.wait(self._drains, timeout=FAREWELL_S)
+        return next((line for line in reversed(self.last_lines) if line), "")
 
     async def stop(self) -> None:
         """Ask the process to end, then end its process group and remove its secret."""
@@ -92,17 +98,17 @@ async def start(
         folder.cleanup()
         raise
     node = NodeProcess(process, secret_file, folder)
+    node.drain(process.stderr)
     try:
         node.ready = await _read_ready(process, ready_s)
     except Incomplete as exc:
-        said = b"" if process.stderr is None else await _what_is_there(process.stderr)
+        last = await node.farewell()
         await node.stop()
-        last = said.decode("utf-8", "replace").strip().splitlines()[-1:]
-        raise Incomplete(f"{exc}{': ' + last[0] if last else ''}") from exc
+        raise Incomplete(f"{exc}{': ' + last[:SAID_MAX] if last else ''}") from exc
     except BaseException:
         await node.stop()
         raise
-    node.drain()
+    node.drain(process.stdout)
     return node
 
 
@@ -136,13 +142,6 @@ async def _read_ready(process: asyncio.subprocess.Process, ready_s: float) -> Re
         return checked("ready", stated, ReadyLine)
     except (ValueError, RecursionError) as exc:
         raise Incomplete(f"the ready line of the node is wrong: {str(exc)[:SAID_MAX]}") from exc
-
-
-async def _what_is_there(output: asyncio.StreamReader) -> bytes:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(1):
-            return await output.read(_LINE_MAX)
-    return b""
 
 
 async def _drain(output: asyncio.StreamReader, lines: deque[str]) -> None:

@@ -105,14 +105,21 @@ class Harness:
         while chunk := await process.stderr.read(65536):
             self._stderr.extend(chunk.decode(errors="replace").splitlines())
 
-    async def converse(self, requests: Mapping[int, str]) -> Replies:
-        """Write every request and read until each is answered or the conversation ends."""
+    async def converse(
+        self, requests: Mapping[int, str], *, start_s: float | None = None
+    ) -> Replies:
+        """Write every request and read until each is answered or the conversation ends.
+
+        `start_s` is given for the first request: the seconds that the process may take to start and
+        to answer it, with or without a banner.
+        """
         assert self._process is not None
         writing = asyncio.create_task(self._write(self._process, requests))
         conversation = Replies()
         try:
             async with asyncio.timeout(self._total_s):
-                await self._read(self._process, dict.fromkeys(requests), conversation)
+                waiting = dict.fromkeys(requests)
+                await self._read(self._process, waiting, conversation, start_s)
         except TimeoutError:
             conversation.ending = Ending.HUNG
             conversation.detail = f"not done after {self._total_s:g} s"
@@ -133,29 +140,32 @@ class Harness:
                 await process.stdin.drain()
 
     async def _read(
-        self, process: asyncio.subprocess.Process, waiting: dict[int, None], found: Replies
+        self,
+        process: asyncio.subprocess.Process,
+        waiting: dict[int, None],
+        found: Replies,
+        start_s: float | None,
     ) -> None:
         assert process.stdout is not None
+        answer_s = self._answer_s if start_s is None else start_s
         while waiting:
-            # A line after a single request is most likely its answer, even if malformed. So a
-            # further line is awaited for a short time only.
-            spoilt = bool(found.garbage) and not found.answers and len(waiting) == 1
-            patience_s = min(GRACE_S, self._answer_s) if spoilt else self._answer_s
+            spoilt = _is_spoilt(found, waiting, is_first=start_s is not None)
+            patience_s = min(GRACE_S, answer_s) if spoilt else answer_s
             try:
                 async with asyncio.timeout(patience_s):
                     line = await process.stdout.readline()
             except TimeoutError:
-                if spoilt:
+                if _is_answered_badly(found, waiting):
                     return
                 found.ending = Ending.HUNG
-                found.detail = f"no answer within {self._answer_s:g} s"
+                found.detail = f"no answer within {answer_s:g} s"
                 return
             except ValueError:
                 found.ending = Ending.FLOODED
                 found.detail = f"a line of more than {LINE_MAX} bytes"
                 return
             if not line.endswith(b"\n"):
-                if spoilt:
+                if _is_answered_badly(found, waiting):
                     return
                 found.ending = Ending.DIED
                 found.detail = await self._farewell(process)
@@ -227,6 +237,20 @@ class Harness:
         while len(left) < LEFT_MAX and (chunk := await process.stdout.read(LEFT_MAX)):
             left += chunk
             self.left = [line[:200].decode(errors="replace") for line in left.splitlines()]
+
+
+def _is_answered_badly(found: Replies, waiting: Mapping[int, None]) -> bool:
+    """Return True if a line came after a lone request: its answer, as nothing else was asked."""
+    return bool(found.garbage) and not found.answers and len(waiting) == 1
+
+
+def _is_spoilt(found: Replies, waiting: Mapping[int, None], *, is_first: bool) -> bool:
+    """Return True if a further line is worth a short wait only.
+
+    Before the answer to the first request any text may be a banner, however long the answer takes.
+    """
+    is_answer = not is_first or (found.garbage[-1:] or [""])[0].lstrip().startswith("{")
+    return is_answer and _is_answered_badly(found, waiting)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

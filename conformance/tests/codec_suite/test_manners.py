@@ -16,6 +16,7 @@ from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.run.runner import Options, check
+from meshwire_conformance.targets import stdio
 from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
 
@@ -70,6 +71,13 @@ def test_a_broken_rule_of_the_harness_fails_its_case(mode: str, case: str, sympt
     assert set(broken(results)) <= {LINES, SHAPE, HELLO} or mode == "rude-both"
 
 
+def test_a_banner_costs_the_case_about_lines_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However late the answer to hello follows it."""
+    monkeypatch.setattr(stdio, "GRACE_S", 0.0)
+
+    assert broken(judged("rude-banner", "LV-*", "CH-*")) == [LINES]
+
+
 def test_good_manners_pass() -> None:
     """The bundled codec behind another hello."""
     results = judged("good-unreasoned", "LV-*", "CH-*")
@@ -97,7 +105,7 @@ def test_manners_alone_are_no_verdict_where_nothing_is_offered() -> None:
 @pytest.mark.parametrize("mode", ["hello-id", "hello-no-kinds", "hello-no-list", "hello-text"])
 def test_a_wrong_answer_to_hello_breaks_its_rule(mode: str) -> None:
     """It was reached, and it is wrong: a violation, and all other cases are open."""
-    report = check([target_of(mode)], "x", Options(only=("LV-*",)))
+    report = check([target_of(mode)], "x", Options(only=("LV-*",), timeout_scale=0.3))
 
     assert HELLO in {case.id for _, case, _ in report.failures()}
     assert report.exit_code is ExitCode.VIOLATIONS

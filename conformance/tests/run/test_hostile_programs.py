@@ -6,6 +6,7 @@ Whether a program has gone is seen at a named pipe whose only writer it is.
 import asyncio
 import json
 import os
+import select
 import shlex
 import signal
 import subprocess
@@ -74,7 +75,7 @@ def test_what_a_shell_has_started_ends_with_it(
 ) -> None:
     """Also where it does not heed the request to end."""
     path, read_all = pipe
-    program = python(IGNORES + HOLDS + STAYS.format(line="no\n"), path)
+    program = python(IGNORES + HOLDS + STAYS.format(line="{}\n"), path)
     command = shlex.join(["sh", "-c", f"{program} & wait"])
     target = parse_target(f"{scheme}:{command}")
 
@@ -110,6 +111,30 @@ def test_the_end_of_the_suite_is_the_end_of_what_it_started(
 
     assert len(said.splitlines()) <= 1
     assert suite.returncode > 1
+
+
+@pytest.mark.parametrize("scheme", ["stdio", "node"])
+@pytest.mark.parametrize("behind", ["", "& wait"], ids=["itself", "grandchild"])
+def test_a_killed_suite_leaves_no_target(
+    scheme: str, behind: str, pipe: tuple[str, Callable[[], bytes]], tmp_path: Path
+) -> None:
+    """SIGKILL leaves the suite no moment to end anything, nor its group of processes."""
+    path, read_all = pipe
+    program = python(IGNORES + HOLDS + STAYS.format(line=""), path)
+    target = f"{scheme}:{shlex.join(['sh', '-c', f'{program} {behind}'])}"
+    command = [sys.executable, "-m", "meshwire_conformance.commands.main", "check", target]
+    words = [*command, "--timeout-scale", "100"]
+    with (
+        subprocess.Popen(words, cwd=tmp_path, start_new_session=True) as suite,
+        Path(path).open("rb") as opened,
+    ):
+        assert opened.read(1) == b"x"
+        os.killpg(suite.pid, signal.SIGKILL)
+        # Nobody can write to the pipe any more.
+        has_gone = select.poll()
+        has_gone.register(opened, select.POLLHUP)
+        assert has_gone.poll(30_000)
+    assert read_all() == b""
 
 
 def test_an_interrupted_end_is_an_end(pipe: tuple[str, Callable[[], bytes]]) -> None:

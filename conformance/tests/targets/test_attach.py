@@ -3,7 +3,9 @@
 import asyncio
 import base64
 import json
+import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -128,3 +130,52 @@ def test_what_absorbs_everything_is_left_to_the_cases(how: str, tmp_path: Path) 
         ]
 
     assert said == ["", ""]
+
+
+LEAVES = """
+import os, sys
+
+if os.fork():
+    os._exit(0)
+os.setsid()
+with open(sys.argv[1], "w") as file:
+    file.write(str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Leaves its parent and its group of processes, says its number in a file, and runs a command."""
+
+
+def left_behind(command: str) -> tuple[list[str], str]:
+    """What is said of a node after its end, and its address."""
+    said: list[str] = []
+
+    async def run() -> str:
+        target = await attach(Attachment("node", command, "node"), Settings(said=said.append))
+        await target.close()
+        return target.facts.addresses[0]
+
+    address = asyncio.run(run())
+    return said, address
+
+
+def test_a_node_that_stays_is_said(tmp_path: Path) -> None:
+    """In a session of its own it does not end with its group, so its address still answers."""
+    number = tmp_path / "number"
+    try:
+        said, address = left_behind(shlex.join((sys.executable, "-c", LEAVES, str(number), *OPEN)))
+    finally:
+        os.kill(int(number.read_text()), signal.SIGKILL)
+
+    assert ["still listening" in text and address in text for text in said] == [True]
+
+
+def test_nothing_is_said_of_a_node_that_ends() -> None:
+    """Its address is dialled once."""
+    assert left_behind(shlex.join(OPEN))[0] == []
+
+
+def test_a_log_before_the_ready_line_blocks_no_node() -> None:
+    """However long it is: standard error is read from the first moment."""
+    talks = "import os, sys; os.write(2, b'log\\n' * 2**21); os.execv(sys.argv[1], sys.argv[1:])"
+
+    assert left_behind(shlex.join((sys.executable, "-c", talks, *OPEN)))[0] == []

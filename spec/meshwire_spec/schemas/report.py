@@ -116,6 +116,13 @@ class ReportedRun(Strict, frozen=True, kw_only=True):
         NamedCodec | UnsetType,
         Meta(description="Name and version of a codec in its answer to hello."),
     ] = UNSET
+    notes: Annotated[
+        list[str] | UnsetType,
+        Meta(
+            description="What belongs to no case, such as a node that is still listening after "
+            "its end."
+        ),
+    ] = UNSET
     parts: Annotated[
         dict[str, PartCounts],
         Meta(description="Counts by part; a part is the page with the rules of its cases."),
