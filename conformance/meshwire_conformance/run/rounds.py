@@ -41,10 +41,12 @@ def merged(rounds: Sequence[TargetRun]) -> TargetRun:
         for result in one.results:
             by_case.setdefault(result.case, []).append(result)
     faults = dict.fromkeys(fault for one in rounds for fault in one.faults)
+    notes = dict.fromkeys(note for one in rounds for note in one.notes)
     return replace(
         rounds[0],
         results=[_worst(results) for results in by_case.values()],
         faults=tuple(faults),
+        notes=tuple(notes),
     )
 
 

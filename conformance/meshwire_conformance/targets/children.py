@@ -167,7 +167,7 @@ def _tell_guard(line: str) -> None:
     if process is None:
         return
     assert process.stdin is not None
-    # A guard that somebody has killed guards nothing; the run goes on.
+    # A guard that was killed guards nothing; the run goes on.
     with contextlib.suppress(OSError):
         process.stdin.write(f"{line}\n".encode())
         process.stdin.flush()
