@@ -224,7 +224,7 @@ async def own_close_ends_tcp(run: CaseRun) -> None:
     await connection.raw(record(10, b""))
     closed = await connection.wait_closed(run.deadline_s)
     if closed is None or closed.code is None:
-        raise CaseFailed("no-code", "a bad record was not answered by CLOSE", missed=True)
+        raise CaseFailed("no-code", "a malformed record was not answered by CLOSE", missed=True)
     after = connection.bytes_received
     limit_s = run.terms.deadline.beyond(VERDICT_LINGER_S)
     await connection.signal.wait_for(lambda: connection.ended, limit_s)

@@ -86,7 +86,7 @@ def _cut_short(run: CaseRun, key: str, came: int, wanted: int, on: str) -> CaseF
         run.check_connection(last)
     return CaseFailed(
         "offer-incomplete",
-        f"nothing came for {key}, and no other document any more",
+        f"no frame arrived for {key}, and no other document any more",
         expected=(f"{wanted} documents, however long they take",),
         received=(f"{came} of them",),
         missed=True,
@@ -166,7 +166,7 @@ async def _granting_streams(run: CaseRun, connection: TcpConnection, key: str) -
         connection.flush()
         if not await connection.signal.wait_for(partial(_has_more, counts, known), run.deadline_s):
             run.check_connection(connection)
-            raise CaseFailed("no-answer", f"nothing came for {key}", missed=True)
+            raise CaseFailed("no-answer", f"no frame arrived for {key}", missed=True)
     return arrivals[0]
 
 

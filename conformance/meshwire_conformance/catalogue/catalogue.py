@@ -51,7 +51,7 @@ class Catalogue:
         for pattern in (*only, *skip):
             if not any(case.matches(pattern) for case in self.cases):
                 hint = self._hint(pattern)
-                raise Incomplete(f"pattern {pattern!r} fits no case and no rule{hint}")
+                raise Incomplete(f"pattern {pattern!r} matches no case and no rule{hint}")
         chosen = tuple(
             case
             for case in self.cases

@@ -121,7 +121,7 @@ def require_profile(answer: Mapping[str, Any]) -> None:
     profiles = result.get("profiles") if isinstance(result, dict) else None
     if isinstance(profiles, list) and _is_texts(profiles) and PROFILE not in profiles:
         spoken = ", ".join(profiles) or "no profile"
-        raise Incomplete(f"the codec speaks {spoken}, this suite {PROFILE}")
+        raise Incomplete(f"the codec supports {spoken}, this suite {PROFILE}")
 
 
 def adapter_results(

@@ -165,7 +165,7 @@ def _fill_streams() -> None:
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
     if is_mute:
-        raise UsageError("standard output is closed: there is nowhere to report to")
+        raise UsageError("standard output is closed: the report cannot be written")
 
 
 def give_up_output() -> None:

@@ -92,7 +92,7 @@ def check_marked(value: Mapping[str, Json], mark: str, place: str) -> None:
     if len(value) != 1 or mark not in MARKS:
         raise BadDocument(f"{place}: {sorted(value)} is no value")
     if type(value[mark]) is not MARKS[mark]:
-        raise BadDocument(f"{place}: {mark} marks a {MARKS[mark].__name__}")
+        raise BadDocument(f"{place}: {mark} must mark a {MARKS[mark].__name__}")
     try:
         if mark == "$bytes":
             bytes.fromhex(str(value[mark]))

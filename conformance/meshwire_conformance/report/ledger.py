@@ -59,7 +59,7 @@ def read_ledger(path: Path, catalogue: Catalogue) -> dict[str, KnownFailure]:
         raise UsageError(f"the ledger {path} cannot be read: {exc}") from exc
     entries = document.get("known", [])
     if document.keys() - {"known"} or not isinstance(entries, list):
-        raise UsageError(f"the ledger {path} holds something else than [[known]] entries")
+        raise UsageError(f"the ledger {path} contains something other than [[known]] entries")
     known: dict[str, KnownFailure] = {}
     for entry in entries:
         failure = _failure(path, entry)

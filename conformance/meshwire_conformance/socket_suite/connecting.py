@@ -75,7 +75,7 @@ async def overrun(run: CaseRun, on: str) -> None:
     connection = await lab_connection(run, on)
     peer = connection.lab.peer
     if peer is None:
-        raise SuiteFault(f"{run.case_id}: no preamble came before the overrun")
+        raise SuiteFault(f"{run.case_id}: no preamble arrived before the overrun")
     stream = await run.open(on, "overrun")
     left = peer.windows.max_stream_data + 1
     run.evidence.sent.append(Sending(on, stream.number, f"{left} bytes of DATA"))
@@ -93,7 +93,7 @@ async def adopt_lab(run: CaseRun, on: str, windows: Windows) -> TcpConnection:
     preamble = Preamble(dial.identity, windows=windows)
     connection = await run.session.connect(replace(dial, preamble=preamble))
     if not isinstance(connection, TcpConnection):
-        raise SuiteFault(f"{run.case_id} needs the lab binding and does not say so")
+        raise SuiteFault(f"{run.case_id} needs the lab binding, which its `needs` does not list")
     peer.adopt(connection)
     return connection
 
@@ -102,7 +102,7 @@ async def lab_connection(run: CaseRun, on: str) -> TcpConnection:
     """Return the connection of a peer, which must use the lab binding."""
     connection = run.peer(on).last or await run.connection(on)
     if not isinstance(connection, TcpConnection):
-        raise SuiteFault(f"{run.case_id} needs the lab binding and does not say so")
+        raise SuiteFault(f"{run.case_id} needs the lab binding, which its `needs` does not list")
     return connection
 
 
@@ -150,7 +150,7 @@ async def run_handshake(run: CaseRun, on: str, name: str, spec: HandshakeSpec) -
     """Run one H1 handshake as `spec` says, on a new connection."""
     formation = run.session.target.formation
     if formation is None:
-        raise SuiteFault(f"{run.case_id} needs a formation and does not say so")
+        raise SuiteFault(f"{run.case_id} needs a formation, which its `needs` does not list")
     stream = await run.stream(on, name)
     if not spec.resume:
         await _take_challenge(run, on, stream, spec, formation)

@@ -61,7 +61,7 @@ class Doorway:
             if edits:
                 state = self._documents.edit(name, *edits)
         except Unreadable as exc:
-            raise SuiteFault(f"a document of the suite is wrong: {exc}") from exc
+            raise SuiteFault(f"a document of the suite is invalid: {exc}") from exc
         return _made(state)
 
     async def merge(self, saved: Collection[bytes]) -> Made:
@@ -82,7 +82,7 @@ class Doorway:
             self._documents.receive(ours, PEER, asked)
         message = self._documents.generate(ours, PEER)
         if message is None:
-            raise SuiteFault("a delta of the suite has nothing to say")
+            raise SuiteFault("a delta of the suite has no message")
         return message
 
     def _load(self, name: str, saved: bytes) -> None:
@@ -202,7 +202,7 @@ class Contents:
     def documents(self) -> Doorway:
         """The doorway; raises SuiteFault if the case did not declare that it needs documents."""
         if self.doorway is None:
-            raise SuiteFault("this case does not say that it needs documents")
+            raise SuiteFault("the `needs` of this case does not list documents")
         return self.doorway
 
     @property

@@ -63,7 +63,7 @@ def read_facts(stated: NodeFacts | None) -> Facts:
 def require_profile(facts: Facts) -> None:
     """Raise Incomplete if the target lacks what every `sync/1` node must offer."""
     if facts.profile != PROFILE:
-        raise Incomplete(f"the target speaks {facts.profile}, this suite {PROFILE}")
+        raise Incomplete(f"the target supports {facts.profile}, this suite {PROFILE}")
     missing = [name for name in CAPABILITIES if name not in facts.capabilities]
     if missing:
         raise Incomplete(
@@ -80,7 +80,7 @@ def read_target_file(path: Path) -> list[Attachment]:
     try:
         stated = checked("target", content, TargetFile)
     except ValueError as exc:
-        raise UsageError(f"the target file {path} is wrong: {exc}") from exc
+        raise UsageError(f"the target file {path} is invalid: {exc}") from exc
     if stated.formation_secret_file:
         secret_file = str(path.parent / stated.formation_secret_file)
         stated = msgspec.structs.replace(stated, formation_secret_file=secret_file)

@@ -139,4 +139,4 @@ def _missing(what: str, stream: Stream) -> HandshakeFailed:
         how = f"the target reset the stream with code {stream.reset_code}"
     else:
         return NoAnswer(f"no {what} came within the deadline")
-    return HandshakeFailed(f"no {what} came: {how}")
+    return HandshakeFailed(f"no {what} arrived: {how}")

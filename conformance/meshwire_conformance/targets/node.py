@@ -141,7 +141,7 @@ async def _read_ready(process: asyncio.subprocess.Process, ready_s: float) -> Re
     try:
         return checked("ready", stated, ReadyLine)
     except (ValueError, RecursionError) as exc:
-        raise Incomplete(f"the ready line of the node is wrong: {str(exc)[:SAID_MAX]}") from exc
+        raise Incomplete(f"the ready line of the node is invalid: {str(exc)[:SAID_MAX]}") from exc
 
 
 async def _drain(output: asyncio.StreamReader, lines: deque[str]) -> None:

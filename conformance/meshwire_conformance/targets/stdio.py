@@ -66,7 +66,7 @@ def command_of(text: str) -> list[str]:
     try:
         words = shlex.split(text)
     except ValueError as exc:
-        raise UsageError(f"the command {text!r} cannot be read: {exc}") from exc
+        raise UsageError(f"the command {text!r} cannot be parsed: {exc}") from exc
     if not words:
         raise UsageError("the command is empty")
     return words

@@ -73,14 +73,16 @@ class Choices:
 def make_config(choices: Choices) -> Config:
     """Check the choices and read the secret; raises ConfigError."""
     if not choices.listen:
-        raise ConfigError("--listen is missing: say where, as in --listen tcp://127.0.0.1:0")
+        raise ConfigError(
+            "--listen is missing: give an address, such as --listen tcp://127.0.0.1:0"
+        )
     # HS-038
     if choices.is_open == (choices.formation_id is not None):
         raise ConfigError(
             "choose one of --open (no handshake at all) and --formation-id ID (with a secret)"
         )
     if choices.formation_id == "":
-        raise ConfigError("--formation-id is empty: a formation has a name")
+        raise ConfigError("--formation-id must not be empty")
     for name, seconds in (
         ("--handshake-s", choices.handshake_s),
         ("--frame-stall-s", choices.frame_stall_s),
@@ -94,7 +96,7 @@ def make_config(choices: Choices) -> Config:
     if not ENTRY_MIN <= choices.payload_cap <= U32_MAX:
         raise ConfigError(f"--payload-cap must be between {ENTRY_MIN} and {U32_MAX} bytes")
     if choices.folder is not None and str(choices.folder) == ".":
-        raise ConfigError("--load is the current folder: name it, as in --load ./documents")
+        raise ConfigError("--load needs the name of a folder, such as --load ./documents")
     return Config(
         tuple(choices.listen),
         _settings(choices),
@@ -159,7 +161,7 @@ def _key(choices: Choices) -> FormationKey | None:
     except OSError as exc:
         raise ConfigError(f"cannot read {path}: {exc.strerror or exc}") from exc
     except (BadSecret, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path} does not hold a secret in base64") from exc
+        raise ConfigError(f"{path} does not contain a secret in base64") from exc
     if not secret:
-        raise ConfigError(f"{path} holds no secret")
+        raise ConfigError(f"{path} contains no secret")
     return FormationKey.derive(choices.formation_id, secret)

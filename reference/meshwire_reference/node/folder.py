@@ -25,7 +25,7 @@ def list_documents(folder: Path) -> dict[str, Path]:
     for path in _list(folder):
         key = _key_of(path)
         if key in found:
-            raise BadFolder(f"{path} and {found[key].name} are both for {key}")
+            raise BadFolder(f"{path} and {found[key].name} are both documents of {key}")
         found[key] = path
     return found
 
@@ -39,7 +39,7 @@ def _list(folder: Path) -> Iterator[Path]:
         # Files whose names begin with a dot belong to the system, unless they end as documents do.
         is_document = path.name.endswith(SUFFIX)
         if is_document and path.name.startswith("."):
-            raise BadFolder(f"{path} begins with a dot, which is written %2E in a key")
+            raise BadFolder(f"{path} begins with a dot, which must be written %2E in a key")
         if is_document or not path.name.startswith("."):
             yield path
 
@@ -47,7 +47,7 @@ def _list(folder: Path) -> Iterator[Path]:
 def _key_of(path: Path) -> str:
     name = path.name.removesuffix(SUFFIX)
     if name == path.name or not path.is_file():
-        raise BadFolder(f"{path} is no file KEY{SUFFIX}: nothing else may be in the folder")
+        raise BadFolder(f"{path} is no file named KEY{SUFFIX}: the folder may have nothing else")
     try:
         key = unquote(name, errors="strict")
         fault = document_key_fault(key)

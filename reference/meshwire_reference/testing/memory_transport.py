@@ -160,7 +160,7 @@ _LISTENERS: Final[dict[str, MemoryListener]] = {}
 async def listen(address: str, options: TransportOptions) -> Listener:
     """Listen under a name that is free. Raises AddressRefused."""
     if address in _LISTENERS:
-        raise AddressRefused(f"{address} is taken")
+        raise AddressRefused(f"{address} is already in use")
     _LISTENERS[address] = MemoryListener(address, options)
     return _LISTENERS[address]
 

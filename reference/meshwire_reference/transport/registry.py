@@ -84,7 +84,7 @@ def check_offered(address: str) -> None:
 
 def _refuse_scheme(address: str) -> NoReturn:
     known = " or ".join(f"{name}://" for name in OFFERED)
-    raise AddressRefused(f"{address!r} is no address: it begins with {known}")
+    raise AddressRefused(f"{address!r} is no address: an address begins with {known}")
 
 
 def _transport_of(address: str) -> Transport:

@@ -62,7 +62,7 @@ def test_two_names_of_one_key_are_told(tmp_path: Path) -> None:
     for name in ("notes%3Aa.automerge", "notes%3a%61.automerge"):
         (tmp_path / name).write_bytes(b"")
 
-    with pytest.raises(BadFolder, match="are both for notes:a"):
+    with pytest.raises(BadFolder, match="are both documents of notes:a"):
         list_documents(tmp_path)
 
 

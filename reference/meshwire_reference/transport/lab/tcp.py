@@ -150,7 +150,7 @@ def parse_address(address: str, scheme: str = "tcp") -> tuple[str, int]:
     if parts.scheme != scheme or not parts.hostname or port is None:
         raise AddressRefused(f"{address!r} is not {scheme}://HOST:PORT")
     if parts.path or parts.query or parts.fragment:
-        raise AddressRefused(f"{address!r} is more than {scheme}://HOST:PORT")
+        raise AddressRefused(f"{address!r} has more than {scheme}://HOST:PORT")
     try:
         parts.hostname.encode("idna")
     except UnicodeError as fault:
@@ -179,7 +179,9 @@ async def listen(address: str, options: TransportOptions) -> Listener:
     """Bind a TCP address; off loopback only with `lab`. Raises AddressRefused, OSError."""
     host, port = parse_address(address)
     if not is_loopback(host) and not options.lab:
-        raise AddressRefused(f"{host} is not loopback and peers are unproven: ask with --lab")
+        raise AddressRefused(
+            f"{host} is not loopback, and tcp:// does not prove endpoint ids: add --lab to allow it"
+        )
     listener = TcpListener(options)
     try:
         await listener.bind(host, port)
@@ -208,6 +210,8 @@ def check_dialled(address: str, *, lab: bool) -> None:
     """Raise AddressRefused unless this is tcp://HOST:PORT, on loopback or with `lab`."""
     host, port = parse_address(address)
     if not is_loopback(host) and not lab:
-        raise AddressRefused(f"{host} is not loopback and peers are unproven: ask with --lab")
+        raise AddressRefused(
+            f"{host} is not loopback, and tcp:// does not prove endpoint ids: add --lab to allow it"
+        )
     if not port:
         raise AddressRefused(f"{address!r} names no port to dial")
