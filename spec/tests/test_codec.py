@@ -191,7 +191,7 @@ def test_any_bytes_are_refused_or_come_back_exactly(kind: str, data: bytes) -> N
 
 
 def test_a_message_is_frozen_all_the_way_down() -> None:
-    """Nobody changes what was decoded."""
+    """Decoded values are immutable."""
     message = decode("sync_batch", bytes.fromhex(f"{HEAD}00000001{ENTRY_1}"))
 
     with pytest.raises(TypeError):

@@ -80,7 +80,7 @@ def exchanges() -> list[tuple[dict[str, Any], dict[str, Any]]]:
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """What the schema codec would answer."""
+    """The answer of the schema codec."""
     if request["op"] == "encode":
         message = codec.from_value(request["kind"], request["value"])
         return {"result": {"data": codec.encode(message).hex()}}

@@ -86,7 +86,7 @@ REFUSED: list[tuple[str, Block, str, tuple[str, int, str]]] = [
     ("block", "data", "expected"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
 )
 def test_a_block_refuses(block: Block, data: str, expected: tuple[str, int, str]) -> None:
-    """What construct would let pass is refused with its reason, offset and field."""
+    """Input that construct would accept is refused with its reason, offset and field."""
     assert expected == refusal(block, data)
 
 

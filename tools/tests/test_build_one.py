@@ -45,7 +45,7 @@ def test_each_command_has_cases_to_turn_green(command: str) -> None:
 
 
 def test_the_steps_together_leave_no_case_out() -> None:
-    """Whoever has done all steps but the last has met every case; the last adds none."""
+    """All steps before the last cover every case; the last adds none."""
     steps = [command for command in COMMANDS if "--only" in command]
 
     met = set().union(*(ids for command in steps for ids in selected(command).values()))

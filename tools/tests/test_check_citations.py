@@ -119,7 +119,7 @@ def problems(root: Path, name: str, text: str) -> list[str]:
 
 @pytest.mark.parametrize(("name", "text", "expected"), WRONG)
 def test_citation_of_nothing_is_named(tmp_path: Path, name: str, text: str, expected: str) -> None:
-    """Whatever a citation names that does not exist is said with file and line."""
+    """A citation of something that does not exist is reported with file and line."""
     (problem,) = problems(tmp_path, name, text)
 
     place, _, said = problem.partition(": ")

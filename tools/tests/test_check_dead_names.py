@@ -76,7 +76,7 @@ def test_module_that_nothing_imports_is_found(
 def test_package_that_nothing_outside_imports_is_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], init: str, module: str
 ) -> None:
-    """What its own modules import does not keep it alive."""
+    """Imports by its own modules do not count as a use."""
     place = "spec/meshwire_spec"
     sources = {
         f"{place}/__init__.py": "",

@@ -118,7 +118,7 @@ def test_planted_violation_is_found(
 
 @pytest.mark.parametrize(("name", "source"), ALLOWED)
 def test_allowed_import_passes(tmp_path: Path, name: str, source: str) -> None:
-    """What the rules allow is not reported."""
+    """Permitted imports are not reported."""
     plant(tmp_path, name, source)
 
     assert check_imports.check(tmp_path) == ([], 1)

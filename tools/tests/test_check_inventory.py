@@ -48,7 +48,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def problems(line: str, root: Path) -> list[str]:
-    """What is wrong with one row."""
+    """The problems of one row."""
     alive = {rule.id for rule in RULES if rule.level != "withdrawn"}
     (row,) = check_inventory.rows_of(line)
     return list(check_inventory.row_problems(row, alive, CASES, root))
@@ -62,7 +62,7 @@ def test_a_row_that_names_what_exists_or_says_why_not_is_fine(line: str, root: P
 
 @pytest.mark.parametrize("text", BAD)
 def test_each_fault_of_a_row_is_named(text: str, root: Path) -> None:
-    """What it names does not exist, shows something else, or is nothing at all."""
+    """Each wrong row is reported with its fault."""
     found = problems(BAD[text], root)
 
     assert [text in problem for problem in found] == [True]

@@ -1,4 +1,4 @@
-"""What CONTRIBUTING shows holds: the rule in its places, word for word, and the example to try."""
+"""CONTRIBUTING quotes the rule in its places word for word, and its example works."""
 
 import json
 import re

@@ -70,5 +70,5 @@ def test_reason_that_does_not_hold_is_named(tmp_path: Path, reason: str, expecte
 
 @pytest.mark.parametrize("reason", RIGHT)
 def test_reason_that_holds_passes(tmp_path: Path, reason: str) -> None:
-    """What is missing is missing, also where prose mentions it; what is named exists."""
+    """A missing name stays missing if only prose mentions it; a defined name exists."""
     assert problems(tmp_path, reason) == []

@@ -1,4 +1,4 @@
-"""What a page fetches from another host is found, wherever it stands."""
+"""Requests of a page to another host are found in every place."""
 
 from pathlib import Path
 

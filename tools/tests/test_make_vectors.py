@@ -136,7 +136,7 @@ def test_rules_follow_kind_reason_and_place() -> None:
 
 
 def test_the_level_of_the_rule_decides_what_wire_demands() -> None:
-    """What only a strict rule refuses is free at level wire."""
+    """At level wire a refusal by a strict rule is optional."""
     strict = rules_for("stream_frame", "", "trailing", rejected=True, reasons=["trailing-bytes"])
     wire = rules_for("stream_frame", "key", "bad-utf8", rejected=True, reasons=["bad-utf8"])
 

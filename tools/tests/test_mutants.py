@@ -101,7 +101,7 @@ def start(
 
 
 class TestEdits:
-    """Where a text is found, and what stands there afterwards."""
+    """The place of a text, and its replacement."""
 
     def test_a_text_that_occurs_once_in_the_function_is_found_there(self) -> None:
         """Also where the module has it more often."""
@@ -149,7 +149,7 @@ class TestEdits:
 
 
 class TestRows:
-    """What the table may hold."""
+    """Malformed rows are errors."""
 
     @pytest.mark.parametrize(
         ("text", "error"),
@@ -227,7 +227,7 @@ CODEC = 'kind = "heartbeat"\nfield = "sent_at"\nmistake'
 
 @pytest.mark.process
 class TestHook:
-    """What an interpreter does whose PYTHONPATH holds the hook."""
+    """An interpreter with the hook on PYTHONPATH applies the rows."""
 
     def test_edits_are_applied_and_recorded(self, table: Callable[..., Path]) -> None:
         """One line for the module, and rows that are not named change nothing."""
@@ -364,7 +364,7 @@ class TestTool:
 
     @pytest.mark.process
     def test_a_row_that_does_not_apply_is_an_error(self, table: Callable[..., Path]) -> None:
-        """What the hook wrote into the record is said."""
+        """The record of the hook is reported."""
         _, problems = heartbeat_of(table(codec_row(LIVENESS, "?", "")))
 
         assert "the text occurs 0 times" in problems[0]

@@ -150,7 +150,7 @@ def test_stub_of_a_transcript_has_the_form(spec: Path, kind: str, reason: str) -
 
 
 def test_stub_is_no_vector_yet(spec: Path) -> None:
-    """What is to be filled in cannot pass for bytes."""
+    """A placeholder is never accepted as bytes."""
     rule = new_rule.add(spec, REFUSES, None)
 
     with pytest.raises(ValueError, match="non-hexadecimal"):

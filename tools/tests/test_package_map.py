@@ -49,7 +49,7 @@ def test_true_map_passes(tmp_path: Path) -> None:
 
 
 def test_printed_map_is_a_true_one(tmp_path: Path) -> None:
-    """What `--map` prints can be pasted: it has the arrows of the code and every drawn name."""
+    """The output of `--map` has the arrows of the code and every drawn name."""
     problems(tmp_path, "spec & spec.numbers & reference.wire\nreference.core --> spec.numbers")
     lines = package_map.map_lines(tmp_path, read_modules(tmp_path))
 

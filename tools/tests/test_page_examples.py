@@ -1,4 +1,4 @@
-"""What the pages show as code and as bytes does what the vectors say."""
+"""Code and bytes on the pages agree with the vectors."""
 
 import re
 from hashlib import sha256

@@ -90,7 +90,7 @@ SOUND = {
 
 @pytest.mark.parametrize("text", SOUND.values(), ids=SOUND.keys())
 def test_sound_text_has_no_problem(text: str) -> None:
-    """What keeps the form, or is no prose, is let through."""
+    """Conforming text, and text that is no prose, is accepted."""
     assert pages.page_problems("x.md", f"{text}\n") == []
 
 

@@ -75,7 +75,7 @@ PARSED_NAMES: Mapping[str, Mapping[str, str]] = {
         "policy": "policy",
     },
 }
-"""What the deployed decoder called the members that it read, by kind."""
+"""The member names of the deployed decoder, by kind."""
 
 
 def read(folder: Path, name: str) -> list[dict[str, Any]]:
@@ -108,7 +108,7 @@ def kind_of(record: Mapping[str, Any]) -> str:
 
 
 def our_word(kind: str, data: bytes) -> tuple[str, Any]:
-    """What our decoder says of some bytes, in a word of the table, and the value."""
+    """The verdict of our decoder in a word of the table, and the value."""
     try:
         value = to_value(decode(kind, data))
     except Malformed as exc:
@@ -211,7 +211,7 @@ def test_both_read_the_same_where_both_accept() -> None:
 
 
 def frame_word(record: Mapping[str, Any]) -> str:
-    """What frame, key and payload come to by the codec; documents are left to their library."""
+    """Frame, key and payload as the codec decodes them; documents are left to their library."""
     text = record["hex"]
     # One record is cut for its length: the rest of its key, and a snapshot without payload.
     data = bytes.fromhex(text.rstrip("."))

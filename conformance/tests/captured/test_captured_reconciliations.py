@@ -23,7 +23,7 @@ INIT = "NegentropyInit"
 TRANSCRIPT = "NegentropyTranscript"
 START_MS = 1_700_000_000_000
 HELD = expand_items([Items(label="d", first=0, count=40, timestamp="1700000000", step="1")])
-"""What both sides of the recorded verdicts held."""
+"""The items of both sides of the recorded verdicts."""
 
 
 def records(name: str, *kinds: str) -> list[dict[str, Any]]:
@@ -81,7 +81,7 @@ def test_a_recorded_run_is_ours_and_a_vector(record: Mapping[str, Any]) -> None:
 
 
 def recorded_answer(record: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What the library answered, as far as the record tells."""
+    """The recorded answer of the library."""
     parsed = record["parsed"]
     if record["kind"] == "NegentropyServer":
         return parsed["reply_len"], parsed["reply_hex"]
@@ -100,7 +100,7 @@ def own_answer(record: Mapping[str, Any], answer: Answer) -> tuple[Any, ...]:
 
 
 def test_every_recorded_verdict_agrees_or_is_listed() -> None:
-    """Where both answer, they answer the same; what one alone refuses is in the table."""
+    """If both answer, the answers are equal; refusals by one alone are in the table."""
     found: Counter[tuple[str, str, str]] = Counter()
     agreed = 0
     for record in records("verdicts.jsonl", *ROLES):

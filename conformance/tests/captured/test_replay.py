@@ -145,7 +145,7 @@ def test_what_was_sent_to_a_deployed_peer_gives_its_documents_or_a_rule_says_why
 
 
 HELD = ("d:0", "q:9")
-"""What the recorded answering side held, by the ids of its answer."""
+"""The items of the recorded answering side, by the ids of its answer."""
 
 
 async def replay_initiative() -> tuple[bytes, list[Message]]:

@@ -71,7 +71,7 @@ def test_an_encoder_that_refuses_nothing_fails_each() -> None:
 
 @pytest.mark.parametrize("mode", ["truncated", "unreasoned"])
 def test_a_refusal_counts_only_where_the_control_was_encoded(mode: str) -> None:
-    """Who refuses everything gains nothing."""
+    """A target that refuses everything passes no negative."""
     verdicts = {result.verdict for result in verdicts_of(mode, negatives("ER-004"))}
 
     assert Verdict.PASS not in verdicts

@@ -64,7 +64,7 @@ def test_the_caret_of_every_negative_is_below_the_bytes_at_fault() -> None:
 
 
 def test_every_value_that_has_no_bytes_names_its_member() -> None:
-    """What an encoder had to refuse is shown by its field."""
+    """A value that an encoder had to refuse is shown by its field."""
     lines = {
         case.id: described(case, Finding("encoded", "encode", received="encoded")).sent[1]
         for case, vector in cases()

@@ -74,7 +74,7 @@ def test_every_file_fits_the_schema() -> None:
 
 
 def test_every_request_fits_the_harness_schema() -> None:
-    """What a target is asked has the published shape."""
+    """Requests to a target have the published form."""
     document = load_schema("harness")
     shape = {"$defs": document["$defs"], "$ref": "#/$defs/request"}
     validator = Draft202012Validator(shape)
@@ -94,7 +94,7 @@ def test_there_are_as_many_as_there_should_be() -> None:
 
 
 def test_the_suites_own_sides_agree_with_every_run() -> None:
-    """What an independent implementation froze is what our plain sides say."""
+    """The suite's own sides produce the frozen messages of an independent implementation."""
     for name, one in runs().items():
         sides = {
             role: Reconciliation(
@@ -136,7 +136,7 @@ def test_the_bundled_implementation_passes_all() -> None:
 
 @pytest.mark.process
 def test_a_target_without_the_operations_is_not_asked() -> None:
-    """Who does not offer reconciliation has no verdicts of it."""
+    """A target without reconciliation has no verdicts about it."""
     results = check(peer("without"), few_cases())
 
     assert {result.verdict for result in results.values()} == {Verdict.NOT_APPLICABLE}
@@ -168,7 +168,7 @@ def test_a_wrong_answer_fails_by_its_symptom(mode: str, symptom: str) -> None:
 
 @pytest.mark.process
 def test_a_refusal_counts_only_beside_its_control() -> None:
-    """Who refuses everything passes nothing."""
+    """A target that refuses everything passes no case."""
     results = check(peer("refuses-all"), few_cases())
     found = Counter(result.verdict for result in results.values())
 

@@ -144,7 +144,7 @@ def test_silence_at_hello_asks_whether_it_was_flushed(mode: str) -> None:
 
 
 def test_the_codec_is_named_in_the_report() -> None:
-    """What hello says is what the report calls it."""
+    """The report uses the name in the answer to hello."""
     report = check([target_of("good-unreasoned")], "x", Options(only=("LV-001",)))
 
     assert set(report.runs[0].codec) == {"name", "version"}

@@ -148,7 +148,7 @@ def test_kinds_that_are_not_offered_are_not_applicable() -> None:
 
 
 def test_level_wire_demands_less() -> None:
-    """What only a strict node refuses is informational there, and never fails."""
+    """Refusals of strict nodes only are informational at level wire, and never fail."""
     case = next(c for c in codec_cases() if dict(c.results) == {"wire": "any", "strict": "reject"})
     (result,) = verdicts_of(attachment("echo"), [case], replace(FAST, level="wire"))
 

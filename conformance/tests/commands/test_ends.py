@@ -154,7 +154,7 @@ def closing(arguments: tuple[str, ...]) -> int:
     ],
 )
 def test_an_output_that_nobody_reads_is_incomplete(arguments: tuple[str, ...]) -> None:
-    """Nobody has seen the verdict: exit 3, whether the output is short or long, and no word."""
+    """If the verdict cannot be written the exit code is 3, without a message."""
     assert closing(arguments) == ExitCode.INCOMPLETE
 
 

@@ -48,7 +48,7 @@ def meshwire(*arguments: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_exit_codes_and_no_traceback(arguments: tuple[str, ...], code: int) -> None:
-    """What is wrong with the call, or leaves nothing to run, is said in one line on stderr."""
+    """Wrong usage, and an empty selection, are reported in one line on stderr."""
     done = meshwire(*arguments)
 
     assert done.returncode == code, done.stdout + done.stderr

@@ -72,7 +72,7 @@ def report_of(*results: CaseResult, name: str = "codec", digest: str = "0" * 64)
 def test_a_fault_of_the_suite_is_one_line(
     shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What happened and where; all of it only where it was asked for."""
+    """The traceback of a fault is shown only if requested."""
 
     def breaks() -> int:
         raise LookupError("an entry\nis missing")
@@ -160,7 +160,7 @@ def open_without_writer(path: Path) -> BinaryIO:
 
 @pytest.mark.process
 def test_a_second_interrupt_waits_for_nothing(tmp_path: Path) -> None:
-    """What does not end by itself is ended by force."""
+    """A process that does not end is killed."""
     held = tmp_path / "held"
     os.mkfifo(held)
     stays = f"read x; echo a >&9; cat; echo b >&9; exec tail -f {os.devnull}"

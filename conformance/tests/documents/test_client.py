@@ -112,13 +112,13 @@ def test_exchanges_converge(shared: Documents) -> None:
 
 @pytest.mark.parametrize("message", [b"", b"zz", READ_MESSAGE[:4]])
 def test_nonsense_is_unreadable(shared: Documents, message: bytes) -> None:
-    """What is no message is the peer's fault, told as such."""
+    """Bytes that are no message are reported as a fault of the peer."""
     with pytest.raises(Unreadable):
         shared.read_message(message)
 
 
 def test_odd_scalars_are_opaque(shared: Documents) -> None:
-    """What the library would panic on is named, also inside an object, and the rest is read."""
+    """Values whose reading would panic are named, also inside an object, and the rest is read."""
     read = {
         name: shared.read_snapshot(change(ACTOR, 1, *value)).fields["k"]
         for name, value in ODD.items()
@@ -133,7 +133,7 @@ def test_odd_scalars_are_opaque(shared: Documents) -> None:
 
 
 def test_a_panic_leaves_the_document_as_it_was(shared: Documents) -> None:
-    """What a peer sends touches a fork."""
+    """Bytes of a peer are applied to a fork."""
     before = shared.create("note", NOTE)
     with pytest.raises(Unreadable):
         shared.merge("note", change(ACTOR, 1, 2, b"") + change(ACTOR, 1, INT, b"\x05"))

@@ -123,7 +123,7 @@ def test_many_fields_are_told_shortly() -> None:
     ],
 )
 def test_a_message_in_one_line(kind: str, data: str, said: str) -> None:
-    """What tells it from another of its kind, and its fault."""
+    """The fields that distinguish a message from others of its kind, and its fault."""
     assert summary(kind, bytes.fromhex(data)) == said
 
 
@@ -136,7 +136,7 @@ def test_a_record_of_the_lab_binding_has_its_own_types() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_bytes_can_be_shown(kind: str) -> None:
-    """Whatever a target sends ends in rows, not in an error of the suite."""
+    """Any bytes of a target are shown as rows, never as an error of the suite."""
     source = random.Random(f"rows of {kind}")
     for data in samples(kind, 20, source):
         for length in {len(data), source.randrange(len(data) + 1)}:

@@ -65,7 +65,7 @@ def test_a_mark_points_at_its_bytes() -> None:
 
 
 def test_the_end_of_the_bytes_can_be_marked() -> None:
-    """Where a field is cut off there is no byte to point at, and still a place."""
+    """A truncated field has no byte to mark, but has a position."""
     assert dump(b"\x01", Mark(1, 1, "truncated"))[-1] == " " * 9 + "^^ truncated"
     assert dump(b"") == ("0000  (no bytes)",)
 

@@ -127,7 +127,7 @@ class Peer:
             await handler(self, fields)
 
     def abort(self) -> None:
-        """What a count that asks for too much memory does to the process: it dies.
+        """A count that needs too much memory ends the process.
 
         It is started again at once, with its store on disk: every connection is gone.
         """
@@ -217,7 +217,7 @@ class Peer:
             self.abort()
 
     async def push_everything(self) -> None:
-        """What the poll sends: every document, then the tombstone table."""
+        """The frames of a poll: every document, then the tombstone table."""
         store = self.node.store
         for key, name in list(store.keys.items()):
             try:

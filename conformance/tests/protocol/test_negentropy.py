@@ -27,7 +27,7 @@ def item(number: int, timestamps: int) -> Item:
 
 
 def reconciled(client: Reconciliation, server: Reconciliation) -> tuple[set[bytes], set[bytes]]:
-    """What the client has and needs at the end of a run."""
+    """The ids that the client has and needs at the end of a run."""
     have: set[bytes] = set()
     need: set[bytes] = set()
     message: bytes | None = client.initiate()
@@ -72,7 +72,7 @@ def test_any_two_sets_find_their_differences(
 
 
 def own_word(data: bytes) -> str:
-    """What our own reading says of some bytes."""
+    """The verdict of our own decoder."""
     try:
         read_message(data)
     except Refused as refused:
@@ -81,7 +81,7 @@ def own_word(data: bytes) -> str:
 
 
 def schema_word(data: bytes) -> str:
-    """What the schema says of them."""
+    """The verdict of the schema on them."""
     try:
         message = decode("negentropy_message", data)
     except Malformed as exc:

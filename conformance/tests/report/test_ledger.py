@@ -45,7 +45,7 @@ def test_a_case_that_was_too_slow_to_judge_is_no_violation() -> None:
 
 
 def test_a_stale_entry_fails() -> None:
-    """What passes must leave the ledger."""
+    """A case that passes must be removed from the ledger."""
     assert judged(Verdict.PASS, ENTRY).verdict is Verdict.FAIL
     assert judged(Verdict.PASS, ENTRY).symptom == "stale"
 

@@ -138,7 +138,7 @@ def test_a_killed_suite_leaves_no_target(
 
 
 def test_an_interrupted_end_is_an_end(pipe: tuple[str, Callable[[], bytes]]) -> None:
-    """Who is cancelled while a program takes its time to end leaves it no longer."""
+    """A cancelled close of a harness still ends its program."""
     path, read_all = pipe
 
     async def interrupted() -> None:
@@ -270,7 +270,7 @@ def test_closed_and_full_streams_are_no_violation(how: str, code: int, said: str
 
 
 def test_a_name_that_is_no_text_is_told() -> None:
-    """What a file name or a target cannot say in UTF-8 is escaped."""
+    """Names without a UTF-8 form are escaped."""
     words = [sys.executable, "-m", "meshwire_conformance.commands.main", "check", b"stdio:/no/\xff"]
     done = subprocess.run(words, capture_output=True, check=False)
 
@@ -279,7 +279,7 @@ def test_a_name_that_is_no_text_is_told() -> None:
 
 
 def test_the_current_directory_lends_no_modules(tmp_path: Path) -> None:
-    """What lies beside the caller's files is not taken for a module of Python's own."""
+    """A file in the current folder does not replace a module of the standard library."""
     for name in ("json", "asyncio", "msgspec"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('hijacked')")
     words = [sys.executable, "-P", "-m", "meshwire_conformance.commands.main", "check"]

@@ -1,4 +1,4 @@
-"""What a target leaves unsaid is found out, so that it is asked what it can answer."""
+"""Capabilities that a target does not declare are tested for."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_node_that_says_nothing_is_asked(option: str, asked: str) -> None:
 
 
 def test_a_node_that_says_what_it_offers_is_taken_at_its_word() -> None:
-    """And fails where it offers more than it says."""
+    """The check fails if a target offers more than it declares."""
     required = ["frames", "deltas", "snapshots", "batches", "tombstones", "reads"]
 
     assert verdicts("", required) == {

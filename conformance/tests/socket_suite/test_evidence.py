@@ -1,4 +1,4 @@
-"""What was sent is shown in order: the last stimulus in full, the rest on one line each."""
+"""Sendings are shown in order: the last stimulus in full, the others on one line each."""
 
 import pytest
 

@@ -34,7 +34,7 @@ SAVED = {"base": b"\x85oJ\x83saved"}
 
 
 def composer() -> Composer:
-    """What makes bytes for a case whose key is `tracks:t-1`."""
+    """The composer of a case whose key is `tracks:t-1`."""
     scope = Scope({"key": "tracks:t-1"}, NOW_MS)
     return Composer(scope, SAVED, lambda name, known: f"{name}>{known}".encode())
 
@@ -127,7 +127,7 @@ def test_an_announced_payload_length_replaces_the_right_one() -> None:
     ],
 )
 def test_the_suite_sends_nothing_wrong_by_accident(spec: FrameSpec) -> None:
-    """What the rules forbid has to say so, else it is a fault of the suite."""
+    """A forbidden frame must be marked as wrong, else it is a fault of the suite."""
     with pytest.raises(SuiteFault):
         composer().frame(spec)
 

@@ -369,7 +369,7 @@ def _refusals(messages: list[bytes]) -> list[Refused]:
 
 
 def test_recorded_first_messages_are_those_of_the_case() -> None:
-    """What was sent to a deployed peer is sent again, to the byte."""
+    """The frames sent to a deployed peer are sent again, byte for byte."""
     names = {3: ("empty_vs_3", "have_2_others", "same_3"), 40: ("40_id_list_vs_40", None)}
     found = recorded()
 

@@ -107,7 +107,7 @@ def test_a_second_miss_beside_slow_probes_could_not_run() -> None:
 
 
 def test_a_miss_of_the_suite_itself_is_held_against_nobody() -> None:
-    """Where the target gave up waiting, and the suite cannot say that it was in time."""
+    """The target's deadline passed, and the suite may have been late itself."""
     late = Attempt(MISS.case, MISS.result, missed=True, suite_late=True)
 
     assert decided(MISS, late, PROMPT_PROBES).result.verdict is Verdict.COULD_NOT_RUN

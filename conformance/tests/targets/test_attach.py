@@ -121,7 +121,7 @@ def test_a_node_with_a_secret_of_its_own_cannot_be_judged(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("how", ["close", "silent", "echo"])
 def test_what_absorbs_everything_is_left_to_the_cases(how: str, tmp_path: Path) -> None:
-    """Whatever it is called, it shows no contradiction."""
+    """A closed, silent or echoing target shows no contradiction."""
     secret_file(tmp_path, "secret.txt", 1)
     with listening(*PEER, how, "open") as address:
         said = [
@@ -146,7 +146,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 def left_behind(command: str) -> tuple[list[str], str]:
-    """What is said of a node after its end, and its address."""
+    """The state of a node after its end, and its address."""
     said: list[str] = []
 
     async def run() -> str:

@@ -240,7 +240,7 @@ class TestTheEndOfAConnection:
 def test_without_the_extra_the_line_that_installs_it_is_given(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What cannot run says what it takes."""
+    """A case that cannot run names what is missing."""
     monkeypatch.setitem(sys.modules, "iroh", None)
     for name in ("iroh", "iroh_connection", "iroh_library"):
         monkeypatch.delitem(sys.modules, f"meshwire_conformance.targets.{name}")

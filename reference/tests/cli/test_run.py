@@ -202,7 +202,7 @@ def test_closed_streams_are_said_in_one_line(command: str, part: str) -> None:
 def test_an_error_of_the_node_itself_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever nobody has thought of: no traceback, and exit code 1."""
+    """An unexpected exception has no traceback, and exit code 1."""
 
     def fail() -> None:
         raise KeyError("of two\nlines")

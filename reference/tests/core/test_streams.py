@@ -45,7 +45,7 @@ class TestStreams:
         return self.context.take_effects()
 
     def test_a_granted_stream_goes_to_who_asked_for_it(self) -> None:
-        """And so does what happens on it, until it is released."""
+        """The handler of a granted stream receives its events until the stream is released."""
         ticket = self.streams.open(self.handler, bidi=True)
         self.streams.grant(ticket, 5)
         self.streams.take_reset(5, 9)

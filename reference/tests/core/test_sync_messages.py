@@ -132,7 +132,7 @@ def test_many_filters_are_refused() -> None:
     ids=["of the library", "a byte after", "no probes", "no entries", "64 probes", "256 bits"],
 )
 def test_a_filter_within_its_bounds_passes(bloom: str) -> None:
-    """What the library reads and no bound forbids goes to the library."""
+    """Messages within all bounds are passed to the library."""
     assert read_message(with_filter(bytes.fromhex(bloom))).is_read
 
 

@@ -1,4 +1,4 @@
-"""What chunks claim is counted before the library believes it."""
+"""The claims of chunks are counted before the library allocates for them."""
 
 import random
 import zlib

@@ -229,7 +229,7 @@ class TestPush:
         assert ours.fields() == theirs.fields() == {"a": 1, "b": 2, "c": 3}
 
     def test_an_unsent_message_is_said_again(self) -> None:
-        """What never left is made anew, from what the peer is known to hold (D-152)."""
+        """A message that was never sent is made anew, from the known state of the peer (D-152)."""
         ours, theirs = node(1, [{"a": number} for number in range(200)]), Node(2)
         converse(ours, theirs, ours.generate())
         whole = len(node(3, [{"a": number} for number in range(200)]).generate() or b"")
@@ -243,7 +243,7 @@ class TestPush:
         assert theirs.receive(again).heads == ours.heads
 
     def test_an_unsent_first_message_is_said_in_full(self) -> None:
-        """Where nothing was known before, nothing is known after."""
+        """If nothing was known before, nothing is known afterwards."""
         ours, theirs = node(1, [{"a": 1}]), Node(2)
         ours.generate()
         ours.ask(Unsent(PEER, KEY), Done)
@@ -261,7 +261,7 @@ class TestPush:
         assert ours.generate("other") is None
 
     def test_a_peer_that_keeps_nothing_is_not_asked_for_ever(self) -> None:
-        """Who goes on asking for heads it was sent gets them twice in all."""
+        """A peer that repeats its request for heads receives them twice in all."""
         holder = node(1, [{"a": 1}])
         holder.generate()
         asks = b"\x42\x00\x01" + holder.heads[0] + READ_MESSAGE[3:]

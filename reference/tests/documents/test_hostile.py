@@ -192,7 +192,7 @@ def test_every_row_is_refused_without_harm() -> None:
 @pytest.mark.parametrize("name", ODD_SCALARS)
 @pytest.mark.parametrize("by_delta", [False, True])
 def test_odd_scalars_are_stored_kept_and_passed_on(name: str, *, by_delta: bool) -> None:
-    """What the library cannot show arrives, survives a fresh worker, and leaves as it came."""
+    """Unreadable values are stored, survive a new worker, and are sent unchanged."""
     change = bytes.fromhex(ODD_SCALARS[name])
 
     async def scene(bench: Bench) -> None:

@@ -78,7 +78,7 @@ def test_objects_read_back() -> None:
     ],
 )
 def test_odd_scalars_read_without_harm(change: str, value: Value) -> None:
-    """What the library panics on when asked for it is read from its patches."""
+    """Values whose reading panics are read from patches."""
     assert read(Document.load(bytes.fromhex(change))) == {"k": value}
 
 

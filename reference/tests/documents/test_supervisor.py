@@ -93,7 +93,7 @@ class BrokenSettings(WorkerSettings):
 
 @dataclass
 class Events:
-    """What happened to workers; `death` is set by the first death."""
+    """Events of workers; the first death sets `death`."""
 
     all: list[WorkerEvent] = field(default_factory=list)
     death: asyncio.Event = field(default_factory=asyncio.Event)
@@ -369,7 +369,7 @@ def test_the_suspect_is_the_call_at_work() -> None:
 
 
 def test_the_end_of_an_idle_worker_is_an_event(play: Callable[..., None]) -> None:
-    """Of the one at work and of the one that stands by; calls are answered all the same."""
+    """The working worker and the spare die; calls are answered nevertheless."""
 
     async def scene(bench: Bench) -> None:
         spare, worker = await bench.spare(), bench.documents._worker
@@ -466,7 +466,7 @@ def test_appended_changes_are_loaded_again(play: Callable[..., None]) -> None:
 
 
 def test_a_document_let_go_comes_back_from_the_store(play: Callable[..., None]) -> None:
-    """What the worker let go unasked is loaded again, never taken for absent."""
+    """A document that the worker dropped is loaded again, never treated as absent."""
 
     async def scene(bench: Bench) -> None:
         await bench.ask(Edit("notes:1", {"a": 1}))
@@ -567,7 +567,7 @@ def test_no_refusal_is_for_ever(play: Callable[..., None]) -> None:
 
 
 def test_a_refusal_leaves_a_suspect_to_its_judge(play: Callable[..., None]) -> None:
-    """What waits is refused while a call is tried alone; the rest goes on afterwards."""
+    """Waiting calls are refused while a call is tried alone; others continue afterwards."""
 
     async def scene(bench: Bench) -> None:
         suspect = bench.documents.submit(Merge("stuck:x", b"", "evil"))

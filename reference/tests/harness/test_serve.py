@@ -71,7 +71,7 @@ def test_encode_gives_the_bytes() -> None:
     ],
 )
 def test_encode_names_the_fault(value: object, error: dict[str, object]) -> None:
-    """What cannot be written is never cut to fit."""
+    """Values that cannot be encoded are never truncated."""
     assert {"id": 4, "error": error} == ask(id=4, op="encode", kind="sync_entry", value=value)
 
 

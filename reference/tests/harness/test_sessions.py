@@ -68,7 +68,7 @@ def test_a_refusal_has_its_reason_and_offset() -> None:
 def test_requests_without_sense_are_answered(
     op: str, session: object, members: dict[str, Any]
 ) -> None:
-    """Whoever asks wrongly learns it, and nothing is opened."""
+    """A wrong request raises an error, and nothing is opened."""
     opened(5, "server")
     reply = ask(op, session, **members)
 

@@ -79,7 +79,7 @@ def test_names_the_member_at_fault(kind: str, value: object, field: str) -> None
 def test_a_number_outside_its_registry_has_the_registrys_reason(
     kind: str, value: Any, expected: tuple[str, str]
 ) -> None:
-    """What a reader would refuse, the writer refuses for the same reason."""
+    """The writer refuses what the reader refuses, for the same reason."""
     with pytest.raises(Unencodable) as raised:
         kinds.from_value(kind, value)
 

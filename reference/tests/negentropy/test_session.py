@@ -257,7 +257,7 @@ def test_a_fingerprint_is_that_of_sum_and_count() -> None:
 
 
 def run_both(ours: Storage, theirs: Storage, limit: int = 65536) -> tuple[set[bytes], set[bytes]]:
-    """What the active side has and needs after a run with an honest peer."""
+    """The ids that the active side has and needs after a run with an honest peer."""
     active, passive = Run(ours, limit), Run(theirs, limit)
     query: bytes | None = active.initiate()
     have: set[bytes] = set()

@@ -67,7 +67,7 @@ def test_two_names_of_one_key_are_told(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:
-    """And a folder in the place of a file too."""
+    """A missing folder, and a folder in the place of a file, are refused."""
     with pytest.raises(BadFolder, match="cannot read"):
         list_documents(tmp_path / "none")
     (tmp_path / "notes%3Aa.automerge").mkdir()

@@ -133,7 +133,7 @@ def test_a_document_that_both_have_in_two_states_comes_together(tmp_path: Path) 
 
 @pytest.mark.parametrize("content", [b"", b"no document", bytes.fromhex("856f4a83")])
 def test_a_file_that_is_no_document_stops_the_start(tmp_path: Path, content: bytes) -> None:
-    """Nobody is served from a part of the folder."""
+    """The node serves no peer if a file of the folder is refused."""
     folder = fill(tmp_path / "one", ["nodes:1"])
     bad = folder / file_name("nodes:2")
     bad.write_bytes(content)

@@ -24,7 +24,7 @@ def test_changes_follow_the_snapshot() -> None:
 
 
 def test_absence_is_none() -> None:
-    """What was never written, or was removed, is absent."""
+    """A document that was never written, or was removed, is absent."""
 
     async def run() -> None:
         store = MemoryStore()

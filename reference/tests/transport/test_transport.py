@@ -232,7 +232,7 @@ def test_much_data_passes_a_small_window(address: str) -> None:
 
 @EVERY
 def test_streams_beyond_the_credit_wait_for_a_release(address: str) -> None:
-    """Of 300 streams at most as many reach the application at once as it allows."""
+    """Of 300 streams the application receives at most its limit at once."""
 
     async def talk(ours: Side, theirs: Side) -> None:
         async def push() -> None:

@@ -1,4 +1,4 @@
-"""What a strict node refuses although it decodes."""
+"""Messages that decode and that a strict node refuses."""
 
 import pytest
 
@@ -151,5 +151,5 @@ def test_flags_are_zero_or_one(flags: tuple[int, int], reason: str | None) -> No
 
 
 def test_kinds_without_rules_are_accepted() -> None:
-    """What decodes is taken where the pages say no more."""
+    """Messages without further rules are accepted if they decode."""
     assert accept("heartbeat", Heartbeat(1, 2)) is None

@@ -1,4 +1,4 @@
-"""What decoding refuses, with reason, offset and field; and what encoding refuses."""
+"""Refusals of decoding, with reason, offset and field, and refusals of encoding."""
 
 import pytest
 
@@ -228,7 +228,7 @@ def test_a_cap_of_the_caller_holds() -> None:
     ],
 )
 def test_never_cuts_a_frame(message: StreamFrame, expected: Found) -> None:
-    """What the layout cannot hold is an error, not a shorter field."""
+    """A value too large for its field is an error, never truncated."""
     with pytest.raises(Unencodable) as raised:
         encode_stream_frame(message)
 

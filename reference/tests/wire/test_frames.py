@@ -85,7 +85,7 @@ def test_refuses_by_the_same_field_as_the_whole_message(data: str, reason: str) 
 
 
 def test_gives_the_frames_before_a_fault_and_none_after() -> None:
-    """What stands before a fault takes effect, what follows it does not."""
+    """Elements before a fault take effect, later ones do not."""
     reader = FrameReader()
 
     frames = reader.feed(STREAM + bytes.fromhex("000161ff") + STREAM)

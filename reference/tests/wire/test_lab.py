@@ -66,7 +66,7 @@ FIRST, SECOND = 0x0102030405060708, 0x1112131415161718
 def test_each_record_is_the_one_of_the_codec(
     encoded: bytes, type_: LabRecordType, body: object
 ) -> None:
-    """What a connection writes, the codec reads as the same record and writes again."""
+    """The codec decodes each record that a connection writes, and encodes it to the same bytes."""
     record = LabRecord(type_, body)  # type: ignore[arg-type]  # a row
 
     assert decode_lab_record(encoded) == record

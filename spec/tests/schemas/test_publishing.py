@@ -20,7 +20,7 @@ def test_a_published_schema_is_the_one_of_its_struct(one: Publication) -> None:
 
 @pytest.mark.process
 def test_the_structs_load_neither_construct_nor_jsonschema() -> None:
-    """Who only reads a file waits for neither."""
+    """Reading a file loads neither construct nor jsonschema."""
     code = (
         "import sys, meshwire_spec.schemas.publishing, meshwire_spec.schemas.validation;"
         "print([name for name in ('construct', 'jsonschema') if name in sys.modules])"

@@ -32,7 +32,7 @@ STRUCTS = {"ready": ReadyLine, "target": TargetFile}
 
 
 def test_ready_line_and_target_file_state_the_same_facts() -> None:
-    """Whatever is a fact of a ready line is the same fact in a target file."""
+    """Facts of a ready line have the same meaning in a target file."""
     ready, target = load_schema("ready"), load_schema("target")
     own = target["properties"].pop("formation_secret_file")
 

@@ -113,7 +113,7 @@ def test_a_range_beyond_the_bytes_is_refused(at: list[int]) -> None:
 
 
 def test_bytes_and_value_are_written_out() -> None:
-    """What a file abbreviates is whole for who reads the struct."""
+    """Abbreviations of a file are expanded in the struct."""
     positive = msgspec.convert(POSITIVE, Vector)
     unencodable = msgspec.convert(UNENCODABLE, Vector)
 

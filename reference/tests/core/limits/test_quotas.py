@@ -66,7 +66,7 @@ def held_bytes(bench: Bench, connection: int) -> int:
 
 
 class TestAnswers:
-    """What is made for a peer and has not left."""
+    """Bytes that are made for a peer and not sent yet."""
 
     def test_a_peer_that_never_reads_is_held_few_bytes(self) -> None:
         """Three documents fit, however many are asked for; none of the answers is lost."""
@@ -123,7 +123,7 @@ class TestAnswers:
             assert sorted(answers) == sorted(KEYS)
 
     def test_a_peer_that_leaves_gives_its_room_to_others(self) -> None:
-        """Whoever waits for it goes on at once."""
+        """Waiting callers continue at once."""
         bench = make_bench(all_answer_bytes_max=4 * SIZE)
         idle, other = bench.connect(), bench.connect()
         bench.hold_sends = True
@@ -144,7 +144,7 @@ class TestAnswers:
         assert len([one for one in bench.held if isinstance(one, OpenStream)]) == 3
 
     def test_a_quota_that_is_closed_counts_nothing(self) -> None:
-        """What ends after its connection gives back nothing twice."""
+        """Bytes that are freed after the close of their quota are freed only once."""
         shared = SharedQuota(10)
         quota = OutboundQuota(10, shared, lambda: None)
         quota.change(5)
@@ -154,7 +154,7 @@ class TestAnswers:
         assert (shared.used, quota.used) == (0, 0)
 
     def test_a_quota_that_is_closed_waits_for_nothing(self) -> None:
-        """What ended is not resumed when others leave room."""
+        """A closed quota is not resumed when others free bytes."""
         shared = SharedQuota(10)
         resumed: list[str] = []
         full = OutboundQuota(10, shared, lambda: resumed.append("full"))
@@ -169,7 +169,7 @@ class TestAnswers:
 
 
 class TestUnfinishedFrames:
-    """What all peers together leave unfinished."""
+    """The limit on unfinished frames of all peers."""
 
     def test_the_oldest_stream_goes_on(self) -> None:
         """Beyond the bound only it, and peers that hold little."""

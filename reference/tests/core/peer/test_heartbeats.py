@@ -58,7 +58,7 @@ class TestStall:
 
     @pytest.mark.parametrize("data", [b"", b"\x01", b"\x01" + bytes(8), b"\x01" + bytes(9)])
     def test_silence_is_refused(self, data: bytes) -> None:
-        """Whatever came before it; the place of the stream is free again."""
+        """A stalled stream is stopped and released, whatever bytes it had."""
         bench = make_bench()
         connection = bench.connect()
         stream = bench.open(connection, bidi=False)

@@ -27,7 +27,7 @@ class TestBarrier:
     """TR-020 to TR-023."""
 
     def test_the_half_is_finished_when_all_has_taken_effect(self) -> None:
-        """And not before the worker has answered and the store has written."""
+        """The barrier waits for the answer of the worker and the write of the store."""
         bench = make_bench()
         connection = bench.connect()
         bench.hold_documents = bench.hold_writes = True
@@ -120,7 +120,7 @@ class TestRefusal:
         ],
     )
     def test_a_fault_ends_both_halves_with_its_code(self, data: bytes, reason: str) -> None:
-        """And the next stream still works."""
+        """The next stream is served."""
         bench = make_bench()
         connection = bench.connect()
         stream = bench.open(connection)
@@ -284,7 +284,7 @@ class TestBudget:
         assert all(one.finished for one in seen[1:])
 
     def test_another_peer_has_its_own(self) -> None:
-        """What one fills takes nothing from the other."""
+        """The limit of one peer does not affect another peer."""
         settings = Settings(Dialect.OPEN, heartbeat_s=0, inbound_bytes_max=1000)
         bench = Bench(lambda call: Table(b"\x09").answer(call, None), settings)
         full, other = bench.connect(), bench.connect()

@@ -1,4 +1,4 @@
-"""What the node keeps and logs of runs: nothing outlives its stream."""
+"""The state and log of runs: no state outlives its stream."""
 
 from __future__ import annotations
 

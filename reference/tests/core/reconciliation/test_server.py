@@ -271,7 +271,7 @@ class TestServer:
         assert [len(replies(seen)) for seen in flood] == [1] * 5
 
     def test_work_for_a_peer_that_has_gone_is_not_done(self) -> None:
-        """What it has sent is dropped with it."""
+        """A message that waits for its turn is dropped with its connection."""
         bench = make_bench()
         connection = bench.connect()
         heavy = StreamFrame(NEGENTROPY_KEY, INIT, b"\x61" + b"\x02\x00\x00" * 3000)

@@ -1,4 +1,4 @@
-"""What a new connection is offered, and how it is paced."""
+"""The offers to a new connection, and their pace."""
 
 from itertools import count
 
@@ -130,7 +130,7 @@ def test_batches_are_put_together_only_while_the_peer_takes_them() -> None:
 
 
 def test_batches_keep_to_the_payload_cap() -> None:
-    """What does not fit a batch goes alone, what fits no frame is counted."""
+    """A document too large for a batch is sent alone, and one too large for a frame is counted."""
     bench = make_bench(Settings(Dialect.OPEN, heartbeat_s=0, payload_cap=400))
     fill(bench, [f"beacons:{number}" for number in range(10)])
     frames = bench.frames(bench.connect())

@@ -25,7 +25,7 @@ class TestDurability:
         assert durability.admit(self.effect(1, b"4", number))
 
     def test_later_writes_do_not_free_earlier_holds_out_of_order(self) -> None:
-        """What waits for the second write stays when only the first is durable."""
+        """Effects of the second write wait if only the first is durable."""
         durability = Durability()
         one, two = durability.begin_write("a:1"), durability.begin_write("a:2")
         durability.admit(self.effect(1, b"1", one))

@@ -1,4 +1,4 @@
-"""What the collection table decides."""
+"""The policies of the collection table."""
 
 from meshwire_reference.core.state.policy import obeys_tombstones, push_type
 from meshwire_spec.numbers import COLLECTION_ROWS, DeletionPolicy, FrameType, SyncMode

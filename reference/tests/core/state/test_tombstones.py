@@ -127,7 +127,7 @@ def test_a_time_in_the_future_is_kept_but_expires() -> None:
 
 
 def test_an_expired_one_makes_room_for_a_lesser() -> None:
-    """What guards nothing any more is compared with nothing."""
+    """An expired tombstone is replaced without comparison."""
     table = Tombstones()
     table.offer(replace(BASE, lamport=99, deleted_at=NOW), NOW)
     later = NOW + 2 * TRACKS_TTL_MS

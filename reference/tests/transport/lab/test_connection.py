@@ -492,7 +492,7 @@ def test_release_before_the_end_waits_for_the_peer() -> None:
 
 
 def test_release_lets_finished_bytes_go_out() -> None:
-    """What was sent with FIN before the release is delivered, credit or not at that time."""
+    """Bytes sent with FIN before the release are delivered, even if credit arrives later."""
     pair = make_pair(acceptor=Windows(max_stream_data=4))
     pair.dialler.open(bidi=False)
     pair.dialler.send(UNI, b"abcdef", fin=True)
@@ -641,7 +641,7 @@ def test_chunks_make_no_difference(cuts: list[int]) -> None:
 
 @given(st.lists(st.binary(max_size=60), max_size=8))
 def test_garbage_never_raises(garbage: list[bytes]) -> None:
-    """Whatever comes, before or after the preamble, ends as an event at most."""
+    """Any bytes, before or after the preamble, cause at most an event."""
     for start in (b"", preamble()):
         side = LabConnection(dialled=False, endpoint_id=ACCEPTOR_ID)
         side.receive(start)

@@ -145,7 +145,7 @@ def test_a_cancelled_open_gives_its_turn_away() -> None:
 
 
 def test_a_reset_ends_a_send_that_waits() -> None:
-    """Who gives a stream up does not leave its own writer waiting for credit."""
+    """A side that resets a stream does not leave its own writer waiting for credit."""
 
     async def run() -> None:
         options = TransportOptions(ACCEPTOR.endpoint_id, windows=Windows(max_stream_data=3))
