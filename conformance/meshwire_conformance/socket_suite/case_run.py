@@ -308,6 +308,7 @@ class CaseRun:
         self.forget(on, name)
         if FRAME_STALL in reasons:
             self.judge_deadline(stream)
+        stream.end_pauses()
         must_stop = not stream.ended_by_suite
         await stream.wait_for(lambda: _refusal_is_whole(stream, must_stop), self.within(within))
         await stream.reset(0)

@@ -111,6 +111,10 @@ class Stream:
         since = self._pauses_since
         return self._pause_s if since is None else max(self._pause_s, time.monotonic() - since)
 
+    def end_pauses(self) -> None:
+        """Count no pause from here to the next write, since it is the target's turn."""
+        self._pause_s, self._pauses_since = self.longest_pause_s(), None
+
     async def write(self, data: bytes) -> None:
         """Queue bytes; they are dropped if the half is over, since a stopped stream takes none."""
         self._pause_s = self.longest_pause_s()
@@ -121,7 +125,7 @@ class Stream:
 
     async def finish(self) -> None:
         """Finish the suite's half; one that the target has stopped is reset instead."""
-        self._pause_s, self._pauses_since = self.longest_pause_s(), None
+        self.end_pauses()
         if self.write_over or self.connection.closed is not None:
             return
         if self.stop_code is not None:

@@ -11,6 +11,7 @@ from meshwire_conformance.socket_suite.calibration import Deadline
 from meshwire_conformance.socket_suite.case_run import CaseRun, Terms
 from meshwire_conformance.socket_suite.composing import Scope
 from meshwire_conformance.socket_suite.content import Contents
+from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.inbox import Inbox
 from meshwire_conformance.socket_suite.peers import Session
 from meshwire_conformance.targets import transport
@@ -98,6 +99,31 @@ def test_a_stalled_stream_is_judged_only_if_the_suite_wrote_in_time(
             await stream.write(b"\x2a")
             clock.now_s += pause_s
         stream.stop_code = stream.reset_code = FRAME_STALL
+        return run.gave_up()
+
+    assert asyncio.run(run()) is late
+
+
+@pytest.mark.parametrize(("before_s", "late"), [(0.1, False), (1.1, True)])
+def test_the_wait_for_a_refusal_is_no_pause(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, before_s: float, *, late: bool
+) -> None:
+    """A target that finds no fault and gives up later fails; the time before the wait counts."""
+
+    async def run() -> bool | None:
+        run = case_run()
+        stream = await run.open("A")
+        await stream.write(b"\x2a")
+        clock.now_s += before_s
+
+        async def give_up(*_: object) -> bool:
+            clock.now_s += 10.0
+            stream.stop_code = stream.reset_code = FRAME_STALL
+            return True
+
+        monkeypatch.setattr(stream, "wait_for", give_up)
+        with pytest.raises(CaseFailed, match="another reason"):
+            await run.refused(["bad-key"])
         return run.gave_up()
 
     assert asyncio.run(run()) is late
