@@ -31,6 +31,7 @@ from meshwire_conformance.targets.handshake import (
     read_challenge,
     read_secret,
 )
+from meshwire_conformance.targets.hosts import split_location
 from meshwire_conformance.targets.transport import Address, Connection, Dial, Dialler, Stream
 from meshwire_spec.codec import Message, encode
 from meshwire_spec.numbers import ENDPOINT_ID, READ_MESSAGE, FrameType
@@ -43,7 +44,9 @@ END_DIAL_S = 0.5
 """Seconds for the dial after the end of a node, and that its connection has to last."""
 END_DIALS = 3
 PORT_MAX = 0xFFFF
-_ADDRESS = re.compile(r"(?:([0-9a-f]{64})@)?(\[[0-9A-Fa-f:.]+\]|[^:@\[\]]+):(\d{1,5})")
+_NAME = re.compile(r"[^:@\[\]\s]+")
+_PORT = re.compile(r"[0-9]{1,5}")
+_ENDPOINT_ID = re.compile(r"(?:[0-9a-f]{64})?")
 TRIAL_S = 1.0
 """Seconds that an answer to the trial may take."""
 HANDSHAKE_TRIAL_S = 5.0
@@ -136,14 +139,17 @@ async def _still_listens(address: Address) -> bool:
 def parse_address(text: str) -> Address:
     """Return the address in a text of any scheme in `SCHEMES`; raises UsageError."""
     binding, separator, rest = text.partition("://")
-    match = _ADDRESS.fullmatch(rest)
+    endpoint_id, _, location = rest.rpartition("@")
     scheme = SCHEMES.get(binding)
-    is_address = separator and match is not None and int(match[3]) <= PORT_MAX
-    if scheme is None or scheme.dialler is None or match is None or not is_address:
+    before = f"{binding}://{endpoint_id}@" if endpoint_id else f"{binding}://"
+    host, port = split_location(location, before)
+    is_host = location.startswith("[") or _NAME.fullmatch(host)
+    is_address = separator and is_host and _PORT.fullmatch(port)
+    if scheme is None or scheme.dialler is None or not is_address or int(port) > PORT_MAX:
         raise UsageError(f"{text!r} is no address: {ADDRESS_FORMS}")
-    if scheme.names_endpoint != (match[1] is not None):
+    if _ENDPOINT_ID.fullmatch(endpoint_id) is None or scheme.names_endpoint != bool(endpoint_id):
         raise UsageError(f"{text!r}: expected {scheme.form}")
-    return Address(binding, match[2].strip("[]"), int(match[3]), match[1] or "")
+    return Address(binding, host, int(port), endpoint_id)
 
 
 async def attach(attachment: Attachment, settings: Settings) -> Target:
@@ -195,8 +201,8 @@ def _first_address(facts: Facts) -> str:
 
 def _target(text: str, facts: Facts, settings: Settings) -> Target:
     """Return the target at an address, wherever that was stated, if the settings permit it."""
-    demand_permission(text, settings)
     address = parse_address(text)
+    demand_permission(text, settings)
     dialler = SCHEMES[address.binding].dialler
     assert dialler is not None, "an address has a transport"
     return Target(address, facts, dialler(address), _formation(facts), settings=settings)

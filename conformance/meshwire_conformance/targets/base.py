@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.extras import install_line
+from meshwire_conformance.targets.hosts import is_loopback
 
 if TYPE_CHECKING:
     from meshwire_conformance.targets.transport import Address, Dialler
@@ -87,17 +87,6 @@ def demand_permission(address: str, settings: Settings) -> None:
             f"{address} is not on loopback, and the suite writes documents and deletions "
             "that a mesh spreads: add --writes-are-ok"
         )
-
-
-def is_loopback(location: str) -> bool:
-    """Return True if `HOST:PORT`, perhaps after `ENDPOINT@`, stays on this machine."""
-    host = location.rpartition("@")[2].rpartition(":")[0].strip("[]")
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _quoted(text: str) -> str:

@@ -18,6 +18,7 @@ from typing import ClassVar
 import iroh
 
 from meshwire_conformance.errors import SuiteFault, UsageError
+from meshwire_conformance.targets.hosts import in_address
 from meshwire_conformance.targets.iroh_connection import IrohConnection
 from meshwire_conformance.targets.iroh_library import cause, mend
 from meshwire_conformance.targets.transport import Address, Connection, Dial, Overdue
@@ -101,8 +102,7 @@ class IrohDialler:
         async with own.binding:
             if own.endpoint is None:
                 own.endpoint = await _bind(identity, host)
-        literal = f"[{host}]" if host.version == 6 else f"{host}"  # noqa: PLR2004
-        where = f"{literal}:{self._address.port}"
+        where = f"{in_address(_numbered(host))}:{self._address.port}"
         target = iroh.EndpointAddr(self._target, None, [where])
         return await own.endpoint.connect(target, ALPN.encode())
 
@@ -129,7 +129,13 @@ class IrohDialler:
                 task.add_done_callback(self._closing.discard)
 
     def _where(self) -> str:
-        return f"{self._address.host}:{self._address.port}"
+        return f"{in_address(self._address.host)}:{self._address.port}"
+
+
+def _numbered(host: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """Return a host with the number of its zone in place of the name, as the library reads it."""
+    plain, _, zone = str(host).partition("%")
+    return f"{plain}%{socket.if_nametoindex(zone)}" if zone else plain
 
 
 async def _bind(

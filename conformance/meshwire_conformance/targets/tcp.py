@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from meshwire_conformance.catalogue.case import EVERYTHING
+from meshwire_conformance.targets.hosts import in_address
 from meshwire_conformance.targets.lab import (
     CloseReceived,
     DataReceived,
@@ -285,7 +286,7 @@ async def connect(host: str, port: int, dial: Dial, deadline_s: float) -> TcpCon
         await connection.close()
         if closed is None:
             raise Overdue(f"{host}:{port}: no preamble came within {deadline_s:g} s")
-        raise ConnectionError(f"{host}:{port}: {closed.text}")
+        raise ConnectionError(f"{in_address(host)}:{port}: {closed.text}")
     return connection
 
 
@@ -298,7 +299,7 @@ async def connect_raw(host: str, port: int, dial: Dial, deadline_s: float) -> Tc
     except TimeoutError as exc:
         raise Overdue(f"{host}:{port}: no connection within {deadline_s:g} s") from exc
     except OSError as exc:
-        raise ConnectionError(f"{host}:{port}: {exc.strerror or exc}") from exc
+        raise ConnectionError(f"{in_address(host)}:{port}: {exc.strerror or exc}") from exc
     except UnicodeError as exc:
         raise ConnectionError(f"{host[:HOST_SHOWN]}: invalid host name") from exc
     return connection

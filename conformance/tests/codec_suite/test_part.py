@@ -15,8 +15,9 @@ from meshwire_conformance.codec_suite.part import run
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.run.loading import load_catalogue
-from meshwire_conformance.targets.base import is_loopback, parse_target
+from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.targets.bundle import bundled_codec
+from meshwire_conformance.targets.hosts import is_loopback
 from meshwire_conformance.verdicts import CaseResult, Verdict, exit_code
 from meshwire_spec.schemas.vectors import Vector
 

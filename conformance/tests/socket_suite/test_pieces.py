@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from meshwire_conformance.contracts import Settings
 from meshwire_conformance.errors import Incomplete, SuiteFault, UsageError
 from meshwire_conformance.protocol.frame_content import take_frames
 from meshwire_conformance.socket_suite.composing import Composer, Scope
 from meshwire_conformance.socket_suite.content import Contents, Mismatch, Wanted, declared_heads
 from meshwire_conformance.socket_suite.evidence import arm
 from meshwire_conformance.socket_suite.inbox import Arrival, Inbox
-from meshwire_conformance.targets.attach import Address, parse_address
+from meshwire_conformance.targets.attach import Address, attach, parse_address
+from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.targets.facts import Facts, read_facts, read_target_file, require_profile
 from meshwire_conformance.targets.handshake import Formation, read_secret
 from meshwire_conformance.targets.transport import Connection, Stream
@@ -378,12 +380,37 @@ def test_a_mismatch_names_what_came_and_what_was_wanted(
     [
         ("tcp://127.0.0.1:4040", Address("tcp", "127.0.0.1", 4040)),
         ("tcp://[::1]:1", Address("tcp", "::1", 1)),
+        ("tcp://[::FFFF:127.0.0.1]:1", Address("tcp", "127.0.0.1", 1)),
+        ("tcp://[fe80::1%lo]:1", Address("tcp", "fe80::1%lo", 1)),
+        ("tcp://[fe80::1%25lo]:1", Address("tcp", "fe80::1%lo", 1)),
+        ("tcp://[::1%lo]:1", Address("tcp", "::1", 1)),
+        (f"iroh://{'ab' * 32}@[::1]:9", Address("iroh", "::1", 9, "ab" * 32)),
         (f"iroh://{'ab' * 32}@127.0.0.1:9", Address("iroh", "127.0.0.1", 9, "ab" * 32)),
     ],
 )
 def test_addresses_are_read(text: str, address: Address) -> None:
-    """Both bindings, both families."""
+    """Both bindings, both families, mapped addresses and zones."""
     assert parse_address(text) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("tcp://::1:4711", "tcp://[::1]:4711"),
+        ("tcp://fe80::1%lo:4711", "tcp://[fe80::1%lo]:4711"),
+        ("tcp://2001:db8::1:4711", "tcp://[2001:db8::1]:4711"),
+        ("tcp://fd00:1:2:3:4:5:6:7", "tcp://[fd00:1:2:3:4:5:6:7]:PORT"),
+        (f"iroh://{'ab' * 32}@::1:9", f"iroh://{'ab' * 32}@[::1]:9"),
+        ("tcp://[127.0.0.1]:4711", "tcp://127.0.0.1:4711"),
+        ("tcp://[::g]:4711", "'::g' is no IPv6 address"),
+    ],
+)
+def test_a_wrong_form_of_an_ipv6_address_is_named(text: str, says: str) -> None:
+    """With the form that is right, before anything is said of permissions."""
+    with pytest.raises(UsageError) as caught:
+        asyncio.run(attach(parse_target(text), Settings()))
+
+    assert says in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,20 @@ from meshwire_conformance.targets.facts import read_target_file
 from meshwire_conformance.verdicts import ExitCode
 from meshwire_spec.numbers import CAPABILITIES, FRAME_STALL_S, HANDSHAKE_S, PAYLOAD_MAX, PROFILE
 
-REMOTE = ("tcp://192.0.2.1:4040", f"iroh://{'0a' * 32}@192.0.2.1:4040", "tcp://mesh.example:4040")
-LOCAL = ("tcp://127.0.0.1:4040", "tcp://localhost:4040", f"iroh://{'0a' * 32}@[::1]:4040")
+REMOTE = (
+    "tcp://192.0.2.1:4040",
+    f"iroh://{'0a' * 32}@192.0.2.1:4040",
+    "tcp://mesh.example:4040",
+    "tcp://[::ffff:192.0.2.1]:4040",
+    "tcp://[fe80::1%lo]:4040",
+)
+LOCAL = (
+    "tcp://127.0.0.1:4040",
+    "tcp://localhost:4040",
+    f"iroh://{'0a' * 32}@[::1]:4040",
+    "tcp://[::ffff:127.0.0.1]:4040",
+    "tcp://[::1%lo]:4040",
+)
 
 
 @pytest.mark.parametrize("address", REMOTE)
@@ -67,7 +79,9 @@ def test_a_node_that_listens_off_loopback_needs_permission(tmp_path: Path) -> No
 
     async def start(settings: Settings) -> str:
         target = await start_node(command, settings)
-        await target.close()
+        # Its process alone: nothing is dialled beyond loopback.
+        assert target.node is not None
+        await target.node.stop()
         return target.address.host
 
     with pytest.raises(UsageError, match=r"192\.0\.2\.1.*--writes-are-ok"):

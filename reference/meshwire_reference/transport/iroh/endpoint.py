@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
+import socket
 from typing import Final
 
 import iroh
@@ -22,7 +23,7 @@ from meshwire_reference.transport.base import (
     Unreachable,
 )
 from meshwire_reference.transport.iroh.connection import IrohConnection
-from meshwire_reference.transport.lab.tcp import is_loopback, parse_address
+from meshwire_reference.transport.lab.tcp import is_loopback, parse_address, with_zone
 
 LOOPBACK: Final = {4: "127.0.0.1:0", 6: "[::1]:0"}
 ANY: Final = {4: "0.0.0.0:0", 6: "[::]:0"}
@@ -152,7 +153,10 @@ def _version(host: str) -> int:
 
 
 def _socket(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    # The library reads the number of a zone, not its name.
+    plain, _, zone = host.partition("%")
+    literal = f"{plain}%{socket.if_nametoindex(zone)}" if zone else plain
+    return f"[{literal}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _cause(error: iroh.IrohError) -> str:
@@ -176,6 +180,9 @@ async def listen(address: str, options: TransportOptions) -> Listener:
         for text in shared.endpoint.bound_sockets()
         if text.startswith("[") is addresses[0].startswith("[")
     )
+    if "%" in host:
+        bound_host, _, bound_port = bound.rpartition(":")
+        bound = f"[{with_zone(bound_host.strip('[]'), host)}]:{bound_port}"
     return IrohListener(shared, f"iroh://{shared.endpoint.id()}@{bound}", options)
 
 

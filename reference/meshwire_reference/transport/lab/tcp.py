@@ -10,8 +10,8 @@ import asyncio
 import os
 from contextlib import suppress
 from errno import EADDRINUSE, EADDRNOTAVAIL
-from ipaddress import ip_address
-from socket import gaierror
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from socket import gaierror, if_nametoindex
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -103,7 +103,7 @@ class TcpListener(Listener):
             backlog=BACKLOG,
         )
         bound = self._server.sockets[0].getsockname()
-        self.address = f"tcp://{_in_address(bound[0])}:{bound[1]}"
+        self.address = f"tcp://{_in_address(with_zone(bound[0], host))}:{bound[1]}"
 
     def on_caller(self, link: LabLink) -> None:
         """Watch a caller: accept it once its preamble has arrived, count it while connected."""
@@ -136,7 +136,11 @@ def _in_address(host: str) -> str:
 
 
 def parse_address(address: str, scheme: str = "tcp") -> tuple[str, int]:
-    """Return host and port of an address. Raises AddressRefused."""
+    """Return host and port of an address. Raises AddressRefused.
+
+    An IPv4-mapped address is returned as the IPv4 address; a zone is kept for link-local ones only.
+    """
+    _check_brackets(address, scheme)
     try:
         parts = urlsplit(address)
     except ValueError as fault:
@@ -151,6 +155,9 @@ def parse_address(address: str, scheme: str = "tcp") -> tuple[str, int]:
         raise AddressRefused(f"{address!r} is not {scheme}://HOST:PORT")
     if parts.path or parts.query or parts.fragment:
         raise AddressRefused(f"{address!r} has more than {scheme}://HOST:PORT")
+    found = _ip(parts.hostname)
+    if isinstance(found, IPv6Address):
+        return _plain(found, address), port
     try:
         parts.hostname.encode("idna")
     except UnicodeError as fault:
@@ -158,12 +165,55 @@ def parse_address(address: str, scheme: str = "tcp") -> tuple[str, int]:
     return parts.hostname, port
 
 
+def _check_brackets(address: str, scheme: str) -> None:
+    """Raise AddressRefused, with the right form, where brackets are missing or too many."""
+    location = address.removeprefix(f"{scheme}://")
+    host, _, port = location.rpartition(":")
+    inside = host[1:-1] if host.startswith("[") and host.endswith("]") else None
+    if inside is not None:
+        if isinstance(_ip(inside), IPv4Address):
+            right = f"{scheme}://{inside}:{port}"
+            raise AddressRefused(f"an IPv4 address has no brackets: {right}")
+        if _ip(inside) is None:
+            raise AddressRefused(f"{address!r}: {inside!r} is no IPv6 address")
+    elif isinstance(_ip(host), IPv6Address):
+        raise AddressRefused(f"an IPv6 address has brackets: {scheme}://[{host}]:{port}")
+    elif isinstance(_ip(location), IPv6Address):
+        right = f"{scheme}://[{location}]:PORT"
+        raise AddressRefused(f"an IPv6 address has brackets and a port: {right}")
+
+
+def _ip(text: str) -> IPv4Address | IPv6Address | None:
+    """Return the IP address that a text is, perhaps with a zone behind % or %25, else None."""
+    try:
+        return ip_address(text.replace("%25", "%", 1))
+    except ValueError:
+        return None
+
+
+def _plain(found: IPv6Address, address: str) -> str:
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    host, _, zone = str(found).partition("%")
+    if not zone or not found.is_link_local:
+        return host
+    try:
+        if_nametoindex(zone)
+    except OSError as fault:
+        raise AddressRefused(f"{address!r}: there is no network interface {zone!r}") from fault
+    return f"{host}%{zone}"
+
+
+def with_zone(bound: str, asked: str) -> str:
+    """Return the bound address with the zone that was asked for, without which no peer dials it."""
+    zone = asked.partition("%")[2]
+    return f"{bound.partition('%')[0]}%{zone}" if zone else bound
+
+
 def is_loopback(host: str) -> bool:
     """Return True if a host is this machine for certain; of names only `localhost` is."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    found = _ip(host)
+    return host == "localhost" if found is None else found.is_loopback
 
 
 def why(fault: OSError) -> str:
