@@ -1,6 +1,7 @@
 """The console script `meshwire`."""
 
 import gc
+import os
 import sys
 
 ALLOCATIONS = 50_000
@@ -9,12 +10,18 @@ ALLOCATIONS = 50_000
 Cases and answers are many, have no cycles, and live to the end; the default threshold would cost a
 tenth of a run over a codec.
 """
+UNSUPPORTED = 2
+"""Exit code on a system that has no processes as the suite starts them."""
 INTERRUPTED = 2
 """Exit code of an interrupt that comes before handlers are installed; equals `process.EXIT`."""
 
 
 def main() -> None:
     """Run the command line; ends the process with its exit code."""
+    if os.name != "posix" or sys.platform in {"emscripten", "wasi"}:
+        said = f"{sys.platform} is not supported; Linux and macOS are, and on Windows WSL is"
+        print(f"meshwire: {said}", file=sys.stderr)  # noqa: T201 - the command line
+        sys.exit(UNSUPPORTED)
     # Imported here, so that an interrupt while the rest is loaded prints one line like any other.
     try:
         from meshwire_conformance.commands import process  # noqa: PLC0415 - see above

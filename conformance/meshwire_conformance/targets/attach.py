@@ -10,7 +10,6 @@ is judged by them; the only possible contradiction is a secret of its own in the
 from __future__ import annotations
 
 import re
-import shlex
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -32,6 +31,7 @@ from meshwire_conformance.targets.handshake import (
     read_secret,
 )
 from meshwire_conformance.targets.hosts import split_location
+from meshwire_conformance.targets.stdio import command_of
 from meshwire_conformance.targets.transport import Address, Connection, Dial, Dialler, Stream
 from meshwire_spec.codec import Message, encode
 from meshwire_spec.numbers import ENDPOINT_ID, READ_MESSAGE, FrameType
@@ -243,7 +243,7 @@ async def _connected(target: Target) -> Connection:
 
 
 def _options(command: str) -> set[str]:
-    return {word.partition("=")[0] for word in shlex.split(command)}
+    return {word.partition("=")[0] for word in command_of(command)}
 
 
 async def _own_secret(target: Target, connection: Connection, scale: float) -> None:

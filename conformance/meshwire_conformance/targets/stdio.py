@@ -7,6 +7,7 @@ conversation ends in one of four ways and never raises, because the target is wh
 import asyncio
 import contextlib
 import json
+import re
 import shlex
 from collections import deque
 from collections.abc import Mapping
@@ -34,6 +35,13 @@ CLOSE_S = 2.0
 """Seconds that the process may take to end after its input or output was closed."""
 GRACE_S = 0.5
 """Seconds to wait for the answer to a lone request after a line that is no answer."""
+_PATH = r"(?:[A-Za-z]:\\|\\\\)"
+_PIECES = re.compile(
+    rf"""(?<![^\s=])(?P<bare>{_PATH}[^\s"']*)|(?<![^\s=])"(?P<quoted>{_PATH}[^"]*)\""""
+    r"""|'[^']*'|"(?:\\.|[^"\\])*"|\\.|[^'"\\]+?""",
+    re.DOTALL,
+)
+"""A path of Windows at the start of a word or of a value, and what may hold one: a quoted text."""
 LEFT_MAX = 2**16
 """Bytes read after the last answer."""
 
@@ -62,14 +70,23 @@ class Replies:
 
 
 def command_of(text: str) -> list[str]:
-    """Return the words of a command line; raises UsageError for unbalanced quotes or no words."""
+    """Return the words of a command line, as a shell splits it; a path of Windows is left as it is.
+
+    Raises UsageError for unbalanced quotes or no words.
+    """
     try:
-        words = shlex.split(text)
+        words = shlex.split(_PIECES.sub(_protected, text))
     except ValueError as exc:
         raise UsageError(f"the command {text!r} cannot be parsed: {exc}") from exc
     if not words:
         raise UsageError("the command is empty")
     return words
+
+
+def _protected(piece: re.Match[str]) -> str:
+    """Return a path of Windows in quotes, and any other piece of a command line as it is."""
+    path = piece["bare"] or piece["quoted"]
+    return shlex.quote(path) if path else piece[0]
 
 
 class Harness:

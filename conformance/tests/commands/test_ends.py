@@ -204,3 +204,29 @@ def test_a_hangup_ends_a_run_unless_it_is_ignored(
     assert (process.returncode == ExitCode.FAULT) is not survives
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
+
+
+ELSEWHERE = """
+import importlib, os, sys
+
+module = importlib.import_module(sys.argv.pop(1))
+os.name, sys.platform = sys.argv.pop(1).split()
+module.main()
+"""
+"""Runs the `main` of a module as on another system."""
+
+
+@pytest.mark.parametrize("system", ["nt win32", "posix wasi", "posix emscripten"])
+@pytest.mark.parametrize(
+    "module", ["meshwire_conformance.commands.main", "meshwire_reference.cli.app"]
+)
+def test_a_system_that_is_not_supported_is_one_line(module: str, system: str) -> None:
+    """Exit 2 before anything of it is used, and what to do instead."""
+    command = (sys.executable, "-c", ELSEWHERE, module, system, "--version")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == ExitCode.FAULT
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert system.split()[1] in done.stderr
+    assert "WSL" in done.stderr

@@ -12,6 +12,7 @@ from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.targets.attach import attach, start_node
 from meshwire_conformance.targets.base import demand_permission, parse_target
 from meshwire_conformance.targets.facts import read_target_file
+from meshwire_conformance.targets.stdio import command_of
 from meshwire_conformance.verdicts import ExitCode
 from meshwire_spec.numbers import CAPABILITIES, FRAME_STALL_S, HANDSHAKE_S, PAYLOAD_MAX, PROFILE
 
@@ -108,3 +109,21 @@ def test_a_node_of_dialect_h2_ends_the_run_incomplete(tmp_path: Path) -> None:
     command = ready_node(tmp_path, LOCAL[0], "H2")
     with pytest.raises(Incomplete, match="dialect H2"):
         asyncio.run(attach(parse_target(f"node:{command}"), Settings()))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (r"C:\codec\new.exe --fast", [r"C:\codec\new.exe", "--fast"]),
+        (r"wine --file=C:\a\b", ["wine", r"--file=C:\a\b"]),
+        (r'"C:\Program Files\codec\" -v', ["C:\\Program Files\\codec\\", "-v"]),
+        (r"\\server\share\x.exe", [r"\\server\share\x.exe"]),
+        ("""sh -c 'cd "C:\\tmp"'""", ["sh", "-c", r'cd "C:\tmp"']),
+        (r"sh -c 'x C:\tmp; y'", ["sh", "-c", r"x C:\tmp; y"]),
+        (r"a\ b c", ["a b", "c"]),
+        (r'"a\"b" c', ['a"b', "c"]),
+    ],
+)
+def test_a_path_of_windows_survives_in_a_command(text: str, words: list[str]) -> None:
+    """Its backslashes are no escapes; all others are as in a shell."""
+    assert command_of(text) == words

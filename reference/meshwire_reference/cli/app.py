@@ -71,6 +71,10 @@ def main() -> None:
     if getattr(sys, "stderr", None) is None:
         # A closed stderr is opened on the null device, so that writing to it is no error.
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
+    if os.name != "posix" or sys.platform in {"emscripten", "wasi"}:
+        said = f"{sys.platform} is not supported; Linux and macOS are, and on Windows WSL is"
+        sys.stderr.write(f"meshwire-node: {said}\n")
+        sys.exit(USAGE)
     try:
         run_command_line()
     except Exception as exc:  # noqa: BLE001 - the last resort says one line, not a traceback
