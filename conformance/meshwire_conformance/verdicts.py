@@ -34,6 +34,12 @@ class Remark(StrEnum):
     """The case passed, although the ledger predicts that it fails."""
 
 
+PROMPT = 0.25
+"""A probe beside a repetition is prompt if it takes at most this part of the deadline."""
+TOO_SLOW_REASON = (
+    "too slow to judge: it missed its deadline again, and what was asked beside it or the suite "
+    "itself was late too; a greater --timeout-scale gives the target more time"
+)
 TOO_SLOW = "too-slow"
 """Symptom of a case that the suite could not judge, because probes beside it were slow too."""
 

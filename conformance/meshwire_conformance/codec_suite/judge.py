@@ -49,6 +49,7 @@ class Given:
 
     answer: Mapping[str, Any] | None
     ending: str = ""
+    unasked: bool = False
 
 
 def vector_of(case: Case) -> Vector:

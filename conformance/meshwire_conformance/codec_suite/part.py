@@ -7,6 +7,8 @@ counts only if its positive control passed under the same conditions, so a targe
 every message, or gives the same answer to all, passes no negative.
 """
 
+import asyncio
+import statistics
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -29,11 +31,12 @@ from meshwire_conformance.codec_suite.reconciliation_judge import (
     finding_of_run,
 )
 from meshwire_conformance.codec_suite.requests import OPERATIONS, Ask, asks_of, asks_of_run
+from meshwire_conformance.codec_suite.witness import is_beside_prompt
 from meshwire_conformance.contracts import Attachment, Progress, Settings
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.explain.values import shown
-from meshwire_conformance.targets.stdio import Ending, Harness, Replies
-from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_conformance.targets.stdio import Ending, Harness, Replies, cancelled
+from meshwire_conformance.verdicts import TOO_SLOW, TOO_SLOW_REASON, CaseResult, Verdict
 from meshwire_spec.schemas.reconciliation import ReconciliationRun
 
 ANSWER_S = 5.0
@@ -44,9 +47,20 @@ TOTAL_S = 30.0
 """Seconds that a whole conversation may take, before scaling."""
 FAULTS_MAX = 5
 """Number of process faults after which no request is sent."""
+MEDIANS = 50
+"""Deadline of an answer after a miss, in medians of the answers to hello."""
+HELLOS = 3
+"""Number of answers to hello that give the median."""
+UNDECIDED = frozenset((Verdict.FAIL, Verdict.COULD_NOT_RUN))
+"""Verdicts that nobody can give to a case, or to one whose control, was too slow to judge."""
 HELLO_ID = 0
+HELLO = f'{{"id":{HELLO_ID},"op":"hello"}}'
 FIRST_ID = 2
 FLUSH_HINT = "an adapter writes each answer out at once (CH-002): did it flush?"
+
+
+class LateHello(Incomplete):
+    """A process did not answer hello in time."""
 
 
 async def run(
@@ -82,7 +96,10 @@ async def run(
         results = [CaseResult(case.id, Verdict.COULD_NOT_RUN, reason) for case in about_codec]
     else:
         findings = _findings(asks, given, hello, settings.level)
-        results = [_result(case, findings, hello, settings, attachment) for case in about_codec]
+        results = [
+            session.timed(case, _result(case, findings, hello, settings, attachment))
+            for case in about_codec
+        ]
     finally:
         await session.close()
     results += adapter_results(about_adapter, session.manners, asked=bool(asks))
@@ -136,14 +153,23 @@ class HarnessSession:
         self._command = command
         self._settings = settings
         self._harness: Harness | None = None
+        self._answer_s = ANSWER_S * settings.timeout_scale
         self.manners = Manners()
+        self.slow: set[str] = set()
+        """Ids of the cases that missed a deadline in the pipeline and were answered alone."""
+        self.too_slow: set[str] = set()
+        """Ids of the cases that got no answer while the codec was slow in every respect."""
 
     async def start(self) -> None:
         """Start the target; call `greet` next. Raises Incomplete if it cannot be started."""
+        self._harness = await self._started()
+
+    async def _started(self) -> Harness:
         scale = self._settings.timeout_scale
-        harness = Harness(self._command, ANSWER_S * scale, TOTAL_S * scale, self._settings.trace)
+        total_s = max(TOTAL_S * scale, self._answer_s)
+        harness = Harness(self._command, self._answer_s, total_s, self._settings.trace)
         await harness.start()
-        self._harness = harness
+        return harness
 
     async def greet(self) -> Hello:
         """Send hello to a target that was just started and return its answer.
@@ -152,13 +178,17 @@ class HarnessSession:
         answer names no kinds.
         """
         assert self._harness is not None
-        hello = {HELLO_ID: f'{{"id":{HELLO_ID},"op":"hello"}}'}
-        spoken = await self._harness.converse(hello, start_s=START_S * self._settings.timeout_scale)
+        start_s = START_S * self._settings.timeout_scale
+        spoken = await self._harness.converse({HELLO_ID: HELLO}, start_s=start_s)
         self.manners.notice(spoken)
         answer = spoken.answers.get(HELLO_ID)
         if answer is None and not spoken.garbage:
-            hint = f"; {FLUSH_HINT}" if spoken.ending is Ending.HUNG else ""
-            raise Incomplete(f"the codec harness does not answer hello: {spoken.detail}{hint}")
+            told = f"the codec harness does not answer hello: {spoken.detail}"
+            if spoken.ending is Ending.HUNG:
+                raise LateHello(
+                    f"{told}; {FLUSH_HINT}; a greater --timeout-scale gives it more time"
+                )
+            raise Incomplete(told)
         if answer is None:
             self.manners.hello = [f"no answer to it: {line}" for line in spoken.garbage]
             raise UnfitHello(f"hello is not answered: it said {shown(spoken.garbage[0])}")
@@ -167,6 +197,17 @@ class HarnessSession:
         stated = _hello(answer)
         self._settings.named({"name": stated.name, "version": stated.version})
         return stated
+
+    def timed(self, case: Case, result: CaseResult) -> CaseResult:
+        """Return a result with regard to the deadlines that the target missed."""
+        if {case.id, case.control} & self.too_slow and result.verdict in UNDECIDED:
+            return replace(
+                result,
+                verdict=Verdict.COULD_NOT_RUN,
+                reasons=(TOO_SLOW_REASON,),
+                symptom=TOO_SLOW,
+            )
+        return replace(result, slow=result.verdict is Verdict.PASS and case.id in self.slow)
 
     async def close(self) -> None:
         """End the process, if one is running."""
@@ -191,7 +232,9 @@ class HarnessSession:
         left = [ask for ask in asks if ask.case.id in cut]
         if left:
             await self._abort()
+            late = {left[0].case.id} if spoken.ending is Ending.HUNG else set()
             given |= await self._ask_one_by_one(left)
+            self.slow = late - self.too_slow
         return given
 
     async def _ask_one_by_one(self, asks: Sequence[Ask]) -> dict[int, Given]:
@@ -199,13 +242,16 @@ class HarnessSession:
         faults = 0
         for ask in asks:
             if faults >= FAULTS_MAX:
-                given[ask.id] = Given(None, f"not asked any more after {FAULTS_MAX} such faults")
+                why = f"not asked any more after {FAULTS_MAX} such faults"
+                given[ask.id] = Given(None, why, unasked=True)
                 continue
             spoken = await self._ask_alone(ask)
             given[ask.id] = _given(ask, spoken)
             if ask.id not in spoken.answers:
                 faults += 1
                 await self._abort()
+        if self.too_slow:
+            self.too_slow |= {ask.case.id for ask in asks if given[ask.id].unasked}
         return given
 
     async def _ask_alone(self, ask: Ask) -> Replies:
@@ -213,12 +259,45 @@ class HarnessSession:
             try:
                 await self.start()
                 await self.greet()
+                await self._calibrate()
+            except LateHello as exc:
+                self.too_slow.add(ask.case.id)
+                return Replies(ending=Ending.HUNG, detail=str(exc))
             except Incomplete as exc:
                 return Replies(ending=Ending.DIED, detail=str(exc))
         assert self._harness is not None
-        spoken = await self._harness.converse({ask.id: ask.line})
+        harness = self._harness
+        asking = asyncio.create_task(harness.converse({ask.id: ask.line}))
+        try:
+            is_prompt = await is_beside_prompt(asking, harness.answer_s, self._started, _greeted)
+            spoken = await asking
+        finally:
+            await cancelled(asking)
+        if spoken.ending is Ending.HUNG and not is_prompt:
+            self.too_slow.add(ask.case.id)
         self.manners.notice(spoken)
         return spoken
+
+    async def _calibrate(self) -> None:
+        """Measure the deadline of the answers of a process that was just started."""
+        assert self._harness is not None
+        taken = []
+        for _ in range(HELLOS):
+            began = time.monotonic()
+            if await _greeted(self._harness) is not Ending.ANSWERED:
+                # It answers hello once only, or hangs: the floor is its deadline.
+                await self._abort()
+                await self.start()
+                await self.greet()
+                return
+            taken.append(time.monotonic() - began)
+        measured_s = MEDIANS * statistics.median(taken) * self._settings.timeout_scale
+        self._harness.answer_s = max(self._answer_s, measured_s)
+
+
+async def _greeted(harness: Harness) -> Ending:
+    """Send hello to a process and return how that ended."""
+    return (await harness.converse({HELLO_ID: HELLO})).ending
 
 
 def _given(ask: Ask, spoken: Replies) -> Given:

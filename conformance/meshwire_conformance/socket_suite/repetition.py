@@ -18,18 +18,12 @@ from typing import Self
 from meshwire_conformance.socket_suite.attempts import Attempt, noted
 from meshwire_conformance.socket_suite.calibration import Canary
 from meshwire_conformance.targets.transport import Signal
-from meshwire_conformance.verdicts import TOO_SLOW, CaseResult, Verdict
+from meshwire_conformance.verdicts import PROMPT, TOO_SLOW, TOO_SLOW_REASON, CaseResult, Verdict
 
-PROMPT = 0.25
-"""A probe is prompt if it takes at most this part of the deadline."""
 PATIENCE = 2
 """A probe without an answer after this multiple of the deadline will not get one."""
 PAUSE = 0.01
 """Pause between two probes, as a part of the deadline."""
-TOO_SLOW_REASON = (
-    "too slow to judge: it missed its deadline again, and so did reads beside it or the suite "
-    "itself; a greater --timeout-scale gives the target more time"
-)
 UNANSWERED_REASON = (
     "too slow to judge: the target answered no read for a while, and answers again; a greater "
     "--timeout-scale gives it more time"

@@ -94,7 +94,8 @@ class Harness:
 
     def __init__(self, command: str, answer_s: float, total_s: float, trace: TraceLine) -> None:
         self._words = command_of(command)
-        self._answer_s = answer_s
+        self.answer_s = answer_s
+        """Seconds that the answer to one request may take."""
         self._total_s = total_s
         self._trace = trace
         self._process: asyncio.subprocess.Process | None = None
@@ -141,7 +142,7 @@ class Harness:
             conversation.ending = Ending.HUNG
             conversation.detail = f"not done after {self._total_s:g} s"
         finally:
-            await _cancelled(writing)
+            await cancelled(writing)
         return conversation
 
     async def _write(
@@ -164,7 +165,7 @@ class Harness:
         start_s: float | None,
     ) -> None:
         assert process.stdout is not None
-        answer_s = self._answer_s if start_s is None else start_s
+        answer_s = self.answer_s if start_s is None else start_s
         while waiting:
             spoilt = _is_spoilt(found, waiting, is_first=start_s is not None)
             patience_s = min(GRACE_S, answer_s) if spoilt else answer_s
@@ -246,7 +247,7 @@ class Harness:
             # After a hang or an interrupt the process gets no grace.
             await children.end(process, grace_s if has_ended else 0.0)
         if self._drain is not None:
-            await _cancelled(self._drain)
+            await cancelled(self._drain)
 
     async def _read_left(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
@@ -270,7 +271,7 @@ def _is_spoilt(found: Replies, waiting: Mapping[int, None], *, is_first: bool) -
     return is_answer and _is_answered_badly(found, waiting)
 
 
-async def _cancelled(task: asyncio.Task[None]) -> None:
+async def cancelled(task: asyncio.Task[Any]) -> None:
     """Cancel a task and wait for its end; a cancellation of the caller is raised."""
     task.cancel()
     await asyncio.wait([task])

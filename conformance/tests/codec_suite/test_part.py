@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +17,7 @@ from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.targets.bundle import bundled_codec
 from meshwire_conformance.targets.hosts import is_loopback
-from meshwire_conformance.verdicts import CaseResult, Verdict, exit_code
+from meshwire_conformance.verdicts import TOO_SLOW, CaseResult, ExitCode, Verdict, exit_code
 from meshwire_spec.schemas.vectors import Vector
 
 pytestmark = pytest.mark.process
@@ -27,6 +26,10 @@ PEER = Path(__file__).parents[1] / "programs" / "codec_peer.py"
 CEILING = 0.02
 """The share of applicable cases that a peer which absorbs everything may pass."""
 FAST = Settings(timeout_scale=0.1)
+PATIENT = Settings(timeout_scale=0.4)
+"""For peers that run the bundled codec, which takes a while to start."""
+FAULTY_BYTES = "0102030405060708"
+"""The bytes at which some of the peers stop."""
 
 
 def codec_cases(*patterns: str) -> Sequence[Case]:
@@ -69,35 +72,62 @@ def test_the_bundled_codec_passes_everything() -> None:
     ["truncated", "first", "hello-again", "empty", "echo", "unreasoned", "goes", "garbage"],
 )
 def test_a_peer_that_absorbs_everything_passes_nearly_nothing(mode: str) -> None:
-    """Refusing all, repeating one answer or echoing gains nothing, and ends soon."""
-    clock = time.monotonic()
+    """Refusing all, repeating one answer or echoing gains nothing, and ends."""
     results = verdicts_of(attachment(mode), codec_cases())
     counted = Counter(result.verdict for result in results)
 
     assert counted[Verdict.PASS] < CEILING * len(results)
     assert exit_code(results) == 1
-    assert time.monotonic() - clock < 60
 
 
 @pytest.mark.parametrize("mode", ["silent", "flood"])
-def test_a_peer_that_hangs_or_floods_fails_within_the_deadline(mode: str) -> None:
-    """A few cases are waited for, the rest is not asked any more and fails."""
+def test_a_peer_that_hangs_or_floods_passes_nothing(mode: str) -> None:
+    """A few cases are waited for, the rest is not asked any more."""
     results = verdicts_of(attachment(mode), codec_cases("TS-*"))
 
-    assert {result.verdict for result in results} == {Verdict.FAIL}
-    assert {result.symptom for result in results} == {"no-answer"}
+    assert {result.symptom for result in results} <= {"no-answer", TOO_SLOW}
+    assert {result.verdict for result in results} <= {Verdict.FAIL, Verdict.COULD_NOT_RUN}
+
+
+KILLERS = {case.id for case in codec_cases("LV-001", "LV-002") if FAULTY_BYTES in case.body.hex}  # type: ignore[attr-defined]
+
+
+ONE_KILLER = [
+    *(case for case in codec_cases("LV-001", "LV-002") if case.id not in KILLERS),
+    load_catalogue().by_id[min(KILLERS)],
+]
 
 
 @pytest.mark.parametrize("mode", ["dies-at-one", "hangs-at-one"])
 def test_a_fault_lands_on_the_case_that_causes_it(mode: str) -> None:
-    """A case that kills the target fails; later cases are sent to a fresh process."""
+    """A case that kills the target fails; later cases are sent to a fresh process.
+
+    On a busy machine one that hangs the target could not be judged.
+    """
     cases = codec_cases("LV-001", "LV-002")
     results = by_case(verdicts_of(attachment(mode), cases))
-    killers = {case.id for case in cases if "0102030405060708" in case.body.hex}  # type: ignore[attr-defined]
-    dead = {name for name, result in results.items() if result.symptom == "no-answer"}
+    open_symptoms = {"no-answer"} if mode == "dies-at-one" else {"no-answer", TOO_SLOW}
+    dead = {name for name, result in results.items() if result.symptom in open_symptoms}
 
-    assert killers
-    assert dead == killers
+    assert dead == KILLERS != set()
+
+
+def test_a_request_that_is_answered_only_alone_passes_and_is_slow() -> None:
+    """A codec that stalls in the pipeline is late, and lateness breaks no rule."""
+    *others, found = verdicts_of(attachment("good-late"), ONE_KILLER, PATIENT)
+
+    assert {result.verdict for result in others} == {Verdict.PASS}
+    assert found.slow or found.symptom == TOO_SLOW
+
+
+def test_a_codec_that_is_slow_in_every_respect_is_not_judged(tmp_path: Path) -> None:
+    """Its answer to hello in another process is as late as the one that is missing."""
+    target = attachment(f"good-slow {tmp_path / 'hung'}")
+    *others, found = verdicts_of(target, ONE_KILLER, PATIENT)
+
+    assert exit_code([*others, found]) is ExitCode.INCOMPLETE
+    assert (found.verdict, found.symptom) == (Verdict.COULD_NOT_RUN, TOO_SLOW)
+    assert "--timeout-scale" in found.reasons[0]
 
 
 @pytest.mark.parametrize("target", [attachment("mute"), Attachment("stdio", "cat", "stdio:cat")])

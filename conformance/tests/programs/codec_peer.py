@@ -4,7 +4,9 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from meshwire_spec.numbers import KINDS
@@ -14,6 +16,8 @@ Answer = dict[str, Any]
 
 FRAME = {"value": {"key": "a:b", "type": 1, "payload": ""}, "refused": None}
 TRUNCATED = {"error": {"reason": "truncated"}}
+SLOW_S = 1.0
+"""Seconds that a slow codec takes for an answer: a codec has no other clock than a real one."""
 FAULTY_BYTES = "0102030405060708"
 
 
@@ -89,6 +93,8 @@ RELAYED: dict[str, Answer] = {
     "good-unreasoned": {"reasons": False},
     "good-heartbeats": {"kinds": ["heartbeat"]},
     "good-unrefusing": {},
+    "good-late": {},
+    "good-slow": {},
     "hello-harness": {"harness": 2},
     "hello-kinds": {"kinds": [*KINDS, "telegram"]},
     "hello-version": {"version": 3},
@@ -142,8 +148,18 @@ def rudely(mode: str, answer: Answer, held: list[str]) -> None:
     held.clear()
 
 
-def relay(mode: str, changes: Answer, *, refuses: bool) -> None:
-    """The bundled codec behind a hello of our own."""
+def hangs(line: str, asked: int) -> bool:
+    """Return True at certain bytes, unless they are the first that the process is asked for."""
+    return FAULTY_BYTES in line and asked > 0
+
+
+def relay(mode: str, changes: Answer, *, refuses: bool, hung: Path | None) -> None:
+    """The bundled codec behind a hello of our own.
+
+    Mode `good-slow` hangs at certain bytes and counts that in the file `hung`. From the second time
+    on every other answer is late.
+    """
+    asked = 0
     command = [sys.executable, "-m", "meshwire_reference.cli", "codec"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as codec:
@@ -157,6 +173,15 @@ def relay(mode: str, changes: Answer, *, refuses: bool) -> None:
             codec.stdin.flush()
             answer = json.loads(codec.stdout.readline())
             op = json.loads(line)["op"]
+            if mode == "good-late" and hangs(line, asked):
+                signal.pause()
+            if hung is not None and FAULTY_BYTES in line:
+                with hung.open("a") as file:
+                    file.write("x")
+                signal.pause()
+            if hung is not None and hung.exists() and len(hung.read_text()) > 1:
+                time.sleep(SLOW_S)
+            asked += op != "hello"
             if op == "hello":
                 answer["result"] |= changes
             if op == "encode" and not refuses and "error" in answer:
@@ -166,12 +191,13 @@ def relay(mode: str, changes: Answer, *, refuses: bool) -> None:
             say(held[0] if held else "farewell")
 
 
-def main(mode: str) -> None:
+def main(mode: str, hung: str = "") -> None:
     """Answer hello correctly and everything else by the mode."""
     if mode == "mute":
         sys.exit(0)
     if mode in RELAYED:
-        relay(mode, RELAYED[mode], refuses=mode != UNREFUSING)
+        file = Path(hung) if hung else None
+        relay(mode, RELAYED[mode], refuses=mode != UNREFUSING, hung=file)
         return
     for line in sys.stdin:
         request = json.loads(line)
@@ -188,4 +214,4 @@ def main(mode: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

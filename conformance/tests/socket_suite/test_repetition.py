@@ -19,11 +19,11 @@ from meshwire_conformance.socket_suite.calibration import CANARY_DOCUMENT, Canar
 from meshwire_conformance.socket_suite.inbox import Inbox
 from meshwire_conformance.socket_suite.part import MISSES_CONFIRMED_MAX, SocketPart
 from meshwire_conformance.socket_suite.peers import Session
-from meshwire_conformance.socket_suite.repetition import PATIENCE, PROMPT, Beside, Probes, decided
+from meshwire_conformance.socket_suite.repetition import PATIENCE, Beside, Probes, decided
 from meshwire_conformance.targets.attach import Target
 from meshwire_conformance.targets.facts import Facts
 from meshwire_conformance.targets.transport import Address
-from meshwire_conformance.verdicts import TOO_SLOW, CaseResult, ExitCode, Verdict, exit_code
+from meshwire_conformance.verdicts import PROMPT, TOO_SLOW, CaseResult, ExitCode, Verdict, exit_code
 
 CASES = [case for case in load_catalogue().cases if case.kind == "socket"]
 DEADLINE_S = 5.0
