@@ -12,6 +12,9 @@ state each time, but for three that look like it:
 State. One exchange per connection and key, bounded per connection. A sync state cannot be saved or
 copied, so an exchange also keeps what a new state can be built from: the heads that both sides are
 known to share. Losing an exchange is correct but costs more bytes: the next message starts afresh.
+
+Pending changes (DC-046) are lost with a worker, and the library of the peer sends no change twice
+in an exchange, although it is requested. So a request that brings nothing twice becomes a read.
 """
 
 from collections import OrderedDict
@@ -38,6 +41,8 @@ from meshwire_spec.numbers import READ_MESSAGE
 
 EXCHANGE_BYTES: Final = 512
 """Bytes that an exchange is assumed to hold besides the message it keeps."""
+VAIN_MAX: Final = 2
+"""Number of requests in a row without effect, after which the document is read instead."""
 CONNECTION_BYTES_MAX: Final = 32 * 2**20
 """Greatest size of all exchanges of one connection; the least recently used are dropped."""
 
@@ -51,6 +56,10 @@ class DocumentExchange:
     """Heads that the peer has shown and this node holds."""
     reading: bool = False
     """True while this node's own read (DC-001) has no answer."""
+    requested: Heads = ()
+    """Hashes of the changes that the last answer requested."""
+    vain: int = 0
+    """Number of messages in a row without changes, while the same change was requested."""
     resent_at: Heads | None = None
     """Local heads at which everything was sent once more to a peer that had shown none."""
     weight: int = EXCHANGE_BYTES
@@ -152,8 +161,14 @@ class Exchanges:
         orphan_bytes = sum(map(len, message.changes)) if applied < singles else 0
         write = self._entries.replace(call.key, entry, fork, orphan_bytes)
         exchange.reading = False
-        if answer is None or not read_message(answer).need:
+        need = () if answer is None else read_message(answer).need
+        if not need:
             exchange.shared = message.heads
+        is_vain = not message.changes and not set(need).isdisjoint(exchange.requested)
+        exchange.requested, exchange.vain = need, exchange.vain + 1 if is_vain else 0
+        # DC-047
+        if exchange.vain == VAIN_MAX:
+            exchange, answer = DocumentExchange(requested=need), READ_MESSAGE
         kept = len(call.message) + len(answer or b"")
         self.open.put(call.connection, call.key, exchange, kept)
         return Received(entry.heads, write, answer)

@@ -1,5 +1,6 @@
 """The sync protocol as the worker speaks it: reads, answers, pushes, what is lost on the way."""
 
+import random
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -26,6 +27,7 @@ from meshwire_reference.core.document_calls import (
     Unsent,
     Value,
 )
+from meshwire_reference.core.sync_messages import read_message
 from meshwire_reference.documents.table import Table
 from meshwire_spec.numbers import READ_MESSAGE
 
@@ -33,6 +35,18 @@ KEY = "notes:1"
 PEER = "peer"
 NO_DOCUMENT_ANSWER = bytes.fromhex("430000010000010e856f4a83b81a9544000400000000020102")
 MESSAGES_MAX = 12
+DRAINED_MAX = 200
+"""Greatest number of messages until two nodes with many messages under way are silent."""
+LACKED = bytes.fromhex("87aa46c740fb8631fcb1242464b2ce4bbbf0b1329fd9a64a61d3f63d05ef4363")
+NOTHING = bytes.fromhex(
+    "420184494758873066de69aa9f4345e4bdbf5d5eea81f4c4ed641ec6c9a158875e3d000100000000020102"
+)
+"""A message of a peer with one head, which brings no changes."""
+LACKING = NOTHING[:38] + bytes.fromhex(
+    "014e856f4a838449475801440187aa46c740fb8631fcb1242464b2ce4bbbf0b1329fd9a64a61d3f63d05ef4363"
+    "042a2b2c2d0202000000061503340142025602570270027f0162017f017f2483067f00020102"
+)
+"""The same with the change of that head, which depends on LACKED."""
 
 R = TypeVar("R", bound=Result)
 
@@ -305,6 +319,87 @@ class TestPush:
 
         assert ours.fields() is None
         assert ours.generate() == READ_MESSAGE
+
+
+class Restarted(Node):
+    """A node with a store, whose worker may die between two calls."""
+
+    def __init__(self, name: int) -> None:
+        super().__init__(name)
+        self._name = name
+        self._stored = b""
+        self._edits = 0
+        self.inbox: list[bytes] = []
+
+    def ask(self, call: Call, kind: type[R]) -> R:
+        """Carry out a call and keep its write."""
+        result = self.table.answer(call, None if self.table.holds(call) else self._stored)
+        assert isinstance(result, kind), result
+        write = getattr(result, "write", None)
+        if write is not None:
+            before = self._stored if write.snapshot is None else write.snapshot
+            self._stored = before + write.changes
+        return result
+
+    def die(self) -> None:
+        """Lose everything that is not stored."""
+        self.table = Table(bytes((self._name,)) * 16)
+
+    def push(self, other: "Restarted") -> None:
+        """Edit the document and send what the exchange yields."""
+        self._edits += 1
+        self.edit(**{f"{self._name}-{self._edits % 5}": self._edits})
+        other.inbox += filter(None, (self.generate(),))
+
+    def take(self, at: int, other: "Restarted") -> None:
+        """Receive one of the messages under way, and send the answer."""
+        other.inbox += filter(None, (self.receive(self.inbox.pop(at)).answer,))
+
+
+class TestLostChanges:
+    """Changes without their dependencies that a worker has lost (DC-046, DC-047)."""
+
+    def test_changes_requested_in_vain_are_read(self) -> None:
+        """After two messages of a peer that bring nothing, as a library does that has sent all."""
+        ours = node(1, [{"a": 1}])
+        answers = [ours.receive(message).answer for message in (LACKING, *[NOTHING] * 2)]
+
+        assert [read_message(answer or b"").need for answer in answers] == [
+            (LACKED,),
+            (LACKED,),
+            (),
+        ]
+        assert answers[2] == READ_MESSAGE
+
+    def test_a_reply_with_changes_is_not_in_vain(self) -> None:
+        """A peer that still sends changes is not read."""
+        ours = node(1, [{"a": 1}])
+        answers = [ours.receive(LACKING).answer for _ in range(4)]
+
+        assert all(read_message(answer or b"").need == (LACKED,) for answer in answers)
+
+    @pytest.mark.parametrize("seed", range(45, 125))
+    def test_two_nodes_converge_whatever_is_lost(self, seed: int) -> None:
+        """Messages overtake each other and workers die at any moment; then both fall silent."""
+        chance = random.Random(seed)
+        one, two = Restarted(1), Restarted(2)
+        for _ in range(30):
+            ours, theirs = chance.choice(((one, two), (two, one)))
+            deed = chance.random()
+            if deed < 0.2:
+                ours.push(theirs)
+            elif deed > 0.9:
+                ours.die()
+            elif ours.inbox:
+                ours.take(chance.randrange(len(ours.inbox)), theirs)
+        messages = 0
+        while one.inbox or two.inbox:
+            ours, theirs = (one, two) if one.inbox else (two, one)
+            ours.take(0, theirs)
+            messages += 1
+            assert messages < DRAINED_MAX, "no end"
+
+        assert one.heads == two.heads
 
 
 def test_values_tell_their_kind() -> None:
