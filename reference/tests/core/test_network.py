@@ -12,7 +12,12 @@ from meshwire_reference.testing.author import Author
 from meshwire_reference.testing.bench import START_MS, Bench
 from meshwire_reference.wire.batches import StreamFrame
 from meshwire_reference.wire.tombstones import Tombstone, encode_tombstone
-from meshwire_spec.numbers import READ_MESSAGE, Direction, FrameType
+from meshwire_spec.numbers import (
+    READ_MESSAGE,
+    SNAPSHOT_ANSWER_INTERVAL_S,
+    Direction,
+    FrameType,
+)
 
 ROUNDS_MAX = 60
 KEYS = ("notes:n1", "beacons:b1", "tracks:t1")
@@ -164,6 +169,27 @@ def test_lost_frames_are_made_good_by_the_next_link() -> None:
     mesh.run()
 
     assert len(mesh.states()) == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_answers_to_snapshots_end(seed: int) -> None:
+    """DC-024, DC-026, DC-027: each side is answered at most once after the last change."""
+    mesh = Mesh(2, [(0, 1)], seed)
+    mesh.run()
+    mesh.sent.clear()
+    for number, at in enumerate((0, 1, 0, 1)):
+        mesh.write(at, "beacons:b1", actor=10 + number)
+    mesh.run()
+    for node in mesh.nodes:
+        node.bench.advance(2 * SNAPSHOT_ANSWER_INTERVAL_S)
+    mesh.run()
+    answered = mesh.sent[FrameType.SNAPSHOT]
+    for node in mesh.nodes:
+        node.bench.advance(2 * SNAPSHOT_ANSWER_INTERVAL_S)
+
+    assert mesh.run() == 0
+    assert len(mesh.states()) == 1
+    assert answered <= 8
 
 
 def test_two_nodes_that_read_an_unknown_key_fall_silent() -> None:
