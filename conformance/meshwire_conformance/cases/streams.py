@@ -22,7 +22,7 @@ from meshwire_conformance.socket_suite.reconciling import (
 from meshwire_conformance.targets.lab import Windows
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Stream
-from meshwire_spec.numbers import STREAMS_ACCEPTED_MAX
+from meshwire_spec.numbers import REASONS, STREAMS_ACCEPTED_MAX
 from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
 HEARTBEATS = 200
@@ -296,3 +296,35 @@ async def incomplete_heartbeats(run: CaseRun) -> None:
             await run.send(FrameSpec(type="heartbeat", cut=1), "A", f"heartbeat {number}")
         await stream.finish()
     await run.read(Wanted(run.scope.names["key"], heads=frozenset()), "A")
+
+
+@case(
+    "MW-5629",
+    "a fault on a stream whose answering half the suite has stopped must be refused by STOP alone",
+    part="errors",
+    rules=("ER-010", "ER-011", "TR-023", "LB-035"),
+    needs=("documents", "binding:tcp"),
+    isolation="peer",
+    negative=True,
+    control="MW-5113",
+    let={"key": "tracks:$case"},
+)
+async def refusal_of_a_stopped_half(run: CaseRun) -> None:
+    """A half that has ended is reset once more, or its end takes the place of the refusal."""
+    stream = await run.open("A", "stopped")
+    await stream.stop(0)
+    run.ended(stream, f"STOP with {code_name(0)}", "A")
+    await stream.wait_for(lambda: stream.reset_code is not None, run.deadline_s)
+    await run.send(FrameSpec(type=0x0B, hex="2a", wrong=True), "A", "stopped")
+    await stream.wait_for(lambda: stream.stop_code is not None, run.deadline_s)
+    run.check_connection(stream.connection)
+    wanted = (REASONS["unknown-type"].code, 0)
+    came = (stream.stop_code, stream.reset_code)
+    if came != wanted:
+        raise CaseFailed(
+            "half-refused",
+            "a fault behind a STOP of the answering half was not refused",
+            expected=("RESET with code 0, and STOP with unknown-type",),
+            received=(f"STOP with {came[0]}, RESET with {came[1]}",),
+            missed=None in came,
+        )

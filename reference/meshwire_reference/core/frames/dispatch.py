@@ -41,6 +41,7 @@ class Frames:
     ) -> str | None:
         """Start the effects of one frame; return the reason to refuse it, or None."""
         self._context.statistics.frames[frame.type] += 1
+        # ER-021
         reason = accept("stream_frame", frame)
         if reason is not None:
             return reason
