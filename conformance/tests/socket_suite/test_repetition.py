@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,15 @@ from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.contracts import Settings
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.socket_suite.attempts import Attempt, with_control
-from meshwire_conformance.socket_suite.calibration import CANARY_DOCUMENT, Canary, Deadline
+from meshwire_conformance.socket_suite.calibration import (
+    CANARY_DOCUMENT,
+    FLOOR_S,
+    MEDIANS,
+    READS,
+    READS_MIN,
+    Canary,
+    Deadline,
+)
 from meshwire_conformance.socket_suite.inbox import Inbox
 from meshwire_conformance.socket_suite.part import MISSES_CONFIRMED_MAX, SocketPart
 from meshwire_conformance.socket_suite.peers import Session
@@ -80,6 +89,19 @@ def test_a_deadline_is_fifty_medians_and_five_seconds_at_least() -> None:
     assert Deadline(0.05, 1.0).seconds == 5.0
     assert Deadline(0.25, 3.0).seconds == 37.5
     assert Deadline(None, 2.0).beyond(3.0) == 13.0
+
+
+def test_the_page_on_time_states_these_numbers() -> None:
+    """A number that is changed here is changed there."""
+    page = (Path(__file__).parents[3] / "spec" / "20-time.md").read_text(encoding="utf-8")
+    stated = (
+        f"{MEDIANS} times the median of {READS} reads of a document "
+        f"(of {READS_MIN} or more, if they are slow), at least {FLOOR_S:g} seconds"
+    )
+
+    assert stated in page
+    assert PROMPT == 1 / 4
+    assert "within a quarter of the deadline" in page
 
 
 def test_a_case_that_holds_when_it_is_repeated_passes_and_is_slow() -> None:
