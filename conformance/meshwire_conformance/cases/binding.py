@@ -12,7 +12,6 @@ from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import connect, lab_connection
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
-from meshwire_conformance.targets.attach import DIAL_S
 from meshwire_conformance.targets.lab import Preamble, record
 from meshwire_conformance.targets.tcp import TcpConnection, TcpDialler
 from meshwire_conformance.targets.transport import Dial
@@ -44,7 +43,7 @@ async def _raw_connection(run: CaseRun, preamble: Preamble) -> TcpConnection:
     if not isinstance(dialler, TcpDialler):
         raise SuiteFault(f"{run.case_id} needs the lab binding, which its `needs` does not list")
     dial = Dial(preamble.endpoint_id, preamble=preamble)
-    return await dialler.dial_raw(dial, DIAL_S)
+    return await dialler.dial_raw(dial, run.deadline_s)
 
 
 @case(
