@@ -27,7 +27,7 @@ BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 OFFERED = 150
 LONG_OFFER = 1400
 """Documents of an offer that takes more frames than may go before an answer, 20 in a frame."""
-PER_BATCH = 70
+PER_BATCH = 30
 FOREIGN_ONLY_MAX = 8
 """Deadlines in a row in which documents came, but none of those that a case waits for."""
 COSTLY = 8

@@ -64,6 +64,7 @@ class Node:
         self.poll_s = poll_s
         self.peers: list[Peer] = []
         self.tasks: set[asyncio.Task[None]] = set()
+        self.turn = asyncio.Lock()
 
     def spawn(self, work: Any) -> None:
         """Run something beside."""
@@ -160,6 +161,9 @@ class Peer:
         if FATAL_OPERATIONS in fields["payload"]:
             self.abort()
             return
+        # Frames are taken at the same time, so that other peers have their turn between two.
+        async with self.node.turn:
+            await asyncio.sleep(0)
         if fields["payload"]:
             store.documents.read_snapshot(fields["payload"])
         name = store.name(key)
