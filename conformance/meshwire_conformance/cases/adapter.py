@@ -20,7 +20,7 @@ class Demand:
     name: str
 
 
-LINES, SHAPE, HELLO = Demand("lines"), Demand("shape"), Demand("hello")
+LINES, SHAPE, HELLO, STRICT = Demand("lines"), Demand("shape"), Demand("hello"), Demand("strict")
 
 
 def _case(case_id: str, rule: str, demand: Demand, title: str, hunts: str) -> Case:
@@ -59,5 +59,12 @@ CASES = (
         HELLO,
         "the answer to hello with the members of its table",
         "another version of the harness, an unknown kind, or a missing member",
+    ),
+    _case(
+        "MW-6004",
+        "CH-020",
+        STRICT,
+        "each answer is one strict JSON object in UTF-8",
+        "a byte order mark on the first line, NaN, a member written twice, another encoding",
     ),
 )

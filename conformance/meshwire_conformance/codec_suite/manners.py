@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshwire_conformance.cases.adapter import HELLO, LINES, SHAPE, Demand
+from meshwire_conformance.cases.adapter import HELLO, LINES, SHAPE, STRICT, Demand
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.codec_suite.requests import OPERATIONS, RUN_PREFIX
 from meshwire_conformance.errors import Incomplete
@@ -34,16 +34,18 @@ class Manners:
     disorder: list[str] = field(default_factory=list)
     misshapen: list[str] = field(default_factory=list)
     hello: list[str] = field(default_factory=list)
+    loose: list[str] = field(default_factory=list)
 
     def notice(self, spoken: Replies) -> None:
         """Record what a conversation contains besides its answers."""
         self.answered += len(spoken.answers)
         self.strays += spoken.garbage
         self.disorder += spoken.disorder
+        self.loose += spoken.loose
         self.misshapen += [
             shown(answer)
-            for answer in spoken.answers.values()
-            if ("result" in answer) is ("error" in answer)
+            for number, answer in spoken.answers.items()
+            if ("result" in answer) is ("error" in answer) and number not in spoken.void
         ]
         self.misshapen += [line for line in spoken.garbage if _has_foreign_id(line)]
 
@@ -174,5 +176,12 @@ def _hello(manners: Manners) -> tuple[str, str, str, list[str]]:
     return "wrong-hello", reason, "the members of the table of hello", manners.hello
 
 
-_BROKEN = {LINES.name: _lines, SHAPE.name: _shape, HELLO.name: _hello}
+def _strict(manners: Manners) -> tuple[str, str, str, list[str]]:
+    count = len(manners.loose)
+    reason = f"{count} {'answer is' if count == 1 else 'answers are'} no strict JSON"
+    wanted = "one JSON object in UTF-8, without a byte order mark and with each member once"
+    return "loose-json", reason, wanted, manners.loose
+
+
+_BROKEN = {LINES.name: _lines, SHAPE.name: _shape, HELLO.name: _hello, STRICT.name: _strict}
 """Functions that return symptom, reason, expectation and offending lines; no lines mean a pass."""

@@ -192,6 +192,9 @@ class HarnessSession:
         if answer is None:
             self.manners.hello = [f"no answer to it: {line}" for line in spoken.garbage]
             raise UnfitHello(f"hello is not answered: it said {shown(spoken.garbage[0])}")
+        if HELLO_ID in spoken.void:
+            self.manners.hello = [f"no strict JSON: {spoken.void[HELLO_ID]}"]
+            raise UnfitHello(f"the answer to hello is no strict JSON: {spoken.void[HELLO_ID]}")
         require_profile(answer)
         self.manners.hello = list(hello_faults(answer))
         stated = _hello(answer)
@@ -226,7 +229,7 @@ class HarnessSession:
         assert self._harness is not None
         spoken = await self._harness.converse({ask.id: ask.line for ask in asks})
         self.manners.notice(spoken)
-        given = {number: Given(answer) for number, answer in spoken.answers.items()}
+        given = {number: _answered(number, spoken) for number in spoken.answers}
         # The sessions of a run end with the process, so requests already answered are sent again.
         cut = {ask.case.id for ask in asks if ask.id not in given}
         left = [ask for ask in asks if ask.case.id in cut]
@@ -300,10 +303,16 @@ async def _greeted(harness: Harness) -> Ending:
     return (await harness.converse({HELLO_ID: HELLO})).ending
 
 
+def _answered(number: int, spoken: Replies) -> Given:
+    """Return the outcome of a request that was answered, perhaps in no strict JSON."""
+    if number in spoken.void:
+        return Given(None, f"the answer is no strict JSON: {spoken.void[number]}")
+    return Given(spoken.answers[number])
+
+
 def _given(ask: Ask, spoken: Replies) -> Given:
-    answer = spoken.answers.get(ask.id)
-    if answer is not None:
-        return Given(answer)
+    if ask.id in spoken.answers:
+        return _answered(ask.id, spoken)
     if spoken.ending is Ending.ANSWERED:
         return Given(None, f"the answer is none: {shown(''.join(spoken.garbage))}")
     hint = f" ({FLUSH_HINT})" if spoken.ending is Ending.HUNG else ""

@@ -5,6 +5,7 @@ conversation ends in one of four ways and never raises, because the target is wh
 """
 
 import asyncio
+import codecs
 import contextlib
 import json
 import re
@@ -42,6 +43,8 @@ _PIECES = re.compile(
     re.DOTALL,
 )
 """A path of Windows at the start of a word or of a value, and what may hold one: a quoted text."""
+BYTE_ORDER_MARK = "a byte order mark in front"
+"""The one fault of an answer that leaves its meaning clear."""
 LEFT_MAX = 2**16
 """Bytes read after the last answer."""
 
@@ -59,12 +62,16 @@ class Ending(StrEnum):
 class Replies:
     """Answers by request id, lines that were none, and how the conversation ended, in words.
 
-    `disorder` has one line for each answer that overtook the answer to an earlier request.
+    `disorder` has one line for each answer that overtook the answer to an earlier request. `loose`
+    has each answer that is no strict JSON, behind its fault; those in `void` are without members,
+    as the fault leaves open what was meant.
     """
 
     answers: dict[int, dict[str, Any]] = field(default_factory=dict)
     garbage: list[str] = field(default_factory=list)
     disorder: list[str] = field(default_factory=list)
+    void: dict[int, str] = field(default_factory=dict)
+    loose: list[str] = field(default_factory=list)
     ending: Ending = Ending.ANSWERED
     detail: str = ""
 
@@ -194,13 +201,18 @@ class Harness:
     def _take(self, line: bytes, waiting: dict[int, None], found: Replies) -> bool:
         """Record one line; return False if too many lines are no answers."""
         self._trace({"received": line[:4096].decode(errors="replace")})
-        answer = _object_of(line)
+        answer, fault = _object_of(line)
         number = answer.get("id") if answer is not None else None
         if answer is not None and type(number) is int and number in waiting:
             first = next(iter(waiting))
             if number != first and len(found.disorder) < GARBAGE_MAX:
                 found.disorder.append(f"the answer to {number} came before that to {first}")
             del waiting[number]
+            if fault:
+                found.loose.append(f"{fault}: {line[:200].decode(errors='replace').rstrip()}")
+            if fault and fault != BYTE_ORDER_MARK:
+                found.void[number] = fault
+                answer = {"id": number}
             self._came += len(line)
             # An answer without its members counts as a wrong answer.
             is_too_much = self._came > KEPT_MAX and len(line) > LONG
@@ -279,15 +291,49 @@ async def cancelled(task: asyncio.Task[Any]) -> None:
         task.result()
 
 
-def _object_of(line: bytes) -> dict[str, Any] | None:
+class _Loose(Exception):
+    """A text that a lenient reader takes for JSON."""
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Loose(f"`{next(name for name in names if names.count(name) > 1)}` twice")
+    return members
+
+
+def _refuse_constant(name: str) -> Any:
+    raise _Loose(f"{name} is no JSON")
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_refuse_constant)
+
+
+# CH-020
+def _object_of(line: bytes) -> tuple[dict[str, Any] | None, str]:
+    """Return the object of a line, None if it is none, and why it is no strict JSON."""
     try:
-        answer = json.loads(line)
-        # A lone surrogate arrives as its escape, or as bytes that are not ASCII.
+        answer, fault = _parsed(line)
+        # A lone surrogate arrives as its escape.
         if not line.isascii() or b"\\u" in line:
             answer = _whole(answer)
     except (ValueError, RecursionError):
-        return None
-    return answer if isinstance(answer, dict) else None
+        return None, ""
+    return (answer, fault) if isinstance(answer, dict) else (None, "")
+
+
+def _parsed(line: bytes) -> tuple[Any, str]:
+    """Return the value of a line and its fault; raises ValueError if it is no JSON at all."""
+    fault = BYTE_ORDER_MARK if line.startswith(codecs.BOM_UTF8) else ""
+    plain = line.removeprefix(codecs.BOM_UTF8)
+    try:
+        return _STRICT.decode(plain.decode()), fault
+    except _Loose as exc:
+        fault = str(exc)
+    except UnicodeDecodeError as exc:
+        fault = f"not UTF-8 at byte {exc.start}"
+    return json.loads(plain.decode(errors="replace")), fault
 
 
 def _whole(value: Any) -> Any:

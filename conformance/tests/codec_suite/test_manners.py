@@ -23,7 +23,7 @@ from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
 pytestmark = pytest.mark.process
 
 PEER = Path(__file__).parents[1] / "programs" / "codec_peer.py"
-LINES, SHAPE, HELLO = "MW-6001", "MW-6002", "MW-6003"
+LINES, SHAPE, HELLO, STRICT = "MW-6001", "MW-6002", "MW-6003", "MW-6004"
 PATIENT = Settings()
 FAST = Settings(timeout_scale=0.1)
 
@@ -69,6 +69,30 @@ def test_a_broken_rule_of_the_harness_fails_its_case(mode: str, case: str, sympt
     assert results[case].symptom == symptom
     assert results[case].received
     assert set(broken(results)) <= {LINES, SHAPE, HELLO} or mode == "rude-both"
+
+
+@pytest.mark.parametrize(
+    ("mode", "fault"),
+    [
+        ("strict-bom", "byte order mark"),
+        ("strict-nan", "NaN"),
+        ("strict-infinity", "-Infinity"),
+        ("strict-twice", "`refused` twice"),
+        ("strict-latin", "not UTF-8"),
+    ],
+)
+def test_a_line_that_is_no_strict_json_is_named(mode: str, fault: str) -> None:
+    """It is a fault of the adapter; a byte order mark costs nothing else."""
+    results = judged(mode, "LV-*", "CH-*")
+
+    assert results[STRICT].verdict is Verdict.FAIL
+    assert fault in results[STRICT].received[0]
+    assert SHAPE not in broken(results)
+    others = [
+        result for name, result in results.items() if name in broken(results) and name != STRICT
+    ]
+    assert bool(others) is (mode != "strict-bom")
+    assert all(fault in result.received[0] for result in others)
 
 
 def test_a_banner_costs_the_case_about_lines_alone(monkeypatch: pytest.MonkeyPatch) -> None:

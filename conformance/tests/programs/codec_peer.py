@@ -23,7 +23,7 @@ FAULTY_BYTES = "0102030405060708"
 
 def say(line: str) -> None:
     """Write a line at once."""
-    sys.stdout.write(line + "\n")
+    sys.stdout.buffer.write(line.encode("utf-8", "surrogateescape") + b"\n")
     sys.stdout.flush()
 
 
@@ -108,7 +108,20 @@ RELAYED: dict[str, Answer] = {
     "rude-farewell": {},
     "rude-order": {},
     "rude-both": {},
+    "strict-bom": {},
+    "strict-nan": {},
+    "strict-infinity": {},
+    "strict-twice": {},
+    "strict-latin": {},
 }
+LOOSE = {
+    "strict-bom": ('{"id"', '\ufeff{"id"'),
+    "strict-nan": ('"refused": null', '"refused": NaN'),
+    "strict-infinity": ('"refused": null', '"refused": -Infinity'),
+    "strict-twice": ('"refused": null', '"refused": null, "refused": null'),
+    "strict-latin": ('"refused": null', '"refused": "\udcff"'),
+}
+"""What to put in place of what, so that a line is no strict JSON."""
 UNREFUSING = "good-unrefusing"
 """The mode that encodes every value in some bytes."""
 MODES: dict[str, Callable[[Request], Answer]] = {
@@ -129,7 +142,7 @@ MODES: dict[str, Callable[[Request], Answer]] = {
 
 def rudely(mode: str, answer: Answer, held: list[str]) -> None:
     """A right answer, said in a way that breaks a rule of the harness."""
-    line = json.dumps(answer)
+    line = json.dumps(answer).replace(*LOOSE.get(mode, ("", "")))
     if mode == "rude-debug":
         say("debug: hello")
     if mode == "rude-both":

@@ -105,6 +105,22 @@ def _error_of(fault: FieldError) -> dict[str, object]:
     return error
 
 
+def _object_of(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return the object with these members; raises ValueError if two have one name."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("an object has two members of one name")
+    return members
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is no JSON")
+
+
+# JSON as in RFC 8259: the library takes more by default.
+STRICT: Final = json.JSONDecoder(object_pairs_hook=_object_of, parse_constant=_refuse_constant)
+
+
 def answer(line: bytes) -> tuple[dict[str, object], bool]:
     """Answer one line; the second part says whether it was the last (`bye`).
 
@@ -112,7 +128,7 @@ def answer(line: bytes) -> tuple[dict[str, object], bool]:
     """
     identity: object = None
     try:
-        request = json.loads(line)
+        request = STRICT.decode(line.decode())
         identity = request.get("id") if isinstance(request, dict) else None
         result, is_last = _perform(request)
     except FieldError as fault:

@@ -111,6 +111,13 @@ BAD_LINES = (
     b'{"op": "formation_respond", "formation_id": "\\ud800", "secret": "", "nonce": ""}',
     b"9" * 5000,
     b"[" * 100_000,
+    b'\xef\xbb\xbf{"id": 1, "op": "hello"}',
+    '{"id": 1, "op": "hello"}'.encode("utf-16"),
+    b'{"id": 1, "op": "hello", "op": "hello"}',
+    b'{"id": 1, "op": "encode", "kind": "heartbeat", "value": {"extra": "", "extra": ""}}',
+    b'{"id": 1, "op": "hello", "more": NaN}',
+    b'{"id": 1, "op": "hello", "more": -Infinity}',
+    b'{"id": 1, "op": "hello", "more": "\xed\xa0\x80"}',
 )
 
 
