@@ -29,6 +29,7 @@ DATA = {
 }
 DEADLINE_S = 300.0
 TAIL_LINES = 30
+BLOCKS_MAX = 10
 
 
 class WheelFaultError(Exception):
@@ -83,7 +84,7 @@ class Environment:
         output = done.stdout.decode("utf-8", "replace")
         print(f"  {time.monotonic() - started:6.1f} s  {shown}", flush=True)
         if done.returncode != 0:
-            print("\n".join(output.splitlines()[-TAIL_LINES:]))
+            show_failure(output.splitlines())
             message = f"`{shown}` ended with exit code {done.returncode}"
             raise WheelFaultError(message)
         for text in expects:
@@ -101,6 +102,24 @@ class Environment:
     def command(self, name: str) -> str:
         """Return the absolute path of one of the environment's commands."""
         return str(self.binaries / name)
+
+
+def show_failure(lines: Sequence[str]) -> None:
+    """Print the failures that a check has reported, whole, and the end of all other lines."""
+    blocks: list[list[str]] = []
+    others: list[str] = []
+    is_inside_block = False
+    for line in lines:
+        if line.startswith("FAIL "):
+            is_inside_block = True
+            blocks.append([])
+        elif line and not line.startswith("  "):
+            is_inside_block = False
+        (blocks[-1] if is_inside_block else others).append(line)
+    shown = [line for block in blocks[:BLOCKS_MAX] for line in block]
+    if len(blocks) > BLOCKS_MAX:
+        shown.append(f"and {len(blocks) - BLOCKS_MAX} more failures")
+    print("\n".join([*shown, *others[-TAIL_LINES:]]))
 
 
 def build(root: Path, target: Path) -> Path:

@@ -30,6 +30,49 @@ def test_failing_step_is_named(environment: check_wheel.Environment) -> None:
         environment.run(sys.executable, "-c", "raise SystemExit(3)")
 
 
+REPORT = """FAIL MW-1001  a title  (codec · stream_frame · FR-001)
+
+  FR-001  A sender MUST.
+
+  wrong value
+  symptom   wrong-value key
+
+  again     meshwire check
+"""
+"""What `meshwire check` prints about one failure."""
+
+
+def test_failures_of_a_check_are_shown(
+    environment: check_wheel.Environment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whole, however much follows them; the end of the output is shown too."""
+    table = "".join(f"row {number}\n" for number in range(check_wheel.TAIL_LINES))
+    early = "early\n" * check_wheel.TAIL_LINES
+    script = f"print({early + REPORT + REPORT + 'passed MW-1002' + table!r}); exit(1)"
+
+    with pytest.raises(check_wheel.WheelFaultError):
+        environment.run(sys.executable, "-c", script)
+
+    said = capsys.readouterr().out
+    assert said.count(REPORT) == 2
+    assert "row 29" in said
+    assert "early" not in said.splitlines()
+
+
+def test_many_failures_of_a_check_are_counted(
+    environment: check_wheel.Environment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first ones are shown."""
+    script = f"print({REPORT!r} * {check_wheel.BLOCKS_MAX + 3}, end=''); exit(1)"
+
+    with pytest.raises(check_wheel.WheelFaultError):
+        environment.run(sys.executable, "-c", script)
+
+    said = capsys.readouterr().out
+    assert said.count("\nFAIL MW-1001") == check_wheel.BLOCKS_MAX
+    assert "and 3 more failures" in said
+
+
 def test_missing_command_is_named(environment: check_wheel.Environment) -> None:
     """A console script that the wheel does not install is a fault, not a traceback."""
     with pytest.raises(check_wheel.WheelFaultError, match="no such command"):
