@@ -101,7 +101,7 @@ def link() -> Iterator[socket.socket]:
             assert node.stdout is not None
             ready: dict[str, Any] = json.loads(node.stdout.readline())
             port = int(ready["addresses"][0].rsplit(":", 1)[1])
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            with socket.create_connection(("127.0.0.1", port), timeout=600) as connection:
                 yield connection
         finally:
             node.terminate()

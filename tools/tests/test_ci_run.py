@@ -31,7 +31,7 @@ def run_gate(folder: Path, *lines: str, status: int) -> subprocess.CompletedProc
         env={"PATH": path},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=600,
         check=False,
     )
 

@@ -95,7 +95,7 @@ def start(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=600,
         env=environment,
     )
 

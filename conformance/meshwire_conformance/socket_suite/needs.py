@@ -18,8 +18,8 @@ from meshwire_conformance.socket_suite.calibration import FLOOR_S, PROBE
 from meshwire_conformance.socket_suite.content import Doorway, open_doorway
 from meshwire_conformance.socket_suite.peers import Session
 from meshwire_conformance.targets.attach import Target
-from meshwire_conformance.targets.transport import Connection
-from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_conformance.targets.transport import Connection, Overdue
+from meshwire_conformance.verdicts import TOO_SLOW, CaseResult, Verdict
 from meshwire_spec.codec import Malformed, Message, decode, encode
 from meshwire_spec.numbers import NEGENTROPY_KEY, FrameType
 
@@ -41,6 +41,10 @@ def unmet(case: Case, target: Target, documents: Doorway | None) -> CaseResult |
             if documents is None:
                 return CaseResult(case.id, Verdict.COULD_NOT_RUN, (INSTALL_DOCUMENTS,))
             continue
+        name = need.removeprefix("without:")
+        if name in target.facts.unsure:
+            why = f"the target {_SAID[None]} {name}; a greater --timeout-scale gives it more time"
+            return CaseResult(case.id, Verdict.COULD_NOT_RUN, (why,), symptom=TOO_SLOW)
         why_not = _why_not(need, target)
         if why_not is not None:
             return CaseResult(case.id, Verdict.NOT_APPLICABLE, (why_not,))
@@ -94,6 +98,9 @@ _CHECKS: dict[str, Callable[[str, Target], str | None]] = {
 """Checks by the kind of need; any other need is a capability."""
 
 
+ASKED_MAX = 2
+"""Times that a target is asked for a capability before it counts as unsure."""
+_SAID = {True: "offers", False: "does not offer", None: "does not show in time whether it offers"}
 NO_ITEMS = bytes.fromhex("6100000200")
 """The first message of a client that holds nothing."""
 
@@ -102,23 +109,35 @@ async def find_capabilities(session: Session, cases: Iterable[Case]) -> None:
     """Find out which unstated capabilities the target has, if a case depends on them."""
     target = session.target
     wanted = {need.removeprefix("without:") for case in cases for need in case.needs}
-    found = set()
+    found: dict[str, bool | None] = {}
     for name in sorted(target.facts.unsaid & wanted):
-        deadline_s = FLOOR_S * session.settings.timeout_scale
-        try:
-            connection = await session.peer(PROBE).connection()
-            async with asyncio.timeout(deadline_s):
-                offers = await _QUESTIONS[name](connection, deadline_s)
-        except (ConnectionError, TimeoutError):
-            offers = False
-        if offers:
-            found.add(name)
-        said = "offers" if offers else "does not offer"
-        session.settings.trace({"note": f"asked, since it says nothing: the target {said} {name}"})
-    target.facts = replace(target.facts, capabilities=target.facts.capabilities | found)
+        for _ in range(ASKED_MAX):
+            found[name] = await _offers(name, session)
+            if found[name] is not None:
+                break
+        note = f"asked, since it says nothing: the target {_SAID[found[name]]} {name}"
+        session.settings.trace({"note": note})
+    target.facts = replace(
+        target.facts,
+        capabilities=target.facts.capabilities | {name for name in found if found[name]},
+        unsure=frozenset(name for name in found if found[name] is None),
+    )
 
 
-async def _answers_a_run(connection: Connection, deadline_s: float) -> bool:
+async def _offers(name: str, session: Session) -> bool | None:
+    """Return whether the target offers a capability, None if it does not show that in time."""
+    deadline_s = FLOOR_S * session.settings.timeout_scale
+    try:
+        connection = await session.peer(PROBE).connection()
+        async with asyncio.timeout(deadline_s):
+            return await _QUESTIONS[name](connection, deadline_s)
+    except (Overdue, TimeoutError):
+        return None
+    except ConnectionError:
+        return False
+
+
+async def _answers_a_run(connection: Connection, deadline_s: float) -> bool | None:
     """Return True if a reconciliation is answered on its stream (NG-014)."""
     fields = {
         "key": NEGENTROPY_KEY,
@@ -128,7 +147,8 @@ async def _answers_a_run(connection: Connection, deadline_s: float) -> bool:
     stream = await connection.open()
     await stream.write(encode(Message("stream_frame", fields)))
     await stream.finish()
-    await stream.wait_for(lambda: stream.read_over or stream.refused, deadline_s)
+    if not await stream.wait_for(lambda: stream.read_over or stream.refused, deadline_s):
+        return None
     try:
         answer = decode("stream_frame", bytes(stream.received[: whole_frame(stream.received)]))
     except Malformed:
@@ -136,7 +156,7 @@ async def _answers_a_run(connection: Connection, deadline_s: float) -> bool:
     return bool(answer.fields["type"] == FrameType.NEGENTROPY_RESPONSE)
 
 
-_QUESTIONS: Mapping[str, Callable[[Connection, float], Awaitable[bool]]] = {
+_QUESTIONS: Mapping[str, Callable[[Connection, float], Awaitable[bool | None]]] = {
     "reconciliation": _answers_a_run,
 }
 """Requests that find out optional capabilities, by capability."""

@@ -166,7 +166,7 @@ class SocketPart:
             self._canary = Canary(self._session, CANARY_DOCUMENT)
             self._session.probe = self._canary.probe
         self._deadline = await self._canary.calibrate(self._settings.timeout_scale)
-        self._session.deadline_s = self._deadline.seconds
+        self._session.wait_at_least(self._deadline.seconds)
         self._settings.trace({"note": self._deadline.describe()})
 
     # --- running ----------------------------------------------------------------------------

@@ -84,7 +84,7 @@ class Session:
         self.inbox = inbox
         self.probe: Probe | None = None
         """Checks that the target still answers; set once there is a document to read."""
-        self.deadline_s = DIAL_S * settings.timeout_scale
+        self.deadline_s = DIAL_S * max(1.0, settings.timeout_scale)
         """Seconds that a connection may take to open, and each message of its handshake."""
         self._peers: dict[str, Peer] = {}
 
@@ -98,6 +98,10 @@ class Session:
     def live_peers(self) -> list[Peer]:
         """Return the peers whose connection is open."""
         return [peer for peer in self._peers.values() if peer.live is not None]
+
+    def wait_at_least(self, deadline_s: float) -> None:
+        """Give connections no less time than answers, in seconds."""
+        self.deadline_s = max(self.deadline_s, deadline_s)
 
     async def connect(self, dial: Dial) -> Connection:
         """Return a connection after its handshake.

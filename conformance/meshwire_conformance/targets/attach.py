@@ -39,7 +39,10 @@ from meshwire_spec.numbers import ENDPOINT_ID, READ_MESSAGE, FrameType
 Found = TypeVar("Found")
 
 DIAL_S = 5.0
-"""Seconds that a connection may take to open before there is a calibrated deadline, unscaled."""
+"""Seconds that a connection may take to open before there is a calibrated deadline.
+
+A scale below 1 shortens neither this nor the start of a node: both are over as soon as they can be.
+"""
 END_DIAL_S = 0.5
 """Seconds for the dial after the end of a node, and that its connection has to last."""
 END_DIALS = 3
@@ -84,7 +87,7 @@ class Target:
         """Return an open connection, before any handshake; raises ConnectionError."""
         began_at = time.monotonic()
         if deadline_s is None:
-            deadline_s = DIAL_S * self.settings.timeout_scale
+            deadline_s = DIAL_S * max(1.0, self.settings.timeout_scale)
         connection = await self.dialler.dial(dial, deadline_s)
         connection.began_at = began_at
         return connection
@@ -179,7 +182,7 @@ async def start_node(command: str, settings: Settings | None = None) -> Target:
     off this machine that the settings do not permit.
     """
     settings = settings or Settings()
-    ready_s = node_target.READY_S * settings.timeout_scale
+    ready_s = node_target.READY_S * max(1.0, settings.timeout_scale)
     process = await node_target.start(command, ready_s=ready_s)
     try:
         facts = read_facts(process.ready)

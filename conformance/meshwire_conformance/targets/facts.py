@@ -22,7 +22,8 @@ from meshwire_spec.schemas.validation import checked
 class Facts:
     """What a target states about itself; a deadline that it does not state is None.
 
-    `unsaid` are the optional capabilities about which nothing was stated.
+    `unsaid` are the optional capabilities about which nothing was stated, and `unsure` those about
+    which the target showed nothing in time when it was asked.
     """
 
     addresses: tuple[str, ...] = ()
@@ -32,6 +33,7 @@ class Facts:
     formation_id: str = ""
     capabilities: frozenset[str] = frozenset(CAPABILITIES)
     unsaid: frozenset[str] = frozenset()
+    unsure: frozenset[str] = frozenset()
     payload_cap: int = PAYLOAD_MAX
     deadlines: Mapping[str, float] = field(default_factory=dict)
     secret_file: Path | None = None

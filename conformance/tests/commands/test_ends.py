@@ -99,7 +99,7 @@ def test_an_ended_run_leaves_no_green_report(number: int, tmp_path: Path) -> Non
     ) as process:
         assert held.read_text() == "a\n"
         process.send_signal(number)
-        said = process.communicate(timeout=30)[1]
+        said = process.communicate(timeout=600)[1]
 
     if number == signal.SIGKILL:
         assert not junit.exists()
@@ -137,7 +137,7 @@ def closing(arguments: tuple[str, ...]) -> int:
         (*MAIN, *arguments), stdout=writer, stderr=subprocess.PIPE, text=True
     ) as process:
         os.close(writer)
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=600)[1]
     assert said == ""
     return process.returncode
 
@@ -198,7 +198,7 @@ def test_a_hangup_ends_a_run_unless_it_is_ignored(
         process.send_signal(signal.SIGHUP)
         if survives:
             go.write_text("go\n")
-        said = process.communicate(timeout=30)[1]
+        said = process.communicate(timeout=600)[1]
 
     assert ("interrupted" in said) is not survives
     assert (process.returncode == ExitCode.FAULT) is not survives

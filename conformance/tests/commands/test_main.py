@@ -17,7 +17,7 @@ HEARTBEAT = "010000018bcfe56801"
 def meshwire(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command run to its end."""
     command = [sys.executable, "-m", "meshwire_conformance.commands.main", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
 
 
 @pytest.mark.parametrize(

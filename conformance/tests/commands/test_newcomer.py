@@ -47,7 +47,7 @@ def meshwire(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "meshwire_conformance.commands.main", *arguments]
     environment = {**os.environ, **more}
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=60, env=environment
+        command, capture_output=True, text=True, check=False, timeout=600, env=environment
     )
 
 
@@ -106,7 +106,7 @@ def test_an_interrupt_tells_what_was_judged(monkeypatch: pytest.MonkeyPatch) -> 
 def run_interrupted_at(moment: str, target: str) -> subprocess.CompletedProcess[str]:
     """A check that interrupts itself once, as soon as it loads or starts what has this name."""
     command = [sys.executable, "-c", INTERRUPTING, moment, target]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
 
 
 @pytest.mark.process
@@ -175,7 +175,7 @@ def test_a_second_interrupt_waits_for_nothing(tmp_path: Path) -> None:
                 assert reader.read(2) == line
                 process.send_signal(signal.SIGINT)
             assert reader.read() == b""
-        said = process.communicate(timeout=30)[1]
+        said = process.communicate(timeout=600)[1]
 
     assert said == "meshwire: interrupted: 0 cases were over, 0 passed, 0 failed\n"
     assert process.returncode == ExitCode.FAULT

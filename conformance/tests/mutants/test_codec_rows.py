@@ -56,7 +56,7 @@ def test_the_command_line_exits_1_and_prints_the_field(name: str, tmp_path: Path
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=600,
     )
 
     assert done.returncode == ExitCode.VIOLATIONS, done.stdout + done.stderr

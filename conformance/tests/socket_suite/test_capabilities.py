@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from unittest.mock import AsyncMock
 
 import pytest
 
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.socket_suite import part as socket_part
-from meshwire_conformance.targets.attach import start_node
+from meshwire_conformance.socket_suite.calibration import PROBE
+from meshwire_conformance.socket_suite.inbox import Inbox
+from meshwire_conformance.socket_suite.needs import find_capabilities, unmet
+from meshwire_conformance.socket_suite.peers import Session
+from meshwire_conformance.targets.attach import Target, start_node
+from meshwire_conformance.targets.facts import read_facts
+from meshwire_conformance.targets.transport import Address, Connection, Stream
 from meshwire_conformance.verdicts import Verdict
 from meshwire_spec.numbers import PROFILE
 from meshwire_spec.schemas.targets import TargetFile
@@ -66,3 +73,52 @@ def test_a_node_that_says_what_it_offers_is_taken_at_its_word() -> None:
         WITHOUT: Verdict.FAIL,
         WITH: Verdict.NOT_APPLICABLE,
     }
+
+
+class Late(Connection):
+    """A connection on which nothing comes in time until it is asked for the n-th time."""
+
+    def __init__(self, answers_from: int) -> None:
+        super().__init__()
+        self.answers_from = answers_from
+        self.asked = 0
+
+    async def open(self, *, uni: bool = False) -> Stream:
+        """Return a stream; the target has ended it if it answers."""
+        self.asked += 1
+        stream = Stream(self, 4 * self.asked, uni=uni, ours=True)
+        stream.finished = self.asked >= self.answers_from
+        return stream
+
+    async def write(self, stream: Stream, data: bytes) -> None:
+        """Drop the bytes."""
+
+    finish = reset = stop = close = AsyncMock()
+
+
+@pytest.mark.parametrize(
+    ("answers_from", "unsure", "verdict"),
+    [
+        (1, False, Verdict.NOT_APPLICABLE),
+        (2, False, Verdict.NOT_APPLICABLE),
+        (3, True, Verdict.COULD_NOT_RUN),
+    ],
+)
+def test_a_target_that_is_late_offers_neither_a_capability_nor_its_absence(
+    answers_from: int, *, unsure: bool, verdict: Verdict
+) -> None:
+    """It is asked once more, and after that no case counts on what it did not show."""
+    target = Target(Address("tcp", "", 0), read_facts(None), dialler=None, formation=None)  # type: ignore[arg-type]
+    session = Session(target, Settings(timeout_scale=0.001), "n", Inbox())
+    cases = [load_catalogue().by_id[name] for name in (WITHOUT, WITH)]
+
+    async def ask() -> None:
+        session.peer(PROBE).adopt(Late(answers_from))
+        await find_capabilities(session, cases)
+
+    asyncio.run(ask())
+    found = unmet(cases[1], target, None)
+
+    assert target.facts.unsure == (frozenset(("reconciliation",)) if unsure else frozenset())
+    assert found is not None
+    assert found.verdict is verdict

@@ -66,11 +66,11 @@ def bare(address: str) -> Attachment:
     return Attachment(scheme, location, address)
 
 
-def try_it(attachment: Attachment, scale: float = 1.0) -> None:
+def try_it(attachment: Attachment) -> None:
     """Attach and let go."""
 
     async def run() -> None:
-        await (await attach(attachment, Settings(timeout_scale=scale))).close()
+        await (await attach(attachment, Settings())).close()
 
     asyncio.run(run())
 
@@ -78,7 +78,7 @@ def try_it(attachment: Attachment, scale: float = 1.0) -> None:
 def contradiction(attachment: Attachment) -> str:
     """Return how the first connection contradicts the settings, or an empty text."""
     try:
-        try_it(attachment, 0.1)
+        try_it(attachment)
     except UsageError as exc:
         return str(exc)
     return ""

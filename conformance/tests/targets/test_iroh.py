@@ -18,8 +18,9 @@ from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.socket_suite.part import run
 from meshwire_conformance.targets.attach import attach, parse_address, start_node
 from meshwire_conformance.targets.base import parse_target
+from meshwire_conformance.targets.bundle import short_deadline_s
 from meshwire_conformance.targets.transport import Closed, Connection, Dial, Stream
-from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_conformance.verdicts import TOO_SLOW, CaseResult, Verdict
 from meshwire_spec.numbers import REASONS
 from meshwire_spec.schemas.transcripts import Transcript, decode_file
 
@@ -31,10 +32,10 @@ from meshwire_conformance.targets.iroh_library import ending, stream_number
 pytestmark = [pytest.mark.process, pytest.mark.socket]
 
 OPEN, H1 = "--open", "--formation-id lab-formation"
-DEADLINES = "--handshake-s 1 --frame-stall-s 1"
 IDENTITY = bytes(range(32))
 OTHER = bytes(range(1, 33))
-DEADLINE_S = 5.0
+DEADLINE_S = 600.0
+"""Seconds after which a test hangs; nothing takes as long."""
 HOOK = Path(__file__).parents[2] / "mutants" / "hook"
 
 
@@ -42,12 +43,19 @@ def command(binding: str, dialect: str, rows: str = "") -> str:
     """The command line of the bundled node on a binding, with the rows of mutants applied."""
     hook = f"MUTANT_ROWS={rows} PYTHONPATH='{HOOK}'"
     node = f"env {hook} '{sys.executable}' -m meshwire_reference.cli"
-    return f"{node} run --listen {binding}://127.0.0.1:0 {DEADLINES} {dialect}"
+    short_s = short_deadline_s()
+    deadlines = f"--handshake-s {short_s:g} --frame-stall-s {short_s:g}"
+    return f"{node} run --listen {binding}://127.0.0.1:0 {deadlines} {dialect}"
 
 
 def verdicts(results: Sequence[CaseResult]) -> dict[str, Verdict]:
-    """Verdict by case."""
-    return {result.case: result.verdict for result in results}
+    """Verdict by case, without those that this machine is too slow to judge."""
+    return {result.case: result.verdict for result in results if result.symptom != TOO_SLOW}
+
+
+def in_both(one: dict[str, Verdict], other: dict[str, Verdict]) -> dict[str, Verdict]:
+    """The verdicts of the first run on cases that the second has judged too."""
+    return {name: verdict for name, verdict in one.items() if name in other}
 
 
 async def judge(
@@ -327,8 +335,10 @@ class TestVerdicts:
         over_iroh = asyncio.run(judge(cases, "iroh", OPEN))
         over_tcp = asyncio.run(judge(shared, "tcp", OPEN))
 
-        assert over_tcp == {case.id: over_iroh[case.id] for case in shared}
-        assert {over_iroh[case.id] for case in cases if tcp_alone(case)} == {Verdict.NOT_APPLICABLE}
+        alone = {over_iroh.pop(case.id) for case in cases if tcp_alone(case)}
+
+        assert in_both(over_tcp, over_iroh) == in_both(over_iroh, over_tcp)
+        assert alone == {Verdict.NOT_APPLICABLE}
         assert list(over_tcp.values()).count(Verdict.PASS) > 200
 
     def test_of_handshakes(self) -> None:
@@ -336,7 +346,7 @@ class TestVerdicts:
         cases = [case for case in socket_cases("MW-56") if not tcp_alone(case)]
         over_iroh, over_tcp = judge_side_by_side(cases, H1)
 
-        assert over_iroh == over_tcp
+        assert in_both(over_iroh, over_tcp) == in_both(over_tcp, over_iroh)
         assert list(over_iroh.values()).count(Verdict.PASS) > len(cases) // 2
 
     def test_of_a_node_that_is_wrong(self) -> None:
@@ -346,8 +356,9 @@ class TestVerdicts:
         rows = ",".join(f"accept-{reason}" for reason in wrong.values())
         over_iroh, over_tcp = judge_side_by_side(cases, OPEN, rows)
 
-        assert over_iroh == over_tcp
-        assert set(wrong) == {name for name in over_iroh if over_iroh[name] is Verdict.FAIL}
+        assert in_both(over_iroh, over_tcp) == in_both(over_tcp, over_iroh)
+        failed = {name for name in over_iroh if over_iroh[name] is Verdict.FAIL}
+        assert failed == set(in_both(dict.fromkeys(wrong, Verdict.FAIL), over_iroh))
 
     def test_of_a_running_node_by_its_address(self) -> None:
         """A plain address declares what every node must offer, and no deadlines."""

@@ -155,7 +155,7 @@ def test_runs_as_a_process() -> None:
         input=b'nonsense\n{"id":7,"op":"bye"}\n',
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=600,
     )
 
     assert done.stdout.splitlines()[-1] == b'{"id":7,"result":{}}'
@@ -171,7 +171,7 @@ def test_starts_without_what_it_does_not_need() -> None:
         " if name in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, check=True, timeout=60
+        [sys.executable, "-c", script], capture_output=True, check=True, timeout=600
     )
 
     assert done.stdout.strip() == b"[]"

@@ -24,7 +24,8 @@ pytestmark = pytest.mark.process
 
 offer_memory()
 
-LIMIT_S = 30
+LIMIT_S = 600
+"""Seconds after which a test hangs; nothing takes as long."""
 NAMES = ("memory://one", "memory://two")
 
 

@@ -37,6 +37,9 @@ DIALLER_ID, ACCEPTOR_ID = bytes(range(32)), bytes(range(32, 64))
 # Lopsided, so that no code can be mistaken for another; the first does not fit 32 bits.
 CODE, OTHER_CODE = 0x3D57_0000_0000_0102, 0x4D570009
 
+LIMIT_S = 600
+"""Seconds after which a test hangs; nothing takes as long."""
+
 needs_iroh = pytest.mark.skipif(find_spec("iroh") is None, reason="the extra iroh is not installed")
 
 EVERY = pytest.mark.parametrize(
@@ -58,7 +61,7 @@ class Side:
 
     async def until(self, wanted: Callable[[list[TransportEvent]], bool]) -> list[TransportEvent]:
         """Take events until all of them together are what is wanted; give and forget them."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             while not wanted(self.told):
                 self.told += await self.connection.next_events()
         told, self.told = self.told, []
@@ -73,7 +76,7 @@ class Side:
     async def read(self, stream: StreamId) -> bytes:
         """Read a stream to its FIN, consuming as it comes."""
         data = b""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             while True:
                 for event in self.told:
                     if isinstance(event, StreamData) and event.stream == stream:
