@@ -25,7 +25,7 @@ pytestmark = pytest.mark.process
 PEER = Path(__file__).parents[1] / "programs" / "codec_peer.py"
 CEILING = 0.02
 """The share of applicable cases that a peer which absorbs everything may pass."""
-FAST = Settings(timeout_scale=0.1)
+FAST = Settings(timeout_scale=0.2)
 PATIENT = Settings(timeout_scale=0.4)
 """For peers that run the bundled codec, which takes a while to start."""
 FAULTY_BYTES = "0102030405060708"

@@ -14,18 +14,17 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pytest
 
-from meshwire_conformance.contracts import Attachment, Settings
+from meshwire_conformance.contracts import Settings
 from meshwire_conformance.run.loading import load_catalogue
-from meshwire_conformance.socket_suite import part
+from meshwire_conformance.socket_suite.part import SocketPart
 from meshwire_conformance.targets.attach import Target, start_node
+from meshwire_conformance.targets.tcp import TcpDialler
 from meshwire_conformance.verdicts import CaseResult, Verdict
-from meshwire_spec.numbers import CAPABILITIES, OPTIONAL_CAPABILITIES, PROFILE
-from meshwire_spec.schemas.targets import TargetFile
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
 
@@ -35,8 +34,8 @@ RUN = (sys.executable, "-m", "meshwire_reference.cli", "run", "--listen", "tcp:/
 CHUNK = 2**16
 FORMATION = ("--formation-id", "lab-formation")
 
-CASES_FROM = 3
-"""The connection from which on cases run; the trial and the calibration have those before."""
+CASES_FROM = 2
+"""The connection from which on cases run; the calibration has the one before."""
 
 Lateness = Callable[[int, int], float]
 """Seconds by which the n-th chunk of a connection is late; both count from 1."""
@@ -165,20 +164,12 @@ async def judge(slow: Slow, target: Target) -> list[CaseResult]:
     assert target.node is not None
     relay = Relay(slow, target.address.port, target.node.process.pid)
     server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
-    where = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    facts = TargetFile(
-        addresses=[f"tcp://{where}"],
-        profile=PROFILE,
-        dialect=slow.dialect,
-        formation_id=FORMATION[1],
-        capabilities=[*CAPABILITIES, *OPTIONAL_CAPABILITIES],
-        formation_secret_file=str(target.node.secret_file),
-    )
-    attachment = Attachment("tcp", where, f"tcp://{where}", facts)
+    address = replace(target.address, port=server.sockets[0].getsockname()[1])
+    late = Target(address, target.facts, TcpDialler(address), target.formation)
     catalogue = load_catalogue()
-    cases = [catalogue.by_id[name] for name in CASES]
+    part = SocketPart(late, catalogue, Settings(), None, slow.dialect, lambda _result: None)
     try:
-        return await part.run(cases, catalogue, attachment, Settings(), lambda _result: None)
+        return await part.run([catalogue.by_id[name] for name in CASES])
     finally:
         server.close()
 
@@ -192,13 +183,14 @@ async def judge_all() -> dict[str, list[CaseResult]]:
             stack.push_async_callback(target.close)
             return target
 
-        shared = {"open": await start("--open"), "H1": await start(*FORMATION)}
-        nodes = [
-            await start("--open") if slow.stopped_s else shared[slow.dialect]
-            for slow in PEERS.values()
-        ]
+        # A node that is stopped serves one peer alone, the others share one of each dialect.
+        uses = {name: name if slow.stopped_s else slow.dialect for name, slow in PEERS.items()}
+        names = sorted(set(uses.values()))
+        dialects = {"H1": FORMATION}
+        started = await asyncio.gather(*(start(*dialects.get(name, ("--open",))) for name in names))
+        node = dict(zip(names, started, strict=True))
         found = await asyncio.gather(
-            *(judge(slow, target) for slow, target in zip(PEERS.values(), nodes, strict=True))
+            *(judge(slow, node[uses[name]]) for name, slow in PEERS.items())
         )
         return dict(zip(PEERS, found, strict=True))
 
