@@ -264,7 +264,7 @@ async def _trickle(
 
 @case(
     "MW-5158",
-    "a handshake that goes on byte by byte must end at the target's deadline",
+    "a handshake that continues byte by byte must end at the target's deadline",
     part="handshake",
     rules=("HS-035",),
     needs=("dialect:H1", "deadline:handshake_s"),
@@ -273,7 +273,7 @@ async def _trickle(
     negative=True,
 )
 async def trickled_handshake(run: CaseRun) -> None:
-    """Each byte starts the deadline again, so that a connection without proof lasts for ever."""
+    """Each byte starts the deadline again, so that a connection without proof never ends."""
     await connect(run, "X", ConnectSpec(handshake=False))
     stream = await run.stream("X", "hs")
     await run.write(stream, FORMATION_ID_MAX.to_bytes(2, "little"), "length of the id", "X")
@@ -282,7 +282,7 @@ async def trickled_handshake(run: CaseRun) -> None:
 
 @case(
     "MW-5159",
-    "a preamble that goes on byte by byte must end at the target's deadline",
+    "a preamble that continues byte by byte must end at the target's deadline",
     part="lab-binding",
     rules=("LB-008",),
     level="wire",
@@ -292,7 +292,7 @@ async def trickled_handshake(run: CaseRun) -> None:
     negative=True,
 )
 async def trickled_preamble(run: CaseRun) -> None:
-    """Each byte starts the deadline again, so that a connection without preamble lasts for ever."""
+    """Each byte starts the deadline again, so that a connection without preamble never ends."""
     whole = Preamble(bytes(ENDPOINT_ID)).encode()
     await connect(run, "X", ConnectSpec(preamble=whole[:1].hex()))
     connection = await lab_connection(run, "X")

@@ -217,7 +217,7 @@ async def _reset(run: CaseRun, stream: Stream) -> None:
     let={"key": "tracks:$case"},
 )
 async def reset_before_an_answer(run: CaseRun) -> None:
-    """The answering half stays open, so that each such stream uses up one credit for ever."""
+    """The answering half stays open, so that each such stream uses up one credit permanently."""
     await run.documents(BASE)
     cut = run.composer.frame(FrameSpec(type="snapshot", hex="", payload_length=CUT_PAYLOAD))
     for number in range(RESETS):
