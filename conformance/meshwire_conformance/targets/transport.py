@@ -136,6 +136,7 @@ class Stream:
 
     async def reset(self, code: int) -> None:
         """Reset the suite's half."""
+        self.end_pauses()
         if not self.write_over and self.connection.closed is None:
             self.write_over = self.ended_by_suite = True
             await self.connection.reset(self, code)

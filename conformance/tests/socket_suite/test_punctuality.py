@@ -129,14 +129,15 @@ def test_the_wait_for_a_refusal_is_no_pause(
     assert asyncio.run(run()) is late
 
 
-def test_what_came_whole_and_in_time_stays_in_time(clock: Clock) -> None:
-    """After FIN nothing is left to be late with."""
+@pytest.mark.parametrize("by_reset", [False, True])
+def test_what_came_whole_and_in_time_stays_in_time(clock: Clock, *, by_reset: bool) -> None:
+    """After FIN or RESET nothing is left to be late with."""
 
     async def run() -> bool | None:
         run = case_run()
         stream = await run.open("A")
         await stream.write(b"\x2a")
-        await stream.finish()
+        await (stream.reset(0) if by_reset else stream.finish())
         clock.now_s += 100.0
         stream.reset_code = FRAME_STALL
         return run.gave_up()
