@@ -51,8 +51,6 @@ MEDIANS = 50
 """Deadline of an answer after a miss, in medians of the answers to hello."""
 HELLOS = 3
 """Number of answers to hello that give the median."""
-UNDECIDED = frozenset((Verdict.FAIL, Verdict.COULD_NOT_RUN))
-"""Verdicts that nobody can give to a case, or to one whose control, was too slow to judge."""
 HELLO_ID = 0
 HELLO = f'{{"id":{HELLO_ID},"op":"hello"}}'
 FIRST_ID = 2
@@ -203,7 +201,9 @@ class HarnessSession:
 
     def timed(self, case: Case, result: CaseResult) -> CaseResult:
         """Return a result with regard to the deadlines that the target missed."""
-        if {case.id, case.control} & self.too_slow and result.verdict in UNDECIDED:
+        no_answer = case.id in self.too_slow and result.verdict is Verdict.FAIL
+        no_control = case.control in self.too_slow and result.verdict is Verdict.COULD_NOT_RUN
+        if no_answer or no_control:
             return replace(
                 result,
                 verdict=Verdict.COULD_NOT_RUN,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from meshwire_conformance.catalogue.case import Case
-from meshwire_conformance.codec_suite.part import run
+from meshwire_conformance.codec_suite.part import HarnessSession, run
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.run.loading import load_catalogue
@@ -201,3 +201,15 @@ def test_loopback_is_told_from_elsewhere() -> None:
     far = ("10.0.0.1:1", "example.test:1", "ab@192.0.2.1:1")
 
     assert [place for place in (*near, *far) if is_loopback(place)] == list(near)
+
+
+def test_a_wrong_answer_counts_although_the_control_was_too_slow() -> None:
+    """Only what hangs on the missing answer is left open."""
+    negative = next(case for case in codec_cases("LV-002") if case.control in KILLERS)
+    session = HarnessSession("codec", Settings())
+    session.too_slow.add(str(negative.control))
+    wrong = CaseResult(negative.id, Verdict.FAIL, symptom="accepted")
+    uncontrolled = CaseResult(negative.id, Verdict.COULD_NOT_RUN, symptom="control-failed")
+
+    assert session.timed(negative, wrong) == wrong
+    assert session.timed(negative, uncontrolled).symptom == TOO_SLOW
