@@ -264,3 +264,30 @@ def test_a_target_that_answers_nothing_is_asked_again_in_the_end(
     found = asyncio.run(run())
 
     assert {one.result.verdict for one in found.values()} == {verdict}
+
+
+class RecordingPart(SocketPart):
+    """Passes every case, and records in which order the cases start."""
+
+    def __init__(self, *, keeps_order: bool) -> None:
+        target = Target(Address("tcp", "", 0), Facts(), dialler=None, formation=None)  # type: ignore[arg-type]
+        settings = Settings(keeps_order=keeps_order)
+        super().__init__(target, load_catalogue(), settings, None, "", lambda _result: None)
+        self.order: list[str] = []
+
+    async def _attempt(self, case: Case, number: int) -> Attempt:
+        self.order.append(case.id)
+        return attempt(case, Verdict.PASS)
+
+
+@pytest.mark.parametrize("keeps_order", [True, False])
+def test_cases_start_in_the_given_order_only_if_it_is_asked_for(*, keeps_order: bool) -> None:
+    """Else those that wait for the target come first."""
+    cases = list(reversed(SEVERAL))
+
+    async def judge() -> list[str]:
+        part = RecordingPart(keeps_order=keeps_order)
+        await part._judge(cases)
+        return part.order
+
+    assert (asyncio.run(judge()) == [case.id for case in cases]) == keeps_order
