@@ -455,11 +455,13 @@ class CaseRun:
                 missed=True,
             )
         why = seen[-1][1]
+        # Whole-store pushes are legal, so matching content might have followed.
         return CaseFailed(
             f"wrong-content {why.field}",
             headline(wanted, why),
             expected=expected,
             received=received_lines(seen, wanted),
+            missed=True,
         )
 
     def watch(self, key: str, on: str | None, types: Iterable[str | int] = ()) -> Watch:

@@ -32,7 +32,14 @@ from meshwire_conformance.targets.handshake import (
 )
 from meshwire_conformance.targets.hosts import split_location
 from meshwire_conformance.targets.stdio import command_of
-from meshwire_conformance.targets.transport import Address, Connection, Dial, Dialler, Stream
+from meshwire_conformance.targets.transport import (
+    Address,
+    Connection,
+    Dial,
+    Dialler,
+    Overdue,
+    Stream,
+)
 from meshwire_spec.codec import Message, encode
 from meshwire_spec.numbers import ENDPOINT_ID, READ_MESSAGE, FrameType
 
@@ -242,7 +249,8 @@ async def _connected(target: Target) -> Connection:
     try:
         return await target.dial(Dial(_IDENTITY))
     except ConnectionError as exc:
-        raise Incomplete(f"the target cannot be reached: {exc}") from exc
+        more = "; a greater --timeout-scale gives it more time" if isinstance(exc, Overdue) else ""
+        raise Incomplete(f"the target cannot be reached: {exc}{more}") from exc
 
 
 def _options(command: str) -> set[str]:

@@ -10,15 +10,15 @@ from meshwire_conformance.contracts import Settings
 from meshwire_conformance.socket_suite.calibration import Deadline
 from meshwire_conformance.socket_suite.case_run import CaseRun, Terms
 from meshwire_conformance.socket_suite.composing import Scope
-from meshwire_conformance.socket_suite.content import Contents
+from meshwire_conformance.socket_suite.content import Contents, Mismatch, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
-from meshwire_conformance.socket_suite.inbox import Inbox
+from meshwire_conformance.socket_suite.inbox import Arrival, Inbox
 from meshwire_conformance.socket_suite.peers import Session
 from meshwire_conformance.targets import transport
 from meshwire_conformance.targets.attach import Target
 from meshwire_conformance.targets.facts import Facts
 from meshwire_conformance.targets.transport import Address, Closed, Connection, Stream
-from meshwire_spec.numbers import REASONS
+from meshwire_spec.numbers import REASONS, FrameType
 
 FRAME_STALL = REASONS["frame-stall"].code
 HANDSHAKE_TIMEOUT = REASONS["handshake-timeout"].code
@@ -190,3 +190,19 @@ def test_a_case_about_the_deadline_is_not_excused(clock: Clock) -> None:
         return run.gave_up()
 
     assert asyncio.run(run()) is None
+
+
+def test_other_content_before_the_deadline_leaves_open_what_comes_after_it() -> None:
+    """Whole-store pushes are legal, so content that does not fit is no answer to a read."""
+    heads = bytes.fromhex("4200000100000002010200")
+    pushed = Arrival("A", 9, 1, FrameType.DELTA, "a:b", heads, FrameType.DELTA)
+    mismatch = Mismatch("heads", "none", "one")
+
+    async def run() -> CaseFailed:
+        wanted = Wanted("a:b", heads=frozenset(("2a" * 32,)))
+        return case_run()._nothing_fits(wanted, "A", [(pushed, mismatch)])
+
+    failed = asyncio.run(run())
+
+    assert failed.symptom == "wrong-content heads"
+    assert failed.missed
