@@ -47,7 +47,7 @@ def errors_in(path: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (NOTHING_FITS, "fits no case"),
+        (NOTHING_FITS, "matches no case"),
         (("check", "nonsense"), "is no target"),
         (("check", CODEC, "--known-failing", "/no/such/file"), "cannot be read"),
         (("check", NO_PROGRAM, "--only", "LV-*"), "cannot be started"),

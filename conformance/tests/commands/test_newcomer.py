@@ -280,7 +280,7 @@ def test_the_second_digest_is_that_of_a_selection() -> None:
 )
 def test_a_pattern_that_fits_nothing_gets_a_hint(pattern: str, hint: str) -> None:
     """Small letters, and several patterns in one."""
-    with pytest.raises(Incomplete, match="fits no case") as raised:
+    with pytest.raises(Incomplete, match="matches no case") as raised:
         load_catalogue().select([pattern])
 
     assert hint in str(raised.value)
