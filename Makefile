@@ -13,8 +13,8 @@ MESHWIRE := $(CURDIR)/$(BIN)/meshwire
 INPUTS := pyproject.toml constraints.txt
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Each writes what is committed, or compares what is committed, and has --check.
-CHECKED_TOOLS := make_schemas draw_figures sync_spec make_vectors make_reconciliation format_transcripts trace \
-	check_citations check_inventory check_prose mutants
+CHECKED_TOOLS := make_schemas draw_figures sync_spec make_vectors make_reconciliation format_transcripts make_index \
+	trace check_citations check_inventory check_prose mutants
 
 .PHONY: help check test test-fast lint ci look site adapters clean \
 	lint-style lint-types lint-imports lint-names lint-generated lint-vectors lint-site lint-wheel

@@ -33,17 +33,11 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(_version_line())
+        from meshwire_conformance.catalogue.version import version_line  # noqa: PLC0415 - beside its only use
+        from meshwire_conformance.run.loading import load_listing  # noqa: PLC0415 - reads all
+
+        typer.echo(version_line(load_listing().digest))
         raise typer.Exit
-
-
-def _version_line() -> str:
-    """Return version, spec revision and digest of the suite."""
-    from meshwire_conformance.run.loading import load_catalogue  # noqa: PLC0415 - reads all
-    from meshwire_conformance.run.runner import suite_version  # noqa: PLC0415 - beside its only use
-    from meshwire_spec.numbers import SPEC_REVISION  # noqa: PLC0415 - beside its only use
-
-    return f"meshwire {suite_version()} ({SPEC_REVISION}), suite {load_catalogue().digest}"
 
 
 @app.callback()

@@ -19,7 +19,7 @@ from meshwire_conformance.explain.values import printable
 from meshwire_conformance.report.formats import FORMS as REPORT_FORMS
 from meshwire_conformance.report.formats import WRITERS
 from meshwire_conformance.report.record import Report
-from meshwire_conformance.run.loading import load_catalogue
+from meshwire_conformance.run.loading import load_listing
 from meshwire_conformance.run.runner import Options, Watcher, check, unfinished
 from meshwire_conformance.targets.base import FORMS as TARGET_FORMS
 from meshwire_conformance.targets.base import parse_target
@@ -155,7 +155,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
     Example: meshwire check stdio:./my-codec --only 'TS-*' --report junit=report.xml
     """
     if list_cases:
-        for line in _listing(load_catalogue().select(only or (), skip or ())):
+        for line in _listing(load_listing().select(only or (), skip or ())):
             typer.echo(line)
         return
     progress = progress_on(sys.stderr, os.environ)

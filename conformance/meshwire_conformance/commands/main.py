@@ -29,9 +29,7 @@ def main() -> None:
         process.take_interrupts()
         process.withdraw_reports(sys.argv)
         gc.set_threshold(ALLOCATIONS)
-        from meshwire_conformance.commands.app import run  # noqa: PLC0415 - see above
-
-        code = run()
+        code = 0 if _shows_version() else _run()
         process.ignore_interrupts()
         # The garbage collector does not run at the exit either.
         gc.freeze()
@@ -39,6 +37,21 @@ def main() -> None:
         print("meshwire: interrupted", file=sys.stderr)  # noqa: T201 - the command line
         code = INTERRUPTED
     sys.exit(code)
+
+
+def _shows_version() -> bool:
+    """Return True if only the version was asked for and is printed."""
+    if sys.argv[1:] != ["--version"]:
+        return False
+    from meshwire_conformance.catalogue.version import show_version  # noqa: PLC0415 - see above
+
+    return show_version()
+
+
+def _run() -> int:
+    from meshwire_conformance.commands.app import run  # noqa: PLC0415 - see above
+
+    return run()
 
 
 if __name__ == "__main__":

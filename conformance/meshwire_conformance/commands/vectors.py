@@ -6,7 +6,7 @@ import typer
 
 from meshwire_conformance.commands.process import run_interruptibly
 from meshwire_conformance.contracts import Settings
-from meshwire_conformance.run.loading import load_catalogue
+from meshwire_conformance.run.loading import load_listing
 from meshwire_conformance.targets.bundle import bundled_codec
 from meshwire_conformance.verdicts import ExitCode
 
@@ -29,7 +29,7 @@ def stats() -> None:
     """
     from meshwire_conformance.self_check.coverage import lines_of, measure  # noqa: PLC0415 - loads the schema
 
-    coverage = measure(load_catalogue().cases)
+    coverage = measure(load_listing().cases)
     for line in lines_of(coverage):
         typer.echo(line)
     raise typer.Exit(int(ExitCode.VIOLATIONS if coverage.empty() else ExitCode.PASSED))
@@ -44,7 +44,7 @@ def verify(seed: Annotated[int, typer.Option(help="Seed of the random messages."
     from meshwire_conformance.self_check.verify import verify as hold  # noqa: PLC0415 - loads the schema
 
     settings = Settings(seed=seed)
-    count, found = run_interruptibly(hold(load_catalogue().cases, bundled_codec(), settings))
+    count, found = run_interruptibly(hold(load_listing().cases, bundled_codec(), settings))
     for line in found:
         typer.echo(line)
     typer.echo(f"{count} messages sent to both codecs, {len(found)} disagreements")

@@ -5,6 +5,7 @@ from functools import cache
 
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.catalogue import Catalogue
+from meshwire_conformance.catalogue.index import indexed_cases
 
 
 def _vectors() -> Iterable[Case]:
@@ -64,6 +65,25 @@ LOADERS: Mapping[str, Callable[[], Iterable[Case]]] = {
     "harness": _harness,
 }
 """Functions that load cases, by the source of the cases."""
+
+
+OVER_CONNECTIONS = frozenset({"transcripts", "functions"})
+"""Sources whose cases are in the index."""
+
+
+@cache
+def load_listing() -> Catalogue:
+    """Return the catalogue for whoever runs no case over connections: these have no body.
+
+    Raises SuiteFault if two cases conflict.
+    """
+    indexed = indexed_cases()
+    if indexed is None:
+        return load_catalogue()
+    loaded = (
+        case for name, load in LOADERS.items() if name not in OVER_CONNECTIONS for case in load()
+    )
+    return Catalogue(tuple(sorted((*indexed, *loaded), key=lambda case: case.id)))
 
 
 @cache

@@ -7,17 +7,17 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from meshwire_conformance.catalogue.case import HARNESS, Case
 from meshwire_conformance.catalogue.catalogue import Catalogue, selection_digest
+from meshwire_conformance.catalogue.version import suite_version
 from meshwire_conformance.contracts import Attachment, Settings, untraced
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.report.ledger import KnownFailure, apply_ledger, read_ledger
 from meshwire_conformance.report.record import Report, TargetRun
-from meshwire_conformance.run.loading import load_catalogue
+from meshwire_conformance.run.loading import load_catalogue, load_listing
 from meshwire_conformance.run.parts import PARTS, needs_of, part_over
 from meshwire_conformance.run.rounds import merged, ordered
 from meshwire_conformance.targets.base import SCHEMES
@@ -65,14 +65,6 @@ class _Progress:
             self.watcher(result, self.done, self.total)
 
 
-def suite_version() -> str:
-    """Return version of the installed distribution."""
-    try:
-        return version("meshwire")
-    except PackageNotFoundError:
-        return "0 (not installed)"
-
-
 def check(
     targets: Sequence[Attachment],
     target_text: str,
@@ -85,7 +77,9 @@ def check(
     `start` raises.
     """
     clock = time.perf_counter()
-    catalogue = load_catalogue()
+    codec = PARTS["codec"]
+    asks_codecs = all(part_over(target.scheme) is codec for target in targets)
+    catalogue = load_listing() if asks_codecs else load_catalogue()
     cases = _with_adapter(targets, catalogue, options)
     known = read_ledger(options.known_failing, catalogue) if options.known_failing else {}
     rounds = [
@@ -114,7 +108,7 @@ def check(
 
 def unfinished(target_text: str, options: Options, why: str, code: ExitCode) -> Report:
     """Return the report of a run that has ended without a verdict on any case."""
-    catalogue = load_catalogue()
+    catalogue = load_listing()
     return Report(
         suite_version=suite_version(),
         spec_revision=SPEC_REVISION,
