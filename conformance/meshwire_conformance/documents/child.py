@@ -25,6 +25,8 @@ def confine(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (cap, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The kernel ends a native call that holds the lock of the interpreter.
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
 
 
 def read_frame(stream: BinaryIO) -> bytes | None:
@@ -41,14 +43,20 @@ def write_frame(stream: BinaryIO, answer: dict[str, Any]) -> None:
 
 
 def answer_one(handlers: dict[str, Callable[..., Any]], request: bytes) -> dict[str, Any]:
-    """Carry out one request. A panic of the library is an answer like any other fault."""
-    name, arguments = msgspec.msgpack.decode(request, type=tuple[str, list[Any]])
+    """Carry out one request. A panic of the library is an answer like any other fault.
+
+    A request that takes more CPU time than it states ends the process, in the library or not.
+    """
+    name, arguments, cpu_s = msgspec.msgpack.decode(request, type=tuple[str, list[Any], float])
+    signal.setitimer(signal.ITIMER_PROF, cpu_s)
     try:
         return {"result": handlers[name](*arguments)}
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as exc:  # noqa: BLE001  # a panic of the library is no Exception
         return {"error": f"{type(exc).__name__}: {exc}"[:DETAIL_MAX]}
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def main(arguments: list[str]) -> int:

@@ -7,6 +7,7 @@ document as it last was; exchanges start afresh.
 
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import threading
@@ -26,6 +27,12 @@ INSTALL_LINE: Final = install_line("documents")
 """Hint for cases that could not run."""
 START_S: Final = 30.0
 """Seconds that the child process may take to start."""
+CEILING_S: Final = 60.0
+CEILING_BUDGETS: Final = 20
+"""Least wall time, in seconds and in budgets of CPU time, after which a call is stuck.
+
+A call is limited by CPU time, since a busy machine delays every call.
+"""
 READ_BYTES: Final = 2**20
 """Bytes that one read asks for."""
 LENGTH_BYTES: Final = 4
@@ -58,7 +65,10 @@ class PayloadContents:
 
 
 class Documents:
-    """Named documents and their exchanges; `start` first, `close` at the end, or use `with`."""
+    """Named documents and their exchanges; `start` first, `close` at the end, or use `with`.
+
+    A call may take `call_s` seconds of CPU time.
+    """
 
     def __init__(self, *, call_s: float = 10.0, memory_bytes: int = 2 * 2**30) -> None:
         self._call_s = call_s
@@ -228,14 +238,14 @@ class Documents:
             return self._exchange(operation, *arguments)
 
     def _exchange(self, operation: str, *arguments: object) -> Any:  # as above
-        body = msgspec.msgpack.encode((operation, arguments))
+        body = msgspec.msgpack.encode((operation, arguments, self._call_s))
         process = self._process
         if process is None or process.stdin is None:
             raise Unreadable("the Automerge process is not running")
         try:
             process.stdin.write(len(body).to_bytes(LENGTH_BYTES, "big") + body)
             process.stdin.flush()
-            answer = self._read(self._call_s)
+            answer = self._read(max(CEILING_S, CEILING_BUDGETS * self._call_s))
         except (OSError, Unreadable) as exc:
             self._end()
             raise Unreadable(f"{operation} ended the Automerge process: {exc}") from exc
@@ -256,7 +266,7 @@ class Documents:
                     raise Unreadable(f"no answer within {timeout_s:g} s")
                 data = os.read(process.stdout.fileno(), READ_BYTES)
                 if not data:
-                    raise Unreadable("it died")
+                    raise Unreadable(_cause_of_death(process))
                 self._buffer += data
         try:
             return msgspec.msgpack.decode(body, type=dict[str, Any])
@@ -272,3 +282,12 @@ class Documents:
         body = bytes(self._buffer[LENGTH_BYTES:end])
         del self._buffer[:end]
         return body
+
+
+def _cause_of_death(process: subprocess.Popen[bytes]) -> str:
+    """Return why a child has closed its output, which it does at its end."""
+    try:
+        is_over_budget = process.wait(CEILING_S) == -signal.SIGPROF
+    except subprocess.TimeoutExpired:
+        return "it closed its output"
+    return "it takes too much CPU time" if is_over_budget else "it died"

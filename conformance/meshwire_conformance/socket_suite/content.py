@@ -2,8 +2,8 @@
 
 Automerge runs in a child process, which `Doorway` calls. Calls take well under a millisecond and
 are made directly; what a target sent is read in a thread, because hostile bytes may keep the child
-busy until its own deadline ends it. `Contents` keeps the documents of one case and decides whether
-an arrival matches what the case wants.
+busy until its limit of CPU time ends it. `Contents` keeps the documents of one case and decides
+whether an arrival matches what the case wants.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from meshwire_spec.schemas.steps import DocumentSpec
 
 PEER = "target"
 CALL_S = 3.0
-"""Seconds that one call of the document library may take."""
+"""CPU time in seconds that one call of the document library may take."""
 _HASH = 32
 """Bytes of a hash."""
 _NAMES = {row.type: row.name for row in FRAME_TYPES}

@@ -1,6 +1,9 @@
 """The suite's Automerge: documents as data in both directions, exchanges, and deaths."""
 
+import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -141,12 +144,26 @@ def test_a_panic_leaves_the_document_as_it_was(shared: Documents) -> None:
     assert shared.state("note") == before
 
 
+def test_a_child_that_gets_no_core_is_waited_for() -> None:
+    """Only CPU time counts: what a busy machine delays is no fault of the bytes."""
+    with Documents(call_s=0.5) as documents:
+        documents.create("note", NOTE)
+        assert documents._process is not None
+        child = documents._process.pid
+        os.kill(child, signal.SIGSTOP)
+        awake = threading.Timer(1.0, os.kill, (child, signal.SIGCONT))
+        awake.start()
+
+        assert documents.edit("note", {"b": 1}).heads
+        awake.join()
+
+
 def test_endless_work_ends_the_child_and_nothing_is_lost() -> None:
-    """A stalled child is ended; the next call finds every document as it last was."""
+    """A call over its CPU time ends the child; the next one finds every document as it last was."""
     with Documents(call_s=20.0) as documents:
         before = documents.create("note", NOTE)
         documents._call_s = 0.01
-        with pytest.raises(Unreadable):
+        with pytest.raises(Unreadable, match="CPU time"):
             documents.read_snapshot(FOR_EVER)
         documents._call_s = 20.0
 
