@@ -32,9 +32,9 @@ All correct answers to the whole suite are a thirtieth of KEPT_MAX.
 """
 STDERR_LINES = 20
 """Last lines of standard error that are kept."""
-CLOSE_S = 2.0
+CLOSE_S = 5.0
 """Seconds that the process may take to end after its input or output was closed."""
-GRACE_S = 0.5
+GRACE_S = 2.0
 """Seconds to wait for the answer to a lone request after a line that is no answer."""
 _PATH = r"(?:[A-Za-z]:\\|\\\\)"
 _PIECES = re.compile(
