@@ -161,6 +161,8 @@ def run_alone(environment: Environment, wheel: Path, root: Path) -> None:
     if is_inside(Path(environment.run(python, "-c", origin).strip()), root):
         message = "the clean environment imports meshwire from the checkout"
         raise WheelFaultError(message)
+    index = "from meshwire_conformance.catalogue.index import read_index; print(bool(read_index()))"
+    environment.run(python, "-c", index, expects=["True"])
     meshwire = environment.command("meshwire")
     environment.run(meshwire, "--version", expects=["meshwire"])
     environment.run(meshwire, "decode", "--kind", "heartbeat", HEARTBEAT, expects=["sent_at"])

@@ -277,10 +277,14 @@ def _is_answered_badly(found: Replies, waiting: Mapping[int, None]) -> bool:
 def _is_spoilt(found: Replies, waiting: Mapping[int, None], *, is_first: bool) -> bool:
     """Return True if a further line is worth a short wait only.
 
-    Before the answer to the first request any text may be a banner, however long the answer takes.
+    Before the answer to the first request any line without the members of an answer may be a
+    banner, however long the answer takes.
     """
-    is_answer = not is_first or (found.garbage[-1:] or [""])[0].lstrip().startswith("{")
-    return is_answer and _is_answered_badly(found, waiting)
+    if not _is_answered_badly(found, waiting):
+        return False
+    last = found.garbage[-1].lstrip()
+    is_answer = last.startswith("{") and ('"result"' in last or '"error"' in last)
+    return is_answer or not is_first
 
 
 async def cancelled(task: asyncio.Task[Any]) -> None:

@@ -95,11 +95,14 @@ def test_a_line_that_is_no_strict_json_is_named(mode: str, fault: str) -> None:
     assert all(fault in result.received[0] for result in others)
 
 
-def test_a_banner_costs_the_case_about_lines_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However late the answer to hello follows it."""
+@pytest.mark.parametrize("mode", ["rude-banner", "rude-log"])
+def test_a_banner_costs_the_case_about_lines_alone(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However late the answer to hello follows it, and also where the banner is JSON."""
     monkeypatch.setattr(stdio, "GRACE_S", 0.0)
 
-    assert broken(judged("rude-banner", "LV-*", "CH-*")) == [LINES]
+    assert broken(judged(mode, "LV-*", "CH-*")) == [LINES]
 
 
 def test_good_manners_pass() -> None:

@@ -104,6 +104,7 @@ RELAYED: dict[str, Answer] = {
     "hello-id": {},
     "rude-debug": {},
     "rude-banner": {},
+    "rude-log": {},
     "rude-twice": {},
     "rude-farewell": {},
     "rude-order": {},
@@ -181,6 +182,8 @@ def relay(mode: str, changes: Answer, *, refuses: bool, hung: Path | None) -> No
         held: list[str] = []
         if mode == "rude-banner":
             say("my codec, at your service")
+        if mode == "rude-log":
+            say('{"level": "info", "message": "my codec, at your service"}')
         for line in sys.stdin:
             codec.stdin.write(line)
             codec.stdin.flush()

@@ -75,7 +75,7 @@ def test_what_a_shell_has_started_ends_with_it(
 ) -> None:
     """Also where it does not heed the request to end."""
     path, read_all = pipe
-    program = python(IGNORES + HOLDS + STAYS.format(line="{}\n"), path)
+    program = python(IGNORES + HOLDS + STAYS.format(line='{"error": 1}\n'), path)
     command = shlex.join(["sh", "-c", f"{program} & wait"])
     target = parse_target(f"{scheme}:{command}")
 
