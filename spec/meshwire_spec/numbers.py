@@ -242,7 +242,7 @@ LAB_VERSION: Final = 1
 LAB_MAX_DATA: Final = 2**20
 LAB_MAX_STREAM_DATA: Final = 2**20
 LAB_MAX_STREAMS: Final = 64
-STREAMS_ACCEPTED_MAX: Final = 64
+STREAMS_ACCEPTED_MIN: Final = 64
 FRAMES_BEFORE_ANSWER_MAX: Final = 64
 """Frames of an offer that may go before an answer that is owed, as many as a peer takes at once."""
 STREAM_ID_MAX: Final = 2**62 - 1
@@ -357,8 +357,8 @@ TIMER_ROWS: Final = (
     TimerRow("SNAPSHOT_ANSWER_INTERVAL_S", "receiver",
              "it has answered a snapshot of this peer and key", "answers again, if it has to",
              "DC-026"),
-    TimerRow("HEARTBEAT_INTERVAL_S", "sender", "it has sent a heartbeat", "sends the next one",
-             "LV-001"),
+    TimerRow("HEARTBEAT_INTERVAL_S", "sender", "it has sent a heartbeat",
+             "sends the next one; recommended, no rule", "LV-001"),
     TimerRow("CREATED_AHEAD_MAX_MS", "receiver", "the `created_at` of a batch, ahead of its clock",
              "refuses the batch with `created-ahead`", "BT-018"),
     TimerRow("CLOCK_AHEAD_MAX_MS", "receiver", "a tombstone was received",

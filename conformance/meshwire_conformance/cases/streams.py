@@ -22,14 +22,14 @@ from meshwire_conformance.socket_suite.reconciling import (
 from meshwire_conformance.targets.lab import Windows
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Stream
-from meshwire_spec.numbers import REASONS, STREAMS_ACCEPTED_MAX
+from meshwire_spec.numbers import REASONS, STREAMS_ACCEPTED_MIN
 from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
 HEARTBEATS = 200
-STREAMS = STREAMS_ACCEPTED_MAX + 16
+STREAMS = STREAMS_ACCEPTED_MIN + 16
 ANSWERS = 30
 BURST = 120
-RESETS = 2 * STREAMS_ACCEPTED_MAX + 2
+RESETS = 2 * STREAMS_ACCEPTED_MIN + 2
 """Streams that a case resets: more than a target accepts at once."""
 CUT_PAYLOAD = 64
 LISTED = 16
@@ -79,7 +79,7 @@ async def many_streams(run: CaseRun) -> None:
         data = run.composer.frame(FrameSpec(type="snapshot", key=key, document="base"))
         await run.write(stream, data[:9], "half a snapshot")
         half_sent += 1
-        if half_sent == STREAMS_ACCEPTED_MAX:
+        if half_sent == STREAMS_ACCEPTED_MIN:
             enough.set()
         await enough.wait()
         await run.write(stream, data[9:], "the other half")

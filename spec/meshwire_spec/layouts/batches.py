@@ -17,7 +17,7 @@ SYNC_BATCH = Layout(
     "sync_batch",
     "Payload of 0x07",
     {
-        "batch_id": Number(Int64ub, "id of the batch; 0 is a legacy sender's and names nothing"),
+        "batch_id": Number(Int64ub, "id of the batch; 0 names nothing"),
         "created_at": Number(Int64ub, "when its sender made it", unit="ms since 1970"),
         "ttl": Number(Int8ub, "links that it may still cross", unit="hops"),
         "entry_count": Count(Int32ub, "how many entries follow", minimum_element=ENTRY_MIN),
