@@ -84,6 +84,8 @@ class Settings:
     expects: Expects = expects_nothing
     keeps_order: bool = False
     said: Said = unsaid
+    met: Said = unsaid
+    """Called with each line about the first connection to a target."""
 
     def generator(self, name: str) -> random.Random:
         """Return a random generator for the purpose `name`; equal for equal seeds."""

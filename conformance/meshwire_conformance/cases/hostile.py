@@ -20,9 +20,10 @@ from meshwire_conformance.protocol.automerge_bytes import (
     sync_message,
     unsigned,
 )
-from meshwire_conformance.socket_suite.case_run import CODE_NAMES, CaseRun, code_name
+from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
+from meshwire_conformance.socket_suite.meanwhile import CODE_NAMES, code_name
 from meshwire_conformance.targets.transport import Stream
 from meshwire_spec.numbers import (
     SYNC_FILTER_BITS_MAX,

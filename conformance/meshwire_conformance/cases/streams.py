@@ -7,10 +7,11 @@ import hashlib
 from collections.abc import Callable
 
 from meshwire_conformance.catalogue.python_cases import case
-from meshwire_conformance.socket_suite.case_run import CaseRun, code_name
+from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import adopt_lab
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
+from meshwire_conformance.socket_suite.meanwhile import code_name
 from meshwire_conformance.socket_suite.reconciling import (
     BASE,
     Conversation,

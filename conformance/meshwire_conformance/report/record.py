@@ -17,7 +17,7 @@ class TargetRun:
     """The verdicts of one attachment; `again` is the command that repeats it, without a case.
 
     `codec` has the name and version that a codec states, or nothing; `notes` what is worth knowing
-    of the target and belongs to no case.
+    of the target and belongs to no case; `contact` says what it did on its first connection.
     """
 
     name: str
@@ -26,6 +26,7 @@ class TargetRun:
     faults: Sequence[str] = ()
     codec: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    contact: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ MEANINGS = {
 def lines_of(report: Report, *, colour: bool = False) -> Iterator[str]:
     """Yield the report, line by line."""
     paint = _paint if colour else _leave
+    for run in report.runs:
+        yield from _contact(run)
     for number, (run, case, result) in enumerate(report.failures()):
         if number < IN_FULL:
             yield from failure_lines(report, run, case, result, paint)
@@ -50,6 +52,14 @@ def lines_of(report: Report, *, colour: bool = False) -> Iterator[str]:
         yield f"cases {report.selection_digest} (those selected)"
     verdict = paint(MEANINGS[report.exit_code], RED if report.exit_code else GREEN)
     yield f"{verdict} (level {report.level}, exit {int(report.exit_code)})"
+
+
+def _contact(run: TargetRun) -> Iterator[str]:
+    """Yield what the target did on its first connection."""
+    if run.contact:
+        yield f"{printable(run.name)}: first contact"
+        yield from (f"  {_capped(line)}" for line in run.contact)
+        yield ""
 
 
 def _paint(text: str, colour: str) -> str:

@@ -218,7 +218,13 @@ async def _run_one(
     codec: dict[str, str] = {}
     # A fresh node of each serial case may leave the same sentence.
     notes: dict[str, None] = {}
-    settings = replace(settings, named=codec.update, said=lambda text: notes.update({text: None}))
+    contact: list[str] = []
+    settings = replace(
+        settings,
+        named=codec.update,
+        said=lambda text: notes.update({text: None}),
+        met=contact.append,
+    )
     if fitting:
         try:
             run = part_over(target.scheme).load()
@@ -227,7 +233,7 @@ async def _run_one(
             faults = (str(exc),)
             results += [CaseResult(c.id, Verdict.COULD_NOT_RUN, faults) for c in fitting]
     ordered = sorted(results, key=lambda r: r.case)
-    return TargetRun(name, target.command, ordered, faults, codec, tuple(notes))
+    return TargetRun(name, target.command, ordered, faults, codec, tuple(notes), tuple(contact))
 
 
 def _tracer(path: Path | None, stack: ExitStack) -> Callable[[Mapping[str, Any]], None]:

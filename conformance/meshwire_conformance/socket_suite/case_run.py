@@ -28,6 +28,14 @@ from meshwire_conformance.socket_suite.evidence import (
     arm,
 )
 from meshwire_conformance.socket_suite.inbox import Arrival, Subscription
+from meshwire_conformance.socket_suite.meanwhile import (
+    CODE_NAMES,
+    came_meanwhile,
+    code_name,
+    connection_end,
+    ends_of,
+    fault_lines,
+)
 from meshwire_conformance.socket_suite.peers import SHARED, Peer, Session
 from meshwire_conformance.socket_suite.punctuality import (
     FRAME_STALL,
@@ -40,21 +48,14 @@ from meshwire_conformance.socket_suite.punctuality import (
 from meshwire_conformance.socket_suite.shortfall import headline, received_lines, wanted_lines
 from meshwire_conformance.targets.transport import Connection, Overdue, Stream
 from meshwire_spec.codec import Malformed, decode
-from meshwire_spec.numbers import REASON_ROWS, REASONS
+from meshwire_spec.numbers import REASONS
 from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
-CODE_NAMES = {row.code: row.name for row in REASON_ROWS}
 _REPEATS = 2
 """Times that a read is sent before its answer counts as missing."""
 
 Mismatches = list[tuple[Arrival, Mismatch]]
 """Arrivals that do not match, each with its first mismatch."""
-
-
-def code_name(code: int) -> str:
-    """Return a code as text, with its reason if it has one."""
-    name = CODE_NAMES.get(code)
-    return f"0x{code:08x}" if name is None else f"{name} (0x{code:08x})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,8 @@ class CaseRun:
         self._all_streams: list[Stream] = []
         self._judged: list[Stream | Connection] = []
         """Streams and connections about whose ending by a deadline the case is."""
+        self._known: dict[Connection, int] = {}
+        """Number of streams that a connection already had when the case first used it."""
         self._own: dict[str, Peer] = {}
         self._shared: set[str] = set()
         self._subscriptions: dict[str, Subscription] = {}
@@ -164,9 +167,11 @@ class CaseRun:
         if peer in self._own.values() and peer.last is not None:
             self.check_connection(peer.last)
         try:
-            return await peer.connection()
+            connection = await peer.connection()
         except ConnectionError as exc:
             raise no_connection(exc) from exc
+        self._known.setdefault(connection, len(connection.streams))
+        return connection
 
     async def open(self, on: str = "A", name: str = "", *, uni: bool = False) -> Stream:
         """Open a stream and bind it to this name."""
@@ -295,10 +300,7 @@ class CaseRun:
         """Fail if the connection is closed."""
         closed = connection.closed
         if closed is not None:
-            how = "without a code" if closed.code is None else f"with {code_name(closed.code)}"
-            raise CaseFailed(
-                "connection-lost", f"the connection ended {how} {closed.text}".rstrip()
-            )
+            raise connection_end(closed)
 
     async def refused(
         self, reasons: Collection[str], on: str = "A", name: str = "", within: str = ""
@@ -356,7 +358,7 @@ class CaseRun:
                 "no-code",
                 "the connection ended without a code",
                 expected=expected,
-                received=(closed.text,),
+                received=(closed.text, *(fault_lines(closed.fault) if closed.fault else ())),
             )
         raise CaseFailed(
             f"wrong-code {CODE_NAMES.get(closed.code, closed.code)}",
@@ -498,6 +500,16 @@ class CaseRun:
             shared=frozenset(self._shared) if shared else frozenset(),
         )
 
+    def meanwhile(self, since: int) -> tuple[str, ...]:
+        """Return lines about what the target did wrong in this case, in place of an answer."""
+        theirs = (
+            stream
+            for connection, known in self._known.items()
+            for stream in list(connection.streams.values())[known:]
+            if not stream.ours
+        )
+        return came_meanwhile(self.claim(since, shared=True).found(), [*self._all_streams, *theirs])
+
     def judge_deadline(self, place: Stream | Connection) -> None:
         """Make the case about a deadline of the target: pauses of the suite excuse nothing."""
         self._judged.append(place)
@@ -574,14 +586,5 @@ def _not_refused(
         symptom = "half-refused" if codes else "no-refusal"
         told, missed = "the target did not refuse the stream", True
     expected = (f"{signs} with {names}",)
-    return CaseFailed(symptom, told, expected=expected, received=_ends(stream), missed=missed)
-
-
-def _ends(stream: Stream) -> tuple[str, ...]:
-    """Return how the target ended the halves of a stream, one text for each."""
-    signs = (
-        stream.stop_code is not None and f"STOP with {code_name(stream.stop_code)}",
-        stream.reset_code is not None and f"RESET with {code_name(stream.reset_code)}",
-        stream.finished and "FIN",
-    )
-    return tuple(sign for sign in signs if sign) or ("nothing within the deadline",)
+    received = ends_of(stream) or ("nothing within the deadline",)
+    return CaseFailed(symptom, told, expected=expected, received=received, missed=missed)

@@ -87,6 +87,8 @@ class Inbox:
     def __init__(self, trace: TraceLine = untraced) -> None:
         self.counts = Counts()
         self.faults: list[TargetFault] = []
+        self.signal = Signal()
+        """Wakes waiters for any arrival or fault."""
         self.trace = trace
         self._subscriptions: dict[str, list[Subscription]] = {}
         self._order = 0
@@ -136,6 +138,7 @@ class Inbox:
         """Record something that the target must not send."""
         if len(self.faults) < FAULTS_KEPT:
             self.faults.append(TargetFault(peer, stream, reason, detail, data, kind, key))
+        self.signal.notify()
         self.trace({"fault": reason, "peer": peer, "stream": stream, "detail": detail})
 
     def take(self, peer: str, stream: int, frame: Message) -> None:
@@ -174,6 +177,7 @@ class Inbox:
         for subscription in self._subscriptions[key]:
             subscription.arrivals.append(arrival)
             subscription.signal.notify()
+        self.signal.notify()
 
     def _follow(self, stream: Stream, peer: str) -> None:
         self.counts.streams += 1

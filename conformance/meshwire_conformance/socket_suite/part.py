@@ -31,12 +31,19 @@ from meshwire_conformance.socket_suite.attempts import (
     watched,
     with_control,
 )
-from meshwire_conformance.socket_suite.calibration import CANARY_DOCUMENT, Canary, Deadline
+from meshwire_conformance.socket_suite.calibration import CANARY_DOCUMENT, FLOOR_S, Canary, Deadline
 from meshwire_conformance.socket_suite.case_run import CaseRun, Terms, no_connection
 from meshwire_conformance.socket_suite.composing import Scope
 from meshwire_conformance.socket_suite.content import Contents, Doorway
-from meshwire_conformance.socket_suite.evidence import CaseFailed, CouldNotRun, sent_lines
+from meshwire_conformance.socket_suite.evidence import (
+    NO_ANSWER,
+    CaseFailed,
+    CouldNotRun,
+    sent_lines,
+)
+from meshwire_conformance.socket_suite.first_contact import first_contact
 from meshwire_conformance.socket_suite.inbox import Inbox
+from meshwire_conformance.socket_suite.meanwhile import came_meanwhile
 from meshwire_conformance.socket_suite.needs import find_capabilities, open_documents, unmet
 from meshwire_conformance.socket_suite.peers import Peer, Session
 from meshwire_conformance.socket_suite.repetition import (
@@ -131,6 +138,9 @@ class SocketPart:
             self._progress(result)
         try:
             if work:
+                floor_s = FLOOR_S * self._settings.timeout_scale
+                for line in await first_contact(self._session, floor_s):
+                    self._settings.met(line)
                 await self._calibrate()
                 if not self._answering():
                     self._slots = asyncio.Semaphore(BESIDE_IN_SILENCE)
@@ -165,9 +175,22 @@ class SocketPart:
         if self._canary is None:
             self._canary = Canary(self._session, CANARY_DOCUMENT)
             self._session.probe = self._canary.probe
+        known_faults = len(self._inbox.faults)
         self._deadline = await self._canary.calibrate(self._settings.timeout_scale)
+        if not self._answering():
+            self._tell_failed_calibration(known_faults)
         self._session.wait_at_least(self._deadline.seconds)
         self._settings.trace({"note": self._deadline.describe()})
+
+    def _tell_failed_calibration(self, known_faults: int) -> None:
+        """Say which faults and refusals came in place of the answers to the calibration."""
+        assert self._canary is not None
+        peer = self._canary.peer
+        faults = [one for one in self._inbox.faults[known_faults:] if one.peer == peer.name]
+        streams = [] if peer.last is None else peer.last.streams.values()
+        self._settings.said("the reads of the calibration got no answer")
+        for line in came_meanwhile(faults, streams):
+            self._settings.said(line)
 
     # --- running ----------------------------------------------------------------------------
 
@@ -340,9 +363,13 @@ class SocketPart:
                     await run.probe()
         except CaseFailed as failed:
             gave_up = run.gave_up()
+            result = failure(case, failed)
+            if failed.missed or failed.symptom == NO_ANSWER:
+                came = (*result.received, *run.meanwhile(known_faults))
+                result = replace(result, received=came)
             return Attempt(
                 case,
-                failure(case, failed),
+                result,
                 run.evidence,
                 failed.missed or gave_up is not None,
                 failed.suite_late or bool(gave_up),

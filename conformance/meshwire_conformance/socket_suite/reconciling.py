@@ -21,8 +21,9 @@ from meshwire_conformance.protocol.negentropy_messages import (
     fingerprint_of,
     read_message,
 )
-from meshwire_conformance.socket_suite.case_run import CaseRun, code_name
+from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.evidence import CaseFailed
+from meshwire_conformance.socket_suite.meanwhile import code_name
 from meshwire_conformance.socket_suite.shortfall import arrival_lines, difference
 from meshwire_conformance.targets.transport import Stream
 from meshwire_spec.codec import Malformed, decode

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from meshwire_conformance.errors import SuiteFault
-from meshwire_conformance.socket_suite.case_run import CaseRun, code_name
+from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.composing import type_number
 from meshwire_conformance.socket_suite.connecting import (
     connect,
@@ -18,6 +18,7 @@ from meshwire_conformance.socket_suite.connecting import (
 from meshwire_conformance.socket_suite.content import Wanted, declared_heads
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.inbox import Arrival
+from meshwire_conformance.socket_suite.meanwhile import code_name
 from meshwire_conformance.socket_suite.reconciling import take_answer
 from meshwire_conformance.socket_suite.shortfall import wanted_lines
 from meshwire_spec.numbers import NEGENTROPY_KEY, FrameType, LabRecordType

@@ -137,7 +137,7 @@ class IrohConnection(Connection):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SETTLE_S):
                     await self._settle()
-            self.gone(Closed(code, text))
+            self.gone(Closed(code, text, by_suite=True))
             self._connection.close(code, text.encode())
         await asyncio.wait({self._ending})
 

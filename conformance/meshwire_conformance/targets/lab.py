@@ -39,6 +39,11 @@ _TWO = Struct("!QQ")
 _WINDOWS = Struct("!QQQQ")
 _PIECE_MAX = LAB_RECORD_MAX - _DATA.size
 _FIXED_PREAMBLE = len(LAB_MAGIC) + 2
+_LENGTH_AT = 1
+_FLAG_AT = _HEADER.size + _ONE.size
+"""Offsets in a record: of its length, and of the FIN flag of DATA."""
+_SHOWN = 2048
+"""Bytes that are kept of a faulty preamble or record."""
 _SIZES = {
     LabRecordType.RESET: _TWO.size,
     LabRecordType.STOP: _TWO.size,
@@ -152,10 +157,19 @@ class CloseReceived:
 
 @dataclass(frozen=True, slots=True)
 class PeerFault:
-    """The peer broke the binding; no later bytes are read."""
+    """The peer broke the binding; no later bytes are read.
+
+    `rule` has the ids of the rules that it broke, empty if none says it. `data` are the bytes of
+    the preamble or record, as far as they came, `kind` is the kind of message that they are, and
+    `at` the offset of the field at fault.
+    """
 
     reason: str
     detail: str
+    rule: str = ""
+    kind: str = ""
+    data: bytes = b""
+    at: int = 0
 
 
 Event = (
@@ -190,11 +204,14 @@ class _Half:
 
 
 class _Broken(Exception):
-    """Carries a PeerFault to `receive`; never leaves this module."""
+    """Carries reason, detail, rule and place of a fault to `receive`; never leaves this module."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, rule: str, at: int) -> None:
         super().__init__(reason, detail)
-        self.fault = PeerFault(reason, detail)
+        self.reason = reason
+        self.detail = detail
+        self.rule = rule
+        self.at = at
 
 
 def record(record_type: int, body: bytes) -> bytes:
@@ -226,6 +243,8 @@ class LabConnection:
         """True if records were written by hand, which may have opened streams unknown here."""
         self._order = order
         self._input = bytearray()
+        self._read = 0
+        """Bytes of the input that were read as records."""
         self._output = bytearray(preamble.encode())
         self._streams: dict[int, _Half] = {}
         self._own_bit = 0 if dialled else 1
@@ -372,45 +391,60 @@ class LabConnection:
                 events.append(event)  # noqa: PERF402 - events before a fault are kept
         except _Broken as broken:
             self.closed = True
-            events.append(broken.fault)
+            events.append(self._fault(broken))
         return events
+
+    def _fault(self, broken: _Broken) -> PeerFault:
+        """Return the fault with the bytes in which it is, which are the first that are unread."""
+        kind, data = "lab_record", bytes(self._input[self._read : self._read + _SHOWN])
+        if self.peer is None:
+            kind = "lab_preamble"
+        else:
+            data = data[: _HEADER.size + _HEADER.unpack_from(data)[1]]
+        return PeerFault(broken.reason, broken.detail, broken.rule, kind, data, broken.at)
 
     def _events(self) -> Iterator[Event]:
         if self.peer is None:
             yield from self._read_preamble()
         if self.peer is None:
             return
-        at = 0
-        while not self.closed and len(self._input) - at >= _HEADER.size:
-            record_type, size = _HEADER.unpack_from(self._input, at)
+        self._read = 0
+        while not self.closed and len(self._input) - self._read >= _HEADER.size:
+            record_type, size = _HEADER.unpack_from(self._input, self._read)
+            # The fields are checked in their order, so that the first wrong one is named.
+            if record_type not in _HANDLERS:
+                raise _Broken("unknown-type", f"a record of type {record_type}", "LB-021", 0)
             if size > LAB_RECORD_MAX:
-                raise _Broken("length-limit", f"a record of {size} bytes")
-            if len(self._input) - at < _HEADER.size + size:
+                raise _Broken("length-limit", f"a record of {size} bytes", "LB-022", _LENGTH_AT)
+            start = self._read + _HEADER.size
+            if len(self._input) < start + size:
                 break
-            body = bytes(self._input[at + _HEADER.size : at + _HEADER.size + size])
-            at += _HEADER.size + size
-            yield from self._read_record(record_type, body)
-        del self._input[:at]
+            yield from self._read_record(record_type, bytes(self._input[start : start + size]))
+            self._read = start + size
+        del self._input[: self._read]
+        self._read = 0
 
     def _read_preamble(self) -> Iterator[Event]:
         if self._input[: len(LAB_MAGIC)] != LAB_MAGIC[: len(self._input)]:
-            raise _Broken("bad-magic", f"the preamble starts with {bytes(self._input[:4]).hex()}")
+            said = f"the preamble starts with {bytes(self._input[:4]).hex()}"
+            raise _Broken("bad-magic", said, "LB-002", 0)
         # Each field is checked as soon as it is whole (LB-009).
         version = self._input[len(LAB_MAGIC) : len(LAB_MAGIC) + 1]
         if version and version[0] != LAB_VERSION:
-            raise _Broken("bad-version", f"version {version[0]}")
+            raise _Broken("bad-version", f"version {version[0]}", "LB-003", len(LAB_MAGIC))
         if len(self._input) < _FIXED_PREAMBLE:
             return
         length = self._input[len(LAB_MAGIC) + 1]
         size = _FIXED_PREAMBLE + length + ENDPOINT_ID + _WINDOWS.size
+        alpn = bytes(self._input[_FIXED_PREAMBLE : _FIXED_PREAMBLE + length])
+        if len(alpn) == length and alpn != ALPN.encode():
+            said = f"the preamble names {alpn!r}"
+            raise _Broken("wrong-alpn", said, "LB-005", _FIXED_PREAMBLE)
         if len(self._input) < size:
             return
         body = bytes(self._input[_FIXED_PREAMBLE:size])
-        del self._input[:size]
         windows = Windows(*_WINDOWS.unpack(body[length + ENDPOINT_ID :]))
-        alpn = body[:length]
-        if alpn != ALPN.encode():
-            raise _Broken("wrong-alpn", f"the preamble names {alpn!r}")
+        del self._input[:size]
         self.peer = Preamble(body[length : length + ENDPOINT_ID], alpn, windows=windows)
         self._allowed = {False: windows.max_streams_bidi, True: windows.max_streams_uni}
         self._send_credit = windows.max_data
@@ -419,30 +453,32 @@ class LabConnection:
         yield PreambleReceived(self.peer)
 
     def _read_record(self, record_type: int, body: bytes) -> Iterator[Event]:
-        handler = _HANDLERS.get(record_type)
-        if handler is None:
-            raise _Broken("unknown-type", f"a record of type {record_type}")
         wanted = _SIZES.get(LabRecordType(record_type))
         if wanted is not None and len(body) != wanted:
-            reason = "truncated" if len(body) < wanted else "trailing-bytes"
-            raise _Broken(reason, f"a record of type {record_type} with {len(body)} bytes")
-        yield from handler(self, body)
+            is_short = len(body) < wanted
+            reason, rule = ("truncated", "LB-023") if is_short else ("trailing-bytes", "LB-024")
+            said = f"a record of type {record_type} with {len(body)} bytes"
+            raise _Broken(reason, said, rule, _HEADER.size + min(len(body), wanted))
+        yield from _HANDLERS[record_type](self, body)
 
     def _on_data(self, body: bytes) -> Iterator[Event]:
         if len(body) < _DATA.size:
-            raise _Broken("truncated", f"a DATA record of {len(body)} bytes")
+            said = f"a DATA record of {len(body)} bytes"
+            raise _Broken("truncated", said, "LB-023", _HEADER.size + len(body))
         stream_id, fin = _DATA.unpack_from(body)
-        if fin > 1:
-            raise _Broken("bad-flag", f"a DATA record with flag {fin}")
         data = body[_DATA.size :]
         yield from self._see(stream_id, theirs=True)
         half = self._streams[stream_id]
         if half.receive_over:
-            raise _Broken("bad-stream", f"DATA on stream {stream_id}, whose half is over")
+            said = f"DATA on stream {stream_id}, whose half is over"
+            raise _Broken("bad-stream", said, "LB-033", _HEADER.size)
+        if fin > 1:
+            raise _Broken("bad-flag", f"a DATA record with flag {fin}", "LB-025", _FLAG_AT)
         half.received += len(data)
         self._received += len(data)
         if half.received > half.receive_credit or self._received > self._receive_credit:
-            raise _Broken("flow-control", f"DATA beyond credit on stream {stream_id}")
+            said = f"DATA beyond credit on stream {stream_id}"
+            raise _Broken("flow-control", said, "LB-040, LB-041", _FLAG_AT + 1)
         if fin:
             half.receive_over = True
         self._give_credit(stream_id, half)
@@ -491,7 +527,10 @@ class LabConnection:
 
     def _on_close(self, body: bytes) -> Iterator[Event]:
         if not _ONE.size <= len(body) <= _ONE.size + CLOSE_REASON_MAX:
-            raise _Broken("length-limit", f"a CLOSE record of {len(body)} bytes")
+            is_short = len(body) < _ONE.size
+            reason, rule = ("truncated", "LB-023") if is_short else ("length-limit", "LB-026")
+            said = f"a CLOSE record of {len(body)} bytes"
+            raise _Broken(reason, said, rule, _HEADER.size + min(len(body), _ONE.size))
         self.closed = True
         reason = body[_ONE.size :].decode("utf-8", "backslashreplace")
         yield CloseReceived(_ONE.unpack_from(body)[0], reason)
@@ -519,16 +558,19 @@ class LabConnection:
         uni = is_uni(stream_id)
         ours = self.is_ours(stream_id)
         if ours and stream_id >= self._next[uni] and not self.by_hand:
-            raise _Broken("bad-stream", f"stream {stream_id} is ours and was never opened")
+            said = f"stream {stream_id} is ours and was never opened"
+            raise _Broken("bad-stream", said, "LB-032", _HEADER.size)
         if uni and ours == theirs:
-            raise _Broken("bad-stream", f"stream {stream_id} has no such half")
+            said = f"stream {stream_id} has no such half"
+            raise _Broken("bad-stream", said, "LB-032", _HEADER.size)
         if stream_id in self._streams:
             return
         if ours:  # Opened by a record written by hand.
             self._half(stream_id)
             return
         if stream_id // 4 >= self._given[uni]:
-            raise _Broken("stream-limit", f"stream {stream_id} beyond the credit given")
+            said = f"stream {stream_id} beyond the credit given"
+            raise _Broken("stream-limit", said, "LB-048, LB-031", _HEADER.size)
         # As in QUIC a number opens all lower ones too, each reported at its own first record.
         self._half(stream_id)
         yield StreamOpened(stream_id)

@@ -36,6 +36,8 @@ from meshwire_spec.numbers import PAYLOAD_MAX, REASONS
 
 HOST_SHOWN = 80
 """Characters shown of a host name that is not valid."""
+BEGINNING = 16
+"""Bytes shown of a preamble that cannot be read."""
 PONGS_KEPT = 64
 PONGS_MAX = 1000
 """Greatest number of PONGs kept per connection; no credit limits them."""
@@ -130,7 +132,7 @@ class TcpConnection(Connection, asyncio.Protocol):
         self._pump_before_control()
         self.lab.close(code, text)
         self.flush()
-        self.gone(Closed(code, text))
+        self.gone(Closed(code, text, by_suite=True))
         if self._transport is not None:
             self._transport.close()
 
@@ -243,14 +245,17 @@ class TcpConnection(Connection, asyncio.Protocol):
         self.pongs.append(event.payload)
         self._pong_count += 1
         if self._pong_count > PONGS_MAX:
-            self._on_fault(PeerFault("flow-control", f"{self._pong_count} PONGs on one connection"))
+            said = f"{self._pong_count} PONGs on one connection"
+            self._on_fault(PeerFault("flow-control", said, "LB-050"))
 
     def _on_close(self, event: CloseReceived) -> None:
         self.gone(Closed(event.code, event.reason))
         self._drop()
 
     def _on_fault(self, event: PeerFault) -> None:
-        self.gone(Closed(None, f"the target broke the lab binding: {event.reason}, {event.detail}"))
+        broken = f"{event.rule} of the lab binding" if event.rule else "the lab binding"
+        said = f"the target broke {broken}: {event.reason}, {event.detail}"
+        self.gone(Closed(None, said, fault=event))
         self._drop(REASONS[event.reason].code, event.detail)
 
     def _drop(self, code: int | None = None, text: str = "") -> None:
@@ -286,7 +291,9 @@ async def connect(host: str, port: int, dial: Dial, deadline_s: float) -> TcpCon
         await connection.close()
         if closed is None:
             raise Overdue(f"{host}:{port}: no preamble came within {deadline_s:g} s")
-        raise ConnectionError(f"{in_address(host)}:{port}: {closed.text}")
+        begins = closed.fault.data[:BEGINNING].hex(" ") if closed.fault else ""
+        said = f"; its bytes begin {begins}" if begins else ""
+        raise ConnectionError(f"{in_address(host)}:{port}: {closed.text}{said}")
     return connection
 
 

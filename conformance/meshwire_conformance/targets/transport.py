@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from meshwire_conformance.targets.lab import Preamble
+from meshwire_conformance.targets.lab import PeerFault, Preamble
 
 
 class Signal:
@@ -61,10 +61,16 @@ class Overdue(ConnectionError):
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """How a connection ended; `code` is None if none was given."""
+    """How a connection ended; `code` is None if none was given.
+
+    The target ended it unless `by_suite`, or unless there is a `fault` of the target, for which the
+    suite ended it.
+    """
 
     code: int | None
     text: str
+    by_suite: bool = False
+    fault: PeerFault | None = None
 
 
 class Stream:

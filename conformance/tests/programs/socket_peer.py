@@ -1,8 +1,10 @@
 """Targets that accept every peer and do not sync: `python socket_peer.py HOW DIALECT`.
 
 They keep the lab binding, and in dialect H1 the handshake, and after that they close the
-connection (`close`), read and never answer (`silent`), or send back on each stream the bytes of
-it (`echo`). A suite that passes one of them for more than a few cases is too easy to please.
+connection (`close`), read and never answer (`silent`), send back on each stream the bytes of it
+(`echo`), finish each stream and send a frame with a little-endian length (`swapped-payload`,
+`swapped-key`), or refuse each stream (`refuse`). A suite that passes one of them for more than a
+few cases is too easy to please.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from meshwire_spec.numbers import (
     OPTIONAL_CAPABILITIES,
     PAYLOAD_MAX,
     PROFILE,
+    REASONS,
     RESULT_ACCEPTED,
     RESULT_REJECTED,
 )
@@ -35,6 +38,12 @@ from meshwire_spec.numbers import (
 FORMATION_ID = "absorbing"
 DEADLINE_S = 1.0
 LENGTH = 2
+REFUSAL = REASONS["length-limit"].code
+SWAPPED = {
+    "swapped-payload": bytes.fromhex("0003 613a62 00 0b000000 4200000100000000000000"),
+    "swapped-key": bytes.fromhex("0300 613a62 00 0000000b 4200000100000000000000"),
+}
+"""Frames for `a:b` with one length in the other byte order, by the mode that sends them."""
 
 
 class Accepted(TcpConnection):
@@ -70,14 +79,35 @@ class Accepted(TcpConnection):
         """Shake hands on the first stream, and treat every other one by the mode of this peer."""
         if self.formation is not None and not self.is_in:
             self.spawn(self.shake_hands(stream, self.formation))
-        elif self.how == "echo" and not stream.uni:
-            stream.on_change = self.echo
+        elif not stream.uni:
+            stream.on_change = {"echo": self.echo, "refuse": self.refuse}.get(self.how)
+            if self.how in SWAPPED:
+                stream.on_change = self.answer_swapped
 
     def echo(self, stream: Stream) -> None:
         """Send back the received bytes and their end."""
         content = bytes(stream.received)
         stream.received.clear()
         self.spawn(self.send_back(stream, content))
+
+    def refuse(self, stream: Stream) -> None:
+        """Send STOP and RESET."""
+        stream.on_change = None
+        self.spawn(stream.stop(REFUSAL))
+        self.spawn(stream.reset(REFUSAL))
+
+    def answer_swapped(self, stream: Stream) -> None:
+        """Finish a stream after its FIN, and send a frame of which a length is little endian."""
+        if stream.finished:
+            stream.on_change = None
+            self.spawn(self.send_swapped(stream))
+
+    async def send_swapped(self, stream: Stream) -> None:
+        """Send the bytes that the mode names, on a stream of its own."""
+        answer = await self.open()
+        await answer.write(SWAPPED[self.how])
+        await answer.finish()
+        await stream.finish()
 
     async def send_back(self, stream: Stream, content: bytes) -> None:
         """Write on our half the bytes received on the other."""

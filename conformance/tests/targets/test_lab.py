@@ -276,3 +276,51 @@ def test_any_cut_of_the_bytes_gives_the_same_events() -> None:
     events = [event for byte in whole for event in trickled.receive(bytes((byte,)))]
 
     assert events == at_once.receive(whole)
+
+
+DATA, OPENED = int(LabRecordType.DATA), bytes(7) + b"\x00"
+BAD_FLAG, NEVER_OPENED = b"\x02", bytes(7) + b"\x01"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "rule", "at"),
+    [
+        (b"\x2a\xff\xff\xff\xff", "unknown-type", "LB-021", 0),
+        (b"\x00\x00\x01\x00\x01", "length-limit", "LB-022", 1),
+        (record(LabRecordType.PING, b"\x01"), "truncated", "LB-023", 6),
+        (record(LabRecordType.PING, bytes(9)), "trailing-bytes", "LB-024", 13),
+        (record(DATA, OPENED + BAD_FLAG), "bad-flag", "LB-025", 13),
+        (record(DATA, NEVER_OPENED + BAD_FLAG), "bad-stream", "LB-032", 5),
+        (record(LabRecordType.CLOSE, b"\x01"), "truncated", "LB-023", 6),
+        (record(LabRecordType.CLOSE, bytes(1033)), "length-limit", "LB-026", 13),
+        (record(DATA, (4 * 1000).to_bytes(8, "big") + b"\x00"), "stream-limit", "LB-048", 5),
+    ],
+)
+def test_a_fault_cites_its_rule_and_the_first_field_at_fault(
+    data: bytes, reason: str, rule: str, at: int
+) -> None:
+    """Fields are checked in their order, and the record is kept for the report."""
+    fault = Pair().sees(data)
+
+    assert isinstance(fault, PeerFault)
+    assert (fault.reason, fault.rule.partition(",")[0], fault.at) == (reason, rule, at)
+    assert (fault.kind, fault.data) == ("lab_record", data)
+
+
+@pytest.mark.parametrize(
+    ("preamble", "reason", "rule", "at"),
+    [
+        (Preamble(US, magic=b"MWLA"), "bad-magic", "LB-002", 0),
+        (Preamble(US, version=2), "bad-version", "LB-003", 4),
+        (Preamble(US, alpn=b"h3"), "wrong-alpn", "LB-005", 6),
+    ],
+)
+def test_a_fault_of_the_preamble_cites_its_rule(
+    preamble: Preamble, reason: str, rule: str, at: int
+) -> None:
+    """It is found as soon as its field is whole (LB-009)."""
+    data = preamble.encode()[:16]
+    events = LabConnection(Preamble(THEM), random.Random(1)).receive(data)
+
+    (fault,) = events
+    assert fault == PeerFault(reason, fault.detail, rule, "lab_preamble", data, at)

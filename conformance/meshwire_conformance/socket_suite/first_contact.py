@@ -1,0 +1,185 @@
+"""First contact: what a target does on its first connection, before any case, one line each.
+
+Whatever is wrong here makes most cases fail, each in its own words, so it is shown before them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from meshwire_conformance.explain.field_rows import rows_of
+from meshwire_conformance.socket_suite.inbox import Subscription, TargetFault
+from meshwire_conformance.socket_suite.meanwhile import connection_end, ends_of
+from meshwire_conformance.socket_suite.peers import Peer, Session
+from meshwire_conformance.targets.tcp import TcpConnection
+from meshwire_conformance.targets.transport import Connection, Stream
+from meshwire_spec.codec import Message, encode
+from meshwire_spec.numbers import ALPN, FRAME_TYPES, PAYLOAD_MAX, READ_MESSAGE, FrameType
+
+PEER = "first contact"
+"""Name of the peer that makes it; no case uses it."""
+PING = bytes.fromhex("6d65736877697265")
+NOTHING = "nothing within the deadline"
+_NAMES = {int(row.type): row.name for row in FRAME_TYPES}
+_KEY_AT = 2
+_AFTER_KEY = 5
+
+
+async def first_contact(session: Session, deadline_s: float) -> tuple[str, ...]:
+    """Return lines about preamble, PING, first stream, first frame of the target, and its barrier.
+
+    The first frame is the answer to a read of a document that no node holds. All waits together
+    take one deadline at most. What is wrong is shown field by field.
+    """
+    peer = session.peer(PEER)
+    try:
+        connection = await peer.connection()
+    except ConnectionError as exc:
+        return (_line("connection", str(exc)),)
+    try:
+        contact = _Contact(session, peer, connection, deadline_s)
+        return await contact.lines()
+    finally:
+        await peer.close()
+
+
+def _line(what: str, said: str) -> str:
+    return f"{what + ':':<13} {said}"
+
+
+class _Contact:
+    """One first connection; the deadline begins with it."""
+
+    def __init__(
+        self, session: Session, peer: Peer, connection: Connection, deadline_s: float
+    ) -> None:
+        self._session = session
+        self._peer = peer
+        self._connection = connection
+        self._end_s = asyncio.get_running_loop().time() + deadline_s
+        self._known = len(session.inbox.faults)
+        key = f"notes:contact-{session.nonce}"
+        self._subscription: Subscription = session.inbox.subscribe(key)
+        fields = {"key": key, "type": int(FrameType.DELTA), "payload": READ_MESSAGE}
+        self._question = encode(Message("stream_frame", fields))
+
+    async def lines(self) -> tuple[str, ...]:
+        """Return the lines, in the order in which the parts of a connection follow each other."""
+        opening = _line("preamble", self._opening())
+        pinging = asyncio.create_task(self._ping())
+        try:
+            async with asyncio.timeout(self._left_s()):
+                stream = await self._connection.open()
+        except (TimeoutError, ConnectionError) as exc:
+            said = f"not opened: {exc}" if str(exc) else "no credit for it within the deadline"
+            return (opening, *await pinging, _line("first stream", said), *self._end())
+        await stream.write(self._question)
+        await stream.finish()
+        answering = asyncio.create_task(self._answer(stream))
+        await stream.wait_for(lambda: stream.read_over, self._left_s())
+        # A stream that was refused is not waited for any longer.
+        self._session.inbox.signal.notify()
+        frame = await answering
+        opened = _line("first stream", f"number {stream.number} is open")
+        barrier = _line("barrier", " and ".join(ends_of(stream)) or NOTHING)
+        return (opening, *await pinging, opened, *frame, barrier, *self._end())
+
+    def _left_s(self) -> float:
+        return max(0.0, self._end_s - asyncio.get_running_loop().time())
+
+    def _opening(self) -> str:
+        """Return what the target showed of itself, and whether its facts say the same."""
+        shown = self._connection.endpoint_id.hex()
+        stated = self._session.target.facts.endpoint_id
+        differs = f", but the target is said to be {stated}" if stated not in ("", shown) else ""
+        if not isinstance(self._connection, TcpConnection) or self._connection.lab.peer is None:
+            return f"none over {self._connection.binding}, endpoint id {shown}{differs}"
+        windows = self._connection.lab.peer.windows
+        return (
+            f"ALPN {ALPN}, credit for {windows.max_data} bytes and {windows.max_streams_bidi} "
+            f"streams, endpoint id {shown}{differs}"
+        )
+
+    async def _ping(self) -> tuple[str, ...]:
+        if not isinstance(self._connection, TcpConnection):
+            return ()
+        is_echoed = await self._connection.ping(PING, self._left_s())
+        other = [pong.hex() for pong in self._connection.pongs]
+        came = f"PONG {other[0]}, expected {PING.hex()} (LB-050)" if other else NOTHING
+        return (_line("PING", "its 8 bytes came back" if is_echoed else came),)
+
+    async def _answer(self, stream: Stream) -> tuple[str, ...]:
+        """Return the first frame: the answer to the question, or bytes that are no frame."""
+        arrivals = self._subscription.arrivals
+
+        def is_over() -> bool:
+            ended = self._connection.closed is not None or stream.refused
+            return bool(arrivals or self._faults()) or ended
+
+        await self._session.inbox.signal.wait_for(is_over, self._left_s())
+        faults = self._faults()
+        if faults:
+            return (_line("first frame", faults[0].line()), *_fault_rows(faults[0]))
+        if not arrivals:
+            is_ended = self._connection.closed is not None or stream.refused
+            return (_line("first frame", "none" if is_ended else NOTHING),)
+        one = arrivals[0]
+        name = _NAMES.get(one.type, f"type {one.type}")
+        said = f"a {name} of {len(one.payload)} bytes on stream {one.stream}, which decodes"
+        return (_line("first frame", said),)
+
+    def _faults(self) -> list[TargetFault]:
+        faults = self._session.inbox.faults[self._known :]
+        return [fault for fault in faults if fault.peer == self._peer.name]
+
+    def _end(self) -> tuple[str, ...]:
+        """Return how the connection ended, if it has, with the record that broke the binding."""
+        closed = self._connection.closed
+        if closed is None:
+            return ()
+        failed = connection_end(closed)
+        return (_line("connection", failed.reason), *failed.received)
+
+
+def _fault_rows(fault: TargetFault) -> Iterator[str]:
+    """Yield the bytes field by field, and the length that is in the other byte order, if any."""
+    if not fault.data:
+        return
+    yield from rows_of(fault.kind, fault.data)
+    swapped = swapped_length(fault.data) if fault.kind == "stream_frame" else ""
+    if swapped:
+        yield f"{swapped} (FR-001)"
+
+
+def swapped_length(data: bytes) -> str:
+    """Return which length of a frame only fits in little endian, or an empty text if none does.
+
+    `data` may end inside the payload.
+    """
+    for key_order in ("big", "little"):
+        key_end = _KEY_AT + int.from_bytes(data[:_KEY_AT], key_order)
+        if len(data) < key_end + _AFTER_KEY or not _is_key(data[_KEY_AT:key_end]):
+            continue
+        field = data[key_end + 1 : key_end + _AFTER_KEY]
+        there = len(data) - key_end - _AFTER_KEY
+        big, little = (int.from_bytes(field, order) for order in ("big", "little"))
+        wrong = [_swap("key.length", data[:_KEY_AT])] if key_order == "little" else []
+        if big > PAYLOAD_MAX or (big > there and little == there):
+            wrong.append(_swap("payload.length", field))
+        elif big > there:
+            continue
+        return " and ".join(wrong)
+    return ""
+
+
+def _is_key(data: bytes) -> bool:
+    return data.isascii() and b":" in data
+
+
+def _swap(name: str, field: bytes) -> str:
+    big, little = (int.from_bytes(field, order) for order in ("big", "little"))
+    return (
+        f"{name} is {field.hex(' ')}, which is {big} in big endian and {little} in little endian: "
+        "it is written in the wrong byte order"
+    )

@@ -1,0 +1,136 @@
+"""What a target does wrong on its first connection is named before the cases, and beside them."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from meshwire_conformance.contracts import Attachment
+from meshwire_conformance.report.record import TargetRun
+from meshwire_conformance.report.text import lines_of
+from meshwire_conformance.run.runner import Options, check
+from meshwire_conformance.socket_suite.first_contact import swapped_length
+from meshwire_conformance.socket_suite.inbox import TargetFault
+from meshwire_conformance.socket_suite.meanwhile import came_meanwhile, connection_end
+from meshwire_conformance.targets.lab import PeerFault
+from meshwire_conformance.targets.transport import Closed
+from meshwire_spec.numbers import REASONS
+
+PEER = Path(__file__).parents[1] / "programs" / "socket_peer.py"
+READ = "MW-5001"
+"""A case that reads a document."""
+
+
+def held_against(how: str) -> tuple[TargetRun, list[str]]:
+    """The run of one case against a peer that absorbs, and its report as text."""
+    command = shlex.join([sys.executable, str(PEER), how, "open"])
+    attachment = Attachment("node", command, f"node:{command}")
+    report = check([attachment], how, Options(only=(READ,), timeout_scale=0.1))
+    (run,) = report.runs
+    return run, list(lines_of(report))
+
+
+@pytest.mark.process
+@pytest.mark.socket
+@pytest.mark.parametrize(
+    ("how", "field", "bytes_"),
+    [("swapped-payload", "payload.length", "0b 00 00 00"), ("swapped-key", "key.length", "03 00")],
+)
+def test_a_little_endian_length_is_named_before_the_cases(
+    how: str, field: str, bytes_: str
+) -> None:
+    """It fails most cases with a missing answer, which alone says nothing about the cause."""
+    run, lines = held_against(how)
+    (named,) = [line for line in run.contact if "little endian" in line]
+    (result,) = run.results
+
+    assert named.startswith(f"{field} is {bytes_}, which is ")
+    assert lines.index(f"  {named}") < next(n for n, line in enumerate(lines) if READ in line)
+    assert any(line.startswith("meanwhile came on ") for line in result.received)
+    assert any(note.startswith("meanwhile came on ") for note in run.notes)
+
+
+@pytest.mark.process
+@pytest.mark.socket
+def test_a_refused_stream_is_listed_beside_a_missing_answer() -> None:
+    """The code of the refusal says why no answer comes."""
+    run, _ = held_against("refuse")
+    (result,) = run.results
+    code = f"0x{REASONS['length-limit'].code:08x}"
+    refusal = f"RESET with length-limit ({code})"
+
+    assert f"barrier:      {refusal}" in run.contact
+    assert any(refusal in line for line in result.received)
+
+
+@pytest.mark.process
+@pytest.mark.socket
+def test_each_part_of_a_connection_has_a_line() -> None:
+    """Also where nothing is wrong but that no answer comes."""
+    run, _ = held_against("silent")
+
+    assert [line.partition(":")[0] for line in run.contact] == [
+        "preamble",
+        "PING",
+        "first stream",
+        "first frame",
+        "barrier",
+    ]
+    assert "but the target is said to be" in run.contact[0]
+    assert run.contact[-1].endswith("nothing within the deadline")
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        ("0003 613a62 00 0b000000 4200000100000000000000", "payload.length"),
+        ("0003 613a62 00 0b000000", "payload.length"),
+        ("0300 613a62 00 0000000b 4200000100000000000000", "key.length"),
+        ("0300 613a62 00 0b000000 4200000100000000000000", "key.length"),
+        ("0003 613a62 00 0000000b 42000001", ""),
+        ("0003 613a62 00 0000000b 4200000100000000000000", ""),
+        ("03", ""),
+        ("ffff ffff", ""),
+    ],
+)
+def test_a_length_is_only_called_little_endian_if_it_then_fits(data: str, field: str) -> None:
+    """A frame that is cut short is not."""
+    assert swapped_length(bytes.fromhex(data)).partition(" is ")[0] == field
+
+
+def test_of_many_faults_some_are_listed() -> None:
+    """The first in full, and of the others the number."""
+    fault = TargetFault("A", 5, "length-limit", "payload: too long", bytes.fromhex("0003613a62"))
+    lines = came_meanwhile([fault] * 20, ())
+
+    assert lines[0] == "meanwhile came on A, stream 5: payload: too long"
+    assert lines[1].startswith("0000  00 03")
+    assert lines[-1] == "and 12 more"
+
+
+@pytest.mark.parametrize(
+    ("closed", "said"),
+    [
+        (Closed(258, "bye"), "the target closed the connection with 0x00000102 bye"),
+        (Closed(0, "", by_suite=True), "the suite closed the connection with shutdown"),
+        (Closed(None, "timed out"), "the connection ended without a code: timed out"),
+        (
+            Closed(
+                None,
+                "the target broke LB-025",
+                fault=PeerFault("bad-flag", "flag 2", "LB-025", "lab_record", bytes(14), 13),
+            ),
+            "the suite closed the connection, for the target broke LB-025",
+        ),
+    ],
+)
+def test_a_lost_connection_names_who_closed_it(closed: Closed, said: str) -> None:
+    """A fault of the binding also shows the record."""
+    failed = connection_end(closed)
+
+    assert failed.reason.startswith(said)
+    assert bool(failed.received) is (closed.fault is not None)
+    assert any("bad-flag: flag 2" in line for line in failed.received) is bool(failed.received)
