@@ -143,6 +143,7 @@ class Streams:
 
     def take_stop(self, stream: int, code: int) -> None:
         """Give a STOP of the peer to the handler of the stream."""
+        # TR-027: the other half goes on.
         if handler := self._handlers.get(stream):
             handler.take_stop(code)
 

@@ -213,6 +213,13 @@ class Exchanges:
         self.open.put(call.connection, call.key, exchange, len(message or b""))
         return Generated(message, entry.heads)
 
+    def note_snapshot(self, connection: ConnectionName, key: str) -> None:
+        """Take a snapshot of the peer for the answer to this node's read, if it awaits one."""
+        exchange = self.open.get(connection, key)
+        # DC-006
+        if exchange is not None and exchange.reading:
+            self.open.remove(connection, key)
+
     def unsent(self, call: Unsent) -> Done:
         """Restore the heads that the peer was known to have before the last message (D-152)."""
         exchange = self.open.get(call.connection, call.key)

@@ -103,6 +103,8 @@ class Table:
             self._exchanges.open.remove(call.connection, call.key)
 
     def _merge(self, call: Merge) -> Merged:
+        if call.connection is not None:
+            self._exchanges.note_snapshot(call.connection, call.key)
         entry = self.entries.get(call.key)
         before = entry.heads
         # DC-021

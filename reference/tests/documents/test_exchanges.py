@@ -18,6 +18,8 @@ from meshwire_reference.core.document_calls import (
     Generate,
     Generated,
     Listed,
+    Merge,
+    Merged,
     Receive,
     Received,
     Refused,
@@ -168,6 +170,15 @@ class TestRead:
         assert converse(ours, theirs, ours.generate()) == 2
         assert ours.receive(READ_MESSAGE).answer == NO_DOCUMENT_ANSWER
 
+    def test_a_snapshot_answers_an_own_read_too(self) -> None:
+        """DC-006: the node awaits nothing afterwards, so the peer's next read is answered."""
+        ours, theirs = Node(1), node(2, [{"a": 1}])
+        ours.generate()
+        snapshot = theirs.ask(Save(KEY), Saved).snapshot or b""
+        ours.ask(Merge(KEY, snapshot, PEER), Merged)
+
+        assert ours.receive(READ_MESSAGE).read
+
     def test_an_answer_without_document_is_not_answered_by_a_node_without(self) -> None:
         """DC-009: also not when nothing is known of a read, or two such nodes would never end."""
         taken = Node(1).receive(NO_DOCUMENT_ANSWER)
@@ -312,7 +323,7 @@ class TestPush:
         assert theirs.receive(message).heads == ours.heads
 
     def test_a_dropped_document_is_gone_with_its_exchanges(self) -> None:
-        """After Drop the key reads as unknown."""
+        """TS-046: after Drop the key reads as unknown."""
         ours = node(1, [{"a": 1}])
         ours.generate()
         ours.ask(Drop(KEY), Done)

@@ -16,7 +16,8 @@ from meshwire_reference.core.streams import PendingEffects
 class Delivery:
     """Where a frame came from, and the effects that its stream waits for.
 
-    A refused entry is skipped and counted; its stream continues.
+    A refused entry is skipped and counted, and its stream continues; an error of this node refuses
+    the stream.
     """
 
     __slots__ = ("_context", "_effects", "_is_entry", "session")
@@ -50,8 +51,9 @@ class Delivery:
         self.session.end_job()
 
     def judge(self, reason: str | None) -> str | None:
-        """Return the reason to refuse the stream; for an entry, count it and return None."""
-        if reason is None or not self._is_entry:
+        """Return the reason to refuse the stream; an entry at fault is counted and returns None."""
+        # BT-026
+        if reason in (None, "internal") or not self._is_entry:
             return reason
         # BT-021
         self._context.statistics.ignored[f"entry skipped: {reason}"] += 1

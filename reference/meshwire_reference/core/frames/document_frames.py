@@ -79,6 +79,7 @@ class DeltaJob(_FrameJob):
     def _apply(self, result: Result) -> tuple[str | None, WriteNumber | None]:
         if not isinstance(result, Received):
             return self._reason(result), None
+        # TR-026: a change that waits for others has no write, and nothing waits for it.
         after = self._keep(result.write)
         if result.answer is not None:
             # DC-001, DC-002, DC-003, DC-011

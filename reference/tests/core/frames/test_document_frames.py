@@ -6,7 +6,7 @@ from string import ascii_letters
 
 import pytest
 
-from meshwire_reference.core.document_calls import Call, Generate, Refused, Result, Save
+from meshwire_reference.core.document_calls import Call, Generate, Merge, Refused, Result, Save
 from meshwire_reference.core.effects import NotSent
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.documents.table import Table
@@ -425,7 +425,7 @@ class TestTombstones:
         assert bench.writes == []
 
     def test_the_guard_answers_once_a_minute_for_each_peer(self) -> None:
-        """TS-040, TS-041: with the tombstone, for deltas, snapshots and entries alike."""
+        """TS-040, TS-041, TS-045: with the tombstone, for deltas, snapshots and entries alike."""
         bench = make_bench()
         first, second = bench.connect(), bench.connect()
         bench.send(first, buried(tombstone()))
@@ -435,6 +435,7 @@ class TestTombstones:
             bench.send(connection, batch(snapshot(DELETED)))
             assert bench.take_frames(connection) == [buried(tombstone())]
         bench.advance(60)
+        assert bench.take_frames(first) == bench.take_frames(second) == []
         bench.send(first, snapshot(DELETED))
 
         assert bench.take_frames(first) == [buried(tombstone())]
@@ -590,6 +591,20 @@ class TestBatches:
         assert bench.refusals == []
         assert [write.key for write in bench.writes] == [LATEST]
         assert sum(bench.core.statistics.ignored.values()) == 6
+
+    def test_an_entry_that_the_node_cannot_take_refuses_the_batch(self) -> None:
+        """BT-026: the other entries take effect first."""
+        table = Table(b"\x0f" * 16)
+
+        def answer(call: Call) -> Result:
+            is_lost = isinstance(call, Merge) and call.key == KEY
+            return Refused("internal") if is_lost else table.answer(call, None)
+
+        bench = Bench(answer)
+        seen = bench.send(bench.connect(), batch(snapshot(KEY), snapshot(LATEST)))
+
+        assert seen.reset == REASONS["internal"].code
+        assert [write.key for write in bench.writes] == [LATEST]
 
     def test_a_fault_comes_after_the_entries_before_it(self) -> None:
         """BT-013."""
