@@ -47,6 +47,7 @@ from meshwire_conformance.socket_suite.meanwhile import came_meanwhile
 from meshwire_conformance.socket_suite.needs import find_capabilities, open_documents, unmet
 from meshwire_conformance.socket_suite.peers import Peer, Session
 from meshwire_conformance.socket_suite.repetition import (
+    LAST_PATIENCE,
     UNANSWERED_REASON,
     Probes,
     decided,
@@ -289,8 +290,10 @@ class SocketPart:
         """
         answers = False
         if self._canary is not None:
+            patience_s = LAST_PATIENCE * self._deadline.seconds
+            self._session.wait_at_least(patience_s)
             with contextlib.suppress(ConnectionError, TimeoutError):
-                answers = await self._canary.read(self._deadline.seconds)
+                answers = await self._canary.read(patience_s)
         found = {}
         for name in self._unanswered:
             attempt = attempts[name]

@@ -22,6 +22,8 @@ from meshwire_conformance.verdicts import PROMPT, TOO_SLOW, TOO_SLOW_REASON, Cas
 
 PATIENCE = 2
 """A probe without an answer after this multiple of the deadline will not get one."""
+LAST_PATIENCE = 4
+"""A target that answered no read gets this multiple of the deadline for the last one of a run."""
 PAUSE = 0.01
 """Pause between two probes, as a part of the deadline."""
 UNANSWERED_REASON = (
