@@ -171,7 +171,7 @@ def _vector(
         vector["value"] = found.value
     if rejected:
         vector["at"] = [mutated.start, mutated.end]
-        vector["reasons"] = sorted({says, *fault_class.allows})
+        vector["reasons"] = [says]
         vector["hunts"] = fault_class.hunts.format(named)
         vector["harm"] = fault_class.harm
         vector["control"] = control
@@ -188,7 +188,7 @@ def complete(files: dict[Path, dict[str, Any]], ledger: Ledger) -> Iterator[tupl
             parts.setdefault(vector["kind"], document["part"])
             if "id" not in vector:
                 vector["id"] = ledger.id_of(f"hand|{vector['kind']}|{vector['title']}")
-            agree(vector)
+            vector.update(agree(vector))
         yield path, canonical(document["part"], document["vectors"])
     for kind in KINDS:
         vectors = list(derive(kind, plain_positives(files, kind), ledger))
@@ -212,11 +212,14 @@ def _without_known(
     return [vector for vector in vectors if (vector["kind"], expand(vector["hex"])) not in known]
 
 
-def agree(vector: dict[str, Any]) -> None:
-    """Raise Disagreement unless a vector agrees with the schema codec."""
+def agree(vector: dict[str, Any]) -> dict[str, Any]:
+    """Return the members that a vector lacks: the value of one that decodes.
+
+    Raises Disagreement unless it agrees with the schema codec.
+    """
     if "hex" not in vector:
         _refuse_to_encode(vector)
-        return
+        return {}
     found = outcome_of(vector["kind"], bytes.fromhex(expand(vector["hex"])))
     says = "reject" if found.reason else VALID
     if says != vector["result"]["strict"] or (found.reason or "") not in vector.get(
@@ -230,8 +233,12 @@ def agree(vector: dict[str, Any]) -> None:
         )
     if "value" in vector and expand(vector["value"]) != found.value:
         raise Disagreement(f"{vector['id']} {vector['title']}: the schema reads {found.value}")
+    if "value" in vector and found.value is None:
+        raise Disagreement(f"{vector['id']} {vector['title']}: the bytes do not decode")
     if says == "reject":
         _agree_on_place(vector)
+    is_open = "value" not in vector and found.value is not None
+    return {"value": shorten(found.value)} if is_open else {}
 
 
 def _agree_on_place(vector: dict[str, Any]) -> None:

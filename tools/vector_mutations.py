@@ -40,23 +40,20 @@ MISREAD = frozenset(
 class FaultClass:
     """One kind of fault: its possible outcomes, title, the mistake it hunts, and its harm.
 
-    In `title` and `hunts`, `{}` is replaced by the name of the field. Beside the reason that the
-    schema gives, a refusal may give one of `allows`: if several things are wrong at once, no vector
-    depends on which of them is found first.
+    In `title` and `hunts`, `{}` is replaced by the name of the field. If several things are wrong
+    at once, the first in the order of the fields counts (ER-001).
     """
 
     expects: frozenset[str]
     title: str
     hunts: str
     harm: str
-    allows: frozenset[str] = frozenset()
 
 
 def _class(expects: str, title: str, hunts: str = "", harm: str = "") -> FaultClass:
     return FaultClass(frozenset(expects.split()), title, hunts, harm)
 
 
-SEVERAL = frozenset(("truncated", "trailing-bytes", "length-limit"))
 SHIFTED = "every later field is decoded at the wrong offset"
 TWO_NAMES = "two byte strings decode to one text, and filters can be bypassed"
 UNDEFINED = "input that no rule defines takes effect"
@@ -68,10 +65,10 @@ CLASSES = {
         "a truncated message is accepted as complete, or memory past its end is read",
     ),
     "length-short": FaultClass(
-        MISREAD, "{} one too small", "{} is decoded as one more than its value", SHIFTED, SEVERAL
+        MISREAD, "{} one too small", "{} is decoded as one more than its value", SHIFTED
     ),
     "length-long": FaultClass(
-        MISREAD, "{} one too large", "{} is decoded as one less than its value", SHIFTED, SEVERAL
+        MISREAD, "{} one too large", "{} is decoded as one less than its value", SHIFTED
     ),
     "count-short": _class("valid", "{} one too small"),
     "count-long": _class(

@@ -10,6 +10,8 @@ SPECIAL = {
     "FR-004": r"\|payload\.length\|",
     "FR-007": r"$^",
     "ER-004": r"$^",
+    "CH-021": r"$^",
+    "CH-022": r"$^",
     "FR-010": r"\|key\|frame-key|\|type\|",
     "FR-020": r"\|key\|(over-limit|under-limit|empty)|\|key\.length\|",
     "FR-021": r"\|key\|frame-key",
@@ -20,6 +22,7 @@ SPECIAL = {
     "FR-026": r"several-colons",
     "BT-004": r"payload\.length\|",
     "BT-006": r"type\|",
+    "BT-009": r"type\|",
     "BT-007": r"^sync_entry\|key.*\|(over-limit|under-limit|at-limit|shortest|empty|bad-key)",
     "BT-008": r"^sync_entry\|key\|frame-key",
     "BT-011": r"\|(batch\.)?(batch_id|created_at|ttl|entry_count)\|truncated",
@@ -66,10 +69,6 @@ reason, by every positive.
 """
 
 
-SHOWN_BY_POSITIVES = ("BT-006",)
-"""Rules with a reason that also require acceptance: an entry that is refused alone is skipped in a
-batch."""
-
 BOUNDARY = ("at-limit", "shortest", "grammar")
 """Classes of positives that show the legal side of a rule that refuses."""
 
@@ -102,8 +101,7 @@ def _refuses(rule: Rule, reasons: Sequence[str], *, special: bool) -> bool:
 
 
 def _allows(rule: Rule, fault: str, *, special: bool) -> bool:
-    shown = rule.id in SHOWN_BY_POSITIVES or fault.endswith(BOUNDARY)
-    return not rule.reason or (special and shown)
+    return not rule.reason or (special and fault.endswith(BOUNDARY))
 
 
 def wire_result(strict: str, rules: Sequence[Rule]) -> str:
@@ -114,5 +112,5 @@ def wire_result(strict: str, rules: Sequence[Rule]) -> str:
     if strict == "reject":
         deciding = [rule for rule in rules if rule.reason] or list(rules)
         return strict if any(rule.level == "wire" for rule in deciding) else "any"
-    deciding = [r for r in rules if not r.reason or r.id in SHOWN_BY_POSITIVES] or list(rules)
+    deciding = [rule for rule in rules if not rule.reason] or list(rules)
     return strict if all(rule.level == "wire" for rule in deciding) else "any"

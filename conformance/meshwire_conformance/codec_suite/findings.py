@@ -12,10 +12,13 @@ from meshwire_conformance.explain.field_rows import Fields, fields_of, rows_of, 
 from meshwire_conformance.explain.hexdump import Mark, dump
 from meshwire_conformance.explain.values import Difference, first_difference, member_at, shown
 from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_spec.codec import annotate
 from meshwire_spec.cursor import Span
 from meshwire_spec.errors import SpecError
 from meshwire_spec.schemas.vectors import Vector
 
+LENGTH_REASONS = ("truncated", "length-limit")
+"""Reasons that content gets if its length was decoded wrong."""
 MEMBER_MAX = 40
 """Characters shown of a long text."""
 
@@ -40,7 +43,7 @@ def _headline(found: Finding) -> str:
     if found.difference is not None:
         place = found.difference.path or "the value"
         return f"{place} is {found.difference.received}, not {found.difference.expected}"
-    return f"{found.op}: {found.received}" if found.received else found.symptom
+    return f"{found.op}: {found.received.splitlines()[0]}" if found.received else found.symptom
 
 
 def _sent(case: Case, vector: Vector, found: Finding, level: str) -> tuple[str, ...]:
@@ -54,7 +57,7 @@ def _sent(case: Case, vector: Vector, found: Finding, level: str) -> tuple[str, 
     elif case.demanded(level) == "reject":
         mark = mark_at(vector)
     else:
-        mark = mark_of(vector, found.place or vector.field)
+        mark = _mark_of_refusal(vector, found)
     return (*dump(vector.data, mark), *(() if mark else ("(no byte can be marked)",)))
 
 
@@ -66,7 +69,7 @@ def _expected(case: Case, vector: Vector, found: Finding, level: str) -> tuple[s
     if found.difference is not None:
         return (f"{found.difference.path} = {found.difference.expected}",)
     if case.demanded(level) == "reject":
-        place = VARIANT.sub("", vector.field)
+        place = place_of(vector)
         return (f"reject: {' or '.join(vector.reasons or ())}{' in ' + place if place else ''}",)
     return (f"decoded: {shown(vector.value)}",)
 
@@ -76,7 +79,7 @@ def _received(vector: Vector, found: Finding) -> tuple[str, ...]:
         return _aligned(found.difference)
     data = _bytes_of(found.data)
     if data is None:
-        return (found.received,)
+        return tuple(found.received.splitlines())
     # If the value has no such bytes, the mark is where the schema fails.
     return rows_of(vector.kind, data) if vector.unencodable else _other_bytes(vector, found, data)
 
@@ -93,11 +96,11 @@ def _aligned(found: Difference) -> tuple[str, ...]:
 
 
 def _member_lines(value: Any, path: str) -> tuple[str, ...]:
-    """Return the member of a value at a field path as lines, else the whole value."""
+    """Return the member of a value at a field path as lines, and without it the whole value."""
     try:
         return (f"{path} = {_member(value, path)}",)
     except LookupError:
-        return (shown(value),)
+        return (*([f"{path} = (no such member)"] if path else []), shown(value))
 
 
 def _member(value: Any, path: str) -> str:
@@ -157,7 +160,7 @@ def mark_at(vector: Vector) -> Mark | None:
     start, end = vector.at
     path = VARIANT.sub("", vector.field) or "end of the message"
     if start == end:
-        return Mark(start, 1, f"{path}: bytes are missing here")
+        return Mark(start, 1, f"{place_of(vector) or path}: bytes are missing here")
     exact = next((one for one in fields_found(vector).spans if _covers(one, start, end)), None)
     if exact is not None:
         return Mark(start, end - start, _named(exact))
@@ -165,8 +168,31 @@ def mark_at(vector: Vector) -> Mark | None:
     return Mark(start, end - start, f"{path}: {several} at fault")
 
 
+def place_of(vector: Vector) -> str:
+    """Return the field that the error for a negative names.
+
+    The field under test may be another one: a length too large is found where the content ends.
+    """
+    fault = annotate(vector.kind, vector.data)[1]
+    return VARIANT.sub("", vector.field if fault is None else fault.field)
+
+
 def _covers(span: Span, start: int, end: int) -> bool:
     return (span.offset, span.offset + span.size) == (start, end)
+
+
+def _mark_of_refusal(vector: Vector, found: Finding) -> Mark | None:
+    """Return the position of the field at which a target refused a positive.
+
+    Its bytes are right, so content that does not fit its length means that the length was decoded
+    wrong: then the length is marked.
+    """
+    if found.reason in LENGTH_REASONS:
+        length = fields_found(vector).named(f"{VARIANT.sub('', found.place)}.length")
+        if length is not None:
+            says = f"{_named(length)}, which the content of {found.place} has to fit"
+            return Mark(length.offset, length.size, says)
+    return mark_of(vector, found.place or vector.field)
 
 
 def mark_of(vector: Vector, path: str) -> Mark | None:

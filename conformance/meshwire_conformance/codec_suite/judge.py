@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import UNSET
+
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.codec_suite.requests import Ask
 from meshwire_conformance.errors import SuiteFault
@@ -19,8 +21,8 @@ VARIANT = re.compile(r"\(\w+\)")
 class Finding:
     """The fault found in the answers to one case; an empty `symptom` means that there is none.
 
-    `place` is the field that the target's own error names, `also` the wrong bytes of another
-    request of the same case.
+    `place` is the field that the target's own error names, `reason` its reason, `also` the wrong
+    bytes of another request of the same case.
     """
 
     symptom: str = ""
@@ -30,6 +32,7 @@ class Finding:
     data: Any = None
     unbound: bool = False
     place: str = ""
+    reason: str = ""
     also: "Finding | None" = None
 
 
@@ -98,8 +101,7 @@ def _result_of(answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _judge_decode(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Finding:
     result = _result_of(answer)
     if result is None:
-        error = answer.get("error")
-        return Finding("refused", "decode", f"refused: {shown(error)}", place=_place_of(error))
+        return _refused("decode", answer)
     if missing := [f"`{name}`" for name in ("value", "refused") if name not in result]:
         said = f"no {' and no '.join(missing)} in the result: {shown(result)}"
         return Finding("no-value", "decode", received=said)
@@ -116,6 +118,10 @@ def _judge_refusal(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> F
     if isinstance(error, dict):
         reason, where = error.get("reason"), error.get("field")
     elif result is not None and result.get("refused") is not None:
+        # CH-011: what does not decode has no value beside which a reason could be given.
+        if vector.written_value is UNSET:
+            said = f"a value, refused for {shown(result['refused'])}, instead of an error"
+            return Finding("decoded", "decode", received=said)
         reason, where = result["refused"], None
         if (found := _wrong_value(vector, result)) is not None:
             return found
@@ -127,6 +133,9 @@ def _judge_refusal(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> F
 def _judge_encode_refusal(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Finding:
     """Judge the answer to a value that has no encoding (FR-007, ER-004)."""
     error = answer.get("error")
+    if isinstance(error, dict) and answer.get("id") is None:
+        # CH-021: the line itself was refused, by a reader that knows no reasons.
+        return Finding(unbound=True)
     if isinstance(error, dict):
         return _judge_reason(vector, hello, "encode", error.get("reason"), error.get("field"))
     result = _result_of(answer) or {}
@@ -147,10 +156,14 @@ def _judge_reason(vector: Vector, hello: Hello, op: str, reason: Any, where: Any
     return Finding(f"wrong-reason {reason or 'none'}", op, received=said)
 
 
-def _place_of(error: Any) -> str:
-    """Return the field that an error names, or an empty text."""
-    place = error.get("field") if isinstance(error, dict) else None
-    return place if isinstance(place, str) else ""
+def _refused(op: str, answer: Mapping[str, Any]) -> Finding:
+    """Return the finding of a positive that was refused, with what the error names."""
+    error = answer.get("error")
+    said = error if isinstance(error, dict) else {}
+    place, reason = (
+        text if isinstance(text := said.get(name), str) else "" for name in ("field", "reason")
+    )
+    return Finding("refused", op, f"refused: {shown(error)}", place=place, reason=reason)
 
 
 def _accepted(vector: Vector, answer: Mapping[str, Any], result: Mapping[str, Any] | None) -> str:
@@ -191,8 +204,7 @@ def _judge_respond(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> F
 def _judge_bytes(expected: str, answer: Mapping[str, Any], member: str, op: str) -> Finding:
     result = _result_of(answer)
     if result is None:
-        error = answer.get("error")
-        return Finding("refused", op, received=f"refused: {shown(error)}", place=_place_of(error))
+        return _refused(op, answer)
     if result.get(member) == expected:
         return Finding()
     if member not in result:

@@ -181,11 +181,10 @@ class HarnessSession:
         self.manners.notice(spoken)
         answer = spoken.answers.get(HELLO_ID)
         if answer is None and not spoken.garbage:
-            told = f"the codec harness does not answer hello: {spoken.detail}"
+            detail = " | ".join(map(str.strip, spoken.detail.splitlines()))
+            told = f"the codec harness does not answer hello: {detail}{_hint_of(spoken, '; {}')}"
             if spoken.ending is Ending.HUNG:
-                raise LateHello(
-                    f"{told}; {FLUSH_HINT}; a greater --timeout-scale gives it more time"
-                )
+                raise LateHello(f"{told}; a greater --timeout-scale gives it more time")
             raise Incomplete(told)
         if answer is None:
             self.manners.hello = [f"no answer to it: {line}" for line in spoken.garbage]
@@ -315,8 +314,13 @@ def _given(ask: Ask, spoken: Replies) -> Given:
         return _answered(ask.id, spoken)
     if spoken.ending is Ending.ANSWERED:
         return Given(None, f"the answer is none: {shown(''.join(spoken.garbage))}")
-    hint = f" ({FLUSH_HINT})" if spoken.ending is Ending.HUNG else ""
-    return Given(None, f"{spoken.ending.value}: {spoken.detail}{hint}")
+    return Given(None, f"{spoken.ending.value}: {spoken.detail}{_hint_of(spoken, ' ({})')}")
+
+
+def _hint_of(spoken: Replies, form: str) -> str:
+    """Return what may have kept an answer back; bytes without a line feed say it themselves."""
+    is_open = spoken.ending is Ending.HUNG and not spoken.unended
+    return form.format(FLUSH_HINT) if is_open else ""
 
 
 def _hello(answer: Mapping[str, Any]) -> Hello:

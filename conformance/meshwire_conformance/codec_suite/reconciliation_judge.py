@@ -167,7 +167,7 @@ def describe_run(
     return CaseResult(
         case.id,
         Verdict.FAIL,
-        reasons=(f"{place}: {finding.received or finding.symptom}",),
+        reasons=(f"{place}: {(finding.received or finding.symptom).splitlines()[0]}",),
         symptom=finding.symptom,
         sent=dump(bytes.fromhex(step.sent)) if step.op == RECONCILE else (step.op,),
         expected=_expected(run, step, finding),
@@ -188,7 +188,11 @@ def _expected(run: ReconciliationRun, step: Step, finding: Finding) -> tuple[str
 
 def _received(step: Step, finding: Finding) -> tuple[str, ...]:
     data = _bytes_of(finding.data)
-    return (finding.received,) if data is None else dump(data, _first_wrong(step, finding))
+    return (
+        tuple(finding.received.splitlines())
+        if data is None
+        else dump(data, _first_wrong(step, finding))
+    )
 
 
 def _first_wrong(step: Step, finding: Finding) -> Mark | None:

@@ -30,8 +30,11 @@ LONG = 2**14
 
 All correct answers to the whole suite are a thirtieth of KEPT_MAX.
 """
-STDERR_LINES = 20
-"""Last lines of standard error that are kept."""
+STDERR_LINES = 12
+"""Last lines of standard error that are kept and shown, empty ones left out.
+
+A stack trace of ten lines fits with the error before it and the version of the interpreter.
+"""
 CLOSE_S = 5.0
 """Seconds that the process may take to end after its input or output was closed."""
 GRACE_S = 2.0
@@ -64,7 +67,7 @@ class Replies:
 
     `disorder` has one line for each answer that overtook the answer to an earlier request. `loose`
     has each answer that is no strict JSON, behind its fault; those in `void` are without members,
-    as the fault leaves open what was meant.
+    as the fault leaves open what was meant. `unended` counts the bytes after the last line feed.
     """
 
     answers: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -74,6 +77,7 @@ class Replies:
     loose: list[str] = field(default_factory=list)
     ending: Ending = Ending.ANSWERED
     detail: str = ""
+    unended: int = 0
 
 
 def command_of(text: str) -> list[str]:
@@ -109,6 +113,8 @@ class Harness:
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
         self._drain: asyncio.Task[None] | None = None
         self._came = 0
+        self._halves: set[int] = set()
+        """Requests with an escape that some readers of JSON refuse with the whole line."""
         self.left: list[str] = []
         """Lines after the last answer; known once the process is closed."""
 
@@ -128,7 +134,8 @@ class Harness:
     async def _read_stderr(self, process: asyncio.subprocess.Process) -> None:
         assert process.stderr is not None
         while chunk := await process.stderr.read(65536):
-            self._stderr.extend(chunk.decode(errors="replace").splitlines())
+            lines = chunk.decode(errors="replace").splitlines()
+            self._stderr.extend(line for line in lines if line.strip())
 
     async def converse(
         self, requests: Mapping[int, str], *, start_s: float | None = None
@@ -144,6 +151,7 @@ class Harness:
         try:
             async with asyncio.timeout(self._total_s):
                 waiting = dict.fromkeys(requests)
+                self._halves = {number for number, line in requests.items() if _has_half(line)}
                 await self._read(self._process, waiting, conversation, start_s)
         except TimeoutError:
             conversation.ending = Ending.HUNG
@@ -183,7 +191,8 @@ class Harness:
                 if _is_answered_badly(found, waiting):
                     return
                 found.ending = Ending.HUNG
-                found.detail = f"no answer within {answer_s:g} s"
+                found.unended = len(await _pending(process.stdout))
+                found.detail = f"no answer within {answer_s:g} s{_said_of(found.unended)}"
                 return
             except ValueError:
                 found.ending = Ending.FLOODED
@@ -193,7 +202,8 @@ class Harness:
                 if _is_answered_badly(found, waiting):
                     return
                 found.ending = Ending.DIED
-                found.detail = await self._farewell(process)
+                found.unended = len(line)
+                found.detail = await self._farewell(process, _said_of(found.unended))
                 return
             if not self._take(line, waiting, found):
                 return
@@ -203,6 +213,9 @@ class Harness:
         self._trace({"received": line[:4096].decode(errors="replace")})
         answer, fault = _object_of(line)
         number = answer.get("id") if answer is not None else None
+        if answer is not None and number is None and "error" in answer:
+            # CH-021
+            number = next((one for one in waiting if one in self._halves), None)
         if answer is not None and type(number) is int and number in waiting:
             first = next(iter(waiting))
             if number != first and len(found.disorder) < GARBAGE_MAX:
@@ -225,14 +238,19 @@ class Harness:
         found.detail = f"{GARBAGE_MAX} lines that answer nothing"
         return False
 
-    async def _farewell(self, process: asyncio.subprocess.Process) -> str:
+    async def _farewell(self, process: asyncio.subprocess.Process, said: str) -> str:
+        """Return how the process ended in one line, and below it its last lines on stderr."""
         try:
             async with asyncio.timeout(CLOSE_S):
                 code = await process.wait()
         except TimeoutError:
-            return "it closed its output"
-        last = f"; last line on stderr: {self._stderr[-1][:200]}" if self._stderr else ""
-        return f"it ended with {code}{last}"
+            return f"it closed its output{said}"
+        if self._drain is not None:
+            await asyncio.wait([self._drain], timeout=GRACE_S)
+        if not self._stderr:
+            return f"it ended with {code}{said}"
+        last = [f"  {line[:200]}" for line in self._stderr]
+        return "\n".join([f"it ended with {code}{said}, and wrote last on stderr:", *last])
 
     async def close(self) -> None:
         """End the process group: first by closing the input, then by a signal."""
@@ -267,6 +285,30 @@ class Harness:
         while len(left) < LEFT_MAX and (chunk := await process.stdout.read(LEFT_MAX)):
             left += chunk
             self.left = [line[:200].decode(errors="replace") for line in left.splitlines()]
+
+
+async def _pending(stream: asyncio.StreamReader) -> bytes:
+    """Return the bytes that have come and end no line."""
+    try:
+        async with asyncio.timeout(0.0):
+            return await stream.read(LEFT_MAX)
+    except TimeoutError:
+        return b""
+
+
+def _has_half(line: str) -> bool:
+    """Return True if a request has a text with one half of a surrogate pair."""
+    if "\\ud" not in line:
+        return False
+    try:
+        json.dumps(json.loads(line), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _said_of(unended: int) -> str:
+    return f"; {unended} bytes came without a line feed at their end" if unended else ""
 
 
 def _is_answered_badly(found: Replies, waiting: Mapping[int, None]) -> bool:

@@ -83,3 +83,12 @@ def test_an_answer_that_is_no_error_is_no_refusal(mode: str) -> None:
     results = verdicts_of(mode, negatives("ER-004"))
 
     assert {result.symptom for result in results} == {"encoded"}
+
+
+def test_a_line_that_cannot_be_read_is_refused_without_its_id() -> None:
+    """CH-021: some readers of JSON refuse half of a surrogate pair with the whole line."""
+    cases = negatives("CH-021")
+    results = verdicts_of("good-unread", cases)
+
+    assert len(results) == len(cases) > 10
+    assert {(result.verdict, result.unbound) for result in results} == {(Verdict.PASS, True)}

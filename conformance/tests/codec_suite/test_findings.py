@@ -9,7 +9,7 @@ import pytest
 
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.codec_suite.findings import describe
-from meshwire_conformance.codec_suite.judge import JUDGES, Finding, Hello
+from meshwire_conformance.codec_suite.judge import JUDGES, REFUSALS, Finding, Hello
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.verdicts import CaseResult
 from meshwire_spec.schemas.vectors import Vector
@@ -96,6 +96,49 @@ def test_a_refused_positive_is_marked_at_the_field_that_the_target_names(frame: 
     }
 
     assert found == {"key": (2, 16), "key.length": (0, 2), "type": (16, 17)}
+
+
+def test_content_that_does_not_fit_is_marked_at_its_length(frame: Case) -> None:
+    """The bytes of a positive are right, so the length was decoded wrong."""
+    found = {
+        reason: marked(
+            described(frame, Finding("refused", "decode", place="key", reason=reason)).sent
+        )
+        for reason in ("truncated", "length-limit", "bad-utf8")
+    }
+
+    assert found == {"truncated": (0, 2), "length-limit": (0, 2), "bad-utf8": (2, 16)}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("MW-1014", "reject: truncated in payload"),
+        ("MW-1324", "reject: truncated in key"),
+        ("MW-1337", "reject: trailing-bytes"),
+        ("MW-1019", "reject: bad-key in key"),
+    ],
+)
+def test_a_negative_expects_the_field_that_its_error_names(name: str, expected: str) -> None:
+    """Content that is shorter than its length is a fault of the content (page Harness)."""
+    told = described(
+        load_catalogue().by_id[name], Finding("accepted", "decode", received="accepted")
+    )
+
+    assert told.expected == (expected,)
+
+
+def test_a_value_beside_a_reason_is_no_error() -> None:
+    """CH-011: what does not decode has no value; what `accept` refuses has one."""
+    by_id = load_catalogue().by_id
+    symptoms = {}
+    for name, reason in (("MW-1102", "bad-utf8"), ("MW-1019", "bad-key")):
+        body = by_id[name].body
+        assert isinstance(body, Vector)
+        answer = {"result": {"value": body.value or {}, "refused": reason}}
+        symptoms[name] = REFUSALS["decode"](body, answer, HELLO).symptom
+
+    assert symptoms == {"MW-1102": "decoded", "MW-1019": ""}
 
 
 def test_where_nothing_can_be_marked_the_report_says_so(frame: Case) -> None:

@@ -213,3 +213,23 @@ def test_a_wrong_answer_counts_although_the_control_was_too_slow() -> None:
 
     assert session.timed(negative, wrong) == wrong
     assert session.timed(negative, uncontrolled).symptom == TOO_SLOW
+
+
+def test_the_last_lines_on_stderr_of_a_dead_codec_are_shown() -> None:
+    """The cause of a stack trace is above its frames."""
+    (result,) = verdicts_of(attachment("fails"), codec_cases("MW-1001"), PATIENT)
+
+    assert result.symptom == "no-answer"
+    assert result.reasons == ("decode: died: it ended with 7, and wrote last on stderr:",)
+    assert result.received[1].strip() == "Error: the cause"
+    assert result.received[-1].strip() == "Node.js v20.20.2"
+
+
+def test_an_answer_without_a_line_feed_is_described() -> None:
+    """It was flushed, so the report does not ask for that."""
+    (result,) = verdicts_of(attachment("unended"), codec_cases("MW-1001"))
+    (said,) = result.received
+
+    assert result.symptom == "no-answer"
+    assert "bytes came without a line feed at their end" in said
+    assert "flush" not in said

@@ -83,6 +83,21 @@ def goes(_request: Request) -> Answer:
     sys.exit(0)
 
 
+def fails(_request: Request) -> Answer:
+    """The end of the process with a stack trace, as an interpreter writes one."""
+    frames = [f"    at step{number} (codec.js:{number}:1)" for number in range(10)]
+    sys.stderr.write("\n".join(["Error: the cause", *frames, "", "Node.js v20.20.2", ""]))
+    sys.exit(7)
+
+
+def unended(request: Request) -> Answer:
+    """An answer without a line feed, and nothing after it."""
+    sys.stdout.write(json.dumps({"id": request["id"], **TRUNCATED}))
+    sys.stdout.flush()
+    signal.pause()
+    return {}
+
+
 def garbage(_request: Request) -> Answer:
     """A line that is no JSON."""
     say("no json \x00<&\x1b[31m")
@@ -95,6 +110,7 @@ RELAYED: dict[str, Answer] = {
     "good-unrefusing": {},
     "good-late": {},
     "good-slow": {},
+    "good-unread": {},
     "hello-harness": {"harness": 2},
     "hello-kinds": {"kinds": [*KINDS, "telegram"]},
     "hello-version": {"version": 3},
@@ -137,6 +153,8 @@ MODES: dict[str, Callable[[Request], Answer]] = {
     "silent": silent,
     "flood": flood,
     "goes": goes,
+    "fails": fails,
+    "unended": unended,
     "garbage": garbage,
 }
 
@@ -148,6 +166,9 @@ def rudely(mode: str, answer: Answer, held: list[str]) -> None:
         say("debug: hello")
     if mode == "rude-both":
         line = json.dumps({**answer, "result": answer.get("result"), "error": answer.get("error")})
+    if mode == "good-unread" and answer.get("error", {}).get("reason") == "bad-utf8":
+        # A reader that refuses the escape of half a pair never learns the id.
+        line = json.dumps({"id": None, "error": {"message": "no JSON"}})
     if mode == "hello-id":
         line = json.dumps({**answer, "id": str(answer["id"])})
     # Every second answer waits for the next one.

@@ -80,7 +80,7 @@ def _key_reason(message: StreamFrame | SyncEntry) -> str | None:
 
 
 def _accept_entry(entry: SyncEntry) -> str | None:
-    # BT-006
+    # BT-009
     return "unknown-type" if entry.type not in ENTRY_TYPES else _key_reason(entry)
 
 

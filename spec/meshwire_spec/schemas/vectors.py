@@ -1,5 +1,6 @@
 """Files of codec vectors: bytes, their value, and the result that each level requires."""
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -185,8 +186,10 @@ CONDITIONS: Conditions = {
 
 
 def expand(node: Any) -> Any:
-    """Return a value with every `{"join": [...]}` in it expanded."""
+    """Return a value with every `{"join": [...]}` and `{"escaped": ...}` in it expanded."""
     if isinstance(node, dict):
+        if node.keys() == {"escaped"}:
+            return json.loads(f'"{node["escaped"]}"')
         if node.keys() == {"join"}:
             return "".join(_part(part) for part in node["join"])
         return {name: expand(item) for name, item in node.items()}
