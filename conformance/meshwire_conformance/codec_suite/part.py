@@ -2,7 +2,7 @@
 
 Theory: all requests go out in one pipeline. If the target dies, hangs or floods, each
 unanswered request is repeated alone in a fresh process, so that the fault is assigned to the case
-that causes it; after a few such faults the remaining cases fail without being sent. A negative
+that causes it; after a few at one kind its remaining cases are not sent, and not judged. A negative
 counts only if its positive control passed under the same conditions, so a target that refuses
 every message, or gives the same answer to all, passes no negative.
 """
@@ -10,6 +10,7 @@ every message, or gives the same answer to all, passes no negative.
 import asyncio
 import statistics
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -45,8 +46,12 @@ START_S = 15.0
 """Seconds that the process may take to start and to answer hello, before scaling."""
 TOTAL_S = 30.0
 """Seconds that a whole conversation may take, before scaling."""
-FAULTS_MAX = 5
-"""Number of process faults after which no request is sent."""
+FAULTS_OF_KIND_MAX = 5
+"""Number of process faults after which no request of that kind is sent."""
+FAULTS_IN_ROW_MAX = 10
+"""Number of process faults, one after the other, after which no request is sent at all."""
+UNSENT = "not-sent"
+"""Symptom of a case that was not sent, since the codec died or hung at too many before it."""
 MEDIANS = 50
 """Deadline of an answer after a miss, in medians of the answers to hello."""
 HELLOS = 3
@@ -157,6 +162,8 @@ class HarnessSession:
         """Ids of the cases that missed a deadline in the pipeline and were answered alone."""
         self.too_slow: set[str] = set()
         """Ids of the cases that got no answer while the codec was slow in every respect."""
+        self.unsent: dict[str, str] = {}
+        """Why a case was not sent at all, by its id."""
 
     async def start(self) -> None:
         """Start the target; call `greet` next. Raises Incomplete if it cannot be started."""
@@ -200,6 +207,17 @@ class HarnessSession:
 
     def timed(self, case: Case, result: CaseResult) -> CaseResult:
         """Return a result with regard to the deadlines that the target missed."""
+        why = self.unsent.get(case.id)
+        if why is not None and result.verdict is Verdict.FAIL and case.id not in self.too_slow:
+            return replace(
+                result,
+                verdict=Verdict.COULD_NOT_RUN,
+                reasons=(why,),
+                symptom=UNSENT,
+                sent=(),
+                expected=(),
+                received=(),
+            )
         no_answer = case.id in self.too_slow and result.verdict is Verdict.FAIL
         no_control = case.control in self.too_slow and result.verdict is Verdict.COULD_NOT_RUN
         if no_answer or no_control:
@@ -241,17 +259,26 @@ class HarnessSession:
 
     async def _ask_one_by_one(self, asks: Sequence[Ask]) -> dict[int, Given]:
         given: dict[int, Given] = {}
-        faults = 0
+        faults: Counter[str] = Counter()
+        in_row = 0
+        sent: set[str] = set()
         for ask in asks:
-            if faults >= FAULTS_MAX:
-                why = f"not asked any more after {FAULTS_MAX} such faults"
+            kind = ask.case.kind
+            if why := _too_many(kind, faults[kind], in_row):
                 given[ask.id] = Given(None, why, unasked=True)
+                self.unsent.setdefault(ask.case.id, why)
                 continue
+            sent.add(ask.case.id)
             spoken = await self._ask_alone(ask)
             given[ask.id] = _given(ask, spoken)
-            if ask.id not in spoken.answers:
-                faults += 1
+            in_row += 1
+            if ask.id in spoken.answers:
+                in_row = 0
+            else:
+                faults[kind] += 1
                 await self._abort()
+        for name in sent:
+            self.unsent.pop(name, None)
         if self.too_slow:
             self.too_slow |= {ask.case.id for ask in asks if given[ask.id].unasked}
         return given
@@ -295,6 +322,15 @@ class HarnessSession:
             taken.append(time.monotonic() - began)
         measured_s = MEDIANS * statistics.median(taken) * self._settings.timeout_scale
         self._harness.answer_s = max(self._answer_s, measured_s)
+
+
+def _too_many(kind: str, of_kind: int, in_row: int) -> str:
+    """Return why no request of a kind is sent after these numbers of faults, or an empty text."""
+    if of_kind >= FAULTS_OF_KIND_MAX:
+        return f"not sent: the codec died or hung at {of_kind} requests for {kind} before it"
+    if in_row >= FAULTS_IN_ROW_MAX:
+        return f"not sent: the codec died or hung at {in_row} requests in a row before it"
+    return ""
 
 
 async def _greeted(harness: Harness) -> Ending:

@@ -6,7 +6,7 @@ fault.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache, partial
 from struct import Struct
 from typing import Any
@@ -82,9 +82,11 @@ def _of_tombstones(fields: _Fields) -> _Content:
     _refuse_fault("tombstone_batch", batch)
 
 
-def _of_batch(fields: _Fields) -> _Content:
+def _of_batch(fields: _Fields, planted: Collection[str] = ()) -> _Content:
     batch = decode("sync_batch", fields["payload"])
     for entry in batch.fields["entries"]:
+        if entry["key"] in planted:
+            continue
         reason = accept("sync_entry", Message("sync_entry", entry))
         if reason is not None:
             raise Malformed(reason, 0, "entries", kind="sync_batch")
@@ -110,6 +112,35 @@ def _refuse_fault(kind: str, batch: Message) -> None:
     fault = batch.fields["fault"]
     if fault is not None:
         raise Malformed(fault["reason"], fault["offset"], "", kind=kind)
+
+
+def content_of(fields: _Fields, planted: Collection[str]) -> _Content | None:
+    """Return the content of a frame, or None if its type has no content.
+
+    A key that the suite has `planted` is not held against a target that passes it on, although the
+    key is outside the grammar. The iterator raises Malformed.
+    """
+    if fields["type"] == FrameType.BATCH:
+        return _of_batch(fields, planted)
+    opener = CONTENT.get(fields["type"])
+    return None if opener is None else opener(fields)
+
+
+def wrong_keys(data: bytes) -> Iterator[str]:
+    """Yield the keys outside the grammar that a frame of the suite has for documents."""
+    try:
+        frame = decode("stream_frame", data).fields
+        entries = [frame]
+        if frame["type"] == FrameType.BATCH:
+            entries = decode("sync_batch", frame["payload"]).fields["entries"]
+    except Malformed:
+        return
+    for entry in entries:
+        if entry["type"] in _OF_DOCUMENTS and accept("sync_entry", Message("sync_entry", entry)):
+            yield entry["key"]
+
+
+_OF_DOCUMENTS = frozenset((FrameType.DELTA, FrameType.SNAPSHOT, FrameType.TOMBSTONE))
 
 
 def check_frame_key(fields: _Fields) -> None:

@@ -15,6 +15,7 @@ from functools import partial
 from meshwire_conformance.catalogue.transcripts import FIXED_S
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.explain.field_rows import rows_of
+from meshwire_conformance.protocol.frame_content import wrong_keys
 from meshwire_conformance.socket_suite.calibration import Deadline
 from meshwire_conformance.socket_suite.composing import Composer, Scope, type_number
 from meshwire_conformance.socket_suite.content import Contents, Mismatch, Wanted
@@ -220,6 +221,8 @@ class CaseRun:
     ) -> None:
         """Write bytes and record them for the report, as a message of `kind`."""
         self.evidence.sent.append(Sending(on, stream.number, what, data, kind, asks))
+        if kind == "stream_frame":
+            self.session.inbox.planted.update(wrong_keys(data))
         self.session.settings.trace(
             {
                 "sent": what,

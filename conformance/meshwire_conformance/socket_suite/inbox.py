@@ -15,8 +15,8 @@ from typing import Any
 from meshwire_conformance.contracts import TraceLine, untraced
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.protocol.frame_content import (
-    CONTENT,
     check_frame_key,
+    content_of,
     refuse_extra,
     take_frames,
 )
@@ -87,6 +87,8 @@ class Inbox:
     def __init__(self, trace: TraceLine = untraced) -> None:
         self.counts = Counts()
         self.faults: list[TargetFault] = []
+        self.planted: set[str] = set()
+        """Keys outside the grammar that the suite itself has sent."""
         self.signal = Signal()
         """Wakes waiters for any arrival or fault."""
         self.trace = trace
@@ -154,14 +156,14 @@ class Inbox:
                 "payload": fields["payload"].hex(),
             }
         )
-        opener = CONTENT.get(fields["type"])
-        if opener is None:
+        content = content_of(fields, self.planted)
+        if content is None:
             said = f"a frame of type 0x{fields['type']:02x}"
             self.fault(peer, stream, "unknown-type", said, encode(frame), key=fields["key"])
             return
         try:
             check_frame_key(fields)
-            for frame_type, key, payload in opener(fields):
+            for frame_type, key, payload in content:
                 if key in self._subscriptions:
                     self._deliver(peer, stream, frame_type, key, payload(), fields["type"])
                 else:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from meshwire_conformance.catalogue.case import Case
-from meshwire_conformance.codec_suite.part import HarnessSession, run
+from meshwire_conformance.codec_suite.part import UNSENT, HarnessSession, run
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.run.loading import load_catalogue
@@ -85,7 +85,7 @@ def test_a_peer_that_hangs_or_floods_passes_nothing(mode: str) -> None:
     """A few cases are waited for, the rest is not asked any more."""
     results = verdicts_of(attachment(mode), codec_cases("TS-*"))
 
-    assert {result.symptom for result in results} <= {"no-answer", TOO_SLOW}
+    assert {result.symptom for result in results} <= {"no-answer", UNSENT, TOO_SLOW}
     assert {result.verdict for result in results} <= {Verdict.FAIL, Verdict.COULD_NOT_RUN}
 
 
@@ -110,6 +110,24 @@ def test_a_fault_lands_on_the_case_that_causes_it(mode: str) -> None:
     dead = {name for name, result in results.items() if result.symptom in open_symptoms}
 
     assert dead == KILLERS != set()
+
+
+@pytest.mark.parametrize("mode", ["dies-at-kind", "hangs-at-kind"])
+def test_a_kind_at_which_the_codec_dies_or_hangs_fails_alone(mode: str) -> None:
+    """Cases of other kinds get their answers, and those that were not sent are not judged."""
+    cases = codec_cases("LV-*", "TS-001", "TS-002")
+    settings = Settings(timeout_scale=0.1)
+    results = by_case(verdicts_of(attachment(mode), cases, settings))
+    of_kind = [results[case.id] for case in cases if case.kind == "heartbeat"]
+    of_others = [results[case.id] for case in cases if case.kind != "heartbeat"]
+    unsent = [result for result in of_kind if result.symptom == UNSENT]
+
+    # On a busy machine one that hangs could not be judged.
+    assert unsent or mode == "hangs-at-kind"
+    assert {result.verdict for result in unsent} <= {Verdict.COULD_NOT_RUN}
+    assert all("not sent: the codec died or hung" in result.reasons[0] for result in unsent)
+    assert {result.symptom for result in of_kind} <= {UNSENT, "no-answer", TOO_SLOW}
+    assert {result.symptom for result in of_others}.isdisjoint({UNSENT, "no-answer"})
 
 
 def test_a_request_that_is_answered_only_alone_passes_and_is_slow() -> None:

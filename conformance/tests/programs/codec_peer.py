@@ -66,6 +66,24 @@ def hangs_at_one(request: Request) -> Answer:
     return TRUNCATED
 
 
+KIND = "heartbeat"
+"""A kind at which some peers die or hang."""
+
+
+def dies_at_kind(request: Request) -> Answer:
+    """An answer, or the end of the process at one kind."""
+    if request.get("kind") == KIND:
+        sys.exit(7)
+    return TRUNCATED
+
+
+def hangs_at_kind(request: Request) -> Answer:
+    """An answer, or silence at one kind."""
+    if request.get("kind") == KIND:
+        signal.pause()
+    return TRUNCATED
+
+
 def silent(_request: Request) -> Answer:
     """Never an answer."""
     signal.pause()
@@ -150,6 +168,8 @@ MODES: dict[str, Callable[[Request], Answer]] = {
     "unreasoned": lambda _request: {"error": {"message": "no"}},
     "dies-at-one": dies_at_one,
     "hangs-at-one": hangs_at_one,
+    "dies-at-kind": dies_at_kind,
+    "hangs-at-kind": hangs_at_kind,
     "silent": silent,
     "flood": flood,
     "goes": goes,

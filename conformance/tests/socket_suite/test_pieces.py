@@ -11,7 +11,7 @@ import pytest
 
 from meshwire_conformance.contracts import Settings
 from meshwire_conformance.errors import Incomplete, SuiteFault, UsageError
-from meshwire_conformance.protocol.frame_content import take_frames
+from meshwire_conformance.protocol.frame_content import take_frames, wrong_keys
 from meshwire_conformance.socket_suite.composing import Composer, Scope
 from meshwire_conformance.socket_suite.content import Contents, Mismatch, Wanted, declared_heads
 from meshwire_conformance.socket_suite.evidence import arm
@@ -267,6 +267,25 @@ def test_content_is_taken_from_whatever_carries_the_key() -> None:
         (FrameType.TOMBSTONE, FrameType.TOMBSTONE_BATCH),
     ]
     assert found[2].payload == found[3].payload
+
+
+def test_a_key_that_the_suite_planted_is_not_held_against_the_target() -> None:
+    """A target that stores what the grammar forbids passes it on; other keys count as before."""
+    wrong, right = (
+        FrameSpec(type="snapshot", key=key, document="base", wrong=True)
+        for key in ("no colon", "tracks:t-1")
+    )
+    batch = composer().frame(FrameSpec(type="batch", entries=[wrong, right], wrong=True))
+    found = []
+    for planted in ([], [composer().frame(right)], [composer().frame(wrong)], [batch]):
+        inbox = Inbox()
+        for data in planted:
+            inbox.planted.update(wrong_keys(data))
+        inbox.take("A", 1, frame_of(batch))
+        found.append([fault.reason for fault in inbox.faults])
+
+    assert found == [["bad-key"], ["bad-key"], [], []]
+    assert inbox.counts.foreign == 1
 
 
 def test_frames_for_nobody_are_counted_and_no_faults() -> None:
