@@ -147,6 +147,7 @@ def check_codes(
     rules=("DC-040", "DC-022", "ER-017"),
     isolation="peer",
     serial=True,
+    hostile=True,
     let=LET,
 )
 async def mutated_documents(run: CaseRun) -> None:
@@ -164,6 +165,7 @@ async def mutated_documents(run: CaseRun) -> None:
     rules=("DC-040", "DC-013", "ER-017"),
     isolation="peer",
     serial=True,
+    hostile=True,
     let=LET,
 )
 async def mutated_messages(run: CaseRun) -> None:
@@ -184,6 +186,7 @@ async def mutated_messages(run: CaseRun) -> None:
     rules=("DC-040", "DC-041"),
     isolation="peer",
     serial=True,
+    hostile=True,
     let=LET,
 )
 async def filter_of_many_probes(run: CaseRun) -> None:
@@ -204,6 +207,7 @@ async def filter_of_many_probes(run: CaseRun) -> None:
     rules=("DC-040",),
     isolation="peer",
     serial=True,
+    hostile=True,
     let=LET,
 )
 async def many_operations(run: CaseRun) -> None:
@@ -219,6 +223,7 @@ async def many_operations(run: CaseRun) -> None:
     rules=("DC-040",),
     isolation="peer",
     serial=True,
+    hostile=True,
     let=LET,
 )
 async def inflating_change(run: CaseRun) -> None:
@@ -235,6 +240,7 @@ async def inflating_change(run: CaseRun) -> None:
     rules=("DC-040", "DC-041", "DC-013"),
     isolation="peer",
     serial=True,
+    hostile=True,
     let=LET,
 )
 async def huge_counts(run: CaseRun) -> None:
@@ -260,6 +266,7 @@ async def huge_counts(run: CaseRun) -> None:
     rules=("DC-041",),
     isolation="peer",
     serial=True,
+    hostile=True,
     let=LET,
 )
 async def bounds_of_messages(run: CaseRun) -> None:
@@ -280,6 +287,7 @@ async def bounds_of_messages(run: CaseRun) -> None:
     rules=("DC-025", "DC-040"),
     isolation="peer",
     serial=True,
+    hostile=True,
     let=LET,
 )
 async def odd_scalars(run: CaseRun) -> None:
@@ -305,6 +313,7 @@ async def odd_scalars(run: CaseRun) -> None:
     rules=("DC-040", "DC-022"),
     isolation="peer",
     serial=True,
+    hostile=True,
     let=LET,
 )
 async def two_histories(run: CaseRun) -> None:

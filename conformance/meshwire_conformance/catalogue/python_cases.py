@@ -19,12 +19,14 @@ class PythonCase:
     """The properties of a Python case that the runner uses.
 
     `final` cases run after all others and judge everything that the target has sent in the run.
+    `hostile` ones attack the target, which may end it, so they run after all but the final ones.
     """
 
     run: CaseFunction
     isolation: str = "key"
     serial: bool = False
     final: bool = False
+    hostile: bool = False
     negative: bool = False
     let: Mapping[str, str] = field(default_factory=dict)
 
@@ -43,6 +45,7 @@ def case(  # noqa: PLR0913 - a case has these facts
     isolation: str = "key",
     serial: bool = False,
     final: bool = False,
+    hostile: bool = False,
     negative: bool = False,
     control: str | None = None,
     let: Mapping[str, str] | None = None,
@@ -50,7 +53,7 @@ def case(  # noqa: PLR0913 - a case has these facts
     """Register a function as a case; the first line of its docstring is the mistake it hunts."""
 
     def register(body: CaseFunction) -> CaseFunction:
-        facts = PythonCase(body, isolation, serial, final, negative, let or {})
+        facts = PythonCase(body, isolation, serial, final, hostile, negative, let or {})
         extra = (*needs, *(("process",) if isolation == "process" else ()))
         _REGISTRY[case_id] = Case(
             id=case_id,

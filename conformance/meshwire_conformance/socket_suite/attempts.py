@@ -9,6 +9,7 @@ from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.python_cases import PythonCase
 from meshwire_conformance.contracts import Attachment
 from meshwire_conformance.errors import SuiteFault
+from meshwire_conformance.socket_suite.calibration import NO_CONNECTION
 from meshwire_conformance.socket_suite.evidence import CaseFailed, Evidence, bad_frames, sent_lines
 from meshwire_conformance.socket_suite.shortfall import arrival_lines
 from meshwire_conformance.verdicts import TOO_SLOW, CaseResult, Verdict
@@ -45,6 +46,11 @@ def is_final(body: Body) -> bool:
     return isinstance(body, PythonCase) and body.final
 
 
+def is_hostile(body: Body) -> bool:
+    """Return True if a case attacks the target, which may end it."""
+    return isinstance(body, PythonCase) and body.hostile
+
+
 def start_order(case: Case) -> tuple[int, str]:
     """Return the sort key of a case: first those that wait for a deadline of the target.
 
@@ -67,6 +73,23 @@ def failure(case: Case, failed: CaseFailed) -> CaseResult:
         expected=failed.expected,
         received=failed.received,
     )
+
+
+def left_open(case: Case, why: str) -> Attempt:
+    """Return the attempt at a case that was not run."""
+    return Attempt(case, CaseResult(case.id, Verdict.COULD_NOT_RUN, (why,)))
+
+
+def ended_by(attempt: Attempt, why_not: str) -> Attempt:
+    """Return the attempt at a case after which the target takes no connection any more.
+
+    A target that is merely silent may be slow: its case stays what it was.
+    """
+    result = noted(attempt.result, f"afterwards: {why_not}")
+    if result.verdict is Verdict.PASS and why_not.startswith(NO_CONNECTION):
+        reason = f"afterwards the target no longer answers: {why_not}"
+        result = replace(result, verdict=Verdict.FAIL, symptom="target-gone", reasons=(reason,))
+    return replace(attempt, result=result)
 
 
 def noted(result: CaseResult, note: str) -> CaseResult:

@@ -53,6 +53,8 @@ ENOUGH_S = 2.0
 """Reads and seconds after which the calibration of a slow target is over."""
 SILENT_READS_MAX = 2
 """Reads without an answer that end the calibration."""
+NO_CONNECTION = "no connection"
+"""How the reason of a probe begins if the target took no connection."""
 PROBE = "probe"
 """Name of the peer that reads the canary; no case uses it."""
 CANARY_DOCUMENT = bytes.fromhex(
@@ -146,7 +148,7 @@ class Canary:
         try:
             answered = await self.read(deadline_s)
         except (ConnectionError, TimeoutError) as exc:
-            return f"no connection: {exc}" if str(exc) else "no credit for another stream"
+            return f"{NO_CONNECTION}: {exc}" if str(exc) else "no credit for another stream"
         return None if answered else f"a read got no answer within {deadline_s:.2f} s"
 
     def _frame(self, frame_type: int, payload: bytes) -> bytes:

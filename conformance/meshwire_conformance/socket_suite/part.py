@@ -22,9 +22,12 @@ from meshwire_conformance.errors import Incomplete, SuiteFault
 from meshwire_conformance.socket_suite.attempts import (
     Attempt,
     body_of,
+    ended_by,
     failure,
     is_final,
+    is_hostile,
     is_serial,
+    left_open,
     noted,
     shown_elsewhere,
     start_order,
@@ -64,6 +67,8 @@ BESIDE_IN_SILENCE = 96
 """Number of concurrent cases: normally, and if the target did not answer the calibration."""
 MISSES_CONFIRMED_MAX = 8
 """After this number of misses confirmed alone, further ones are repeated beside each other."""
+PROBES = 2
+"""Reads without an answer after which a target counts as gone between hostile cases."""
 READ_RULE = "DC-001"
 JUDGE_OF_ALL = "MW-5924"
 """The case that judges every message of the target in the whole run."""
@@ -198,8 +203,10 @@ class SocketPart:
     async def _judge(self, cases: list[Case]) -> dict[str, CaseResult]:
         final = [case for case in cases if is_final(body_of(case))]
         # Concurrent cases cannot disturb a target that answers nothing.
-        serial = [case for case in cases if is_serial(case) and self._answering()]
-        beside = [case for case in cases if case not in final and case not in serial]
+        alone = [case for case in cases if is_serial(case) and self._answering()]
+        hostile = [case for case in alone if is_hostile(body_of(case))]
+        serial = [case for case in alone if case not in hostile]
+        beside = [case for case in cases if case not in final and case not in alone]
         if not self._settings.keeps_order:
             beside.sort(key=start_order)
         attempts = {
@@ -209,11 +216,43 @@ class SocketPart:
         for case in serial:
             attempts[case.id] = await self._attempt(case, 1)
         await self._repeat(attempts)
+        attempts |= await self._attack(hostile)
         await self._flush()
         for case in final:
             attempts[case.id] = await self._attempt(case, 1)
         results = {name: watched(attempt) for name, attempt in attempts.items()}
         return {name: with_control(attempts[name].case, results) for name in results}
+
+    async def _attack(self, hostile: Sequence[Case]) -> dict[str, Attempt]:
+        """Run the hostile cases one by one; those after the end of the target are not judged."""
+        attempts: dict[str, Attempt] = {}
+        gone = ""
+        for case in hostile:
+            if gone:
+                attempts[case.id] = left_open(case, gone)
+                self._ended(attempts[case.id].result)
+                continue
+            attempts[case.id] = await self._attempt(case, 1)
+            why_not = await self._why_gone()
+            if why_not:
+                gone = f"the target has not answered since {case.id}: {why_not}"
+                attempts[case.id] = ended_by(attempts[case.id], why_not)
+        if not gone:
+            await self._repeat(attempts)
+            return attempts
+        for attempt in attempts.values():
+            if attempt.missed:
+                self._ended(attempt.result)
+        return attempts
+
+    async def _why_gone(self) -> str:
+        """Return why the target answers no read of the canary, asked twice; empty if it does."""
+        assert self._canary is not None
+        for _ in range(PROBES):
+            why_not = await self._canary.probe(self._deadline.seconds)
+            if why_not is None:
+                return ""
+        return why_not or ""
 
     async def _beside(self, case: Case) -> Attempt:
         """Run one case beside others; one that waits for a deadline of the target takes no slot."""
