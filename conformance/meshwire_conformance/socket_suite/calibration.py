@@ -6,6 +6,7 @@ A deadline is measured once on the target and scaled by the caller, never fixed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,6 +56,8 @@ SILENT_READS_MAX = 2
 """Reads without an answer that end the calibration."""
 NO_CONNECTION = "no connection"
 """How the reason of a probe begins if the target took no connection."""
+WITNESSES = "tracks"
+"""Collection of the witness: LatestOnly, so that it is pushed whether or not a peer has it."""
 PROBE = "probe"
 """Name of the peer that reads the canary; no case uses it."""
 CANARY_DOCUMENT = bytes.fromhex(
@@ -81,11 +84,18 @@ class Canary:
         """The peer that reads the canary."""
         return self._session.peer(PROBE)
 
-    async def send(self, deadline_s: float) -> None:
+    async def plant_witness(self, deadline_s: float) -> None:
+        """Send a further document, which shows later when the target pushes its whole store."""
+        key = f"{WITNESSES}:witness-{self._session.nonce}"
+        self._session.witness = self._session.inbox.subscribe(key)
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            await self.send(deadline_s, key)
+
+    async def send(self, deadline_s: float, key: str = "") -> None:
         """Send the document and wait for the target's FIN, at most for the deadline."""
         connection = await self.peer.connection()
         stream = await connection.open()
-        await stream.write(self._frame(FrameType.SNAPSHOT, self._document))
+        await stream.write(self._frame(FrameType.SNAPSHOT, self._document, key))
         await stream.finish()
         await stream.wait_for(lambda: stream.read_over, deadline_s)
 
@@ -151,8 +161,8 @@ class Canary:
             return f"{NO_CONNECTION}: {exc}" if str(exc) else "no credit for another stream"
         return None if answered else f"a read got no answer within {deadline_s:.2f} s"
 
-    def _frame(self, frame_type: int, payload: bytes) -> bytes:
-        fields = {"key": self.key, "type": int(frame_type), "payload": payload}
+    def _frame(self, frame_type: int, payload: bytes, key: str = "") -> bytes:
+        fields = {"key": key or self.key, "type": int(frame_type), "payload": payload}
         return encode(Message("stream_frame", fields))
 
 

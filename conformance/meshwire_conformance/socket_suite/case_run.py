@@ -469,13 +469,30 @@ class CaseRun:
             missed=True,
         )
 
-    def watch(self, key: str, on: str | None, types: Iterable[str | int] = ()) -> Watch:
-        """Fail the case if a frame of these types comes for a key before the run ends."""
+    def watch(
+        self,
+        key: str,
+        on: str | None,
+        types: Iterable[str | int] = (),
+        *,
+        pushes: bool = False,
+    ) -> Watch:
+        """Fail the case if a frame of these types comes for a key before the run ends.
+
+        With `pushes` those that pushes of the whole store bring do not count.
+        """
         numbers = frozenset(type_number(name) for name in types)
         peer = None if on is None else self.peer(on).name
         watch = arm(self.subscription(key), peer, numbers)
+        if pushes and on is not None:
+            watch.pushes = self.session.pushes_to(self.peer(on))
         self.evidence.watches.append(watch)
         return watch
+
+    async def settle(self, on: str) -> None:
+        """Wait until a peer has received what the target has queued for it, such as its offers."""
+        if self.session.settle is not None:
+            await self.session.settle(self.peer(on), self.deadline_s)
 
     async def probe(self) -> None:
         """Fail unless the target still answers another peer."""

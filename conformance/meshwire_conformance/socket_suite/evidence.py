@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from meshwire_conformance.explain.field_rows import rows_of, summary
@@ -48,13 +48,19 @@ class Watch:
     types: frozenset[int]
     since: int = 0
     excepted: list[Arrival] = field(default_factory=list)
+    pushes: Callable[[], int] | None = None
+    """Returns how often the whole store has come; as many arrivals do not count."""
 
     def tripped(self) -> Iterator[Arrival]:
         """Yield every arrival that must not have come."""
+        left = 0 if self.pushes is None else self.pushes()
         for arrival in self.subscription.arrivals[self.since :]:
             if self.peer is not None and arrival.peer != self.peer:
                 continue
-            if (not self.types or arrival.type in self.types) and arrival not in self.excepted:
+            if (self.types and arrival.type not in self.types) or arrival in self.excepted:
+                continue
+            left -= 1
+            if left < 0:
                 yield arrival
 
 

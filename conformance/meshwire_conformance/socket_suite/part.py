@@ -148,6 +148,8 @@ class SocketPart:
                 for line in await first_contact(self._session, floor_s):
                     self._settings.met(line)
                 await self._calibrate()
+                if self._canary is not None and self._answering():
+                    await self._canary.plant_witness(self._deadline.seconds)
                 if not self._answering():
                     self._slots = asyncio.Semaphore(BESIDE_IN_SILENCE)
                 results |= await self._judge(list(work.values()))
@@ -181,6 +183,7 @@ class SocketPart:
         if self._canary is None:
             self._canary = Canary(self._session, CANARY_DOCUMENT)
             self._session.probe = self._canary.probe
+            self._session.settle = self._read_once
         known_faults = len(self._inbox.faults)
         self._deadline = await self._canary.calibrate(self._settings.timeout_scale)
         if not self._answering():
@@ -446,10 +449,11 @@ class SocketPart:
     async def _flush(self) -> None:
         """Wait until the target has sent what it queued: one more read is answered after it."""
         if self._canary is not None and self._answering():
-            reads = (self._read_once(peer) for peer in self._session.live_peers())
+            deadline_s = self._deadline.seconds
+            reads = (self._read_once(peer, deadline_s) for peer in self._session.live_peers())
             await asyncio.gather(*reads)
 
-    async def _read_once(self, peer: Peer) -> None:
+    async def _read_once(self, peer: Peer, deadline_s: float) -> None:
         assert self._canary is not None
         with contextlib.suppress(ConnectionError, TimeoutError):
-            await self._canary.read(self._deadline.seconds, peer)
+            await self._canary.read(deadline_s, peer)

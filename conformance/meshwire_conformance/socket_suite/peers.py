@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Awaitable, Callable
 
 from meshwire_conformance.contracts import Settings
-from meshwire_conformance.socket_suite.inbox import Inbox
+from meshwire_conformance.socket_suite.inbox import Inbox, Subscription
 from meshwire_conformance.socket_suite.punctuality import has_timed_out, was_late_in_handshake
 from meshwire_conformance.targets.attach import DIAL_S, Target
 from meshwire_conformance.targets.handshake import HandshakeFailed, NoAnswer, prove
@@ -20,6 +20,10 @@ Probe = Callable[[float], Awaitable[str | None]]
 """Returns why the target does not answer within a deadline in seconds, or None."""
 
 
+Settle = Callable[["Peer", float], Awaitable[None]]
+"""Waits within a deadline in seconds."""
+
+
 class Peer:
     """One identity; `connection` returns its live connection, dialled again if it was lost."""
 
@@ -27,6 +31,8 @@ class Peer:
         self.name = name
         self._session = session
         self._connection: Connection | None = None
+        self.offers = 0
+        """Number of its connections, on each of which the target offers its store once."""
         self._lock = asyncio.Lock()
 
     @property
@@ -51,7 +57,7 @@ class Peer:
         """Return the live connection, after the handshake; raises ConnectionError."""
         async with self._lock:
             if self.live is None:
-                self._connection = await self._session.connect(self.dial())
+                self.adopt(await self._session.connect(self.dial()))
             assert self._connection is not None
             return self._connection
 
@@ -67,6 +73,7 @@ class Peer:
     def adopt(self, connection: Connection) -> None:
         """Use a connection that was opened in another way."""
         self._connection = connection
+        self.offers += 1
 
     async def close(self) -> None:
         """Close the connection, if any."""
@@ -86,6 +93,10 @@ class Session:
         """Checks that the target still answers; set once there is a document to read."""
         self.deadline_s = DIAL_S * max(1.0, settings.timeout_scale)
         """Seconds that a connection may take to open, and each message of its handshake."""
+        self.witness: Subscription | None = None
+        """Subscription to a document that no case touches, once the target holds it."""
+        self.settle: Settle | None = None
+        """Waits until a peer has received what the target has queued for it."""
         self._peers: dict[str, Peer] = {}
 
     def peer(self, name: str) -> Peer:
@@ -94,6 +105,23 @@ class Session:
         if peer is None:
             peer = self._peers[name] = Peer(name, self)
         return peer
+
+    def pushes_to(self, peer: Peer) -> Callable[[], int]:
+        """Return a function that counts from now on how often a peer gets the whole store.
+
+        A target may send it at any time. The witness shows that: nothing else but the offer on a
+        new connection sends this document. The push that may be in progress now counts too, if the
+        target has pushed before.
+        """
+        witness = self.witness
+        if witness is None:
+            return lambda: 0
+
+        def came() -> int:
+            return sum(arrival.peer == peer.name for arrival in witness.arrivals)
+
+        before = came()
+        return lambda: came() - before + (before > peer.offers)
 
     def live_peers(self) -> list[Peer]:
         """Return the peers whose connection is open."""

@@ -237,7 +237,9 @@ async def _read(run: CaseRun, step: steps.Read) -> None:
 
 
 async def _watch(run: CaseRun, step: steps.Watch) -> None:
-    run.watch(run.scope.text(step.watch), step.on, step.types)
+    if step.pushes and step.on:
+        await run.settle(step.on)
+    run.watch(run.scope.text(step.watch), step.on, step.types, pushes=step.pushes)
 
 
 async def _sync(run: CaseRun, step: steps.Sync) -> None:

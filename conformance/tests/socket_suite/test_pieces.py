@@ -16,11 +16,12 @@ from meshwire_conformance.socket_suite.composing import Composer, Scope
 from meshwire_conformance.socket_suite.content import Contents, Mismatch, Wanted, declared_heads
 from meshwire_conformance.socket_suite.evidence import arm
 from meshwire_conformance.socket_suite.inbox import Arrival, Inbox
-from meshwire_conformance.targets.attach import Address, attach, parse_address
+from meshwire_conformance.socket_suite.peers import Session
+from meshwire_conformance.targets.attach import Target, attach, parse_address
 from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.targets.facts import Facts, read_facts, read_target_file, require_profile
 from meshwire_conformance.targets.handshake import Formation, read_secret
-from meshwire_conformance.targets.transport import Connection, Stream
+from meshwire_conformance.targets.transport import Address, Connection, Stream
 from meshwire_spec.codec import Malformed, Message, accept, decode, encode
 from meshwire_spec.numbers import (
     CAPABILITIES,
@@ -326,6 +327,31 @@ def test_a_watch_looks_only_at_what_comes_after_it() -> None:
 
     assert quiet == []
     assert [arrival.stream for arrival in watch.tripped()] == [3]
+
+
+def test_a_push_of_the_whole_store_trips_no_watch_that_allows_it() -> None:
+    """The witness comes with each push, and once more on each connection; nothing else sends it."""
+    target = Target(Address("tcp", "", 0), Facts(), dialler=None, formation=None)  # type: ignore[arg-type]
+    session = Session(target, Settings(), "n", Inbox())
+    session.witness = session.inbox.subscribe("tracks:witness-n")
+    peer = session.peer("A")
+    peer.adopt(Unread())
+    witness, snapshot = (
+        frame_of(composer().frame(FrameSpec(type="snapshot", key=key, document="base")))
+        for key in ("tracks:witness-n", "tracks:t-1")
+    )
+    tripped = []
+    for offered, frames in ((1, (snapshot, witness, snapshot)), (2, (snapshot, snapshot))):
+        for _ in range(offered):
+            session.inbox.take("A", 0, witness)
+        watch = arm(session.inbox.subscribe("tracks:t-1"), "A", frozenset())
+        watch.pushes = session.pushes_to(peer)
+        for stream, frame in enumerate(frames):
+            session.inbox.take("A", stream, frame)
+            tripped.append([arrival.stream for arrival in watch.tripped()])
+
+    # A push shows when it is over; after the second witness a push may be in progress.
+    assert tripped == [[0], [], [2], [], [1]]
 
 
 # --- contents ----------------------------------------------------------------------------------
