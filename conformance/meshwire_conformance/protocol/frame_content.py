@@ -117,8 +117,8 @@ def _refuse_fault(kind: str, batch: Message) -> None:
 def content_of(fields: _Fields, planted: Collection[str]) -> _Content | None:
     """Return the content of a frame, or None if its type has no content.
 
-    A key that the suite has `planted` is not held against a target that passes it on, although the
-    key is outside the grammar. The iterator raises Malformed.
+    A key that the suite has `planted` is no fault of a target that passes it on, although the key
+    is outside the grammar. The iterator raises Malformed.
     """
     if fields["type"] == FrameType.BATCH:
         return _of_batch(fields, planted)

@@ -240,12 +240,7 @@ class SocketPart:
             if why_not:
                 gone = f"the target has not answered since {case.id}: {why_not}"
                 attempts[case.id] = ended_by(attempts[case.id], why_not)
-        if not gone:
-            await self._repeat(attempts)
-            return attempts
-        for attempt in attempts.values():
-            if attempt.missed:
-                self._ended(attempt.result)
+        await self._repeat(attempts)
         return attempts
 
     async def _why_gone(self) -> str:

@@ -1,4 +1,4 @@
-"""Hostile cases run last, after repetitions, and what they do to a target is held against no other.
+"""Hostile cases run last, after repetitions, and none fails for what another did to the target.
 
 No target is attacked here: attempts and reads follow a script.
 """
