@@ -287,6 +287,7 @@ class SocketPart:
             self._unanswered |= {first.case.id for first in left}
         if self._unanswered:
             attempts |= await self._ask_again(attempts)
+            self._unanswered.clear()
         for first in missed:
             self._ended(attempts[first.case.id].result)
 

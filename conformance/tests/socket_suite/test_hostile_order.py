@@ -86,6 +86,15 @@ def test_hostile_cases_follow_the_repetitions_with_a_read_after_each() -> None:
     assert {result.verdict for result in results.values()} == {Verdict.PASS}
 
 
+def test_misses_beside_no_answer_are_settled_before_the_hostile_cases() -> None:
+    """Those of the first repetition are no matter of the second."""
+    part = Attacked(HOSTILE[0].id, refuses=False)
+    part._unanswered.add(OTHERS[0].id)
+
+    assert judged(part)[OTHERS[0].id].verdict is Verdict.COULD_NOT_RUN
+    assert not part._unanswered
+
+
 def test_cases_after_the_one_that_ended_the_target_are_left_open() -> None:
     """That one fails, although it passed before the read."""
     deadly = HOSTILE[3]
