@@ -155,7 +155,7 @@ def test_a_vector_that_the_schema_does_not_read_so_is_refused() -> None:
         "value": value,
         "result": {"wire": "valid", "strict": "valid"},
     }
-    make_vectors.agree(right)
+    assert make_vectors.agree(right) == {}
     wrong = (
         {**right, "value": {**value, "sent_at": "2"}},
         {**right, "hex": "02"},
@@ -164,6 +164,28 @@ def test_a_vector_that_the_schema_does_not_read_so_is_refused() -> None:
     for vector in wrong:
         with pytest.raises(make_vectors.Disagreement):
             make_vectors.agree(vector)
+
+
+def test_a_negative_that_decodes_gets_its_value() -> None:
+    """A suite can then tell a value that `accept` refuses from one that cannot exist (CH-011)."""
+    negative: dict[str, Any] = {
+        "id": "MW-1",
+        "title": "t",
+        "kind": "stream_frame",
+        "field": "key",
+        "hex": "000361626300000000" + "00",
+        "at": [2, 5],
+        "result": {"wire": "any", "strict": "reject"},
+        "reasons": ["bad-key"],
+    }
+    value = {"key": "abc", "type": 0, "payload": ""}
+
+    assert make_vectors.agree(negative) == {"value": value}
+    assert make_vectors.agree({**negative, "value": value}) == {}
+    with pytest.raises(make_vectors.Disagreement, match="do not decode"):
+        make_vectors.agree(
+            {**negative, "hex": "00", "at": [0, 1], "reasons": ["truncated"], "value": None}
+        )
 
 
 def test_a_place_behind_which_the_schema_fails_is_refused() -> None:

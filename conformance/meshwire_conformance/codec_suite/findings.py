@@ -141,8 +141,16 @@ def _first_wrong(vector: Vector, found: Finding) -> Mark | None:
     if offset is None:
         return None
     span = fields_found(vector).at(offset)
-    place = span.path if span else "no field: the message ends before it"
-    return Mark(offset, 1, f"first wrong byte, in {place}")
+    if span is None:
+        return Mark(offset, 1, "first wrong byte, in no field: the message ends before it")
+    order = ", whose byte order is reversed" if _is_reversed(span, vector.data, data) else ""
+    return Mark(offset, 1, f"first wrong byte, in {span.path}{order}")
+
+
+def _is_reversed(span: Span, expected: bytes, received: bytes) -> bool:
+    """Return True if a number was written with its bytes in the other order."""
+    place = slice(span.offset, span.offset + span.size)
+    return "endian" in span.type and received[place] == expected[place][::-1]
 
 
 def fields_found(vector: Vector) -> Fields:

@@ -128,6 +128,23 @@ def test_a_negative_expects_the_field_that_its_error_names(name: str, expected: 
     assert told.expected == (expected,)
 
 
+def test_a_number_in_the_other_byte_order_is_named(frame: Case) -> None:
+    """A codec that reads and writes both lengths from their low byte refuses and encodes wrong."""
+    body = frame.body
+    assert isinstance(body, Vector)
+    data = body.data
+    wrong = data[1::-1] + data[2:17] + data[17:21][::-1] + data[21:]
+    encoded = JUDGES["encode"](body, {"result": {"data": wrong.hex()}}, HELLO)
+    refused = Finding("refused", "decode", place="key", reason="truncated", also=encoded)
+    told = described(frame, refused)
+
+    assert marked(told.sent) == (0, 2)
+    assert told.notes[0].endswith("in key.length, whose byte order is reversed, at 0000")
+
+    other = answered(frame, "encode", {"data": (b"\x01" + data[1:]).hex()})
+    assert other.received[1].endswith("first wrong byte, in key.length")
+
+
 def test_a_value_beside_a_reason_is_no_error() -> None:
     """CH-011: what does not decode has no value; what `accept` refuses has one."""
     by_id = load_catalogue().by_id
