@@ -80,6 +80,12 @@ def left_open(case: Case, why: str) -> Attempt:
     return Attempt(case, CaseResult(case.id, Verdict.COULD_NOT_RUN, (why,)))
 
 
+def connection_lost(result: CaseResult, why: str) -> CaseResult:
+    """Return the result of a case that got no answer, since its connection was lost."""
+    reason = f"the connection is gone: {why}"
+    return replace(result, symptom="connection-lost", reasons=(reason, *result.reasons))
+
+
 def ended_by(attempt: Attempt, why_not: str) -> Attempt:
     """Return the attempt at a case after which the target takes no connection any more.
 

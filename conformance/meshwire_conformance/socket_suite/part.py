@@ -22,6 +22,7 @@ from meshwire_conformance.errors import Incomplete, SuiteFault
 from meshwire_conformance.socket_suite.attempts import (
     Attempt,
     body_of,
+    connection_lost,
     ended_by,
     failure,
     is_final,
@@ -49,6 +50,7 @@ from meshwire_conformance.socket_suite.inbox import Inbox
 from meshwire_conformance.socket_suite.meanwhile import came_meanwhile
 from meshwire_conformance.socket_suite.needs import find_capabilities, open_documents, unmet
 from meshwire_conformance.socket_suite.peers import Peer, Session
+from meshwire_conformance.socket_suite.redial import LOST, why_lost
 from meshwire_conformance.socket_suite.repetition import (
     LAST_PATIENCE,
     UNANSWERED_REASON,
@@ -128,6 +130,8 @@ class SocketPart:
         self._deadline = Deadline(None, settings.timeout_scale)
         self._canary: Canary | None = None
         self._confirmed_misses = 0
+        self._lost = ""
+        """Why the connections were lost when the target last answered nothing, if they were."""
         self._unanswered: set[str] = set()
         """Ids of the cases beside which the target answered no read at all."""
         self._asked: frozenset[str] = frozenset()
@@ -185,11 +189,20 @@ class SocketPart:
             self._session.probe = self._canary.probe
             self._session.settle = self._read_once
         known_faults = len(self._inbox.faults)
+        was_answering = self._answering()
         self._deadline = await self._canary.calibrate(self._settings.timeout_scale)
         if not self._answering():
             self._tell_failed_calibration(known_faults)
+            if was_answering and await self._dialled_anew():
+                self._deadline = await self._canary.calibrate(self._settings.timeout_scale)
         self._session.wait_at_least(self._deadline.seconds)
         self._settings.trace({"note": self._deadline.describe()})
+
+    async def _dialled_anew(self) -> bool:
+        """Return True if the connection for reads was lost, and a further one is answered."""
+        assert self._canary is not None
+        self._lost = await why_lost(self._session, self._canary, self._deadline.seconds)
+        return self._canary.peer.live is None and self._lost == LOST
 
     def _tell_failed_calibration(self, known_faults: int) -> None:
         """Say which faults and refusals came in place of the answers to the calibration."""
@@ -250,7 +263,8 @@ class SocketPart:
             why_not = await self._canary.probe(self._deadline.seconds)
             if why_not is None:
                 return ""
-        return why_not or ""
+        await self._dialled_anew()
+        return "" if self._lost == LOST else self._lost or why_not or ""
 
     async def _beside(self, case: Case) -> Attempt:
         """Run one case beside others; one that waits for a deadline of the target takes no slot."""
@@ -332,12 +346,16 @@ class SocketPart:
             self._session.wait_at_least(patience_s)
             with contextlib.suppress(ConnectionError, TimeoutError):
                 answers = await self._canary.read(patience_s)
+            if not answers:
+                await self._dialled_anew()
         found = {}
         for name in self._unanswered:
             attempt = attempts[name]
             result = noted(attempt.result, "meanwhile the target answered no read at all")
             if answers:
                 result = unjudged(result, UNANSWERED_REASON)
+            elif self._lost and result.verdict is Verdict.FAIL:
+                result = connection_lost(result, self._lost)
             found[name] = replace(attempt, result=result)
         return found
 

@@ -106,6 +106,10 @@ class Session:
             peer = self._peers[name] = Peer(name, self)
         return peer
 
+    def new_peer(self) -> Peer:
+        """Return a further peer, whose identity no other had."""
+        return self.peer(f"further {len(self._peers)}")
+
     def pushes_to(self, peer: Peer) -> Callable[[], int]:
         """Return a function that counts from now on how often a peer gets the whole store.
 

@@ -57,6 +57,10 @@ class Attacked(SocketPart):
     async def _calibrate(self) -> None:
         """Measure nothing."""
 
+    async def _dialled_anew(self) -> bool:
+        """Find that a further connection is as silent."""
+        return False
+
     async def _attempt(self, case: Case, number: int) -> Attempt:
         self.order.append(case.id)
         self.is_over = self.is_over or case.id == self.deadly

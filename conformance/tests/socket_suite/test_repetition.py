@@ -201,6 +201,10 @@ class ScriptedPart(SocketPart):
     async def _calibrate(self) -> None:
         self._deadline = Deadline(0.01 if next(self.answers) else None, 1.0)
 
+    async def _dialled_anew(self) -> bool:
+        """Find that a further connection is as silent."""
+        return False
+
     async def _attempt(self, case: Case, number: int) -> Attempt:
         assert number == 2
         self.running += 1

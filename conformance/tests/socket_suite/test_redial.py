@@ -1,0 +1,146 @@
+"""A target that ended is found by a further connection, also where the earlier ones stay silent.
+
+Over QUIC nothing else shows it in time. The connections here are scripted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from meshwire_conformance.contracts import Settings
+from meshwire_conformance.run.loading import load_catalogue
+from meshwire_conformance.socket_suite.attempts import Attempt
+from meshwire_conformance.socket_suite.calibration import CANARY_DOCUMENT, Canary, Deadline
+from meshwire_conformance.socket_suite.part import SocketPart
+from meshwire_conformance.socket_suite.peers import Peer, Session
+from meshwire_conformance.socket_suite.redial import LOST, why_lost
+from meshwire_conformance.targets.attach import Target
+from meshwire_conformance.targets.facts import Facts
+from meshwire_conformance.targets.transport import (
+    Address,
+    Closed,
+    Connection,
+    Dial,
+    Overdue,
+    Stream,
+)
+from meshwire_conformance.verdicts import CaseResult, Verdict
+
+CASE = next(case for case in load_catalogue().cases if case.kind == "socket")
+DEADLINE_S = 0.01
+
+
+class Silent(Connection):
+    """A connection of which nothing shows that its target has ended."""
+
+    async def open(self, *, uni: bool = False) -> Stream:
+        """Return a stream."""
+        return Stream(self, 0, uni=uni, ours=True)
+
+    async def write(self, stream: Stream, data: bytes) -> None:
+        """Drop the bytes."""
+
+    async def finish(self, stream: Stream) -> None:
+        """Do nothing."""
+
+    async def reset(self, stream: Stream, code: int) -> None:
+        """Do nothing."""
+
+    async def stop(self, stream: Stream, code: int) -> None:
+        """Do nothing."""
+
+    async def close(self, code: int = 0, text: str = "") -> None:
+        """End it."""
+        self.gone(Closed(code, text, by_suite=True))
+
+
+class Dialler:
+    """Dials as a script says: a failure, or a connection."""
+
+    shows: frozenset[str] = frozenset()
+
+    def __init__(self, error: ConnectionError | None) -> None:
+        self.error = error
+
+    async def dial(self, dial: Dial, deadline_s: float) -> Connection:
+        """Fail, or return a connection."""
+        if self.error is not None:
+            raise self.error
+        return Silent()
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+class Read(Canary):
+    """Reads are answered over connections that were opened after the target had ended."""
+
+    answers = True
+    old: frozenset[Connection | None] = frozenset()
+
+    async def read(self, deadline_s: float, through: Peer | None = None) -> bool:
+        """Return True on a new connection, and nothing on an old one."""
+        await asyncio.sleep(0)
+        return self.answers and (through or self.peer).last not in self.old
+
+
+def after_the_end(error: ConnectionError | None, *, answers: bool = True) -> tuple[Session, Read]:
+    """A session with two connections to a target that has ended, and perhaps started again."""
+    target = Target(Address("iroh", "", 0), Facts(), Dialler(error), formation=None)
+    part = SocketPart(target, load_catalogue(), Settings(), None, "", lambda _result: None)
+    session = part._session
+    canary = Read(session, CANARY_DOCUMENT)
+    for peer in (session.peer("A"), canary.peer):
+        peer.adopt(Silent())
+    canary.old = frozenset(peer.last for peer in session.live_peers())
+    canary.answers = answers
+    return session, canary
+
+
+@pytest.mark.parametrize(
+    ("error", "answers", "why", "live"),
+    [
+        (Overdue("no answer within 5 s"), True, "no connection: no answer within 5 s", 2),
+        (ConnectionError("refused"), True, "no connection: refused", 2),
+        (None, False, "", 2),
+        (None, True, LOST, 0),
+    ],
+)
+def test_a_further_connection_decides(
+    error: ConnectionError | None, *, answers: bool, why: str, live: int
+) -> None:
+    """Earlier connections are closed only if it is answered and they are not."""
+    session, canary = after_the_end(error, answers=answers)
+
+    assert asyncio.run(why_lost(session, canary, DEADLINE_S)) == why
+    assert len(session.live_peers()) == live
+
+
+@pytest.mark.parametrize(
+    ("error", "symptom"),
+    [(Overdue("no answer within 5 s"), "connection-lost"), (None, "no-answer")],
+)
+def test_a_miss_of_a_target_that_ended_is_a_lost_connection(
+    error: ConnectionError | None, symptom: str
+) -> None:
+    """One that takes a connection and stays silent gave no answer."""
+
+    async def run() -> CaseResult:
+        session, canary = after_the_end(error, answers=False)
+        part = SocketPart(
+            session.target, load_catalogue(), Settings(), None, "", lambda _result: None
+        )
+        part._canary, part._session = canary, session
+        part._deadline = Deadline(None, 0.001)
+        missed = Attempt(CASE, CaseResult(CASE.id, Verdict.FAIL, ("late",), "no-answer"))
+        missed.missed = True
+        attempts = {CASE.id: missed}
+        await part._repeat(attempts)
+        return attempts[CASE.id].result
+
+    result = asyncio.run(run())
+
+    assert (result.verdict, result.symptom) == (Verdict.FAIL, symptom)
+    assert ("the connection is gone" in result.reasons[0]) is (error is not None)
