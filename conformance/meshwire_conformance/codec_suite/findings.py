@@ -137,8 +137,7 @@ def _bytes_of(text: Any) -> bytes | None:
 def _first_wrong(vector: Vector, found: Finding) -> Mark | None:
     """Return the first byte that differs from the expected ones, with the field it belongs to."""
     data = _bytes_of(found.data)
-    offset = None if data is None else first_difference(vector.data, data)
-    if offset is None:
+    if data is None or (offset := first_difference(vector.data, data)) is None:
         return None
     span = fields_found(vector).at(offset)
     if span is None:
