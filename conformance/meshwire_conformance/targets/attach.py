@@ -100,8 +100,20 @@ class Target:
         return connection
 
     async def fresh(self) -> Target:
-        """Return the same target as a new process; raises what `start_node` does."""
-        return await start_node(self.command, self.settings)
+        """Return the same target as a new process; raises what `start_node` does.
+
+        Where both processes state one instance, the settings are informed.
+        """
+        fresh = await start_node(self.command, self.settings)
+        assert self.node is not None, "only a node of the suite has a command"
+        assert fresh.node is not None
+        instance_id = fresh.node.ready.instance_id
+        if instance_id == self.node.ready.instance_id:
+            self.settings.said(
+                f"two processes of the node state the instance_id {instance_id!r}: "
+                "each start needs another one, so that a restart is noticed"
+            )
+        return fresh
 
     async def close(self) -> None:
         """Release the target and end its process if the suite has started it.

@@ -16,8 +16,9 @@ import pytest
 
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import UsageError
-from meshwire_conformance.targets.attach import attach
+from meshwire_conformance.targets.attach import attach, start_node
 from meshwire_conformance.targets.facts import read_target_file
+from meshwire_spec.numbers import CAPABILITIES, PAYLOAD_MAX
 
 RUN = (sys.executable, "-m", "meshwire_reference.cli", "run", "--listen", "tcp://127.0.0.1:0")
 PEER = (sys.executable, str(Path(__file__).parents[1] / "programs" / "socket_peer.py"))
@@ -179,3 +180,37 @@ def test_a_log_before_the_ready_line_blocks_no_node() -> None:
     talks = "import os, sys; os.write(2, b'log\\n' * 2**21); os.execv(sys.argv[1], sys.argv[1:])"
 
     assert left_behind(shlex.join((sys.executable, "-c", talks, *OPEN)))[0] == []
+
+
+READY = {
+    "addresses": ["tcp://127.0.0.1:1"],
+    "endpoint_id": "2a" * 32,
+    "profile": "sync/1",
+    "dialect": "open",
+    "capabilities": list(CAPABILITIES),
+    "payload_cap": PAYLOAD_MAX,
+    "deadlines": {"handshake_s": 1.0, "frame_stall_s": 1.0},
+}
+
+
+@pytest.mark.parametrize(("instance_id", "count"), [("'one'", 1), ("str(os.getpid())", 0)])
+def test_two_processes_with_one_instance_are_reported(instance_id: str, count: int) -> None:
+    """Another instance after every start is what shows a restart."""
+    program = (
+        f"import json, os, signal; ready = {READY!r}; ready['instance_id'] = {instance_id}; "
+        "print(json.dumps(ready), flush=True); signal.pause()"
+    )
+    said: list[str] = []
+
+    async def start_twice() -> None:
+        node = await start_node(
+            shlex.join((sys.executable, "-c", program)), Settings(said=said.append)
+        )
+        try:
+            await (await node.fresh()).close()
+        finally:
+            await node.close()
+
+    asyncio.run(start_twice())
+
+    assert sum("instance_id 'one'" in text for text in said) == count
