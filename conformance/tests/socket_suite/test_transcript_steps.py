@@ -47,9 +47,9 @@ class Run:
         self.asked.append(("expect", arguments, options))
         return "arrival"
 
-    def watch(self, *arguments: Any) -> None:
+    def watch(self, *arguments: Any, **options: Any) -> None:
         """Note what is watched."""
-        self.asked.append(("watch", arguments, {}))
+        self.asked.append(("watch", arguments, options))
 
     def __getattr__(self, name: str) -> Any:
         """Return what notes any other operation."""
@@ -95,7 +95,7 @@ ROWS: list[tuple[steps.Step, dict[str, Any], tuple[str, tuple[Any, ...], dict[st
     (
         steps.Watch(watch=KEY),
         {"on": "B", "types": ["snapshot"]},
-        ("watch", (KEY, "B", ["snapshot"]), {}),
+        ("watch", (KEY, "B", ["snapshot"]), {"pushes": False}),
     ),
 ]
 
@@ -111,6 +111,15 @@ def test_every_option_of_a_step_reaches_the_run(
     assert asked(msgspec.structs.replace(step, **options)) == [call, *after]
     for name, value in options.items():
         assert asked(msgspec.structs.replace(step, **{name: value})) != plain
+
+
+def test_a_watch_that_leaves_pushes_out_waits_for_those_under_way() -> None:
+    """A push of the whole store that has begun belongs to what came before the watch."""
+    step = steps.Watch(watch=KEY, on="B", pushes=True)
+
+    settled, watched, *_ = asked(step)
+    assert settled == ("settle", ("B",), {})
+    assert watched == ("watch", (KEY, "B", []), {"pushes": True})
 
 
 def test_a_read_is_made_once_at_level_strict_alone() -> None:
