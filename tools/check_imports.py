@@ -179,6 +179,7 @@ DOORWAYS: dict[str, tuple[str, ...]] = {
         "meshwire_spec.fields",
         "meshwire_spec.layouts",
         "meshwire_spec.codec",
+        "meshwire_spec.planting",
         "meshwire_spec.render",
     ),
     "automerge": ("meshwire_reference.documents", "meshwire_conformance.documents"),

@@ -64,6 +64,7 @@ class CaseResult:
     `symptom` is a short, stable name of the failure ("accepted", "no-answer", "wrong-value
     entries[0].key"), to which a ledger of known failures refers. The line tuples are printed
     unchanged. `variant` distinguishes several runs of one case (the dialect, for example).
+    `cause` is the mistake that explains the failure, or that of the control, if one was found.
     `unbound` is True if a refusal came without a reason or code and none is required. `slow` is
     True if it missed a deadline and passed when it was repeated. With a `remark` the last of the
     notes is that of the ledger. `rounds` has the counts of verdicts if the run had several rounds.
@@ -82,6 +83,7 @@ class CaseResult:
     variant: str = ""
     duration_s: float = 0.0
     remark: Remark | None = None
+    cause: str = ""
     rounds: tuple[tuple[Verdict, int], ...] = ()
 
     @property

@@ -99,8 +99,9 @@ async def run(
         results = [CaseResult(case.id, Verdict.COULD_NOT_RUN, reason) for case in about_codec]
     else:
         findings = _findings(asks, given, hello, settings.level)
+        causes = _causes(findings, asks, given, hello)
         results = [
-            session.timed(case, _result(case, findings, hello, settings, attachment))
+            session.timed(case, _result(case, findings, causes, hello, settings))
             for case in about_codec
         ]
     finally:
@@ -392,12 +393,30 @@ def _findings(
     return found
 
 
+def _causes(
+    findings: Mapping[str, Finding | RunFinding],
+    asks: Sequence[Ask],
+    given: Mapping[int, Given],
+    hello: Hello,
+) -> Mapping[str, str]:
+    """Return the causes of the failures that typical mistakes explain, by the id of the case."""
+    failed = [
+        name for name, found in findings.items() if isinstance(found, Finding) and found.symptom
+    ]
+    if not failed:
+        return {}
+    # The layouts are heavy, and only failures need them.
+    from meshwire_conformance.codec_suite.causes import causes_of  # noqa: PLC0415
+
+    return causes_of(failed, [(ask, given[ask.id]) for ask in asks], hello)
+
+
 def _result(
     case: Case,
     findings: Mapping[str, Finding | RunFinding],
+    causes: Mapping[str, str],
     hello: Hello,
     settings: Settings,
-    attachment: Attachment,
 ) -> CaseResult:
     """Return the verdict of one case, with regard to its control and to the level."""
     if case.kind not in hello.kinds:
@@ -413,12 +432,14 @@ def _result(
         # The schema codec is slow to load, and only failures need it.
         from meshwire_conformance.codec_suite.findings import describe  # noqa: PLC0415
 
-        return describe(case, found, control, settings.level)
+        told_in_full = describe(case, found, control, settings.level)
+        return replace(told_in_full, cause=causes.get(case.id, ""))
     if case.demanded(settings.level) == "any":
         return CaseResult(case.id, Verdict.INFORMATIONAL)
     if case.demanded(settings.level) == "reject" and control is not None and control.symptom:
         reason = f"does not count: its control {case.control} did not pass ({control.symptom})"
-        return CaseResult(case.id, Verdict.COULD_NOT_RUN, (reason,), symptom="control-failed")
+        result = CaseResult(case.id, Verdict.COULD_NOT_RUN, (reason,), symptom="control-failed")
+        return replace(result, cause=causes.get(case.control or "", ""))
     return CaseResult(case.id, Verdict.PASS, unbound=found.unbound)
 
 

@@ -68,6 +68,7 @@ def _case(report: Report, run: TargetRun, result: CaseResult) -> ReportedCase:
         verdict=result.verdict.value,
         symptom=result.symptom,
         reasons=list(result.reasons),
+        cause=result.cause,
         sent=list(result.sent),
         expected=list(result.expected),
         received=list(result.received),

@@ -6,6 +6,7 @@ from textwrap import wrap
 
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.explain.values import printable
+from meshwire_conformance.report.causes import cause_lines, groups_of, in_order_of_causes
 from meshwire_conformance.report.ledger import UNTRIED
 from meshwire_conformance.report.record import Report, Tally, TargetRun, tallies
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Remark, Verdict
@@ -38,7 +39,9 @@ def lines_of(report: Report, *, colour: bool = False) -> Iterator[str]:
     paint = _paint if colour else _leave
     for run in report.runs:
         yield from _contact(run)
-    for number, (run, case, result) in enumerate(report.failures()):
+    groups = groups_of(report)
+    yield from cause_lines(groups)
+    for number, (run, case, result) in enumerate(in_order_of_causes(report, groups)):
         if number < IN_FULL:
             yield from failure_lines(report, run, case, result, paint)
         else:

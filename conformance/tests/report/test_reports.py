@@ -200,3 +200,33 @@ def test_the_command_is_in_one_line() -> None:
     lines = list(lines_of(replace(report, runs=[run])))
 
     assert any(line.endswith(f"--only {CASE}") and "node:'" in line for line in lines)
+
+
+def groups_text(*results: CaseResult) -> str:
+    """The text report of these results."""
+    return "\n".join(lines_of(report_of(*results)))
+
+
+def test_failures_are_grouped_by_cause_before_they_are_shown() -> None:
+    """Most failures first, and with each cause the simplest case and what waits for it."""
+    order = "`payload.length` is read in the other byte order"
+    ids = ["MW-1003", "MW-1001", "MW-1002"]
+    failures = [CaseResult(one, Verdict.FAIL, symptom="refused", cause=order) for one in ids]
+    other = CaseResult("MW-1158", Verdict.FAIL, symptom="refused")
+    waiting = CaseResult("MW-1008", Verdict.COULD_NOT_RUN, symptom="control-failed", cause=order)
+    lines = groups_text(other, *failures, waiting).splitlines()
+
+    assert lines[0] == "4 failures, by cause:"
+    assert lines[1].strip() == f"3  {order} (stream_frame); start with MW-1002"
+    assert "1 negatives do not count until this is corrected" in lines[2]
+    assert lines[3].strip() == "1  LV-001: refused (heartbeat); start with MW-1158"
+    shown = [line.split()[1] for line in lines if line.startswith("FAIL ")]
+    assert shown == ["MW-1002", "MW-1158", "MW-1003", "MW-1001"]
+
+
+def test_single_failures_without_a_cause_are_not_listed_twice() -> None:
+    """A list of causes that says no more than the failures is left out."""
+    one = CaseResult("MW-1001", Verdict.FAIL, symptom="refused")
+
+    assert "by cause" not in groups_text(one)
+    assert "2 failures, by cause:" in groups_text(one, replace(one, case="MW-1002"))

@@ -114,7 +114,7 @@ def test_every_option_of_a_step_reaches_the_run(
 
 
 def test_a_watch_that_leaves_pushes_out_waits_for_those_under_way() -> None:
-    """A push of the whole store that has begun belongs to what came before the watch."""
+    """A push of the whole store that has begun is over before the watch begins."""
     step = steps.Watch(watch=KEY, on="B", pushes=True)
 
     settled, watched, *_ = asked(step)

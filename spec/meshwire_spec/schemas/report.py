@@ -73,6 +73,13 @@ class ReportedCase(Strict, frozen=True, kw_only=True):
         ),
     ]
     reasons: Annotated[list[str], Meta(description="Why, in sentences.")]
+    cause: Annotated[
+        str,
+        Meta(
+            description="The mistake that explains the failure of the case, or of its control; "
+            "empty if none of the known ones does."
+        ),
+    ]
     sent: Annotated[list[str], Meta(description="What was sent, as lines for a person.")]
     expected: Annotated[list[str], Meta(description="The expected result, as lines for a person.")]
     received: Annotated[
