@@ -83,7 +83,8 @@ def left_open(case: Case, why: str) -> Attempt:
 def connection_lost(result: CaseResult, why: str) -> CaseResult:
     """Return the result of a case that got no answer, since its connection was lost."""
     reason = f"the connection is gone: {why}"
-    return replace(result, symptom="connection-lost", reasons=(reason, *result.reasons))
+    others = (one for one in result.reasons if one != why)
+    return replace(result, symptom="connection-lost", reasons=(reason, *others))
 
 
 def ended_by(attempt: Attempt, why_not: str) -> Attempt:
