@@ -33,7 +33,10 @@ ROOT: Final = SPEC.parent
 SITE: Final = ROOT / "build" / "site"
 SHOTS: Final = ROOT / "build" / "screenshots"
 BROWSERS: Final = ("/usr/bin/chromium", "/usr/bin/chromium-browser")
-SHOWN: Final = ("", "00-overview", "03-frames", "10-errors", "16-build-one", "93-deployed")
+SHOWN: Final = (
+    "", "00-overview", "03-frames", "10-errors", "16-build-one", "20-time", "21-two-rules",
+    "93-deployed",
+)  # fmt: skip
 PHONE: Final = (390, 1400)
 DESKTOP: Final = (1280, 1400)
 FLAGS: Final = (

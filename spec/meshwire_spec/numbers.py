@@ -191,6 +191,9 @@ READ_MESSAGE: Final = bytes.fromhex("42000001000000020102")
 """The Automerge sync message of an empty document: as a 0x00 it is a read."""
 AUTOMERGE_SYNC_MARKERS: Final = (0x42, 0x43)
 
+SYNC_CHANGES_MAX: Final = 2**18
+"""Greatest number of changes in a sync message: more than the largest payload holds of changes with
+one dependency, an actor of 16 bytes and one operation each."""
 SYNC_FILTERS_MAX: Final = 16
 """Greatest number of Bloom filters in a sync message; the library sends one."""
 SYNC_FILTER_BITS_MAX: Final = 256

@@ -26,6 +26,7 @@ from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.meanwhile import CODE_NAMES, code_name
 from meshwire_conformance.targets.transport import Stream
 from meshwire_spec.numbers import (
+    SYNC_CHANGES_MAX,
     SYNC_FILTER_BITS_MAX,
     SYNC_FILTER_PROBES_MAX,
     SYNC_FILTERS_MAX,
@@ -65,6 +66,11 @@ UNBACKED = (
     sync_message(have=b"\x00") + b"\x03" + bytes(2),
 )
 """Messages with one element more than the bytes after its count hold."""
+MANY_CHANGES = tuple(
+    sync_message(have=b"\x00", changes=unsigned(count) + bytes(count))
+    for count in (SYNC_CHANGES_MAX, SYNC_CHANGES_MAX + 1)
+)
+"""Messages of empty changes: as many as the bound allows, and one more."""
 LET = {"key": "notes:$case", "neighbour": "notes:$case-neighbour"}
 NEIGHBOUR = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 
@@ -271,8 +277,8 @@ async def huge_counts(run: CaseRun) -> None:
 )
 async def bounds_of_messages(run: CaseRun) -> None:
     """A message is refused for the cost of its answer, or a claim is not checked."""
-    within = [sync_message(have=filters) for filters in WITHIN]
-    beyond = [sync_message(have=filters) for filters in BEYOND]
+    within = [*(sync_message(have=filters) for filters in WITHIN), MANY_CHANGES[0]]
+    beyond = [*(sync_message(have=filters) for filters in BEYOND), MANY_CHANGES[1]]
     streams = await attack(run, FrameType.DELTA, [*within, *beyond, *UNBACKED], must_end=True)
     for stream in streams[: len(within)]:
         if not stream.finished:

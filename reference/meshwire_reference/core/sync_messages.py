@@ -17,6 +17,7 @@ from typing import Final
 
 from meshwire_spec.numbers import (
     AUTOMERGE_SYNC_MARKERS,
+    SYNC_CHANGES_MAX,
     SYNC_FILTER_BITS_MAX,
     SYNC_FILTER_PROBES_MAX,
     SYNC_FILTERS_MAX,
@@ -56,12 +57,19 @@ class SyncMessage:
     @property
     def is_read(self) -> bool:
         """True if there are no heads and no changes: the message starts a new exchange (DC-002)."""
-        return not self.heads and all(chunks in (b"", EMPTY_DOCUMENT) for chunks in self.changes)
+        return not self.heads and not any(map(may_hold_change, self.changes))
 
     @property
     def is_empty_answer(self) -> bool:
         """True for a read with the empty document: how a node without the document answers one."""
-        return self.is_read and EMPTY_DOCUMENT in self.changes
+        return self.is_read and any(self.changes)
+
+
+def may_hold_change(chunks: bytes) -> bool:
+    """Return True unless a run of chunks is empty or consists of saved empty documents."""
+    # DC-002
+    count, rest = divmod(len(chunks), len(EMPTY_DOCUMENT))
+    return bool(rest) or chunks != EMPTY_DOCUMENT * count
 
 
 def read_leb(data: bytes, offset: int) -> tuple[int, int]:
@@ -129,40 +137,76 @@ def check_filter(bloom: bytes) -> None:
         raise Unfit("document-limit", f"the filter claims {claims}")
 
 
-def read_message(message: bytes) -> SyncMessage:
-    """Return the outer structure of a sync message, with its claims checked against its size.
+def skip_hashes(data: bytes, offset: int) -> int:
+    """Return the offset after a counted list of hashes."""
+    count, offset = read_count(data, offset, HASH)
+    return offset + count * HASH
 
-    Raises Unfit: bad-document if the structure is broken, document-limit if a bound is exceeded.
+
+def find_changes(message: bytes) -> tuple[int, int]:
+    """Return the count of changes of a sync message and where the first begins.
+
+    Everything before them is checked. Raises Unfit, as `read_message` does.
     """
-    # DC-012
-    if not message or message[0] not in AUTOMERGE_SYNC_MARKERS:
-        raise Unfit("bad-document", "not a sync message")
-    heads, offset = read_hashes(message, 1)
-    need, offset = read_hashes(message, offset)
+    offset = skip_hashes(message, skip_hashes(message, check_marker(message)))
     have_count, offset = read_count(message, offset, HAVE_MIN)
     # DC-041
     if have_count > SYNC_FILTERS_MAX:
         raise Unfit("document-limit", f"{have_count} filters in one message")
     for _ in range(have_count):
-        _, offset = read_hashes(message, offset)
-        bloom, offset = read_bytes(message, offset)
+        bloom, offset = read_bytes(message, skip_hashes(message, offset))
         check_filter(bloom)
-    changes_count, offset = read_count(message, offset, CHANGES_MIN)
+    count, offset = read_count(message, offset, CHANGES_MIN)
+    # DC-041
+    if count > SYNC_CHANGES_MAX:
+        raise Unfit("document-limit", f"{count} changes in one message")
+    return count, offset
+
+
+def check_marker(message: bytes) -> int:
+    """Return the offset after the first byte. Raises Unfit (bad-document) if it is not a marker."""
+    # DC-012
+    if not message or message[0] not in AUTOMERGE_SYNC_MARKERS:
+        raise Unfit("bad-document", "not a sync message")
+    return 1
+
+
+def read_message(message: bytes) -> SyncMessage:
+    """Return the outer structure of a sync message, with its claims checked against its size.
+
+    Raises Unfit: bad-document if the structure is broken, document-limit if a bound is exceeded.
+    """
+    changes_count, offset = find_changes(message)
     changes = []
     for _ in range(changes_count):
         chunks, offset = read_bytes(message, offset)
         changes.append(chunks)
     if offset < len(message):
         read_count(message, offset, CAPABILITY_MIN)
+    heads, offset = read_hashes(message, 1)
+    need, _ = read_hashes(message, offset)
     return SyncMessage(heads, need, tuple(changes))
 
 
 def is_read(message: bytes) -> bool:
     """Return True if a 0x00 payload is a read; False also if it is not a sync message.
 
-    The core calls this where it answers without a document call. Never raises.
+    The core calls this where it answers without a document call, so it stops at the first head or
+    change. Never raises.
     """
     try:
-        return read_message(message).is_read
+        if read_count(message, check_marker(message), HASH)[0]:
+            return False
+        changes_count, offset = find_changes(message)
+        for _ in range(changes_count):
+            start = offset
+            chunks, offset = read_bytes(message, start)
+            # The library refuses a length that is longer than it has to be.
+            is_overlong = not chunks and offset > start + 1
+            if is_overlong or (chunks and may_hold_change(chunks)):
+                return False
+        if offset < len(message):
+            read_count(message, offset, CAPABILITY_MIN)
     except Unfit:
         return False
+    return True

@@ -2,8 +2,9 @@
 
 import pytest
 
+from meshwire_reference.core import sync_messages
 from meshwire_reference.core.sync_messages import EMPTY_DOCUMENT, Unfit, is_read, read_message
-from meshwire_spec.numbers import READ_MESSAGE
+from meshwire_spec.numbers import READ_MESSAGE, SYNC_CHANGES_MAX
 
 CAPABILITIES = bytes.fromhex("020102")
 HEAD = bytes(range(32))
@@ -31,7 +32,11 @@ def test_a_read_of_any_form_is_a_read(marker: bytes, tail: bytes) -> None:
 
 @pytest.mark.parametrize("marker", [b"\x42", b"\x43"])
 @pytest.mark.parametrize("count", [1, 2])
-@pytest.mark.parametrize("chunk", [b"", EMPTY_DOCUMENT], ids=["empty", "empty document"])
+@pytest.mark.parametrize(
+    "chunk",
+    [b"", EMPTY_DOCUMENT, EMPTY_DOCUMENT * 2],
+    ids=["empty", "empty document", "two empty documents"],
+)
 def test_chunks_without_a_change_are_no_changes(marker: bytes, count: int, chunk: bytes) -> None:
     """Only one with the empty document is how a node without the document answers."""
     chunks = bytes((count,)) + (bytes((len(chunk),)) + chunk) * count
@@ -41,12 +46,63 @@ def test_chunks_without_a_change_are_no_changes(marker: bytes, count: int, chunk
     assert message.is_empty_answer is bool(chunk)
 
 
-def test_a_chunk_that_may_hold_a_change_is_no_read() -> None:
+@pytest.mark.parametrize(
+    "chunk",
+    [b"z", b"z" * 14, EMPTY_DOCUMENT[:-1], EMPTY_DOCUMENT + b"z", EMPTY_DOCUMENT + b"z" * 14],
+)
+def test_a_chunk_that_may_hold_a_change_is_no_read(chunk: bytes) -> None:
     """Whatever it holds: the library judges it."""
-    message = read_message(b"\x42\x00\x00\x00\x02\x00\x01z")
+    data = b"\x42\x00\x00\x00\x02\x00" + bytes((len(chunk),)) + chunk
+    message = read_message(data)
 
     assert not message.is_read
     assert not message.is_empty_answer
+    assert not is_read(data)
+
+
+def with_changes(count: int, changes: bytes) -> bytes:
+    """Return a message without heads and filters that announces this many changes."""
+    groups = (count & 0x7F | 0x80, count >> 7 & 0x7F | 0x80, count >> 14 & 0x7F)
+    return b"\x42\x00\x00\x00" + bytes(groups) + changes
+
+
+def test_changes_have_a_bound() -> None:
+    """Each costs a step, even an empty one, so their number is checked before the first."""
+    at_most = with_changes(SYNC_CHANGES_MAX, bytes(SYNC_CHANGES_MAX))
+    beyond = with_changes(SYNC_CHANGES_MAX + 1, bytes(SYNC_CHANGES_MAX + 1))
+    with pytest.raises(Unfit) as caught:
+        read_message(beyond)
+
+    assert caught.value.reason == "document-limit"
+    assert is_read(at_most)
+    assert not is_read(beyond)
+
+
+@pytest.mark.parametrize(
+    ("data", "steps"),
+    [
+        (b"\x42" + bytes((100,)) + bytes(32 * 100) + bytes(3), 0),
+        (with_changes(SYNC_CHANGES_MAX, b"\x00\x01z" + bytes(SYNC_CHANGES_MAX)), 2),
+        (with_changes(SYNC_CHANGES_MAX, b"\x80\x00" + bytes(SYNC_CHANGES_MAX)), 1),
+        (with_changes(SYNC_CHANGES_MAX + 1, bytes(SYNC_CHANGES_MAX + 1)), 0),
+    ],
+    ids=["heads", "a change", "an overlong length", "above the bound"],
+)
+def test_what_shows_that_a_message_is_no_read_ends_its_reading(
+    data: bytes, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The core reads payloads between inputs of other peers, so it reads no further than needed."""
+    read: list[int] = []
+    whole = sync_messages.read_bytes
+
+    def count(data: bytes, offset: int) -> tuple[bytes, int]:
+        read.append(offset)
+        return whole(data, offset)
+
+    monkeypatch.setattr(sync_messages, "read_bytes", count)
+
+    assert not is_read(data)
+    assert len(read) == steps
 
 
 def test_heads_are_no_read() -> None:

@@ -162,9 +162,10 @@ class Session:
         if not bidi:
             heartbeat = HeartbeatStream(self._context, self.streams, stream)
             self.streams.add(stream, heartbeat)
-            # Its deadline runs before the first byte too.
+            # LV-009: its deadline runs before the first byte too.
             heartbeat.resume()
         elif self._handshake.awaits_stream:
+            # HS-054: the transport reports streams in the order of their numbers.
             self._handshake.accept_stream(stream)
         else:
             handler = FrameStream(self._context, self.streams, stream, self.runs, self._take_frame)

@@ -432,6 +432,8 @@ class LabConnection:
         # LB-030
         for lower in range(count.seen, number + 1):
             stream = self._add(lower << 2 | stream_id & 3, is_own=False)
+            # None goes unreported, so that each has its deadline (LV-009).
+            self._tell(stream)
         count.seen = number + 1
         return stream
 

@@ -280,18 +280,18 @@ def test_streams_both_ways_carry_bytes_and_ends() -> None:
     ]
 
 
-def test_a_higher_number_opens_the_lower_ones_silently() -> None:
-    """A stream that a higher number opened is reported at its own first record."""
+@pytest.mark.parametrize("kind", [0, 2], ids=["bidi", "uni"])
+def test_a_higher_number_opens_the_lower_ones(kind: int) -> None:
+    """They are reported before it, in their order, so that none can go unnoticed (LB-030)."""
     pair = make_pair()
-    pair.acceptor.receive(data_record(2 << 2, b"third"))
+    ids = [number << 2 | kind for number in range(3)]
+    opened = [StreamOpened(stream, bidi=not kind) for stream in ids]
+    pair.acceptor.receive(data_record(ids[2], b"third"))
     first = pair.acceptor.take_events()
-    pair.acceptor.receive(data_record(1 << 2, b"second"))
+    pair.acceptor.receive(data_record(ids[1], b"second"))
 
-    assert first == (StreamOpened(8, bidi=True), StreamData(8, b"third", fin=False))
-    assert pair.acceptor.take_events() == (
-        StreamOpened(4, bidi=True),
-        StreamData(4, b"second", fin=False),
-    )
+    assert first == (*opened, StreamData(ids[2], b"third", fin=False))
+    assert pair.acceptor.take_events() == (StreamData(ids[1], b"second", fin=False),)
 
 
 def test_reset_discards_what_was_not_delivered() -> None:
