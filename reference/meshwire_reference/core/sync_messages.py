@@ -12,6 +12,7 @@ every count and every claim of a filter is compared with its bound here (DC-041)
 The core recognises a read with this module, without a document call; `documents` uses the rest.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,6 +54,19 @@ class SyncMessage:
     heads: tuple[bytes, ...]
     need: tuple[bytes, ...]
     changes: tuple[bytes, ...]
+    parts: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Where `need` and `changes` are: the offset of the count of each, and that after the last."""
+
+    def with_need(self, data: bytes, need: Iterable[bytes]) -> bytes:
+        """Return this message, whose bytes are `data`, with other hashes in `need`."""
+        hashes = list(need)
+        written = encode_leb(len(hashes)) + b"".join(hashes)
+        return data[: self.parts[0]] + written + data[self.parts[1] :]
+
+    def with_changes(self, data: bytes, runs: Sequence[bytes]) -> bytes:
+        """Return this message, whose bytes are `data`, with other runs of chunks."""
+        written = b"".join(encode_leb(len(run)) + run for run in runs)
+        return data[: self.parts[2]] + encode_leb(len(runs)) + written + data[self.parts[3] :]
 
     @property
     def is_read(self) -> bool:
@@ -70,6 +84,15 @@ def may_hold_change(chunks: bytes) -> bool:
     # DC-002
     count, rest = divmod(len(chunks), len(EMPTY_DOCUMENT))
     return bool(rest) or chunks != EMPTY_DOCUMENT * count
+
+
+def encode_leb(number: int) -> bytes:
+    """Return a number as unsigned LEB128."""
+    encoded = bytearray()
+    while number >= LEB_MORE:
+        encoded.append(number & ~LEB_MORE & 0xFF | LEB_MORE)
+        number >>= 7
+    return bytes((*encoded, number))
 
 
 def read_leb(data: bytes, offset: int) -> tuple[int, int]:
@@ -177,15 +200,17 @@ def read_message(message: bytes) -> SyncMessage:
     Raises Unfit: bad-document if the structure is broken, document-limit if a bound is exceeded.
     """
     changes_count, offset = find_changes(message)
+    # The library takes a number only in its shortest form.
+    changes_at = offset - len(encode_leb(changes_count))
     changes = []
     for _ in range(changes_count):
         chunks, offset = read_bytes(message, offset)
         changes.append(chunks)
     if offset < len(message):
         read_count(message, offset, CAPABILITY_MIN)
-    heads, offset = read_hashes(message, 1)
-    need, _ = read_hashes(message, offset)
-    return SyncMessage(heads, need, tuple(changes))
+    heads, need_at = read_hashes(message, 1)
+    need, need_end = read_hashes(message, need_at)
+    return SyncMessage(heads, need, tuple(changes), (need_at, need_end, changes_at, offset))
 
 
 def is_read(message: bytes) -> bool:

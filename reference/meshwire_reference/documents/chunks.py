@@ -6,16 +6,25 @@ library 14 s and 3.8 GiB (D-160). A compressed change (2) is a change, deflated;
 deflate single columns. So here every column is walked once, inflating no more than is allowed and
 adding up the rows that its runs announce.
 
-Only claims are checked. Bytes that cannot be parsed here are left to the library, which verifies
-checksums and content under a budget of CPU time and a memory limit.
+Claims and checksums are checked. What else the bytes say is left to the library, under a budget of
+CPU time and a memory limit. It ignores what follows a damaged chunk if the document has changes, so
+checksums are verified here, and the caller asks the document afterwards whether it took everything.
 """
 
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
-from meshwire_reference.core.sync_messages import HASH, Unfit, read_bytes, read_leb
+from meshwire_reference.core.sync_messages import (
+    HASH,
+    Unfit,
+    encode_leb,
+    read_bytes,
+    read_hashes,
+    read_leb,
+)
 from meshwire_spec.numbers import PAYLOAD_MAX
 
 MAGIC: Final = bytes.fromhex("856f4a83")
@@ -77,45 +86,77 @@ class Chunk:
     """One chunk, not verified: `body` is still deflated where the type says so."""
 
     type: int
+    checksum: bytes
     body: bytes
+    data: bytes
+    """The whole chunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedChunk:
+    """What a verified chunk says of itself."""
+
+    type: int
+    data: bytes
+    hash: bytes
+    """The hash of a change; of a document it has no meaning."""
+    links: tuple[bytes, ...]
+    """The dependencies of a change, the heads of a document."""
+    size: int
+    """Size of its body, inflated."""
 
 
 def walk_chunks(data: bytes) -> Iterator[Chunk]:
     """Yield the chunks of a payload. Raises Unfit (bad-document) where no whole chunk follows."""
     offset = 0
     while offset < len(data):
+        start = offset
         if data[offset : offset + len(MAGIC)] != MAGIC or len(data) - offset < len(MAGIC) + 6:
             raise Unfit("bad-document", f"no chunk at offset {offset}")
         kind = data[offset + 8]
         if kind > COMPRESSED_CHANGE:
             raise Unfit("bad-document", f"unknown chunk type {kind}")
         body, offset = read_bytes(data, offset + 9)
-        yield Chunk(kind, body)
+        yield Chunk(kind, data[start + len(MAGIC) : start + 8], body, data[start:offset])
 
 
-def check_chunks(data: bytes, budget: ClaimBudget) -> tuple[int, ...]:
-    """Compare the claims of the chunks with the budget; return their types.
+def check_chunks(data: bytes, budget: ClaimBudget) -> tuple[CheckedChunk, ...]:
+    """Compare the claims of the chunks with the budget, and verify their checksums.
 
     Raises Unfit: document-limit for claims beyond it, bad-document if the bytes are no sequence of
-    chunks.
+    chunks, or a checksum is wrong.
     """
-    types = []
-    for chunk in walk_chunks(data):
-        types.append(chunk.type)
-        # DC-041
-        compressed = chunk.type == COMPRESSED_CHANGE
-        body = budget.inflate(chunk.body) if compressed else chunk.body
-        columns = document_columns(body) if chunk.type == DOCUMENT else change_columns(body)
-        budget.spend_rows(max((rows_of(*column, budget) for column in columns), default=0))
-    return tuple(types)
+    return tuple(check_chunk(chunk, budget) for chunk in walk_chunks(data))
+
+
+def check_chunk(chunk: Chunk, budget: ClaimBudget) -> CheckedChunk:
+    """Compare the claims of one chunk with the budget, and verify its checksum."""
+    # DC-041
+    compressed = chunk.type == COMPRESSED_CHANGE
+    body = budget.inflate(chunk.body) if compressed else chunk.body
+    is_document = chunk.type == DOCUMENT
+    columns = document_columns(body) if is_document else change_columns(body)
+    budget.spend_rows(max((rows_of(*column, budget) for column in columns), default=0))
+    # DC-051: a compressed change has the checksum and the hash of the change.
+    kind = CHANGE if compressed else chunk.type
+    digest = sha256(bytes((kind,)) + encode_leb(len(body)) + body).digest()
+    if digest[: len(chunk.checksum)] != chunk.checksum:
+        raise Unfit("bad-document", "the checksum of a chunk is wrong")
+    links, _ = read_hashes(body, skip_actors(body) if is_document else 0)
+    return CheckedChunk(chunk.type, chunk.data, digest, links, len(body))
+
+
+def skip_actors(body: bytes) -> int:
+    """Return the offset after the actors of a document chunk, where its heads begin."""
+    count, offset = read_leb(body, 0)
+    for _ in range(count):
+        _, offset = read_bytes(body, offset)
+    return offset
 
 
 def document_columns(body: bytes) -> list[tuple[int, bytes]]:
     """Return (specification, bytes) of every column of a document chunk."""
-    count, offset = read_leb(body, 0)
-    for _ in range(count):
-        _, offset = read_bytes(body, offset)
-    count, offset = read_leb(body, offset)
+    count, offset = read_leb(body, skip_actors(body))
     offset += count * HASH
     changes, offset = read_column_sizes(body, offset)
     operations, offset = read_column_sizes(body, offset)

@@ -152,7 +152,7 @@ class Exchanges:
         budget = ClaimBudget.of(len(call.message))
         singles = 0
         for chunks in message.changes:
-            singles += sum(kind != DOCUMENT for kind in check_chunks(chunks, budget))
+            singles += sum(chunk.type != DOCUMENT for chunk in check_chunks(chunks, budget))
         before = entry.heads
         fork = entry.document.fork()
         answer = pass_through(fork, exchange, call.message)

@@ -110,7 +110,8 @@ class Table:
         # DC-021
         if not call.snapshot:
             return Merged(before, None, ahead=bool(before))
-        types = check_chunks(call.snapshot, ClaimBudget.of(len(call.snapshot)))
+        chunks = check_chunks(call.snapshot, ClaimBudget.of(len(call.snapshot)))
+        types = tuple(chunk.type for chunk in chunks)
         # DC-022, DC-023, DC-044
         other = Document.load(call.snapshot)
         theirs = heads_of(other)

@@ -65,8 +65,12 @@ def test_honest_documents_pass(fields: int) -> None:
     document = written(fields)
     changes = b"".join(change.bytes for change in document.get_changes([]))
 
-    assert check_chunks(document.save(), ClaimBudget.of(100)) == (DOCUMENT,)
-    assert set(check_chunks(changes, ClaimBudget.of(100))) <= {CHANGE, COMPRESSED_CHANGE}
+    (whole,) = check_chunks(document.save(), ClaimBudget.of(100))
+    assert (whole.type, whole.links) == (DOCUMENT, tuple(document.get_heads()))
+    singles = check_chunks(changes, ClaimBudget.of(100))
+    assert {chunk.type for chunk in singles} <= {CHANGE, COMPRESSED_CHANGE}
+    told = [(change.hash, tuple(change.deps)) for change in document.get_changes([])]
+    assert [(chunk.hash, chunk.links) for chunk in singles] == told
     assert judge(document.save() + changes) is None
 
 
@@ -132,3 +136,18 @@ def test_what_is_no_run_of_chunks_is_refused(data: bytes) -> None:
 def test_nothing_is_nothing() -> None:
     """No bytes hold no chunk and are no fault."""
     assert check_chunks(b"", ClaimBudget.of(0)) == ()
+
+
+@pytest.mark.parametrize("size", [10, 2000], ids=["plain", "deflated"])
+def test_a_wrong_checksum_is_refused(size: int) -> None:
+    """Whatever comes before and after the damaged chunk (DC-051)."""
+    document = Document()
+    with document.transaction() as transaction:
+        transaction.put(ROOT, "text", ScalarType.Str, "x" * size)
+    change, whole = bytes(document.get_changes([])[0].bytes), document.save()
+    for chunk in (change, whole):
+        damaged = chunk[:4] + bytes(4) + chunk[8:]
+        for data in (damaged, chunk + damaged, damaged + chunk):
+            with pytest.raises(Unfit) as refusal:
+                check_chunks(data, ClaimBudget.of(len(data)))
+            assert refusal.value.reason == "bad-document"
