@@ -6,10 +6,12 @@ import asyncio
 
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.connecting import adopt_lab
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed, Sending, bad_frames
 from meshwire_conformance.socket_suite.inbox import Arrival
 from meshwire_conformance.socket_suite.shortfall import line_of
+from meshwire_conformance.targets.lab import Windows
 from meshwire_spec.numbers import SNAPSHOT_ANSWER_INTERVAL_S, FrameType
 from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
@@ -17,6 +19,8 @@ TOMBSTONES = 20_000
 PATIENCE = 8
 """Deadlines that twenty thousand tombstones may take."""
 STALE_SNAPSHOTS = 8
+SHUT_ROUNDS = 4
+"""Stale snapshots of a peer without stream credit, at least an interval apart."""
 BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 
 
@@ -93,6 +97,52 @@ async def stale_snapshots_are_answered_in_their_time(run: CaseRun) -> None:
             f"{len(answers)} answers in {elapsed_s:.1f} s",
             expected=(f"at most one in {SNAPSHOT_ANSWER_INTERVAL_S:g} s, {most} by now",),
             received=tuple(line_of(one) for one in answers),
+        )
+
+
+@case(
+    "MW-5772",
+    "stale snapshots of a peer that grants no streams must draw one answer when it grants some",
+    part="documents",
+    rules=("DC-026", "DC-027", "DC-024"),
+    needs=("documents", "binding:tcp"),
+    isolation="process",
+    serial=True,
+    let={"key": "tracks:$case"},
+)
+async def answers_do_not_pile_up(run: CaseRun) -> None:
+    """The interval counts from the queueing, so that answers pile up and leave all at once."""
+    later = DocumentSpec(actor="0a0b0c0d", merge=["base"], edits=[{"name": "bravo"}])
+    await run.documents(BASE | {"later": later})
+    await run.send(FrameSpec(type="snapshot", document="later"))
+    await run.barrier()
+    whole = Wanted(run.scope.names["key"], heads=run.contents.made["later"].heads)
+    arrivals = run.subscription(whole.key).arrivals
+    shut = await adopt_lab(run, "shut", Windows(max_streams_bidi=0))
+    await run.own_peer("clock").connection()
+    seen = await run.expect(whole, "clock")
+    for _ in range(SHUT_ROUNDS):
+        # The answers to another peer show that the interval is over each time.
+        for peer in ("shut", "clock"):
+            await run.send(FrameSpec(type="snapshot", document="base"), peer)
+            await run.barrier(peer)
+        seen = await run.expect(whole, "clock", after=arrivals.index(seen) + 1)
+    start_s = asyncio.get_running_loop().time()
+    shut.lab.allow_streams(2 * SHUT_ROUNDS)
+    shut.flush()
+    # One snapshot is the offer, the next one the answer; what was queued comes before the read.
+    offer = await run.expect(whole, "shut")
+    await run.expect(whole, "shut", after=arrivals.index(offer) + 1)
+    await run.read(whole, "shut")
+    elapsed_s = asyncio.get_running_loop().time() - start_s
+    most = 2 + int(elapsed_s / SNAPSHOT_ANSWER_INTERVAL_S)
+    came = [one for one in arrivals if one.peer == offer.peer and one.carrier == FrameType.SNAPSHOT]
+    if len(came) > most:
+        raise CaseFailed(
+            "too-many-answers",
+            f"{len(came)} snapshots within {elapsed_s:.1f} s of the first credit",
+            expected=("the offer, and at most one answer in each interval",),
+            received=tuple(line_of(one) for one in came),
         )
 
 

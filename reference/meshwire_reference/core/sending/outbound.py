@@ -5,7 +5,8 @@ for a key, so the queue grows with documents and not with requests. Answers go b
 items at a time leave the queue. A frame that does not exist yet is made by a document call in the
 queue of its document, unless a tombstone guards the key. Then a stream is opened, which waits
 for the peer's credit; the frame and FIN are sent; and the stream is released once the transport has
-everything.
+everything. The own snapshot as an answer waits for its stream first and is made afterwards, so that
+it is the document as it is when it is sent; the next one waits until it has left, and the interval.
 
 What is made and has not left is bounded (`quotas`): an item leaves the queue when its document
 fits. The message of an answer is a result of the call that applied the delta. Without room for it,
@@ -79,6 +80,9 @@ class Outbound:
         settings = context.settings
         self._quota = OutboundQuota(settings.answer_bytes_max, context.outbound_quota, self.pump)
         self._snapshot_cooldowns = Cooldowns(settings.snapshot_answer_s)
+        self._unmade: set[str] = set()
+        # Keys of answers that were made and have not left, and whether another is due after it.
+        self._leaving: dict[str, bool] = {}
         self._under_way = 0
         self._is_pumping = False
 
@@ -94,6 +98,8 @@ class Outbound:
         self._urgent.clear()
         self._ready.clear()
         self._waiting.clear()
+        self._unmade.clear()
+        self._leaving.clear()
 
     @property
     def has_credit(self) -> bool:
@@ -137,14 +143,32 @@ class Outbound:
     def add_snapshot(self, key: str) -> None:
         """Queue the own snapshot as an answer, now or when its cooldown is over."""
         # DC-026, DC-027
+        if not self.is_open or key in self._unmade:
+            return
+        if key in self._leaving:
+            self._leaving[key] = True
+            return
         now_s = self._context.now.monotonic_s
         wait_s = self._snapshot_cooldowns.wait_s(key, now_s)
-        name = ("snapshot", self.streams.connection, key)
         if wait_s > 0:
+            name = ("snapshot", self.streams.connection, key)
             self._context.timers.set(name, now_s + wait_s, lambda: self.add_snapshot(key))
-        elif self.is_open:
-            self._snapshot_cooldowns.take(key, now_s)
+        else:
+            self._unmade.add(key)
             self.add(Purpose.SNAPSHOT, key)
+
+    def note_snapshot(self, key: str, *, is_made: bool) -> None:
+        """Note that the snapshot that answers was made, or that there is none to send."""
+        self._unmade.discard(key)
+        if is_made:
+            self._leaving[key] = False
+
+    def note_snapshot_left(self, key: str) -> None:
+        """Begin the interval after an answer has left, and queue the next if one is due."""
+        # DC-026
+        self._snapshot_cooldowns.take(key, self._context.now.monotonic_s)
+        if self._leaving.pop(key, False):
+            self.add_snapshot(key)
 
     def send(
         self,
@@ -178,10 +202,13 @@ class Outbound:
             message = (self._urgent if item in self._urgent else self._waiting).pop(item)
             self._ready.pop(item, None)
             self._under_way += 1
-            if message is None:
-                self._context.queues.add(item.key, Making(self._context, self, item))
+            making = Making(self._context, self, item, message)
+            if message is not None:
+                making.post(FrameType.DELTA, message)
+            elif item.purpose is Purpose.SNAPSHOT:
+                self.streams.open(Awaiting(self.streams, making), bidi=True)
             else:
-                Making(self._context, self, item, message).post(FrameType.DELTA, message)
+                making.queue()
         self._is_pumping = False
         if self.has_credit and not self._urgent and not self._waiting:
             self._refill()
@@ -201,11 +228,18 @@ class Outbound:
 
     # --- frames on their way ---------------------------------------------------------------------
 
-    def dispatch(self, parcel: "Parcel", after: WriteNumber | None) -> None:
-        """Open a stream for a frame whose room is reserved."""
-        if self.is_open:
-            # TR-004, TR-008
+    def dispatch(
+        self, parcel: "Parcel", after: WriteNumber | None, stream: int | None = None
+    ) -> None:
+        """Send a frame whose room is reserved, on `stream` or on one that is opened for it."""
+        if not self.is_open:
+            return
+        # TR-004, TR-008
+        if stream is None:
             self.streams.open(parcel, bidi=True, after=after)
+        else:
+            self.streams.add(stream, parcel)
+            parcel.take_stream(stream, after)
 
     def note_over(self, size: int) -> None:
         """Count one frame in flight less, and its bytes."""
@@ -236,12 +270,12 @@ class Parcel(StreamHandler):
         self._on_over = on_over
         self._on_failed = on_failed
 
-    def take_stream(self, stream: int) -> None:
-        """Send the frame and drop its bytes."""
+    def take_stream(self, stream: int, after: WriteNumber | None = None) -> None:
+        """Send the frame, once the write `after` is durable, and drop its bytes."""
         super().take_stream(stream)
         data, self._data = self._data, b""
         if self._outbound.is_open:
-            self._streams.send(stream, data, fin=True)
+            self._streams.send(stream, data, fin=True, after=after)
         else:
             self._streams.release(stream)
 
@@ -259,6 +293,19 @@ class Parcel(StreamHandler):
         self._outbound.pump()
 
 
+class Awaiting(StreamHandler):
+    """Waits for the stream of a frame that is made only then."""
+
+    def __init__(self, streams: Streams, making: "Making") -> None:
+        super().__init__(streams)
+        self._making = making
+
+    def take_stream(self, stream: int) -> None:
+        """Make the frame."""
+        super().take_stream(stream)
+        self._making.queue(stream)
+
+
 class Making(Job):
     """Makes the frame of one item, in the queue of its document.
 
@@ -272,16 +319,23 @@ class Making(Job):
         self._context = context
         self._outbound = outbound
         self._item = item
+        self._stream: int | None = None
         if message is None:
             self._reserved = context.documents.get(item.key, 0)
             outbound.reserve(self._reserved)
         else:
             self._reserved = len(message)
 
+    def queue(self, stream: int | None = None) -> None:
+        """Make the frame in its turn, for `stream` if that is open already."""
+        self._stream = stream
+        self._context.queues.add(self._item.key, self)
+
     def begin(self) -> Call | None:
         """Check that the item is still to be sent, and return the call that makes its frame."""
         item = self._item
         if not self._outbound.is_open:
+            self._give_stream_back()
             return None
         held = self._context.guard(item.key)
         if item.purpose is Purpose.TOMBSTONE or held is not None:
@@ -336,11 +390,22 @@ class Making(Job):
     def _dispatch(self, frame: StreamFrame) -> None:
         outbound, key = self._outbound, self._item.key
         on_failed = partial(outbound.take_back, key) if frame.type == FrameType.DELTA else None
+        on_over = None
+        if self._item.purpose is Purpose.SNAPSHOT:
+            outbound.note_snapshot(key, is_made=True)
+            on_over = partial(outbound.note_snapshot_left, key)
         outbound.reserve(len(frame.payload) - self._reserved)
-        parcel = Parcel(outbound, frame, on_failed=on_failed)
-        outbound.dispatch(parcel, self._context.durability.pending(key))
+        parcel = Parcel(outbound, frame, on_over, on_failed)
+        outbound.dispatch(parcel, self._context.durability.pending(key), self._stream)
+
+    def _give_stream_back(self) -> None:
+        if self._stream is not None:
+            self._outbound.streams.release(self._stream)
 
     def _skip(self) -> None:
+        self._give_stream_back()
+        if self._item.purpose is Purpose.SNAPSHOT:
+            self._outbound.note_snapshot(self._item.key, is_made=False)
         self._outbound.note_over(self._reserved)
         self._outbound.pump()
 

@@ -262,6 +262,77 @@ class TestSnapshots:
         assert bench.frames(connection) == []
         assert len(bench.writes) == 1
 
+    def test_without_stream_credit_one_answer_waits_and_is_made_when_credit_comes(self) -> None:
+        """DC-026, DC-027: the interval counts from the sending, with the document of then."""
+        bench = make_bench()
+        connection, sender = bench.connect(), bench.connect()
+        mine = author(LATEST, 3)
+        stale = StreamFrame(LATEST, FrameType.SNAPSHOT, mine.snapshot())
+        bench.send(sender, stale)
+        bench.take_frames(sender)
+        bench.hold_streams = True
+        for count in range(4):
+            mine.edit(count=count)
+            bench.send(connection, replace(stale, payload=mine.snapshot()))
+            bench.send(sender, stale)
+            bench.advance(2)
+        bench.let_go()
+        at_once = bench.take_frames(sender)
+        bench.send(sender, stale)
+        bench.advance(0.9)
+        inside = bench.take_frames(sender)
+        bench.advance(0.2)
+
+        # The pushes of the four edits, and behind that of the first the one answer.
+        newest = replace(stale, payload=mine.snapshot())
+        assert (len(at_once), at_once[1], at_once[0] == newest) == (5, newest, False)
+        assert inside == []
+        assert bench.take_frames(sender) == [newest]
+
+    @pytest.mark.parametrize("seconds", [0.0, 5.0])
+    def test_an_answer_that_has_not_left_is_followed_by_one_more_at_most(
+        self, seconds: float
+    ) -> None:
+        """DC-026: however long it takes to leave, the next waits for that and for the interval."""
+        bench = make_bench()
+        connection, sender = bench.connect(), bench.connect()
+        mine = author(LATEST, 3)
+        stale = StreamFrame(LATEST, FrameType.SNAPSHOT, mine.snapshot())
+        mine.edit(count=1)
+        bench.send(connection, replace(stale, payload=mine.snapshot()))
+        bench.take_frames(sender)
+        bench.hold_sends = True
+        for _ in range(3):
+            bench.send(sender, stale)
+            bench.advance(seconds)
+        bench.let_go()
+        first = bench.take_frames(sender)
+        bench.advance(0.9)
+        inside = bench.take_frames(sender)
+        bench.advance(0.2)
+
+        assert (len(first), inside) == (1, [])
+        assert len(bench.take_frames(sender)) == 1
+
+    def test_an_answer_whose_document_is_deleted_meanwhile_gives_its_stream_back(self) -> None:
+        """TS-044: nothing is sent on the stream that it waited for."""
+        bench = make_bench()
+        connection, sender = bench.connect(), bench.connect()
+        mine = author(DELETED, 3)
+        stale = StreamFrame(DELETED, FrameType.SNAPSHOT, mine.snapshot())
+        mine.edit(count=1)
+        bench.send(connection, replace(stale, payload=mine.snapshot()))
+        bench.take_frames(sender)
+        bench.hold_streams = True
+        bench.send(sender, stale)
+        payload = encode_tombstone(tombstone())
+        key = f"tombstones:{DELETED}"
+        bench.send(connection, StreamFrame(key, FrameType.TOMBSTONE, payload))
+        bench.let_go()
+
+        assert [frame.type for frame in bench.frames(sender)] == [FrameType.TOMBSTONE]
+        assert all(bench.streams[where].released for where in bench.order if where[0] == sender)
+
 
 class TestRelay:
     """DC-030 to DC-036, TS-037, TS-038."""
