@@ -181,6 +181,31 @@ async def data_crosses_stop(run: CaseRun) -> None:
 
 
 @case(
+    "MW-5792",
+    "a RESET that follows FIN at once must not discard the frame before the FIN",
+    part="lab-binding",
+    rules=("LB-034", "TR-020"),
+    level="wire",
+    needs=NEEDS,
+    isolation="peer",
+    let={"key": "tracks:$case"},
+)
+async def reset_behind_fin(run: CaseRun) -> None:
+    """A RESET drops what was received on a finished half and not read yet."""
+    await run.documents(BASE)
+    connection = await lab_connection(run, "A")
+    stream = await run.open("A", "ended")
+    number = stream.number.to_bytes(8, "big")
+    frame = run.composer.frame(FrameSpec(type="snapshot", document="base"))
+    # One write, so that the target holds both records before it reads the frame.
+    data = record(0, number + b"\x01" + frame) + record(1, number + (7).to_bytes(8, "big"))
+    await connection.raw(data)
+    run.ended(stream, "a frame with FIN, and RESET with 7")
+    await run.wait_finished(stream)
+    await run.read(Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads), "B")
+
+
+@case(
     "MW-5916",
     "the target must send nothing after the peer's CLOSE and end the TCP connection",
     part="lab-binding",

@@ -32,6 +32,8 @@ ANSWERS = 30
 BURST = 120
 RESETS = 2 * STREAMS_ACCEPTED_MIN + 2
 """Streams that a case resets: more than a target accepts at once."""
+CODES = (0, REASONS["internal"].code)
+"""Codes of RESET and STOP in turn: the answer has code 0 to any of them."""
 CUT_PAYLOAD = 64
 LISTED = 16
 LISTED_WINDOW = 320
@@ -136,12 +138,18 @@ async def answers_wait_for_credit(run: CaseRun) -> None:
         await run.expect(Wanted(key, heads=frozenset()), "A")
 
 
+def _big() -> DocumentSpec:
+    """Return a document that exceeds many windows even when compressed."""
+    text = "".join(hashlib.sha256(bytes((number,))).hexdigest() for number in range(200))
+    return DocumentSpec(actor="0b0b0b0b", fields={"text": text})
+
+
 def _stalled(connection: TcpConnection, window: int) -> Stream | None:
     """Return a stream of the target that has filled its window and waits for credit, or None."""
     filled = (
         stream
         for stream in connection.streams.values()
-        if not stream.ours and len(stream.received) >= window and not stream.finished
+        if not stream.ours and len(stream.received) >= window and not stream.read_over
     )
     return next(filled, None)
 
@@ -158,9 +166,7 @@ def _stalled(connection: TcpConnection, window: int) -> Stream | None:
 async def reader_stops_writer(run: CaseRun) -> None:
     """The writer exceeds its credit, or one stream blocks all others."""
     window = 2048
-    # Text that exceeds many windows even when compressed.
-    big = "".join(hashlib.sha256(bytes((number,))).hexdigest() for number in range(200))
-    await run.documents({**BASE, "big": DocumentSpec(actor="0b0b0b0b", fields={"text": big})})
+    await run.documents({**BASE, "big": _big()})
     await run.send(FrameSpec(type="snapshot", document="big"), "B")
     await run.barrier("B")
     await run.send(FrameSpec(type="snapshot", key="$small", document="base"), "B")
@@ -189,10 +195,10 @@ async def reader_stops_writer(run: CaseRun) -> None:
     await run.expect(Wanted(key, heads=run.contents.made["big"].heads), "A")
 
 
-async def _reset(run: CaseRun, stream: Stream) -> None:
+async def _reset(run: CaseRun, stream: Stream, code: int) -> None:
     """Reset the suite's half and wait until the target has reset its own with code 0 (TR-024)."""
-    await stream.reset(0)
-    run.ended(stream, f"RESET with {code_name(0)}")
+    await stream.reset(code)
+    run.ended(stream, f"RESET with {code_name(code)}")
     await stream.wait_for(lambda: stream.read_over, run.deadline_s)
     run.check_connection(stream.connection)
     if stream.reset_code == 0:
@@ -224,7 +230,7 @@ async def reset_before_an_answer(run: CaseRun) -> None:
     for number in range(RESETS):
         stream = await run.open("A", f"cut {number}")
         await run.write(stream, cut, "the beginning of a frame")
-        await _reset(run, stream)
+        await _reset(run, stream, CODES[number % len(CODES)])
     await run.send(FrameSpec(type="snapshot", document="base"))
     await run.barrier()
     await run.read(Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads))
@@ -244,7 +250,7 @@ async def reset_after_an_answer(run: CaseRun) -> None:
     for number in range(RESETS):
         conversation = Conversation(run, name=f"run {number}")
         await conversation.ask(message)
-        await _reset(run, await conversation.stream())
+        await _reset(run, await conversation.stream(), CODES[number % len(CODES)])
     last = Conversation(run, name="last")
     await last.ask(message)
     await last.end()
@@ -273,12 +279,56 @@ async def reset_inside_an_answer(run: CaseRun) -> None:
         run.check_connection(connection)
         if len(stream.received) != LISTED_WINDOW:
             raise CaseFailed("no-answer", "no answer filled the window", missed=True)
-        await _reset(run, stream)
+        await _reset(run, stream, CODES[number % len(CODES)])
 
 
 def _has_filled(stream: Stream, window: int) -> Callable[[], bool]:
     """Return a condition: the target has sent as much on the stream as its window allows."""
     return lambda: len(stream.received) >= window
+
+
+@case(
+    "MW-5793",
+    "answers that the suite stops must make room for further answers",
+    part="transport",
+    rules=("TM-003", "DC-007", "LB-035"),
+    needs=("documents", "binding:tcp"),
+    isolation="peer",
+    let={"key": "notes:$case", "small": "notes:$case-small"},
+)
+async def stopped_answers(run: CaseRun) -> None:
+    """A frame that was stopped counts as under way, so that the target sends no more after some."""
+    await run.documents({**BASE, "big": _big()})
+    await run.send(FrameSpec(type="snapshot", document="big"), "B")
+    await run.barrier("B")
+    await run.send(FrameSpec(type="snapshot", key="$small", document="base"), "B")
+    await run.barrier("B")
+    connection = await adopt_lab(run, "A", Windows(max_stream_data=LISTED_WINDOW, held=True))
+    for number in range(RESETS):
+        await run.send_read(run.scope.names["key"])
+        await _stop_answer(run, connection, CODES[number % len(CODES)])
+    await run.read(Wanted(run.scope.names["small"], heads=run.contents.made["base"].heads), "A")
+
+
+async def _stop_answer(run: CaseRun, connection: TcpConnection, code: int) -> None:
+    """Stop an answer that waits for credit, and wait until the target has reset it with code 0."""
+    await connection.signal.wait_for(
+        lambda: bool(_stalled(connection, LISTED_WINDOW)), run.deadline_s
+    )
+    run.check_connection(connection)
+    stream = _stalled(connection, LISTED_WINDOW)
+    if stream is None:
+        raise CaseFailed("no-answer", "no answer filled the window", missed=True)
+    await stream.stop(code)
+    run.ended(stream, f"STOP with {code_name(code)}")
+    await stream.wait_for(lambda: stream.read_over, run.deadline_s)
+    run.check_connection(connection)
+    if stream.reset_code != 0:
+        raise CaseFailed(
+            "wrong-end",
+            "a half that was stopped was not reset with code 0",
+            missed=stream.reset_code is None,
+        )
 
 
 @case(
