@@ -17,7 +17,9 @@ Pending changes (DC-046) are lost with a worker, and the library of the peer sen
 in an exchange, although it is requested. So a request that brings nothing twice becomes a read.
 """
 
+import itertools
 from collections import OrderedDict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final, cast
 
@@ -34,9 +36,16 @@ from meshwire_reference.core.document_calls import (
     Received,
     Unsent,
 )
-from meshwire_reference.core.sync_messages import SyncMessage, read_message
-from meshwire_reference.documents.chunks import DOCUMENT, ClaimBudget, check_chunks
+from meshwire_reference.core.sync_messages import SyncMessage, Unfit, read_message
+from meshwire_reference.documents.chunks import DOCUMENT, CheckedChunk, ClaimBudget, check_chunks
 from meshwire_reference.documents.entries import Entries, Entry
+from meshwire_reference.documents.pending import (
+    NEED_MAX,
+    apply_changes,
+    deps_of,
+    lacked_by,
+    split_ready,
+)
 from meshwire_spec.numbers import READ_MESSAGE
 
 EXCHANGE_BYTES: Final = 512
@@ -111,17 +120,61 @@ class OpenExchanges:
             self.remove(connection, key)
 
 
-def pass_through(document: Document, exchange: DocumentExchange, message: bytes) -> bytes | None:
-    """Receive a message, which may change the document, and return the answer to it."""
+def pass_through(document: Document, exchange: DocumentExchange, message: bytes) -> None:
+    """Receive a message, which may change the document."""
     document.receive_sync_message(exchange.state, Message.decode(message))
-    return say(document, exchange)
 
 
-def say(document: Document, exchange: DocumentExchange) -> bytes | None:
-    """Return the next message of an exchange, or None if there is nothing to send."""
+def say(
+    document: Document, exchange: DocumentExchange, pending: Collection[CheckedChunk] = ()
+) -> bytes | None:
+    """Return the next message of an exchange, or None if there is nothing to send.
+
+    It names what the pending changes lack, and does not request them again.
+    """
     # The library may return None, which its type stub does not say.
     message = cast("Message | None", document.generate_sync_message(exchange.state))
-    return None if message is None else message.encode()
+    answer = None if message is None else message.encode()
+    if answer is None or not pending:
+        return answer
+    outer = read_message(answer)
+    held = {change.hash for change in pending}
+    lacked = lacked_by(document, deps_of(pending) - held)
+    return outer.with_need(answer, sorted(set(outer.need) - held | lacked)[:NEED_MAX])
+
+
+def find_early(fork: Document, chunks: Collection[CheckedChunk]) -> list[CheckedChunk]:
+    """Return those changes whose dependencies neither the document nor the chunks have.
+
+    Raises what the library raises for one that it cannot read.
+    """
+    singles = [chunk for chunk in chunks if chunk.type != DOCUMENT]
+    wholes = [chunk.data for chunk in chunks if chunk.type == DOCUMENT]
+    lacked = lacked_by(fork, deps_of(singles).difference(chunk.hash for chunk in singles))
+    if lacked and wholes:
+        probe = fork.fork()
+        for whole in wholes:
+            probe.merge(Document.load(whole))
+        lacked = lacked_by(probe, lacked)
+    _, early = split_ready(singles, lacked)
+    for change in early:
+        apply_changes(Document(), (change.data,))
+    return early
+
+
+def check_taken(fork: Document, chunks: Iterable[CheckedChunk]) -> None:
+    """Raise Unfit (bad-document) if the library has ignored a chunk, as it does without a word."""
+    ends: set[bytes] = set()
+    links: set[bytes] = set()
+    for chunk in chunks:
+        if chunk.type == DOCUMENT:
+            ends.update(chunk.links)
+        else:
+            ends.add(chunk.hash)
+            links.update(chunk.links)
+    # What a change depends on is there if the change is.
+    if lacked_by(fork, ends - links):
+        raise Unfit("bad-document", "the library has ignored a change")
 
 
 class Exchanges:
@@ -150,16 +203,22 @@ class Exchanges:
         self, call: Receive, message: SyncMessage, entry: Entry, exchange: DocumentExchange
     ) -> Received:
         budget = ClaimBudget.of(len(call.message))
-        singles = 0
-        for chunks in message.changes:
-            singles += sum(chunk.type != DOCUMENT for chunk in check_chunks(chunks, budget))
-        before = entry.heads
+        runs = [check_chunks(chunks, budget) for chunks in message.changes]
         fork = entry.document.fork()
-        answer = pass_through(fork, exchange, call.message)
-        # DC-046: changes that came one by one and were not all applied may wait in the fork.
-        applied = len(fork.get_changes(list(before))) if singles else 0
-        orphan_bytes = sum(map(len, message.changes)) if applied < singles else 0
-        write = self._entries.replace(call.key, entry, fork, orphan_bytes)
+        # DC-046
+        early = find_early(fork, [chunk for run in runs for chunk in run])
+        waiting = {change.hash for change in early}
+        timely = [[chunk for chunk in run if chunk.hash not in waiting] for run in runs]
+        data = call.message
+        if early:
+            joined = (b"".join(chunk.data for chunk in run) for run in timely)
+            data = message.with_changes(data, [run for run in joined if run])
+        pass_through(fork, exchange, data)
+        # DC-013
+        check_taken(fork, itertools.chain(*timely))
+        settled = self._entries.settle(call.key, fork, early)
+        answer = say(settled.document, exchange, settled.waiting)
+        write = self._entries.replace(call.key, entry, settled)
         exchange.reading = False
         need = () if answer is None else read_message(answer).need
         if not need:
@@ -191,7 +250,9 @@ class Exchanges:
             exchange.resent_at = heads
             return None
         exchange = DocumentExchange()
-        answer = pass_through(entry.document.fork(), exchange, call.message)
+        fork = entry.document.fork()
+        pass_through(fork, exchange, call.message)
+        answer = say(fork, exchange, self._entries.pending.of(call.key))
         self.open.remove(call.connection, call.key)
         if heads:
             self.open.put(call.connection, call.key, exchange, len(answer or b""))
@@ -204,12 +265,13 @@ class Exchanges:
         if not entry.heads:
             exchange = DocumentExchange(reading=True)
             message = say(Document(), exchange)
-        elif exchange is None or exchange.reading:
-            exchange = DocumentExchange()
-            # DC-038: a peer that is not known to hold anything is sent the answer to a read.
-            message = pass_through(entry.document.fork(), exchange, READ_MESSAGE)
         else:
-            message = say(entry.document.fork(), exchange)
+            fork = entry.document.fork()
+            if exchange is None or exchange.reading:
+                exchange = DocumentExchange()
+                # DC-038: a peer that is not known to hold anything is sent the answer to a read.
+                pass_through(fork, exchange, READ_MESSAGE)
+            message = say(fork, exchange, self._entries.pending.of(call.key))
         self.open.put(call.connection, call.key, exchange, len(message or b""))
         return Generated(message, entry.heads)
 

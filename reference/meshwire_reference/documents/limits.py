@@ -32,6 +32,9 @@ MEMORY_BYTES: Final = 2 * 2**30
 DETAIL_MAX: Final = 200
 """Greatest length of the text of a dead worker in an event, in characters."""
 
+WORKER_ENDED: Final = "worker-ended"
+"""Reason of the loss of pending changes whose worker has ended."""
+
 SIGNALS: Final = {
     signal.SIGPROF: "cpu-time",
     signal.SIGALRM: "stuck",
@@ -115,4 +118,13 @@ class NoWorker:
     retry_s: float
 
 
-WorkerEvent: TypeAlias = WorkerDied | LimitNotSet | NoWorker
+@dataclass(frozen=True, slots=True)
+class PendingDropped:
+    """A number of pending changes of a document were dropped, for this reason."""
+
+    key: str
+    reason: str
+    changes: int
+
+
+WorkerEvent: TypeAlias = WorkerDied | LimitNotSet | NoWorker | PendingDropped

@@ -1,8 +1,7 @@
 """The frames between supervisor and worker: length, kind, number, msgpack body.
 
 Requests carry a call and the stored bytes of its document (None: the worker holds it, empty: there
-are none). Replies carry the result, whether the worker holds the document now, and which others it
-has let go.
+are none). Replies carry the result and what has become of the worker's memory.
 Bodies are decoded into their types strictly: replies of a worker that hostile
 bytes have damaged must not be trusted.
 """
@@ -16,6 +15,7 @@ from typing import Any, Final, TypeAlias, get_args
 import msgspec
 
 from meshwire_reference.core.document_calls import Call, Result
+from meshwire_reference.documents.limits import PendingDropped
 
 HEADER: Final = struct.Struct(">IBI")
 READY: Final = 0xFF
@@ -44,7 +44,6 @@ def decoders(types: tuple[object, ...], *beside: object) -> tuple[Decoder, ...]:
 
 
 _CALL_DECODERS: Final = decoders(CALL_TYPES, bytes | None)
-_RESULT_DECODERS: Final = decoders(RESULT_TYPES, bool, tuple[str, ...])
 _READY_DECODER: Final = msgspec.msgpack.Decoder(tuple[tuple[str, str], ...])
 
 
@@ -59,6 +58,23 @@ class Frame:
     kind: int
     number: int
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a worker holds after a call."""
+
+    held: bool = False
+    """True if it holds the document of the call."""
+    pending: int = 0
+    """Number of pending changes of that document, which only the worker has."""
+    released: tuple[str, ...] = ()
+    """Documents that it has let go."""
+    dropped: tuple[PendingDropped, ...] = ()
+    """Pending changes that it has dropped, of any document."""
+
+
+_RESULT_DECODERS: Final = decoders(RESULT_TYPES, Memory)
 
 
 class PipeReader:
@@ -111,20 +127,18 @@ def decode_request(frame: Frame) -> tuple[Call, bytes | None]:
     return decoded
 
 
-def encode_reply(
-    number: int, result: Result, *, held: bool, released: tuple[str, ...] = ()
-) -> bytes:
+def encode_reply(number: int, result: Result, memory: Memory) -> bytes:
     """Return the frame of one result."""
-    return encode_frame(RESULT_KINDS[type(result)], number, _encode((result, held, released)))
+    return encode_frame(RESULT_KINDS[type(result)], number, _encode((result, memory)))
 
 
-def decode_reply(frame: Frame) -> tuple[Result, bool, tuple[str, ...]]:
-    """Return the result of a frame, whether the worker holds the document, which others it let go.
+def decode_reply(frame: Frame) -> tuple[Result, Memory]:
+    """Return the result of a frame, and what the worker holds after it.
 
     Raises BrokenPipe when the body is not what its kind says.
     """
     try:
-        decoded: tuple[Any, bool, tuple[str, ...]] = _RESULT_DECODERS[frame.kind].decode(frame.body)
+        decoded: tuple[Any, Memory] = _RESULT_DECODERS[frame.kind].decode(frame.body)
     except (IndexError, msgspec.DecodeError) as exc:
         raise BrokenPipe(str(exc)) from exc
     return decoded

@@ -16,8 +16,10 @@ from meshwire_reference.core.document_calls import Call, ConnectionName, Forget,
 from meshwire_reference.documents.limits import (
     DETAIL_MAX,
     MEMORY_BYTES,
+    WORKER_ENDED,
     Budget,
     LimitNotSet,
+    PendingDropped,
     WorkerDied,
     WorkerEvent,
     reason_of_exit,
@@ -281,7 +283,11 @@ class Workers:
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
         def take_reply(frame: Frame) -> None:
-            result, _, _ = decode_reply(frame)
+            result, memory = decode_reply(frame)
+            for loss in memory.dropped:
+                self._on_event(loss)
+            if memory.pending and not isinstance(call, Forget):
+                self._on_event(PendingDropped(call.key, WORKER_ENDED, memory.pending))
             if not answer.done():
                 answer.set_result(result)
 

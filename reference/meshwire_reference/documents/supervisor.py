@@ -16,7 +16,7 @@ worker at a time while they are slow, and none while one of them is being judged
 
 Documents survive since the store is the authority: a worker is sent the stored bytes with the
 first call for a key. Sync states do not: the next message of each exchange starts it afresh, which
-costs bytes and loses no change.
+costs bytes and loses no change. Nor do pending changes (DC-046): an event reports each loss.
 
 If no worker can be started, the start is repeated at growing intervals. Calls wait during the
 first attempts; each later failure refuses the waiting calls (internal).
@@ -28,7 +28,7 @@ of calls and never a result.
 
 import asyncio
 import itertools
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -45,8 +45,14 @@ from meshwire_reference.core.document_calls import (
     Result,
     Unsent,
 )
-from meshwire_reference.documents.limits import NoWorker, WorkerEvent, size_of
-from meshwire_reference.documents.pipe import SKIP, BrokenPipe, Frame, decode_reply
+from meshwire_reference.documents.limits import (
+    WORKER_ENDED,
+    NoWorker,
+    PendingDropped,
+    WorkerEvent,
+    size_of,
+)
+from meshwire_reference.documents.pipe import SKIP, BrokenPipe, Frame, Memory, decode_reply
 from meshwire_reference.documents.process import (
     DocumentSettings,
     Unavailable,
@@ -209,6 +215,7 @@ class Documents:
         self._under_way: deque[QueuedCall] = deque()
         self._under_way_bytes = 0
         self._held: set[str | None] = set()
+        self._pending: Counter[str] = Counter()
         self._head_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._failed_starts = 0
@@ -328,18 +335,30 @@ class Documents:
         if not self._under_way or self._under_way[0].serial != frame.number:
             raise BrokenPipe(f"a reply to call {frame.number}, which is not the next")
         skipped = frame.kind == SKIP
-        result, is_held, released = (None, False, ()) if skipped else decode_reply(frame)
+        result, memory = (None, Memory()) if skipped else decode_reply(frame)
         item = self._under_way.popleft()
         self._under_way_bytes -= item.size
-        self._held.difference_update(released, (item.key,))
+        self._held.difference_update(memory.released, (item.key,))
         if result is None:
             self._lanes.put_back((item,))
         else:
-            if item.key is not None and is_held:
-                self._held.add(item.key)
+            self._note_memory(item, memory)
             self._finish(item, result, was_slow=self._is_slow(item))
         self._watch_head()
         self._wake.set()
+
+    def _note_memory(self, item: QueuedCall, memory: Memory) -> None:
+        """Note what the worker holds after a call, and report the pending changes it dropped."""
+        for loss in memory.dropped:
+            self._pending[loss.key] -= loss.changes
+            self._on_event(loss)
+        if item.key is None:
+            return
+        if memory.held:
+            self._held.add(item.key)
+        self._pending[item.key] = memory.pending
+        # What is zero is taken out.
+        self._pending = +self._pending
 
     def _finish(self, item: QueuedCall, result: Result, *, was_slow: bool = False) -> None:
         self._open.discard(item)
@@ -392,6 +411,9 @@ class Documents:
         self._under_way.clear()
         self._under_way_bytes = 0
         self._held.clear()
+        for key, changes in self._pending.items():
+            self._on_event(PendingDropped(key, WORKER_ENDED, changes))
+        self._pending.clear()
         worker.kill()
         start_in(self._burials, worker.close())
         self._wake.set()

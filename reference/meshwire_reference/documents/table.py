@@ -37,6 +37,7 @@ from meshwire_reference.documents.chunks import DOCUMENT, ClaimBudget, check_chu
 from meshwire_reference.documents.entries import Entries, heads_of
 from meshwire_reference.documents.exchanges import Exchanges
 from meshwire_reference.documents.patches import fields_of
+from meshwire_reference.documents.pipe import Memory
 
 SIGNED_END: Final = 2**63
 DETAIL_MAX: Final = 200
@@ -77,6 +78,13 @@ class Table:
     def size_of(self, call: Call) -> int:
         """Return how many bytes of the document of a call are in memory, as the store has them."""
         return 0 if isinstance(call, Forget) else self.entries.size_of(call.key)
+
+    def memory_after(self, call: Call) -> Memory:
+        """Let documents go if too many are held; return what has changed since the last call."""
+        released = self.entries.release()
+        pending = 0 if isinstance(call, Forget) else self.entries.pending.count(call.key)
+        dropped = self.entries.pending.take_losses()
+        return Memory(self.holds(call), pending, released, dropped)
 
     def answer(self, call: Call, stored: bytes | None) -> Result:
         """Carry out one call; `stored` is the document as the store has it, None if it is held.
@@ -120,13 +128,13 @@ class Table:
         if before or types != (DOCUMENT,):
             fork = entry.document.fork()
             fork.merge(other)
-        write = self.entries.replace(call.key, entry, fork)
+        write = self.entries.replace(call.key, entry, self.entries.settle(call.key, fork))
         # DC-024: equal heads mean that the snapshot lacked nothing.
         return Merged(entry.heads, write, ahead=entry.heads != theirs)
 
     def _save(self, call: Save) -> Saved:
         entry = self.entries.get(call.key)
-        return Saved(entry.snapshot() if entry.heads else None, entry.heads)
+        return Saved(entry.document.save() if entry.heads else None, entry.heads)
 
     def _edit(self, call: Edit) -> Edited:
         entry = self.entries.get(call.key)
@@ -140,7 +148,7 @@ class Table:
                     transaction.delete(ROOT, name)
             for name, value in call.fields.items():
                 transaction.put(ROOT, name, scalar_type_of(value), value)
-        write = self.entries.replace(call.key, entry, fork)
+        write = self.entries.replace(call.key, entry, self.entries.settle(call.key, fork))
         return Edited(entry.heads, write)
 
     def _fields(self, call: Fields) -> Listed:
@@ -151,6 +159,7 @@ class Table:
 
     def _drop(self, call: Drop) -> Done:
         self.entries.drop(call.key)
+        self.entries.pending.drop(call.key)
         self._exchanges.open.drop(call.key)
         return Done()
 

@@ -122,8 +122,7 @@ def serve(answers: int, actor: bytes, budget: Budget, not_set: tuple[tuple[str, 
         # DC-041
         set_timers(budget.cpu_s(size), budget.wall_s(size))
         result = table.answer(call, stored)
-        released = table.entries.release()
-        reply = encode_reply(frame.number, result, held=table.holds(call), released=released)
+        reply = encode_reply(frame.number, result, table.memory_after(call))
         # A reader that is slow must not count against the call.
         set_timers(0, 0)
         write_all(answers, reply)

@@ -33,7 +33,13 @@ from meshwire_reference.core.effects import (
 from meshwire_reference.core.inputs import Input
 from meshwire_reference.core.node import NodeCore
 from meshwire_reference.core.settings import Moment
-from meshwire_reference.documents.limits import LimitNotSet, NoWorker, WorkerDied, WorkerEvent
+from meshwire_reference.documents.limits import (
+    LimitNotSet,
+    NoWorker,
+    PendingDropped,
+    WorkerDied,
+    WorkerEvent,
+)
 from meshwire_reference.documents.process import DocumentSettings, WorkerSettings
 from meshwire_reference.documents.supervisor import Documents
 from meshwire_reference.node.config import Config
@@ -304,6 +310,7 @@ WORKER_EVENTS: Final[dict[type[WorkerEvent], str]] = {
     WorkerDied: "worker-died",
     LimitNotSet: "limit-not-set",
     NoWorker: "no-worker",
+    PendingDropped: "pending-dropped",
 }
 """The name of an event of the worker in the log."""
 

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import TypeVar
 
 import pytest
@@ -29,7 +30,10 @@ from meshwire_reference.core.document_calls import (
     Unsent,
     Value,
 )
-from meshwire_reference.core.sync_messages import read_message
+from meshwire_reference.core.sync_messages import encode_leb, read_message
+from meshwire_reference.documents import pending
+from meshwire_reference.documents.limits import PendingDropped
+from meshwire_reference.documents.pending import message_of
 from meshwire_reference.documents.table import Table
 from meshwire_spec.numbers import READ_MESSAGE
 
@@ -332,6 +336,89 @@ class TestPush:
         assert ours.generate() == READ_MESSAGE
 
 
+def changes_of(actor: int, count: int, size: int = 1) -> list[bytes]:
+    """Return a chain of changes, each with a text of this size."""
+    document = Document(bytes((actor,)) * 16)
+    for number in range(count):
+        with document.transaction() as transaction:
+            text = random.Random(number).randbytes(size).hex()
+            transaction.put(ROOT, f"{actor}-{number}", ScalarType.Str, text)
+    return [bytes(change.bytes) for change in document.get_changes([])]
+
+
+class TestPending:
+    """Changes whose dependencies are missing are kept apart (DC-046)."""
+
+    @pytest.mark.parametrize("with_document", [False, True])
+    def test_nothing_that_is_sent_has_them(self, *, with_document: bool) -> None:
+        """Neither an answer nor a push, a snapshot or a write, whatever else the message had."""
+        ours = node(1, [{"a": 1}])
+        _, late = changes_of(2, 2, 2000)
+        whole = node(3, [{"b": 1}]).ask(Save(KEY), Saved).snapshot or b""
+        run = whole + late if with_document else late
+        taken = ours.receive(b"\x43" + message_of((), (run,))[1:])
+        ours.edit(c=1)
+        sent = (
+            ours.receive(READ_MESSAGE, "reader").answer,
+            ours.generate("other"),
+            ours.ask(Save(KEY), Saved).snapshot,
+            taken.write and (taken.write.snapshot or taken.write.changes),
+        )
+
+        assert [late in (data or b"") or len(data or b"") > 2000 for data in sent] == [False] * 4
+        assert ours.table.entries.pending.count(KEY) == 1
+
+    def test_they_take_effect_in_any_order(self) -> None:
+        """Also with a snapshot, and after the document was let go."""
+        changes = changes_of(2, 12)
+        whole = Document.load(b"".join(changes))
+        for seed in range(6):
+            ours, order = node(1, [{"a": 1}]), list(changes)
+            random.Random(seed).shuffle(order)
+            for change in order:
+                ours.receive(message_of((), (change,)))
+            assert (whole.get_heads()[0] in ours.heads, len(ours.heads)) == (True, 2)
+            assert ours.table.entries.pending.count(KEY) == 0
+        ours = Node(1)
+        ours.receive(message_of((), changes[1:]))
+        ours.ask(Merge(KEY, changes[0]), Merged)
+        assert list(ours.heads) == whole.get_heads()
+
+    def test_the_oldest_are_dropped_beyond_a_bound(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of one document and of all; each loss is reported with its key."""
+        late = [changes_of(actor, 2, 2000)[1] for actor in range(2, 8)]
+        cost = pending.CHANGE_BYTES + 4100
+        monkeypatch.setattr(pending, "PENDING_MAX", 2 * cost)
+        monkeypatch.setattr(pending, "PENDING_TOTAL_MAX", 3 * cost)
+        ours = Node(1)
+        losses = []
+        for number, key in enumerate(("a:1", "a:1", "a:1", "a:2", "a:3")):
+            ours.ask(Receive(PEER, key, message_of((), (late[number],))), Received)
+            losses.append(ours.table.memory_after(Save(key)).dropped)
+
+        lost = (PendingDropped("a:1", "limit", 1),)
+        assert losses == [(), (), lost, (), lost]
+        assert [ours.table.entries.pending.count(f"a:{number}") for number in (1, 2, 3)] == [1] * 3
+
+    def test_a_change_refused_later_costs_no_other(self) -> None:
+        """Two histories of one actor: the dependency takes effect, and so does the other change."""
+        first, second = changes_of(2, 2)
+        base = Document.load(first)
+        twin = base.fork()
+        twin.set_actor(b"\x01" * 16)
+        with twin.transaction() as transaction:
+            transaction.put(ROOT, "twin", ScalarType.Int, 1)
+        clash = bytes(twin.get_changes(base.get_heads())[0].bytes)
+        ours = node(1, [{"a": 1}])
+        ours.receive(message_of((), (clash,)))
+        ours.receive(message_of((), (second,)))
+        ours.receive(message_of((), (first,)))
+
+        assert "2-1" in (ours.fields() or {})
+        losses = ours.table.memory_after(Save(KEY)).dropped
+        assert losses == (PendingDropped(KEY, "bad-document", 1),)
+
+
 class Restarted(Node):
     """A node with a store, whose worker may die between two calls."""
 
@@ -388,6 +475,17 @@ class TestLostChanges:
         answers = [ours.receive(LACKING).answer for _ in range(4)]
 
         assert all(read_message(answer or b"").need == (LACKED,) for answer in answers)
+
+    def test_a_change_that_the_library_ignores_is_refused(self) -> None:
+        """Its checksum is right and its columns are cut short; what precedes it has no effect."""
+        ours = node(1, [{"a": 1}])
+        good, bad = changes_of(2, 1)[0], changes_of(3, 1)[0]
+        start = b"\x01" + encode_leb(len(bad) - 14) + bad[11:-3]
+        broken = bad[:4] + sha256(start).digest()[:4] + start
+        before = ours.heads
+        refused = ours.ask(Receive(PEER, KEY, message_of((), (good, broken))), Refused)
+
+        assert (refused.reason, ours.heads) == ("bad-document", before)
 
     @pytest.mark.parametrize("seed", range(45, 125))
     def test_two_nodes_converge_whatever_is_lost(self, seed: int) -> None:

@@ -34,10 +34,11 @@ from meshwire_reference.documents.limits import (
     Budget,
     LimitNotSet,
     NoWorker,
+    PendingDropped,
     WorkerDied,
     WorkerEvent,
 )
-from meshwire_reference.documents.pipe import encode_ready, encode_reply
+from meshwire_reference.documents.pipe import Memory, encode_ready, encode_reply
 from meshwire_reference.documents.process import DocumentSettings, Unavailable, WorkerSettings
 from meshwire_reference.documents.supervisor import Documents
 from meshwire_reference.store.memory import MemoryStore
@@ -361,7 +362,7 @@ def test_the_suspect_is_the_call_at_work() -> None:
         )
         # asyncio may learn of the end of a process before it has read what is in its pipes.
         worker.process_exited()
-        worker.pipe_data_received(1, encode_reply(7, Done(), held=False))
+        worker.pipe_data_received(1, encode_reply(7, Done(), Memory()))
         worker.connection_lost(None)
         return seen
 
@@ -446,6 +447,29 @@ def test_sync_states_are_lost_and_documents_are_not(play: Callable[..., None]) -
         assert silent.message is None
         assert after == first
         assert len(bench.events.deaths) == 2
+
+    play(scene)
+
+
+def test_pending_changes_are_lost_with_an_event(play: Callable[..., None]) -> None:
+    """With the worker, and with the document (DC-046)."""
+    change = bytes.fromhex(
+        "420184494758873066de69aa9f4345e4bdbf5d5eea81f4c4ed641ec6c9a158875e3d00010000014e856f4a83"
+        "8449475801440187aa46c740fb8631fcb1242464b2ce4bbbf0b1329fd9a64a61d3f63d05ef4363042a2b2c2d02"
+        "02000000061503340142025602570270027f0162017f017f2483067f00020102"
+    )
+
+    async def scene(bench: Bench) -> None:
+        for key in ("notes:1", "notes:2"):
+            await bench.ask(Receive("peer", key, change))
+        await bench.ask(Drop("notes:1"))
+        await bench.ask(Merge("die:x", b"", "evil"))
+
+        losses = [event for event in bench.events.all if isinstance(event, PendingDropped)]
+        assert losses == [
+            PendingDropped("notes:1", "removed", 1),
+            PendingDropped("notes:2", "worker-ended", 1),
+        ]
 
     play(scene)
 

@@ -27,6 +27,7 @@ from meshwire_reference.core.settings import Dialect, Moment, Settings
 from meshwire_reference.documents.limits import (
     LimitNotSet,
     NoWorker,
+    PendingDropped,
     WorkerDied,
     WorkerEvent,
 )
@@ -292,6 +293,7 @@ def test_exchanges_go_on_after_the_worker_has_died(capsys: pytest.CaptureFixture
         (WorkerDied("stuck", "merge", KEY, 3, alone=True, detail="why"), "worker-died"),
         (LimitNotSet("RLIMIT_AS", "why"), "limit-not-set"),
         (NoWorker("why", 0.1), "no-worker"),
+        (PendingDropped("notes:1", "limit", 2), "pending-dropped"),
     ],
 )
 def test_every_event_of_a_worker_is_logged(
