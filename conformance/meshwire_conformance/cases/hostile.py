@@ -71,6 +71,11 @@ MANY_CHANGES = tuple(
     for count in (SYNC_CHANGES_MAX, SYNC_CHANGES_MAX + 1)
 )
 """Messages of empty changes: as many as the bound allows, and one more."""
+EARLY = bytes.fromhex(
+    "856f4a838449475801440187aa46c740fb8631fcb1242464b2ce4bbbf0b1329fd9a64a61d3f63d05ef4363"
+    "042a2b2c2d0202000000061503340142025602570270027f0162017f017f2483067f00"
+)
+"""A change whose dependency the target never receives."""
 LET = {"key": "notes:$case", "neighbour": "notes:$case-neighbour"}
 NEIGHBOUR = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 
@@ -284,6 +289,28 @@ async def bounds_of_messages(run: CaseRun) -> None:
         if not stream.finished:
             raise CaseFailed("refused", "a message within every bound was refused")
     check_codes(streams[len(within) :], allowed=LIMIT, must_refuse=True)
+
+
+@case(
+    "MW-5761",
+    "an answer to a read must not contain a change that lacks its dependencies",
+    part="documents",
+    rules=("DC-052", "DC-046"),
+    let=LET,
+)
+async def pending_change_in_answer(run: CaseRun) -> None:
+    """What Automerge keeps pending in a document is sent with it, until no frame can hold it."""
+    await run.documents(NEIGHBOUR)
+    await run.send(FrameSpec(type="snapshot", document="base"))
+    await run.barrier()
+    changes = unsigned(1) + unsigned(len(EARLY)) + EARLY
+    message = sync_message(have=b"\x01\x00\x00", changes=changes)
+    await run.send(FrameSpec(type="delta", hex=message.hex()))
+    await run.barrier()
+    wanted = Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads)
+    answer = await run.read(wanted, "B")
+    if EARLY in answer.payload:
+        raise CaseFailed("pending-sent", "the answer contains a change without its dependency")
 
 
 @case(

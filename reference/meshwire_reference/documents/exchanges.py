@@ -205,7 +205,7 @@ class Exchanges:
         budget = ClaimBudget.of(len(call.message))
         runs = [check_chunks(chunks, budget) for chunks in message.changes]
         fork = entry.document.fork()
-        # DC-046
+        # DC-046, DC-052
         early = find_early(fork, [chunk for run in runs for chunk in run])
         waiting = {change.hash for change in early}
         timely = [[chunk for chunk in run if chunk.hash not in waiting] for run in runs]
