@@ -165,7 +165,7 @@ class LabStream:
         self.stop_sent = False
         # The peer's stop that ended our half, if one did.
         self.stopped_by: int | None = None
-        # Nothing of the peer's half is delivered any more: we stopped it, or it was reset.
+        # Nothing of the peer's half is delivered any more: we stopped or released it.
         self.is_silenced = False
         self.is_released = False
         # Bytes not yet reported to the application.
@@ -251,15 +251,19 @@ class LabStream:
         if self.receive is before:
             return 0
         if not self.is_silenced:
+            # LB-038: earlier bytes are delivered, so that no whole frame gets lost.
             self.reset_code = code
-        return self.silence()
+        return self._settle_all()
 
     def silence(self) -> int:
         """Deliver nothing more of the peer's half; return how many bytes that settles."""
-        # LB-038, LB-045
         self.is_silenced = True
         self.chunks = []
         self.fin_received = False
+        return self._settle_all()
+
+    def _settle_all(self) -> int:
+        # LB-045
         settled, self.unsettled = self.unsettled, 0
         return settled
 

@@ -294,12 +294,17 @@ def test_a_higher_number_opens_the_lower_ones(kind: int) -> None:
     assert pair.acceptor.take_events() == (StreamData(ids[1], b"second", fin=False),)
 
 
-def test_reset_discards_what_was_not_delivered() -> None:
-    """Bytes that the application has not taken yet do not arrive after a RESET."""
+def test_reset_comes_after_what_was_not_delivered() -> None:
+    """LB-038: bytes that arrived before a RESET are delivered, and their credit is given back."""
     pair = make_pair()
-    pair.acceptor.receive(data_record(BIDI, b"lost") + control(LabRecordType.RESET, BIDI, 513))
+    pair.acceptor.receive(data_record(BIDI, b"whole") + control(LabRecordType.RESET, BIDI, 513))
 
-    assert pair.acceptor.take_events() == (StreamOpened(BIDI, bidi=True), StreamReset(BIDI, 513))
+    assert pair.acceptor.take_events() == (
+        StreamOpened(BIDI, bidi=True),
+        StreamData(BIDI, b"whole", fin=False),
+        StreamReset(BIDI, 513),
+    )
+    assert pair.acceptor.take_events() == ()
 
 
 def test_reset_and_stop_create_an_unseen_stream() -> None:
