@@ -208,6 +208,17 @@ class TestRead:
         assert holder.receive(READ_MESSAGE).answer == whole
         assert [empty.receive(READ_MESSAGE).answer for _ in range(2)] == [NO_DOCUMENT_ANSWER] * 2
 
+    def test_what_an_exchange_has_requested_ends_with_a_read(self) -> None:
+        """DC-002: a request in vain before the read does not count after it (DC-047)."""
+        holder = node(1, [{"a": 1}])
+        holder.receive(NOTHING)
+        holder.receive(NOTHING)
+        holder.receive(READ_MESSAGE)
+        answer = holder.receive(NOTHING).answer
+
+        assert answer is not None
+        assert answer != READ_MESSAGE
+
     def test_a_delta_for_an_unknown_key_is_no_hindrance_to_a_read(self) -> None:
         """Heads without changes store nothing, are answered, and a read after it is too."""
         holder, empty = node(1, [{"a": 1}]), Node(2)

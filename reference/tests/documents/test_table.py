@@ -100,6 +100,18 @@ class TestMerge:
         assert merged.heads == kept.saved().heads == kept.reloaded().heads
         assert set(merged.heads) == set(Document.load(payload).get_heads())
 
+    def test_a_change_without_its_dependency_is_omitted_beside_a_document(self) -> None:
+        """DC-045: for a new key too; what it depends on does not bring it back."""
+        first, orphan = Document.load(snapshot(8, 2)).get_changes([])
+        kept = Kept()
+        merged = kept.ask(Merge(KEY, snapshot() + orphan.bytes))
+        kept.ask(Merge(KEY, first.bytes))
+
+        assert isinstance(merged, Merged)
+        assert merged.heads == tuple(Document.load(snapshot()).get_heads())
+        assert set(kept.saved().heads) == {*merged.heads, first.hash}
+        assert kept.reloaded().heads == kept.saved().heads
+
     def test_nothing_stores_nothing(self) -> None:
         """No bytes, and a document without changes, make no document (D-139)."""
         kept = Kept()

@@ -512,6 +512,18 @@ class TestTombstones:
         assert bench.take_frames(first) == [buried(tombstone())]
         assert [write.write for write in bench.writes] == [None]
 
+    def test_answers_to_reads_do_not_begin_the_minute_of_the_guard(self) -> None:
+        """DC-005, TS-041: nor does the minute keep a read from its answer."""
+        bench = make_bench()
+        connection = bench.connect()
+        bench.send(connection, buried(tombstone()))
+        for frame in (read(DELETED), snapshot(DELETED), read(DELETED)):
+            bench.send(connection, frame)
+            assert bench.take_frames(connection) == [buried(tombstone())]
+        bench.send(connection, snapshot(DELETED))
+
+        assert bench.take_frames(connection) == []
+
     def test_order_on_a_stream_decides(self) -> None:
         """Insert and tombstone on one stream: deleted when it is finished."""
         bench = make_bench()
@@ -697,6 +709,15 @@ class TestBatches:
         assert taken.finished
         assert refused.reset == REASONS["created-ahead"].code
         assert [write.key for write in bench.writes] == [KEY]
+
+    def test_a_batch_from_the_future_is_refused_as_such_whatever_follows(self) -> None:
+        """BT-025: a fault after the first entry does not come before it."""
+        bench = make_bench()
+        whole = batch(snapshot(KEY), snapshot(LATEST), created_at=START_MS + DAY_MS + 1)
+        seen = bench.send(bench.connect(), replace(whole, payload=whole.payload[:-1]))
+
+        assert seen.reset == REASONS["created-ahead"].code
+        assert bench.writes == []
 
     def test_ids_are_nothing(self) -> None:
         """BT-017: 0 and repeated ones are processed; an empty batch changes nothing."""

@@ -143,6 +143,18 @@ class TestAcceptor:
 
         assert self.bench.closed == {self.connection: REASONS["handshake-timeout"].code}
 
+    def test_the_deadline_begins_with_the_connection(self) -> None:
+        """HS-035: not with the first stream, however late that is opened."""
+        connection = self.bench.connect()
+        self.bench.advance(6)
+        stream = self.bench.open(connection)
+        self.bench.write(connection, stream, HELLO)
+        self.bench.advance(3.9)
+        assert connection not in self.bench.closed
+        self.bench.advance(0.2)
+
+        assert self.bench.closed[connection] == REASONS["handshake-timeout"].code
+
     @pytest.mark.parametrize("is_right", [True, False])
     def test_a_response_after_the_deadline_is_ignored(self, *, is_right: bool) -> None:
         """The deadline has passed when the response arrives: the connection is closed once."""

@@ -307,6 +307,18 @@ def test_reset_comes_after_what_was_not_delivered() -> None:
     assert pair.acceptor.take_events() == ()
 
 
+def test_a_reset_behind_fin_discards_nothing() -> None:
+    """LB-034: the half has ended, also while the application has not taken its bytes."""
+    pair = make_pair()
+    ended = data_record(BIDI, b"whole", fin=True) + control(LabRecordType.RESET, BIDI, 513)
+    pair.acceptor.receive(ended)
+
+    assert pair.acceptor.take_events() == (
+        StreamOpened(BIDI, bidi=True),
+        StreamData(BIDI, b"whole", fin=True),
+    )
+
+
 def test_reset_and_stop_create_an_unseen_stream() -> None:
     """A stream can begin with its end, and with the wish that it end."""
     pair = make_pair()

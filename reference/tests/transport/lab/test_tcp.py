@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -59,6 +59,32 @@ class _Deaf:
 
     def hold_reading(self, *, hold: bool) -> None:
         self.is_held = hold
+
+
+def test_bytes_of_a_preamble_do_not_move_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LB-008: the deadline is of the whole preamble, however slowly its bytes come."""
+    timers: list[asyncio.TimerHandle] = []
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        call_later = loop.call_later
+
+        def note(delay: float, callback: Callable[..., None], *args: str) -> asyncio.TimerHandle:
+            timers.append(call_later(delay, callback, *args))
+            return timers[-1]
+
+        monkeypatch.setattr(loop, "call_later", note)
+        link = LabLink(TransportOptions(bytes(32), handshake_s=600), dialled=False)
+        link.start(_Deaf())
+        for byte in PREAMBLE[:-1]:
+            link.data_received(bytes((byte,)))
+
+        assert [timer.cancelled() for timer in timers] == [False]
+        link.data_received(PREAMBLE[-1:])
+        assert [timer.cancelled() for timer in timers] == [True]
+        link.link_ended()
+
+    asyncio.run(run())
 
 
 def test_a_silent_peer_is_closed_at_the_deadline() -> None:
