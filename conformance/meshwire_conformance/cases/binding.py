@@ -127,7 +127,7 @@ async def discarded_bytes_give_credit_back(run: CaseRun) -> None:
             raise CaseFailed(
                 "no-credit", f"the credit of stream {number} was not returned", missed=True
             )
-        await stream.reset(0)
+        await stream.reset(number)
     await _good_frame(run)
 
 

@@ -38,6 +38,7 @@ PLACES = (("A", "one"), ("A", "other"), ("B", "third"))
 FIRST_PLACE = 0x5AA5_3CC3_0FF0_0000
 PLACE_BYTES = 8
 CUT = 20
+RESET_CODE = 258
 ROUNDS_TRIED = 8
 """Messages beyond the allowed rounds; enough for a target with thousands of other documents."""
 
@@ -101,8 +102,8 @@ async def one_is_reset(run: CaseRun) -> None:
     message = client.next or b""
     frame = run.composer.frame(FrameSpec(type="negentropy-response", hex=message.hex()))
     await run.write(stream, frame[:CUT], "the beginning of a message")
-    await stream.reset(0)
-    run.ended(stream, "RESET with 0")
+    await stream.reset(RESET_CODE)
+    run.ended(stream, f"RESET with {RESET_CODE}")
     for number, (conversation, client) in enumerate(others, 1):
         await client.run(conversation)
         await conversation.end()

@@ -363,8 +363,8 @@ async def incomplete_heartbeats(run: CaseRun) -> None:
 async def refusal_of_a_stopped_half(run: CaseRun) -> None:
     """A half that has ended is reset once more, or its end takes the place of the refusal."""
     stream = await run.open("A", "stopped")
-    await stream.stop(0)
-    run.ended(stream, f"STOP with {code_name(0)}", "A")
+    await stream.stop(CODES[1])
+    run.ended(stream, f"STOP with {code_name(CODES[1])}", "A")
     await stream.wait_for(lambda: stream.reset_code is not None, run.deadline_s)
     await run.send(FrameSpec(type=0x0B, hex="2a", wrong=True), "A", "stopped")
     await stream.wait_for(lambda: stream.stop_code is not None, run.deadline_s)
