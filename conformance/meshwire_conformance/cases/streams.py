@@ -23,7 +23,7 @@ from meshwire_conformance.socket_suite.reconciling import (
 from meshwire_conformance.targets.lab import Windows
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Stream
-from meshwire_spec.numbers import REASONS, STREAMS_ACCEPTED_MIN
+from meshwire_spec.numbers import REASONS, STREAMS_ACCEPTED_MIN, FrameType
 from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
 HEARTBEATS = 200
@@ -306,19 +306,45 @@ async def stopped_answers(run: CaseRun) -> None:
     connection = await adopt_lab(run, "A", Windows(max_stream_data=LISTED_WINDOW, held=True))
     for number in range(RESETS):
         await run.send_read(run.scope.names["key"])
-        await _stop_answer(run, connection, CODES[number % len(CODES)])
+        await _stop_frame(run, connection, CODES[number % len(CODES)])
     await run.read(Wanted(run.scope.names["small"], heads=run.contents.made["base"].heads), "A")
 
 
-async def _stop_answer(run: CaseRun, connection: TcpConnection, code: int) -> None:
-    """Stop an answer that waits for credit, and wait until the target has reset it with code 0."""
+@case(
+    "MW-5796",
+    "documents must be offered also to a peer that stops the tombstones",
+    part="transport",
+    rules=("TM-003", "TS-042", "LB-035"),
+    needs=("documents", "binding:tcp"),
+    isolation="peer",
+    let={"key": "notes:$case", "deleted": "alerts:$case"},
+)
+async def stopped_tombstones(run: CaseRun) -> None:
+    """The offer of documents waits for tombstones that were stopped."""
+    await run.documents({"big": _big()})
+    await run.send(FrameSpec(type="snapshot", document="big"), "B")
+    await run.barrier("B")
+    reason = LISTED_WINDOW * "r"
+    await run.send(FrameSpec(type="tombstone", key="$deleted", reason=reason), "B")
+    await run.barrier("B")
+    connection = await adopt_lab(run, "A", Windows(max_stream_data=LISTED_WINDOW, held=True))
+    for number in range(RESETS):
+        code = CODES[number % len(CODES)]
+        if await _stop_frame(run, connection, code) != FrameType.TOMBSTONE_BATCH:
+            return
+    raise CaseFailed("no-answer", f"{RESETS} batches of tombstones, and no document", missed=True)
+
+
+async def _stop_frame(run: CaseRun, connection: TcpConnection, code: int) -> int:
+    """Stop a frame that waits for credit; return its type once it was reset with code 0."""
     await connection.signal.wait_for(
         lambda: bool(_stalled(connection, LISTED_WINDOW)), run.deadline_s
     )
     run.check_connection(connection)
     stream = _stalled(connection, LISTED_WINDOW)
     if stream is None:
-        raise CaseFailed("no-answer", "no answer filled the window", missed=True)
+        raise CaseFailed("no-answer", "no frame filled the window", missed=True)
+    frame_type = stream.received[2 + int.from_bytes(stream.received[:2], "big")]
     await stream.stop(code)
     run.ended(stream, f"STOP with {code_name(code)}")
     await stream.wait_for(lambda: stream.read_over, run.deadline_s)
@@ -329,6 +355,7 @@ async def _stop_answer(run: CaseRun, connection: TcpConnection, code: int) -> No
             "a half that was stopped was not reset with code 0",
             missed=stream.reset_code is None,
         )
+    return frame_type
 
 
 @case(
