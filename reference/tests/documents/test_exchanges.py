@@ -30,7 +30,7 @@ from meshwire_reference.core.document_calls import (
     Unsent,
     Value,
 )
-from meshwire_reference.core.sync_messages import encode_leb, read_message
+from meshwire_reference.core.sync_messages import read_message
 from meshwire_reference.documents import pending
 from meshwire_reference.documents.limits import PendingDropped
 from meshwire_reference.documents.pending import message_of
@@ -488,10 +488,10 @@ class TestLostChanges:
         assert all(read_message(answer or b"").need == (LACKED,) for answer in answers)
 
     def test_a_change_that_the_library_ignores_is_refused(self) -> None:
-        """Its checksum is right and its columns are cut short; what precedes it has no effect."""
+        """Its checksum is right and its key no text; what precedes it has no effect."""
         ours = node(1, [{"a": 1}])
         good, bad = changes_of(2, 1)[0], changes_of(3, 1)[0]
-        start = b"\x01" + encode_leb(len(bad) - 14) + bad[11:-3]
+        start = bad[8:].replace(b"3-0", b"\xff-0")
         broken = bad[:4] + sha256(start).digest()[:4] + start
         before = ours.heads
         refused = ours.ask(Receive(PEER, KEY, message_of((), (good, broken))), Refused)
