@@ -154,6 +154,15 @@ def _stalled(connection: TcpConnection, window: int) -> Stream | None:
     return next(filled, None)
 
 
+def _give_credit(connection: TcpConnection) -> None:
+    """Give credit to each stream of the target that waits for it, and to later ones as usual."""
+    connection.lab.holding = False
+    for waiting in list(connection.streams.values()):
+        if not waiting.ours and not waiting.read_over:
+            connection.lab.release(waiting.number, 2**20)
+    connection.flush()
+
+
 @case(
     "MW-5905",
     "a reader that stops reading must stop its writer, and no other stream",
@@ -187,11 +196,7 @@ async def reader_stops_writer(run: CaseRun) -> None:
     await run.read(Wanted(run.scope.names["small"], heads=run.contents.made["base"].heads), "A")
     if len(stream.received) > window:
         raise CaseFailed("beyond-credit", f"{len(stream.received)} bytes with credit for {window}")
-    connection.lab.holding = False
-    for waiting in list(connection.streams.values()):
-        if not waiting.ours and not waiting.read_over:
-            connection.lab.release(waiting.number, 2**20)
-    connection.flush()
+    _give_credit(connection)
     await run.expect(Wanted(key, heads=run.contents.made["big"].heads), "A")
 
 
@@ -307,6 +312,8 @@ async def stopped_answers(run: CaseRun) -> None:
     for number in range(RESETS):
         await run.send_read(run.scope.names["key"])
         await _stop_frame(run, connection, CODES[number % len(CODES)])
+    # What the target offers besides waits on streams of its own.
+    _give_credit(connection)
     await run.read(Wanted(run.scope.names["small"], heads=run.contents.made["base"].heads), "A")
 
 
