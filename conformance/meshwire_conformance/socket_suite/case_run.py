@@ -92,6 +92,7 @@ class CaseRun:
         """Nonces of the challenges received; they must differ."""
         self._all_streams: list[Stream] = []
         self._judged: list[Stream | Connection] = []
+        self._pauses_s: dict[Stream, float] = {}
         """Streams and connections about whose ending by a deadline the case is."""
         self._known: dict[Connection, int] = {}
         """Number of streams that a connection already had when the case first used it."""
@@ -257,6 +258,7 @@ class CaseRun:
 
     async def wait_finished(self, stream: Stream, patience: float = 1.0) -> None:
         """Wait for FIN on the target's half of a stream that the suite has finished."""
+        self._begin_wait()
         await stream.wait_for(lambda: stream.read_over, self.deadline_s * patience)
         self.check_answering_half(stream)
         if stream.finished:
@@ -377,6 +379,7 @@ class CaseRun:
 
         `patience` multiplies the deadline for answers that may take longer.
         """
+        self._begin_wait()
         subscription = self.subscription(wanted.key)
         deadline_s = self.deadline_s * patience
         found = await self._matching(subscription, wanted, on, after, deadline_s)
@@ -391,6 +394,7 @@ class CaseRun:
 
         `message` is the sync message in hex, if another than the library's has to be sent.
         """
+        self._begin_wait()
         subscription = self.subscription(wanted.key)
         after = len(subscription.arrivals)
         seen: Mismatches = []
@@ -534,17 +538,26 @@ class CaseRun:
         """Make the case about a deadline of the target: pauses of the suite excuse nothing."""
         self._judged.append(place)
 
-    def gave_up(self) -> bool | None:
+    def _begin_wait(self) -> None:
+        """Note how long the suite has paused on each stream before it waits for the target."""
+        self._pauses_s = {one: one.longest_pause_s() for one in self._all_streams}
+
+    def gave_up(self, *, missed: bool = False) -> bool | None:
         """Return None unless the target gave up waiting for the suite, which the case is not about.
 
-        Then return True if the suite may have been late itself.
+        Then return True if the suite may have been late itself. With `missed` the case ended in a
+        wait for the target: the pauses of that wait are the target's.
         """
         facts = self.session.target.facts
         stalled = [one for one in self._all_streams if has_stalled(one)]
         ended = [peer.last for peer in self._own.values() if peer.last is not None]
         timed_out = [one for one in ended if has_timed_out(one)]
         late = [
-            *(was_late_in_frame(one, facts) for one in stalled if one not in self._judged),
+            *(
+                was_late_in_frame(one, facts, self._pauses_s.get(one) if missed else None)
+                for one in stalled
+                if one not in self._judged
+            ),
             *(was_late_in_handshake(one, facts) for one in timed_out if one not in self._judged),
         ]
         return any(late) if late else None

@@ -421,7 +421,7 @@ class SocketPart:
                 if body.negative:
                     await run.probe()
         except CaseFailed as failed:
-            gave_up = run.gave_up()
+            gave_up = run.gave_up(missed=failed.missed)
             result = failure(case, failed)
             if failed.missed or failed.symptom == NO_ANSWER:
                 came = (*result.received, *run.meanwhile(known_faults))

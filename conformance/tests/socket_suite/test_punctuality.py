@@ -129,6 +129,33 @@ def test_the_wait_for_a_refusal_is_no_pause(
     assert asyncio.run(run()) is late
 
 
+@pytest.mark.parametrize(("before_s", "late"), [(0.1, False), (1.1, True)])
+def test_the_wait_for_an_answer_is_no_pause_on_other_streams(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, before_s: float, *, late: bool
+) -> None:
+    """A target that owes an answer cannot excuse it with a stream that stalls meanwhile."""
+
+    async def run() -> bool | None:
+        run = case_run()
+        stalled, other = await run.open("A", "stalled"), await run.open("A", "other")
+        await stalled.write(b"\x2a")
+        await other.finish()
+        clock.now_s += before_s
+
+        async def give_up(*_: object) -> bool:
+            clock.now_s += 10.0
+            stalled.stop_code = stalled.reset_code = FRAME_STALL
+            return False
+
+        monkeypatch.setattr(other, "wait_for", give_up)
+        with pytest.raises(CaseFailed) as failed:
+            await run.wait_finished(other)
+        assert failed.value.missed
+        return run.gave_up(missed=True)
+
+    assert asyncio.run(run()) is late
+
+
 @pytest.mark.parametrize("by_reset", [False, True])
 def test_what_came_whole_and_in_time_stays_in_time(clock: Clock, *, by_reset: bool) -> None:
     """After FIN or RESET nothing is left to be late with."""
