@@ -162,7 +162,7 @@ def test_a_bad_secret_is_refused_without_showing_it(tmp_path: Path, content: str
         ((*LISTEN, "--open", "--connect", "memory://x"), "memory://x"),
         (("--open", "--listen", "memory://x"), "memory://x"),
         ((*LISTEN, "--open", "--reconcile-with", "abcd"), "64 hex digits"),
-        ((*LISTEN, "--open", "--load", ""), "current folder"),
+        ((*LISTEN, "--open", "--load", ""), "name of a folder"),
         ((*LISTEN, "--open", "--load", "/no/such"), "cannot read /no/such"),
         ((*LISTEN, "--open", "--load", "/dev/null"), "cannot read /dev/null"),
         (("--open", "--lab", "--listen", f"tcp://{'h' * 300}:0"), "invalid host name"),
