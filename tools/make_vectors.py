@@ -19,6 +19,7 @@ from meshwire_conformance.self_check.field_table import FieldRow, fields_of, gen
 from meshwire_spec.codec import accept, annotate, decode, from_value, to_value
 from meshwire_spec.errors import Malformed
 from meshwire_spec.numbers import KINDS
+from meshwire_spec.rules import Rule
 from meshwire_spec.schemas.vectors import expand
 from vector_files import (
     LEDGER,
@@ -135,6 +136,16 @@ def _where(row: FieldRow, place: Place) -> str:
     return row.path.replace("[]", index, 1) if index else row.path
 
 
+def _rules_shown(row: FieldRow, where: str, fault: str, reason: str | None) -> list[Rule]:
+    """Return the rules that a derived vector shows; raises Disagreement if there are none."""
+    rejected = reason is not None
+    rules = rules_for(row.kind, where, fault, rejected=rejected, reasons=[reason or VALID])
+    if not rules:
+        marks = f"kinds: {row.kind}" + (f"; reason: {reason}" if rejected else "")
+        raise Disagreement(f"{row.kind} {where} {fault}: no rule of the pages has `{marks}`")
+    return rules
+
+
 def _vector(
     row: FieldRow, where: str, fault: str, mutated: Mutated, control: str, ledger: Ledger
 ) -> dict[str, Any] | None:
@@ -150,10 +161,7 @@ def _vector(
             f"{row.kind} {where} {fault}: the schema says {says} of {mutated.data.hex()}"
         )
     rejected = found.reason is not None
-    rules = rules_for(row.kind, where, fault, rejected=rejected, reasons=[says])
-    if not rules:
-        marks = f"kinds: {row.kind}" + (f"; reason: {says}" if rejected else "")
-        raise Disagreement(f"{row.kind} {where} {fault}: no rule of the pages has `{marks}`")
+    rules = _rules_shown(row, where, fault, found.reason)
     strict = "reject" if rejected else VALID
     named = f"`{where}`" if where else "the message"
     vector: dict[str, Any] = {
@@ -170,11 +178,13 @@ def _vector(
     if found.value is not None:
         vector["value"] = found.value
     if rejected:
-        vector["at"] = [mutated.start, mutated.end]
-        vector["reasons"] = [says]
-        vector["hunts"] = fault_class.hunts.format(named)
-        vector["harm"] = fault_class.harm
-        vector["control"] = control
+        vector |= {
+            "at": [mutated.start, mutated.end],
+            "reasons": [says],
+            "hunts": fault_class.hunts.format(named),
+            "harm": fault_class.harm,
+            "control": control,
+        }
     return {name: shorten(value) for name, value in vector.items()}
 
 

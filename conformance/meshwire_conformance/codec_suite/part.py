@@ -98,12 +98,8 @@ async def run(
         reason = (str(exc),)
         results = [CaseResult(case.id, Verdict.COULD_NOT_RUN, reason) for case in about_codec]
     else:
-        findings = _findings(asks, given, hello, settings.level)
-        causes = _causes(findings, asks, given, hello)
-        results = [
-            session.timed(case, _result(case, findings, causes, hello, settings))
-            for case in about_codec
-        ]
+        judged = _judged(about_codec, asks, given, hello, settings)
+        results = [session.timed(case, result) for case, result in judged]
     finally:
         await session.close()
     results += adapter_results(about_adapter, session.manners, asked=bool(asks))
@@ -391,6 +387,20 @@ def _findings(
         else:
             found[name] = finding_of(pairs, hello, demanded)
     return found
+
+
+def _judged(
+    cases: Sequence[Case],
+    asks: Sequence[Ask],
+    given: Mapping[int, Given],
+    hello: Hello,
+    settings: Settings,
+) -> Iterator[tuple[Case, CaseResult]]:
+    """Yield each case with its result."""
+    findings = _findings(asks, given, hello, settings.level)
+    causes = _causes(findings, asks, given, hello)
+    for case in cases:
+        yield case, _result(case, findings, causes, hello, settings)
 
 
 def _causes(

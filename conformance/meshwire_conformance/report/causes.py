@@ -11,6 +11,8 @@ from meshwire_spec.schemas.vectors import Vector
 
 GROUPS_MAX = 10
 """Groups that are listed."""
+SAYS_MAX = 200
+"""Characters that are shown of a group; its symptom may have text of the target."""
 
 Failure = tuple[TargetRun, Case, CaseResult]
 
@@ -19,7 +21,7 @@ Failure = tuple[TargetRun, Case, CaseResult]
 class Group:
     """Failures with one cause, or alike in rule and symptom, simplest case first.
 
-    `waiting` is the number of negatives that do not count because a control failed for it.
+    `waiting` is the number of negatives that were not judged, because their control failed for it.
     """
 
     says: str
@@ -71,18 +73,25 @@ def cause_lines(groups: Sequence[Group]) -> Iterator[str]:
     for group in groups[:GROUPS_MAX]:
         _, first, _ = group.failures[0]
         yield (
-            f"{len(group.failures):>5}  {printable(group.says)} ({first.kind}); "
+            f"{len(group.failures):>5}  {printable(group.says[:SAYS_MAX])} ({first.kind}); "
             f"start with {first.id}"
         )
         if group.waiting:
-            yield (
-                f"{'':7}{group.waiting} negatives do not count until this is corrected, since "
-                "their controls fail; they may then fail in their turn"
-            )
+            yield f"{'':7}{_waiting(group.waiting)}"
     if len(groups) > GROUPS_MAX:
         rest = sum(len(group.failures) for group in groups[GROUPS_MAX:])
         yield f"{rest:>5}  in {len(groups) - GROUPS_MAX} more groups"
     yield ""
+
+
+def _waiting(count: int) -> str:
+    """Return why the number of failures may grow once the cause is corrected."""
+    if count == 1:
+        return "1 negative was not judged, since its control fails for it; it is judged after this"
+    return (
+        f"{count} negatives were not judged, since their controls fail for it; they are judged "
+        "after this is corrected, and may fail in their turn"
+    )
 
 
 def in_order_of_causes(report: Report, groups: Iterable[Group]) -> Iterator[Failure]:

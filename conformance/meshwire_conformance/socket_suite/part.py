@@ -421,18 +421,7 @@ class SocketPart:
                 if body.negative:
                     await run.probe()
         except CaseFailed as failed:
-            gave_up = run.gave_up(missed=failed.missed)
-            result = failure(case, failed)
-            if failed.missed or failed.symptom == NO_ANSWER:
-                came = (*result.received, *run.meanwhile(known_faults))
-                result = replace(result, received=came)
-            return Attempt(
-                case,
-                result,
-                run.evidence,
-                failed.missed or gave_up is not None,
-                failed.suite_late or bool(gave_up),
-            )
+            return _failed(case, run, failed, known_faults)
         except CouldNotRun as exc:
             result = CaseResult(case.id, Verdict.COULD_NOT_RUN, (str(exc),))
             return Attempt(case, result, run.evidence)
@@ -471,3 +460,22 @@ class SocketPart:
         assert self._canary is not None
         with contextlib.suppress(ConnectionError, TimeoutError):
             await self._canary.read(deadline_s, peer)
+
+
+def _failed(case: Case, run: CaseRun, failed: CaseFailed, known_faults: int) -> Attempt:
+    """Return the failed attempt at a case, with what the target did wrong in it.
+
+    `known_faults` is the number of malformed frames before the case.
+    """
+    gave_up = run.gave_up(missed=failed.missed)
+    result = failure(case, failed)
+    if failed.missed or failed.symptom == NO_ANSWER:
+        came = (*result.received, *run.meanwhile(known_faults))
+        result = replace(result, received=came)
+    return Attempt(
+        case,
+        result,
+        run.evidence,
+        failed.missed or gave_up is not None,
+        failed.suite_late or bool(gave_up),
+    )
