@@ -3,8 +3,10 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# Tests with sockets measure time: they form one group, which one worker runs alone.
-PYTEST_ARGUMENTS ?= -n auto --dist loadgroup
+# Many tests with sockets wait more than they compute: two workers per core. Those of one module
+# form one group, since they share what its fixtures start.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
+PYTEST_ARGUMENTS ?= -n $(WORKERS) --dist loadgroup
 CHECK_ARGUMENTS ?=
 
 BIN := $(VENV)/bin

@@ -1,8 +1,9 @@
 """Hold every test to its marks: only `socket` opens sockets, only `process` starts processes.
 
 An audit hook sees both, whatever library does it; sockets that foreign code opens by itself (the
-iroh library) it does not see. Tests with sockets measure time, so with pytest-xdist they run one
-after the other, in one worker. Property tests measure none: a busy machine must not fail them.
+iroh library) it does not see. With pytest-xdist the tests with sockets of one module run in one
+worker, since they share what its fixtures start. No test measures time: a busy machine must not
+fail one.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def pytest_runtest_call() -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests with sockets into one group, for `--dist loadgroup`."""
+    """Put the tests with sockets of one module into one group, for `--dist loadgroup`."""
     for item in items:
         if item.get_closest_marker("socket"):
-            item.add_marker(pytest.mark.xdist_group("socket"))
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))

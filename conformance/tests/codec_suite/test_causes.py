@@ -1,6 +1,8 @@
 """Causes of codec failures: named only where the mistake was tried and fits."""
 
 import asyncio
+import shlex
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -14,13 +16,14 @@ from meshwire_conformance.report.causes import groups_of
 from meshwire_conformance.report.record import Report, TargetRun
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.targets.bundle import bundled_codec
-from meshwire_conformance.verdicts import CaseResult, ExitCode
+from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
 from meshwire_spec.schemas.vectors import Vector
 from mutants import mutant_of
 
 pytestmark = pytest.mark.process
 
 ROWS = read_rows()
+PROGRAMS = Path(__file__).parents[1] / "programs"
 TYPICAL = {
     "frame-payload-length-order": "`payload.length` is read in the other byte order",
     "batch-created-at-order": "`created_at` is read in the other byte order",
@@ -94,3 +97,14 @@ def test_an_uncommon_mistake_is_no_cause(tmp_path: Path) -> None:
 
     assert {one.cause for one in results} == {""}
     assert first_cause(results).startswith("BT-")
+
+
+@pytest.mark.parametrize("mode", ["truncated", "hello-again", "empty", "echo"])
+def test_a_codec_that_reads_nothing_has_no_cause(mode: str) -> None:
+    """It gives every message the same answer, which no mistake in one field explains."""
+    command = shlex.join((sys.executable, str(PROGRAMS / "codec_peer.py"), mode))
+    target = Attachment("stdio", command, f"stdio:{command}")
+    results = results_of(target, [*cases_of("heartbeat"), *cases_of("tombstone")])
+
+    assert Verdict.FAIL in {one.verdict for one in results}
+    assert {one.cause for one in results} == {""}

@@ -23,7 +23,7 @@ CEILING = 0.02
 """No peer that absorbs everything may pass this share of its applicable cases."""
 OVER_WITHIN_S = 600
 """Seconds after which a run hangs; one takes a few."""
-HURRIED = ("--timeout-scale", "0.2")
+HURRIED = ("--timeout-scale", "0.1")
 """Socket peers answer nothing, so that nearly every case waits to its end: shorter here."""
 
 

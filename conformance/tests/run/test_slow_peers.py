@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import pytest
@@ -104,20 +104,37 @@ class Relay:
     port: int
     pid: int
     connections: int = 0
+    serving: set[asyncio.Task[None] | None] = field(default_factory=set)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward one connection in both directions."""
+        self.serving.add(asyncio.current_task())
         self.connections += 1
         number = self.connections
-        await asyncio.sleep(self.slow.accepting_s)
-        from_node, to_node = await asyncio.open_connection("127.0.0.1", self.port)
-        await asyncio.gather(
-            self.forward(from_node, writer, partial(self.answer, number)),
-            self.forward(reader, to_node, partial(self.slow.reading, number)),
-            return_exceptions=True,
-        )
-        for end in (writer, to_node):
-            end.close()
+        ends = [writer]
+        try:
+            await asyncio.sleep(self.slow.accepting_s)
+            from_node, to_node = await asyncio.open_connection("127.0.0.1", self.port)
+            ends.append(to_node)
+            await asyncio.gather(
+                self.forward(from_node, writer, partial(self.answer, number)),
+                self.forward(reader, to_node, partial(self.slow.reading, number)),
+                return_exceptions=True,
+            )
+            for end in ends:
+                end.close()
+        except asyncio.CancelledError:
+            # No socket outlives the loop.
+            for end in ends:
+                end.transport.abort()
+            raise
+
+    async def stop(self) -> None:
+        """End every connection that is still forwarded."""
+        left = [task for task in self.serving if task is not None]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     def answer(self, connection: int, number: int) -> float:
         """Return how late an answer is, and stop the node in the middle of the first cases."""
@@ -172,6 +189,7 @@ async def judge(slow: Slow, target: Target) -> list[CaseResult]:
         return await part.run([catalogue.by_id[name] for name in CASES])
     finally:
         server.close()
+        await relay.stop()
 
 
 async def judge_all() -> dict[str, list[CaseResult]]:
