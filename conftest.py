@@ -8,6 +8,7 @@ fail one.
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any, Final
@@ -25,6 +26,10 @@ MARK_OF_EVENT: Final = {
     "os.posix_spawn": "process",
     "os.system": "process",
 }
+
+# `nohup` ignores this signal in all its children, and tests send it to themselves and to theirs.
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile("meshwire", deadline=None)
 settings.load_profile("meshwire")
