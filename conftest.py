@@ -77,8 +77,11 @@ def pytest_runtest_call() -> Iterator[None]:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the tests with sockets of one module into one group, for `--dist loadgroup`."""
+    # Without the plugin its marker is unknown, which is an error here.
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
     for item in items:
         if item.get_closest_marker("socket"):
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
