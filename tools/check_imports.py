@@ -72,7 +72,7 @@ CORE_LAYERS: tuple[tuple[str, ...], ...] = (
 
 # The same for the suite.
 SUITE_LAYERS: tuple[tuple[str, ...], ...] = (
-    ("verdicts", "extras"),
+    ("verdicts", "extras", "hints"),
     ("errors",),
     ("protocol", "explain"),
     ("catalogue",),

@@ -71,6 +71,18 @@ class Case:
         """Return True if a shell pattern fits the id of this case or of one of its rules."""
         return any(fnmatchcase(name, pattern) for name in (self.id, *self.rules))
 
+    def is_of_kind(self, pattern: str) -> bool:
+        """Return True if a shell pattern fits the kind of this case."""
+        return fnmatchcase(self.kind, pattern)
+
+    def is_titled(self, pattern: str) -> bool:
+        """Return True if the title contains this text, or a shell pattern fits the whole title.
+
+        Capital and small letters are the same.
+        """
+        title, text = self.title.casefold(), pattern.casefold()
+        return bool(text) and (text in title or fnmatchcase(title, text))
+
 
 BOTH_VALID = MappingProxyType({"wire": "valid", "strict": "valid"})
 STRICT_ONLY = MappingProxyType({"wire": "any", "strict": "valid"})

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from meshwire_conformance.catalogue.case import Case
-from meshwire_conformance.errors import Incomplete, SuiteFault
+from meshwire_conformance.errors import Incomplete, SuiteFault, UsageError
+from meshwire_conformance.hints import did_you_mean
+
+READINGS = (Case.matches, Case.is_of_kind, Case.is_titled)
+"""What a pattern can name: ids and rules, else kinds, else titles; the first that fits counts."""
+TITLE = "title:"
+"""Prefix of a pattern that names titles only."""
 
 
 @dataclass(frozen=True)
@@ -34,29 +40,64 @@ class Catalogue:
         """SHA-256 over all cases of the suite."""
         return selection_digest(self.cases)
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of the cases, in alphabetical order."""
+        return tuple(sorted({case.kind for case in self.cases}))
+
+    def named(self, patterns: Iterable[str]) -> frozenset[str]:
+        """Return the ids of the cases that patterns name (`READINGS`).
+
+        Raises Incomplete if a pattern names none.
+        """
+        found: set[str] = set()
+        for pattern in patterns:
+            cases = self._named_by(pattern)
+            if not cases:
+                hint = self._hint(pattern)
+                raise Incomplete(
+                    f"pattern {pattern!r} matches no case, by id, rule, kind or title{hint}"
+                )
+            found |= cases
+        return frozenset(found)
+
+    def _named_by(self, pattern: str) -> set[str]:
+        title = pattern.removeprefix(TITLE)
+        readings = READINGS if title == pattern else (Case.is_titled,)
+        for fits in readings:
+            if found := {case.id for case in self.cases if fits(case, title)}:
+                return found
+        return set()
+
     def _hint(self, pattern: str) -> str:
         """Return a suggestion for a pattern that matches no case, or an empty text."""
         if any(case.matches(pattern.upper()) for case in self.cases):
             return f": ids are in capitals, try {pattern.upper()!r}"
         several = [word for word in re.split(r"[,\s]+", pattern) if word]
-        if len(several) > 1:
+        if len(several) > 1 and all(map(self._named_by, several)):
             return ": one pattern an option, repeat the option for more"
-        return ""
+        rules = {rule for case in self.cases for rule in case.rules}
+        pages = {f"{rule.partition('-')[0]}-*" for rule in rules}
+        words = [*self.kinds, *sorted(pages | rules), *self.by_id]
+        suggestion = did_you_mean(pattern.upper(), {word.upper(): word for word in words})
+        return suggestion and f"; {suggestion}"
 
-    def select(self, only: Sequence[str] = (), skip: Sequence[str] = ()) -> tuple[Case, ...]:
-        """Return the cases that match a pattern of `only` (all if it is empty) and none of `skip`.
+    def select(
+        self, only: Sequence[str] = (), skip: Sequence[str] = (), kinds: Sequence[str] = ()
+    ) -> tuple[Case, ...]:
+        """Return the cases of these kinds that `only` names, without those that `skip` names.
 
-        Raises Incomplete if a pattern matches no case or no case is left.
+        Without kinds those of all kinds, with an empty `only` all. Raises Incomplete if a pattern
+        names no case or no case is left, UsageError for an unknown kind.
         """
-        for pattern in (*only, *skip):
-            if not any(case.matches(pattern) for case in self.cases):
-                hint = self._hint(pattern)
-                raise Incomplete(f"pattern {pattern!r} matches no case and no rule{hint}")
+        for kind in kinds:
+            if kind not in self.kinds:
+                hint = did_you_mean(kind, self.kinds) or f"kinds are {', '.join(self.kinds)}"
+                raise UsageError(f"--kind {kind!r}: there is no such kind; {hint}")
+        wanted = self.named(only) if only else frozenset(self.by_id)
+        wanted -= self.named(skip)
         chosen = tuple(
-            case
-            for case in self.cases
-            if (not only or any(case.matches(pattern) for pattern in only))
-            and not any(case.matches(pattern) for pattern in skip)
+            case for case in self.cases if case.id in wanted and (not kinds or case.kind in kinds)
         )
         if not chosen:
             raise Incomplete("no case is selected")

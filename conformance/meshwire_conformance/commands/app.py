@@ -12,11 +12,14 @@ from meshwire_conformance.commands.check import check_command
 from meshwire_conformance.commands.decode import decode_command
 from meshwire_conformance.commands.vectors import app as vectors_app
 from meshwire_conformance.errors import SuiteError, UsageError
+from meshwire_conformance.hints import did_you_mean
 from meshwire_conformance.verdicts import ExitCode
 
 WRONG_ARGUMENTS: type[Exception] = typer.BadParameter.__mro__[2]
 """Root of what typer raises for wrong arguments; typer itself gives it no public name."""
 HELP = "Usage:"
+NEVER_SUGGESTED = frozenset({"--writes-are-ok"})
+"""Options that allow harm, so that only a person who knows them may write them."""
 INTERRUPTED = 130
 """Exit code that typer gives an interrupt; no command of ours ends with it."""
 SHOW_TRACEBACK = "MESHWIRE_TRACEBACK"
@@ -93,7 +96,7 @@ def _run_arguments() -> int:
     try:
         code: int | None = app(standalone_mode=False)
     except WRONG_ARGUMENTS as exc:
-        message = getattr(exc, "format_message", exc.__str__)()
+        message = _hinted(exc)
         if not message.lstrip().startswith(HELP):
             raise UsageError(message) from exc
         # A command group without a command: its help is printed unchanged.
@@ -111,6 +114,16 @@ def _run_arguments() -> int:
     # Buffered output counts as written only now.
     sys.stdout.flush()
     return code or 0
+
+
+def _hinted(exc: Exception) -> str:
+    """Return the message of an exception of typer, with its suggestions in our words."""
+    possible = getattr(exc, "possibilities", None)
+    if possible is None:
+        return str(getattr(exc, "format_message", exc.__str__)())
+    safe = [option for option in possible if option not in NEVER_SUGGESTED]
+    hint = did_you_mean(getattr(exc, "option_name", ""), safe)
+    return "; ".join(filter(None, (str(getattr(exc, "message", exc)), hint)))
 
 
 def _fault_text(exc: Exception) -> str:

@@ -30,6 +30,12 @@ EVERY_S = 0.05
 """Minimum time between two updates of the progress line, in seconds."""
 
 
+PATTERN = (
+    "a shell pattern names: by id or rule ('MW-10*', 'TS-*'), else by kind ('heartbeat'), else by "
+    "a part of the title. 'title:TEXT' names titles only."
+)
+
+
 class ProgressLine:
     """One line that is overwritten at each update; without colour, so it follows NO_COLOR."""
 
@@ -100,16 +106,15 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
         Path | None, typer.Option("--target", help="TOML file that describes the target.")
     ] = None,
     only: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Run only cases whose id or rule matches this shell pattern. May be repeated."
-        ),
+        list[str] | None, typer.Option(help=f"Run only the cases that {PATTERN} May be repeated.")
     ] = None,
     skip: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Skip cases whose id or rule matches this shell pattern. May be repeated."
-        ),
+        typer.Option(help="Skip the cases that a pattern names, as for --only. May be repeated."),
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(help="Run only cases of this kind, as --list shows it. May be repeated."),
     ] = None,
     level: Annotated[
         Literal["wire", "strict"], typer.Option(help="Level whose results are required.")
@@ -155,13 +160,14 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
     Example: meshwire check stdio:./my-codec --only 'TS-*' --report junit=report.xml
     """
     if list_cases:
-        for line in _listing(load_listing().select(only or (), skip or ())):
+        for line in _listing(load_listing().select(only or (), skip or (), kind or ())):
             typer.echo(line)
         return
     progress = progress_on(sys.stderr, os.environ)
     options = Options(
         only=only or (),
         skip=skip or (),
+        kinds=kind or (),
         level=level,
         seed=seed,
         timeout_scale=timeout_scale,

@@ -40,6 +40,7 @@ class Options:
 
     only: Sequence[str] = ()
     skip: Sequence[str] = ()
+    kinds: Sequence[str] = ()
     level: Level = "strict"
     seed: int = 0
     timeout_scale: float = 1.0
@@ -140,17 +141,13 @@ def _with_adapter(
     targets: Sequence[Attachment], catalogue: Catalogue, options: Options
 ) -> tuple[Case, ...]:
     """Return the selected cases, with those of the harness itself if any codec case is selected."""
-    cases = catalogue.select(options.only, options.skip)
+    cases = catalogue.select(options.only, options.skip, options.kinds)
     codec = PARTS["codec"]
     speaks_codec = any(part_over(target.scheme) is codec for target in targets)
     if not speaks_codec or not any(codec.takes(case) for case in cases):
         return cases
-    skipped = options.skip
-    more = [
-        case
-        for case in catalogue.cases
-        if case.kind == HARNESS and not any(case.matches(pattern) for pattern in skipped)
-    ]
+    skipped = catalogue.named(options.skip)
+    more = [case for case in catalogue.cases if case.kind == HARNESS and case.id not in skipped]
     chosen = {case.id: case for case in (*cases, *more)}
     return tuple(chosen[name] for name in sorted(chosen))
 

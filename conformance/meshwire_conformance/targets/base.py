@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.extras import install_line
+from meshwire_conformance.hints import did_you_mean
 from meshwire_conformance.targets.hosts import is_loopback
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ def parse_target(text: str) -> Attachment:
     name, separator, location = text.partition(":")
     scheme = SCHEMES.get(name)
     if not separator or scheme is None:
-        raise UsageError(f"{text!r} is no target: expected {FORMS}")
+        forms = {known: SCHEMES[known].form for known in SCHEMES}
+        hint = did_you_mean(name, forms) if separator else ""
+        raise UsageError(f"{text!r} is no target: {hint or f'expected {FORMS}'}")
     if scheme.dialler is not None:
         if not location.startswith("//") or ":" not in location:
             raise UsageError(f"{text!r} is no target: expected {FORMS}")

@@ -7,7 +7,7 @@ import pytest
 
 from meshwire_conformance.catalogue.case import BOTH_VALID, Case, digest_of
 from meshwire_conformance.catalogue.catalogue import Catalogue, selection_digest
-from meshwire_conformance.errors import Incomplete, SuiteFault
+from meshwire_conformance.errors import Incomplete, SuiteFault, UsageError
 from meshwire_conformance.run.loading import load_catalogue
 
 REJECT: Mapping[str, str] = {"wire": "any", "strict": "reject"}
@@ -38,6 +38,59 @@ def test_selection_by_case_and_by_rule() -> None:
     assert catalogue.select(["TS-*"]) == (TWO,)
     assert catalogue.select(["MW-*"], ["LV-001"]) == (TWO,)
     assert catalogue.select() == (ONE, TWO)
+
+
+THREE = replace(
+    case("MW-1003", "LV-001"), kind="tombstone", title="A Heartbeat that names heartbeat[0]"
+)
+NAMED = Catalogue((ONE, TWO, THREE))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("heartbeat", (ONE, TWO)),
+        ("t?mb*", (THREE,)),
+        ("a heart", (THREE,)),
+        ("HEARTBEAT[0]", (THREE,)),
+        ("a heart*[[]0?", (THREE,)),
+        ("title:heartbeat", (THREE,)),
+        ("title:LV-001", ()),
+        ("case mw-100?", (ONE, TWO)),
+        ("MW-1001", (ONE,)),
+        ("LV-00?", (ONE, THREE)),
+        ("title:", ()),
+        ("", ()),
+    ],
+)
+def test_a_pattern_names_ids_and_rules_else_kinds_else_titles(
+    pattern: str, found: tuple[Case, ...]
+) -> None:
+    """A kind that is a word of titles too is a kind; what was named by id or rule stays so."""
+    if not found:
+        with pytest.raises(Incomplete, match="matches no case"):
+            NAMED.select([pattern])
+        return
+
+    assert NAMED.select([pattern]) == found
+    assert NAMED.select(["MW-*"], [pattern]) == tuple(c for c in NAMED.cases if c not in found)
+
+
+def test_kinds_are_combined_with_patterns() -> None:
+    """Several kinds add to each other, and everything that is given must fit."""
+    assert NAMED.select(kinds=["tombstone"]) == (THREE,)
+    assert NAMED.select(kinds=["tombstone", "heartbeat"]) == (ONE, TWO, THREE)
+    assert NAMED.select(["LV-001"], kinds=["heartbeat"]) == (ONE,)
+    assert NAMED.select((), ["TS-*"], ["heartbeat"]) == (ONE,)
+    with pytest.raises(Incomplete, match="no case is selected"):
+        NAMED.select(["TS-*"], kinds=["tombstone"])
+
+
+@pytest.mark.parametrize(("kind", "hint"), [("tombston", "tombstone"), ("tomb*", "kinds are")])
+def test_an_unknown_kind_is_wrong_usage(kind: str, hint: str) -> None:
+    """A kind is a name; a pattern of kinds is one for `only`."""
+    with pytest.raises(UsageError, match=hint):
+        NAMED.select(kinds=[kind])
 
 
 @pytest.mark.parametrize(("only", "skip"), [(["no-such*"], []), ([], ["no-such*"]), ([], ["*"])])

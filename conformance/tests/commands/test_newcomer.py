@@ -276,14 +276,64 @@ def test_the_second_digest_is_that_of_a_selection() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "hint"), [("ts-*", "try 'TS-*'"), ("TS-*,LV-*", "repeat the option")]
+    ("pattern", "hint"),
+    [
+        ("ts-*", "try 'TS-*'"),
+        ("TS-*,LV-*", "repeat the option"),
+        ("TX-*", "did you mean TS-*?"),
+        ("hartbeat", "did you mean heartbeat?"),
+        ("MW-10x1", "did you mean MW-"),
+        ("lv-0002", "did you mean LV-002?"),
+    ],
 )
 def test_a_pattern_that_fits_nothing_gets_a_hint(pattern: str, hint: str) -> None:
-    """Small letters, and several patterns in one."""
+    """Small letters, several patterns in one, and the id, page of rules or kind that is closest."""
     with pytest.raises(Incomplete, match="matches no case") as raised:
         load_catalogue().select([pattern])
 
     assert hint in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["chek"], "Did you mean 'check'?"),
+        (["vectors", "statz"], "Did you mean 'stats'?"),
+        (["check", "--olny", "TS-*"], "did you mean --only?"),
+        (["check", "tpc://127.0.0.1:4711"], "did you mean tcp://HOST:PORT?"),
+        (["check", "studio:./codec"], "did you mean stdio:COMMAND?"),
+        (["check", "http://127.0.0.1:4711"], "expected tcp://HOST:PORT"),
+        (["check", "--list", "--kind", "hartbeat"], "did you mean heartbeat?"),
+    ],
+)
+def test_a_typing_error_gets_a_suggestion(
+    words: list[str],
+    hint: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Commands, options, targets and kinds: one line with what was meant, and wrong usage."""
+    monkeypatch.setattr(sys, "argv", ["meshwire", *words])
+    code = app.run()
+    said = capsys.readouterr().err
+
+    assert code == ExitCode.FAULT
+    assert hint in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--writes-are-okay", "--writes-are", "--write-are-ok"])
+def test_no_suggestion_allows_harm(
+    option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The option that allows writing to other machines is for those who know its name."""
+    monkeypatch.setattr(sys, "argv", ["meshwire", "check", "tcp://192.0.2.1:9", option])
+    code = app.run()
+    said = capsys.readouterr().err
+
+    assert code == ExitCode.FAULT
+    assert option in said
+    assert "writes-are-ok" not in said.replace(option, "")
 
 
 @pytest.mark.process

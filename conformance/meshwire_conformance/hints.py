@@ -1,0 +1,17 @@
+"""Suggestions for a mistyped word."""
+
+from collections.abc import Mapping, Sequence
+
+
+def did_you_mean(word: str, known: Mapping[str, str] | Sequence[str]) -> str:
+    """Return "did you mean X?" for the known word that is closest, or an empty text.
+
+    X is the word itself, or its entry in a mapping.
+    """
+    # Only a mistake needs the module, and every command pays for what is imported above.
+    from difflib import get_close_matches  # noqa: PLC0415 - see above
+
+    found = get_close_matches(word, list(known), n=1)
+    if not found:
+        return ""
+    return f"did you mean {known[found[0]] if isinstance(known, Mapping) else found[0]}?"
