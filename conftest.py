@@ -27,9 +27,12 @@ MARK_OF_EVENT: Final = {
     "os.system": "process",
 }
 
-# `nohup` ignores this signal in all its children, and tests send it to themselves and to theirs.
-if hasattr(signal, "SIGHUP"):
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# A process in the background of a shell ignores SIGINT, one under `nohup` SIGHUP, and so do all its
+# children. Tests send these signals to themselves and to processes that they start.
+for name, default in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+    number = getattr(signal, name, None)
+    if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, default)
 
 settings.register_profile("meshwire", deadline=None)
 settings.load_profile("meshwire")
