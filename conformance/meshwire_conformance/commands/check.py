@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import typer
 
@@ -25,6 +25,9 @@ from meshwire_conformance.targets.base import FORMS as TARGET_FORMS
 from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.targets.bundle import bundled
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
+
+if TYPE_CHECKING:
+    from meshwire_conformance.report.text import Detail
 
 EVERY_S = 0.05
 """Minimum time between two updates of the progress line, in seconds."""
@@ -145,6 +148,20 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
             help="File for a trace of everything sent and received, one JSON object per line."
         ),
     ] = None,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", help="Print one line per violation, and the verdict."),
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", help="Print a line per case too: verdict, time, and why it ended so."
+        ),
+    ] = False,
+    color: Annotated[
+        Literal["auto", "always", "never"],
+        typer.Option(help="Colour; auto follows NO_COLOR, FORCE_COLOR and the terminal."),
+    ] = "auto",
     writes_are_ok: Annotated[
         bool,
         typer.Option(
@@ -163,7 +180,8 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
         for line in _listing(load_listing().select(only or (), skip or (), kind or ())):
             typer.echo(line)
         return
-    progress = progress_on(sys.stderr, os.environ)
+    detail = _detail(quiet=quiet, verbose=verbose)
+    progress = None if quiet else progress_on(sys.stderr, os.environ)
     options = Options(
         only=only or (),
         skip=skip or (),
@@ -186,7 +204,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
     # Written first: a report must exist even if the output cannot be written.
     for name, path in writers:
         WRITERS[name](found, path)
-    _show(found)
+    _show(found, detail, colour=wants_colour(color, os.environ, sys.stdout))
     raise typer.Exit(int(found.exit_code))
 
 
@@ -249,11 +267,32 @@ def _listing(cases: Sequence[Case]) -> Iterator[str]:
         yield f"{case.id}  {case.kind:<24}{rules:<24}{printable(case.title)}"
 
 
-def _show(found: Report) -> None:
+def _detail(*, quiet: bool, verbose: bool) -> "Detail":
+    if quiet and verbose:
+        raise UsageError("give --quiet or --verbose, not both")
+    return "quiet" if quiet else "verbose" if verbose else "normal"
+
+
+def wants_colour(choice: str, environment: Mapping[str, str], stream: TextIO) -> bool:
+    """Return True if output to this stream has colour.
+
+    The option decides; under `auto` a NO_COLOR that is not empty, then such a FORCE_COLOR, then
+    whether the stream is a terminal.
+    """
+    if choice != "auto":
+        return choice == "always"
+    if environment.get("NO_COLOR"):
+        return False
+    if environment.get("FORCE_COLOR"):
+        return True
+    return stream.isatty() and environment.get("TERM") != "dumb"
+
+
+def _show(found: Report, detail: "Detail", *, colour: bool) -> None:
     if found.nothing_ran:
         raise Incomplete("; ".join(found.nothing_ran))
     from meshwire_conformance.report.text import lines_of  # noqa: PLC0415 - after the run
 
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    for line in lines_of(found, colour=colour):
-        typer.echo(line)
+    for line in lines_of(found, colour=colour, detail=detail):
+        # Given, or typer would take the colour out of what is piped.
+        typer.echo(line, color=colour)

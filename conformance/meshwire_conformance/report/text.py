@@ -1,8 +1,8 @@
 """The report for a person: failures with their bytes, a summary per part, the digest."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from textwrap import wrap
+from typing import Literal
 
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.explain.values import printable
@@ -23,8 +23,13 @@ LISTED = 5
 """Most cases or reasons that one line lists."""
 NAME = 24
 """Characters of the name of a target in the table."""
+REASONS_MAX = 10
+"""Most reasons that are listed for which cases are not applicable."""
 RED, GREEN, PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[0m"
 Paint = Callable[[str, str], str]
+Detail = Literal["quiet", "normal", "verbose"]
+"""How much of a run is shown; quiet: a line for each failure and the verdict; verbose: a line for
+each case too."""
 
 MEANINGS = {
     ExitCode.PASSED: "every applicable case passed",
@@ -34,18 +39,30 @@ MEANINGS = {
 }
 
 
-def lines_of(report: Report, *, colour: bool = False) -> Iterator[str]:
+def lines_of(report: Report, *, colour: bool = False, detail: Detail = "normal") -> Iterator[str]:
     """Yield the report, line by line."""
-    paint = _paint if colour else _leave
+    paint = painter(colour=colour)
+    if detail == "quiet":
+        yield from (failure_line(case, result, paint) for _, case, result in report.failures())
+    else:
+        yield from _body(report, paint, detail)
+    verdict = paint(MEANINGS[report.exit_code], RED if report.exit_code else GREEN)
+    yield f"{verdict} (level {report.level}, exit {int(report.exit_code)})"
+
+
+def _body(report: Report, paint: Paint, detail: Detail) -> Iterator[str]:
+    """Yield everything but the verdict."""
     for run in report.runs:
         yield from _contact(run)
+        if detail == "verbose":
+            yield from _case_lines(report, run)
     groups = groups_of(report)
     yield from cause_lines(groups)
     for number, (run, case, result) in enumerate(in_order_of_causes(report, groups)):
         if number < IN_FULL:
             yield from failure_lines(report, run, case, result, paint)
         else:
-            yield f"{paint('FAIL', RED)} {case.id}  {printable(f'{case.title}: {result.symptom}')}"
+            yield failure_line(case, result, paint)
     for run in report.runs:
         yield from _other_lines(report, run)
         yield from _summary(report, run)
@@ -53,8 +70,27 @@ def lines_of(report: Report, *, colour: bool = False) -> Iterator[str]:
     # The selection is shown only if it is not the whole suite.
     if report.selection_digest != report.suite_digest:
         yield f"cases {report.selection_digest} (those selected)"
-    verdict = paint(MEANINGS[report.exit_code], RED if report.exit_code else GREEN)
-    yield f"{verdict} (level {report.level}, exit {int(report.exit_code)})"
+
+
+def failure_line(case: Case, result: CaseResult, paint: Paint) -> str:
+    """Return a failure in one line."""
+    return f"{paint('FAIL', RED)} {case.id}  {printable(f'{case.title}: {result.symptom}')}"
+
+
+def _case_lines(report: Report, run: TargetRun) -> Iterator[str]:
+    """Yield a line for each case: how it ended, after what time, and why."""
+    yield f"{printable(run.name)}: every case"
+    for result in run.results:
+        title = printable(report.cases[result.case].title)
+        marks = ("slow", *result.reasons) if result.slow else result.reasons
+        why = _capped("; ".join(marks) or result.symptom)
+        is_run = result.verdict is not Verdict.NOT_APPLICABLE
+        took = f"{result.duration_s:.3f} s" if is_run else "-"
+        yield (
+            f"  {result.verdict.value:<14}  {result.case}  {took:>9}  {title}"
+            f"{f': {why}' if why else ''}"
+        )
+    yield ""
 
 
 def _contact(run: TargetRun) -> Iterator[str]:
@@ -63,6 +99,11 @@ def _contact(run: TargetRun) -> Iterator[str]:
         yield f"{printable(run.name)}: first contact"
         yield from (f"  {_capped(line)}" for line in run.contact)
         yield ""
+
+
+def painter(*, colour: bool) -> Paint:
+    """Return what colours a text, or leaves it as it is."""
+    return _paint if colour else _leave
 
 
 def _paint(text: str, colour: str) -> str:
@@ -164,11 +205,19 @@ def _rates(run: TargetRun) -> Iterator[str]:
         yield f"    {result.case}  {result.rates}"
 
 
-def _unshown(run: TargetRun) -> Iterator[str]:
-    """Yield why no case was applicable."""
-    reasons = Counter("; ".join(result.reasons) or "not applicable" for result in run.results)
-    for reason, count in reasons.most_common(LISTED):
-        yield f"  not applicable {count}: {printable(reason)}"
+def _inapplicable(run: TargetRun) -> Iterator[str]:
+    """Yield the reasons for which cases are not applicable, with their numbers and first cases."""
+    cases_of: dict[str, list[str]] = {}
+    for result in run.results:
+        if result.verdict is Verdict.NOT_APPLICABLE:
+            cases_of.setdefault("; ".join(result.reasons) or "no reason", []).append(result.case)
+    reasons = sorted(cases_of.items(), key=lambda item: -len(item[1]))
+    for reason, cases in reasons[:REASONS_MAX]:
+        line = f"not applicable {len(cases)}: {_capped(reason)} ({_first(cases)})"
+        yield from _folded(line, "  ", "    ")
+    if rest := reasons[REASONS_MAX:]:
+        count = sum(len(cases) for _, cases in rest)
+        yield f"  not applicable {count}: for {len(rest)} further reasons"
 
 
 HEADINGS = ("passed", "failed", "known", "not run", "n/a", "info")
@@ -204,8 +253,7 @@ def _summary(report: Report, run: TargetRun) -> Iterator[str]:
     if idle:
         told = ", ".join(f"{part} ({total})" for part, total in idle.items())
         yield from _folded(f"no case applicable: {told}", "  ", "    ")
-    if not everything.applicable:
-        yield from _unshown(run)
+    yield from _inapplicable(run)
     yield from _rates(run)
     slow = [result.case for result in run.results if result.slow and result.verdict is Verdict.PASS]
     if slow:

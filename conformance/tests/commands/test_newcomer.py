@@ -253,7 +253,7 @@ def test_parts_without_a_case_are_folded() -> None:
     text = "\n".join(lines_of(report_of(*results)))
 
     assert "no case applicable: batches (" in text
-    assert f"not applicable {len(CASES)}: needs a link" in text
+    assert f"not applicable {len(CASES)}: needs a link ({CASES[0].id}, {CASES[1].id}, " in text
     assert sum(line.startswith("  frames") for line in text.splitlines()) == 0
 
 

@@ -15,7 +15,7 @@ from meshwire_conformance.report import json as json_report
 from meshwire_conformance.report import junit
 from meshwire_conformance.report.causes import SAYS_MAX
 from meshwire_conformance.report.record import Report, TargetRun
-from meshwire_conformance.report.text import IN_FULL, LINE_MAX, WIDTH, lines_of
+from meshwire_conformance.report.text import IN_FULL, LINE_MAX, REASONS_MAX, WIDTH, lines_of
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
 
@@ -235,3 +235,66 @@ def test_single_failures_without_a_cause_are_not_listed_twice() -> None:
     assert len(listed) < SAYS_MAX * 4
     assert "by cause" not in groups_text(one)
     assert "2 failures, by cause:" in groups_text(one, replace(one, case="MW-1002"))
+
+
+def test_quiet_shows_violations_in_a_line_each_and_the_verdict() -> None:
+    """A run without a violation has one line."""
+    others = [replace(result, case=f"MW-100{n}") for n, result in enumerate(EVERY, start=2)]
+    unfailed = [result for result in others if result.verdict is not Verdict.FAIL]
+    red = list(
+        lines_of(report_of(replace(failed("x"), symptom="accepted"), *unfailed), detail="quiet")
+    )
+
+    assert len(red) == 2
+    assert red[0].startswith(f"FAIL {CASE}  ")
+    assert red[0].endswith(": accepted")
+    assert "exit 1" in red[1]
+    assert len(list(lines_of(report_of(*unfailed), detail="quiet"))) == 1
+
+
+def test_verbose_shows_every_case_with_its_time_and_why() -> None:
+    """In one line, also what is not applicable, slow or hostile; the rest of the report follows."""
+    results = (
+        replace(EVERY[0], verdict=Verdict.NOT_APPLICABLE, reasons=("needs a link",)),
+        replace(
+            EVERY[1], verdict=Verdict.PASS, reasons=(), symptom="", duration_s=0.125, slow=True
+        ),
+        replace(failed(HOSTILE), case=EVERY[2].case),
+    )
+    lines = list(lines_of(report_of(*results), detail="verbose"))
+    titles = [load_catalogue().by_id[result.case].title for result in results]
+
+    assert lines[1].split()[:3] == ["not-applicable", results[0].case, "-"]
+    assert lines[1].endswith(f"{titles[0]}: needs a link")
+    assert lines[2].split()[:4] == ["pass", results[1].case, "0.125", "s"]
+    assert lines[2].endswith(f"{titles[1]}: slow")
+    assert lines[3].split()[:4] == ["fail", results[2].case, "0.250", "s"]
+    assert lines[3].isprintable()
+    assert set(lines_of(report_of(*results))) <= set(lines)
+
+
+def test_the_summary_says_why_cases_are_not_applicable() -> None:
+    """Each reason once, the most frequent first, beside cases that are applicable too."""
+    cases = [case.id for case in load_catalogue().cases]
+    many = [
+        CaseResult(case, Verdict.NOT_APPLICABLE, ("needs a link" if n % 3 else "speaks H1",))
+        for n, case in enumerate(cases[:30])
+    ]
+    lines = list(lines_of(report_of(CaseResult(cases[30], Verdict.PASS), *many)))
+    said = [line.strip() for line in lines if line.startswith("  not applicable")]
+
+    assert said[0].startswith(
+        f"not applicable 20: needs a link ({cases[1]}, {cases[2]}, {cases[4]}, "
+    )
+    assert said[1].startswith(f"not applicable 10: speaks H1 ({cases[0]}, {cases[3]}, ")
+    assert len(said) == 2
+
+
+def test_rare_reasons_are_counted_together() -> None:
+    """A target with a reason for each case does not fill the screen."""
+    cases = load_catalogue().cases[:30]
+    each = [CaseResult(case.id, Verdict.NOT_APPLICABLE, (f"for {case.id}",)) for case in cases]
+    said = [line for line in lines_of(report_of(*each)) if line.startswith("  not applicable")]
+
+    assert len(said) == REASONS_MAX + 1
+    assert said[-1].strip() == "not applicable 20: for 20 further reasons"

@@ -1,0 +1,73 @@
+"""The options of `meshwire check` about its output."""
+
+import io
+from typing import Literal
+
+import pytest
+import typer
+
+from meshwire_conformance.commands.check import check_command, wants_colour
+from meshwire_conformance.errors import UsageError
+from meshwire_conformance.run.runner import Options, unfinished
+from meshwire_conformance.verdicts import ExitCode
+
+
+class Stream(io.StringIO):
+    """A text stream that says whether it is a terminal."""
+
+    def __init__(self, *, terminal: bool) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        """Whether a person looks at it."""
+        return self._terminal
+
+
+@pytest.mark.parametrize(
+    ("choice", "environment", "terminal", "expected"),
+    [
+        ("auto", {}, True, True),
+        ("auto", {}, False, False),
+        ("auto", {"TERM": "dumb"}, True, False),
+        ("auto", {"NO_COLOR": "1"}, True, False),
+        ("auto", {"NO_COLOR": ""}, True, True),
+        ("auto", {"FORCE_COLOR": "1"}, False, True),
+        ("auto", {"FORCE_COLOR": ""}, False, False),
+        ("auto", {"FORCE_COLOR": "1", "TERM": "dumb"}, True, True),
+        ("auto", {"FORCE_COLOR": "1", "NO_COLOR": "1"}, True, False),
+        ("always", {"NO_COLOR": "1"}, False, True),
+        ("never", {"FORCE_COLOR": "1"}, True, False),
+    ],
+)
+def test_colour_follows_option_then_environment_then_terminal(
+    choice: str,
+    environment: dict[str, str],
+    terminal: bool,  # noqa: FBT001 - a parameter of the test
+    expected: bool,  # noqa: FBT001 - as above
+) -> None:
+    """An empty variable counts as not set."""
+    assert wants_colour(choice, environment, Stream(terminal=terminal)) is expected
+
+
+@pytest.mark.parametrize(("choice", "has_colour"), [("always", True), ("auto", False)])
+def test_colour_reaches_a_pipe_that_wants_it(
+    choice: Literal["always", "auto"],
+    has_colour: bool,  # noqa: FBT001 - a parameter of the test
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What prints the lines does not take the colour out again."""
+    passed = unfinished("stdio:x", Options(), "", ExitCode.PASSED)
+    monkeypatch.setattr(f"{check_command.__module__}.check", lambda *_: passed)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    with pytest.raises(typer.Exit):
+        check_command("stdio:x", quiet=True, color=choice)
+
+    assert ("\x1b[32m" in capsys.readouterr().out) is has_colour
+
+
+def test_quiet_and_verbose_exclude_each_other() -> None:
+    """Wrong usage, before anything is started."""
+    with pytest.raises(UsageError, match="--quiet or --verbose"):
+        check_command("stdio:/no/such/program", quiet=True, verbose=True)
