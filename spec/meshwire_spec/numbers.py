@@ -12,6 +12,8 @@ from enum import IntEnum, StrEnum
 from typing import Final
 
 SPEC_REVISION: Final = "sync/1 draft 1"
+VERSION: Final = "0.1.0"
+"""Version of the distribution, as `pyproject.toml` has it; its metadata take long to read."""
 PROFILE: Final = "sync/1"
 ALPN: Final = "cap/automerge/1"
 HARNESS_VERSION: Final = 1

@@ -1,23 +1,14 @@
 """What `meshwire --version` prints, without the command line and the cases."""
 
 import sys
-from importlib.metadata import PackageNotFoundError, version
 
 from meshwire_conformance.catalogue.index import read_index
-from meshwire_spec.numbers import SPEC_REVISION
-
-
-def suite_version() -> str:
-    """Return version of the installed distribution."""
-    try:
-        return version("meshwire")
-    except PackageNotFoundError:
-        return "0 (not installed)"
+from meshwire_spec.numbers import SPEC_REVISION, VERSION
 
 
 def version_line(digest: str) -> str:
     """Return version, spec revision and digest of the suite."""
-    return f"meshwire {suite_version()} ({SPEC_REVISION}), suite {digest}"
+    return f"meshwire {VERSION} ({SPEC_REVISION}), suite {digest}"
 
 
 def show_version() -> bool:

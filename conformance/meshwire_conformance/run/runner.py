@@ -12,7 +12,6 @@ from typing import Any
 
 from meshwire_conformance.catalogue.case import HARNESS, Case
 from meshwire_conformance.catalogue.catalogue import Catalogue, selection_digest
-from meshwire_conformance.catalogue.version import suite_version
 from meshwire_conformance.contracts import Attachment, Settings, untraced
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.report.ledger import KnownFailure, apply_ledger, read_ledger
@@ -22,7 +21,7 @@ from meshwire_conformance.run.parts import PARTS, needs_of, part_over
 from meshwire_conformance.run.rounds import merged, ordered
 from meshwire_conformance.targets.base import SCHEMES
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict, exit_code, strongest
-from meshwire_spec.numbers import SPEC_REVISION
+from meshwire_spec.numbers import SPEC_REVISION, VERSION
 from meshwire_spec.rules import load_rules
 from meshwire_spec.schemas.base import Level
 
@@ -91,7 +90,7 @@ def check(
     results = [result for run in runs for result in run.results]
     faults = [ExitCode.INCOMPLETE for run in runs if run.faults]
     return Report(
-        suite_version=suite_version(),
+        suite_version=VERSION,
         spec_revision=SPEC_REVISION,
         suite_digest=catalogue.digest,
         selection_digest=selection_digest(cases),
@@ -111,7 +110,7 @@ def unfinished(target_text: str, options: Options, why: str, code: ExitCode) -> 
     """Return the report of a run that has ended without a verdict on any case."""
     catalogue = load_listing()
     return Report(
-        suite_version=suite_version(),
+        suite_version=VERSION,
         spec_revision=SPEC_REVISION,
         suite_digest=catalogue.digest,
         selection_digest=selection_digest(()),

@@ -1,7 +1,7 @@
 """A set of items that does not change once it is sealed."""
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import accumulate, islice, repeat
 from operator import eq, lt
 from struct import error as StructError  # noqa: N812 - it is a class
@@ -41,6 +41,22 @@ class Vector:
             raise Misused(NO_ITEM)
         self._add_timestamp(timestamp)
         self._add_identity(identity)
+
+    def extend(self, timestamps: Sequence[int], identities: Sequence[bytes]) -> None:
+        """Add many items, each by its timestamp and the id at the same place.
+
+        Raises Misused after `seal`, for an invalid item, and for lists of two lengths; then none
+        is added.
+        """
+        self._check(is_sealed=False)
+        is_sound = len(timestamps) == len(identities)
+        if timestamps and is_sound:
+            is_sound = set(map(len, identities)) == {NEGENTROPY_ID}
+            is_sound &= min(timestamps) >= 0 and max(timestamps) <= NEGENTROPY_TIMESTAMP_MAX
+        if not is_sound:
+            raise Misused(NO_ITEM)
+        self._timestamps += timestamps
+        self._identities += identities
 
     def seal(self) -> None:
         """Sort and sum the items; none can be added afterwards.

@@ -10,6 +10,11 @@ from meshwire_reference.harness.serve import RECONCILIATION, answer
 ITEM = ["1700000000000", "0ed32d3352f0cddd88b03a266c387e1a4683d5356ce381463b4b42cf9ccadfaf"]
 FIRST = f"6100000201{ITEM[1]}"
 EMPTY = "6100000200"
+CAPITALS = ITEM[1].upper()
+BLANKS = f"{ITEM[1][:60]}  {ITEM[1][62:]}"
+BEYOND = str(2**64 - 1)
+SHIFTED = [["0", ITEM[1][:62]], ["0", f"{ITEM[1][62:]}{ITEM[1]}"]]
+"""Two ids of which one byte stands at the wrong one."""
 
 
 def ask(op: str, session: object, **members: Any) -> dict[str, Any]:
@@ -39,6 +44,20 @@ def test_a_run_between_two_sessions() -> None:
     assert ended == {"reply": None, "have": [ITEM[1]], "need": []}
 
 
+def test_sessions_over_one_set_are_apart() -> None:
+    """They share its items and nothing else, and a set that differs in one item is another."""
+    other = [ITEM[0], f"{ITEM[1][:-1]}0"]
+    opened(6, "client", ITEM)
+    opened(7, "client", ITEM)
+    opened(8, "client", other)
+    begun = [ask("negentropy_initiate", session)["result"] for session in (6, 7, 8)]
+    ask("negentropy_reconcile", 6, message=EMPTY)
+    ended = ask("negentropy_reconcile", 7, message=EMPTY)["result"]
+
+    assert begun == [{"message": f"6100000201{item[1]}"} for item in (ITEM, ITEM, other)]
+    assert ended == {"reply": None, "have": [ITEM[1]], "need": []}
+
+
 def test_a_refusal_has_its_reason_and_offset() -> None:
     """A fault in a message is reported in the form of a decode error, and the session stays."""
     opened(3, "server", ITEM)
@@ -53,6 +72,18 @@ def test_a_refusal_has_its_reason_and_offset() -> None:
     [
         ("negentropy_open", 4, {"role": "client", "frame_limit": 0, "items": [["0", "aa"]]}),
         ("negentropy_open", 4, {"role": "client", "frame_limit": 0, "items": [["x", ITEM[1]]]}),
+        ("negentropy_open", 4, {"role": "client", "frame_limit": 0, "items": [["+1", ITEM[1]]]}),
+        ("negentropy_open", 4, {"role": "client", "frame_limit": 0, "items": [["1_0", ITEM[1]]]}),
+        ("negentropy_open", 4, {"role": "client", "frame_limit": 0, "items": [["", ITEM[1]]]}),
+        ("negentropy_open", 4, {"role": "client", "frame_limit": 0, "items": [[0, ITEM[1]]]}),
+        ("negentropy_open", 4, {"role": "client", "frame_limit": 0, "items": [[BEYOND, ITEM[1]]]}),
+        ("negentropy_open", 4, {"role": "client", "frame_limit": 0, "items": [["0", CAPITALS]]}),
+        ("negentropy_open", 4, {"role": "client", "frame_limit": 0, "items": [["0", BLANKS]]}),
+        ("negentropy_open", 4, {"role": "client", "frame_limit": 0, "items": [["0", None]]}),
+        ("negentropy_open", 4, {"role": "client", "frame_limit": 0, "items": [[*ITEM, "0"]]}),
+        ("negentropy_open", 4, {"role": "client", "frame_limit": 0, "items": [ITEM, ["0"]]}),
+        ("negentropy_open", 4, {"role": "client", "frame_limit": 0, "items": SHIFTED}),
+        ("negentropy_open", 4, {"role": "client", "frame_limit": 0, "items": [7]}),
         ("negentropy_open", 4, {"role": "client", "frame_limit": 0, "items": 7}),
         ("negentropy_open", 4, {"role": "client", "frame_limit": 4095, "items": []}),
         ("negentropy_open", 4, {"role": "both", "frame_limit": 0, "items": []}),

@@ -55,8 +55,28 @@ def test_a_cut_is_the_shortest_bound_between_two_items() -> None:
 )
 def test_what_is_no_item_is_not_taken(timestamp: int, item_identity: bytes) -> None:
     """2^64-1 means infinity, and an id has 32 bytes."""
+    vector = Vector()
     with pytest.raises(Misused):
-        Vector().insert(timestamp, item_identity)
+        vector.insert(timestamp, item_identity)
+    with pytest.raises(Misused):
+        vector.extend([0, timestamp], [bytes(32), item_identity])
+    vector.seal()
+
+    assert vector.size == 0
+
+
+def test_many_items_are_added_like_one_by_one() -> None:
+    """A vector that was extended has the same order and sums; two lengths are an error."""
+    items = [(7, identity(2)), (7, identity(1)), (0, identity(3)), (2**53, identity(0))]
+    vector = Vector()
+    vector.extend([], [])
+    vector.extend(*map(list, zip(*items, strict=True)))
+    with pytest.raises(Misused):
+        vector.extend([1, 2], [identity(4)])
+    vector.seal()
+
+    assert vector.ids(0, 9) == sealed(items).ids(0, 9)
+    assert vector.locate(INFINITY, 0, 4) == sealed(items).locate(INFINITY, 0, 4)
 
 
 def test_a_vector_is_filled_and_then_sealed() -> None:
@@ -69,6 +89,8 @@ def test_a_vector_is_filled_and_then_sealed() -> None:
         vector.seal()
     with pytest.raises(Misused, match="takes no items"):
         vector.insert(0, bytes(32))
+    with pytest.raises(Misused, match="is sealed"):
+        vector.extend([0], [bytes(32)])
 
 
 @pytest.mark.parametrize(
