@@ -44,6 +44,7 @@ def _run(report: Report, run: TargetRun) -> ReportedRun:
         faults=list(run.faults),
         codec=NamedCodec(**run.codec) if run.codec else msgspec.UNSET,
         notes=list(run.notes) or msgspec.UNSET,
+        contact=list(run.contact) or msgspec.UNSET,
         parts={
             part: PartCounts(
                 total=tally.total,

@@ -69,8 +69,16 @@ def _suite(report: Report, run: TargetRun, unshown: str) -> str:
         f' failures="{counted.count(Verdict.FAIL)}"'
         f' errors="{errors}" skipped="{skipped}"'
         f' time="{sum(result.duration_s for result in run.results):.3f}">\n'
-        f"<properties>\n{inner}\n</properties>\n{lines}\n</testsuite>"
+        f"<properties>\n{inner}\n</properties>\n{lines}\n{_contact(run)}</testsuite>"
     )
+
+
+def _contact(run: TargetRun) -> str:
+    """Return what the target did on its first connection, or nothing."""
+    if not run.contact:
+        return ""
+    text = "\n".join(("first contact", *run.contact))
+    return f"<system-out>{escape(legal(text))}</system-out>\n"
 
 
 def _case(report: Report, run: TargetRun, result: CaseResult) -> str:

@@ -79,6 +79,22 @@ def test_members_of_a_run_keep_their_order(tmp_path: Path) -> None:
     assert list(written) == ["name", "faults", "codec", "parts", "cases"]
 
 
+def test_every_report_shows_the_first_contact(tmp_path: Path) -> None:
+    """What a target does on its first connection explains failures in whatever report."""
+    report = report_of(failed("x"))
+    contact = ("PING:         its 8 bytes came back", f"barrier:      {HOSTILE[:40]}")
+    report = replace(report, runs=[replace(report.runs[0], contact=contact), report.runs[0]])
+    json_report.write(report, tmp_path / "report.json")
+    junit.write(report, tmp_path / "report.xml")
+    runs = json.loads((tmp_path / "report.json").read_text(encoding="ascii"))["runs"]
+    suites = ET.fromstring((tmp_path / "report.xml").read_bytes())  # noqa: S314 - our own file
+    shown, none = ([out.text for out in suite.findall("system-out")] for suite in suites)
+
+    assert [run.get("contact") for run in runs] == [list(contact), None]
+    assert shown == [junit.legal("\n".join(("first contact", *contact))).replace("\r\n", "\n")]
+    assert none == []
+
+
 def test_json_keeps_the_hostile_text(tmp_path: Path) -> None:
     """Nothing is cut or replaced on the way to a program."""
     path = tmp_path / "report.json"

@@ -130,6 +130,13 @@ class ReportedRun(Strict, frozen=True, kw_only=True):
             "its end."
         ),
     ] = UNSET
+    contact: Annotated[
+        list[str] | UnsetType,
+        Meta(
+            description="What the target did on its first connection, as lines for a person; of "
+            "targets with a socket alone."
+        ),
+    ] = UNSET
     parts: Annotated[
         dict[str, PartCounts],
         Meta(description="Counts by part; a part is the page with the rules of its cases."),
