@@ -289,10 +289,13 @@ def wants_colour(choice: str, environment: Mapping[str, str], stream: TextIO) ->
 
 
 def _show(found: Report, detail: "Detail", *, colour: bool) -> None:
-    if found.nothing_ran:
-        raise Incomplete("; ".join(found.nothing_ran))
-    from meshwire_conformance.report.text import lines_of  # noqa: PLC0415 - after the run
+    from meshwire_conformance.report.text import contact_lines, lines_of  # noqa: PLC0415 - after the run
 
+    if found.nothing_ran:
+        for run in found.runs:
+            for line in contact_lines(run):
+                typer.echo(line)
+        raise Incomplete("; ".join(found.nothing_ran))
     for line in lines_of(found, colour=colour, detail=detail):
         # Given, or typer would take the colour out of what is piped.
         typer.echo(line, color=colour)

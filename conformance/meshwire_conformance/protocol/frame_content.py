@@ -37,6 +37,19 @@ def take_frames(received: bytearray) -> Iterator[Message]:
         yield decode("stream_frame", data)
 
 
+def after_records(data: bytes) -> bytes:
+    """Return what follows the records of a channel at the front of an answering half."""
+    rest = data
+    while rest:
+        size = 5 + int.from_bytes(rest[1:5], "big")
+        try:
+            decode("channel_record", rest[:size])
+        except Malformed:
+            return rest
+        rest = rest[size:]
+    return rest
+
+
 def whole_frame(received: bytearray) -> int:
     """Return the size of the frame at the front in bytes, 0 until it is complete.
 

@@ -69,7 +69,7 @@ def cause_lines(groups: Sequence[Group]) -> Iterator[str]:
     total = sum(len(group.failures) for group in groups)
     if total == len(groups) and not any(group.known for group in groups):
         return
-    yield f"{total} failures, by cause:"
+    yield f"{total} failure{'s' if total > 1 else ''}, by cause:"
     for group in groups[:GROUPS_MAX]:
         _, first, _ = group.failures[0]
         yield (

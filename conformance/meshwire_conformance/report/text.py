@@ -53,7 +53,7 @@ def lines_of(report: Report, *, colour: bool = False, detail: Detail = "normal")
 def _body(report: Report, paint: Paint, detail: Detail) -> Iterator[str]:
     """Yield everything but the verdict."""
     for run in report.runs:
-        yield from _contact(run)
+        yield from contact_lines(run)
         if detail == "verbose":
             yield from _case_lines(report, run)
     groups = groups_of(report)
@@ -93,7 +93,7 @@ def _case_lines(report: Report, run: TargetRun) -> Iterator[str]:
     yield ""
 
 
-def _contact(run: TargetRun) -> Iterator[str]:
+def contact_lines(run: TargetRun) -> Iterator[str]:
     """Yield what the target did on its first connection."""
     if run.contact:
         yield f"{printable(run.name)}: first contact"

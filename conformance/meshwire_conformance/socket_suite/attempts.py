@@ -148,7 +148,13 @@ def with_control(case: Case, results: Mapping[str, CaseResult]) -> CaseResult:
         return replace(
             result, verdict=Verdict.COULD_NOT_RUN, reasons=control.reasons, symptom=TOO_SLOW
         )
-    return replace(result, verdict=Verdict.COULD_NOT_RUN, reasons=(why,), symptom="control-failed")
+    return replace(
+        result,
+        verdict=Verdict.COULD_NOT_RUN,
+        reasons=(why,),
+        symptom="control-failed",
+        cause=control.cause,
+    )
 
 
 def is_serial(case: Case) -> bool:

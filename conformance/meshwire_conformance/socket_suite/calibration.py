@@ -84,6 +84,11 @@ class Canary:
         """The peer that reads the canary."""
         return self._session.peer(PROBE)
 
+    @property
+    def answers(self) -> int:
+        """Number of times that the target has sent the document."""
+        return len(self._subscription.arrivals)
+
     async def plant_witness(self, deadline_s: float) -> None:
         """Send a further document, which shows later when the target pushes its whole store."""
         key = f"{WITNESSES}:witness-{self._session.nonce}"

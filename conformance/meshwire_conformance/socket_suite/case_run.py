@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from meshwire_conformance.catalogue.transcripts import FIXED_S
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.explain.field_rows import rows_of
-from meshwire_conformance.protocol.frame_content import wrong_keys
+from meshwire_conformance.protocol.frame_content import after_records, wrong_keys
 from meshwire_conformance.socket_suite.calibration import Deadline
 from meshwire_conformance.socket_suite.composing import Composer, Scope, type_number
 from meshwire_conformance.socket_suite.content import Contents, Mismatch, Wanted
@@ -24,9 +24,11 @@ from meshwire_conformance.socket_suite.evidence import (
     Claim,
     CouldNotRun,
     Evidence,
+    Seen,
     Sending,
     Watch,
     arm,
+    seen_of,
 )
 from meshwire_conformance.socket_suite.inbox import Arrival, Subscription
 from meshwire_conformance.socket_suite.meanwhile import (
@@ -48,7 +50,6 @@ from meshwire_conformance.socket_suite.punctuality import (
 )
 from meshwire_conformance.socket_suite.shortfall import headline, received_lines, wanted_lines
 from meshwire_conformance.targets.transport import Connection, Overdue, Stream
-from meshwire_spec.codec import Malformed, decode
 from meshwire_spec.numbers import REASONS
 from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
@@ -91,6 +92,8 @@ class CaseRun:
         self.nonces: list[bytes] = []
         """Nonces of the challenges received; they must differ."""
         self._all_streams: list[Stream] = []
+        self._framed: dict[Stream, None] = {}
+        """Streams on which the suite has sent a frame."""
         self._judged: list[Stream | Connection] = []
         self._pauses_s: dict[Stream, float] = {}
         """Streams and connections about whose ending by a deadline the case is."""
@@ -223,6 +226,7 @@ class CaseRun:
         """Write bytes and record them for the report, as a message of `kind`."""
         self.evidence.sent.append(Sending(on, stream.number, what, data, kind, asks))
         if kind == "stream_frame":
+            self._framed[stream] = None
             self.session.inbox.planted.update(wrong_keys(data))
         self.session.settings.trace(
             {
@@ -287,19 +291,14 @@ class CaseRun:
 
     def check_answering_half(self, stream: Stream) -> None:
         """Fail if the answering half holds anything but records (BT-035)."""
-        rest = bytes(stream.received)
-        while rest:
-            size = 5 + int.from_bytes(rest[1:5], "big")
-            try:
-                decode("channel_record", rest[:size])
-            except Malformed as exc:
-                raise CaseFailed(
-                    "answering-half",
-                    "bytes that are no record came on the answering half",
-                    expected=("records, and nothing else",),
-                    received=rows_of("channel_record", rest),
-                ) from exc
-            rest = rest[size:]
+        rest = after_records(bytes(stream.received))
+        if rest:
+            raise CaseFailed(
+                "answering-half",
+                "bytes that are no record came on the answering half",
+                expected=("records, and nothing else",),
+                received=rows_of("channel_record", rest),
+            )
 
     def check_connection(self, connection: Connection) -> None:
         """Fail if the connection is closed."""
@@ -533,6 +532,14 @@ class CaseRun:
             if not stream.ours
         )
         return came_meanwhile(self.claim(since, shared=True).found(), [*self._all_streams, *theirs])
+
+    def seen(self, since: int) -> Seen:
+        """Return what the target did in this case; faults count from number `since` on."""
+        last = (peer.last for peer in self._own.values())
+        connections = dict.fromkeys([*self._known, *(one for one in last if one is not None)])
+        found = seen_of(self.claim(since, shared=True).found(), self._framed, connections)
+        frames = sum(len(one.arrivals) for one in self._subscriptions.values())
+        return replace(found, frames=frames, asks=any(one.asks for one in self.evidence.sent))
 
     def judge_deadline(self, place: Stream | Connection) -> None:
         """Make the case about a deadline of the target: pauses of the suite excuse nothing."""

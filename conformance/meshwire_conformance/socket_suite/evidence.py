@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from meshwire_conformance.explain.field_rows import rows_of, summary
+from meshwire_conformance.protocol.frame_content import after_records
 from meshwire_conformance.socket_suite.inbox import Arrival, Subscription, TargetFault
+from meshwire_conformance.targets.transport import Closed, Connection, Stream
+from meshwire_spec.numbers import NEGENTROPY_KEY
 
 
 class CaseFailed(Exception):
@@ -112,6 +115,95 @@ def bad_frames(faults: Sequence[TargetFault]) -> CaseFailed:
     )
 
 
+_RUN_KEY = NEGENTROPY_KEY.encode()
+_LENGTH = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """How the target treated one bidi stream of the suite.
+
+    `code` is that of a refusal, None where it did not refuse; `is_open` is True if the suite has
+    finished the stream and the target has not ended it; `has_frame` if bytes came on it that are
+    neither records nor messages of a run.
+    """
+
+    code: int | None = None
+    finished: bool = False
+    is_open: bool = False
+    has_frame: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the target did in some part of a run: wrong messages, ends of streams and connections.
+
+    `frames` is the number of its frames that decode, `answers` that of its answers to the canary.
+    `asks` is True if the suite has read a document.
+    """
+
+    faults: tuple[TargetFault, ...] = ()
+    halves: tuple[Half, ...] = ()
+    closed: tuple[Closed, ...] = ()
+    frames: int = 0
+    answers: int = 0
+    asks: bool = False
+
+    @property
+    def codes(self) -> frozenset[int]:
+        """Codes of all refusals."""
+        return frozenset(half.code for half in self.halves if half.code is not None)
+
+    @property
+    def finishes(self) -> bool:
+        """True if the target has finished a stream of the suite."""
+        return any(half.finished for half in self.halves)
+
+    @property
+    def is_silent(self) -> bool:
+        """True if nothing came at all."""
+        quiet = not (self.faults or self.closed or self.frames or self.answers)
+        return quiet and not (self.codes or self.finishes or any(h.has_frame for h in self.halves))
+
+
+def seen_of(
+    faults: Iterable[TargetFault],
+    streams: Iterable[Stream],
+    connections: Iterable[Connection],
+) -> Seen:
+    """Return what these faults, bidi streams of the suite, and connections show."""
+    ended = (connection.closed for connection in connections)
+    return Seen(
+        tuple(faults),
+        tuple(_half(stream) for stream in streams if stream.ours and not stream.uni),
+        tuple(closed for closed in ended if closed is not None and not closed.by_suite),
+    )
+
+
+def _half(stream: Stream) -> Half:
+    refusal = stream.stop_code if stream.reset_code is None else stream.reset_code
+    rest = after_records(bytes(stream.received))
+    return Half(
+        None if stream.finished else refusal,
+        stream.finished,
+        stream.ended_by_suite and not stream.read_over,
+        bool(rest) and _RUN_KEY not in rest[: len(_RUN_KEY) + _LENGTH],
+    )
+
+
+def together(parts: Iterable[Seen]) -> Seen:
+    """Return everything that was seen in several parts of a run."""
+    every = list(parts)
+    return Seen(
+        tuple(fault for one in every for fault in one.faults),
+        tuple(half for one in every for half in one.halves),
+        tuple(closed for one in every for closed in one.closed),
+        sum(one.frames for one in every),
+        sum(one.answers for one in every),
+        any(one.asks for one in every),
+    )
+
+
 LINES_MAX = 12
 """Greatest number of sendings shown on one line each; of more, the first and last are shown."""
 LINES_FIRST = 3
@@ -158,6 +250,7 @@ class Evidence:
     unbound: bool = False
     watches: list[Watch] = field(default_factory=list)
     claim: Claim | None = None
+    seen: Seen = Seen()
 
 
 def sent_lines(sent: Sequence[Sending], symptom: str = "") -> tuple[str, ...]:

@@ -6,14 +6,15 @@ Whatever is wrong here makes most cases fail, each in its own words, so it is sh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from meshwire_conformance.explain.field_rows import rows_of
+from meshwire_conformance.protocol.frame_content import after_records
 from meshwire_conformance.socket_suite.inbox import Subscription, TargetFault
 from meshwire_conformance.socket_suite.meanwhile import connection_end, ends_of
 from meshwire_conformance.socket_suite.peers import Peer, Session
 from meshwire_conformance.targets.tcp import TcpConnection
-from meshwire_conformance.targets.transport import Connection, Stream
+from meshwire_conformance.targets.transport import BindingBroken, Connection, Stream
 from meshwire_spec.codec import Message, encode
 from meshwire_spec.numbers import ALPN, FRAME_TYPES, PAYLOAD_MAX, READ_MESSAGE, FrameType
 
@@ -36,12 +37,23 @@ async def first_contact(session: Session, deadline_s: float) -> tuple[str, ...]:
     try:
         connection = await peer.connection()
     except ConnectionError as exc:
-        return (_line("connection", str(exc)),)
+        return wrong_preamble(exc) or (_line("connection", str(exc)),)
     try:
         contact = _Contact(session, peer, connection, deadline_s)
         return await contact.lines()
     finally:
         await peer.close()
+
+
+def wrong_preamble(error: BaseException | None) -> tuple[str, ...]:
+    """Return lines about the preamble that kept a connection from opening; none for other errors.
+
+    The bytes are shown field by field.
+    """
+    if not isinstance(error, BindingBroken):
+        return ()
+    failed = connection_end(error.closed)
+    return (_line("preamble", failed.reason), *failed.received)
 
 
 def _line(what: str, said: str) -> str:
@@ -82,8 +94,7 @@ class _Contact:
         self._session.inbox.signal.notify()
         frame = await answering
         opened = _line("first stream", f"number {stream.number} is open")
-        barrier = _line("barrier", " and ".join(ends_of(stream)) or NOTHING)
-        return (opening, *await pinging, opened, *frame, barrier, *self._end())
+        return (opening, *await pinging, opened, *frame, *_barrier(stream), *self._end())
 
     def _left_s(self) -> float:
         return max(0.0, self._end_s - asyncio.get_running_loop().time())
@@ -106,7 +117,7 @@ class _Contact:
             return ()
         is_echoed = await self._connection.ping(PING, self._left_s())
         other = [pong.hex() for pong in self._connection.pongs]
-        came = f"PONG {other[0]}, expected {PING.hex()} (LB-050)" if other else NOTHING
+        came = f"PONG {other[0]}, expected {PING.hex()} (LB-050)" if other else self._nothing()
         return (_line("PING", "its 8 bytes came back" if is_echoed else came),)
 
     async def _answer(self, stream: Stream) -> tuple[str, ...]:
@@ -122,12 +133,15 @@ class _Contact:
         if faults:
             return (_line("first frame", faults[0].line()), *_fault_rows(faults[0]))
         if not arrivals:
-            is_ended = self._connection.closed is not None or stream.refused
-            return (_line("first frame", "none" if is_ended else NOTHING),)
+            return (_line("first frame", self._nothing(is_over=stream.refused)),)
         one = arrivals[0]
         name = _NAMES.get(one.type, f"type {one.type}")
         said = f"a {name} of {len(one.payload)} bytes on stream {one.stream}, which decodes"
         return (_line("first frame", said),)
+
+    def _nothing(self, *, is_over: bool = False) -> str:
+        """Return what is said where nothing came: without a deadline if nothing could come."""
+        return "none" if is_over or self._connection.closed is not None else NOTHING
 
     def _faults(self) -> list[TargetFault]:
         faults = self._session.inbox.faults[self._known :]
@@ -140,6 +154,18 @@ class _Contact:
             return ()
         failed = connection_end(closed)
         return (_line("connection", failed.reason), *failed.received)
+
+
+def _barrier(stream: Stream) -> Iterator[str]:
+    """Yield how the target ended its half of a stream, and the bytes that do not belong there."""
+    ends = " and ".join(ends_of(stream))
+    rest = after_records(bytes(stream.received))
+    if not rest:
+        yield _line("barrier", ends or NOTHING)
+        return
+    place = f"behind {len(rest)} bytes on the stream of the question (TR-008)"
+    yield _line("barrier", f"{ends or 'no FIN'}, {place}")
+    yield from rows_of("stream_frame", rest)
 
 
 def _fault_rows(fault: TargetFault) -> Iterator[str]:
@@ -157,6 +183,11 @@ def swapped_length(data: bytes) -> str:
 
     `data` may end inside the payload.
     """
+    return " and ".join(_swap(name, field) for name, field in swapped_lengths(data))
+
+
+def swapped_lengths(data: bytes) -> Sequence[tuple[str, bytes]]:
+    """Return name and bytes of each length of a frame that only fits in little endian."""
     for key_order in ("big", "little"):
         key_end = _KEY_AT + int.from_bytes(data[:_KEY_AT], key_order)
         if len(data) < key_end + _AFTER_KEY or not _is_key(data[_KEY_AT:key_end]):
@@ -164,13 +195,13 @@ def swapped_length(data: bytes) -> str:
         field = data[key_end + 1 : key_end + _AFTER_KEY]
         there = len(data) - key_end - _AFTER_KEY
         big, little = (int.from_bytes(field, order) for order in ("big", "little"))
-        wrong = [_swap("key.length", data[:_KEY_AT])] if key_order == "little" else []
+        wrong = [("key.length", data[:_KEY_AT])] if key_order == "little" else []
         if big > PAYLOAD_MAX or (big > there and little == there):
-            wrong.append(_swap("payload.length", field))
+            wrong.append(("payload.length", field))
         elif big > there:
             continue
-        return " and ".join(wrong)
-    return ""
+        return wrong
+    return ()
 
 
 def _is_key(data: bytes) -> bool:

@@ -37,6 +37,7 @@ from meshwire_conformance.socket_suite.attempts import (
 )
 from meshwire_conformance.socket_suite.calibration import CANARY_DOCUMENT, FLOOR_S, Canary, Deadline
 from meshwire_conformance.socket_suite.case_run import CaseRun, Terms, no_connection
+from meshwire_conformance.socket_suite.causes import seen_before, with_causes
 from meshwire_conformance.socket_suite.composing import Scope
 from meshwire_conformance.socket_suite.content import Contents, Doorway
 from meshwire_conformance.socket_suite.evidence import (
@@ -45,7 +46,7 @@ from meshwire_conformance.socket_suite.evidence import (
     CouldNotRun,
     sent_lines,
 )
-from meshwire_conformance.socket_suite.first_contact import first_contact
+from meshwire_conformance.socket_suite.first_contact import first_contact, wrong_preamble
 from meshwire_conformance.socket_suite.inbox import Inbox
 from meshwire_conformance.socket_suite.meanwhile import came_meanwhile
 from meshwire_conformance.socket_suite.needs import find_capabilities, open_documents, unmet
@@ -88,7 +89,7 @@ async def run(
     Raises Incomplete if the target cannot be reached at all, UsageError if it is not on this
     machine and writes were not allowed.
     """
-    target = await attach(attachment, settings)
+    target = await _attached(attachment, settings)
     documents: Doorway | None = None
     try:
         documents = await open_documents()
@@ -104,6 +105,16 @@ async def run(
         if documents is not None:
             await documents.close()
         await target.close()
+
+
+async def _attached(attachment: Attachment, settings: Settings) -> Target:
+    """Return the target; one with a wrong preamble is shown before it is given up."""
+    try:
+        return await attach(attachment, settings)
+    except Incomplete as exc:
+        for line in wrong_preamble(exc.__cause__):
+            settings.met(line)
+        raise
 
 
 class SocketPart:
@@ -237,6 +248,7 @@ class SocketPart:
         for case in final:
             attempts[case.id] = await self._attempt(case, 1)
         results = {name: watched(attempt) for name, attempt in attempts.items()}
+        results = with_causes(results, attempts, seen_before(self._session, self._canary))
         return {name: with_control(attempts[name].case, results) for name in results}
 
     async def _attack(self, hostile: Sequence[Case]) -> dict[str, Attempt]:
@@ -434,6 +446,7 @@ class SocketPart:
         except SuiteFault as exc:
             raise SuiteFault(f"{case.id}: {exc}") from exc
         finally:
+            run.evidence.seen = run.seen(known_faults)
             await run.end()
             # Without the case that judges the whole run, each case judges the frames of its own
             # time.

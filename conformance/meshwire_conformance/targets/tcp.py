@@ -26,6 +26,7 @@ from meshwire_conformance.targets.lab import (
 )
 from meshwire_conformance.targets.transport import (
     Address,
+    BindingBroken,
     Closed,
     Connection,
     Dial,
@@ -282,8 +283,8 @@ _HANDLERS: dict[type[Event], Callable[[TcpConnection, Event], None]] = {
 async def connect(host: str, port: int, dial: Dial, deadline_s: float) -> TcpConnection:
     """Return a connection whose preambles were exchanged.
 
-    Raises ConnectionError if the port is closed, or if the target closes before its preamble, and
-    Overdue if no preamble comes within the deadline.
+    Raises ConnectionError if the port is closed, or if the target closes before its preamble,
+    BindingBroken if its preamble is wrong, and Overdue if none comes within the deadline.
     """
     connection = await connect_raw(host, port, dial, deadline_s)
     if not await connection.ready(deadline_s):
@@ -291,9 +292,11 @@ async def connect(host: str, port: int, dial: Dial, deadline_s: float) -> TcpCon
         await connection.close()
         if closed is None:
             raise Overdue(f"{host}:{port}: no preamble came within {deadline_s:g} s")
-        begins = closed.fault.data[:BEGINNING].hex(" ") if closed.fault else ""
-        said = f"; its bytes begin {begins}" if begins else ""
-        raise ConnectionError(f"{in_address(host)}:{port}: {closed.text}{said}")
+        said = f"{in_address(host)}:{port}: {closed.text}"
+        if closed.fault is None:
+            raise ConnectionError(said)
+        begins = closed.fault.data[:BEGINNING].hex(" ")
+        raise BindingBroken(f"{said}; its bytes begin {begins}", closed)
     return connection
 
 

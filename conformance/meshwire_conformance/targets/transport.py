@@ -59,6 +59,14 @@ class Overdue(ConnectionError):
         self.suite_late = suite_late
 
 
+class BindingBroken(ConnectionError):
+    """The target broke the binding before a connection was open; `closed` has the fault."""
+
+    def __init__(self, text: str, closed: Closed) -> None:
+        super().__init__(text)
+        self.closed = closed
+
+
 @dataclass(frozen=True, slots=True)
 class Closed:
     """How a connection ended; `code` is None if none was given.

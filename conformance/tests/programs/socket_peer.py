@@ -3,7 +3,8 @@
 They keep the lab binding, and in dialect H1 the handshake, and after that they close the
 connection (`close`), read and never answer (`silent`), send back on each stream the bytes of it
 (`echo`), finish each stream and send a frame with a little-endian length (`swapped-payload`,
-`swapped-key`), or refuse each stream (`refuse`). A suite that passes one of them for more than a
+`swapped-key`), or refuse each stream (`refuse`). One more writes a preamble of another version
+(`version`). A suite that passes one of them for more than a
 few cases is too easy to please.
 """
 
@@ -19,6 +20,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 
 from meshwire_conformance.targets.handshake import Formation, read_secret
+from meshwire_conformance.targets.lab import Preamble
 from meshwire_conformance.targets.node import SECRET_VARIABLE
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Dial, Stream
@@ -38,6 +40,7 @@ from meshwire_spec.numbers import (
 FORMATION_ID = "absorbing"
 DEADLINE_S = 1.0
 LENGTH = 2
+OTHER_VERSION = 2
 REFUSAL = REASONS["length-limit"].code
 SWAPPED = {
     "swapped-payload": bytes.fromhex("0003 613a62 00 0b000000 4200000100000000000000"),
@@ -50,7 +53,10 @@ class Accepted(TcpConnection):
     """The accepting side of one connection."""
 
     def __init__(self, how: str, formation: Formation | None) -> None:
-        super().__init__(Dial(secrets.token_bytes(32), order=random.Random(7)), dialled=False)
+        identity = secrets.token_bytes(32)
+        preamble = Preamble(identity, version=OTHER_VERSION) if how == "version" else None
+        dial = Dial(identity, order=random.Random(7), preamble=preamble)
+        super().__init__(dial, dialled=False)
         self.how = how
         self.formation = formation
         self.is_in = False

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from meshwire_conformance.contracts import Attachment
+from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.report.record import TargetRun
 from meshwire_conformance.report.text import lines_of
 from meshwire_conformance.run.runner import Options, check
-from meshwire_conformance.socket_suite.first_contact import swapped_length
-from meshwire_conformance.socket_suite.inbox import TargetFault
+from meshwire_conformance.socket_suite.first_contact import PING, first_contact, swapped_length
+from meshwire_conformance.socket_suite.inbox import Inbox, TargetFault
 from meshwire_conformance.socket_suite.meanwhile import came_meanwhile, connection_end
-from meshwire_conformance.targets.lab import PeerFault
-from meshwire_conformance.targets.transport import Closed
-from meshwire_spec.numbers import REASONS
+from meshwire_conformance.socket_suite.peers import Session
+from meshwire_conformance.targets.attach import Target
+from meshwire_conformance.targets.facts import Facts
+from meshwire_conformance.targets.lab import PeerFault, Preamble, record
+from meshwire_conformance.targets.tcp import TcpConnection
+from meshwire_conformance.targets.transport import Address, Closed, Dial, Stream
+from meshwire_conformance.verdicts import ExitCode
+from meshwire_spec.numbers import REASONS, LabRecordType
 
 PEER = Path(__file__).parents[1] / "programs" / "socket_peer.py"
+DEADLINE_S = 0.01
+FIN = bytes(8) + b"\x01"
 READ = "MW-5001"
 """A case that reads a document."""
 
@@ -49,6 +59,8 @@ def test_a_little_endian_length_is_named_before_the_cases(
 
     assert named.startswith(f"{field} is {bytes_}, which is ")
     assert lines.index(f"  {named}") < next(n for n, line in enumerate(lines) if READ in line)
+    assert result.cause.startswith(f"`{field}` in frames of the target is in the wrong byte order")
+    assert lines[lines.index("1 failure, by cause:") + 1].split(None, 1)[1].startswith(result.cause)
     assert any(line.startswith("meanwhile came on ") for line in result.received)
     assert any(note.startswith("meanwhile came on ") for note in run.notes)
 
@@ -64,6 +76,7 @@ def test_a_refused_stream_is_listed_beside_a_missing_answer() -> None:
 
     assert f"barrier:      {refusal}" in run.contact
     assert any(refusal in line for line in result.received)
+    assert result.cause == f"each stream of the suite is refused with length-limit ({code})"
 
 
 @pytest.mark.process
@@ -81,6 +94,78 @@ def test_each_part_of_a_connection_has_a_line() -> None:
     ]
     assert "but the target is said to be" in run.contact[0]
     assert run.contact[-1].endswith("nothing within the deadline")
+    assert run.results[0].cause == "nothing comes from the target on an open connection"
+
+
+@pytest.mark.process
+@pytest.mark.socket
+def test_a_wrong_preamble_is_shown_with_its_bytes(tmp_path: Path) -> None:
+    """No case can run then, and the report says all the same which field is wrong."""
+    report = tmp_path / "report.json"
+    target = f"node:{shlex.join([sys.executable, str(PEER), 'version', 'open'])}"
+    command = [sys.executable, "-m", "meshwire_conformance.commands.main", "check", target]
+    command += ["--only", READ, "--report", f"json={report}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = [line.removeprefix("  ") for line in done.stdout.splitlines()]
+    (run,) = json.loads(report.read_text("ascii"))["runs"]
+
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert done.stderr.count("\n") == 1
+    assert any(line.startswith("preamble:") and "LB-003" in line for line in lines)
+    assert any(line.startswith("0004  02 ") for line in lines)
+    assert run["contact"] == lines[1 : 1 + len(run["contact"])]
+
+
+class Scripted(TcpConnection):
+    """A connection without a socket, on which the bytes of a target have come already."""
+
+    def __init__(self, *came: bytes) -> None:
+        super().__init__(Dial(bytes(32)))
+        self.came = came
+
+    async def finish(self, stream: Stream) -> None:
+        """Let the bytes come."""
+        await super().finish(stream)
+        self.flush()
+        for data in self.came:
+            self.data_received(data)
+
+
+def contact_with(*came: bytes) -> list[str]:
+    """The lines about a first connection on which these records answer the first stream."""
+    connection = Scripted(*came)
+    connection.data_received(Preamble(bytes(32)).encode())
+    target = Target(Address("tcp", "", 0), Facts(), dialler=None, formation=None)  # type: ignore[arg-type]
+    session = Session(target, Settings(), "n", Inbox())
+    session.peer("first contact").adopt(connection)
+    return list(asyncio.run(first_contact(session, DEADLINE_S)))
+
+
+def test_an_answer_on_the_stream_of_its_question_is_shown() -> None:
+    """It belongs on a stream of its own, where the suite waits for it in vain."""
+    answer = bytes.fromhex("0003 613a62 00 00000001 42")
+    half = bytes(8) + b"\x01" + answer
+    lines = contact_with(record(LabRecordType.DATA, half))
+    place = lines.index("barrier:      FIN, behind 11 bytes on the stream of the question (TR-008)")
+
+    assert lines[place + 1].startswith("0000  00 03")
+
+
+def test_a_connection_that_ends_leaves_nothing_to_wait_for() -> None:
+    """No line names a deadline then, and the last one says who closed it."""
+    lines = contact_with(record(LabRecordType.CLOSE, bytes(8)))
+
+    assert lines[1] == "PING:         none"
+    assert lines[3] == "first frame:  none"
+    assert lines[-1] == "connection:   the target closed the connection with shutdown (0x00000000)"
+
+
+def test_a_wrong_pong_is_shown_with_the_right_one() -> None:
+    """Its bytes are not those of the PING."""
+    other = bytes(reversed(PING))
+    lines = contact_with(record(LabRecordType.PONG, other), record(LabRecordType.DATA, FIN))
+
+    assert f"PING:         PONG {other.hex()}, expected {PING.hex()} (LB-050)" in lines
 
 
 @pytest.mark.parametrize(
