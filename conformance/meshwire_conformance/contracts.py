@@ -39,6 +39,15 @@ def expects_nothing(case: str, symptom: str) -> bool:
     return False
 
 
+Ended = Callable[[], str]
+"""Returns why the run is over before its last case, or an empty text while it goes on."""
+
+
+def goes_on() -> str:
+    """Return an empty text; used if no number of violations ends the run."""
+    return ""
+
+
 Said = Callable[[str], None]
 """Called with a sentence about the target that belongs to no case."""
 
@@ -72,7 +81,8 @@ class Attachment:
 class Settings:
     """The options of a run; `seed` determines every random choice of the suite.
 
-    With `keeps_order` the cases start in the order in which a part receives them.
+    With `keeps_order` the cases start in the order in which a part receives them. With `ends_early`
+    a part reports each case as soon as it is judged, and begins none once `ended` says why.
     """
 
     level: Level = "strict"
@@ -83,6 +93,8 @@ class Settings:
     named: Named = unnamed
     expects: Expects = expects_nothing
     keeps_order: bool = False
+    ends_early: bool = False
+    ended: Ended = goes_on
     said: Said = unsaid
     met: Said = unsaid
     """Called with each line about the first connection to a target."""

@@ -43,6 +43,11 @@ TOO_SLOW_REASON = (
 TOO_SLOW = "too-slow"
 """Symptom of a case that the suite could not judge, because probes beside it were slow too."""
 
+ENDED = "run-ended"
+"""Symptom of a case that did not run, since enough violations had ended the run."""
+NO_EVIDENCE = frozenset({TOO_SLOW, ENDED})
+"""Symptoms of cases that were not judged, so that no ledger can expect or miss them."""
+
 APPLICABLE = frozenset(
     (Verdict.PASS, Verdict.FAIL, Verdict.COULD_NOT_RUN, Verdict.KNOWN_FAILING),
 )

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 from meshwire_conformance.catalogue.case import HARNESS, SOCKET, Case
@@ -37,7 +38,7 @@ from meshwire_conformance.contracts import Attachment, Progress, Settings
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.explain.values import shown
 from meshwire_conformance.targets.stdio import Ending, Harness, Replies, cancelled
-from meshwire_conformance.verdicts import TOO_SLOW, TOO_SLOW_REASON, CaseResult, Verdict
+from meshwire_conformance.verdicts import ENDED, TOO_SLOW, TOO_SLOW_REASON, CaseResult, Verdict
 from meshwire_spec.schemas.reconciliation import ReconciliationRun
 
 ANSWER_S = 5.0
@@ -50,6 +51,8 @@ FAULTS_OF_KIND_MAX = 5
 """Number of process faults after which no request of that kind is sent."""
 FAULTS_IN_ROW_MAX = 10
 """Number of process faults, one after the other, after which no request is sent at all."""
+BATCH = 32
+"""Requests of the first batch, if violations can end the run; each next batch is twice as large."""
 UNSENT = "not-sent"
 """Symptom of a case that was not sent, since the codec died or hung at too many before it."""
 MEDIANS = 50
@@ -83,38 +86,72 @@ async def run(
     about_adapter = [case for case in cases if case.kind == HARNESS]
     about_codec = [case for case in cases if case.kind != HARNESS]
     asks: list[Ask] = []
+    given: dict[int, Given] = {}
+    results: list[CaseResult] = []
     try:
         await session.start()
         # Made while the target starts, which takes as long.
         chosen = about_codec or _everything(catalogue)
+        if settings.ends_early:
+            # No batch then lacks the control of one of its cases.
+            chosen.sort(key=lambda case: case.control is not None)
         made = list(_asks(_with_controls(chosen, [*cases, *chosen], catalogue)))
         hello = await session.greet()
-        asks += (ask for ask in made if ask.case.kind in hello.kinds)
-        given = await session.ask(asks)
+        for batch in _batches(made, ends_early=settings.ends_early):
+            sent = [ask for ask in batch if ask.case.kind in hello.kinds]
+            asks += sent
+            given |= await session.ask(sent)
+            names = {ask.case.id for ask in batch}
+            these = [case for case in about_codec if case.id in names]
+            judged = _judged(these, asks, given, hello, settings)
+            results += _reported((session.timed(case, one) for case, one in judged), progress)
+            if settings.ended():
+                break
     except UnfitHello as exc:
         # Without cases of the harness itself nothing was judged.
         if not about_adapter:
             raise
         reason = (str(exc),)
-        results = [CaseResult(case.id, Verdict.COULD_NOT_RUN, reason) for case in about_codec]
-    else:
-        judged = _judged(about_codec, asks, given, hello, settings)
-        results = [session.timed(case, result) for case, result in judged]
+        unfit = (CaseResult(case.id, Verdict.COULD_NOT_RUN, reason) for case in about_codec)
+        results += _reported(unfit, progress)
     finally:
         await session.close()
-    results += adapter_results(about_adapter, session.manners, asked=bool(asks))
+    if why := settings.ended():
+        over = {result.case for result in results}
+        left = [case for case in about_codec if case.id not in over]
+        results += [CaseResult(case.id, Verdict.COULD_NOT_RUN, (why,), ENDED) for case in left]
+    adapter = adapter_results(about_adapter, session.manners, asked=bool(asks))
+    results += _reported(adapter, progress)
     duration_s = (time.perf_counter() - clock) / max(1, len(asks))
     order = {case.id: number for number, case in enumerate(cases)}
-    return _reported(sorted(results, key=lambda result: order[result.case]), duration_s, progress)
+    return [
+        replace(result, duration_s=duration_s)
+        for result in sorted(results, key=lambda result: order[result.case])
+    ]
 
 
-def _reported(
-    results: Sequence[CaseResult], duration_s: float, progress: Progress
-) -> list[CaseResult]:
-    """Report each result, and return them with the mean duration of a request."""
+def _batches(asks: Iterable[Ask], *, ends_early: bool) -> Iterator[list[Ask]]:
+    """Yield the requests at once, or in batches that grow if a violation may end the run.
+
+    Requests of one case stay together.
+    """
+    size = BATCH
+    batch: list[Ask] = []
+    for _, of_case in groupby(asks, key=lambda ask: ask.case.id):
+        batch += of_case
+        if ends_early and len(batch) >= size:
+            yield batch
+            batch = []
+            size *= 2
+    if batch:
+        yield batch
+
+
+def _reported(results: Iterable[CaseResult], progress: Progress) -> Iterator[CaseResult]:
+    """Yield each result after it was reported."""
     for result in results:
         progress(result)
-    return [replace(result, duration_s=duration_s) for result in results]
+        yield result
 
 
 def _everything(catalogue: Catalogue) -> list[Case]:
@@ -240,7 +277,9 @@ class HarnessSession:
 
     async def ask(self, asks: Sequence[Ask]) -> dict[int, Given]:
         """Return the outcome of every request by its number."""
-        assert self._harness is not None
+        if self._harness is None:
+            # The last request of an earlier batch has ended it.
+            return await self._ask_one_by_one(asks)
         spoken = await self._harness.converse({ask.id: ask.line for ask in asks})
         self.manners.notice(spoken)
         given = {number: _answered(number, spoken) for number in spoken.answers}
@@ -251,7 +290,7 @@ class HarnessSession:
             await self._abort()
             late = {left[0].case.id} if spoken.ending is Ending.HUNG else set()
             given |= await self._ask_one_by_one(left)
-            self.slow = late - self.too_slow
+            self.slow |= late - self.too_slow
         return given
 
     async def _ask_one_by_one(self, asks: Sequence[Ask]) -> dict[int, Given]:

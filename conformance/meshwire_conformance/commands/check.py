@@ -2,9 +2,7 @@
 
 import os
 import sys
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO
@@ -13,6 +11,7 @@ import typer
 
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.commands.process import run_interruptibly
+from meshwire_conformance.commands.progress import SilentProgress, progress_on, ticking
 from meshwire_conformance.contracts import Attachment
 from meshwire_conformance.errors import Incomplete, Interrupted, SuiteError, UsageError
 from meshwire_conformance.explain.values import printable
@@ -20,80 +19,19 @@ from meshwire_conformance.report.formats import FORMS as REPORT_FORMS
 from meshwire_conformance.report.formats import WRITERS
 from meshwire_conformance.report.record import Report
 from meshwire_conformance.run.loading import load_listing
-from meshwire_conformance.run.runner import Options, Watcher, check, unfinished
+from meshwire_conformance.run.runner import Options, check, unfinished
 from meshwire_conformance.targets.base import FORMS as TARGET_FORMS
 from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.targets.bundle import bundled
-from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
+from meshwire_conformance.verdicts import ExitCode
 
 if TYPE_CHECKING:
     from meshwire_conformance.report.text import Detail
-
-EVERY_S = 0.05
-"""Minimum time between two updates of the progress line, in seconds."""
-
 
 PATTERN = (
     "a shell pattern names: by id or rule ('MW-10*', 'TS-*'), else by kind ('heartbeat'), else by "
     "a part of the title. 'title:TEXT' names titles only."
 )
-
-
-class ProgressLine:
-    """One line that is overwritten at each update; without colour, so it follows NO_COLOR."""
-
-    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream = stream
-        self._clock = clock
-        self._width = 0
-        self._next = clock()
-
-    def __call__(self, result: CaseResult, done: int, total: int) -> None:
-        """Count one finished case and update the line."""
-        now = self._clock()
-        if now < self._next and done < total:
-            return
-        self._next = now + EVERY_S
-        self._write(f"{done}/{total} cases, {result.case}")
-
-    def clear(self) -> None:
-        """Erase the line, so that other output starts on an empty one."""
-        if self._width:
-            self._write("")
-            self._stream.write("\r")
-            self._stream.flush()
-
-    def _write(self, text: str) -> None:
-        self._stream.write(f"\r{text:<{self._width}}")
-        self._stream.flush()
-        self._width = len(text)
-
-
-def progress_on(stream: TextIO, environment: Mapping[str, str]) -> ProgressLine | None:
-    """Return a progress line for a terminal that can move back in a line, else None."""
-    if not stream.isatty() or environment.get("TERM") == "dumb":
-        return None
-    return ProgressLine(stream)
-
-
-class _Counting:
-    """Counts verdicts and passes them on, so that an interrupted run can report them."""
-
-    def __init__(self, next_watcher: Watcher | None) -> None:
-        self._next = next_watcher
-        self._counted: Counter[Verdict] = Counter()
-
-    def __call__(self, result: CaseResult, done: int, total: int) -> None:
-        """Count one finished case and pass it on."""
-        self._counted[result.verdict] += 1
-        if self._next is not None:
-            self._next(result, done, total)
-
-    def so_far(self) -> str:
-        """Return the verdicts counted before the interrupt, as one line."""
-        passed, failed = self._counted[Verdict.PASS], self._counted[Verdict.FAIL]
-        count = self._counted.total()
-        return f"interrupted: {count} cases were over, {passed} passed, {failed} failed"
 
 
 # Longer than 40 lines because each option has its own.
@@ -148,6 +86,13 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
             help="File for a trace of everything sent and received, one JSON object per line."
         ),
     ] = None,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="End the run after the first violation.")
+    ] = False,
+    max_failures: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="End the run after this number of violations."),
+    ] = None,
     quiet: Annotated[
         bool,
         typer.Option("--quiet", help="Print one line per violation, and the verdict."),
@@ -181,7 +126,8 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
             typer.echo(line)
         return
     detail = _detail(quiet=quiet, verbose=verbose)
-    progress = None if quiet else progress_on(sys.stderr, os.environ)
+    colours = wants_colour(color, os.environ, sys.stderr)
+    progress = SilentProgress() if quiet else progress_on(sys.stderr, os.environ, colour=colours)
     options = Options(
         only=only or (),
         skip=skip or (),
@@ -192,9 +138,10 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
         writes_are_ok=writes_are_ok,
         known_failing=known_failing,
         trace=trace,
-        watcher=_Counting(progress),
+        watcher=progress,
         rounds=repeat,
         shuffle=shuffle,
+        violations_max=_violations_max(max_failures, fail_fast=fail_fast),
     )
     writers = [_writer(text) for text in report or ()]
     text = target or str(target_file or "bundled node")
@@ -222,17 +169,20 @@ def _reported(writers: Sequence[tuple[str, Path]], text: str, options: Options) 
 
 
 def _checked(
-    attachments: Sequence[Attachment], text: str, options: Options, progress: ProgressLine | None
+    attachments: Sequence[Attachment], text: str, options: Options, progress: SilentProgress
 ) -> Report:
     """Run the suite; raises SuiteError, Interrupted where an interrupt has ended it."""
     try:
-        return check(attachments, text, options, run_interruptibly)
+        return check(
+            attachments,
+            text,
+            options,
+            lambda work: run_interruptibly(ticking(work, progress.tick)),
+        )
     except KeyboardInterrupt:
-        assert isinstance(options.watcher, _Counting)
-        raise Interrupted(options.watcher.so_far()) from None
+        raise Interrupted(progress.so_far()) from None
     finally:
-        if progress is not None:
-            progress.clear()
+        progress.clear()
 
 
 def _attachments(
@@ -271,6 +221,12 @@ def _detail(*, quiet: bool, verbose: bool) -> "Detail":
     if quiet and verbose:
         raise UsageError("give --quiet or --verbose, not both")
     return "quiet" if quiet else "verbose" if verbose else "normal"
+
+
+def _violations_max(max_failures: int | None, *, fail_fast: bool) -> int | None:
+    if fail_fast and max_failures is not None:
+        raise UsageError("give --fail-fast or --max-failures, not both")
+    return 1 if fail_fast else max_failures
 
 
 def wants_colour(choice: str, environment: Mapping[str, str], stream: TextIO) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from meshwire_conformance.catalogue.catalogue import Catalogue
 from meshwire_conformance.catalogue.data_files import data_folder
 from meshwire_conformance.errors import UsageError
-from meshwire_conformance.verdicts import TOO_SLOW, CaseResult, Remark, Verdict
+from meshwire_conformance.verdicts import NO_EVIDENCE, CaseResult, Remark, Verdict
 
 MEMBERS = {"id": str, "reason": str, "symptom": str, "predicted": bool}
 EITHER = " | "
@@ -84,10 +84,10 @@ def apply_ledger(
     results: Iterable[CaseResult], known: Mapping[str, KnownFailure]
 ) -> list[CaseResult]:
     """Return the results with known failures excused, and wrong entries as failures."""
-    # A case that was too slow to judge is no evidence about the expected failure.
+    # A case that was not judged is no evidence about the expected failure.
     return [
         _judge(result, known[result.case])
-        if result.case in known and result.symptom != TOO_SLOW
+        if result.case in known and result.symptom not in NO_EVIDENCE
         else result
         for result in results
     ]

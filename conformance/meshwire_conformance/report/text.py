@@ -9,7 +9,7 @@ from meshwire_conformance.explain.values import printable
 from meshwire_conformance.report.causes import cause_lines, groups_of, in_order_of_causes
 from meshwire_conformance.report.ledger import UNTRIED
 from meshwire_conformance.report.record import Report, Tally, TargetRun, tallies
-from meshwire_conformance.verdicts import CaseResult, ExitCode, Remark, Verdict
+from meshwire_conformance.verdicts import ENDED, CaseResult, ExitCode, Remark, Verdict
 
 IN_FULL = 25
 """Number of failures shown in full; the rest have one line each."""
@@ -66,10 +66,19 @@ def _body(report: Report, paint: Paint, detail: Detail) -> Iterator[str]:
     for run in report.runs:
         yield from _other_lines(report, run)
         yield from _summary(report, run)
+    yield from _early_end(report)
     yield f"suite {report.suite_digest}"
     # The selection is shown only if it is not the whole suite.
     if report.selection_digest != report.suite_digest:
         yield f"cases {report.selection_digest} (those selected)"
+
+
+def _early_end(report: Report) -> Iterator[str]:
+    """Yield why the run ended before its last case, and for how many cases, if it did."""
+    left = [result for run in report.runs for result in run.results if result.symptom == ENDED]
+    if left:
+        count = "1 case" if len(left) == 1 else f"{len(left)} cases"
+        yield f"{'; '.join(left[0].reasons)}: {count} did not run"
 
 
 def failure_line(case: Case, result: CaseResult, paint: Paint) -> str:
@@ -172,10 +181,9 @@ def _other_lines(report: Report, run: TargetRun) -> Iterator[str]:
         yield f"{run.name}: {printable(fault)} ({left} cases could not run)"
     waiting: dict[str, list[str]] = {}
     for result in run.results:
-        if result.verdict is Verdict.COULD_NOT_RUN and result.reasons == tuple(run.faults):
-            continue
         if result.verdict is Verdict.COULD_NOT_RUN:
-            waiting.setdefault("; ".join(result.reasons), []).append(result.case)
+            if result.symptom != ENDED and result.reasons != tuple(run.faults):
+                waiting.setdefault("; ".join(result.reasons), []).append(result.case)
         elif result.verdict is Verdict.KNOWN_FAILING:
             yield f"known failing {result.case}  {printable(report.cases[result.case].title)}"
         elif result.remark is Remark.SURPRISE:

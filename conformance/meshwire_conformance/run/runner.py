@@ -6,7 +6,7 @@ import shlex
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from meshwire_conformance.report.ledger import KnownFailure, apply_ledger, read_
 from meshwire_conformance.report.record import Report, TargetRun
 from meshwire_conformance.run.loading import load_catalogue, load_listing
 from meshwire_conformance.run.parts import PARTS, needs_of, part_over
+from meshwire_conformance.run.progress import RunProgress, Watcher, unrun
 from meshwire_conformance.run.rounds import merged, ordered
 from meshwire_conformance.targets.base import SCHEMES
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict, exit_code, strongest
@@ -25,8 +26,6 @@ from meshwire_spec.numbers import SPEC_REVISION, VERSION
 from meshwire_spec.rules import load_rules
 from meshwire_spec.schemas.base import Level
 
-Watcher = Callable[[CaseResult, int, int], None]
-"""Called with each finished case, the number of finished cases, and the number of all cases."""
 Rounds = list[list[TargetRun]]
 """The runs of each round, one for each attachment."""
 Start = Callable[[Coroutine[Any, Any, Rounds]], Rounds]
@@ -49,20 +48,8 @@ class Options:
     watcher: Watcher | None = None
     rounds: int = 1
     shuffle: bool = False
-
-
-@dataclass(slots=True)
-class _Progress:
-    """Counts verdicts over all runs."""
-
-    watcher: Watcher | None
-    total: int
-    done: int = field(default=0)
-
-    def __call__(self, result: CaseResult) -> None:
-        self.done += 1
-        if self.watcher is not None:
-            self.watcher(result, self.done, self.total)
+    violations_max: int | None = None
+    """Number of violations that ends the run; None is no such number."""
 
 
 def check(
@@ -159,6 +146,14 @@ async def _run_all(
     known: Mapping[str, KnownFailure],
 ) -> Rounds:
     with ExitStack() as stack:
+        shares = [(target, _share(target, targets, cases)) for target in targets]
+        progress = RunProgress(
+            catalogue.by_id,
+            known,
+            options.rounds * sum(len(_fitting(target, share)) for target, share in shares),
+            options.watcher,
+            options.violations_max,
+        )
         settings = Settings(
             level=options.level,
             timeout_scale=options.timeout_scale,
@@ -167,10 +162,9 @@ async def _run_all(
             trace=_tracer(options.trace, stack),
             expects=lambda case, symptom: case in known and known[case].fits(symptom),
             keeps_order=options.shuffle,
+            ends_early=options.violations_max is not None,
+            ended=progress.ended,
         )
-        shares = [(target, _share(target, targets, cases)) for target in targets]
-        total = options.rounds * sum(len(_fitting(target, share)) for target, share in shares)
-        progress = _Progress(options.watcher, total)
         rounds = []
         for number in range(options.rounds):
             runs = []
@@ -200,7 +194,7 @@ async def _run_one(
     cases: Sequence[Case],
     catalogue: Catalogue,
     settings: Settings,
-    progress: _Progress,
+    progress: RunProgress,
 ) -> TargetRun:
     name = target.variant or target.text
     fitting = _fitting(target, cases)
@@ -221,10 +215,13 @@ async def _run_one(
         said=lambda text: notes.update({text: None}),
         met=contact.append,
     )
-    if fitting:
+    if why := progress.ended():
+        results += [unrun(case.id, why) for case in fitting]
+    elif fitting:
+        progress.begin()
         try:
             run = part_over(target.scheme).load()
-            results += await run(fitting, catalogue, target, settings, progress)
+            results += progress.over(await run(fitting, catalogue, target, settings, progress))
         except Incomplete as exc:
             faults = (str(exc),)
             results += [CaseResult(c.id, Verdict.COULD_NOT_RUN, faults) for c in fitting]

@@ -12,7 +12,7 @@ from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.calibration import NO_CONNECTION
 from meshwire_conformance.socket_suite.evidence import CaseFailed, Evidence, bad_frames, sent_lines
 from meshwire_conformance.socket_suite.shortfall import arrival_lines
-from meshwire_conformance.verdicts import TOO_SLOW, CaseResult, Verdict
+from meshwire_conformance.verdicts import NO_EVIDENCE, CaseResult, Verdict
 from meshwire_spec.schemas.steps import Connect
 from meshwire_spec.schemas.transcripts import Transcript
 
@@ -75,9 +75,9 @@ def failure(case: Case, failed: CaseFailed) -> CaseResult:
     )
 
 
-def left_open(case: Case, why: str) -> Attempt:
+def left_open(case: Case, why: str, symptom: str = "") -> Attempt:
     """Return the attempt at a case that was not run."""
-    return Attempt(case, CaseResult(case.id, Verdict.COULD_NOT_RUN, (why,)))
+    return Attempt(case, CaseResult(case.id, Verdict.COULD_NOT_RUN, (why,), symptom))
 
 
 def connection_lost(result: CaseResult, why: str) -> CaseResult:
@@ -144,9 +144,9 @@ def with_control(case: Case, results: Mapping[str, CaseResult]) -> CaseResult:
     if result.verdict is not Verdict.PASS or control is None or control.verdict is Verdict.PASS:
         return result
     why = f"does not count: its control {case.control} did not pass ({control.symptom})"
-    if control.symptom == TOO_SLOW:
+    if control.symptom in NO_EVIDENCE:
         return replace(
-            result, verdict=Verdict.COULD_NOT_RUN, reasons=control.reasons, symptom=TOO_SLOW
+            result, verdict=Verdict.COULD_NOT_RUN, reasons=control.reasons, symptom=control.symptom
         )
     return replace(
         result,

@@ -62,7 +62,7 @@ from meshwire_conformance.socket_suite.repetition import (
 from meshwire_conformance.socket_suite.transcript_steps import run_transcript
 from meshwire_conformance.targets.attach import Target, attach
 from meshwire_conformance.targets.transport import Overdue
-from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_conformance.verdicts import ENDED, CaseResult, Verdict
 from meshwire_spec.schemas.transcripts import Transcript
 
 BESIDE_EACH_OTHER = 12
@@ -256,6 +256,7 @@ class SocketPart:
         attempts: dict[str, Attempt] = {}
         gone = ""
         for case in hostile:
+            gone = gone or self._settings.ended()
             if gone:
                 attempts[case.id] = left_open(case, gone)
                 self._ended(attempts[case.id].result)
@@ -289,14 +290,7 @@ class SocketPart:
 
     async def _repeat(self, attempts: dict[str, Attempt]) -> None:
         """Repeat every case that missed a deadline, and replace its attempt."""
-        missed = []
-        for attempt in attempts.values():
-            if attempt.missed and self._is_expected(attempt):
-                note = "not repeated: the ledger expects this symptom"
-                attempts[attempt.case.id] = replace(attempt, result=noted(attempt.result, note))
-                self._ended(attempt.result)
-            elif attempt.missed:
-                missed.append(attempt)
+        missed = self._to_be_repeated(attempts)
         left: list[Attempt] = []
         for first in missed:
             if not (self._answering() and self._is_repeated_alone(first)):
@@ -316,6 +310,23 @@ class SocketPart:
             self._unanswered.clear()
         for first in missed:
             self._ended(attempts[first.case.id].result)
+
+    def _to_be_repeated(self, attempts: dict[str, Attempt]) -> list[Attempt]:
+        """Return the attempts that missed a deadline and are to be repeated.
+
+        Those that the ledger expects are over, and all of them are if the run has ended.
+        """
+        missed = []
+        for attempt in attempts.values():
+            if attempt.missed and self._is_expected(attempt):
+                note = "not repeated: the ledger expects this symptom"
+                attempts[attempt.case.id] = replace(attempt, result=noted(attempt.result, note))
+                self._ended(attempt.result)
+            elif attempt.missed and (why := self._settings.ended()):
+                attempts[attempt.case.id] = left_open(attempt.case, why, ENDED)
+            elif attempt.missed:
+                missed.append(attempt)
+        return missed
 
     def _is_repeated_alone(self, first: Attempt) -> bool:
         """Return True unless the maximum of misses confirmed alone is reached."""
@@ -377,6 +388,8 @@ class SocketPart:
             self._progress(result)
 
     async def _attempt(self, case: Case, number: int) -> Attempt:
+        if why := self._settings.ended():
+            return left_open(case, why, ENDED)
         body = body_of(case)
         started = time.perf_counter()
         if body.isolation == "process":

@@ -14,6 +14,7 @@ from meshwire_conformance.codec_suite.part import UNSENT, HarnessSession, run
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.run.loading import load_catalogue
+from meshwire_conformance.run.progress import RunProgress
 from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.targets.bundle import bundled_codec
 from meshwire_conformance.targets.hosts import is_loopback
@@ -251,3 +252,40 @@ def test_an_answer_without_a_line_feed_is_described() -> None:
     assert result.symptom == "no-answer"
     assert "bytes came without a line feed at their end" in said
     assert "flush" not in said
+
+
+@pytest.mark.parametrize(("mode", "most"), [("truncated", 1), ("truncated", 3), ("goes", 3)])
+def test_violations_end_a_run_over_a_codec(mode: str, most: int) -> None:
+    """Exactly that many fail, the rest could not run, and not every request is sent."""
+    requests: list[object] = []
+    progress = RunProgress(load_catalogue().by_id, {}, 0, violations_max=most)
+    settings = replace(
+        FAST,
+        ends_early=True,
+        ended=progress.ended,
+        trace=lambda line: requests.append(line) if "sent" in line else None,
+    )
+    cases = codec_cases("FR-*", "TS-*")
+    raw = asyncio.run(run(cases, load_catalogue(), attachment(mode), settings, progress))
+    counted = Counter(result.verdict for result in progress.over(raw))
+
+    assert [result.case for result in raw] == [case.id for case in cases]
+    assert counted[Verdict.FAIL] == most
+    assert counted[Verdict.COULD_NOT_RUN] > len(cases) - 40
+    assert len(requests) < len(cases) / 2
+
+
+def test_a_run_that_may_end_early_judges_as_any_other() -> None:
+    """A negative counts only beside its control, although it precedes it and batches are small."""
+    cases = codec_cases("FR-*", "TS-*")[::-1]
+    progress = RunProgress(load_catalogue().by_id, {}, 0, violations_max=len(cases))
+    settings = replace(FAST, ends_early=True, ended=progress.ended)
+    target = attachment("truncated")
+    raw = asyncio.run(run(cases, load_catalogue(), target, settings, progress))
+    plain = verdicts_of(target, cases)
+
+    assert not progress.ended()
+    assert [(one.case, one.verdict, one.symptom) for one in raw] == [
+        (one.case, one.verdict, one.symptom) for one in plain
+    ]
+    assert "control-failed" in {one.symptom for one in plain}

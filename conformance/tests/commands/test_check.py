@@ -8,8 +8,11 @@ import typer
 
 from meshwire_conformance.commands.check import check_command, wants_colour
 from meshwire_conformance.errors import UsageError
+from meshwire_conformance.report.record import Report
+from meshwire_conformance.run.loading import load_catalogue
+from meshwire_conformance.run.progress import CaseOver
 from meshwire_conformance.run.runner import Options, unfinished
-from meshwire_conformance.verdicts import ExitCode
+from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
 
 
 class Stream(io.StringIO):
@@ -67,7 +70,32 @@ def test_colour_reaches_a_pipe_that_wants_it(
     assert ("\x1b[32m" in capsys.readouterr().out) is has_colour
 
 
-def test_quiet_and_verbose_exclude_each_other() -> None:
-    """Wrong usage, before anything is started."""
+def test_options_that_exclude_each_other_are_wrong_usage() -> None:
+    """Before anything is started."""
     with pytest.raises(UsageError, match="--quiet or --verbose"):
         check_command("stdio:/no/such/program", quiet=True, verbose=True)
+    with pytest.raises(UsageError, match="--fail-fast or --max-failures"):
+        check_command("stdio:/no/such/program", fail_fast=True, max_failures=3)
+
+
+def test_a_quiet_run_shows_no_progress(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Violations are in the report, once."""
+    failing = load_catalogue().cases[0]
+
+    def run(_targets: object, text: str, options: Options, _start: object) -> Report:
+        assert options.watcher is not None
+        assert options.violations_max == 1
+        options.watcher(CaseOver(failing, CaseResult(failing.id, Verdict.FAIL), 1, 1))
+        return unfinished(text, options, "", ExitCode.PASSED)
+
+    monkeypatch.setattr(f"{check_command.__module__}.check", run)
+    said = {}
+    for quiet in (True, False):
+        with pytest.raises(typer.Exit):
+            check_command("stdio:x", quiet=quiet, fail_fast=True)
+        said[quiet] = capsys.readouterr().err
+
+    assert said[True] == ""
+    assert said[False].startswith(f"FAIL {failing.id}")

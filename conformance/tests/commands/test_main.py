@@ -48,12 +48,14 @@ def meshwire(*arguments: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_exit_codes_and_no_traceback(arguments: tuple[str, ...], code: int) -> None:
-    """Wrong usage, and an empty selection, are reported in one line on stderr."""
+    """Wrong usage, and an empty selection, are reported in one line on stderr; failures too."""
     done = meshwire(*arguments)
 
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    assert len(done.stderr.splitlines()) == (code >= 2)
+    said = [line for line in done.stderr.splitlines() if not line.startswith("FAIL MW-")]
+    assert len(said) == (code >= 2)
+    assert ("FAIL MW-" in done.stderr) == (code == 1 and arguments[0] == "check")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from meshwire_conformance.report.ledger import UNTRIED, KnownFailure, apply_ledg
 from meshwire_conformance.report.record import Report, TargetRun
 from meshwire_conformance.report.text import NAME, lines_of
 from meshwire_conformance.run.loading import load_catalogue
+from meshwire_conformance.run.progress import CaseOver
 from meshwire_conformance.run.runner import Options, check
 from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
@@ -94,8 +95,9 @@ def test_an_interrupt_tells_what_was_judged(monkeypatch: pytest.MonkeyPatch) -> 
 
     def interrupted(_targets: object, _text: str, options: Options, _start: object) -> Report:
         assert options.watcher is not None
-        options.watcher(CaseResult("MW-1001", Verdict.PASS), 1, 9)
-        options.watcher(CaseResult("MW-1002", Verdict.FAIL), 2, 9)
+        for number, verdict in enumerate((Verdict.PASS, Verdict.FAIL)):
+            case = CASES[number]
+            options.watcher(CaseOver(case, CaseResult(case.id, verdict), number + 1, 9))
         raise KeyboardInterrupt
 
     monkeypatch.setattr("meshwire_conformance.commands.check.check", interrupted)

@@ -1,0 +1,160 @@
+"""Progress of a run on standard error: failures as they come, and how far the run is.
+
+On a terminal one line is overwritten and failures are written above it. Elsewhere, in the log of a
+build for example, each failure and, every few seconds, the counts have a line of their own.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, TextIO, TypeVar
+
+from meshwire_conformance.run.progress import CaseOver
+from meshwire_conformance.verdicts import Verdict
+
+LINE_EVERY_S = 0.05
+"""Minimum time between two updates of the line on a terminal, in seconds."""
+LOG_EVERY_S = 10.0
+"""Time between two lines with counts in a log, in seconds."""
+TICK_S = 1.0
+"""Time between two looks at the clock while no case ends, in seconds."""
+SHOWN_MAX = 25
+"""Failures that a terminal shows as they come; the report, which follows, shows all."""
+
+Awaited = TypeVar("Awaited")
+
+
+class SilentProgress:
+    """Counts the verdicts of a run, and shows nothing."""
+
+    def __init__(self) -> None:
+        self._counted: Counter[Verdict] = Counter()
+
+    def __call__(self, over: CaseOver) -> None:
+        """Count one case that is over."""
+        self._counted[over.result.verdict] += 1
+
+    @property
+    def failed(self) -> int:
+        """The number of violations so far."""
+        return self._counted[Verdict.FAIL]
+
+    def so_far(self) -> str:
+        """Return the verdicts counted before an interrupt, as one line."""
+        passed, count = self._counted[Verdict.PASS], self._counted.total()
+        return f"interrupted: {count} cases were over, {passed} passed, {self.failed} failed"
+
+    def tick(self) -> None:
+        """Show how far the run is, if that is due; called also while no case ends."""
+
+    def clear(self) -> None:
+        """Leave an empty line for other output."""
+
+
+class ProgressLine(SilentProgress):
+    """One line that is overwritten at each update, with the failures above it."""
+
+    def __init__(
+        self, stream: TextIO, clock: Callable[[], float] = time.monotonic, *, colour: bool = False
+    ) -> None:
+        super().__init__()
+        self._stream = stream
+        self._clock = clock
+        self._colour = colour
+        self._width = 0
+        self._next = clock()
+
+    def __call__(self, over: CaseOver) -> None:
+        """Count one case that is over, write it if it failed, and update the line."""
+        super().__call__(over)
+        is_failure = over.result.verdict is Verdict.FAIL and self.failed <= SHOWN_MAX
+        if is_failure:
+            self.clear()
+            self._stream.write(f"{_failure(over, colour=self._colour)}\n")
+        now = self._clock()
+        if now < self._next and over.done < over.total and not is_failure:
+            return
+        self._next = now + LINE_EVERY_S
+        self._write(f"{over.done}/{over.total} cases, {self.failed} failed, {over.case.id}")
+
+    def clear(self) -> None:
+        """Erase the line, so that other output starts on an empty one."""
+        if self._width:
+            self._write("")
+            self._stream.write("\r")
+            self._stream.flush()
+
+    def _write(self, text: str) -> None:
+        self._stream.write(f"\r{text:<{self._width}}")
+        self._stream.flush()
+        self._width = len(text)
+
+
+class ProgressLog(SilentProgress):
+    """A line for each failure, and one with the counts every few seconds."""
+
+    def __init__(
+        self, stream: TextIO, clock: Callable[[], float] = time.monotonic, *, colour: bool = False
+    ) -> None:
+        super().__init__()
+        self._stream = stream
+        self._clock = clock
+        self._colour = colour
+        self._far = "no case is over yet"
+        self._next = clock() + LOG_EVERY_S
+
+    def __call__(self, over: CaseOver) -> None:
+        """Count one case that is over, and write it if it failed."""
+        super().__call__(over)
+        if over.result.verdict is Verdict.FAIL:
+            self._write(_failure(over, colour=self._colour))
+        self._far = f"{over.done}/{over.total} cases, {self.failed} failed"
+        self.tick()
+
+    def tick(self) -> None:
+        """Write the counts, if the last line with them is old enough."""
+        now = self._clock()
+        if now >= self._next:
+            self._next = now + LOG_EVERY_S
+            self._write(self._far)
+
+    def _write(self, line: str) -> None:
+        self._stream.write(f"{line}\n")
+        self._stream.flush()
+
+
+def _failure(over: CaseOver, *, colour: bool) -> str:
+    from meshwire_conformance.report.text import failure_line, painter  # noqa: PLC0415 - failures only
+
+    return failure_line(over.case, over.result, painter(colour=colour))
+
+
+def progress_on(stream: TextIO, environment: Mapping[str, str], *, colour: bool) -> SilentProgress:
+    """Return the line for a terminal that can move back in a line, else the log."""
+    if not stream.isatty() or environment.get("TERM") == "dumb":
+        return ProgressLog(stream, colour=colour)
+    return ProgressLine(stream, colour=colour)
+
+
+async def _a_tick_long() -> None:
+    await asyncio.sleep(TICK_S)
+
+
+async def ticking(
+    work: Coroutine[Any, Any, Awaited],
+    tick: Callable[[], None],
+    pause: Callable[[], Awaitable[None]] = _a_tick_long,
+) -> Awaited:
+    """Await the work, and call `tick` after each pause until it is over."""
+
+    async def tick_on() -> None:
+        while True:
+            await pause()
+            tick()
+
+    ticker = asyncio.create_task(tick_on())
+    try:
+        return await work
+    finally:
+        ticker.cancel()
