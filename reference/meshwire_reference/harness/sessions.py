@@ -17,6 +17,8 @@ from meshwire_spec.numbers import NEGENTROPY_ID
 ROLES: Final = ("client", "server")
 SETS_KEPT: Final = 8
 """Number of latest sets that are kept: cases in a row are mostly about the same ones."""
+KEPT_ITEMS_MAX: Final = 2000
+"""Number of items beyond which a set is not kept: the memory would cost more than it saves."""
 DIGITS: Final = 2 * NEGENTROPY_ID
 """Hex digits of an id."""
 _sessions: Final[dict[int, tuple[str, Reconciliation]]] = {}
@@ -53,7 +55,8 @@ def _set_of(items: list[object]) -> Vector:
     vector = Vector()
     vector.extend(*_read_items(items))
     vector.seal()
-    _sets.append((items, vector))
+    if len(items) <= KEPT_ITEMS_MAX:
+        _sets.append((items, vector))
     return vector
 
 

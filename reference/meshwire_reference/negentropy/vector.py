@@ -18,6 +18,11 @@ FAR: Final = 16
 """Growth factor of the search steps beyond that window."""
 
 
+def _refuse(part: object) -> None:
+    """Raise Misused: what a sealed vector does with the parts of an item."""
+    raise Misused("a sealed vector takes no items")
+
+
 class Vector:
     """Items in one sorted list, with the sum of ids before each.
 
@@ -83,13 +88,11 @@ class Vector:
         numbers = map(int.from_bytes, identities, repeat(LITTLE))
         self._sums = list(accumulate(numbers, initial=0))
         self._keys = keys
-        self._add_timestamp = self._add_identity = self._refuse
+        # No method: a cycle would keep the items until the garbage is collected.
+        self._add_timestamp = self._add_identity = _refuse
         self._timestamps = []
         # Kept beside the keys, so that a list of ids is a slice; long runs consist mostly of them.
         self._identities = identities
-
-    def _refuse(self, part: object) -> None:
-        raise Misused("a sealed vector takes no items")
 
     def _check(self, *, is_sealed: bool) -> None:
         if bool(self._sums) is not is_sealed:

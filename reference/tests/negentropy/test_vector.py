@@ -1,5 +1,7 @@
 """The sealed vector: order, sums, and what it takes and when."""
 
+import gc
+
 import pytest
 
 from meshwire_reference.negentropy import Misused, Vector
@@ -91,6 +93,19 @@ def test_a_vector_is_filled_and_then_sealed() -> None:
         vector.insert(0, bytes(32))
     with pytest.raises(Misused, match="is sealed"):
         vector.extend([0], [bytes(32)])
+
+
+def test_a_dropped_vector_leaves_no_cycle() -> None:
+    """Its memory is free at once, however rarely the garbage is collected."""
+    gc.collect()
+    gc.disable()
+    try:
+        sealed(numbered(range(9)))
+        unreachable = gc.collect()
+    finally:
+        gc.enable()
+
+    assert not unreachable
 
 
 @pytest.mark.parametrize(
