@@ -73,6 +73,28 @@ async def early_preamble(run: CaseRun) -> None:
 
 
 @case(
+    "MW-5977",
+    "each preamble must have the endpoint id that the target states",
+    part="lab-binding",
+    rules=("LB-058",),
+    needs=("binding:tcp",),
+    isolation="peer",
+)
+async def one_endpoint_id(run: CaseRun) -> None:
+    """The endpoint id is made anew for each connection, or is not that of the ready line."""
+    connections = [await run.connection(name) for name in ("A", "B")]
+    shown = [connection.endpoint_id.hex() for connection in connections]
+    wanted = run.session.target.facts.endpoint_id or shown[0]
+    if any(one != wanted for one in shown):
+        raise CaseFailed(
+            "wrong-endpoint-id",
+            "a preamble has another endpoint id",
+            expected=(wanted,),
+            received=tuple(shown),
+        )
+
+
+@case(
     "MW-5912",
     "records that TCP splits into single bytes must be reassembled",
     part="lab-binding",

@@ -62,6 +62,7 @@ class Node:
     def __init__(self, poll_s: float) -> None:
         self.store = Store()
         self.poll_s = poll_s
+        self.identity = secrets.token_bytes(32)
         self.peers: list[Peer] = []
         self.tasks: set[asyncio.Task[None]] = set()
         self.turn = asyncio.Lock()
@@ -278,7 +279,7 @@ class Accepted(TcpConnection):
     """The accepting side of the lab binding."""
 
     def __init__(self, node: Node) -> None:
-        super().__init__(Dial(secrets.token_bytes(32), order=random.Random(7)), dialled=False)
+        super().__init__(Dial(node.identity, order=random.Random(7)), dialled=False)
         self.peer = Peer(node, self)
         self.on_stream = self.peer.accept
 

@@ -58,6 +58,7 @@ class LabLink(Connection):
         self._loop = asyncio.get_running_loop()
         self._lab = LabConnection(
             dialled=dialled,
+            # LB-058
             endpoint_id=options.endpoint_id,
             windows=options.windows,
             alpn=options.alpn,
