@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import os
 import secrets
 import signal
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.targets import children
-from meshwire_conformance.targets.stdio import command_of
+from meshwire_conformance.targets.stdio import command_of, strict_json
 from meshwire_spec.numbers import SECRET
 from meshwire_spec.schemas.targets import ReadyLine
 from meshwire_spec.schemas.validation import checked
@@ -135,9 +134,9 @@ async def _read_ready(process: asyncio.subprocess.Process, ready_s: float) -> Re
     if not line:
         raise Incomplete("the node ended before its ready line")
     try:
-        stated = json.loads(line)
+        stated = strict_json(line)
     except (ValueError, RecursionError) as exc:
-        raise Incomplete(f"the ready line of the node is no JSON: {exc}") from exc
+        raise Incomplete(f"the ready line of the node is no strict JSON: {exc}") from exc
     try:
         return checked("ready", stated, ReadyLine)
     except (ValueError, RecursionError) as exc:

@@ -382,6 +382,14 @@ def _parsed(line: bytes) -> tuple[Any, str]:
     return json.loads(plain.decode(errors="replace")), fault
 
 
+def strict_json(line: bytes) -> Any:
+    """Return the value of a line; raises ValueError if it is no strict JSON."""
+    value, fault = _parsed(line)
+    if fault:
+        raise ValueError(fault)
+    return value
+
+
 def _whole(value: Any) -> Any:
     """Return the value with every lone surrogate written as its number.
 

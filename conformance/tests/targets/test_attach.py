@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from meshwire_conformance.contracts import Attachment, Settings
-from meshwire_conformance.errors import UsageError
+from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.targets.attach import attach, start_node
 from meshwire_conformance.targets.facts import read_target_file
 from meshwire_spec.numbers import CAPABILITIES, PAYLOAD_MAX
@@ -191,6 +191,25 @@ READY = {
     "payload_cap": PAYLOAD_MAX,
     "deadlines": {"handshake_s": 1.0, "frame_stall_s": 1.0},
 }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fault"),
+    [
+        (b"\xef\xbb\xbf{", b"}", "a byte order mark in front"),
+        (b'{"profile": "sync/1", ', b"}", "`profile` twice"),
+        (b"{", b', "payload_cap": NaN}', "NaN is no JSON"),
+        (b"{", b', "formation_id": "\xff"}', "not UTF-8"),
+    ],
+)
+def test_a_ready_line_is_strict_json(before: bytes, after: bytes, fault: str) -> None:
+    """Whoever reads it with another library would read it otherwise, or not at all."""
+    members = json.dumps(READY | {"instance_id": "one"}).encode()[1:-1]
+    line = before + members + after + b"\n"
+    program = f"import os, signal; os.write(1, {line!r}); signal.pause()"
+
+    with pytest.raises(Incomplete, match=fault):
+        asyncio.run(start_node(shlex.join((sys.executable, "-c", program))))
 
 
 @pytest.mark.parametrize(("instance_id", "count"), [("'one'", 1), ("str(os.getpid())", 0)])
