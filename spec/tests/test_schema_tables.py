@@ -31,7 +31,7 @@ SCHEMA: dict[str, Any] = {
         },
     },
 }
-PUBLISHED = ("ready", "target", "report")
+PUBLISHED = ("ready", "target", "report", "listing")
 
 
 def limited(schema: Any) -> Iterator[tuple[dict[str, Any], str]]:

@@ -69,12 +69,16 @@ class Catalogue:
                 return found
         return set()
 
+    def _is_named(self, word: str) -> bool:
+        """Return True if a word names cases by id, rule or kind."""
+        return any(case.matches(word) or case.is_of_kind(word) for case in self.cases)
+
     def _hint(self, pattern: str) -> str:
         """Return a suggestion for a pattern that matches no case, or an empty text."""
         if any(case.matches(pattern.upper()) for case in self.cases):
             return f": ids are in capitals, try {pattern.upper()!r}"
         several = [word for word in re.split(r"[,\s]+", pattern) if word]
-        if len(several) > 1 and all(map(self._named_by, several)):
+        if len(several) > 1 and all(map(self._is_named, several)):
             return ": one pattern an option, repeat the option for more"
         rules = {rule for case in self.cases for rule in case.rules}
         pages = {f"{rule.partition('-')[0]}-*" for rule in rules}

@@ -14,7 +14,6 @@ from meshwire_conformance.commands.process import run_interruptibly
 from meshwire_conformance.commands.progress import SilentProgress, progress_on, ticking
 from meshwire_conformance.contracts import Attachment
 from meshwire_conformance.errors import Incomplete, Interrupted, SuiteError, UsageError
-from meshwire_conformance.explain.values import printable
 from meshwire_conformance.report.formats import FORMS as REPORT_FORMS
 from meshwire_conformance.report.formats import WRITERS
 from meshwire_conformance.report.record import Report
@@ -62,6 +61,9 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
     ] = "strict",
     list_cases: Annotated[
         bool, typer.Option("--list", help="Print one line per case and run nothing.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --list: print the cases as JSON.")
     ] = False,
     report: Annotated[
         list[str] | None, typer.Option(help=f"Write a report: {REPORT_FORMS}. May be repeated.")
@@ -114,17 +116,22 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
         ),
     ] = False,
 ) -> None:
-    """Run the conformance cases on a target and report the rules that it breaks.
+    r"""Run the conformance cases on a target and report the rules that it breaks.
 
     Exit codes: 0 every required case passed, 1 violations, 2 wrong use, a fault of the suite or
     an interrupt, 3 incomplete.
 
+    \b
     Example: meshwire check stdio:./my-codec --only 'TS-*' --report junit=report.xml
+             meshwire check stdio:./my-codec --kind heartbeat --fail-fast
+             meshwire check "node:./my-node --port 0" --level wire --quiet
+             meshwire check --list --json --only 'document key'
     """
     if list_cases:
-        for line in _listing(load_listing().select(only or (), skip or (), kind or ())):
-            typer.echo(line)
+        _list(load_listing().select(only or (), skip or (), kind or ()), as_json=as_json)
         return
+    if as_json:
+        raise UsageError("--json is for --list; the results of a run are --report json=PATH")
     detail = _detail(quiet=quiet, verbose=verbose)
     colours = wants_colour(color, os.environ, sys.stderr)
     progress = SilentProgress() if quiet else progress_on(sys.stderr, os.environ, colour=colours)
@@ -197,6 +204,13 @@ def _attachments(
     return bundled(timeout_scale) if target is None else [parse_target(target)]
 
 
+def _list(cases: Sequence[Case], *, as_json: bool) -> None:
+    from meshwire_conformance.report.listing import listing_json, listing_lines  # noqa: PLC0415 - few need it
+
+    for line in [listing_json(load_listing(), cases)] if as_json else listing_lines(cases):
+        typer.echo(line)
+
+
 def _writer(text: str) -> tuple[str, Path]:
     name, separator, path = text.partition("=")
     if not separator or name not in WRITERS or not path:
@@ -209,12 +223,6 @@ def _writer(text: str) -> tuple[str, Path]:
     if Path(path).is_dir() or not os.access(existing, os.W_OK):
         raise UsageError(f"--report {text!r}: {path} cannot be written")
     return name, Path(path)
-
-
-def _listing(cases: Sequence[Case]) -> Iterator[str]:
-    for case in cases:
-        rules = ",".join(case.rules) + "  "
-        yield f"{case.id}  {case.kind:<24}{rules:<24}{printable(case.title)}"
 
 
 def _detail(*, quiet: bool, verbose: bool) -> "Detail":

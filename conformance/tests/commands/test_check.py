@@ -1,10 +1,12 @@
 """The options of `meshwire check` about its output."""
 
 import io
+import json
 from typing import Literal
 
 import pytest
 import typer
+from jsonschema import Draft202012Validator
 
 from meshwire_conformance.commands.check import check_command, wants_colour
 from meshwire_conformance.errors import UsageError
@@ -13,6 +15,7 @@ from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.run.progress import CaseOver
 from meshwire_conformance.run.runner import Options, unfinished
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
+from meshwire_spec.schemas.validation import load_schema
 
 
 class Stream(io.StringIO):
@@ -99,3 +102,53 @@ def test_a_quiet_run_shows_no_progress(
 
     assert said[True] == ""
     assert said[False].startswith(f"FAIL {failing.id}")
+
+
+def listed(capsys: pytest.CaptureFixture[str], *only: str, as_json: bool = True) -> str:
+    """The list of the cases that these patterns name."""
+    check_command(list_cases=True, only=list(only), as_json=as_json)
+    return capsys.readouterr().out
+
+
+def test_the_list_as_json_fits_its_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every case of the suite, in the order of the ids, and its digests."""
+    text = listed(capsys)
+    document = json.loads(text)
+    catalogue = load_catalogue()
+
+    assert [
+        e.message for e in Draft202012Validator(load_schema("listing")).iter_errors(document)
+    ] == []
+    assert text.isascii()
+    assert [case["id"] for case in document["cases"]] == [case.id for case in catalogue.cases]
+    assert document["suite"]["digest"] == catalogue.digest
+    assert document["suite"]["selection_digest"] == catalogue.digest
+
+
+def test_the_list_as_json_has_what_a_case_needs_and_requires(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Needs, the results by level, and the control if it has one; the same cases as the lines."""
+    catalogue = load_catalogue()
+    for wanted in (
+        next(case for case in catalogue.cases if case.control),
+        next(case for case in catalogue.cases if case.needs and not case.control),
+    ):
+        document = json.loads(listed(capsys, wanted.id))
+        (case,) = document["cases"]
+
+        assert case["rules"] == list(wanted.rules)
+        assert case["needs"] == list(wanted.needs)
+        assert case["results"] == {
+            "wire": wanted.demanded("wire"),
+            "strict": wanted.demanded("strict"),
+        }
+        assert case.get("control") == wanted.control
+        assert document["suite"]["selection_digest"] != catalogue.digest
+        assert listed(capsys, wanted.id, as_json=False).startswith(f"{wanted.id}  {wanted.kind}")
+
+
+def test_json_without_a_list_is_wrong_usage() -> None:
+    """It names what writes the results of a run."""
+    with pytest.raises(UsageError, match="--report json=PATH"):
+        check_command("stdio:/no/such/program", as_json=True)

@@ -282,6 +282,7 @@ def test_the_second_digest_is_that_of_a_selection() -> None:
     [
         ("ts-*", "try 'TS-*'"),
         ("TS-*,LV-*", "repeat the option"),
+        ("heartbeat TS-001", "repeat the option"),
         ("TX-*", "did you mean TS-*?"),
         ("hartbeat", "did you mean heartbeat?"),
         ("MW-10x1", "did you mean MW-"),

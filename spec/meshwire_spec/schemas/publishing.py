@@ -9,7 +9,15 @@ from typing import Any
 
 import msgspec
 
-from meshwire_spec.schemas import reconciliation, report, steps, targets, transcripts, vectors
+from meshwire_spec.schemas import (
+    listing,
+    reconciliation,
+    report,
+    steps,
+    targets,
+    transcripts,
+    vectors,
+)
 from meshwire_spec.schemas.base import Conditions, Schema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -35,6 +43,7 @@ PUBLICATIONS = (
     Publication("ready", "Ready line", targets.ReadyLine, targets.READY_CONDITIONS),
     Publication("target", "Target file", targets.TargetFile, targets.TARGET_CONDITIONS),
     Publication("report", "Report of a run of the conformance suite", report.ReportFile),
+    Publication("listing", "Cases of the conformance suite", listing.ListingFile),
     Publication(
         "transcript",
         "Transcripts of meshwire's conformance suite",
