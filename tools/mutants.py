@@ -86,9 +86,13 @@ def mutant_of(names: str, rows: Mapping[str, Row]) -> Mutant:
 # --- Running ---------------------------------------------------------------------------------
 
 
-def dialect_of(case: Case) -> str:
-    """Return the dialect to run a case in: H1, which shows most cases, unless it needs open."""
-    return "open" if "dialect:open" in case.needs else "H1"
+VARIANTS = {"dials": "dials", "dialect:open": "open"}
+"""Attachments of the bundled node by the need of the cases that are run over them."""
+
+
+def variant_of(case: Case) -> str:
+    """Return the attachment to run a case over: that of H1, unless it needs another."""
+    return next((name for need, name in VARIANTS.items() if need in case.needs), "H1")
 
 
 async def judge(
@@ -123,10 +127,10 @@ def attachments(
     shares: dict[tuple[str, tuple[str, ...]], list[Case]] = {}
     for case in cases:
         if case.kind == SOCKET:
-            shares.setdefault((dialect_of(case), mutant.arguments(case.id)), []).append(case)
-    for (dialect, arguments), share in shares.items():
+            shares.setdefault((variant_of(case), mutant.arguments(case.id)), []).append(case)
+    for (variant, arguments), share in shares.items():
         found = next(
-            one for one in node_attachments(command, short_deadline_s()) if one.variant == dialect
+            one for one in node_attachments(command, short_deadline_s()) if one.variant == variant
         )
         more = shlex.join(arguments)
         # Without the mark that another dialect runs the serial cases: here it does not.

@@ -65,7 +65,7 @@ class Attachment:
     without one, `variant` names this attachment in the report where a run has several
     of one scheme (the dialect, say), and `command` what follows `meshwire check` to attach so.
     `serial_cases_in` names the variant that runs the serial cases of the same node, if this one
-    does not run them.
+    does not run them, and with `only` it runs nothing but the cases that have this need.
     """
 
     scheme: str
@@ -75,6 +75,7 @@ class Attachment:
     variant: str = ""
     command: str = ""
     serial_cases_in: str = ""
+    only: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,8 @@ class Settings:
     said: Said = unsaid
     met: Said = unsaid
     """Called with each line about the first connection to a target."""
+    tells: Said = unsaid
+    """Called with a line for the person who has to act now, as by starting what dials."""
 
     def generator(self, name: str) -> random.Random:
         """Return a random generator for the purpose `name`; equal for equal seeds."""

@@ -149,6 +149,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
         rounds=repeat,
         shuffle=shuffle,
         violations_max=_violations_max(max_failures, fail_fast=fail_fast),
+        tells=_tell,
     )
     writers = [_writer(text) for text in report or ()]
     text = target or str(target_file or "bundled node")
@@ -209,6 +210,11 @@ def _list(cases: Sequence[Case], *, as_json: bool) -> None:
 
     for line in [listing_json(load_listing(), cases)] if as_json else listing_lines(cases):
         typer.echo(line)
+
+
+def _tell(line: str) -> None:
+    """Say at once what the person at the keyboard has to do."""
+    typer.echo(f"meshwire: {line}", err=True)
 
 
 def _writer(text: str) -> tuple[str, Path]:

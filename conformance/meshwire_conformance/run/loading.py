@@ -29,6 +29,7 @@ def _transcripts() -> Iterable[Case]:
 def _functions() -> Iterable[Case]:
     from meshwire_conformance.cases import (  # noqa: PLC0415 - a row of LOADERS
         binding,
+        dialling,
         hostile,
         pace,
         reconciliation,
@@ -42,6 +43,7 @@ def _functions() -> Iterable[Case]:
     return cases_of(
         streams,
         binding,
+        dialling,
         store,
         pace,
         hostile,

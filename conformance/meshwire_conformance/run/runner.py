@@ -12,7 +12,7 @@ from typing import Any
 
 from meshwire_conformance.catalogue.case import HARNESS, Case
 from meshwire_conformance.catalogue.catalogue import Catalogue, selection_digest
-from meshwire_conformance.contracts import Attachment, Settings, untraced
+from meshwire_conformance.contracts import Attachment, Said, Settings, unsaid, untraced
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.report.ledger import KnownFailure, apply_ledger, read_ledger
 from meshwire_conformance.report.record import Report, TargetRun
@@ -50,6 +50,7 @@ class Options:
     shuffle: bool = False
     violations_max: int | None = None
     """Number of violations that ends the run; None is no such number."""
+    tells: Said = unsaid
 
 
 def check(
@@ -164,6 +165,7 @@ async def _run_all(
             keeps_order=options.shuffle,
             ends_early=options.violations_max is not None,
             ended=progress.ended,
+            tells=options.tells,
         )
         rounds = []
         for number in range(options.rounds):
@@ -186,7 +188,11 @@ def _share(target: Attachment, targets: Sequence[Attachment], cases: Sequence[Ca
 def _fitting(target: Attachment, cases: Sequence[Case]) -> list[Case]:
     """Return the cases that this attachment can show."""
     part = part_over(target.scheme)
-    return [case for case in cases if part.takes(case)]
+    return [
+        case
+        for case in cases
+        if part.takes(case) and (not target.only or target.only in case.needs)
+    ]
 
 
 async def _run_one(

@@ -49,10 +49,12 @@ from meshwire_conformance.socket_suite.punctuality import (
     was_late_in_handshake,
 )
 from meshwire_conformance.socket_suite.shortfall import headline, received_lines, wanted_lines
-from meshwire_conformance.targets.transport import Connection, Overdue, Stream
+from meshwire_conformance.targets.transport import Connection, NotDialled, Overdue, Stream
 from meshwire_spec.numbers import REASONS
 from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
+CALLED = "A"
+"""The peer whose connection the target dials, in a case that needs a target which dials."""
 _REPEATS = 2
 """Times that a read is sent before its answer counts as missing."""
 
@@ -62,11 +64,15 @@ Mismatches = list[tuple[Arrival, Mismatch]]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The conditions under which a case runs; with `own_peers` it uses connections of its own."""
+    """The conditions under which a case runs; with `own_peers` it uses connections of its own.
+
+    With `dials` the target dials the connection of its peer A.
+    """
 
     level: str
     deadline: Deadline
     own_peers: bool = False
+    dials: bool = False
 
 
 class CaseRun:
@@ -161,6 +167,7 @@ class CaseRun:
         if peer is None:
             full = f"{self.case_id}/{self.scope.names['case']}/{name}"
             peer = self._own[name] = self.session.peer(full)
+            peer.is_called = self.terms.dials and name == CALLED
         return peer
 
     async def connection(self, name: str = "A") -> Connection:
@@ -173,6 +180,8 @@ class CaseRun:
             self.check_connection(peer.last)
         try:
             connection = await peer.connection()
+        except NotDialled as exc:
+            raise CouldNotRun(str(exc)) from exc
         except ConnectionError as exc:
             raise no_connection(exc) from exc
         self._known.setdefault(connection, len(connection.streams))

@@ -1,30 +1,48 @@
-"""Connections of a single case: wrong preambles, wrong handshakes, hand-written records."""
+"""Connections of a single case: wrong preambles, wrong handshakes, hand-written records.
+
+A connection that the target has dialled is a `Call`, which the suite accepts message by message.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from meshwire_conformance.errors import SuiteFault
-from meshwire_conformance.socket_suite.case_run import CaseRun, no_connection
-from meshwire_conformance.socket_suite.evidence import CaseFailed, Sending
+from meshwire_conformance.socket_suite.case_run import CALLED, CaseRun, no_connection
+from meshwire_conformance.socket_suite.evidence import CaseFailed, CouldNotRun, Sending
 from meshwire_conformance.targets.handshake import (
     Formation,
+    Gate,
     HandshakeFailed,
+    challenge_bytes,
     formation_id_bytes,
     read_challenge,
+    read_formation_id,
+    read_response,
     read_result,
 )
 from meshwire_conformance.targets.lab import Preamble, Windows, record
 from meshwire_conformance.targets.tcp import TcpConnection, TcpDialler
-from meshwire_conformance.targets.transport import Connection, Dial, Stream
+from meshwire_conformance.targets.transport import Connection, Dial, NotDialled, Stream
 from meshwire_spec.codec import encode, from_value
-from meshwire_spec.numbers import ALPN, LAB_MAGIC, LAB_VERSION, RESULT_ACCEPTED, RESULT_REJECTED
+from meshwire_spec.numbers import (
+    ALPN,
+    LAB_MAGIC,
+    LAB_VERSION,
+    NONCE,
+    REASONS,
+    RESULT_ACCEPTED,
+    RESULT_REJECTED,
+)
 from meshwire_spec.schemas.steps import ConnectSpec, HandshakeSpec
 
 DATA_MAX = 2**15
 _PREAMBLE = "lab_preamble"
+_PING = bytes.fromhex("6469616c6c696e67")
+"""Bytes that come back once everything before them has."""
 
 
 async def connect(run: CaseRun, name: str, options: ConnectSpec) -> None:
@@ -209,3 +227,150 @@ async def _check_result(run: CaseRun, stream: Stream, wanted: str) -> None:
             expected=(f"result {wanted}",),
             received=(f"result {result}",),
         )
+
+
+# --- Connections that the target has dialled -----------------------------------------------------
+
+
+@dataclass(slots=True)
+class Call:
+    """A connection that the target has dialled and that the suite has not accepted yet."""
+
+    run: CaseRun
+    connection: TcpConnection
+    gate: Gate
+    formation: Formation
+    name: str
+
+    async def stream(self) -> Stream:
+        """Return the stream of the handshake; raises CaseFailed if the target opens none."""
+        try:
+            return await self.gate.handshake_stream(self.connection, self.run.deadline_s)
+        except HandshakeFailed as exc:
+            raise CaseFailed("no-handshake", str(exc), missed=True) from exc
+
+    async def take_formation_id(self) -> None:
+        """Take the first message; raises CaseFailed unless it names the formation."""
+        try:
+            named = await read_formation_id(await self.stream(), self.run.deadline_s)
+        except HandshakeFailed as exc:
+            raise CaseFailed("no-formation-id", str(exc), missed=True) from exc
+        if named != self.formation.formation_id:
+            raise CaseFailed(
+                "wrong-formation",
+                "the first message names another formation",
+                expected=(self.formation.formation_id,),
+                received=(named,),
+            )
+
+    async def send_challenge(self, formation_id: str | None = None) -> bytes:
+        """Send a challenge, of the right formation unless another is named; return its nonce."""
+        nonce = secrets.token_bytes(NONCE)
+        named = self.formation.formation_id if formation_id is None else formation_id
+        await self.write(challenge_bytes(named, nonce), "challenge", "formation_challenge")
+        return nonce
+
+    async def take_response(self, nonce: bytes) -> None:
+        """Take the response; raises CaseFailed unless it answers the nonce."""
+        try:
+            response = await read_response(await self.stream(), self.run.deadline_s)
+        except HandshakeFailed as exc:
+            raise CaseFailed("no-response", str(exc), missed=True) from exc
+        wanted = self.formation.answer(nonce)
+        if response != wanted:
+            raise CaseFailed(
+                "wrong-response",
+                "the response is not that of the formation and the nonce",
+                expected=(wanted.hex(),),
+                received=(response.hex(),),
+            )
+
+    async def send_result(self, result: int) -> None:
+        """Send the result, which ends the handshake."""
+        self.gate.admitted = True
+        await self.write(bytes((result,)), f"result {result}", "formation_result")
+
+    async def accept(self) -> None:
+        """Complete the handshake from the first message on; raises CaseFailed."""
+        await self.take_formation_id()
+        await self.take_response(await self.send_challenge())
+        await self.send_result(1)
+        await (await self.stream()).finish()
+
+    async def write(self, data: bytes, what: str, kind: str = "") -> None:
+        """Write bytes on the stream of the handshake."""
+        await self.run.write(await self.stream(), data, what, self.name, kind=kind)
+
+    async def check_echo(self) -> None:
+        """Fail unless a PING comes back: all that the target sent before has then arrived."""
+        if not await self.connection.ping(_PING, self.run.deadline_s):
+            self.run.check_connection(self.connection)
+            raise CaseFailed("no-pong", "the PING was not echoed", missed=True)
+        self.connection.pongs.clear()
+
+    async def check_abandoned(self) -> None:
+        """Fail unless the target ends the connection, without a response and before a deadline."""
+        closed = await self.connection.wait_closed(self.run.deadline_s)
+        late = closed is not None and closed.code == REASONS["handshake-timeout"].code
+        if closed is None or late:
+            raise CaseFailed(
+                "not-abandoned",
+                "the target did not abandon the connection",
+                expected=("the end of the connection",),
+                received=("the end at its deadline" if late else "an open connection",),
+                missed=closed is None,
+            )
+        if closed.fault is not None:
+            self.run.check_connection(self.connection)
+        came = bytes((await self.stream()).received)
+        if came:
+            raise CaseFailed(
+                "answered",
+                "the target went on with the handshake before it ended the connection",
+                expected=("no further bytes of the handshake",),
+                received=(came.hex(),),
+            )
+
+
+async def take_call(
+    run: CaseRun,
+    name: str = CALLED,
+    *,
+    windows: Windows | None = None,
+    preamble: bytes | None = None,
+) -> Call:
+    """Return the next connection that the target dials, before its handshake.
+
+    `windows` is the credit given to the target, and `preamble` replaces the suite's own, in which
+    case nothing is waited for. Raises CouldNotRun if the target does not dial.
+    """
+    formation, listener = run.session.target.formation, run.session.target.listener
+    if formation is None or listener is None:
+        raise SuiteFault(f"{run.case_id} needs a formation and a target that dials")
+    peer = run.own_peer(name)
+    gate = Gate(peer.dial())
+    dial = replace(peer.dial(), on_stream=gate)
+    if windows is not None:
+        dial = replace(dial, preamble=Preamble(dial.identity, windows=windows))
+    if preamble is not None:
+        dial = replace(dial, preamble=Preamble(dial.identity, whole=preamble))
+        run.evidence.sent.append(Sending(name, None, "preamble", preamble, _PREAMBLE))
+    take = listener.dial if preamble is None else listener.dial_raw
+    connection = await _taken(run, take(dial, run.deadline_s))
+    peer.adopt(connection)
+    return Call(run, connection, gate, formation, name)
+
+
+async def _taken(run: CaseRun, taking: Awaitable[TcpConnection]) -> TcpConnection:
+    """Return a connection of the target; the case fails if the target has ended, or ends it.
+
+    A target that lives and does not dial is not judged: how often it dials is its own choice.
+    """
+    try:
+        return await taking
+    except NotDialled as exc:
+        if not run.session.target.is_called:
+            await run.probe()
+        raise CouldNotRun(str(exc)) from exc
+    except ConnectionError as exc:
+        raise no_connection(exc) from exc

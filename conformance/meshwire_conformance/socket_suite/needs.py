@@ -75,6 +75,13 @@ def _check_deadline(name: str, target: Target) -> str | None:
     return None if name in target.facts.deadlines else f"the target declares no {name}"
 
 
+def _check_dials(number: str, target: Target) -> str | None:
+    if target.listener is None:
+        return "the target was given no address of the suite to dial"
+    wanted, given = int(number or 1), len(target.listener.addresses)
+    return None if given >= wanted else f"needs {wanted} addresses that the target dials"
+
+
 def _check_process(_name: str, target: Target) -> str | None:
     return None if target.node is not None else "the suite did not start this target"
 
@@ -93,6 +100,7 @@ _CHECKS: dict[str, Callable[[str, Target], str | None]] = {
     SHOWS: _check_shows,
     "deadline": _check_deadline,
     "process": _check_process,
+    "dials": _check_dials,
     "without": _check_without,
 }
 """Checks by the kind of need; any other need is a capability."""

@@ -72,6 +72,8 @@ MISSES_CONFIRMED_MAX = 8
 """After this number of misses confirmed alone, further ones are repeated beside each other."""
 PROBES = 2
 """Reads without an answer after which a target counts as gone between hostile cases."""
+DIALS = "dials"
+"""Need of the cases whose connections the target has to dial."""
 READ_RULE = "DC-001"
 JUDGE_OF_ALL = "MW-5924"
 """The case that judges every message of the target in the whole run."""
@@ -433,7 +435,9 @@ class SocketPart:
 
     async def _run_on(self, session: Session, case: Case, number: int) -> Attempt:
         body = body_of(case)
-        terms = Terms(self._settings.level, self._deadline, body.isolation != "key")
+        dials = DIALS in case.needs
+        own_peers = dials or body.isolation != "key"
+        terms = Terms(self._settings.level, self._deadline, own_peers, dials)
         scope = Scope(self._names(case, number), time.time_ns() // 1_000_000)
         run = CaseRun(case.id, session, terms, scope, Contents(self._documents))
         known_faults = len(self._inbox.faults)

@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from meshwire_conformance.contracts import Settings
 from meshwire_conformance.socket_suite.inbox import Inbox, Subscription
 from meshwire_conformance.socket_suite.punctuality import has_timed_out, was_late_in_handshake
 from meshwire_conformance.targets.attach import DIAL_S, Target
-from meshwire_conformance.targets.handshake import HandshakeFailed, NoAnswer, prove
+from meshwire_conformance.targets.handshake import (
+    Gate,
+    HandshakeFailed,
+    NoAnswer,
+    admit,
+    prove,
+)
 from meshwire_conformance.targets.transport import Connection, Dial, Overdue
 
 SHARED = ("A", "B", "C")
@@ -31,6 +38,8 @@ class Peer:
         self.name = name
         self._session = session
         self._connection: Connection | None = None
+        self.is_called = False
+        """True if the target has to dial its connections."""
         self.offers = 0
         """Number of its connections, on each of which the target offers its store once."""
         self._lock = asyncio.Lock()
@@ -57,7 +66,7 @@ class Peer:
         """Return the live connection, after the handshake; raises ConnectionError."""
         async with self._lock:
             if self.live is None:
-                self.adopt(await self._session.connect(self.dial()))
+                self.adopt(await self._session.connect(self.dial(), called=self.is_called))
             assert self._connection is not None
             return self._connection
 
@@ -135,19 +144,27 @@ class Session:
         """Give connections no less time than answers, in seconds."""
         self.deadline_s = max(self.deadline_s, deadline_s)
 
-    async def connect(self, dial: Dial) -> Connection:
-        """Return a connection after its handshake.
+    async def connect(self, dial: Dial, *, called: bool = False) -> Connection:
+        """Return a connection after its handshake; with `called` one that the target has dialled.
 
-        Raises Overdue if the target did not answer in time or gave up waiting for the suite, else
-        ConnectionError.
+        Raises Overdue if the target did not answer in time or gave up waiting for the suite,
+        NotDialled if it did not dial, else ConnectionError.
         """
-        connection = await self.target.dial(dial, self.deadline_s)
-        if self.target.formation is not None:
+        target, gate = self.target, Gate(dial)
+        is_called = called or target.is_called
+        if is_called and target.formation is not None:
+            dial = replace(dial, on_stream=gate)
+        reach = target.accept if is_called else target.dial
+        connection = await reach(dial, self.deadline_s)
+        if target.formation is not None:
             try:
-                await prove(connection, self.target.formation, self.deadline_s)
+                if is_called:
+                    await admit(connection, gate, target.formation, self.deadline_s)
+                else:
+                    await prove(connection, target.formation, self.deadline_s)
             except HandshakeFailed as exc:
                 gave_up = has_timed_out(connection)
-                is_late = gave_up and was_late_in_handshake(connection, self.target.facts)
+                is_late = gave_up and was_late_in_handshake(connection, target.facts)
                 await connection.close()
                 if gave_up or isinstance(exc, NoAnswer):
                     raise Overdue(f"handshake: {exc}", suite_late=is_late) from exc

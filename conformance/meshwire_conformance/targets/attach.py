@@ -18,7 +18,12 @@ from typing import TypeVar
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.targets import node as node_target
-from meshwire_conformance.targets.base import ADDRESS_FORMS, SCHEMES, demand_permission
+from meshwire_conformance.targets.base import (
+    ADDRESS_FORMS,
+    LISTENING,
+    SCHEMES,
+    demand_permission,
+)
 from meshwire_conformance.targets.facts import Facts, read_facts, require_profile
 from meshwire_conformance.targets.handshake import (
     Formation,
@@ -31,12 +36,14 @@ from meshwire_conformance.targets.handshake import (
     read_secret,
 )
 from meshwire_conformance.targets.hosts import split_location
+from meshwire_conformance.targets.listening import Listener
 from meshwire_conformance.targets.stdio import command_of
 from meshwire_conformance.targets.transport import (
     Address,
     Connection,
     Dial,
     Dialler,
+    NotDialled,
     Overdue,
     Stream,
 )
@@ -50,6 +57,10 @@ DIAL_S = 5.0
 
 A scale below 1 shortens neither this nor the start of a node: both are over as soon as they can be.
 """
+DIAL_HERE = "{dial}"
+"""What the suite replaces in the command of a node, each time by another address of its own."""
+FIRST_DIAL_S = 60.0
+"""Seconds that a person has to start an implementation which dials the suite."""
 END_DIAL_S = 0.5
 """Seconds for the dial after the end of a node, and that its connection has to last."""
 END_DIALS = 3
@@ -74,7 +85,9 @@ _IDENTITY = (1).to_bytes(ENDPOINT_ID, "big")
 class Target:
     """An attached target.
 
-    `node` is its process if the suite has started it with `command`, under `settings`.
+    `node` is its process if the suite has started it with `command`, under `settings`. `listener`
+    takes the connections that it dials, if it was given an address of the suite. With `is_called`
+    it is reached in no other way: then the listener is its dialler too.
     """
 
     address: Address
@@ -84,6 +97,12 @@ class Target:
     node: node_target.NodeProcess | None = None
     command: str = ""
     settings: Settings = field(default_factory=Settings)
+    listener: Listener | None = None
+
+    @property
+    def is_called(self) -> bool:
+        """True if every connection with the target is one that it has dialled."""
+        return self.dialler is self.listener
 
     @property
     def binding(self) -> str:
@@ -98,6 +117,14 @@ class Target:
         connection = await self.dialler.dial(dial, deadline_s)
         connection.began_at = began_at
         return connection
+
+    async def accept(self, dial: Dial, deadline_s: float) -> Connection:
+        """Return a connection that the target has dialled, before any handshake.
+
+        Raises NotDialled if it dials none, and ConnectionError.
+        """
+        assert self.listener is not None, "cases that need one have the need `dials`"
+        return await self.listener.dial(dial, deadline_s)
 
     async def fresh(self) -> Target:
         """Return the same target as a new process; raises what `start_node` does.
@@ -123,6 +150,8 @@ class Target:
         """
         try:
             await self.dialler.close()
+            if self.listener is not None:
+                await self.listener.close()
         finally:
             if self.node is not None:
                 await self.node.stop()
@@ -182,6 +211,8 @@ async def attach(attachment: Attachment, settings: Settings) -> Target:
     """
     if attachment.scheme == "node":
         target = await start_node(attachment.location, settings)
+    elif attachment.scheme == LISTENING:
+        return await _listen(attachment, settings)
     else:
         address = f"{attachment.scheme}://{attachment.location}"
         target = _target(address, read_facts(attachment.facts), settings)
@@ -202,16 +233,65 @@ async def start_node(command: str, settings: Settings | None = None) -> Target:
     """
     settings = settings or Settings()
     ready_s = node_target.READY_S * max(1.0, settings.timeout_scale)
-    process = await node_target.start(command, ready_s=ready_s)
+    listener, filled = await _with_addresses(command)
+    process: node_target.NodeProcess | None = None
     try:
+        process = await node_target.start(filled, ready_s=ready_s)
         facts = read_facts(process.ready)
         facts = replace(facts, secret_file=facts.secret_file or process.secret_file)
         target = _target(_first_address(facts), facts, settings)
     except BaseException:
-        await process.stop()
+        if process is not None:
+            await process.stop()
+        if listener is not None:
+            await listener.close()
         raise
     target.node = process
     target.command = command
+    if listener is not None:
+        listener.hold_to(facts.deadlines)
+        target.listener = listener
+    return target
+
+
+async def _with_addresses(command: str) -> tuple[Listener | None, str]:
+    """Return a command with an address of the suite for each `{dial}`, and what listens there."""
+    first, *others = command.split(DIAL_HERE)
+    if not others:
+        return None, command
+    listener = Listener()
+    for other in others:
+        first += await listener.bind("127.0.0.1", 0) + other
+    return listener, first
+
+
+async def _listen(attachment: Attachment, settings: Settings) -> Target:
+    """Return a target that dials, once it has dialled.
+
+    Raises Incomplete if it does not, or the suite cannot listen, and what `_target` does.
+    """
+    text = f"tcp://{attachment.location}"
+    demand_permission(f"{LISTENING}://{attachment.location}", settings)
+    facts = read_facts(attachment.facts)
+    require_profile(facts)
+    address = parse_address(text)
+    listener = Listener()
+    target = Target(address, facts, listener, _formation(facts), settings=settings)
+    target.listener = listener
+    try:
+        bound = await listener.bind(address.host, address.port)
+        listener.hold_to(facts.deadlines)
+        settings.tells(f"listening on {bound}: start the implementation so that it dials there")
+        await listener.wait_for_dial(FIRST_DIAL_S * settings.timeout_scale)
+    except NotDialled as exc:
+        await listener.close()
+        raise Incomplete(
+            f"{exc}: start it with that address, as in meshwire-node run --open --listen "
+            f"tcp://127.0.0.1:0 --connect {bound}; a greater --timeout-scale waits longer"
+        ) from exc
+    except BaseException:
+        await listener.close()
+        raise
     return target
 
 

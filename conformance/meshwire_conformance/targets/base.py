@@ -22,15 +22,16 @@ class Scheme:
     """A way to attach.
 
     `form` is the form of the text, `part` the name of the part of the suite that runs over it
-    (`run.parts`). A scheme with an address has a `dialler`: a function that imports the module of
-    the transport and returns what dials an address. With `names_endpoint` an address begins with
-    ENDPOINT@.
+    (`run.parts`). A scheme whose addresses the suite dials has a `dialler`: a function that imports
+    the module of the transport and returns what dials an address. With `names_endpoint` an address
+    begins with ENDPOINT@. `has_address` is True for a scheme with an address that has no dialler.
     """
 
     form: str
     part: str
     dialler: Callable[[Address], Dialler] | None = None
     names_endpoint: bool = False
+    has_address: bool = False
 
 
 def _tcp(address: Address) -> Dialler:
@@ -49,8 +50,11 @@ def _iroh(address: Address) -> Dialler:
     return IrohDialler(address)
 
 
+LISTENING = "tcp-listen"
+"""Scheme of a target that dials the suite."""
 SCHEMES: Mapping[str, Scheme] = {
     "tcp": Scheme("tcp://HOST:PORT", "socket", _tcp),
+    LISTENING: Scheme("tcp-listen://HOST:PORT", "socket", has_address=True),
     "iroh": Scheme("iroh://ENDPOINT@HOST:PORT", "socket", _iroh, names_endpoint=True),
     "stdio": Scheme("stdio:COMMAND", "codec"),
     "node": Scheme("node:COMMAND", "socket"),
@@ -74,7 +78,7 @@ def parse_target(text: str) -> Attachment:
         forms = {known: SCHEMES[known].form for known in SCHEMES}
         hint = did_you_mean(name, forms) if separator else ""
         raise UsageError(f"{text!r} is no target: {hint or f'expected {FORMS}'}")
-    if scheme.dialler is not None:
+    if scheme.dialler is not None or scheme.has_address:
         if not location.startswith("//") or ":" not in location:
             raise UsageError(f"{text!r} is no target: expected {FORMS}")
         location = location[2:]

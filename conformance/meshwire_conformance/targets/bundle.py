@@ -20,6 +20,10 @@ Short ones shorten the cases about them.
 """
 SAMPLE_S = 0.02
 """CPU time in seconds of the work that measures how busy the machine is."""
+DIALS = 12
+"""Number of addresses that the bundled node dials, so that several cases have a connection."""
+REDIAL_S = 0.1
+"""Longest wait of the bundled node before it dials again, in seconds."""
 
 
 def strain(
@@ -54,23 +58,31 @@ def bundled_codec() -> Attachment:
 
 
 def node_attachments(command: str, deadline_s: float) -> list[Attachment]:
-    """Return one attachment per dialect for a node with the bundled node's command line.
+    """Return the attachments for a node with the bundled node's command line.
 
+    There is one for each dialect, and one in which the node dials, for the cases about that alone.
     `deadline_s` is its deadline for a handshake, and that inside a frame, in seconds.
     Serial cases that do not depend on the dialect run in the dialect open alone.
     """
     deadlines = f"--handshake-s {deadline_s:g} --frame-stall-s {deadline_s:g}"
     run_it = f"{command} run --listen tcp://127.0.0.1:0 {deadlines}"
-    dialects = (("open", "--open", ""), ("H1", "--formation-id lab-formation", "open"))
+    member = "--formation-id lab-formation"
+    dials = f"--redial-s {REDIAL_S:g}{DIALS * ' --connect {dial}'}"
+    rows = (
+        ("open", "--open", "", ""),
+        ("H1", member, "open", ""),
+        ("dials", f"{member} {dials}", "", "dials"),
+    )
     return [
         Attachment(
             "node",
             f"{run_it} {how}",
             f"node:{run_it} {how}",
-            variant=dialect,
+            variant=variant,
             serial_cases_in=elsewhere,
+            only=only,
         )
-        for dialect, how, elsewhere in dialects
+        for variant, how, elsewhere, only in rows
     ]
 
 

@@ -1,4 +1,4 @@
-"""The initiator's side of the formation handshake (page Handshake, dialect H1).
+"""Both sides of the formation handshake, for the suite (page Handshake, dialect H1).
 
 The key derivation is implemented here independently of the reference, so that a mistake shared by
 two copies cannot pass.
@@ -9,20 +9,25 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from meshwire_conformance.errors import UsageError
-from meshwire_conformance.targets.transport import Connection, Stream
+from meshwire_conformance.targets.transport import Connection, Dial, Stream
 from meshwire_spec.codec import Malformed, Message, decode, encode
 from meshwire_spec.numbers import HMAC, NONCE, RESULT_ACCEPTED, SECRET
 
 KEY_INFO = b"peat-protocol-v1-formation"
 """Info text of the key derivation (HS-002)."""
+_ID_LENGTH = 2
+"""Bytes of the length of a formation id."""
+_FIRST_END = 4
+"""Numbers of streams below it are those of the first stream of each side and kind."""
 
 
 class HandshakeFailed(Exception):
-    """The target did not accept the suite; the text says at which message."""
+    """The handshake was not completed; the text says at which message."""
 
 
 class NoAnswer(HandshakeFailed):
@@ -30,20 +35,54 @@ class NoAnswer(HandshakeFailed):
 
 
 class WrongFormation(HandshakeFailed):
-    """The challenge names another formation than the requested one."""
+    """A message of the target names another formation than the requested one."""
 
-    def __init__(self, formation_id: str) -> None:
-        super().__init__(f"the challenge names the formation {formation_id!r}")
+    def __init__(self, formation_id: str, message: str = "challenge") -> None:
+        super().__init__(f"the {message} names the formation {formation_id!r}")
         self.formation_id = formation_id
 
 
 class Rejected(HandshakeFailed):
-    """The target reported that the response is wrong."""
+    """The response is wrong: the target reported so, or its own is."""
+
+
+class Gate:
+    """Reader of the streams that a target has opened on a connection that it has dialled.
+
+    The first bidi stream is kept, since the handshake runs on it; all others are passed on.
+    `early` counts those that came before the target was `admitted`.
+    """
+
+    def __init__(self, dial: Dial) -> None:
+        self._pass_on = dial.on_stream
+        self._first: Stream | None = None
+        self.admitted = False
+        self.early = 0
+
+    def __call__(self, stream: Stream) -> None:
+        """Keep a stream or pass it on."""
+        if not stream.uni and stream.number < _FIRST_END:
+            self._first = stream
+            return
+        self.early += not self.admitted
+        if self._pass_on is not None:
+            self._pass_on(stream)
+
+    async def handshake_stream(self, connection: Connection, deadline_s: float) -> Stream:
+        """Return the first bidi stream of the target; raises HandshakeFailed if none comes."""
+        await connection.signal.wait_for(
+            lambda: self._first is not None or connection.closed is not None, deadline_s
+        )
+        if self._first is not None:
+            return self._first
+        if connection.closed is None:
+            raise NoAnswer("the target opened no stream for the handshake within the deadline")
+        raise HandshakeFailed("the target ended the connection without a handshake")
 
 
 @dataclass(frozen=True, slots=True)
 class Formation:
-    """The credentials of an initiator: the id of the formation and its raw secret."""
+    """What a member of a formation knows: its id and its raw secret."""
 
     formation_id: str
     secret: bytes
@@ -79,21 +118,48 @@ def formation_id_bytes(formation_id: str) -> bytes:
 
 async def read_challenge(stream: Stream, deadline_s: float) -> tuple[str, bytes]:
     """Return formation id and nonce of the acceptor's challenge; raises HandshakeFailed."""
+    challenge = await _read(stream, "formation_challenge", "challenge", NONCE, deadline_s)
+    return challenge.fields["formation_id"], challenge.fields["nonce"]
+
+
+async def read_formation_id(stream: Stream, deadline_s: float) -> str:
+    """Return the formation id that an initiator sends first; raises HandshakeFailed."""
+    named = await _read(stream, "formation_id", "formation id", 0, deadline_s)
+    formation_id: str = named.fields["formation_id"]
+    return formation_id
+
+
+async def _read(stream: Stream, kind: str, what: str, more: int, deadline_s: float) -> Message:
+    """Return a message of a formation id and `more` bytes; raises HandshakeFailed."""
     received = stream.received
 
+    def size() -> int:
+        return _ID_LENGTH + int.from_bytes(received[:_ID_LENGTH], "little") + more
+
     def complete() -> bool:
-        return len(received) >= 2 and len(received) >= _challenge_size(received)  # noqa: PLR2004
+        return len(received) >= _ID_LENGTH and len(received) >= size()
 
     await stream.wait_for(lambda: complete() or stream.read_over, deadline_s)
     if not complete():
-        raise _missing("challenge", stream)
-    size = _challenge_size(received)
+        raise _missing(what, stream)
+    data = bytes(received[: size()])
     try:
-        challenge = decode("formation_challenge", bytes(received[:size]))
+        message = decode(kind, data)
     except Malformed as exc:
-        raise HandshakeFailed(f"the challenge is malformed: {exc}") from exc
-    del received[:size]
-    return challenge.fields["formation_id"], challenge.fields["nonce"]
+        raise HandshakeFailed(f"the {what} is malformed: {exc}") from exc
+    del received[: len(data)]
+    return message
+
+
+async def read_response(stream: Stream, deadline_s: float) -> bytes:
+    """Return the response of an initiator; raises HandshakeFailed if it does not come whole."""
+    received = stream.received
+    await stream.wait_for(lambda: len(received) >= HMAC or stream.read_over, deadline_s)
+    if len(received) < HMAC:
+        raise _missing("response", stream)
+    response = bytes(received[:HMAC])
+    del received[:HMAC]
+    return response
 
 
 async def read_result(stream: Stream, deadline_s: float) -> int:
@@ -125,8 +191,30 @@ async def prove(connection: Connection, formation: Formation, deadline_s: float)
     await stream.finish()
 
 
-def _challenge_size(received: bytearray) -> int:
-    return 2 + int.from_bytes(received[:2], "little") + NONCE
+def challenge_bytes(formation_id: str, nonce: bytes) -> bytes:
+    """Return the challenge of an acceptor."""
+    fields = {"formation_id": formation_id, "nonce": nonce}
+    return encode(Message("formation_challenge", fields))
+
+
+async def admit(
+    connection: Connection, gate: Gate, formation: Formation, deadline_s: float
+) -> None:
+    """Run the handshake as acceptor on a connection that the target has dialled.
+
+    Raises HandshakeFailed; its subclasses WrongFormation and Rejected name those causes.
+    """
+    stream = await gate.handshake_stream(connection, deadline_s)
+    named = await read_formation_id(stream, deadline_s)
+    if named != formation.formation_id:
+        raise WrongFormation(named, "formation id")
+    nonce = secrets.token_bytes(NONCE)
+    await stream.write(challenge_bytes(formation.formation_id, nonce))
+    if await read_response(stream, deadline_s) != formation.answer(nonce):
+        raise Rejected("the target answered the challenge wrongly")
+    gate.admitted = True
+    await stream.write(bytes((RESULT_ACCEPTED,)))
+    await stream.finish()
 
 
 def _missing(what: str, stream: Stream) -> HandshakeFailed:

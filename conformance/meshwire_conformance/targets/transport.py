@@ -67,6 +67,10 @@ class BindingBroken(ConnectionError):
         self.closed = closed
 
 
+class NotDialled(ConnectionError):
+    """The target has not dialled in time: this says nothing about what it does when it has."""
+
+
 @dataclass(frozen=True, slots=True)
 class Closed:
     """How a connection ended; `code` is None if none was given.
@@ -188,7 +192,7 @@ class Dial:
 
 
 class Connection(ABC):
-    """One connection that the suite has dialled.
+    """One connection with the target, whichever of the two has dialled.
 
     `endpoint_id` is the id that the target showed. After `closed` is set nothing is read or written
     any more; all operations then have no effect.

@@ -17,6 +17,7 @@ import typer
 from meshwire_reference.core.settings import Dialect
 from meshwire_reference.documents.process import Unavailable
 from meshwire_reference.node.config import Choices, Config, ConfigError, make_config
+from meshwire_reference.node.dialler import LONGEST_S, SPREAD
 from meshwire_reference.node.driver import Node
 from meshwire_reference.node.folder import BadFolder
 from meshwire_reference.transport.base import AddressRefused, TransportError
@@ -86,6 +87,13 @@ def run_command(  # noqa: PLR0913 - one parameter an option
             "iroh://ENDPOINT@IP:PORT. May be given again."
         ),
     ] = None,
+    redial_s: Annotated[
+        float,
+        typer.Option(
+            help="Longest wait before a peer of --connect is dialled again, in seconds; the first "
+            "waits are shorter."
+        ),
+    ] = LONGEST_S,
     load: Annotated[
         Path | None,
         typer.Option(
@@ -153,6 +161,7 @@ def run_command(  # noqa: PLR0913 - one parameter an option
             serves_reconciliation=not no_reconciliation,
             document_call_s=document_call_s,
             document_call_s_per_kib=document_call_s_per_kib,
+            redial_s=redial_s,
         )
         config = make_config(choices)
         for address in (*config.listen, *config.connect):
@@ -207,6 +216,7 @@ async def _started(node: Node, stopping: asyncio.Event) -> bool:
 
 def ready_line(config: Config, addresses: tuple[str, ...], endpoint_id: bytes) -> str:
     """Return the ready line: addresses and properties of the node, without its secret."""
+    redial = {"redial_s": config.redial_s * (1 + SPREAD)} if config.connect else {}
     facts: dict[str, object] = {
         "addresses": list(addresses),
         "endpoint_id": endpoint_id.hex(),
@@ -218,6 +228,7 @@ def ready_line(config: Config, addresses: tuple[str, ...], endpoint_id: bytes) -
         "deadlines": {
             "handshake_s": config.settings.handshake_s,
             "frame_stall_s": config.settings.frame_stall_s,
+            **redial,
         },
     }
     if config.settings.dialect is not Dialect.OPEN and config.key is not None:

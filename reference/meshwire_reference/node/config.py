@@ -7,6 +7,7 @@ from pathlib import Path
 from meshwire_reference.core.formation import BadSecret, FormationKey, read_secret
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.documents.limits import Budget
+from meshwire_reference.node.dialler import LONGEST_S
 from meshwire_spec.numbers import (
     DOCUMENT_CALL_S,
     DOCUMENT_CALL_S_PER_KIB,
@@ -28,7 +29,8 @@ class ConfigError(Exception):
 class Config:
     """The configuration of one node.
 
-    `connect` are addresses to keep a connection to, `folder` holds the initial documents. With
+    `connect` are addresses to keep a connection to, `redial_s` is the longest wait in seconds
+    between two dials of one of them, `folder` holds the initial documents. With
     `reconcile` the node begins a run with every peer, else with those of `reconcile_with`.
     `budget` bounds the CPU time of each document call.
     """
@@ -42,6 +44,7 @@ class Config:
     reconcile: bool = False
     reconcile_with: frozenset[bytes] = frozenset()
     budget: Budget = field(default_factory=Budget)
+    redial_s: float = LONGEST_S
 
     def reconciles_with(self, peer_id: bytes) -> bool:
         """Return True if the operator has requested runs with this peer."""
@@ -68,6 +71,7 @@ class Choices:
     serves_reconciliation: bool = True
     document_call_s: float = DOCUMENT_CALL_S
     document_call_s_per_kib: float = DOCUMENT_CALL_S_PER_KIB
+    redial_s: float = LONGEST_S
 
 
 def make_config(choices: Choices) -> Config:
@@ -88,6 +92,7 @@ def make_config(choices: Choices) -> Config:
         ("--frame-stall-s", choices.frame_stall_s),
         ("--document-call-s", choices.document_call_s),
         ("--document-call-s-per-kib", choices.document_call_s_per_kib),
+        ("--redial-s", choices.redial_s),
     ):
         if not 0 < seconds < float("inf"):
             raise ConfigError(f"{name} must be a number of seconds above 0")
@@ -107,6 +112,7 @@ def make_config(choices: Choices) -> Config:
         choices.reconcile,
         frozenset(map(_endpoint, choices.reconcile_with)),
         Budget(choices.document_call_s, choices.document_call_s_per_kib),
+        choices.redial_s,
     )
 
 

@@ -1,8 +1,8 @@
 """Keeping a connection to each address that the node is configured to dial.
 
 A dial that fails and a connection that ends are followed by another dial: at first after a second,
-each time after twice as long up to a minute, with jitter. Only a connection that was open for a
-minute resets the wait (D-103, D-132).
+each time after twice as long up to the longest wait, which the operator sets and which is a minute
+otherwise, with jitter. Only a connection that was open for a minute resets the wait (D-103, D-132).
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from meshwire_reference.transport.registry import dial
 FIRST_S: Final = 1.0
 """Seconds before the second attempt; each further wait is twice as long."""
 LONGEST_S: Final = 60.0
-"""Longest wait in seconds."""
+"""Longest wait in seconds, before jitter, unless the operator sets another."""
 SPREAD: Final = 0.2
 """Fraction of a wait by which it is randomly shortened or lengthened."""
 STANDING_S: Final = 60.0
@@ -24,18 +24,23 @@ STANDING_S: Final = 60.0
 
 
 class Backoff:
-    """Waits between dials; `random` returns numbers from 0 to below 1."""
+    """Waits between dials, of at most `longest_s` seconds before jitter.
 
-    def __init__(self, random: Callable[[], float]) -> None:
+    `random` returns numbers from 0 to below 1.
+    """
+
+    def __init__(self, random: Callable[[], float], longest_s: float = LONGEST_S) -> None:
         self._random = random
-        self._next_s = FIRST_S
+        self._longest_s = longest_s
+        self._first_s = min(FIRST_S, longest_s)
+        self._next_s = self._first_s
 
     def after(self, stood_s: float) -> float:
         """Return the wait in s after a connection that lasted `stood_s`, 0 if none was made."""
         if stood_s >= STANDING_S:
-            self._next_s = FIRST_S
+            self._next_s = self._first_s
         wait_s = self._next_s
-        self._next_s = min(2 * wait_s, LONGEST_S)
+        self._next_s = min(2 * wait_s, self._longest_s)
         return wait_s * (1 + SPREAD * (2 * self._random() - 1))
 
 
@@ -43,14 +48,13 @@ async def keep_connected(
     address: str,
     options: TransportOptions,
     serve: Callable[[Connection], Awaitable[None]],
-    random: Callable[[], float],
+    backoff: Backoff,
 ) -> None:
     """Dial an address repeatedly without limit, and `serve` each connection to its end.
 
     Raises AddressRefused if the address cannot be dialled.
     """
     loop = asyncio.get_running_loop()
-    backoff = Backoff(random)
     while True:
         stood_s = 0.0
         try:
@@ -62,8 +66,9 @@ async def keep_connected(
             log("connected", address=address, peer=connection.peer_id.hex())
             await serve(connection)
             stood_s = loop.time() - since_s
+            # HS-051: a peer that has rejected this node, in whatever way, is dialled again.
             closed = connection.closed
             event, why = "disconnected", (closed and closed.reason) or "the connection ended"
         wait_s = backoff.after(stood_s)
-        log(event, address=address, why=why, retry_s=round(wait_s, 1))
+        log(event, address=address, why=why, retry_s=round(wait_s, 2))
         await asyncio.sleep(wait_s)

@@ -44,7 +44,7 @@ from meshwire_reference.documents.process import DocumentSettings, WorkerSetting
 from meshwire_reference.documents.supervisor import Documents
 from meshwire_reference.node.config import Config
 from meshwire_reference.node.connection import Link
-from meshwire_reference.node.dialler import keep_connected
+from meshwire_reference.node.dialler import Backoff, keep_connected
 from meshwire_reference.node.folder import BadFolder, list_documents, read_document
 from meshwire_reference.node.log import log
 from meshwire_reference.store.memory import MemoryStore
@@ -119,7 +119,8 @@ class Node:
             self.endpoint_id = self._listeners[0].endpoint_id
         random = secrets.SystemRandom().random
         for address in self._config.connect:
-            self._spawn(keep_connected(address, options, self._serve, random))
+            backoff = Backoff(random, self._config.redial_s)
+            self._spawn(keep_connected(address, options, self._serve, backoff))
 
     async def _load_folder(self, folder: Path) -> None:
         """Load every document of a folder, or raise BadFolder."""

@@ -19,6 +19,15 @@ def test_the_wait_doubles_up_to_a_minute() -> None:
     assert [backoff.after(0.0) for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
+def test_an_operator_may_ask_for_shorter_waits() -> None:
+    """The first one is no longer than the longest."""
+    assert [Backoff(steady(0.5), 3.0).after(0.0) for _ in range(2)] == [1, 1]
+    backoff = Backoff(steady(0.5), 3.0)
+    assert [backoff.after(0.0) for _ in range(4)] == [1, 2, 3, 3]
+    short = Backoff(steady(0.5), 0.25)
+    assert [short.after(stood_s) for stood_s in (0.0, 60.0, 0.0)] == [0.25, 0.25, 0.25]
+
+
 @pytest.mark.parametrize(("random", "first_s"), [(0.0, 0.8), (0.5, 1.0), (0.99, 1.196)])
 def test_nodes_do_not_dial_in_step(random: float, first_s: float) -> None:
     """Up to a fifth less or more."""

@@ -21,6 +21,12 @@ class Deadlines(Strict, frozen=True, kw_only=True):
     frame_stall_s: Annotated[
         Seconds | UnsetType, Meta(description="For the next byte inside a frame.")
     ] = UNSET
+    redial_s: Annotated[
+        Seconds | UnsetType,
+        Meta(
+            description="At most before it dials an address again to which it keeps a connection."
+        ),
+    ] = UNSET
 
 
 class Collection(Strict, frozen=True, kw_only=True):

@@ -1,0 +1,194 @@
+"""Addresses on which the suite listens for a target that dials (`tcp-listen://HOST:PORT`).
+
+A target keeps a connection to each address that it was given, so a listener waits for dials as a
+dialler dials: whoever needs a connection takes the next one that came. One that nobody has taken
+for long is dropped, since the target may give up on it at any moment and is right then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections import deque
+from collections.abc import Mapping
+
+from meshwire_conformance.catalogue.case import EVERYTHING
+from meshwire_conformance.errors import Incomplete
+from meshwire_conformance.targets.hosts import in_address
+from meshwire_conformance.targets.tcp import BEGINNING, TcpConnection
+from meshwire_conformance.targets.transport import Dial, NotDialled, Overdue, Signal
+from meshwire_spec.numbers import HANDSHAKE_S, LAB_RECORD_MAX
+
+BACKLOG = 128
+"""Number of connections that may wait until they are taken."""
+SHARE = 0.25
+"""The part of the target's handshake deadline after which a connection is too old to be taken."""
+
+
+REDIAL_S = 60.0
+"""Seconds that a target may wait before it dials again, if it declares nothing."""
+
+
+class _Arrival(asyncio.Protocol):
+    """A TCP connection of the target that no case has taken yet; its bytes are kept."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self.received = bytearray()
+        self.at_s = 0.0
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Offer the connection to whoever waits for one."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.at_s = time.monotonic()
+        self._listener.arrived(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Keep the bytes for their reader; before a preamble of the suite they are few."""
+        self.received += data
+        if len(self.received) > LAB_RECORD_MAX and self.transport is not None:
+            self.transport.pause_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._listener.forget(self)
+
+    def become(self, connection: TcpConnection) -> None:
+        """Give the connection, and the bytes received on it, to the one that has taken it."""
+        assert self.transport is not None
+        self.transport.set_protocol(connection)
+        connection.connection_made(self.transport)
+        if self.received:
+            connection.data_received(bytes(self.received))
+        self.transport.resume_reading()
+
+
+class Listener:
+    """Takes connections that the target dials; it answers with the preamble that a `Dial` says."""
+
+    shows = EVERYTHING
+
+    def __init__(self) -> None:
+        self.addresses: list[str] = []
+        self.handshake_s = HANDSHAKE_S
+        """The target's deadline for a handshake."""
+        self.redial_s = REDIAL_S
+        """Seconds that the target may wait before it dials again."""
+        self.silent = False
+        """True if a wait for a dial was in vain and none has come since."""
+        self._arrivals: deque[_Arrival] = deque()
+        self._signal = Signal()
+        self._servers: list[asyncio.Server] = []
+
+    async def bind(self, host: str, port: int) -> str:
+        """Listen on one more address and return it; raises Incomplete if that is not possible."""
+        loop = asyncio.get_running_loop()
+        try:
+            server = await loop.create_server(
+                lambda: _Arrival(self), host, port, family=_family(host), backlog=BACKLOG
+            )
+        except OSError as exc:
+            why = exc.strerror or exc
+            raise Incomplete(f"cannot listen on {in_address(host)}:{port}: {why}") from exc
+        self._servers.append(server)
+        bound = server.sockets[0].getsockname()
+        address = f"tcp://{in_address(host)}:{bound[1]}"
+        self.addresses.append(address)
+        return address
+
+    @property
+    def waiting(self) -> int:
+        """Number of connections that came and were not taken."""
+        return len(self._arrivals)
+
+    def arrived(self, arrival: _Arrival) -> None:
+        """Take note of a connection that the target has dialled."""
+        self.silent = False
+        if self.waiting == BACKLOG:
+            self._drop(self._arrivals.popleft())
+        self._arrivals.append(arrival)
+        self._signal.notify()
+
+    def forget(self, arrival: _Arrival) -> None:
+        """Drop a connection that the target has ended before anybody took it."""
+        if arrival in self._arrivals:
+            self._arrivals.remove(arrival)
+
+    def hold_to(self, deadlines: Mapping[str, float]) -> None:
+        """Wait as long as the target says that it takes to dial again, else for a minute."""
+        self.handshake_s = deadlines.get("handshake_s", HANDSHAKE_S)
+        self.redial_s = deadlines.get("redial_s", REDIAL_S)
+
+    async def wait_for_dial(self, deadline_s: float) -> None:
+        """Wait until the target has dialled; raises NotDialled if it does not."""
+        if not await self._signal.wait_for(lambda: bool(self._arrivals), deadline_s):
+            raise self._missing(deadline_s)
+
+    def _missing(self, deadline_s: float) -> NotDialled:
+        where = ", ".join(self.addresses)
+        return NotDialled(f"the target did not dial {where} within {deadline_s:.0f} s")
+
+    async def dial(self, dial: Dial, deadline_s: float) -> TcpConnection:
+        """Return the next connection of the target, its preambles exchanged.
+
+        Raises NotDialled if none comes, Overdue if its preamble does not come within the deadline,
+        and ConnectionError if the target ends it before that.
+        """
+        connection = await self.dial_raw(dial, deadline_s)
+        if not await connection.ready(deadline_s):
+            closed = connection.closed
+            await connection.close()
+            if closed is None:
+                raise Overdue(f"a connection of the target: no preamble within {deadline_s:g} s")
+            begins = closed.fault.data[:BEGINNING].hex(" ") if closed.fault else ""
+            said = f"; its bytes begin {begins}" if begins else ""
+            raise ConnectionError(f"a connection of the target: {closed.text}{said}")
+        return connection
+
+    async def dial_raw(self, dial: Dial, deadline_s: float) -> TcpConnection:
+        """Return the next connection without waiting for the target's preamble.
+
+        Raises NotDialled if none comes.
+        """
+        while True:
+            arrival = await self._next(deadline_s + self.redial_s)
+            connection = TcpConnection(dial, dialled=False)
+            arrival.become(connection)
+            # The target may have closed it while it waited here.
+            if connection.closed is None:
+                connection.began_at = arrival.at_s
+                return connection
+
+    async def _next(self, deadline_s: float) -> _Arrival:
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + (0.0 if self.silent else deadline_s)
+        while True:
+            if not await self._signal.wait_for(
+                lambda: bool(self._arrivals), max(0.0, end_s - loop.time())
+            ):
+                self.silent = True
+                raise self._missing(deadline_s)
+            arrival = self._arrivals.popleft()
+            if time.monotonic() - arrival.at_s <= self.handshake_s * SHARE:
+                return arrival
+            self._drop(arrival)
+
+    @staticmethod
+    def _drop(arrival: _Arrival) -> None:
+        assert arrival.transport is not None, "it has arrived"
+        arrival.transport.abort()
+
+    async def close(self) -> None:
+        """Listen no longer, and drop connections that nobody took."""
+        for server in self._servers:
+            server.close()
+        while self._arrivals:
+            self._drop(self._arrivals.popleft())
+
+
+def _family(host: str) -> socket.AddressFamily:
+    """Return the family of a host, one only, so that one address has one port."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

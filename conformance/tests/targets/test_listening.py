@@ -1,0 +1,288 @@
+"""Connections that a target dials: taken in their order, and never when they are too old."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from meshwire_conformance.contracts import Settings
+from meshwire_conformance.errors import Incomplete, UsageError
+from meshwire_conformance.targets.attach import DIAL_HERE, attach, start_node
+from meshwire_conformance.targets.base import parse_target
+from meshwire_conformance.targets.handshake import (
+    Formation,
+    Gate,
+    HandshakeFailed,
+    Rejected,
+    WrongFormation,
+    admit,
+    prove,
+)
+from meshwire_conformance.targets.listening import Listener
+from meshwire_conformance.targets.tcp import TcpConnection, connect, connect_raw
+from meshwire_conformance.targets.transport import Dial, NotDialled, Stream
+from meshwire_spec.numbers import CAPABILITIES, PAYLOAD_MAX
+
+DEADLINE_S = 60.0
+TURNS_MAX = 10_000
+"""Turns of the loop until the end of a connection is noticed at most."""
+OURS, THEIRS = bytes(range(32)), bytes(range(32, 64))
+FORMATION = Formation("alpha", bytes(range(1, 33)))
+
+pytestmark = pytest.mark.socket
+
+
+class Recording(Listener):
+    """A listener that closes at its end what was taken from it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: list[TcpConnection] = []
+
+    async def dial_raw(self, dial: Dial, deadline_s: float) -> TcpConnection:
+        """Take a connection and remember it."""
+        self.taken.append(await super().dial_raw(dial, deadline_s))
+        return self.taken[-1]
+
+    async def close(self) -> None:
+        """Close everything, and wait until that is done."""
+        await super().close()
+        for connection in self.taken:
+            await connection.close()
+            await connection.signal.wait_for(lambda: connection.ended, DEADLINE_S)  # noqa: B023
+
+
+def over(talk: Callable[[Recording, int], Awaitable[None]]) -> None:
+    """Run a conversation with a listener that is bound to a port."""
+
+    async def run() -> None:
+        listener = Recording()
+        address = await listener.bind("127.0.0.1", 0)
+        try:
+            await talk(listener, int(address.rpartition(":")[2]))
+        finally:
+            await listener.close()
+
+    asyncio.run(run())
+
+
+async def dialled(listener: Recording, port: int) -> TcpConnection:
+    """The side of a target that dials."""
+    listener.taken.append(await connect("127.0.0.1", port, Dial(THEIRS), DEADLINE_S))
+    return listener.taken[-1]
+
+
+async def dialled_only(listener: Recording, port: int) -> TcpConnection:
+    """The same, without a preamble of the suite."""
+    listener.taken.append(await connect_raw("127.0.0.1", port, Dial(THEIRS), DEADLINE_S))
+    return listener.taken[-1]
+
+
+def test_the_side_that_listens_numbers_its_streams_with_bit_0() -> None:
+    """And each side sees the endpoint id and the bytes of the other."""
+
+    async def talk(listener: Recording, port: int) -> None:
+        came: list[Stream] = []
+        theirs, ours = await asyncio.gather(
+            dialled(listener, port), listener.dial(Dial(OURS, came.append), DEADLINE_S)
+        )
+        assert (theirs.endpoint_id, ours.endpoint_id) == (OURS, THEIRS)
+        up, down = await theirs.open(), await ours.open()
+        assert (up.number, down.number) == (0, 1)
+        await up.write(b"up")
+        await up.finish()
+        assert await ours.signal.wait_for(lambda: bool(came), DEADLINE_S)
+        assert await came[0].wait_for(lambda: came[0].finished, DEADLINE_S)
+        assert bytes(came[0].received) == b"up"
+
+    over(talk)
+
+
+def test_a_connection_that_came_before_anybody_waited_is_taken() -> None:
+    """With the bytes that came on it."""
+
+    async def talk(listener: Recording, port: int) -> None:
+        theirs = await dialled_only(listener, port)
+        await listener.wait_for_dial(DEADLINE_S)
+        ours = await listener.dial(Dial(OURS), DEADLINE_S)
+        assert ours.endpoint_id == THEIRS
+        assert await theirs.ready(DEADLINE_S)
+
+    over(talk)
+
+
+def test_a_connection_that_has_waited_for_long_is_dropped() -> None:
+    """The target may give up on it at any moment, and be right."""
+
+    async def talk(listener: Recording, port: int) -> None:
+        listener.handshake_s = -1.0
+        old = await dialled_only(listener, port)
+        await listener.wait_for_dial(DEADLINE_S)
+        taking = asyncio.create_task(listener.dial(Dial(OURS), DEADLINE_S))
+        assert await old.signal.wait_for(lambda: old.ended, DEADLINE_S)
+        listener.handshake_s = DEADLINE_S
+        new = await dialled(listener, port)
+        assert (await taking).endpoint_id == new.lab.preamble.endpoint_id
+
+    over(talk)
+
+
+def test_a_connection_that_its_target_has_ended_is_not_taken() -> None:
+    """Nobody waits for it."""
+
+    async def talk(listener: Recording, port: int) -> None:
+        gone = await dialled_only(listener, port)
+        await listener.wait_for_dial(DEADLINE_S)
+        await gone.close()
+        await gone.signal.wait_for(lambda: gone.ended, DEADLINE_S)
+        for _ in range(TURNS_MAX):
+            if listener.waiting:
+                await asyncio.sleep(0)
+        assert not listener.waiting
+        first, second = await asyncio.gather(
+            dialled(listener, port), listener.dial(Dial(OURS), DEADLINE_S)
+        )
+        assert second.endpoint_id == first.lab.preamble.endpoint_id
+
+    over(talk)
+
+
+def test_without_a_dial_the_address_is_named() -> None:
+    """Further waits end at once, until the target dials."""
+
+    async def talk(listener: Recording, port: int) -> None:
+        listener.redial_s = 0.0
+        with pytest.raises(NotDialled, match=f"127.0.0.1:{port}"):
+            await listener.dial(Dial(OURS), 0.01)
+        listener.redial_s = 1e6
+        with pytest.raises(NotDialled):
+            await listener.dial(Dial(OURS), DEADLINE_S)
+        assert listener.silent
+        first, second = await asyncio.gather(dialled(listener, port), _patiently(listener))
+        assert second.endpoint_id == first.lab.preamble.endpoint_id
+
+    over(talk)
+
+
+async def _patiently(listener: Recording) -> TcpConnection:
+    await listener.wait_for_dial(DEADLINE_S)
+    return await listener.dial(Dial(OURS), DEADLINE_S)
+
+
+def test_a_port_in_use_is_incomplete() -> None:
+    """One line, exit 3."""
+
+    async def talk(listener: Recording, port: int) -> None:
+        with pytest.raises(Incomplete, match=r"cannot listen on 127\.0\.0\.1"):
+            await listener.bind("127.0.0.1", port)
+
+    over(talk)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "fault"),
+    [
+        (FORMATION, None),
+        (Formation("alpha", bytes(32)), Rejected),
+        (Formation("beta", FORMATION.secret), WrongFormation),
+    ],
+)
+def test_a_target_is_admitted_for_its_formation_and_its_secret(
+    theirs: Formation, fault: type[HandshakeFailed] | None
+) -> None:
+    """Streams beside the handshake are counted until then, and passed on."""
+
+    async def talk(listener: Recording, port: int) -> None:
+        came: list[Stream] = []
+        dial = Dial(OURS, came.append)
+        gate = Gate(dial)
+        caller, ours = await asyncio.gather(
+            dialled(listener, port), listener.dial(Dial(OURS, gate), DEADLINE_S)
+        )
+        proving = asyncio.create_task(prove(caller, theirs, DEADLINE_S))
+        if fault is None:
+            await admit(ours, gate, FORMATION, DEADLINE_S)
+            await proving
+            await (await caller.open()).write(b"later")
+            assert await ours.signal.wait_for(lambda: bool(came), DEADLINE_S)
+            assert (gate.early, gate.admitted, came[0].number) == (0, True, 4)
+            return
+        with pytest.raises(fault):
+            await admit(ours, gate, FORMATION, DEADLINE_S)
+        await ours.close()
+        with pytest.raises(HandshakeFailed):
+            await proving
+
+    over(talk)
+
+
+def test_nobody_who_dials_is_incomplete() -> None:
+    """With the line that says how to start it; the address was said before."""
+    told: list[str] = []
+    settings = Settings(timeout_scale=1e-4, tells=told.append)
+
+    with pytest.raises(Incomplete, match=r"--connect tcp://127\.0\.0\.1:"):
+        asyncio.run(attach(parse_target("tcp-listen://127.0.0.1:0"), settings))
+
+    assert told[0].startswith("listening on tcp://127.0.0.1:")
+
+
+def test_listening_off_loopback_needs_permission() -> None:
+    """Whoever dials there is on another machine, perhaps a mesh."""
+    with pytest.raises(UsageError, match="--writes-are-ok"):
+        asyncio.run(attach(parse_target("tcp-listen://192.0.2.1:0"), Settings()))
+
+
+@pytest.mark.process
+def test_each_place_in_a_command_is_another_address() -> None:
+    """And the node that was started with them is the one that dials."""
+    ready = {
+        "addresses": ["tcp://127.0.0.1:1"],
+        "endpoint_id": THEIRS.hex(),
+        "instance_id": "one",
+        "profile": "sync/1",
+        "dialect": "open",
+        "capabilities": list(CAPABILITIES),
+        "payload_cap": PAYLOAD_MAX,
+        "deadlines": {"handshake_s": 3.0, "redial_s": 0.5},
+    }
+    program = (
+        "import json, signal, socket, sys\n"
+        "ports = [int(one.rpartition(':')[2]) for one in sys.argv[1:]]\n"
+        "links = [socket.create_connection(('127.0.0.1', port)) for port in ports]\n"
+        f"print(json.dumps({json.dumps(ready)} | {{'instance_id': ' '.join(sys.argv[1:])}}))\n"
+        "sys.stdout.flush()\nsignal.pause()\n"
+    )
+    words = shlex.join((sys.executable, "-c", program))
+
+    async def start() -> None:
+        target = await start_node(f"{words} {DIAL_HERE} {DIAL_HERE}")
+        try:
+            assert target.node is not None
+            listener = target.listener
+            assert listener is not None
+            assert target.node.ready.instance_id == " ".join(listener.addresses)
+            assert len(set(listener.addresses)) == 2
+            assert (listener.handshake_s, listener.redial_s) == (3.0, 0.5)
+            assert not target.is_called
+            for _ in range(2):
+                taken = await listener.dial_raw(Dial(OURS), DEADLINE_S)
+                await taken.close()
+                await taken.signal.wait_for(lambda: taken.ended, DEADLINE_S)  # noqa: B023
+        finally:
+            await target.close()
+
+    asyncio.run(start())
+
+
+def test_the_documented_word_is_the_one_that_is_replaced() -> None:
+    """On the page for users."""
+    page = Path(__file__).parents[3] / "spec" / "15-running.md"
+
+    assert DIAL_HERE in page.read_text("utf-8")
