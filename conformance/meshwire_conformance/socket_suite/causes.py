@@ -23,6 +23,8 @@ SUPPORT = 2
 """Failures that must show a cause; the first connection and the calibration count as one."""
 LOST = frozenset(("connection-lost", "no-connection"))
 """Symptoms of a case without a connection."""
+TARGET_GONE = "target-gone"
+"""Symptom of a case after which the canary could not be read."""
 BAD_FRAME = "bad-frame"
 """How the symptom of a case begins that fails for a wrong message of the target."""
 
@@ -37,8 +39,9 @@ class _Failed:
 
     @property
     def is_unanswered(self) -> bool:
-        """True if the case fails for a read without an answer."""
-        return self.seen.asks and self.result.symptom == NO_ANSWER
+        """True if the case fails for a read without an answer, its own or that of a probe."""
+        symptom = self.result.symptom
+        return symptom == TARGET_GONE or (self.seen.asks and symptom == NO_ANSWER)
 
     @property
     def is_for_frames(self) -> bool:
@@ -85,8 +88,9 @@ def _refused(failed: _Failed) -> Iterator[str]:
 
 
 def _silent(failed: _Failed) -> Iterator[str]:
-    if failed.missed and failed.seen.is_silent:
-        yield "nothing comes from the target on an open connection"
+    is_left = failed.missed and failed.seen.halves and failed.seen.is_silent
+    if failed.is_unanswered or is_left:
+        yield "no read is answered, and no stream of the suite is finished (DC-001, TR-020)"
 
 
 def _unfinished(failed: _Failed) -> Iterator[str]:
@@ -118,7 +122,7 @@ CAUSES: Sequence[_Cause] = (
     _Cause(_lost),
     _Cause(_answered_in_place),
     _Cause(_refused, lambda seen: seen.finishes or len(seen.codes) > 1),
-    _Cause(_silent, lambda seen: not seen.is_silent),
+    _Cause(_silent, lambda seen: seen.answers > 0 or seen.finishes),
     _Cause(_unanswered, lambda seen: seen.answers > 0),
     _Cause(_unfinished, lambda seen: seen.finishes),
 )

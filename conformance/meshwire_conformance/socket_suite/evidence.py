@@ -151,8 +151,8 @@ class Seen:
 
     @property
     def codes(self) -> frozenset[int]:
-        """Codes of all refusals."""
-        return frozenset(half.code for half in self.halves if half.code is not None)
+        """Codes of all refusals; a RESET with 0 also follows a RESET or STOP of the suite."""
+        return frozenset(half.code for half in self.halves if half.code)
 
     @property
     def finishes(self) -> bool:

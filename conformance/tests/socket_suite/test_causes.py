@@ -18,6 +18,8 @@ from meshwire_spec.numbers import REASONS
 
 CASES = [case.id for case in load_catalogue().cases if case.kind == "socket"]
 REFUSED, OTHER = Half(code=REASONS["length-limit"].code), Half(code=REASONS["internal"].code)
+RELEASED = Half(code=0)
+"""What follows a RESET or STOP of the suite."""
 FINISHED, OPEN = Half(finished=True), Half(is_open=True)
 ANSWERED = Seen(frames=20, answers=20, halves=(FINISHED,))
 """What is seen before the cases of a target that works."""
@@ -34,7 +36,7 @@ PAYLOAD = fault("0003 613a62 00 0b000000 4200000100000000000000")
 KEY = fault("0300 613a62 00 0000000b 4200000100000000000000", "truncated")
 CUT = fault("0003 613a62 00 0000000b 42", "truncated")
 NO_ANSWER, NO_FIN, LOST = "no-answer", "no-fin", "connection-lost"
-MISSES = (NO_ANSWER, NO_FIN, "no-refusal")
+MISSES = (NO_ANSWER, NO_FIN, "no-refusal", "target-gone", "not-closed")
 
 
 def causes(
@@ -60,7 +62,7 @@ def first_words(found: list[tuple[str, str]]) -> list[str]:
 
 
 SWAPPED = "`payload.length` in frames of the target"
-SILENT = "nothing comes from the target on"
+SILENT = "no read is answered, and no"
 UNREAD = "no read is answered (DC-001)"
 UNFINISHED = "no stream of the suite is"
 IN_PLACE = "answers come on the stream of"
@@ -69,6 +71,11 @@ CLOSES = "the target closed the connection with"
 BINDING = "the target breaks LB-025 of the"
 CLOSED = Seen(closed=(Closed(REASONS["internal"].code, ""),))
 BAD_FLAG = Seen(closed=(Closed(None, "", fault=PeerFault("bad-flag", "flag 2", "LB-025")),))
+
+
+def closes(*cases: tuple[str, Seen]) -> list[tuple[str, Seen]]:
+    """These cases, and one that passes since its connection is closed."""
+    return [*cases, ("", CLOSED)]
 
 
 @pytest.mark.parametrize(
@@ -86,8 +93,14 @@ BAD_FLAG = Seen(closed=(Closed(None, "", fault=PeerFault("bad-flag", "flag 2", "
         # Bytes in place of the answers to the calibration stand in place of all answers.
         ([(NO_ANSWER, Seen()), (NO_FIN, Seen())],
          Seen(faults=(PAYLOAD,), halves=(FINISHED,)), [SWAPPED, ""]),
+        ([("target-gone", Seen()), ("target-gone", Seen(halves=(FINISHED,)))],
+         Seen(faults=(PAYLOAD,)), [SWAPPED, SWAPPED]),
+        ([("target-gone", Seen())] * 2, ANSWERED, ["", ""]),
         # Nothing comes, or a part of it.
-        ([(symptom, Seen(halves=(OPEN,))) for symptom in MISSES], UNANSWERED, [SILENT] * 3),
+        ([(symptom, Seen(halves=(OPEN,))) for symptom in MISSES], UNANSWERED, [SILENT] * 5),
+        ([("not-closed", Seen())] * 2, UNANSWERED, ["", ""]),
+        (closes((NO_ANSWER, Seen(halves=(OPEN,))), (NO_FIN, Seen(halves=(OPEN,)))), UNANSWERED,
+         [SILENT, SILENT, ""]),
         ([(NO_ANSWER, Seen(halves=(FINISHED,)))] * 2, Seen(halves=(FINISHED,)), [UNREAD] * 2),
         ([(NO_FIN, Seen(halves=(OPEN,)))] * 2, Seen(frames=9, answers=9, halves=(OPEN,)),
          [UNFINISHED] * 2),
@@ -99,6 +112,10 @@ BAD_FLAG = Seen(closed=(Closed(None, "", fault=PeerFault("bad-flag", "flag 2", "
         # Streams and connections end.
         ([(NO_ANSWER, Seen(halves=(REFUSED,)))] * 2, Seen(halves=(REFUSED,)), [REFUSES] * 2),
         ([(NO_ANSWER, Seen(halves=(REFUSED,)))] * 2, ANSWERED, ["", ""]),
+        ([(NO_ANSWER, Seen(halves=(REFUSED, RELEASED)))] * 2, Seen(halves=(REFUSED,)),
+         [REFUSES] * 2),
+        ([(NO_ANSWER, Seen(halves=(RELEASED,))), (NO_FIN, Seen(halves=(OPEN,)))], UNANSWERED,
+         [SILENT] * 2),
         ([(NO_FIN, Seen(halves=(REFUSED,))), (NO_FIN, Seen(halves=(OTHER,)))],
          Seen(frames=1, answers=1, halves=(REFUSED,)), ["", ""]),
         ([(LOST, CLOSED)] * 2, ANSWERED, [CLOSES] * 2),
