@@ -52,8 +52,8 @@ class SilentProgress:
         """Leave an empty line for other output."""
 
 
-class ProgressLine(SilentProgress):
-    """One line that is overwritten at each update, with the failures above it."""
+class _Shown(SilentProgress):
+    """Progress on a stream; `clock` gives the time in seconds."""
 
     def __init__(
         self, stream: TextIO, clock: Callable[[], float] = time.monotonic, *, colour: bool = False
@@ -62,8 +62,20 @@ class ProgressLine(SilentProgress):
         self._stream = stream
         self._clock = clock
         self._colour = colour
-        self._width = 0
         self._next = clock()
+
+    def _write_failure(self, over: CaseOver) -> None:
+        from meshwire_conformance.report.text import failure_line, painter  # noqa: PLC0415 - failures only
+
+        line = failure_line(over.case, over.result, painter(colour=self._colour))
+        self._stream.write(f"{line}\n")
+        self._stream.flush()
+
+
+class ProgressLine(_Shown):
+    """One line that is overwritten at each update, with the failures above it."""
+
+    _width = 0
 
     def __call__(self, over: CaseOver) -> None:
         """Count one case that is over, write it if it failed, and update the line."""
@@ -71,7 +83,7 @@ class ProgressLine(SilentProgress):
         is_failure = over.result.verdict is Verdict.FAIL and self.failed <= SHOWN_MAX
         if is_failure:
             self.clear()
-            self._stream.write(f"{_failure(over, colour=self._colour)}\n")
+            self._write_failure(over)
         now = self._clock()
         if now < self._next and over.done < over.total and not is_failure:
             return
@@ -91,25 +103,22 @@ class ProgressLine(SilentProgress):
         self._width = len(text)
 
 
-class ProgressLog(SilentProgress):
+class ProgressLog(_Shown):
     """A line for each failure, and one with the counts every few seconds."""
 
     def __init__(
         self, stream: TextIO, clock: Callable[[], float] = time.monotonic, *, colour: bool = False
     ) -> None:
-        super().__init__()
-        self._stream = stream
-        self._clock = clock
-        self._colour = colour
-        self._far = "no case is over yet"
-        self._next = clock() + LOG_EVERY_S
+        super().__init__(stream, clock, colour=colour)
+        self._counts = "no case is over yet"
+        self._next += LOG_EVERY_S
 
     def __call__(self, over: CaseOver) -> None:
         """Count one case that is over, and write it if it failed."""
         super().__call__(over)
         if over.result.verdict is Verdict.FAIL:
-            self._write(_failure(over, colour=self._colour))
-        self._far = f"{over.done}/{over.total} cases, {self.failed} failed"
+            self._write_failure(over)
+        self._counts = f"{over.done}/{over.total} cases, {self.failed} failed"
         self.tick()
 
     def tick(self) -> None:
@@ -117,17 +126,8 @@ class ProgressLog(SilentProgress):
         now = self._clock()
         if now >= self._next:
             self._next = now + LOG_EVERY_S
-            self._write(self._far)
-
-    def _write(self, line: str) -> None:
-        self._stream.write(f"{line}\n")
-        self._stream.flush()
-
-
-def _failure(over: CaseOver, *, colour: bool) -> str:
-    from meshwire_conformance.report.text import failure_line, painter  # noqa: PLC0415 - failures only
-
-    return failure_line(over.case, over.result, painter(colour=colour))
+            self._stream.write(f"{self._counts}\n")
+            self._stream.flush()
 
 
 def progress_on(stream: TextIO, environment: Mapping[str, str], *, colour: bool) -> SilentProgress:

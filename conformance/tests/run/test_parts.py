@@ -1,7 +1,9 @@
 """The table of parts fits the table of schemes and the catalogue."""
 
+from meshwire_conformance.contracts import Attachment
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.run.parts import PARTS, needs_of, part_over
+from meshwire_conformance.run.runner import Options, _with_adapter
 from meshwire_conformance.targets.base import SCHEMES
 
 
@@ -16,3 +18,21 @@ def test_every_case_is_judged_by_one_part() -> None:
         takers = [part for part in PARTS.values() if part.takes(case)]
 
         assert [part.needs for part in takers] == [needs_of(case)]
+
+
+def test_the_cases_of_the_adapter_join_a_selection_of_codec_cases() -> None:
+    """By kind too, unless they are skipped; a run over a connection has none."""
+    catalogue = load_catalogue()
+    codec, node = (Attachment(name, "x", "x") for name in ("stdio", "node"))
+
+    def kinds(target: Attachment, options: Options) -> set[str]:
+        return {case.kind for case in _with_adapter([target], catalogue, options)}
+
+    assert kinds(codec, Options(kinds=["heartbeat"])) == {"heartbeat", "harness"}
+    assert kinds(codec, Options(only=["heartbeat"], skip=["harness"])) == {"heartbeat"}
+    assert kinds(codec, Options(kinds=["heartbeat", "tombstone"], skip=["MW-600*"])) == {
+        "heartbeat",
+        "tombstone",
+    }
+    assert kinds(codec, Options(kinds=["socket"])) == {"socket"}
+    assert kinds(node, Options(kinds=["heartbeat"])) == {"heartbeat"}

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from meshwire_spec.schemas.base import CaseId, Demand, Strict
-from meshwire_spec.schemas.report import Judge
+from meshwire_spec.schemas.report import Judge, NamedCase
 
 FORMAT_VERSION: Final = 1
 """Version of this format."""
@@ -18,16 +18,9 @@ class Demanded(Strict, frozen=True, kw_only=True):
     strict: Annotated[Demand, Meta(description="The result at level `strict`.")]
 
 
-class ListedCase(Strict, frozen=True, kw_only=True):
-    """One case."""
+class ListedCase(NamedCase, frozen=True, kw_only=True):
+    """One case and what it requires."""
 
-    id: Annotated[CaseId, Meta(description="Id of the case.")]
-    kind: Annotated[
-        str, Meta(description="Kind of message, or `socket`, `harness` or `negentropy_run`.")
-    ]
-    part: Annotated[str, Meta(description="Page with its rules.")]
-    title: Annotated[str, Meta(description="Title of the case.")]
-    rules: Annotated[list[str], Meta(min_length=1, description="Ids of the rules that it shows.")]
     needs: Annotated[
         list[str],
         Meta(

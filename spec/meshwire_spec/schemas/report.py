@@ -54,8 +54,8 @@ class PartCounts(Strict, frozen=True, kw_only=True):
     ]
 
 
-class ReportedCase(Strict, frozen=True, kw_only=True):
-    """One case and how it ended."""
+class NamedCase(Strict, frozen=True, kw_only=True):
+    """What identifies a case."""
 
     id: Annotated[CaseId, Meta(description="Id of the case.")]
     kind: Annotated[
@@ -64,6 +64,11 @@ class ReportedCase(Strict, frozen=True, kw_only=True):
     part: Annotated[str, Meta(description="Page with its rules.")]
     title: Annotated[str, Meta(description="Title of the case.")]
     rules: Annotated[list[str], Meta(min_length=1, description="Ids of the rules that it shows.")]
+
+
+class ReportedCase(NamedCase, frozen=True, kw_only=True):
+    """One case and how it ended."""
+
     verdict: Annotated[VerdictName, Meta(description="How it ended.")]
     symptom: Annotated[
         str,
