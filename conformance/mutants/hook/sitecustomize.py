@@ -1,8 +1,9 @@
 """The import hook that applies rows of the table of mutants to a process and its children.
 
 It is loaded at the start of every interpreter whose PYTHONPATH holds this folder, also of the
-document worker that the node starts. MUTANT_ROWS names the rows, separated by commas. Every edited
-module that is loaded is written to the file that MUTANT_RECORD names, one name per line.
+document worker that the node starts. MUTANT_ROWS names the rows, separated by commas, and
+MUTANT_TABLE a folder of them, if it is not the usual one. Every edited module that is loaded is
+written to the file that MUTANT_RECORD names, one name per line.
 
 Python ignores an exception of this module, and one in the loader could pass for the mistake of a
 mutant. So either ends the process: with a line on stderr, the same line in the record, and EXIT.
@@ -18,7 +19,16 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import NoReturn
 
-from mutant_rows import FAULT, Edit, RowError, apply_edits, choose, edits_by_module, read_rows
+from mutant_rows import (
+    FAULT,
+    ROWS,
+    Edit,
+    RowError,
+    apply_edits,
+    choose,
+    edits_by_module,
+    read_rows,
+)
 
 EXIT = 70
 
@@ -83,7 +93,8 @@ def end(reason: str) -> NoReturn:
 def install() -> None:
     """Install the finder for the rows that the environment names."""
     try:
-        rows = choose(read_rows(), os.environ.get("MUTANT_ROWS", ""))
+        table = read_rows(Path(os.environ.get("MUTANT_TABLE") or ROWS))
+        rows = choose(table, os.environ.get("MUTANT_ROWS", ""))
     except (RowError, OSError) as exc:
         end(str(exc))
     edits = edits_by_module(rows)
