@@ -16,9 +16,9 @@ INPUTS := pyproject.toml constraints.txt
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Each writes what is committed, or compares what is committed, and has --check.
 CHECKED_TOOLS := make_schemas draw_figures sync_spec make_vectors make_reconciliation format_transcripts make_index \
-	trace check_citations check_inventory check_prose mutants
+	trace check_citations check_inventory check_prose mutants operators
 
-.PHONY: help check test test-fast lint ci look site adapters clean \
+.PHONY: help check test test-fast lint ci look site adapters clean mutants-operators \
 	lint-style lint-types lint-imports lint-names lint-generated lint-vectors lint-site lint-wheel
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make test-fast every test without sockets and child processes, under a minute"
 	@echo "make lint      style, types, import rules, dead names, generated files, vectors, wheel"
 	@echo "make adapters  run the vectors on the codecs in other languages"
+	@echo "make mutants-operators  run the suite against mutants that operators make; hours"
 	@echo "make ci        lint + check + adapters + test"
 	@echo "make site      build the pages into site/"
 	@echo "make look      build the pages and take screenshots of them"
@@ -93,6 +94,12 @@ lint-wheel: $(VENV)/dev.stamp
 # Where a toolchain is absent, the script says that its adapter was not run.
 adapters: $(VENV)/node.stamp
 	MESHWIRE="$(MESHWIRE)" conformance/adapters/run.sh
+
+# Goes on where an earlier run ended; afterwards `tools/sync_spec.py` writes the page.
+mutants-operators: $(VENV)/dev.stamp
+	$(BIN)/python tools/operators.py
+	$(BIN)/python tools/operators.py --write
+	$(BIN)/python tools/sync_spec.py
 
 # Tests run last, so that their closing line is the last thing said.
 ci: lint check adapters test

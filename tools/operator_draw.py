@@ -111,7 +111,8 @@ def edit_of(module: str, source: str, text: str) -> Edit | None:
 
 
 def _margins(head: int, tail: int) -> Iterator[tuple[int, int]]:
-    """Yield numbers of lines before and after a change, the smallest sums first."""
+    """Yield numbers of lines before and after a change: equal ones first, then the others."""
+    yield from ((min(number, head), min(number, tail)) for number in range(max(head, tail) + 1))
     for both in range(head + tail + 1):
         for before in range(max(0, both - tail), min(head, both) + 1):
             yield before, both - before
@@ -124,11 +125,7 @@ def _lines_edit(module: str, find: Sequence[str], put: Sequence[str]) -> Edit | 
     """
     margin = min((len(line) - len(line.lstrip(" ")) for line in find if line), default=0)
     texts = ["\n".join(line[margin:] for line in lines) for lines in (find, put)]
-    if (
-        not find
-        or not find[0]
-        or any(dedent(text) != text or text.endswith("\n") for text in texts)
-    ):
+    if not texts[0].strip() or any(dedent(text) != text or text.endswith("\n") for text in texts):
         return None
     return Edit(module, *texts)
 

@@ -150,11 +150,6 @@ HEAD: Final = (
 )
 
 
-def render_operators(_arguments: str = "") -> str:
-    """Return the generated part of the page."""
-    return page_text(read_sample(), read_reasons())
-
-
 def page_text(sample: Draw, reasons: Iterable[Reason]) -> str:
     """Return the figures of a sample and the table of its survivors."""
     from meshwire_spec.render import table  # noqa: PLC0415 - loads construct

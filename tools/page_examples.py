@@ -107,9 +107,17 @@ def render_sequence(name: str) -> str:
     return f"![{text}](assets/figures/sequence-{name}.svg){{.figure}}"
 
 
+def render_operators(_arguments: str) -> str:
+    """Return the scores of the mutants that operators make, and their survivors."""
+    from operator_sample import page_text, read_reasons, read_sample  # noqa: PLC0415 - as above
+
+    return page_text(read_sample(), read_reasons())
+
+
 RENDERERS: Final[Mapping[str, Callable[[str], str]]] = {
     "run": render_run,
     "rulers": render_rulers,
     "sequence": render_sequence,
+    "operators": render_operators,
 }
 """Generators by the name of the marker; the text after its colon is the argument."""

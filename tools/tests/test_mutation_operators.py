@@ -32,13 +32,13 @@ class Second:
 
 
 def texts(source: str, operator: str = "") -> list[str]:
-    """The sources that the mutants of an operator make, or those of all."""
+    """The mutated sources of an operator, or of all."""
     found = (mutated(source, site) for site in sites(source) if operator in site.operator)
     return [text for text in found if text is not None]
 
 
 def changed(operator: str) -> set[str]:
-    """The lines that the mutants of an operator make of SOURCE."""
+    """The changed lines in the mutants of SOURCE by an operator."""
     old = SOURCE.split("\n")
     return {line.strip() for text in texts(SOURCE, operator) for line in text.split("\n")
             if line not in old}  # fmt: skip
