@@ -28,7 +28,7 @@ EACH = 4
 
 
 @pytest.fixture(autouse=True)
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
+def few(monkeypatch: pytest.MonkeyPatch) -> Catalogue:
     """Reduce the catalogue to a few cases of each stage, among them ones that rows name."""
     chosen: dict[str, Case] = {}
     for stage in STAGES:
@@ -38,8 +38,8 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
         chosen |= {case.id: replace(case, control=None) for case in few}
     catalogue = Catalogue(tuple(sorted(chosen.values(), key=lambda case: case.id)))
     monkeypatch.setattr(operators, "load_catalogue", lambda: catalogue)
-    # Cached between tests in the module itself.
     monkeypatch.setattr("mutants.load_catalogue", lambda: catalogue)
+    return catalogue
 
 
 @pytest.fixture
@@ -96,11 +96,11 @@ def first(stage: str) -> str:
 class TestStages:
     """The order of the cases."""
 
-    def test_every_case_is_in_one_stage(self) -> None:
+    def test_every_case_is_in_one_stage(self, few: Catalogue) -> None:
         """None is left out and none is run twice."""
         found = [case.id for stage in STAGES for case in cases_of(stage)]
 
-        assert sorted(found) == [case.id for case in operators.load_catalogue().cases]
+        assert sorted(found) == [case.id for case in few.cases]
 
     @pytest.mark.parametrize(
         ("drawn", "stages"), [(LIVENESS, (CODEC, QUICK, COSTLY)), (CORE, (QUICK, COSTLY, CODEC))]
