@@ -314,7 +314,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--draw", action="store_true", help="draw the sample anew and write it")
     parser.add_argument("--seed", type=int, default=SEED, help=f"seed of --draw, {SEED}")
     parser.add_argument("--size", type=int, default=SIZE, help=f"mutants of --draw, {SIZE}")
-    parser.add_argument("--first", type=int, help="only this number of the sample, from its beginning")
+    parser.add_argument("--first", type=int, metavar="N", help="only the first N of the sample")
     parser.add_argument("--id", action="append", help="this mutant, also if it has a result")
     parser.add_argument("--together", action="append", help="these mutants at once, as ID,ID")
     parser.add_argument("--stage", action="append", choices=STAGES, help="only this stage")
