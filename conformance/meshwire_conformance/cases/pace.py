@@ -17,6 +17,7 @@ from meshwire_conformance.socket_suite.connecting import adopt_lab
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.inbox import Arrival, Counts
+from meshwire_conformance.socket_suite.meanwhile import code_name
 from meshwire_conformance.targets.lab import Windows
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Stream
@@ -37,6 +38,9 @@ COSTLY_OPERATIONS = 10_000
 COSTLY_READS = 10
 """The costly messages show nothing if they take less than this many reads."""
 TIMED_READS = 5
+PIECES = 7
+PIECE_SHARE = 0.4
+"""Part of a deadline between two pieces: short enough to be in time on a busy machine."""
 ACTOR = bytes.fromhex("6a6b6c6d")
 
 
@@ -244,3 +248,42 @@ async def _timed_read(run: CaseRun) -> float:
     wanted = Wanted(run.scope.names["neighbour"], heads=run.contents.made["base"].heads)
     await run.read(wanted, "B", once=True)
     return loop.time() - started
+
+
+@case(
+    "MW-6226",
+    "a frame and a heartbeat that come piece by piece over several deadlines must be taken",
+    part="transport",
+    rules=("TR-012", "LV-009", "TM-002"),
+    needs=("documents", "deadline:frame_stall_s"),
+    isolation="peer",
+    let={"key": "tracks:$case"},
+)
+async def pieces_in_time(run: CaseRun) -> None:
+    """The deadline runs from the first byte of a frame, and not from the last that has come."""
+    await run.documents(BASE)
+    frame = run.composer.frame(FrameSpec(type="snapshot", document="base"))
+    heartbeat = run.composer.heartbeat(FrameSpec(type="heartbeat", extra="5a" * PIECES))
+    streams = [await run.open("A", "frame"), await run.open("A", "heartbeat", uni=True)]
+    pause_s = run.session.target.facts.deadlines["frame_stall_s"] * PIECE_SHARE
+    for number in range(PIECES):
+        for stream, data in zip(streams, (frame, heartbeat), strict=True):
+            size = -(-len(data) // PIECES)
+            piece = data[number * size : (number + 1) * size]
+            await run.write(stream, piece, f"piece {number + 1} of {PIECES}")
+        if number + 1 < PIECES and await _is_refused(streams, pause_s):
+            break
+    await run.barrier("A", "frame")
+    await run.read(Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads))
+    if streams[1].stop_code is not None:
+        raise CaseFailed(
+            "refused",
+            f"the heartbeat was refused: {code_name(streams[1].stop_code)}",
+            expected=("nothing, since a byte came within each deadline",),
+            received=(f"STOP with {code_name(streams[1].stop_code)}",),
+        )
+
+
+async def _is_refused(streams: Sequence[Stream], pause_s: float) -> bool:
+    """Wait for a part of the deadline; return True at once if a stream is refused meanwhile."""
+    return await streams[0].wait_for(lambda: any(stream.refused for stream in streams), pause_s)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from meshwire_conformance.cases.reconciliation_runs import place, rounds_allowed
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.protocol.negentropy import Item, Reconciliation
 from meshwire_conformance.protocol.negentropy_messages import INFINITE, Range
@@ -26,17 +27,25 @@ from meshwire_conformance.socket_suite.reconciling import (
 )
 from meshwire_spec.codec import Message, encode
 from meshwire_spec.numbers import BATCH_KEY, BATCH_TTL, FrameType
+from meshwire_spec.schemas.steps import FrameSpec
 
 NEEDS = ("documents", "reconciliation")
 COUNTS = (0, 1, 3, 31, 32, 33, 40, 200)
 """Numbers of stored documents: around the size of the longest list, and as recorded."""
 OTHERS = 25
+COMING = 2010
+"""Number of documents that raise the number of messages allowed, and exceed a block of an index."""
 MANY = 2100
 """Number of documents: more than the ids of one answer."""
 PATIENCE = 8
 COUNT_AT, ENTRIES_AT = 17, 21
 KEY_LENGTH = 2
 """Size in bytes of the key length of an entry (BT-001); the keys here are ASCII."""
+
+
+def _deletable(count: int) -> list[str]:
+    """Return keys of documents that a tombstone deletes."""
+    return [f"nodes:{number}" for number in range(count)]
 
 
 def _keys(count: int, first: int = 0) -> list[str]:
@@ -175,3 +184,42 @@ async def frame_limit(run: CaseRun) -> None:
     check_learnt(nothing, keys)
     await _hold(run, "a client with every second document", half, held)
     check_learnt(half, keys[1::2], keys[::2])
+
+
+@case(
+    "MW-6235",
+    "a run must follow documents that come and go, in what is compared and in how long it may last",
+    part="reconciliation",
+    rules=("NG-021", "NG-015", "NG-051", "TS-030"),
+    needs=NEEDS,
+    isolation="process",
+    serial=True,
+)
+async def follows_the_set(run: CaseRun) -> None:
+    """A sum of ids outlives a deletion, or the messages are counted by the set of the beginning."""
+    early = _begin(run, "an item of an empty set")
+    question = message_of([Range(INFINITE, ())])
+    await early.ask(question, answer_of([], question))
+    keys = _deletable(COMING)
+    await _bring(run, keys)
+    left = await _delete_some(run, keys)
+    rest, fewer = [*map(item_of, left)], [*map(item_of, left[::2])]
+    await _hold(run, "one fingerprint of the documents left", Client(rest, doubt(rest)), rest)
+    await _hold(run, "fingerprints of every second of them", Client(fewer), rest)
+    most = rounds_allowed(len(left))
+    for number in range(1, most):
+        await early.say(place(number))
+    for number in range(1, most):
+        await early.answer(place(number))
+    await early.say(place(most))
+    await run.refused(["too-many-rounds"], early.on, early.name)
+
+
+async def _delete_some(run: CaseRun, keys: list[str]) -> list[str]:
+    """Delete the least and the greatest item and every fortieth between; return the other keys."""
+    ordered = sorted(keys, key=id_of)
+    gone = {ordered[0], ordered[-1], *ordered[17::40]}
+    tombstones = [FrameSpec(type="tombstone", key=key) for key in sorted(gone)]
+    await run.send(FrameSpec(type="tombstone-batch", key=keys[0], tombstones=tombstones))
+    await run.barrier(patience=PATIENCE)
+    return [key for key in keys if key not in gone]

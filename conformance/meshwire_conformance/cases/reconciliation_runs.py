@@ -110,7 +110,7 @@ async def one_is_reset(run: CaseRun) -> None:
         _check(run, keys, number, client)
 
 
-def _place(number: int) -> bytes:
+def place(number: int) -> bytes:
     """Return a message that asks about an empty range, a different one for each number."""
     lower = FIRST_PLACE + 2 * number
     bounds = [(lower + step).to_bytes(PLACE_BYTES, "big") for step in range(2)]
@@ -147,12 +147,12 @@ async def endless(run: CaseRun) -> None:
     least = rounds_allowed(before)
     conversation = Conversation(run)
     for number in range(least):
-        await conversation.say(_place(number))
+        await conversation.say(place(number))
     for number in range(least):
-        await conversation.answer(_place(number))
+        await conversation.answer(place(number))
     answered = least
     while answered < least + ROUNDS_TRIED:
-        await conversation.say(_place(answered))
+        await conversation.say(place(answered))
         if await next_answer(run, await conversation.stream()) is None:
             break
         answered += 1

@@ -36,6 +36,7 @@ CODES = (0, REASONS["internal"].code)
 """Codes of RESET and STOP in turn: the answer has code 0 to any of them."""
 CUT_PAYLOAD = 64
 LISTED = 16
+PATIENCE = 4
 LISTED_WINDOW = 320
 """Bytes of a window that an answer with `LISTED` ids exceeds, and a handshake does not."""
 
@@ -138,10 +139,10 @@ async def answers_wait_for_credit(run: CaseRun) -> None:
         await run.expect(Wanted(key, heads=frozenset()), "A")
 
 
-def _big() -> DocumentSpec:
+def big(actor: str = "0b0b0b0b") -> DocumentSpec:
     """Return a document that exceeds many windows even when compressed."""
     text = "".join(hashlib.sha256(bytes((number,))).hexdigest() for number in range(200))
-    return DocumentSpec(actor="0b0b0b0b", fields={"text": text})
+    return DocumentSpec(actor=actor, fields={"text": text})
 
 
 def _stalled(connection: TcpConnection, window: int) -> Stream | None:
@@ -154,9 +155,9 @@ def _stalled(connection: TcpConnection, window: int) -> Stream | None:
     return next(filled, None)
 
 
-def _give_credit(connection: TcpConnection) -> None:
-    """Give credit to each stream of the target that waits for it, and to later ones as usual."""
-    connection.lab.holding = False
+def give_credit(connection: TcpConnection) -> None:
+    """Give credit to each stream of the target that waits for it, and from now on as usual."""
+    connection.lab.holding = connection.lab.holding_all = False
     for waiting in list(connection.streams.values()):
         if not waiting.ours and not waiting.read_over:
             connection.lab.release(waiting.number, 2**20)
@@ -175,7 +176,7 @@ def _give_credit(connection: TcpConnection) -> None:
 async def reader_stops_writer(run: CaseRun) -> None:
     """The writer exceeds its credit, or one stream blocks all others."""
     window = 2048
-    await run.documents({**BASE, "big": _big()})
+    await run.documents({**BASE, "big": big()})
     await run.send(FrameSpec(type="snapshot", document="big"), "B")
     await run.barrier("B")
     await run.send(FrameSpec(type="snapshot", key="$small", document="base"), "B")
@@ -196,7 +197,7 @@ async def reader_stops_writer(run: CaseRun) -> None:
     await run.read(Wanted(run.scope.names["small"], heads=run.contents.made["base"].heads), "A")
     if len(stream.received) > window:
         raise CaseFailed("beyond-credit", f"{len(stream.received)} bytes with credit for {window}")
-    _give_credit(connection)
+    give_credit(connection)
     await run.expect(Wanted(key, heads=run.contents.made["big"].heads), "A")
 
 
@@ -303,7 +304,7 @@ def _has_filled(stream: Stream, window: int) -> Callable[[], bool]:
 )
 async def stopped_answers(run: CaseRun) -> None:
     """A frame that was stopped counts as under way, so that the target sends no more after some."""
-    await run.documents({**BASE, "big": _big()})
+    await run.documents({**BASE, "big": big()})
     await run.send(FrameSpec(type="snapshot", document="big"), "B")
     await run.barrier("B")
     await run.send(FrameSpec(type="snapshot", key="$small", document="base"), "B")
@@ -313,7 +314,7 @@ async def stopped_answers(run: CaseRun) -> None:
         await run.send_read(run.scope.names["key"])
         await _stop_frame(run, connection, CODES[number % len(CODES)])
     # What the target offers besides waits on streams of its own.
-    _give_credit(connection)
+    give_credit(connection)
     await run.read(Wanted(run.scope.names["small"], heads=run.contents.made["base"].heads), "A")
 
 
@@ -328,7 +329,7 @@ async def stopped_answers(run: CaseRun) -> None:
 )
 async def stopped_tombstones(run: CaseRun) -> None:
     """The offer of documents waits for tombstones that were stopped."""
-    await run.documents({"big": _big()})
+    await run.documents({"big": big()})
     await run.send(FrameSpec(type="snapshot", document="big"), "B")
     await run.barrier("B")
     reason = LISTED_WINDOW * "r"
@@ -363,6 +364,55 @@ async def _stop_frame(run: CaseRun, connection: TcpConnection, code: int) -> int
             missed=stream.reset_code is None,
         )
     return frame_type
+
+
+@case(
+    "MW-6207",
+    "a stale snapshot that comes while an answer is on its way must be answered too",
+    part="documents",
+    rules=("DC-024", "DC-027"),
+    needs=("documents", "binding:tcp"),
+    isolation="peer",
+    let={"key": "notes:$case"},
+)
+async def stale_while_answered(run: CaseRun) -> None:
+    """The answer that is on its way counts for it, although the document has changed since."""
+    more = {
+        "stale": DocumentSpec(actor="1a1b1c1d", fields={"course": 259}),
+        "whole": DocumentSpec(actor="0b0b0b0b", merge=["stale", "big"]),
+        "later": DocumentSpec(actor="0b0b0b0b", merge=["whole"], edits=[{"course": 517}]),
+    }
+    await run.documents({"big": big(), **more})
+    await run.send(FrameSpec(type="snapshot", document="whole"), "B")
+    await run.barrier("B")
+    windows = Windows(max_stream_data=LISTED_WINDOW, held=True)
+    connection = await adopt_lab(run, "A", windows)
+    await run.send(FrameSpec(type="snapshot", document="stale"))
+    await run.barrier()
+
+    def begun() -> bool:
+        return any(_is_snapshot(one) for one in connection.streams.values())
+
+    await connection.signal.wait_for(begun, run.deadline_s)
+    run.check_connection(connection)
+    if not begun():
+        raise CaseFailed("no-answer", "a stale snapshot was not answered", missed=True)
+    await run.send(FrameSpec(type="snapshot", document="later"), "B")
+    await run.barrier("B")
+    await run.send(FrameSpec(type="snapshot", document="stale"))
+    await run.barrier()
+    give_credit(connection)
+    heads = run.contents.made["later"].heads
+    # The interval between two answers comes before it.
+    wanted = Wanted(run.scope.names["key"], FrameType.SNAPSHOT, heads)
+    await run.expect(wanted, "A", patience=PATIENCE)
+
+
+def _is_snapshot(stream: Stream) -> bool:
+    """Return True if the target has begun a frame of type 0x01 for `notes`, sent as an answer."""
+    data = bytes(stream.received)
+    type_at = 2 + int.from_bytes(data[:2], "big")
+    return not stream.ours and data[2:8] == b"notes:" and data[type_at : type_at + 1] == b"\x01"
 
 
 @case(

@@ -60,7 +60,8 @@ FLAT_STEP: Mapping[str, Any] = MappingProxyType(
         "note": "",
     }
 )
-"""Members of every step in `digest_form`; later verbs are not added, so that digests stay equal."""
+"""Members of every step in `digest_form`, which keep digests equal: later verbs are not added, and
+`overrun`, which is no verb any more, is not removed."""
 LATER_MEMBERS: Mapping[str, Any] = MappingProxyType({"hex": None})
 """Members that steps were given later; `digest_form` leaves out those that have their default."""
 

@@ -29,6 +29,7 @@ def _transcripts() -> Iterable[Case]:
 def _functions() -> Iterable[Case]:
     from meshwire_conformance.cases import (  # noqa: PLC0415 - a row of LOADERS
         binding,
+        credit,
         dialling,
         hostile,
         pace,
@@ -43,6 +44,7 @@ def _functions() -> Iterable[Case]:
     return cases_of(
         streams,
         binding,
+        credit,
         dialling,
         store,
         pace,

@@ -39,7 +39,6 @@ from meshwire_spec.numbers import (
 )
 from meshwire_spec.schemas.steps import ConnectSpec, HandshakeSpec
 
-DATA_MAX = 2**15
 _PREAMBLE = "lab_preamble"
 _PING = bytes.fromhex("6469616c6c696e67")
 """Bytes that come back once everything before them has."""
@@ -86,22 +85,6 @@ def _wrong_preamble(identity: bytes, options: ConnectSpec) -> Preamble | None:
         magic=LAB_MAGIC if options.magic is None else bytes.fromhex(options.magic),
         version=LAB_VERSION if options.version is None else options.version,
     )
-
-
-async def overrun(run: CaseRun, on: str) -> None:
-    """Send one byte beyond the credit of a stream, without regard to the binding."""
-    connection = await lab_connection(run, on)
-    peer = connection.lab.peer
-    if peer is None:
-        raise SuiteFault(f"{run.case_id}: no preamble arrived before the overrun")
-    stream = await run.open(on, "overrun")
-    left = peer.windows.max_stream_data + 1
-    run.evidence.sent.append(Sending(on, stream.number, f"{left} bytes of DATA"))
-    while left:
-        size = min(left, DATA_MAX)
-        value = {"stream_id": str(stream.number), "fin": 0, "data": bytes(size).hex()}
-        await connection.raw(encode(from_value("lab_record", {"type": 0, "body": value})))
-        left -= size
 
 
 async def adopt_lab(run: CaseRun, on: str, windows: Windows) -> TcpConnection:

@@ -11,7 +11,6 @@ from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.composing import type_number
 from meshwire_conformance.socket_suite.connecting import (
     connect,
-    overrun,
     run_handshake,
     send_record,
 )
@@ -256,10 +255,6 @@ async def _record(run: CaseRun, step: steps.Record) -> None:
     await send_record(run, step.on, step.record)
 
 
-async def _overrun(run: CaseRun, step: steps.Overrun) -> None:
-    await overrun(run, step.on)
-
-
 async def _connect(run: CaseRun, step: steps.Connect) -> None:
     await connect(run, step.connect, step.options)
 
@@ -294,7 +289,6 @@ _OPERATIONS: dict[type[steps.Step], Callable[[CaseRun, Any], Awaitable[None]]] =
     steps.Sync: _sync,
     steps.Ping: _ping,
     steps.Record: _record,
-    steps.Overrun: _overrun,
     steps.Handshake: _handshake,
     steps.Probe: _probe,
 }

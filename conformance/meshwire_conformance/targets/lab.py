@@ -66,6 +66,8 @@ class Windows:
     max_streams_uni: int = LAB_MAX_STREAMS
     held: bool = False
     """True if no stream gets more credit than at first, since the suite reads none of them."""
+    all_held: bool = False
+    """True if neither the connection nor the number of streams gets more credit either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +239,7 @@ class LabConnection:
         self.peer: Preamble | None = None
         self.closed = False
         self.holding = preamble.windows.held
+        self.holding_all = preamble.windows.all_held
         self.obeys_stop = True
         """True if a half is reset as soon as the peer stops it."""
         self.by_hand = False
@@ -325,13 +328,27 @@ class LabConnection:
         if not self.closed:
             self._output += data
 
+    @property
+    def room(self) -> int:
+        """Number of bytes that the credit of the connection allows this side to send."""
+        return self._send_credit - self._sent
+
+    @property
+    def received(self) -> int:
+        """Number of bytes of DATA that the peer has sent on all streams."""
+        return self._received
+
+    def allow_data(self, count: int) -> None:
+        """Grant `count` more bytes on the connection."""
+        self._receive_credit += count
+        self.write_record(LabRecordType.MAX_DATA, _ONE.pack(self._receive_credit))
+
     def release(self, stream_id: int, size: int) -> None:
         """Grant `size` more bytes on a stream and on the connection; used while holding."""
         half = self._half(stream_id)
         half.receive_credit += size
-        self._receive_credit += size
         self.write_record(LabRecordType.MAX_STREAM_DATA, _TWO.pack(stream_id, half.receive_credit))
-        self.write_record(LabRecordType.MAX_DATA, _ONE.pack(self._receive_credit))
+        self.allow_data(size)
 
     def allow_streams(self, count: int) -> None:
         """Grant `count` more bidi streams to the peer."""
@@ -585,6 +602,8 @@ class LabConnection:
             self.write_record(
                 LabRecordType.MAX_STREAM_DATA, _TWO.pack(stream_id, half.receive_credit)
             )
+        if self.holding_all:
+            return
         if self._receive_credit - self._received < windows.max_data // 2:
             self._receive_credit = self._received + windows.max_data
             self.write_record(LabRecordType.MAX_DATA, _ONE.pack(self._receive_credit))
@@ -595,6 +614,8 @@ class LabConnection:
         if self.is_ours(stream_id) or not (half.receive_over and half.send_over) or half.retired:
             return
         half.retired = True
+        if self.holding_all:
+            return
         uni = is_uni(stream_id)
         self._given[uni] += 1
         kind = LabRecordType.MAX_STREAMS_UNI if uni else LabRecordType.MAX_STREAMS_BIDI

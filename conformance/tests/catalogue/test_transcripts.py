@@ -130,6 +130,7 @@ def test_the_digest_of_a_step_is_over_every_member_of_the_format(tmp_path: Path)
 
     assert set(VERBS) <= step.keys()
     assert {name: value for name, value in step.items() if name not in VERBS or value} == {
+        "overrun": None,
         "barrier": True,
         "on": "A",
         "stream": "x",

@@ -147,6 +147,23 @@ def test_a_writer_stops_at_the_credit_of_a_stream() -> None:
     assert (before, len(bytes_of(pair.seen_right, stream_id))) == (1000, 5000)
 
 
+def test_a_writer_stops_at_the_credit_of_a_connection_that_is_held() -> None:
+    """Neither bytes nor streams come beyond it until the suite grants more."""
+    pair = Pair(windows=Windows(max_data=1000, max_streams_bidi=2, all_held=True))
+    first, second = (pair.left.open(uni=False) for _ in range(2))
+    for stream_id in (first, second):
+        pair.left.write(stream_id, bytes(700))
+    pair.settle()
+    before = pair.right.received
+    pair.right.allow_data(258)
+    pair.settle()
+    more = pair.right.received
+    pair.right.allow_streams(1)
+    pair.settle()
+
+    assert (before, more, pair.left.room, pair.left.can_open(uni=False)) == (1000, 1258, 0, True)
+
+
 def test_a_window_is_given_back_as_it_is_read() -> None:
     """A stream far longer than the window arrives whole."""
     pair = Pair(windows=Windows(max_data=3000, max_stream_data=2000))

@@ -131,6 +131,7 @@ class FrameReader:
 
     def _key(self, start: int, type_at: int) -> str:
         try:
+            # FR-028
             return self._buffer[start + KEY_START : start + type_at].decode()
         except UnicodeDecodeError as fault:
             # FR-002

@@ -269,12 +269,6 @@ class Record(_OnConnection, frozen=True, kw_only=True, tag="record"):
     record: dict[str, Any]
 
 
-class Overrun(_OnConnection, frozen=True, kw_only=True, tag="overrun"):
-    """Send data beyond the credit."""
-
-    overrun: Literal["stream"]
-
-
 class Handshake(_OnStream, frozen=True, kw_only=True, tag="handshake"):
     """Run one handshake."""
 
@@ -309,7 +303,6 @@ Step = (
     | Sync
     | Ping
     | Record
-    | Overrun
     | Handshake
     | Probe
 )

@@ -1,0 +1,316 @@
+"""Cases about the credit of the lab binding to its last byte, in both directions.
+
+They hold the credit of a stream, of the connection and for streams, and records that come together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from meshwire_conformance.cases.streams import big, give_credit
+from meshwire_conformance.catalogue.python_cases import case
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.connecting import (
+    adopt_lab,
+    connect,
+    lab_connection,
+    run_handshake,
+)
+from meshwire_conformance.socket_suite.content import Wanted
+from meshwire_conformance.socket_suite.evidence import CaseFailed, Sending
+from meshwire_conformance.targets.lab import Windows, record
+from meshwire_conformance.targets.tcp import TcpConnection
+from meshwire_spec.numbers import HMAC, FrameType, LabRecordType
+from meshwire_spec.schemas.steps import ConnectSpec, DocumentSpec, FrameSpec, HandshakeSpec
+
+NEEDS = ("documents", "binding:tcp")
+UNREAD = ("documents", "binding:tcp", "dialect:H1")
+"""Before the result of the handshake no byte of another stream is processed."""
+BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
+PIECE = 48 * 1024
+"""Bytes of one record of DATA."""
+CONNECTION_WINDOW = 2051
+STREAM_WINDOW = 1029
+FURTHER = 258
+"""Bytes of credit granted later: a number that is another one in the wrong byte order."""
+PINGS = 5
+READS = 12
+FIRST_STREAMS = 2
+FURTHER_STREAMS = 3
+PING = b"\x08\x07\x06\x05\x04\x03\x02\x01"
+UNREAD_MAX = 4 * 2**20
+"""Greatest number of bytes that these cases send to a target that reads none of them."""
+
+
+async def _unproven(run: CaseRun) -> TcpConnection:
+    """Return a connection whose handshake awaits the response: nothing else on it is read."""
+    await connect(run, "X", ConnectSpec(handshake=False))
+    await run_handshake(run, "X", "hs", HandshakeSpec(answer="none", result="nothing"))
+    return await lab_connection(run, "X")
+
+
+@case(
+    "MW-5833",
+    "DATA beyond the credit of its stream",
+    part="lab-binding",
+    rules=("LB-041",),
+    level="wire",
+    needs=UNREAD,
+    isolation="peer",
+    control="MW-5801",
+    negative=True,
+)
+async def beyond_stream(run: CaseRun) -> None:
+    """The bytes of all streams together are counted, and never those of each."""
+    connection = await _unproven(run)
+    assert connection.lab.peer is not None, "a challenge has come"
+    size = connection.lab.peer.windows.max_stream_data + 1
+    if size > UNREAD_MAX:
+        run.note(f"the target takes {size - 1} bytes unread: none were sent beyond them")
+        return
+    await _raw_data(run, connection, size)
+    await run.closed(["flow-control"], "X")
+
+
+@case(
+    "MW-6220",
+    "DATA beyond the credit of the connection, but within that of each stream",
+    part="lab-binding",
+    rules=("LB-041",),
+    level="wire",
+    needs=UNREAD,
+    isolation="peer",
+    control="MW-5801",
+    negative=True,
+)
+async def beyond_connection(run: CaseRun) -> None:
+    """The bytes of each stream are counted, and never those of all streams together."""
+    connection = await _unproven(run)
+    assert connection.lab.peer is not None, "a challenge has come"
+    windows = connection.lab.peer.windows
+    left = windows.max_data + 1
+    if left > UNREAD_MAX:
+        run.note(f"the target takes {windows.max_data} bytes unread: none were sent beyond them")
+        return
+    while left > 0:
+        if not connection.lab.can_open(uni=False):
+            run.note("the streams are used up before the credit of the connection")
+            return
+        size = min(left, windows.max_stream_data // 2)
+        left -= size
+        await _raw_data(run, connection, size)
+    await run.closed(["flow-control"], "X")
+
+
+async def _raw_data(run: CaseRun, connection: TcpConnection, size: int) -> None:
+    """Write DATA on a new stream, without regard to the credit."""
+    stream = await run.open("X", f"stream {len(run.streams)}")
+    run.evidence.sent.append(Sending("X", stream.number, f"{size} bytes of DATA"))
+    head = stream.number.to_bytes(8, "big") + b"\x00"
+    while size > 0 and connection.closed is None:
+        await connection.raw(record(LabRecordType.DATA, head + bytes(min(size, PIECE))))
+        size -= PIECE
+
+
+@case(
+    "MW-6221",
+    "DATA up to the last byte of the credit of the connection must be accepted",
+    part="lab-binding",
+    rules=("LB-041", "LB-044"),
+    level="wire",
+    needs=UNREAD,
+    isolation="peer",
+    let={"key": "tracks:$case"},
+)
+async def last_byte_of_connection(run: CaseRun) -> None:
+    """The last byte of a window counts as beyond it."""
+    await run.documents(BASE)
+    connection = await _unproven(run)
+    assert connection.lab.peer is not None, "a challenge has come"
+    window = connection.lab.peer.windows.max_stream_data
+    payload = min(window, connection.lab.room, UNREAD_MAX) // 2
+    frame = run.composer.frame(FrameSpec(type=int(FrameType.WINDOWED_HISTORY), hex="00" * payload))
+    rests: dict[str, bytes] = {}
+    # The response takes exactly the last bytes.
+    while (room := await _settled_room(run, connection) - HMAC) > 0:
+        if len(rests) * len(frame) > UNREAD_MAX:
+            run.note(f"the target takes {room} bytes more unread, which were not sent")
+            break
+        if not connection.lab.can_open(uni=False):
+            run.note("the streams are used up before the credit of the connection")
+            break
+        name = f"filler {len(rests)}"
+        stream = await run.open("X", name)
+        await run.write(stream, frame[:room], "a frame of type 0x02", "X")
+        rests[name] = frame[room:]
+        if not await connection.drained(stream.number, run.deadline_s):
+            raise CaseFailed("no-credit", "credit was taken back", missed=True)
+    await run_handshake(run, "X", "hs", HandshakeSpec(answer="right", resume=True))
+    for name, rest in rests.items():
+        if rest:
+            await run.write(await run.stream("X", name), rest, "the rest of that frame", "X")
+        await run.barrier("X", name)
+    await run.send(FrameSpec(type="snapshot", document="base"), "X")
+    await run.barrier("X")
+    await run.read(Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads), "X")
+
+
+async def _settled_room(run: CaseRun, connection: TcpConnection) -> int:
+    """Return the credit of the connection that is left, once the target has read all that came."""
+    await _pass(run, connection)
+    return connection.lab.room
+
+
+async def _pass(run: CaseRun, connection: TcpConnection) -> None:
+    """Wait for a PONG, before which everything comes that the target has read already."""
+    connection.pongs.clear()
+    if not await connection.ping(PING, run.deadline_s):
+        run.check_connection(connection)
+        raise CaseFailed("no-pong", "a PING was not answered", missed=True)
+
+
+async def _await_exactly(
+    run: CaseRun, connection: TcpConnection, came: Callable[[], int], wanted: int, what: str
+) -> None:
+    """Wait until `came` is what the credit allows, and hold that a PONG later it is no more."""
+    await connection.signal.wait_for(lambda: came() >= wanted, run.deadline_s)
+    run.check_connection(connection)
+    if came() < wanted:
+        raise CaseFailed(
+            "credit-unused",
+            f"the target waits although it has credit for {what}",
+            expected=(f"{wanted} {what}",),
+            received=(f"{came()} {what}",),
+            missed=True,
+        )
+    await _pass(run, connection)
+    if came() > wanted:
+        raise CaseFailed("beyond-credit", f"{came()} {what} with credit for {wanted}")
+
+
+@case(
+    "MW-6222",
+    "a sender must use the credit of the connection to its last byte, and not one byte more",
+    part="lab-binding",
+    rules=("LB-040", "LB-047"),
+    level="wire",
+    needs=NEEDS,
+    isolation="peer",
+    let={"key": "notes:$case", "other": "notes:$case-other"},
+)
+async def all_of_connection(run: CaseRun) -> None:
+    """The credit of streams alone is kept, or a maximum is read in the wrong byte order."""
+    await run.documents({"big": big(), "more": big("0c0c0c0c")})
+    for key, document in (("$key", "big"), ("$other", "more")):
+        await run.send(FrameSpec(type="snapshot", key=key, document=document), "B")
+    await run.barrier("B")
+    connection = await adopt_lab(run, "A", Windows(max_data=CONNECTION_WINDOW, all_held=True))
+    names = run.scope.names
+    for name in ("key", "other"):
+        await run.send_read(names[name])
+    lab = connection.lab
+    await _await_exactly(run, connection, lambda: lab.received, CONNECTION_WINDOW, "bytes")
+    lab.allow_data(FURTHER)
+    connection.flush()
+    wanted = CONNECTION_WINDOW + FURTHER
+    await _await_exactly(run, connection, lambda: lab.received, wanted, "bytes")
+    give_credit(connection)
+    for name, document in (("key", "big"), ("other", "more")):
+        await run.expect(Wanted(names[name], heads=run.contents.made[document].heads), "A")
+
+
+@case(
+    "MW-6223",
+    "a sender must use the credit of a stream to its last byte, and not one byte more",
+    part="lab-binding",
+    rules=("LB-040", "LB-047"),
+    level="wire",
+    needs=NEEDS,
+    isolation="peer",
+    let={"key": "notes:$case"},
+)
+async def all_of_stream(run: CaseRun) -> None:
+    """The last byte of a window is never sent, or a maximum is read in the wrong byte order."""
+    await run.documents({"big": big()})
+    await run.send(FrameSpec(type="snapshot", document="big"), "B")
+    await run.barrier("B")
+    connection = await adopt_lab(run, "A", Windows(max_stream_data=STREAM_WINDOW, held=True))
+    key = run.scope.names["key"]
+    await run.send_read(key)
+
+    def longest() -> int:
+        theirs = (one for one in connection.streams.values() if not one.ours)
+        return max((len(one.received) for one in theirs), default=0)
+
+    await _await_exactly(run, connection, longest, STREAM_WINDOW, "bytes")
+    waiting = [
+        one
+        for one in connection.streams.values()
+        if not one.ours and len(one.received) == STREAM_WINDOW and not one.read_over
+    ]
+    assert waiting, "the document is longer than the window"
+    connection.lab.release(waiting[0].number, FURTHER)
+    connection.flush()
+    came = waiting[0].received
+    await _await_exactly(run, connection, lambda: len(came), STREAM_WINDOW + FURTHER, "bytes")
+    give_credit(connection)
+    await run.expect(Wanted(key, heads=run.contents.made["big"].heads), "A")
+
+
+@case(
+    "MW-6224",
+    "a sender must open as many streams as it is granted, and not one more",
+    part="lab-binding",
+    rules=("LB-048",),
+    level="wire",
+    needs=NEEDS,
+    isolation="peer",
+)
+async def all_streams(run: CaseRun) -> None:
+    """A stream beyond the credit is opened, or a maximum is read in the wrong byte order."""
+    windows = Windows(max_streams_bidi=FIRST_STREAMS, all_held=True)
+    connection = await adopt_lab(run, "A", windows)
+    keys = [f"notes:{run.scope.names['case']}-{number}" for number in range(READS)]
+    for key in keys:
+        run.subscription(key)
+        await run.send_read(key)
+
+    def opened() -> int:
+        return sum(not one.ours and not one.uni for one in connection.streams.values())
+
+    await _await_exactly(run, connection, opened, FIRST_STREAMS, "streams")
+    connection.lab.allow_streams(FURTHER_STREAMS)
+    connection.flush()
+    await _await_exactly(run, connection, opened, FIRST_STREAMS + FURTHER_STREAMS, "streams")
+    connection.lab.allow_streams(READS)
+    give_credit(connection)
+    for key in keys:
+        await run.expect(Wanted(key, heads=frozenset()), "A")
+
+
+@case(
+    "MW-6225",
+    "five PINGs in one write must get five PONGs, in their order",
+    part="lab-binding",
+    rules=("LB-050", "LB-055"),
+    level="wire",
+    needs=("binding:tcp",),
+    isolation="peer",
+)
+async def pings_together(run: CaseRun) -> None:
+    """Only the first or the last record of one read is answered, or the order changes."""
+    connection = await adopt_lab(run, "A", Windows())
+    payloads = [bytes((16 * number + 1, *range(number, number + 7))) for number in range(PINGS)]
+    await connection.raw(b"".join(record(LabRecordType.PING, payload) for payload in payloads))
+    run.evidence.sent.append(Sending("A", None, f"{PINGS} PINGs in one write"))
+    came = connection.pongs
+    await connection.signal.wait_for(lambda: len(came) >= PINGS, run.deadline_s)
+    run.check_connection(connection)
+    if list(came) != payloads:
+        raise CaseFailed(
+            "wrong-pongs",
+            f"{PINGS} PINGs in one write were not answered one by one",
+            expected=tuple(f"PONG {payload.hex()}" for payload in payloads),
+            received=tuple(f"PONG {payload.hex()}" for payload in came) or ("nothing",),
+            missed=len(came) < PINGS,
+        )
