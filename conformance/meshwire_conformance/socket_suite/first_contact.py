@@ -16,13 +16,23 @@ from meshwire_conformance.socket_suite.peers import Peer, Session
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import BindingBroken, Connection, Stream
 from meshwire_spec.codec import Message, encode
-from meshwire_spec.numbers import ALPN, FRAME_TYPES, PAYLOAD_MAX, READ_MESSAGE, FrameType
+from meshwire_spec.numbers import (
+    ALPN,
+    BATCH_KEY,
+    FRAME_TYPES,
+    NEGENTROPY_KEY,
+    PAYLOAD_MAX,
+    READ_MESSAGE,
+    TOMBSTONE_BATCH_KEY,
+    FrameType,
+)
 
 PEER = "first contact"
 """Name of the peer that makes it; no case uses it."""
 PING = bytes.fromhex("6d65736877697265")
 NOTHING = "nothing within the deadline"
 _NAMES = {int(row.type): row.name for row in FRAME_TYPES}
+_FIXED_KEYS = tuple(key.encode() for key in (BATCH_KEY, NEGENTROPY_KEY, TOMBSTONE_BATCH_KEY))
 _KEY_AT = 2
 _AFTER_KEY = 5
 
@@ -205,7 +215,7 @@ def swapped_lengths(data: bytes) -> Sequence[tuple[str, bytes]]:
 
 
 def _is_key(data: bytes) -> bool:
-    return data.isascii() and b":" in data
+    return data.isascii() and (b":" in data or data in _FIXED_KEYS)
 
 
 def _swap(name: str, field: bytes) -> str:
