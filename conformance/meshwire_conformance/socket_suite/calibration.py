@@ -76,6 +76,7 @@ class Canary:
         self._session = session
         self._document = document
         self._subscription: Subscription = session.inbox.subscribe(self.key)
+        self._unknown: Subscription = session.inbox.subscribe(f"{self.key}-unknown")
         self._next: asyncio.Task[str | None] | None = None
         self._running: asyncio.Task[str | None] | None = None
 
@@ -86,8 +87,8 @@ class Canary:
 
     @property
     def answers(self) -> int:
-        """Number of times that the target has sent the document."""
-        return len(self._subscription.arrivals)
+        """Number of times that the target has sent the document to the peer that reads it."""
+        return sum(arrival.peer == PROBE for arrival in self._subscription.arrivals)
 
     async def plant_witness(self, deadline_s: float) -> None:
         """Send a further document, which shows later when the target pushes its whole store."""
@@ -104,23 +105,27 @@ class Canary:
         await stream.finish()
         await stream.wait_for(lambda: stream.read_over, deadline_s)
 
-    async def read(self, deadline_s: float, through: Peer | None = None) -> bool:
-        """Return True if a read of the canary through a peer is answered within the deadline."""
+    async def read(
+        self, deadline_s: float, through: Peer | None = None, *, unknown: bool = False
+    ) -> bool:
+        """Return True if a read of the canary through a peer is answered within the deadline.
+
+        With `unknown` the read is for a document that no node holds, so that no offer answers it.
+        """
         peer = through or self.peer
         # Not dialled again: a handshake would make the node send to a peer whose case watches its
         # input.
         connection = await peer.connection() if through is None else through.live
         if connection is None:
             raise ConnectionError(f"{peer.name} is gone")
-        before = len(self._subscription.arrivals)
+        subscription = self._unknown if unknown else self._subscription
+        before = len(subscription.arrivals)
         async with asyncio.timeout(deadline_s):
             stream = await connection.open()
-        await stream.write(self._frame(FrameType.DELTA, READ_MESSAGE))
+        await stream.write(self._frame(FrameType.DELTA, READ_MESSAGE, subscription.key))
         await stream.finish()
-        return await self._subscription.signal.wait_for(
-            lambda: any(
-                arrival.peer == peer.name for arrival in self._subscription.arrivals[before:]
-            ),
+        return await subscription.signal.wait_for(
+            lambda: any(arrival.peer == peer.name for arrival in subscription.arrivals[before:]),
             deadline_s,
         )
 

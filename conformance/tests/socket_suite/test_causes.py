@@ -6,15 +6,21 @@ from dataclasses import replace
 
 import pytest
 
+from meshwire_conformance.contracts import Settings
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.socket_suite.attempts import Attempt, with_control
-from meshwire_conformance.socket_suite.causes import with_causes
+from meshwire_conformance.socket_suite.calibration import CANARY_DOCUMENT, PROBE, Canary
+from meshwire_conformance.socket_suite.causes import seen_before, with_causes
 from meshwire_conformance.socket_suite.evidence import Evidence, Half, Seen
-from meshwire_conformance.socket_suite.inbox import TargetFault
+from meshwire_conformance.socket_suite.inbox import Inbox, TargetFault
+from meshwire_conformance.socket_suite.peers import Session
+from meshwire_conformance.targets.attach import Target
+from meshwire_conformance.targets.facts import Facts
 from meshwire_conformance.targets.lab import PeerFault
-from meshwire_conformance.targets.transport import Closed
+from meshwire_conformance.targets.transport import Address, Closed
 from meshwire_conformance.verdicts import CaseResult, Verdict
-from meshwire_spec.numbers import REASONS
+from meshwire_spec.codec import Message
+from meshwire_spec.numbers import REASONS, FrameType
 
 CASES = [case.id for case in load_catalogue().cases if case.kind == "socket"]
 REFUSED, OTHER = Half(code=REASONS["length-limit"].code), Half(code=REASONS["internal"].code)
@@ -132,6 +138,20 @@ def test_a_cause_is_named_where_the_run_shows_it(
 ) -> None:
     """The evidence of the case itself, and nothing in the run against it."""
     assert first_words(causes(*cases, before=before)) == named
+
+
+def test_an_offer_to_another_peer_answers_no_read() -> None:
+    """Only frames on the connection that reads the canary are counted."""
+    target = Target(Address("tcp", "", 0), Facts(), dialler=None, formation=None)  # type: ignore[arg-type]
+    session = Session(target, Settings(), "n", Inbox())
+    canary = Canary(session, CANARY_DOCUMENT)
+    fields = {"key": canary.key, "type": int(FrameType.SNAPSHOT), "payload": CANARY_DOCUMENT}
+    found = []
+    for peer in ("A", PROBE):
+        session.inbox.take(peer, 1, Message("stream_frame", fields))
+        found.append(seen_before(session, canary).answers)
+
+    assert found == [0, 1]
 
 
 def test_a_case_that_passed_speaks_against_a_cause() -> None:

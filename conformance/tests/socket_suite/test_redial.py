@@ -78,15 +78,24 @@ class Read(Canary):
     """Reads are answered over connections that were opened after the target had ended."""
 
     answers = True
+    offers = False
     old: frozenset[Connection | None] = frozenset()
 
-    async def read(self, deadline_s: float, through: Peer | None = None) -> bool:
-        """Return True on a new connection, and nothing on an old one."""
+    async def read(
+        self, deadline_s: float, through: Peer | None = None, *, unknown: bool = False
+    ) -> bool:
+        """Return True on a new connection, and nothing on an old one.
+
+        A target that only offers its store sends the canary there, and no unknown document.
+        """
         await asyncio.sleep(0)
-        return self.answers and (through or self.peer).last not in self.old
+        is_sent = self.answers or (self.offers and not unknown)
+        return is_sent and (through or self.peer).last not in self.old
 
 
-def after_the_end(error: ConnectionError | None, *, answers: bool = True) -> tuple[Session, Read]:
+def after_the_end(
+    error: ConnectionError | None, *, answers: bool = True, offers: bool = False
+) -> tuple[Session, Read]:
     """A session with two connections to a target that has ended, and perhaps started again."""
     target = Target(Address("iroh", "", 0), Facts(), Dialler(error), formation=None)
     part = SocketPart(target, load_catalogue(), Settings(), None, "", lambda _result: None)
@@ -95,7 +104,7 @@ def after_the_end(error: ConnectionError | None, *, answers: bool = True) -> tup
     for peer in (session.peer("A"), canary.peer):
         peer.adopt(Silent())
     canary.old = frozenset(peer.last for peer in session.live_peers())
-    canary.answers = answers
+    canary.answers, canary.offers = answers, offers
     return session, canary
 
 
@@ -116,6 +125,14 @@ def test_a_further_connection_decides(
 
     assert asyncio.run(why_lost(session, canary, DEADLINE_S)) == why
     assert len(session.live_peers()) == live
+
+
+def test_an_offer_on_a_further_connection_is_no_answer() -> None:
+    """A new peer may get the whole store, also from a target that answers no read."""
+    session, canary = after_the_end(None, answers=False, offers=True)
+
+    assert asyncio.run(why_lost(session, canary, DEADLINE_S)) == ""
+    assert len(session.live_peers()) == 2
 
 
 @pytest.mark.parametrize(
