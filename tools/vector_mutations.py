@@ -132,6 +132,24 @@ CLASSES = {
         "a NUL ends {}, or is accepted where the grammar forbids it",
         "nodes disagree about which document the key names",
     ),
+    "last-newline": _class(
+        "valid bad-key",
+        "{} with a newline at its end",
+        "a newline at the end of {} is dropped, or overlooked by a pattern that ends before it",
+        TWO_NAMES,
+    ),
+    "leading-mark": _class(
+        "valid bad-key",
+        "{} with a leading U+FEFF",
+        "a leading U+FEFF of {} is dropped as a byte order mark",
+        TWO_NAMES,
+    ),
+    "other-forms": _class(
+        "valid bad-key",
+        "{} with a combining mark, a character beyond U+FFFF and a space at its end",
+        "{} is normalised, trimmed, or cut to 16 bits for each character",
+        TWO_NAMES,
+    ),
     "empty": _class(
         "valid length-limit bad-key",
         "empty {}",
@@ -172,6 +190,12 @@ ILL_FORMED = {
     "bad-utf8-surrogate": b"\xed\xa0\x80",
     "bad-utf8-above-10ffff": b"\xf4\x90\x80\x80",
 }
+FORMS = {
+    "last-newline": b"\n",
+    "leading-mark": b"\xef\xbb\xbf",
+    "other-forms": "e\u0301\U0001f600 ".encode(),
+}
+"""Bytes that are added to a text: the mark before its first byte, the others after its last."""
 FIRST_NOT_ASCII = 0x80
 TAIL = b"\x5a\xa5"
 OVERLONG_DIGIT = b"\x80"
@@ -412,6 +436,24 @@ def _ill_formed(fault: str) -> "Mutator":
     return mutate
 
 
+def _formed(form: str) -> "Mutator":
+    new = FORMS[form]
+    at_end = form != "leading-mark"
+
+    def mutate(base: Base, row: FieldRow, place: Place) -> Mutated | None:
+        if row.role == "chars":
+            start = place.end - len(new) if at_end else place.start
+            return _with(base, start, start + len(new), new)
+        longer = place.end - place.start + len(new)
+        if place.length is not None and longer >= 2 ** (8 * place.length.size):
+            return None
+        start = place.end if at_end else place.start
+        data = splice(base, start, start, new, own=place.length)
+        return Mutated(data, start, start + len(new))
+
+    return mutate
+
+
 def _emptied(base: Base, row: FieldRow, place: Place) -> Mutated | None:
     data = base.data
     if place.end > place.start:
@@ -477,5 +519,6 @@ MUTATORS: dict[str, Mutator] = {
     "over-64-bits": _over_64,
     "over-limit": _over_limit,
     **{name: _ill_formed(name) for name in UTF8_FAULTS},
+    **{name: _formed(name) for name in FORMS},
 }
 """Functions that mutate the bytes, by class; they return None if the bytes do not permit it."""

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from meshwire_spec.rules import Rule, load_rules
 
 LATER = r"\[[1-9]\d*\]"
+NO_FAULT = "(?!greatest|zero|empty|trailing|control|unknown|nested|last-|leading|other)"
+"""Not before the classes that make no fault of an element."""
 SPECIAL = {
     "FR-004": r"\|payload\.length\|",
     "FR-007": r"$^",
@@ -16,8 +18,9 @@ SPECIAL = {
     "FR-020": r"\|key\|(over-limit|under-limit|empty)|\|key\.length\|",
     "FR-021": r"\|key\|frame-key",
     "FR-022": r"bad-key-(no-colon|reserved-batch|reserved-negentropy)|control-character-none",
-    "FR-023": r"bad-key-(collection|empty-collection)|\|key\|at-limit|\|key\|grammar",
-    "FR-024": r"bad-key-(empty-id|nul|newline|delete|c1|id)|control-character|\|key\|shortest",
+    "FR-023": r"bad-key-(collection|empty-collection)|\|key\|(at-limit|grammar|leading-mark)",
+    "FR-024": r"bad-key-(empty-id|nul|newline|delete|c1|id)|control-character|\|key\|shortest"
+    r"|last-newline",
     "FR-025": r"bad-key-(reserved|collection-tombstones)",
     "FR-026": r"several-colons",
     "BT-004": r"payload\.length\|",
@@ -28,13 +31,15 @@ SPECIAL = {
     "BT-011": r"\|(batch\.)?(batch_id|created_at|ttl|entry_count)\|truncated",
     "BT-002": r"entr|^sync_entry",
     "BT-003": r"entr|^sync_entry",
-    "BT-013": rf"entries{LATER}.*\|(?!greatest|zero|empty|trailing|control|unknown|nested)",
-    "BT-014": r"entries\[0\].*\|(?!greatest|zero|empty|trailing|control|unknown|nested)",
+    "BT-013": rf"entries{LATER}.*\|{NO_FAULT}",
+    "BT-014": rf"entries\[0\].*\|{NO_FAULT}",
     "BT-015": r"extra\||count-short",
     "BT-017": r"\|(batch\.)?(batch_id|created_at|ttl)\|(greatest|zero|above)",
     "BT-019": r"\|entries\|empty",
     "BT-032": r"^channel_record\|(marker|batch|batch\.length)\|",
     "BT-034": r"\|batch\.length\|",
+    "TS-007": r"\|collection\|",
+    "TS-008": r"\|document_id\|",
     "TS-009": r"extra\|",
     "TS-011": r"reason\|(shortest|empty)",
     "TS-022": r"tombstones\[0\]|tombstone_count\|truncated",

@@ -21,6 +21,8 @@ UTF8_FAULTS = (
     "bad-utf8-above-10ffff",
 )
 
+TEXT_FORMS = ("last-newline", "leading-mark", "other-forms")
+
 CLASSES: Mapping[str, tuple[str, ...]] = {
     "number": ("truncated", "greatest", "zero"),
     "constant": ("truncated", "unknown-value", "far-value"),
@@ -29,12 +31,12 @@ CLASSES: Mapping[str, tuple[str, ...]] = {
     "count": ("truncated", "count-short", "count-long", "greatest"),
     "fixed": ("truncated",),
     "magic": ("truncated", "unknown-value"),
-    "chars": ("truncated", *UTF8_FAULTS),
+    "chars": ("truncated", *UTF8_FAULTS, *TEXT_FORMS),
     "length": ("truncated", "length-short", "length-long", "greatest"),
     "bytes": ("truncated", "empty"),
-    "text": ("truncated", "empty", "control-character", *UTF8_FAULTS),
+    "text": ("truncated", "empty", "control-character", *UTF8_FAULTS, *TEXT_FORMS),
     "rest-bytes": ("empty",),
-    "rest-text": ("empty", "control-character", *UTF8_FAULTS),
+    "rest-text": ("empty", "control-character", *UTF8_FAULTS, *TEXT_FORMS),
     "tolerated": ("trailing",),
     "closed": ("trailing",),
     "varint": ("truncated", "not-minimal", "over-64-bits"),
