@@ -86,13 +86,19 @@ def mutant_of(names: str, rows: Mapping[str, Row]) -> Mutant:
 # --- Running ---------------------------------------------------------------------------------
 
 
-VARIANTS = {"dials": "dials", "dialect:open": "open"}
-"""Attachments of the bundled node by the need of the cases that are run over them."""
+VARIANTS = {
+    "reconciles": "reconciles",
+    "dials dialect:open": "reconciles",
+    "dials": "dials",
+    "dialect:open": "open",
+}
+"""Attachments of the bundled node by the needs of the cases that are run over them."""
 
 
 def variant_of(case: Case) -> str:
     """Return the attachment to run a case over: that of H1, unless it needs another."""
-    return next((name for need, name in VARIANTS.items() if need in case.needs), "H1")
+    found = (name for needs, name in VARIANTS.items() if set(needs.split()) <= set(case.needs))
+    return next(found, "H1")
 
 
 async def judge(

@@ -65,7 +65,8 @@ class Attachment:
     without one, `variant` names this attachment in the report where a run has several
     of one scheme (the dialect, say), and `command` what follows `meshwire check` to attach so.
     `serial_cases_in` names the variant that runs the serial cases of the same node, if this one
-    does not run them, and with `only` it runs nothing but the cases that have this need.
+    does not run them. With `only`, a list of needs separated by spaces, it runs just the cases that
+    have all needs of one entry.
     """
 
     scheme: str
@@ -75,7 +76,7 @@ class Attachment:
     variant: str = ""
     command: str = ""
     serial_cases_in: str = ""
-    only: str = ""
+    only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

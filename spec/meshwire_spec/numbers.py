@@ -536,6 +536,8 @@ CAPABILITY_ROWS: Final = (
     Capability("reconciliation", False,
                "answers a reconciliation that begins with a frame of type 0x08",
                "06-reconciliation.md"),
+    Capability("reconciles", False,
+               "begins a reconciliation of its own on each connection", "06-reconciliation.md"),
 )  # fmt: skip
 """What a `sync/1` node can state in its facts, in the order in which a ready line names them."""
 

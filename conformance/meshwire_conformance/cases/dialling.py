@@ -9,6 +9,7 @@ from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import Call, take_call
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
+from meshwire_conformance.socket_suite.reconciling import take_answer
 from meshwire_conformance.targets.lab import Preamble
 from meshwire_spec.codec import Message, encode
 from meshwire_spec.numbers import (
@@ -17,6 +18,7 @@ from meshwire_spec.numbers import (
     NONCE,
     RESULT_ACCEPTED,
     RESULT_REJECTED,
+    FrameType,
 )
 from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
@@ -27,6 +29,8 @@ BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 LET = {"key": "tracks:$case"}
 PEAT_REJECTS = 1
 """Code with which deployed acceptors close a connection that they reject (HS-051)."""
+EMPTY_RANGE = "610108a55ac33c0ff00f5a000108a55ac33c0ff00f5b0200"
+"""A message about a range in which no document lies; its answer is the same."""
 CUT_AT = 7
 """Bytes of a challenge before its stream ends."""
 
@@ -464,6 +468,79 @@ async def frame_before_rejection(run: CaseRun) -> None:
         raise CaseFailed("too-early", "the barrier of a stream came before the result")
     await call.send_result(RESULT_REJECTED)
     await call.connection.close()
+    await run.read(Wanted(run.scope.names["key"], heads=NOTHING), "B")
+
+
+async def _accept_behind(run: CaseRun, spec: FrameSpec) -> None:
+    """Complete a handshake behind a frame on another stream, which the target has then received."""
+    call = await take_call(run)
+    await call.take_formation_id()
+    nonce = await call.send_challenge()
+    await run.send(spec, "A", "early")
+    await call.take_response(nonce)
+    await call.check_echo()
+    await call.send_result(RESULT_ACCEPTED)
+
+
+@case(
+    "MW-6037",
+    "a read of a deleted document that came before the result 1 must be answered after it",
+    part="handshake",
+    rules=("TR-002", "DC-005"),
+    needs=PROVES,
+    isolation="peer",
+    let={"key": "nodes:$case"},
+)
+async def early_read(run: CaseRun) -> None:
+    """Answers that are due at the moment of the result are dropped."""
+    await run.send(FrameSpec(type="tombstone", reason="gone"), "B")
+    await run.barrier("B")
+    key = run.scope.names["key"]
+    await _accept_behind(run, FrameSpec(type="delta"))
+    await run.barrier("A", "early")
+    # Once as an offer, and once as the answer.
+    first = await run.expect(Wanted(key, type=FrameType.TOMBSTONE), "A")
+    after = run.subscription(key).arrivals.index(first) + 1
+    await run.expect(Wanted(key, type=FrameType.TOMBSTONE), "A", after=after)
+
+
+@case(
+    "MW-6038",
+    "a reconciliation that began before the result 1 must be answered after it",
+    part="handshake",
+    rules=("TR-002", "NG-014"),
+    needs=(*PROVES, "reconciliation"),
+    isolation="peer",
+)
+async def early_run(run: CaseRun) -> None:
+    """Answers that are due at the moment of the result are dropped."""
+    await _accept_behind(run, FrameSpec(type="negentropy-init", hex=EMPTY_RANGE))
+    await take_answer(run, await run.stream("A", "early"), bytes.fromhex(EMPTY_RANGE))
+    await run.barrier("A", "early")
+
+
+@case(
+    "MW-6039",
+    "a frame after the result 1 on the handshake stream must have no effect, and end nothing",
+    part="handshake",
+    rules=("HS-055",),
+    needs=PLANTS,
+    isolation="peer",
+    negative=True,
+    control="MW-6031",
+    let=LET,
+)
+async def bytes_after_the_result(run: CaseRun) -> None:
+    """The stream of the handshake becomes one of frames, or the connection is closed."""
+    await run.documents(BASE)
+    call = await take_call(run)
+    await call.take_formation_id()
+    await call.take_response(await call.send_challenge())
+    call.gate.admitted = True
+    frame = run.composer.frame(FrameSpec(type="snapshot", document="base"))
+    await call.write(bytes((RESULT_ACCEPTED,)) + frame, "result 1 and a frame")
+    await (await call.stream()).finish()
+    await run.read(Wanted(f"notes:{run.scope.names['case']}", heads=NOTHING))
     await run.read(Wanted(run.scope.names["key"], heads=NOTHING), "B")
 
 

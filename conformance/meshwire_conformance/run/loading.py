@@ -31,11 +31,13 @@ def _functions() -> Iterable[Case]:
         binding,
         credit,
         dialling,
+        dialling_frames,
         hostile,
         pace,
         reconciliation,
         reconciliation_exact,
         reconciliation_runs,
+        reconciling_client,
         store,
         streams,
     )
@@ -46,12 +48,14 @@ def _functions() -> Iterable[Case]:
         binding,
         credit,
         dialling,
+        dialling_frames,
         store,
         pace,
         hostile,
         reconciliation,
         reconciliation_runs,
         reconciliation_exact,
+        reconciling_client,
     )
 
 

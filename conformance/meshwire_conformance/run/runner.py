@@ -191,8 +191,13 @@ def _fitting(target: Attachment, cases: Sequence[Case]) -> list[Case]:
     return [
         case
         for case in cases
-        if part.takes(case) and (not target.only or target.only in case.needs)
+        if part.takes(case) and (not target.only or _is_among(case, target.only))
     ]
+
+
+def _is_among(case: Case, only: Sequence[str]) -> bool:
+    """Return True if a case has all needs of one entry."""
+    return any(set(needs.split()) <= set(case.needs) for needs in only)
 
 
 async def _run_one(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.case_run import CALLED, CaseRun, no_connection
@@ -39,6 +39,7 @@ from meshwire_spec.numbers import (
 )
 from meshwire_spec.schemas.steps import ConnectSpec, HandshakeSpec
 
+Taken = TypeVar("Taken", bound=Connection)
 _PREAMBLE = "lab_preamble"
 _PING = bytes.fromhex("6469616c6c696e67")
 """Bytes that come back once everything before them has."""
@@ -47,6 +48,9 @@ _PING = bytes.fromhex("6469616c6c696e67")
 async def connect(run: CaseRun, name: str, options: ConnectSpec) -> None:
     """Connect a peer of the case's own, normally or with the faults that `options` names."""
     peer = run.own_peer(name)
+    if peer.is_called:
+        await run.connection(name)
+        return
     dial = peer.dial()
     if options.same_as is not None:
         dial = Dial(run.peer(options.same_as).identity, dial.on_stream, dial.order)
@@ -315,17 +319,11 @@ class Call:
             )
 
 
-async def take_call(
-    run: CaseRun,
-    name: str = CALLED,
-    *,
-    windows: Windows | None = None,
-    preamble: bytes | None = None,
-) -> Call:
+async def take_call(run: CaseRun, name: str = CALLED, *, preamble: bytes | None = None) -> Call:
     """Return the next connection that the target dials, before its handshake.
 
-    `windows` is the credit given to the target, and `preamble` replaces the suite's own, in which
-    case nothing is waited for. Raises CouldNotRun if the target does not dial.
+    `preamble` replaces that of the suite, in which case nothing is waited for. Raises CouldNotRun
+    if the target does not dial.
     """
     formation, listener = run.session.target.formation, run.session.target.listener
     if formation is None or listener is None:
@@ -333,8 +331,6 @@ async def take_call(
     peer = run.own_peer(name)
     gate = Gate(peer.dial())
     dial = replace(peer.dial(), on_stream=gate)
-    if windows is not None:
-        dial = replace(dial, preamble=Preamble(dial.identity, windows=windows))
     if preamble is not None:
         dial = replace(dial, preamble=Preamble(dial.identity, whole=preamble))
         run.evidence.sent.append(Sending(name, None, "preamble", preamble, _PREAMBLE))
@@ -344,7 +340,24 @@ async def take_call(
     return Call(run, connection, gate, formation, name)
 
 
-async def _taken(run: CaseRun, taking: Awaitable[TcpConnection]) -> TcpConnection:
+async def accept_call(
+    run: CaseRun, name: str, *, windows: Windows | None = None, identity: bytes = b""
+) -> TcpConnection:
+    """Return a connection that the target dials, after its handshake if it needs one.
+
+    `windows` is the credit given to the target, `identity` another endpoint id of the suite.
+    """
+    session, peer = run.session, run.own_peer(name)
+    dial = peer.dial()
+    identity = identity or dial.identity
+    dial = replace(dial, preamble=Preamble(identity, windows=windows or Windows()))
+    connection = await _taken(run, session.connect(dial, called=True))
+    assert isinstance(connection, TcpConnection), "targets dial over the lab binding"
+    peer.adopt(connection)
+    return connection
+
+
+async def _taken(run: CaseRun, taking: Awaitable[Taken]) -> Taken:
     """Return a connection of the target; the case fails if the target has ended, or ends it.
 
     A target that lives and does not dial is not judged: how often it dials is its own choice.

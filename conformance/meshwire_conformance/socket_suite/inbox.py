@@ -22,7 +22,7 @@ from meshwire_conformance.protocol.frame_content import (
 )
 from meshwire_conformance.targets.transport import Signal, Stream
 from meshwire_spec.codec import Malformed, Message, decode, encode
-from meshwire_spec.numbers import FrameType
+from meshwire_spec.numbers import REASONS, FrameType
 
 FAULTS_KEPT = 1000
 _KEPT = 4096
@@ -61,6 +61,18 @@ class TargetFault:
         return f"{self.peer}, stream {self.stream}: {self.detail}"
 
 
+@dataclass(frozen=True, slots=True)
+class BegunRun:
+    """A reconciliation that the target has begun: its stream, first message, and place in order.
+
+    The stream is left to whoever plays the server; its later bytes are still on it.
+    """
+
+    stream: Stream
+    message: bytes
+    order: int
+
+
 @dataclass(eq=False, slots=True)
 class Subscription:
     """Every arrival for one key since the subscription began."""
@@ -93,6 +105,8 @@ class Inbox:
         """Wakes waiters for any arrival or fault."""
         self.trace = trace
         self._subscriptions: dict[str, list[Subscription]] = {}
+        self._served: dict[str, list[BegunRun]] = {}
+        self._refused_runs: set[str] = set()
         self._order = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._broken: BaseException | None = None
@@ -102,6 +116,31 @@ class Inbox:
         subscription = Subscription(key)
         self._subscriptions.setdefault(key, []).append(subscription)
         return subscription
+
+    def serve_runs(self, peer: str) -> list[BegunRun]:
+        """Return a list that gets the runs which the target begins with a peer from now on.
+
+        Runs with any other peer are refused, as by a node that offers no reconciliation.
+        """
+        return self._served.setdefault(peer, [])
+
+    def has_refused_run(self, peer: str) -> bool:
+        """Return True if the target has begun a run with this peer, which was refused."""
+        return peer in self._refused_runs
+
+    def begin_run(self, peer: str, stream: Stream, frame: Message) -> None:
+        """Give a run of the target to whoever serves it, or refuse it (NG-012)."""
+        self._order += 1
+        runs = self._served.get(peer)
+        if runs is not None:
+            stream.on_change = None
+            runs.append(BegunRun(stream, frame.fields["payload"], self._order))
+        else:
+            self._refused_runs.add(peer)
+            code = REASONS["unsupported"].code
+            self.spawn(stream.stop(code))
+            self.spawn(stream.reset(code))
+        self.signal.notify()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a short coroutine beside the reading of streams."""
@@ -214,6 +253,10 @@ class _FrameReader:
                 self._frames += 1
                 self._place(stream.number, frame)
                 self._inbox.take(self._peer, stream.number, frame)
+                if frame.fields["type"] == FrameType.NEGENTROPY_INIT:
+                    self._over = True
+                    self._inbox.begin_run(self._peer, stream, frame)
+                    return
         except Malformed as exc:
             self._over = True
             data = bytes(stream.received[:_KEPT])

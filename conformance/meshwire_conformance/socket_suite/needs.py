@@ -138,14 +138,22 @@ async def _offers(name: str, session: Session) -> bool | None:
     try:
         connection = await session.peer(PROBE).connection()
         async with asyncio.timeout(deadline_s):
-            return await _QUESTIONS[name](connection, deadline_s)
+            return await _QUESTIONS[name](session, connection, deadline_s)
     except (Overdue, TimeoutError):
         return None
     except ConnectionError:
         return False
 
 
-async def _answers_a_run(connection: Connection, deadline_s: float) -> bool | None:
+async def _begins_a_run(session: Session, connection: Connection, deadline_s: float) -> bool | None:
+    """Return True if the target has begun a run by the time at which it answers another one."""
+    await _answers_a_run(session, connection, deadline_s)
+    return session.inbox.has_refused_run(PROBE)
+
+
+async def _answers_a_run(
+    _session: Session, connection: Connection, deadline_s: float
+) -> bool | None:
     """Return True if a reconciliation is answered on its stream (NG-014)."""
     fields = {
         "key": NEGENTROPY_KEY,
@@ -164,7 +172,8 @@ async def _answers_a_run(connection: Connection, deadline_s: float) -> bool | No
     return bool(answer.fields["type"] == FrameType.NEGENTROPY_RESPONSE)
 
 
-_QUESTIONS: Mapping[str, Callable[[Connection, float], Awaitable[bool | None]]] = {
+_QUESTIONS: Mapping[str, Callable[[Session, Connection, float], Awaitable[bool | None]]] = {
     "reconciliation": _answers_a_run,
+    "reconciles": _begins_a_run,
 }
 """Requests that find out optional capabilities, by capability."""

@@ -249,7 +249,7 @@ async def start_node(command: str, settings: Settings | None = None) -> Target:
     target.node = process
     target.command = command
     if listener is not None:
-        listener.hold_to(facts.deadlines)
+        listener.hold_to(facts)
         target.listener = listener
     return target
 
@@ -280,7 +280,7 @@ async def _listen(attachment: Attachment, settings: Settings) -> Target:
     target.listener = listener
     try:
         bound = await listener.bind(address.host, address.port)
-        listener.hold_to(facts.deadlines)
+        listener.hold_to(facts)
         settings.tells(f"listening on {bound}: start the implementation so that it dials there")
         await listener.wait_for_dial(FIRST_DIAL_S * settings.timeout_scale)
     except NotDialled as exc:

@@ -60,7 +60,8 @@ def bundled_codec() -> Attachment:
 def node_attachments(command: str, deadline_s: float) -> list[Attachment]:
     """Return the attachments for a node with the bundled node's command line.
 
-    There is one for each dialect, and one in which the node dials, for the cases about that alone.
+    There is one for each dialect, and two in which the node dials, for the cases about that alone:
+    as a node that proves itself, and as an open one that reconciles.
     `deadline_s` is its deadline for a handshake, and that inside a frame, in seconds.
     Serial cases that do not depend on the dialect run in the dialect open alone.
     """
@@ -69,9 +70,10 @@ def node_attachments(command: str, deadline_s: float) -> list[Attachment]:
     member = "--formation-id lab-formation"
     dials = f"--redial-s {REDIAL_S:g}{DIALS * ' --connect {dial}'}"
     rows = (
-        ("open", "--open", "", ""),
-        ("H1", member, "open", ""),
-        ("dials", f"{member} {dials}", "", "dials"),
+        ("open", "--open", "", ()),
+        ("H1", member, "open", ()),
+        ("dials", f"{member} {dials}", "", ("dials",)),
+        ("reconciles", f"--open --reconcile {dials}", "", ("reconciles", "dials dialect:open")),
     )
     return [
         Attachment(

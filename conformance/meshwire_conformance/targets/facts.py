@@ -37,6 +37,7 @@ class Facts:
     payload_cap: int = PAYLOAD_MAX
     deadlines: Mapping[str, float] = field(default_factory=dict)
     secret_file: Path | None = None
+    redial_s: float | None = None
 
 
 def read_facts(stated: NodeFacts | None) -> Facts:
@@ -59,6 +60,7 @@ def read_facts(stated: NodeFacts | None) -> Facts:
         payload_cap=stated.payload_cap or PAYLOAD_MAX,
         deadlines=msgspec.to_builtins(stated.deadlines) if stated.deadlines else {},
         secret_file=Path(secret_file) if secret_file else None,
+        redial_s=stated.redial_s or None,
     )
 
 

@@ -11,10 +11,10 @@ import asyncio
 import socket
 import time
 from collections import deque
-from collections.abc import Mapping
 
 from meshwire_conformance.catalogue.case import EVERYTHING
 from meshwire_conformance.errors import Incomplete
+from meshwire_conformance.targets.facts import Facts
 from meshwire_conformance.targets.hosts import in_address
 from meshwire_conformance.targets.tcp import BEGINNING, TcpConnection
 from meshwire_conformance.targets.transport import Dial, NotDialled, Overdue, Signal
@@ -117,10 +117,10 @@ class Listener:
         if arrival in self._arrivals:
             self._arrivals.remove(arrival)
 
-    def hold_to(self, deadlines: Mapping[str, float]) -> None:
+    def hold_to(self, facts: Facts) -> None:
         """Wait as long as the target says that it takes to dial again, else for a minute."""
-        self.handshake_s = deadlines.get("handshake_s", HANDSHAKE_S)
-        self.redial_s = deadlines.get("redial_s", REDIAL_S)
+        self.handshake_s = facts.deadlines.get("handshake_s", HANDSHAKE_S)
+        self.redial_s = facts.redial_s or REDIAL_S
 
     async def wait_for_dial(self, deadline_s: float) -> None:
         """Wait until the target has dialled; raises NotDialled if it does not."""

@@ -238,17 +238,39 @@ def test_an_answer_on_a_stream_of_its_own_is_a_fault_of_the_target() -> None:
     assert [fault.reason for fault in run.session.inbox.faults] == ["unexpected-message"]
 
 
-def test_later_messages_of_a_run_stand_behind_its_first() -> None:
-    """TR-004 lets them, and them alone."""
-    inbox = Inbox()
+async def _begin_run(inbox: Inbox) -> Stream:
+    """A target begins a run and sends a second message at once."""
     connection = Scripted(inbox, finishes)
     stream = Stream(connection, 1, uni=False, ours=False)
     connection.accept(stream)
     stream.received += frame(EMPTY_QUESTION, FrameType.NEGENTROPY_INIT) + frame(EMPTY_QUESTION)
     stream.changed()
+    await asyncio.sleep(0)
+    return stream
 
+
+def test_a_run_that_the_target_begins_is_refused() -> None:
+    """As by a node without reconciliation (NG-012); its later messages are no fault."""
+    inbox = Inbox()
+    stream = asyncio.run(_begin_run(inbox))
+
+    assert stream.write_over
+    assert inbox.has_refused_run("A")
     assert inbox.faults == []
     assert inbox.counts.frames_after_the_first == 0
+
+
+def test_a_run_that_a_case_serves_is_left_to_it() -> None:
+    """With the later messages on its stream (TR-004)."""
+    inbox = Inbox()
+    served = inbox.serve_runs("A")
+    stream = asyncio.run(_begin_run(inbox))
+
+    (begun,) = served
+    assert (begun.stream, begun.message) == (stream, EMPTY_QUESTION)
+    assert bytes(stream.received) == frame(EMPTY_QUESTION)
+    assert not stream.write_over
+    assert not inbox.has_refused_run("A")
 
 
 def test_a_message_is_told_in_a_few_words() -> None:

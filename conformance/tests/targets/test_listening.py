@@ -250,7 +250,8 @@ def test_each_place_in_a_command_is_another_address() -> None:
         "dialect": "open",
         "capabilities": list(CAPABILITIES),
         "payload_cap": PAYLOAD_MAX,
-        "deadlines": {"handshake_s": 3.0, "redial_s": 0.5},
+        "deadlines": {"handshake_s": 3.0},
+        "redial_s": 0.5,
     }
     program = (
         "import json, signal, socket, sys\n"

@@ -228,8 +228,8 @@ def ready_line(config: Config, addresses: tuple[str, ...], endpoint_id: bytes) -
         "deadlines": {
             "handshake_s": config.settings.handshake_s,
             "frame_stall_s": config.settings.frame_stall_s,
-            **redial,
         },
+        **redial,
     }
     if config.settings.dialect is not Dialect.OPEN and config.key is not None:
         facts["formation_id"] = config.key.formation_id
@@ -238,5 +238,8 @@ def ready_line(config: Config, addresses: tuple[str, ...], endpoint_id: bytes) -
 
 def _capabilities(config: Config) -> list[str]:
     """Return the names of the capabilities that the node offers."""
-    missing = set() if config.settings.serves_reconciliation else {"reconciliation"}
-    return [name for name in (*CAPABILITIES, *OPTIONAL_CAPABILITIES) if name not in missing]
+    offers = {
+        "reconciliation": config.settings.serves_reconciliation,
+        "reconciles": config.reconcile,
+    }
+    return [name for name in (*CAPABILITIES, *OPTIONAL_CAPABILITIES) if offers.get(name, True)]

@@ -105,6 +105,7 @@ class Node:
         self._spawn(self._keep_writing())
         if self._config.folder is not None:
             await self._load_folder(self._config.folder)
+        # TR-028
         options = TransportOptions(
             self.endpoint_id,
             secret_key=secrets.token_bytes(ENDPOINT_ID),

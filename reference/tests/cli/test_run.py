@@ -92,10 +92,14 @@ def test_the_ready_line_keeps_to_its_schema() -> None:
 
 @pytest.mark.parametrize(
     ("options", "offered"),
-    [((), {*CAPABILITIES, *OPTIONAL_CAPABILITIES}), (("--no-reconciliation",), {*CAPABILITIES})],
+    [
+        (("--reconcile",), {*CAPABILITIES, *OPTIONAL_CAPABILITIES}),
+        ((), {*CAPABILITIES, "reconciliation"}),
+        (("--no-reconciliation",), {*CAPABILITIES}),
+    ],
 )
 def test_the_ready_line_names_what_is_served(options: tuple[str, ...], offered: set[str]) -> None:
-    """A node that serves no reconciliation does not offer it."""
+    """A node states that it serves reconciliations, and that it begins some, where it does."""
     facts, _, _ = ready("--open", *options)
 
     assert facts["capabilities"] == [
@@ -114,12 +118,18 @@ def test_a_formation_shows_its_name_and_never_its_secret(tmp_path: Path) -> None
         "2",
         "--frame-stall-s",
         "3",
+        "--connect",
+        "tcp://127.0.0.1:1",
+        "--redial-s",
+        "0.5",
         MESHWIRE_FORMATION_FILE=str(file),
     )
 
     assert code == 0
     assert (facts["dialect"], facts["formation_id"]) == ("H1", "squad")
     assert facts["deadlines"] == {"handshake_s": 2.0, "frame_stall_s": 3.0}
+    # The longest wait, with its jitter.
+    assert facts["redial_s"] == pytest.approx(0.6)
     assert SECRET not in json.dumps(facts) + errors
 
 
@@ -153,6 +163,7 @@ def test_a_bad_secret_is_refused_without_showing_it(tmp_path: Path, content: str
         ((*LISTEN, "--open", "--frame-stall-s", "nan"), "--frame-stall-s"),
         ((*LISTEN, "--open", "--document-call-s", "0"), "--document-call-s must"),
         ((*LISTEN, "--open", "--document-call-s-per-kib", "inf"), "--document-call-s-per-kib"),
+        ((*LISTEN, "--open", "--redial-s", "0"), "--redial-s"),
         ((*LISTEN, "--open", "--payload-cap", "6"), "--payload-cap"),
         (("--open", "--listen", "tcp://[::1"), "tcp://[::1"),
         ((*LISTEN, "--open", "--connect", "gopher://127.0.0.1:1"), "gopher"),

@@ -21,12 +21,6 @@ class Deadlines(Strict, frozen=True, kw_only=True):
     frame_stall_s: Annotated[
         Seconds | UnsetType, Meta(description="For the next byte inside a frame.")
     ] = UNSET
-    redial_s: Annotated[
-        Seconds | UnsetType,
-        Meta(
-            description="At most before it dials an address again to which it keeps a connection."
-        ),
-    ] = UNSET
 
 
 class Collection(Strict, frozen=True, kw_only=True):
@@ -78,6 +72,13 @@ PayloadCapFact = Annotated[
     ),
 ]
 DeadlinesFact = Annotated[Deadlines, Meta(description="How long the node waits, in seconds.")]
+RedialFact = Annotated[
+    Seconds,
+    Meta(
+        description="How long the node waits at most, in seconds, before it dials an address again "
+        "to which it keeps a connection."
+    ),
+]
 
 
 class NodeFacts(Strict, frozen=True, kw_only=True):
@@ -104,6 +105,7 @@ class NodeFacts(Strict, frozen=True, kw_only=True):
     capabilities: CapabilitiesFact | UnsetType = UNSET
     payload_cap: PayloadCapFact | UnsetType = UNSET
     deadlines: DeadlinesFact | UnsetType = UNSET
+    redial_s: RedialFact | UnsetType = UNSET
     collections: Annotated[
         dict[str, Collection] | UnsetType,
         Meta(description="Rows of the collection table that differ from the profile's, by name."),

@@ -63,7 +63,7 @@ class HandshakeStream(StreamHandler):
             self._advance(handshake)
             is_extra = handshake.has_extra
         if is_extra:
-            # HS-047, HS-048
+            # HS-047, HS-048, HS-055
             self._streams.note_refusal("trailing-bytes", "bidi")
             self._streams.stop(self._stream, "trailing-bytes")
         if is_extra or fin:

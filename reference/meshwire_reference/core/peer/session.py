@@ -112,10 +112,10 @@ class Session:
         else:
             self._selection = Selection(context)
         self._exchange = InitialExchange(context, self.outbound, self._selection)
+        # DC-035: first, since frames that came before the result may be answered at once.
+        self.outbound.open()
         # TR-002, HS-041
         self.streams.resume()
-        # DC-035
-        self.outbound.open()
         self._heartbeats.start()
 
     def _close(self, event: SessionEvent, reason: str) -> None:

@@ -99,6 +99,7 @@ class OwnRun(StreamHandler):
             self._refuse("internal")
             return
         self._move(OwnRunEvent.STREAM_OPENED)
+        # NG-062
         self._send(FrameType.NEGENTROPY_INIT, self._run.initiate())
 
     def receive(self, data: bytes, *, fin: bool) -> None:

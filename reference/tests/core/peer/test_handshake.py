@@ -12,7 +12,7 @@ from meshwire_reference.core.peer.handshake import Acceptor, Initiator
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.testing.bench import Bench, Seen, entropy
 from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
-from meshwire_spec.numbers import REASONS, FrameType
+from meshwire_spec.numbers import NEGENTROPY_KEY, REASONS, FrameType
 from meshwire_spec.states import HandshakeState
 
 SECRET = b"\x42" * 32
@@ -179,6 +179,18 @@ class TestAcceptor:
 
         assert seen.finished
         assert seen.consumed == len(data)
+
+    def test_a_run_that_began_early_is_answered(self) -> None:
+        """HS-041, NG-014: at the moment of the result the node may send already."""
+        message = bytes.fromhex("6100000200")
+        frame = StreamFrame(NEGENTROPY_KEY, FrameType.NEGENTROPY_INIT, message)
+        seen = self.bench.send(self.connection, frame)
+        self.write(HELLO)
+        self.write(respond(self.seen))
+
+        answer = StreamFrame(NEGENTROPY_KEY, FrameType.NEGENTROPY_RESPONSE, message)
+        assert bytes(seen.data) == encode_stream_frame(answer)
+        assert seen.finished
 
     def test_what_was_opened_early_has_no_effect_after_a_rejection(self) -> None:
         """HS-041."""

@@ -1,0 +1,400 @@
+"""Cases about a target that begins a reconciliation: the suite is the server of its run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from meshwire_conformance.catalogue.python_cases import case
+from meshwire_conformance.protocol.negentropy import Item
+from meshwire_conformance.protocol.negentropy_messages import INFINITE, Range
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.connecting import accept_call
+from meshwire_conformance.socket_suite.content import Wanted
+from meshwire_conformance.socket_suite.evidence import CaseFailed
+from meshwire_conformance.socket_suite.inbox import BegunRun
+from meshwire_conformance.socket_suite.meanwhile import code_name, ends_of
+from meshwire_conformance.socket_suite.reconciling import (
+    ANSWERS_MAX,
+    answer_of,
+    item_of,
+    message_of,
+    next_answer,
+)
+from meshwire_spec.codec import Message, encode
+from meshwire_spec.numbers import (
+    NEGENTROPY_KEY,
+    NEGENTROPY_MESSAGE_MAX,
+    REASONS,
+    FrameType,
+)
+from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
+
+NEEDS = ("documents", "dials", "reconciles")
+BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
+LET = {"key": "tracks:$case"}
+DOUBT = message_of([Range(INFINITE, bytes(range(1, 17)))])
+"""An answer that leaves everything open: a fingerprint that no set has."""
+SAME_MAX = 4
+"""More messages in a row with one range in front than a client may take (NG-020)."""
+
+
+@dataclass(slots=True)
+class _Served:
+    """A run of the target, with the suite as its server."""
+
+    run: CaseRun
+    begun: BegunRun
+
+    async def say(
+        self,
+        message: bytes,
+        frame_type: int = FrameType.NEGENTROPY_RESPONSE,
+        key: str = NEGENTROPY_KEY,
+    ) -> None:
+        """Send a frame on the stream of the run."""
+        fields = {"key": key, "type": int(frame_type), "payload": message}
+        data = encode(Message("stream_frame", fields))
+        what = f"frame of type 0x{frame_type:02x}"
+        await self.run.write(self.begun.stream, data, what, kind="stream_frame")
+
+    async def next(self) -> bytes | None:
+        """Return the next message of the target, or None if it has ended its half."""
+        return await next_answer(self.run, self.begun.stream)
+
+    async def serve(self, items: Iterable[Item], message: bytes | None = None) -> None:
+        """Answer until the target has no more messages; raises CaseFailed."""
+        held = list(items)
+        message = message or self.begun.message
+        for _ in range(ANSWERS_MAX):
+            await self.say(answer_of(held, message))
+            following = await self.next()
+            if following is None:
+                break
+            message = following
+        await self.begun.stream.finish()
+        self.run.check_connection(self.begun.stream.connection)
+        if not self.begun.stream.finished:
+            raise CaseFailed(
+                "no-end",
+                "the run was settled, and its stream did not end",
+                expected=("FIN, once nothing is open",),
+                received=ends_of(self.begun.stream) or ("nothing within the deadline",),
+                missed=True,
+            )
+
+    async def check_refused(self, reason: str) -> None:
+        """Fail unless the target refuses the stream of the run for this reason."""
+        stream, code = self.begun.stream, REASONS[reason].code
+        stream.end_pauses()
+        await stream.wait_for(lambda: stream.stop_code is not None, self.run.deadline_s)
+        self.run.check_connection(stream.connection)
+        reset = {None, code} if stream.finished else {code}
+        if stream.stop_code != code or stream.reset_code not in reset:
+            raise CaseFailed(
+                "no-refusal" if stream.stop_code is None else f"wrong-code {stream.stop_code}",
+                "the target did not refuse the run for that",
+                expected=(f"STOP with {code_name(code)}, and RESET unless FIN has come",),
+                received=ends_of(stream) or ("nothing within the deadline",),
+                missed=stream.stop_code is None,
+            )
+
+
+async def _plant(run: CaseRun, key: str = "$key") -> Wanted:
+    """Give the target a document over another connection."""
+    if "base" not in run.contents.made:
+        await run.documents(BASE)
+    await run.send(FrameSpec(type="snapshot", key=key, document="base"), "B")
+    await run.barrier("B")
+    return Wanted(run.scope.text(key), heads=run.contents.made["base"].heads)
+
+
+async def _take_run(run: CaseRun) -> _Served:
+    """Take a connection that the target dials, and the run that it begins there."""
+    runs = run.session.inbox.serve_runs(run.own_peer("A").name)
+    known = len(runs)
+    connection = await accept_call(run, "A")
+    await run.session.inbox.signal.wait_for(lambda: len(runs) > known, run.deadline_s)
+    run.check_connection(connection)
+    if len(runs) == known:
+        raise CaseFailed("no-run", "the target began no reconciliation", missed=True)
+    return _Served(run, runs[-1])
+
+
+@case(
+    "MW-6080",
+    "a target that reconciles must send its tombstones, then the documents that its peer lacks",
+    part="reconciliation",
+    rules=("NG-025", "NG-062"),
+    needs=NEEDS,
+    isolation="peer",
+    let={**LET, "deleted": "nodes:$case"},
+)
+async def tombstones_first(run: CaseRun) -> None:
+    """The run takes the place of the offer, and with it of the tombstones."""
+    await run.send(FrameSpec(type="tombstone", key="$deleted"), "B")
+    await run.barrier("B")
+    planted = await _plant(run)
+    served = await _take_run(run)
+    await served.serve([])
+    document = await run.expect(planted, "A")
+    deleted = run.subscription(run.scope.names["deleted"]).arrivals
+    peer = run.peer("A").name
+    if not any(one.peer == peer and one.order < document.order for one in deleted):
+        raise CaseFailed(
+            "out-of-order",
+            "a document was sent, and a tombstone that the target holds was not",
+            expected=("the tombstone, then the document",),
+            received=("the document",),
+        )
+
+
+@case(
+    "MW-6081",
+    "a document that the run finds missing must come before one that both sides hold",
+    part="reconciliation",
+    rules=("NG-025",),
+    needs=NEEDS,
+    isolation="peer",
+    let={**LET, "held": "tracks:$case-held"},
+)
+async def missing_first(run: CaseRun) -> None:
+    """The result of the run is not used: everything is offered in its order."""
+    held = await _plant(run, "$held")
+    planted = await _plant(run)
+    served = await _take_run(run)
+    await served.serve([item_of(held.key)])
+    document = await run.expect(planted, "A")
+    peer = run.peer("A").name
+    early = [
+        one
+        for one in run.subscription(held.key).arrivals
+        if one.peer == peer and one.order < document.order
+    ]
+    if early:
+        raise CaseFailed(
+            "out-of-order",
+            "a document that both sides hold came before one that the suite lacks",
+            expected=(f"{planted.key} first",),
+            received=(f"{held.key} first",),
+        )
+
+
+@case(
+    "MW-6082",
+    "later messages of a run must be sent as 0x09 on its stream",
+    part="reconciliation",
+    rules=("NG-062", "FR-014"),
+    level="wire",
+    needs=NEEDS,
+    isolation="peer",
+    let=LET,
+)
+async def later_messages(run: CaseRun) -> None:
+    """Each message begins a run anew, on a stream of its own or as 0x08."""
+    planted = await _plant(run)
+    served = await _take_run(run)
+    await served.say(DOUBT)
+    message = await served.next()
+    if message is None:
+        raise CaseFailed("ended-early", "a range was left open, and the target sent nothing")
+    await served.serve([], message)
+    await run.expect(planted, "A")
+
+
+@case(
+    "MW-6083",
+    "a target must offer its documents as without a run, where its peer refuses that",
+    part="reconciliation",
+    rules=("NG-027", "DC-035"),
+    needs=NEEDS,
+    isolation="peer",
+    let=LET,
+)
+async def refused_run(run: CaseRun) -> None:
+    """A peer without reconciliation never gets a document."""
+    planted = await _plant(run)
+    served = await _take_run(run)
+    code = REASONS["unsupported"].code
+    await served.begun.stream.stop(code)
+    await served.begun.stream.reset(code)
+    await run.expect(planted, "A")
+
+
+@case(
+    "MW-6084",
+    "a target whose run ends without an answer must offer its documents as without a run",
+    part="reconciliation",
+    rules=("NG-027", "DC-035"),
+    needs=NEEDS,
+    isolation="peer",
+    let=LET,
+)
+async def ended_run(run: CaseRun) -> None:
+    """FIN in place of an answer is not noticed, or counts as an answer."""
+    planted = await _plant(run)
+    served = await _take_run(run)
+    await served.begun.stream.finish()
+    await run.expect(planted, "A")
+
+
+@case(
+    "MW-6085",
+    "a target must begin a run on each connection",
+    part="reconciliation",
+    rules=("NG-025", "NG-016"),
+    needs=NEEDS,
+    isolation="peer",
+    let=LET,
+)
+async def run_on_each_connection(run: CaseRun) -> None:
+    """A run counts for a peer and not for its connection, so that later ones bring nothing."""
+    planted = await _plant(run)
+    for _ in range(2):
+        before = len(run.subscription(planted.key).arrivals)
+        served = await _take_run(run)
+        await served.serve([])
+        await run.expect(planted, "A", after=before)
+        await served.begun.stream.connection.close()
+
+
+# --- Answers at fault ----------------------------------------------------------------------------
+
+
+def _refuses(
+    case_id: str,
+    title: str,
+    rules: tuple[str, ...],
+    payload: bytes,
+    reason: str,
+    hunts: str,
+    frame: tuple[int, str] = (FrameType.NEGENTROPY_RESPONSE, NEGENTROPY_KEY),
+) -> None:
+    """Register a case with an answer for which a client refuses its run, and offers everything."""
+
+    async def refuses(run: CaseRun) -> None:
+        planted = await _plant(run)
+        served = await _take_run(run)
+        await served.say(payload, *frame)
+        await served.check_refused(reason)
+        await run.expect(planted, "A")
+
+    refuses.__doc__ = hunts
+    case(
+        case_id,
+        title,
+        part="reconciliation",
+        rules=rules,
+        needs=NEEDS,
+        isolation="peer",
+        negative=True,
+        control="MW-6080",
+        let=LET,
+    )(refuses)
+
+
+_refuses(
+    "MW-6086",
+    "an answer that does not decode must end the run",
+    ("NG-022", "NG-027"),
+    bytes.fromhex("61000007"),
+    "bad-mode",
+    "A bad answer counts as the end of a complete run, so that nothing is offered.",
+)
+_refuses(
+    "MW-6087",
+    "a delta on the stream of a run must be refused",
+    ("NG-028",),
+    bytes.fromhex("42000001000000020102"),
+    "unexpected-message",
+    "A frame on the stream of a run is taken for an answer whatever its type.",
+    (FrameType.DELTA, "notes:other"),
+)
+_refuses(
+    "MW-6088",
+    "an answer with another key must be refused",
+    ("NG-028",),
+    bytes.fromhex("6100000200"),
+    "unexpected-message",
+    "The key of an answer is not looked at.",
+    (FrameType.NEGENTROPY_RESPONSE, "_negentropz"),
+)
+_refuses(
+    "MW-6089",
+    "a 0x08 in place of an answer must be refused",
+    ("NG-028",),
+    bytes.fromhex("6100000200"),
+    "unexpected-message",
+    "The first message of a run of the peer is taken for an answer.",
+    (FrameType.NEGENTROPY_INIT, NEGENTROPY_KEY),
+)
+
+
+@case(
+    "MW-6090",
+    "an answer of more than 131,072 bytes must be refused as soon as its length is read",
+    part="reconciliation",
+    rules=("NG-018", "NG-027"),
+    needs=NEEDS,
+    isolation="peer",
+    negative=True,
+    control="MW-6080",
+    let=LET,
+)
+async def long_answer(run: CaseRun) -> None:
+    """The limit of a message holds for the server alone."""
+    planted = await _plant(run)
+    served = await _take_run(run)
+    size = NEGENTROPY_MESSAGE_MAX + 1
+    key = NEGENTROPY_KEY.encode()
+    head = len(key).to_bytes(2, "big") + key + bytes((FrameType.NEGENTROPY_RESPONSE,))
+    await run.write(served.begun.stream, head + size.to_bytes(4, "big"), f"a length of {size}")
+    await served.check_refused("length-limit")
+    await run.expect(planted, "A")
+
+
+@case(
+    "MW-6091",
+    "a run that makes no progress must be refused by its client",
+    part="reconciliation",
+    rules=("NG-020", "NG-027"),
+    needs=NEEDS,
+    isolation="peer",
+    negative=True,
+    control="MW-6080",
+    let=LET,
+)
+async def no_progress(run: CaseRun) -> None:
+    """A server that repeats itself keeps a client busy for ever."""
+    planted = await _plant(run)
+    served = await _take_run(run)
+    for _ in range(SAME_MAX):
+        await served.say(DOUBT)
+        if await served.next() is None:
+            break
+    await served.check_refused("no-progress")
+    await run.expect(planted, "A")
+
+
+@case(
+    "MW-6092",
+    "an answer after the end of a run must be refused",
+    part="reconciliation",
+    rules=("NG-028",),
+    needs=NEEDS,
+    isolation="peer",
+    negative=True,
+    control="MW-6080",
+    let=LET,
+)
+async def answer_after_the_end(run: CaseRun) -> None:
+    """Frames on the stream of a complete run are read over."""
+    planted = await _plant(run)
+    served = await _take_run(run)
+    message: bytes | None = served.begun.message
+    while message is not None:
+        await served.say(answer_of([], message))
+        message = await served.next()
+    await served.say(DOUBT)
+    await served.check_refused("unexpected-message")
+    await run.expect(planted, "A")
