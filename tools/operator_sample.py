@@ -120,6 +120,8 @@ def read_reasons(path: Path = REASONS) -> list[Reason]:
 def reason_problems(sample: Draw, reasons: Iterable[Reason]) -> Iterator[str]:
     """Yield each survivor without a reason, each reason without a survivor, and each lost test."""
     survivors = {one.id for one in sample.mutants if one.state in (SURVIVED, COULD_NOT_RUN)}
+    # One that has no result yet may be read before.
+    wanted = {one.id for one in sample.mutants if one.state != NOTICED}
     given: list[str] = []
     for reason in reasons:
         given += reason.ids
@@ -130,9 +132,7 @@ def reason_problems(sample: Draw, reasons: Iterable[Reason]) -> Iterator[str]:
         ):
             yield f"{REASONS.name}: no test {reason.test}"
     yield from (f"{one}: two reasons" for one in sorted({x for x in given if given.count(x) > 1}))
-    yield from (
-        f"{one}: a reason, but it does not survive" for one in given if one not in survivors
-    )
+    yield from (f"{one}: a reason, but it does not survive" for one in given if one not in wanted)
     yield from (f"{one}: survives without a reason" for one in sorted(survivors - set(given)))
 
 

@@ -5,10 +5,10 @@ result yet is run: codec cases first for `wire` and `negentropy`, cases over soc
 others, and the first failed case ends it. Results are kept in `build/operators.jsonl`, so that an
 interrupted run goes on where it was; `--write` puts them into the sample.
 
-The cases are in three stages: `codec`, `quick` (over sockets) and `costly` (over sockets, with a
-process of their own or alone). `--stage` runs one of them where it is the next; a mutant survives
-once it has passed all of them.
-Several mutants can be made at once with `--together`: if no case notices, each of them has passed.
+The cases are in three stages: `codec`, `near` (over sockets, which notice rows of the table in the
+same module) and `others` (over sockets). `--stage` runs one of them where it is the next; a mutant
+survives once it has passed all of them. With `--group` several mutants are made at once: if no case
+notices, each of them has passed, else the case that does is run against each of them.
 
 Example: python tools/operators.py --first 60 --seconds 300
 """
@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -63,8 +63,8 @@ CODEC_FIRST = ("wire", "negentropy")
 TOTAL_S = 600.0
 """Seconds that the cases may take against one mutant; then it could not be run."""
 ENDLESS_S = 1e9
-CODEC, QUICK, COSTLY = STAGES = ("codec", "quick", "costly")
-"""Groups of cases: of the codec, over sockets, and those with a process of their own or alone."""
+CODEC, NEAR, OTHERS = STAGES = ("codec", "near", "others")
+"""Cases of the codec, cases over sockets that notice a row of the module, and the others."""
 UNCONFIRMED_MAX = 3
 """Failed cases that pass when they are run once more; with more of them a mutant survives."""
 
@@ -132,8 +132,7 @@ async def _run_until_notice(target: Attachment, share: Sequence[Case]) -> list[C
 
 def stages_of(package: str) -> tuple[str, ...]:
     """Return the stages in the order that fits a package."""
-    sockets = (QUICK, COSTLY)
-    return (CODEC, *sockets) if package in CODEC_FIRST else (*sockets, CODEC)
+    return (CODEC, NEAR, OTHERS) if package in CODEC_FIRST else (NEAR, OTHERS, CODEC)
 
 
 def next_stage(drawn: Drawn, known: Result) -> str:
@@ -141,28 +140,29 @@ def next_stage(drawn: Drawn, known: Result) -> str:
     return next(one for one in stages_of(drawn.package) if one not in known.passed)
 
 
-def cases_of(stage: str) -> list[Case]:
-    """Return the cases of a stage."""
-    return [case for case in load_catalogue().cases if _stage_of(case) == stage]
-
-
-def _stage_of(case: Case) -> str:
-    if case.kind != SOCKET:
-        return CODEC
-    return COSTLY if is_serial(case) or body_of(case).isolation == "process" else QUICK
-
-
-def near_cases(drawn: Iterable[Drawn]) -> set[str]:
-    """Return the cases that notice rows of the table in the modules of these mutants."""
-    return set().union(*(_cases_by_module().get(one.module, ()) for one in drawn))
+def cases_of(stage: str, drawn: Iterable[Drawn]) -> list[Case]:
+    """Return the cases of a stage for one mutant, or for several made at once."""
+    near = set().union(*(_near_cases().get(one.module, ()) for one in drawn))
+    stages = {True: NEAR, False: OTHERS}
+    return [
+        case
+        for case in load_catalogue().cases
+        if (stages[case.id in near] if case.kind == SOCKET else CODEC) == stage
+    ]
 
 
 @cache
-def _cases_by_module() -> dict[str, set[str]]:
+def _near_cases() -> dict[str, set[str]]:
+    """Return the cases over shared connections that notice rows of the table, by their modules."""
+    shared = {
+        case.id
+        for case in load_catalogue().cases
+        if case.kind == SOCKET and not is_serial(case) and body_of(case).isolation != "process"
+    }
     found: dict[str, set[str]] = {}
     for row in read_rows().values():
         for module in edits_by_module([row]):
-            found.setdefault(module, set()).update(row.noticed_by)
+            found.setdefault(module, set()).update(shared.intersection(row.noticed_by))
     return found
 
 
@@ -174,13 +174,12 @@ async def judge(drawn: Sequence[Drawn], known: Result, stages: Collection[str]) 
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="meshwire-operator-") as folder:
         mutant, record = mutant_in(Path(folder), *drawn), Path(folder) / "record"
-        near = near_cases(drawn)
         found = known
         try:
             async with asyncio.timeout(TOTAL_S):
                 while not found.state and (stage := next_stage(drawn[0], found)) in stages:
-                    cases = sorted(cases_of(stage), key=lambda case: case.id not in near)
-                    found = await _judged(mutant, cases, record, found)
+                    cases = cases_of(stage, drawn)
+                    found = await _judged(mutant, cases, record, found) if cases else found
                     found = _passed(found, stage)
         except TimeoutError:
             notes = (*found.notes, f"not over within {TOTAL_S:g} s")
@@ -222,6 +221,28 @@ async def _judged(
     return replace(known, state=state, notes=tuple(notes))
 
 
+async def single_results(
+    drawn: Sequence[Drawn], before: Sequence[Result], found: Result
+) -> list[Result]:
+    """Return what a result of mutants made at once says about each; nothing, if they hang.
+
+    A case that noticed all of them is run against each.
+    """
+    if len(drawn) == 1 or found.state in ("", SURVIVED):
+        return [replace(found, id=one.id) for one in drawn]
+    if found.state == COULD_NOT_RUN:
+        return []
+    case = load_catalogue().by_id[found.case]
+    singles = []
+    for one, known in zip(drawn, before, strict=True):
+        with tempfile.TemporaryDirectory(prefix="meshwire-operator-") as folder:
+            mutant = mutant_in(Path(folder), one)
+            single = await _judged(mutant, [case], Path(folder) / "record", known)
+        if single.state == NOTICED:
+            singles.append(single)
+    return singles
+
+
 async def run(mutants: Iterable[Sequence[Drawn]], options: argparse.Namespace) -> None:
     """Judge mutants, several beside each other, and add each result to the file."""
     slots = asyncio.Semaphore(options.beside)
@@ -240,11 +261,9 @@ async def run(mutants: Iterable[Sequence[Drawn]], options: argparse.Namespace) -
             if time.monotonic() > end:
                 return
             found = await judge(drawn, start, options.stage or STAGES)
-        # Of several that are noticed or hang together, nothing is known of a single one.
-        if len(drawn) == 1 or found.state in ("", SURVIVED):
-            with RESULTS.open("a", encoding="utf-8") as file:
-                for of in drawn:
-                    file.write(json.dumps(asdict(replace(found, id=of.id))) + "\n")
+            singles = await single_results(drawn, before, found)
+        with RESULTS.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(asdict(single)) + "\n" for single in singles)
         print(f"{found.state or '-':13} {found.took_s:5.1f} s {name} {found.case} {found.symptom} "
               f"{' | '.join(found.notes)}", flush=True)  # fmt: skip
 
@@ -271,28 +290,40 @@ def read_results(path: Path) -> dict[str, Result]:
 def chosen_of(sample: Draw, options: argparse.Namespace) -> list[tuple[Drawn, ...]]:
     """Return the mutants to run, those to be made at once in one tuple."""
     by_id = {one.id: one for one in sample.mutants}
-    if options.together or options.id:
-        names = [*(options.id or ()), *(options.together or ())]
-        return [tuple(by_id[one] for one in name.split(SEPARATOR)) for name in names]
-    stages = set(options.stage or STAGES)
+    if options.id:
+        return list(grouped([by_id[name] for name in options.id], options.group))
+    stages = options.stage or STAGES
     results = read_results(RESULTS)
-    chosen: list[tuple[Drawn, ...]] = []
+    chosen: dict[str, list[Drawn]] = {}
     for one in sample.mutants[: options.first]:
         known = results.get(one.id, Result(one.id))
-        if not one.state and not known.state and next_stage(one, known) in stages:
-            chosen.append((one,))
-    return chosen
+        if not one.state and not known.state and (stage := next_stage(one, known)) in stages:
+            chosen.setdefault(f"{one.package in CODEC_FIRST}, {stage}", []).append(one)
+    return [batch for alike in chosen.values() for batch in grouped(alike, options.group)]
+
+
+def grouped(mutants: Sequence[Drawn], size: int) -> Iterator[tuple[Drawn, ...]]:
+    """Yield mutants in groups of a size, neighbours by module apart."""
+    number = -(-len(mutants) // size)
+    spread = sorted(mutants, key=lambda one: one.module) if size > 1 else mutants
+    yield from (tuple(spread[at::number]) for at in range(number))
 
 
 def with_results(sample: Draw, results: dict[str, Result]) -> Draw:
-    """Return the sample with the states of these results."""
-    mutants = tuple(
-        one
-        if not (found := results.get(one.id)) or not found.state
-        else replace(one, state=found.state, case=found.case, symptom=found.symptom)
-        for one in sample.mutants
-    )
-    return replace(sample, mutants=mutants)
+    """Return the sample with these results, up to the first mutant that has none.
+
+    Without the others, since mutants that are noticed end sooner than those that survive.
+    """
+    mutants = list(sample.mutants)
+    for number, one in enumerate(mutants):
+        found = results.get(one.id)
+        if found is not None and found.state:
+            mutants[number] = replace(
+                one, state=found.state, case=found.case, symptom=found.symptom
+            )
+        elif not one.state:
+            break
+    return replace(sample, mutants=tuple(mutants))
 
 
 # --- Command ---------------------------------------------------------------------------------
@@ -316,7 +347,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=int, default=SIZE, help=f"mutants of --draw, {SIZE}")
     parser.add_argument("--first", type=int, metavar="N", help="only the first N of the sample")
     parser.add_argument("--id", action="append", help="this mutant, also if it has a result")
-    parser.add_argument("--together", action="append", help="these mutants at once, as ID,ID")
+    parser.add_argument("--group", type=int, default=1, metavar="N", help="N mutants at once")
     parser.add_argument("--stage", action="append", choices=STAGES, help="only this stage")
     parser.add_argument("--seconds", type=float, default=ENDLESS_S, help="begin no mutant later")
     parser.add_argument("--beside", type=int, default=BESIDE, help="mutants at the same time")

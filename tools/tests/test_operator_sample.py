@@ -143,7 +143,9 @@ class TestFiles:
     )
     def test_each_survivor_has_one_reason(self, reasons: list[Reason], problem: str) -> None:
         """And a test that it names exists."""
-        found = "\n".join(reason_problems(sample(drawn("one", SURVIVED), drawn("two")), reasons))
+        found = "\n".join(
+            reason_problems(sample(drawn("one", SURVIVED), drawn("two", NOTICED)), reasons)
+        )
 
         assert problem in found
 

@@ -17,7 +17,7 @@ from meshwire_conformance.contracts import Attachment, Progress, Settings
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from operator_sample import COULD_NOT_RUN, NOTICED, SURVIVED, Draw, Drawn
-from operators import CODEC, COSTLY, QUICK, STAGES, Result, cases_of, chosen_of, judge
+from operators import CODEC, NEAR, OTHERS, STAGES, Result, cases_of, chosen_of, grouped, judge
 
 LIVENESS = Drawn("one", "meshwire_reference.wire.liveness", "AddNot", 1, "a", "b")
 CORE = Drawn("two", "meshwire_reference.core.node", "AddNot", 1, "a", "b")
@@ -29,14 +29,10 @@ EACH = 4
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> Catalogue:
-    """Reduce the catalogue to a few cases of each stage, among them ones that rows name."""
-    chosen: dict[str, Case] = {}
-    for stage in STAGES:
-        cases = cases_of(stage)
-        noticing = [case for case in cases if case.id in operators.near_cases([RELAY])]
-        few = (*cases[:EACH], *noticing)
-        chosen |= {case.id: replace(case, control=None) for case in few}
-    catalogue = Catalogue(tuple(sorted(chosen.values(), key=lambda case: case.id)))
+    """Reduce the catalogue to a few cases of each stage of the mutant of RELAY."""
+    chosen = [case for stage in STAGES for case in cases_of(stage, [RELAY])[:EACH]]
+    alone = (replace(case, control=None) for case in chosen)
+    catalogue = Catalogue(tuple(sorted(alone, key=lambda case: case.id)))
     monkeypatch.setattr(operators, "load_catalogue", lambda: catalogue)
     monkeypatch.setattr("mutants.load_catalogue", lambda: catalogue)
     return catalogue
@@ -88,9 +84,8 @@ def judged(drawn: Drawn, known: Result | None = None, stages: Sequence[str] = ST
 
 
 def first(stage: str) -> str:
-    """The id of a case of a stage that no row names for the modules of these tests."""
-    near = operators.near_cases([LIVENESS, CORE, RELAY])
-    return next(case.id for case in cases_of(stage) if case.id not in near)
+    """The id of the first case of a stage of RELAY."""
+    return cases_of(stage, [RELAY])[0].id
 
 
 class TestStages:
@@ -98,12 +93,12 @@ class TestStages:
 
     def test_every_case_is_in_one_stage(self, few: Catalogue) -> None:
         """None is left out and none is run twice."""
-        found = [case.id for stage in STAGES for case in cases_of(stage)]
+        found = [case.id for stage in STAGES for case in cases_of(stage, [RELAY])]
 
         assert sorted(found) == [case.id for case in few.cases]
 
     @pytest.mark.parametrize(
-        ("drawn", "stages"), [(LIVENESS, (CODEC, QUICK, COSTLY)), (CORE, (QUICK, COSTLY, CODEC))]
+        ("drawn", "stages"), [(LIVENESS, (CODEC, NEAR, OTHERS)), (RELAY, (NEAR, OTHERS, CODEC))]
     )
     def test_the_fitting_part_is_first(
         self, suite: Callable[..., list[list[str]]], drawn: Drawn, stages: tuple[str, ...]
@@ -116,16 +111,15 @@ class TestStages:
     def test_cases_that_notice_rows_of_the_module_are_first(
         self, suite: Callable[..., list[list[str]]]
     ) -> None:
-        """Since they fail most probably."""
+        """Since they fail most probably; the README has a row that names this one."""
         runs = suite({})
 
-        judged(RELAY, stages=(QUICK,))
+        judged(RELAY, stages=(NEAR,))
 
-        near = {case.id for case in cases_of(QUICK)} & operators.near_cases([RELAY])
-        assert near
-        for run in runs:
-            ours = near & set(run)
-            assert ours == set(run[: len(ours)])
+        assert {name for run in runs for name in run} == {
+            case.id for case in cases_of(NEAR, [RELAY])
+        }
+        assert {case.id for case in cases_of(OTHERS, [RELAY])}.isdisjoint(*runs)
 
     def test_a_later_run_goes_on_after_the_stages_that_are_over(
         self, suite: Callable[..., list[list[str]]]
@@ -133,11 +127,13 @@ class TestStages:
         """And begins no stage before its turn."""
         runs = suite({})
 
-        found = judged(LIVENESS, Result("one", passed=(CODEC, QUICK)))
-        assert judged(CORE, stages=(CODEC,)) == Result("two", took_s=0.0)
+        found = judged(LIVENESS, Result("one", passed=(CODEC, NEAR)))
+        assert not judged(RELAY, stages=(CODEC,)).passed
 
         assert found.state == SURVIVED
-        assert {name for run in runs for name in run} == {case.id for case in cases_of(COSTLY)}
+        assert {name for run in runs for name in run} == {
+            case.id for case in cases_of(OTHERS, [LIVENESS])
+        }
 
 
 class TestJudge:
@@ -156,10 +152,10 @@ class TestJudge:
         self, suite: Callable[..., list[list[str]]]
     ) -> None:
         """Those after it are not awaited; it is run once more."""
-        noticing, after = [case.id for case in cases_of(QUICK) if case.id != first(QUICK)][-2:]
+        noticing, after = [case.id for case in cases_of(OTHERS, [RELAY])][-2:]
         runs = suite({noticing: [Verdict.FAIL, Verdict.FAIL]}, hangs=after)
 
-        found = judged(CORE)
+        found = judged(RELAY)
 
         assert (found.state, found.case) == (NOTICED, noticing)
         assert runs[-1] == [noticing]
@@ -168,31 +164,31 @@ class TestJudge:
         self, suite: Callable[..., list[list[str]]]
     ) -> None:
         """It is noted, and the others are run without it."""
-        suite({first(QUICK): [Verdict.FAIL]})
+        suite({first(NEAR): [Verdict.FAIL]})
 
-        found = judged(CORE)
+        found = judged(RELAY)
 
         assert found.state == SURVIVED
-        assert found.notes == (f"{first(QUICK)} failed once: odd",)
+        assert found.notes == (f"{first(NEAR)} failed once: odd",)
 
     def test_what_could_not_be_run_is_no_notice(
         self, suite: Callable[..., list[list[str]]]
     ) -> None:
         """Also where the node does not start."""
-        suite({first(QUICK): [Verdict.COULD_NOT_RUN]})
-        assert judged(CORE).state == COULD_NOT_RUN
+        suite({first(NEAR): [Verdict.COULD_NOT_RUN]})
+        assert judged(RELAY).state == COULD_NOT_RUN
 
         suite({}, lost=True)
-        assert judged(CORE).state == COULD_NOT_RUN
+        assert judged(RELAY).state == COULD_NOT_RUN
 
     def test_an_endless_run_is_no_notice(
         self, suite: Callable[..., list[list[str]]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It ends after a time."""
         monkeypatch.setattr(operators, "TOTAL_S", 0.0)
-        suite({}, hangs=first(QUICK))
+        suite({}, hangs=first(NEAR))
 
-        assert judged(CORE).state == COULD_NOT_RUN
+        assert judged(RELAY).state == COULD_NOT_RUN
 
 
 class TestResults:
@@ -206,7 +202,7 @@ class TestResults:
 
     def options(self, **given: Any) -> argparse.Namespace:
         """Options of a run."""
-        usual = {"first": None, "id": None, "together": None, "stage": None, "beside": 2}
+        usual = {"first": None, "id": None, "stage": None, "beside": 2, "group": 1}
         return argparse.Namespace(**{**usual, "seconds": 1e9, **given})
 
     def test_mutants_with_a_state_are_not_run_again(self, results: Path) -> None:
@@ -217,32 +213,63 @@ class TestResults:
 
         assert chosen_of(sample, self.options()) == [(LIVENESS,)]
         assert chosen_of(sample, self.options(stage=[CODEC])) == []
-        assert chosen_of(sample, self.options(stage=[QUICK])) == [(LIVENESS,)]
+        assert chosen_of(sample, self.options(stage=[NEAR])) == [(LIVENESS,)]
         assert chosen_of(sample, self.options(first=0)) == []
         assert chosen_of(sample, self.options(id=["two"])) == [(CORE,)]
-        assert chosen_of(sample, self.options(together=["one,two"])) == [(LIVENESS, CORE)]
+        both = self.options(id=["one", "two"], group=2)
+        assert chosen_of(sample, both) == [(CORE, LIVENESS)]
 
-    def test_results_of_several_at_once_count_for_each_that_passes(
-        self, results: Path, suite: Callable[..., list[list[str]]]
+    def test_groups_have_every_mutant_once(self) -> None:
+        """Those of one module are in different groups where there are enough of them."""
+        mutants = [CORE, LIVENESS, RELAY, replace(CORE, id="four"), replace(RELAY, id="five")]
+
+        groups = list(grouped(mutants, 2))
+
+        assert sorted(one.id for group in groups for one in group) == sorted(
+            one.id for one in mutants
+        )
+        assert all(len({one.module for one in group}) == len(group) <= 2 for group in groups)
+        assert list(grouped(mutants, 1)) == [(one,) for one in mutants]
+
+    @pytest.mark.parametrize(
+        ("verdicts", "states"),
+        [
+            ([], {"three": (SURVIVED, ""), "six": (SURVIVED, "")}),
+            # Twice against both at once, then against the first of them and against the second.
+            ([Verdict.FAIL] * 4 + [Verdict.PASS], {"three": (NOTICED, "first")}),
+            ([Verdict.FAIL] * 2 + [Verdict.PASS] * 2, {}),
+            ([Verdict.COULD_NOT_RUN], {}),
+        ],
+    )
+    def test_a_case_that_notices_a_group_is_run_against_each(
+        self,
+        results: Path,
+        suite: Callable[..., list[list[str]]],
+        verdicts: list[Verdict],
+        states: dict[str, tuple[str, str]],
     ) -> None:
-        """If they are noticed together, nothing is known of a single one."""
-        suite({})
-        asyncio.run(operators.run([(LIVENESS, CORE)], self.options(stage=[CODEC])))
-        assert {one.passed for one in operators.read_results(results).values()} == {(CODEC,)}
+        """Nothing is known of the others; a group that passes has passed one by one."""
+        suite({first(NEAR): verdicts})
+        group = (RELAY, replace(RELAY, id="six"))
 
-        suite({first(QUICK): [Verdict.FAIL, Verdict.FAIL]})
-        asyncio.run(operators.run([(LIVENESS, CORE)], self.options()))
+        asyncio.run(operators.run([group], self.options()))
+
         found = operators.read_results(results)
-        assert {one.state for one in found.values()} == {""}
+        assert {one.id: (one.state, one.case and "first") for one in found.values()} == states
 
     def test_results_are_put_into_the_sample(self) -> None:
-        """Those of unfinished mutants are not."""
+        """Up to the first mutant that is not finished, since the others are not a fair part."""
         found = operators.with_results(
-            Draw(1, (LIVENESS, CORE), 2, 0),
+            Draw(1, (LIVENESS, CORE, RELAY), 3, 0),
             {
                 "one": Result("one", NOTICED, "MW-1157", "odd"),
-                "two": Result("two", passed=(QUICK,)),
+                "two": Result("two", passed=(NEAR,)),
+                "three": Result("three", NOTICED),
             },
         )
 
-        assert [(one.state, one.case) for one in found.mutants] == [(NOTICED, "MW-1157"), ("", "")]
+        assert [(one.state, one.case) for one in found.mutants] == [
+            (NOTICED, "MW-1157"),
+            ("", ""),
+            ("", ""),
+        ]
