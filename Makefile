@@ -18,7 +18,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 CHECKED_TOOLS := make_schemas draw_figures sync_spec make_vectors make_reconciliation format_transcripts make_index \
 	trace check_citations check_inventory check_prose mutants operators
 
-.PHONY: help check test test-fast lint ci look site adapters clean mutants-operators \
+.PHONY: help check test test-fast lint ci look site adapters clean \
+	mutants mutants-sample mutants-matrix mutants-operators \
 	lint-style lint-types lint-imports lint-names lint-generated lint-vectors lint-site lint-wheel
 
 help:
@@ -28,7 +29,8 @@ help:
 	@echo "make lint      style, types, import rules, dead names, generated files, vectors, wheel"
 	@echo "make adapters  run the vectors on the codecs in other languages"
 	@echo "make mutants-operators  run the suite against mutants that operators make; hours"
-	@echo "make ci        lint + check + adapters + test"
+	@echo "make mutants   run the suite on every mutant and write the kill scores: the better part of an hour"
+	@echo "make ci        lint + check + adapters + a sample of the mutants + test"
 	@echo "make site      build the pages into site/"
 	@echo "make look      build the pages and take screenshots of them"
 	@echo "make clean     remove what these targets made"
@@ -95,6 +97,17 @@ lint-wheel: $(VENV)/dev.stamp
 adapters: $(VENV)/node.stamp
 	MESHWIRE="$(MESHWIRE)" conformance/adapters/run.sh
 
+# Each resumes what an interrupt has left; a row that is not what it says ends with 1.
+mutants: $(VENV)/dev.stamp
+	$(BIN)/python tools/mutant_scores.py
+
+mutants-sample: $(VENV)/dev.stamp
+	$(BIN)/python tools/mutant_scores.py --sample 40
+
+# About two hours.
+mutants-matrix: $(VENV)/dev.stamp
+	$(BIN)/python tools/mutant_matrix.py
+
 # Goes on where an earlier run ended; afterwards `tools/sync_spec.py` writes the page.
 mutants-operators: $(VENV)/dev.stamp
 	$(BIN)/python tools/operators.py
@@ -102,7 +115,7 @@ mutants-operators: $(VENV)/dev.stamp
 	$(BIN)/python tools/sync_spec.py
 
 # Tests run last, so that their closing line is the last thing said.
-ci: lint check adapters test
+ci: lint check adapters mutants-sample test
 
 # Screenshots at desktop and phone width into build/screenshots, where there is a Chromium.
 look: lint-site

@@ -17,13 +17,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from meshwire_conformance.catalogue.case import SOCKET, Case
 from meshwire_conformance.codec_suite.part import run as run_codec
-from meshwire_conformance.contracts import Attachment, Settings
+from meshwire_conformance.contracts import Attachment, Progress, Settings
 from meshwire_conformance.errors import Incomplete, SuiteFault
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.socket_suite.part import run as run_sockets
@@ -48,12 +50,19 @@ from mutant_rows import (  # noqa: E402 - found in the folder that was just adde
     read_rows,
 )
 
+__all__ = ["Row", "RowError", "apply_edits", "read_rows"]
+"""What other tools import with this module, which knows the folder of the hook."""
+
 BESIDE = 2
 """Number of mutants that are judged concurrently."""
 HURRIED = 0.2
 """Scale of deadlines: many mutants never answer, and each case then waits for its deadline."""
 NODE = f"{shlex.quote(sys.executable)} -m meshwire_reference.cli"
 INDEX = re.compile(r"\[\d+\]")
+CRASHED = "crash of"
+"""How the problem of a mutant begins that met an unexpected exception."""
+Enough: TypeAlias = Callable[[CaseResult], bool]
+"""Returns True for a result that ends a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,12 @@ class Mutant:
     def command(self, record: Path) -> str:
         """Return the command line of the bundled node with the rows applied."""
         path = os.pathsep.join(filter(None, (str(HOOK), os.environ.get("PYTHONPATH"))))
-        values = {"MUTANT_ROWS": self.name, "MUTANT_RECORD": str(record), "PYTHONPATH": path}
+        values = {
+            "MUTANT_ROWS": self.name,
+            "MUTANT_RECORD": str(record),
+            "MUTANT_LOG": str(log_beside(record)),
+            "PYTHONPATH": path,
+        }
         words = " ".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
         return f"env {words} {NODE}"
 
@@ -102,24 +116,67 @@ def variant_of(case: Case) -> str:
 
 
 async def judge(
-    mutant: Mutant, cases: Sequence[Case], scale: float = HURRIED
+    mutant: Mutant,
+    cases: Sequence[Case],
+    scale: float = HURRIED,
+    enough: Enough | None = None,
 ) -> tuple[list[CaseResult], list[str]]:
-    """Return the verdicts of the cases against this mutant, and why a row was not applied.
+    """Return the verdicts of the cases against this mutant, and what is wrong with the mutant.
 
-    `scale` multiplies every deadline.
+    That is a row that was not applied, or a crash that no row has as its mistake. `scale`
+    multiplies every deadline. The run ends with the first result that is `enough`; the cases that
+    have no verdict then are left out.
     """
     with tempfile.TemporaryDirectory(prefix="meshwire-mutant-") as folder:
         record = Path(folder) / "record"
+        log = log_beside(record)
         results: list[CaseResult] = []
+        logged = 0
+
+        def is_enough(result: CaseResult) -> bool:
+            # A crash at the end of the run, when connections are closed, has decided no case.
+            nonlocal logged
+            logged = log.stat().st_size if log.exists() else 0
+            return enough is not None and enough(result)
+
         for target, share in attachments(mutant, cases, record):
             part = run_sockets if target.scheme == "node" else run_codec
+            settings = Settings(timeout_scale=scale)
             try:
-                settings = Settings(timeout_scale=scale)
-                results += await part(share, load_catalogue(), target, settings, lambda _: None)
+                run = partial(part, share, load_catalogue(), target, settings)
+                results += await run_until(is_enough, run)
             except Incomplete as exc:
                 why = (str(exc),)
                 results += [CaseResult(case.id, Verdict.COULD_NOT_RUN, why) for case in share]
-        return results, unapplied(mutant, record)
+            if enough is not None and any(map(enough, results)):
+                break
+        return results, [*unapplied(mutant, record), *crashes(mutant, record, logged)]
+
+
+async def run_until(
+    is_enough: Enough, run: Callable[[Progress], Awaitable[list[CaseResult]]]
+) -> list[CaseResult]:
+    """Return the results of a run, or those up to the first that is enough, which ends it."""
+    results: list[CaseResult] = []
+    is_over = asyncio.Event()
+
+    def take(result: CaseResult) -> None:
+        results.append(result)
+        if is_enough(result):
+            is_over.set()
+
+    running = asyncio.ensure_future(run(take))
+    waiting = asyncio.ensure_future(is_over.wait())
+    try:
+        await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if running.done() or not is_over.is_set():
+            return await running
+    finally:
+        waiting.cancel()
+        running.cancel()
+        # What it has started is ended before anything else begins.
+        await asyncio.wait((running,))
+    return results
 
 
 def attachments(
@@ -152,6 +209,41 @@ def unapplied(mutant: Mutant, record: Path) -> list[str]:
     faults = sorted({line.removeprefix(FAULT) for line in lines if line.startswith(FAULT)})
     never = sorted(set(edits_by_module(mutant.rows)) - set(lines))
     return faults + [f"{mutant.name} was never applied: {name} was not loaded" for name in never]
+
+
+def log_beside(record: Path) -> Path:
+    """Return the file with everything that the processes of a mutant wrote to stderr."""
+    return record.with_name(f"{record.name}.log")
+
+
+def crashes(mutant: Mutant, record: Path, size: int) -> list[str]:
+    """Return the exceptions that the processes of a mutant met unexpectedly, each once.
+
+    One that no row has as its mistake shows nothing but a crash, which every case notices. `size`
+    is that of the log in bytes when the last case was over.
+    """
+    log = log_beside(record)
+    if not log.exists() or any(row.crashes for row in mutant.rows):
+        return []
+    found = unexpected(log.read_bytes()[:size].decode("utf-8", "replace").splitlines())
+    return [f"{CRASHED} {mutant.name}: {what}" for what in dict.fromkeys(found)]
+
+
+def unexpected(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the unexpected exceptions in a log: those that the node notes, and tracebacks."""
+    is_traceback = False
+    for line in lines:
+        if line.startswith("Traceback "):
+            is_traceback = True
+        elif is_traceback and line[:1].strip():
+            is_traceback = False
+            yield line
+        elif line.startswith('{"event": "failed"'):
+            # The last line may be cut.
+            with contextlib.suppress(ValueError):
+                yield str(json.loads(line)["why"])
+        elif "internal error: " in line:
+            yield line.partition("internal error: ")[2]
 
 
 def names_field(row: Row, result: CaseResult) -> bool:

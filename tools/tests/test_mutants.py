@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import mutant_rows
@@ -13,9 +14,21 @@ import pytest
 from mutant_rows import Edit, Row, RowError, apply_edits, read_rows
 
 import mutants
+from meshwire_conformance.contracts import Progress
+from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.verdicts import CaseResult, Verdict
-from mutants import application_problems, check, judge, main, missed, mutant_of
+from mutants import (
+    application_problems,
+    check,
+    crashes,
+    judge,
+    log_beside,
+    main,
+    missed,
+    mutant_of,
+    run_until,
+)
 
 SOURCE = '''"""A module."""
 
@@ -422,6 +435,80 @@ class TestTool:
         (problem,) = missed(two_modules(), [CaseResult("MW-1157", verdict)])
 
         assert problem.startswith(f"MW-1157 does not notice one: {verdict}")
+
+    def test_a_run_ends_with_the_first_result_that_is_enough(self) -> None:
+        """What it has started is ended before it is over."""
+        ended: list[str] = []
+
+        async def run(progress: Progress) -> list[CaseResult]:
+            try:
+                progress(CaseResult("MW-1157", Verdict.PASS))
+                progress(CaseResult("MW-1158", Verdict.FAIL))
+                await asyncio.Event().wait()
+            finally:
+                ended.append("run")
+            return []
+
+        found = asyncio.run(run_until(lambda result: result.verdict is Verdict.FAIL, run))
+
+        assert [result.case for result in found] == ["MW-1157", "MW-1158"]
+        assert ended == ["run"]
+
+    def test_a_run_without_such_a_result_is_whole(self) -> None:
+        """Its own results count, not those that were reported on the way."""
+
+        async def run(progress: Progress) -> list[CaseResult]:
+            progress(CaseResult("MW-1157", Verdict.PASS))
+            return [CaseResult("MW-1157", Verdict.FAIL)]
+
+        (found,) = asyncio.run(run_until(lambda _: False, run))
+
+        assert found.verdict is Verdict.FAIL
+
+    def test_a_fault_of_a_run_is_raised(self) -> None:
+        """As if it were awaited."""
+
+        async def run(progress: Progress) -> list[CaseResult]:
+            raise Incomplete("the node printed no ready line")
+
+        with pytest.raises(Incomplete):
+            asyncio.run(run_until(lambda _: False, run))
+
+    def test_a_crash_is_a_problem_unless_it_is_the_mistake(self, tmp_path: Path) -> None:
+        """What the node notes of itself, and every traceback."""
+        mutant = two_modules()
+        record = tmp_path / "record"
+        log = log_beside(record)
+        assert crashes(mutant, record, 99) == []
+        log.write_text(
+            '{"event": "refused", "reason": "bad-key"}\n'
+            '{"event": "failed", "at": "StreamData", "why": "KeyError: 7"}\n'
+            "Traceback (most recent call last):\n"
+            '  File "session.py", line 1, in <module>\n'
+            "AssertionError\n"
+            "meshwire-node: internal error: IndexError: pop\n"
+            '{"event": "failed", "at": "StreamData", "why": "KeyError: 7"}\n'
+        )
+
+        assert crashes(mutant, record, log.stat().st_size) == [
+            "crash of one: KeyError: 7",
+            "crash of one: AssertionError",
+            "crash of one: IndexError: pop",
+        ]
+        # What is logged after the last case has decided none.
+        assert crashes(mutant, record, 60) == []
+        (row,) = mutant.rows
+        meant = replace(mutant, rows=(replace(row, crashes=True),))
+        assert crashes(meant, record, log.stat().st_size) == []
+
+    @pytest.mark.process
+    def test_a_codec_that_crashes_is_found_out(self, table: Callable[..., Path]) -> None:
+        """Its case fails, and that is no notice."""
+        _, problems = heartbeat_of(
+            table(codec_row(LIVENESS, "reader = Reader(data)", "raise KeyError(7)"))
+        )
+
+        assert problems == ["crash of one: KeyError: 7"]
 
     def test_arguments_are_those_of_the_case(self) -> None:
         """Another case starts the node without them."""

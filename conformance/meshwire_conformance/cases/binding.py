@@ -9,9 +9,14 @@ from collections.abc import Awaitable, Callable, Iterable
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.connecting import connect, lab_connection
+from meshwire_conformance.socket_suite.connecting import (
+    connect,
+    lab_connection,
+    run_handshake,
+)
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
+from meshwire_conformance.targets.handshake import HandshakeFailed, read_result
 from meshwire_conformance.targets.lab import Preamble, record
 from meshwire_conformance.targets.tcp import TcpConnection, TcpDialler
 from meshwire_conformance.targets.transport import Dial
@@ -20,14 +25,18 @@ from meshwire_spec.numbers import (
     FORMATION_ID_MAX,
     HANDSHAKE_S,
     LAB_MAX_DATA,
+    RESULT_REJECTED,
     VERDICT_LINGER_S,
+    LabRecordType,
 )
-from meshwire_spec.schemas.steps import ConnectSpec, DocumentSpec, FrameSpec
+from meshwire_spec.schemas.steps import ConnectSpec, DocumentSpec, FrameSpec, HandshakeSpec
 
 CUT_STREAMS = 60
 CUT_BYTES = 48 * 1024
-BLOCKS = 20_000
+BLOCKS = 36_000
 """Number of 64-character blocks in the document: more bytes than the largest window."""
+WRONG_AT = (0, 15, 16, 20, 31)
+"""Places of the wrong byte of a response: around the lengths of shorter codes, and the last."""
 NEEDS = ("documents", "binding:tcp")
 BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 
@@ -70,6 +79,31 @@ async def early_preamble(run: CaseRun) -> None:
         raise CaseFailed(
             "no-preamble", "no preamble came before ours while the connection stood", missed=True
         )
+
+
+@case(
+    "MW-6104",
+    "a record in one write with the preamble must be processed",
+    part="lab-binding",
+    rules=("LB-055", "LB-001"),
+    level="wire",
+    needs=("binding:tcp",),
+)
+async def record_with_the_preamble(run: CaseRun) -> None:
+    """Bytes after the preamble are kept until the next bytes come."""
+    identity = run.own_peer("early").dial().identity
+    connection = await _raw_connection(run, Preamble(identity, whole=b""))
+    payload = b"\x03\x05\x07\x09\x0b\x0d\x0f\x11"
+    came = await connection.ready(run.deadline_s)
+    if came:
+        await connection.raw(Preamble(identity).encode() + record(LabRecordType.PING, payload))
+        await connection.signal.wait_for(
+            lambda: payload in connection.pongs or connection.closed is not None, run.deadline_s
+        )
+        came = payload in connection.pongs
+    await connection.close()
+    if not came:
+        raise CaseFailed("no-pong", "a PING after the preamble was not answered", missed=True)
 
 
 @case(
@@ -168,6 +202,8 @@ async def larger_than_the_window(run: CaseRun) -> None:
     """The receiver never raises its maxima."""
     blocks = (hashlib.sha256(number.to_bytes(4, "big")).hexdigest() for number in range(BLOCKS))
     await run.documents({"base": DocumentSpec(actor="0c0c0c0c", fields={"text": "".join(blocks)})})
+    # A document is compressed when it is saved.
+    assert len(run.contents.made["base"].saved) > LAB_MAX_DATA
     await _good_frame(run)
 
 
@@ -344,3 +380,40 @@ async def trickled_preamble(run: CaseRun) -> None:
     await connect(run, "X", ConnectSpec(preamble=whole[:1].hex()))
     connection = await lab_connection(run, "X")
     await _trickle(run, "X", whole[1:-1], connection.raw)
+
+
+@case(
+    "MW-6115",
+    "a response that is wrong in any one byte must be rejected",
+    part="handshake",
+    rules=("HS-033", "HS-044"),
+    needs=("dialect:H1",),
+    isolation="peer",
+    control="MW-5601",
+    negative=True,
+)
+async def wrong_in_one_byte(run: CaseRun) -> None:
+    """A response is compared up to a length that the code of another hash has."""
+    formation = run.session.target.formation
+    if formation is None:
+        raise SuiteFault(f"{run.case_id} needs a formation, which its `needs` does not list")
+    for place in WRONG_AT:
+        on = f"wrong at {place}"
+        await connect(run, on, ConnectSpec(handshake=False))
+        await run_handshake(run, on, "hs", HandshakeSpec(answer="none", result="nothing"))
+        answer = bytearray(formation.answer(run.nonces[-1]))
+        answer[place] ^= 0x80
+        stream = await run.stream(on, "hs")
+        what = f"an answer that is wrong in byte {place}"
+        await run.write(stream, bytes(answer), what, on, kind="formation_response")
+        try:
+            result = await read_result(stream, run.deadline_s)
+        except HandshakeFailed as exc:
+            raise CaseFailed("no-result", f"{what}: {exc}", missed=True) from exc
+        if result != RESULT_REJECTED:
+            raise CaseFailed(
+                "accepted",
+                f"{what} was accepted",
+                expected=(f"result {RESULT_REJECTED}",),
+                received=(f"result {result}",),
+            )

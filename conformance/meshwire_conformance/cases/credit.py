@@ -20,7 +20,7 @@ from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed, Sending
 from meshwire_conformance.targets.lab import Windows, record
 from meshwire_conformance.targets.tcp import TcpConnection
-from meshwire_spec.numbers import HMAC, FrameType, LabRecordType
+from meshwire_spec.numbers import BATCH_KEY, HMAC, LAB_MAX_DATA, FrameType, LabRecordType
 from meshwire_spec.schemas.steps import ConnectSpec, DocumentSpec, FrameSpec, HandshakeSpec
 
 NEEDS = ("documents", "binding:tcp")
@@ -34,12 +34,22 @@ STREAM_WINDOW = 1029
 FURTHER = 258
 """Bytes of credit granted later: a number that is another one in the wrong byte order."""
 PINGS = 5
+STOPPED = LAB_MAX_DATA // PIECE + 4
+"""Streams whose discarded bytes exceed the credit of a connection."""
+NARROW = 96
+"""Bytes of a window that a handshake fits, and a batch of tombstones does not."""
+TOMBSTONES = 4
 READS = 12
 FIRST_STREAMS = 2
 FURTHER_STREAMS = 3
 PING = b"\x08\x07\x06\x05\x04\x03\x02\x01"
 UNREAD_MAX = 4 * 2**20
 """Greatest number of bytes that these cases send to a target that reads none of them."""
+
+
+def _filled(connection: TcpConnection, size: int) -> bool:
+    """Return True if the target has sent that number of bytes on a stream that it opened."""
+    return any(len(one.received) >= size for one in connection.streams.values() if not one.ours)
 
 
 async def _unproven(run: CaseRun) -> TcpConnection:
@@ -314,3 +324,100 @@ async def pings_together(run: CaseRun) -> None:
             received=tuple(f"PONG {payload.hex()}" for payload in came) or ("nothing",),
             missed=len(came) < PINGS,
         )
+
+
+@case(
+    "MW-6106",
+    "bytes that come after the target's STOP must count against the credit and be returned",
+    part="lab-binding",
+    rules=("LB-037", "LB-045"),
+    level="wire",
+    needs=NEEDS,
+    isolation="peer",
+    control="MW-5801",
+    negative=True,
+    let={"key": "tracks:$case"},
+)
+async def stopped_bytes_give_credit_back(run: CaseRun) -> None:
+    """Bytes of a stopped stream are dropped uncounted, until the connection stalls."""
+    await run.documents(BASE)
+    connection = await lab_connection(run, "A")
+    connection.lab.obeys_stop = False
+    refused = run.composer.frame(FrameSpec(type=0x0B, hex="2a", wrong=True))
+    for number in range(STOPPED):
+        stream = await run.open("A", f"stopped {number}")
+        await stream.write(refused)
+        if not await stream.wait_for(lambda: stream.stop_code is not None, run.deadline_s):  # noqa: B023 - awaited in this turn
+            run.check_connection(connection)
+            raise CaseFailed("no-refusal", "an unknown type was not refused", missed=True)
+        # A stream takes nothing more once the target has stopped it; the connection does.
+        connection.lab.write(stream.number, bytes(PIECE))
+        if not await connection.drained(stream.number, run.deadline_s):
+            raise CaseFailed(
+                "no-credit",
+                f"the credit of {number} stopped streams was not returned",
+                missed=True,
+            )
+        connection.lab.reset(stream.number, 0)
+        connection.flush()
+    await run.send(FrameSpec(type="snapshot", document="base"), "A")
+    await run.barrier("A")
+    await run.read(Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads), "A")
+
+
+@case(
+    "MW-6108",
+    "no document may be offered while tombstones wait for credit",
+    part="tombstones",
+    rules=("TS-042",),
+    needs=NEEDS,
+    isolation="peer",
+    let={"key": "notes:$case"},
+)
+async def tombstones_before_documents(run: CaseRun) -> None:
+    """Documents are offered as soon as the tombstones were made, not when they were sent."""
+    await run.documents(BASE)
+    await run.send(FrameSpec(type="snapshot", document="base"), "B")
+    for number in range(TOMBSTONES):
+        gone = f"tracks:{run.scope.names['case']}-{number}"
+        await run.send(FrameSpec(type="tombstone", key=gone, reason="x" * NARROW), "B")
+    await run.barrier("B")
+    connection = await adopt_lab(run, "A", Windows(max_stream_data=NARROW, held=True))
+    await connection.signal.wait_for(
+        lambda: connection.closed is not None or _filled(connection, NARROW), run.deadline_s
+    )
+    run.check_connection(connection)
+    if not _filled(connection, NARROW):
+        raise CaseFailed("no-answer", "no tombstones were offered", missed=True)
+    await connection.ping(b"\x01\x02\x03\x04\x05\x06\x07\x08", run.deadline_s)
+    head = len(BATCH_KEY).to_bytes(2, "big") + BATCH_KEY.encode()
+    if any(bytes(one.received).startswith(head) for one in connection.streams.values()):
+        raise CaseFailed("documents-too-early", "documents were offered beside the tombstones")
+    give_credit(connection)
+    await run.expect(Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads), "A")
+
+
+@case(
+    "MW-6107",
+    "a heartbeat that comes in two pieces must be accepted",
+    part="liveness",
+    rules=("LB-055", "LV-006"),
+    level="wire",
+    needs=("binding:tcp", "shows:stop-after-fin"),
+    isolation="peer",
+    let={"key": "notes:$case"},
+)
+async def heartbeat_in_pieces(run: CaseRun) -> None:
+    """Only the first piece of a heartbeat is kept."""
+    connection = await lab_connection(run, "A")
+    stream = await run.open("A", "heartbeat", uni=True)
+    data = run.composer.heartbeat(FrameSpec(type="heartbeat"))
+    for number, piece in enumerate((data[:1], data[1:]), 1):
+        await run.write(stream, piece, f"piece {number}", "A")
+        # The answer shows that the target has this piece before the next is written.
+        await connection.ping(number.to_bytes(8, "big"), run.deadline_s)
+    await stream.finish()
+    await connection.ping(bytes(range(8)), run.deadline_s)
+    run.check_connection(connection)
+    if stream.stop_code is not None:
+        raise CaseFailed("refused", f"a whole heartbeat was refused with {stream.stop_code:#x}")

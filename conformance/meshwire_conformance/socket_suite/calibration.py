@@ -98,9 +98,14 @@ class Canary:
             await self.send(deadline_s, key)
 
     async def send(self, deadline_s: float, key: str = "") -> None:
-        """Send the document and wait for the target's FIN, at most for the deadline."""
+        """Send the document and wait for the target's FIN, at most for the deadline.
+
+        Raises TimeoutError without credit for a stream.
+        """
         connection = await self.peer.connection()
-        stream = await connection.open()
+        # A target that never ends a stream has no credit for another one some time.
+        async with asyncio.timeout(deadline_s):
+            stream = await connection.open()
         await stream.write(self._frame(FrameType.SNAPSHOT, self._document, key))
         await stream.finish()
         await stream.wait_for(lambda: stream.read_over, deadline_s)

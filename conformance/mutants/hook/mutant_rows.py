@@ -58,7 +58,8 @@ class Row:
 
     `arguments` are added to the command line of the node, for the cases that they are given for.
     A row with a `kind` mutates the codec: a failed case of that kind must name `field`. `limit` is
-    the limit of that kind that is broken, if it is one.
+    the limit of that kind that is broken, if it is one. A failed case counts if it cites `rule` or
+    one of `also`. `crashes` says that the mistake is to end, or to fail unexpectedly.
     """
 
     id: str
@@ -71,6 +72,8 @@ class Row:
     kind: str = ""
     field: str = ""
     limit: str = ""
+    also: tuple[str, ...] = ()
+    crashes: bool = False
 
 
 def read_rows(folder: Path = ROWS) -> dict[str, Row]:
@@ -208,8 +211,8 @@ def _read_row(table: Mapping[str, Any], place: str) -> Row:
     )
     if not all(edit.find for edit in edits):
         raise RowError(f"{where}: an edit with nothing to find")
-    noticed_by = tuple(table.get("noticed_by", ()))
-    return Row(**{**table, "edits": edits, "noticed_by": noticed_by})
+    lists = {name: tuple(table.get(name, ())) for name in ("noticed_by", "also")}
+    return Row(**{**table, "edits": edits, **lists})
 
 
 def _require(table: Mapping[str, Any], shape: type[Row] | type[Edit], where: str) -> None:

@@ -3,7 +3,8 @@
 It is loaded at the start of every interpreter whose PYTHONPATH holds this folder, also of the
 document worker that the node starts. MUTANT_ROWS names the rows, separated by commas, and
 MUTANT_TABLE a folder of them, if it is not the usual one. Every edited module that is loaded is
-written to the file that MUTANT_RECORD names, one name per line.
+written to the file that MUTANT_RECORD names, one name per line. With MUTANT_LOG everything that
+the processes write to stderr is appended to the file of that name.
 
 Python ignores an exception of this module, and one in the loader could pass for the mistake of a
 mutant. So either ends the process: with a line on stderr, the same line in the record, and EXIT.
@@ -90,9 +91,19 @@ def end(reason: str) -> NoReturn:
     os._exit(EXIT)
 
 
+def divert_errors() -> None:
+    """Append standard error to the file that MUTANT_LOG names."""
+    place = os.environ.get("MUTANT_LOG")
+    if place:
+        log = os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.dup2(log, 2)
+        os.close(log)
+
+
 def install() -> None:
     """Install the finder for the rows that the environment names."""
     try:
+        divert_errors()
         table = read_rows(Path(os.environ.get("MUTANT_TABLE") or ROWS))
         rows = choose(table, os.environ.get("MUTANT_ROWS", ""))
     except (RowError, OSError) as exc:

@@ -27,7 +27,7 @@ from meshwire_conformance.socket_suite.calibration import (
 )
 from meshwire_conformance.socket_suite.inbox import Inbox
 from meshwire_conformance.socket_suite.part import MISSES_CONFIRMED_MAX, SocketPart
-from meshwire_conformance.socket_suite.peers import Session
+from meshwire_conformance.socket_suite.peers import Peer, Session
 from meshwire_conformance.socket_suite.repetition import PATIENCE, Beside, Probes, decided
 from meshwire_conformance.targets.attach import Target
 from meshwire_conformance.targets.facts import Facts
@@ -300,3 +300,26 @@ def test_cases_start_in_the_given_order_only_if_it_is_asked_for(*, keeps_order: 
         return part.order
 
     assert (asyncio.run(judge()) == [case.id for case in cases]) == keeps_order
+
+
+class TestCanary:
+    """What the canary does toward a target that ends no stream."""
+
+    def test_a_target_without_credit_for_a_stream_keeps_no_canary_waiting(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its document is not sent, and the calibration is over."""
+
+        class Exhausted:
+            async def open(self, *, uni: bool = False) -> None:
+                await asyncio.Event().wait()
+
+        async def connection(_peer: Peer) -> Exhausted:
+            return Exhausted()
+
+        monkeypatch.setattr(Peer, "connection", connection)
+        canary = ScriptedCanary(SLOW_S)
+
+        with pytest.raises(TimeoutError):
+            asyncio.run(canary.send(0.0))
+        assert asyncio.run(Canary.calibrate(canary, 0.0)).median_s is None

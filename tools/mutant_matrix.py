@@ -1,0 +1,176 @@
+"""Run every case over connections against every mutant of the node, and find cases without a row.
+
+A case has a row of its own if a mutant is noticed by it alone, or by it and others that cite one
+rule with it. Every other case notices only what different cases notice too. The whole table takes
+about two hours; what is measured is kept in conformance/mutants/matrix.json, one line for each
+row, and a further run goes on with the rows that are left.
+
+Examples: python tools/mutant_matrix.py --file lab.toml --stop-after 600
+          python tools/mutant_matrix.py --check
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from meshwire_conformance.catalogue.case import SOCKET, Case
+from meshwire_conformance.errors import SuiteFault
+from meshwire_conformance.run.loading import load_catalogue
+from meshwire_conformance.verdicts import Verdict
+from mutant_results import digest_of_row
+from mutants import HOOK, HURRIED, ROOT, Mutant, Row, RowError, judge, read_rows
+from vector_files import fault_text
+
+MATRIX: Final = ROOT / "conformance" / "mutants" / "matrix.json"
+BESIDE: Final = 2
+"""Number of mutants that run concurrently: each runs every case, which takes processor time."""
+USAGE: Final = 2
+CASE: Final = "MW-"
+
+
+class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What one row did: the digest of the row, the numbers of the cases that failed, problems."""
+
+    row: str
+    failed: str
+    why: str = ""
+
+    @property
+    def cases(self) -> frozenset[str]:
+        """Ids of the cases that failed."""
+        return frozenset(f"{CASE}{number}" for number in self.failed.split())
+
+
+def read_matrix(rows: Mapping[str, Row], path: Path = MATRIX) -> dict[str, Line]:
+    """Return the lines of the rows that are now as they were measured, by the id of the row."""
+    if not path.exists():
+        return {}
+    lines = msgspec.json.decode(path.read_bytes(), type=dict[str, Line])
+    return {
+        name: line
+        for name, line in lines.items()
+        if name in rows and line.row == digest_of_row(rows[name])
+    }
+
+
+def matrix_text(lines: Mapping[str, Line]) -> str:
+    """Return the content of the file, one line for each row."""
+    told = (
+        f"{json.dumps(name)}: {msgspec.json.encode(lines[name]).decode()}" for name in sorted(lines)
+    )
+    return "{\n" + ",\n".join(told) + "\n}\n"
+
+
+def of_node(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows of the node: those of the codec are for vectors."""
+    return [row for row in rows if not row.kind]
+
+
+def has_own_row(case: Case, lines: Iterable[Line], by_id: Mapping[str, Case]) -> bool:
+    """Return True if the failures of a line all cite one rule of the case, which failed too.
+
+    A line with a problem shows nothing: its mutant crashed, or was not applied.
+    """
+    for line in lines:
+        if case.id in line.cases and not line.why:
+            failed = [by_id[name] for name in line.cases if name in by_id]
+            if any(all(rule in one.rules for one in failed) for rule in case.rules):
+                return True
+    return False
+
+
+async def measure(row: Row, cases: Sequence[Case]) -> Line:
+    """Return the line of a row: every case is run against it."""
+    results, problems = await judge(Mutant(row.id, (row,), row.noticed_by), cases, HURRIED)
+    failed = sorted(one.case for one in results if one.verdict is Verdict.FAIL)
+    numbers = " ".join(name.removeprefix(CASE) for name in failed)
+    return Line(digest_of_row(row), numbers, "; ".join(problems[:1]))
+
+
+async def measure_all(
+    rows: Sequence[Row], lines: dict[str, Line], cases: Sequence[Case], ends_s: float
+) -> None:
+    """Measure rows, some concurrently, and write the file after each; begin none after `ends_s`."""
+    waiting = iter(rows)
+
+    async def work() -> None:
+        for row in waiting:
+            if time.monotonic() >= ends_s:
+                return
+            began_s = time.monotonic()
+            lines[row.id] = line = await measure(row, cases)
+            MATRIX.write_text(matrix_text(lines), "utf-8")
+            took_s = time.monotonic() - began_s
+            why = f": {line.why}" if line.why else ""
+            print(f"{row.id}: {len(line.cases)} cases fail, {took_s:.0f} s{why}", flush=True)
+
+    workers = [asyncio.create_task(work()) for _ in range(BESIDE)]
+    await asyncio.wait(workers)
+    for worker in workers:
+        worker.result()
+
+
+def report(rows: Sequence[Row], lines: Mapping[str, Line], cases: Sequence[Case]) -> int:
+    """Say which cases have no row of their own; return 1 if every row is measured and one has."""
+    by_id = {case.id: case for case in cases}
+    failing = [case for case in cases if any(case.id in line.cases for line in lines.values())]
+    shared = [case.id for case in failing if not has_own_row(case, lines.values(), by_id)]
+    idle = [case.id for case in cases if case not in failing]
+    print(f"{len(lines)} of {len(rows)} rows of the node are measured")
+    print(f"{len(failing) - len(shared)} of {len(cases)} cases have a row of their own")
+    for title, names in (("no row of its own", shared), ("fails with no row", idle)):
+        if names and (title == "no row of its own" or len(lines) == len(rows)):
+            print(f"{title}: {' '.join(names)}")
+    return 1 if (shared or idle) and len(lines) == len(rows) else 0
+
+
+def rows_of_file(rows: Mapping[str, Row], name: str) -> list[Row]:
+    """Return the rows of one file of the table. Raises RowError without such a file."""
+    path = HOOK.parent / "rows" / name
+    if not path.is_file():
+        raise RowError(f"no file {name} in conformance/mutants/rows")
+    return [rows[row["id"]] for row in tomllib.loads(path.read_text("utf-8"))["row"]]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--check", action="store_true", help="run nothing, report on the file")
+    made.add_argument("--file", metavar="NAME", help="the rows of this file only, such as lab.toml")
+    made.add_argument("--stop-after", type=float, metavar="S", help="begin no row after S seconds")
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the tool: 1 if a case has no row of its own in a whole table, 2 for bad options."""
+    options = parser().parse_args(arguments)
+    try:
+        rows = read_rows()
+        cases = [case for case in load_catalogue().cases if case.kind == SOCKET]
+        chosen = rows_of_file(rows, options.file) if options.file else list(rows.values())
+    except RowError as exc:
+        print(exc, file=sys.stderr)
+        return USAGE
+    except SuiteFault as fault:
+        print(fault_text(fault), file=sys.stderr)
+        return USAGE
+    lines = read_matrix(rows)
+    if not options.check:
+        left = [row for row in of_node(chosen) if row.id not in lines]
+        after_s = float("inf") if options.stop_after is None else options.stop_after
+        asyncio.run(measure_all(left, lines, cases, time.monotonic() + after_s))
+    return report(of_node(rows.values()), lines, cases)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
