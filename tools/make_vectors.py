@@ -21,6 +21,8 @@ from meshwire_spec.errors import Malformed
 from meshwire_spec.numbers import KINDS
 from meshwire_spec.rules import Rule
 from meshwire_spec.schemas.vectors import expand
+from value_mutations import CLASSES as VALUE_CLASSES
+from value_mutations import Changed, changed_values
 from vector_files import (
     LEDGER,
     ROOT,
@@ -130,6 +132,64 @@ def _derive_class(
                 yield vector
 
 
+def derive_values(
+    kind: str, positives: list[dict[str, Any]], ledger: Ledger
+) -> Iterator[dict[str, Any]]:
+    """Yield the values of a kind that cannot be encoded: one per member and class."""
+    seen: set[str] = set()
+    for vector in positives:
+        base = base_of(kind, bytes.fromhex(expand(vector["hex"])))
+        for changed in changed_values(kind, base, outcome_of(kind, base.data).value):
+            key = f"{generic(changed.where)}|{changed.fault}"
+            if key in seen:
+                continue
+            reason = _refusal_of(kind, changed)
+            if reason is not None:
+                seen.add(key)
+                yield _value_vector(kind, changed, reason, vector["id"], ledger)
+
+
+def _refusal_of(kind: str, changed: Changed) -> str | None:
+    """Return the reason of the schema to refuse a value, or None if its member is free.
+
+    Raises Disagreement if the class of the change has another reason.
+    """
+    value_class = VALUE_CLASSES[changed.fault]
+    try:
+        from_value(kind, changed.value)
+    except Malformed as exc:
+        if exc.reason in value_class.reasons:
+            return exc.reason
+        raise Disagreement(f"{kind} {changed.where} {changed.fault}: for {exc.reason}") from exc
+    if value_class.free:
+        return None
+    raise Disagreement(f"{kind} {changed.where} {changed.fault}: the schema encodes it")
+
+
+def _value_vector(
+    kind: str, changed: Changed, reason: str, control: str, ledger: Ledger
+) -> dict[str, Any]:
+    value_class = VALUE_CLASSES[changed.fault]
+    reasons = {reason} if reason == "length-limit" else {reason, "bad-value", *value_class.always}
+    reasons |= {changed.reason} - {""}
+    vector = {
+        "id": ledger.id_of(f"derived|{kind}|{changed.where}|{changed.fault}"),
+        "kind": kind,
+        "title": value_class.title.format(f"`{changed.where}`"),
+        "rules": list(value_class.rules),
+        "field": changed.where,
+        "fault": changed.fault,
+        "value": changed.value,
+        "result": {"wire": "any", "strict": "reject"},
+        "reasons": sorted(reasons),
+        "hunts": value_class.hunts,
+        "harm": value_class.harm,
+        "control": control,
+        "source": f"derived: {changed.fault} on {control}",
+    }
+    return {name: shorten(value) for name, value in vector.items()}
+
+
 def _where(row: FieldRow, place: Place) -> str:
     """Return the field path with the index of the element, without the record type."""
     index = place.path[place.path.find("[") : place.path.find("]") + 1]
@@ -201,7 +261,11 @@ def complete(files: dict[Path, dict[str, Any]], ledger: Ledger) -> Iterator[tupl
             vector.update(agree(vector))
         yield path, canonical(document["part"], document["vectors"])
     for kind in KINDS:
-        vectors = list(derive(kind, plain_positives(files, kind), ledger))
+        positives = plain_positives(files, kind)
+        vectors = [
+            *derive(kind, positives, ledger),
+            *derive_values(kind, positives, ledger),
+        ]
         if kind not in parts:
             raise Disagreement(f"no file of vectors has one of the kind {kind}")
         path = VECTORS / parts[kind] / f"{kind}{DERIVED}"
@@ -211,15 +275,22 @@ def complete(files: dict[Path, dict[str, Any]], ledger: Ledger) -> Iterator[tupl
 def _without_known(
     vectors: list[dict[str, Any]], files: dict[Path, dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return the derived vectors whose bytes no handwritten vector has."""
+    """Return the derived vectors whose bytes or value no handwritten vector has."""
     known = {
-        (vector["kind"], expand(vector["hex"]))
+        _content_of(vector)
         for path, document in files.items()
         if not path.name.endswith(DERIVED)
         for vector in document["vectors"]
-        if vector["fault"] and "hex" in vector
+        if vector["fault"]
     }
-    return [vector for vector in vectors if (vector["kind"], expand(vector["hex"])) not in known]
+    return [vector for vector in vectors if _content_of(vector) not in known]
+
+
+def _content_of(vector: dict[str, Any]) -> tuple[str, str]:
+    """Return the kind and bytes of a vector, or its value if it has no bytes."""
+    if "hex" in vector:
+        return vector["kind"], expand(vector["hex"])
+    return vector["kind"], json.dumps(expand(vector["value"]), sort_keys=True)
 
 
 def agree(vector: dict[str, Any]) -> dict[str, Any]:

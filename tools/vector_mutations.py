@@ -375,7 +375,7 @@ def _filled(byte: int) -> "Mutator":
     return mutate
 
 
-def _block(kind: str, path: str) -> object:
+def block_of(kind: str, path: str) -> object:
     """Return the schema's block of a top-level or nested number, to find its registry."""
     return _find(LAYOUTS[kind].blocks, [part.partition("[")[0] for part in path.split(".")])
 
@@ -401,7 +401,7 @@ def _unknown(base: Base, row: FieldRow, place: Place) -> Mutated | None:
         return _with(base, place.end - 1, place.end, bytes([old[-1] ^ 1]))
     if row.role == "mode":
         return _with(base, place.start, place.end, b"\x03")
-    block = _block(base.kind, place.path)
+    block = block_of(base.kind, place.path)
     if isinstance(block, blocks.Flag):
         new = 2
         if block.lenient and old != b"\x00":
@@ -418,7 +418,7 @@ def _far(base: Base, row: FieldRow, place: Place) -> Mutated | None:
     old = base.data[place.start]
     if row.role == "mode":
         return _with(base, place.start, place.end, b"\x7f")
-    block = _block(base.kind, place.path)
+    block = block_of(base.kind, place.path)
     if isinstance(block, blocks.Flag) and block.lenient and old != 0:
         return None
     return _with(base, place.start, place.end, bytes([old | 0x80]))

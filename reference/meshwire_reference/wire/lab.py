@@ -183,9 +183,9 @@ def read_lab_preamble(reader: Reader, alpn: str | None = None) -> LabPreamble:
 def encode_lab_preamble(preamble: LabPreamble) -> bytes:
     """Encode a preamble; raises Unencodable."""
     writer = Writer()
+    writer.fixed(preamble.magic, len(LAB_MAGIC), "magic")
     if preamble.magic != LAB_MAGIC:
-        raise writer.fault("bad-magic", "magic")
-    writer.rest(preamble.magic)
+        raise Unencodable("bad-magic", 0, "magic")
     writer.listed(U8, preamble.version, (LAB_VERSION,), "bad-version", "version")
     writer.text(U8, preamble.alpn, "alpn")
     writer.fixed(preamble.endpoint_id, ENDPOINT_ID, "endpoint_id")
