@@ -18,6 +18,7 @@ from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.targets.handshake import HandshakeFailed, read_result
 from meshwire_conformance.targets.lab import Preamble, record
+from meshwire_conformance.targets.listening import Listener
 from meshwire_conformance.targets.tcp import TcpConnection, TcpDialler
 from meshwire_conformance.targets.transport import Dial
 from meshwire_spec.numbers import (
@@ -49,7 +50,7 @@ async def _good_frame(run: CaseRun, on: str = "A") -> None:
 
 async def _raw_connection(run: CaseRun, preamble: Preamble) -> TcpConnection:
     dialler = run.session.target.dialler
-    if not isinstance(dialler, TcpDialler):
+    if not isinstance(dialler, TcpDialler | Listener):
         raise SuiteFault(f"{run.case_id} needs the lab binding, which its `needs` does not list")
     dial = Dial(preamble.endpoint_id, preamble=preamble)
     return await dialler.dial_raw(dial, run.deadline_s)
@@ -350,7 +351,7 @@ async def _trickle(
     "a handshake that continues byte by byte must end at the target's deadline",
     part="handshake",
     rules=("HS-035",),
-    needs=("dialect:H1", "deadline:handshake_s"),
+    needs=("accepts", "dialect:H1", "deadline:handshake_s"),
     isolation="peer",
     control="MW-5601",
     negative=True,

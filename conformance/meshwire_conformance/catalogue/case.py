@@ -15,6 +15,8 @@ HARNESS = "harness"
 A further kind is that of `catalogue.reconciliations`; all others are kinds of messages.
 """
 
+ACCEPTS = "accepts"
+"""Need of a case in which the suite has to dial: it is about the side that was dialled."""
 SHOWS = "shows"
 """Prefix of the needs below: events that some bindings cannot report.
 

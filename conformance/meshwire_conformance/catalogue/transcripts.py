@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from meshwire_conformance.catalogue.case import (
+    ACCEPTS,
     BOTH_VALID,
     RELEASE,
     SHOWS,
@@ -102,6 +103,8 @@ def needs_of(transcript: Transcript) -> tuple[str, ...]:
         needs.append(f"dialect:{transcript.dialect}")
     if transcript.binding:
         needs.append(f"binding:{transcript.binding}")
+    if any(isinstance(step, steps.Handshake) or _is_halved(step) for step in transcript.steps):
+        needs.append(ACCEPTS)
     needs += (f"{SHOWS}:{name}" for name in sorted(set(_looked_at(transcript))))
     if transcript.isolation == "process":
         needs.append("process")
@@ -110,6 +113,11 @@ def needs_of(transcript: Transcript) -> tuple[str, ...]:
     if transcript.documents:
         needs.append("documents")
     return tuple(needs)
+
+
+def _is_halved(step: steps.Step) -> bool:
+    """Return True if a step connects, and leaves out the handshake of an initiator."""
+    return isinstance(step, steps.Connect) and not step.options.handshake
 
 
 def _looked_at(transcript: Transcript) -> Iterator[str]:

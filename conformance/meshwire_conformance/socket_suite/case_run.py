@@ -24,6 +24,7 @@ from meshwire_conformance.socket_suite.evidence import (
     Claim,
     CouldNotRun,
     Evidence,
+    NotApplicable,
     Seen,
     Sending,
     Watch,
@@ -49,7 +50,13 @@ from meshwire_conformance.socket_suite.punctuality import (
     was_late_in_handshake,
 )
 from meshwire_conformance.socket_suite.shortfall import headline, received_lines, wanted_lines
-from meshwire_conformance.targets.transport import Connection, NotDialled, Overdue, Stream
+from meshwire_conformance.targets.transport import (
+    Connection,
+    NotDialled,
+    Overdue,
+    Stream,
+    TooFewDials,
+)
 from meshwire_spec.numbers import REASONS
 from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
@@ -158,7 +165,9 @@ class CaseRun:
             return self._own[name]
         if name in SHARED and not self.terms.own_peers:
             self._shared.add(name)
-            return self.session.peer(name)
+            shared = self.session.peer(name)
+            shared.in_use = True
+            return shared
         return self.own_peer(name)
 
     def own_peer(self, name: str) -> Peer:
@@ -168,6 +177,7 @@ class CaseRun:
             full = f"{self.case_id}/{self.scope.names['case']}/{name}"
             peer = self._own[name] = self.session.peer(full)
             peer.is_called = self.terms.dials and name == CALLED
+            peer.in_use = True
         return peer
 
     async def connection(self, name: str = "A") -> Connection:
@@ -181,7 +191,7 @@ class CaseRun:
         try:
             connection = await peer.connection()
         except NotDialled as exc:
-            raise CouldNotRun(str(exc)) from exc
+            raise not_dialled(exc) from exc
         except ConnectionError as exc:
             raise no_connection(exc) from exc
         self._known.setdefault(connection, len(connection.streams))
@@ -508,6 +518,9 @@ class CaseRun:
 
     async def probe(self) -> None:
         """Fail unless the target still answers another peer."""
+        if self.session.target.is_called:
+            # It may dial one connection alone.
+            self._leave()
         probe = self.session.probe
         if probe is None:
             raise CouldNotRun("no document to probe the target with")
@@ -582,8 +595,14 @@ class CaseRun:
         """Add a line to the report."""
         self.evidence.notes.append(text)
 
+    def _leave(self) -> None:
+        """Use the connections no more, so that others can take their place."""
+        for peer in (*self._own.values(), *map(self.session.peer, self._shared)):
+            peer.in_use = False
+
     async def end(self) -> None:
         """Release the streams of the case, and its connections unless one of them is watched."""
+        self._leave()
         for stream in self._all_streams:
             if stream.connection.closed is None:
                 await stream.reset(0)
@@ -592,6 +611,12 @@ class CaseRun:
             for peer in self._own.values():
                 if peer.name not in watched:
                     await peer.close()
+
+
+def not_dialled(error: NotDialled) -> CouldNotRun:
+    """Return why a case is not judged whose connection the target did not dial."""
+    kind = NotApplicable if isinstance(error, TooFewDials) else CouldNotRun
+    return kind(str(error))
 
 
 def no_connection(error: ConnectionError) -> CaseFailed:

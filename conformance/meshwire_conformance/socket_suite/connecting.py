@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from meshwire_conformance.errors import SuiteFault
-from meshwire_conformance.socket_suite.case_run import CALLED, CaseRun, no_connection
-from meshwire_conformance.socket_suite.evidence import CaseFailed, CouldNotRun, Sending
+from meshwire_conformance.socket_suite.case_run import CALLED, CaseRun, no_connection, not_dialled
+from meshwire_conformance.socket_suite.evidence import CaseFailed, Sending
 from meshwire_conformance.targets.handshake import (
     Formation,
     Gate,
@@ -25,6 +25,7 @@ from meshwire_conformance.targets.handshake import (
     read_result,
 )
 from meshwire_conformance.targets.lab import Preamble, Windows, record
+from meshwire_conformance.targets.listening import Listener
 from meshwire_conformance.targets.tcp import TcpConnection, TcpDialler
 from meshwire_conformance.targets.transport import Connection, Dial, NotDialled, Stream
 from meshwire_spec.codec import encode, from_value
@@ -64,7 +65,7 @@ async def _dial(run: CaseRun, name: str, dial: Dial, options: ConnectSpec) -> Co
     target = run.session.target
     preamble = _wrong_preamble(dial.identity, options)
     if preamble is not None:
-        if not isinstance(target.dialler, TcpDialler):
+        if not isinstance(target.dialler, TcpDialler | Listener):
             raise SuiteFault(f"{run.case_id}: only the lab binding has a preamble")
         dial = Dial(dial.identity, dial.on_stream, dial.order, preamble)
         run.evidence.sent.append(Sending(name, None, "preamble", preamble.encode(), _PREAMBLE))
@@ -111,6 +112,18 @@ async def lab_connection(run: CaseRun, on: str) -> TcpConnection:
     return connection
 
 
+def _in_its_role(run: CaseRun, value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a record with the stream's number as the side numbers it that the suite plays.
+
+    Cases number streams as the side that dials; cases about a target that dials as they are.
+    """
+    body = value.get("body", {})
+    if "stream_id" not in body or run.terms.dials or not run.session.target.is_called:
+        return value
+    number = int(body["stream_id"]) ^ 1
+    return {**value, "body": {**body, "stream_id": str(number)}}
+
+
 async def send_record(
     run: CaseRun, on: str, value: Mapping[str, Any], *, echo: str | None = None
 ) -> None:
@@ -122,7 +135,7 @@ async def send_record(
         if "length" in value:
             data = data[:1] + int(value["length"]).to_bytes(4, "big") + body
     else:
-        data = encode(from_value("lab_record", value))
+        data = encode(from_value("lab_record", _in_its_role(run, value)))
     run.evidence.sent.append(Sending(on, None, "lab record", data, "lab_record"))
     await connection.raw(data)
     if echo is None:
@@ -367,6 +380,6 @@ async def _taken(run: CaseRun, taking: Awaitable[Taken]) -> Taken:
     except NotDialled as exc:
         if not run.session.target.is_called:
             await run.probe()
-        raise CouldNotRun(str(exc)) from exc
+        raise not_dialled(exc) from exc
     except ConnectionError as exc:
         raise no_connection(exc) from exc

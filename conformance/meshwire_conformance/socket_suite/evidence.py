@@ -42,6 +42,10 @@ class CouldNotRun(Exception):
     """A prerequisite of a case is missing; nothing is known about the target."""
 
 
+class NotApplicable(CouldNotRun):
+    """The case turned out to need more than the target offers."""
+
+
 @dataclass(slots=True)
 class Watch:
     """Reports every arrival of these types (of any type if none is named) for a key and peer."""

@@ -23,6 +23,8 @@ from meshwire_conformance.verdicts import TOO_SLOW, CaseResult, Verdict
 from meshwire_spec.codec import Malformed, Message, decode, encode
 from meshwire_spec.numbers import NEGENTROPY_KEY, FrameType
 
+MANY = 8
+"""Connections that cases which do not depend on who dials may need: shared ones, and their own."""
 INSTALL_DOCUMENTS = f"needs Automerge: {INSTALL_LINE}"
 
 
@@ -36,6 +38,9 @@ async def open_documents() -> Doorway | None:
 
 def unmet(case: Case, target: Target, documents: Doorway | None) -> CaseResult | None:
     """Return the verdict of a case that cannot be run against this target, or None if it can."""
+    why_not = _check_roles(case, target)
+    if why_not is not None:
+        return CaseResult(case.id, Verdict.NOT_APPLICABLE, (why_not,))
     for need in case.needs:
         if need == "documents":
             if documents is None:
@@ -49,6 +54,14 @@ def unmet(case: Case, target: Target, documents: Doorway | None) -> CaseResult |
         if why_not is not None:
             return CaseResult(case.id, Verdict.NOT_APPLICABLE, (why_not,))
     return None
+
+
+def _check_roles(case: Case, target: Target) -> str | None:
+    """Return why a case cannot be run where the target dials every connection, or None."""
+    if not target.is_called or target.listener is None or "dials" in case.needs:
+        return None
+    dials = len(target.listener.addresses)
+    return None if dials >= MANY else f"needs {MANY} addresses that the target dials"
 
 
 def _why_not(need: str, target: Target) -> str | None:
@@ -82,6 +95,10 @@ def _check_dials(number: str, target: Target) -> str | None:
     return None if given >= wanted else f"needs {wanted} addresses that the target dials"
 
 
+def _check_accepts(_name: str, target: Target) -> str | None:
+    return "the target dials every connection" if target.is_called else None
+
+
 def _check_process(_name: str, target: Target) -> str | None:
     return None if target.node is not None else "the suite did not start this target"
 
@@ -101,6 +118,7 @@ _CHECKS: dict[str, Callable[[str, Target], str | None]] = {
     "deadline": _check_deadline,
     "process": _check_process,
     "dials": _check_dials,
+    "accepts": _check_accepts,
     "without": _check_without,
 }
 """Checks by the kind of need; any other need is a capability."""

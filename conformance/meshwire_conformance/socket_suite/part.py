@@ -44,6 +44,7 @@ from meshwire_conformance.socket_suite.evidence import (
     NO_ANSWER,
     CaseFailed,
     CouldNotRun,
+    NotApplicable,
     sent_lines,
 )
 from meshwire_conformance.socket_suite.first_contact import first_contact, wrong_preamble
@@ -148,7 +149,11 @@ class SocketPart:
         self._unanswered: set[str] = set()
         """Ids of the cases beside which the target answered no read at all."""
         self._asked: frozenset[str] = frozenset()
-        self._slots = asyncio.Semaphore(BESIDE_EACH_OTHER)
+        self._slots = asyncio.Semaphore(self._beside_each_other())
+
+    def _beside_each_other(self) -> int:
+        """Return how many cases run at a time: one where the target dials all connections."""
+        return 1 if self._target.is_called else BESIDE_EACH_OTHER
 
     async def run(self, cases: Sequence[Case]) -> list[CaseResult]:
         """Return a verdict for every case, in the order given."""
@@ -167,7 +172,7 @@ class SocketPart:
                 await self._calibrate()
                 if self._canary is not None and self._answering():
                     await self._canary.plant_witness(self._deadline.seconds)
-                if not self._answering():
+                if not self._answering() and not self._target.is_called:
                     self._slots = asyncio.Semaphore(BESIDE_IN_SILENCE)
                 results |= await self._judge(list(work.values()))
                 self._inbox.check()
@@ -283,7 +288,7 @@ class SocketPart:
 
     async def _beside(self, case: Case) -> Attempt:
         """Run one case beside others; one that waits for a deadline of the target takes no slot."""
-        if start_order(case)[0] == 0:
+        if start_order(case)[0] == 0 and not self._target.is_called:
             return await self._attempt(case, 1)
         async with self._slots:
             return await self._attempt(case, 1)
@@ -342,7 +347,7 @@ class SocketPart:
         if not missed:
             return {}
         assert self._canary is not None
-        slots = asyncio.Semaphore(BESIDE_EACH_OTHER)
+        slots = asyncio.Semaphore(self._beside_each_other())
 
         async def once_more(case: Case) -> Attempt:
             async with slots:
@@ -452,8 +457,9 @@ class SocketPart:
         except CaseFailed as failed:
             return _failed(case, run, failed, known_faults)
         except CouldNotRun as exc:
-            result = CaseResult(case.id, Verdict.COULD_NOT_RUN, (str(exc),))
-            return Attempt(case, result, run.evidence)
+            is_lacking = isinstance(exc, NotApplicable)
+            verdict = Verdict.NOT_APPLICABLE if is_lacking else Verdict.COULD_NOT_RUN
+            return Attempt(case, CaseResult(case.id, verdict, (str(exc),)), run.evidence)
         except Overdue as exc:
             late = no_connection(exc)
             return Attempt(case, failure(case, late), run.evidence, missed=True)

@@ -18,7 +18,7 @@ from meshwire_conformance.targets.handshake import (
     admit,
     prove,
 )
-from meshwire_conformance.targets.transport import Connection, Dial, Overdue
+from meshwire_conformance.targets.transport import Connection, Dial, Overdue, TooFewDials
 
 SHARED = ("A", "B", "C")
 """Names of the peers that cases share; any other name belongs to one case."""
@@ -40,6 +40,8 @@ class Peer:
         self._connection: Connection | None = None
         self.is_called = False
         """True if the target has to dial its connections."""
+        self.in_use = False
+        """True while a case uses it; any other connection may make room for further ones."""
         self.offers = 0
         """Number of its connections, on each of which the target offers its store once."""
         self._lock = asyncio.Lock()
@@ -152,6 +154,8 @@ class Session:
         """
         target, gate = self.target, Gate(dial)
         is_called = called or target.is_called
+        if target.is_called:
+            await self._make_room()
         if is_called and target.formation is not None:
             dial = replace(dial, on_stream=gate)
         reach = target.accept if is_called else target.dial
@@ -170,6 +174,21 @@ class Session:
                     raise Overdue(f"handshake: {exc}", suite_late=is_late) from exc
                 raise ConnectionError(f"handshake: {exc}") from exc
         return connection
+
+    async def _make_room(self) -> None:
+        """Close a connection that no case uses if the target dials no further one beside it.
+
+        Raises TooFewDials if cases use all of them.
+        """
+        assert self.target.listener is not None, "it has dialled"
+        dials = len(self.target.listener.addresses)
+        live = self.live_peers()
+        if len(live) < dials:
+            return
+        idle = next((peer for peer in live if not peer.in_use), None)
+        if idle is None:
+            raise TooFewDials(f"needs more connections than the {dials} that the target dials")
+        await idle.close()
 
     async def close(self) -> None:
         """Close every connection."""

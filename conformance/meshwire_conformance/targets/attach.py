@@ -35,7 +35,7 @@ from meshwire_conformance.targets.handshake import (
     read_challenge,
     read_secret,
 )
-from meshwire_conformance.targets.hosts import split_location
+from meshwire_conformance.targets.hosts import in_address, split_location
 from meshwire_conformance.targets.listening import Listener
 from meshwire_conformance.targets.stdio import command_of
 from meshwire_conformance.targets.transport import (
@@ -265,29 +265,43 @@ async def _with_addresses(command: str) -> tuple[Listener | None, str]:
     return listener, first
 
 
+def _listening_addresses(location: str, settings: Settings) -> list[Address]:
+    """Return the addresses of a location: HOST:PORT, and behind commas further ones or ports.
+
+    Raises UsageError for another text, or an address that the settings do not permit.
+    """
+    addresses: list[Address] = []
+    for text in location.split(","):
+        host = f"{in_address(addresses[-1].host)}:" if addresses and ":" not in text else ""
+        demand_permission(f"{LISTENING}://{host}{text}", settings)
+        addresses.append(parse_address(f"tcp://{host}{text}"))
+    return addresses
+
+
 async def _listen(attachment: Attachment, settings: Settings) -> Target:
     """Return a target that dials, once it has dialled.
 
     Raises Incomplete if it does not, or the suite cannot listen, and what `_target` does.
     """
-    text = f"tcp://{attachment.location}"
-    demand_permission(f"{LISTENING}://{attachment.location}", settings)
     facts = read_facts(attachment.facts)
     require_profile(facts)
-    address = parse_address(text)
+    addresses = _listening_addresses(attachment.location, settings)
     listener = Listener()
-    target = Target(address, facts, listener, _formation(facts), settings=settings)
+    target = Target(addresses[0], facts, listener, _formation(facts), settings=settings)
     target.listener = listener
     try:
-        bound = await listener.bind(address.host, address.port)
+        for address in addresses:
+            await listener.bind(address.host, address.port)
         listener.hold_to(facts)
-        settings.tells(f"listening on {bound}: start the implementation so that it dials there")
+        where = " and ".join(listener.addresses)
+        settings.tells(f"listening on {where}: start the implementation so that it dials there")
         await listener.wait_for_dial(FIRST_DIAL_S * settings.timeout_scale)
     except NotDialled as exc:
         await listener.close()
+        dials = " ".join(f"--connect {one}" for one in listener.addresses)
         raise Incomplete(
-            f"{exc}: start it with that address, as in meshwire-node run --open --listen "
-            f"tcp://127.0.0.1:0 --connect {bound}; a greater --timeout-scale waits longer"
+            f"{exc}: start it so that it does, as in meshwire-node run --open --listen "
+            f"tcp://127.0.0.1:0 {dials}; a greater --timeout-scale waits longer"
         ) from exc
     except BaseException:
         await listener.close()

@@ -54,7 +54,7 @@ LISTENING = "tcp-listen"
 """Scheme of a target that dials the suite."""
 SCHEMES: Mapping[str, Scheme] = {
     "tcp": Scheme("tcp://HOST:PORT", "socket", _tcp),
-    LISTENING: Scheme("tcp-listen://HOST:PORT", "socket", has_address=True),
+    LISTENING: Scheme("tcp-listen://HOST:PORT[,PORT...]", "socket", has_address=True),
     "iroh": Scheme("iroh://ENDPOINT@HOST:PORT", "socket", _iroh, names_endpoint=True),
     "stdio": Scheme("stdio:COMMAND", "codec"),
     "node": Scheme("node:COMMAND", "socket"),

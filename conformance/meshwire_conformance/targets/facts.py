@@ -13,6 +13,7 @@ from msgspec import UNSET
 
 from meshwire_conformance.contracts import Attachment
 from meshwire_conformance.errors import Incomplete, UsageError
+from meshwire_conformance.targets.base import LISTENING
 from meshwire_spec.numbers import CAPABILITIES, OPTIONAL_CAPABILITIES, PAYLOAD_MAX, PROFILE
 from meshwire_spec.schemas.targets import NodeFacts, TargetFile
 from meshwire_spec.schemas.validation import checked
@@ -88,14 +89,18 @@ def read_target_file(path: Path) -> list[Attachment]:
     if stated.formation_secret_file:
         secret_file = str(path.parent / stated.formation_secret_file)
         stated = msgspec.structs.replace(stated, formation_secret_file=secret_file)
+    text = stated.addresses[0]
+    scheme, _, location = text.partition("://")
+    if scheme == LISTENING:
+        others = (one.partition("://") for one in stated.addresses)
+        location = ",".join(place for kind, _, place in others if kind == scheme)
     return [
         Attachment(
-            scheme=text.partition("://")[0],
-            location=text.partition("://")[2],
+            scheme=scheme,
+            location=location,
             text=text,
             facts=stated,
             variant=stated.dialect,
             command=f"--target {shlex.quote(str(path))}",
         )
-        for text in stated.addresses[:1]
     ]

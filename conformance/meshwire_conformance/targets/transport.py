@@ -71,6 +71,10 @@ class NotDialled(ConnectionError):
     """The target has not dialled in time: this says nothing about what it does when it has."""
 
 
+class TooFewDials(NotDialled):
+    """A case needs more connections at once than the addresses that the target dials."""
+
+
 @dataclass(frozen=True, slots=True)
 class Closed:
     """How a connection ended; `code` is None if none was given.

@@ -13,8 +13,11 @@ import pytest
 
 from meshwire_conformance.contracts import Settings
 from meshwire_conformance.errors import Incomplete, UsageError
-from meshwire_conformance.targets.attach import DIAL_HERE, attach, start_node
+from meshwire_conformance.socket_suite.inbox import Inbox
+from meshwire_conformance.socket_suite.peers import Session
+from meshwire_conformance.targets.attach import DIAL_HERE, Target, attach, start_node
 from meshwire_conformance.targets.base import parse_target
+from meshwire_conformance.targets.facts import Facts, read_target_file
 from meshwire_conformance.targets.handshake import (
     Formation,
     Gate,
@@ -26,7 +29,7 @@ from meshwire_conformance.targets.handshake import (
 )
 from meshwire_conformance.targets.listening import Listener
 from meshwire_conformance.targets.tcp import TcpConnection, connect, connect_raw
-from meshwire_conformance.targets.transport import Dial, NotDialled, Stream
+from meshwire_conformance.targets.transport import Address, Dial, NotDialled, Stream, TooFewDials
 from meshwire_spec.numbers import CAPABILITIES, PAYLOAD_MAX
 
 DEADLINE_S = 60.0
@@ -287,3 +290,54 @@ def test_the_documented_word_is_the_one_that_is_replaced() -> None:
     page = Path(__file__).parents[3] / "spec" / "15-running.md"
 
     assert DIAL_HERE in page.read_text("utf-8")
+
+
+def test_further_ports_and_hosts_follow_after_commas() -> None:
+    """A port alone is one of the host before it; each address is held to the same permission."""
+    told: list[str] = []
+    settings = Settings(timeout_scale=1e-4, tells=told.append)
+
+    with pytest.raises(Incomplete):
+        asyncio.run(attach(parse_target("tcp-listen://127.0.0.1:0,0,[::1]:0"), settings))
+
+    assert told[0].count("tcp://127.0.0.1:") == 2
+    assert told[0].count("tcp://[::1]:") == 1
+    with pytest.raises(UsageError, match="--writes-are-ok"):
+        asyncio.run(attach(parse_target("tcp-listen://127.0.0.1:0,192.0.2.1:0"), Settings()))
+    with pytest.raises(UsageError, match="is no address"):
+        asyncio.run(attach(parse_target("tcp-listen://127.0.0.1:0,x"), settings))
+
+
+def test_a_target_file_names_every_address(tmp_path: Path) -> None:
+    """Those of other schemes are left out."""
+    path = tmp_path / "target.toml"
+    path.write_text(
+        'addresses = ["tcp-listen://127.0.0.1:1", "tcp://127.0.0.1:2", "tcp-listen://[::1]:3"]\n'
+        'profile = "sync/1"\ndialect = "open"\n'
+    )
+    (attachment,) = read_target_file(path)
+
+    assert (attachment.scheme, attachment.location) == ("tcp-listen", "127.0.0.1:1,[::1]:3")
+
+
+@pytest.mark.parametrize(("count", "in_use", "closed"), [(2, 0, 0), (1, 0, 1), (1, 1, None)])
+def test_a_connection_that_no_case_uses_makes_room(
+    count: int, in_use: int, closed: int | None
+) -> None:
+    """Where the target dials no more addresses; if cases use all, this is said."""
+    listener = Listener()
+    listener.addresses = [str(number) for number in range(count)]
+    target = Target(Address("tcp", "", 0), Facts(), listener, None)
+    target.listener = listener
+    session = Session(target, Settings(), "nonce", Inbox())
+    first = session.peer("first")
+    first.adopt(TcpConnection(Dial(THEIRS), dialled=False))
+    first.in_use = bool(in_use)
+    listener.silent = True
+
+    # None dials here: the wait that follows is over at once.
+    with pytest.raises(TooFewDials if closed is None else NotDialled) as caught:
+        asyncio.run(session.connect(Dial(OURS)))
+
+    assert (caught.type is TooFewDials) == (closed is None)
+    assert (first.live is None) == bool(closed)
