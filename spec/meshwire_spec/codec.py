@@ -152,7 +152,7 @@ def annotate(kind: str, data: bytes) -> tuple[list[Span], Malformed | None]:
     Raises `UnknownKind`.
     """
     layout = _layout(kind)
-    cursor = Cursor(data)
+    cursor = Cursor(data, annotates=True)
     try:
         _parse(layout, cursor)
     except Malformed as exc:

@@ -31,14 +31,16 @@ class Cursor(io.BytesIO):
     """Bytes with a scope: a nested message sees no byte beyond its own length.
 
     Offsets stay absolute, also inside nested messages, so that a fault can be shown where it is.
+    With `annotates` it records the fields read in `spans`.
     `timestamp` is the last upper timestamp that a negentropy message has given, 0 before the first;
     None is infinity.
     """
 
-    def __init__(self, data: bytes = b"") -> None:
+    def __init__(self, data: bytes = b"", *, annotates: bool = False) -> None:
         super().__init__(data)
         self.data = data
         self.end = len(data)
+        self.annotates = annotates
         self.spans: list[Span] = []
         self.fault: dict[str, Any] | None = None
         self.timestamp: int | None = 0

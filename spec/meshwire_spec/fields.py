@@ -14,33 +14,22 @@ substreams. `_parse` and `_build` are next to each other and mirror each other; 
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
-from construct import (
-    Construct,
-    Int8ub,
-    Int16ub,
-    Int16ul,
-    Int32ub,
-    Int32ul,
-    Int64ub,
-    Int64ul,
-    Renamed,
-    Struct,
-)
+from construct import Construct, FormatField, Renamed, Struct
 
 from meshwire_spec.cursor import Cursor, Span, field_path
 from meshwire_spec.errors import Malformed
 
 if TYPE_CHECKING:
-    from construct import FormatField
-
     Base = Construct[Any, Any]
-    Wire = FormatField[int, int]
+    Width = FormatField[int, int]
 else:
     Base = Construct
+    Width = FormatField
 
 __all__ = [
     "Int8ub",
@@ -58,6 +47,32 @@ DECIMAL: Final = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,19})$"}
 """JSON Schema of a decimal string."""
 
 
+class Wire(Width):
+    """Width and byte order of a number, as construct has them.
+
+    `parse` and `build` make no stream, which would take most of the time of short messages.
+    """
+
+    def parse(self, data: Any, **contextkw: Any) -> int:
+        """Return the number that these bytes are."""
+        del contextkw
+        return int(struct.unpack(self.fmtstr, data)[0])
+
+    def build(self, obj: int, **contextkw: Any) -> bytes:
+        """Return the bytes of a number of this width."""
+        del contextkw
+        return struct.pack(self.fmtstr, obj)
+
+
+Int8ub: Final = Wire(">", "B")
+Int16ub: Final = Wire(">", "H")
+Int16ul: Final = Wire("<", "H")
+Int32ub: Final = Wire(">", "L")
+Int32ul: Final = Wire("<", "L")
+Int64ub: Final = Wire(">", "Q")
+Int64ul: Final = Wire("<", "Q")
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of a byte table: size in bytes or a letter, and the type with its limits."""
@@ -68,7 +83,7 @@ class Row:
     means: str
 
 
-def number_type(wire: Wire) -> str:
+def number_type(wire: Width) -> str:
     """Return width, signedness and byte order of a number as text: `u16, big endian`."""
     order, letter = wire.fmtstr[0], wire.fmtstr[1]
     sign = "u" if letter.isupper() else "i"
@@ -127,10 +142,11 @@ class Block(Base):
         return f"{self.means} ({self.unit})" if self.unit else self.means
 
     def note(self, cursor: Cursor, start: int, path: str, value: Any) -> None:
-        """Record this field for the annotated dump."""
-        size = cursor.tell() - start
-        where = field_path(path)
-        cursor.note(Span(start, size, where, value, self.type_text(), self.meaning(), self.rule))
+        """Record this field, with the JSON form of its value, for the annotated dump."""
+        if not cursor.annotates:
+            return
+        size, where, shown = cursor.tell() - start, field_path(path), self.to_json(value)
+        cursor.note(Span(start, size, where, shown, self.type_text(), self.meaning(), self.rule))
 
 
 class Number(Block):
@@ -150,7 +166,7 @@ class Number(Block):
         start = stream.tell()
         value = int(self.wire.parse(stream.take(self.wire.length, path)))
         self.check(value, start, path, context, stream)
-        self.note(stream, start, path, self.to_json(value))
+        self.note(stream, start, path, value)
         return value
 
     def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
@@ -291,7 +307,7 @@ class Fixed(Block):
         data: bytes = stream.take(self.size, path)
         if self.value is not None and data != self.value:
             fail(self.reason, start, path)
-        self.note(stream, start, path, data.hex())
+        self.note(stream, start, path, data)
         return data
 
     def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
@@ -374,7 +390,7 @@ class Blob(Block):
         size = self.parse_length(stream, path)
         start = stream.tell()
         value = self.value_of(stream.take(size, path), start, path)
-        self.note(stream, start, path, self.to_json(value))
+        self.note(stream, start, path, value)
         return value
 
     def parse_length(self, stream: Cursor, path: str) -> int:
@@ -383,11 +399,12 @@ class Blob(Block):
         size = int(self.length.parse(stream.take(self.length.length, f"{path}.length")))
         if self.ceiling is not None and size > self.ceiling:
             fail("length-limit", start, f"{path}.length", f"{size} > {self.ceiling}")
-        where = field_path(path)
-        stream.note(
-            Span(start, self.length.length, f"{where}.length", size, number_type(self.length),
-                 f"bytes of `{where}`", self.rule)
-        )  # fmt: skip
+        if stream.annotates:
+            where = field_path(path)
+            stream.note(
+                Span(start, self.length.length, f"{where}.length", size, number_type(self.length),
+                     f"bytes of `{where}`", self.rule)
+            )  # fmt: skip
         return size
 
     def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
@@ -478,7 +495,7 @@ class Rest(Block):
         data = stream.read(stream.left())
         value = text_from_bytes(data, start, path) if self.is_text else data
         if data:
-            self.note(stream, start, path, self.to_json(value))
+            self.note(stream, start, path, value)
         return value
 
     def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:

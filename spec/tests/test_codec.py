@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwire_spec.codec import (
+    ROOT,
     Malformed,
     Message,
     UnknownKind,
@@ -20,6 +21,7 @@ from meshwire_spec.codec import (
     from_value,
     to_value,
 )
+from meshwire_spec.cursor import Cursor
 from meshwire_spec.layouts import LAYOUTS
 from meshwire_spec.numbers import KINDS, READ_MESSAGE, REASONS
 
@@ -159,6 +161,18 @@ def test_an_unknown_kind_names_the_known_ones() -> None:
     """A caller's slip is not reported as a fault of the bytes."""
     with pytest.raises(UnknownKind, match="sync_batch"):
         decode("sync_bach", b"")
+
+
+def test_fields_are_recorded_for_a_dump_alone() -> None:
+    """A cursor keeps no fields unless it is asked to: most messages are never shown."""
+    data = bytes.fromhex("000374726b0003642d31000001")
+    plain, annotating = Cursor(data), Cursor(data, annotates=True)
+    for cursor in (plain, annotating):
+        with pytest.raises(Malformed):
+            LAYOUTS["tombstone"].parse(cursor, ROOT)
+
+    assert plain.spans == []
+    assert [span.path for span in annotating.spans][:2] == ["collection.length", "collection"]
 
 
 def test_annotate_shows_everything_up_to_the_fault() -> None:

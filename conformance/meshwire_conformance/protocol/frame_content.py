@@ -22,6 +22,8 @@ from meshwire_spec.numbers import (
     FrameType,
 )
 
+_KEPT_MAX = 8192
+"""Longest message in bytes whose decoded form is kept: a target sends the same ones repeatedly."""
 _KEY_LENGTH = Struct("!H")
 _AFTER_KEY = Struct("!BI")
 
@@ -34,7 +36,15 @@ def take_frames(received: bytearray) -> Iterator[Message]:
     while size := whole_frame(received):
         data = bytes(received[:size])
         del received[:size]
-        yield decode("stream_frame", data)
+        yield _decoded("stream_frame", data)
+
+
+def _decoded(kind: str, data: bytes) -> Message:
+    """Return what `decode` does; the form of a short message is kept for the next equal one."""
+    return _decode_once(kind, data) if len(data) <= _KEPT_MAX else decode(kind, data)
+
+
+_decode_once = lru_cache(maxsize=4096)(decode)
 
 
 def after_records(data: bytes) -> bytes:
@@ -87,7 +97,7 @@ def _of_tombstone(fields: _Fields) -> _Content:
 
 
 def _of_tombstones(fields: _Fields) -> _Content:
-    batch = decode("tombstone_batch", fields["payload"])
+    batch = _decoded("tombstone_batch", fields["payload"])
     for element in batch.fields["tombstones"]:
         key = f"{element['collection']}:{element['document_id']}"
         # Without the tolerated bytes after it: only the tombstone is compared.
@@ -96,7 +106,7 @@ def _of_tombstones(fields: _Fields) -> _Content:
 
 
 def _of_batch(fields: _Fields, planted: Collection[str] = ()) -> _Content:
-    batch = decode("sync_batch", fields["payload"])
+    batch = _decoded("sync_batch", fields["payload"])
     for entry in batch.fields["entries"]:
         if entry["key"] in planted:
             continue
@@ -142,10 +152,10 @@ def content_of(fields: _Fields, planted: Collection[str]) -> _Content | None:
 def wrong_keys(data: bytes) -> Iterator[str]:
     """Yield the keys outside the grammar that a frame of the suite has for documents."""
     try:
-        frame = decode("stream_frame", data).fields
+        frame = _decoded("stream_frame", data).fields
         entries = [frame]
         if frame["type"] == FrameType.BATCH:
-            entries = decode("sync_batch", frame["payload"]).fields["entries"]
+            entries = _decoded("sync_batch", frame["payload"]).fields["entries"]
     except Malformed:
         return
     for entry in entries:

@@ -1,8 +1,9 @@
 """Builds what a case sends: from the words of a transcript, with the schemas.
 
 `Scope` resolves the texts of a transcript: `$names`, and times as `now` plus an offset. Everything
-is encoded by the schema codec, decoded again and checked with `accept`, so that the suite never
-sends a wrong message by accident; a message that is wrong on purpose is marked in the transcript.
+is encoded by the schema codec, which decodes what it wrote, and checked with `accept`, so that the
+suite never sends a wrong message by accident; one that is wrong on purpose is marked in the
+transcript.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from meshwire_conformance.errors import SuiteFault
-from meshwire_spec.codec import Malformed, Message, accept, decode, encode
+from meshwire_spec.codec import Malformed, Message, accept, encode
 from meshwire_spec.numbers import (
     BATCH_KEY,
     FRAME_TYPES,
@@ -127,7 +128,7 @@ class Composer:
         message = Message(kind, fields)
         try:
             data = encode(message)
-            reason = accept(kind, decode(kind, data))
+            reason = accept(kind, message)
         except Malformed as exc:
             raise SuiteFault(f"the suite would send a malformed {kind}: {exc}") from exc
         if reason is not None and not spec.wrong:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final
 
+import msgspec
+
 from meshwire_conformance.documents.client import Documents, PayloadContents, State, Unreadable
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.inbox import Arrival
@@ -24,6 +26,8 @@ from meshwire_spec.schemas.steps import DocumentSpec
 PEER = "target"
 CALL_S = 3.0
 """CPU time in seconds that one call of the document library may take."""
+_KEPT_MAX = 4096
+"""Longest payload in bytes whose heads are kept, for the next case that is sent the same one."""
 _HASH = 32
 """Bytes of a hash."""
 _NAMES = {row.type: row.name for row in FRAME_TYPES}
@@ -49,9 +53,20 @@ class Doorway:
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
         self._names = (f"document {number}" for number in count())
+        self._made: dict[tuple[bytes, tuple[bytes, ...]], Made] = {}
+        """Documents by the text of their spec and their bases: many cases have equal ones."""
+        self._heads: dict[tuple[int, bytes], Heads] = {}
+        """Heads by type and payload, which alone decide them."""
 
     async def make(self, spec: DocumentSpec, bases: Collection[bytes]) -> Made:
         """Return a document with these edits on top of the merge of `bases`."""
+        wanted = msgspec.json.encode(spec), tuple(bases)
+        made = self._made.get(wanted)
+        if made is None:
+            made = self._made[wanted] = self._make(spec, bases)
+        return made
+
+    def _make(self, spec: DocumentSpec, bases: Collection[bytes]) -> Made:
         name = next(self._names)
         edits = [*([spec.fields] if spec.fields is not None else []), *spec.edits]
         try:
@@ -93,6 +108,9 @@ class Doorway:
 
     async def heads_of(self, frame_type: int, payload: bytes) -> Heads:
         """Return the heads of an empty document after this payload; raises ValueError."""
+        known = self._heads.get((frame_type, payload))
+        if known is not None:
+            return known
         read = _READERS.get(frame_type)
         if read is None:
             raise ValueError(f"a frame of type 0x{frame_type:02x} has no document")
@@ -100,7 +118,10 @@ class Doorway:
             contents = await asyncio.to_thread(read, self._documents, payload)
         except Unreadable as exc:
             raise ValueError(str(exc)) from exc
-        return frozenset(contents.heads)
+        heads = frozenset(contents.heads)
+        if len(payload) <= _KEPT_MAX:
+            self._heads[frame_type, payload] = heads
+        return heads
 
     async def open_exchange(self, saved: bytes) -> Exchange:
         """Return a new exchange about a document of the suite."""

@@ -250,6 +250,8 @@ class LabConnection:
         """Bytes of the input that were read as records."""
         self._output = bytearray(preamble.encode())
         self._streams: dict[int, _Half] = {}
+        self._queued: dict[int, None] = {}
+        """Streams that wait to be sent, or for credit, in the order in which they got bytes."""
         self._own_bit = 0 if dialled else 1
         self._next = {False: self._own_bit, True: self._own_bit + 2}
         self._opened = {False: 0, True: 0}
@@ -287,10 +289,12 @@ class LabConnection:
     def write(self, stream_id: int, data: bytes) -> None:
         """Queue bytes on this side's half."""
         self._streams[stream_id].pending += data
+        self._queued[stream_id] = None
 
     def finish(self, stream_id: int) -> None:
         """Finish this side's half after the queued bytes."""
         self._streams[stream_id].fin_pending = True
+        self._queued[stream_id] = None
 
     def reset(self, stream_id: int, code: int) -> None:
         """Reset this side's half; queued bytes are dropped."""
@@ -365,7 +369,7 @@ class LabConnection:
 
     def _pump(self) -> None:
         """Cut queued bytes into DATA records, in a random order of streams."""
-        ready = [key for key, half in self._streams.items() if half.wants_to_send()]
+        ready = [key for key in self._queued if self._streams[key].wants_to_send()]
         while ready:
             place = self._order.randrange(len(ready))
             if not self._send_piece(ready[place]):
@@ -388,6 +392,8 @@ class LabConnection:
         self._sent += size
         if fin:
             self._end_sending(stream_id)
+        elif not half.wants_to_send():
+            self._queued.pop(stream_id)
         return half.wants_to_send()
 
     def _end_sending(self, stream_id: int) -> None:
@@ -395,6 +401,7 @@ class LabConnection:
         half.send_over = True
         half.fin_pending = False
         half.pending.clear()
+        self._queued.pop(stream_id, None)
         self._retire(stream_id)
 
     # --- reading ---------------------------------------------------------------------------

@@ -147,8 +147,9 @@ def parse_size(cursor: Cursor, wire: Wire, path: str, ceiling: int | None, low: 
     size = int(wire.parse(cursor.take(wire.length, where)))
     if size < low or (ceiling is not None and size > ceiling):
         fail("length-limit", start, where, f"{size} is not {low}..{ceiling}")
-    means = f"bytes of `{field_path(path)}`" if field_path(path) else "bytes that follow"
-    cursor.note(Span(start, wire.length, field_path(where), size, number_type(wire), means))
+    if cursor.annotates:
+        means = f"bytes of `{field_path(path)}`" if field_path(path) else "bytes that follow"
+        cursor.note(Span(start, wire.length, field_path(where), size, number_type(wire), means))
     return size
 
 
@@ -318,7 +319,7 @@ class Fault(Block):
 
     def _parse(self, stream: Any, context: Any, path: str) -> Any:
         fault, stream.fault = stream.fault, None
-        if fault is not None:
+        if fault is not None and stream.annotates:
             where = field_path(path)
             value = {**fault, "rest": fault["rest"].hex()}
             span = Span(fault["offset"], len(fault["rest"]), where, value, "bytes", self.means)

@@ -69,7 +69,7 @@ class Timestamp(Block):
         if value is not None and value > NEGENTROPY_TIMESTAMP_MAX:
             fail("bad-bound", start, path, "over 2^64-2", "NG-005")
         stream.timestamp = value
-        self.note(stream, start, path, self.to_json(value))
+        self.note(stream, start, path, value)
         return value
 
     def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
@@ -112,7 +112,7 @@ class Prefix(Block):
                 "bad-bound", start, f"{path}.length", f"{size} > {NEGENTROPY_PREFIX_MAX}", "NG-004"
             )
         data: bytes = stream.take(size, path)
-        self.note(stream, start, path, data.hex())
+        self.note(stream, start, path, data)
         return data
 
     def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
@@ -176,7 +176,7 @@ class RangePayload(Block):
         start = stream.tell()
         value = self._PARSERS[context["mode"]](stream, path)
         if value is not None:
-            self.note(stream, start, path, self.to_json(value))
+            self.note(stream, start, path, value)
         return value
 
     @staticmethod
