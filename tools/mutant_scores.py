@@ -59,6 +59,8 @@ BESIDE: Final = 3
 """Number of mutants that run concurrently: most of their time they wait."""
 SHOWN: Final = 5
 """Number of failed cases of other rules that a result lists."""
+SAMPLED_S: Final = 20.0
+"""Rows that took longer are left out of samples, which are for a gate."""
 USAGE: Final = 2
 PATIENT: Final = 1.0
 """Scale of the deadlines of cases that were not decided with hurried ones."""
@@ -76,9 +78,9 @@ Judge: TypeAlias = Callable[
 async def measure(row: Row, cases: Sequence[Case], judged: Judge = judge) -> Outcome:
     """Return the outcome of a row: run cases in steps until one notices.
 
-    The cases that the row names come first, then the others of its kind about its rule, at last the
-    rest, which shows only what failed instead. After each step the cases about the rule that could
-    not be decided run once more with full deadlines.
+    The cases that the row names come first, twice where they miss, then the others of its kind
+    about its rule, at last the rest, which shows only what failed instead. Others about the rule
+    that could not be decided run once more with full deadlines.
     """
     began_s = time.perf_counter()
     by_id = {case.id: case for case in cases}
@@ -88,11 +90,12 @@ async def measure(row: Row, cases: Sequence[Case], judged: Judge = judge) -> Out
     about = [case for case in others if allowed_rules(row) & set(case.rules)]
     # What a row that survives does elsewhere says nothing about its reason.
     rest = [] if row.survives else [case for case in others if case not in about]
-    for step in (named, about, rest):
+    await search.run(named, HURRIED, judged)
+    # A busy machine may hide a mistake once: the cases that know it try again, without hurry.
+    await search.run(named, PATIENT, judged)
+    for step in (about, rest):
         await search.run(step, HURRIED, judged)
         await search.run(search.undecided(step), PATIENT, judged)
-        if search.is_over:
-            break
     return msgspec.structs.replace(
         search.outcome(), seconds=round(time.perf_counter() - began_s, 1)
     )
@@ -232,6 +235,17 @@ def sample_of(rows: Iterable[Row], size: int, seed: str) -> list[Row]:
     return random.Random(seed).sample(known, min(size, len(known)))  # noqa: S311 - no secret
 
 
+def is_quick(outcomes: Mapping[str, Outcome]) -> Callable[[Row], bool]:
+    """Return what returns True for a row that was noticed in a short time."""
+
+    def check_row(row: Row) -> bool:
+        outcome = outcomes.get(row.id)
+        is_noticed = outcome is not None and outcome.state is State.NOTICED
+        return outcome is not None and is_noticed and outcome.seconds <= SAMPLED_S
+
+    return check_row
+
+
 def default_seed(rows: Iterable[Row]) -> str:
     """Return the seed of a table: it moves with the table, and a commit has one."""
     digests = sorted(map(digest_of_row, rows))
@@ -290,7 +304,7 @@ def run(rows: Mapping[str, Row], options: argparse.Namespace) -> int:
     done: dict[str, Outcome] = {}
     if options.sample:
         seed = options.seed or default_seed(chosen)
-        chosen = sample_of(chosen, options.sample, seed)
+        chosen = sample_of(filter(is_quick(read_results()), chosen), options.sample, seed)
         print(f"{len(chosen)} of {len(rows)} rows, seed {seed}", flush=True)
     elif not options.row:
         done = store.read(rows, catalogue.by_id)

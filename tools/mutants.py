@@ -354,7 +354,11 @@ def check(rows: Mapping[str, Row]) -> Iterator[str]:
         yield from (f"{row.id}: {problem}" for problem in application_problems([row]))
         if row.rule not in rules_by_id():
             yield f"{row.id}: no rule {row.rule}"
+        yield from (f"{row.id}: no rule {rule}" for rule in row.also if rule not in rules_by_id())
         yield from (f"{row.id}: no case {case}" for case in row.noticed_by if case not in by_id)
+        cited = {rule for case in row.noticed_by if case in by_id for rule in by_id[case].rules}
+        if row.noticed_by and not cited & {row.rule, *row.also}:
+            yield f"{row.id}: none of its cases cites {row.rule}, or a rule of `also`"
         for case in set(row.noticed_by) & set(by_id):
             kind = by_id[case].kind
             if (kind == SOCKET) == bool(row.kind):

@@ -25,8 +25,10 @@ from mutant_results import (
     write_results,
 )
 from mutant_scores import (
+    SAMPLED_S,
     Store,
     default_seed,
+    is_quick,
     main,
     measure,
     measure_all,
@@ -111,7 +113,7 @@ class TestSearch:
         judge = FakeJudge({"MW-2": Verdict.FAIL})
 
         assert measured(judge).by == "MW-2"
-        assert judge.runs == [(("MW-1",), HURRIED), (("MW-2",), HURRIED)]
+        assert judge.runs == [(("MW-1",), HURRIED), (("MW-1",), 1.0), (("MW-2",), HURRIED)]
 
     def test_a_failure_of_another_rule_does_not_count(self) -> None:
         """It is listed beside, and the mutant survives."""
@@ -120,7 +122,7 @@ class TestSearch:
         found = measured(judge)
 
         assert (found.state, found.by, found.beside) == (State.SURVIVED, "", ("MW-3",))
-        assert [cases for cases, _ in judge.runs] == [("MW-1",), ("MW-2",), ("MW-3",)]
+        assert [cases for cases, _ in judge.runs[1:]] == [("MW-1",), ("MW-2",), ("MW-3",)]
 
     def test_a_rule_that_the_row_allows_counts(self) -> None:
         """As its own does."""
@@ -128,12 +130,20 @@ class TestSearch:
 
         assert measured(FakeJudge({"MW-3": Verdict.FAIL}), row).by == "MW-3"
 
-    def test_what_could_not_run_runs_again_with_full_deadlines(self) -> None:
+    @pytest.mark.parametrize("verdict", [Verdict.COULD_NOT_RUN, Verdict.PASS])
+    def test_named_cases_that_miss_run_again_with_full_deadlines(self, verdict: Verdict) -> None:
         """Since hurried deadlines decide nothing on a busy machine."""
-        judge = FakeJudge({"MW-1": [Verdict.COULD_NOT_RUN, Verdict.FAIL]})
+        judge = FakeJudge({"MW-1": [verdict, Verdict.FAIL]})
 
         assert measured(judge).by == "MW-1"
         assert judge.runs == [(("MW-1",), HURRIED), (("MW-1",), 1.0)]
+
+    def test_others_about_the_rule_run_again_if_they_could_not(self) -> None:
+        """One that passed has decided."""
+        judge = FakeJudge({"MW-2": [Verdict.COULD_NOT_RUN, Verdict.FAIL]})
+
+        assert measured(judge).by == "MW-2"
+        assert judge.runs[2:] == [(("MW-2",), HURRIED), (("MW-2",), 1.0)]
 
     def test_a_case_that_never_runs_leaves_the_row_undecided(self) -> None:
         """A could-not-run is no kill, and no survival either."""
@@ -231,6 +241,14 @@ class TestRound:
         assert len(sample_of(rows, 99, "7")) == 50
         assert default_seed(rows) == default_seed(reversed(rows))
         assert default_seed(rows) != default_seed([replace(row, rule="DC-001") for row in rows])
+
+    def test_a_sample_has_rows_that_are_noticed_in_a_short_time(self) -> None:
+        """A gate waits for none of the others."""
+        slow = Outcome("", "", State.NOTICED, SAMPLED_S + 1, "MW-1")
+
+        assert is_quick({ROW.id: outcome()})(ROW)
+        for outcomes in ({}, {ROW.id: slow}, {ROW.id: outcome(State.SURVIVED, "")}):
+            assert not is_quick(outcomes)(ROW)
 
     def test_a_row_that_became_something_else_is_a_surprise(self) -> None:
         """Unless nothing surprises."""

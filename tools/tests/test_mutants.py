@@ -216,6 +216,9 @@ class TestRows:
             row_text("lawless", (LIVENESS, "Reader(data)", "Reader(b)")).replace("LV", "XX"),
             row_text("caseless", (LIVENESS, "(data)", "()"), noticed_by='["MW-0000"]'),
             row_text("strange", (LIVENESS, "(data)", "()"), noticed_by='["MW-5001"]'),
+            row_text(
+                "elsewhere", (LIVENESS, "Reader(data)", "Reader(b)"), noticed_by='["MW-1163"]'
+            ),
         ]
         folder = table(*(text.replace("mistake", CODEC, 1) for text in rows))
 
@@ -231,6 +234,7 @@ class TestRows:
             "lawless: no rule XX-001",
             "caseless: no case MW-0000",
             "strange: MW-5001 is of the kind socket",
+            "elsewhere: none of its cases cites LV-001, or a rule of `also`",
         ):
             assert words in problems
 
