@@ -343,6 +343,8 @@ class TimerRow:
 TIMER_ROWS: Final = (
     TimerRow("HANDSHAKE_S", "acceptor", "the connection was established",
              "refuses the connection with `handshake-timeout`", "HS-035", "handshake_s"),
+    TimerRow("HANDSHAKE_S", "initiator", "the connection was established",
+             "refuses the connection with `handshake-timeout`", "HS-056", "handshake_s"),
     TimerRow("HANDSHAKE_S", "each side of the lab binding", "the TCP connection was opened",
              "refuses the connection with `handshake-timeout`, unless the preamble is whole",
              "LB-008", "handshake_s"),

@@ -318,7 +318,7 @@ async def own_close_ends_tcp(run: CaseRun) -> None:
         raise CaseFailed("sent-after-close", f"{size} bytes arrived after CLOSE")
 
 
-async def _trickle(
+async def trickle(
     run: CaseRun, on: str, data: Iterable[int], write: Callable[[bytes], Awaitable[None]]
 ) -> None:
     """Write single bytes, two for each handshake deadline, until the target ends the connection.
@@ -361,7 +361,7 @@ async def trickled_handshake(run: CaseRun) -> None:
     await connect(run, "X", ConnectSpec(handshake=False))
     stream = await run.stream("X", "hs")
     await run.write(stream, FORMATION_ID_MAX.to_bytes(2, "little"), "length of the id", "X")
-    await _trickle(run, "X", b"f" * (FORMATION_ID_MAX - 1), stream.write)
+    await trickle(run, "X", b"f" * (FORMATION_ID_MAX - 1), stream.write)
 
 
 @case(
@@ -380,7 +380,7 @@ async def trickled_preamble(run: CaseRun) -> None:
     whole = Preamble(bytes(ENDPOINT_ID)).encode()
     await connect(run, "X", ConnectSpec(preamble=whole[:1].hex()))
     connection = await lab_connection(run, "X")
-    await _trickle(run, "X", whole[1:-1], connection.raw)
+    await trickle(run, "X", whole[1:-1], connection.raw)
 
 
 @case(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from meshwire_conformance.cases.binding import trickle
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import Call, take_call
@@ -15,6 +16,7 @@ from meshwire_spec.codec import Message, encode
 from meshwire_spec.numbers import (
     ENDPOINT_ID,
     FORMATION_ID_MAX,
+    HANDSHAKE_S,
     NONCE,
     RESULT_ACCEPTED,
     RESULT_REJECTED,
@@ -544,6 +546,46 @@ async def bytes_after_the_result(run: CaseRun) -> None:
     await run.read(Wanted(run.scope.names["key"], heads=NOTHING), "B")
 
 
+# --- Deadlines ---------------------------------------------------------------------------------
+
+WAITS = (*PROVES, "deadline:handshake_s")
+
+
+@case(
+    "MW-6074",
+    "a target that dials must give up on a side that sends no challenge",
+    part="handshake",
+    rules=("HS-056",),
+    needs=WAITS,
+    isolation="peer",
+    negative=True,
+    control="MW-6012",
+)
+async def no_challenge(run: CaseRun) -> None:
+    """The deadline of a handshake runs in the side that was dialled alone."""
+    call = await take_call(run)
+    await call.take_formation_id()
+    await run.closed(["handshake-timeout"], within="handshake_s")
+
+
+@case(
+    "MW-6075",
+    "a challenge that continues byte by byte must end at the deadline of the target",
+    part="handshake",
+    rules=("HS-056",),
+    needs=WAITS,
+    isolation="peer",
+    negative=True,
+    control="MW-6012",
+)
+async def trickled_challenge(run: CaseRun) -> None:
+    """Each byte starts the deadline again, so that a connection without proof never ends."""
+    call = await take_call(run)
+    await call.take_formation_id()
+    await call.write(FORMATION_ID_MAX.to_bytes(2, "little"), "length of the id")
+    await trickle(run, "A", b"f" * (FORMATION_ID_MAX - 1), (await call.stream()).write)
+
+
 # --- Preambles ---------------------------------------------------------------------------------
 
 _OWN = Preamble(bytes(ENDPOINT_ID)).encode()
@@ -611,3 +653,25 @@ async def no_preamble(run: CaseRun) -> None:
     """The deadline of a preamble runs in the side that was dialled alone."""
     await take_call(run, preamble=b"")
     await run.closed(["handshake-timeout"], within="handshake_s")
+
+
+@case(
+    "MW-6076",
+    "a target that dials must write its preamble without waiting for that of its peer",
+    part="lab-binding",
+    rules=("LB-001",),
+    level="wire",
+    needs=("dials", "dialect:H1"),
+    isolation="peer",
+)
+async def early_preamble(run: CaseRun) -> None:
+    """The side that dials lets the other one speak first, so that two such sides wait for ever."""
+    call = await take_call(run, preamble=b"")
+    handshake_s = run.session.target.facts.deadlines.get("handshake_s", HANDSHAKE_S)
+    # A target that waits may write its own only at the end of its deadline.
+    came = await call.connection.ready(run.terms.deadline.beyond(handshake_s))
+    if came:
+        await call.connection.raw(_OWN)
+    if not came or call.connection.closed is not None:
+        raise CaseFailed("no-preamble", "no preamble came before that of the suite", missed=True)
+    await call.check_echo()

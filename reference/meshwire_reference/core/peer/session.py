@@ -70,6 +70,7 @@ class Session:
             self._begin()
             return
         self._handshake.start(dialled=self._opened.dialled)
+        # HS-056
         # HS-035
         self._set_timer(settings.handshake_s, lambda: self._refuse("handshake-timeout"))
 
