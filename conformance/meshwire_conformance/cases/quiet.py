@@ -1,0 +1,125 @@
+"""Cases about what a node does not do with what it refuses or ignores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from meshwire_conformance.catalogue.python_cases import case
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.content import Wanted
+from meshwire_conformance.targets.transport import Stream
+from meshwire_spec.numbers import FrameType
+from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
+
+BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
+SNAPSHOT = FrameSpec(type="snapshot", document="base")
+JUNK = "856f4a83ffff"
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """A frame that has no effect; `reset` ends its stream with a RESET instead of FIN."""
+
+    frame: FrameSpec
+    reset: bool = False
+
+
+QUIET: Mapping[str, Quiet] = {
+    "an unknown type": Quiet(FrameSpec(type=0x0B, hex=JUNK, wrong=True)),
+    "a snapshot that cannot be read": Quiet(FrameSpec(type="snapshot", hex=JUNK)),
+    "an empty snapshot": Quiet(FrameSpec(type="snapshot", hex="")),
+    "a delta that cannot be read": Quiet(FrameSpec(type="delta", hex=JUNK)),
+    "a snapshot that FIN truncates": Quiet(FrameSpec(type="snapshot", document="base", cut=1)),
+    "a snapshot that RESET truncates": Quiet(
+        FrameSpec(type="snapshot", document="base", cut=1), reset=True
+    ),
+    "a tombstone that is truncated": Quiet(FrameSpec(type="tombstone", payload_cut=1)),
+    "a tombstone of no direction": Quiet(FrameSpec(type="tombstone", direction=4)),
+    "an expired tombstone": Quiet(FrameSpec(type="tombstone", deleted_at="now-9999h")),
+    "a batch that is ahead": Quiet(
+        FrameSpec(type="batch", entries=[SNAPSHOT], created_at="now+25h")
+    ),
+    "a batch of a snapshot that cannot be read": Quiet(
+        FrameSpec(type="batch", entries=[FrameSpec(type="snapshot", hex=JUNK)])
+    ),
+    "a batch without a count of its entry": Quiet(
+        FrameSpec(type="batch", entries=[SNAPSHOT], count=0)
+    ),
+    "a tombstone batch without a count": Quiet(
+        FrameSpec(type="tombstone-batch", tombstones=[FrameSpec(type="tombstone")], count=0)
+    ),
+}
+"""What is refused or ignored, by name; each is sent with a key of its own."""
+
+
+@case(
+    "MW-6250",
+    "frames at fault, and frames to ignore, must be neither stored, answered nor relayed",
+    part="errors",
+    rules=("DC-032", "ER-014", "FR-012", "TS-039", "TR-014"),
+    isolation="peer",
+    let={"asked": "notes:$case"},
+)
+async def nothing_comes_of_it(run: CaseRun) -> None:
+    """A frame is relayed as it came, or before it is checked, or a refused one is stored."""
+    await run.documents(BASE)
+    keys = {name: f"nodes:{run.scope.names['case']}-{n}" for n, name in enumerate(QUIET)}
+    saved = run.contents.made["base"].saved.hex()
+    unread = f"nodes:{run.scope.names['case']}-unread"
+    await _await_ready(run)
+    for key in (*keys.values(), unread):
+        for on in ("A", "B"):
+            run.watch(key, on)
+    streams = [await _send(run, keys[name], quiet) for name, quiet in QUIET.items()]
+    unread_types = (FrameType.WINDOWED_HISTORY, FrameType.TOMBSTONE_ACK)
+    frames = [FrameSpec(type=int(number), hex=saved) for number in unread_types]
+    streams += [await _send(run, unread, Quiet(frame)) for frame in frames]
+    await _send_on_uni(run, unread)
+    for stream in streams:
+        await stream.wait_for(partial(_is_over, stream), run.deadline_s)
+    for key in (*keys.values(), unread):
+        await run.read(Wanted(key, heads=frozenset()), "C")
+    await _await_ready(run)
+
+
+def _is_over(stream: Stream) -> bool:
+    return stream.read_over or stream.refused
+
+
+async def _await_ready(run: CaseRun) -> None:
+    """Let both peers be answered, so that what the target has queued for them has come."""
+    for on in ("A", "B"):
+        await run.read(Wanted(run.scope.names["asked"], heads=frozenset()), on)
+
+
+async def _send(run: CaseRun, key: str, quiet: Quiet) -> Stream:
+    """Send a frame about a key, alone on a stream, and end the stream."""
+    name = f"{key} {quiet.frame.type}"
+    stream = await run.send(_about(quiet.frame, key), "A", name)
+    if quiet.reset:
+        await stream.reset(0)
+        run.ended(stream, "RESET with 0")
+    else:
+        await stream.finish()
+        run.ended(stream, "FIN")
+    return stream
+
+
+def _about(frame: FrameSpec, key: str) -> FrameSpec:
+    """Return a frame with this key, also in its entries and tombstones."""
+    inner = {
+        name: [_about(one, key) for one in getattr(frame, name)]
+        for name in ("entries", "tombstones")
+    }
+    members = {name: getattr(frame, name) for name in frame.__struct_fields__}
+    return FrameSpec(**{**members, **inner, "key": key})
+
+
+async def _send_on_uni(run: CaseRun, key: str) -> None:
+    """Send a heartbeat that a whole frame follows, which no uni stream has."""
+    stream = await run.open("A", "heartbeat", uni=True)
+    frame = run.composer.frame(_about(SNAPSHOT, key))
+    await run.send(FrameSpec(type="heartbeat", extra=frame.hex()), "A", "heartbeat")
+    await stream.finish()
