@@ -12,6 +12,7 @@ from mutants import ROOT, Row
 PAGE: Final = ROOT / "spec" / "95-mutants.md"
 SPLIT: Final = "transport"
 """The package whose subpackages have a score of their own."""
+HIDES: Final = "the machine that measured it had other work, which hides the mistake"
 MARK: Final = "## Kill score\n"
 """Begins the part of the page that is measured; everything before it is written by hand."""
 
@@ -64,7 +65,8 @@ def _survivors(rows: Sequence[Row], outcomes: Mapping[str, Outcome]) -> Iterator
     yield "| --- | --- | --- | --- |"
     for row in sorted(left, key=lambda row: row.id):
         outcome = outcomes[row.id]
-        why = row.survives or f"**no reason given** ({outcome.state}: {outcome.why or 'no case'})"
+        why = row.survives or (HIDES if row.idle else "")
+        why = why or f"**no reason given** ({outcome.state}: {outcome.why or 'no case'})"
         yield f"| `{row.id}` | {_link(row.rule)} | {_cell(row.mistake)} | {_cell(why)} |"
     yield ""
 

@@ -33,6 +33,10 @@ class State(StrEnum):
     """Cases of its rule could not run, or the row was not applied."""
 
 
+HIDDEN: Final = frozenset((State.SURVIVED, State.UNDECIDED))
+"""What may become of a row that only an idle machine shows."""
+
+
 class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The result of one row.
 
@@ -51,9 +55,12 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
 
 def digest_of_row(row: Row) -> str:
-    """Return the digest of a row; the words that describe its mistake or survival do not count."""
+    """Return the digest of a row; the words that describe its mistake or survival do not count.
+
+    Members without a value do not either, so that a new member of rows changes no digest.
+    """
     told = {**asdict(row), "mistake": "", "survives": bool(row.survives)}
-    return _digest(told)
+    return _digest({name: value for name, value in told.items() if value})
 
 
 def digest_of_cases(row: Row, by_id: Mapping[str, Case]) -> str:
@@ -117,6 +124,8 @@ def result_problems(rows: Iterable[Row], outcomes: Mapping[str, Outcome]) -> lis
             said.append(f"{name}: not measured")
         elif outcome.row != digest_of_row(row):
             said.append(f"{name}: changed since it was measured")
+        elif row.idle and outcome.state in HIDDEN:
+            continue
         elif (outcome.state is State.NOTICED) == bool(row.survives):
             wrong = f"{outcome.by} notices it" if row.survives else f"it {outcome.state}"
             said.append(f"{name}: {wrong}, and the row says otherwise")

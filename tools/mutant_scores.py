@@ -28,6 +28,7 @@ from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from mutant_page import PAGE, page_text, read_page
 from mutant_results import (
+    HIDDEN,
     Outcome,
     State,
     allowed_rules,
@@ -258,7 +259,8 @@ def surprises(rows: Iterable[Row], outcomes: Mapping[str, Outcome]) -> Iterator[
         outcome = outcomes.get(row.id)
         if outcome is None:
             continue
-        if outcome.state is not State.NOTICED and not row.survives:
+        is_hidden = row.idle and outcome.state in HIDDEN
+        if outcome.state is not State.NOTICED and not row.survives and not is_hidden:
             yield f"{row.id} {outcome.state}: {outcome.why or 'no case of its rule fails'}"
         if outcome.state is State.NOTICED and row.survives:
             yield f"{row.id} says that it survives, and {outcome.by} notices it"

@@ -322,6 +322,16 @@ class TestResults:
             "slow-answer: MW-2 notices it, and the row says otherwise"
         ]
 
+    def test_a_busy_machine_may_hide_what_a_row_says_that_it_hides(self) -> None:
+        """It is a survivor of the page then, and no error; a crash is one."""
+        row = replace(ROW, idle=True)
+        hidden = {row.id: outcome(State.SURVIVED, "", row)}
+
+        assert result_problems([row], hidden) == list(surprises([row], hidden)) == []
+        assert "which hides the mistake" in page_text(MARK, [row], hidden)
+        crashed = {row.id: outcome(State.CRASHED, "", row)}
+        assert result_problems([row], crashed) != []
+
     def test_a_changed_case_makes_a_result_doubtful(self) -> None:
         """It is reported, and no error."""
         changed = {**BY_ID, "MW-1": case("MW-1", "TR-001", digest="other")}

@@ -59,7 +59,8 @@ class Row:
     `arguments` are added to the command line of the node, for the cases that they are given for.
     A row with a `kind` mutates the codec: a failed case of that kind must name `field`. `limit` is
     the limit of that kind that is broken, if it is one. A failed case counts if it cites `rule` or
-    one of `also`. `crashes` says that the mistake is to end, or to fail unexpectedly.
+    one of `also`. `crashes` says that the mistake is to end, or to fail unexpectedly,
+    `idle` that only a machine without other work shows it.
     """
 
     id: str
@@ -74,6 +75,7 @@ class Row:
     limit: str = ""
     also: tuple[str, ...] = ()
     crashes: bool = False
+    idle: bool = False
 
 
 def read_rows(folder: Path = ROWS) -> dict[str, Row]:
