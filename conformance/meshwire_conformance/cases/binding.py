@@ -388,7 +388,7 @@ async def trickled_preamble(run: CaseRun) -> None:
     "a response that is wrong in any one byte must be rejected",
     part="handshake",
     rules=("HS-033", "HS-044"),
-    needs=("dialect:H1",),
+    needs=("accepts", "dialect:H1"),
     isolation="peer",
     control="MW-5601",
     negative=True,

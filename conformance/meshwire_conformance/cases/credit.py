@@ -24,7 +24,7 @@ from meshwire_spec.numbers import BATCH_KEY, HMAC, LAB_MAX_DATA, FrameType, LabR
 from meshwire_spec.schemas.steps import ConnectSpec, DocumentSpec, FrameSpec, HandshakeSpec
 
 NEEDS = ("documents", "binding:tcp")
-UNREAD = ("documents", "binding:tcp", "dialect:H1")
+UNREAD = ("accepts", "documents", "binding:tcp", "dialect:H1")
 """Before the result of the handshake no byte of another stream is processed."""
 BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 PIECE = 48 * 1024

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.case_run import CALLED, CaseRun, no_connection, not_dialled
-from meshwire_conformance.socket_suite.evidence import CaseFailed, Sending
+from meshwire_conformance.socket_suite.evidence import CaseFailed, NotApplicable, Sending
 from meshwire_conformance.targets.handshake import (
     Formation,
     Gate,
@@ -93,7 +93,13 @@ def _wrong_preamble(identity: bytes, options: ConnectSpec) -> Preamble | None:
 
 
 async def adopt_lab(run: CaseRun, on: str, windows: Windows) -> TcpConnection:
-    """Connect a peer of the case's own with these windows."""
+    """Connect a peer of the case's own with these windows.
+
+    Raises NotApplicable if the target dials, and these grant no stream for its handshake.
+    """
+    target = run.session.target
+    if target.is_called and target.formation is not None and not windows.max_streams_bidi:
+        raise NotApplicable("the handshake of a target that dials takes a stream")
     peer = run.own_peer(on)
     dial = peer.dial()
     preamble = Preamble(dial.identity, windows=windows)
@@ -348,7 +354,7 @@ async def take_call(run: CaseRun, name: str = CALLED, *, preamble: bytes | None 
         dial = replace(dial, preamble=Preamble(dial.identity, whole=preamble))
         run.evidence.sent.append(Sending(name, None, "preamble", preamble, _PREAMBLE))
     take = listener.dial if preamble is None else listener.dial_raw
-    connection = await _taken(run, take(dial, run.deadline_s))
+    connection = await _taken(run, lambda: take(dial, run.deadline_s))
     peer.adopt(connection)
     return Call(run, connection, gate, formation, name)
 
@@ -364,19 +370,20 @@ async def accept_call(
     dial = peer.dial()
     identity = identity or dial.identity
     dial = replace(dial, preamble=Preamble(identity, windows=windows or Windows()))
-    connection = await _taken(run, session.connect(dial, called=True))
+    connection = await _taken(run, lambda: session.connect(dial, called=True))
     assert isinstance(connection, TcpConnection), "targets dial over the lab binding"
     peer.adopt(connection)
     return connection
 
 
-async def _taken(run: CaseRun, taking: Awaitable[Taken]) -> Taken:
+async def _taken(run: CaseRun, take: Callable[[], Awaitable[Taken]]) -> Taken:
     """Return a connection of the target; the case fails if the target has ended, or ends it.
 
     A target that lives and does not dial is not judged: how often it dials is its own choice.
     """
     try:
-        return await taking
+        await run.session.make_room()
+        return await take()
     except NotDialled as exc:
         if not run.session.target.is_called:
             await run.probe()

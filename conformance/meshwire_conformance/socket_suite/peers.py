@@ -154,8 +154,7 @@ class Session:
         """
         target, gate = self.target, Gate(dial)
         is_called = called or target.is_called
-        if target.is_called:
-            await self._make_room()
+        await self.make_room()
         if is_called and target.formation is not None:
             dial = replace(dial, on_stream=gate)
         reach = target.accept if is_called else target.dial
@@ -175,13 +174,15 @@ class Session:
                 raise ConnectionError(f"handshake: {exc}") from exc
         return connection
 
-    async def _make_room(self) -> None:
+    async def make_room(self) -> None:
         """Close a connection that no case uses if the target dials no further one beside it.
 
-        Raises TooFewDials if cases use all of them.
+        Does nothing for a target that the suite dials. Raises TooFewDials if cases use all of them.
         """
-        assert self.target.listener is not None, "it has dialled"
-        dials = len(self.target.listener.addresses)
+        listener = self.target.listener
+        if listener is None or not self.target.is_called:
+            return
+        dials = len(listener.addresses)
         live = self.live_peers()
         if len(live) < dials:
             return
@@ -189,6 +190,7 @@ class Session:
         if idle is None:
             raise TooFewDials(f"needs more connections than the {dials} that the target dials")
         await idle.close()
+        listener.silent = False
 
     async def close(self) -> None:
         """Close every connection."""

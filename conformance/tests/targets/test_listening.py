@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -333,11 +334,37 @@ def test_a_connection_that_no_case_uses_makes_room(
     first = session.peer("first")
     first.adopt(TcpConnection(Dial(THEIRS), dialled=False))
     first.in_use = bool(in_use)
-    listener.silent = True
+    listener.redial_s = session.deadline_s = 0.001
 
-    # None dials here: the wait that follows is over at once.
+    # None dials here.
     with pytest.raises(TooFewDials if closed is None else NotDialled) as caught:
         asyncio.run(session.connect(Dial(OURS)))
 
     assert (caught.type is TooFewDials) == (closed is None)
     assert (first.live is None) == bool(closed)
+
+
+@pytest.mark.process
+def test_a_node_started_by_hand_is_judged() -> None:
+    """The suite says the address on standard error, and takes the connection of the node."""
+    command = (sys.executable, "-m", "meshwire_conformance.commands.main", "check")
+    node = (sys.executable, "-m", "meshwire_reference.cli", "run", "--open")
+    listen = ("--listen", "tcp://127.0.0.1:0", "--redial-s", "0.1")
+    with subprocess.Popen(
+        (*command, "tcp-listen://127.0.0.1:0", "--only", "MW-6010", "--only", "MW-6050"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as suite:
+        assert suite.stderr is not None
+        address = suite.stderr.readline().partition("listening on ")[2].partition(": ")[0]
+        with subprocess.Popen(
+            (*node, *listen, "--connect", address),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            said, _ = suite.communicate(timeout=DEADLINE_S)
+            process.terminate()
+
+    assert suite.returncode == 0, said
+    assert "2/2" in said
