@@ -102,7 +102,7 @@ class Target:
     @property
     def is_called(self) -> bool:
         """True if every connection with the target is one that it has dialled."""
-        return self.dialler is self.listener
+        return self.listener is not None and self.dialler is self.listener
 
     @property
     def binding(self) -> str:
