@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,10 @@ def unsaid(text: str) -> None:
     """Discard what is said of a target."""
 
 
+Alone = Callable[[], AbstractAsyncContextManager[None]]
+"""Returns a context that is entered once every other attachment is over, or waits for the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attachment:
     """One way to attach to one target.
@@ -66,7 +71,8 @@ class Attachment:
     of one scheme (the dialect, say), and `command` what follows `meshwire check` to attach so.
     `serial_cases_in` names the variant that runs the serial cases of the same node, if this one
     does not run them. With `only`, a list of needs separated by spaces, it runs just the cases that
-    have all needs of one entry.
+    have all needs of one entry. With `beside` it may run while other attachments do: its process
+    is its own, and uses nothing of theirs, such as a port.
     """
 
     scheme: str
@@ -77,6 +83,7 @@ class Attachment:
     command: str = ""
     serial_cases_in: str = ""
     only: tuple[str, ...] = ()
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,8 @@ class Settings:
     """Called with each line about the first connection to a target."""
     tells: Said = unsaid
     """Called with a line for the person who has to act now, as by starting what dials."""
+    alone: Alone = nullcontext
+    """Called for what has to run while no other attachment uses the machine."""
 
     def generator(self, name: str) -> random.Random:
         """Return a random generator for the purpose `name`; equal for equal seeds."""

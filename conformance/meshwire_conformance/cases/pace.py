@@ -16,7 +16,7 @@ from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import adopt_lab
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
-from meshwire_conformance.socket_suite.inbox import Arrival, Counts
+from meshwire_conformance.socket_suite.inbox import Arrival
 from meshwire_conformance.socket_suite.meanwhile import code_name
 from meshwire_conformance.targets.lab import Windows
 from meshwire_conformance.targets.tcp import TcpConnection
@@ -158,18 +158,23 @@ async def answer_before_the_offer(run: CaseRun) -> None:
     await await_all(run, keys, "late")
 
 
-def _has_more(counts: Counts, known: int) -> bool:
-    return counts.frames > known
+def _streams_over(connection: TcpConnection) -> int:
+    """Return how many streams of the target have ended on a connection."""
+    return sum(stream.read_over for stream in connection.streams.values() if not stream.ours)
+
+
+def _has_more(connection: TcpConnection, known: int) -> bool:
+    return _streams_over(connection) > known
 
 
 async def _granting_streams(run: CaseRun, connection: TcpConnection, key: str) -> Arrival:
     """Return the answer to a read; the target gets credit for one stream after the other."""
-    counts, arrivals = run.session.inbox.counts, run.subscription(key).arrivals
+    arrivals = run.subscription(key).arrivals
     while not arrivals:
-        known = counts.frames
+        more = partial(_has_more, connection, _streams_over(connection))
         connection.lab.allow_streams(1)
         connection.flush()
-        if not await connection.signal.wait_for(partial(_has_more, counts, known), run.deadline_s):
+        if not await connection.signal.wait_for(more, run.deadline_s):
             run.check_connection(connection)
             raise CaseFailed("no-answer", f"no frame arrived for {key}", missed=True)
     return arrivals[0]

@@ -41,7 +41,10 @@ class RunProgress:
     done: int = 0
     violations: int = 0
     _judged: dict[str, Verdict] = field(default_factory=dict)
-    """Verdicts of the cases that are over at the present target, by id."""
+    """Verdicts of the cases that are over at the present target, by id.
+
+    Targets run beside each other only without a maximum, where nothing is decided by them.
+    """
 
     def __call__(self, result: CaseResult) -> None:
         """Count one case that is over; does nothing once the run has ended."""

@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from meshwire_conformance.catalogue.case import HARNESS, Case
 from meshwire_conformance.catalogue.catalogue import Catalogue, selection_digest
-from meshwire_conformance.contracts import Attachment, Said, Settings, unsaid, untraced
+from meshwire_conformance.contracts import Alone, Attachment, Said, Settings, unsaid, untraced
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.report.ledger import KnownFailure, apply_ledger, read_ledger
 from meshwire_conformance.report.record import Report, TargetRun
+from meshwire_conformance.run.beside import Work, run_all
 from meshwire_conformance.run.loading import load_catalogue, load_listing
 from meshwire_conformance.run.parts import PARTS, needs_of, part_over
 from meshwire_conformance.run.progress import RunProgress, Watcher, unrun
@@ -167,13 +169,21 @@ async def _run_all(
             ended=progress.ended,
             tells=options.tells,
         )
+
+        async def run_one(target: Attachment, share: Sequence[Case], alone: Alone) -> TargetRun:
+            mine = replace(settings, alone=alone)
+            return await _run_one(target, share, catalogue, mine, progress)
+
+        # A trace shows one attachment after another, and a maximum ends the run at one case.
+        in_turn = options.trace is not None or options.violations_max is not None
         rounds = []
         for number in range(options.rounds):
-            runs = []
+            works = []
             for target, share in shares:
                 order = ordered(share, options.seed, number) if options.shuffle else share
-                runs.append(await _run_one(target, order, catalogue, settings, progress))
-            rounds.append(runs)
+                beside = target.beside and not in_turn
+                works.append(Work(partial(run_one, target, order), beside))
+            rounds.append(await run_all(works))
         return rounds
 
 

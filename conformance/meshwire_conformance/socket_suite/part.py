@@ -1,7 +1,8 @@
 """The socket part: runs every socket case on a target and returns a verdict for each.
 
 Theory of operation. After a calibration the cases run concurrently over shared connections.
-Cases that wait for a deadline of the target start first, so that their waits overlap.
+Cases that wait for a deadline of the target start first, so that their waits overlap. Beside them
+those with a process of their own run one after another: no other case uses that process.
 A case that missed its deadline is repeated (`repetition`). Watches stay armed until everything is
 over: a late frame turns a pass into a failure.
 """
@@ -14,6 +15,7 @@ import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.catalogue import Catalogue
@@ -238,15 +240,14 @@ class SocketPart:
         final = [case for case in cases if is_final(body_of(case))]
         # Concurrent cases cannot disturb a target that answers nothing.
         alone = [case for case in cases if is_serial(case) and self._answering()]
-        hostile = [case for case in alone if is_hostile(body_of(case))]
-        serial = [case for case in alone if case not in hostile]
+        fresh = [case for case in alone if body_of(case).isolation == "process"]
+        hostile = [case for case in alone if is_hostile(body_of(case)) and case not in fresh]
+        serial = [case for case in alone if case not in hostile and case not in fresh]
         beside = [case for case in cases if case not in final and case not in alone]
         if not self._settings.keeps_order:
             beside.sort(key=start_order)
-        attempts = {
-            attempt.case.id: attempt
-            for attempt in await asyncio.gather(*(self._beside(case) for case in beside))
-        }
+        lists = await asyncio.gather(self._concurrently(beside), self._in_turn(fresh))
+        attempts = {attempt.case.id: attempt for attempt in chain(*lists)}
         for case in serial:
             attempts[case.id] = await self._attempt(case, 1)
         await self._repeat(attempts)
@@ -257,6 +258,13 @@ class SocketPart:
         results = {name: watched(attempt) for name, attempt in attempts.items()}
         results = with_causes(results, attempts, seen_before(self._session, self._canary))
         return {name: with_control(attempts[name].case, results) for name in results}
+
+    async def _concurrently(self, cases: Sequence[Case]) -> list[Attempt]:
+        return await asyncio.gather(*(self._beside(case) for case in cases))
+
+    async def _in_turn(self, cases: Sequence[Case]) -> list[Attempt]:
+        """Run cases one after another."""
+        return [await self._attempt(case, 1) for case in cases]
 
     async def _attack(self, hostile: Sequence[Case]) -> dict[str, Attempt]:
         """Run the hostile cases one by one; those after the end of the target are not judged."""
@@ -298,6 +306,11 @@ class SocketPart:
     async def _repeat(self, attempts: dict[str, Attempt]) -> None:
         """Repeat every case that missed a deadline, and replace its attempt."""
         missed = self._to_be_repeated(attempts)
+        if missed or self._unanswered:
+            async with self._settings.alone():
+                await self._repeat_alone(missed, attempts)
+
+    async def _repeat_alone(self, missed: Sequence[Attempt], attempts: dict[str, Attempt]) -> None:
         left: list[Attempt] = []
         for first in missed:
             if not (self._answering() and self._is_repeated_alone(first)):

@@ -48,7 +48,7 @@ def short_deadline_s(timeout_scale: float = 1.0, busy: float | None = None) -> f
 def bundled(timeout_scale: float = 1.0) -> list[Attachment]:
     """Return the attachments of the bundled node; raises Incomplete if it is not installed."""
     command, deadline_s = _reference_command(), short_deadline_s(timeout_scale)
-    return [bundled_codec(), *node_attachments(command, deadline_s)]
+    return [bundled_codec(), *node_attachments(command, deadline_s, beside=True)]
 
 
 def bundled_codec() -> Attachment:
@@ -57,13 +57,14 @@ def bundled_codec() -> Attachment:
     return Attachment("stdio", command, f"stdio:{command}", variant="codec")
 
 
-def node_attachments(command: str, deadline_s: float) -> list[Attachment]:
+def node_attachments(command: str, deadline_s: float, *, beside: bool = False) -> list[Attachment]:
     """Return the attachments for a node with the bundled node's command line.
 
     There is one for each dialect, and two in which the node dials, for the cases about that alone:
     as a node that proves itself, and as an open one that reconciles.
     `deadline_s` is its deadline for a handshake, and that inside a frame, in seconds.
-    Serial cases that do not depend on the dialect run in the dialect open alone.
+    Serial cases that do not depend on the dialect run in the dialect open alone. With `beside` they
+    run beside each other: every node listens on a port of its own.
     """
     deadlines = f"--handshake-s {deadline_s:g} --frame-stall-s {deadline_s:g}"
     run_it = f"{command} run --listen tcp://127.0.0.1:0 {deadlines}"
@@ -83,6 +84,7 @@ def node_attachments(command: str, deadline_s: float) -> list[Attachment]:
             variant=variant,
             serial_cases_in=elsewhere,
             only=only,
+            beside=beside,
         )
         for variant, how, elsewhere, only in rows
     ]
