@@ -16,7 +16,7 @@ INPUTS := pyproject.toml constraints.txt
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Each writes what is committed, or compares what is committed, and has --check.
 CHECKED_TOOLS := make_schemas draw_figures sync_spec make_vectors make_reconciliation format_transcripts make_index \
-	trace check_citations check_inventory check_prose mutants mutant_scores mutant_matrix operators
+	trace check_citations check_inventory check_prose mutants mutant_scores mutant_matrix operators liars
 
 .PHONY: help check test test-fast lint ci look site adapters clean \
 	mutants mutants-sample mutants-matrix mutants-operators \

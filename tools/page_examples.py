@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from liar_rows import render_liars
 from pages import ANCHOR, SPEC, page_paths
 
 RUNS: Final = SPEC.parent / "vectors" / "reconciliation" / "runs"
@@ -115,6 +116,7 @@ def render_operators(_arguments: str) -> str:
 
 
 RENDERERS: Final[Mapping[str, Callable[[str], str]]] = {
+    "liars": render_liars,
     "run": render_run,
     "rulers": render_rulers,
     "sequence": render_sequence,

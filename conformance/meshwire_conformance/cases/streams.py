@@ -352,7 +352,10 @@ async def _stop_frame(run: CaseRun, connection: TcpConnection, code: int) -> int
     stream = _stalled(connection, LISTED_WINDOW)
     if stream is None:
         raise CaseFailed("no-answer", "no frame filled the window", missed=True)
-    frame_type = stream.received[2 + int.from_bytes(stream.received[:2], "big")]
+    type_at = 2 + int.from_bytes(stream.received[:2], "big")
+    if type_at >= len(stream.received):
+        raise CaseFailed("bad-frame", f"a frame with a key of more than {type_at - 3} bytes")
+    frame_type = stream.received[type_at]
     await stream.stop(code)
     run.ended(stream, f"STOP with {code_name(code)}")
     await stream.wait_for(lambda: stream.read_over, run.deadline_s)

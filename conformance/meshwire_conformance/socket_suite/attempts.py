@@ -18,6 +18,9 @@ from meshwire_spec.schemas.transcripts import Transcript
 
 Body = Transcript | PythonCase
 
+MARKS = 8
+"""Number of different marks of documents: cases that share one share the cost of making them."""
+
 
 @dataclass(slots=True)
 class Attempt:
@@ -39,6 +42,11 @@ def body_of(case: Case) -> Body:
     if not isinstance(case.body, Transcript | PythonCase):
         raise SuiteFault(f"{case.id} is no socket case")
     return case.body
+
+
+def mark_of(case: Case) -> str:
+    """Return the hex that marks the documents of a case; neighbours in the order of ids differ."""
+    return f"{int(case.id.rpartition('-')[2]) % MARKS:02x}"
 
 
 def is_final(body: Body) -> bool:

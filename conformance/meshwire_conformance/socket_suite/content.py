@@ -58,8 +58,12 @@ class Doorway:
         self._heads: dict[tuple[int, bytes], Heads] = {}
         """Heads by type and payload, which alone decide them."""
 
-    async def make(self, spec: DocumentSpec, bases: Collection[bytes]) -> Made:
-        """Return a document with these edits on top of the merge of `bases`."""
+    async def make(self, spec: DocumentSpec, bases: Collection[bytes], mark: str) -> Made:
+        """Return a document with these edits on top of the merge of `bases`.
+
+        `mark` is hex that ends its actor.
+        """
+        spec = msgspec.structs.replace(spec, actor=spec.actor + mark)
         wanted = msgspec.json.encode(spec), tuple(bases)
         made = self._made.get(wanted)
         if made is None:
@@ -213,9 +217,14 @@ class Mismatch:
 
 @dataclass(slots=True)
 class Contents:
-    """The documents of one case by name."""
+    """The documents of one case by name.
+
+    `mark` is hex that ends the actor of each: cases with different marks have no document with the
+    same changes, so that the document of one is never the answer that another waits for.
+    """
 
     doorway: Doorway | None
+    mark: str = ""
     made: dict[str, Made] = field(default_factory=dict)
     deltas: dict[tuple[str, str | None], bytes] = field(default_factory=dict)
 
@@ -235,7 +244,7 @@ class Contents:
         """Create the documents of a case in order; each may merge earlier ones."""
         for name, spec in specs.items():
             bases = [self.made[base].saved for base in spec.merge]
-            self.made[name] = await self.documents.make(spec, bases)
+            self.made[name] = await self.documents.make(spec, bases, self.mark)
 
     async def prepare_delta(self, name: str, known: str | None = None) -> None:
         """Create the sync message that `delta` returns.

@@ -31,6 +31,7 @@ from meshwire_conformance.socket_suite.attempts import (
     is_hostile,
     is_serial,
     left_open,
+    mark_of,
     noted,
     shown_elsewhere,
     start_order,
@@ -457,7 +458,8 @@ class SocketPart:
         own_peers = dials or body.isolation != "key"
         terms = Terms(self._settings.level, self._deadline, own_peers, dials)
         scope = Scope(self._names(case, number), time.time_ns() // 1_000_000)
-        run = CaseRun(case.id, session, terms, scope, Contents(self._documents))
+        contents = Contents(self._documents, mark_of(case))
+        run = CaseRun(case.id, session, terms, scope, contents)
         known_faults = len(self._inbox.faults)
         try:
             if isinstance(body, Transcript):

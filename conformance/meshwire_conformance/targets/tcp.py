@@ -280,13 +280,14 @@ _HANDLERS: dict[type[Event], Callable[[TcpConnection, Event], None]] = {
 }
 
 
-async def connect(host: str, port: int, dial: Dial, deadline_s: float) -> TcpConnection:
-    """Return a connection whose preambles were exchanged.
+async def after_preamble(
+    connection: TcpConnection, host: str, port: int, deadline_s: float
+) -> TcpConnection:
+    """Return a connection once the preambles were exchanged.
 
-    Raises ConnectionError if the port is closed, or if the target closes before its preamble,
-    BindingBroken if its preamble is wrong, and Overdue if none comes within the deadline.
+    Raises ConnectionError if the target closes before its preamble, BindingBroken if its preamble
+    is wrong, and Overdue if none comes within the deadline.
     """
-    connection = await connect_raw(host, port, dial, deadline_s)
     if not await connection.ready(deadline_s):
         closed = connection.closed
         await connection.close()
@@ -324,7 +325,8 @@ class TcpDialler:
 
     async def dial(self, dial: Dial, deadline_s: float) -> Connection:
         """Return a connection whose preambles were exchanged; raises ConnectionError."""
-        return await connect(self.address.host, self.address.port, dial, deadline_s)
+        connection = await self.dial_raw(dial, deadline_s)
+        return await after_preamble(connection, self.address.host, self.address.port, deadline_s)
 
     async def dial_raw(self, dial: Dial, deadline_s: float) -> TcpConnection:
         """Return a connection without waiting for the target's preamble; raises ConnectionError."""

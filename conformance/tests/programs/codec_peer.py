@@ -1,11 +1,13 @@
 """Programs that speak the codec harness badly: started by tests as `codec_peer.py MODE`."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from meshwire_spec.numbers import KINDS
 Request = dict[str, Any]
 Answer = dict[str, Any]
 
+VECTORS = Path(__file__).parents[3] / "vectors"
 FRAME = {"value": {"key": "a:b", "type": 1, "payload": ""}, "refused": None}
 TRUNCATED = {"error": {"reason": "truncated"}}
 SLOW_S = 1.0
@@ -50,6 +53,28 @@ def echo(request: Request) -> Answer:
             "refused": None,
         }
     }
+
+
+@cache
+def plausible() -> dict[str, Request]:
+    """The valid message of each kind with the lowest id among the vectors."""
+    found: dict[str, Request] = {}
+    for path in sorted(VECTORS.glob("*/*.json")):
+        content = json.loads(path.read_text("utf-8"))
+        for vector in content.get("vectors", ()) if isinstance(content, dict) else ():
+            is_valid = vector["result"]["strict"] == "valid"
+            if is_valid and isinstance(vector.get("hex"), str) and "value" in vector:
+                known = found.setdefault(vector["kind"], vector)
+                found[vector["kind"]] = min(known, vector, key=lambda one: one["id"])
+    return found
+
+
+def accepts_all(request: Request) -> Answer:
+    """A valid message of the kind, whatever was asked."""
+    message = plausible().get(request.get("kind", ""), {"value": None, "hex": ""})
+    result = {"value": message["value"], "refused": None, "data": message["hex"]}
+    reply = {"message": "6100000200", "reply": "61", "have": [], "need": []}
+    return {"result": {**result, **reply, "hmac": "00" * 32}}
 
 
 def dies_at_one(request: Request) -> Answer:
@@ -148,6 +173,7 @@ RELAYED: dict[str, Answer] = {
     "strict-infinity": {},
     "strict-twice": {},
     "strict-latin": {},
+    "shapes": {},
 }
 LOOSE = {
     "strict-bom": ('{"id"', '\ufeff{"id"'),
@@ -157,6 +183,22 @@ LOOSE = {
     "strict-latin": ('"refused": null', '"refused": "\udcff"'),
 }
 """What to put in place of what, so that a line is no strict JSON."""
+
+
+def reshaped(value: Any) -> Any:
+    """A value with numbers as text, hex in capital letters, and a further member in each object."""
+    if isinstance(value, dict):
+        return {name: reshaped(one) for name, one in value.items()} | {"more": 1}
+    if isinstance(value, list):
+        return [reshaped(one) for one in value]
+    if isinstance(value, str) and HEX.fullmatch(value):
+        return value.upper()
+    return str(value) if type(value) is int else value
+
+
+HEX = re.compile(r"(?:[0-9a-f]{2})+")
+SHAPES = "shapes"
+"""The mode that gives right values in wrong shapes."""
 UNREFUSING = "good-unrefusing"
 """The mode that encodes every value in some bytes."""
 MODES: dict[str, Callable[[Request], Answer]] = {
@@ -165,6 +207,7 @@ MODES: dict[str, Callable[[Request], Answer]] = {
     "hello-again": lambda _request: hello(),
     "empty": lambda _request: {"result": {}},
     "echo": echo,
+    "accepts-all": accepts_all,
     "unreasoned": lambda _request: {"error": {"message": "no"}},
     "dies-at-one": dies_at_one,
     "hangs-at-one": hangs_at_one,
@@ -181,6 +224,9 @@ MODES: dict[str, Callable[[Request], Answer]] = {
 
 def rudely(mode: str, answer: Answer, held: list[str]) -> None:
     """A right answer, said in a way that breaks a rule of the harness."""
+    # The answer to hello keeps its shape, or nothing else would be asked.
+    if mode == SHAPES and "kinds" not in answer.get("result", {"kinds": []}):
+        answer = {**answer, "result": reshaped(answer["result"])}
     line = json.dumps(answer).replace(*LOOSE.get(mode, ("", "")))
     if mode == "rude-debug":
         say("debug: hello")

@@ -50,13 +50,14 @@ def in_time(_connection: int, _number: int) -> float:
 class Slow:
     """How a peer is slow: with its answers, with reading, with accepting, or since it is stopped.
 
-    `stopped_s` are the seconds of one stop, after as many chunks as `stopped_after`.
+    `chunk` is the number of bytes that it writes at once. `stopped_s` are the seconds of one stop.
     """
 
     answers: Lateness = in_time
     reading: Lateness = in_time
     accepting_s: float = 0.0
     stopped_s: float = 0.0
+    chunk: int = CHUNK
     dialect: str = "open"
 
 
@@ -91,6 +92,7 @@ PEERS = {
     "reads late by 0.2 s": Slow(reading=always(0.2)),
     "reads every third chunk late by 1 s": Slow(reading=every(3, 1.0)),
     "accepts late by 1 s": Slow(accepting_s=1.0),
+    "one byte at a time": Slow(chunk=1),
     "stopped for 3 s": Slow(stopped_s=3.0),
     "stopped for longer than a deadline": Slow(stopped_s=6.0),
 }
@@ -117,7 +119,7 @@ class Relay:
             from_node, to_node = await asyncio.open_connection("127.0.0.1", self.port)
             ends.append(to_node)
             await asyncio.gather(
-                self.forward(from_node, writer, partial(self.answer, number)),
+                self.forward(from_node, writer, partial(self.answer, number), self.slow.chunk),
                 self.forward(reader, to_node, partial(self.slow.reading, number)),
                 return_exceptions=True,
             )
@@ -149,8 +151,9 @@ class Relay:
         source: asyncio.StreamReader,
         sink: asyncio.StreamWriter,
         lateness: Callable[[int], float],
+        size: int = CHUNK,
     ) -> None:
-        """Forward one direction; the order of the bytes stays."""
+        """Forward one direction, at most `size` bytes at once; the order of the bytes stays."""
         loop = asyncio.get_running_loop()
         waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
 
@@ -167,7 +170,7 @@ class Relay:
         writing = asyncio.create_task(write())
         number = 0
         try:
-            while data := await source.read(CHUNK):
+            while data := await source.read(size):
                 number += 1
                 waiting.put_nowait((loop.time() + lateness(number), data))
             waiting.put_nowait((loop.time(), b""))

@@ -27,7 +27,7 @@ from meshwire_conformance.targets.transport import Address, Closed, Dial, Stream
 from meshwire_conformance.verdicts import ExitCode
 from meshwire_spec.numbers import REASONS, LabRecordType
 
-PEER = Path(__file__).parents[1] / "programs" / "socket_peer.py"
+PEER = Path(__file__).parents[1] / "programs" / "lying_node.py"
 DEADLINE_S = 0.01
 FIN = bytes(8) + b"\x01"
 READ = "MW-5001"

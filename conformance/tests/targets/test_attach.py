@@ -21,7 +21,7 @@ from meshwire_conformance.targets.facts import read_target_file
 from meshwire_spec.numbers import CAPABILITIES, PAYLOAD_MAX
 
 RUN = (sys.executable, "-m", "meshwire_reference.cli", "run", "--listen", "tcp://127.0.0.1:0")
-PEER = (sys.executable, str(Path(__file__).parents[1] / "programs" / "socket_peer.py"))
+PEER = (sys.executable, str(Path(__file__).parents[1] / "programs" / "lying_node.py"))
 OPEN = (*RUN, "--open")
 PATIENT = 20.0
 """Scale of deadlines: on a busy machine a node starts late, which is no subject here."""
