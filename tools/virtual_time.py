@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 from meshwire_conformance.targets.tcp import TcpConnection, TcpDialler
 from meshwire_conformance.targets.transport import Dial
 
-Result = TypeVar("Result")
+Returned = TypeVar("Returned")
 
 LATENCY_S: Final = 0.01
 """Virtual seconds that bytes take in memory, so that time goes on also under a flood."""
@@ -161,7 +161,7 @@ class MemoryDialler(TcpDialler):
         return connection
 
 
-def run_in_virtual_time(work: Coroutine[Any, Any, Result]) -> Result:
+def run_in_virtual_time(work: Coroutine[Any, Any, Returned]) -> Returned:
     """Run a coroutine to its end on a loop of its own."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(work)
