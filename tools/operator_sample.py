@@ -23,6 +23,8 @@ PACKAGES: Final = ("wire", "core", "negentropy", "transport/lab")
 NOTICED: Final = "noticed"
 SURVIVED: Final = "survived"
 COULD_NOT_RUN: Final = "could-not-run"
+UNFINISHED: Final = "unfinished"
+"""State of a mutant that some stages did not notice, and for which others are to run."""
 EQUAL: Final = "equal"
 UNSEEN: Final = "unseen"
 OPEN: Final = "open"
@@ -39,7 +41,7 @@ class Drawn:
     """One mutant of the sample, and what became of it.
 
     `find` and `put` are lines of the module, as in a row of the table. `state` is NOTICED,
-    SURVIVED, COULD_NOT_RUN, or empty before the mutant was run; `case` noticed it with `symptom`.
+    SURVIVED, COULD_NOT_RUN, UNFINISHED, or empty before it was run; `case` noticed with `symptom`.
     """
 
     id: str
@@ -146,6 +148,7 @@ HEAD: Final = (
     "Unseen",
     "Open",
     "Could not run",
+    "Unfinished",
     "Noticed of the unequal",
 )
 
@@ -175,24 +178,29 @@ def _in_order(mutants: Iterable[Drawn]) -> list[Drawn]:
 
 
 def _score_row(name: str, mutants: Sequence[Drawn], reasons: dict[str, Reason]) -> list[str]:
-    counts = dict.fromkeys((NOTICED, EQUAL, UNSEEN, OPEN, COULD_NOT_RUN), 0)
+    kinds = (NOTICED, EQUAL, UNSEEN, OPEN, COULD_NOT_RUN, UNFINISHED)
+    counts = dict.fromkeys(kinds, 0)
     for one in mutants:
         counts[kind_of(one, reasons)] += 1
     unequal = len(mutants) - counts[EQUAL]
-    share = f"{100 * counts[NOTICED] / unequal:.1f} %" if unequal else ""
-    return [f"`{name}`", str(len(mutants)), *map(str, counts.values()), share]
+    least, most = counts[NOTICED], counts[NOTICED] + counts[UNFINISHED]
+    shares = dict.fromkeys(f"{100 * number / unequal:.1f} %" for number in (least, most) if unequal)
+    return [f"`{name}`", str(len(mutants)), *map(str, counts.values()), " to ".join(shares)]
 
 
 def kind_of(drawn: Drawn, reasons: dict[str, Reason]) -> str:
-    """Return NOTICED or COULD_NOT_RUN, or what a survivor is; OPEN without a reason."""
-    if drawn.state != SURVIVED and not (drawn.state == COULD_NOT_RUN and drawn.id in reasons):
-        return drawn.state
-    return reasons[drawn.id].sort if drawn.id in reasons else OPEN
+    """Return the state of a mutant, or what a survivor is; OPEN without a reason."""
+    if drawn.state == NOTICED:
+        return NOTICED
+    if drawn.id in reasons:
+        return reasons[drawn.id].sort
+    return OPEN if drawn.state == SURVIVED else drawn.state
 
 
 def _survivor_row(drawn: Drawn, reasons: dict[str, Reason]) -> list[str]:
     reason = reasons.get(drawn.id)
-    sort = SORTS.get(kind_of(drawn, reasons), "could not be run")
+    kind = kind_of(drawn, reasons)
+    sort = SORTS.get(kind, kind)
     why = "" if reason is None else reason.why
     if reason is not None and reason.test:
         why += f" Noticed by `{reason.test}`."

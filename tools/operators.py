@@ -45,6 +45,7 @@ from operator_sample import (
     ROOT,
     SAMPLE,
     SURVIVED,
+    UNFINISHED,
     Draw,
     Drawn,
     MalformedReason,
@@ -65,8 +66,10 @@ TOTAL_S = 600.0
 ENDLESS_S = 1e9
 CODEC, NEAR, OTHERS = STAGES = ("codec", "near", "others")
 """Cases of the codec, cases over sockets that notice a row of the module, and the others."""
-UNCONFIRMED_MAX = 3
-"""Failed cases that pass when they are run once more; with more of them a mutant survives."""
+TO_RUN = ("", UNFINISHED)
+"""States in the sample of mutants that are still to run."""
+FAILURES = 3
+"""Number of different cases that notice a mutant if each fails once, and passes alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +94,35 @@ class Result:
 async def results_until_notice(
     mutant: DrawnMutant, cases: Sequence[Case], record: Path
 ) -> list[CaseResult]:
-    """Run cases against a mutant up to the first that fails; return the results known then."""
+    """Run cases against a mutant up to the first that fails; return the results known then.
+
+    On a busy machine a short deadline decides nothing: cases that could not be run are run again.
+    """
+    results = await _results_in(mutant, cases, record, HURRIED)
+    slow = [one.case for one in results if one.verdict is Verdict.COULD_NOT_RUN]
+    if slow and not any(one.verdict is Verdict.FAIL for one in results):
+        by_id = load_catalogue().by_id
+        again = await _results_in(mutant, [by_id[name] for name in slow], record, 1.0)
+        results = [one for one in results if one.case not in slow] + again
+    return results
+
+
+async def _results_in(
+    mutant: DrawnMutant, cases: Sequence[Case], record: Path, scale: float
+) -> list[CaseResult]:
+    """Run cases up to the first that fails, with every deadline scaled."""
     results: list[CaseResult] = []
     for target, share in attachments(mutant, cases, record):
-        found = await _run_until_notice(target, share)
+        found = await _run_until_notice(target, share, scale)
         results += found
         if any(one.verdict is Verdict.FAIL for one in found):
             break
     return results
 
 
-async def _run_until_notice(target: Attachment, share: Sequence[Case]) -> list[CaseResult]:
+async def _run_until_notice(
+    target: Attachment, share: Sequence[Case], scale: float
+) -> list[CaseResult]:
     """Run cases over one attachment; a target that cannot be judged gives could-not-run."""
     part = run_sockets if target.scheme == "node" else run_codec
     known: list[CaseResult] = []
@@ -113,7 +134,7 @@ async def _run_until_notice(target: Attachment, share: Sequence[Case]) -> list[C
             noticed.set()
 
     # In the order given, since the first of them fail most probably.
-    settings = Settings(timeout_scale=HURRIED, keeps_order=True)
+    settings = Settings(timeout_scale=scale, keeps_order=True)
     running = asyncio.ensure_future(part(share, load_catalogue(), target, settings, progress))
     waiting = asyncio.create_task(noticed.wait())
     try:
@@ -198,25 +219,45 @@ def _passed(known: Result, stage: str) -> Result:
 async def _judged(
     mutant: DrawnMutant, cases: Sequence[Case], record: Path, known: Result
 ) -> Result:
-    """Run cases of one part; one over sockets counts as failed if it fails twice."""
+    """Run cases of one part up to the first that fails; over sockets that needs a second failure.
+
+    A failed case is run once more, alone; if it passes, the others are run again without it. Some
+    mistakes show only beside other cases: `FAILURES` different cases that fail in as many runs
+    notice too.
+    """
     by_id = load_catalogue().by_id
-    notes = list(known.notes)
-    for _ in range(UNCONFIRMED_MAX):
+    failures: list[CaseResult] = []
+    while len(failures) < FAILURES:
         results = await results_until_notice(mutant, cases, record)
         failed = next((one for one in results if one.verdict is Verdict.FAIL), None)
         if failed is None:
-            break
+            return _unnoticed(
+                mutant, record, results, replace(known, notes=(*known.notes, *_once(failures)))
+            )
+        failures.append(failed)
         case = by_id[failed.case]
         again = await results_until_notice(mutant, [case], record) if case.kind == SOCKET else []
         if case.kind != SOCKET or (again and again[-1].verdict is Verdict.FAIL):
-            found = replace(known, state=NOTICED, case=case.id, symptom=failed.symptom)
-            return replace(found, notes=tuple(notes))
-        notes.append(f"{failed.case} failed once: {failed.symptom}")
+            break
         cases = [one for one in cases if one.id != failed.case]
+    notes = (*known.notes, *_once(failures[:-1]))
+    return replace(
+        known, state=NOTICED, case=failures[-1].case, symptom=failures[-1].symptom, notes=notes
+    )
+
+
+def _once(failures: Iterable[CaseResult]) -> tuple[str, ...]:
+    return tuple(f"{one.case} failed once: {one.symptom}" for one in failures)
+
+
+def _unnoticed(
+    mutant: DrawnMutant, record: Path, results: Iterable[CaseResult], known: Result
+) -> Result:
+    """Return a result after cases of which none failed."""
+    notes = [*known.notes, *unapplied(mutant, record)]
     unjudged = sum(one.verdict is Verdict.COULD_NOT_RUN for one in results)
     if unjudged:
         notes.append(f"{unjudged} cases could not be run")
-    notes += [line for line in unapplied(mutant, record) if line not in notes]
     state = COULD_NOT_RUN if unjudged else known.state
     return replace(known, state=state, notes=tuple(notes))
 
@@ -226,7 +267,7 @@ async def single_results(
 ) -> list[Result]:
     """Return what a result of mutants made at once says about each; nothing, if they hang.
 
-    A case that noticed all of them is run against each.
+    A case that noticed all of them is run against each; what it does not notice is unfinished.
     """
     if len(drawn) == 1 or found.state in ("", SURVIVED):
         return [replace(found, id=one.id) for one in drawn]
@@ -238,8 +279,8 @@ async def single_results(
         with tempfile.TemporaryDirectory(prefix="meshwire-operator-") as folder:
             mutant = mutant_in(Path(folder), one)
             single = await _judged(mutant, [case], Path(folder) / "record", known)
-        if single.state == NOTICED:
-            singles.append(single)
+        # The stages before that case were passed by all.
+        singles.append(single if single.state == NOTICED else replace(single, passed=found.passed))
     return singles
 
 
@@ -297,7 +338,7 @@ def chosen_of(sample: Draw, options: argparse.Namespace) -> list[tuple[Drawn, ..
     chosen: dict[str, list[Drawn]] = {}
     for one in sample.mutants[: options.first]:
         known = results.get(one.id, Result(one.id))
-        if not one.state and not known.state and (stage := next_stage(one, known)) in stages:
+        if one.state in TO_RUN and not known.state and (stage := next_stage(one, known)) in stages:
             chosen.setdefault(f"{one.package in CODEC_FIRST}, {stage}", []).append(one)
     return [batch for alike in chosen.values() for batch in grouped(alike, options.group)]
 
@@ -310,19 +351,17 @@ def grouped(mutants: Sequence[Drawn], size: int) -> Iterator[tuple[Drawn, ...]]:
 
 
 def with_results(sample: Draw, results: dict[str, Result]) -> Draw:
-    """Return the sample with these results, up to the first mutant that has none.
+    """Return the sample with these results, up to the first mutant that was not begun.
 
-    Without the others, since mutants that are noticed end sooner than those that survive.
+    Without the others, since the order in which mutants end depends on whether they are noticed.
     """
     mutants = list(sample.mutants)
     for number, one in enumerate(mutants):
-        found = results.get(one.id)
-        if found is not None and found.state:
-            mutants[number] = replace(
-                one, state=found.state, case=found.case, symptom=found.symptom
-            )
-        elif not one.state:
+        found = results.get(one.id, Result(one.id))
+        state = found.state or (UNFINISHED if found.passed else one.state)
+        if not state:
             break
+        mutants[number] = replace(one, state=state, case=found.case, symptom=found.symptom)
     return replace(sample, mutants=tuple(mutants))
 
 

@@ -13,6 +13,7 @@ from operator_sample import (
     NOTICED,
     OPEN,
     SURVIVED,
+    UNFINISHED,
     UNSEEN,
     Draw,
     Drawn,
@@ -160,17 +161,17 @@ class TestPage:
     """The generated part of the page."""
 
     def test_the_share_is_of_the_mutants_that_differ(self) -> None:
-        """Equal ones are taken out, those that could not be run are not."""
+        """Equal ones are taken out; unfinished ones make it a range."""
         mutants = [drawn(str(number), NOTICED) for number in range(6)]
         mutants += [drawn("equal", SURVIVED), drawn("unseen", SURVIVED), drawn("open", SURVIVED)]
-        mutants += [drawn("hung", COULD_NOT_RUN), drawn("later")]
+        mutants += [drawn("hung", COULD_NOT_RUN), drawn("begun", UNFINISHED), drawn("later")]
         reasons = [Reason(("equal",), EQUAL, "x"), Reason(("unseen",), UNSEEN, "y", "a::b")]
 
         text = page_text(sample(*mutants), reasons)
 
-        assert "| `core` | 10 | 6 | 1 | 1 | 1 | 1 | 66.7 % |" in text
-        assert "| `all` | 10 | 6 | 1 | 1 | 1 | 1 | 66.7 % |" in text
-        assert "Of the sample 10 were run." in text
+        assert "| `core` | 11 | 6 | 1 | 1 | 1 | 1 | 1 | 60.0 % to 70.0 % |" in text
+        assert "| `all` | 11 | 6 | 1 | 1 | 1 | 1 | 1 | 60.0 % to 70.0 % |" in text
+        assert "Of the sample 11 were run." in text
 
     def test_each_survivor_is_there_with_its_reason(self) -> None:
         """And with the unit test that notices it."""

@@ -16,7 +16,7 @@ from meshwire_conformance.catalogue.catalogue import Catalogue
 from meshwire_conformance.contracts import Attachment, Progress, Settings
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.verdicts import CaseResult, Verdict
-from operator_sample import COULD_NOT_RUN, NOTICED, SURVIVED, Draw, Drawn
+from operator_sample import COULD_NOT_RUN, NOTICED, SURVIVED, UNFINISHED, Draw, Drawn
 from operators import CODEC, NEAR, OTHERS, STAGES, Result, cases_of, chosen_of, grouped, judge
 
 LIVENESS = Drawn("one", "meshwire_reference.wire.liveness", "AddNot", 1, "a", "b")
@@ -60,14 +60,13 @@ def suite(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[list[str]]]:
                 raise Incomplete("it does not start")
             results = []
             for case in cases:
-                if case.id == hangs:
-                    await asyncio.Event().wait()
                 left = verdicts.get(case.id, [])
                 verdict = left.pop(0) if left else Verdict.PASS
                 results.append(CaseResult(case.id, verdict, symptom="odd"))
                 progress(results[-1])
-                if verdict is Verdict.FAIL:
-                    await asyncio.sleep(0)
+                if verdict is Verdict.FAIL or case.id == hangs:
+                    # Later cases are not awaited.
+                    await asyncio.Event().wait()
             return results
 
         monkeypatch.setattr(operators, "run_codec", part)
@@ -171,11 +170,23 @@ class TestJudge:
         assert found.state == SURVIVED
         assert found.notes == (f"{first(NEAR)} failed once: odd",)
 
+    def test_three_cases_that_fail_only_beside_others_have_noticed(
+        self, suite: Callable[..., list[list[str]]]
+    ) -> None:
+        """As those about a set do that other cases have changed."""
+        names = [case.id for case in cases_of(OTHERS, [RELAY])][:3]
+        suite({name: [Verdict.FAIL] for name in names})
+
+        found = judged(RELAY)
+
+        assert (found.state, found.case) == (NOTICED, names[2])
+        assert len(found.notes) == 2
+
     def test_what_could_not_be_run_is_no_notice(
         self, suite: Callable[..., list[list[str]]]
     ) -> None:
         """Also where the node does not start."""
-        suite({first(NEAR): [Verdict.COULD_NOT_RUN]})
+        suite({first(NEAR): [Verdict.COULD_NOT_RUN] * 2})
         assert judged(RELAY).state == COULD_NOT_RUN
 
         suite({}, lost=True)
@@ -236,9 +247,12 @@ class TestResults:
         [
             ([], {"three": (SURVIVED, ""), "six": (SURVIVED, "")}),
             # Twice against both at once, then against the first of them and against the second.
-            ([Verdict.FAIL] * 4 + [Verdict.PASS], {"three": (NOTICED, "first")}),
-            ([Verdict.FAIL] * 2 + [Verdict.PASS] * 2, {}),
-            ([Verdict.COULD_NOT_RUN], {}),
+            (
+                [Verdict.FAIL] * 4 + [Verdict.PASS],
+                {"three": (NOTICED, "first"), "six": ("", "")},
+            ),
+            ([Verdict.FAIL] * 2 + [Verdict.PASS] * 2, {"three": ("", ""), "six": ("", "")}),
+            ([Verdict.COULD_NOT_RUN] * 2, {}),
         ],
     )
     def test_a_case_that_notices_a_group_is_run_against_each(
@@ -258,18 +272,19 @@ class TestResults:
         assert {one.id: (one.state, one.case and "first") for one in found.values()} == states
 
     def test_results_are_put_into_the_sample(self) -> None:
-        """Up to the first mutant that is not finished, since the others are not a fair part."""
+        """Up to the first mutant that was not begun, since the others are not a fair part."""
         found = operators.with_results(
-            Draw(1, (LIVENESS, CORE, RELAY), 3, 0),
+            Draw(1, (LIVENESS, RELAY, CORE, replace(CORE, id="four")), 4, 0),
             {
                 "one": Result("one", NOTICED, "MW-1157", "odd"),
-                "two": Result("two", passed=(NEAR,)),
-                "three": Result("three", NOTICED),
+                "three": Result("three", passed=(NEAR,)),
+                "four": Result("four", NOTICED),
             },
         )
 
         assert [(one.state, one.case) for one in found.mutants] == [
             (NOTICED, "MW-1157"),
+            (UNFINISHED, ""),
             ("", ""),
             ("", ""),
         ]
