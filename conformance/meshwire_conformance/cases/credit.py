@@ -213,7 +213,8 @@ async def all_of_connection(run: CaseRun) -> None:
     await run.documents({"big": big(), "more": big("0c0c0c0c")})
     for key, document in (("$key", "big"), ("$other", "more")):
         await run.send(FrameSpec(type="snapshot", key=key, document=document), "B")
-    await run.barrier("B")
+        # A stream for each: a deployed peer reads one frame of a stream.
+        await run.barrier("B")
     connection = await adopt_lab(run, "A", Windows(max_data=CONNECTION_WINDOW, all_held=True))
     names = run.scope.names
     for name in ("key", "other"):

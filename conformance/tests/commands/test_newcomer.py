@@ -1,6 +1,7 @@
 """The first use of the command line: mistakes, hints and help."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
 
 PEER = Path(__file__).parents[1] / "programs" / "codec_peer.py"
+COUNT = re.compile(r"no case is over yet$|\d+/\d+ cases, \d+ failed$")
+"""The line of a run that is not on a terminal, about every ten seconds."""
 INTERRUPTING = """
 import os, signal, sys
 
@@ -108,7 +111,11 @@ def test_an_interrupt_tells_what_was_judged(monkeypatch: pytest.MonkeyPatch) -> 
 def run_interrupted_at(moment: str, target: str) -> subprocess.CompletedProcess[str]:
     """A check that interrupts itself once, as soon as it loads or starts what has this name."""
     command = [sys.executable, "-c", INTERRUPTING, moment, target]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    # A slow run says now and then how far it is.
+    said = done.stderr.splitlines(keepends=True)
+    done.stderr = "".join(line for line in said if not COUNT.match(line))
+    return done
 
 
 @pytest.mark.process
