@@ -47,6 +47,8 @@ ENDED = "run-ended"
 """Symptom of a case that did not run, since enough violations had ended the run."""
 NO_EVIDENCE = frozenset({TOO_SLOW, ENDED})
 """Symptoms of cases that were not judged, so that no ledger can expect or miss them."""
+SUITE_FAULT = "suite-fault"
+"""Symptom of a case that could not run because of a fault of the suite."""
 
 APPLICABLE = frozenset(
     (Verdict.PASS, Verdict.FAIL, Verdict.COULD_NOT_RUN, Verdict.KNOWN_FAILING),
@@ -104,8 +106,10 @@ def strongest(codes: Iterable[ExitCode]) -> ExitCode:
 
 def exit_code(results: Iterable[CaseResult]) -> ExitCode:
     """Return the exit code for these results; without an applicable case it is INCOMPLETE."""
+    results = list(results)
     verdicts = {result.verdict for result in results}
-    codes = [_EXIT_OF_VERDICT.get(verdict, ExitCode.PASSED) for verdict in verdicts]
+    codes = [ExitCode.FAULT for result in results if result.symptom == SUITE_FAULT]
+    codes += [_EXIT_OF_VERDICT.get(verdict, ExitCode.PASSED) for verdict in verdicts]
     if not verdicts & APPLICABLE:
         codes.append(ExitCode.INCOMPLETE)
     return strongest(codes)

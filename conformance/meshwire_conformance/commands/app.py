@@ -11,7 +11,7 @@ from meshwire_conformance.commands import process
 from meshwire_conformance.commands.check import check_command
 from meshwire_conformance.commands.decode import decode_command
 from meshwire_conformance.commands.vectors import app as vectors_app
-from meshwire_conformance.errors import SuiteError, UsageError
+from meshwire_conformance.errors import SuiteError, UsageError, fault_text
 from meshwire_conformance.hints import did_you_mean
 from meshwire_conformance.verdicts import ExitCode
 
@@ -130,10 +130,7 @@ def _fault_text(exc: Exception) -> str:
     """Return a fault of the suite itself as one line; prints the traceback if it was asked for."""
     if SHOW_TRACEBACK in os.environ:
         traceback.print_exception(exc)
-    frames = traceback.extract_tb(exc.__traceback__)
-    place = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""  # noqa: PTH119 - a text
-    said = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
-    return f"suite fault: {said[:500]}{place}; {SHOW_TRACEBACK}=1 shows where in full"
+    return f"suite fault: {fault_text(exc)}; {SHOW_TRACEBACK}=1 shows where in full"
 
 
 def _say(message: str, code: ExitCode) -> int:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.python_cases import PythonCase
 from meshwire_conformance.contracts import Attachment
-from meshwire_conformance.errors import SuiteFault
+from meshwire_conformance.errors import SuiteFault, fault_text
 from meshwire_conformance.socket_suite.calibration import NO_CONNECTION
 from meshwire_conformance.socket_suite.evidence import CaseFailed, Evidence, bad_frames, sent_lines
 from meshwire_conformance.socket_suite.shortfall import arrival_lines
-from meshwire_conformance.verdicts import NO_EVIDENCE, CaseResult, Verdict
+from meshwire_conformance.verdicts import NO_EVIDENCE, SUITE_FAULT, CaseResult, Verdict
 from meshwire_spec.schemas.steps import Connect
 from meshwire_spec.schemas.transcripts import Transcript
 
@@ -81,6 +81,12 @@ def failure(case: Case, failed: CaseFailed) -> CaseResult:
         expected=failed.expected,
         received=failed.received,
     )
+
+
+def fault_of(case: Case, exc: Exception) -> CaseResult:
+    """Return the result of a case in which the suite itself failed, whatever the target did."""
+    reason = f"suite fault: {fault_text(exc)}"
+    return CaseResult(case.id, Verdict.COULD_NOT_RUN, (reason,), SUITE_FAULT)
 
 
 def left_open(case: Case, why: str, symptom: str = "") -> Attempt:

@@ -20,13 +20,14 @@ from itertools import chain
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.catalogue import Catalogue
 from meshwire_conformance.contracts import Attachment, Progress, Settings
-from meshwire_conformance.errors import Incomplete, SuiteFault
+from meshwire_conformance.errors import Incomplete, SuiteError, SuiteFault
 from meshwire_conformance.socket_suite.attempts import (
     Attempt,
     body_of,
     connection_lost,
     ended_by,
     failure,
+    fault_of,
     is_final,
     is_hostile,
     is_serial,
@@ -483,6 +484,10 @@ class SocketPart:
             return Attempt(case, failure(case, lost), run.evidence)
         except SuiteFault as exc:
             raise SuiteFault(f"{case.id}: {exc}") from exc
+        except SuiteError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - shown with its case, and the run ends with 2
+            return Attempt(case, fault_of(case, exc), run.evidence)
         finally:
             run.evidence.seen = run.seen(known_faults)
             await run.end()

@@ -6,8 +6,10 @@ No target is asked anything here: the cases follow a script.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from meshwire_conformance.catalogue.case import Case
+from meshwire_conformance.catalogue.python_cases import PythonCase
 from meshwire_conformance.contracts import Settings
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.run.progress import RunProgress
@@ -20,13 +22,21 @@ from meshwire_conformance.socket_suite.attempts import (
     with_control,
 )
 from meshwire_conformance.socket_suite.calibration import CANARY_DOCUMENT, Canary, Deadline
+from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.inbox import Inbox
 from meshwire_conformance.socket_suite.part import SocketPart
 from meshwire_conformance.socket_suite.peers import Session
 from meshwire_conformance.targets.attach import Target
 from meshwire_conformance.targets.facts import Facts
 from meshwire_conformance.targets.transport import Address
-from meshwire_conformance.verdicts import ENDED, CaseResult, Verdict
+from meshwire_conformance.verdicts import (
+    ENDED,
+    SUITE_FAULT,
+    CaseResult,
+    ExitCode,
+    Verdict,
+    exit_code,
+)
 
 SOCKET = [case for case in load_catalogue().cases if case.kind == "socket"]
 SERIAL = [case for case in SOCKET if is_serial(case) and not is_hostile(body_of(case))][:3]
@@ -130,3 +140,32 @@ def test_a_negative_whose_control_did_not_run_says_why() -> None:
 
     assert (result.verdict, result.symptom) == (Verdict.COULD_NOT_RUN, ENDED)
     assert result.reasons == end.reasons
+
+
+class Faulty(SocketPart):
+    """A part with a session that was never connected."""
+
+    def __init__(self) -> None:
+        settings = Settings()
+        super().__init__(TARGET, load_catalogue(), settings, None, "", lambda _result: None)
+        self._session = Session(TARGET, settings, "n", self._inbox)
+        self._deadline = Deadline(0.01, 1.0)
+        self._asked = frozenset()
+
+
+def test_a_fault_of_the_suite_ends_one_case_and_not_the_run() -> None:
+    """The case could not run, its reason names the place, and the exit code is 2."""
+
+    async def fails(_run: CaseRun) -> None:
+        bytearray()[0]
+
+    case = next(case for case in SOCKET if isinstance(case.body, PythonCase))
+    assert isinstance(case.body, PythonCase)
+    part = Faulty()
+    faulty = replace(case, body=replace(case.body, run=fails))
+    result = asyncio.run(part._run_on(part._session, faulty, 1)).result
+
+    assert (result.verdict, result.symptom) == (Verdict.COULD_NOT_RUN, SUITE_FAULT)
+    assert "IndexError" in result.reasons[0]
+    assert "test_early_end.py" in result.reasons[0]
+    assert exit_code([result]) is ExitCode.FAULT
