@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.targets.transport import Stream
-from meshwire_spec.numbers import FrameType
+from meshwire_spec.numbers import (
+    AUTHOR_MAX,
+    COLLECTION_MAX,
+    DOCUMENT_ID_MAX,
+    REASON_MAX,
+    FrameType,
+)
 from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
 BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
@@ -113,8 +120,13 @@ def _about(frame: FrameSpec, key: str) -> FrameSpec:
         name: [_about(one, key) for one in getattr(frame, name)]
         for name in ("entries", "tombstones")
     }
-    members = {name: getattr(frame, name) for name in frame.__struct_fields__}
-    return FrameSpec(**{**members, **inner, "key": key})
+    return _with(frame, **inner, key=key)
+
+
+def _with(frame: FrameSpec, **members: Any) -> FrameSpec:
+    """Return a frame with other members."""
+    old = {name: getattr(frame, name) for name in frame.__struct_fields__}
+    return FrameSpec(**{**old, **members})
 
 
 async def _send_on_uni(run: CaseRun, key: str) -> None:
@@ -123,3 +135,50 @@ async def _send_on_uni(run: CaseRun, key: str) -> None:
     frame = run.composer.frame(_about(SNAPSHOT, key))
     await run.send(FrameSpec(type="heartbeat", extra=frame.hex()), "A", "heartbeat")
     await stream.finish()
+
+
+@case(
+    "MW-6251",
+    "elements at each limit must take effect in each carrier, and those one byte beyond be skipped",
+    part="batches",
+    rules=("BT-007", "FR-023", "FR-024", "BT-021", "TS-006", "TS-025"),
+)
+async def limits_in_carriers(run: CaseRun) -> None:
+    """A limit is kept in frames of its own, and not for entries of batches and elements."""
+    await run.documents(BASE)
+    name = run.scope.names["case"]
+    heads = run.contents.made["base"].heads
+    longest = f"{'c' * COLLECTION_MAX}:{name}".ljust(COLLECTION_MAX + 1 + DOCUMENT_ID_MAX, "i")
+    beyond = (f"notes:{name}".ljust(6 + DOCUMENT_ID_MAX + 1, "i"), f"c{longest}"[:200])
+    entries = [FrameSpec(type="snapshot", key=key, document="base", wrong=True) for key in beyond]
+    entries.append(FrameSpec(type="snapshot", key=longest, document="base"))
+    await run.send(FrameSpec(type="batch", key=longest, entries=entries))
+    await run.barrier()
+    await run.read(Wanted(longest, heads=heads))
+    for carrier, member in (("batch", "entries"), ("tombstone-batch", "tombstones")):
+        kept, deleted = await _send_tombstones(run, carrier, member)
+        for key in kept:
+            await run.read(Wanted(key, heads=heads))
+        for key in deleted:
+            await run.read(Wanted(key, FrameType.TOMBSTONE))
+
+
+async def _send_tombstones(run: CaseRun, carrier: str, member: str) -> tuple[list[str], list[str]]:
+    """Send tombstones at their limits and beyond; return the keys that stay, and the others."""
+    keys = [f"nodes:{run.scope.names['case']}-{carrier}-{number}" for number in range(3)]
+    for key in keys:
+        await run.send(FrameSpec(type="snapshot", key=key, document="base"))
+    await run.barrier()
+    author, reason, both = keys
+    longest = f"{both}-".ljust(6 + DOCUMENT_ID_MAX, "i")
+    most: dict[str, Any] = {"deleted_by": "a" * AUTHOR_MAX, "reason": "r" * REASON_MAX}
+    tombstones = [
+        FrameSpec(type="tombstone", key=author, deleted_by="a" * (AUTHOR_MAX + 1), wrong=True),
+        FrameSpec(type="tombstone", key=reason, reason="r" * (REASON_MAX + 1), wrong=True),
+        FrameSpec(type="tombstone", key=both, **most),
+        FrameSpec(type="tombstone", key=longest, **most),
+    ]
+    frame = FrameSpec(type=carrier, key=author)
+    await run.send(_with(frame, **{member: tombstones}))
+    await run.barrier()
+    return [author, reason], [both, longest]
