@@ -21,6 +21,7 @@ PATIENCE = 8
 STALE_SNAPSHOTS = 8
 SHUT_ROUNDS = 4
 """Stale snapshots of a peer without stream credit, at least an interval apart."""
+NO_FRAME = "the target has sent no frame"
 BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 
 
@@ -219,15 +220,15 @@ async def everything_is_legal(run: CaseRun) -> None:
         f"{inbox.counts.frames} frames on {inbox.counts.streams} streams, "
         f"{inbox.counts.foreign} pieces for keys of no case, {inbox.counts.heartbeats} heartbeats"
     )
-    if not inbox.counts.frames:
-        raise CaseFailed("no-answer", "the target has sent no frame")
     if inbox.faults:
         raise bad_frames(inbox.faults)
+    if not inbox.counts.frames:
+        raise CaseFailed("no-answer", NO_FRAME)
 
 
 @case(
     "MW-5925",
-    "each frame the target has sent must be the only one on its stream",
+    "each frame the target has sent must be the only one on its stream, which ends after it",
     part="transport",
     rules=("TR-004",),
     level="wire",
@@ -235,12 +236,26 @@ async def everything_is_legal(run: CaseRun) -> None:
     final=True,
 )
 async def one_frame_a_stream(run: CaseRun) -> None:
-    """Several frames are sent on one stream, of which deployed receivers read only the first."""
-    counts = run.session.inbox.counts
+    """Several frames come on one stream, of which deployed receivers read only the first.
+
+    Or a stream stays open after its frame, which uses up one stream credit for ever.
+    """
+    inbox = run.session.inbox
+    counts = inbox.counts
     if not counts.frames:
-        raise CaseFailed("no-answer", "the target has sent no frame")
+        raise bad_frames(inbox.faults) if inbox.faults else CaseFailed("no-answer", NO_FRAME)
     if counts.frames_after_the_first:
         raise CaseFailed(
             "frames-together",
             f"{counts.frames_after_the_first} frames follow others on their stream",
+        )
+    await inbox.signal.wait_for(lambda: not inbox.unended(), run.deadline_s)
+    unended = inbox.unended()
+    if unended:
+        peer, stream = unended[0]
+        raise CaseFailed(
+            "no-fin",
+            f"{len(unended)} streams carried a frame and have no end, "
+            f"the first is stream {stream.number} to {peer}",
+            missed=True,
         )

@@ -147,7 +147,19 @@ class _Contact:
         one = arrivals[0]
         name = _NAMES.get(one.type, f"type {one.type}")
         said = f"a {name} of {len(one.payload)} bytes on stream {one.stream}, which decodes"
+        if any(stream.number == one.stream for stream in await self._unended()):
+            said += "; no FIN came after it (TR-004)"
         return (_line("first frame", said),)
+
+    async def _unended(self) -> list[Stream]:
+        """Return the streams of this peer with a frame that are not ended within the deadline."""
+        inbox = self._session.inbox
+
+        def left() -> list[Stream]:
+            return [stream for peer, stream in inbox.unended() if peer == self._peer.name]
+
+        await inbox.signal.wait_for(lambda: not left(), self._left_s())
+        return left()
 
     def _nothing(self, *, is_over: bool = False) -> str:
         """Return what is said where nothing came: without a deadline if nothing could come."""

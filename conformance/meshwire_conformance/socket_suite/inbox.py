@@ -8,7 +8,7 @@ may push its whole store. Frames that do not decode are recorded as faults of th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,6 +104,8 @@ class Inbox:
         self.signal = Signal()
         """Wakes waiters for any arrival or fault."""
         self.trace = trace
+        self._unended: dict[Stream, str] = {}
+        """Streams of the target with a whole frame and without an end, and the peer of each."""
         self._subscriptions: dict[str, list[Subscription]] = {}
         self._served: dict[str, list[BegunRun]] = {}
         self._refused_runs: set[str] = set()
@@ -141,6 +143,22 @@ class Inbox:
             self.spawn(stream.stop(code))
             self.spawn(stream.reset(code))
         self.signal.notify()
+
+    def carried(self, stream: Stream, peer: str) -> None:
+        """Remember that a stream has carried a whole frame, so that it has to end (TR-004)."""
+        self._unended[stream] = peer
+
+    def ended(self, stream: Stream) -> None:
+        """Forget a stream that has ended, and wake whoever waits for it."""
+        if self._unended.pop(stream, None) is not None:
+            self.signal.notify()
+
+    def unended(self) -> Sequence[tuple[str, Stream]]:
+        """Return peer and stream of each whole frame whose stream the target has not ended.
+
+        Streams of connections that are closed are left out: nothing more can come on them.
+        """
+        return [(peer, stream) for stream, peer in self._unended.items() if not stream.read_over]
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a short coroutine beside the reading of streams."""
@@ -261,6 +279,7 @@ class _FrameReader:
             self._over = True
             data = bytes(stream.received[:_KEPT])
             self._inbox.fault(self._peer, stream.number, exc.reason, str(exc), data)
+            self._inbox.ended(stream)
             self._inbox.spawn(stream.reset(0))
             return
         if stream.finished:
@@ -273,6 +292,10 @@ class _FrameReader:
         elif stream.reset_code is not None:
             self._over = True
             self._inbox.spawn(stream.reset(0))
+        if self._over:
+            self._inbox.ended(stream)
+        elif self._frames:
+            self._inbox.carried(stream, self._peer)
 
     def _place(self, stream: int, frame: Message) -> None:
         """Check whether a frame is allowed at its place on a stream of the target."""

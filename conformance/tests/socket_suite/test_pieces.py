@@ -544,3 +544,23 @@ def test_a_tombstone_that_was_sent_is_what_the_schema_reads() -> None:
 
     assert encode(message) == payload
     assert message.fields["extra"] == b"\x5a"
+
+
+@pytest.mark.parametrize("end", ["finished", "reset_code"])
+def test_a_stream_with_a_frame_has_to_end(end: str) -> None:
+    """It is listed until it does, also if its end comes later than its frame (TR-004)."""
+    inbox = Inbox()
+    connection = Unread()
+    connection.on_stream = inbox.reader_of("A")
+    stream = Stream(connection, 5, uni=False, ours=False)
+
+    async def run() -> None:
+        connection.accept(stream)
+        stream.received += composer().frame(FrameSpec(type="tombstone", key="tracks:t-1"))
+        stream.changed()
+        assert [(peer, one.number) for peer, one in inbox.unended()] == [("A", 5)]
+        setattr(stream, end, 1)
+        stream.changed()
+        assert list(inbox.unended()) == []
+
+    asyncio.run(run())
