@@ -27,7 +27,8 @@ DOCUMENT_TYPES: Final = frozenset({FrameType.DELTA, FrameType.SNAPSHOT})
 ENTRY_TYPES: Final = DOCUMENT_TYPES | {FrameType.TOMBSTONE}
 
 
-def _size(text: str) -> int:
+def text_size(text: str) -> int:
+    """Return the number of bytes that a text has in UTF-8."""
     return len(text.encode("utf-8"))
 
 
@@ -36,20 +37,20 @@ def accept_document_key(key: str) -> str | None:
 
     A valid key is `collection:id` within the limits.
     """
-    if not 1 <= _size(key) <= DOCUMENT_KEY_MAX:
+    if not 1 <= text_size(key) <= DOCUMENT_KEY_MAX:
         return "length-limit"
     collection, colon, document_id = key.partition(":")
     if key in RESERVED_KEYS or collection == TOMBSTONE_COLLECTION or not colon:
         return "bad-key"
     if not COLLECTION_GRAMMAR.fullmatch(collection) or CONTROL.search(document_id):
         return "bad-key"
-    return None if 1 <= _size(document_id) <= DOCUMENT_ID_MAX else "bad-key"
+    return None if 1 <= text_size(document_id) <= DOCUMENT_ID_MAX else "bad-key"
 
 
 def _accept_frame(value: Mapping[str, Any]) -> str | None:
     if value["type"] in DOCUMENT_TYPES:
         return accept_document_key(value["key"])
-    return "length-limit" if _size(value["key"]) > FRAME_KEY_MAX else None
+    return "length-limit" if text_size(value["key"]) > FRAME_KEY_MAX else None
 
 
 def _accept_entry(value: Mapping[str, Any]) -> str | None:
@@ -70,14 +71,14 @@ TOMBSTONE_LIMITS: Final = {
 
 def _accept_tombstone(value: Mapping[str, Any]) -> str | None:
     for name, (low, high) in TOMBSTONE_LIMITS.items():
-        if not low <= _size(value[name]) <= high:
+        if not low <= text_size(value[name]) <= high:
             return "length-limit"
     legal = COLLECTION_GRAMMAR.fullmatch(value["collection"])
     return "bad-key" if not legal or CONTROL.search(value["document_id"]) else None
 
 
 def _accept_formation(value: Mapping[str, Any]) -> str | None:
-    return "length-limit" if _size(value["formation_id"]) > FORMATION_ID_MAX else None
+    return "length-limit" if text_size(value["formation_id"]) > FORMATION_ID_MAX else None
 
 
 def _accept_ranges(value: Mapping[str, Any]) -> str | None:

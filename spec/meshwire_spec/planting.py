@@ -10,30 +10,49 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
+from meshwire_spec import acceptance
 from meshwire_spec.acceptance import accept_value
-from meshwire_spec.cursor import Cursor
+from meshwire_spec.cursor import Cursor, field_path
 from meshwire_spec.errors import Malformed
 from meshwire_spec.fields import Block, End, Number, Tolerated, struct_of
 from meshwire_spec.layouts import LAYOUTS, Layout, reconciliation
 from meshwire_spec.layouts.compound import Body, Elements, When
+from meshwire_spec.layouts.reconciliation import CONTINUES, VARINT_BITS
 from meshwire_spec.mistakes import (
+    CHARACTERS,
     LENGTH_ORDER,
     MISTAKES,
     OTHER_ORDER,
+    UPPER_HEX,
     Mistake,
     Patches,
-    build_low_group_first,
-    lax_varint,
-    low_group_first,
 )
+from meshwire_spec.numbers import U64_MAX
 
 if TYPE_CHECKING:
     from construct import Renamed
 
 ROOT = "message"
+
+
+class MadeIn(StrEnum):
+    """The operations of a codec in which a mistake is made."""
+
+    BOTH = "both"
+    DECODE = "decode"
+    ENCODE = "encode"
+
+    def has(self, operation: str) -> bool:
+        """Return True if the mistake is made in this operation."""
+        return self in (MadeIn.BOTH, operation)
+
+
+VERBS = {MadeIn.BOTH: "read", MadeIn.DECODE: "read", MadeIn.ENCODE: "written"}
+"""What a codec with a mistake does wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +63,11 @@ class Planted:
     patches: tuple[tuple[object, Patches], ...]
     paths: Mapping[str, str]
 
-    def says(self, kind: str) -> str:
+    def says(self, kind: str, direction: MadeIn = MadeIn.BOTH) -> str:
         """Return the mistake in a sentence without an end, as a cause of failures of a kind."""
-        return self.mistake.says.format(f"`{self.paths[kind]}`" if self.paths[kind] else kind)
+        place = f"`{self.paths[kind]}`" if self.paths[kind] else kind
+        only = "" if direction is MadeIn.BOTH else f", in {direction.value} only"
+        return self.mistake.says.format(place, verb=VERBS[direction]) + only
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +151,7 @@ def _swapped(kind: str, layout: Layout) -> Iterator[Planted]:
             tail = [] if isinstance(list(swapped.values())[-1], Tolerated) else [("end", End())]
             patches = {"opened": struct_of(swapped), "closed": struct_of({**swapped, **dict(tail)})}
             says = f"`{name}` and `{after}` are exchanged"
-            mistake = Mistake("exchanged", says, says, lambda _: None)
-            yield Planted(mistake, ((layout, patches),), _kinds_with(kind, layout))
+            yield _general_one(says, ((layout, patches),), _kinds_with(kind, layout))
 
 
 def _kinds_with(kind: str, layout: Layout) -> Mapping[str, str]:
@@ -145,43 +165,128 @@ def _kinds_with(kind: str, layout: Layout) -> Mapping[str, str]:
 
 
 def _everywhere(alone: Sequence[Planted]) -> Iterator[Planted]:
-    """Yield each mistake made in all fields that it fits, those of one width for byte orders."""
+    """Yield each mistake made in all fields that it fits, and in all those of one width."""
     groups: dict[tuple[str, str], list[Planted]] = {}
     for one in alone:
-        ((_, patches),) = one.patches
-        width = f"{8 * _wire(patches).length}-bit numbers" if one.mistake.is_order else ""
-        groups.setdefault((width or one.mistake.name, one.mistake.everywhere), []).append(one)
-    for (width, everywhere), members in groups.items():
+        widths = {"", _width(one)} if one.mistake.has_width else {""}
+        for width in widths:
+            groups.setdefault((one.mistake.everywhere, width), []).append(one)
+    for (everywhere, width), members in groups.items():
         every = tuple(patch for one in members for patch in one.patches)
         paths = {kind: "" for one in members for kind in one.paths}
-        says = everywhere.format(width)
+        says = everywhere.format(width=width, verb="{verb}")
         yield Planted(replace(members[0].mistake, says=says), every, paths)
 
 
-def _wire(patches: Patches) -> Any:
-    """Return the number type that a mistake in a byte order gives to a block or to a frame."""
-    (value,) = patches.values()
-    return getattr(value, "wire", value)
+def _width(one: Planted) -> str:
+    """Return the width of the number at fault in words, with a blank: `16-bit `."""
+    ((target, _),) = one.patches
+    number: Any = target.frame if isinstance(target, Layout) else target
+    wire = getattr(number, "length", None) or number.wire
+    return f"{8 * wire.length}-bit "
 
 
 def _general() -> Iterator[Planted]:
     """Yield mistakes that are in no field: checks left out as a whole, and lax varints."""
     said = "what decodes is taken without the checks of `accept`"
-    unaccepted = Mistake("not-accepted", said, said, lambda _: None)
-    yield Planted(unaccepted, ((_SWITCHES, {"accepting": False}),), dict.fromkeys(LAYOUTS, ""))
-    said = "varints with a leading zero digit are taken"
-    lax = Mistake("lax-varint", said, said, lambda _: None)
+    yield _general_one(said, ((_SWITCHES, {"accepting": False}),), dict.fromkeys(LAYOUTS, ""))
+    yield from _limits()
+    hexes = _everywhere_of(UPPER_HEX)
+    said = UPPER_HEX.everywhere
+    yield _general_one(said, ((_SWITCHES, {"upper": True}), *hexes), dict.fromkeys(LAYOUTS, ""))
     messages = {"negentropy_message": ""}
-    yield Planted(lax, ((reconciliation, {"parse_varint": lax_varint}),), messages)
-    said = "varints are read and written with the least significant group first"
-    order = Mistake("varint-order", said, said, lambda _: None)
+    said = "varints with a leading zero digit are taken"
+    yield _general_one(said, ((reconciliation, {"parse_varint": lax_varint}),), messages)
+    said = "varints are {verb} with the least significant group first"
     patch = {"parse_varint": low_group_first, "build_varint": build_low_group_first}
-    yield Planted(order, ((reconciliation, patch),), messages)
+    yield _general_one(said, ((reconciliation, patch),), messages)
+
+
+def lax_varint(cursor: Cursor, path: str) -> int:
+    """Read a varint that may have a leading zero digit."""
+    value = 0
+    while True:
+        if not cursor.left():
+            raise Malformed("truncated", cursor.tell(), field_path(path))
+        byte = cursor.take(1, path)[0]
+        value = value << VARINT_BITS | byte & ~CONTINUES
+        if byte < CONTINUES:
+            return value
+
+
+def low_group_first(cursor: Cursor, path: str) -> int:
+    """Read a varint with its least significant group first."""
+    value = shift = 0
+    while True:
+        byte = cursor.take(1, path)[0]
+        value |= (byte & ~CONTINUES) << shift
+        shift += VARINT_BITS
+        if value > U64_MAX:
+            raise Malformed("bad-varint", cursor.tell(), field_path(path))
+        if byte < CONTINUES:
+            return value
+
+
+def build_low_group_first(value: int) -> bytes:
+    """Return the bytes of a varint with its least significant group first."""
+    groups = bytearray()
+    while value >= CONTINUES:
+        groups.append(value & ~CONTINUES & 0xFF | CONTINUES)
+        value >>= VARINT_BITS
+    return bytes([*groups, value])
+
+
+def _limits() -> Iterator[Planted]:
+    """Yield the mistakes in the limits of `accept`: characters for bytes, and off by one."""
+    kinds = dict.fromkeys(LAYOUTS, "")
+    count: Patches = {"text_size": len}
+    yield _general_one("limits count characters instead of bytes", ((acceptance, count),), kinds)
+    written = [
+        (block, {"_build": patches["_build"]}) for block, patches in _everywhere_of(CHARACTERS)
+    ]
+    said = "lengths that are written, and limits, count characters instead of bytes"
+    yield _general_one(said, ((acceptance, count), *written), kinds)
+    right = acceptance.accept_document_key
+    unchecked: Patches = {
+        "accept_document_key": lambda key: "length-limit" if right(key) == "length-limit" else None
+    }
+    yield _general_one("document keys are not checked", ((acceptance, unchecked),), kinds)
+    for name in LIMITS:
+        value = getattr(acceptance, name)
+        for step, word in ((-1, "less"), (1, "more")):
+            said = f"the limit of {value} bytes ({name}) is one {word} than it should be"
+            yield _general_one(said, ((acceptance, {name: value + step}),), kinds)
+    limits = acceptance.TOMBSTONE_LIMITS
+    tombstones = _kinds_with("tombstone", LAYOUTS["tombstone"])
+    for name, (low, high) in limits.items():
+        for step, word in ((-1, "less"), (1, "more")):
+            said = f"the limit of `{name}`, {high} bytes, is one {word} than it should be"
+            changed = {"TOMBSTONE_LIMITS": {**limits, name: (low, high + step)}}
+            yield _general_one(said, ((acceptance, changed),), tombstones)
+
+
+def _everywhere_of(mistake: Mistake) -> Iterator[tuple[object, Patches]]:
+    """Yield the patches of a mistake in every block that it fits."""
+    blocks = {id(block): block for one in LAYOUTS.values() for block, _ in _blocks(one, "")}
+    for block in blocks.values():
+        if (patches := mistake.plant(block)) is not None:
+            yield block, patches
+
+
+def _general_one(
+    says: str, patches: tuple[tuple[object, Patches], ...], paths: Mapping[str, str]
+) -> Planted:
+    return Planted(Mistake(says, says, says, lambda _: None), patches, paths)
+
+
+LIMITS = ("DOCUMENT_KEY_MAX", "DOCUMENT_ID_MAX", "FRAME_KEY_MAX", "FORMATION_ID_MAX")
+"""Limits of `accept` that are tried one off."""
 
 
 @dataclass(slots=True)
 class _Switches:
     accepting: bool = True
+    upper: bool = False
 
 
 _SWITCHES = _Switches()
@@ -237,4 +342,5 @@ def encoded(kind: str, value: Any) -> Answer:
         return Answer(error=exc.reason)
     except Exception as exc:  # noqa: BLE001 - as above
         return Answer(error=type(exc).__name__)
-    return Answer(data=cursor.getvalue().hex())
+    data = cursor.getvalue().hex()
+    return Answer(data=data.upper() if _SWITCHES.upper else data)

@@ -25,6 +25,8 @@ def vectors() -> Iterator[tuple[str, bytes, Any]]:
             if text and len(text) < SHORT:
                 value = vector["value"] if vector["result"]["strict"] == "valid" else None
                 yield vector["kind"], bytes.fromhex(text), expand(value)
+            elif "hex" not in vector:
+                yield vector["kind"], b"", expand(vector["value"])
 
 
 @pytest.fixture(name="of_kind", scope="module")

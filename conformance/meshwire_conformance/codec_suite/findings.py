@@ -19,6 +19,8 @@ from meshwire_spec.schemas.vectors import Vector
 
 LENGTH_REASONS = ("truncated", "length-limit")
 """Reasons that content gets if its length was decoded wrong."""
+WIDE_MAX = 8
+"""Bytes of the longest field that is shown whole beside its first wrong byte."""
 MEMBER_MAX = 40
 """Characters shown of a long text."""
 
@@ -30,7 +32,7 @@ def describe(case: Case, found: Finding, control: Finding | None, level: str) ->
     return CaseResult(
         case.id,
         Verdict.FAIL,
-        reasons=(_headline(found),),
+        reasons=(_headline(vector, found),),
         symptom=found.symptom,
         sent=_sent(case, vector, found, level),
         expected=_expected(case, vector, found, level),
@@ -39,11 +41,29 @@ def describe(case: Case, found: Finding, control: Finding | None, level: str) ->
     )
 
 
-def _headline(found: Finding) -> str:
+def _headline(vector: Vector, found: Finding) -> str:
     if found.difference is not None:
         place = found.difference.path or "the value"
         return f"{place} is {found.difference.received}, not {found.difference.expected}"
+    if found.symptom == "wrong-bytes":
+        return _wrong_bytes(vector, found)
     return f"{found.op}: {found.received.splitlines()[0]}" if found.received else found.symptom
+
+
+def _wrong_bytes(vector: Vector, found: Finding) -> str:
+    """Return in words where the bytes of an answer are wrong first, and what is there."""
+    data, mark = _bytes_of(found.data), _first_wrong(vector, found)
+    if data is None or mark is None:
+        return f"{found.op}: no bytes in lower-case hex: {found.received}"
+    if mark.offset >= len(data):
+        return f"{found.op}: {len(data)} bytes, not {len(vector.data)}; {mark.says} is missing"
+    if mark.offset >= len(vector.data):
+        return f"{found.op}: {len(data)} bytes, not {len(vector.data)}; {mark.says}"
+    span = fields_found(vector).at(mark.offset)
+    end = mark.offset + 1 if span is None or span.size > WIDE_MAX else span.offset + span.size
+    start = mark.offset if end == mark.offset + 1 or span is None else span.offset
+    came, correct = data[start:end].hex(" "), vector.data[start:end].hex(" ")
+    return f"{found.op}: {mark.says}, at {mark.offset:04x}: {came}, not {correct}"
 
 
 def _sent(case: Case, vector: Vector, found: Finding, level: str) -> tuple[str, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from meshwire_conformance.cases.adapter import HELLO, LINES, SHAPE, STRICT, Demand
 from meshwire_conformance.catalogue.case import Case
+from meshwire_conformance.catalogue.reconciliations import KIND
+from meshwire_conformance.codec_suite.judge import Hello
 from meshwire_conformance.codec_suite.requests import OPERATIONS, RUN_PREFIX
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.explain.values import shown
@@ -17,6 +18,14 @@ from meshwire_conformance.verdicts import CaseResult, Verdict
 from meshwire_spec.numbers import KINDS, PROFILE
 
 HARNESS_VERSION = 1
+UNSENT = "not-sent"
+"""Symptom of a case that was not sent, since the codec died or hung at too many before it."""
+UNFIT = "unfit-hello"
+"""Symptom of a case that was not sent, since the answer to hello cannot be used."""
+UNANSWERED = frozenset({UNSENT, UNFIT, "no-answer"})
+"""Symptoms of cases without an answer."""
+TEXT_IDS = "ids of requests are given back as texts (CH-003)"
+"""The cause where answers come whose ids are numbers in a text."""
 SHOWN_MAX = 5
 """Greatest number of malformed lines shown."""
 
@@ -35,6 +44,8 @@ class Manners:
     misshapen: list[str] = field(default_factory=list)
     hello: list[str] = field(default_factory=list)
     loose: list[str] = field(default_factory=list)
+    cause: str = ""
+    """The mistake of the adapter for which requests have no answer, if it is a known one."""
 
     def notice(self, spoken: Replies) -> None:
         """Record what a conversation contains besides its answers."""
@@ -47,18 +58,13 @@ class Manners:
             for number, answer in spoken.answers.items()
             if ("result" in answer) is ("error" in answer) and number not in spoken.void
         ]
-        self.misshapen += [line for line in spoken.garbage if _has_foreign_id(line)]
+        self.misshapen += [line for line, _ in spoken.foreign]
+        if any(isinstance(name, str) and name.isdecimal() for _, name in spoken.foreign):
+            self.cause = TEXT_IDS
 
-
-def _has_foreign_id(line: str) -> bool:
-    """Return True if a line has the form of an answer but the id of no request."""
-    try:
-        answer = json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    if not isinstance(answer, dict) or not answer.keys() & {"result", "error"}:
-        return False
-    return type(answer.get("id")) is not int
+    def silence(self, symptom: str) -> str:
+        """Return the known mistake for which a case with this symptom has no answer, or nothing."""
+        return self.cause if symptom in UNANSWERED else ""
 
 
 def _is_text(value: object) -> bool:
@@ -126,6 +132,22 @@ def require_profile(answer: Mapping[str, Any]) -> None:
         raise Incomplete(f"the codec supports {spoken}, this suite {PROFILE}")
 
 
+def stated_by(answer: Mapping[str, Any]) -> Hello:
+    """Return what an answer to hello states; raises UnfitHello if it names no kinds."""
+    result = answer.get("result")
+    if not isinstance(result, dict) or not isinstance(result.get("kinds"), list):
+        raise UnfitHello(f"the answer to hello names no kinds: {shown(answer)}")
+    operations = result.get("operations")
+    offered = frozenset(map(str, operations)) if isinstance(operations, list) else frozenset()
+    runs = {KIND} if offered >= OPERATIONS else set()
+    return Hello(
+        name=str(result.get("name", "")),
+        version=str(result.get("version", "")),
+        kinds=frozenset({*map(str, result["kinds"]), *runs}),
+        reasons=result.get("reasons") is True,
+    )
+
+
 def adapter_results(
     cases: Sequence[Case], manners: Manners, *, asked: bool
 ) -> Iterator[CaseResult]:
@@ -141,6 +163,7 @@ def adapter_results(
                 symptom=symptom,
                 expected=(expected,),
                 received=tuple(_few(lines)),
+                cause=manners.cause,
             )
         elif not asked:
             reason = "nothing was asked: no case of an offered kind is selected"

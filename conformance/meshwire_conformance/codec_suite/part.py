@@ -14,18 +14,20 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import Any
 
 from meshwire_conformance.catalogue.case import HARNESS, SOCKET, Case
 from meshwire_conformance.catalogue.catalogue import Catalogue
 from meshwire_conformance.catalogue.reconciliations import KIND
 from meshwire_conformance.codec_suite.judge import Finding, Given, Hello, finding_of, vector_of
 from meshwire_conformance.codec_suite.manners import (
+    UNFIT,
+    UNSENT,
     Manners,
     UnfitHello,
     adapter_results,
     hello_faults,
     require_profile,
+    stated_by,
 )
 from meshwire_conformance.codec_suite.reconciliation_judge import (
     RunFinding,
@@ -38,7 +40,14 @@ from meshwire_conformance.contracts import Attachment, Progress, Settings
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.explain.values import shown
 from meshwire_conformance.targets.stdio import Ending, Harness, Replies, cancelled
-from meshwire_conformance.verdicts import ENDED, TOO_SLOW, TOO_SLOW_REASON, CaseResult, Verdict
+from meshwire_conformance.verdicts import (
+    CONTROL_FAILED,
+    ENDED,
+    TOO_SLOW,
+    TOO_SLOW_REASON,
+    CaseResult,
+    Verdict,
+)
 from meshwire_spec.schemas.reconciliation import ReconciliationRun
 
 ANSWER_S = 5.0
@@ -53,8 +62,6 @@ FAULTS_IN_ROW_MAX = 10
 """Number of process faults, one after the other, after which no request is sent at all."""
 BATCH = 32
 """Requests of the first batch, if violations can end the run; each next batch is twice as large."""
-UNSENT = "not-sent"
-"""Symptom of a case that was not sent, since the codec died or hung at too many before it."""
 MEDIANS = 50
 """Deadline of an answer after a miss, in medians of the answers to hello."""
 HELLOS = 3
@@ -103,8 +110,8 @@ async def run(
             given |= await session.ask(sent)
             names = {ask.case.id for ask in batch}
             these = [case for case in about_codec if case.id in names]
-            judged = _judged(these, asks, given, hello, settings)
-            results += _reported((session.timed(case, one) for case, one in judged), progress)
+            verdicts = judged(these, asks, given, hello, settings)
+            results += _reported((session.timed(case, one) for case, one in verdicts), progress)
             if settings.ended():
                 break
     except UnfitHello as exc:
@@ -112,7 +119,10 @@ async def run(
         if not about_adapter:
             raise
         reason = (str(exc),)
-        unfit = (CaseResult(case.id, Verdict.COULD_NOT_RUN, reason) for case in about_codec)
+        unfit = (
+            CaseResult(case.id, Verdict.COULD_NOT_RUN, reason, symptom=UNFIT)
+            for case in about_codec
+        )
         results += _reported(unfit, progress)
     finally:
         await session.close()
@@ -124,8 +134,9 @@ async def run(
     results += _reported(adapter, progress)
     duration_s = (time.perf_counter() - clock) / max(1, len(asks))
     order = {case.id: number for number, case in enumerate(cases)}
+    silence = session.manners.silence
     return [
-        replace(result, duration_s=duration_s)
+        replace(result, duration_s=duration_s, cause=result.cause or silence(result.symptom))
         for result in sorted(results, key=lambda result: order[result.case])
     ]
 
@@ -235,7 +246,7 @@ class HarnessSession:
             raise UnfitHello(f"the answer to hello is no strict JSON: {spoken.void[HELLO_ID]}")
         require_profile(answer)
         self.manners.hello = list(hello_faults(answer))
-        stated = _hello(answer)
+        stated = stated_by(answer)
         self._settings.named({"name": stated.name, "version": stated.version})
         return stated
 
@@ -395,21 +406,6 @@ def _hint_of(spoken: Replies, form: str) -> str:
     return form.format(FLUSH_HINT) if is_open else ""
 
 
-def _hello(answer: Mapping[str, Any]) -> Hello:
-    result = answer.get("result")
-    if not isinstance(result, dict) or not isinstance(result.get("kinds"), list):
-        raise UnfitHello(f"the answer to hello names no kinds: {shown(answer)}")
-    operations = result.get("operations")
-    offered = frozenset(map(str, operations)) if isinstance(operations, list) else frozenset()
-    runs = {KIND} if offered >= OPERATIONS else set()
-    return Hello(
-        name=str(result.get("name", "")),
-        version=str(result.get("version", "")),
-        kinds=frozenset({*map(str, result["kinds"]), *runs}),
-        reasons=result.get("reasons") is True,
-    )
-
-
 def _findings(
     asks: Sequence[Ask], given: Mapping[int, Given], hello: Hello, level: str
 ) -> dict[str, Finding | RunFinding]:
@@ -428,7 +424,7 @@ def _findings(
     return found
 
 
-def _judged(
+def judged(
     cases: Sequence[Case],
     asks: Sequence[Ask],
     given: Mapping[int, Given],
@@ -487,7 +483,7 @@ def _result(
         return CaseResult(case.id, Verdict.INFORMATIONAL)
     if case.demanded(settings.level) == "reject" and control is not None and control.symptom:
         reason = f"does not count: its control {case.control} did not pass ({control.symptom})"
-        result = CaseResult(case.id, Verdict.COULD_NOT_RUN, (reason,), symptom="control-failed")
+        result = CaseResult(case.id, Verdict.COULD_NOT_RUN, (reason,), symptom=CONTROL_FAILED)
         return replace(result, cause=causes.get(case.control or "", ""))
     return CaseResult(case.id, Verdict.PASS, unbound=found.unbound)
 

@@ -56,6 +56,7 @@ def dump(data: bytes, mark: Mark | None = None) -> tuple[str, ...]:
 
 def _pointer(mark: Mark, point: int) -> str:
     column = point % ROW
+    start = len(f"{point // ROW * ROW:04x}  ")
     count = max(1, min(mark.size, ROW - column))
     arrows = " ".join(["^^"] * count)
-    return " " * (6 + 3 * column) + f"{arrows} {mark.says}"
+    return " " * (start + 3 * column) + f"{arrows} {mark.says}"

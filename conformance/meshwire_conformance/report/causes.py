@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.explain.values import printable
 from meshwire_conformance.report.record import Report, TargetRun
-from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_conformance.verdicts import CONTROL_FAILED, CaseResult, Verdict
 from meshwire_spec.schemas.vectors import Vector
 
 GROUPS_MAX = 10
 """Groups that are listed."""
 SAYS_MAX = 200
 """Characters that are shown of a group; its symptom may have text of the target."""
+KINDS_MAX = 4
+"""Kinds of message that are listed with a group."""
 
 Failure = tuple[TargetRun, Case, CaseResult]
 
@@ -22,12 +24,14 @@ class Group:
     """Failures with one cause, or alike in rule and symptom, simplest case first.
 
     `waiting` is the number of negatives that were not judged, because their control failed for it.
+    `unjudged` counts the other cases that could not run for it. A cause may show in several kinds.
     """
 
     says: str
     known: bool
     failures: list[Failure] = field(default_factory=list)
     waiting: int = 0
+    unjudged: int = 0
 
 
 def groups_of(report: Report) -> list[Group]:
@@ -39,19 +43,21 @@ def groups_of(report: Report) -> list[Group]:
         group.failures.append(failure)
     for run in report.runs:
         for result in run.results:
-            key = (run.name, report.cases[result.case].kind, result.cause)
+            key = (run.name, "", result.cause)
             if result.verdict is Verdict.COULD_NOT_RUN and result.cause and key in groups:
-                groups[key].waiting += 1
+                is_control = result.symptom == CONTROL_FAILED
+                groups[key].waiting += is_control
+                groups[key].unjudged += not is_control
     for group in groups.values():
         group.failures.sort(key=lambda failure: _simplicity(failure[1]))
-    return sorted(groups.values(), key=lambda group: -len(group.failures))
+    return sorted(groups.values(), key=lambda group: -len(group.failures) - group.unjudged)
 
 
 def _key(failure: Failure) -> tuple[tuple[str, str, str], str]:
     """Return the group of a failure, and the sentence that describes the group."""
     run, case, result = failure
     if result.cause:
-        return (run.name, case.kind, result.cause), result.cause
+        return (run.name, "", result.cause), result.cause
     rule = case.rules[0]
     place = case.body.field if isinstance(case.body, Vector) else ""
     says = f"{rule}: {result.symptom or 'failed'}" + (f", `{place}`" if place else "")
@@ -65,23 +71,33 @@ def _simplicity(case: Case) -> tuple[bool, int, str]:
 
 
 def cause_lines(groups: Sequence[Group]) -> Iterator[str]:
-    """Yield the groups as lines; nothing if no cause is known and no two failures are alike."""
+    """Yield the groups as lines; nothing for a single failure without a known cause."""
     total = sum(len(group.failures) for group in groups)
-    if total == len(groups) and not any(group.known for group in groups):
+    if total <= 1 and not any(group.known for group in groups):
         return
     yield f"{total} failure{'s' if total > 1 else ''}, by cause:"
     for group in groups[:GROUPS_MAX]:
         _, first, _ = group.failures[0]
         yield (
-            f"{len(group.failures):>5}  {printable(group.says[:SAYS_MAX])} ({first.kind}); "
+            f"{len(group.failures):>5}  {printable(group.says[:SAYS_MAX])} ({_kinds(group)}); "
             f"start with {first.id}"
         )
         if group.waiting:
             yield f"{'':7}{_waiting(group.waiting)}"
+        if group.unjudged:
+            cases = "1 case" if group.unjudged == 1 else f"{group.unjudged} cases"
+            yield f"{'':7}{cases} could not run because of it"
     if len(groups) > GROUPS_MAX:
         rest = sum(len(group.failures) for group in groups[GROUPS_MAX:])
         yield f"{rest:>5}  in {len(groups) - GROUPS_MAX} more groups"
     yield ""
+
+
+def _kinds(group: Group) -> str:
+    """Return the kinds of the failures of a group, that of the simplest first."""
+    kinds = list(dict.fromkeys(case.kind for _, case, _ in group.failures))
+    more = f" and {len(kinds) - KINDS_MAX} more kinds" if len(kinds) > KINDS_MAX else ""
+    return ", ".join(kinds[:KINDS_MAX]) + more
 
 
 def _waiting(count: int) -> str:

@@ -67,11 +67,14 @@ class Replies:
 
     `disorder` has one line for each answer that overtook the answer to an earlier request. `loose`
     has each answer that is no strict JSON, behind its fault; those in `void` are without members,
-    as the fault leaves open what was meant. `unended` counts the bytes after the last line feed.
+    as the fault leaves open what was meant. `foreign` has the lines of `garbage` that have the form
+    of an answer, each with its id, which is no number. `unended` counts the bytes after the last
+    line feed.
     """
 
     answers: dict[int, dict[str, Any]] = field(default_factory=dict)
     garbage: list[str] = field(default_factory=list)
+    foreign: list[tuple[str, object]] = field(default_factory=list)
     disorder: list[str] = field(default_factory=list)
     void: dict[int, str] = field(default_factory=dict)
     loose: list[str] = field(default_factory=list)
@@ -232,6 +235,8 @@ class Harness:
             found.answers[number] = {"id": number} if is_too_much else answer
             return True
         found.garbage.append(line[:200].decode(errors="replace").rstrip("\n"))
+        if answer is not None and answer.keys() & {"result", "error"} and type(number) is not int:
+            found.foreign.append((found.garbage[-1], number))
         if len(found.garbage) < GARBAGE_MAX:
             return True
         found.ending = Ending.FLOODED

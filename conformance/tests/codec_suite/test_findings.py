@@ -223,3 +223,26 @@ def test_a_missing_member_is_named(op: str, result: dict[str, Any], said: str) -
     told = answered(case, op, result)
 
     assert told.received[0].startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("at", "cut", "says"),
+    [
+        (1, None, "encode: first wrong byte, in key.length, at 0001: ff, not "),
+        (0, None, "encode: first wrong byte, in key.length, at 0000: ff "),
+        (None, -1, " bytes, not "),
+    ],
+)
+def test_a_failed_encode_leads_with_its_first_wrong_byte(
+    at: int | None, cut: int | None, says: str
+) -> None:
+    """The bytes as a whole say nothing of what is wrong."""
+    case = load_catalogue().by_id["MW-1001"]
+    assert isinstance(case.body, Vector)
+    data = bytearray(case.body.data[:cut])
+    if at is not None:
+        data[at] = 0xFF
+    (headline,) = answered(case, "encode", {"data": data.hex()}).reasons
+
+    assert says in headline
+    assert data.hex()[:40] not in headline

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from meshwire_conformance.catalogue.case import SOCKET
-from meshwire_conformance.codec_suite.manners import hello_faults
+from meshwire_conformance.codec_suite.manners import TEXT_IDS, hello_faults
 from meshwire_conformance.codec_suite.part import run
 from meshwire_conformance.codec_suite.requests import OPERATIONS
 from meshwire_conformance.contracts import Attachment, Settings
@@ -176,3 +176,18 @@ def test_the_codec_is_named_in_the_report() -> None:
 
     assert set(report.runs[0].codec) == {"name", "version"}
     assert json.dumps(dict(report.runs[0].codec))
+
+
+def test_ids_given_back_as_texts_are_the_cause_of_all_that_could_not_run() -> None:
+    """Nothing has an answer then, and the first screen says why."""
+    results = judged("hello-id", "LV-*", "CH-*")
+    silent = [one for one in results.values() if one.verdict is Verdict.COULD_NOT_RUN]
+
+    assert results[SHAPE].cause == TEXT_IDS
+    assert silent
+    assert {one.cause for one in silent} == {TEXT_IDS}
+
+
+def test_another_fault_of_manners_has_no_such_cause() -> None:
+    """A stray line says nothing about ids."""
+    assert {one.cause for one in judged("rude-debug", "LV-*", "CH-*").values()} == {""}

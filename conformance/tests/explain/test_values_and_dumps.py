@@ -77,3 +77,11 @@ def test_the_end_of_the_bytes_can_be_marked() -> None:
 def test_first_difference_of_bytes(one: bytes, other: bytes, offset: int | None) -> None:
     """The first byte that differs, also where one side is only longer."""
     assert first_difference(one, other) == offset
+
+
+def test_a_caret_is_below_its_byte_behind_a_longer_offset_too() -> None:
+    """From 65536 bytes on an offset has five digits."""
+    lines = dump(b"\x00" * 0x10002 + b"\xab" + b"\x00" * 32, Mark(0x10002, 1, "here"))
+    at = next(number for number, line in enumerate(lines) if line.startswith("10000"))
+
+    assert lines[at + 1].index("^^") == lines[at].index("ab")

@@ -241,8 +241,8 @@ def test_failures_are_grouped_by_cause_before_they_are_shown() -> None:
     assert shown == ["MW-1002", "MW-1158", "MW-1003", "MW-1001"]
 
 
-def test_single_failures_without_a_cause_are_not_listed_twice() -> None:
-    """A list of causes that says no more than the failures is left out."""
+def test_a_single_failure_without_a_cause_is_not_listed_twice() -> None:
+    """With more than one failure the causes are always listed, even if no two are alike."""
     one = CaseResult("MW-1001", Verdict.FAIL, symptom="refused")
     hostile = [replace(one, case=case, symptom=HOSTILE) for case in ("MW-1001", "MW-1002")]
     listed = groups_text(*hostile).splitlines()[1]
@@ -251,6 +251,21 @@ def test_single_failures_without_a_cause_are_not_listed_twice() -> None:
     assert len(listed) < SAYS_MAX * 4
     assert "by cause" not in groups_text(one)
     assert "2 failures, by cause:" in groups_text(one, replace(one, case="MW-1002"))
+    assert "2 failures, by cause:" in groups_text(one, replace(one, case="MW-1158"))
+
+
+def test_a_cause_in_several_kinds_is_one_group() -> None:
+    """One bug of a shared helper is listed once, with its kinds and what could not run for it."""
+    cause = "ids of requests are given back as texts (CH-003)"
+    failures = [
+        CaseResult(one, Verdict.FAIL, symptom="refused", cause=cause)
+        for one in ("MW-1001", "MW-1158")
+    ]
+    silent = CaseResult("MW-1002", Verdict.COULD_NOT_RUN, symptom="unfit-hello", cause=cause)
+    lines = groups_text(*failures, silent).splitlines()
+
+    assert lines[1].strip() == f"2  {cause} (heartbeat, stream_frame); start with MW-1158"
+    assert lines[2].strip() == "1 case could not run because of it"
 
 
 def test_quiet_shows_violations_in_a_line_each_and_the_verdict() -> None:
