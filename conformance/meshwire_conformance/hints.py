@@ -1,6 +1,7 @@
-"""Suggestions for a mistyped word."""
+"""Suggestions for a mistyped word, and whether it may be the path of a file."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 
 def did_you_mean(word: str, known: Mapping[str, str] | Sequence[str]) -> str:
@@ -15,3 +16,11 @@ def did_you_mean(word: str, known: Mapping[str, str] | Sequence[str]) -> str:
     if not found:
         return ""
     return f"did you mean {known[found[0]] if isinstance(known, Mapping) else found[0]}?"
+
+
+def is_file(path: str | Path) -> bool:
+    """Return True if there is a file of this name; no text is wrong."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False

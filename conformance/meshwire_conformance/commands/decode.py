@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from meshwire_conformance.errors import UsageError
+from meshwire_conformance.hints import did_you_mean, is_file
 from meshwire_conformance.verdicts import ExitCode
 
 FILE_MAX = 64 * 2**20
@@ -39,7 +40,8 @@ def decode_command(
     from meshwire_spec.numbers import KINDS  # noqa: PLC0415 - beside its only use
 
     if kind is not None and kind not in KINDS:
-        raise UsageError(f"there is no kind {kind!r}; kinds are {', '.join(KINDS)}")
+        hint = did_you_mean(kind, KINDS) or f"kinds are {', '.join(KINDS)}"
+        raise UsageError(f"there is no kind {kind!r}; {hint}")
     data = read_bytes(source)
     lines, stands = (
         guess_lines(data, full=full) if kind is None else decode_lines(kind, data, full=full)
@@ -57,7 +59,7 @@ def read_bytes(source: str) -> bytes:
     if source == STDIN:
         return _bytes_of(sys.stdin.buffer.read(FILE_MAX))
     path = Path(source)
-    if _is_file(path):
+    if is_file(path):
         if path.stat().st_size > FILE_MAX:
             raise UsageError(f"the file {source} is longer than {FILE_MAX} bytes")
         try:
@@ -75,13 +77,6 @@ def _bytes_of(content: bytes) -> bytes:
     """Return the bytes that the content of a file gives: decoded if it is hex, else as they are."""
     found = _hex(content.decode("ascii", errors="replace")) if content else None
     return content if found is None else found
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def _hex(text: str) -> bytes | None:

@@ -64,9 +64,6 @@ FIRST_DIAL_S = 60.0
 END_DIAL_S = 0.5
 """Seconds for the dial after the end of a node, and that its connection has to last."""
 END_DIALS = 3
-PORT_MAX = 0xFFFF
-_NAME = re.compile(r"[^:@\[\]\s]+")
-_PORT = re.compile(r"[0-9]{1,5}")
 _ENDPOINT_ID = re.compile(r"(?:[0-9a-f]{64})?")
 TRIAL_S = 1.0
 """Seconds that an answer to the trial may take."""
@@ -187,20 +184,23 @@ async def _still_listens(address: Address) -> bool:
     return True
 
 
-def parse_address(text: str) -> Address:
-    """Return the address in a text of any scheme in `SCHEMES`; raises UsageError."""
-    binding, separator, rest = text.partition("://")
+def parse_address(text: str, *, listens: bool = False) -> Address:
+    """Return the address in a text of any scheme in `SCHEMES`; raises UsageError.
+
+    With `listens` it is one on which the suite listens, whose port may be 0; else one to dial.
+    """
+    binding, _, rest = text.partition("://")
     endpoint_id, _, location = rest.rpartition("@")
     scheme = SCHEMES.get(binding)
+    if scheme is None or not (binding == LISTENING if listens else scheme.dialler):
+        raise UsageError(f"{text!r} is no address: {ADDRESS_FORMS}")
     before = f"{binding}://{endpoint_id}@" if endpoint_id else f"{binding}://"
     host, port = split_location(location, before)
-    is_host = location.startswith("[") or _NAME.fullmatch(host)
-    is_address = separator and is_host and _PORT.fullmatch(port)
-    if scheme is None or scheme.dialler is None or not is_address or int(port) > PORT_MAX:
-        raise UsageError(f"{text!r} is no address: {ADDRESS_FORMS}")
+    if port == 0 and not listens:
+        raise UsageError(f"{text!r}: port 0 cannot be dialled")
     if _ENDPOINT_ID.fullmatch(endpoint_id) is None or scheme.names_endpoint != bool(endpoint_id):
         raise UsageError(f"{text!r}: expected {scheme.form}")
-    return Address(binding, host, int(port), endpoint_id)
+    return Address("tcp" if listens else binding, host, port, endpoint_id)
 
 
 async def attach(attachment: Attachment, settings: Settings) -> Target:
@@ -273,8 +273,9 @@ def _listening_addresses(location: str, settings: Settings) -> list[Address]:
     addresses: list[Address] = []
     for text in location.split(","):
         host = f"{in_address(addresses[-1].host)}:" if addresses and ":" not in text else ""
-        demand_permission(f"{LISTENING}://{host}{text}", settings)
-        addresses.append(parse_address(f"tcp://{host}{text}"))
+        address = f"{LISTENING}://{host}{text}"
+        addresses.append(parse_address(address, listens=True))
+        demand_permission(address, settings)
     return addresses
 
 

@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.extras import install_line
-from meshwire_conformance.hints import did_you_mean
-from meshwire_conformance.targets.hosts import is_loopback
+from meshwire_conformance.hints import did_you_mean, is_file
+from meshwire_conformance.targets.hosts import (
+    addresses_of,
+    host_of,
+    in_address,
+    is_ip,
+    is_loopback,
+)
 
 if TYPE_CHECKING:
     from meshwire_conformance.targets.transport import Address, Dialler
@@ -75,25 +81,48 @@ def parse_target(text: str) -> Attachment:
     name, separator, location = text.partition(":")
     scheme = SCHEMES.get(name)
     if not separator or scheme is None:
-        forms = {known: SCHEMES[known].form for known in SCHEMES}
-        hint = did_you_mean(name, forms) if separator else ""
-        raise UsageError(f"{text!r} is no target: {hint or f'expected {FORMS}'}")
+        raise UsageError(f"{text!r} is no target: {_meant(text) or f'expected {FORMS}'}")
     if scheme.dialler is not None or scheme.has_address:
-        if not location.startswith("//") or ":" not in location:
-            raise UsageError(f"{text!r} is no target: expected {FORMS}")
+        if not location.startswith("//"):
+            hint = f"did you mean {name}://{location.lstrip('/')}?" if location.strip("/") else scheme.form
+            raise UsageError(f"{text!r} is no target: {hint}")
         location = location[2:]
     if not location.strip():
-        raise UsageError(f"{text!r} names no target: expected {FORMS}")
+        raise UsageError(f"{text!r} names no target: expected {scheme.form}")
     return Attachment(scheme=name, location=location, text=text, command=_quoted(text))
 
 
+def _meant(text: str) -> str:
+    """Return what a text without a known scheme may have meant, or an empty text."""
+    name, separator, location = text.partition(":")
+    if name.lower() in SCHEMES and separator:
+        return f"did you mean {name.lower()}:{location}?"
+    if is_file(text):
+        path = text if "/" in text else f"./{text}"
+        return f"did you mean {_quoted(f'stdio:{shlex.quote(path)}')}?"
+    return did_you_mean(name, {known: SCHEMES[known].form for known in SCHEMES} if separator else ())
+
+
 def demand_permission(address: str, settings: Settings) -> None:
-    """Raise UsageError if an address is off this machine and writes there were not allowed."""
-    if not is_loopback(address.partition("://")[2]) and not settings.writes_are_ok:
+    """Raise UsageError if an address is off this machine and writes there were not allowed.
+
+    A name other than `localhost` is looked up only to say what to do: what is dialled later may be
+    another address.
+    """
+    location = address.partition("://")[2]
+    if is_loopback(location) or settings.writes_are_ok:
+        return
+    host = host_of(location)
+    found = [host] if is_ip(host) else addresses_of(host)
+    if all(is_loopback(f"{in_address(one)}:0") for one in found):
         raise UsageError(
-            f"{address} is not on loopback, and the suite writes documents and deletions "
-            "that a mesh spreads: add --writes-are-ok"
+            f"{address} is on loopback by a name that may change: write {in_address(found[0])} "
+            "instead"
         )
+    raise UsageError(
+        f"{address} is not on loopback, and the suite writes documents and deletions "
+        "that a mesh spreads: add --writes-are-ok"
+    )
 
 
 def _quoted(text: str) -> str:

@@ -97,7 +97,8 @@ async def start(
 def _find(command: str, environment: Mapping[str, str] | None) -> None:
     """Raise OSError if the command cannot be run; a shell would print that, and start."""
     if shutil.which(command, path=(environment or os.environ).get("PATH")) is None:
-        number = errno.EACCES if os.path.exists(command) else errno.ENOENT  # noqa: PTH110 - any text
+        is_there = "/" in command and os.path.exists(command)  # noqa: PTH110 - any text
+        number = errno.EACCES if is_there else errno.ENOENT
         raise OSError(number, os.strerror(number), command)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.targets import children
-from meshwire_conformance.targets.stdio import command_of, strict_json
+from meshwire_conformance.targets.stdio import command_of, strict_json, unstarted
 from meshwire_spec.numbers import SECRET
 from meshwire_spec.schemas.targets import ReadyLine
 from meshwire_spec.schemas.validation import checked
@@ -91,8 +91,7 @@ async def start(
         )
     except (OSError, ValueError) as exc:
         folder.cleanup()
-        why = exc.strerror if isinstance(exc, OSError) else exc
-        raise Incomplete(f"cannot start {arguments[0]}: {why}") from exc
+        raise Incomplete(unstarted(arguments[0], exc)) from exc
     except BaseException:
         folder.cleanup()
         raise

@@ -8,6 +8,7 @@ import asyncio
 import codecs
 import contextlib
 import json
+import os
 import re
 import shlex
 from collections import deque
@@ -18,6 +19,7 @@ from typing import Any
 
 from meshwire_conformance.contracts import TraceLine
 from meshwire_conformance.errors import Incomplete, UsageError
+from meshwire_conformance.hints import is_file
 from meshwire_conformance.targets import children
 
 LINE_MAX = 64 * 2**20
@@ -46,6 +48,9 @@ _PIECES = re.compile(
     re.DOTALL,
 )
 """A path of Windows at the start of a word or of a value, and what may hold one: a quoted text."""
+_SETTING = re.compile(r"[A-Za-z_]\w*=")
+_OF_A_SHELL = re.compile(r"[0-9]?[<>].*|&>.*|[|&]+|~/.*|[^\\'\"]*;", re.DOTALL)
+"""A redirection, a pipe, a home folder or the end of a command."""
 BYTE_ORDER_MARK = "a byte order mark in front"
 """The one fault of an answer that leaves its meaning clear."""
 LEFT_MAX = 2**16
@@ -94,13 +99,40 @@ def command_of(text: str) -> list[str]:
         raise UsageError(f"the command {text!r} cannot be parsed: {exc}") from exc
     if not words:
         raise UsageError("the command is empty")
+    if sign := _sign_of_a_shell(text):
+        raise UsageError(f"{sign!r}: no shell runs this command: use sh -c '...'")
     return words
+
+
+def _sign_of_a_shell(text: str) -> str:
+    """Return the first word that only a shell understands, or an empty text."""
+    try:
+        # Without `posix` the quotes stay, so that a word in quotes is none of these.
+        words = shlex.split(text, posix=False)
+    except ValueError:
+        return ""
+    if words and _SETTING.match(words[0]):
+        return words[0]
+    return next((word for word in words if _OF_A_SHELL.fullmatch(word)), "")
 
 
 def _protected(piece: re.Match[str]) -> str:
     """Return a path of Windows in quotes, and any other piece of a command line as it is."""
     path = piece["bare"] or piece["quoted"]
     return shlex.quote(path) if path else piece[0]
+
+
+def unstarted(program: str, why: Exception) -> str:
+    """Return that a program cannot be started, why, and what to do if there is such a file."""
+    said = f"{program!r} cannot be started: {getattr(why, 'strerror', None) or why}"
+    if not is_file(program):
+        return said
+    path = shlex.quote(program if "/" in program else f"./{program}")
+    if os.access(program, os.X_OK):
+        # Only a path is looked for in the current folder.
+        return said if "/" in program else f"{said}; did you mean {path}?"
+    runner = "python3" if program.endswith(".py") else "sh"
+    return f"{said}; chmod +x {path}, or {runner} {path}"
 
 
 class Harness:
@@ -126,7 +158,7 @@ class Harness:
         try:
             self._process = await children.start(self._words, line_max=LINE_MAX)
         except (OSError, ValueError) as exc:
-            raise Incomplete(f"{self._words[0]!r} cannot be started: {exc}") from exc
+            raise Incomplete(unstarted(self._words[0], exc)) from exc
         self._drain = asyncio.create_task(self._read_stderr(self._process))
 
     @property

@@ -44,6 +44,7 @@ main()
 """
 """A program that runs `meshwire check` and is interrupted at a moment of the caller's choice."""
 CASES = load_catalogue().cases
+UNSTARTABLE = ("stdio:./codec.py", "stdio:codec.py", "stdio:run.sh", "node:./codec.py")
 
 
 def meshwire(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -314,6 +315,18 @@ def test_a_pattern_that_fits_nothing_gets_a_hint(pattern: str, hint: str) -> Non
         (["check", "studio:./codec"], "did you mean stdio:COMMAND?"),
         (["check", "http://127.0.0.1:4711"], "expected tcp://HOST:PORT"),
         (["check", "--list", "--kind", "hartbeat"], "did you mean heartbeat?"),
+        (["check", "tcp:127.0.0.1:4711"], "did you mean tcp://127.0.0.1:4711?"),
+        (["check", "tcp:/127.0.0.1:4711"], "did you mean tcp://127.0.0.1:4711?"),
+        (["check", "TCP://127.0.0.1:4711"], "did you mean tcp://127.0.0.1:4711?"),
+        (["check", "Stdio:./codec"], "did you mean stdio:./codec?"),
+        (["check", "codec.py"], "did you mean stdio:./codec.py?"),
+        (["check", "./codec.py"], "did you mean stdio:./codec.py?"),
+        (["check", "my codec.py"], """did you mean "stdio:'./my codec.py'"?"""),
+        (["check", "stdio:./codec.py"], "chmod +x ./codec.py, or python3 ./codec.py"),
+        (["check", "stdio:codec.py"], "chmod +x ./codec.py, or python3 ./codec.py"),
+        (["check", "stdio:run.sh"], "did you mean ./run.sh?"),
+        (["check", "node:./codec.py"], "chmod +x ./codec.py, or python3 ./codec.py"),
+        (["decode", "--kind", "heartbeet", "00"], "did you mean heartbeat?"),
     ],
 )
 def test_a_typing_error_gets_a_suggestion(
@@ -321,13 +334,19 @@ def test_a_typing_error_gets_a_suggestion(
     hint: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
-    """Commands, options, targets and kinds: one line with what was meant, and wrong usage."""
+    """Commands, options, targets, kinds and files: one line with what was meant."""
+    for name in ("codec.py", "my codec.py", "run.sh"):
+        (tmp_path / name).write_text("print()\n")
+    (tmp_path / "run.sh").chmod(0o700)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["meshwire", *words])
     code = app.run()
     said = capsys.readouterr().err
 
-    assert code == ExitCode.FAULT
+    # A command that cannot be started leaves the run incomplete, however it is called.
+    assert code == (ExitCode.INCOMPLETE if words[-1] in UNSTARTABLE else ExitCode.FAULT)
     assert hint in said
     assert said.count("\n") == 1
 

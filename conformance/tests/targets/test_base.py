@@ -9,6 +9,7 @@ import pytest
 
 from meshwire_conformance.contracts import Settings
 from meshwire_conformance.errors import Incomplete, UsageError
+from meshwire_conformance.targets import base
 from meshwire_conformance.targets.attach import attach, start_node
 from meshwire_conformance.targets.base import demand_permission, parse_target
 from meshwire_conformance.targets.facts import read_target_file
@@ -30,6 +31,12 @@ LOCAL = (
     "tcp://[::ffff:127.0.0.1]:4040",
     "tcp://[::1%lo]:4040",
 )
+
+
+@pytest.fixture(autouse=True)
+def _every_name_is_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names are not looked up on the network."""
+    monkeypatch.setattr(base, "addresses_of", lambda _name: ["192.0.2.1"])
 
 
 @pytest.mark.parametrize("address", REMOTE)
@@ -127,3 +134,38 @@ def test_a_node_of_dialect_h2_ends_the_run_incomplete(tmp_path: Path) -> None:
 def test_a_path_of_windows_survives_in_a_command(text: str, words: list[str]) -> None:
     """Its backslashes are no escapes; all others are as in a shell."""
     assert command_of(text) == words
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python3 codec.py none | cat",
+        "python3 codec.py > log",
+        "python3 codec.py 2>/dev/null",
+        "python3 codec.py <in",
+        "cd codec && ./codec",
+        "cd codec; ./codec",
+        "./codec &",
+        "FOO=1 python3 codec.py",
+        "~/codec --fast",
+        "python3 ~/codec.py",
+    ],
+)
+def test_a_command_for_a_shell_is_refused(command: str) -> None:
+    """None runs it: the words would go to the program."""
+    with pytest.raises(UsageError, match="no shell runs this command: use sh -c '"):
+        command_of(command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sh -c 'FOO=1 ./codec | cat > log; exit'",
+        """codec '|' ">" \\; 'a;'""",
+        "codec --mode=a FOO=1 a|b a~/b",
+        "env FOO=1 codec",
+    ],
+)
+def test_a_word_in_quotes_is_not_for_a_shell(command: str) -> None:
+    """Nor is one that only contains such a character, or a setting behind the program."""
+    assert command_of(command) == shlex.split(command)
