@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 import typer
 
 from meshwire_conformance.catalogue.case import Case
-from meshwire_conformance.commands.process import run_interruptibly
+from meshwire_conformance.commands.process import give_up_output, run_interruptibly
 from meshwire_conformance.commands.progress import SilentProgress, progress_on, ticking
 from meshwire_conformance.contracts import Attachment
 from meshwire_conformance.errors import Incomplete, Interrupted, SuiteError, UsageError
@@ -31,6 +31,9 @@ PATTERN = (
     "a shell pattern names: by id or rule ('MW-10*', 'TS-*'), else by kind ('heartbeat'), else by "
     "a part of the title. 'title:TEXT' names titles only."
 )
+
+
+STDOUT = "-"
 
 
 # Longer than 40 lines because each option has its own.
@@ -116,7 +119,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
         ),
     ] = False,
 ) -> None:
-    r"""Run the conformance cases on a target and report the rules that it breaks.
+    """Run the conformance cases on a target and report the rules that it breaks.
 
     Exit codes: 0 every required case passed, 1 violations, 2 wrong use, a fault of the suite or
     an interrupt, 3 incomplete.
@@ -126,8 +129,10 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
              meshwire check stdio:./my-codec --kind heartbeat --fail-fast
              meshwire check "node:./my-node --port 0" --level wire --quiet
              meshwire check --list --json --only 'document key'
-    """
+    """  # noqa: D301 - the control character keeps the lines of the example apart
     if list_cases:
+        if report:
+            raise UsageError("--report is for a run; the list of cases is --list --json")
         _list(load_listing().select(only or (), skip or (), kind or ()), as_json=as_json)
         return
     if as_json:
@@ -151,7 +156,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
         violations_max=_violations_max(max_failures, fail_fast=fail_fast),
         tells=_tell,
     )
-    writers = [_writer(text) for text in report or ()]
+    writers = _writers(report or ())
     text = target or str(target_file or "bundled node")
     with _reported(writers, text, options):
         attachments = _attachments(target, target_file, timeout_scale)
@@ -214,13 +219,31 @@ def _list(cases: Sequence[Case], *, as_json: bool) -> None:
 
 def _tell(line: str) -> None:
     """Say at once what the person at the keyboard has to do."""
-    typer.echo(f"meshwire: {line}", err=True)
+    try:
+        typer.echo(f"meshwire: {line}", err=True)
+    except OSError:
+        # As in the progress: what is on standard error costs no verdict.
+        give_up_output()
+
+
+def _writers(texts: Sequence[str]) -> list[tuple[str, Path]]:
+    """Return format and file of each report; raises UsageError if two have one file."""
+    writers: dict[Path, tuple[str, Path]] = {}
+    for text in texts:
+        name, path = _writer(text)
+        # A link to the same file too.
+        if path.resolve() in writers:
+            raise UsageError(f"--report {text!r}: another report is written to {path} too")
+        writers[path.resolve()] = name, path
+    return list(writers.values())
 
 
 def _writer(text: str) -> tuple[str, Path]:
     name, separator, path = text.partition("=")
     if not separator or name not in WRITERS or not path:
         raise UsageError(f"--report {text!r}: expected {REPORT_FORMS}")
+    if path == STDOUT:
+        raise UsageError(f"--report {text!r}: standard output is {name}=/dev/stdout")
     # Checked before the run, so that no finished run lacks its report.
     folder = Path(path).parent
     if not folder.is_dir():
@@ -243,17 +266,20 @@ def _violations_max(max_failures: int | None, *, fail_fast: bool) -> int | None:
     return 1 if fail_fast else max_failures
 
 
+NOT_FORCED = frozenset({"", "0", "false", "no"})
+
+
 def wants_colour(choice: str, environment: Mapping[str, str], stream: TextIO) -> bool:
     """Return True if output to this stream has colour.
 
-    The option decides; under `auto` a NO_COLOR that is not empty, then such a FORCE_COLOR, then
-    whether the stream is a terminal.
+    The option decides; under `auto` a NO_COLOR that is not empty, then a FORCE_COLOR that is
+    neither empty nor a word for no, then whether the stream is a terminal.
     """
     if choice != "auto":
         return choice == "always"
     if environment.get("NO_COLOR"):
         return False
-    if environment.get("FORCE_COLOR"):
+    if environment.get("FORCE_COLOR", "").lower() not in NOT_FORCED:
         return True
     return stream.isatty() and environment.get("TERM") != "dumb"
 

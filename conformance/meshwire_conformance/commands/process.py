@@ -144,14 +144,24 @@ def _remove_beginning(path: str, begins: bytes) -> None:
 
 def prepare_streams() -> None:
     """Make standard output and error accept any text; raises UsageError for a closed output."""
-    from io import TextIOWrapper  # noqa: PLC0415 - this module is loaded first
+    from io import RawIOBase, TextIOWrapper  # noqa: PLC0415 - this module is loaded first
 
     if sys.stdout is None or sys.stderr is None:
         _fill_streams()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            # A lone surrogate, from a file name for example, has no encoding.
-            stream.reconfigure(errors="backslashreplace")
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if not isinstance(stream, TextIOWrapper):
+            continue
+        if isinstance(stream.buffer, RawIOBase):
+            # PYTHONUNBUFFERED: such a stream drops what one write to the system leaves over, and
+            # a reader that has gone goes unnoticed.
+            stream = open(  # noqa: SIM115 - this module is loaded first; open to the end
+                stream.fileno(), "w", buffering=-1, encoding=stream.encoding, closefd=False
+            )
+            vars(sys).update({name: stream, f"__{name}__": stream})
+            stream.reconfigure(line_buffering=True)
+        # A lone surrogate, from a file name for example, has no encoding.
+        stream.reconfigure(errors="backslashreplace")
 
 
 def _fill_streams() -> None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TextIO, TypeVar
 
+from meshwire_conformance.commands import process
 from meshwire_conformance.run.progress import CaseOver
 from meshwire_conformance.verdicts import Verdict
 
@@ -63,13 +64,24 @@ class _Shown(SilentProgress):
         self._clock = clock
         self._colour = colour
         self._next = clock()
+        self._is_lost = False
 
     def _write_failure(self, over: CaseOver) -> None:
         from meshwire_conformance.report.text import failure_line, painter  # noqa: PLC0415 - failures only
 
         line = failure_line(over.case, over.result, painter(colour=self._colour))
-        self._stream.write(f"{line}\n")
-        self._stream.flush()
+        self._put(f"{line}\n")
+
+    def _put(self, text: str) -> None:
+        """Write a text at once; where that fails nothing more is shown, and the run goes on."""
+        if self._is_lost:
+            return
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:
+            self._is_lost = True
+            process.give_up_output()
 
 
 class ProgressLine(_Shown):
@@ -94,12 +106,10 @@ class ProgressLine(_Shown):
         """Erase the line, so that other output starts on an empty one."""
         if self._width:
             self._write("")
-            self._stream.write("\r")
-            self._stream.flush()
+            self._put("\r")
 
     def _write(self, text: str) -> None:
-        self._stream.write(f"\r{text:<{self._width}}")
-        self._stream.flush()
+        self._put(f"\r{text:<{self._width}}")
         self._width = len(text)
 
 
@@ -126,8 +136,7 @@ class ProgressLog(_Shown):
         now = self._clock()
         if now >= self._next:
             self._next = now + LOG_EVERY_S
-            self._stream.write(f"{self._counts}\n")
-            self._stream.flush()
+            self._put(f"{self._counts}\n")
 
 
 def progress_on(stream: TextIO, environment: Mapping[str, str], *, colour: bool) -> SilentProgress:

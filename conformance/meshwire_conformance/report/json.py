@@ -84,10 +84,12 @@ def _case(report: Report, run: TargetRun, result: CaseResult) -> ReportedCase:
 
 
 def write(report: Report, path: Path) -> None:
-    """Write the report; raises UsageError where the file cannot be written."""
+    """Write the report; raises UsageError where it cannot be written, BrokenPipeError unread."""
     # Escaped to ASCII: no byte of a hostile text reaches a terminal that shows the file.
     text = json.dumps(msgspec.to_builtins(file_of(report)), indent=1, ensure_ascii=True)
     try:
         path.write_text(text + "\n", encoding="ascii")
+    except BrokenPipeError:
+        raise
     except OSError as exc:
         raise UsageError(f"the report {path} cannot be written: {exc}") from exc

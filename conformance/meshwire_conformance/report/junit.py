@@ -116,8 +116,10 @@ def _outcome(report: Report, run: TargetRun, result: CaseResult) -> str:
 
 
 def write(report: Report, path: Path) -> None:
-    """Write the report; raises UsageError where the file cannot be written."""
+    """Write the report; raises UsageError where it cannot be written, BrokenPipeError unread."""
     try:
         path.write_text(document_of(report), encoding="utf-8")
+    except BrokenPipeError:
+        raise
     except OSError as exc:
         raise UsageError(f"the report {path} cannot be written: {exc}") from exc

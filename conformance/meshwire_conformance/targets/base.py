@@ -84,7 +84,11 @@ def parse_target(text: str) -> Attachment:
         raise UsageError(f"{text!r} is no target: {_meant(text) or f'expected {FORMS}'}")
     if scheme.dialler is not None or scheme.has_address:
         if not location.startswith("//"):
-            hint = f"did you mean {name}://{location.lstrip('/')}?" if location.strip("/") else scheme.form
+            hint = (
+                f"did you mean {name}://{location.lstrip('/')}?"
+                if location.strip("/")
+                else scheme.form
+            )
             raise UsageError(f"{text!r} is no target: {hint}")
         location = location[2:]
     if not location.strip():
@@ -100,7 +104,8 @@ def _meant(text: str) -> str:
     if is_file(text):
         path = text if "/" in text else f"./{text}"
         return f"did you mean {_quoted(f'stdio:{shlex.quote(path)}')}?"
-    return did_you_mean(name, {known: SCHEMES[known].form for known in SCHEMES} if separator else ())
+    forms = {known: scheme.form for known, scheme in SCHEMES.items()}
+    return did_you_mean(name, forms) if separator else ""
 
 
 def demand_permission(address: str, settings: Settings) -> None:

@@ -89,7 +89,7 @@ def _malformed(whole: str, why: str) -> UsageError:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX // 2]}..."
+    return text if len(text) <= SHOWN_MAX else f"{text[: SHOWN_MAX // 2]}..."
 
 
 def addresses_of(name: str) -> list[str]:

@@ -2,12 +2,15 @@
 
 import io
 import json
+from pathlib import Path
 from typing import Literal
 
 import pytest
 import typer
 from jsonschema import Draft202012Validator
+from typer.testing import CliRunner
 
+from meshwire_conformance.commands.app import app
 from meshwire_conformance.commands.check import check_command, wants_colour
 from meshwire_conformance.errors import UsageError
 from meshwire_conformance.report.record import Report
@@ -40,6 +43,9 @@ class Stream(io.StringIO):
         ("auto", {"NO_COLOR": ""}, True, True),
         ("auto", {"FORCE_COLOR": "1"}, False, True),
         ("auto", {"FORCE_COLOR": ""}, False, False),
+        ("auto", {"FORCE_COLOR": "0"}, False, False),
+        ("auto", {"FORCE_COLOR": "False"}, False, False),
+        ("auto", {"FORCE_COLOR": "0"}, True, True),
         ("auto", {"FORCE_COLOR": "1", "TERM": "dumb"}, True, True),
         ("auto", {"FORCE_COLOR": "1", "NO_COLOR": "1"}, True, False),
         ("always", {"NO_COLOR": "1"}, False, True),
@@ -152,3 +158,39 @@ def test_json_without_a_list_is_wrong_usage() -> None:
     """It names what writes the results of a run."""
     with pytest.raises(UsageError, match="--report json=PATH"):
         check_command("stdio:/no/such/program", as_json=True)
+
+
+@pytest.mark.parametrize(
+    ("reports", "lists", "says"),
+    [
+        (["json=r", "junit=r"], False, "another report is written to r too"),
+        (["json=r", "json=./r"], False, "another report is written to r too"),
+        (["json=r", "junit=link"], False, "another report is written to link too"),
+        (["json=-"], False, "standard output is json=/dev/stdout"),
+        (["json=r"], True, "--report is for a run"),
+    ],
+)
+def test_a_report_that_would_be_lost_is_wrong_usage(
+    reports: list[str],
+    lists: bool,  # noqa: FBT001 - a parameter of the test
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two in one file, one in a file with the name -, and one of a run that is none."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("r")
+    with pytest.raises(UsageError, match=says):
+        check_command("stdio:/no/such/program", report=reports, list_cases=lists)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]
+
+
+def test_the_examples_of_the_help_have_a_line_each() -> None:
+    """They are copied from there."""
+    shown = CliRunner().invoke(app, ["check", "--help"], terminal_width=80).output
+    examples = [line.strip() for line in shown.splitlines() if "meshwire check " in line][1:]
+
+    assert "\\b" not in shown
+    assert len(examples) == 4
+    assert all(line.removeprefix("Example: ").startswith("meshwire check ") for line in examples)

@@ -158,14 +158,42 @@ def test_an_output_that_nobody_reads_is_incomplete(arguments: tuple[str, ...]) -
     assert closing(arguments) == ExitCode.INCOMPLETE
 
 
-def test_a_reader_that_leaves_early_is_incomplete() -> None:
-    """As `| head -1` does, after the first line."""
+@pytest.mark.parametrize(
+    ("arguments", "unbuffered"),
+    [
+        (("check", "--list"), ""),
+        (("check", "--list", "--json"), "1"),
+        (("check", NO_PROGRAM, "--report", "json=/dev/stdout", "--quiet"), ""),
+    ],
+)
+def test_a_reader_that_leaves_early_is_incomplete(
+    arguments: tuple[str, ...], unbuffered: str
+) -> None:
+    """As `| head -1` does, after the first line, however Python writes to the pipe."""
     script = '"$@" | head -1 >/dev/null; exit "${PIPESTATUS[0]}"'
-    command = ("bash", "-c", script, "sh", *MAIN, "check", "--list")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = ("bash", "-c", script, "sh", *MAIN, *arguments)
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
-    assert done.stderr == ""
     assert done.returncode == ExitCode.INCOMPLETE
+    assert done.stderr == ""
+
+
+def test_a_progress_that_cannot_be_written_costs_no_verdict() -> None:
+    """The violations are on standard output, and so is the exit code theirs."""
+    peer = Path(__file__).parents[1] / "programs" / "codec_peer.py"
+    target = f"stdio:'{sys.executable}' '{peer}' empty"
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(
+            (*MAIN, "check", target, "--only", "LV-001"),
+            stdout=subprocess.PIPE,
+            stderr=full,
+            text=True,
+            check=False,
+        )
+
+    assert done.returncode == ExitCode.VIOLATIONS
+    assert "exit 1" in done.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize("scheme", ["stdio", "node"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 from dataclasses import replace
 
@@ -207,3 +208,34 @@ def test_colour_only_where_it_is_asked_for(kind: type[ProgressLine | ProgressLog
 
     assert "\x1b" not in plain.getvalue()
     assert f"\x1b[31mFAIL\x1b[0m {ONE}" in coloured.getvalue()
+
+
+class Full(Terminal):
+    """A stream to which only the first writes succeed."""
+
+    def __init__(self, *, room: int) -> None:
+        super().__init__()
+        self._room = room
+
+    def flush(self) -> None:
+        """Fail once the room is used up."""
+        self._room -= 1
+        if self._room < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("kind", [ProgressLine, ProgressLog])
+@pytest.mark.parametrize("room", [0, 1])
+def test_a_progress_that_cannot_be_written_is_given_up(
+    kind: type[ProgressLine | ProgressLog], room: int
+) -> None:
+    """The cases are still counted, and nothing is raised."""
+    clock = Clock()
+    shown = kind(Full(room=room), clock)
+    for number in (1, 2):
+        shown(over(number, 3, Verdict.FAIL))
+    clock.now = LOG_EVERY_S
+    shown.tick()
+    shown.clear()
+
+    assert shown.failed == 2

@@ -57,7 +57,9 @@ def test_what_is_wrong_with_an_address_is_named(text: str, says: str) -> None:
     assert len(said) < 200
 
 
-@pytest.mark.parametrize("host", ["my_host", "a-b.example.", "xn--bcher-kva.example", "b\u00fccher.example"])
+@pytest.mark.parametrize(
+    "host", ["my_host", "a-b.example.", "xn--bcher-kva.example", "b\u00fccher.example"]
+)
 def test_a_host_name_is_taken(host: str) -> None:
     """Also with what is no name of the DNS but works on a local network."""
     assert parse_address(f"tcp://{host}:4711").host == host

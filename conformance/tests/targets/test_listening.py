@@ -29,7 +29,7 @@ from meshwire_conformance.targets.handshake import (
     prove,
 )
 from meshwire_conformance.targets.listening import Listener
-from meshwire_conformance.targets.tcp import TcpConnection, connect, connect_raw
+from meshwire_conformance.targets.tcp import TcpConnection, after_preamble, connect_raw
 from meshwire_conformance.targets.transport import Address, Dial, NotDialled, Stream, TooFewDials
 from meshwire_spec.numbers import CAPABILITIES, PAYLOAD_MAX
 
@@ -78,7 +78,8 @@ def over(talk: Callable[[Recording, int], Awaitable[None]]) -> None:
 
 async def dialled(listener: Recording, port: int) -> TcpConnection:
     """The side of a target that dials."""
-    listener.taken.append(await connect("127.0.0.1", port, Dial(THEIRS), DEADLINE_S))
+    connection = await connect_raw("127.0.0.1", port, Dial(THEIRS), DEADLINE_S)
+    listener.taken.append(await after_preamble(connection, "127.0.0.1", port, DEADLINE_S))
     return listener.taken[-1]
 
 
