@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from meshwire_conformance.catalogue.case import SOCKET, Case
+from meshwire_conformance.catalogue.case import HARNESS, SOCKET, Case
 from meshwire_conformance.codec_suite.part import run as run_codec
 from meshwire_conformance.contracts import Attachment, Progress, Settings
 from meshwire_conformance.errors import Incomplete, SuiteFault
@@ -361,7 +361,7 @@ def check(rows: Mapping[str, Row]) -> Iterator[str]:
             yield f"{row.id}: none of its cases cites {row.rule}, or a rule of `also`"
         for case in set(row.noticed_by) & set(by_id):
             kind = by_id[case].kind
-            if (kind == SOCKET) == bool(row.kind):
+            if kind != HARNESS and (kind == SOCKET) == bool(row.kind):
                 yield f"{row.id}: {case} is of the kind {kind}, the row of {row.kind or 'the node'}"
         yield from (
             f"{row.id}: arguments for {case}, which it does not name"

@@ -15,12 +15,13 @@ PART = "harness"
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """The subject of a case: lines of output, the form of each answer, or the answer to hello."""
+    """The subject of a case: lines of output, form of answers, answer to hello, offsets."""
 
     name: str
 
 
 LINES, SHAPE, HELLO, STRICT = Demand("lines"), Demand("shape"), Demand("hello"), Demand("strict")
+OFFSETS = Demand("offsets")
 
 
 def _case(case_id: str, rule: str, demand: Demand, title: str, hunts: str) -> Case:
@@ -66,5 +67,12 @@ CASES = (
         STRICT,
         "each answer is one strict JSON object in UTF-8",
         "a byte order mark on the first line, NaN, a member written twice, another encoding",
+    ),
+    _case(
+        "MW-6005",
+        "CH-023",
+        OFFSETS,
+        "offsets in all errors of decode with a reason, or in none",
+        "an offset of 0 is left out, or written as null",
     ),
 )

@@ -38,6 +38,8 @@ BLOCKS = 36_000
 """Number of 64-character blocks in the document: more bytes than the largest window."""
 WRONG_AT = (0, 15, 16, 20, 31)
 """Places of the wrong byte of a response: around the lengths of shorter codes, and the last."""
+GRANTS_SHOWN = 5
+PING = b"\x31\x33\x35\x37\x39\x3b\x3d\x3f"
 NEEDS = ("documents", "binding:tcp")
 BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 
@@ -186,6 +188,68 @@ async def discarded_bytes_give_credit_back(run: CaseRun) -> None:
             )
         await stream.reset(number)
     await _good_frame(run)
+
+
+@case(
+    "MW-6305",
+    "credit must be granted once for each byte, however its stream ends",
+    part="lab-binding",
+    rules=("LB-059", "LB-046", "LB-045"),
+    needs=NEEDS,
+    isolation="peer",
+    let={"key": "tracks:$case"},
+)
+async def no_credit_twice(run: CaseRun) -> None:
+    """Bytes that were read give their credit back once more at the RESET of their stream."""
+    await run.documents(BASE)
+    connection = await lab_connection(run, "A")
+    cut = run.composer.frame(FrameSpec(type="snapshot", hex="", payload_length=LAB_MAX_DATA))
+    for number in range(CUT_STREAMS):
+        stream = await run.open("A", f"cut {number}")
+        # In one write the target has read the bytes of the stream, but its node has not.
+        connection.trickles = bool(number % 2)
+        await stream.write(cut + bytes(CUT_BYTES - len(cut)))
+        if not number % 2:
+            await connection.drained(stream.number, run.deadline_s)
+            await run.read(Wanted(run.scope.names["key"], heads=frozenset()), "A", once=True)
+        await stream.reset(number)
+        connection.flush()
+        connection.end_trickle()
+    await _good_frame(run)
+    await check_echo(run, connection)
+    check_grants([connection.lab.excess])
+
+
+async def check_echo(run: CaseRun, connection: TcpConnection) -> None:
+    """Fail unless a PING comes back: the records that the target sent before have then arrived."""
+    if not await connection.ping(PING, run.deadline_s):
+        run.check_connection(connection)
+        raise CaseFailed("no-pong", "the PING was not echoed", missed=True)
+
+
+def check_grants(excess: Iterable[list[str]]) -> None:
+    """Fail if the target has granted more on a connection than came back to it."""
+    lines = [line for of_connection in excess for line in of_connection]
+    if lines:
+        raise CaseFailed(
+            "too-much-credit",
+            f"{len(lines)} grants exceed the first one and what the suite has sent or ended",
+            expected=("the first maximum plus the bytes received, or the streams ended",),
+            received=tuple(lines[:GRANTS_SHOWN]),
+        )
+
+
+@case(
+    "MW-6306",
+    "no connection of the whole run may get more credit than came back to the target",
+    part="lab-binding",
+    rules=("LB-059", "LB-046"),
+    needs=("binding:tcp",),
+    final=True,
+)
+async def every_grant_was_due(run: CaseRun) -> None:
+    """Credit is granted for bytes that never came, so that the limits hold nothing back."""
+    check_grants(run.session.excess)
 
 
 @case(

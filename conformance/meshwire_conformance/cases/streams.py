@@ -394,7 +394,7 @@ async def stale_while_answered(run: CaseRun) -> None:
     await run.barrier()
 
     def begun() -> bool:
-        return any(_is_snapshot(one) for one in connection.streams.values())
+        return any(is_snapshot(one) for one in connection.streams.values())
 
     await connection.signal.wait_for(begun, run.deadline_s)
     run.check_connection(connection)
@@ -411,7 +411,7 @@ async def stale_while_answered(run: CaseRun) -> None:
     await run.expect(wanted, "A", patience=PATIENCE)
 
 
-def _is_snapshot(stream: Stream) -> bool:
+def is_snapshot(stream: Stream) -> bool:
     """Return True if the target has begun a frame of type 0x01 for `notes`, sent as an answer."""
     data = bytes(stream.received)
     type_at = 2 + int.from_bytes(data[:2], "big")

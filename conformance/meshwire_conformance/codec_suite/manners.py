@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshwire_conformance.cases.adapter import HELLO, LINES, SHAPE, STRICT, Demand
+from meshwire_conformance.cases.adapter import HELLO, LINES, OFFSETS, SHAPE, STRICT, Demand
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.reconciliations import KIND
 from meshwire_conformance.codec_suite.judge import Hello
@@ -46,6 +46,10 @@ class Manners:
     loose: list[str] = field(default_factory=list)
     cause: str = ""
     """The mistake of the adapter for which requests have no answer, if it is a known one."""
+    offsets: int = 0
+    """Number of errors of decode that have a reason and an offset."""
+    unplaced: list[str] = field(default_factory=list)
+    """Errors of decode that have a reason and no offset."""
 
     def notice(self, spoken: Replies) -> None:
         """Record what a conversation contains besides its answers."""
@@ -65,6 +69,17 @@ class Manners:
     def silence(self, symptom: str) -> str:
         """Return the known mistake for which a case with this symptom has no answer, or nothing."""
         return self.cause if symptom in UNANSWERED else ""
+
+    # CH-023
+    def notice_offset(self, answer: Mapping[str, Any] | None) -> None:
+        """Record whether an answer to decode is an error with a reason, and has an offset."""
+        error = (answer or {}).get("error")
+        if not isinstance(error, dict) or not _is_text(error.get("reason")):
+            return
+        if type(error.get("offset")) is int:
+            self.offsets += 1
+        else:
+            self.unplaced.append(shown(answer))
 
 
 def _is_text(value: object) -> bool:
@@ -170,6 +185,8 @@ def adapter_results(
             yield CaseResult(case.id, Verdict.NOT_APPLICABLE, (reason,))
         elif not manners.answered:
             yield CaseResult(case.id, Verdict.COULD_NOT_RUN, ("no answer came",), "no-answer")
+        elif case.body is OFFSETS and not manners.offsets:
+            yield CaseResult(case.id, Verdict.NOT_APPLICABLE, ("no error has an offset",))
         else:
             yield CaseResult(case.id, Verdict.PASS)
 
@@ -206,5 +223,17 @@ def _strict(manners: Manners) -> tuple[str, str, str, list[str]]:
     return "loose-json", reason, wanted, manners.loose
 
 
-_BROKEN = {LINES.name: _lines, SHAPE.name: _shape, HELLO.name: _hello, STRICT.name: _strict}
+def _offsets(manners: Manners) -> tuple[str, str, str, list[str]]:
+    lines = manners.unplaced if manners.offsets else []
+    reason = f"{manners.offsets} errors of decode have an offset, and {len(lines)} have none"
+    return "no-offset", reason, "an offset in each error of decode, 0 included", lines
+
+
+_BROKEN = {
+    LINES.name: _lines,
+    SHAPE.name: _shape,
+    HELLO.name: _hello,
+    STRICT.name: _strict,
+    OFFSETS.name: _offsets,
+}
 """Functions that return symptom, reason, expectation and offending lines; no lines mean a pass."""

@@ -130,6 +130,9 @@ async def run(
         over = {result.case for result in results}
         left = [case for case in about_codec if case.id not in over]
         results += [CaseResult(case.id, Verdict.COULD_NOT_RUN, (why,), ENDED) for case in left]
+    for ask in asks:
+        if ask.op == "decode":
+            session.manners.notice_offset(given[ask.id].answer)
     adapter = adapter_results(about_adapter, session.manners, asked=bool(asks))
     results += _reported(adapter, progress)
     duration_s = (time.perf_counter() - clock) / max(1, len(asks))

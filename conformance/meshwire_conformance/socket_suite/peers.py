@@ -18,6 +18,7 @@ from meshwire_conformance.targets.handshake import (
     admit,
     prove,
 )
+from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Connection, Dial, Overdue, TooFewDials
 
 SHARED = ("A", "B", "C")
@@ -108,6 +109,8 @@ class Session:
         """Subscription to a document that no case touches, once the target holds it."""
         self.settle: Settle | None = None
         """Waits until a peer has received what the target has queued for it."""
+        self.excess: list[list[str]] = []
+        """Grants that no connection of the lab binding should have got, a list for each."""
         self._peers: dict[str, Peer] = {}
 
     def peer(self, name: str) -> Peer:
@@ -159,6 +162,8 @@ class Session:
             dial = replace(dial, on_stream=gate)
         reach = target.accept if is_called else target.dial
         connection = await reach(dial, self.deadline_s)
+        if isinstance(connection, TcpConnection):
+            self.excess.append(connection.lab.excess)
         if target.formation is not None:
             try:
                 if is_called:

@@ -264,6 +264,10 @@ class LabConnection:
         self._sent = 0
         self._received = 0
         self._receive_credit = preamble.windows.max_data
+        self._over = {False: 0, True: 0}
+        """Streams that this side has opened and whose half it has ended, bidi and uni."""
+        self.excess: list[str] = []
+        """Grants for bytes that were never sent, and for streams that never ended, in words."""
 
     def is_ours(self, stream_id: int) -> bool:
         """Return True if this side opens streams of this number."""
@@ -402,6 +406,7 @@ class LabConnection:
         half.fin_pending = False
         half.pending.clear()
         self._queued.pop(stream_id, None)
+        self._over[is_uni(stream_id)] += self.is_ours(stream_id)
         self._retire(stream_id)
 
     # --- reading ---------------------------------------------------------------------------
@@ -528,18 +533,36 @@ class LabConnection:
         self._retire(stream_id)
 
     def _on_max_data(self, body: bytes) -> Iterator[Event]:
-        self._send_credit = max(self._send_credit, _ONE.unpack(body)[0])
+        (maximum,) = _ONE.unpack(body)
+        self._note_grant("MAX_DATA", maximum, "max_data", self._sent)
+        self._send_credit = max(self._send_credit, maximum)
         yield from ()
 
     def _on_max_stream_data(self, body: bytes) -> Iterator[Event]:
         stream_id, maximum = _TWO.unpack(body)
         yield from self._see(stream_id, theirs=False)
         half = self._streams[stream_id]
+        what = f"MAX_STREAM_DATA of stream {stream_id}"
+        self._note_grant(what, maximum, "max_stream_data", half.sent)
         half.send_credit = max(half.send_credit, maximum)
 
     def _on_max_streams(self, body: bytes, *, uni: bool) -> Iterator[Event]:
-        self._allowed[uni] = max(self._allowed[uni], _ONE.unpack(body)[0])
+        (maximum,) = _ONE.unpack(body)
+        name = "max_streams_uni" if uni else "max_streams_bidi"
+        self._note_grant(name.upper(), maximum, name, self._over[uni])
+        self._allowed[uni] = max(self._allowed[uni], maximum)
         yield from ()
+
+    def _note_grant(self, what: str, maximum: int, window: str, used: int) -> None:
+        """Note a maximum above the first one, of the preamble, plus the credit used since.
+
+        What is used is what this side has sent or ended, so the peer cannot know of more. Records
+        written by hand are not counted, so after one nothing is noted.
+        """
+        assert self.peer is not None
+        most = getattr(self.peer.windows, window) + used
+        if maximum > most and not self.by_hand:
+            self.excess.append(f"{what} {maximum}, which is {maximum - most} too many")
 
     def _on_ping(self, body: bytes) -> Iterator[Event]:
         self.write_record(LabRecordType.PONG, body)

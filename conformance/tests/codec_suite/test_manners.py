@@ -24,6 +24,7 @@ pytestmark = pytest.mark.process
 
 PEER = Path(__file__).parents[1] / "programs" / "codec_peer.py"
 LINES, SHAPE, HELLO, STRICT = "MW-6001", "MW-6002", "MW-6003", "MW-6004"
+OFFSETS = "MW-6005"
 PATIENT = Settings()
 FAST = Settings(timeout_scale=0.1)
 
@@ -56,6 +57,7 @@ def broken(results: dict[str, CaseResult]) -> Sequence[str]:
         ("rude-farewell", LINES, "stray-line"),
         ("rude-order", LINES, "wrong-order"),
         ("rude-both", SHAPE, "wrong-shape"),
+        ("rude-zero", OFFSETS, "no-offset"),
         ("hello-harness", HELLO, "wrong-hello"),
         ("hello-kinds", HELLO, "wrong-hello"),
         ("hello-version", HELLO, "wrong-hello"),
@@ -68,7 +70,7 @@ def test_a_broken_rule_of_the_harness_fails_its_case(mode: str, case: str, sympt
     assert case in broken(results)
     assert results[case].symptom == symptom
     assert results[case].received
-    assert set(broken(results)) <= {LINES, SHAPE, HELLO} or mode == "rude-both"
+    assert set(broken(results)) <= {LINES, SHAPE, HELLO, OFFSETS} or mode == "rude-both"
 
 
 @pytest.mark.parametrize(

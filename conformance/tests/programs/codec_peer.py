@@ -168,6 +168,7 @@ RELAYED: dict[str, Answer] = {
     "rude-farewell": {},
     "rude-order": {},
     "rude-both": {},
+    "rude-zero": {},
     "strict-bom": {},
     "strict-nan": {},
     "strict-infinity": {},
@@ -232,6 +233,8 @@ def rudely(mode: str, answer: Answer, held: list[str]) -> None:
         say("debug: hello")
     if mode == "rude-both":
         line = json.dumps({**answer, "result": answer.get("result"), "error": answer.get("error")})
+    if mode == "rude-zero" and answer.get("error", {}).get("offset") == 0:
+        line = json.dumps({**answer, "error": {**answer["error"], "offset": None}})
     if mode == "good-unread" and answer.get("error", {}).get("reason") == "bad-utf8":
         # A reader that refuses the escape of half a pair never learns the id.
         line = json.dumps({"id": None, "error": {"message": "no JSON"}})

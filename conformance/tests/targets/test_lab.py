@@ -188,6 +188,47 @@ def test_streams_wait_for_credit_and_closed_ones_give_it_back() -> None:
     assert (could, pair.left.can_open(uni=False)) == (False, True)
 
 
+def test_grants_within_the_credit_used_are_no_excess() -> None:
+    """A peer that gives back what it read, and streams that ended, grants no more than is due."""
+    pair = Pair(windows=Windows(max_data=3000, max_stream_data=2000, max_streams_bidi=1))
+    for _ in range(3):
+        stream_id = pair.left.open(uni=False)
+        pair.left.write(stream_id, bytes(5000))
+        pair.left.finish(stream_id)
+        pair.settle()
+        pair.right.finish(stream_id)
+        pair.settle()
+
+    assert pair.left.excess == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "at_most"),
+    [
+        (LabRecordType.MAX_DATA, 3000 + 700),
+        (LabRecordType.MAX_STREAM_DATA, 2000 + 700),
+        (LabRecordType.MAX_STREAMS_BIDI, 4),
+        (LabRecordType.MAX_STREAMS_UNI, 5),
+    ],
+)
+def test_a_grant_beyond_the_credit_used_is_noted(kind: LabRecordType, at_most: int) -> None:
+    """One byte, or one stream, more than came back is an excess, and ends nothing (LB-059)."""
+    windows = Windows(max_data=3000, max_stream_data=2000, max_streams_bidi=4, max_streams_uni=5)
+    pair = Pair(windows=windows)
+    stream_id = pair.left.open(uni=False)
+    pair.left.write(stream_id, bytes(700))
+    pair.settle()
+    found = []
+    for maximum in (at_most, at_most + 1):
+        numbers = [maximum] if kind is not LabRecordType.MAX_STREAM_DATA else [stream_id, maximum]
+        body = b"".join(number.to_bytes(8, "big") for number in numbers)
+        pair.left.receive(record(kind, body))
+        found.append(len(pair.left.excess))
+
+    assert found == [0, 1]
+    assert not pair.left.closed
+
+
 def test_a_stop_is_answered_by_a_reset_with_code_0() -> None:
     """A half that was stopped is given up at once, and what waited on it is dropped."""
     pair = Pair()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from meshwire_reference.wire.errors import Unencodable
+from meshwire_reference.wire.errors import Malformed, Unencodable
 from meshwire_reference.wire.lab import (
     DATA_MAX,
     CloseBody,
@@ -17,8 +17,9 @@ from meshwire_reference.wire.lab import (
     encode_control,
     encode_data_head,
     encode_lab_record,
+    read_close,
 )
-from meshwire_spec.numbers import LabRecordType
+from meshwire_spec.numbers import CLOSE_REASON_MAX, LabRecordType
 
 # Lopsided, so that no two fields and no two bytes can be exchanged unseen.
 FIRST, SECOND = 0x0102030405060708, 0x1112131415161718
@@ -82,3 +83,30 @@ def test_data_has_a_greatest_size() -> None:
     with pytest.raises(Unencodable, match="length-limit") as caught:
         encode_lab_record(over)
     assert caught.value.field == "body.length"
+
+
+def test_the_limit_of_a_reason_is_in_bytes() -> None:
+    """LB-026: a reason of two-byte characters has half as many of them, and one byte decides."""
+    head = FIRST.to_bytes(8, "big")
+    fits = "\u00e9" * (CLOSE_REASON_MAX // 2)
+
+    def read(reason: str) -> tuple[int, str]:
+        data = head + reason.encode()
+        return read_close(data, 0, len(data))
+
+    assert read(fits) == (FIRST, fits)
+    with pytest.raises(Malformed, match="length-limit") as caught:
+        read(fits + "e")
+    assert (caught.value.offset, caught.value.field) == (8, "body.reason")
+
+
+def test_a_close_is_read_from_its_place_in_the_input() -> None:
+    """The bytes before and after the body do not count."""
+    body = FIRST.to_bytes(8, "big") + b"bad key"
+    around = b"\xff" * 3
+
+    data = around + body + bytes(CLOSE_REASON_MAX)
+
+    assert read_close(data, 3, 3 + len(body)) == (FIRST, "bad key")
+    with pytest.raises(Malformed, match="truncated"):
+        read_close(around + body, 3, 10)

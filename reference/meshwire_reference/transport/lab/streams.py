@@ -71,6 +71,7 @@ class Credit:
 
     def give(self) -> int:
         """Raise the maximum by the bytes taken, and return it."""
+        # LB-059
         self.given = self.taken + self.window
         return self.given
 

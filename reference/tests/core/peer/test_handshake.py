@@ -243,11 +243,13 @@ def test_both_roles_understand_each_other() -> None:
 
 
 def test_an_initiator_leaves_another_formation() -> None:
-    """HS-050."""
+    """HS-050: it writes no proof, neither before it compares the formation nor after."""
     other = FormationKey.derive("other", SECRET)
     acceptor, initiator = Acceptor(other, entropy), Initiator(KEY)
     acceptor.receive(initiator.take_output())
     initiator.receive(acceptor.take_output())
+
+    assert initiator.take_output() == b""
 
     assert initiator.state is HandshakeState.FAULTY
     assert initiator.reason == "authentication-failed"

@@ -68,6 +68,19 @@ def test_each_field_decides_in_its_turn(greater: Tombstone) -> None:
     ]
 
 
+def test_authors_are_ordered_by_their_bytes() -> None:
+    """TS-004: U+FF5E comes before U+1F600 in bytes, and after it in units of UTF-16."""
+    lesser = replace(BASE, deleted_by="\uff5e")
+    greater = replace(BASE, deleted_by="\U0001f600")
+    table = Tombstones()
+
+    assert [table.offer(one, NOW) for one in (lesser, greater, lesser)] == [
+        OfferOutcome.NEW,
+        OfferOutcome.REPLACED,
+        OfferOutcome.LESSER,
+    ]
+
+
 def test_trailing_bytes_are_cut() -> None:
     """TS-010, TS-036: what is kept and compared ends with the direction."""
     table = Tombstones()
