@@ -76,7 +76,7 @@ def finding_of(pairs: Sequence[tuple[Ask, Given]], hello: Hello, demanded: str) 
         if demanded == "any":
             continue
         judge = (REFUSALS if demanded == "reject" else JUDGES)[ask.op]
-        found = judge(vector, given.answer, hello)
+        found = misshapen(ask.op, given.answer) or judge(vector, given.answer, hello)
         if found.symptom:
             return replace(found, also=_wrong_bytes(pairs[number + 1 :], hello))
         unbound |= found.unbound
@@ -96,6 +96,31 @@ def _wrong_bytes(pairs: Sequence[tuple[Ask, Given]], hello: Hello) -> Finding | 
 def _result_of(answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
     result = answer.get("result")
     return result if isinstance(result, dict) and "error" not in answer else None
+
+
+ANSWERS: Mapping[str, str] = {
+    "decode": "CH-011: an object with `value` and `refused`",
+    "encode": "CH-012: an object with `data`",
+    "formation_respond": "CH-013: an object with `hmac`",
+}
+"""What the result of each operation is, with the rule that says so."""
+
+
+def _answer_to(op: str) -> str:
+    return ANSWERS.get(op, "CH-015: an object, perhaps empty")
+
+
+def misshapen(op: str, answer: Mapping[str, Any]) -> Finding | None:
+    """Return the finding of an answer whose result or error is no object, else None."""
+    for member in ("error", "result"):
+        if member in answer:
+            if isinstance(answer[member], dict):
+                return None
+            said = f"the {member} is {shown(answer[member])}"
+            break
+    else:
+        said = f"neither a result nor an error: {shown(answer)}"
+    return Finding("wrong-shape", op, received=f"{said}; expected an error, or by {_answer_to(op)}")
 
 
 def _judge_decode(vector: Vector, answer: Mapping[str, Any], hello: Hello) -> Finding:

@@ -10,7 +10,6 @@ every message, or gives the same answer to all, passes no negative.
 import asyncio
 import statistics
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -128,8 +127,11 @@ async def run(
         await session.close()
     if why := settings.ended():
         over = {result.case for result in results}
-        left = [case for case in about_codec if case.id not in over]
-        results += [CaseResult(case.id, Verdict.COULD_NOT_RUN, (why,), ENDED) for case in left]
+        results += [
+            _unoffered(case, hello) or CaseResult(case.id, Verdict.COULD_NOT_RUN, (why,), ENDED)
+            for case in about_codec
+            if case.id not in over
+        ]
     for ask in asks:
         if ask.op == "decode":
             session.manners.notice_offset(given[ask.id].answer)
@@ -309,12 +311,13 @@ class HarnessSession:
 
     async def _ask_one_by_one(self, asks: Sequence[Ask]) -> dict[int, Given]:
         given: dict[int, Given] = {}
-        faults: Counter[str] = Counter()
+        faults: dict[str, list[str]] = {}
+        """Ids of the cases whose requests were not answered, by kind: one for each request."""
         in_row = 0
         sent: set[str] = set()
         for ask in asks:
             kind = ask.case.kind
-            if why := _too_many(kind, faults[kind], in_row):
+            if why := _too_many(kind, faults.get(kind, ()), in_row):
                 given[ask.id] = Given(None, why, unasked=True)
                 self.unsent.setdefault(ask.case.id, why)
                 continue
@@ -325,7 +328,7 @@ class HarnessSession:
             if ask.id in spoken.answers:
                 in_row = 0
             else:
-                faults[kind] += 1
+                faults.setdefault(kind, []).append(ask.case.id)
                 await self._abort()
         for name in sent:
             self.unsent.pop(name, None)
@@ -374,10 +377,17 @@ class HarnessSession:
         self._harness.answer_s = max(self._answer_s, measured_s)
 
 
-def _too_many(kind: str, of_kind: int, in_row: int) -> str:
-    """Return why no request of a kind is sent after these numbers of faults, or an empty text."""
-    if of_kind >= FAULTS_OF_KIND_MAX:
-        return f"not sent: the codec died or hung at {of_kind} requests for {kind} before it"
+def _too_many(kind: str, of_kind: Sequence[str], in_row: int) -> str:
+    """Return why no request of a kind is sent after these faults, or an empty text.
+
+    `of_kind` has the id of the case for each request of the kind that was not answered.
+    """
+    if len(of_kind) >= FAULTS_OF_KIND_MAX:
+        cases = len(set(of_kind))
+        of_cases = "1 case" if cases == 1 else f"{cases} cases"
+        return (
+            f"not sent: the codec died or hung at {len(of_kind)} requests of {of_cases} of {kind}"
+        )
     if in_row >= FAULTS_IN_ROW_MAX:
         return f"not sent: the codec died or hung at {in_row} requests in a row before it"
     return ""
@@ -467,10 +477,8 @@ def _result(
     settings: Settings,
 ) -> CaseResult:
     """Return the verdict of one case, with regard to its control and to the level."""
-    if case.kind not in hello.kinds:
-        runs = f"the operations {', '.join(sorted(OPERATIONS))}"
-        reason = f"the harness does not offer {runs if case.kind == KIND else case.kind}"
-        return CaseResult(case.id, Verdict.NOT_APPLICABLE, (reason,))
+    if unoffered := _unoffered(case, hello):
+        return unoffered
     told = findings[case.id]
     found, control = _plain(told), _plain(findings.get(case.control or ""))
     assert found is not None
@@ -489,6 +497,15 @@ def _result(
         result = CaseResult(case.id, Verdict.COULD_NOT_RUN, (reason,), symptom=CONTROL_FAILED)
         return replace(result, cause=causes.get(case.control or "", ""))
     return CaseResult(case.id, Verdict.PASS, unbound=found.unbound)
+
+
+def _unoffered(case: Case, hello: Hello) -> CaseResult | None:
+    """Return the result of a case of a kind that the codec does not offer, else None."""
+    if case.kind in hello.kinds:
+        return None
+    runs = f"the operations {', '.join(sorted(OPERATIONS))}"
+    reason = f"the harness does not offer {runs if case.kind == KIND else case.kind}"
+    return CaseResult(case.id, Verdict.NOT_APPLICABLE, (reason,))
 
 
 def _plain(found: Finding | RunFinding | None) -> Finding | None:

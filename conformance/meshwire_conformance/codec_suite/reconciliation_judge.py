@@ -10,7 +10,7 @@ import msgspec
 
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.reconciliations import expand_items, listed
-from meshwire_conformance.codec_suite.judge import Finding, Given, Hello
+from meshwire_conformance.codec_suite.judge import Finding, Given, Hello, misshapen
 from meshwire_conformance.codec_suite.requests import (
     INITIATE,
     RECONCILE,
@@ -65,7 +65,7 @@ def finding_of_run(
             return RunFinding(Finding("no-answer", step.op, received=given.ending), step)
         if demanded == "any":
             continue
-        found = _judge(run, step, given.answer, hello, seen)
+        found = misshapen(step.op, given.answer) or _judge(run, step, given.answer, hello, seen)
         if found.symptom:
             return RunFinding(found, step)
         unbound |= found.unbound

@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape, quoteattr
 from meshwire_conformance.errors import UsageError
 from meshwire_conformance.report.record import Report, TargetRun
 from meshwire_conformance.report.text import failure_lines
-from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_conformance.verdicts import ENDED, CaseResult, Verdict
 
 ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 cannot contain, even escaped."""
@@ -43,7 +43,8 @@ def document_of(report: Report) -> str:
 def _suite(report: Report, run: TargetRun, unshown: str) -> str:
     """Return one run; `unshown` is what makes it red and is no case's, or empty."""
     counted = [result.verdict for result in run.results]
-    skipped = sum(verdict in SKIPPED for verdict in counted)
+    unrun = [result for result in run.results if result.symptom == ENDED]
+    skipped = sum(verdict in SKIPPED for verdict in counted) + len(unrun)
     properties = {
         "suite-digest": report.suite_digest,
         "selection-digest": report.selection_digest,
@@ -57,7 +58,10 @@ def _suite(report: Report, run: TargetRun, unshown: str) -> str:
         for name, value in properties.items()
     )
     cases = [_case(report, run, result) for result in run.results]
-    errors = counted.count(Verdict.COULD_NOT_RUN)
+    errors = counted.count(Verdict.COULD_NOT_RUN) - len(unrun)
+    if unrun:
+        # One error for all: a case that was not begun has none of its own.
+        unshown = "; ".join((*unrun[0].reasons, f"{len(unrun)} cases did not run"))
     if unshown:
         group = _attribute(run.name)
         error = f'<error message={_attribute(unshown)} type="incomplete"/>'
@@ -107,6 +111,8 @@ def _outcome(report: Report, run: TargetRun, result: CaseResult) -> str:
         lines = failure_lines(report, run, report.cases[result.case], result)
         text = escape(legal("\n".join(lines)))
         return f"<failure message={message} type={_attribute(result.symptom)}>{text}</failure>"
+    if result.symptom == ENDED:
+        return f"<skipped message={message}/>"
     if result.verdict is Verdict.COULD_NOT_RUN:
         return f'<error message={message} type="could-not-run"/>'
     if result.verdict in SKIPPED:

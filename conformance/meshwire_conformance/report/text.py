@@ -74,11 +74,17 @@ def _body(report: Report, paint: Paint, detail: Detail) -> Iterator[str]:
 
 
 def _early_end(report: Report) -> Iterator[str]:
-    """Yield why the run ended before its last case, and for how many cases, if it did."""
+    """Yield why the run ended before its last case, for how many cases, and what failed.
+
+    More cases may have failed than end a run: some end beside each other, and a watch fails a case
+    that was over.
+    """
     left = [result for run in report.runs for result in run.results if result.symptom == ENDED]
     if left:
+        failed = sum(1 for _ in report.failures())
         count = "1 case" if len(left) == 1 else f"{len(left)} cases"
-        yield f"{'; '.join(left[0].reasons)}: {count} did not run"
+        told = "1 failure is" if failed == 1 else f"{failed} failures are"
+        yield f"{'; '.join(left[0].reasons)}: {count} did not run; {told} shown"
 
 
 def failure_line(case: Case, result: CaseResult, paint: Paint) -> str:

@@ -71,12 +71,15 @@ class RunProgress:
     def over(self, results: Iterable[CaseResult]) -> list[CaseResult]:
         """Return the results of a run over a target; call it once the run is over.
 
-        Cases that were not over when the whole run ended could not run.
+        Cases that were not over when the whole run ended could not run, unless they are not
+        applicable at all.
         """
         found = list(results)
         if why := self.ended():
             found = [
-                result if result.case in self._judged else unrun(result.case, why)
+                result
+                if result.case in self._judged or result.verdict is Verdict.NOT_APPLICABLE
+                else unrun(result.case, why)
                 for result in found
             ]
         # A watch can make a failure of a case that was over.

@@ -91,6 +91,8 @@ def parse_target(text: str) -> Attachment:
             )
             raise UsageError(f"{text!r} is no target: {hint}")
         location = location[2:]
+        if location and ":" not in location:
+            raise UsageError(f"{text!r} is no address: the port is missing")
     if not location.strip():
         raise UsageError(f"{text!r} names no target: expected {scheme.form}")
     return Attachment(scheme=name, location=location, text=text, command=_quoted(text))

@@ -9,7 +9,16 @@ import pytest
 
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.codec_suite.findings import describe
-from meshwire_conformance.codec_suite.judge import JUDGES, REFUSALS, Finding, Hello
+from meshwire_conformance.codec_suite.judge import (
+    JUDGES,
+    REFUSALS,
+    Finding,
+    Given,
+    Hello,
+    finding_of,
+    vector_of,
+)
+from meshwire_conformance.codec_suite.requests import asks_of
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.verdicts import CaseResult
 from meshwire_spec.schemas.vectors import Vector
@@ -223,6 +232,35 @@ def test_a_missing_member_is_named(op: str, result: dict[str, Any], said: str) -
     told = answered(case, op, result)
 
     assert told.received[0].startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"result": "zzz"}, "the result is "),
+        ({"result": None}, "the result is null"),
+        ({"error": "bad-key"}, "the error is "),
+        ({"error": None, "result": {"value": 1, "refused": None, "data": "00"}}, "the error is"),
+        ({}, "neither a result nor an error"),
+    ],
+)
+@pytest.mark.parametrize("demanded", ["valid", "reject"])
+def test_an_answer_of_another_type_is_named_with_its_rule(
+    answer: dict[str, Any], said: str, demanded: str
+) -> None:
+    """It accepts nothing, and refuses nothing."""
+    wanted = [case for case, _ in cases() if case.demanded("strict") == demanded]
+    rules = {"decode": "CH-011", "encode": "CH-012", "formation_respond": "CH-013"}
+    asked = set()
+    for case in wanted:
+        for ask in asks_of(case, vector_of(case), 2):
+            found = finding_of([(ask, Given({"id": 2, **answer}))], HELLO, demanded)
+            asked.add(ask.op)
+
+            assert found.symptom == "wrong-shape"
+            assert said in found.received
+            assert rules[ask.op] in found.received
+    assert asked >= {"decode", "encode"}
 
 
 @pytest.mark.parametrize(

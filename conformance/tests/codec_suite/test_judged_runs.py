@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,7 +20,9 @@ from meshwire_conformance.catalogue.reconciliations import (
     load_cases,
     run_files,
 )
+from meshwire_conformance.codec_suite.judge import Given, Hello
 from meshwire_conformance.codec_suite.part import run
+from meshwire_conformance.codec_suite.reconciliation_judge import finding_of_run
 from meshwire_conformance.codec_suite.requests import asks_of_run
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.protocol.negentropy import Reconciliation
@@ -203,3 +206,17 @@ def test_the_place_of_a_closing_fingerprint_is_demanded_at_strict_alone(
 
     assert {results[case.id].verdict for case in placed} == {verdict}
     assert {results[case.id].verdict for case in others} == {Verdict.PASS}
+
+
+@pytest.mark.parametrize("answer", [{"result": "zzz"}, {"error": "bad"}, {}])
+def test_an_answer_of_another_type_is_named_with_its_rule(answer: dict[str, Any]) -> None:
+    """To each operation: it neither goes on nor refuses."""
+    hello = Hello("a codec", "1", frozenset(), reasons=True)
+    for case in load_catalogue().cases:
+        if isinstance(case.body, ReconciliationRun):
+            for ask in asks_of_run(case, case.body, 2):
+                pairs = [(ask, Given({"id": ask.id, **answer}))]
+                found = finding_of_run(case.body, pairs, hello, "valid", "strict").finding
+
+                assert found.symptom == "wrong-shape"
+                assert "CH-015" in found.received

@@ -203,6 +203,7 @@ SHAPES = "shapes"
 UNREFUSING = "good-unrefusing"
 """The mode that encodes every value in some bytes."""
 MODES: dict[str, Callable[[Request], Answer]] = {
+    "few": lambda _request: TRUNCATED,
     "truncated": lambda _request: TRUNCATED,
     "first": lambda _request: {"result": FRAME},
     "hello-again": lambda _request: hello(),
@@ -313,6 +314,8 @@ def main(mode: str, hung: str = "") -> None:
             answer = garbage(request)
         elif request["op"] == "hello":
             answer = hello(reasons=mode != "unreasoned")
+            if mode == "few":
+                answer["result"]["kinds"] = [KIND]
         else:
             answer = MODES[mode](request)
         if answer:

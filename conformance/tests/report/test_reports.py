@@ -17,7 +17,7 @@ from meshwire_conformance.report.causes import SAYS_MAX
 from meshwire_conformance.report.record import Report, TargetRun
 from meshwire_conformance.report.text import IN_FULL, LINE_MAX, REASONS_MAX, WIDTH, lines_of
 from meshwire_conformance.run.loading import load_catalogue
-from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
+from meshwire_conformance.verdicts import ENDED, CaseResult, ExitCode, Verdict
 
 HOSTILE = "\x00 <b>&amp;]]> \x1b[31mred \ud800 \uffff \r\n" + "x" * 2**20
 SCHEMA = "spec/meshwire_spec/schemas/report.json"
@@ -266,6 +266,25 @@ def test_a_cause_in_several_kinds_is_one_group() -> None:
 
     assert lines[1].strip() == f"2  {cause} (heartbeat, stream_frame); start with MW-1158"
     assert lines[2].strip() == "1 case could not run because of it"
+
+
+def test_an_early_end_is_one_error_in_junit() -> None:
+    """Cases that did not run are skipped, with the reason; the text says what it shows."""
+    why = ("the run ended after 1 violation",)
+    ids = [case.id for case in load_catalogue().cases[:9]]
+    left = [CaseResult(name, Verdict.COULD_NOT_RUN, why, ENDED) for name in ids[3:]]
+    own = CaseResult(ids[0], Verdict.COULD_NOT_RUN, ("its control failed",), "control-failed")
+    fails = [CaseResult(name, Verdict.FAIL, ("no",), "s") for name in ids[1:3]]
+    report = report_of(own, *fails, *left)
+    (suite,) = ET.fromstring(junit.document_of(report).encode())  # noqa: S314 - our own file
+    errors = [error.attrib["message"] for error in suite.iter("error")]
+    (line,) = [line for line in lines_of(report) if line.startswith("the run ended")]
+
+    assert errors == [f"{why[0]}; 6 cases did not run", "its control failed"]
+    assert [skipped.attrib["message"] for skipped in suite.iter("skipped")] == [*why] * 6
+    assert (suite.attrib["errors"], suite.attrib["skipped"]) == ("2", "6")
+    assert suite.attrib["tests"] == str(len(list(suite.iter("testcase"))))
+    assert line == f"{why[0]}: 6 cases did not run; 2 failures are shown"
 
 
 def test_quiet_shows_violations_in_a_line_each_and_the_verdict() -> None:
