@@ -47,7 +47,9 @@ ENDED = "run-ended"
 """Symptom of a case that did not run, since enough violations had ended the run."""
 CONTROL_FAILED = "control-failed"
 """Symptom of a negative of a codec that was not judged, because its control did not pass."""
-NO_EVIDENCE = frozenset({TOO_SLOW, ENDED})
+TARGET_ENDED = "target-ended"
+"""Symptom of a case that did not run, since the target had ended for good before."""
+NO_EVIDENCE = frozenset({TOO_SLOW, ENDED, TARGET_ENDED})
 """Symptoms of cases that were not judged, so that no ledger can expect or miss them."""
 SUITE_FAULT = "suite-fault"
 """Symptom of a case that could not run because of a fault of the suite."""

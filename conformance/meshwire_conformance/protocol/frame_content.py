@@ -31,12 +31,12 @@ _AFTER_KEY = Struct("!BI")
 def take_frames(received: bytearray) -> Iterator[Message]:
     """Yield the whole frames at the front of the buffer and remove them.
 
-    Raises Malformed if the bytes cannot be a frame.
+    Raises Malformed if the bytes cannot be a frame; they stay in the buffer.
     """
     while size := whole_frame(received):
-        data = bytes(received[:size])
+        frame = _decoded("stream_frame", bytes(received[:size]))
         del received[:size]
-        yield _decoded("stream_frame", data)
+        yield frame
 
 
 def _decoded(kind: str, data: bytes) -> Message:
@@ -75,6 +75,16 @@ def whole_frame(received: bytearray) -> int:
     if size > PAYLOAD_MAX:
         raise Malformed("length-limit", key_end + 1, "payload", kind="stream_frame")
     return header_end + size if len(received) >= header_end + size else 0
+
+
+def missing_bytes(received: bytes | bytearray) -> str:
+    """Return how the bytes of a frame that is cut short differ from its lengths."""
+    came, key = len(received), int.from_bytes(received[: _KEY_LENGTH.size], "big")
+    at = _KEY_LENGTH.size + key
+    if came < at + _AFTER_KEY.size:
+        return f"{came} bytes came before FIN, and its header takes {at + _AFTER_KEY.size}"
+    announced, there = _AFTER_KEY.unpack_from(received, at)[1], came - at - _AFTER_KEY.size
+    return f"payload.length announces {announced} bytes, and {there} came before FIN"
 
 
 _FRAME_KEYS = {

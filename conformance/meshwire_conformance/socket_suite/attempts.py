@@ -27,7 +27,8 @@ class Attempt:
     """One attempt at one case: its result so far and the watches that it leaves armed.
 
     `missed` is True if it failed because something did not come in time, and `suite_late` if the
-    suite may have been late itself.
+    suite may have been late itself. `departed` is True if the target ended for good meanwhile; the
+    first reason says how.
     """
 
     case: Case
@@ -35,6 +36,7 @@ class Attempt:
     evidence: Evidence = field(default_factory=Evidence)
     missed: bool = False
     suite_late: bool = False
+    departed: bool = False
 
 
 def body_of(case: Case) -> Body:

@@ -561,7 +561,10 @@ class CaseRun:
         connections = dict.fromkeys([*self._known, *(one for one in last if one is not None)])
         found = seen_of(self.claim(since, shared=True).found(), self._framed, connections)
         frames = sum(len(one.arrivals) for one in self._subscriptions.values())
-        return replace(found, frames=frames, asks=any(one.asks for one in self.evidence.sent))
+        asks = any(one.asks for one in self.evidence.sent)
+        unended = self.session.inbox.unended()
+        is_left = any(stream.connection in connections for _, stream in unended)
+        return replace(found, frames=frames, asks=asks, has_unended=is_left)
 
     def judge_deadline(self, place: Stream | Connection) -> None:
         """Make the case about a deadline of the target: pauses of the suite excuse nothing."""

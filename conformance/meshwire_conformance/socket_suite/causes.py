@@ -12,7 +12,14 @@ from dataclasses import dataclass, replace
 
 from meshwire_conformance.socket_suite.attempts import Attempt
 from meshwire_conformance.socket_suite.calibration import PROBE, Canary
-from meshwire_conformance.socket_suite.evidence import NO_ANSWER, Seen, seen_of, together
+from meshwire_conformance.socket_suite.evidence import (
+    LOST_SYMPTOMS,
+    NO_ANSWER,
+    TARGET_GONE,
+    Seen,
+    seen_of,
+    together,
+)
 from meshwire_conformance.socket_suite.first_contact import PEER as CONTACT
 from meshwire_conformance.socket_suite.first_contact import swapped_lengths
 from meshwire_conformance.socket_suite.meanwhile import code_name, connection_end
@@ -21,21 +28,21 @@ from meshwire_conformance.verdicts import CaseResult, Verdict
 
 SUPPORT = 2
 """Failures that must show a cause; the first connection and the calibration count as one."""
-LOST = frozenset(("connection-lost", "no-connection"))
-"""Symptoms of a case without a connection."""
-TARGET_GONE = "target-gone"
-"""Symptom of a case after which the canary could not be read."""
 BAD_FRAME = "bad-frame"
 """How the symptom of a case begins that fails for a wrong message of the target."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """A failed case: its result, what the target did in it, and whether something was late."""
+    """A failed case: its result, what the target did in it, and whether something was late.
+
+    `departed` is True if the target ended for good while the case ran.
+    """
 
     result: CaseResult
     seen: Seen
     missed: bool
+    departed: bool = False
 
     @property
     def is_unanswered(self) -> bool:
@@ -47,6 +54,15 @@ class _Failed:
     def is_for_frames(self) -> bool:
         """True if wrong messages of the target can explain the failure."""
         return self.missed or self.result.symptom.startswith(BAD_FRAME)
+
+
+def _departed(failed: _Failed) -> Iterator[str]:
+    yield from failed.result.reasons[: failed.departed]
+
+
+def _endless(failed: _Failed) -> Iterator[str]:
+    if failed.missed and failed.seen.has_unended:
+        yield "no stream of the target is finished, until it may open no further one (TR-004)"
 
 
 def _swapped(failed: _Failed) -> Iterator[str]:
@@ -63,7 +79,7 @@ def _malformed(failed: _Failed) -> Iterator[str]:
 
 
 def _closed(failed: _Failed) -> Iterator[str]:
-    for closed in failed.seen.closed if failed.result.symptom in LOST else ():
+    for closed in failed.seen.closed if failed.result.symptom in LOST_SYMPTOMS else ():
         fault = closed.fault
         if fault is None:
             yield connection_end(closed).reason
@@ -73,7 +89,7 @@ def _closed(failed: _Failed) -> Iterator[str]:
 
 
 def _lost(failed: _Failed) -> Iterator[str]:
-    if failed.result.symptom in LOST and not failed.seen.closed:
+    if failed.result.symptom in LOST_SYMPTOMS and not failed.seen.closed:
         yield from failed.result.reasons[:1]
 
 
@@ -116,8 +132,10 @@ class _Cause:
 
 
 CAUSES: Sequence[_Cause] = (
+    _Cause(_departed),
     _Cause(_swapped),
     _Cause(_malformed),
+    _Cause(_endless, lambda seen: seen.ends_its_own),
     _Cause(_closed),
     _Cause(_lost),
     _Cause(_answered_in_place),
@@ -144,7 +162,9 @@ def seen_before(session: Session, canary: Canary | None) -> Seen:
     faults = [one for one in session.inbox.faults if one.peer in names]
     answers = 0 if canary is None else canary.answers
     found = seen_of(faults, streams, connections)
-    return replace(found, frames=session.inbox.counts.frames, answers=answers)
+    counts = session.inbox.counts
+    ends = counts.finished > 0
+    return replace(found, frames=counts.frames, answers=answers, ends_its_own=ends)
 
 
 def with_causes(
@@ -156,7 +176,12 @@ def with_causes(
     answered there, it is evidence for every read without an answer.
     """
     failed = {
-        name: _Failed(result, attempts[name].evidence.seen, attempts[name].missed)
+        name: _Failed(
+            result,
+            attempts[name].evidence.seen,
+            attempts[name].missed,
+            attempts[name].departed,
+        )
         for name, result in results.items()
         if result.verdict is Verdict.FAIL
     }

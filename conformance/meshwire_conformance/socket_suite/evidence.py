@@ -143,7 +143,8 @@ class Seen:
     """What the target did in some part of a run: wrong messages, ends of streams and connections.
 
     `frames` is the number of its frames that decode, `answers` that of its answers to the canary.
-    `asks` is True if the suite has read a document.
+    `asks` is True if the suite has read a document. `has_unended` is True if a stream of the target
+    with a whole frame was left without an end, and `ends_its_own` if it has finished any stream.
     """
 
     faults: tuple[TargetFault, ...] = ()
@@ -152,6 +153,8 @@ class Seen:
     frames: int = 0
     answers: int = 0
     asks: bool = False
+    has_unended: bool = False
+    ends_its_own: bool = False
 
     @property
     def codes(self) -> frozenset[int]:
@@ -205,6 +208,8 @@ def together(parts: Iterable[Seen]) -> Seen:
         sum(one.frames for one in every),
         sum(one.answers for one in every),
         any(one.asks for one in every),
+        any(one.has_unended for one in every),
+        any(one.ends_its_own for one in every),
     )
 
 
@@ -212,6 +217,10 @@ LINES_MAX = 12
 """Greatest number of sendings shown on one line each; of more, the first and last are shown."""
 LINES_FIRST = 3
 NO_ANSWER = "no-answer"
+LOST_SYMPTOMS = frozenset(("connection-lost", "no-connection"))
+"""Symptoms of a case without a connection."""
+TARGET_GONE = "target-gone"
+"""Symptom of a case after which the canary could not be read."""
 
 
 @dataclass(frozen=True, slots=True)

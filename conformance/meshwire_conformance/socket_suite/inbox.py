@@ -17,6 +17,7 @@ from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.protocol.frame_content import (
     check_frame_key,
     content_of,
+    missing_bytes,
     refuse_extra,
     take_frames,
 )
@@ -91,6 +92,7 @@ class Counts:
     heartbeats: int = 0
     streams: int = 0
     frames_after_the_first: int = 0
+    finished: int = 0
 
 
 class Inbox:
@@ -284,8 +286,10 @@ class _FrameReader:
             return
         if stream.finished:
             self._over = True
+            self._inbox.counts.finished += 1
             if stream.received:
-                data, said = bytes(stream.received[:_KEPT]), "a stream ends inside a frame"
+                data = bytes(stream.received[:_KEPT])
+                said = f"a stream ends inside a frame: {missing_bytes(stream.received)}"
                 self._inbox.fault(self._peer, stream.number, "truncated", said, data)
             # Only now: all frames of the stream have been processed.
             self._inbox.spawn(stream.finish())

@@ -56,7 +56,7 @@ from meshwire_conformance.socket_suite.inbox import Inbox
 from meshwire_conformance.socket_suite.meanwhile import came_meanwhile
 from meshwire_conformance.socket_suite.needs import find_capabilities, open_documents, unmet
 from meshwire_conformance.socket_suite.peers import Peer, Session
-from meshwire_conformance.socket_suite.redial import LOST, why_lost
+from meshwire_conformance.socket_suite.redial import END_S, LOST, Departure, why_lost
 from meshwire_conformance.socket_suite.repetition import (
     LAST_PATIENCE,
     UNANSWERED_REASON,
@@ -67,7 +67,7 @@ from meshwire_conformance.socket_suite.repetition import (
 from meshwire_conformance.socket_suite.transcript_steps import run_transcript
 from meshwire_conformance.targets.attach import Target, attach
 from meshwire_conformance.targets.transport import Overdue
-from meshwire_conformance.verdicts import ENDED, CaseResult, Verdict
+from meshwire_conformance.verdicts import ENDED, TARGET_ENDED, CaseResult, Verdict
 from meshwire_spec.schemas.transcripts import Transcript
 
 BESIDE_EACH_OTHER = 12
@@ -145,6 +145,7 @@ class SocketPart:
         self._nonce = secrets.token_hex(4)
         self._inbox = Inbox(settings.trace)
         self._session = Session(target, settings, self._nonce, self._inbox)
+        self._departure = Departure(self._session)
         self._deadline = Deadline(None, settings.timeout_scale)
         self._canary: Canary | None = None
         self._confirmed_misses = 0
@@ -257,6 +258,9 @@ class SocketPart:
         await self._flush()
         for case in final:
             attempts[case.id] = await self._attempt(case, 1)
+            evidence = attempts[case.id].evidence
+            # It judges the whole run, and each fault has its cause.
+            evidence.seen = replace(evidence.seen, faults=tuple(self._inbox.faults))
         results = {name: watched(attempt) for name, attempt in attempts.items()}
         results = with_causes(results, attempts, seen_before(self._session, self._canary))
         return {name: with_control(attempts[name].case, results) for name in results}
@@ -273,13 +277,13 @@ class SocketPart:
         attempts: dict[str, Attempt] = {}
         gone = ""
         for case in hostile:
-            gone = gone or self._settings.ended()
+            gone = gone or self._departure.why or self._settings.ended()
             if gone:
                 attempts[case.id] = left_open(case, gone)
                 self._ended(attempts[case.id].result)
                 continue
             attempts[case.id] = await self._attempt(case, 1)
-            why_not = await self._why_gone()
+            why_not = "" if self._departure.why else await self._why_gone()
             if why_not:
                 gone = f"the target has not answered since {case.id}: {why_not}"
                 attempts[case.id] = ended_by(attempts[case.id], why_not)
@@ -294,7 +298,10 @@ class SocketPart:
             if why_not is None:
                 return ""
         await self._dialled_anew()
-        return "" if self._lost == LOST else self._lost or why_not or ""
+        node = self._target.node
+        how = "" if node is None else await node.how_ended(END_S)
+        ended = f"; the node ended with {how}" if how else ""
+        return "" if self._lost == LOST else f"{self._lost or why_not or ''}{ended}"
 
     async def _beside(self, case: Case) -> Attempt:
         """Run one case beside others; one that waits for a deadline of the target takes no slot."""
@@ -346,6 +353,9 @@ class SocketPart:
                 self._ended(attempt.result)
             elif attempt.missed and (why := self._settings.ended()):
                 attempts[attempt.case.id] = left_open(attempt.case, why, ENDED)
+            elif attempt.missed and (why := self._departure.why):
+                attempts[attempt.case.id] = left_open(attempt.case, why, TARGET_ENDED)
+                self._ended(attempts[attempt.case.id].result)
             elif attempt.missed:
                 missed.append(attempt)
         return missed
@@ -416,8 +426,13 @@ class SocketPart:
         started = time.perf_counter()
         if body.isolation == "process":
             attempt = await self._in_fresh_process(case, number)
+        elif not is_final(body) and (why := await self._departure.holds()):
+            attempt = left_open(case, why, TARGET_ENDED)
         else:
-            attempt = await self._run_on(self._session, case, number)
+            with self._departure.during(case.id):
+                attempt = await self._run_on(self._session, case, number)
+                deadline_s = self._deadline.seconds
+                attempt = await self._departure.judged(attempt, self._canary, deadline_s)
         self._inbox.check()
         duration_s = time.perf_counter() - started
         failed = attempt.result.verdict is Verdict.FAIL

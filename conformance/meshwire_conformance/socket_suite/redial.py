@@ -8,9 +8,16 @@ answered if the target has started again or lost the earlier connections.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
+from meshwire_conformance.socket_suite.attempts import Attempt
 from meshwire_conformance.socket_suite.calibration import NO_CONNECTION, Canary
+from meshwire_conformance.socket_suite.evidence import LOST_SYMPTOMS, TARGET_GONE
 from meshwire_conformance.socket_suite.peers import Peer, Session
+from meshwire_conformance.targets.transport import BindingBroken, Dial, Overdue
+from meshwire_conformance.verdicts import TARGET_ENDED, CaseResult, Verdict
 
 LOST = "a further connection is answered, and the earlier ones are not"
 
@@ -49,3 +56,119 @@ async def why_lost(session: Session, canary: Canary, deadline_s: float) -> str:
     for peer in lost:
         await peer.close()
     return LOST if lost else ""
+
+
+NAMES_MAX = 3
+"""Greatest number of cases that are named as running when the target ended."""
+END_S = 2.0
+"""Seconds to wait for the exit status of a node that takes no connection any more."""
+
+
+class Departure:
+    """Whether the target of a session has ended for good, and which cases ran then.
+
+    `why` is empty while it runs; after its end it says how it ended, and the cases that ran.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.why = ""
+        self._session = session
+        self._running: dict[str, None] = {}
+        self._lock = asyncio.Lock()
+
+    @contextmanager
+    def during(self, case: str) -> Iterator[None]:
+        """Note that a case runs on the target for as long as the context lasts."""
+        self._running[case] = None
+        try:
+            yield
+        finally:
+            self._running.pop(case, None)
+
+    async def holds(self) -> str:
+        """Return why no case can begin, or an empty text.
+
+        A target that something else has started again takes connections, and the run goes on.
+        """
+        if self.why and self._session.target.node is None:
+            async with self._lock:
+                if self.why and not await self._refusal():
+                    self.why = ""
+        return self.why
+
+    async def judged(self, attempt: Attempt, canary: Canary | None, deadline_s: float) -> Attempt:
+        """Return the attempt, with the end of the target as its reason if that failed it.
+
+        A case that had sent nothing did not run on the target, so it is not judged. The one that
+        finds the end fails in any case.
+        """
+        if not self._can_tell(attempt):
+            return attempt
+        async with self._lock:
+            is_first = not self.why and await self._notice(canary, deadline_s)
+        if not self.why:
+            return attempt
+        result = attempt.result
+        if is_first or attempt.evidence.sent:
+            result = replace(result, reasons=(self.why, *result.reasons))
+            return replace(attempt, result=result, missed=False, departed=True)
+        left = CaseResult(result.case, Verdict.COULD_NOT_RUN, (self.why,), TARGET_ENDED)
+        return replace(attempt, result=left, missed=False)
+
+    def _can_tell(self, attempt: Attempt) -> bool:
+        """Return True if the end of the target can be the reason of a failure."""
+        ends = attempt.evidence.seen.closed
+        is_lost = attempt.result.symptom in LOST_SYMPTOMS | {TARGET_GONE}
+        is_lost = is_lost or any(end.code is None and end.fault is None for end in ends)
+        is_silent = attempt.missed and self._has_exited
+        return attempt.result.verdict is Verdict.FAIL and (is_lost or is_silent)
+
+    @property
+    def _has_exited(self) -> bool:
+        """True if the process that the suite has started is over."""
+        node = self._session.target.node
+        return node is not None and node.process.returncode is not None
+
+    async def _notice(self, canary: Canary | None, deadline_s: float) -> bool:
+        """Return True if the target has ended: no connection opens, and no open one answers."""
+        running = list(self._running)
+        refusal = await self._refusal()
+        if not refusal or await self._answers(canary, deadline_s):
+            return False
+        node = self._session.target.node
+        how = "" if node is None else await node.how_ended(END_S)
+        ended = f"the node ended with {how}" if how else refusal
+        names = ", ".join(running[:NAMES_MAX])
+        left = len(running) - NAMES_MAX
+        self.why = f"{ended} while {names}{f' and {left} more' if left > 0 else ''} ran"
+        last = "" if node is None or not how else await node.farewell()
+        self._session.settings.said(f"{self.why}; its log ends with {last}" if last else self.why)
+        return True
+
+    async def _refusal(self) -> str:
+        """Return how the target takes no connection; empty if it takes one, or may be slow."""
+        target = self._session.target
+        if target.is_called:
+            return "the target dials no connection any more" if self._has_exited else ""
+        further = self._session.new_peer()
+        try:
+            await (await target.dial(Dial(further.identity))).close()
+        except (BindingBroken, Overdue) as exc:
+            # A node that has ended is merely silent over QUIC.
+            return f"the target takes no connection any more ({exc})" if self._has_exited else ""
+        except ConnectionError as exc:
+            return f"the target takes no connection any more ({exc})"
+        return ""
+
+    async def _answers(self, canary: Canary | None, deadline_s: float) -> bool:
+        """Return True if a connection that is still open answers a read."""
+        if canary is None:
+            return False
+
+        async def is_answered(peer: Peer) -> bool:
+            try:
+                return await canary.read(deadline_s, peer)
+            except (ConnectionError, TimeoutError):
+                return False
+
+        return any(await asyncio.gather(*map(is_answered, self._session.live_peers())))

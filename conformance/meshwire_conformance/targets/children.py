@@ -4,9 +4,10 @@ A command is often a shell around the program, so ending only the started proces
 others running, and the pipes open.
 
 A guard, a shell in a session of its own, has the number of each group. Its standard input ends with
-this process, whatever has ended it, SIGKILL included; then it kills the groups that are left. A
-started process gives its number to the guard before it becomes the command, so that none is missed:
-it is a shell until then, which has the pipe to the guard open.
+this process, whatever has ended it, SIGKILL included; then it removes the secrets that were written
+for the groups, and kills those that are left. A started process gives its number to the guard
+before it becomes the command, so that none is missed: it is a shell until then, which has the pipe
+to the guard open.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ import subprocess
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 
 END_S = 5.0
 """Seconds to wait for the end of a killed process."""
@@ -31,19 +33,31 @@ _groups: set[int] = set()
 _GUARD = """
 trap '' HUP INT QUIT TERM
 groups=
-while read -r sign group; do
+files=
+while read -r sign it; do
+    if [ "$sign" = / ]; then
+        files="$files$it
+"
+        continue
+    fi
     left=
     for each in $groups; do
-        [ "$each" = "$group" ] || left="$left $each"
+        [ "$each" = "$it" ] || left="$left $each"
     done
     groups=$left
-    [ "$sign" = - ] || groups="$groups $group"
+    [ "$sign" = - ] || groups="$groups $it"
+done
+printf %s "$files" | while read -r file; do
+    rm -f -- "$file" && rmdir -- "${file%/*}"
 done
 for group in $groups; do
     kill -s KILL -- "-$group"
 done
 """
-"""The guard: reads `+ GROUP` and `- GROUP` a line, and kills at the end of its input."""
+"""The guard: reads `+ GROUP`, `- GROUP` and `/ FILE` a line.
+
+At the end of its input it removes the files and their folders, and kills the groups.
+"""
 _LAUNCH = 'echo "+ $$" >&{pipe}; exec {pipe}>&- "$@"'
 """What a started process does before it becomes the command."""
 _PIPES = range(3, 10)
@@ -112,13 +126,13 @@ async def end(process: Process, grace_s: float, *, first: signal.Signals | None 
         if process.returncode is None:
             if first is not None:
                 _signal(process.pid, first)
-            await _gone(process, grace_s)
+            await gone(process, grace_s)
     finally:
         # Also if the process has ended already: processes that it started may still run.
         _signal(process.pid, signal.SIGKILL)
         forget(process.pid)
         _close_pipes(process)
-        await _gone(process, END_S)
+        await gone(process, END_S)
         process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - as below
 
 
@@ -132,6 +146,11 @@ def forget(group: int) -> None:
     """Remove a group that has ended: its number may be reused by another process."""
     _groups.discard(group)
     _tell_guard(f"- {group}")
+
+
+def remove_in_the_end(file: Path) -> None:
+    """Make the guard remove a file, and its folder, if this process ends without doing so."""
+    _tell_guard(f"/ {file}")
 
 
 @cache
@@ -192,7 +211,8 @@ def _signal(group: int, number: signal.Signals) -> None:
         os.killpg(group, number)
 
 
-async def _gone(process: Process, deadline_s: float) -> None:
+async def gone(process: Process, deadline_s: float) -> None:
+    """Wait for the end of a process, at most for `deadline_s` seconds."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(deadline_s):
             await process.wait()

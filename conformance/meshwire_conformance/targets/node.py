@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import os
 import secrets
 import signal
@@ -33,6 +34,10 @@ FAREWELL_S = 1.0
 """Seconds to wait for the end of the log of a node without a ready line."""
 SAID_MAX = 300
 """Characters shown of a faulty ready line, and of the last line of a log."""
+_EXPECTED = (
+    "its first line must be one JSON object with addresses and endpoint_id, and anything else goes "
+    "to stderr"
+)
 _LINES_KEPT = 200
 """Last lines of the log that are kept."""
 _LINE_MAX = 2**20
@@ -61,6 +66,18 @@ class NodeProcess:
         await asyncio.wait(self._drains, timeout=FAREWELL_S)
         return next((line for line in reversed(self.last_lines) if line), "")
 
+    async def how_ended(self, deadline_s: float) -> str:
+        """Return the signal or status with which the process ended; empty if it runs on."""
+        await children.gone(self.process, deadline_s)
+        status = self.process.returncode
+        if status is None:
+            return ""
+        how = f"exit status {status}"
+        if status < 0:
+            with contextlib.suppress(ValueError):
+                how = signal.Signals(-status).name
+        return how
+
     async def stop(self) -> None:
         """Ask the process to end, then end its process group and remove its secret."""
         try:
@@ -82,6 +99,7 @@ async def start(
     arguments = command_of(command)
     folder = tempfile.TemporaryDirectory(prefix="meshwire-")
     secret_file = write_secret(Path(folder.name))
+    children.remove_in_the_end(secret_file)
     try:
         process = await children.start(
             arguments,
@@ -133,13 +151,13 @@ async def _read_ready(process: asyncio.subprocess.Process, ready_s: float) -> Re
     if not line:
         raise Incomplete("the node ended before its ready line")
     try:
-        stated = strict_json(line)
+        return checked("ready", strict_json(line), ReadyLine)
     except (ValueError, RecursionError) as exc:
-        raise Incomplete(f"the ready line of the node is no strict JSON: {exc}") from exc
-    try:
-        return checked("ready", stated, ReadyLine)
-    except (ValueError, RecursionError) as exc:
-        raise Incomplete(f"the ready line of the node is invalid: {str(exc)[:SAID_MAX]}") from exc
+        printed = line.decode("utf-8", "replace").strip()[:SAID_MAX]
+        why = str(exc)[:SAID_MAX].removeprefix("it: ")
+        raise Incomplete(
+            f"the node printed {printed!r} in place of its ready line ({why}): {_EXPECTED}"
+        ) from exc
 
 
 async def _drain(output: asyncio.StreamReader, lines: deque[str]) -> None:

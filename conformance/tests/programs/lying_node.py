@@ -13,6 +13,7 @@ import json
 import os
 import random
 import secrets
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -252,6 +253,12 @@ class Accepted(TcpConnection):
             self.node.answers += 1
             self.answer_with(frame, self.node.snapshots.get(frame.key))
 
+    def end_in_the_middle(self, frame: Frame) -> None:
+        """Answer as one that works until the calibration is over, and then end by a signal."""
+        if self.node.answers >= ANSWERS_MAX:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.answer_for_a_while(frame)
+
     def forward(self, frame: Frame) -> None:
         """Send a frame as it came on to the peers that came last, unless it is long."""
         for peer in self.node.peers[-FORWARDED_TO:]:
@@ -321,6 +328,7 @@ HOW_FRAMES: Final[Mapping[str, Callable[[Accepted, Frame], None]]] = {
     "last-snapshot": Accepted.answer_with_the_last,
     "hang": Accepted.answer_for_a_while,
     "forward": Accepted.forward,
+    "dies": Accepted.end_in_the_middle,
 }
 """What a node does with each frame, before it finishes the stream."""
 

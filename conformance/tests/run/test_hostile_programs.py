@@ -118,14 +118,20 @@ def test_the_end_of_the_suite_is_the_end_of_what_it_started(
 def test_a_killed_suite_leaves_no_target(
     scheme: str, behind: str, pipe: tuple[str, Callable[[], bytes]], tmp_path: Path
 ) -> None:
-    """SIGKILL leaves the suite no moment to end anything, nor its group of processes."""
+    """SIGKILL leaves the suite no moment to end anything, nor its group of processes.
+
+    The secret of the run is removed first.
+    """
     path, read_all = pipe
     program = python(IGNORES + HOLDS + STAYS.format(line=""), path)
     target = f"{scheme}:{shlex.join(['sh', '-c', f'{program} {behind}'])}"
     command = [sys.executable, "-m", "meshwire_conformance.commands.main", "check", target]
     words = [*command, "--timeout-scale", "100"]
+    folder = tmp_path / "temporary files"
+    folder.mkdir()
+    where = {**os.environ, "TMPDIR": str(folder)}
     with (
-        subprocess.Popen(words, cwd=tmp_path, start_new_session=True) as suite,
+        subprocess.Popen(words, cwd=tmp_path, env=where, start_new_session=True) as suite,
         Path(path).open("rb") as opened,
     ):
         assert opened.read(1) == b"x"
@@ -135,6 +141,7 @@ def test_a_killed_suite_leaves_no_target(
         has_gone.register(opened, select.POLLHUP)
         assert has_gone.poll(30_000)
     assert read_all() == b""
+    assert list(folder.iterdir()) == []
 
 
 def test_an_interrupted_end_is_an_end(pipe: tuple[str, Callable[[], bytes]]) -> None:

@@ -73,6 +73,7 @@ UNREAD = "no read is answered (DC-001)"
 UNFINISHED = "no stream of the suite is"
 IN_PLACE = "answers come on the stream of"
 REFUSES = "each stream of the suite is"
+ENDLESS = "no stream of the target is"
 CLOSES = "the target closed the connection with"
 BINDING = "the target breaks LB-025 of the"
 CLOSED = Seen(closed=(Closed(REASONS["internal"].code, ""),))
@@ -112,6 +113,11 @@ def closes(*cases: tuple[str, Seen]) -> list[tuple[str, Seen]]:
          [UNFINISHED] * 2),
         ([(NO_ANSWER, Seen())] * 2, ANSWERED, ["", ""]),
         ([(NO_FIN, Seen(halves=(OPEN,)))] * 2, ANSWERED, ["", ""]),
+        # The target has used up its credit with streams that it does not finish.
+        ([(NO_ANSWER, Seen(has_unended=True))] * 2, ANSWERED, [ENDLESS] * 2),
+        ([(NO_ANSWER, Seen(has_unended=True))] * 2, replace(ANSWERED, ends_its_own=True),
+         ["", ""]),
+        ([("accepted", Seen(has_unended=True))] * 2, ANSWERED, ["", ""]),
         # It comes at the wrong place.
         ([(NO_ANSWER, Seen(halves=(Half(finished=True, has_frame=True),)))] * 2,
          Seen(halves=(FINISHED,)), [IN_PLACE] * 2),
@@ -174,3 +180,22 @@ def test_a_negative_waits_for_the_cause_of_its_control() -> None:
     results = {case.id: CaseResult(case.id, Verdict.PASS), control.case: control}
 
     assert with_control(case, results).cause == "a cause"
+
+
+def test_the_end_of_the_target_is_one_cause() -> None:
+    """It goes before what each of the cases saw of it, as the end of a connection."""
+    case = load_catalogue().by_id[CASES[0]]
+    names = CASES[:2]
+    attempts = {
+        name: Attempt(
+            case,
+            CaseResult(name, Verdict.FAIL, ("the node ended with SIGKILL", "lost"), LOST),
+            Evidence(seen=CLOSED),
+            departed=True,
+        )
+        for name in names
+    }
+    results = {name: attempt.result for name, attempt in attempts.items()}
+    found = with_causes(results, attempts, ANSWERED)
+
+    assert [found[name].cause for name in names] == ["the node ended with SIGKILL"] * 2

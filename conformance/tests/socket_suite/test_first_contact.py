@@ -24,7 +24,7 @@ from meshwire_conformance.targets.facts import Facts
 from meshwire_conformance.targets.lab import PeerFault, Preamble, record
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Address, Closed, Dial, Stream
-from meshwire_conformance.verdicts import ExitCode
+from meshwire_conformance.verdicts import TARGET_ENDED, ExitCode, Verdict
 from meshwire_spec.numbers import REASONS, LabRecordType
 
 PEER = Path(__file__).parents[1] / "programs" / "lying_node.py"
@@ -137,6 +137,7 @@ def contact_with(*came: bytes) -> list[str]:
     connection.data_received(Preamble(bytes(32)).encode())
     target = Target(Address("tcp", "", 0), Facts(), dialler=None, formation=None)  # type: ignore[arg-type]
     session = Session(target, Settings(), "n", Inbox())
+    connection.on_stream = session.inbox.reader_of("first contact")
     session.peer("first contact").adopt(connection)
     return list(asyncio.run(first_contact(session, DEADLINE_S)))
 
@@ -149,6 +150,41 @@ def test_an_answer_on_the_stream_of_its_question_is_shown() -> None:
     place = lines.index("barrier:      FIN, behind 11 bytes on the stream of the question (TR-008)")
 
     assert lines[place + 1].startswith("0000  00 03")
+
+
+@pytest.mark.parametrize(
+    ("frame", "said", "row"),
+    [
+        ("0003 613a62 0b 00000001 42", "11 is none of", "0005  0b 00 00 00 01 42"),
+        ("0003 613a62 00 00000003 4242", "announces 3 bytes, and 2 came before FIN", "0006  00 00"),
+        ("0003 61", "3 bytes came before FIN, and its header takes 10", "0000  00 03"),
+    ],
+)
+def test_a_wrong_first_frame_is_shown_with_its_bytes(frame: str, said: str, row: str) -> None:
+    """Also where the frame is whole, and with the numbers that do not fit."""
+    stream = (1).to_bytes(8, "big")
+    lines = contact_with(record(LabRecordType.DATA, stream + b"\x01" + bytes.fromhex(frame)))
+
+    assert any(line.startswith("first frame:") and said in line for line in lines)
+    assert any(line.startswith(row) for line in lines)
+
+
+@pytest.mark.process
+@pytest.mark.socket
+def test_a_node_that_ends_in_the_middle_is_named_with_its_signal() -> None:
+    """The cases that ran fail for it, and those after them are not judged."""
+    command = shlex.join([sys.executable, str(PEER), "dies", "open"])
+    attachment = Attachment("node", command, f"node:{command}")
+    report = check([attachment], "dies", Options(only=("DC-00*",), timeout_scale=0.1))
+    (run,) = report.runs
+    failed = [result for result in run.results if result.verdict is Verdict.FAIL]
+    left = [result for result in run.results if result.symptom == TARGET_ENDED]
+    why = "the node ended with SIGKILL while MW-"
+
+    assert failed
+    assert left
+    assert all(result.reasons[0].startswith(why) for result in (*failed, *left))
+    assert report.exit_code is ExitCode.VIOLATIONS
 
 
 def test_a_connection_that_ends_leaves_nothing_to_wait_for() -> None:

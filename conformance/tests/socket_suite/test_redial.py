@@ -13,9 +13,10 @@ from meshwire_conformance.contracts import Settings
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.socket_suite.attempts import Attempt
 from meshwire_conformance.socket_suite.calibration import CANARY_DOCUMENT, Canary, Deadline
+from meshwire_conformance.socket_suite.evidence import Evidence, Sending
 from meshwire_conformance.socket_suite.part import SocketPart
 from meshwire_conformance.socket_suite.peers import Peer, Session
-from meshwire_conformance.socket_suite.redial import LOST, why_lost
+from meshwire_conformance.socket_suite.redial import LOST, Departure, why_lost
 from meshwire_conformance.targets.attach import Target
 from meshwire_conformance.targets.facts import Facts
 from meshwire_conformance.targets.transport import (
@@ -26,7 +27,7 @@ from meshwire_conformance.targets.transport import (
     Overdue,
     Stream,
 )
-from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_conformance.verdicts import TARGET_ENDED, CaseResult, Verdict
 
 CASE = next(case for case in load_catalogue().cases if case.kind == "socket")
 DEADLINE_S = 0.01
@@ -161,3 +162,74 @@ def test_a_miss_of_a_target_that_ended_is_a_lost_connection(
 
     assert (result.verdict, result.symptom) == (Verdict.FAIL, symptom)
     assert ("the connection is gone" in result.reasons[0]) is (error is not None)
+
+
+SENT = Sending("A", 0, "a frame", b"frame")
+
+
+def lost(*sent: Sending, symptom: str = "no-connection") -> Attempt:
+    """A failed attempt that had sent this."""
+    result = CaseResult(CASE.id, Verdict.FAIL, ("gone",), symptom)
+    return Attempt(CASE, result, Evidence(sent=list(sent)))
+
+
+def judged_in_turn(
+    error: ConnectionError | None, *attempts: Attempt, answers: bool = False
+) -> tuple[Departure, list[Attempt]]:
+    """The attempts, judged one after another beside a target that takes connections or not."""
+    session, canary = after_the_end(error, answers=answers)
+    if answers:
+        canary.old = frozenset()
+    departure = Departure(session)
+
+    async def run() -> list[Attempt]:
+        with departure.during(CASE.id):
+            return [await departure.judged(one, canary, DEADLINE_S) for one in attempts]
+
+    return departure, asyncio.run(run())
+
+
+def test_the_cases_that_ran_fail_and_the_others_are_left_open() -> None:
+    """One that had sent nothing says nothing about the target, but whoever finds its end fails."""
+    refused = ConnectionError("refused")
+    departure, found = judged_in_turn(refused, lost(), lost(), lost(SENT))
+    why = f"the target takes no connection any more (refused) while {CASE.id} ran"
+    verdicts = [one.result.verdict for one in found]
+
+    assert departure.why == why
+    assert verdicts == [Verdict.FAIL, Verdict.COULD_NOT_RUN, Verdict.FAIL]
+    assert [one.result.reasons[0] for one in found] == [why] * 3
+    assert [one.departed for one in found] == [True, False, True]
+    assert found[1].result.symptom == TARGET_ENDED
+
+
+@pytest.mark.parametrize(
+    ("error", "answers", "symptom"),
+    [
+        (None, False, "no-connection"),
+        (Overdue("no preamble"), False, "no-connection"),
+        (ConnectionError("refused"), True, "connection-lost"),
+        (ConnectionError("refused"), False, "wrong-value"),
+    ],
+    ids=["takes one", "slow", "is full", "another failure"],
+)
+def test_a_target_that_may_still_run_has_not_ended(
+    error: ConnectionError | None, *, answers: bool, symptom: str
+) -> None:
+    """Its cases stay as they are."""
+    attempt = lost(symptom=symptom)
+    departure, found = judged_in_turn(error, attempt, answers=answers)
+
+    assert not departure.why
+    assert found == [attempt]
+
+
+def test_cases_go_on_once_the_target_takes_connections_again() -> None:
+    """Something else may have started it again."""
+    departure, _ = judged_in_turn(ConnectionError("refused"), lost(SENT))
+    dialler = departure._session.target.dialler
+
+    assert asyncio.run(departure.holds()) == departure.why != ""
+    assert isinstance(dialler, Dialler)
+    dialler.error = None
+    assert asyncio.run(departure.holds()) == ""

@@ -236,3 +236,12 @@ def test_two_processes_with_one_instance_are_reported(instance_id: str, count: i
     asyncio.run(start_twice())
 
     assert sum("instance_id 'one'" in text for text in said) == count
+
+
+@pytest.mark.parametrize("line", ["Node 3.1 starting", "{}"])
+def test_another_first_line_is_quoted(line: str) -> None:
+    """With what is expected in its place."""
+    said = rf"the node printed '{line}' in place of its ready line \((?!it).*\): its first line"
+
+    with pytest.raises(Incomplete, match=said):
+        asyncio.run(start_node(shlex.join(("echo", line))))
