@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,15 @@ def unsaid(text: str) -> None:
     """Discard what is said of a target."""
 
 
+WaitsFor = Callable[[str], AbstractContextManager[None]]
+"""Called with the id of a case; returns a context that lasts while the target is waited for."""
+
+
+def unseen(case: str) -> AbstractContextManager[None]:
+    """Return a context that does nothing; used if nobody is shown what is waited for."""
+    return nullcontext()
+
+
 Alone = Callable[[], AbstractAsyncContextManager[None]]
 """Returns a context that is entered once every other attachment is over, or waits for the same."""
 
@@ -109,6 +118,7 @@ class Settings:
     """Called with each line about the first connection to a target."""
     tells: Said = unsaid
     """Called with a line for the person who has to act now, as by starting what dials."""
+    waits_for: WaitsFor = unseen
     alone: Alone = nullcontext
     """Called for what has to run while no other attachment uses the machine."""
 

@@ -322,7 +322,8 @@ class HarnessSession:
                 self.unsent.setdefault(ask.case.id, why)
                 continue
             sent.add(ask.case.id)
-            spoken = await self._ask_alone(ask)
+            with self._settings.waits_for(ask.case.id):
+                spoken = await self._ask_alone(ask)
             given[ask.id] = _given(ask, spoken)
             in_row += 1
             if ask.id in spoken.answers:

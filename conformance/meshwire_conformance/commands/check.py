@@ -155,6 +155,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
         shuffle=shuffle,
         violations_max=_violations_max(max_failures, fail_fast=fail_fast),
         tells=_tell,
+        waits_for=progress.waits_for,
     )
     writers = _writers(report or ())
     text = target or str(target_file or "bundled node")

@@ -7,7 +7,8 @@ build for example, each failure and, every few seconds, the counts have a line o
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TextIO, TypeVar
 
 from meshwire_conformance.commands import process
@@ -20,6 +21,8 @@ LOG_EVERY_S = 10.0
 """Time between two lines with counts in a log, in seconds."""
 TICK_S = 1.0
 """Time between two looks at the clock while no case ends, in seconds."""
+WAITING_MAX = 5
+"""Cases that a line names of those that are waited for."""
 SHOWN_MAX = 25
 """Failures that a terminal shows as they come; the report, which follows, shows all."""
 
@@ -31,10 +34,20 @@ class SilentProgress:
 
     def __init__(self) -> None:
         self._counted: Counter[Verdict] = Counter()
+        self._waiting: dict[str, None] = {}
 
     def __call__(self, over: CaseOver) -> None:
         """Count one case that is over."""
         self._counted[over.result.verdict] += 1
+
+    @contextmanager
+    def waits_for(self, case: str) -> Iterator[None]:
+        """Count a case as waited for while the context lasts."""
+        self._waiting[case] = None
+        try:
+            yield
+        finally:
+            self._waiting.pop(case, None)
 
     @property
     def failed(self) -> int:
@@ -120,7 +133,7 @@ class ProgressLog(_Shown):
         self, stream: TextIO, clock: Callable[[], float] = time.monotonic, *, colour: bool = False
     ) -> None:
         super().__init__(stream, clock, colour=colour)
-        self._counts = "no case is over yet"
+        self._counts = self._put_last = "no case is over yet"
         self._next += LOG_EVERY_S
 
     def __call__(self, over: CaseOver) -> None:
@@ -136,7 +149,16 @@ class ProgressLog(_Shown):
         now = self._clock()
         if now >= self._next:
             self._next = now + LOG_EVERY_S
-            self._put(f"{self._counts}\n")
+            self._put(f"{self._counts}{self._awaited()}\n")
+            self._put_last = self._counts
+
+    def _awaited(self) -> str:
+        """Return which cases are waited for if none has ended since the last line."""
+        if self._counts != self._put_last or not self._waiting:
+            return ""
+        first = ", ".join(list(self._waiting)[:WAITING_MAX])
+        more = len(self._waiting) - WAITING_MAX
+        return f"; waiting for {first}{f' and {more} more' if more > 0 else ''}"
 
 
 def progress_on(stream: TextIO, environment: Mapping[str, str], *, colour: bool) -> SilentProgress:

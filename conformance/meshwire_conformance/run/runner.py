@@ -13,7 +13,16 @@ from typing import Any
 
 from meshwire_conformance.catalogue.case import HARNESS, Case
 from meshwire_conformance.catalogue.catalogue import Catalogue, selection_digest
-from meshwire_conformance.contracts import Alone, Attachment, Said, Settings, unsaid, untraced
+from meshwire_conformance.contracts import (
+    Alone,
+    Attachment,
+    Said,
+    Settings,
+    WaitsFor,
+    unsaid,
+    unseen,
+    untraced,
+)
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.report.ledger import KnownFailure, apply_ledger, read_ledger
 from meshwire_conformance.report.record import Report, TargetRun
@@ -53,6 +62,7 @@ class Options:
     violations_max: int | None = None
     """Number of violations that ends the run; None is no such number."""
     tells: Said = unsaid
+    waits_for: WaitsFor = unseen
 
 
 def check(
@@ -168,6 +178,7 @@ async def _run_all(
             ends_early=options.violations_max is not None,
             ended=progress.ended,
             tells=options.tells,
+            waits_for=options.waits_for,
         )
 
         async def run_one(target: Attachment, share: Sequence[Case], alone: Alone) -> TargetRun:

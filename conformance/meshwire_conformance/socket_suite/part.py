@@ -424,15 +424,16 @@ class SocketPart:
             return left_open(case, why, ENDED)
         body = body_of(case)
         started = time.perf_counter()
-        if body.isolation == "process":
-            attempt = await self._in_fresh_process(case, number)
-        elif not is_final(body) and (why := await self._departure.holds()):
-            attempt = left_open(case, why, TARGET_ENDED)
-        else:
-            with self._departure.during(case.id):
-                attempt = await self._run_on(self._session, case, number)
-                deadline_s = self._deadline.seconds
-                attempt = await self._departure.judged(attempt, self._canary, deadline_s)
+        with self._settings.waits_for(case.id):
+            if body.isolation == "process":
+                attempt = await self._in_fresh_process(case, number)
+            elif not is_final(body) and (why := await self._departure.holds()):
+                attempt = left_open(case, why, TARGET_ENDED)
+            else:
+                with self._departure.during(case.id):
+                    attempt = await self._run_on(self._session, case, number)
+                    deadline_s = self._deadline.seconds
+                    attempt = await self._departure.judged(attempt, self._canary, deadline_s)
         self._inbox.check()
         duration_s = time.perf_counter() - started
         failed = attempt.result.verdict is Verdict.FAIL

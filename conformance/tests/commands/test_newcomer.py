@@ -24,7 +24,9 @@ from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
 
 PEER = Path(__file__).parents[1] / "programs" / "codec_peer.py"
-COUNT = re.compile(r"no case is over yet$|\d+/\d+ cases, \d+ failed$")
+COUNT = re.compile(
+    r"no case is over yet(; waiting for .*)?$|\d+/\d+ cases, \d+ failed(; waiting for .*)?$"
+)
 """The line of a run that is not on a terminal, about every ten seconds."""
 INTERRUPTING = """
 import os, signal, sys

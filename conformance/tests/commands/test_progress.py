@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import io
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
@@ -153,6 +154,34 @@ def test_a_log_goes_on_while_no_case_ends() -> None:
         "1/3 cases, 0 failed",
         "1/3 cases, 0 failed",
     ]
+
+
+def test_a_log_names_what_is_waited_for_while_no_case_ends() -> None:
+    """A target that answers nothing is seen by the cases that wait for it."""
+    stream, clock = Terminal(terminal=False), Clock()
+    log = ProgressLog(stream, clock)
+
+    def later() -> None:
+        clock.now += LOG_EVERY_S
+        log.tick()
+
+    with log.waits_for(TWO):
+        later()
+        log(over(1, 9))
+        later()
+        with ExitStack() as stack:
+            for case in CASES[2:9]:
+                stack.enter_context(log.waits_for(case.id))
+            later()
+        later()
+    later()
+
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == f"no case is over yet; waiting for {TWO}"
+    assert lines[1] == "1/9 cases, 0 failed"
+    assert lines[2].startswith(f"1/9 cases, 0 failed; waiting for {TWO}, {THREE}, ")
+    assert lines[2].endswith(" and 3 more")
+    assert lines[3:] == [f"1/9 cases, 0 failed; waiting for {TWO}", "1/9 cases, 0 failed"]
 
 
 def test_ticks_end_with_the_work_that_raises() -> None:
