@@ -71,20 +71,27 @@ def test_what_cannot_be_encoded_differs_from_its_control_in_one_member() -> None
     by_id = {raw["id"]: raw for raw in raw_vectors()}
     found = [raw for raw in by_id.values() if "hex" not in raw]
 
-    assert 100 <= len(found) <= 130
+    assert len(found) >= 300
     for raw in found:
         path = VARIANT.sub("", raw["field"])
         value, control = expand(raw["value"]), expand(by_id[raw["control"]]["value"])
         first = difference(control, value)
 
         assert first is not None, raw["id"]
-        assert first.path == path, raw["id"]
+        if path.startswith(first.path):
+            # An element more is a difference of its list.
+            path = first.path
+        assert first.path.startswith(path), raw["id"]
         assert _without(value, path) == _without(control, path), raw["id"]
 
 
 def _without(value: Any, path: str) -> Any:
     """A copy of a value in which the text or number at a path is None."""
     copy = json.loads(json.dumps(value))
+    if path.endswith("]"):
+        items, _, number = path.removesuffix("]").rpartition("[")
+        member_at(copy, items)[int(number)] = None
+        return copy
     member, _, name = path.rpartition(".")
     (member_at(copy, member) if member else copy)[name] = None
     return copy

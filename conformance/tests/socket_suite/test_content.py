@@ -27,14 +27,16 @@ def test_equal_documents_are_made_once() -> None:
     """A case gets the document that an earlier one had made from the same data."""
     doorway = Doorway(Counting())
 
-    def make(name: str, *bases: bytes) -> Made:
-        return asyncio.run(doorway.make(DocumentSpec(actor="0a", fields={"name": name}), bases))
+    def make(name: str, *bases: bytes, mark: str = "01") -> Made:
+        spec = DocumentSpec(actor="0a", fields={"name": name})
+        return asyncio.run(doorway.make(spec, bases, mark))
 
     first = make("alpha")
 
     assert make("alpha") == first
     assert make("beta") != first
     assert make("alpha", b"base") != first
+    assert make("alpha", mark="02") != first
 
 
 def test_equal_payloads_of_one_type_are_read_once() -> None:
