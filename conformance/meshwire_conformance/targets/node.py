@@ -32,7 +32,7 @@ STOP_S = 5.0
 SECRET_VARIABLE = "MESHWIRE_FORMATION_FILE"  # noqa: S105 - the name of a variable, not a secret
 FAREWELL_S = 1.0
 """Seconds to wait for the end of the log of a node without a ready line."""
-SAID_MAX = 300
+SAID_MAX = 120
 """Characters shown of a faulty ready line, and of the last line of a log."""
 _EXPECTED = (
     "its first line must be one JSON object with addresses and endpoint_id, and anything else goes "

@@ -213,7 +213,7 @@ def test_answers_that_fill_the_memory_are_not_kept(monkeypatch: pytest.MonkeyPat
     [
         ("node:'", UsageError),
         ("stdio:'", UsageError),
-        (f"tcp://{'a' * 300}:1", Incomplete),
+        (f"tcp://{'a' * 300}:1", UsageError),
         (f"node:{python('print(chr(91) * 500_000)')}", Incomplete),
         (f"node:{python('print(chr(57) * 10_000)')}", Incomplete),
     ],
@@ -222,13 +222,16 @@ def test_answers_that_fill_the_memory_are_not_kept(monkeypatch: pytest.MonkeyPat
 def test_targets_that_cannot_be_read_are_told(target: str, error: type[SuiteError]) -> None:
     """Each ends in one clear line, no traceback."""
     settings = Settings(writes_are_ok=True)
-    work = run([], load_catalogue(), parse_target(target), settings, lambda _result: None)
-    if not target.startswith("stdio:"):
-        work.close()
-        work = attach(parse_target(target), settings)  # type: ignore[assignment]
+
+    async def begin() -> None:
+        attachment = parse_target(target)
+        if attachment.scheme == "stdio":
+            await run([], load_catalogue(), attachment, settings, lambda _result: None)
+        else:
+            await attach(attachment, settings)
 
     with pytest.raises(error) as caught:
-        asyncio.run(work)
+        asyncio.run(begin())
 
     assert len(str(caught.value)) < 500
 
