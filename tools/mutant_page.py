@@ -12,7 +12,7 @@ from mutants import ROOT, Row
 PAGE: Final = ROOT / "spec" / "95-mutants.md"
 SPLIT: Final = "transport"
 """The package whose subpackages have a score of their own."""
-HIDES: Final = "the machine that measured it had other work, which hides the mistake"
+HIDES: Final = "it shows only as time, for which its case has a wide margin (`idle`)"
 MARK: Final = "## Kill score\n"
 """Begins the part of the page that is measured; everything before it is written by hand."""
 

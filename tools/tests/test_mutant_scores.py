@@ -328,7 +328,7 @@ class TestResults:
         hidden = {row.id: outcome(State.SURVIVED, "", row)}
 
         assert result_problems([row], hidden) == list(surprises([row], hidden)) == []
-        assert "which hides the mistake" in page_text(MARK, [row], hidden)
+        assert "shows only as time" in page_text(MARK, [row], hidden)
         crashed = {row.id: outcome(State.CRASHED, "", row)}
         assert result_problems([row], crashed) != []
 
