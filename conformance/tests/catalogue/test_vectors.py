@@ -1,6 +1,7 @@
 """The vectors as data: their schema, their ids, and whether they are enough."""
 
 import json
+import re
 from collections import Counter
 from enum import IntEnum
 from typing import Any
@@ -78,10 +79,12 @@ def test_what_cannot_be_encoded_differs_from_its_control_in_one_member() -> None
         first = difference(control, value)
 
         assert first is not None, raw["id"]
-        if path.startswith(first.path):
+        if first.expected.endswith(" elements"):
             # An element more is a difference of its list.
+            assert path.startswith(f"{first.path}["), raw["id"]
             path = first.path
-        assert first.path.startswith(path), raw["id"]
+        # Some vectors name the list of which one element is wrong.
+        assert path in {first.path, re.sub(r"\[\d+\]$", "", first.path)}, raw["id"]
         assert _without(value, path) == _without(control, path), raw["id"]
 
 
