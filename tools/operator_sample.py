@@ -142,6 +142,7 @@ def reason_problems(sample: Draw, reasons: Iterable[Reason]) -> Iterator[str]:
 
 HEAD: Final = (
     "Package",
+    "Noticed of the unequal",
     "Run",
     "Noticed",
     "Equal",
@@ -149,7 +150,6 @@ HEAD: Final = (
     "Open",
     "Could not run",
     "Unfinished",
-    "Noticed of the unequal",
 )
 
 
@@ -185,7 +185,7 @@ def _score_row(name: str, mutants: Sequence[Drawn], reasons: dict[str, Reason]) 
     unequal = len(mutants) - counts[EQUAL]
     least, most = counts[NOTICED], counts[NOTICED] + counts[UNFINISHED]
     shares = dict.fromkeys(f"{100 * number / unequal:.1f} %" for number in (least, most) if unequal)
-    return [f"`{name}`", str(len(mutants)), *map(str, counts.values()), " to ".join(shares)]
+    return [f"`{name}`", " to ".join(shares), str(len(mutants)), *map(str, counts.values())]
 
 
 def kind_of(drawn: Drawn, reasons: dict[str, Reason]) -> str:
