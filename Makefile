@@ -9,11 +9,15 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 PYTEST_ARGUMENTS ?= -n $(WORKERS) --dist loadgroup
 CHECK_ARGUMENTS ?=
 
+# Tests and checks start hundreds of processes. Without bytecode on disk each compiles what it imports.
+export PYTHONDONTWRITEBYTECODE :=
+
 BIN := $(VENV)/bin
 # Absolute, so that a command started elsewhere (a target's, an adapter's) finds the same one.
 MESHWIRE := $(CURDIR)/$(BIN)/meshwire
 INPUTS := pyproject.toml constraints.txt
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+COMPILE := $(BIN)/python -m compileall -q spec reference conformance tools
 # Each writes what is committed, or compares what is committed, and has --check.
 CHECKED_TOOLS := make_schemas draw_figures sync_spec make_vectors make_reconciliation format_transcripts make_index \
 	trace check_citations check_inventory check_prose mutants mutant_scores mutant_matrix operators liars
@@ -43,11 +47,13 @@ $(BIN)/python:
 # What the suite and the bundled node need.
 $(VENV)/node.stamp: $(BIN)/python $(INPUTS)
 	$(INSTALL) -e ".[node,iroh]"
+	$(COMPILE)
 	@touch $@
 
 # Everything: tests, linters, site.
 $(VENV)/dev.stamp: $(BIN)/python $(INPUTS)
 	$(INSTALL) -e ".[node,iroh,docs,dev]"
+	$(COMPILE)
 	@touch $(VENV)/node.stamp $@
 
 check: $(VENV)/node.stamp
