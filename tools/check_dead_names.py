@@ -37,7 +37,15 @@ TESTS = ("spec/tests", "reference/tests", "conformance/tests", "conftest.py")
 FOR_TESTS = ("*/tests/*", "*/meshwire_reference/testing/*", "*/conftest.py")
 CONFIDENCE_MIN = 60
 # Functions with these decorators are called through a registry.
-REGISTERED = ["@case", "@app.command", "@app.callback", "@*.command", "@*.callback", "@pytest.*"]
+REGISTERED = [
+    "@case",
+    "@*_case",
+    "@app.command",
+    "@app.callback",
+    "@*.command",
+    "@*.callback",
+    "@pytest.*",
+]
 # pytest calls these by name.
 CALLED_BY_PYTEST = ["test_*", "Test*", "pytest_*", "pytestmark"]
 

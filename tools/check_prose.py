@@ -3,7 +3,7 @@
 Usage: python tools/check_prose.py [--check]. Exit status 1 if a text has an idiom of `IDIOMS`.
 
 Exempt, because they record the words of others or of earlier versions: recorded data of tests, the
-ledger of ids with its first titles, `CHANGELOG.md` and `tools/history`.
+ledger of ids with its first titles, and `CHANGELOG.md`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ VECTORS = "vectors/"
 """Folder whose JSON files are checked too: their titles, hunts and harms are prose."""
 EXEMPT = (
     "CHANGELOG.md",
-    "tools/history/",
     "conformance/tests/captured/transcripts/",
     "vectors/ids.json",
 )

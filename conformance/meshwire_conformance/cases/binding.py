@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
+from meshwire_conformance.cases.planting import NOTHING, send_snapshot, stored
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import (
+    check_echo,
     connect,
     lab_connection,
     run_handshake,
 )
-from meshwire_conformance.socket_suite.content import Wanted
+from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.targets.handshake import HandshakeFailed, read_result
 from meshwire_conformance.targets.lab import Preamble, record
@@ -39,15 +42,16 @@ BLOCKS = 36_000
 WRONG_AT = (0, 15, 16, 20, 31)
 """Places of the wrong byte of a response: around the lengths of shorter codes, and the last."""
 GRANTS_SHOWN = 5
-PING = b"\x31\x33\x35\x37\x39\x3b\x3d\x3f"
 NEEDS = ("documents", "binding:tcp")
-BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
+
+lab_case = partial(case, part="lab-binding", level="wire", needs=NEEDS, isolation="peer")
+"""Registers a case about the lab binding."""
+fault_case = partial(lab_case, negative=True, control="MW-5801")
+"""Registers a case in which the suite breaks a rule of the lab binding, or crosses a refusal."""
 
 
-async def _good_frame(run: CaseRun, on: str = "A") -> None:
-    await run.send(FrameSpec(type="snapshot", document="base"), on)
-    await run.barrier(on)
-    await run.read(Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads), on)
+async def _good_frame(run: CaseRun) -> None:
+    await run.read(await send_snapshot(run, "A"))
 
 
 async def _raw_connection(run: CaseRun, preamble: Preamble) -> TcpConnection:
@@ -131,23 +135,22 @@ async def one_endpoint_id(run: CaseRun) -> None:
         )
 
 
-@case(
+@lab_case(
     "MW-5912",
     "records that TCP splits into single bytes must be reassembled",
-    part="lab-binding",
     rules=("LB-055",),
-    level="wire",
-    needs=NEEDS,
-    isolation="peer",
     let={"key": "tracks:$case"},
 )
 async def single_bytes(run: CaseRun) -> None:
     """The bytes of one read are treated as complete records."""
     await run.documents(BASE)
-    connection = await lab_connection(run, "A")
-    stream = await run.stream("A")
-    data = run.composer.frame(FrameSpec(type="snapshot", document="base"))
-    await run.write(stream, data, "snapshot")
+    await send_in_single_bytes(run, await lab_connection(run, "A"))
+    await run.read(stored(run))
+
+
+async def send_in_single_bytes(run: CaseRun, connection: TcpConnection) -> None:
+    """Send the document on the connection of peer A, one byte a write, and wait for its barrier."""
+    stream = await run.send(FrameSpec(type="snapshot", document="base"))
     await stream.finish()
     connection.trickles = True
     connection.flush()
@@ -156,19 +159,12 @@ async def single_bytes(run: CaseRun) -> None:
         await asyncio.sleep(0)
     connection.end_trickle()
     await run.wait_finished(stream)
-    await run.read(Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads))
 
 
-@case(
+@fault_case(
     "MW-5913",
     "bytes before a RESET or after a refused frame must return their credit",
-    part="lab-binding",
     rules=("LB-045", "TR-014"),
-    level="wire",
-    needs=NEEDS,
-    isolation="peer",
-    control="MW-5801",
-    negative=True,
     let={"key": "tracks:$case"},
 )
 async def discarded_bytes_give_credit_back(run: CaseRun) -> None:
@@ -211,20 +207,13 @@ async def no_credit_twice(run: CaseRun) -> None:
         await stream.write(cut + bytes(CUT_BYTES - len(cut)))
         if not number % 2:
             await connection.drained(stream.number, run.deadline_s)
-            await run.read(Wanted(run.scope.names["key"], heads=frozenset()), "A", once=True)
+            await run.read(Wanted(run.scope.names["key"], heads=NOTHING), "A", once=True)
         await stream.reset(number)
         connection.flush()
         connection.end_trickle()
     await _good_frame(run)
     await check_echo(run, connection)
     check_grants([connection.lab.excess])
-
-
-async def check_echo(run: CaseRun, connection: TcpConnection) -> None:
-    """Fail unless a PING comes back: the records that the target sent before have then arrived."""
-    if not await connection.ping(PING, run.deadline_s):
-        run.check_connection(connection)
-        raise CaseFailed("no-pong", "the PING was not echoed", missed=True)
 
 
 def check_grants(excess: Iterable[list[str]]) -> None:
@@ -252,14 +241,10 @@ async def every_grant_was_due(run: CaseRun) -> None:
     check_grants(run.session.excess)
 
 
-@case(
+@lab_case(
     "MW-5914",
     "a document larger than every window must be stored and readable",
-    part="lab-binding",
     rules=("LB-044", "LB-041"),
-    level="wire",
-    needs=NEEDS,
-    isolation="peer",
     serial=True,
     let={"key": "notes:$case"},
 )
@@ -272,16 +257,10 @@ async def larger_than_the_window(run: CaseRun) -> None:
     await _good_frame(run)
 
 
-@case(
+@fault_case(
     "MW-5915",
     "DATA that crosses the target's STOP must be discarded without an error",
-    part="lab-binding",
     rules=("LB-037", "ER-016"),
-    level="wire",
-    needs=NEEDS,
-    isolation="peer",
-    control="MW-5801",
-    negative=True,
     let={"key": "tracks:$case"},
 )
 async def data_crosses_stop(run: CaseRun) -> None:
@@ -303,14 +282,10 @@ async def data_crosses_stop(run: CaseRun) -> None:
     await _good_frame(run)
 
 
-@case(
+@lab_case(
     "MW-5792",
     "a RESET that follows FIN at once must not discard the frame before the FIN",
-    part="lab-binding",
     rules=("LB-034", "TR-020"),
-    level="wire",
-    needs=NEEDS,
-    isolation="peer",
     let={"key": "tracks:$case"},
 )
 async def reset_behind_fin(run: CaseRun) -> None:
@@ -325,44 +300,44 @@ async def reset_behind_fin(run: CaseRun) -> None:
     await connection.raw(data)
     run.ended(stream, "a frame with FIN, and RESET with 7")
     await run.wait_finished(stream)
-    await run.read(Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads), "B")
+    await run.read(stored(run), "B")
 
 
-@case(
+@lab_case(
     "MW-5916",
     "the target must send nothing after the peer's CLOSE and end the TCP connection",
-    part="lab-binding",
     rules=("LB-053",),
-    level="wire",
-    needs=NEEDS,
-    isolation="peer",
 )
 async def close_ends_tcp(run: CaseRun) -> None:
     """The TCP connection stays open after CLOSE."""
     connection = await lab_connection(run, "A")
     before = connection.bytes_received
-    connection.lab.close(0, "done")
-    connection.flush()
-    await connection.raw(record(7, bytes(8)))
-    await connection.signal.wait_for(lambda: connection.ended, run.deadline_s)
-    if not connection.ended:
-        raise CaseFailed("still-open", "the TCP connection is still open", missed=True)
+    await close_before_ping(run, connection)
     if connection.closed is not None and connection.closed.code is not None:
         raise CaseFailed(
             "answered", f"{connection.bytes_received - before} bytes arrived after CLOSE"
         )
 
 
-@case(
+async def close_before_ping(run: CaseRun, connection: TcpConnection) -> None:
+    """Send CLOSE and a PING after it; raises CaseFailed unless the target ends the connection."""
+    connection.lab.close(0, "done")
+    connection.flush()
+    await connection.raw(record(LabRecordType.PING, bytes(8)))
+    await check_ended(connection, run.deadline_s)
+
+
+async def check_ended(connection: TcpConnection, deadline_s: float) -> None:
+    """Raise CaseFailed unless the target ends the TCP connection within the deadline."""
+    await connection.signal.wait_for(lambda: connection.ended, deadline_s)
+    if not connection.ended:
+        raise CaseFailed("still-open", "the TCP connection is still open", missed=True)
+
+
+@fault_case(
     "MW-5917",
     "the target must send nothing after its own CLOSE and end the TCP connection",
-    part="lab-binding",
     rules=("LB-052", "LB-028"),
-    level="wire",
-    needs=NEEDS,
-    isolation="peer",
-    control="MW-5801",
-    negative=True,
 )
 async def own_close_ends_tcp(run: CaseRun) -> None:
     """CLOSE is lost as the socket is closed with unread bytes, or the socket stays open."""
@@ -373,10 +348,7 @@ async def own_close_ends_tcp(run: CaseRun) -> None:
     if closed is None or closed.code is None:
         raise CaseFailed("no-code", "a malformed record was not answered by CLOSE", missed=True)
     after = connection.bytes_received
-    limit_s = run.terms.deadline.beyond(VERDICT_LINGER_S)
-    await connection.signal.wait_for(lambda: connection.ended, limit_s)
-    if not connection.ended:
-        raise CaseFailed("still-open", "the TCP connection is still open", missed=True)
+    await check_ended(connection, run.terms.deadline.beyond(VERDICT_LINGER_S))
     if connection.bytes_received != after:
         size = connection.bytes_received - after
         raise CaseFailed("sent-after-close", f"{size} bytes arrived after CLOSE")
@@ -428,16 +400,11 @@ async def trickled_handshake(run: CaseRun) -> None:
     await trickle(run, "X", b"f" * (FORMATION_ID_MAX - 1), stream.write)
 
 
-@case(
+@fault_case(
     "MW-5159",
     "a preamble that continues byte by byte must end at the target's deadline",
-    part="lab-binding",
     rules=("LB-008",),
-    level="wire",
     needs=("binding:tcp", "deadline:handshake_s"),
-    isolation="peer",
-    control="MW-5801",
-    negative=True,
 )
 async def trickled_preamble(run: CaseRun) -> None:
     """Each byte starts the deadline again, so that a connection without preamble never ends."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from meshwire_conformance.cases.binding import NEEDS, fault_case, lab_case
+from meshwire_conformance.cases.planting import NOTHING, send_snapshot, stored
 from meshwire_conformance.cases.streams import big, give_credit
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
@@ -16,17 +18,15 @@ from meshwire_conformance.socket_suite.connecting import (
     lab_connection,
     run_handshake,
 )
-from meshwire_conformance.socket_suite.content import Wanted
+from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed, Sending
 from meshwire_conformance.targets.lab import Windows, record
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_spec.numbers import BATCH_KEY, HMAC, LAB_MAX_DATA, FrameType, LabRecordType
-from meshwire_spec.schemas.steps import ConnectSpec, DocumentSpec, FrameSpec, HandshakeSpec
+from meshwire_spec.schemas.steps import ConnectSpec, FrameSpec, HandshakeSpec
 
-NEEDS = ("documents", "binding:tcp")
 UNREAD = ("accepts", "documents", "binding:tcp", "dialect:H1")
 """Before the result of the handshake no byte of another stream is processed."""
-BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 PIECE = 48 * 1024
 """Bytes of one record of DATA."""
 CONNECTION_WINDOW = 2051
@@ -52,29 +52,28 @@ def _filled(connection: TcpConnection, size: int) -> bool:
     return any(len(one.received) >= size for one in connection.streams.values() if not one.ours)
 
 
-async def _unproven(run: CaseRun) -> TcpConnection:
-    """Return a connection whose handshake awaits the response: nothing else on it is read."""
+async def _unproven(run: CaseRun) -> tuple[TcpConnection, Windows]:
+    """Return a connection whose handshake awaits the response, and the windows of the target.
+
+    The target reads nothing else on it.
+    """
     await connect(run, "X", ConnectSpec(handshake=False))
     await run_handshake(run, "X", "hs", HandshakeSpec(answer="none", result="nothing"))
-    return await lab_connection(run, "X")
+    connection = await lab_connection(run, "X")
+    assert connection.lab.peer is not None, "a challenge has come"
+    return connection, connection.lab.peer.windows
 
 
-@case(
+@fault_case(
     "MW-5833",
     "DATA beyond the credit of its stream",
-    part="lab-binding",
     rules=("LB-041",),
-    level="wire",
     needs=UNREAD,
-    isolation="peer",
-    control="MW-5801",
-    negative=True,
 )
 async def beyond_stream(run: CaseRun) -> None:
     """The bytes of all streams together are counted, and never those of each."""
-    connection = await _unproven(run)
-    assert connection.lab.peer is not None, "a challenge has come"
-    size = connection.lab.peer.windows.max_stream_data + 1
+    connection, windows = await _unproven(run)
+    size = windows.max_stream_data + 1
     if size > UNREAD_MAX:
         run.note(f"the target takes {size - 1} bytes unread: none were sent beyond them")
         return
@@ -82,22 +81,15 @@ async def beyond_stream(run: CaseRun) -> None:
     await run.closed(["flow-control"], "X")
 
 
-@case(
+@fault_case(
     "MW-6220",
     "DATA beyond the credit of the connection, but within that of each stream",
-    part="lab-binding",
     rules=("LB-041",),
-    level="wire",
     needs=UNREAD,
-    isolation="peer",
-    control="MW-5801",
-    negative=True,
 )
 async def beyond_connection(run: CaseRun) -> None:
     """The bytes of each stream are counted, and never those of all streams together."""
-    connection = await _unproven(run)
-    assert connection.lab.peer is not None, "a challenge has come"
-    windows = connection.lab.peer.windows
+    connection, windows = await _unproven(run)
     left = windows.max_data + 1
     if left > UNREAD_MAX:
         run.note(f"the target takes {windows.max_data} bytes unread: none were sent beyond them")
@@ -122,23 +114,18 @@ async def _raw_data(run: CaseRun, connection: TcpConnection, size: int) -> None:
         size -= PIECE
 
 
-@case(
+@lab_case(
     "MW-6221",
     "DATA up to the last byte of the credit of the connection must be accepted",
-    part="lab-binding",
     rules=("LB-041", "LB-044"),
-    level="wire",
     needs=UNREAD,
-    isolation="peer",
     let={"key": "tracks:$case"},
 )
 async def last_byte_of_connection(run: CaseRun) -> None:
     """The last byte of a window counts as beyond it."""
     await run.documents(BASE)
-    connection = await _unproven(run)
-    assert connection.lab.peer is not None, "a challenge has come"
-    window = connection.lab.peer.windows.max_stream_data
-    payload = min(window, connection.lab.room, UNREAD_MAX) // 2
+    connection, windows = await _unproven(run)
+    payload = min(windows.max_stream_data, connection.lab.room, UNREAD_MAX) // 2
     frame = run.composer.frame(FrameSpec(type=int(FrameType.WINDOWED_HISTORY), hex="00" * payload))
     rests: dict[str, bytes] = {}
     # The response takes exactly the last bytes.
@@ -160,9 +147,7 @@ async def last_byte_of_connection(run: CaseRun) -> None:
         if rest:
             await run.write(await run.stream("X", name), rest, "the rest of that frame", "X")
         await run.barrier("X", name)
-    await run.send(FrameSpec(type="snapshot", document="base"), "X")
-    await run.barrier("X")
-    await run.read(Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads), "X")
+    await run.read(await send_snapshot(run, "X"), "X")
 
 
 async def _settled_room(run: CaseRun, connection: TcpConnection) -> int:
@@ -198,27 +183,23 @@ async def _await_exactly(
         raise CaseFailed("beyond-credit", f"{came()} {what} with credit for {wanted}")
 
 
-@case(
+@lab_case(
     "MW-6222",
     "a sender must use the credit of the connection to its last byte, and not one byte more",
-    part="lab-binding",
     rules=("LB-040", "LB-047"),
-    level="wire",
-    needs=NEEDS,
-    isolation="peer",
     let={"key": "notes:$case", "other": "notes:$case-other"},
 )
 async def all_of_connection(run: CaseRun) -> None:
     """The credit of streams alone is kept, or a maximum is read in the wrong byte order."""
     await run.documents({"big": big(), "more": big("0c0c0c0c")})
-    for key, document in (("$key", "big"), ("$other", "more")):
-        await run.send(FrameSpec(type="snapshot", key=key, document=document), "B")
-        # A stream for each: a deployed peer reads one frame of a stream.
-        await run.barrier("B")
+    # A stream for each: a deployed peer reads one frame of a stream.
+    documents = [
+        await send_snapshot(run, document="big"),
+        await send_snapshot(run, document="more", key="$other"),
+    ]
     connection = await adopt_lab(run, "A", Windows(max_data=CONNECTION_WINDOW, all_held=True))
-    names = run.scope.names
-    for name in ("key", "other"):
-        await run.send_read(names[name])
+    for one in documents:
+        await run.send_read(one.key)
     lab = connection.lab
     await _await_exactly(run, connection, lambda: lab.received, CONNECTION_WINDOW, "bytes")
     lab.allow_data(FURTHER)
@@ -226,28 +207,22 @@ async def all_of_connection(run: CaseRun) -> None:
     wanted = CONNECTION_WINDOW + FURTHER
     await _await_exactly(run, connection, lambda: lab.received, wanted, "bytes")
     give_credit(connection)
-    for name, document in (("key", "big"), ("other", "more")):
-        await run.expect(Wanted(names[name], heads=run.contents.made[document].heads), "A")
+    for one in documents:
+        await run.expect(one, "A")
 
 
-@case(
+@lab_case(
     "MW-6223",
     "a sender must use the credit of a stream to its last byte, and not one byte more",
-    part="lab-binding",
     rules=("LB-040", "LB-047"),
-    level="wire",
-    needs=NEEDS,
-    isolation="peer",
     let={"key": "notes:$case"},
 )
 async def all_of_stream(run: CaseRun) -> None:
     """The last byte of a window is never sent, or a maximum is read in the wrong byte order."""
     await run.documents({"big": big()})
-    await run.send(FrameSpec(type="snapshot", document="big"), "B")
-    await run.barrier("B")
+    planted = await send_snapshot(run, document="big")
     connection = await adopt_lab(run, "A", Windows(max_stream_data=STREAM_WINDOW, held=True))
-    key = run.scope.names["key"]
-    await run.send_read(key)
+    await run.send_read(planted.key)
 
     def longest() -> int:
         theirs = (one for one in connection.streams.values() if not one.ours)
@@ -265,17 +240,13 @@ async def all_of_stream(run: CaseRun) -> None:
     came = waiting[0].received
     await _await_exactly(run, connection, lambda: len(came), STREAM_WINDOW + FURTHER, "bytes")
     give_credit(connection)
-    await run.expect(Wanted(key, heads=run.contents.made["big"].heads), "A")
+    await run.expect(planted, "A")
 
 
-@case(
+@lab_case(
     "MW-6224",
     "a sender must open as many streams as it is granted, and not one more",
-    part="lab-binding",
     rules=("LB-048",),
-    level="wire",
-    needs=NEEDS,
-    isolation="peer",
 )
 async def all_streams(run: CaseRun) -> None:
     """A stream beyond the credit is opened, or a maximum is read in the wrong byte order."""
@@ -296,17 +267,14 @@ async def all_streams(run: CaseRun) -> None:
     connection.lab.allow_streams(READS)
     give_credit(connection)
     for key in keys:
-        await run.expect(Wanted(key, heads=frozenset()), "A")
+        await run.expect(Wanted(key, heads=NOTHING), "A")
 
 
-@case(
+@lab_case(
     "MW-6225",
     "five PINGs in one write must get five PONGs, in their order",
-    part="lab-binding",
     rules=("LB-050", "LB-055"),
-    level="wire",
     needs=("binding:tcp",),
-    isolation="peer",
 )
 async def pings_together(run: CaseRun) -> None:
     """Only the first or the last record of one read is answered, or the order changes."""
@@ -327,16 +295,10 @@ async def pings_together(run: CaseRun) -> None:
         )
 
 
-@case(
+@fault_case(
     "MW-6106",
     "bytes that come after the target's STOP must count against the credit and be returned",
-    part="lab-binding",
     rules=("LB-037", "LB-045"),
-    level="wire",
-    needs=NEEDS,
-    isolation="peer",
-    control="MW-5801",
-    negative=True,
     let={"key": "tracks:$case"},
 )
 async def stopped_bytes_give_credit_back(run: CaseRun) -> None:
@@ -361,9 +323,7 @@ async def stopped_bytes_give_credit_back(run: CaseRun) -> None:
             )
         connection.lab.reset(stream.number, 0)
         connection.flush()
-    await run.send(FrameSpec(type="snapshot", document="base"), "A")
-    await run.barrier("A")
-    await run.read(Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads), "A")
+    await run.read(await send_snapshot(run, "A"))
 
 
 @case(
@@ -395,7 +355,7 @@ async def tombstones_before_documents(run: CaseRun) -> None:
     if any(bytes(one.received).startswith(head) for one in connection.streams.values()):
         raise CaseFailed("documents-too-early", "documents were offered beside the tombstones")
     give_credit(connection)
-    await run.expect(Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads), "A")
+    await run.expect(stored(run), "A")
 
 
 @case(

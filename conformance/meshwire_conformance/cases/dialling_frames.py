@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
+from functools import partial
 
+from meshwire_conformance.cases.binding import close_before_ping, send_in_single_bytes
+from meshwire_conformance.cases.planting import NOTHING, plant, send_snapshot, stored
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.connecting import accept_call
-from meshwire_conformance.socket_suite.content import Wanted
+from meshwire_conformance.socket_suite.connecting import accept_call, check_echo
+from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.meanwhile import ends_of
-from meshwire_conformance.targets.lab import Windows, record
+from meshwire_conformance.targets.lab import Windows
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Stream
 from meshwire_spec.numbers import (
@@ -19,13 +21,10 @@ from meshwire_spec.numbers import (
     REASONS,
     STREAMS_ACCEPTED_MIN,
     FrameType,
-    LabRecordType,
 )
 from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
 NEEDS = ("documents", "dials")
-NOTHING = frozenset[str]()
-BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 LET = {"key": "tracks:$case"}
 BLOCKS = 64
 """Number of 64-character blocks in a document that is larger than `NARROW`."""
@@ -35,14 +34,11 @@ READS = 5
 FEW = 2
 """Streams that are granted at a time: that of the handshake, and one."""
 STREAMS = STREAMS_ACCEPTED_MIN + 16
-PING = bytes.fromhex("6563686f6563686f")
 
-
-async def _plant(run: CaseRun, name: str = "base") -> Wanted:
-    """Give the target a document over a connection that the suite has dialled."""
-    await run.send(FrameSpec(type="snapshot", document=name), "B")
-    await run.barrier("B")
-    return Wanted(run.scope.names["key"], heads=run.contents.made[name].heads)
+dialled_case = partial(case, needs=("dials",), isolation="peer")
+"""Registers a case about a connection that the target has dialled."""
+planted_case = partial(dialled_case, needs=NEEDS, let=LET)
+"""Registers such a case with a document of its own."""
 
 
 def _large() -> dict[str, DocumentSpec]:
@@ -50,21 +46,19 @@ def _large() -> dict[str, DocumentSpec]:
     return {"large": DocumentSpec(actor="0c0c0c0c", fields={"text": "".join(blocks)})}
 
 
-@case(
+@dialled_case(
     "MW-6061",
     "a target that has dialled must offer its tombstones before its documents",
     part="tombstones",
     rules=("TS-042", "DC-035"),
     needs=NEEDS,
-    isolation="peer",
     let={**LET, "deleted": "nodes:$case"},
 )
 async def tombstones_first(run: CaseRun) -> None:
     """The side that dials begins with documents, which a peer then stores for a while."""
-    await run.documents(BASE)
     await run.send(FrameSpec(type="tombstone", key="$deleted"), "B")
     await run.barrier("B")
-    planted = await _plant(run)
+    planted = await plant(run)
     await run.connection("A")
     document = await run.expect(planted, "A")
     deleted = run.subscription(run.scope.names["deleted"]).arrivals
@@ -79,26 +73,21 @@ async def tombstones_first(run: CaseRun) -> None:
         )
 
 
-@case(
+@dialled_case(
     "MW-6062",
     "a target that dials again must offer its documents and tombstones again",
     part="documents",
     rules=("DC-035", "TS-042", "DC-017"),
     needs=NEEDS,
-    isolation="peer",
     let={**LET, "deleted": "nodes:$case", "delta": "notes:$case"},
 )
 async def offers_again(run: CaseRun) -> None:
     """What was offered over one connection counts as known to the peer for ever."""
-    await run.documents(BASE)
     await run.send(FrameSpec(type="tombstone", key="$deleted"), "B")
     await run.barrier("B")
-    await run.send(FrameSpec(type="snapshot", key="$delta", document="base"), "B")
-    await run.barrier("B")
-    planted = await _plant(run)
     wanted = (
-        planted,
-        Wanted(run.scope.names["delta"], heads=planted.heads),
+        await plant(run, "$delta"),
+        await plant(run),
         Wanted(run.scope.names["deleted"], type=FrameType.TOMBSTONE),
     )
     for _ in range(2):
@@ -109,14 +98,12 @@ async def offers_again(run: CaseRun) -> None:
         await connection.close()
 
 
-@case(
+@dialled_case(
     "MW-6063",
     "a target must show one endpoint id on every connection, whichever side dialled",
     part="transport",
     rules=("TR-028",),
     level="wire",
-    needs=("dials",),
-    isolation="peer",
 )
 async def one_endpoint_id(run: CaseRun) -> None:
     """Each dial has an endpoint id of its own, so that no peer can be recognised."""
@@ -135,14 +122,12 @@ async def one_endpoint_id(run: CaseRun) -> None:
         )
 
 
-@case(
+@dialled_case(
     "MW-6064",
     "the streams of a target that has dialled must be numbered from 0, bit 0 clear",
     part="lab-binding",
     rules=("LB-030", "LB-032"),
     level="wire",
-    needs=("dials",),
-    isolation="peer",
 )
 async def numbers_of_streams(run: CaseRun) -> None:
     """The side that dials numbers its streams as the side that listens, or leaves numbers out."""
@@ -174,31 +159,21 @@ def _full(connection: TcpConnection) -> list[Stream]:
     ]
 
 
-async def _check_echo(run: CaseRun, connection: TcpConnection) -> None:
-    """Fail unless a PING comes back: what the target had sent by then has arrived."""
-    if not await connection.ping(PING, run.deadline_s):
-        run.check_connection(connection)
-        raise CaseFailed("no-pong", "the PING was not echoed", missed=True)
-    run.check_connection(connection)
-
-
-@case(
+@planted_case(
     "MW-6065",
     "a target that has dialled must send no more than the credit of a stream",
     part="lab-binding",
     rules=("LB-040",),
     level="wire",
-    needs=NEEDS,
-    isolation="peer",
-    let=LET,
 )
 async def credit_of_a_stream(run: CaseRun) -> None:
     """The side that dials takes its own windows for those of its peer."""
     await run.documents(_large())
-    planted = await _plant(run, "large")
+    planted = await send_snapshot(run, document="large")
     connection = await accept_call(run, "A", windows=Windows(max_stream_data=NARROW, held=True))
     await connection.signal.wait_for(lambda: bool(_full(connection)), run.deadline_s)
-    await _check_echo(run, connection)
+    await check_echo(run, connection)
+    run.check_connection(connection)
     if not _full(connection):
         raise CaseFailed("no-answer", "no offer filled the window of a stream", missed=True)
     connection.lab.holding = False
@@ -209,32 +184,27 @@ async def credit_of_a_stream(run: CaseRun) -> None:
     await run.expect(planted, "A")
 
 
-@case(
+@planted_case(
     "MW-6066",
     "a target that has dialled must send no more than the credit of the connection",
     part="lab-binding",
     rules=("LB-040",),
     level="wire",
-    needs=NEEDS,
-    isolation="peer",
-    let=LET,
 )
 async def credit_of_the_connection(run: CaseRun) -> None:
     """The side that dials heeds the windows of streams alone."""
     await run.documents(_large())
-    planted = await _plant(run, "large")
+    planted = await send_snapshot(run, document="large")
     await accept_call(run, "A", windows=Windows(max_data=NARROW))
     await run.expect(planted, "A")
 
 
-@case(
+@dialled_case(
     "MW-6067",
     "a target that has dialled must open no more streams than it was granted",
     part="lab-binding",
     rules=("LB-048",),
     level="wire",
-    needs=("dials",),
-    isolation="peer",
 )
 async def credit_of_streams(run: CaseRun) -> None:
     """The side that dials takes its own number of streams for that of its peer."""
@@ -248,13 +218,11 @@ async def credit_of_streams(run: CaseRun) -> None:
     run.check_connection(connection)
 
 
-@case(
+@dialled_case(
     "MW-6068",
     "a target that has dialled must give back the credit of streams that have ended",
     part="lab-binding",
     rules=("LB-046", "TR-011"),
-    needs=("dials",),
-    isolation="peer",
     let=LET,
 )
 async def streams_come_back(run: CaseRun) -> None:
@@ -266,13 +234,11 @@ async def streams_come_back(run: CaseRun) -> None:
     await run.read(Wanted(f"notes:{run.scope.names['case']}", heads=NOTHING))
 
 
-@case(
+@dialled_case(
     "MW-6069",
     "a target that has dialled must give back the credit of bytes that it has read",
     part="lab-binding",
     rules=("LB-044", "FR-012"),
-    needs=("dials",),
-    isolation="peer",
 )
 async def bytes_come_back(run: CaseRun) -> None:
     """The maxima of a connection that was dialled are never raised."""
@@ -285,14 +251,12 @@ async def bytes_come_back(run: CaseRun) -> None:
     await run.barrier("A", "long")
 
 
-@case(
+@dialled_case(
     "MW-6052",
     "a half that the side which was dialled has stopped must be reset with code 0 at once",
     part="transport",
     rules=("TR-023", "LB-035"),
     level="wire",
-    needs=("dials",),
-    isolation="peer",
 )
 async def stopped_half(run: CaseRun) -> None:
     """A STOP is noticed on streams of the own side alone."""
@@ -314,65 +278,46 @@ async def stopped_half(run: CaseRun) -> None:
 # --- Ends and pieces -----------------------------------------------------------------------------
 
 
-@case(
+@dialled_case(
     "MW-6070",
     "a target that has dialled must end the TCP connection after CLOSE, and answer nothing",
     part="lab-binding",
     rules=("LB-053",),
     level="wire",
-    needs=("dials",),
-    isolation="peer",
 )
 async def close_ends_tcp(run: CaseRun) -> None:
     """The side that dials keeps a connection that its peer has closed."""
     connection = await accept_call(run, "A")
-    await _check_echo(run, connection)
-    connection.lab.close(0, "done")
-    connection.flush()
-    await connection.raw(record(LabRecordType.PING, bytes(8)))
-    await connection.signal.wait_for(lambda: connection.ended, run.deadline_s)
-    if not connection.ended:
-        raise CaseFailed("still-open", "the TCP connection is still open", missed=True)
+    await check_echo(run, connection)
+    run.check_connection(connection)
+    await close_before_ping(run, connection)
     if connection.closed is not None and connection.closed.code is not None:
         raise CaseFailed("answered", "the target answered a CLOSE")
 
 
-@case(
+@planted_case(
     "MW-6071",
     "records that reach a target that has dialled in single bytes must be reassembled",
     part="lab-binding",
     rules=("LB-055",),
     level="wire",
-    needs=NEEDS,
-    isolation="peer",
-    let=LET,
 )
 async def single_bytes(run: CaseRun) -> None:
     """The bytes of one read are taken for complete records where the node has dialled."""
     await run.documents(BASE)
-    connection = await accept_call(run, "A")
-    stream = await run.send(FrameSpec(type="snapshot", document="base"))
-    await stream.finish()
-    connection.trickles = True
-    connection.flush()
-    for _ in range(connection.trickle_left()):
-        connection.trickle()
-        await asyncio.sleep(0)
-    connection.end_trickle()
-    await run.wait_finished(stream)
-    await run.read(Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads), "B")
+    await send_in_single_bytes(run, await accept_call(run, "A"))
+    await run.read(stored(run), "B")
 
 
 # --- Two connections that the target has dialled -------------------------------------------------
 
 
-@case(
+@dialled_case(
     "MW-6072",
     "a change must be relayed from one peer that was dialled to another",
     part="documents",
     rules=("DC-030",),
     needs=(*NEEDS, "dials:2"),
-    isolation="peer",
     let=LET,
 )
 async def relay_between_dialled(run: CaseRun) -> None:
@@ -380,13 +325,12 @@ async def relay_between_dialled(run: CaseRun) -> None:
     await _relays(run, run.own_peer("A").identity, run.own_peer("D").identity)
 
 
-@case(
+@dialled_case(
     "MW-6073",
     "two peers that were dialled must be served apart although they show one endpoint id",
     part="transport",
     rules=("TR-025", "DC-030"),
     needs=(*NEEDS, "dials:2"),
-    isolation="peer",
     let=LET,
 )
 async def one_id_behind_two_addresses(run: CaseRun) -> None:
@@ -402,7 +346,4 @@ async def _relays(run: CaseRun, first: bytes, second: bytes) -> None:
     await accept_call(run, "D", identity=second)
     for name in ("A", "D"):
         await run.read(Wanted(f"notes:{run.scope.names['case']}-{name}", heads=NOTHING), name)
-    await run.send(FrameSpec(type="snapshot", document="base"), "A")
-    await run.barrier("A")
-    heads = run.contents.made["base"].heads
-    await run.expect(Wanted(run.scope.names["key"], heads=heads), "D")
+    await run.expect(await send_snapshot(run, "A"), "D")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
+from meshwire_conformance.cases.planting import plant, send_snapshot, stored
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.protocol.automerge_bytes import (
     COUNTER,
@@ -21,7 +23,7 @@ from meshwire_conformance.protocol.automerge_bytes import (
     unsigned,
 )
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.content import Wanted
+from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.meanwhile import CODE_NAMES, code_name
 from meshwire_conformance.targets.transport import Stream
@@ -32,7 +34,7 @@ from meshwire_spec.numbers import (
     SYNC_FILTERS_MAX,
     FrameType,
 )
-from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
+from meshwire_spec.schemas.steps import FrameSpec
 
 ACTOR = bytes.fromhex("6a6b6c6d")
 MUTATIONS = 24
@@ -77,7 +79,9 @@ EARLY = bytes.fromhex(
 )
 """A change whose dependency the target never receives."""
 LET = {"key": "notes:$case", "neighbour": "notes:$case-neighbour"}
-NEIGHBOUR = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
+
+hostile_case = partial(case, part="documents", isolation="peer", serial=True, hostile=True, let=LET)
+"""Registers a case whose payloads attack the document library."""
 
 
 async def attack(
@@ -90,9 +94,7 @@ async def attack(
     Without `must_end` some may still be open: what bytes do not bound takes as long as the target
     allows (DC-043). Raises CaseFailed if an answer is missing or wrong, or a connection is lost.
     """
-    await run.documents(NEIGHBOUR)
-    await run.send(FrameSpec(type="snapshot", key="$neighbour", document="base"), "B")
-    await run.barrier("B")
+    neighbour = await plant(run, "$neighbour")
     streams = []
     for number, payload in enumerate(payloads):
         name = f"attack {number}"
@@ -102,7 +104,7 @@ async def attack(
         await run.send(frame, "A", name)
         await stream.finish()
         streams.append(stream)
-    waiting = await _wait_out(run, streams)
+    waiting = await _wait_out(run, streams, neighbour)
     if waiting and must_end:
         raise CaseFailed(
             "no-end", f"{len(waiting)} streams with hostile bytes never ended", missed=True
@@ -114,12 +116,11 @@ async def _over(stream: Stream, deadline_s: float) -> None:
     await stream.wait_for(lambda: stream.read_over, deadline_s)
 
 
-async def _wait_out(run: CaseRun, streams: Sequence[Stream]) -> list[Stream]:
+async def _wait_out(run: CaseRun, streams: Sequence[Stream], neighbour: Wanted) -> list[Stream]:
     """Read the neighbour until every stream is over; return those that never were."""
-    wanted = Wanted(run.scope.names["neighbour"], heads=run.contents.made["base"].heads)
     waiting = list(streams)
     for _ in range(ANSWERS):
-        await run.read(wanted, "B", once=True)
+        await run.read(neighbour, "B", once=True)
         waiting = [stream for stream in streams if not stream.read_over]
         if not waiting:
             break
@@ -151,33 +152,23 @@ def check_codes(
             raise CaseFailed("accepted", "the target accepted a payload that it must refuse")
 
 
-@case(
+@hostile_case(
     "MW-5931",
     "saved documents with one changed byte and a matching checksum",
-    part="documents",
     rules=("DC-040", "DC-022", "ER-017"),
-    isolation="peer",
-    serial=True,
-    hostile=True,
-    let=LET,
 )
 async def mutated_documents(run: CaseRun) -> None:
     """A panic of the document library ends the node."""
-    await run.documents(NEIGHBOUR)
+    await run.documents(BASE)
     saved = run.contents.made["base"].saved
     streams = await attack(run, FrameType.SNAPSHOT, list(mutations(saved, MUTATIONS)))
     check_codes(streams)
 
 
-@case(
+@hostile_case(
     "MW-5932",
     "changes with one changed byte and a matching checksum, inside sync messages",
-    part="documents",
     rules=("DC-040", "DC-013", "ER-017"),
-    isolation="peer",
-    serial=True,
-    hostile=True,
-    let=LET,
 )
 async def mutated_messages(run: CaseRun) -> None:
     """A panic of the document library ends the node or leaves a document unusable."""
@@ -190,36 +181,25 @@ async def mutated_messages(run: CaseRun) -> None:
     check_codes(streams)
 
 
-@case(
+@hostile_case(
     "MW-5933",
     "a filter that claims 2^32-1 probes",
-    part="documents",
     rules=("DC-040", "DC-041"),
-    isolation="peer",
-    serial=True,
-    hostile=True,
-    let=LET,
 )
 async def filter_of_many_probes(run: CaseRun) -> None:
     """A filter of fifteen bytes needs 16 GiB to be answered."""
-    await run.documents(NEIGHBOUR)
-    await run.send(FrameSpec(type="snapshot", document="base"))
-    await run.barrier()
+    await run.documents(BASE)
+    await send_snapshot(run, "A")
     message = sync_message(have=filters_of(probes=2**32 - 1))
     streams = await attack(run, FrameType.DELTA, [message], must_end=True)
     check_codes(streams, allowed=LIMIT, must_refuse=True)
-    await run.read(Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads))
+    await run.read(stored(run))
 
 
-@case(
+@hostile_case(
     "MW-5934",
     "a change of 69 bytes that claims ten million operations",
-    part="documents",
     rules=("DC-040",),
-    isolation="peer",
-    serial=True,
-    hostile=True,
-    let=LET,
 )
 async def many_operations(run: CaseRun) -> None:
     """Run-length encoded columns are expanded to gigabytes."""
@@ -227,15 +207,10 @@ async def many_operations(run: CaseRun) -> None:
     check_codes(streams, allowed=LIMIT)
 
 
-@case(
+@hostile_case(
     "MW-5935",
     "a compressed change that inflates to 64 MiB",
-    part="documents",
     rules=("DC-040",),
-    isolation="peer",
-    serial=True,
-    hostile=True,
-    let=LET,
 )
 async def inflating_change(run: CaseRun) -> None:
     """The limits are applied to the compressed payload alone."""
@@ -244,15 +219,10 @@ async def inflating_change(run: CaseRun) -> None:
     check_codes(streams)
 
 
-@case(
+@hostile_case(
     "MW-5936",
     "counts of 2^40 to 2^63 in every part of a sync message",
-    part="documents",
     rules=("DC-040", "DC-041", "DC-013"),
-    isolation="peer",
-    serial=True,
-    hostile=True,
-    let=LET,
 )
 async def huge_counts(run: CaseRun) -> None:
     """Memory is allocated for an announced count before it is checked."""
@@ -270,15 +240,10 @@ async def huge_counts(run: CaseRun) -> None:
     check_codes(streams, allowed=LIMIT, must_refuse=True)
 
 
-@case(
+@hostile_case(
     "MW-5870",
     "a sync message at each bound must be accepted, and one above it refused",
-    part="documents",
     rules=("DC-041",),
-    isolation="peer",
-    serial=True,
-    hostile=True,
-    let=LET,
 )
 async def bounds_of_messages(run: CaseRun) -> None:
     """A message is refused for the cost of its answer, or a claim is not checked."""
@@ -300,28 +265,21 @@ async def bounds_of_messages(run: CaseRun) -> None:
 )
 async def pending_change_in_answer(run: CaseRun) -> None:
     """What Automerge keeps pending in a document is sent with it, until no frame can hold it."""
-    await run.documents(NEIGHBOUR)
-    await run.send(FrameSpec(type="snapshot", document="base"))
-    await run.barrier()
+    await run.documents(BASE)
+    await send_snapshot(run, "A")
     changes = unsigned(1) + unsigned(len(EARLY)) + EARLY
     message = sync_message(have=b"\x01\x00\x00", changes=changes)
     await run.send(FrameSpec(type="delta", hex=message.hex()))
     await run.barrier()
-    wanted = Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads)
-    answer = await run.read(wanted, "B")
+    answer = await run.read(stored(run), "B")
     if EARLY in answer.payload:
         raise CaseFailed("pending-sent", "the answer contains a change without its dependency")
 
 
-@case(
+@hostile_case(
     "MW-5937",
     "counters, unknown scalars and times after the year 9999 must be stored unchanged",
-    part="documents",
     rules=("DC-025", "DC-040"),
-    isolation="peer",
-    serial=True,
-    hostile=True,
-    let=LET,
 )
 async def odd_scalars(run: CaseRun) -> None:
     """Values that the implementation cannot display are rewritten or refused."""
@@ -339,15 +297,10 @@ async def odd_scalars(run: CaseRun) -> None:
         await run.read(Wanted(key, heads=frozenset((change_hash(data),))))
 
 
-@case(
+@hostile_case(
     "MW-5938",
     "the second of two different changes with one actor and sequence number",
-    part="documents",
     rules=("DC-040", "DC-022"),
-    isolation="peer",
-    serial=True,
-    hostile=True,
-    let=LET,
 )
 async def two_histories(run: CaseRun) -> None:
     """A second change with the actor and sequence number of a stored one replaces it silently."""

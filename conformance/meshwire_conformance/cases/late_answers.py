@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from meshwire_conformance.cases.planting import send_snapshot
 from meshwire_conformance.cases.streams import LISTED_WINDOW, big, give_credit, is_snapshot
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
@@ -14,7 +15,7 @@ from meshwire_conformance.socket_suite.shortfall import line_of
 from meshwire_conformance.targets.lab import Windows
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_spec.numbers import SNAPSHOT_ANSWER_INTERVAL_S, FrameType
-from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
+from meshwire_spec.schemas.steps import DocumentSpec
 
 NEEDS = ("documents", "binding:tcp")
 GRANTED = 8
@@ -41,13 +42,10 @@ async def answers_are_made_when_sent(run: CaseRun) -> None:
         "later": DocumentSpec(actor="0b0b0b0b", merge=["whole"], edits=[{"course": 517}]),
     }
     await run.documents(documents)
-    await run.send(FrameSpec(type="snapshot", document="whole"), "B")
-    await run.barrier("B")
+    await send_snapshot(run, document="whole")
     shut = await adopt_lab(run, "shut", Windows(max_streams_bidi=0))
-    await run.send(FrameSpec(type="snapshot", document="stale"), "shut")
-    await run.barrier("shut")
-    await run.send(FrameSpec(type="snapshot", document="later"), "B")
-    await run.barrier("B")
+    await send_snapshot(run, "shut", document="stale")
+    await send_snapshot(run, document="later")
     key = run.scope.names["key"]
     arrivals = run.subscription(key).arrivals
     shut.lab.allow_streams(GRANTED)
@@ -86,15 +84,12 @@ async def the_interval_begins_at_the_end(run: CaseRun) -> None:
         "whole": DocumentSpec(actor="0b0b0b0b", merge=["stale", "big"]),
     }
     await run.documents({"big": big(), **documents})
-    await run.send(FrameSpec(type="snapshot", document="whole"), "clock")
-    await run.barrier("clock")
+    await send_snapshot(run, "clock", document="whole")
     slow = await adopt_lab(run, "slow", Windows(max_stream_data=LISTED_WINDOW, held=True))
-    await run.send(FrameSpec(type="snapshot", document="stale"), "slow")
-    await run.barrier("slow")
+    await send_snapshot(run, "slow", document="stale")
     await _begun(run, slow)
     await _let_an_interval_pass(run)
-    await run.send(FrameSpec(type="snapshot", document="stale"), "slow")
-    await run.barrier("slow")
+    await send_snapshot(run, "slow", document="stale")
     if _answers(slow) > 1:
         raise CaseFailed("early-answer", "an answer began before the one before it had ended")
     wanted = Wanted(run.scope.names["key"], FrameType.SNAPSHOT)
@@ -120,8 +115,7 @@ async def _let_an_interval_pass(run: CaseRun) -> None:
     arrivals = run.subscription(wanted.key).arrivals
     after = len(arrivals)
     for _ in range(CLOCK_ANSWERS):
-        await run.send(FrameSpec(type="snapshot", document="stale"), "clock")
-        await run.barrier("clock")
+        await send_snapshot(run, "clock", document="stale")
         seen = await run.expect(wanted, "clock", after=after, patience=PATIENCE)
         after = arrivals.index(seen) + 1
 

@@ -10,11 +10,12 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
+from meshwire_conformance.cases.planting import plant, stored
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.protocol.automerge_bytes import change
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import adopt_lab
-from meshwire_conformance.socket_suite.content import Wanted
+from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.inbox import Arrival
 from meshwire_conformance.socket_suite.meanwhile import code_name
@@ -22,9 +23,8 @@ from meshwire_conformance.targets.lab import Windows
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Stream
 from meshwire_spec.numbers import FRAMES_BEFORE_ANSWER_MAX, FrameType
-from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
+from meshwire_spec.schemas.steps import FrameSpec
 
-BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 OFFERED = 150
 LONG_OFFER = 1400
 """Documents of an offer that takes more frames than may go before an answer, 20 in a frame."""
@@ -44,7 +44,7 @@ PIECE_SHARE = 0.4
 ACTOR = bytes.fromhex("6a6b6c6d")
 
 
-async def plant(run: CaseRun, keys: Sequence[str]) -> None:
+async def plant_all(run: CaseRun, keys: Sequence[str]) -> None:
     """Send the document `base` under each of these keys, in batches, and wait for the barrier."""
     await run.documents(BASE)
     for start in range(0, len(keys), PER_BATCH):
@@ -109,7 +109,7 @@ def _cut_short(run: CaseRun, key: str, came: int, wanted: int, on: str) -> CaseF
 async def everything_is_offered(run: CaseRun) -> None:
     """A rate limit drops the documents beyond the first hundred instead of delaying them."""
     keys = [f"beacons:{run.scope.names['case']}-{number}" for number in range(OFFERED)]
-    await plant(run, keys)
+    await plant_all(run, keys)
     for key in keys:
         run.subscription(key)
     await run.own_peer("late").connection()
@@ -131,7 +131,7 @@ async def everything_is_offered(run: CaseRun) -> None:
 async def answer_before_the_offer(run: CaseRun) -> None:
     """A node answers a new peer only when it has sent it every document."""
     keys = [f"beacons:{run.scope.names['case']}-{number}" for number in range(LONG_OFFER)]
-    await plant(run, keys)
+    await plant_all(run, keys)
     for key in keys:
         run.subscription(key)
     connection = await adopt_lab(run, "late", Windows(max_streams_bidi=0))
@@ -191,17 +191,15 @@ async def _granting_streams(run: CaseRun, connection: TcpConnection, key: str) -
 )
 async def others_beside_costly_messages(run: CaseRun) -> None:
     """A node processes every message of one peer before it reads from the next."""
-    await run.documents(BASE)
-    await run.send(FrameSpec(type="snapshot", key="$neighbour", document="base"), "B")
-    await run.barrier("B")
-    slowest_s = max([await _timed_read(run) for _ in range(TIMED_READS)])
+    neighbour = await plant(run, "$neighbour")
+    slowest_s = max([await _timed_read(run, neighbour) for _ in range(TIMED_READS)])
     payload = change(ACTOR, COSTLY_OPERATIONS, 0, b"").hex()
     sent = 0
     # A busy machine may let all messages pass between two reads: twice as many then come next.
     for count in COSTLY:
         numbers = range(sent, sent + count)
         sent += count
-        answered, took_s = await _reads_beside(run, numbers, payload)
+        answered, took_s = await _reads_beside(run, neighbour, numbers, payload)
         if answered > 1 or took_s < COSTLY_READS * slowest_s:
             run.note(f"{answered} reads were answered beside {count} costly messages")
             break
@@ -218,7 +216,9 @@ async def others_beside_costly_messages(run: CaseRun) -> None:
         await run.barrier("B")
 
 
-async def _reads_beside(run: CaseRun, numbers: range, payload: str) -> tuple[int, float]:
+async def _reads_beside(
+    run: CaseRun, neighbour: Wanted, numbers: range, payload: str
+) -> tuple[int, float]:
     """Return how many reads were answered beside costly messages, and what they took in seconds.
 
     The last answer counts although it may have come after the last message was done.
@@ -228,7 +228,7 @@ async def _reads_beside(run: CaseRun, numbers: range, payload: str) -> tuple[int
     streams = [await _send_costly(run, number, payload) for number in numbers]
     answered = 0
     while not all(stream.read_over for stream in streams):
-        await _timed_read(run)
+        await _timed_read(run, neighbour)
         answered += 1
         run.check_connection(streams[0].connection)
     return answered, loop.time() - started
@@ -246,12 +246,11 @@ async def _send_costly(run: CaseRun, number: int, payload: str) -> Stream:
     return stream
 
 
-async def _timed_read(run: CaseRun) -> float:
+async def _timed_read(run: CaseRun, neighbour: Wanted) -> float:
     """Read the neighbour's document as another peer; return the seconds that it took."""
     loop = asyncio.get_running_loop()
     started = loop.time()
-    wanted = Wanted(run.scope.names["neighbour"], heads=run.contents.made["base"].heads)
-    await run.read(wanted, "B", once=True)
+    await run.read(neighbour, "B", once=True)
     return loop.time() - started
 
 
@@ -279,7 +278,7 @@ async def pieces_in_time(run: CaseRun) -> None:
         if number + 1 < PIECES and await _is_refused(streams, pause_s):
             break
     await run.barrier("A", "frame")
-    await run.read(Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads))
+    await run.read(stored(run))
     if streams[1].stop_code is not None:
         raise CaseFailed(
             "refused",

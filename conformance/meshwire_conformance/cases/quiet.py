@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from meshwire_conformance.cases.planting import NOTHING
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.content import Wanted
+from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.targets.transport import Stream
 from meshwire_spec.numbers import (
     AUTHOR_MAX,
@@ -18,9 +19,8 @@ from meshwire_spec.numbers import (
     REASON_MAX,
     FrameType,
 )
-from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
+from meshwire_spec.schemas.steps import FrameSpec
 
-BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 SNAPSHOT = FrameSpec(type="snapshot", document="base")
 JUNK = "856f4a83ffff"
 
@@ -87,7 +87,7 @@ async def nothing_comes_of_it(run: CaseRun) -> None:
     for stream in streams:
         await stream.wait_for(partial(_is_over, stream), run.deadline_s)
     for key in (*keys.values(), unread):
-        await run.read(Wanted(key, heads=frozenset()), "C")
+        await run.read(Wanted(key, heads=NOTHING), "C")
     await _await_ready(run)
 
 
@@ -98,7 +98,7 @@ def _is_over(stream: Stream) -> bool:
 async def _await_ready(run: CaseRun) -> None:
     """Let both peers be answered, so that what the target has queued for them has come."""
     for on in ("A", "B"):
-        await run.read(Wanted(run.scope.names["asked"], heads=frozenset()), on)
+        await run.read(Wanted(run.scope.names["asked"], heads=NOTHING), on)
 
 
 async def _send(run: CaseRun, key: str, quiet: Quiet) -> Stream:

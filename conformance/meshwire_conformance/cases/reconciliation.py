@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from meshwire_conformance.cases.planting import NOTHING
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.content import Wanted
+from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.reconciling import (
-    BASE,
     Client,
     Conversation,
     ask_about,
@@ -140,7 +140,7 @@ async def listed_by_key(run: CaseRun) -> None:
     entry = FrameSpec(type="snapshot", key="$batched", document="base")
     await run.send(FrameSpec(type="batch", entries=[entry], key="$batched"))
     await run.barrier()
-    await run.read(Wanted(names["asked"], heads=frozenset()))
+    await run.read(Wanted(names["asked"], heads=NOTHING))
     held = [names[name] for name in ("snapshot", "delta", "batched")]
     conversation = Conversation(run)
     await ask_about(conversation, (*held, names["asked"], names["other"]), held)

@@ -13,9 +13,9 @@ from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.protocol.negentropy import Item, Reconciliation
 from meshwire_conformance.protocol.negentropy_messages import INFINITE, Range
 from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.content import BASE
 from meshwire_conformance.socket_suite.evidence import Sending
 from meshwire_conformance.socket_suite.reconciling import (
-    BASE,
     Client,
     Conversation,
     answer_of,

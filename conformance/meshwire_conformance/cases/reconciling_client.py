@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
+from meshwire_conformance.cases.planting import plant
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.protocol.negentropy import Item
 from meshwire_conformance.protocol.negentropy_messages import INFINITE, Range
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import accept_call
-from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.inbox import BegunRun
 from meshwire_conformance.socket_suite.meanwhile import code_name, ends_of
@@ -28,15 +29,19 @@ from meshwire_spec.numbers import (
     REASONS,
     FrameType,
 )
-from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
+from meshwire_spec.schemas.steps import FrameSpec
 
 NEEDS = ("documents", "dials", "reconciles")
-BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
 LET = {"key": "tracks:$case"}
 DOUBT = message_of([Range(INFINITE, bytes(range(1, 17)))])
 """An answer that leaves everything open: a fingerprint that no set has."""
 SAME_MAX = 4
 """More messages in a row with one range in front than a client may take (NG-020)."""
+
+client_case = partial(case, part="reconciliation", needs=NEEDS, isolation="peer", let=LET)
+"""Registers a case about a target that begins a reconciliation."""
+refused_case = partial(client_case, negative=True, control="MW-6080")
+"""Registers a case in which the target must refuse its run."""
 
 
 @dataclass(slots=True)
@@ -100,15 +105,6 @@ class _Served:
             )
 
 
-async def _plant(run: CaseRun, key: str = "$key") -> Wanted:
-    """Give the target a document over another connection."""
-    if "base" not in run.contents.made:
-        await run.documents(BASE)
-    await run.send(FrameSpec(type="snapshot", key=key, document="base"), "B")
-    await run.barrier("B")
-    return Wanted(run.scope.text(key), heads=run.contents.made["base"].heads)
-
-
 async def _take_run(run: CaseRun) -> _Served:
     """Take a connection that the target dials, and the run that it begins there."""
     runs = run.session.inbox.serve_runs(run.own_peer("A").name)
@@ -121,20 +117,17 @@ async def _take_run(run: CaseRun) -> _Served:
     return _Served(run, runs[-1])
 
 
-@case(
+@client_case(
     "MW-6080",
     "a target that reconciles must send its tombstones, then the documents that its peer lacks",
-    part="reconciliation",
     rules=("NG-025", "NG-062"),
-    needs=NEEDS,
-    isolation="peer",
     let={**LET, "deleted": "nodes:$case"},
 )
 async def tombstones_first(run: CaseRun) -> None:
     """The run takes the place of the offer, and with it of the tombstones."""
     await run.send(FrameSpec(type="tombstone", key="$deleted"), "B")
     await run.barrier("B")
-    planted = await _plant(run)
+    planted = await plant(run)
     served = await _take_run(run)
     await served.serve([])
     document = await run.expect(planted, "A")
@@ -149,19 +142,16 @@ async def tombstones_first(run: CaseRun) -> None:
         )
 
 
-@case(
+@client_case(
     "MW-6081",
     "a document that the run finds missing must come before one that both sides hold",
-    part="reconciliation",
     rules=("NG-025",),
-    needs=NEEDS,
-    isolation="peer",
     let={**LET, "held": "tracks:$case-held"},
 )
 async def missing_first(run: CaseRun) -> None:
     """The result of the run is not used: everything is offered in its order."""
-    held = await _plant(run, "$held")
-    planted = await _plant(run)
+    held = await plant(run, "$held")
+    planted = await plant(run)
     served = await _take_run(run)
     await served.serve([item_of(held.key)])
     document = await run.expect(planted, "A")
@@ -180,19 +170,15 @@ async def missing_first(run: CaseRun) -> None:
         )
 
 
-@case(
+@client_case(
     "MW-6082",
     "later messages of a run must be sent as 0x09 on its stream",
-    part="reconciliation",
     rules=("NG-062", "FR-014"),
     level="wire",
-    needs=NEEDS,
-    isolation="peer",
-    let=LET,
 )
 async def later_messages(run: CaseRun) -> None:
     """Each message begins a run anew, on a stream of its own or as 0x08."""
-    planted = await _plant(run)
+    planted = await plant(run)
     served = await _take_run(run)
     await served.say(DOUBT)
     message = await served.next()
@@ -202,18 +188,14 @@ async def later_messages(run: CaseRun) -> None:
     await run.expect(planted, "A")
 
 
-@case(
+@client_case(
     "MW-6083",
     "a target must offer its documents as without a run, where its peer refuses that",
-    part="reconciliation",
     rules=("NG-027", "DC-035"),
-    needs=NEEDS,
-    isolation="peer",
-    let=LET,
 )
 async def refused_run(run: CaseRun) -> None:
     """A peer without reconciliation never gets a document."""
-    planted = await _plant(run)
+    planted = await plant(run)
     served = await _take_run(run)
     code = REASONS["unsupported"].code
     await served.begun.stream.stop(code)
@@ -221,35 +203,27 @@ async def refused_run(run: CaseRun) -> None:
     await run.expect(planted, "A")
 
 
-@case(
+@client_case(
     "MW-6084",
     "a target whose run ends without an answer must offer its documents as without a run",
-    part="reconciliation",
     rules=("NG-027", "DC-035"),
-    needs=NEEDS,
-    isolation="peer",
-    let=LET,
 )
 async def ended_run(run: CaseRun) -> None:
     """FIN in place of an answer is not noticed, or counts as an answer."""
-    planted = await _plant(run)
+    planted = await plant(run)
     served = await _take_run(run)
     await served.begun.stream.finish()
     await run.expect(planted, "A")
 
 
-@case(
+@client_case(
     "MW-6085",
     "a target must begin a run on each connection",
-    part="reconciliation",
     rules=("NG-025", "NG-016"),
-    needs=NEEDS,
-    isolation="peer",
-    let=LET,
 )
 async def run_on_each_connection(run: CaseRun) -> None:
     """A run counts for a peer and not for its connection, so that later ones bring nothing."""
-    planted = await _plant(run)
+    planted = await plant(run)
     for _ in range(2):
         before = len(run.subscription(planted.key).arrivals)
         served = await _take_run(run)
@@ -273,24 +247,14 @@ def _refuses(
     """Register a case with an answer for which a client refuses its run, and offers everything."""
 
     async def refuses(run: CaseRun) -> None:
-        planted = await _plant(run)
+        planted = await plant(run)
         served = await _take_run(run)
         await served.say(payload, *frame)
         await served.check_refused(reason)
         await run.expect(planted, "A")
 
     refuses.__doc__ = hunts
-    case(
-        case_id,
-        title,
-        part="reconciliation",
-        rules=rules,
-        needs=NEEDS,
-        isolation="peer",
-        negative=True,
-        control="MW-6080",
-        let=LET,
-    )(refuses)
+    refused_case(case_id, title, rules=rules)(refuses)
 
 
 _refuses(
@@ -330,20 +294,14 @@ _refuses(
 )
 
 
-@case(
+@refused_case(
     "MW-6090",
     "an answer of more than 131,072 bytes must be refused as soon as its length is read",
-    part="reconciliation",
     rules=("NG-018", "NG-027"),
-    needs=NEEDS,
-    isolation="peer",
-    negative=True,
-    control="MW-6080",
-    let=LET,
 )
 async def long_answer(run: CaseRun) -> None:
     """The limit of a message holds for the server alone."""
-    planted = await _plant(run)
+    planted = await plant(run)
     served = await _take_run(run)
     size = NEGENTROPY_MESSAGE_MAX + 1
     key = NEGENTROPY_KEY.encode()
@@ -353,20 +311,14 @@ async def long_answer(run: CaseRun) -> None:
     await run.expect(planted, "A")
 
 
-@case(
+@refused_case(
     "MW-6091",
     "a run that makes no progress must be refused by its client",
-    part="reconciliation",
     rules=("NG-020", "NG-027"),
-    needs=NEEDS,
-    isolation="peer",
-    negative=True,
-    control="MW-6080",
-    let=LET,
 )
 async def no_progress(run: CaseRun) -> None:
     """A server that repeats itself keeps a client busy for ever."""
-    planted = await _plant(run)
+    planted = await plant(run)
     served = await _take_run(run)
     for _ in range(SAME_MAX):
         await served.say(DOUBT)
@@ -376,20 +328,14 @@ async def no_progress(run: CaseRun) -> None:
     await run.expect(planted, "A")
 
 
-@case(
+@refused_case(
     "MW-6092",
     "an answer after the end of a run must be refused",
-    part="reconciliation",
     rules=("NG-028",),
-    needs=NEEDS,
-    isolation="peer",
-    negative=True,
-    control="MW-6080",
-    let=LET,
 )
 async def answer_after_the_end(run: CaseRun) -> None:
     """Frames on the stream of a complete run are read over."""
-    planted = await _plant(run)
+    planted = await plant(run)
     served = await _take_run(run)
     message: bytes | None = served.begun.message
     while message is not None:

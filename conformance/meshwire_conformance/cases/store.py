@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from meshwire_conformance.cases.planting import send_snapshot
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import adopt_lab
-from meshwire_conformance.socket_suite.content import Wanted
+from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed, Sending, bad_frames
 from meshwire_conformance.socket_suite.inbox import Arrival
 from meshwire_conformance.socket_suite.shortfall import line_of
@@ -22,7 +23,11 @@ STALE_SNAPSHOTS = 8
 SHUT_ROUNDS = 4
 """Stale snapshots of a peer without stream credit, at least an interval apart."""
 NO_FRAME = "the target has sent no frame"
-BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
+LATER = {
+    **BASE,
+    "later": DocumentSpec(actor="0a0b0c0d", merge=["base"], edits=[{"name": "bravo"}]),
+}
+"""A document, and the same with a later change."""
 
 
 @case(
@@ -69,13 +74,10 @@ def _order(arrival: Arrival) -> int:
 )
 async def stale_snapshots_are_answered_in_their_time(run: CaseRun) -> None:
     """A repeated snapshot of a few bytes is answered with a whole document each time."""
-    later = DocumentSpec(actor="0a0b0c0d", merge=["base"], edits=[{"name": "bravo"}])
-    await run.documents(BASE | {"later": later})
-    await run.send(FrameSpec(type="snapshot", document="later"))
-    await run.barrier()
+    await run.documents(LATER)
+    whole = await send_snapshot(run, "A", document="later")
     await run.own_peer("stale").connection()
     # The offers of the node come first; after them it has no other reason to send.
-    whole = Wanted(run.scope.names["key"], heads=run.contents.made["later"].heads)
     await run.expect(whole, "stale")
     arrivals = run.subscription(whole.key).arrivals
     offered, start_s = len(arrivals), asyncio.get_running_loop().time()
@@ -113,11 +115,8 @@ async def stale_snapshots_are_answered_in_their_time(run: CaseRun) -> None:
 )
 async def answers_do_not_pile_up(run: CaseRun) -> None:
     """The interval counts from the queueing, so that answers pile up and leave all at once."""
-    later = DocumentSpec(actor="0a0b0c0d", merge=["base"], edits=[{"name": "bravo"}])
-    await run.documents(BASE | {"later": later})
-    await run.send(FrameSpec(type="snapshot", document="later"))
-    await run.barrier()
-    whole = Wanted(run.scope.names["key"], heads=run.contents.made["later"].heads)
+    await run.documents(LATER)
+    whole = await send_snapshot(run, "A", document="later")
     arrivals = run.subscription(whole.key).arrivals
     shut = await adopt_lab(run, "shut", Windows(max_streams_bidi=0))
     await run.own_peer("clock").connection()
@@ -159,10 +158,8 @@ async def first_delta_carries_the_changes(run: CaseRun) -> None:
     """A batch of heads alone moves no document until each has been answered."""
     await run.documents(BASE)
     await run.own_peer("early").connection()
-    await run.send(FrameSpec(type="snapshot", key="$full", document="base"))
-    await run.barrier()
+    wanted = await send_snapshot(run, "A", key="$full")
     await run.own_peer("late").connection()
-    wanted = Wanted(run.scope.names["full"], heads=run.contents.made["base"].heads)
     for on, how in (("early", "pushed"), ("late", "offered")):
         first = await run.expect(wanted, on)
         why_not = await run.contents.mismatch(wanted, first, strict=True)

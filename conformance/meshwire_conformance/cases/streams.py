@@ -6,14 +6,14 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 
+from meshwire_conformance.cases.planting import NOTHING, send_snapshot
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import adopt_lab
-from meshwire_conformance.socket_suite.content import Wanted
+from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.meanwhile import code_name
 from meshwire_conformance.socket_suite.reconciling import (
-    BASE,
     Conversation,
     id_of,
     own_keys,
@@ -59,7 +59,7 @@ async def two_hundred_heartbeats(run: CaseRun) -> None:
         await run.open("A", name, uni=True)
         stream = await run.send(FrameSpec(type="heartbeat"), "A", name)
         await stream.finish()
-    await run.read(Wanted(run.scope.names["key"], heads=frozenset()), "A")
+    await run.read(Wanted(run.scope.names["key"], heads=NOTHING), "A")
 
 
 @case(
@@ -109,7 +109,7 @@ async def burst_of_reads(run: CaseRun) -> None:
         run.subscription(key)
     await asyncio.gather(*(run.send_read(key) for key in keys))
     for key in keys:
-        await run.expect(Wanted(key, heads=frozenset()), "A")
+        await run.expect(Wanted(key, heads=NOTHING), "A")
 
 
 @case(
@@ -130,13 +130,11 @@ async def answers_wait_for_credit(run: CaseRun) -> None:
         run.subscription(key)
         await run.send_read(key)
         await run.barrier("A", f"read {key}")
-    await run.send(FrameSpec(type="snapshot", document="base"))
-    await run.barrier()
-    await run.read(Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads), "B")
+    await run.read(await send_snapshot(run, "A"), "B")
     connection.lab.allow_streams(2 * ANSWERS)
     connection.flush()
     for key in keys:
-        await run.expect(Wanted(key, heads=frozenset()), "A")
+        await run.expect(Wanted(key, heads=NOTHING), "A")
 
 
 def big(actor: str = "0b0b0b0b") -> DocumentSpec:
@@ -177,10 +175,8 @@ async def reader_stops_writer(run: CaseRun) -> None:
     """The writer exceeds its credit, or one stream blocks all others."""
     window = 2048
     await run.documents({**BASE, "big": big()})
-    await run.send(FrameSpec(type="snapshot", document="big"), "B")
-    await run.barrier("B")
-    await run.send(FrameSpec(type="snapshot", key="$small", document="base"), "B")
-    await run.barrier("B")
+    await send_snapshot(run, document="big")
+    small = await send_snapshot(run, key="$small")
     connection = await adopt_lab(run, "A", Windows(max_stream_data=window, held=True))
     key = run.scope.names["key"]
     await run.send_read(key)
@@ -194,7 +190,7 @@ async def reader_stops_writer(run: CaseRun) -> None:
         raise CaseFailed(
             "no-pong", "a PING was not answered while a stream waits for credit", missed=True
         )
-    await run.read(Wanted(run.scope.names["small"], heads=run.contents.made["base"].heads), "A")
+    await run.read(small)
     if len(stream.received) > window:
         raise CaseFailed("beyond-credit", f"{len(stream.received)} bytes with credit for {window}")
     give_credit(connection)
@@ -237,9 +233,7 @@ async def reset_before_an_answer(run: CaseRun) -> None:
         stream = await run.open("A", f"cut {number}")
         await run.write(stream, cut, "the beginning of a frame")
         await _reset(run, stream, CODES[number % len(CODES)])
-    await run.send(FrameSpec(type="snapshot", document="base"))
-    await run.barrier()
-    await run.read(Wanted(run.scope.names["key"], heads=run.contents.made["base"].heads))
+    await run.read(await send_snapshot(run, "A"))
 
 
 @case(
@@ -433,7 +427,7 @@ async def incomplete_heartbeats(run: CaseRun) -> None:
         if number % 2:
             await run.send(FrameSpec(type="heartbeat", cut=1), "A", f"heartbeat {number}")
         await stream.finish()
-    await run.read(Wanted(run.scope.names["key"], heads=frozenset()), "A")
+    await run.read(Wanted(run.scope.names["key"], heads=NOTHING), "A")
 
 
 @case(

@@ -161,6 +161,14 @@ async def send_record(
         )
 
 
+async def check_echo(run: CaseRun, connection: TcpConnection) -> None:
+    """Fail unless a PING comes back: the records that the target sent before have then arrived."""
+    if not await connection.ping(_PING, run.deadline_s):
+        run.check_connection(connection)
+        raise CaseFailed("no-pong", "the PING was not echoed", missed=True)
+    connection.pongs.clear()
+
+
 _ANSWERS: dict[str, Callable[[bytes], bytes]] = {
     "right": lambda code: code,
     "wrong": lambda code: bytes((code[0] ^ 0x01,)) + code[1:],
@@ -296,11 +304,19 @@ class Call:
         self.gate.admitted = True
         await self.write(bytes((result,)), f"result {result}", "formation_result")
 
-    async def accept(self) -> None:
-        """Complete the handshake from the first message on; raises CaseFailed."""
+    async def take_proof(self) -> None:
+        """Take the handshake up to the response; raises CaseFailed."""
         await self.take_formation_id()
         await self.take_response(await self.send_challenge())
-        await self.send_result(1)
+
+    async def accept(self) -> None:
+        """Complete the handshake from the first message on; raises CaseFailed."""
+        await self.take_proof()
+        await self.send_result(RESULT_ACCEPTED)
+        await self.finish()
+
+    async def finish(self) -> None:
+        """Send FIN on the stream of the handshake."""
         await (await self.stream()).finish()
 
     async def write(self, data: bytes, what: str, kind: str = "") -> None:
@@ -309,10 +325,7 @@ class Call:
 
     async def check_echo(self) -> None:
         """Fail unless a PING comes back: all that the target sent before has then arrived."""
-        if not await self.connection.ping(_PING, self.run.deadline_s):
-            self.run.check_connection(self.connection)
-            raise CaseFailed("no-pong", "the PING was not echoed", missed=True)
-        self.connection.pongs.clear()
+        await check_echo(self.run, self.connection)
 
     async def check_abandoned(self) -> None:
         """Fail unless the target ends the connection, without a response and before a deadline."""

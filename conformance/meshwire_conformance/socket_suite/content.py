@@ -32,6 +32,9 @@ _HASH = 32
 """Bytes of a hash."""
 _NAMES = {row.type: row.name for row in FRAME_TYPES}
 
+BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
+"""The document that most cases written in Python send."""
+
 Heads = frozenset[str]
 
 

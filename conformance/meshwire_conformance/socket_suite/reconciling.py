@@ -22,13 +22,14 @@ from meshwire_conformance.protocol.negentropy_messages import (
     read_message,
 )
 from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.content import BASE
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.meanwhile import code_name
 from meshwire_conformance.socket_suite.shortfall import arrival_lines, difference
 from meshwire_conformance.targets.transport import Stream
 from meshwire_spec.codec import Malformed, decode
 from meshwire_spec.numbers import NEGENTROPY_FRAME_LIMIT, NEGENTROPY_ID, NEGENTROPY_KEY, FrameType
-from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
+from meshwire_spec.schemas.steps import FrameSpec
 
 FRAME = "stream_frame"
 MESSAGE = "negentropy_message"
@@ -187,8 +188,6 @@ def _said(ranges: list[Range]) -> Iterator[str]:
             yield "1 id" if len(part.said) == 1 else f"{len(part.said)} ids"
 
 
-BASE = {"base": DocumentSpec(actor="0a0b0c0d", fields={"name": "alpha"})}
-"""The document that cases send for every key; a run depends on the keys alone."""
 ANSWERS_MAX = 500
 """More answers than any run of the suite needs; a target that exceeds it makes no progress."""
 
