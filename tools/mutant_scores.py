@@ -296,6 +296,21 @@ def write_page(rows: Mapping[str, Row], outcomes: Mapping[str, Outcome]) -> None
     PAGE.write_text(page_text(read_page(), rows.values(), kept), "utf-8")
 
 
+def noting(
+    done: dict[str, Outcome], rows: int, store: Store | None
+) -> Callable[[str, Outcome], None]:
+    """Return a function that adds an outcome to `done` and to the store, and prints its line."""
+    has_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+    def note(name: str, outcome: Outcome) -> None:
+        done[name] = outcome
+        if store is not None:
+            store.add(name, outcome)
+        print(progress_line(len(done), rows, name, outcome, has_colour=has_colour), flush=True)
+
+    return note
+
+
 def run(rows: Mapping[str, Row], options: argparse.Namespace) -> int:
     """Measure the rows that the options choose; return the exit status."""
     catalogue = load_catalogue()
@@ -313,17 +328,8 @@ def run(rows: Mapping[str, Row], options: argparse.Namespace) -> int:
     left = [row for row in chosen if row.id not in done]
     if done:
         print(f"{len(done)} rows were measured before, {len(left)} are left", flush=True)
-    has_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     is_round = not options.row and not options.sample
-    began = len(done)
-
-    def note(name: str, outcome: Outcome) -> None:
-        done[name] = outcome
-        if is_round:
-            store.add(name, outcome)
-        line = progress_line(len(done), began + len(left), name, outcome, has_colour=has_colour)
-        print(line, flush=True)
-
+    note = noting(done, len(done) + len(left), store if is_round else None)
     ends_s = None if options.stop_after is None else time.monotonic() + options.stop_after
     work = measure_all(
         left, lambda row: measure(row, catalogue.cases), note, options.beside, ends_s

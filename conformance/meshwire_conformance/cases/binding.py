@@ -20,7 +20,7 @@ from meshwire_conformance.socket_suite.connecting import (
 from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.targets.handshake import HandshakeFailed, read_result
-from meshwire_conformance.targets.lab import Preamble, record
+from meshwire_conformance.targets.lab_records import Preamble, record
 from meshwire_conformance.targets.listening import Listener
 from meshwire_conformance.targets.tcp import TcpConnection, TcpDialler
 from meshwire_conformance.targets.transport import Dial

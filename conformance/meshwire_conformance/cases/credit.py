@@ -20,7 +20,7 @@ from meshwire_conformance.socket_suite.connecting import (
 )
 from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed, Sending
-from meshwire_conformance.targets.lab import Windows, record
+from meshwire_conformance.targets.lab_records import Windows, record
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_spec.numbers import BATCH_KEY, HMAC, LAB_MAX_DATA, FrameType, LabRecordType
 from meshwire_spec.schemas.steps import ConnectSpec, FrameSpec, HandshakeSpec

@@ -12,7 +12,7 @@ from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import Call, take_call
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
-from meshwire_conformance.targets.lab import Preamble
+from meshwire_conformance.targets.lab_records import Preamble
 from meshwire_spec.codec import Message, encode
 from meshwire_spec.numbers import ENDPOINT_ID, FORMATION_ID_MAX, HANDSHAKE_S, NONCE
 

@@ -13,7 +13,7 @@ from meshwire_conformance.socket_suite.connecting import accept_call, check_echo
 from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.meanwhile import ends_of
-from meshwire_conformance.targets.lab import Windows
+from meshwire_conformance.targets.lab_records import Windows
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Stream
 from meshwire_spec.numbers import (

@@ -12,7 +12,7 @@ from meshwire_conformance.socket_suite.connecting import adopt_lab
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.shortfall import line_of
-from meshwire_conformance.targets.lab import Windows
+from meshwire_conformance.targets.lab_records import Windows
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_spec.numbers import SNAPSHOT_ANSWER_INTERVAL_S, FrameType
 from meshwire_spec.schemas.steps import DocumentSpec

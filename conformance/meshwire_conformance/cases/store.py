@@ -12,7 +12,7 @@ from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed, Sending, bad_frames
 from meshwire_conformance.socket_suite.inbox import Arrival
 from meshwire_conformance.socket_suite.shortfall import line_of
-from meshwire_conformance.targets.lab import Windows
+from meshwire_conformance.targets.lab_records import Windows
 from meshwire_spec.numbers import SNAPSHOT_ANSWER_INTERVAL_S, FrameType
 from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 

@@ -20,7 +20,7 @@ from meshwire_conformance.socket_suite.reconciling import (
     question_about,
     send_documents,
 )
-from meshwire_conformance.targets.lab import Windows
+from meshwire_conformance.targets.lab_records import Windows
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Stream
 from meshwire_spec.numbers import REASONS, STREAMS_ACCEPTED_MIN, FrameType

@@ -1,14 +1,17 @@
 """The command line as typer reads it: its commands, and every failure as one line and exit code."""
 
+import inspect
 import os
 import sys
 import traceback
-from typing import Annotated
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any
 
 import typer
 
 from meshwire_conformance.commands import process
-from meshwire_conformance.commands.check import check_command
+from meshwire_conformance.commands.check import CheckOptions, check_command
 from meshwire_conformance.commands.decode import decode_command
 from meshwire_conformance.commands.vectors import app as vectors_app
 from meshwire_conformance.errors import SuiteError, UsageError, fault_text
@@ -61,7 +64,19 @@ def meshwire(
     """
 
 
-app.command("check")(check_command)
+def _reading(options: type[Any], command: Callable[[Any], None]) -> Callable[..., None]:
+    """Return a function with a parameter for each field of `options`, which typer can read."""
+
+    @wraps(command)
+    def call(**values: Any) -> None:
+        command(options(**values))
+
+    # Typer reads the parameters off it.
+    vars(call)["__signature__"] = inspect.signature(options)
+    return call
+
+
+app.command("check")(_reading(CheckOptions, check_command))
 app.command("decode")(decode_command)
 app.add_typer(vectors_app, name="vectors")
 

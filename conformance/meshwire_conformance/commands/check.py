@@ -4,12 +4,12 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import typer
 
-from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.commands.process import give_up_output, run_interruptibly
 from meshwire_conformance.commands.progress import SilentProgress, progress_on, ticking
 from meshwire_conformance.contracts import Attachment
@@ -36,89 +36,113 @@ PATTERN = (
 STDOUT = "-"
 
 
-# Longer than 40 lines because each option has its own.
-def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one argument
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckOptions:
+    """The arguments of `meshwire check`, as typer reads them off the fields."""
+
     target: Annotated[
         str | None,
         typer.Argument(
             metavar="TARGET",
             help=f"{TARGET_FORMS}; without one, the bundled node.",
         ),
-    ] = None,
+    ] = None
     target_file: Annotated[
         Path | None, typer.Option("--target", help="TOML file that describes the target.")
-    ] = None,
+    ] = None
     only: Annotated[
         list[str] | None, typer.Option(help=f"Run only the cases that {PATTERN} May be repeated.")
-    ] = None,
+    ] = None
     skip: Annotated[
         list[str] | None,
         typer.Option(help="Skip the cases that a pattern names, as for --only. May be repeated."),
-    ] = None,
+    ] = None
     kind: Annotated[
         list[str] | None,
         typer.Option(help="Run only cases of this kind, as --list shows it. May be repeated."),
-    ] = None,
+    ] = None
     level: Annotated[
         Literal["wire", "strict"], typer.Option(help="Level whose results are required.")
-    ] = "strict",
+    ] = "strict"
     list_cases: Annotated[
         bool, typer.Option("--list", help="Print one line per case and run nothing.")
-    ] = False,
+    ] = False
     as_json: Annotated[
         bool, typer.Option("--json", help="With --list: print the cases as JSON.")
-    ] = False,
+    ] = False
     report: Annotated[
         list[str] | None, typer.Option(help=f"Write a report: {REPORT_FORMS}. May be repeated.")
-    ] = None,
+    ] = None
     known_failing: Annotated[
         Path | None,
         typer.Option(help="TOML ledger of known failures, or the name of one in the suite."),
-    ] = None,
+    ] = None
     timeout_scale: Annotated[
         float, typer.Option(min=0.1, max=1000.0, help="Factor for every deadline.")
-    ] = 1.0,
+    ] = 1.0
     repeat: Annotated[
         int, typer.Option(min=1, help="Run every case this number of times and report the rates.")
-    ] = 1,
+    ] = 1
     shuffle: Annotated[
         bool, typer.Option("--shuffle", help="Run the cases in a random order, set by the seed.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    ] = False
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0
     trace: Annotated[
         Path | None,
         typer.Option(
             help="File for a trace of everything sent and received, one JSON object per line."
         ),
-    ] = None,
+    ] = None
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="End the run after the first violation.")
-    ] = False,
+    ] = False
     max_failures: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="End the run after this number of violations."),
-    ] = None,
+    ] = None
     quiet: Annotated[
         bool,
         typer.Option("--quiet", help="Print one line per violation, and the verdict."),
-    ] = False,
+    ] = False
     verbose: Annotated[
         bool,
         typer.Option(
             "--verbose", help="Print a line per case too: verdict, time, and why it ended so."
         ),
-    ] = False,
+    ] = False
     color: Annotated[
         Literal["auto", "always", "never"],
         typer.Option(help="Colour; auto follows NO_COLOR, FORCE_COLOR and the terminal."),
-    ] = "auto",
+    ] = "auto"
     writes_are_ok: Annotated[
         bool,
         typer.Option(
             "--writes-are-ok", help="Allow a target on another machine; its documents are changed."
         ),
-    ] = False,
-) -> None:
+    ] = False
+
+    def to_run(self, progress: SilentProgress) -> Options:
+        """Return the options of the run; raises UsageError if two exclude each other."""
+        return Options(
+            only=self.only or (),
+            skip=self.skip or (),
+            kinds=self.kind or (),
+            level=self.level,
+            seed=self.seed,
+            timeout_scale=self.timeout_scale,
+            writes_are_ok=self.writes_are_ok,
+            known_failing=self.known_failing,
+            trace=self.trace,
+            watcher=progress,
+            rounds=self.repeat,
+            shuffle=self.shuffle,
+            violations_max=_violations_max(self.max_failures, fail_fast=self.fail_fast),
+            tells=_tell,
+            waits_for=progress.waits_for,
+        )
+
+
+def check_command(given: CheckOptions) -> None:
     """Run the conformance cases on a target and report the rules that it breaks.
 
     Exit codes: 0 every required case passed, 1 violations, 2 wrong use, a fault of the suite or
@@ -130,42 +154,26 @@ def check_command(  # noqa: PLR0913, PLR0917 - each option of the command is one
              meshwire check "node:./my-node --port 0" --level wire --quiet
              meshwire check --list --json --only 'document key'
     """  # noqa: D301 - the control character keeps the lines of the example apart
-    if list_cases:
-        if report:
-            raise UsageError("--report is for a run; the list of cases is --list --json")
-        _list(load_listing().select(only or (), skip or (), kind or ()), as_json=as_json)
+    if given.list_cases:
+        _list(given)
         return
-    if as_json:
+    if given.as_json:
         raise UsageError("--json is for --list; the results of a run are --report json=PATH")
-    detail = _detail(quiet=quiet, verbose=verbose)
-    colours = wants_colour(color, os.environ, sys.stderr)
-    progress = SilentProgress() if quiet else progress_on(sys.stderr, os.environ, colour=colours)
-    options = Options(
-        only=only or (),
-        skip=skip or (),
-        kinds=kind or (),
-        level=level,
-        seed=seed,
-        timeout_scale=timeout_scale,
-        writes_are_ok=writes_are_ok,
-        known_failing=known_failing,
-        trace=trace,
-        watcher=progress,
-        rounds=repeat,
-        shuffle=shuffle,
-        violations_max=_violations_max(max_failures, fail_fast=fail_fast),
-        tells=_tell,
-        waits_for=progress.waits_for,
+    detail = _detail(quiet=given.quiet, verbose=given.verbose)
+    colours = wants_colour(given.color, os.environ, sys.stderr)
+    progress = (
+        SilentProgress() if given.quiet else progress_on(sys.stderr, os.environ, colour=colours)
     )
-    writers = _writers(report or ())
-    text = target or str(target_file or "bundled node")
+    options = given.to_run(progress)
+    writers = _writers(given.report or ())
+    text = given.target or str(given.target_file or "bundled node")
     with _reported(writers, text, options):
-        attachments = _attachments(target, target_file, timeout_scale)
+        attachments = _attachments(given)
         found = _checked(attachments, text, options, progress)
     # Written first: a report must exist even if the output cannot be written.
     for name, path in writers:
         WRITERS[name](found, path)
-    _show(found, detail, colour=wants_colour(color, os.environ, sys.stdout))
+    _show(found, detail, colour=wants_colour(given.color, os.environ, sys.stdout))
     raise typer.Exit(int(found.exit_code))
 
 
@@ -199,22 +207,24 @@ def _checked(
         progress.clear()
 
 
-def _attachments(
-    target: str | None, target_file: Path | None, timeout_scale: float
-) -> Sequence[Attachment]:
-    if target is not None and target_file is not None:
+def _attachments(given: CheckOptions) -> Sequence[Attachment]:
+    if given.target is not None and given.target_file is not None:
         raise UsageError("give a target or --target FILE, not both")
-    if target_file is not None:
+    if given.target_file is not None:
         from meshwire_conformance.targets.facts import read_target_file  # noqa: PLC0415 - sockets only
 
-        return list(read_target_file(target_file))
-    return bundled(timeout_scale) if target is None else [parse_target(target)]
+        return list(read_target_file(given.target_file))
+    return bundled(given.timeout_scale) if given.target is None else [parse_target(given.target)]
 
 
-def _list(cases: Sequence[Case], *, as_json: bool) -> None:
+def _list(given: CheckOptions) -> None:
     from meshwire_conformance.report.listing import listing_json, listing_lines  # noqa: PLC0415 - few need it
 
-    for line in [listing_json(load_listing(), cases)] if as_json else listing_lines(cases):
+    if given.report:
+        raise UsageError("--report is for a run; the list of cases is --list --json")
+    catalogue = load_listing()
+    cases = catalogue.select(given.only or (), given.skip or (), given.kind or ())
+    for line in [listing_json(catalogue, cases)] if given.as_json else listing_lines(cases):
         typer.echo(line)
 
 

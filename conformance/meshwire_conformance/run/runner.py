@@ -167,19 +167,7 @@ async def _run_all(
             options.watcher,
             options.violations_max,
         )
-        settings = Settings(
-            level=options.level,
-            timeout_scale=options.timeout_scale,
-            seed=options.seed,
-            writes_are_ok=options.writes_are_ok,
-            trace=_tracer(options.trace, stack),
-            expects=lambda case, symptom: case in known and known[case].fits(symptom),
-            keeps_order=options.shuffle,
-            ends_early=options.violations_max is not None,
-            ended=progress.ended,
-            tells=options.tells,
-            waits_for=options.waits_for,
-        )
+        settings = _settings(options, known, progress, stack)
 
         async def run_one(target: Attachment, share: Sequence[Case], alone: Alone) -> TargetRun:
             mine = replace(settings, alone=alone)
@@ -196,6 +184,25 @@ async def _run_all(
                 works.append(Work(partial(run_one, target, order), beside))
             rounds.append(await run_all(works))
         return rounds
+
+
+def _settings(
+    options: Options, known: Mapping[str, KnownFailure], progress: RunProgress, stack: ExitStack
+) -> Settings:
+    """Return what the parts of the suite have to know; `stack` closes the trace."""
+    return Settings(
+        level=options.level,
+        timeout_scale=options.timeout_scale,
+        seed=options.seed,
+        writes_are_ok=options.writes_are_ok,
+        trace=_tracer(options.trace, stack),
+        expects=lambda case, symptom: case in known and known[case].fits(symptom),
+        keeps_order=options.shuffle,
+        ends_early=options.violations_max is not None,
+        ended=progress.ended,
+        tells=options.tells,
+        waits_for=options.waits_for,
+    )
 
 
 def _share(target: Attachment, targets: Sequence[Attachment], cases: Sequence[Case]) -> list[Case]:

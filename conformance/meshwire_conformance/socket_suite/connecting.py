@@ -24,7 +24,7 @@ from meshwire_conformance.targets.handshake import (
     read_response,
     read_result,
 )
-from meshwire_conformance.targets.lab import Preamble, Windows, record
+from meshwire_conformance.targets.lab_records import Preamble, Windows, record
 from meshwire_conformance.targets.listening import Listener
 from meshwire_conformance.targets.tcp import TcpConnection, TcpDialler
 from meshwire_conformance.targets.transport import Connection, Dial, NotDialled, Stream

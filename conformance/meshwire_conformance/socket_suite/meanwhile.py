@@ -11,7 +11,7 @@ from meshwire_conformance.explain.field_rows import rows_of
 from meshwire_conformance.explain.hexdump import Mark
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.inbox import TargetFault
-from meshwire_conformance.targets.lab import PeerFault
+from meshwire_conformance.targets.lab_records import PeerFault
 from meshwire_conformance.targets.transport import Closed, Stream
 from meshwire_spec.numbers import REASON_ROWS
 

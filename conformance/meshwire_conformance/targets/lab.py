@@ -8,8 +8,7 @@ repeated. Received bytes never raise: a peer that breaks the binding ends in a `
 Unlike an ordinary implementation this one can also write anything (`write_raw`), because a suite
 has to send wrong things on purpose.
 """
-# Longer than 500 lines: records, credit and streams are one state machine, and its
-# halves are harder to read in two modules.
+# Longer than 500 lines: records, credit and streams are one state machine.
 
 from __future__ import annotations
 
@@ -18,29 +17,41 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from struct import Struct
 
+from meshwire_conformance.targets.lab_records import (
+    HEADER,
+    WINDOWS,
+    CloseReceived,
+    DataReceived,
+    Event,
+    PeerFault,
+    PongReceived,
+    Preamble,
+    PreambleReceived,
+    ResetReceived,
+    StopReceived,
+    StreamOpened,
+    Windows,
+    is_uni,
+    record,
+)
 from meshwire_spec.numbers import (
     ALPN,
     CLOSE_REASON_MAX,
     ENDPOINT_ID,
     LAB_MAGIC,
-    LAB_MAX_DATA,
-    LAB_MAX_STREAM_DATA,
-    LAB_MAX_STREAMS,
     LAB_PING,
     LAB_RECORD_MAX,
     LAB_VERSION,
     LabRecordType,
 )
 
-_HEADER = Struct("!BI")
 _DATA = Struct("!QB")
 _ONE = Struct("!Q")
 _TWO = Struct("!QQ")
-_WINDOWS = Struct("!QQQQ")
 _PIECE_MAX = LAB_RECORD_MAX - _DATA.size
 _FIXED_PREAMBLE = len(LAB_MAGIC) + 2
 _LENGTH_AT = 1
-_FLAG_AT = _HEADER.size + _ONE.size
+_FLAG_AT = HEADER.size + _ONE.size
 """Offsets in a record: of its length, and of the FIN flag of DATA."""
 _SHOWN = 2048
 """Bytes that are kept of a faulty preamble or record."""
@@ -54,136 +65,6 @@ _SIZES = {
     LabRecordType.PING: LAB_PING,
     LabRecordType.PONG: LAB_PING,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Windows:
-    """Credit that one side grants at the start, in bytes and streams."""
-
-    max_data: int = LAB_MAX_DATA
-    max_stream_data: int = LAB_MAX_STREAM_DATA
-    max_streams_bidi: int = LAB_MAX_STREAMS
-    max_streams_uni: int = LAB_MAX_STREAMS
-    held: bool = False
-    """True if no stream gets more credit than at first, since the suite reads none of them."""
-    all_held: bool = False
-    """True if neither the connection nor the number of streams gets more credit either."""
-
-
-@dataclass(frozen=True, slots=True)
-class Preamble:
-    """The first bytes that each side writes."""
-
-    endpoint_id: bytes
-    alpn: bytes = ALPN.encode()
-    magic: bytes = LAB_MAGIC
-    version: int = LAB_VERSION
-    windows: Windows = Windows()
-    whole: bytes | None = None
-    """Bytes written instead of the preamble, wrong on purpose."""
-
-    def encode(self) -> bytes:
-        """Return bytes of the preamble (page Lab binding); wrong values are written as they are."""
-        if self.whole is not None:
-            return self.whole
-        windows = self.windows
-        return b"".join(
-            (
-                self.magic,
-                bytes((self.version, len(self.alpn))),
-                self.alpn,
-                self.endpoint_id,
-                _WINDOWS.pack(
-                    windows.max_data,
-                    windows.max_stream_data,
-                    windows.max_streams_bidi,
-                    windows.max_streams_uni,
-                ),
-            )
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class PreambleReceived:
-    """The peer's preamble is complete; streams may be opened from now on."""
-
-    preamble: Preamble
-
-
-@dataclass(frozen=True, slots=True)
-class StreamOpened:
-    """The peer opened a stream: its first record was received."""
-
-    stream_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class DataReceived:
-    """Bytes of a stream, in order; with `fin` they are the last."""
-
-    stream_id: int
-    data: bytes
-    fin: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ResetReceived:
-    """The peer reset its half of a stream."""
-
-    stream_id: int
-    code: int
-
-
-@dataclass(frozen=True, slots=True)
-class StopReceived:
-    """The peer stopped this side's half of a stream."""
-
-    stream_id: int
-    code: int
-
-
-@dataclass(frozen=True, slots=True)
-class PongReceived:
-    """The peer echoed a PING."""
-
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class CloseReceived:
-    """The peer closed the connection."""
-
-    code: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class PeerFault:
-    """The peer broke the binding; no later bytes are read.
-
-    `rule` has the ids of the rules that it broke, empty if none says it. `data` are the bytes of
-    the preamble or record, as far as they came, `kind` is the kind of message that they are, and
-    `at` the offset of the field at fault.
-    """
-
-    reason: str
-    detail: str
-    rule: str = ""
-    kind: str = ""
-    data: bytes = b""
-    at: int = 0
-
-
-Event = (
-    PreambleReceived
-    | StreamOpened
-    | DataReceived
-    | ResetReceived
-    | StopReceived
-    | PongReceived
-    | CloseReceived
-    | PeerFault
-)
 
 
 @dataclass(slots=True)
@@ -214,16 +95,6 @@ class _Broken(Exception):
         self.detail = detail
         self.rule = rule
         self.at = at
-
-
-def record(record_type: int, body: bytes) -> bytes:
-    """Return one record as bytes, for any type and body."""
-    return _HEADER.pack(record_type, len(body)) + body
-
-
-def is_uni(stream_id: int) -> bool:
-    """Return True if this is the number of a unidirectional stream (as in QUIC)."""
-    return bool(stream_id & 0x2)
 
 
 class LabConnection:
@@ -429,7 +300,7 @@ class LabConnection:
         if self.peer is None:
             kind = "lab_preamble"
         else:
-            data = data[: _HEADER.size + _HEADER.unpack_from(data)[1]]
+            data = data[: HEADER.size + HEADER.unpack_from(data)[1]]
         return PeerFault(broken.reason, broken.detail, broken.rule, kind, data, broken.at)
 
     def _events(self) -> Iterator[Event]:
@@ -438,14 +309,14 @@ class LabConnection:
         if self.peer is None:
             return
         self._read = 0
-        while not self.closed and len(self._input) - self._read >= _HEADER.size:
-            record_type, size = _HEADER.unpack_from(self._input, self._read)
+        while not self.closed and len(self._input) - self._read >= HEADER.size:
+            record_type, size = HEADER.unpack_from(self._input, self._read)
             # The fields are checked in their order, so that the first wrong one is named.
             if record_type not in _HANDLERS:
                 raise _Broken("unknown-type", f"a record of type {record_type}", "LB-021", 0)
             if size > LAB_RECORD_MAX:
                 raise _Broken("length-limit", f"a record of {size} bytes", "LB-022", _LENGTH_AT)
-            start = self._read + _HEADER.size
+            start = self._read + HEADER.size
             if len(self._input) < start + size:
                 break
             yield from self._read_record(record_type, bytes(self._input[start : start + size]))
@@ -464,7 +335,7 @@ class LabConnection:
         if len(self._input) < _FIXED_PREAMBLE:
             return
         length = self._input[len(LAB_MAGIC) + 1]
-        size = _FIXED_PREAMBLE + length + ENDPOINT_ID + _WINDOWS.size
+        size = _FIXED_PREAMBLE + length + ENDPOINT_ID + WINDOWS.size
         alpn = bytes(self._input[_FIXED_PREAMBLE : _FIXED_PREAMBLE + length])
         if len(alpn) == length and alpn != ALPN.encode():
             said = f"the preamble names {alpn!r}"
@@ -472,7 +343,7 @@ class LabConnection:
         if len(self._input) < size:
             return
         body = bytes(self._input[_FIXED_PREAMBLE:size])
-        windows = Windows(*_WINDOWS.unpack(body[length + ENDPOINT_ID :]))
+        windows = Windows(*WINDOWS.unpack(body[length + ENDPOINT_ID :]))
         del self._input[:size]
         self.peer = Preamble(body[length : length + ENDPOINT_ID], alpn, windows=windows)
         self._allowed = {False: windows.max_streams_bidi, True: windows.max_streams_uni}
@@ -487,20 +358,20 @@ class LabConnection:
             is_short = len(body) < wanted
             reason, rule = ("truncated", "LB-023") if is_short else ("trailing-bytes", "LB-024")
             said = f"a record of type {record_type} with {len(body)} bytes"
-            raise _Broken(reason, said, rule, _HEADER.size + min(len(body), wanted))
+            raise _Broken(reason, said, rule, HEADER.size + min(len(body), wanted))
         yield from _HANDLERS[record_type](self, body)
 
     def _on_data(self, body: bytes) -> Iterator[Event]:
         if len(body) < _DATA.size:
             said = f"a DATA record of {len(body)} bytes"
-            raise _Broken("truncated", said, "LB-023", _HEADER.size + len(body))
+            raise _Broken("truncated", said, "LB-023", HEADER.size + len(body))
         stream_id, fin = _DATA.unpack_from(body)
         data = body[_DATA.size :]
         yield from self._see(stream_id, theirs=True)
         half = self._streams[stream_id]
         if half.receive_over:
             said = f"DATA on stream {stream_id}, whose half is over"
-            raise _Broken("bad-stream", said, "LB-033", _HEADER.size)
+            raise _Broken("bad-stream", said, "LB-033", HEADER.size)
         if fin > 1:
             raise _Broken("bad-flag", f"a DATA record with flag {fin}", "LB-025", _FLAG_AT)
         half.received += len(data)
@@ -577,7 +448,7 @@ class LabConnection:
             is_short = len(body) < _ONE.size
             reason, rule = ("truncated", "LB-023") if is_short else ("length-limit", "LB-026")
             said = f"a CLOSE record of {len(body)} bytes"
-            raise _Broken(reason, said, rule, _HEADER.size + min(len(body), _ONE.size))
+            raise _Broken(reason, said, rule, HEADER.size + min(len(body), _ONE.size))
         self.closed = True
         reason = body[_ONE.size :].decode("utf-8", "backslashreplace")
         yield CloseReceived(_ONE.unpack_from(body)[0], reason)
@@ -606,10 +477,10 @@ class LabConnection:
         ours = self.is_ours(stream_id)
         if ours and stream_id >= self._next[uni] and not self.by_hand:
             said = f"stream {stream_id} is ours and was never opened"
-            raise _Broken("bad-stream", said, "LB-032", _HEADER.size)
+            raise _Broken("bad-stream", said, "LB-032", HEADER.size)
         if uni and ours == theirs:
             said = f"stream {stream_id} has no such half"
-            raise _Broken("bad-stream", said, "LB-032", _HEADER.size)
+            raise _Broken("bad-stream", said, "LB-032", HEADER.size)
         if stream_id in self._streams:
             return
         if ours:  # Opened by a record written by hand.
@@ -617,7 +488,7 @@ class LabConnection:
             return
         if stream_id // 4 >= self._given[uni]:
             said = f"stream {stream_id} beyond the credit given"
-            raise _Broken("stream-limit", said, "LB-048, LB-031", _HEADER.size)
+            raise _Broken("stream-limit", said, "LB-048, LB-031", HEADER.size)
         # As in QUIC a number opens all lower ones too, each reported at its own first record.
         self._half(stream_id)
         yield StreamOpened(stream_id)

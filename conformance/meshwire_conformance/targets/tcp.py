@@ -10,11 +10,11 @@ from typing import ClassVar
 
 from meshwire_conformance.catalogue.case import EVERYTHING
 from meshwire_conformance.targets.hosts import in_address
-from meshwire_conformance.targets.lab import (
+from meshwire_conformance.targets.lab import LabConnection
+from meshwire_conformance.targets.lab_records import (
     CloseReceived,
     DataReceived,
     Event,
-    LabConnection,
     PeerFault,
     PongReceived,
     Preamble,

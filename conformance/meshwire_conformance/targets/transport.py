@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from meshwire_conformance.targets.lab import PeerFault, Preamble
+from meshwire_conformance.targets.lab_records import PeerFault, Preamble
 
 
 class Signal:

@@ -11,7 +11,8 @@ import pytest
 
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.codec_suite.manners import UNSENT
-from meshwire_conformance.codec_suite.part import HarnessSession, run
+from meshwire_conformance.codec_suite.part import run
+from meshwire_conformance.codec_suite.session import HarnessSession
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.run.loading import load_catalogue

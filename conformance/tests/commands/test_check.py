@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
 from meshwire_conformance.commands.app import app
-from meshwire_conformance.commands.check import check_command, wants_colour
+from meshwire_conformance.commands.check import CheckOptions, check_command, wants_colour
 from meshwire_conformance.errors import UsageError
 from meshwire_conformance.report.record import Report
 from meshwire_conformance.run.loading import load_catalogue
@@ -74,7 +74,7 @@ def test_colour_reaches_a_pipe_that_wants_it(
     monkeypatch.setattr(f"{check_command.__module__}.check", lambda *_: passed)
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     with pytest.raises(typer.Exit):
-        check_command("stdio:x", quiet=True, color=choice)
+        check_command(CheckOptions(target="stdio:x", quiet=True, color=choice))
 
     assert ("\x1b[32m" in capsys.readouterr().out) is has_colour
 
@@ -82,9 +82,9 @@ def test_colour_reaches_a_pipe_that_wants_it(
 def test_options_that_exclude_each_other_are_wrong_usage() -> None:
     """Before anything is started."""
     with pytest.raises(UsageError, match="--quiet or --verbose"):
-        check_command("stdio:/no/such/program", quiet=True, verbose=True)
+        check_command(CheckOptions(target="stdio:/no/such/program", quiet=True, verbose=True))
     with pytest.raises(UsageError, match="--fail-fast or --max-failures"):
-        check_command("stdio:/no/such/program", fail_fast=True, max_failures=3)
+        check_command(CheckOptions(target="stdio:/no/such/program", fail_fast=True, max_failures=3))
 
 
 def test_a_quiet_run_shows_no_progress(
@@ -103,7 +103,7 @@ def test_a_quiet_run_shows_no_progress(
     said = {}
     for quiet in (True, False):
         with pytest.raises(typer.Exit):
-            check_command("stdio:x", quiet=quiet, fail_fast=True)
+            check_command(CheckOptions(target="stdio:x", quiet=quiet, fail_fast=True))
         said[quiet] = capsys.readouterr().err
 
     assert said[True] == ""
@@ -112,7 +112,7 @@ def test_a_quiet_run_shows_no_progress(
 
 def listed(capsys: pytest.CaptureFixture[str], *only: str, as_json: bool = True) -> str:
     """The list of the cases that these patterns name."""
-    check_command(list_cases=True, only=list(only), as_json=as_json)
+    check_command(CheckOptions(list_cases=True, only=list(only), as_json=as_json))
     return capsys.readouterr().out
 
 
@@ -157,7 +157,7 @@ def test_the_list_as_json_has_what_a_case_needs_and_requires(
 def test_json_without_a_list_is_wrong_usage() -> None:
     """It names what writes the results of a run."""
     with pytest.raises(UsageError, match="--report json=PATH"):
-        check_command("stdio:/no/such/program", as_json=True)
+        check_command(CheckOptions(target="stdio:/no/such/program", as_json=True))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,9 @@ def test_a_report_that_would_be_lost_is_wrong_usage(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link").symlink_to("r")
     with pytest.raises(UsageError, match=says):
-        check_command("stdio:/no/such/program", report=reports, list_cases=lists)
+        check_command(
+            CheckOptions(target="stdio:/no/such/program", report=reports, list_cases=lists)
+        )
 
     assert [path.name for path in tmp_path.iterdir()] == ["link"]
 

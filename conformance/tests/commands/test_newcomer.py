@@ -12,7 +12,7 @@ from typing import BinaryIO
 import pytest
 
 from meshwire_conformance.commands import app
-from meshwire_conformance.commands.check import check_command
+from meshwire_conformance.commands.check import CheckOptions, check_command
 from meshwire_conformance.errors import Incomplete, Interrupted, UsageError
 from meshwire_conformance.report.ledger import UNTRIED, KnownFailure, apply_ledger
 from meshwire_conformance.report.record import Report, TargetRun
@@ -108,7 +108,7 @@ def test_an_interrupt_tells_what_was_judged(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("meshwire_conformance.commands.check.check", interrupted)
     with pytest.raises(Interrupted, match="interrupted: 2 cases were over, 1 passed, 1 failed"):
-        check_command("stdio:x")
+        check_command(CheckOptions(target="stdio:x"))
 
 
 def run_interrupted_at(moment: str, target: str) -> subprocess.CompletedProcess[str]:
@@ -224,7 +224,9 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_run(
 ) -> None:
     """Nothing is started for a report that will be lost."""
     with pytest.raises(UsageError, match="--report"):
-        check_command("stdio:/no/such/program", report=[f"junit={tmp_path / place}"])
+        check_command(
+            CheckOptions(target="stdio:/no/such/program", report=[f"junit={tmp_path / place}"])
+        )
 
 
 @pytest.mark.process

@@ -24,7 +24,7 @@ from typing import Final
 from meshwire_conformance.protocol.frame_content import whole_frame
 from meshwire_conformance.socket_suite.calibration import CANARY_DOCUMENT
 from meshwire_conformance.targets.handshake import Formation, read_secret
-from meshwire_conformance.targets.lab import Preamble, record
+from meshwire_conformance.targets.lab_records import Preamble, record
 from meshwire_conformance.targets.node import SECRET_VARIABLE
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Dial, Stream

@@ -16,7 +16,7 @@ from meshwire_conformance.socket_suite.inbox import Inbox, TargetFault
 from meshwire_conformance.socket_suite.peers import Session
 from meshwire_conformance.targets.attach import Target
 from meshwire_conformance.targets.facts import Facts
-from meshwire_conformance.targets.lab import PeerFault
+from meshwire_conformance.targets.lab_records import PeerFault
 from meshwire_conformance.targets.transport import Address, Closed
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from meshwire_spec.codec import Message

@@ -21,7 +21,7 @@ from meshwire_conformance.socket_suite.meanwhile import came_meanwhile, connecti
 from meshwire_conformance.socket_suite.peers import Session
 from meshwire_conformance.targets.attach import Target
 from meshwire_conformance.targets.facts import Facts
-from meshwire_conformance.targets.lab import PeerFault, Preamble, record
+from meshwire_conformance.targets.lab_records import PeerFault, Preamble, record
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Address, Closed, Dial, Stream
 from meshwire_conformance.verdicts import TARGET_ENDED, ExitCode, Verdict

@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from meshwire_conformance.targets.lab import (
+from meshwire_conformance.targets.lab import LabConnection
+from meshwire_conformance.targets.lab_records import (
     CloseReceived,
     DataReceived,
     Event,
-    LabConnection,
     PeerFault,
     PongReceived,
     Preamble,
