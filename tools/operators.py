@@ -5,10 +5,11 @@ result yet is run: codec cases first for `wire` and `negentropy`, cases over soc
 others, and the first failed case ends it. Results are kept in `build/operators.jsonl`, so that an
 interrupted run goes on where it was; `--write` puts them into the sample.
 
-The cases are in three stages: `codec`, `near` (over sockets, which notice rows of the table in the
-same module) and `others` (over sockets). `--stage` runs one of them where it is the next; a mutant
-survives once it has passed all of them. With `--group` several mutants are made at once: if no case
-notices, each of them has passed, else the case that does is run against each of them.
+The cases are in four stages: `codec`, `near` (over sockets, which notice rows of the table in the
+same module), `others` (over sockets) and `called` (over sockets that the node dials, also as client
+of a reconciliation). `--stage` runs one of them where it is the next; a mutant survives once it has
+passed all of them. With `--group` several mutants are made at once: if no case notices, each of
+them has passed, else the case that does is run against each of them.
 
 Example: python tools/operators.py --first 60 --seconds 300
 """
@@ -36,7 +37,7 @@ from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.socket_suite.attempts import body_of, is_serial
 from meshwire_conformance.socket_suite.part import run as run_sockets
 from meshwire_conformance.verdicts import CaseResult, Verdict
-from mutants import BESIDE, HURRIED, attachments, unapplied
+from mutants import BESIDE, HURRIED, attachments, unapplied, variant_of
 from operator_draw import SEED, SIZE, DrawnMutant, draw, mutant_in, variables
 from operator_sample import (
     COULD_NOT_RUN,
@@ -64,8 +65,11 @@ CODEC_FIRST = ("wire", "negentropy")
 TOTAL_S = 600.0
 """Seconds that the cases may take against one mutant; then it could not be run."""
 ENDLESS_S = 1e9
-CODEC, NEAR, OTHERS = STAGES = ("codec", "near", "others")
-"""Cases of the codec, cases over sockets that notice a row of the module, and the others."""
+CODEC, NEAR, OTHERS, CALLED = STAGES = ("codec", "near", "others", "called")
+"""Cases of the codec, cases over sockets that notice a row of the module, others, and those of a
+node that dials."""
+CALLED_VARIANTS = ("dials", "reconciles")
+"""Attachments in which the node dials."""
 TO_RUN = ("", UNFINISHED)
 """States in the sample of mutants that are still to run."""
 FAILURES = 3
@@ -153,7 +157,8 @@ async def _run_until_notice(
 
 def stages_of(package: str) -> tuple[str, ...]:
     """Return the stages in the order that fits a package."""
-    return (CODEC, NEAR, OTHERS) if package in CODEC_FIRST else (NEAR, OTHERS, CODEC)
+    sockets = (NEAR, OTHERS, CALLED)
+    return (CODEC, *sockets) if package in CODEC_FIRST else (*sockets, CODEC)
 
 
 def next_stage(drawn: Drawn, known: Result) -> str:
@@ -164,12 +169,16 @@ def next_stage(drawn: Drawn, known: Result) -> str:
 def cases_of(stage: str, drawn: Iterable[Drawn]) -> list[Case]:
     """Return the cases of a stage for one mutant, or for several made at once."""
     near = set().union(*(_near_cases().get(one.module, ()) for one in drawn))
-    stages = {True: NEAR, False: OTHERS}
-    return [
-        case
-        for case in load_catalogue().cases
-        if (stages[case.id in near] if case.kind == SOCKET else CODEC) == stage
-    ]
+    return [case for case in load_catalogue().cases if stage_of(case, near) == stage]
+
+
+def stage_of(case: Case, near: Collection[str]) -> str:
+    """Return the stage of a case; `near` are the ids of those that notice rows of the module."""
+    if case.kind != SOCKET:
+        return CODEC
+    if variant_of(case) in CALLED_VARIANTS:
+        return CALLED
+    return NEAR if case.id in near else OTHERS
 
 
 @cache
@@ -317,7 +326,10 @@ async def run(mutants: Iterable[Sequence[Drawn]], options: argparse.Namespace) -
 
 
 def read_results(path: Path) -> dict[str, Result]:
-    """Return the last result of each mutant."""
+    """Return the last result of each mutant.
+
+    One that survived before a stage was added is still to run.
+    """
     if not path.exists():
         return {}
     lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
@@ -325,7 +337,12 @@ def read_results(path: Path) -> dict[str, Result]:
         Result(**{**one, "notes": tuple(one["notes"]), "passed": tuple(one["passed"])})
         for one in lines
     )
-    return {one.id: one for one in found}
+    return {
+        one.id: replace(one, state="")
+        if one.state == SURVIVED and not set(STAGES) <= set(one.passed)
+        else one
+        for one in found
+    }
 
 
 def chosen_of(sample: Draw, options: argparse.Namespace) -> list[tuple[Drawn, ...]]:

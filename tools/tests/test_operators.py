@@ -17,7 +17,18 @@ from meshwire_conformance.contracts import Attachment, Progress, Settings
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from operator_sample import COULD_NOT_RUN, NOTICED, SURVIVED, UNFINISHED, Draw, Drawn
-from operators import CODEC, NEAR, OTHERS, STAGES, Result, cases_of, chosen_of, grouped, judge
+from operators import (
+    CALLED,
+    CODEC,
+    NEAR,
+    OTHERS,
+    STAGES,
+    Result,
+    cases_of,
+    chosen_of,
+    grouped,
+    judge,
+)
 
 LIVENESS = Drawn("one", "meshwire_reference.wire.liveness", "AddNot", 1, "a", "b")
 CORE = Drawn("two", "meshwire_reference.core.node", "AddNot", 1, "a", "b")
@@ -97,7 +108,8 @@ class TestStages:
         assert sorted(found) == [case.id for case in few.cases]
 
     @pytest.mark.parametrize(
-        ("drawn", "stages"), [(LIVENESS, (CODEC, NEAR, OTHERS)), (RELAY, (NEAR, OTHERS, CODEC))]
+        ("drawn", "stages"),
+        [(LIVENESS, (CODEC, NEAR, OTHERS, CALLED)), (RELAY, (NEAR, OTHERS, CALLED, CODEC))],
     )
     def test_the_fitting_part_is_first(
         self, suite: Callable[..., list[list[str]]], drawn: Drawn, stages: tuple[str, ...]
@@ -120,13 +132,20 @@ class TestStages:
         }
         assert {case.id for case in cases_of(OTHERS, [RELAY])}.isdisjoint(*runs)
 
+    def test_cases_of_a_node_that_dials_are_a_stage(self) -> None:
+        """Also those that notice rows of the module."""
+        needs = {frozenset(case.needs) for case in cases_of(CALLED, [RELAY])}
+
+        assert needs
+        assert all(one & {"dials", "reconciles"} for one in needs)
+
     def test_a_later_run_goes_on_after_the_stages_that_are_over(
         self, suite: Callable[..., list[list[str]]]
     ) -> None:
         """And begins no stage before its turn."""
         runs = suite({})
 
-        found = judged(LIVENESS, Result("one", passed=(CODEC, NEAR)))
+        found = judged(LIVENESS, Result("one", passed=(CODEC, NEAR, CALLED)))
         assert not judged(RELAY, stages=(CODEC,)).passed
 
         assert found.state == SURVIVED
@@ -215,6 +234,21 @@ class TestResults:
         """Options of a run."""
         usual = {"first": None, "id": None, "stage": None, "beside": 2, "group": 1}
         return argparse.Namespace(**{**usual, "seconds": 1e9, **given})
+
+    def test_one_that_survived_before_a_stage_was_added_is_still_to_run(
+        self, results: Path
+    ) -> None:
+        """With the stages that it has passed."""
+        survivors = [
+            Result("one", SURVIVED, passed=(CODEC, NEAR, OTHERS)),
+            Result("two", SURVIVED, passed=STAGES),
+        ]
+        results.write_text("".join(json.dumps(asdict(one)) + "\n" for one in survivors))
+
+        found = operators.read_results(results)
+
+        assert [found[name].state for name in ("one", "two")] == ["", SURVIVED]
+        assert found["one"].passed == (CODEC, NEAR, OTHERS)
 
     def test_mutants_with_a_state_are_not_run_again(self, results: Path) -> None:
         """Nor those of which another stage is the next."""
