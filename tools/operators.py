@@ -73,7 +73,7 @@ CALLED_VARIANTS = ("dials", "reconciles")
 TO_RUN = ("", UNFINISHED)
 """States in the sample of mutants that are still to run."""
 FAILURES = 3
-"""Number of different cases that notice a mutant if each fails once, and passes alone."""
+"""Number of failed cases, each of which passes alone, that are run beside each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,29 +230,44 @@ async def _judged(
 ) -> Result:
     """Run cases of one part up to the first that fails; over sockets that needs a second failure.
 
-    A failed case is run once more, alone; if it passes, the others are run again without it. Some
-    mistakes show only beside other cases: `FAILURES` different cases that fail in as many runs
-    notice too.
+    A failed case is run once more, alone; if it passes, those without a verdict are run. Some
+    mistakes show only beside other cases: once `FAILURES` different cases have failed, these are
+    run beside each other, and one that fails then notices too.
     """
-    by_id = load_catalogue().by_id
     failures: list[CaseResult] = []
-    while len(failures) < FAILURES:
+    while True:
         results = await results_until_notice(mutant, cases, record)
         failed = next((one for one in results if one.verdict is Verdict.FAIL), None)
         if failed is None:
-            return _unnoticed(
-                mutant, record, results, replace(known, notes=(*known.notes, *_once(failures)))
+            notes = (*known.notes, *_once(failures))
+            return _unnoticed(mutant, record, results, replace(known, notes=notes))
+        again = await _fails_again(mutant, [failed], record)
+        if again is None:
+            failures.append(failed)
+            if len(failures) >= FAILURES:
+                again = await _fails_again(mutant, failures, record)
+        if again is not None:
+            return replace(
+                known,
+                state=NOTICED,
+                case=again.case,
+                symptom=again.symptom,
+                notes=(*known.notes, *_once(failures)),
             )
-        failures.append(failed)
-        case = by_id[failed.case]
-        again = await results_until_notice(mutant, [case], record) if case.kind == SOCKET else []
-        if case.kind != SOCKET or (again and again[-1].verdict is Verdict.FAIL):
-            break
-        cases = [one for one in cases if one.id != failed.case]
-    notes = (*known.notes, *_once(failures[:-1]))
-    return replace(
-        known, state=NOTICED, case=failures[-1].case, symptom=failures[-1].symptom, notes=notes
-    )
+        over = {one.case for one in results if one.verdict is not Verdict.COULD_NOT_RUN}
+        cases = [one for one in cases if one.id not in over]
+
+
+async def _fails_again(
+    mutant: DrawnMutant, failures: Sequence[CaseResult], record: Path
+) -> CaseResult | None:
+    """Run failed cases once more; return the first that fails. One of the codec needs no repeat."""
+    by_id = load_catalogue().by_id
+    cases = [by_id[one.case] for one in failures]
+    if cases[0].kind != SOCKET:
+        return failures[0]
+    results = await results_until_notice(mutant, cases, record)
+    return next((one for one in results if one.verdict is Verdict.FAIL), None)
 
 
 def _once(failures: Iterable[CaseResult]) -> tuple[str, ...]:

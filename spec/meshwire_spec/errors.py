@@ -35,6 +35,17 @@ class Malformed(SpecError):
         self.detail = detail
         super().__init__(reason, offset, field)
 
+    def behind(self, size: int) -> Malformed:
+        """Return this fault in a message that `size` bytes of another one precede."""
+        return Malformed(
+            self.reason,
+            self.offset + size,
+            self.field,
+            rule=self.rule,
+            kind=self.kind,
+            detail=self.detail,
+        )
+
     @property
     def code(self) -> int:
         """Application code of this reason on the wire."""

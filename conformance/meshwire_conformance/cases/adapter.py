@@ -15,13 +15,14 @@ PART = "harness"
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """The subject of a case: lines of output, form of answers, answer to hello, offsets."""
+    """The subject of a case, such as lines of output or the offsets of errors."""
 
     name: str
 
 
 LINES, SHAPE, HELLO, STRICT = Demand("lines"), Demand("shape"), Demand("hello"), Demand("strict")
 OFFSETS = Demand("offsets")
+PLACES, OUTPUT_PLACES = Demand("places"), Demand("output places")
 
 
 def _case(case_id: str, rule: str, demand: Demand, title: str, hunts: str) -> Case:
@@ -74,5 +75,19 @@ CASES = (
         OFFSETS,
         "offsets in all errors of decode with a reason, or in none",
         "an offset of 0 is left out, or written as null",
+    ),
+    _case(
+        "MW-6500",
+        "CH-024",
+        PLACES,
+        "the offset of an error of decode is the byte at which the field at fault begins",
+        "an offset inside a nested message, or one behind the length of a field",
+    ),
+    _case(
+        "MW-6501",
+        "CH-025",
+        OUTPUT_PLACES,
+        "the offset of an error of encode is the position of its field in the output",
+        "an offset inside a nested message, or one behind the fields before",
     ),
 )

@@ -35,8 +35,14 @@ COUNTS = (0, 1, 3, 31, 32, 33, 40, 200)
 OTHERS = 25
 COMING = 2010
 """Number of documents that raise the number of messages allowed, and exceed a block of an index."""
-MANY = 2100
-"""Number of documents: more than the ids of one answer."""
+MANY = 2133
+"""Number of documents: more than the ids of one answer.
+
+Of the parts into which a server splits them the last begins with number 2000, where a block of an
+index of the bundled node ends.
+"""
+FIRST_GONE = 800
+"""Number of least items that are deleted together: most of a block of an index."""
 PATIENCE = 8
 COUNT_AT, ENTRIES_AT = 17, 21
 KEY_LENGTH = 2
@@ -179,7 +185,7 @@ async def frame_limit(run: CaseRun) -> None:
     keys = _keys(MANY)
     await _bring(run, keys)
     held = [*map(item_of, keys)]
-    nothing, half = Client(()), Client(held[::2])
+    nothing, half = Client(()), Client(held[::2], doubt(held[::2]))
     await _hold(run, "a client without items", nothing, held)
     check_learnt(nothing, keys)
     await _hold(run, "a client with every second document", half, held)
@@ -213,13 +219,22 @@ async def follows_the_set(run: CaseRun) -> None:
         await early.answer(place(number))
     await early.say(place(most))
     await run.refused(["too-many-rounds"], early.on, early.name)
+    least = sorted(left, key=id_of)[:FIRST_GONE]
+    await _delete(run, least)
+    rest = [*map(item_of, set(left).difference(least))]
+    await _hold(run, "one fingerprint after more deletions", Client(rest, doubt(rest)), rest)
 
 
 async def _delete_some(run: CaseRun, keys: list[str]) -> list[str]:
     """Delete the least and the greatest item and every fortieth between; return the other keys."""
     ordered = sorted(keys, key=id_of)
     gone = {ordered[0], ordered[-1], *ordered[17::40]}
-    tombstones = [FrameSpec(type="tombstone", key=key) for key in sorted(gone)]
+    await _delete(run, sorted(gone))
+    return [key for key in keys if key not in gone]
+
+
+async def _delete(run: CaseRun, keys: list[str]) -> None:
+    """Delete documents with one batch of tombstones."""
+    tombstones = [FrameSpec(type="tombstone", key=key) for key in keys]
     await run.send(FrameSpec(type="tombstone-batch", key=keys[0], tombstones=tombstones))
     await run.barrier(patience=PATIENCE)
-    return [key for key in keys if key not in gone]

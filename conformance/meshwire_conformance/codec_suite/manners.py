@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from meshwire_conformance.cases.adapter import HELLO, LINES, OFFSETS, SHAPE, STRICT, Demand
+from meshwire_conformance.cases.adapter import (
+    HELLO,
+    LINES,
+    OFFSETS,
+    OUTPUT_PLACES,
+    PLACES,
+    SHAPE,
+    STRICT,
+    Demand,
+)
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.reconciliations import KIND
 from meshwire_conformance.codec_suite.judge import Hello
-from meshwire_conformance.codec_suite.requests import OPERATIONS, RUN_PREFIX
+from meshwire_conformance.codec_suite.requests import OPERATIONS, RUN_PREFIX, Ask
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.explain.values import shown
 from meshwire_conformance.targets.stdio import Replies
 from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_spec.codec import Malformed, decode, encode, from_value
 from meshwire_spec.numbers import KINDS, PROFILE
+from meshwire_spec.schemas.vectors import Vector
 
 HARNESS_VERSION = 1
+DECODE, ENCODE = "decode", "encode"
 UNSENT = "not-sent"
 """Symptom of a case that was not sent, since the codec died or hung at too many before it."""
 UNFIT = "unfit-hello"
@@ -50,6 +64,10 @@ class Manners:
     """Number of errors of decode that have a reason and an offset."""
     unplaced: list[str] = field(default_factory=list)
     """Errors of decode that have a reason and no offset."""
+    placed: Counter[str] = field(default_factory=Counter)
+    """Number of offsets that could be compared, by operation."""
+    misplaced: dict[str, list[str]] = field(default_factory=lambda: {DECODE: [], ENCODE: []})
+    """Errors with an offset that is not that of the field at fault, by operation."""
 
     def notice(self, spoken: Replies) -> None:
         """Record what a conversation contains besides its answers."""
@@ -70,16 +88,44 @@ class Manners:
         """Return the known mistake for which a case with this symptom has no answer, or nothing."""
         return self.cause if symptom in UNANSWERED else ""
 
-    # CH-023
-    def notice_offset(self, answer: Mapping[str, Any] | None) -> None:
-        """Record whether an answer to decode is an error with a reason, and has an offset."""
+    def notice_offset(self, ask: Ask, answer: Mapping[str, Any] | None) -> None:
+        """Record whether an error with a reason has an offset, and the right one."""
         error = (answer or {}).get("error")
         if not isinstance(error, dict) or not _is_text(error.get("reason")):
             return
-        if type(error.get("offset")) is int:
-            self.offsets += 1
-        else:
+        is_number = type(error.get("offset")) is int
+        if is_number:
+            self.offsets += ask.op == DECODE
+        elif ask.op == DECODE:
+            # CH-023
             self.unplaced.append(shown(answer))
+        if is_number or (ask.op == ENCODE and error.get("offset") is not None):
+            self._compare(ask, error)
+
+    # CH-024, CH-025
+    def _compare(self, ask: Ask, error: Mapping[str, Any]) -> None:
+        """Record an offset other than that of the same fault in the schema."""
+        assert isinstance(ask.case.body, Vector)
+        fault = _fault_of(ask.op, ask.case.body)
+        same = ("reason",) if ask.op == DECODE else ("reason", "field")
+        if fault is None or any(error.get(name) != getattr(fault, name) for name in same):
+            return
+        self.placed[ask.op] += 1
+        if type(error["offset"]) is not int or error["offset"] != fault.offset:
+            right = f"{fault.offset} is the offset of {fault.field or 'the first byte too many'}"
+            self.misplaced[ask.op].append(f"{ask.case.id}: {shown(error)}, but {right}")
+
+
+def _fault_of(op: str, vector: Vector) -> Malformed | None:
+    """Return the fault that the schema finds where an adapter has found one."""
+    try:
+        if op == DECODE:
+            decode(vector.kind, vector.data)
+        else:
+            encode(from_value(vector.kind, vector.value))
+    except Malformed as fault:
+        return fault
+    return None
 
 
 def _is_text(value: object) -> bool:
@@ -185,7 +231,7 @@ def adapter_results(
             yield CaseResult(case.id, Verdict.NOT_APPLICABLE, (reason,))
         elif not manners.answered:
             yield CaseResult(case.id, Verdict.COULD_NOT_RUN, ("no answer came",), "no-answer")
-        elif case.body is OFFSETS and not manners.offsets:
+        elif not _OFFSETS_SEEN.get(case.body.name, _always)(manners):
             yield CaseResult(case.id, Verdict.NOT_APPLICABLE, ("no error has an offset",))
         else:
             yield CaseResult(case.id, Verdict.PASS)
@@ -229,11 +275,29 @@ def _offsets(manners: Manners) -> tuple[str, str, str, list[str]]:
     return "no-offset", reason, "an offset in each error of decode, 0 included", lines
 
 
-_BROKEN = {
+def _places(manners: Manners, op: str) -> tuple[str, str, str, list[str]]:
+    lines = manners.misplaced[op]
+    reason = f"{len(lines)} of {manners.placed[op]} errors of {op} have the offset of another byte"
+    return "wrong-offset", reason, "the offset at which the field at fault begins", lines
+
+
+def _always(_manners: Manners) -> bool:
+    return True
+
+
+_OFFSETS_SEEN: Mapping[str, Callable[[Manners], bool]] = {
+    OFFSETS.name: lambda manners: manners.offsets > 0,
+    PLACES.name: lambda manners: manners.placed[DECODE] > 0,
+    OUTPUT_PLACES.name: lambda manners: manners.placed[ENCODE] > 0,
+}
+"""What a case about offsets needs to be judged."""
+_BROKEN: Mapping[str, Callable[[Manners], tuple[str, str, str, list[str]]]] = {
     LINES.name: _lines,
     SHAPE.name: _shape,
     HELLO.name: _hello,
     STRICT.name: _strict,
     OFFSETS.name: _offsets,
+    PLACES.name: partial(_places, op=DECODE),
+    OUTPUT_PLACES.name: partial(_places, op=ENCODE),
 }
 """Functions that return symptom, reason, expectation and offending lines; no lines mean a pass."""

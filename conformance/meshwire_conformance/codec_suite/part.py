@@ -13,7 +13,13 @@ from meshwire_conformance.catalogue.case import HARNESS, SOCKET, Case
 from meshwire_conformance.catalogue.catalogue import Catalogue
 from meshwire_conformance.catalogue.reconciliations import KIND
 from meshwire_conformance.codec_suite.judge import Finding, Given, Hello, finding_of, vector_of
-from meshwire_conformance.codec_suite.manners import UNFIT, UnfitHello, adapter_results
+from meshwire_conformance.codec_suite.manners import (
+    DECODE,
+    ENCODE,
+    UNFIT,
+    UnfitHello,
+    adapter_results,
+)
 from meshwire_conformance.codec_suite.reconciliation_judge import (
     RunFinding,
     describe_run,
@@ -117,8 +123,8 @@ class _Work:
     def finish(self) -> None:
         """Note the offsets of the answers, and give the cases after an early end a result."""
         for ask in self.asks:
-            if ask.op == "decode":
-                self._session.manners.notice_offset(self.given[ask.id].answer)
+            if ask.op in {DECODE, ENCODE}:
+                self._session.manners.notice_offset(ask, self.given[ask.id].answer)
         why = self._settings.ended()
         if not why:
             return

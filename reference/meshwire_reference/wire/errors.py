@@ -26,8 +26,11 @@ class FieldError(WireError):
         self.problem = problem
 
     def within(self, field: str, offset: int) -> Self:
-        """Return the same error as seen from a message that holds this one at `offset`."""
-        path = f"{field}.{self.field}" if self.field else field
+        """Return the same error as seen from a message that holds this one at `offset`.
+
+        Without a `field` the fields of this message are those of the other.
+        """
+        path = ".".join(filter(None, (field, self.field)))
         at = None if self.offset is None else self.offset + offset
         return type(self)(self.reason, at, path, self.problem)
 

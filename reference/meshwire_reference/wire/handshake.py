@@ -6,6 +6,7 @@ All integers are little endian here (D-13).
 from dataclasses import dataclass
 
 from meshwire_reference.wire.cursor import U8, U16_LE, U32_LE, Reader, Writer
+from meshwire_reference.wire.errors import Unencodable
 from meshwire_spec.numbers import (
     CHALLENGE_H2_MAX,
     HMAC,
@@ -106,7 +107,11 @@ def decode_formation_challenge_h2(data: bytes) -> FormationChallenge:
 def encode_formation_challenge_h2(challenge: FormationChallenge) -> bytes:
     """Encode a challenge after its length; raises Unencodable."""
     writer = Writer()
-    content = encode_formation_challenge(challenge)
+    try:
+        content = encode_formation_challenge(challenge)
+    except Unencodable as fault:
+        # CH-025
+        raise fault.within("", U32_LE.size) from fault
     writer.block(U32_LE, content, "", CHALLENGE_H2_MAX)
     return writer.done()
 

@@ -83,9 +83,11 @@ class Layout:
         """Write one message; members must be exactly those of the layout."""
         if not isinstance(value, dict) or value.keys() != self.blocks.keys():
             fail("bad-value", cursor.tell(), path, f"members must be {', '.join(self.blocks)}")
-        inner = cursor if self.frame is None else Cursor()
-        self.opened._build(value, inner, _context(), path)  # noqa: SLF001 - the doorway
-        if self.frame is not None:
+        if self.frame is None:
+            self.opened._build(value, cursor, _context(), path)  # noqa: SLF001 - the doorway
+        else:
+            with _apart(cursor, self.frame.wire) as inner:
+                self.opened._build(value, inner, _context(), path)  # noqa: SLF001 - as above
             data = inner.getvalue()
             if not self.frame.minimum <= len(data) <= self.frame.maximum:
                 fail("length-limit", cursor.tell(), f"{path} -> length", f"{len(data)} bytes")
@@ -140,6 +142,18 @@ def scope(cursor: Cursor, size: int, path: str) -> Iterator[None]:
         cursor.end = outer
 
 
+@contextmanager
+def _apart(cursor: Cursor, length: Wire | None) -> Iterator[Cursor]:
+    """Yield a cursor for a message that is written here after its length, if it has one.
+
+    The offset of a fault in it is counted from the start of the outer message.
+    """
+    try:
+        yield Cursor()
+    except Malformed as fault:
+        raise fault.behind(cursor.tell() + (0 if length is None else length.length)) from fault
+
+
 def parse_size(cursor: Cursor, wire: Wire, path: str, ceiling: int | None, low: int = 0) -> int:
     """Read a length field and refuse one outside its limits."""
     start = cursor.tell()
@@ -180,8 +194,8 @@ class Nested(Block):
             return self.layout.parse(stream, path)
 
     def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:
-        inner = Cursor()
-        self.layout.build(obj, inner, path)
+        with _apart(stream, self.length) as inner:
+            self.layout.build(obj, inner, path)
         data = inner.getvalue()
         if self.length is not None:
             ceiling = min(2 ** (8 * self.length.length) - 1, self.ceiling or 2**64)

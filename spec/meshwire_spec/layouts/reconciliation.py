@@ -208,7 +208,7 @@ class RangePayload(Block):
             fail("bad-value", stream.tell(), path, "does not belong to the mode")
         if member == "fingerprint":
             Fixed(NEGENTROPY_FINGERPRINT, "the fingerprint")._build(  # noqa: SLF001
-                obj[member], stream, context, path
+                obj[member], stream, context, f"{path} -> fingerprint"
             )
         elif member == "ids":
             stream.write(build_varint(len(obj[member])))
