@@ -24,7 +24,7 @@ pytestmark = pytest.mark.process
 
 PEER = Path(__file__).parents[1] / "programs" / "codec_peer.py"
 LINES, SHAPE, HELLO, STRICT = "MW-6001", "MW-6002", "MW-6003", "MW-6004"
-OFFSETS = "MW-6005"
+OFFSETS, PLACES, OUTPUT_PLACES = "MW-6005", "MW-6500", "MW-6501"
 PATIENT = Settings()
 FAST = Settings(timeout_scale=0.1)
 
@@ -58,6 +58,9 @@ def broken(results: dict[str, CaseResult]) -> Sequence[str]:
         ("rude-order", LINES, "wrong-order"),
         ("rude-both", SHAPE, "wrong-shape"),
         ("rude-zero", OFFSETS, "no-offset"),
+        ("rude-place", PLACES, "wrong-offset"),
+        ("rude-place", OUTPUT_PLACES, "wrong-offset"),
+        ("rude-half", OUTPUT_PLACES, "wrong-offset"),
         ("hello-harness", HELLO, "wrong-hello"),
         ("hello-kinds", HELLO, "wrong-hello"),
         ("hello-version", HELLO, "wrong-hello"),
@@ -70,7 +73,8 @@ def test_a_broken_rule_of_the_harness_fails_its_case(mode: str, case: str, sympt
     assert case in broken(results)
     assert results[case].symptom == symptom
     assert results[case].received
-    assert set(broken(results)) <= {LINES, SHAPE, HELLO, OFFSETS} or mode == "rude-both"
+    adapter = {LINES, SHAPE, HELLO, OFFSETS, PLACES, OUTPUT_PLACES}
+    assert set(broken(results)) <= adapter or mode == "rude-both"
 
 
 @pytest.mark.parametrize(

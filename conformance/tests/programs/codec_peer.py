@@ -169,6 +169,8 @@ RELAYED: dict[str, Answer] = {
     "rude-order": {},
     "rude-both": {},
     "rude-zero": {},
+    "rude-place": {},
+    "rude-half": {},
     "strict-bom": {},
     "strict-nan": {},
     "strict-infinity": {},
@@ -184,6 +186,10 @@ LOOSE = {
     "strict-latin": ('"refused": null', '"refused": "\udcff"'),
 }
 """What to put in place of what, so that a line is no strict JSON."""
+
+
+SHIFTS = {"rude-place": 1, "rude-half": 0.5}
+"""What is added to the offset of each error."""
 
 
 def reshaped(value: Any) -> Any:
@@ -236,6 +242,9 @@ def rudely(mode: str, answer: Answer, held: list[str]) -> None:
         line = json.dumps({**answer, "result": answer.get("result"), "error": answer.get("error")})
     if mode == "rude-zero" and answer.get("error", {}).get("offset") == 0:
         line = json.dumps({**answer, "error": {**answer["error"], "offset": None}})
+    if mode in SHIFTS and "offset" in answer.get("error", {}):
+        place = answer["error"]["offset"] + SHIFTS[mode]
+        line = json.dumps({**answer, "error": {**answer["error"], "offset": place}})
     if mode == "good-unread" and answer.get("error", {}).get("reason") == "bad-utf8":
         # A reader that refuses the escape of half a pair never learns the id.
         line = json.dumps({"id": None, "error": {"message": "no JSON"}})
