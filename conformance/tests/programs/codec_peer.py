@@ -230,21 +230,28 @@ MODES: dict[str, Callable[[Request], Answer]] = {
 }
 
 
+def misplaced(mode: str, answer: Answer) -> Answer:
+    """An answer; in some modes an error has another offset, or none in place of 0."""
+    offset = answer.get("error", {}).get("offset")
+    if mode == "rude-zero" and offset == 0:
+        offset = None
+    elif mode in SHIFTS and offset is not None:
+        offset += SHIFTS[mode]
+    else:
+        return answer
+    return {**answer, "error": {**answer["error"], "offset": offset}}
+
+
 def rudely(mode: str, answer: Answer, held: list[str]) -> None:
     """A right answer, said in a way that breaks a rule of the harness."""
     # The answer to hello keeps its shape, or nothing else would be asked.
     if mode == SHAPES and "kinds" not in answer.get("result", {"kinds": []}):
         answer = {**answer, "result": reshaped(answer["result"])}
-    line = json.dumps(answer).replace(*LOOSE.get(mode, ("", "")))
+    line = json.dumps(misplaced(mode, answer)).replace(*LOOSE.get(mode, ("", "")))
     if mode == "rude-debug":
         say("debug: hello")
     if mode == "rude-both":
         line = json.dumps({**answer, "result": answer.get("result"), "error": answer.get("error")})
-    if mode == "rude-zero" and answer.get("error", {}).get("offset") == 0:
-        line = json.dumps({**answer, "error": {**answer["error"], "offset": None}})
-    if mode in SHIFTS and "offset" in answer.get("error", {}):
-        place = answer["error"]["offset"] + SHIFTS[mode]
-        line = json.dumps({**answer, "error": {**answer["error"], "offset": place}})
     if mode == "good-unread" and answer.get("error", {}).get("reason") == "bad-utf8":
         # A reader that refuses the escape of half a pair never learns the id.
         line = json.dumps({"id": None, "error": {"message": "no JSON"}})
