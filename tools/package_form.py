@@ -13,7 +13,7 @@ REASON = re.compile(r"More than 20 modules: \S")
 # A public name of a class or a type: capitals, and at least one small letter.
 TYPE_NAME = re.compile(r"[A-Z]\w*[a-z]\w*")
 TOOLS = "tools"
-# Tools without their tests; those of history are not kept up.
+# Tools without their tests.
 TOOL_FOLDERS = (TOOLS, f"{TOOLS}/bench")
 # Folders of tests that mirror no package: programs that tests start, and what was captured.
 TEST_FOLDERS = frozenset(("programs", "captured", "mutants"))

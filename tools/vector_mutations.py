@@ -4,6 +4,7 @@ A mutation changes one field and corrects the lengths around it, so that nothing
 class states the outcome it expects; if the schema disagrees the tool fails, because then the class
 or the schema is wrong.
 """
+# Longer than 500 lines: the table of fault classes is next to the functions that it names.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

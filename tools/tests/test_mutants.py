@@ -1,5 +1,7 @@
 """The table of mutants: how rows are read and applied, in which processes, and what is an error."""
 
+# Longer than 500 lines: rows, edits, hook and tool are tested on the same planted tree.
+
 import asyncio
 import os
 import shutil

@@ -4,6 +4,7 @@ import asyncio
 import shlex
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.codec_suite.part import run
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.report.causes import groups_of
-from meshwire_conformance.report.record import Report, TargetRun
+from meshwire_conformance.report.record import TargetRun
 from meshwire_conformance.run.loading import load_catalogue
+from meshwire_conformance.run.runner import Options, unfinished
 from meshwire_conformance.targets.bundle import bundled_codec
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
 from meshwire_spec.schemas.vectors import Vector
@@ -55,19 +57,8 @@ def results_of(target: Attachment, cases: list[Case]) -> list[CaseResult]:
 
 def first_cause(results: list[CaseResult]) -> str:
     """The cause that a report of these results names first."""
-    catalogue = load_catalogue()
-    report = Report(
-        suite_version="1",
-        spec_revision="sync/1",
-        suite_digest=catalogue.digest,
-        selection_digest=catalogue.digest,
-        level="strict",
-        seed=0,
-        target="stdio:x",
-        cases=catalogue.by_id,
-        runs=[TargetRun("codec", "stdio:x", results)],
-        exit_code=ExitCode.VIOLATIONS,
-    )
+    empty = unfinished("stdio:x", Options(), "", ExitCode.VIOLATIONS)
+    report = replace(empty, runs=[TargetRun("codec", "stdio:x", results)])
     return groups_of(report)[0].says
 
 

@@ -14,8 +14,9 @@ from meshwire_conformance.codec_suite.part import judged
 from meshwire_conformance.codec_suite.requests import Ask, asks_of
 from meshwire_conformance.contracts import Settings
 from meshwire_conformance.report.causes import Group, cause_lines, groups_of
-from meshwire_conformance.report.record import Report, TargetRun
+from meshwire_conformance.report.record import TargetRun
 from meshwire_conformance.run.loading import load_catalogue
+from meshwire_conformance.run.runner import Options, unfinished
 from meshwire_conformance.verdicts import CaseResult, ExitCode
 from meshwire_spec.schemas.vectors import Vector
 
@@ -97,19 +98,8 @@ def results_of(codec: Codec, hello: Hello = HELLO) -> list[CaseResult]:
 
 def groups(results: list[CaseResult]) -> list[Group]:
     """The causes that a report of these results names."""
-    catalogue = load_catalogue()
-    report = Report(
-        suite_version="1",
-        spec_revision="sync/1",
-        suite_digest=catalogue.digest,
-        selection_digest=catalogue.digest,
-        level="strict",
-        seed=0,
-        target="stdio:x",
-        cases=catalogue.by_id,
-        runs=[TargetRun("codec", "stdio:x", results)],
-        exit_code=ExitCode.VIOLATIONS,
-    )
+    empty = unfinished("stdio:x", Options(), "", ExitCode.VIOLATIONS)
+    report = replace(empty, runs=[TargetRun("codec", "stdio:x", results)])
     return groups_of(report)
 
 

@@ -20,7 +20,7 @@ VECTORS = Path(__file__).parents[3] / "vectors"
 FRAME = {"value": {"key": "a:b", "type": 1, "payload": ""}, "refused": None}
 TRUNCATED = {"error": {"reason": "truncated"}}
 SLOW_S = 1.0
-"""Seconds that a slow codec takes for an answer: a codec has no other clock than a real one."""
+"""Least time in seconds that a slow codec takes for an answer; no test fails if it takes longer."""
 FAULTY_BYTES = "0102030405060708"
 
 

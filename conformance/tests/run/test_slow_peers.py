@@ -3,6 +3,9 @@
 A relay between the suite and the bundled node makes the node late, or the node is stopped for a
 while. All peers are judged beside each other. Whatever a peer is late with, no case may fail; what
 the suite cannot decide then could not run.
+
+The waits are real, since a child process knows no other time. No test depends on how long they
+take: a machine that makes a peer still later must not make a case fail either.
 """
 
 from __future__ import annotations

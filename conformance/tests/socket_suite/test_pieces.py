@@ -1,5 +1,7 @@
 """Tests of the pieces that socket cases stand on: names, bytes, inbox, watches, deadlines."""
 
+# Longer than 500 lines: the parts of a case run are tested over the same small connections.
+
 from __future__ import annotations
 
 import asyncio

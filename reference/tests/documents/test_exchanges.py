@@ -1,5 +1,7 @@
 """The sync protocol as the worker speaks it: reads, answers, pushes, what is lost on the way."""
 
+# Longer than 500 lines: every test speaks the sync protocol through the same two nodes.
+
 import random
 from collections.abc import Iterable
 from hashlib import sha256

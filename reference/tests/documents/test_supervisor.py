@@ -1,5 +1,7 @@
 """The supervisor: answers, deaths, budgets, what is lost and what is not."""
 
+# Longer than 500 lines: every test needs the deadly workers and the bench around them.
+
 import asyncio
 import os
 import signal

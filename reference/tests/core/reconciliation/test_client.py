@@ -6,12 +6,19 @@ import pytest
 
 from meshwire_reference.core import inputs
 from meshwire_reference.core.reconciliation.client import ENDED, SILENT
-from meshwire_reference.core.settings import Dialect, Settings
-from meshwire_reference.core.state.document_index import identify_key
-from meshwire_reference.documents.table import Table
-from meshwire_reference.negentropy import Run, Vector
+from meshwire_reference.negentropy import Run
 from meshwire_reference.testing import author
 from meshwire_reference.testing.bench import OWN_BIDI, STREAM_STEP, Bench
+from meshwire_reference.testing.reconciling import (
+    EMPTY,
+    INIT,
+    RESPONSE,
+    fill,
+    items,
+    keys,
+    make_bench,
+    message,
+)
 from meshwire_reference.wire.batches import StreamFrame, decode_sync_batch, encode_stream_frame
 from meshwire_reference.wire.frames import FrameReader
 from meshwire_reference.wire.tombstones import Tombstone, encode_tombstone
@@ -22,43 +29,7 @@ from meshwire_spec.numbers import (
     FrameType,
 )
 
-INIT, RESPONSE = FrameType.NEGENTROPY_INIT, FrameType.NEGENTROPY_RESPONSE
 TURN_S = 0.01
-EMPTY = bytes.fromhex("6100000200")
-
-
-def make_bench(**settings: float) -> Bench:
-    """Return an open node with real document handling."""
-    table = Table(b"\x09" * 16)
-    chosen = Settings(Dialect.OPEN, heartbeat_s=0, **settings)  # type: ignore[arg-type]
-    return Bench(lambda call: table.answer(call, None), chosen)
-
-
-def keys(first: int, after: int) -> list[str]:
-    """Return the keys of some documents."""
-    return [f"notes:{number}" for number in range(first, after)]
-
-
-def fill(bench: Bench, names: list[str]) -> None:
-    """Have a node hold documents, brought by a peer that leaves again."""
-    source = bench.connect()
-    for key in names:
-        bench.send(source, author.snapshot(key))
-    bench.disconnect(source)
-
-
-def items(names: list[str]) -> Vector:
-    """Return what a node with these documents takes for its items."""
-    vector = Vector()
-    for key in names:
-        vector.insert(0, identify_key(key))
-    vector.seal()
-    return vector
-
-
-def message(content: bytes, kind: FrameType = RESPONSE) -> bytes:
-    """Return the bytes of a frame of a run."""
-    return encode_stream_frame(StreamFrame(NEGENTROPY_KEY, kind, content))
 
 
 class Peer:

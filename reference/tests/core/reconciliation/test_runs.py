@@ -8,35 +8,22 @@ from collections.abc import Callable
 import pytest
 
 from meshwire_reference.core import inputs
-from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.core.state.document_index import identify_key
-from meshwire_reference.documents.table import Table
 from meshwire_reference.negentropy import Run, Vector
-from meshwire_reference.testing import author
 from meshwire_reference.testing.bench import OWN_BIDI, STREAM_STEP, Bench
-from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
+from meshwire_reference.testing.reconciling import EMPTY, INIT, RESPONSE, fill, make_bench, message
+from meshwire_reference.wire.batches import StreamFrame
 from meshwire_reference.wire.frames import FrameReader
-from meshwire_spec.numbers import NEGENTROPY_KEY, FrameType
+from meshwire_spec.numbers import NEGENTROPY_KEY
 
-INIT, RESPONSE = FrameType.NEGENTROPY_INIT, FrameType.NEGENTROPY_RESPONSE
-EMPTY = bytes.fromhex("6100000200")
 MALFORMED = bytes.fromhex("61000003")
 
 
-def make_bench(*keys: str) -> Bench:
+def holding(*names: str) -> Bench:
     """Return an open node that holds some documents."""
-    table = Table(b"\x09" * 16)
-    bench = Bench(lambda call: table.answer(call, None), Settings(Dialect.OPEN, heartbeat_s=0))
-    source = bench.connect()
-    for key in keys:
-        bench.send(source, author.snapshot(key))
-    bench.disconnect(source)
+    bench = make_bench()
+    fill(bench, [*names])
     return bench
-
-
-def message(content: bytes, kind: FrameType) -> bytes:
-    """Return the bytes of a frame of a run."""
-    return encode_stream_frame(StreamFrame(NEGENTROPY_KEY, kind, content))
 
 
 def count_runs() -> int:
@@ -68,7 +55,7 @@ def leave(bench: Bench, connection: int, _stream: int) -> None:
 @pytest.mark.parametrize("end", [finish, reset, spoil, leave])
 def test_a_served_run_is_gone_with_its_stream(end: Callable[[Bench, int, int], None]) -> None:
     """N-15, N-20: however the stream ends, and a message that is refused ends it."""
-    bench = make_bench("notes:a")
+    bench = holding("notes:a")
     connection = bench.connect()
     before = count_runs()
     stream = bench.open(connection)
@@ -81,7 +68,7 @@ def test_a_served_run_is_gone_with_its_stream(end: Callable[[Bench, int, int], N
 
 def test_a_run_that_a_peer_begins_is_none_of_our_own() -> None:
     """N-17: it is answered, and counted as frames that came and nothing else."""
-    bench = make_bench("notes:a")
+    bench = holding("notes:a")
     bench.send(bench.connect(), StreamFrame(NEGENTROPY_KEY, INIT, EMPTY))
 
     assert bench.runs == []
@@ -91,7 +78,7 @@ def test_a_run_that_a_peer_begins_is_none_of_our_own() -> None:
 @pytest.mark.parametrize("ours", [1, 40])
 def test_an_own_run_is_told_once_with_its_rounds_and_bytes(ours: int) -> None:
     """N-16, T-020: one line a run, with the length of every message that travelled."""
-    bench = make_bench(*(f"notes:{number}" for number in range(ours)))
+    bench = holding(*(f"notes:{number}" for number in range(ours)))
     connection = bench.connect(dialled=True, reconciles=True)
     stream = next(number for _, number in bench.streams if number % STREAM_STEP == OWN_BIDI)
     items = Vector()

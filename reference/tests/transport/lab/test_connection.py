@@ -1,7 +1,6 @@
 """The sans-IO lab connection: preambles, faults, streams, credit, turns, endings."""
 
-# Longer than 500 lines: one test per rule of the binding, over helpers they all share.
-# Over 500 lines: one machine, whose tables of faults and legal records belong side by side.
+# Longer than 500 lines: one machine, whose tests share their helpers and tables of records.
 
 from __future__ import annotations
 
