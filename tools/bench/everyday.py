@@ -37,10 +37,11 @@ FLOOR: Final = "floor"
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """A checkout whose commands are measured, and the answers recorded from its codec."""
+    """A checkout whose commands are measured, the answers recorded from its codec, and bytecode."""
 
     folder: Path
     answers: Path
+    bytecode: Path
 
     def run(self, words: Sequence[str]) -> float:
         """Run `meshwire` with these words; returns the CPU time of all its processes in seconds.
@@ -49,12 +50,15 @@ class Checkout:
         """
         paths = os.pathsep.join(str(self.folder / name) for name in PACKAGES)
         command = [sys.executable, "-P", "-m", "meshwire_conformance.commands.main", *words]
+        environment = {**os.environ, "PYTHONPATH": paths, "PYTHONPYCACHEPREFIX": str(self.bytecode)}
+        # An installed package has its bytecode; without it every run would compile the sources.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(
             command,
             check=True,
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": paths},
+            env=environment,
             stdout=subprocess.DEVNULL,
         )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -105,7 +109,7 @@ def main() -> None:
     with TemporaryDirectory() as name:
         folders = [ROOT] if options.base is None else [ROOT, options.base.resolve()]
         checkouts = [
-            Checkout(folder, Path(name) / f"answers-{number}")
+            Checkout(folder, Path(name) / f"answers-{number}", Path(name) / f"code-{number}")
             for number, folder in enumerate(folders)
         ]
         for checkout in checkouts:
