@@ -27,7 +27,14 @@ from meshwire_conformance.contracts import Settings
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.explain.values import shown
 from meshwire_conformance.targets.stdio import Ending, Harness, Replies, cancelled
-from meshwire_conformance.verdicts import TOO_SLOW, TOO_SLOW_REASON, CaseResult, Verdict
+from meshwire_conformance.verdicts import (
+    ADVICE,
+    TARGET_SILENT,
+    TOO_SLOW,
+    TOO_SLOW_REASON,
+    CaseResult,
+    Verdict,
+)
 
 ANSWER_S = 5.0
 """Seconds that the answer to one request may take, before scaling."""
@@ -37,6 +44,8 @@ TOTAL_S = 30.0
 """Seconds that a whole conversation may take, before scaling."""
 FAULTS_OF_KIND_MAX = 5
 """Number of process faults after which no request of that kind is sent."""
+LATE_HELLOS_MAX = 2
+"""Number of further processes, one after the other, that do not answer hello: none will."""
 FAULTS_IN_ROW_MAX = 10
 """Number of process faults, one after the other, after which no request is sent at all."""
 MEDIANS = 50
@@ -67,6 +76,9 @@ class HarnessSession:
         """Ids of the cases that got no answer while the codec was slow in every respect."""
         self.unsent: dict[str, str] = {}
         """Why a case was not sent at all, by its id."""
+        self.silence = ""
+        """Why nothing is sent any more: further processes do not answer hello either."""
+        self._late_hellos = 0
 
     async def start(self) -> None:
         """Start the target; call `greet` next. Raises Incomplete if it cannot be started."""
@@ -127,8 +139,8 @@ class HarnessSession:
             return replace(
                 result,
                 verdict=Verdict.COULD_NOT_RUN,
-                reasons=(TOO_SLOW_REASON,),
-                symptom=TOO_SLOW,
+                reasons=(self.silence or TOO_SLOW_REASON,),
+                symptom=TARGET_SILENT if self.silence else TOO_SLOW,
             )
         return replace(result, slow=result.verdict is Verdict.PASS and case.id in self.slow)
 
@@ -170,6 +182,9 @@ class HarnessSession:
         sent: set[str] = set()
         for ask in asks:
             kind = ask.case.kind
+            if self.silence:
+                given[ask.id] = Given(None, self.silence, unasked=True)
+                continue
             if why := _too_many(kind, faults.get(kind, ()), in_row):
                 given[ask.id] = Given(None, why, unasked=True)
                 self.unsent.setdefault(ask.case.id, why)
@@ -195,9 +210,11 @@ class HarnessSession:
             try:
                 await self.start()
                 await self.greet()
+                self._late_hellos = 0
                 await self._calibrate()
             except LateHello as exc:
                 self.too_slow.add(ask.case.id)
+                self._count_late_hello(ask)
                 return Replies(ending=Ending.HUNG, detail=str(exc))
             except Incomplete as exc:
                 return Replies(ending=Ending.DIED, detail=str(exc))
@@ -213,6 +230,18 @@ class HarnessSession:
             self.too_slow.add(ask.case.id)
         self.manners.notice(spoken)
         return spoken
+
+    def _count_late_hello(self, ask: Ask) -> None:
+        """Give the codec up if it answers nothing any more, which a case alone cannot cause."""
+        self._late_hellos += 1
+        if self._late_hellos < LATE_HELLOS_MAX:
+            return
+        start_s = START_S * self._settings.timeout_scale
+        self.silence = (
+            f"the codec answers nothing any more since {ask.case.id}: {LATE_HELLOS_MAX} further "
+            f"processes in a row did not answer hello within {start_s:g} s each; {ADVICE}"
+        )
+        self._settings.said(self.silence)
 
     async def _calibrate(self) -> None:
         """Measure the deadline of the answers of a process that was just started."""

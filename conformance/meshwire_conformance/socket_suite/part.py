@@ -67,7 +67,7 @@ from meshwire_conformance.socket_suite.repetition import (
 from meshwire_conformance.socket_suite.transcript_steps import run_transcript
 from meshwire_conformance.targets.attach import Target, attach
 from meshwire_conformance.targets.transport import Overdue
-from meshwire_conformance.verdicts import ENDED, TARGET_ENDED, CaseResult, Verdict
+from meshwire_conformance.verdicts import ENDED, CaseResult, Verdict
 from meshwire_spec.schemas.transcripts import Transcript
 
 BESIDE_EACH_OTHER = 12
@@ -279,7 +279,8 @@ class SocketPart:
         for case in hostile:
             gone = gone or self._departure.why or self._settings.ended()
             if gone:
-                attempts[case.id] = left_open(case, gone)
+                symptom = self._departure.symptom if gone == self._departure.why else ""
+                attempts[case.id] = left_open(case, gone, symptom)
                 self._ended(attempts[case.id].result)
                 continue
             attempts[case.id] = await self._attempt(case, 1)
@@ -354,7 +355,7 @@ class SocketPart:
             elif attempt.missed and (why := self._settings.ended()):
                 attempts[attempt.case.id] = left_open(attempt.case, why, ENDED)
             elif attempt.missed and (why := self._departure.why):
-                attempts[attempt.case.id] = left_open(attempt.case, why, TARGET_ENDED)
+                attempts[attempt.case.id] = left_open(attempt.case, why, self._departure.symptom)
                 self._ended(attempts[attempt.case.id].result)
             elif attempt.missed:
                 missed.append(attempt)
@@ -428,12 +429,14 @@ class SocketPart:
             if body.isolation == "process":
                 attempt = await self._in_fresh_process(case, number)
             elif not is_final(body) and (why := await self._departure.holds()):
-                attempt = left_open(case, why, TARGET_ENDED)
+                attempt = left_open(case, why, self._departure.symptom)
             else:
                 with self._departure.during(case.id):
                     attempt = await self._run_on(self._session, case, number)
                     deadline_s = self._deadline.seconds
                     attempt = await self._departure.judged(attempt, self._canary, deadline_s)
+                    if self._answering():
+                        attempt = await self._departure.heard(attempt, self._canary, deadline_s)
         self._inbox.check()
         duration_s = time.perf_counter() - started
         failed = attempt.result.verdict is Verdict.FAIL
@@ -523,7 +526,7 @@ class SocketPart:
 
     async def _flush(self) -> None:
         """Wait until the target has sent what it queued: one more read is answered after it."""
-        if self._canary is not None and self._answering():
+        if self._canary is not None and self._answering() and not self._departure.why:
             deadline_s = self._deadline.seconds
             reads = (self._read_once(peer, deadline_s) for peer in self._session.live_peers())
             await asyncio.gather(*reads)

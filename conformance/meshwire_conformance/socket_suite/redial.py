@@ -1,4 +1,4 @@
-"""Finds lost connections by dialling anew.
+"""Finds lost connections, and targets that have ended or fallen silent, by dialling anew.
 
 Over QUIC a target that has ended is merely silent, until a timeout that is longer than most
 deadlines. A further connection shows the difference: it fails if the target is gone, and is
@@ -8,16 +8,16 @@ answered if the target has started again or lost the earlier connections.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from meshwire_conformance.socket_suite.attempts import Attempt
+from meshwire_conformance.socket_suite.attempts import Attempt, left_open
 from meshwire_conformance.socket_suite.calibration import NO_CONNECTION, Canary
 from meshwire_conformance.socket_suite.evidence import LOST_SYMPTOMS, TARGET_GONE
 from meshwire_conformance.socket_suite.peers import Peer, Session
 from meshwire_conformance.targets.transport import BindingBroken, Dial, Overdue
-from meshwire_conformance.verdicts import TARGET_ENDED, CaseResult, Verdict
+from meshwire_conformance.verdicts import ADVICE, TARGET_ENDED, TARGET_SILENT, CaseResult, Verdict
 
 LOST = "a further connection is answered, and the earlier ones are not"
 
@@ -62,16 +62,22 @@ NAMES_MAX = 3
 """Greatest number of cases that are named as running when the target ended."""
 END_S = 2.0
 """Seconds to wait for the exit status of a node that takes no connection any more."""
+PATIENCE = 2
+"""A target that answers nothing for this multiple of the deadline has fallen silent."""
 
 
 class Departure:
-    """Whether the target of a session has ended for good, and which cases ran then.
+    """Whether the target of a session has ended or fallen silent, and which cases ran then.
 
-    `why` is empty while it runs; after its end it says how it ended, and the cases that ran.
+    `why` is empty while it answers; afterwards it says how it ended, and the cases that ran.
+    `symptom` is that of the cases that are not judged for it.
     """
 
     def __init__(self, session: Session) -> None:
         self.why = ""
+        self.symptom = TARGET_ENDED
+        self._suspect = ""
+        """Id of the case that ran when the target fell silent, if it was the only one."""
         self._session = session
         self._running: dict[str, None] = {}
         self._lock = asyncio.Lock()
@@ -90,7 +96,7 @@ class Departure:
 
         A target that something else has started again takes connections, and the run goes on.
         """
-        if self.why and self._session.target.node is None:
+        if self.symptom == TARGET_ENDED and self.why and self._session.target.node is None:
             async with self._lock:
                 if self.why and not await self._refusal():
                     self.why = ""
@@ -115,6 +121,55 @@ class Departure:
         left = CaseResult(result.case, Verdict.COULD_NOT_RUN, (self.why,), TARGET_ENDED)
         return replace(attempt, result=left, missed=False)
 
+    async def heard(self, attempt: Attempt, canary: Canary | None, deadline_s: float) -> Attempt:
+        """Return the attempt, without a verdict if the target answers nothing at all any more.
+
+        Nothing shows whether a case has blocked it or something has stopped it. Only a case that
+        ran alone fails, since nothing else was sent.
+        """
+        is_unanswered = attempt.missed or attempt.result.symptom == TARGET_GONE
+        if not is_unanswered or canary is None or self._session.target.is_called:
+            return attempt
+        async with self._lock:
+            if not self.why and await self._is_silent(canary, PATIENCE * deadline_s):
+                self._note_silence(PATIENCE * deadline_s)
+        if not self.why or self.symptom != TARGET_SILENT:
+            return attempt
+        result = attempt.result
+        if result.case == self._suspect:
+            result = replace(result, reasons=(self.why, *result.reasons))
+            return replace(attempt, result=result, missed=False, departed=True)
+        return replace(left_open(attempt.case, self.why, TARGET_SILENT), evidence=attempt.evidence)
+
+    async def _is_silent(self, canary: Canary, patience_s: float) -> bool:
+        """Return True if neither a read nor a further connection is answered."""
+        why_not, is_reached = await asyncio.gather(
+            canary.probe(patience_s), self._is_reached(patience_s)
+        )
+        return why_not is not None and not is_reached
+
+    async def _is_reached(self, patience_s: float) -> bool:
+        """Return False if a further connection is not answered in time."""
+        dial = Dial(self._session.new_peer().identity)
+        try:
+            await (await self._session.target.dial(dial, patience_s)).close()
+        except Overdue:
+            return False
+        except ConnectionError:
+            # Refused: the target has ended, or takes no more connections.
+            return True
+        return True
+
+    def _note_silence(self, patience_s: float) -> None:
+        running = list(self._running)
+        self._suspect = running[0] if len(running) == 1 else ""
+        self.symptom = TARGET_SILENT
+        self.why = (
+            f"the target answers nothing any more, neither a read nor a further connection within "
+            f"{patience_s:g} s, since {_names(running)} ran; {ADVICE}"
+        )
+        self._session.settings.said(self.why)
+
     def _can_tell(self, attempt: Attempt) -> bool:
         """Return True if the end of the target can be the reason of a failure."""
         ends = attempt.evidence.seen.closed
@@ -138,9 +193,7 @@ class Departure:
         node = self._session.target.node
         how = "" if node is None else await node.how_ended(END_S)
         ended = f"the node ended with {how}" if how else refusal
-        names = ", ".join(running[:NAMES_MAX])
-        left = len(running) - NAMES_MAX
-        self.why = f"{ended} while {names}{f' and {left} more' if left > 0 else ''} ran"
+        self.why = f"{ended} while {_names(running)} ran"
         last = "" if node is None or not how else await node.farewell()
         self._session.settings.said(f"{self.why}; its log ends with {last}" if last else self.why)
         return True
@@ -172,3 +225,9 @@ class Departure:
                 return False
 
         return any(await asyncio.gather(*map(is_answered, self._session.live_peers())))
+
+
+def _names(running: Sequence[str]) -> str:
+    """Return the first of these cases, and the number of the others."""
+    left = len(running) - NAMES_MAX
+    return f"{', '.join(running[:NAMES_MAX])}{f' and {left} more' if left > 0 else ''}"

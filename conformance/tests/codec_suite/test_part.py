@@ -3,15 +3,17 @@
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from meshwire_conformance.catalogue.case import Case
+from meshwire_conformance.codec_suite.judge import vector_of
 from meshwire_conformance.codec_suite.manners import UNSENT
 from meshwire_conformance.codec_suite.part import run
+from meshwire_conformance.codec_suite.requests import asks_of
 from meshwire_conformance.codec_suite.session import HarnessSession
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete, UsageError
@@ -20,7 +22,16 @@ from meshwire_conformance.run.progress import RunProgress
 from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.targets.bundle import bundled_codec
 from meshwire_conformance.targets.hosts import is_loopback
-from meshwire_conformance.verdicts import ENDED, TOO_SLOW, CaseResult, ExitCode, Verdict, exit_code
+from meshwire_conformance.targets.stdio import Ending, Harness, Replies
+from meshwire_conformance.verdicts import (
+    ENDED,
+    TARGET_SILENT,
+    TOO_SLOW,
+    CaseResult,
+    ExitCode,
+    Verdict,
+    exit_code,
+)
 from meshwire_spec.schemas.vectors import Vector
 
 pytestmark = pytest.mark.process
@@ -88,7 +99,8 @@ def test_a_peer_that_hangs_or_floods_passes_nothing(mode: str) -> None:
     """A few cases are waited for, the rest is not asked any more."""
     results = verdicts_of(attachment(mode), codec_cases("TS-*"))
 
-    assert {result.symptom for result in results} <= {"no-answer", UNSENT, TOO_SLOW}
+    unjudged = {UNSENT, TOO_SLOW, TARGET_SILENT}
+    assert {result.symptom for result in results} <= unjudged | {"no-answer"}
     assert {result.verdict for result in results} <= {Verdict.FAIL, Verdict.COULD_NOT_RUN}
 
 
@@ -131,7 +143,8 @@ def test_a_kind_at_which_the_codec_dies_or_hangs_fails_alone(mode: str) -> None:
     failed = sum(result.symptom == "no-answer" for result in of_kind)
     said = f"not sent: the codec died or hung at 5 requests of {failed} case"
     assert all(said in result.reasons[0] for result in unsent)
-    assert {result.symptom for result in of_kind} <= {UNSENT, "no-answer", TOO_SLOW}
+    unjudged = {UNSENT, TOO_SLOW, TARGET_SILENT}
+    assert {result.symptom for result in of_kind} <= unjudged | {"no-answer"}
     assert {result.symptom for result in of_others}.isdisjoint({UNSENT, "no-answer"})
 
 
@@ -309,3 +322,49 @@ def test_a_run_that_may_end_early_judges_as_any_other() -> None:
         (one.case, one.verdict, one.symptom) for one in plain
     ]
     assert "control-failed" in {one.symptom for one in plain}
+
+
+class Stopped(Harness):
+    """A process that answers nothing, in no time: one that is stopped takes no longer."""
+
+    started = 0
+
+    async def start(self) -> None:
+        """Count it."""
+        Stopped.started += 1
+
+    async def converse(
+        self, requests: Mapping[int, str], *, start_s: float | None = None
+    ) -> Replies:
+        """Say that the deadline has passed."""
+        return Replies(ending=Ending.HUNG, detail="no answer")
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+    abort = close
+
+
+def test_a_codec_that_is_stopped_for_ever_is_given_up_after_two_late_hellos(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No case can have caused that, so none fails, and the reason says what to do."""
+    monkeypatch.setattr("meshwire_conformance.codec_suite.session.Harness", Stopped)
+    monkeypatch.setattr(Stopped, "started", 0)
+    said: list[str] = []
+    cases = codec_cases("LV-*", "TS-001")
+    session = HarnessSession("codec", Settings(said=said.append))
+
+    async def ask() -> set[bool]:
+        await session.start()
+        asks = [ask for case in cases for ask in asks_of(case, vector_of(case), 2)]
+        given = await session.ask([replace(ask, id=at) for at, ask in enumerate(asks, start=2)])
+        return {one.unasked for one in given.values()}
+
+    assert asyncio.run(ask()) == {False, True}
+    results = [session.timed(case, CaseResult(case.id, Verdict.FAIL)) for case in cases]
+    assert Stopped.started == 1 + 2
+    assert said == [session.silence]
+    assert "kill -CONT" in session.silence
+    assert {result.symptom for result in results} == {TARGET_SILENT}
+    assert exit_code(results) is ExitCode.INCOMPLETE

@@ -6,6 +6,8 @@ Over QUIC nothing else shows it in time. The connections here are scripted.
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +15,7 @@ from meshwire_conformance.contracts import Settings
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.socket_suite.attempts import Attempt
 from meshwire_conformance.socket_suite.calibration import CANARY_DOCUMENT, Canary, Deadline
-from meshwire_conformance.socket_suite.evidence import Evidence, Sending
+from meshwire_conformance.socket_suite.evidence import TARGET_GONE, Evidence, Sending
 from meshwire_conformance.socket_suite.part import SocketPart
 from meshwire_conformance.socket_suite.peers import Peer, Session
 from meshwire_conformance.socket_suite.redial import LOST, Departure, why_lost
@@ -27,7 +29,7 @@ from meshwire_conformance.targets.transport import (
     Overdue,
     Stream,
 )
-from meshwire_conformance.verdicts import TARGET_ENDED, CaseResult, Verdict
+from meshwire_conformance.verdicts import TARGET_ENDED, TARGET_SILENT, CaseResult, Verdict
 
 CASE = next(case for case in load_catalogue().cases if case.kind == "socket")
 DEADLINE_S = 0.01
@@ -233,3 +235,74 @@ def test_cases_go_on_once_the_target_takes_connections_again() -> None:
     assert isinstance(dialler, Dialler)
     dialler.error = None
     assert asyncio.run(departure.holds()) == ""
+
+
+class Patient(Read):
+    """Its probe does not ask twice."""
+
+    async def probe(self, deadline_s: float) -> str | None:
+        """Return what the read shows."""
+        return None if await self.read(deadline_s) else "no answer"
+
+
+def silent_in_turn(
+    error: ConnectionError | None,
+    *,
+    answers: bool = False,
+    others: tuple[str, ...] = (),
+    symptom: str = "no-answer",
+) -> tuple[Departure, Attempt]:
+    """The attempt at a case that got no answer while these cases ran too."""
+    session, canary = after_the_end(error, answers=answers)
+    canary.__class__ = Patient
+    if answers:
+        canary.old = frozenset()
+    departure = Departure(session)
+    missed = replace(lost(SENT, symptom=symptom), missed=symptom == "no-answer")
+
+    async def run() -> Attempt:
+        with ExitStack() as running:
+            for name in (CASE.id, *others):
+                running.enter_context(departure.during(name))
+            return await departure.heard(missed, canary, DEADLINE_S)
+
+    return departure, asyncio.run(run())
+
+
+@pytest.mark.parametrize("symptom", ["no-answer", TARGET_GONE])
+def test_a_target_that_answers_nothing_at_all_ends_the_run_without_a_verdict(symptom: str) -> None:
+    """Neither a read nor a further connection is answered: it may be stopped from outside."""
+    silent = Overdue("no preamble")
+    departure, found = silent_in_turn(silent, others=("MW-5003",), symptom=symptom)
+
+    assert departure.symptom == found.result.symptom == TARGET_SILENT
+    assert found.result.verdict is Verdict.COULD_NOT_RUN
+    assert not found.missed
+    assert "kill -CONT" in departure.why
+    assert f"{CASE.id}, MW-5003" in departure.why
+    assert asyncio.run(departure.holds()) == departure.why
+
+
+def test_a_case_that_ran_alone_when_the_target_fell_silent_fails() -> None:
+    """Nothing else was sent: that case is the one that a hang comes from."""
+    departure, found = silent_in_turn(Overdue("no preamble"))
+
+    assert departure.symptom == TARGET_SILENT
+    assert (found.result.verdict, found.result.symptom) == (Verdict.FAIL, "no-answer")
+    assert found.result.reasons[0] == departure.why
+    assert not found.missed
+
+
+@pytest.mark.parametrize(
+    ("error", "answers"),
+    [(None, False), (ConnectionError("refused"), False), (Overdue("no preamble"), True)],
+    ids=["takes a connection", "refuses it", "answers a read"],
+)
+def test_a_target_that_answers_anything_is_not_silent(
+    error: ConnectionError | None, *, answers: bool
+) -> None:
+    """Its miss is repeated."""
+    departure, found = silent_in_turn(error, answers=answers, others=("MW-5003",))
+
+    assert not departure.why
+    assert found.missed
