@@ -5,6 +5,7 @@ refuses every message, or gives the same answer to all, passes no negative.
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -70,11 +71,17 @@ async def run(
     work.finish()
     adapter = adapter_results(about_adapter, session.manners, asked=bool(work.asks))
     results = [*work.results, *_reported(adapter, progress)]
-    duration_s = (time.perf_counter() - clock) / max(1, len(work.asks))
+    # The requests of all cases go out together, so each case gets the share of its own.
+    share_s = (time.perf_counter() - clock) / max(1, len(work.asks))
+    asked = Counter(ask.case.id for ask in work.asks)
     order = {case.id: number for number, case in enumerate(cases)}
     silence = session.manners.silence
     return [
-        replace(result, duration_s=duration_s, cause=result.cause or silence(result.symptom))
+        replace(
+            result,
+            duration_s=share_s * asked[result.case],
+            cause=result.cause or silence(result.symptom),
+        )
         for result in sorted(results, key=lambda result: order[result.case])
     ]
 
