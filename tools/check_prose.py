@@ -46,7 +46,8 @@ IDIOMS = {
     r"what (?:comes|came)": "`the answer`, `the frames received`",
     r"makes? (?:of)": "`reads`, `does with`",
     r"(?:asks|asked|speaks?) of": "`sent to`, `concerns`, `names`",
-    r"(?:nobody(?:'s)|some(?:body)|every(?:body))": "`no`, `a` or `every` with the noun",
+    r"(?:nobody(?:'s)|(?:some|every|any)(?:body))": "`no`, `a` or `every` with the noun",
+    r"who(?:ever)": "the peer, caller or process by its name",
     r"has (?:its|a) say": "the action by its verb",
 }
 PATTERN = re.compile(

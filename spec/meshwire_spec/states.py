@@ -1,8 +1,8 @@
 """Every transition of the protocol, as tables: (state, event) -> next state.
 
-A pair that a table does not list is a fault of whoever caused the event; the table's docstring
-states its consequence. Pages and diagrams are generated from these tables, and the reference runs
-them. Nothing here computes.
+A pair that a table does not list is a fault of the side that caused the event; the docstring of the
+table states its consequence. Pages and diagrams are generated from these tables, and the reference
+runs them. Nothing here computes.
 """
 
 from __future__ import annotations

@@ -19,6 +19,6 @@ def show_version() -> bool:
     try:
         print(version_line(index["digest"]), flush=True)  # noqa: T201 - the command line
     except (OSError, AttributeError, ValueError):
-        # Whoever prints it after this reports what is wrong with the output.
+        # The code that prints the line afterwards reports what is wrong with the output.
         return False
     return sys.stdout is not None

@@ -1,9 +1,9 @@
-"""Causes of failed codec cases: typical mistakes, tried on the vectors that were asked.
+"""Causes of failed codec cases: typical mistakes, tested on the vectors that were sent.
 
-A mistake is named as a cause only if a codec with it would have given the answers that came. Each
-is tried in both directions of the codec and in one alone, and over all kinds that have its field.
-Of several that fit, the one that explains most failures and contradicts fewest answers is named
-first, and the rest of the failures is looked at again without those that it explains.
+A mistake is named as a cause only if a codec with this mistake would have given the answers
+received. Each is tried in both directions of the codec and in one alone, and over all kinds that
+have its field. Of several that fit, the one that explains most failures and contradicts fewest
+answers is named first, and the failures that it leaves unexplained are examined again.
 """
 
 from __future__ import annotations
@@ -57,9 +57,10 @@ class _Tried:
 class _Score:
     """What a mistake predicts for one kind in one direction.
 
-    `explained` are the failures of which it predicts every answer, `touched` the cases for which it
-    predicts a failure, whichever; `failed` are the failures of the kind. `contradicted` counts
-    answers that came otherwise, `exact` wrong values and bytes that came as predicted.
+    `failed` are the failures of the kind. `explained` are those of which the mistake predicts every
+    answer. `touched` are all cases for which it predicts a failure. `contradicted` is the number of
+    answers that differ from the prediction, `exact` the number of wrong values and bytes that equal
+    it.
     """
 
     failed: set[str]
@@ -69,9 +70,9 @@ class _Score:
     exact: int = 0
 
     def gain(self, left: set[str]) -> int:
-        """Return by how much this kind speaks for the mistake, given the failures left."""
+        """Return the weight of this kind as evidence for the mistake, given the failures left."""
         mine = len(self.explained & left)
-        # Errors alone fit by chance: they are evidence only if they are most of what failed.
+        # Predicted errors agree by chance: alone they are evidence only if they are most failures.
         is_chance = not self.exact and SHARE * mine < len(self.failed & left)
         if is_chance or SURE * self.contradicted > self.exact:
             return 0
@@ -131,7 +132,7 @@ def causes_of(
         found |= dict.fromkeys(explained, says)
         touched = dict.fromkeys(touches, says) | touched
         left -= explained
-    # What a named mistake spoils too, if with another answer, is not a cause of its own.
+    # A case that fails with another answer than a named mistake predicts gets that cause too.
     return found | {name: touched[name] for name in left & touched.keys()}
 
 
@@ -204,7 +205,7 @@ def _candidates(
     }
     if not predicted:
         return
-    # A mistake that shows in one direction is said without it.
+    # If the mistake shows in one direction only, its cause names no direction.
     for direction in MadeIn if len(differing) > 1 else (MadeIn.BOTH,):
         yield _Candidate(
             one,
@@ -217,7 +218,7 @@ def _candidates(
 
 
 def _explains(tried: _Tried, hello: Hello) -> bool:
-    """Return True if the mistake that is planted predicts an answer that is wrong and came."""
+    """Return True if the planted mistake predicts the wrong answer that the codec gave."""
     if tried.came == tried.correct:
         return False
     predicted = _predicted(tried.ask, tried.vector, hello)
@@ -248,5 +249,5 @@ def _score(
 
 
 def _fits(predicted: Answer, came: Answer) -> bool:
-    """Return True if an answer is the one predicted, or any error where none is foreseen."""
+    """Return True if an answer is as predicted; a predicted error may name no reason."""
     return predicted == came or (predicted.error == UNSAID and came.error is not None)

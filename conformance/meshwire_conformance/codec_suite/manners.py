@@ -89,7 +89,7 @@ class Manners:
         return self.cause if symptom in UNANSWERED else ""
 
     def notice_offset(self, ask: Ask, answer: Mapping[str, Any] | None) -> None:
-        """Record whether an error with a reason has an offset, and the right one."""
+        """Count an error with a reason by its offset, and record a missing or wrong offset."""
         error = (answer or {}).get("error")
         if not isinstance(error, dict) or not _is_text(error.get("reason")):
             return

@@ -2,7 +2,8 @@
 
 Theory: all requests of a batch go out in one pipeline. If the target dies, hangs or floods, each
 unanswered request is repeated alone in a fresh process, so that the fault is assigned to the case
-that causes it; after a few at one kind its remaining cases are not sent, and not judged.
+that causes it; after a few faults at one kind the remaining cases of that kind are not sent and not
+judged.
 """
 
 import asyncio
@@ -257,7 +258,7 @@ class HarnessSession:
         for _ in range(HELLOS):
             began = time.monotonic()
             if await _greeted(self._harness) is not Ending.ANSWERED:
-                # It answers hello once only, or hangs: the floor is its deadline.
+                # It answers hello only once, or hangs: it keeps the least deadline.
                 await self._abort()
                 await self.start()
                 await self.greet()
@@ -304,6 +305,6 @@ def _given(ask: Ask, spoken: Replies) -> Given:
 
 
 def _hint_of(spoken: Replies, form: str) -> str:
-    """Return what may have kept an answer back; bytes without a line feed say it themselves."""
+    """Return why an answer may be missing; bytes without a line feed already show the reason."""
     is_open = spoken.ending is Ending.HUNG and not spoken.unended
     return form.format(FLUSH_HINT) if is_open else ""

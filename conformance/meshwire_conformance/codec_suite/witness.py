@@ -1,8 +1,8 @@
 """A further process of a codec, which answers hello while a request to the first one waits.
 
 Theory: a passed deadline alone proves nothing, since the machine is shared. A request that waits
-alone is judged by what its codec does meanwhile in another process: beside prompt answers to hello
-it has no answer, beside slow ones it could not be judged.
+alone is judged by what its codec does meanwhile in another process. If that process answers hello
+promptly, the request counts as unanswered. If it is slow, the request could not be judged.
 """
 
 from __future__ import annotations

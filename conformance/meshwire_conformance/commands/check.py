@@ -242,7 +242,7 @@ def _writers(texts: Sequence[str]) -> list[tuple[str, Path]]:
     writers: dict[Path, tuple[str, Path]] = {}
     for text in texts:
         name, path = _writer(text)
-        # A link to the same file too.
+        # A link to the same file counts as that file.
         if path.resolve() in writers:
             raise UsageError(f"--report {text!r}: another report is written to {path} too")
         writers[path.resolve()] = name, path

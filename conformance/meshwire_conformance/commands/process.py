@@ -132,7 +132,7 @@ def withdraw_reports(arguments: Sequence[str]) -> None:
 
 
 def _remove_beginning(path: str, begins: bytes) -> None:
-    """Remove a regular file that begins so; where that is not possible, whoever writes it says."""
+    """Remove a regular file that begins so; if that fails, writing the new report says why."""
     with contextlib.suppress(OSError, ValueError):
         if not stat.S_ISREG(os.lstat(path).st_mode):
             return

@@ -87,7 +87,7 @@ OVER_CONNECTIONS = frozenset({"transcripts", "functions"})
 
 @cache
 def load_listing() -> Catalogue:
-    """Return the catalogue for whoever runs no case over connections: these have no body.
+    """Return the catalogue for callers that run no case over connections: such cases have no body.
 
     Raises SuiteFault if two cases conflict.
     """

@@ -82,7 +82,7 @@ class RunProgress:
                 else unrun(result.case, why)
                 for result in found
             ]
-        # A watch can make a failure of a case that was over.
+        # A watch can turn a case that was over into a failure.
         for judged in apply_ledger(found, self.known):
             was = self._judged.get(judged.case)
             self.violations += judged.verdict is Verdict.FAIL and was is not Verdict.FAIL

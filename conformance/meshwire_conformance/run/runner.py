@@ -245,7 +245,7 @@ async def _run_one(
     ]
     faults: tuple[str, ...] = ()
     codec: dict[str, str] = {}
-    # A fresh node of each serial case may leave the same sentence.
+    # Each fresh node of a serial case may add the same note.
     notes: dict[str, None] = {}
     contact: list[str] = []
     settings = replace(

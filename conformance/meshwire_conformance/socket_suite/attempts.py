@@ -106,7 +106,7 @@ def connection_lost(result: CaseResult, why: str) -> CaseResult:
 def ended_by(attempt: Attempt, why_not: str) -> Attempt:
     """Return the attempt at a case after which the target takes no connection any more.
 
-    A target that is merely silent may be slow: its case stays what it was.
+    A target that is only silent may be slow: the result of its case is kept.
     """
     result = noted(attempt.result, f"afterwards: {why_not}")
     if result.verdict is Verdict.PASS and why_not.startswith(NO_CONNECTION):

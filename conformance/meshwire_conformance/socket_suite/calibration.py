@@ -103,7 +103,7 @@ class Canary:
         Raises TimeoutError without credit for a stream.
         """
         connection = await self.peer.connection()
-        # A target that never ends a stream has no credit for another one some time.
+        # A target that never ends a stream grants no credit for another one in the end.
         async with asyncio.timeout(deadline_s):
             stream = await connection.open()
         await stream.write(self._frame(FrameType.SNAPSHOT, self._document, key))

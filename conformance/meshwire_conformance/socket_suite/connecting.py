@@ -95,7 +95,7 @@ def _wrong_preamble(identity: bytes, options: ConnectSpec) -> Preamble | None:
 async def adopt_lab(run: CaseRun, on: str, windows: Windows) -> TcpConnection:
     """Connect a peer of the case's own with these windows.
 
-    Raises NotApplicable if the target dials, and these grant no stream for its handshake.
+    Raises NotApplicable if the target dials and the windows grant no stream for its handshake.
     """
     target = run.session.target
     if target.is_called and target.formation is not None and not windows.max_streams_bidi:
@@ -119,9 +119,9 @@ async def lab_connection(run: CaseRun, on: str) -> TcpConnection:
 
 
 def _in_its_role(run: CaseRun, value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a record with the stream's number as the side numbers it that the suite plays.
+    """Return a record with the stream number that fits the side of the suite.
 
-    Cases number streams as the side that dials; cases about a target that dials as they are.
+    Cases number streams as the dialling side does, except cases about a target that dials.
     """
     body = value.get("body", {})
     if "stream_id" not in body or run.terms.dials or not run.session.target.is_called:
@@ -392,7 +392,7 @@ async def accept_call(
 async def _taken(run: CaseRun, take: Callable[[], Awaitable[Taken]]) -> Taken:
     """Return a connection of the target; the case fails if the target has ended, or ends it.
 
-    A target that lives and does not dial is not judged: how often it dials is its own choice.
+    A target that runs but does not dial is not judged: how often it dials is its own choice.
     """
     try:
         await run.session.make_room()

@@ -109,7 +109,7 @@ FAULTS_TOLD = 8
 
 
 def bad_frames(faults: Sequence[TargetFault]) -> CaseFailed:
-    """Return the failure that these faults of the target are, the first in full."""
+    """Return the failure of a case with these faults of the target; the first is shown in full."""
     told = [fault.line() for fault in faults[:FAULTS_TOLD]]
     return CaseFailed(
         f"bad-frame {faults[0].reason}",

@@ -110,7 +110,7 @@ class _Contact:
         return max(0.0, self._end_s - asyncio.get_running_loop().time())
 
     def _opening(self) -> str:
-        """Return what the target showed of itself, and whether its facts say the same."""
+        """Return the contents of the preamble, and where the stated facts of the target differ."""
         shown = self._connection.endpoint_id.hex()
         stated = self._session.target.facts.endpoint_id
         differs = f", but the target is said to be {stated}" if stated not in ("", shown) else ""
@@ -162,7 +162,7 @@ class _Contact:
         return left()
 
     def _nothing(self, *, is_over: bool = False) -> str:
-        """Return what is said where nothing came: without a deadline if nothing could come."""
+        """Return the text for a missing part; it names no deadline if it cannot come any more."""
         return "none" if is_over or self._connection.closed is not None else NOTHING
 
     def _faults(self) -> list[TargetFault]:

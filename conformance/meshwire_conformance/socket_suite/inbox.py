@@ -66,7 +66,7 @@ class TargetFault:
 class BegunRun:
     """A reconciliation that the target has begun: its stream, first message, and place in order.
 
-    The stream is left to whoever plays the server; its later bytes are still on it.
+    The stream is left to the case that is the server; its later bytes are still on it.
     """
 
     stream: Stream
@@ -133,7 +133,7 @@ class Inbox:
         return peer in self._refused_runs
 
     def begin_run(self, peer: str, stream: Stream, frame: Message) -> None:
-        """Give a run of the target to whoever serves it, or refuse it (NG-012)."""
+        """Give a run of the target to the case that serves it, or refuse it (NG-012)."""
         self._order += 1
         runs = self._served.get(peer)
         if runs is not None:
@@ -151,7 +151,7 @@ class Inbox:
         self._unended[stream] = peer
 
     def ended(self, stream: Stream) -> None:
-        """Forget a stream that has ended, and wake whoever waits for it."""
+        """Forget a stream that has ended, and wake its waiters."""
         if self._unended.pop(stream, None) is not None:
             self.signal.notify()
 

@@ -121,15 +121,15 @@ class Session:
         return peer
 
     def new_peer(self) -> Peer:
-        """Return a further peer, whose identity no other had."""
+        """Return a new peer, whose identity no other peer has had."""
         return self.peer(f"further {len(self._peers)}")
 
     def pushes_to(self, peer: Peer) -> Callable[[], int]:
         """Return a function that counts from now on how often a peer gets the whole store.
 
-        A target may send it at any time. The witness shows that: nothing else but the offer on a
-        new connection sends this document. The push that may be in progress now counts too, if the
-        target has pushed before.
+        A target may send it at any time. The witness shows it: besides the offer on a new
+        connection, only such a push sends this document. A push that may be in progress counts too,
+        if the target has pushed before.
         """
         witness = self.witness
         if witness is None:

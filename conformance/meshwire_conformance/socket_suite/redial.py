@@ -103,7 +103,7 @@ class Departure:
         return self.why
 
     async def judged(self, attempt: Attempt, canary: Canary | None, deadline_s: float) -> Attempt:
-        """Return the attempt, with the end of the target as its reason if that failed it.
+        """Return the attempt; if the end of the target made it fail, that is its reason.
 
         A case that had sent nothing did not run on the target, so it is not judged. The one that
         finds the end fails in any case.
@@ -199,7 +199,7 @@ class Departure:
         return True
 
     async def _refusal(self) -> str:
-        """Return how the target takes no connection; empty if it takes one, or may be slow."""
+        """Return why no connection opens; an empty text if one does or the target may be slow."""
         target = self._session.target
         if target.is_called:
             return "the target dials no connection any more" if self._has_exited else ""

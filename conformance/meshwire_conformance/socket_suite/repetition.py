@@ -3,7 +3,8 @@
 Theory. The machine is shared, so a passed deadline alone proves nothing about a target. A case that
 missed one is repeated alone, under a deadline from a fresh calibration, while probes read the
 canary, one after the other. If it passes then, it passes and is marked as slow. If it misses again,
-the probes decide: beside prompt ones the case fails, beside slow ones it could not be judged.
+the probes decide. If they were prompt, the case fails. If they were slow, the case could not be
+judged.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ class Probes:
 
 
 def decided(first: Attempt, second: Attempt, beside: Beside) -> Attempt:
-    """Return the attempt that counts of two, the second of which was a repetition."""
+    """Return which of two attempts counts; the second one is a repetition."""
     result = second.result
     before = f"beside others: {first.result.symptom}"
     if result.verdict is Verdict.PASS:
@@ -130,7 +131,7 @@ def decided(first: Attempt, second: Attempt, beside: Beside) -> Attempt:
 
 
 def unjudged(result: CaseResult, reason: str) -> CaseResult:
-    """Return the result of a case that nobody can judge, since everything is slow."""
+    """Return the result of a case that cannot be judged, because everything is slow."""
     return replace(
         result, verdict=Verdict.COULD_NOT_RUN, reasons=(reason,), symptom=TOO_SLOW, sent=()
     )

@@ -425,7 +425,7 @@ class LabConnection:
         yield from ()
 
     def _note_grant(self, what: str, maximum: int, window: str, used: int) -> None:
-        """Note a maximum above the first one, of the preamble, plus the credit used since.
+        """Note a maximum that exceeds the one of the preamble plus the credit used since.
 
         What is used is what this side has sent or ended, so the peer cannot know of more. Records
         written by hand are not counted, so after one nothing is noted.

@@ -1,8 +1,9 @@
 """Addresses on which the suite listens for a target that dials (`tcp-listen://HOST:PORT`).
 
-A target keeps a connection to each address that it was given, so a listener waits for dials as a
-dialler dials: whoever needs a connection takes the next one that came. One that nobody has taken
-for long is dropped, since the target may give up on it at any moment and is right then.
+A target keeps a connection to each address that it was given. A listener therefore has the
+interface of a dialler: its caller takes the next connection that the target has dialled. A
+connection that was not taken for long is dropped, since the target may rightly end it at any
+moment.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class _Arrival(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Offer the connection to whoever waits for one."""
+        """Offer the connection to a waiting caller."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self.at_s = time.monotonic()
@@ -57,7 +58,7 @@ class _Arrival(asyncio.Protocol):
         self._listener.forget(self)
 
     def become(self, connection: TcpConnection) -> None:
-        """Give the connection, and the bytes received on it, to the one that has taken it."""
+        """Give the connection, and the bytes received on it, to the caller that has taken it."""
         assert self.transport is not None
         self.transport.set_protocol(connection)
         connection.connection_made(self.transport)
@@ -113,12 +114,12 @@ class Listener:
         self._signal.notify()
 
     def forget(self, arrival: _Arrival) -> None:
-        """Drop a connection that the target has ended before anybody took it."""
+        """Drop a connection that the target has ended before it was taken."""
         if arrival in self._arrivals:
             self._arrivals.remove(arrival)
 
     def hold_to(self, facts: Facts) -> None:
-        """Wait as long as the target says that it takes to dial again, else for a minute."""
+        """Wait for the time that the target states for its next dial, else for a minute."""
         self.handshake_s = facts.deadlines.get("handshake_s", HANDSHAKE_S)
         self.redial_s = facts.redial_s or REDIAL_S
 
@@ -182,7 +183,7 @@ class Listener:
         arrival.transport.abort()
 
     async def close(self) -> None:
-        """Listen no longer, and drop connections that nobody took."""
+        """Stop listening, and drop the connections that were not taken."""
         for server in self._servers:
             server.close()
         while self._arrivals:

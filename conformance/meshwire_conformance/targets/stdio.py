@@ -75,13 +75,13 @@ class Ending(StrEnum):
 
 @dataclass(slots=True)
 class Replies:
-    """Answers by request id, lines that were none, and how the conversation ended, in words.
+    """Answers by request id, the lines that were no answers, and how the conversation ended.
 
     `disorder` has one line for each answer that overtook the answer to an earlier request. `loose`
-    has each answer that is no strict JSON, behind its fault; those in `void` are without members,
-    as the fault leaves open what was meant. `foreign` has the lines of `garbage` that have the form
-    of an answer, each with its id, which is no number. `unended` counts the bytes after the last
-    line feed.
+    has each answer that is no strict JSON, after its fault; those in `void` have no members, since
+    the fault leaves their meaning open. `foreign` has the lines of `garbage` that have the form of
+    an answer, each with its id, which is no number. `unended` counts the bytes after the last line
+    feed.
     """
 
     answers: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -130,7 +130,7 @@ def _protected(piece: re.Match[str]) -> str:
 
 
 def unstarted(program: str, why: Exception) -> str:
-    """Return that a program cannot be started, why, and what to do if there is such a file."""
+    """Return the error for a program that cannot be started, with its cause and what to do."""
     said = f"{program!r} cannot be started: {getattr(why, 'strerror', None) or why}"
     if not is_file(program):
         return said

@@ -68,11 +68,11 @@ class BindingBroken(ConnectionError):
 
 
 class NotDialled(ConnectionError):
-    """The target has not dialled in time: this says nothing about what it does when it has."""
+    """The target has not dialled in time, which says nothing about its other behaviour."""
 
 
 class TooFewDials(NotDialled):
-    """A case needs more connections at once than the addresses that the target dials."""
+    """A case needs more connections at once than there are addresses that the target dials."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,7 +212,7 @@ def test_a_hangup_ends_a_run_unless_it_is_ignored(
     survives: bool,  # noqa: FBT001 - a parameter of the test
     tmp_path: Path,
 ) -> None:
-    """The terminal is gone, and with it whoever waited; `nohup` says otherwise."""
+    """The terminal is gone, and with it its user; `nohup` says otherwise."""
     held, go = tmp_path / "held", tmp_path / "go"
     os.mkfifo(held)
     os.mkfifo(go)

@@ -275,7 +275,7 @@ class Accepted(TcpConnection):
     # --- dialect H1 --------------------------------------------------------------------------
 
     async def shake_hands(self, stream: Stream, formation: Formation) -> None:
-        """The acceptor's side of dialect H1, refusing whoever does not prove the formation."""
+        """The acceptor's side of dialect H1, which refuses a peer without the proof."""
         nonce = secrets.token_bytes(NONCE)
         fields = {"formation_id": formation.formation_id, "nonce": nonce}
         named = await self.read_formation_id(stream)

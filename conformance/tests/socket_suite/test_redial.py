@@ -192,7 +192,7 @@ def judged_in_turn(
 
 
 def test_the_cases_that_ran_fail_and_the_others_are_left_open() -> None:
-    """One that had sent nothing says nothing about the target, but whoever finds its end fails."""
+    """One that had sent nothing says nothing about the target; the one that finds its end fails."""
     refused = ConnectionError("refused")
     departure, found = judged_in_turn(refused, lost(), lost(), lost(SENT))
     why = f"the target takes no connection any more (refused) while {CASE.id} ran"

@@ -206,7 +206,7 @@ READY = {
     ],
 )
 def test_a_ready_line_is_strict_json(before: bytes, after: bytes, fault: str) -> None:
-    """Whoever reads it with another library would read it otherwise, or not at all."""
+    """Another library would read it otherwise, or not at all."""
     members = json.dumps(READY | {"instance_id": "one"}).encode()[1:-1]
     line = before + members + after + b"\n"
     program = f"import os, signal; os.write(1, {line!r}); signal.pause()"

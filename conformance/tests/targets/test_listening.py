@@ -239,7 +239,7 @@ def test_nobody_who_dials_is_incomplete() -> None:
 
 
 def test_listening_off_loopback_needs_permission() -> None:
-    """Whoever dials there is on another machine, perhaps a mesh."""
+    """A program that dials there is on another machine, and perhaps part of a mesh."""
     with pytest.raises(UsageError, match="--writes-are-ok"):
         asyncio.run(attach(parse_target("tcp-listen://192.0.2.1:0"), Settings()))
 

@@ -4,7 +4,7 @@ The core emits a call and receives its result; it does not know about the worker
 At most one call per key is in flight at a time: that is the per-document lock (D-56, D-81).
 
 A result that carries a `Write` has changed the document in the worker's memory only.
-Whoever receives it hands the write to the store before anything it causes becomes visible and
+The receiver hands the write to the store before anything it causes becomes visible and
 before the next call for that key; when the store fails, it calls `Drop` for the key.
 """
 

@@ -46,7 +46,7 @@ class StreamOpened:
 class StreamData:
     """The peer's next bytes on a stream that either side opened; empty only with `fin`.
 
-    Whoever takes them reports them as consumed. A frame leads to `Consumed`, then to
+    The handler that takes them reports them as consumed. A frame leads to `Consumed`, then to
     `CallDocuments` where it is about a document, to `OpenStream` where a tombstone answers it, and
     to `Send` where it belongs to a run. With `fin`, once all has taken effect: `Send` with FIN,
     `Release`. A fault: `Notify`, `Stop`, `Reset`, `Release`. In the handshake: `Send`; then the

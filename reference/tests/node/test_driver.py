@@ -256,7 +256,7 @@ def mentions(peer: Peer, key: str) -> bool:
 
 
 def test_exchanges_go_on_after_the_worker_has_died(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each starts afresh with its next message, whoever sends it; the death is logged."""
+    """Each starts afresh with its next message, from any peer; the death is logged."""
     key = "notes:n1"
     mine, theirs = author(key, 5), author(key, 6, other=6)
 

@@ -56,7 +56,7 @@ def offered(frames: list[StreamFrame]) -> list[tuple[str, int]]:
 
 
 def test_tombstones_come_first_then_every_document() -> None:
-    """TS-042, DC-035: whoever dialled."""
+    """TS-042, DC-035: on either side of the dial."""
     bench = make_bench()
     fill(bench, ["notes:n1", "beacons:b1"])
     bury(bench, 1)
