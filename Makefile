@@ -22,19 +22,20 @@ COMPILE := $(BIN)/python -m compileall -q spec reference conformance tools
 CHECKED_TOOLS := make_schemas draw_figures sync_spec make_vectors make_reconciliation format_transcripts make_index \
 	trace check_citations check_inventory check_prose mutants mutant_scores mutant_matrix operators liars
 
-.PHONY: help check test test-fast lint ci look site adapters clean \
+.PHONY: help check check-full test test-fast lint ci look site adapters clean \
 	mutants mutants-sample mutants-matrix mutants-operators \
 	lint-style lint-types lint-imports lint-names lint-generated lint-vectors lint-site lint-wheel
 
 help:
 	@echo "make check     install, start the bundled node and run the suite on it"
+	@echo "make check-full the same, every case in each dialect of the bundled node"
 	@echo "make test      install everything and run every test"
 	@echo "make test-fast every test without sockets and child processes, under a minute"
 	@echo "make lint      style, types, import rules, dead names, generated files, vectors, wheel"
 	@echo "make adapters  run the vectors on the codecs in other languages"
 	@echo "make mutants-operators  run the suite against mutants that operators make; hours"
 	@echo "make mutants   run the suite on every mutant and write the kill scores: the better part of an hour"
-	@echo "make ci        lint + check + adapters + a sample of the mutants + test"
+	@echo "make ci        lint + check-full + adapters + a sample of the mutants + test"
 	@echo "make site      build the pages into site/"
 	@echo "make look      build the pages and take screenshots of them"
 	@echo "make clean     remove what these targets made"
@@ -58,6 +59,10 @@ $(VENV)/dev.stamp: $(BIN)/python $(INPUTS)
 
 check: $(VENV)/node.stamp
 	$(MESHWIRE) check $(CHECK_ARGUMENTS)
+
+# Every case in every dialect of the bundled node that it fits.
+check-full: $(VENV)/node.stamp
+	$(MESHWIRE) check --full $(CHECK_ARGUMENTS)
 
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
@@ -121,7 +126,7 @@ mutants-operators: $(VENV)/dev.stamp
 	$(BIN)/python tools/sync_spec.py
 
 # Tests run last, so that their closing line is the last thing said.
-ci: lint check adapters mutants-sample test
+ci: lint check-full adapters mutants-sample test
 
 # Screenshots at desktop and phone width into build/screenshots, where there is a Chromium.
 look: lint-site

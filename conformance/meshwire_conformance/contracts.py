@@ -79,9 +79,10 @@ class Attachment:
     without one, `variant` names this attachment in the report where a run has several
     of one scheme (the dialect, say), and `command` what follows `meshwire check` to attach so.
     `serial_cases_in` names the variant that runs the serial cases of the same node, if this one
-    does not run them. With `only`, a list of needs separated by spaces, it runs just the cases that
-    have all needs of one entry. With `beside` it may run while other attachments do: its process
-    is its own, and uses nothing of theirs, such as a port.
+    does not run them. `shared_with` are variants of the same node, this one among them, of which
+    one runs each case that fits all of them. With `only`, a list of needs separated by spaces, it
+    runs just the cases that have all needs of one entry. With `beside` it may run while other
+    attachments do: its process is its own, and uses nothing of theirs, such as a port.
     """
 
     scheme: str
@@ -91,6 +92,7 @@ class Attachment:
     variant: str = ""
     command: str = ""
     serial_cases_in: str = ""
+    shared_with: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     beside: bool = False
 

@@ -73,7 +73,7 @@ async def answers_are_made_when_sent(run: CaseRun) -> None:
     part="documents",
     rules=("DC-026", "DC-027"),
     needs=NEEDS,
-    isolation="peer",
+    isolation="process",
     serial=True,
     let={"key": "notes:$case"},
 )

@@ -27,7 +27,7 @@ from meshwire_conformance.codec_suite.witness import is_beside_prompt
 from meshwire_conformance.contracts import Settings
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.explain.values import shown
-from meshwire_conformance.targets.stdio import HELD, Ending, Harness, Replies, cancelled
+from meshwire_conformance.targets.stdio import Ending, Harness, Replies, cancelled
 from meshwire_conformance.verdicts import (
     ADVICE,
     TARGET_SILENT,
@@ -151,18 +151,11 @@ class HarnessSession:
         if harness is not None:
             await harness.close()
             self.manners.strays += harness.left
-            self._tell_of_holder(harness)
 
     async def _abort(self) -> None:
         harness, self._harness = self._harness, None
         if harness is not None:
             await harness.abort()
-            self._tell_of_holder(harness)
-
-    def _tell_of_holder(self, harness: Harness) -> None:
-        """Say that something still holds the output of a process that has ended."""
-        if harness.is_held:
-            self._settings.said(HELD)
 
     async def ask(self, asks: Sequence[Ask]) -> dict[int, Given]:
         """Return the outcome of every request by its number."""

@@ -87,6 +87,14 @@ class CheckOptions:
         bool, typer.Option("--shuffle", help="Run the cases in a random order, set by the seed.")
     ] = False
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full",
+            help="Run each case in each dialect of the bundled node; otherwise the seed "
+            "decides on one.",
+        ),
+    ] = False
     trace: Annotated[
         Path | None,
         typer.Option(
@@ -214,7 +222,11 @@ def _attachments(given: CheckOptions) -> Sequence[Attachment]:
         from meshwire_conformance.targets.facts import read_target_file  # noqa: PLC0415 - sockets only
 
         return list(read_target_file(given.target_file))
-    return bundled(given.timeout_scale) if given.target is None else [parse_target(given.target)]
+    if given.target is not None:
+        return [parse_target(given.target)]
+    # Who names cases wants to see them wherever they apply.
+    full = given.full or bool(given.only or given.kind)
+    return bundled(given.timeout_scale, full=full)
 
 
 def _list(given: CheckOptions) -> None:

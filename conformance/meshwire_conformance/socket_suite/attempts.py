@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.python_cases import PythonCase
-from meshwire_conformance.contracts import Attachment
+from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import SuiteFault, fault_text
 from meshwire_conformance.socket_suite.calibration import NO_CONNECTION
 from meshwire_conformance.socket_suite.evidence import CaseFailed, Evidence, bad_frames, sent_lines
@@ -178,17 +178,28 @@ def is_serial(case: Case) -> bool:
     return body_of(case).serial
 
 
-def shown_elsewhere(cases: Sequence[Case], attachment: Attachment) -> dict[str, CaseResult]:
-    """Return results for serial cases that another attachment to the same node runs.
+def shown_elsewhere(
+    cases: Sequence[Case], attachment: Attachment, settings: Settings
+) -> dict[str, CaseResult]:
+    """Return results for the cases that another attachment to the same node runs.
 
-    These are the cases that do not depend on the dialect.
+    None of these depends on the dialect. Serial cases have one home, and the seed decides where
+    another case runs.
     """
-    other = attachment.serial_cases_in
-    if not other:
-        return {}
-    why = (f"serial, and shown in the run of dialect {other}",)
-    return {
-        case.id: CaseResult(case.id, Verdict.NOT_APPLICABLE, why, variant=attachment.variant)
-        for case in cases
-        if is_serial(case) and not any(need.startswith("dialect:") for need in case.needs)
-    }
+    found = {}
+    for case in cases:
+        if any(need.startswith("dialect:") for need in case.needs) or is_final(body_of(case)):
+            continue
+        if is_serial(case):
+            other, why = attachment.serial_cases_in, "serial, and shown in the run of dialect {}"
+        elif attachment.shared_with:
+            generator = settings.generator(f"dialect:{case.id}")
+            other = generator.choice(attachment.shared_with)
+            why = "shown in the run of dialect {}; --full runs it in each dialect"
+        else:
+            other = ""
+        if other and other != attachment.variant:
+            found[case.id] = CaseResult(
+                case.id, Verdict.NOT_APPLICABLE, (why.format(other),), variant=attachment.variant
+            )
+    return found

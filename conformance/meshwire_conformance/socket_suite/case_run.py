@@ -62,6 +62,11 @@ from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
 CALLED = "A"
 """The peer whose connection the target dials, in a case that needs a target which dials."""
+WATCHED_FRAMES = 64
+"""Frames that a watched connection still receives after its case before it is closed.
+
+A target sends every change to every connection: one kept to the end of the run costs most of all.
+"""
 _REPEATS = 2
 """Times that a read is sent before its answer counts as missing."""
 
@@ -582,7 +587,7 @@ class CaseRun:
         """
         facts = self.session.target.facts
         stalled = [one for one in self._all_streams if has_stalled(one)]
-        ended = [peer.last for peer in self._own.values() if peer.last is not None]
+        ended = [peer.last for peer in self._used_peers() if peer.last is not None]
         timed_out = [one for one in ended if has_timed_out(one)]
         late = [
             *(
@@ -598,22 +603,27 @@ class CaseRun:
         """Add a line to the report."""
         self.evidence.notes.append(text)
 
+    def _used_peers(self) -> list[Peer]:
+        """Return the peers of the case, its own and those that it shares with others."""
+        return [*self._own.values(), *map(self.session.peer, self._shared)]
+
     def _leave(self) -> None:
         """Use the connections no more, so that others can take their place."""
-        for peer in (*self._own.values(), *map(self.session.peer, self._shared)):
+        for peer in self._used_peers():
             peer.in_use = False
 
     async def end(self) -> None:
-        """Release the streams of the case, and its connections unless one of them is watched."""
+        """Release the streams of the case, and its connections; those that a watch needs, later."""
         self._leave()
         for stream in self._all_streams:
             if stream.connection.closed is None:
                 await stream.reset(0)
         watched = {watch.peer for watch in self.evidence.watches}
-        if None not in watched:
-            for peer in self._own.values():
-                if peer.name not in watched:
-                    await peer.close()
+        for peer in self._own.values():
+            if None in watched or peer.name in watched:
+                self.session.inbox.close_after(peer.name, WATCHED_FRAMES, peer.close)
+            else:
+                await peer.close()
 
 
 def not_dialled(error: NotDialled) -> CouldNotRun:

@@ -106,6 +106,8 @@ class Inbox:
         self.signal = Signal()
         """Wakes waiters for any arrival or fault."""
         self.trace = trace
+        self._leaving: dict[str, tuple[int, Callable[[], Coroutine[Any, Any, None]]]] = {}
+        """Frames still awaited from peers whose connections are then closed, and how."""
         self._unended: dict[Stream, str] = {}
         """Streams of the target with a whole frame and without an end, and the peer of each."""
         self._subscriptions: dict[str, list[Subscription]] = {}
@@ -162,6 +164,20 @@ class Inbox:
         """
         return [(peer, stream) for stream, peer in self._unended.items() if not stream.read_over]
 
+    def close_after(
+        self, peer: str, frames: int, close: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        """Call `close` once a peer has received this number of further frames."""
+        self._leaving[peer] = frames, close
+
+    def _count_down(self, peer: str) -> None:
+        """Count a frame to a peer whose connection is to be closed."""
+        frames, close = self._leaving.pop(peer)
+        if frames > 1:
+            self._leaving[peer] = frames - 1, close
+        else:
+            self.spawn(close())
+
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a short coroutine beside the reading of streams."""
         task = asyncio.get_running_loop().create_task(work)
@@ -205,6 +221,8 @@ class Inbox:
     def take(self, peer: str, stream: int, frame: Message) -> None:
         """Give one frame to every subscription whose key it concerns."""
         self.counts.frames += 1
+        if peer in self._leaving:
+            self._count_down(peer)
         fields = frame.fields
         self.trace(
             {

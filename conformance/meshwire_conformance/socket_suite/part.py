@@ -2,7 +2,9 @@
 
 Theory of operation. After a calibration the cases run concurrently over shared connections.
 Cases that wait for a deadline of the target start first, so that their waits overlap. Beside them
-those with a process of their own run one after another: no other case uses that process.
+run those with a process of their own, which no other case uses. Cases that must be alone on their
+target run one after another on a further process if the suite can start one; one that does not
+pass there is judged on the target itself, once the others are done.
 A case that missed its deadline is repeated (`repetition`). Watches stay armed until everything is
 over: a late frame turns a pass into a failure.
 """
@@ -13,7 +15,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
@@ -75,6 +77,10 @@ BESIDE_IN_SILENCE = 96
 """Number of concurrent cases: normally, and if the target did not answer the calibration."""
 MISSES_CONFIRMED_MAX = 8
 """After this number of misses confirmed alone, further ones are repeated beside each other."""
+PROCESSES = 4
+"""Number of concurrent cases with a process of their own; each costs the start of a node."""
+APART = 0
+"""Number of the attempt on a further process, so that its keys differ from those of any other."""
 PROBES = 2
 """Reads without an answer after which a target counts as gone between hostile cases."""
 DIALS = "dials"
@@ -102,7 +108,7 @@ async def run(
         documents = await open_documents()
         variant = attachment.variant or target.facts.dialect
         part = SocketPart(target, catalogue, settings, documents, variant, progress)
-        elsewhere = shown_elsewhere(cases, attachment)
+        elsewhere = shown_elsewhere(cases, attachment, settings)
         for result in elsewhere.values():
             progress(result)
         asked = [case for case in cases if case.id not in elsewhere]
@@ -249,10 +255,15 @@ class SocketPart:
         beside = [case for case in cases if case not in final and case not in alone]
         if not self._settings.keeps_order:
             beside.sort(key=start_order)
-        lists = await asyncio.gather(self._concurrently(beside), self._in_turn(fresh))
+        lists = await asyncio.gather(
+            self._concurrently(beside),
+            self._in_processes(fresh),
+            self._apart(serial if beside else ()),
+        )
         attempts = {attempt.case.id: attempt for attempt in chain(*lists)}
         for case in serial:
-            attempts[case.id] = await self._attempt(case, 1)
+            if case.id not in attempts:
+                attempts[case.id] = await self._attempt(case, 1)
         await self._repeat(attempts)
         attempts |= await self._attack(hostile)
         await self._flush()
@@ -268,9 +279,33 @@ class SocketPart:
     async def _concurrently(self, cases: Sequence[Case]) -> list[Attempt]:
         return await asyncio.gather(*(self._beside(case) for case in cases))
 
-    async def _in_turn(self, cases: Sequence[Case]) -> list[Attempt]:
-        """Run cases one after another."""
-        return [await self._attempt(case, 1) for case in cases]
+    async def _in_processes(self, cases: Sequence[Case]) -> list[Attempt]:
+        """Run cases that each have a process of their own."""
+        slots = asyncio.Semaphore(PROCESSES)
+
+        async def one(case: Case) -> Attempt:
+            async with slots:
+                return await self._attempt(case, 1)
+
+        return await asyncio.gather(*map(one, cases))
+
+    async def _apart(self, cases: Sequence[Case]) -> list[Attempt]:
+        """Run cases one after another on a further process; return the attempts that passed.
+
+        The first that does not pass ends this: only the target itself shows what its failure means.
+        """
+        passed: list[Attempt] = []
+        if not cases or self._target.node is None or self._settings.keeps_order:
+            return passed
+        with contextlib.suppress(Incomplete):
+            async with self._further_session("s") as session:
+                for case in cases:
+                    attempt = await self._attempt(case, APART, session)
+                    if attempt.result.verdict is not Verdict.PASS:
+                        break
+                    self._ended(attempt.result)
+                    passed.append(attempt)
+        return passed
 
     async def _attack(self, hostile: Sequence[Case]) -> dict[str, Attempt]:
         """Run the hostile cases one by one; those after the end of the target are not judged."""
@@ -420,7 +455,8 @@ class SocketPart:
         if result.case in self._asked:
             self._progress(result)
 
-    async def _attempt(self, case: Case, number: int) -> Attempt:
+    async def _attempt(self, case: Case, number: int, further: Session | None = None) -> Attempt:
+        """Run a case on the target, or on a further process of it."""
         if why := self._settings.ended():
             return left_open(case, why, ENDED)
         body = body_of(case)
@@ -428,6 +464,8 @@ class SocketPart:
         with self._settings.waits_for(case.id):
             if body.isolation == "process":
                 attempt = await self._in_fresh_process(case, number)
+            elif further is not None:
+                attempt = await self._run_on(further, case, number)
             elif not is_final(body) and (why := await self._departure.holds()):
                 attempt = left_open(case, why, self._departure.symptom)
             else:
@@ -459,13 +497,22 @@ class SocketPart:
 
     async def _in_fresh_process(self, case: Case, number: int) -> Attempt:
         try:
-            target = await self._target.fresh()
+            async with self._further_session("p") as session:
+                return await self._run_on(session, case, number)
         except Incomplete as exc:
             return Attempt(case, CaseResult(case.id, Verdict.COULD_NOT_RUN, (str(exc),)))
-        session = Session(target, self._settings, f"{self._nonce}p", self._inbox)
+
+    @contextlib.asynccontextmanager
+    async def _further_session(self, mark: str) -> AsyncIterator[Session]:
+        """Start a further process of the target; its peers are marked, so that none has two.
+
+        Raises Incomplete if it does not start.
+        """
+        target = await self._target.fresh()
+        session = Session(target, self._settings, f"{self._nonce}{mark}", self._inbox)
         try:
             session.probe = Canary(session, CANARY_DOCUMENT).probe
-            return await self._run_on(session, case, number)
+            yield session
         finally:
             try:
                 await session.close()
@@ -500,7 +547,7 @@ class SocketPart:
             return Attempt(case, failure(case, late), run.evidence, missed=True)
         except ConnectionError as exc:
             lost = CaseFailed("connection-lost", f"the connection is gone: {exc}")
-            return Attempt(case, failure(case, lost), run.evidence)
+            return _failed(case, run, lost, known_faults)
         except SuiteFault as exc:
             raise SuiteFault(f"{case.id}: {exc}") from exc
         except SuiteError:

@@ -21,7 +21,7 @@ import shutil
 import signal
 import subprocess
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -116,17 +116,11 @@ def _find(command: str, environment: Mapping[str, str] | None) -> None:
         raise OSError(number, os.strerror(number), command)
 
 
-async def end(
-    process: Process,
-    grace_s: float,
-    *,
-    first: signal.Signals | None = None,
-    killed: Callable[[], Awaitable[None]] | None = None,
-) -> None:
+async def end(process: Process, grace_s: float, *, first: signal.Signals | None = None) -> None:
     """End a process and its group; waits at most `grace_s` and END_S seconds.
 
     `first` is sent to the group before the grace; without it the process is expected to end because
-    its input is closed. `killed` is awaited once the group is killed and its pipes are still open.
+    its input is closed.
     """
     try:
         if process.returncode is None:
@@ -137,13 +131,9 @@ async def end(
         # Also if the process has ended already: processes that it started may still run.
         _signal(process.pid, signal.SIGKILL)
         forget(process.pid)
-        try:
-            if killed is not None:
-                await killed()
-        finally:
-            _close_pipes(process)
-            await gone(process, END_S)
-            process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - as below
+        _close_pipes(process)
+        await gone(process, END_S)
+        process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - as below
 
 
 def remember(group: int) -> None:

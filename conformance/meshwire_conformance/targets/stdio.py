@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import partial
 from typing import Any
 
 from meshwire_conformance.contracts import TraceLine
@@ -54,12 +53,6 @@ _OF_A_SHELL = re.compile(r"[0-9]?[<>].*|&>.*|[|&]+|~/.*|[^\\'\"]*;", re.DOTALL)
 """A redirection, a pipe, a home folder or the end of a command."""
 BYTE_ORDER_MARK = "a byte order mark in front"
 """The one fault of an answer that leaves its meaning clear."""
-HELD_S = 2.0
-"""Seconds after which the output of a killed group counts as held open by another process."""
-HELD = (
-    "the adapter has left a process behind that holds its output open: it has left the group in "
-    "which it was started, so end it by hand"
-)
 LEFT_MAX = 2**16
 """Bytes read after the last answer."""
 
@@ -159,8 +152,6 @@ class Harness:
         """Requests with an escape that some readers of JSON refuse with the whole line."""
         self.left: list[str] = []
         """Lines after the last answer; known once the process is closed."""
-        self.is_held = False
-        """True if its output was still open after it and its group were killed."""
 
     async def start(self) -> None:
         """Start the process; raises Incomplete if the command cannot be run."""
@@ -321,23 +312,9 @@ class Harness:
             pass
         finally:
             # After a hang or an interrupt the process gets no grace.
-            grace_s = grace_s if has_ended else 0.0
-            await children.end(process, grace_s, killed=partial(self._look_for_holder, process))
+            await children.end(process, grace_s if has_ended else 0.0)
         if self._drain is not None:
             await cancelled(self._drain)
-
-    async def _look_for_holder(self, process: asyncio.subprocess.Process) -> None:
-        """Note whether the output ends, as it does unless a process outside the group has it."""
-        assert process.stdout is not None
-        try:
-            async with asyncio.timeout(HELD_S):
-                while await process.stdout.read(LEFT_MAX):
-                    pass
-                if self._drain is not None:
-                    await asyncio.wait((self._drain,))
-        except TimeoutError:
-            self.is_held = True
-            self._trace({"note": HELD})
 
     async def _read_left(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None

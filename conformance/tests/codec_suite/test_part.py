@@ -1,9 +1,6 @@
 """The codec part against targets that are good, bad, dead, mute or mad."""
 
 import asyncio
-import os
-import shlex
-import signal
 import sys
 import time
 from collections import Counter
@@ -26,7 +23,7 @@ from meshwire_conformance.run.progress import RunProgress
 from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.targets.bundle import bundled_codec
 from meshwire_conformance.targets.hosts import is_loopback
-from meshwire_conformance.targets.stdio import HELD, Ending, Harness, Replies
+from meshwire_conformance.targets.stdio import Ending, Harness, Replies
 from meshwire_conformance.verdicts import (
     ENDED,
     TARGET_SILENT,
@@ -377,38 +374,3 @@ def test_a_codec_that_is_stopped_for_ever_is_given_up_after_two_late_hellos(
     assert "kill -CONT" in session.silence
     assert {result.symptom for result in results} == {TARGET_SILENT}
     assert exit_code(results) is ExitCode.INCOMPLETE
-
-
-FORKS = """
-import os, subprocess, sys
-left = subprocess.Popen(["sleep", "600"], start_new_session=True, stdin=subprocess.DEVNULL)
-print(left.pid, file=open(sys.argv[1], "w"))
-os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
-"""
-"""Leaves a process behind, in a session of its own and with both outputs, and becomes a codec."""
-
-
-def test_a_process_that_an_adapter_leaves_behind_is_named(tmp_path: Path) -> None:
-    """The group is killed, and the output does not end: one line says so, in report and trace."""
-    pid = tmp_path / "pid"
-    command = shlex.join([sys.executable, "-c", FORKS, str(pid), str(PEER), "truncated"])
-    said: list[str] = []
-    traced: list[object] = []
-    settings = replace(FAST, said=said.append, trace=lambda line: traced.append(line.get("note")))
-    try:
-        verdicts_of(
-            Attachment("stdio", command, f"stdio:{command}"), codec_cases("MW-1163"), settings
-        )
-    finally:
-        os.kill(int(pid.read_text()), signal.SIGKILL)
-
-    assert set(said) == {HELD}
-    assert HELD in traced
-
-
-def test_nothing_is_said_of_an_adapter_whose_output_ends() -> None:
-    """Its group has ended with it."""
-    said: list[str] = []
-    verdicts_of(attachment("truncated"), codec_cases("MW-1163"), replace(FAST, said=said.append))
-
-    assert said == []

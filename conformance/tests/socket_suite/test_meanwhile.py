@@ -21,7 +21,7 @@ from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.part import JUDGE_OF_ALL, SocketPart
 from meshwire_conformance.targets.attach import Target
 from meshwire_conformance.targets.facts import Facts
-from meshwire_conformance.targets.transport import Address, Connection, Stream
+from meshwire_conformance.targets.transport import Address, Closed, Connection, Stream
 from meshwire_conformance.verdicts import Verdict
 from meshwire_spec.numbers import REASONS
 
@@ -116,3 +116,22 @@ def test_a_malformed_frame_fails_the_case_that_is_asked_alone(
 
     assert result.verdict is verdict
     assert result.symptom == ("bad-frame truncated" if verdict is Verdict.FAIL else "")
+
+
+@pytest.mark.parametrize(
+    ("code", "is_left_open"), [("handshake-timeout", True), ("shutdown", False)]
+)
+def test_a_connection_lost_because_the_suite_was_late_is_tried_again(
+    code: str, *, is_left_open: bool
+) -> None:
+    """The target gave up waiting on a shared connection, and the next operation of a case fails."""
+
+    async def loses(run: CaseRun) -> None:
+        connection = await run.connection("A")
+        connection.closed = Closed(REASONS[code].code, code)
+        raise ConnectionError(code)
+
+    attempt = attempt_at(loses)
+
+    assert attempt.result.symptom == "connection-lost"
+    assert attempt.missed is is_left_open
