@@ -143,10 +143,8 @@ class Departure:
 
     async def _is_silent(self, canary: Canary, patience_s: float) -> bool:
         """Return True if neither a read nor a further connection is answered."""
-        why_not, is_reached = await asyncio.gather(
-            canary.probe(patience_s), self._is_reached(patience_s)
-        )
-        return why_not is not None and not is_reached
+        # No further connection where a read is answered: the target would offer its store on it.
+        return await canary.probe(patience_s) is not None and not await self._is_reached(patience_s)
 
     async def _is_reached(self, patience_s: float) -> bool:
         """Return False if a further connection is not answered in time."""
