@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
 from meshwire_conformance.cases.planting import NOTHING, send_snapshot, stored
@@ -42,6 +42,8 @@ BLOCKS = 36_000
 WRONG_AT = (0, 15, 16, 20, 31)
 """Places of the wrong byte of a response: around the lengths of shorter codes, and the last."""
 GRANTS_SHOWN = 5
+CUT = 7
+"""Bytes of a record that come with the preamble: its head and a part of its body."""
 NEEDS = ("documents", "binding:tcp")
 
 lab_case = partial(case, part="lab-binding", level="wire", needs=NEEDS, isolation="peer")
@@ -90,27 +92,46 @@ async def early_preamble(run: CaseRun) -> None:
 
 @case(
     "MW-6104",
-    "a record in one write with the preamble must be processed",
+    "records in one write with the preamble must be processed",
     part="lab-binding",
-    rules=("LB-055", "LB-001"),
+    rules=("LB-055", "LB-050", "LB-001"),
     level="wire",
     needs=("binding:tcp",),
 )
 async def record_with_the_preamble(run: CaseRun) -> None:
-    """Bytes after the preamble are kept until the next bytes come."""
+    """Bytes after the preamble wait for further ones, are lost, or are read twice."""
     identity = run.own_peer("early").dial().identity
     connection = await _raw_connection(run, Preamble(identity, whole=b""))
-    payload = b"\x03\x05\x07\x09\x0b\x0d\x0f\x11"
-    came = await connection.ready(run.deadline_s)
-    if came:
-        await connection.raw(Preamble(identity).encode() + record(LabRecordType.PING, payload))
-        await connection.signal.wait_for(
-            lambda: payload in connection.pongs or connection.closed is not None, run.deadline_s
+    payloads = [bytes(range(first, first + 8)) for first in (3, 19, 35)]
+    whole, second, last = (record(LabRecordType.PING, payload) for payload in payloads)
+    await connection.ready(run.deadline_s)
+    try:
+        run.check_connection(connection)
+        # The second PING follows from the first read alone, and the last one from two reads.
+        await connection.raw(Preamble(identity).encode() + whole + second + last[:CUT])
+        await _check_pongs(run, connection, payloads[:2])
+        await connection.raw(last[CUT:])
+        await _check_pongs(run, connection, payloads)
+    finally:
+        await connection.close()
+
+
+async def _check_pongs(run: CaseRun, connection: TcpConnection, wanted: Sequence[bytes]) -> None:
+    """Wait for as many PONGs as there are payloads; raises CaseFailed unless they are these."""
+    await connection.signal.wait_for(
+        lambda: len(connection.pongs) >= len(wanted) or connection.closed is not None,
+        run.deadline_s,
+    )
+    run.check_connection(connection)
+    came = list(connection.pongs)
+    if came != list(wanted):
+        raise CaseFailed(
+            "no-pong",
+            "the PINGs in one write with the preamble were not answered once each, in their order",
+            expected=tuple(f"PONG {payload.hex()}" for payload in wanted),
+            received=tuple(f"PONG {payload.hex()}" for payload in came),
+            missed=len(came) < len(wanted),
         )
-        came = payload in connection.pongs
-    await connection.close()
-    if not came:
-        raise CaseFailed("no-pong", "a PING after the preamble was not answered", missed=True)
 
 
 @case(

@@ -5,7 +5,7 @@ They hold the credit of a stream, of the connection and for streams, and records
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from meshwire_conformance.cases.binding import NEEDS, fault_case, lab_case
 from meshwire_conformance.cases.planting import NOTHING, send_snapshot, stored
@@ -22,6 +22,7 @@ from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed, Sending
 from meshwire_conformance.targets.lab_records import Windows, record
 from meshwire_conformance.targets.tcp import TcpConnection
+from meshwire_conformance.targets.transport import Stream
 from meshwire_spec.numbers import BATCH_KEY, HMAC, LAB_MAX_DATA, FrameType, LabRecordType
 from meshwire_spec.schemas.steps import ConnectSpec, FrameSpec, HandshakeSpec
 
@@ -360,25 +361,41 @@ async def tombstones_before_documents(run: CaseRun) -> None:
 
 @case(
     "MW-6107",
-    "a heartbeat that comes in two pieces must be accepted",
+    "a heartbeat that comes in pieces must be judged as a whole",
     part="liveness",
-    rules=("LB-055", "LV-006"),
+    rules=("LB-055", "LV-002", "LV-003", "LV-006"),
     level="wire",
     needs=("binding:tcp", "shows:stop-after-fin"),
     isolation="peer",
     let={"key": "notes:$case"},
 )
 async def heartbeat_in_pieces(run: CaseRun) -> None:
-    """Only the first piece of a heartbeat is kept."""
-    connection = await lab_connection(run, "A")
-    stream = await run.open("A", "heartbeat", uni=True)
+    """Only one piece of a heartbeat is kept, or its time is one piece, or pieces are not judged."""
     data = run.composer.heartbeat(FrameSpec(type="heartbeat"))
-    for number, piece in enumerate((data[:1], data[1:]), 1):
-        await run.write(stream, piece, f"piece {number}", "A")
-        # The answer shows that the target has this piece before the next is written.
-        await connection.ping(number.to_bytes(8, "big"), run.deadline_s)
-    await stream.finish()
+    good = await _heartbeat_in_pieces(run, "good", (data[:1], data[1:4], data[4:8], data[8:]))
+    short = await _heartbeat_in_pieces(run, "short", (data[:1], data[1:8]))
+    await _heartbeat_in_pieces(run, "other", (b"\x02", data[1:]), ends=False)
+    connection = await lab_connection(run, "A")
+    await short.wait_for(lambda: short.stop_code is not None, run.deadline_s)
     await connection.ping(bytes(range(8)), run.deadline_s)
     run.check_connection(connection)
-    if stream.stop_code is not None:
-        raise CaseFailed("refused", f"a whole heartbeat was refused with {stream.stop_code:#x}")
+    if good.stop_code is not None:
+        raise CaseFailed("refused", f"a whole heartbeat was refused with {good.stop_code:#x}")
+    if short.stop_code is None:
+        raise CaseFailed("accepted", "a heartbeat of 8 bytes was not refused", missed=True)
+    await run.refused(["bad-marker"], "A", "other")
+
+
+async def _heartbeat_in_pieces(
+    run: CaseRun, name: str, pieces: Sequence[bytes], *, ends: bool = True
+) -> Stream:
+    """Write a uni stream piece by piece, each once the target has the one before."""
+    connection = await lab_connection(run, "A")
+    stream = await run.open("A", name, uni=True)
+    for number, piece in enumerate(pieces, 1):
+        await run.write(stream, piece, f"piece {number} of {name}", "A")
+        # The answer shows that the target has this piece before the next is written.
+        await connection.ping(f"{name[0]}{number:07}".encode(), run.deadline_s)
+    if ends:
+        await stream.finish()
+    return stream

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from meshwire_conformance.socket_suite.attempts import Attempt, left_open
-from meshwire_conformance.socket_suite.calibration import NO_CONNECTION, Canary
+from meshwire_conformance.socket_suite.calibration import FLOOR_S, NO_CONNECTION, Canary
 from meshwire_conformance.socket_suite.evidence import LOST_SYMPTOMS, TARGET_GONE
 from meshwire_conformance.socket_suite.peers import Peer, Session
 from meshwire_conformance.targets.transport import BindingBroken, Dial, Overdue
@@ -63,7 +63,10 @@ NAMES_MAX = 3
 END_S = 2.0
 """Seconds to wait for the exit status of a node that takes no connection any more."""
 PATIENCE = 2
-"""A target that answers nothing for this multiple of the deadline has fallen silent."""
+"""A target that answers nothing for this multiple of the deadline has fallen silent.
+
+The deadline counts as `FLOOR_S` at least.
+"""
 
 
 class Departure:
@@ -130,9 +133,11 @@ class Departure:
         is_unanswered = attempt.missed or attempt.result.symptom == TARGET_GONE
         if not is_unanswered or canary is None or self._session.target.is_called:
             return attempt
+        # A short deadline only hurries the cases: the end of the whole run needs more.
+        patience_s = PATIENCE * max(FLOOR_S, deadline_s)
         async with self._lock:
-            if not self.why and await self._is_silent(canary, PATIENCE * deadline_s):
-                self._note_silence(PATIENCE * deadline_s)
+            if not self.why and await self._is_silent(canary, patience_s):
+                self._note_silence(patience_s)
         if not self.why or self.symptom != TARGET_SILENT:
             return attempt
         result = attempt.result
