@@ -38,7 +38,7 @@ DYNAMIC_ALLOWED: dict[str, tuple[str, ...]] = {
 # The few facts the reference shares with the suite; a wrong schema must not hide in both.
 SHARED_WITH_REFERENCE = ("meshwire_spec.numbers", "meshwire_spec.states")
 
-# Names that a layer holds a place for, since later profiles need them; nothing has them yet.
+# Names of layers that are reserved for later profiles; no module has them yet.
 RESERVED = frozenset(("oplog", "backend"))
 
 # The layers of the reference, lowest first: a layer takes itself and the layers below it.

@@ -69,7 +69,7 @@ async def _judge_node(liar: Liar) -> list[CaseResult]:
     target = Target(address, facts, dialler, formation)
     catalogue = load_catalogue()
     cases = [case for case in catalogue.cases if case.kind == SOCKET]
-    # No case is repeated: where nothing is late, nothing is mended by more time.
+    # No case is repeated: in virtual time nothing is late, so a repetition changes nothing.
     settings = Settings(expects=lambda _case, _symptom: True)
     documents = await open_documents()
     part = SocketPart(target, catalogue, settings, documents, liar.dialect, lambda _result: None)

@@ -115,7 +115,7 @@ def results_text(outcomes: Mapping[str, Outcome]) -> str:
 
 
 def result_problems(rows: Iterable[Row], outcomes: Mapping[str, Outcome]) -> list[str]:
-    """Return what is wrong with the results as those of the rows of today."""
+    """Return the problems of the results, compared with the rows as they are now."""
     known = {row.id: row for row in rows}
     said = [f"{name}: a result without a row" for name in outcomes if name not in known]
     for name, row in known.items():

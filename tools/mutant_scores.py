@@ -237,7 +237,7 @@ def sample_of(rows: Iterable[Row], size: int, seed: str) -> list[Row]:
 
 
 def is_quick(outcomes: Mapping[str, Outcome]) -> Callable[[Row], bool]:
-    """Return what returns True for a row that was noticed in a short time."""
+    """Return a function that returns True for a row that was noticed in a short time."""
 
     def check_row(row: Row) -> bool:
         outcome = outcomes.get(row.id)
@@ -248,7 +248,7 @@ def is_quick(outcomes: Mapping[str, Outcome]) -> Callable[[Row], bool]:
 
 
 def default_seed(rows: Iterable[Row]) -> str:
-    """Return the seed of a table: it moves with the table, and a commit has one."""
+    """Return a seed made from a table: another table has another seed."""
     digests = sorted(map(digest_of_row, rows))
     return digests[0] if digests else ""
 

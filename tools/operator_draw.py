@@ -141,8 +141,8 @@ def _makes(edit: Edit, source: str, text: str) -> bool:
 def draw(seed: int, size: int) -> Draw:
     """Return a sample of the mutants of all modules.
 
-    Redrawn are mutants that change nothing or are no valid source, and those with which the node
-    and the codec harness cannot be imported.
+    A mutant that changes nothing, is no valid source, or prevents the import of the node or the
+    codec harness is replaced by another draw.
     """
     sources = {name: _source(name) for name in modules()}
     every = [(name, site) for name, source in sources.items() for site in sites(source)]

@@ -231,8 +231,8 @@ async def _judged(
     """Run cases of one part up to the first that fails; over sockets that needs a second failure.
 
     A failed case is run once more, alone; if it passes, those without a verdict are run. Some
-    mistakes show only beside other cases: once `FAILURES` different cases have failed, these are
-    run beside each other, and one that fails then notices too.
+    mistakes show only while other cases run. So once `FAILURES` different cases have failed, these
+    run concurrently, and a case that fails then notices the mutant too.
     """
     failures: list[CaseResult] = []
     while True:
