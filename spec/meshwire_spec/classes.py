@@ -12,6 +12,19 @@ RUN_KIND: Final = "negentropy_run"
 """Kind of the vectors of whole reconciliations."""
 BOTH_SIDES: Final = ("HS-001", "HS-002", "HS-010", "HS-017", "HS-018", "HS-037", "HS-038", "HS-039")
 """Rules of the handshake that bind acceptor and initiator alike."""
+OF_ACCEPTORS: Final = ("HS-03", "HS-04", "HS-054")
+"""How ids of rules for acceptors begin."""
+OF_INITIATORS: Final = (
+    "HS-003",
+    "HS-050",
+    "HS-051",
+    "HS-052",
+    "HS-053",
+    "HS-055",
+    "HS-056",
+    "HS-057",
+)
+"""Rules for initiators alone."""
 NO_RECONCILIATION: Final = "NG-012"
 """The one rule of reconciliation for nodes that offer none."""
 
@@ -57,12 +70,12 @@ CLASSES: Final = (
     ConformanceClass(
         "acceptor",
         "a node that is dialled and asks for the proof of membership",
-        lambda rule: rule.id in BOTH_SIDES or rule.id.startswith(("HS-03", "HS-04")),
+        lambda rule: rule.id in BOTH_SIDES or rule.id.startswith(OF_ACCEPTORS),
     ),
     ConformanceClass(
         "initiator",
         "a node that dials and proves that it is a member",
-        lambda rule: rule.id in (*BOTH_SIDES, "HS-003") or rule.id.startswith("HS-05"),
+        lambda rule: rule.id in (*BOTH_SIDES, *OF_INITIATORS),
     ),
     ConformanceClass(
         "reconciling node",

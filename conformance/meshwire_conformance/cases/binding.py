@@ -56,7 +56,8 @@ async def _good_frame(run: CaseRun) -> None:
     await run.read(await send_snapshot(run, "A"))
 
 
-async def _raw_connection(run: CaseRun, preamble: Preamble) -> TcpConnection:
+async def raw_connection(run: CaseRun, preamble: Preamble) -> TcpConnection:
+    """Return a connection with this preamble, without waiting for that of the target."""
     dialler = run.session.target.dialler
     if not isinstance(dialler, TcpDialler | Listener):
         raise SuiteFault(f"{run.case_id} needs the lab binding, which its `needs` does not list")
@@ -75,7 +76,7 @@ async def _raw_connection(run: CaseRun, preamble: Preamble) -> TcpConnection:
 async def early_preamble(run: CaseRun) -> None:
     """Both sides wait for the other's preamble."""
     identity = run.own_peer("late").dial().identity
-    connection = await _raw_connection(run, Preamble(identity, whole=b""))
+    connection = await raw_connection(run, Preamble(identity, whole=b""))
     handshake_s = run.session.target.facts.deadlines.get("handshake_s", HANDSHAKE_S)
     came = await connection.ready(run.terms.deadline.beyond(handshake_s))
     # A target that waits for the suite's preamble may write its own only at the end of its
@@ -101,7 +102,7 @@ async def early_preamble(run: CaseRun) -> None:
 async def record_with_the_preamble(run: CaseRun) -> None:
     """Bytes after the preamble wait for further ones, are lost, or are read twice."""
     identity = run.own_peer("early").dial().identity
-    connection = await _raw_connection(run, Preamble(identity, whole=b""))
+    connection = await raw_connection(run, Preamble(identity, whole=b""))
     payloads = [bytes(range(first, first + 8)) for first in (3, 19, 35)]
     whole, second, last = (record(LabRecordType.PING, payload) for payload in payloads)
     await connection.ready(run.deadline_s)

@@ -116,6 +116,30 @@ async def _raw_data(run: CaseRun, connection: TcpConnection, size: int) -> None:
 
 
 @lab_case(
+    "MW-6429",
+    "DATA up to the last byte of the credit of each of two streams must be accepted",
+    rules=("LB-041", "LB-042"),
+    needs=UNREAD,
+    let={"key": "tracks:$case"},
+)
+async def last_byte_of_streams(run: CaseRun) -> None:
+    """The last byte of a stream counts as beyond its credit, or two streams have one credit."""
+    await run.documents(BASE)
+    connection, windows = await _unproven(run)
+    size = windows.max_stream_data
+    if FIRST_STREAMS * size + HMAC > min(windows.max_data, UNREAD_MAX):
+        run.note(f"two streams of {size} bytes exceed the credit of the connection")
+        return
+    for _ in range(FIRST_STREAMS):
+        await _raw_data(run, connection, size)
+        last = max(connection.streams).to_bytes(8, "big")
+        await connection.raw(record(LabRecordType.DATA, last + b"\x01"))
+        await _pass(run, connection)
+    await run_handshake(run, "X", "hs", HandshakeSpec(resume=True))
+    await run.read(await send_snapshot(run, "X"), "X")
+
+
+@lab_case(
     "MW-6221",
     "DATA up to the last byte of the credit of the connection must be accepted",
     rules=("LB-041", "LB-044"),

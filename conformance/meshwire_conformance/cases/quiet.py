@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from meshwire_conformance.cases.planting import NOTHING
+from meshwire_conformance.cases.planting import NOTHING, send_snapshot, stored
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.content import BASE, Wanted
+from meshwire_conformance.socket_suite.evidence import CaseFailed
+from meshwire_conformance.socket_suite.shortfall import arrival_lines
 from meshwire_conformance.targets.transport import Stream
 from meshwire_spec.numbers import (
     AUTHOR_MAX,
     COLLECTION_MAX,
     DOCUMENT_ID_MAX,
+    NEGENTROPY_KEY,
+    NEGENTROPY_MESSAGE_MAX,
     REASON_MAX,
     FrameType,
 )
@@ -89,6 +93,106 @@ async def nothing_comes_of_it(run: CaseRun) -> None:
     for key in (*keys.values(), unread):
         await run.read(Wanted(key, heads=NOTHING), "C")
     await _await_ready(run)
+
+
+EMPTY_RANGE = "610108a55ac33c0ff00f5a000108a55ac33c0ff00f5b0200"
+"""A message about a range in which no document lies; its answer is the same."""
+FIRST, LATER = "negentropy-init", "negentropy-response"
+
+
+def _message(message: str = EMPTY_RANGE, frame_type: str = FIRST) -> FrameSpec:
+    return FrameSpec(type=frame_type, hex=message)
+
+
+AGAIN = _message(frame_type=LATER)
+TOO_LONG = FrameSpec(type=FIRST, hex="", payload_length=NEGENTROPY_MESSAGE_MAX + 1)
+REFUSED_RUNS: Mapping[str, tuple[FrameSpec, ...]] = {
+    "a message without a version": (_message(""),),
+    "a first byte of no version": (_message("700000020061"),),
+    "a mode without meaning": (_message("61000003"),),
+    "a varint that is too long": (_message("618280808080808080800000000200"),),
+    "more ids than bytes": (_message("6100000202" + "5a" * 32),),
+    "bounds that do not increase": (_message("61010108000001010700000200"),),
+    "a message that is too long": (TOO_LONG,),
+    "a later message without a first": (AGAIN,),
+    "two first messages": (_message(), _message()),
+    "messages that settle nothing": (_message(), AGAIN, AGAIN),
+    "a later message that is cut": (_message(), FrameSpec(type=LATER, hex=EMPTY_RANGE, cut=1)),
+}
+"""Messages whose run is refused, by name; each is sent on a stream of its own."""
+RUNS: Mapping[str, tuple[FrameSpec, ...]] = {
+    "a question about nothing": (_message(), AGAIN),
+    "no ranges": (_message("61"), _message("61", LATER)),
+    "another version": (_message("62"),),
+    "a set without items": (_message("6100000200"),),
+    "an item that no node holds": (_message("6100000201" + "5a" * 32),),
+    "a fingerprint of another set": (_message("6100000101" + "5b" * 15),),
+}
+"""Messages that are answered, likewise."""
+
+
+@case(
+    "MW-6450",
+    "messages of reconciliations must be answered on their streams, and nothing else come of them",
+    part="reconciliation",
+    rules=("NG-014", "NG-016", "NG-022", "NG-023", "ER-014"),
+    needs=("documents", "reconciliation"),
+    isolation="peer",
+    let={"held": "tracks:$case", "dead": "nodes:$case", "asked": "notes:$case-asked"},
+)
+async def runs_stay_on_their_streams(run: CaseRun) -> None:
+    """A message is relayed, answered on a stream of the target's own, or changes the documents."""
+    await run.documents(BASE)
+    held, dead = run.scope.names["held"], run.scope.names["dead"]
+    await run.send(FrameSpec(type="tombstone", key=dead), "C")
+    await send_snapshot(run, "C", key=held)
+    for on in ("A", "B"):
+        await run.connection(on)
+    wanted = stored(run, key=held)
+    for on in ("A", "B"):
+        # The offers of the new connections come first, and in any order.
+        await run.expect(wanted, on)
+        await run.expect(Wanted(dead, FrameType.TOMBSTONE), on)
+        run.watch(NEGENTROPY_KEY, on, (LATER,))
+        for key in (held, dead):
+            run.watch(key, on, pushes=True)
+    for on, groups in (("A", REFUSED_RUNS), ("X", RUNS)):
+        for name, frames in groups.items():
+            stream = await _send_run(run, on, name, frames)
+            if stream.refused != (groups is REFUSED_RUNS):
+                how = "was refused" if stream.refused else "was not refused"
+                raise CaseFailed("wrong-end", f"{name}: the run {how}", missed=not stream.read_over)
+    await run.read(Wanted(run.scope.names["asked"], heads=NOTHING), "B")
+    _check_not_relayed(run)
+    for on in ("C", "X"):
+        await run.read(wanted, on)
+        await run.read(Wanted(dead, FrameType.TOMBSTONE), on)
+
+
+async def _send_run(run: CaseRun, on: str, name: str, frames: tuple[FrameSpec, ...]) -> Stream:
+    """Send messages and FIN on one stream, and wait for its end."""
+    for frame in frames:
+        stream = await run.send(frame, on, name)
+    await stream.finish()
+    run.ended(stream, "FIN", on)
+    await stream.wait_for(partial(_is_over, stream), run.deadline_s)
+    run.check_connection(stream.connection)
+    return stream
+
+
+def _check_not_relayed(run: CaseRun) -> None:
+    """Fail if the target began a run with a message that the suite has sent it."""
+    sent = {
+        bytes.fromhex(one.hex or "") for one in sum((*REFUSED_RUNS.values(), *RUNS.values()), ())
+    }
+    for arrival in run.subscription(NEGENTROPY_KEY).arrivals:
+        if arrival.type == FrameType.NEGENTROPY_INIT and arrival.payload in sent:
+            raise CaseFailed(
+                "relayed",
+                "a message of the suite came back on a stream of the target",
+                expected=("nothing",),
+                received=arrival_lines(arrival),
+            )
 
 
 def _is_over(stream: Stream) -> bool:

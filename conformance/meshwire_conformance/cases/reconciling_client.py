@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from meshwire_conformance.cases.planting import plant
+from meshwire_conformance.cases.planting import plant, send_snapshot
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.protocol.negentropy import Item
 from meshwire_conformance.protocol.negentropy_messages import INFINITE, Range
@@ -21,6 +21,7 @@ from meshwire_conformance.socket_suite.reconciling import (
     item_of,
     message_of,
     next_answer,
+    take_answer,
 )
 from meshwire_spec.codec import Message, encode
 from meshwire_spec.numbers import (
@@ -213,6 +214,89 @@ async def ended_run(run: CaseRun) -> None:
     planted = await plant(run)
     served = await _take_run(run)
     await served.begun.stream.finish()
+    await run.expect(planted, "A")
+
+
+async def _reset(run: CaseRun, served: _Served) -> None:
+    await served.begun.stream.reset(258)
+    run.ended(served.begun.stream, "RESET with 258")
+
+
+async def _stop(run: CaseRun, served: _Served) -> None:
+    await served.begun.stream.stop(0)
+    run.ended(served.begun.stream, "STOP with 0")
+
+
+def _ends(
+    case_id: str,
+    title: str,
+    rules: tuple[str, ...],
+    end: Callable[[CaseRun, _Served], Awaitable[None]],
+    hunts: str,
+) -> None:
+    """Register a case in which one half of a run ends in place of an answer."""
+
+    async def ends(run: CaseRun) -> None:
+        planted = await plant(run)
+        served = await _take_run(run)
+        await end(run, served)
+        await run.expect(planted, "A")
+
+    ends.__doc__ = hunts
+    client_case(case_id, title, rules=rules)(ends)
+
+
+_ends(
+    "MW-6440",
+    "a RESET in place of an answer must end the run",
+    ("NG-027", "DC-035"),
+    _reset,
+    "Only FIN or a refusal of both halves counts as the end of a run.",
+)
+_ends(
+    "MW-6441",
+    "a STOP of the target's half of a run must end the run",
+    ("NG-027", "DC-035"),
+    _stop,
+    "An answer is waited for although no further message can be sent.",
+)
+
+
+@client_case(
+    "MW-6442",
+    "frames and a run of the peer must be served while the target's own run waits",
+    rules=("NG-016", "NG-014", "TR-002"),
+    needs=(*NEEDS, "reconciliation"),
+    let={**LET, "sent": "notes:$case"},
+)
+async def served_beside_a_run(run: CaseRun) -> None:
+    """A node that waits for an answer reads nothing else, so that two such nodes lock up."""
+    planted = await plant(run)
+    served = await _take_run(run)
+    await run.read(await send_snapshot(run, "A", key="$sent"), "A")
+    await run.send(FrameSpec(type="negentropy-init", hex="61"), "A", "beside")
+    await take_answer(run, await run.stream("A", "beside"), b"\x61")
+    await served.serve([])
+    await run.expect(planted, "A")
+    await run.send(FrameSpec(type="negentropy-response", hex="61"), "A", "beside")
+    await take_answer(run, await run.stream("A", "beside"), b"\x61")
+    await run.barrier("A", "beside")
+
+
+@client_case(
+    "MW-6443",
+    "a connection that ends while the target waits for an answer must not stop its next run",
+    rules=("NG-025", "LB-053"),
+)
+async def closed_within_a_run(run: CaseRun) -> None:
+    """A run that its connection has ended counts as begun, or is still waited for."""
+    planted = await plant(run)
+    served = await _take_run(run)
+    await served.begun.stream.connection.close()
+    served = await _take_run(run)
+    await served.say(DOUBT)
+    await served.begun.stream.connection.close()
+    await (await _take_run(run)).serve([])
     await run.expect(planted, "A")
 
 

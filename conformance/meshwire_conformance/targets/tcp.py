@@ -137,6 +137,15 @@ class TcpConnection(Connection, asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    def end_link(self) -> None:
+        """End the suite's direction of the TCP connection without a CLOSE."""
+        self._pump_before_control()
+        self.flush()
+        # Nothing can be written from now on.
+        self.lab.closed = True
+        if self._transport is not None:
+            self._transport.write_eof()
+
     async def raw(self, data: bytes) -> None:
         """Write bytes without regard to the rules of the binding."""
         self._pump_before_control()

@@ -69,9 +69,13 @@ class HandshakeStream(StreamHandler):
         if is_extra or fin:
             self._streams.release(self._stream)
 
+    def take_stop(self, code: int) -> None:
+        """Ignore a STOP of this side's half: the handshake goes on without what it cannot send."""
+        # HS-049, HS-057
+
     def take_reset(self, code: int) -> None:
         """Handle a RESET of the peer's half as its FIN."""
-        # HS-045, HS-046, HS-053
+        # HS-045, HS-046, HS-053, HS-057
         self.receive(b"", fin=True)
 
     def _advance(self, handshake: Handshake) -> None:

@@ -383,7 +383,7 @@ class LabConnection:
         stream = self._find(stream_id, written_by_peer=False)
         if stream is not None:
             was_short = not stream.allowance
-            # LB-043
+            # LB-043, LB-060: a half that has ended has no bytes queued.
             stream.maximum = max(stream.maximum, maximum)
             self._tell(stream)
             if was_short and stream.allowance and stream.queue.size:

@@ -1,0 +1,70 @@
+"""Cases about streams and ends of streams in each state of the handshake of a target that dials."""
+
+from __future__ import annotations
+
+from meshwire_conformance.cases.dialling import PROVES, dialler_case
+from meshwire_conformance.cases.planting import NOTHING, stored
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.connecting import take_call
+from meshwire_conformance.socket_suite.content import BASE, Wanted
+from meshwire_conformance.targets.transport import Stream
+from meshwire_spec.numbers import RESULT_ACCEPTED
+from meshwire_spec.schemas.steps import FrameSpec
+
+NO_HEARTBEAT = bytes.fromhex("020000018bcfe56802")
+"""Nine bytes whose first is not the marker of a heartbeat."""
+
+
+@dialler_case(
+    "MW-6410",
+    "a STOP of the initiator's half, and a RESET after the result, must end nothing",
+    rules=("HS-057",),
+    let={"key": "notes:$case"},
+)
+async def late_ends(run: CaseRun) -> None:
+    """A node loses its connections to every acceptor that drops the half which it has read."""
+    call = await take_call(run)
+    await call.take_proof()
+    stream = await call.stream()
+    await stream.stop(0)
+    run.ended(stream, "STOP with 0")
+    await call.check_echo()
+    await call.send_result(RESULT_ACCEPTED)
+    await call.check_echo()
+    await stream.reset(258)
+    run.ended(stream, "RESET with 258")
+    await run.read(Wanted(run.scope.names["key"], heads=NOTHING))
+
+
+@dialler_case(
+    "MW-6411",
+    "streams that come before the challenge and before the result must be read after it",
+    rules=("TR-002", "LV-002"),
+    needs=(*PROVES, "documents"),
+    negative=True,
+    control="MW-6031",
+    let={"key": "tracks:$case"},
+)
+async def streams_in_each_state(run: CaseRun) -> None:
+    """Streams are dropped in one state of the handshake, or are read before its end."""
+    await run.documents(BASE)
+    call = await take_call(run)
+    await call.take_formation_id()
+    await run.send(FrameSpec(type="snapshot", document="base"), "A", "early")
+    await _open_uni(run, "first")
+    await call.check_echo()
+    await call.take_response(await call.send_challenge())
+    await _open_uni(run, "second")
+    await call.check_echo()
+    await call.send_result(RESULT_ACCEPTED)
+    for name in ("first", "second"):
+        await run.refused(["bad-marker"], "A", name)
+    await run.barrier("A", "early")
+    await run.read(stored(run), "B")
+
+
+async def _open_uni(run: CaseRun, name: str) -> Stream:
+    """Open a uni stream with bytes that are no heartbeat."""
+    stream = await run.open("A", name, uni=True)
+    await run.write(stream, NO_HEARTBEAT, "a heartbeat with the marker 0x02", kind="heartbeat")
+    return stream
