@@ -334,7 +334,20 @@ class Fixed(Block):
         return [Row(name, str(self.size), self.type_text(), self.meaning())]
 
 
-class Chars(Fixed):
+class JsonText(Block):
+    """A block whose JSON form is its text as it is."""
+
+    def to_json(self, obj: Any) -> Any:
+        return obj
+
+    def from_json(self, value: Any, path: str) -> Any:
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string"}
+
+
+class Chars(JsonText, Fixed):
     """UTF-8 text of a fixed number of bytes, without a length before it."""
 
     def _parse(self, stream: Any, context: Any, path: str) -> Any:
@@ -347,15 +360,6 @@ class Chars(Fixed):
         data = bytes_from_text(obj, stream.tell(), path)
         super()._build(data, stream, context, path)
         return obj
-
-    def to_json(self, obj: Any) -> Any:
-        return obj
-
-    def from_json(self, value: Any, path: str) -> Any:
-        return value
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string"}
 
     def type_text(self) -> str:
         return "UTF-8"
@@ -455,7 +459,7 @@ class Blob(Block):
         ]
 
 
-class Text(Blob):
+class Text(JsonText, Blob):
     """UTF-8 text with its length in bytes before it; limits of characters are `accept`'s."""
 
     def value_of(self, data: bytes, start: int, path: str) -> Any:
@@ -463,15 +467,6 @@ class Text(Blob):
 
     def bytes_of(self, obj: Any, offset: int, path: str) -> bytes:
         return bytes_from_text(obj, offset, path)
-
-    def to_json(self, obj: Any) -> Any:
-        return obj
-
-    def from_json(self, value: Any, path: str) -> Any:
-        return value
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string"}
 
     def type_text(self) -> str:
         limits = self.limits_text()

@@ -71,19 +71,26 @@ async def run(
     work.finish()
     adapter = adapter_results(about_adapter, session.manners, asked=bool(work.asks))
     results = [*work.results, *_reported(adapter, progress)]
-    # The requests of all cases go out together, so each case gets the share of its own.
-    share_s = (time.perf_counter() - clock) / max(1, len(work.asks))
-    asked = Counter(ask.case.id for ask in work.asks)
     order = {case.id: number for number, case in enumerate(cases)}
+    results.sort(key=lambda result: order[result.case])
     silence = session.manners.silence
     return [
-        replace(
-            result,
-            duration_s=share_s * asked[result.case],
-            cause=result.cause or silence(result.symptom),
-        )
-        for result in sorted(results, key=lambda result: order[result.case])
+        replace(result, cause=result.cause or silence(result.symptom))
+        for result in _timed(results, work.asks, time.perf_counter() - clock)
     ]
+
+
+def _timed(
+    results: Iterable[CaseResult], asks: Sequence[Ask], took_s: float
+) -> Iterator[CaseResult]:
+    """Yield the results with their durations; all requests together took `took_s` seconds.
+
+    The requests of all cases go out together, so each case gets the share of its own.
+    """
+    share_s = took_s / max(1, len(asks))
+    asked = Counter(ask.case.id for ask in asks)
+    for result in results:
+        yield replace(result, duration_s=share_s * asked[result.case])
 
 
 class _Work:

@@ -25,6 +25,7 @@ from meshwire_conformance.contracts import Attachment, Progress, Settings
 from meshwire_conformance.errors import Incomplete, SuiteError, SuiteFault
 from meshwire_conformance.socket_suite.attempts import (
     Attempt,
+    Body,
     body_of,
     connection_lost,
     ended_by,
@@ -529,13 +530,7 @@ class SocketPart:
         run = CaseRun(case.id, session, terms, scope, contents)
         known_faults = len(self._inbox.faults)
         try:
-            if isinstance(body, Transcript):
-                await run_transcript(run, body)
-            else:
-                run.begin(body.let)
-                await body.run(run)
-                if body.negative:
-                    await run.probe()
+            await _carry_out(run, body)
         except CaseFailed as failed:
             return _failed(case, run, failed, known_faults)
         except CouldNotRun as exc:
@@ -582,6 +577,17 @@ class SocketPart:
         assert self._canary is not None
         with contextlib.suppress(ConnectionError, TimeoutError):
             await self._canary.read(deadline_s, peer)
+
+
+async def _carry_out(run: CaseRun, body: Body) -> None:
+    """Run a transcript, or a function and after a negative one a probe; raises CaseFailed."""
+    if isinstance(body, Transcript):
+        await run_transcript(run, body)
+        return
+    run.begin(body.let)
+    await body.run(run)
+    if body.negative:
+        await run.probe()
 
 
 def _failed(case: Case, run: CaseRun, failed: CaseFailed, known_faults: int) -> Attempt:

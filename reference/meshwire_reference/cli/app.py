@@ -2,7 +2,8 @@
 
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
 if TYPE_CHECKING:
     import typer
@@ -15,7 +16,7 @@ def build_app() -> "typer.Typer":
     """Build the command line; loads typer, which the codec harness does without."""
     import typer  # noqa: PLC0415 - costs ten times the start of the harness
 
-    from meshwire_reference.cli.run import run_command  # noqa: PLC0415 - loads typer
+    from meshwire_reference.cli.run import RunOptions, run_command  # noqa: PLC0415 - loads typer
 
     app = typer.Typer(
         name="meshwire-node",
@@ -44,8 +45,21 @@ def build_app() -> "typer.Typer":
         """
         raise typer.Exit(serve_codec())
 
-    app.command("run")(run_command)
+    app.command("run")(_reading(RunOptions, run_command))
     return app
+
+
+def _reading(options: type[Any], command: Callable[[Any], None]) -> Callable[..., None]:
+    """Return a function with a parameter for each field of `options`, which typer can read."""
+    import inspect  # noqa: PLC0415 - as in build_app
+
+    def call(**values: Any) -> None:
+        command(options(**values))
+
+    call.__doc__ = command.__doc__
+    # Typer reads the parameters off it.
+    vars(call)["__signature__"] = inspect.signature(options)
+    return call
 
 
 def _show_version(wanted: bool) -> None:

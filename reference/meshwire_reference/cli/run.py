@@ -9,6 +9,7 @@ import json
 import secrets
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -42,74 +43,76 @@ INSTANCE_ID = 8
 """Bytes of the random id of a node, which is new at each start."""
 
 
-def run_command(  # noqa: PLR0913 - one parameter an option
-    *,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """The options of `meshwire-node run`, as typer reads them off the fields."""
+
     listen: Annotated[
         list[str] | None,
         typer.Option(
             help="Address to bind, tcp://HOST:PORT or iroh://IP:PORT; port 0 takes any free one. "
             "May be given again."
         ),
-    ] = None,
+    ] = None
     is_open: Annotated[
         bool, typer.Option("--open", help="Accept every peer, without a handshake.")
-    ] = False,
+    ] = False
     formation_id: Annotated[
         str | None, typer.Option(help="Id of the formation whose secret peers must prove to have.")
-    ] = None,
+    ] = None
     formation_secret_file: Annotated[
         Path | None,
         typer.Option(envvar=SECRET_VARIABLE, help="File with the formation's secret in base64."),
-    ] = None,
+    ] = None
     handshake_s: Annotated[
         float, typer.Option(help="Deadline of the whole handshake, in seconds.")
-    ] = HANDSHAKE_S,
+    ] = HANDSHAKE_S
     frame_stall_s: Annotated[
         float, typer.Option(help="Deadline for the next byte inside a frame, in seconds.")
-    ] = FRAME_STALL_S,
+    ] = FRAME_STALL_S
     heartbeat_s: Annotated[
         float, typer.Option(help="Seconds between heartbeats; 0 sends none.")
-    ] = HEARTBEAT_INTERVAL_S,
+    ] = HEARTBEAT_INTERVAL_S
     payload_cap: Annotated[
         int, typer.Option(help="Largest payload that is read or sent, in bytes.")
-    ] = PAYLOAD_MAX,
+    ] = PAYLOAD_MAX
     lab: Annotated[
         bool,
         typer.Option(
             "--lab",
             help="Allow tcp:// addresses off this machine, where endpoint ids are not proven.",
         ),
-    ] = False,
+    ] = False
     connect: Annotated[
         list[str] | None,
         typer.Option(
             help="Address of a peer to keep a connection to, tcp://HOST:PORT or "
             "iroh://ENDPOINT@IP:PORT. May be given again."
         ),
-    ] = None,
+    ] = None
     redial_s: Annotated[
         float,
         typer.Option(
             help="Longest wait before a peer of --connect is dialled again, in seconds; the first "
             "waits are shorter."
         ),
-    ] = LONGEST_S,
+    ] = LONGEST_S
     load: Annotated[
         Path | None,
         typer.Option(
             help="Folder of initial documents: files as Automerge saves them, each named "
             "by its key, percent-encoded, as in nodes%3Anode-1.automerge."
         ),
-    ] = None,
+    ] = None
     document_call_s: Annotated[
         float, typer.Option(help="CPU time that a document call may take, in seconds.")
-    ] = DOCUMENT_CALL_S,
+    ] = DOCUMENT_CALL_S
     document_call_s_per_kib: Annotated[
         float,
         typer.Option(
             help="CPU time that it may take besides for each KiB of document and message."
         ),
-    ] = DOCUMENT_CALL_S_PER_KIB,
+    ] = DOCUMENT_CALL_S_PER_KIB
     reconcile_with: Annotated[
         list[str] | None,
         typer.Option(
@@ -117,7 +120,7 @@ def run_command(  # noqa: PLR0913 - one parameter an option
             help="Reconcile with the peer of this endpoint id, 64 hex digits, before sending it "
             "anything else. May be given again.",
         ),
-    ] = None,
+    ] = None
     reconcile: Annotated[
         bool,
         typer.Option(
@@ -125,45 +128,49 @@ def run_command(  # noqa: PLR0913 - one parameter an option
             help="Reconcile with each peer before sending it anything else. Not for deployed "
             "peers.",
         ),
-    ] = False,
+    ] = False
     no_reconciliation: Annotated[
         bool,
         typer.Option(
             "--no-reconciliation",
             help="Serve no reconciliation: refuse frames of types 0x08 and 0x09 as unsupported.",
         ),
-    ] = False,
-) -> None:
+    ] = False
+
+    def choices(self) -> Choices:
+        """Return the options without those of typer."""
+        return Choices(
+            listen=tuple(self.listen or ()),
+            is_open=self.is_open,
+            formation_id=self.formation_id,
+            secret_file=self.formation_secret_file,
+            handshake_s=self.handshake_s,
+            frame_stall_s=self.frame_stall_s,
+            heartbeat_s=self.heartbeat_s,
+            payload_cap=self.payload_cap,
+            lab=self.lab,
+            connect=tuple(self.connect or ()),
+            folder=self.load,
+            reconcile=self.reconcile,
+            reconcile_with=tuple(self.reconcile_with or ()),
+            serves_reconciliation=not self.no_reconciliation,
+            document_call_s=self.document_call_s,
+            document_call_s_per_kib=self.document_call_s_per_kib,
+            redial_s=self.redial_s,
+        )
+
+
+def run_command(given: RunOptions) -> None:
     """Run a node until SIGTERM; prints one line on standard output once it is ready.
 
     Examples: meshwire-node run --listen tcp://127.0.0.1:0 --open
     and meshwire-node run --listen tcp://127.0.0.1:0 --formation-id alpha
     --formation-secret-file secret.txt --connect tcp://127.0.0.1:4711 --reconcile
     """
-    # Longer than 40 lines: typer reads the options off the parameters, one each.
     if getattr(sys, "stdout", None) is None:
         fail("standard output is closed: the ready line cannot be written")
     try:
-        choices = Choices(
-            listen=tuple(listen or ()),
-            is_open=is_open,
-            formation_id=formation_id,
-            secret_file=formation_secret_file,
-            handshake_s=handshake_s,
-            frame_stall_s=frame_stall_s,
-            heartbeat_s=heartbeat_s,
-            payload_cap=payload_cap,
-            lab=lab,
-            connect=tuple(connect or ()),
-            folder=load,
-            reconcile=reconcile,
-            reconcile_with=tuple(reconcile_with or ()),
-            serves_reconciliation=not no_reconciliation,
-            document_call_s=document_call_s,
-            document_call_s_per_kib=document_call_s_per_kib,
-            redial_s=redial_s,
-        )
-        config = make_config(choices)
+        config = make_config(given.choices())
         for address in (*config.listen, *config.connect):
             check_offered(address)
     except (AddressRefused, ConfigError) as exc:
