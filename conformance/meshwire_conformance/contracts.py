@@ -62,7 +62,7 @@ WaitsFor = Callable[[str], AbstractContextManager[None]]
 
 
 def unseen(case: str) -> AbstractContextManager[None]:
-    """Return a context that does nothing; used if nobody is shown what is waited for."""
+    """Return a context that does nothing; used if no progress is shown."""
     return nullcontext()
 
 

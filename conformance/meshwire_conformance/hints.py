@@ -19,7 +19,7 @@ def did_you_mean(word: str, known: Mapping[str, str] | Sequence[str]) -> str:
 
 
 def is_file(path: str | Path) -> bool:
-    """Return True if there is a file of this name; no text is wrong."""
+    """Return True if a file of this name exists; any text is allowed."""
     try:
         return Path(path).is_file()
     except (OSError, ValueError):

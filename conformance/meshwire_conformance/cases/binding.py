@@ -23,7 +23,7 @@ from meshwire_conformance.targets.handshake import HandshakeFailed, read_result
 from meshwire_conformance.targets.lab_records import Preamble, record
 from meshwire_conformance.targets.listening import Listener
 from meshwire_conformance.targets.tcp import TcpConnection, TcpDialler
-from meshwire_conformance.targets.transport import Dial
+from meshwire_conformance.targets.transport import Dial, Stream
 from meshwire_spec.numbers import (
     ENDPOINT_ID,
     FORMATION_ID_MAX,
@@ -289,6 +289,17 @@ async def data_crosses_stop(run: CaseRun) -> None:
     """The connection is closed although the peer has not received the STOP yet."""
     await run.documents(BASE)
     connection = await lab_connection(run, "A")
+    stream = await draw_stop(run, connection)
+    data = stream.number.to_bytes(8, "big") + b"\x00" + bytes(512)
+    for _ in range(4):
+        await connection.raw(record(0, data))
+    connection.lab.reset(stream.number, 0)
+    connection.flush()
+    await _good_frame(run)
+
+
+async def draw_stop(run: CaseRun, connection: TcpConnection) -> Stream:
+    """Send a frame of an unknown type; return its stream, which stays open after the STOP."""
     connection.lab.obeys_stop = False
     stream = await run.send(FrameSpec(type=0x0B, hex="2a", wrong=True))
     run.forget("A")
@@ -296,12 +307,7 @@ async def data_crosses_stop(run: CaseRun) -> None:
     run.check_connection(connection)
     if stream.stop_code is None:
         raise CaseFailed("no-refusal", "an unknown type was not refused", missed=True)
-    data = stream.number.to_bytes(8, "big") + b"\x00" + bytes(512)
-    for _ in range(4):
-        await connection.raw(record(0, data))
-    connection.lab.reset(stream.number, 0)
-    connection.flush()
-    await _good_frame(run)
+    return stream
 
 
 @lab_case(

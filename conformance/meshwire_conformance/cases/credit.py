@@ -1,6 +1,7 @@
 """Cases about the credit of the lab binding to its last byte, in both directions.
 
-They hold the credit of a stream, of the connection and for streams, and records that come together.
+They cover the credit of a stream, of the connection and for streams, and records that come
+together.
 """
 
 from __future__ import annotations
@@ -182,7 +183,7 @@ async def _settled_room(run: CaseRun, connection: TcpConnection) -> int:
 
 
 async def _pass(run: CaseRun, connection: TcpConnection) -> None:
-    """Wait for a PONG, before which everything comes that the target has read already."""
+    """Wait for a PONG: the effects of everything that was sent before its PING come first."""
     connection.pongs.clear()
     if not await connection.ping(PING, run.deadline_s):
         run.check_connection(connection)
@@ -192,7 +193,7 @@ async def _pass(run: CaseRun, connection: TcpConnection) -> None:
 async def _await_exactly(
     run: CaseRun, connection: TcpConnection, came: Callable[[], int], wanted: int, what: str
 ) -> None:
-    """Wait until `came` is what the credit allows, and hold that a PONG later it is no more."""
+    """Wait until `came` is what the credit allows; fail if it is more by the next PONG."""
     await connection.signal.wait_for(lambda: came() >= wanted, run.deadline_s)
     run.check_connection(connection)
     if came() < wanted:

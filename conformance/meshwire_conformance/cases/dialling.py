@@ -28,7 +28,7 @@ spoiled_case = partial(dialler_case, negative=True, control="MW-6012")
 
 
 async def is_served(run: CaseRun, name: str = "again") -> None:
-    """Take a further connection of the target, and let it succeed."""
+    """Take a further connection of the target, complete its handshake, and read over it."""
     call = await take_call(run, name)
     await call.accept()
     await run.read(Wanted(f"notes:{run.scope.names['case']}-none", heads=NOTHING), name)

@@ -120,7 +120,7 @@ async def no_frame_before_the_result(run: CaseRun) -> None:
 
 
 async def _send_early(run: CaseRun, spec: FrameSpec) -> tuple[Call, bytes, Stream]:
-    """Send a challenge, then a frame on another stream; return both, the nonce between them."""
+    """Send a challenge, then a frame on a new stream; return call, nonce and that stream."""
     call = await take_call(run)
     await call.take_formation_id()
     nonce = await call.send_challenge()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from meshwire_conformance.cases.binding import fault_case, lab_case, raw_connection
+from meshwire_conformance.cases.binding import (
+    draw_stop,
+    fault_case,
+    lab_case,
+    raw_connection,
+)
 from meshwire_conformance.cases.planting import NOTHING, send_snapshot, stored
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import adopt_lab, connect, lab_connection
@@ -84,13 +89,7 @@ async def end_crosses_stop(run: CaseRun) -> None:
     """A half that was stopped may only be reset, or its end is counted twice."""
     await run.documents(BASE)
     connection = await lab_connection(run, "A")
-    connection.lab.obeys_stop = False
-    stream = await run.send(FrameSpec(type=0x0B, hex="2a", wrong=True))
-    run.forget("A")
-    await stream.wait_for(lambda: stream.stop_code is not None, run.deadline_s)
-    run.check_connection(connection)
-    if stream.stop_code is None:
-        raise CaseFailed("no-refusal", "an unknown type was not refused", missed=True)
+    stream = await draw_stop(run, connection)
     head = _u64(stream.number)
     await connection.raw(record(LabRecordType.DATA, head + b"\x00" + bytes(DISCARDED)))
     await connection.raw(record(LabRecordType.DATA, head + b"\x01"))

@@ -1,7 +1,7 @@
 """Cases about time: they judge a node by the order of what it sends and by its progress.
 
-No clock decides: documents keep coming until all have come, an answer stands before the rest of
-an offer, and another peer is answered before the last of several costly messages is done.
+No clock decides: documents keep coming until all have come, an answer comes before the rest of an
+offer, and another peer is answered before the last of several costly messages is done.
 """
 
 from __future__ import annotations

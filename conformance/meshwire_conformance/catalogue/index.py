@@ -1,8 +1,8 @@
 """The index: the digest of the suite, and the facts of the cases over connections.
 
-Loading a case over connections takes the modules that run it, a third of the time of a run over a
-codec, which lists these cases and runs none. `tools/make_index.py` writes the index; it counts only
-while the files that it was made from are the same, byte for byte.
+Loading a case over connections imports the modules that run it. That takes a third of the time of a
+run over a codec, which lists these cases and runs none. `tools/make_index.py` writes the index. It
+is used only while the files from which it was made are unchanged.
 """
 
 from __future__ import annotations

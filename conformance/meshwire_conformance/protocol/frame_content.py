@@ -40,7 +40,7 @@ def take_frames(received: bytearray) -> Iterator[Message]:
 
 
 def _decoded(kind: str, data: bytes) -> Message:
-    """Return what `decode` does; the form of a short message is kept for the next equal one."""
+    """Return what `decode` returns; the result for a short message is kept for equal ones."""
     return _decode_once(kind, data) if len(data) <= _KEPT_MAX else decode(kind, data)
 
 

@@ -23,8 +23,9 @@ Failure = tuple[TargetRun, Case, CaseResult]
 class Group:
     """Failures with one cause, or alike in rule and symptom, simplest case first.
 
-    `waiting` is the number of negatives that were not judged, because their control failed for it.
-    `unjudged` counts the other cases that could not run for it. A cause may show in several kinds.
+    `waiting` is the number of negatives that were not judged, because their control failed for this
+    cause. `unjudged` counts the other cases that could not run because of it. A cause may show in
+    several kinds.
     """
 
     says: str

@@ -84,7 +84,7 @@ def _case(report: Report, run: TargetRun, result: CaseResult) -> ReportedCase:
 
 
 def write(report: Report, path: Path) -> None:
-    """Write the report; raises UsageError where it cannot be written, BrokenPipeError unread."""
+    """Write the report; raises UsageError if that fails, BrokenPipeError if its reader has gone."""
     # Escaped to ASCII: no byte of a hostile text reaches a terminal that shows the file.
     text = json.dumps(msgspec.to_builtins(file_of(report)), indent=1, ensure_ascii=True)
     try:

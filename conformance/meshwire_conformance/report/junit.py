@@ -41,7 +41,7 @@ def document_of(report: Report) -> str:
 
 
 def _suite(report: Report, run: TargetRun, unshown: str) -> str:
-    """Return one run; `unshown` is what makes it red and is no case's, or empty."""
+    """Return one run; `unshown` is the reason of a failure that no case shows, or empty."""
     counted = [result.verdict for result in run.results]
     unrun = [result for result in run.results if result.symptom == ENDED]
     skipped = sum(verdict in SKIPPED for verdict in counted) + len(unrun)
@@ -122,7 +122,7 @@ def _outcome(report: Report, run: TargetRun, result: CaseResult) -> str:
 
 
 def write(report: Report, path: Path) -> None:
-    """Write the report; raises UsageError where it cannot be written, BrokenPipeError unread."""
+    """Write the report; raises UsageError if that fails, BrokenPipeError if its reader has gone."""
     try:
         path.write_text(document_of(report), encoding="utf-8")
     except BrokenPipeError:

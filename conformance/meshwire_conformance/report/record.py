@@ -51,14 +51,14 @@ class Report:
 
     @property
     def nothing_ran(self) -> tuple[str, ...]:
-        """Why no run could ask its target anything, each reason once; empty where one could."""
+        """Why no run could send its target anything, each reason once; empty if one could."""
         if self.exit_code is not ExitCode.INCOMPLETE or not all(run.faults for run in self.runs):
             return ()
         return tuple(dict.fromkeys(fault for run in self.runs for fault in run.faults))
 
     @property
     def unshown(self) -> str:
-        """Why the report is not green although no result says so; empty where one does."""
+        """Why the run did not pass although no result shows it; empty if one does."""
         verdicts = {result.verdict for run in self.runs for result in run.results}
         if self.exit_code is ExitCode.PASSED or verdicts & RED:
             return ""

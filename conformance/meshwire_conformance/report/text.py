@@ -76,8 +76,8 @@ def _body(report: Report, paint: Paint, detail: Detail) -> Iterator[str]:
 def _early_end(report: Report) -> Iterator[str]:
     """Yield why the run ended before its last case, for how many cases, and what failed.
 
-    More cases may have failed than end a run: some end beside each other, and a watch fails a case
-    that was over.
+    More cases may have failed than end a run: some end at the same time, and a watch can fail a
+    case that was over.
     """
     left = [result for run in report.runs for result in run.results if result.symptom == ENDED]
     if left:
@@ -207,7 +207,7 @@ def _first(cases: Sequence[str]) -> str:
 
 
 def _rates(run: TargetRun) -> Iterator[str]:
-    """Yield how often each case ended how, if it did not end alike in every round."""
+    """Yield the counts of verdicts of each case whose rounds ended differently."""
     repeated = [result for result in run.results if result.rounds]
     if not repeated:
         return

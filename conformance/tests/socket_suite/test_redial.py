@@ -96,14 +96,26 @@ class Read(Canary):
         return is_sent and (through or self.peer).last not in self.old
 
 
+class Patient(Read):
+    """Its probe does not ask twice."""
+
+    async def probe(self, deadline_s: float) -> str | None:
+        """Return what the read shows."""
+        return None if await self.read(deadline_s) else "no answer"
+
+
 def after_the_end(
-    error: ConnectionError | None, *, answers: bool = True, offers: bool = False
+    error: ConnectionError | None,
+    *,
+    answers: bool = True,
+    offers: bool = False,
+    kind: type[Read] = Read,
 ) -> tuple[Session, Read]:
     """A session with two connections to a target that has ended, and perhaps started again."""
     target = Target(Address("iroh", "", 0), Facts(), Dialler(error), formation=None)
     part = SocketPart(target, load_catalogue(), Settings(), None, "", lambda _result: None)
     session = part._session
-    canary = Read(session, CANARY_DOCUMENT)
+    canary = kind(session, CANARY_DOCUMENT)
     for peer in (session.peer("A"), canary.peer):
         peer.adopt(Silent())
     canary.old = frozenset(peer.last for peer in session.live_peers())
@@ -237,14 +249,6 @@ def test_cases_go_on_once_the_target_takes_connections_again() -> None:
     assert asyncio.run(departure.holds()) == ""
 
 
-class Patient(Read):
-    """Its probe does not ask twice."""
-
-    async def probe(self, deadline_s: float) -> str | None:
-        """Return what the read shows."""
-        return None if await self.read(deadline_s) else "no answer"
-
-
 def silent_in_turn(
     error: ConnectionError | None,
     *,
@@ -253,8 +257,7 @@ def silent_in_turn(
     symptom: str = "no-answer",
 ) -> tuple[Departure, Attempt]:
     """The attempt at a case that got no answer while these cases ran too."""
-    session, canary = after_the_end(error, answers=answers)
-    canary.__class__ = Patient
+    session, canary = after_the_end(error, answers=answers, kind=Patient)
     if answers:
         canary.old = frozenset()
     departure = Departure(session)
