@@ -184,6 +184,8 @@ class SocketPart:
                 await self._calibrate()
                 if self._canary is not None and self._answering():
                     await self._canary.plant_witness(self._deadline.seconds)
+                elif self._canary is not None and not self._target.is_called:
+                    await self._departure.listen(self._canary, self._deadline.seconds)
                 if not self._answering() and not self._target.is_called:
                     self._slots = asyncio.Semaphore(BESIDE_IN_SILENCE)
                 results |= await self._judge(list(work.values()))

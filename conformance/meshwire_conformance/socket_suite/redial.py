@@ -133,11 +133,7 @@ class Departure:
         is_unanswered = attempt.missed or attempt.result.symptom == TARGET_GONE
         if not is_unanswered or canary is None or self._session.target.is_called:
             return attempt
-        # A short deadline only hurries the cases: the end of the whole run needs more.
-        patience_s = PATIENCE * max(FLOOR_S, deadline_s)
-        async with self._lock:
-            if not self.why and await self._is_silent(canary, patience_s):
-                self._note_silence(patience_s)
+        await self.listen(canary, deadline_s)
         if not self.why or self.symptom != TARGET_SILENT:
             return attempt
         result = attempt.result
@@ -145,6 +141,14 @@ class Departure:
             result = replace(result, reasons=(self.why, *result.reasons))
             return replace(attempt, result=result, missed=False, departed=True)
         return replace(left_open(attempt.case, self.why, TARGET_SILENT), evidence=attempt.evidence)
+
+    async def listen(self, canary: Canary, deadline_s: float) -> None:
+        """Find out whether the target answers nothing at all; `why` says so then."""
+        # A short deadline only hurries the cases: the end of the whole run needs more.
+        patience_s = PATIENCE * max(FLOOR_S, deadline_s)
+        async with self._lock:
+            if not self.why and await self._is_silent(canary, patience_s):
+                self._note_silence(patience_s)
 
     async def _is_silent(self, canary: Canary, patience_s: float) -> bool:
         """Return True if neither a read nor a further connection is answered."""
@@ -169,7 +173,7 @@ class Departure:
         self.symptom = TARGET_SILENT
         self.why = (
             f"the target answers nothing any more, neither a read nor a further connection within "
-            f"{patience_s:g} s, since {_names(running)} ran; {ADVICE}"
+            f"{patience_s:g} s, since {_names(running) or 'the calibration'} ran; {ADVICE}"
         )
         self._session.settings.said(self.why)
 

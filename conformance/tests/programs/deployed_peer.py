@@ -79,7 +79,9 @@ class Node:
             # A real clock, in a process of its own: deployed peers push by it and by nothing else.
             await asyncio.sleep(self.poll_s)
             for peer in list(self.peers):
-                await peer.push_everything()
+                # One that grants no stream, or has sent no preamble, delays no other one.
+                if not peer.is_pushing:
+                    self.spawn(peer.push_everything())
 
 
 class Peer:
@@ -89,6 +91,7 @@ class Peer:
         self.node = node
         self.connection = connection
         self.name = secrets.token_hex(8)
+        self.is_pushing = False
         node.peers.append(self)
 
     def accept(self, stream: Stream) -> None:
@@ -180,9 +183,9 @@ class Peer:
         self.bury(key, found)
         for peer in self.node.peers:
             if peer is not self:
-                await peer.send(
-                    f"tombstones:{key}", FrameType.TOMBSTONE, self.node.store.tombstones[key]
-                )
+                passed_on = self.node.store.tombstones[key]
+                # The sender's stream does not wait for the credit of another peer.
+                self.node.spawn(peer.send(f"tombstones:{key}", FrameType.TOMBSTONE, passed_on))
 
     def bury(self, key: str, found: Mapping[str, Any]) -> None:
         """Store a tombstone and delete its document."""
@@ -223,12 +226,27 @@ class Peer:
 
     async def push_everything(self) -> None:
         """The frames of a poll: every document, then the tombstone table."""
+        self.is_pushing = True
+        try:
+            await self._push_documents()
+            await self._push_tombstones()
+        finally:
+            self.is_pushing = False
+
+    async def _push_documents(self) -> None:
         store = self.node.store
         for key, name in list(store.keys.items()):
+            # A frame that comes meanwhile has its turn between two documents, and may remove one.
+            await asyncio.sleep(0)
+            if key not in store.keys:
+                continue
             try:
                 await self.push(key, name)
             except Unreadable:
                 continue
+
+    async def _push_tombstones(self) -> None:
+        store = self.node.store
         if store.tombstones:
             elements = list(store.tombstones.values())
             body = b"".join(len(one).to_bytes(4, "big") + one for one in elements)

@@ -5,17 +5,29 @@ These start processes and talk over loopback: they are the suite's own acceptanc
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from meshwire_conformance.contracts import Attachment
 from meshwire_conformance.report.record import Report
+from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.run.runner import Options, check
+from meshwire_conformance.socket_suite.calibration import CANARY_DOCUMENT
+from meshwire_conformance.targets.attach import parse_address
+from meshwire_conformance.targets.lab_records import Preamble
+from meshwire_conformance.targets.tcp import TcpDialler
+from meshwire_conformance.targets.transport import Connection, Dial, Stream
 from meshwire_conformance.verdicts import TOO_SLOW, CaseResult, ExitCode, Verdict
+from meshwire_spec.codec import Message, encode
+from meshwire_spec.numbers import FrameType
+from meshwire_spec.schemas.vectors import Vector
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
 
@@ -26,22 +38,31 @@ HURRIED = 0.2
 ECHOED = "MW-5024"
 """A deployed node also sends each message back, which is no push of its store; this peer does not.
 """
+A_TOMBSTONE = "MW-2122"
+PATIENCE_S = 20.0
+"""Seconds after which a test gives up; none is waited for if the peer answers."""
 ANSWERED_BY_THE_POLL = "no-answer"
 """A symptom that the next push of the whole store may mend, if it comes in time."""
 
 
-def held_against_deployed(options: Options, poll_s: float = 5.0) -> Report:
-    """The report of a run against the scripted deployed peer, reached by its address alone."""
+@contextmanager
+def deployed_peer(poll_s: float) -> Iterator[str]:
+    """The address of the scripted deployed peer, which ends with the context."""
     program = str(HERE / "programs" / "deployed_peer.py")
     command = [sys.executable, program, "--poll-s", str(poll_s)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            location = process.stdout.readline().strip()
-            attachment = Attachment("tcp", location, f"tcp://{location}")
-            return check([attachment], "deployed peer", options)
+            yield process.stdout.readline().strip()
         finally:
             process.kill()
+
+
+def held_against_deployed(options: Options, poll_s: float = 5.0) -> Report:
+    """The report of a run against the scripted deployed peer, reached by its address alone."""
+    with deployed_peer(poll_s) as location:
+        attachment = Attachment("tcp", location, f"tcp://{location}")
+        return check([attachment], "deployed peer", options)
 
 
 def is_over(report: Report) -> bool:
@@ -95,6 +116,39 @@ def test_a_deployed_peer_fails_exactly_its_ledger_at_level_strict() -> None:
 def _symptoms() -> dict[str, str]:
     entries = tomllib.loads(LEDGER.read_text("utf-8"))["known"]
     return {entry["id"]: entry["symptom"] for entry in entries}
+
+
+async def finished(connection: Connection, key: str, frame_type: int, payload: bytes) -> bool:
+    """Return True if the peer finishes its half of a stream with this frame."""
+    stream = await connection.open()
+    fields = {"key": key, "type": int(frame_type), "payload": payload}
+    await stream.write(encode(Message("stream_frame", fields)))
+    await stream.finish()
+    return await stream.wait_for(lambda: stream.read_over, PATIENCE_S)
+
+
+def test_a_connection_without_credit_stops_neither_the_poll_nor_another_sender() -> None:
+    """A case that holds its preamble or its credit would fail all the others."""
+    tombstone = load_catalogue().by_id[A_TOMBSTONE].body
+    assert isinstance(tombstone, Vector)
+    buried = bytes.fromhex(tombstone.hex)
+    pushed: list[Stream] = []
+
+    async def run(location: str) -> tuple[bool, bool, bool]:
+        dialler = TcpDialler(parse_address(f"tcp://{location}"))
+        unsaid = Preamble(bytes(32), whole=b"")
+        mute = await dialler.dial_raw(Dial(bytes(32), preamble=unsaid), PATIENCE_S)
+        await mute.ready(PATIENCE_S)
+        sender = await dialler.dial(Dial(bytes([1] * 32), on_stream=pushed.append), PATIENCE_S)
+        stored = await finished(sender, "notes:a", FrameType.SNAPSHOT, CANARY_DOCUMENT)
+        gone = await finished(sender, "tombstones:b", FrameType.TOMBSTONE, buried)
+        came = await sender.signal.wait_for(lambda: bool(pushed), PATIENCE_S)
+        await sender.close()
+        await mute.close()
+        return stored, gone, came
+
+    with deployed_peer(0.2) as location:
+        assert asyncio.run(run(location)) == (True, True, True)
 
 
 def test_pushes_of_the_whole_store_fail_no_case() -> None:
