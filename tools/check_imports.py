@@ -175,6 +175,7 @@ RULES: tuple[Rule, ...] = (
 
 # Foreign package -> the only modules of ours (or packages of ours) that may import it.
 DOORWAYS: dict[str, tuple[str, ...]] = {
+    "allpairspy": ("meshwire_conformance.catalogue.circumstances",),
     "construct": (
         "meshwire_spec.fields",
         "meshwire_spec.layouts",

@@ -40,6 +40,11 @@ def expects_nothing(case: str, symptom: str) -> bool:
     return False
 
 
+def predicts_nothing(case: str) -> bool:
+    """Return False; used without a ledger."""
+    return False
+
+
 Ended = Callable[[], str]
 """Returns why the run is over before its last case, or an empty text while it goes on."""
 
@@ -81,7 +86,8 @@ class Attachment:
     `serial_cases_in` names the variant that runs the serial cases of the same node, if this one
     does not run them. `shared_with` are variants of the same node, this one among them, of which
     one runs each case that fits all of them. With `only`, a list of needs separated by spaces, it
-    runs just the cases that have all needs of one entry. With `beside` it may run while other
+    runs just the cases that have all needs of one entry, and with `dialled` those too of which the
+    seed says that the target dials their connection. With `beside` it may run while other
     attachments do: its process is its own, and uses nothing of theirs, such as a port.
     """
 
@@ -94,6 +100,7 @@ class Attachment:
     serial_cases_in: str = ""
     shared_with: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
+    dialled: bool = False
     beside: bool = False
 
 
@@ -112,6 +119,8 @@ class Settings:
     trace: TraceLine = untraced
     named: Named = unnamed
     expects: Expects = expects_nothing
+    predicts: Callable[[str], bool] = predicts_nothing
+    """Returns True if a ledger expects a case to fail, with whatever symptom."""
     keeps_order: bool = False
     ends_early: bool = False
     ended: Ended = goes_on

@@ -86,6 +86,7 @@ class CaseResult:
     `unbound` is True if a refusal came without a reason or code and none is required. `slow` is
     True if it missed a deadline and passed when it was repeated. With a `remark` the last of the
     notes is that of the ledger. `rounds` has the counts of verdicts if the run had several rounds.
+    `circumstances` are those in which it ran, as a line for a person; empty for cases without any.
     """
 
     case: str
@@ -103,6 +104,7 @@ class CaseResult:
     remark: Remark | None = None
     cause: str = ""
     rounds: tuple[tuple[Verdict, int], ...] = ()
+    circumstances: str = ""
 
     @property
     def rates(self) -> str:

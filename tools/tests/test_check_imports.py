@@ -70,6 +70,7 @@ PLANTED = [
     ("reference/meshwire_reference/node/driver.py", "import aioquic.asyncio"),
     ("conformance/meshwire_conformance/run/runner.py", "from iroh import Endpoint"),
     ("reference/meshwire_reference/core/node.py", "import websockets"),
+    ("conformance/meshwire_conformance/run/runner.py", "from allpairspy import AllPairs"),
     *(
         (f"reference/meshwire_reference/{part}/module.py", f"import {name}")
         for part in ("core", "core/peer", "core/state", "wire", "negentropy", "oplog")

@@ -65,6 +65,8 @@ FLAT_STEP: Mapping[str, Any] = MappingProxyType(
 `overrun`, which is no verb any more, is not removed."""
 LATER_MEMBERS: Mapping[str, Any] = MappingProxyType({"hex": None})
 """Members that steps were given later; `digest_form` leaves out those that have their default."""
+LATER_OF_ALL: Mapping[str, Any] = MappingProxyType({"fixes": []})
+"""The same of whole transcripts."""
 
 
 def read_file(path: Path) -> TranscriptFile:
@@ -78,10 +80,12 @@ def read_file(path: Path) -> TranscriptFile:
 def digest_form(transcript: Transcript) -> dict[str, Any]:
     """Return the members of a transcript that its digest covers.
 
-    Each step has the members of `FLAT_STEP` and of `LATER_MEMBERS` those that it uses, so that a
-    change of the format leaves the digests of transcripts that do not use it as they are.
+    Each step has the members of `FLAT_STEP` and of `LATER_MEMBERS` those that it uses, as the
+    transcript has of `LATER_OF_ALL`, so that a change of the format leaves the digests of
+    transcripts that do not use it as they are.
     """
     form: dict[str, Any] = msgspec.to_builtins(transcript)
+    form = {name: value for name, value in form.items() if value != LATER_OF_ALL.get(name, ())}
     form["steps"] = [{**FLAT_STEP, **step} for step in form["steps"]]
     for step in form["steps"]:
         del step[steps.TAG]

@@ -77,6 +77,14 @@ def whole_frame(received: bytearray) -> int:
     return header_end + size if len(received) >= header_end + size else 0
 
 
+def is_one_frame(data: bytes) -> bool:
+    """Return True if these bytes are one whole frame, right or wrong in its fields."""
+    try:
+        return whole_frame(bytearray(data)) == len(data) > 0
+    except Malformed:
+        return False
+
+
 def missing_bytes(received: bytes | bytearray) -> str:
     """Return how the bytes of a frame that is cut short differ from its lengths."""
     came, key = len(received), int.from_bytes(received[: _KEY_LENGTH.size], "big")

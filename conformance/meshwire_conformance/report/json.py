@@ -77,6 +77,7 @@ def _case(report: Report, run: TargetRun, result: CaseResult) -> ReportedCase:
         unbound=result.unbound,
         slow=result.slow,
         variant=result.variant,
+        circumstances=result.circumstances or msgspec.UNSET,
         duration_s=round(result.duration_s, 6),
         rounds={verdict.value: count for verdict, count in result.rounds} or msgspec.UNSET,
         again=report.again(run, case),

@@ -146,6 +146,7 @@ def failure_lines(
     for label in ("sent", "expected", "received"):
         yield from _block(label, getattr(result, label))
     yield from _block("symptom", (result.symptom,) if result.symptom else ())
+    yield from _block("under", (result.circumstances,) if result.circumstances else ())
     yield ""
     if case.hunts:
         yield from _block("hunts", (case.hunts,))

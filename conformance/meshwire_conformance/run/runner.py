@@ -13,6 +13,7 @@ from typing import Any
 
 from meshwire_conformance.catalogue.case import HARNESS, Case
 from meshwire_conformance.catalogue.catalogue import Catalogue, selection_digest
+from meshwire_conformance.catalogue.circumstances import is_dialled
 from meshwire_conformance.contracts import (
     Alone,
     Attachment,
@@ -36,6 +37,7 @@ from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict, exit_co
 from meshwire_spec.numbers import SPEC_REVISION, VERSION
 from meshwire_spec.rules import load_rules
 from meshwire_spec.schemas.base import Level
+from meshwire_spec.schemas.transcripts import Transcript
 
 Rounds = list[list[TargetRun]]
 """The runs of each round, one for each attachment."""
@@ -159,11 +161,12 @@ async def _run_all(
     known: Mapping[str, KnownFailure],
 ) -> Rounds:
     with ExitStack() as stack:
-        shares = [(target, _share(target, targets, cases)) for target in targets]
+        shares = [(target, _share(target, targets, cases, options.seed)) for target in targets]
         progress = RunProgress(
             catalogue.by_id,
             known,
-            options.rounds * sum(len(_fitting(target, share)) for target, share in shares),
+            options.rounds
+            * sum(len(_fitting(target, share, options.seed)) for target, share in shares),
             options.watcher,
             options.violations_max,
         )
@@ -197,6 +200,7 @@ def _settings(
         writes_are_ok=options.writes_are_ok,
         trace=_tracer(options.trace, stack),
         expects=lambda case, symptom: case in known and known[case].fits(symptom),
+        predicts=lambda case: case in known,
         keeps_order=options.shuffle,
         ends_early=options.violations_max is not None,
         ended=progress.ended,
@@ -205,27 +209,32 @@ def _settings(
     )
 
 
-def _share(target: Attachment, targets: Sequence[Attachment], cases: Sequence[Case]) -> list[Case]:
+def _share(
+    target: Attachment, targets: Sequence[Attachment], cases: Sequence[Case], seed: int
+) -> list[Case]:
     """Return the cases of one attachment; the first one also gets those that none can show."""
     schemes = {SCHEMES[other.scheme].part for other in targets}
     if len(schemes) == 1 and target is targets[0]:
         return list(cases)
-    return _fitting(target, cases)
+    return _fitting(target, cases, seed)
 
 
-def _fitting(target: Attachment, cases: Sequence[Case]) -> list[Case]:
+def _fitting(target: Attachment, cases: Sequence[Case], seed: int) -> list[Case]:
     """Return the cases that this attachment can show."""
     part = part_over(target.scheme)
     return [
         case
         for case in cases
-        if part.takes(case) and (not target.only or _is_among(case, target.only))
+        if part.takes(case) and (not target.only or _is_among(case, target, seed))
     ]
 
 
-def _is_among(case: Case, only: Sequence[str]) -> bool:
-    """Return True if a case has all needs of one entry."""
-    return any(set(needs.split()) <= set(case.needs) for needs in only)
+def _is_among(case: Case, target: Attachment, seed: int) -> bool:
+    """Return True if a case is one of those that an attachment runs alone."""
+    if any(set(needs.split()) <= set(case.needs) for needs in target.only):
+        return True
+    body = case.body
+    return target.dialled and isinstance(body, Transcript) and is_dialled(case.id, body, seed)
 
 
 async def _run_one(
@@ -236,7 +245,7 @@ async def _run_one(
     progress: RunProgress,
 ) -> TargetRun:
     name = target.variant or target.text
-    fitting = _fitting(target, cases)
+    fitting = _fitting(target, cases, settings.seed)
     mine = {case.id for case in fitting}
     results = [
         CaseResult(case.id, Verdict.NOT_APPLICABLE, (f"needs {needs_of(case)}",))

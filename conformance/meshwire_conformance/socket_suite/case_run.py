@@ -12,12 +12,26 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
+from meshwire_conformance.catalogue.circumstances import (
+    AMID,
+    FIRST,
+    NARROW,
+    ORDINARY,
+    SECOND,
+    Circumstances,
+)
 from meshwire_conformance.catalogue.transcripts import FIXED_S
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.explain.field_rows import rows_of
-from meshwire_conformance.protocol.frame_content import after_records, wrong_keys
+from meshwire_conformance.protocol.frame_content import after_records, is_one_frame, wrong_keys
 from meshwire_conformance.socket_suite.calibration import Deadline
-from meshwire_conformance.socket_suite.composing import Composer, Scope, type_number
+from meshwire_conformance.socket_suite.composing import (
+    WITHOUT_EFFECT,
+    Composer,
+    Scope,
+    type_number,
+    writing_in,
+)
 from meshwire_conformance.socket_suite.content import Contents, Mismatch, Wanted
 from meshwire_conformance.socket_suite.evidence import (
     CaseFailed,
@@ -50,6 +64,8 @@ from meshwire_conformance.socket_suite.punctuality import (
     was_late_in_handshake,
 )
 from meshwire_conformance.socket_suite.shortfall import headline, received_lines, wanted_lines
+from meshwire_conformance.targets.lab_records import Windows, Writing
+from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import (
     Connection,
     NotDialled,
@@ -60,6 +76,12 @@ from meshwire_conformance.targets.transport import (
 from meshwire_spec.numbers import REASONS
 from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
+NARROW_WINDOWS = Windows(1024, 96, 4, 4)
+"""Credit that a frame of ordinary size needs more than once."""
+_BESIDE = "frame without effect, on the same stream"
+_AROUND = "frame without effect, around the next bytes"
+_BEFORE = 20
+"""Bytes of that frame that are sent before them: they end inside a field."""
 CALLED = "A"
 """The peer whose connection the target dials, in a case that needs a target which dials."""
 WATCHED_FRAMES = 64
@@ -85,6 +107,12 @@ class Terms:
     deadline: Deadline
     own_peers: bool = False
     dials: bool = False
+    circumstances: Circumstances = ORDINARY
+
+    @property
+    def windows(self) -> Windows | None:
+        """Credit that the peers of the case grant; None is the ordinary one."""
+        return NARROW_WINDOWS if self.circumstances.windows == NARROW else None
 
 
 class CaseRun:
@@ -169,8 +197,10 @@ class CaseRun:
         if name in self._own:
             return self._own[name]
         if name in SHARED and not self.terms.own_peers:
-            self._shared.add(name)
-            shared = self.session.peer(name)
+            windows = self.terms.windows
+            full = name if windows is None else f"{name} ({NARROW})"
+            self._shared.add(full)
+            shared = self.session.peer(full, windows)
             shared.in_use = True
             return shared
         return self.own_peer(name)
@@ -180,7 +210,7 @@ class CaseRun:
         peer = self._own.get(name)
         if peer is None:
             full = f"{self.case_id}/{self.scope.names['case']}/{name}"
-            peer = self._own[name] = self.session.peer(full)
+            peer = self._own[name] = self.session.peer(full, self.terms.windows)
             peer.is_called = self.terms.dials and name == CALLED
             peer.in_use = True
         return peer
@@ -247,7 +277,53 @@ class CaseRun:
         kind: str = "",
         asks: bool = False,
     ) -> None:
+        """Write bytes in the circumstances of the case, as `write_alone` does."""
+        circumstances = self.terms.circumstances
+        begins = kind == "stream_frame" and not (stream.sent or asks)
+        if begins and circumstances.frames == SECOND:
+            await self.write_alone(stream, WITHOUT_EFFECT, _BESIDE, on, kind=kind)
+        around = await self._begin_around(stream, on) if begins else None
+        await self.write_alone(stream, data, what, on, kind=kind, asks=asks)
+        if begins and circumstances.frames == FIRST and is_one_frame(data):
+            await self.write_alone(stream, WITHOUT_EFFECT, _BESIDE, on, kind=kind)
+        if around is not None:
+            await around.write(WITHOUT_EFFECT[_BEFORE:])
+            await around.finish()
+
+    async def _begin_around(self, stream: Stream, on: str) -> Stream | None:
+        """Return a stream whose first bytes are sent, and whose last ones are to follow.
+
+        Return None if the circumstances of the case know none, or there is no credit for it.
+        """
+        connection = stream.connection
+        is_amid = self.terms.circumstances.interleaving == AMID
+        if not (is_amid and isinstance(connection, TcpConnection)):
+            return None
+        if connection.closed is not None or not connection.lab.can_open(uni=False):
+            return None
+        around = await connection.open()
+        self._all_streams.append(around)
+        self.evidence.sent.append(
+            Sending(on, around.number, _AROUND, WITHOUT_EFFECT, "stream_frame")
+        )
+        around.record_form = Writing(chopped=False, in_turns=True)
+        await around.write(WITHOUT_EFFECT[:_BEFORE])
+        connection.flush()
+        return around
+
+    async def write_alone(
+        self,
+        stream: Stream,
+        data: bytes,
+        what: str,
+        on: str = "A",
+        *,
+        kind: str = "",
+        asks: bool = False,
+    ) -> None:
         """Write bytes and record them for the report, as a message of `kind`."""
+        framed = kind == "stream_frame"
+        stream.record_form = writing_in(self.terms.circumstances, data, framed=framed)
         self.evidence.sent.append(Sending(on, stream.number, what, data, kind, asks))
         if kind == "stream_frame":
             self._framed[stream] = None

@@ -12,7 +12,16 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from meshwire_conformance.catalogue.circumstances import (
+    AMID,
+    ANY,
+    APART,
+    SPLIT,
+    TINY,
+    Circumstances,
+)
 from meshwire_conformance.errors import SuiteFault
+from meshwire_conformance.targets.lab_records import Writing
 from meshwire_spec.codec import Malformed, Message, accept, encode
 from meshwire_spec.numbers import (
     BATCH_KEY,
@@ -237,3 +246,44 @@ _PAYLOADS: dict[int, Callable[[Composer, FrameSpec], bytes]] = {
     FrameType.TOMBSTONE_BATCH: Composer._tombstones,  # noqa: SLF001
     FrameType.BATCH: Composer._batch,  # noqa: SLF001
 }
+
+
+# --- Circumstances ------------------------------------------------------------------------------
+
+WITHOUT_EFFECT = encode(
+    Message(
+        "stream_frame",
+        {
+            "key": TOMBSTONE_BATCH_KEY,
+            "type": int(FrameType.TOMBSTONE_BATCH),
+            "payload": bytes(_LENGTH),
+        },
+    )
+)
+"""A frame that changes nothing and has no answer: a batch of no tombstones."""
+_TINY = 5
+"""Bytes of data in a tiny record, fewer than the fixed fields of a frame have."""
+_TINY_SPAN = 256
+"""Bytes at the front of a write that go in tiny records; the rest would only cost time."""
+_KEY_LENGTH, _TYPE = 2, 1
+"""Bytes of these fields of a frame."""
+
+
+def writing_in(circumstances: Circumstances, data: bytes, *, framed: bool) -> Writing:
+    """Return how these bytes are cut into records.
+
+    With `framed` they begin with a frame, and its payload is placed as the circumstances say.
+    """
+    cuts = set()
+    if circumstances.records == TINY:
+        cuts |= set(range(_TINY, min(len(data), _TINY_SPAN), _TINY))
+    if framed:
+        key_length = int.from_bytes(data[:_KEY_LENGTH], "big")
+        payload_at = _KEY_LENGTH + key_length + _TYPE + _LENGTH
+        cuts |= {payload_at - back for back in _CUTS_BEFORE.get(circumstances.payload, ())}
+    inside = tuple(cut for cut in sorted(cuts) if 0 < cut < len(data))
+    return Writing(circumstances.records == ANY, circumstances.interleaving == AMID, inside)
+
+
+_CUTS_BEFORE = {APART: (0,), SPLIT: (_LENGTH // 2,)}
+"""Bytes before the payload at which a record ends: none, or half of its length field."""

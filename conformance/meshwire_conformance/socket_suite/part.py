@@ -21,6 +21,14 @@ from itertools import chain
 
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.catalogue import Catalogue
+from meshwire_conformance.catalogue.circumstances import (
+    ORDINARY,
+    TARGET,
+    Circumstances,
+    circumstances_of,
+    permitted,
+    rows_of,
+)
 from meshwire_conformance.contracts import Attachment, Progress, Settings
 from meshwire_conformance.errors import Incomplete, SuiteError, SuiteFault
 from meshwire_conformance.socket_suite.attempts import (
@@ -84,9 +92,17 @@ APART = 0
 """Number of the attempt on a further process, so that its keys differ from those of any other."""
 PROBES = 2
 """Reads without an answer after which a target counts as gone between hostile cases."""
+LAB = "tcp"
+"""Name of the lab binding."""
+DIALS_MIN = 4
+REDIAL_MAX_S = 1.0
+"""Addresses that a target dials at least, and longest wait for a redial in seconds, if cases that
+need no dial of the target are to run over connections that it dials."""
 DIALS = "dials"
 """Need of the cases whose connections the target has to dial."""
 READ_RULE = "DC-001"
+FRAMES_OF_A_STREAM = "MW-5102"
+"""The case that shows whether a target reads all frames of a stream."""
 JUDGE_OF_ALL = "MW-5924"
 """The case that judges every message of the target in the whole run."""
 
@@ -490,6 +506,7 @@ class SocketPart:
             sent=sent_lines(attempt.evidence.sent, attempt.result.symptom) if failed else (),
             notes=notes,
             unbound=attempt.evidence.unbound,
+            circumstances="" if (found := self._circumstances(case)) is None else found.text(),
         )
         if not attempt.evidence.watches:
             # Only a watch can still turn the verdict, and bytes sent may be many.
@@ -524,9 +541,10 @@ class SocketPart:
 
     async def _run_on(self, session: Session, case: Case, number: int) -> Attempt:
         body = body_of(case)
-        dials = DIALS in case.needs
+        circumstances = self._circumstances(case) or ORDINARY
+        dials = DIALS in case.needs or circumstances.dialler == TARGET
         own_peers = dials or body.isolation != "key"
-        terms = Terms(self._settings.level, self._deadline, own_peers, dials)
+        terms = Terms(self._settings.level, self._deadline, own_peers, dials, circumstances)
         scope = Scope(self._names(case, number), time.time_ns() // 1_000_000)
         contents = Contents(self._documents, mark_of(case))
         run = CaseRun(case.id, session, terms, scope, contents)
@@ -558,6 +576,30 @@ class SocketPart:
             # time.
             run.evidence.claim = run.claim(known_faults, shared=JUDGE_OF_ALL not in self._asked)
         return Attempt(case, CaseResult(case.id, Verdict.PASS), run.evidence)
+
+    def _circumstances(self, case: Case) -> Circumstances | None:
+        """Return those of a transcript; None for a Python case, whose function fixes its own."""
+        body, settings = body_of(case), self._settings
+        if not isinstance(body, Transcript):
+            return None
+        values = permitted(
+            level=settings.level,
+            over_lab=self._target.binding == LAB,
+            dials=self._dials_often(),
+            is_called=self._target.is_called,
+            reads_on=not settings.predicts(FRAMES_OF_A_STREAM),
+        )
+        rows = rows_of(values, self._target.facts.dialect, settings.seed)
+        found = circumstances_of(case.id, body, rows, settings.seed)
+        is_called = self._target.is_called or DIALS in case.needs
+        return replace(found, dialler=TARGET) if is_called else found
+
+    def _dials_often(self) -> bool:
+        """Return True if the target dials several addresses, and soon after a connection ended."""
+        listener = self._target.listener
+        if listener is None or self._target.is_called:
+            return False
+        return len(listener.addresses) >= DIALS_MIN and listener.redial_s <= REDIAL_MAX_S
 
     def _names(self, case: Case, number: int) -> Mapping[str, str]:
         facts = self._target.facts

@@ -18,6 +18,7 @@ from meshwire_conformance.targets.handshake import (
     admit,
     prove,
 )
+from meshwire_conformance.targets.lab_records import Preamble, Windows
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Connection, Dial, Overdue, TooFewDials
 
@@ -35,8 +36,10 @@ Settle = Callable[["Peer", float], Awaitable[None]]
 class Peer:
     """One identity; `connection` returns its live connection, dialled again if it was lost."""
 
-    def __init__(self, name: str, session: Session) -> None:
+    def __init__(self, name: str, session: Session, windows: Windows | None = None) -> None:
         self.name = name
+        self.windows = windows
+        """Credit that it grants, over the lab binding; None is the ordinary one."""
         self._session = session
         self._connection: Connection | None = None
         self.is_called = False
@@ -76,10 +79,12 @@ class Peer:
     def dial(self) -> Dial:
         """Return the parameters with which this peer dials."""
         session = self._session
+        windows = self.windows
         return Dial(
             self.identity,
             session.inbox.reader_of(self.name),
             session.settings.generator(f"order:{self.name}"),
+            None if windows is None else Preamble(self.identity, windows=windows),
         )
 
     def adopt(self, connection: Connection) -> None:
@@ -113,11 +118,11 @@ class Session:
         """Grants that no connection of the lab binding should have got, a list for each."""
         self._peers: dict[str, Peer] = {}
 
-    def peer(self, name: str) -> Peer:
-        """Return the peer of this name, created on first use."""
+    def peer(self, name: str, windows: Windows | None = None) -> Peer:
+        """Return the peer of this name, created on first use, when it may get other windows."""
         peer = self._peers.get(name)
         if peer is None:
-            peer = self._peers[name] = Peer(name, self)
+            peer = self._peers[name] = Peer(name, self, windows)
         return peer
 
     def new_peer(self) -> Peer:

@@ -72,7 +72,8 @@ def node_attachments(command: str, deadline_s: float, *, beside: bool = False) -
     """Return the attachments for a node with the bundled node's command line.
 
     There is one for each dialect, and two in which the node dials, for the cases about that alone:
-    as a node that proves itself, and as an open one that reconciles.
+    as a node that proves itself, and as an open one that reconciles. The first of these two also
+    runs a share of the other cases, over connections that the node dials.
     `deadline_s` is its deadline for a handshake, and that inside a frame, in seconds.
     Serial cases that do not depend on the dialect run in the dialect open alone. With `beside` they
     run beside each other: every node listens on a port of its own.
@@ -95,6 +96,7 @@ def node_attachments(command: str, deadline_s: float, *, beside: bool = False) -
             variant=variant,
             serial_cases_in=elsewhere,
             only=only,
+            dialled=variant == "dials",
             beside=beside,
         )
         for variant, how, elsewhere, only in rows

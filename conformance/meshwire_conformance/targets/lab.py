@@ -2,9 +2,10 @@
 
 Theory of operation. `receive` takes received bytes and returns events; `take_output` returns the
 bytes to write. Control records go out at once and in order. DATA waits in a queue per stream and
-leaves by the peer's credit, cut into pieces and interleaved over the streams in an order that the
-given random generator decides, so that a peer which mixes up its streams is found and a run can be
-repeated. Received bytes never raise: a peer that breaks the binding ends in a `PeerFault`.
+leaves by the peer's credit, cut into pieces and interleaved over the streams as the `Writing` of
+each stream says. The ordinary one leaves both to the given random generator, so that a peer which
+mixes up its streams is found and a run can be repeated. Received bytes never raise: a peer that
+breaks the binding ends in a `PeerFault`.
 Unlike an ordinary implementation this one can also write anything (`write_raw`), because a suite
 has to send wrong things on purpose.
 """
@@ -13,12 +14,14 @@ has to send wrong things on purpose.
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from struct import Struct
 
 from meshwire_conformance.targets.lab_records import (
     HEADER,
+    ORDINARY,
     WINDOWS,
     CloseReceived,
     DataReceived,
@@ -31,6 +34,7 @@ from meshwire_conformance.targets.lab_records import (
     StopReceived,
     StreamOpened,
     Windows,
+    Writing,
     is_uni,
     record,
 )
@@ -72,6 +76,9 @@ class _Half:
     """State of one stream, for both directions."""
 
     pending: bytearray = field(default_factory=bytearray)
+    writing: Writing = ORDINARY
+    cuts: deque[int] = field(default_factory=deque)
+    """Numbers of bytes sent at which a record has to end."""
     fin_pending: bool = False
     sent: int = 0
     send_credit: int = 0
@@ -161,9 +168,12 @@ class LabConnection:
         self._half(stream_id)
         return stream_id
 
-    def write(self, stream_id: int, data: bytes) -> None:
+    def write(self, stream_id: int, data: bytes, writing: Writing = ORDINARY) -> None:
         """Queue bytes on this side's half."""
-        self._streams[stream_id].pending += data
+        half = self._streams[stream_id]
+        half.writing = writing
+        half.cuts.extend(half.sent + len(half.pending) + cut for cut in writing.cuts)
+        half.pending += data
         self._queued[stream_id] = None
 
     def finish(self, stream_id: int) -> None:
@@ -243,8 +253,15 @@ class LabConnection:
         return output
 
     def _pump(self) -> None:
-        """Cut queued bytes into DATA records, in a random order of streams."""
+        """Cut queued bytes into DATA records, in a random order of streams or in turns."""
         ready = [key for key in self._queued if self._streams[key].wants_to_send()]
+        turns = deque(key for key in ready if self._streams[key].writing.in_turns)
+        while turns:
+            if self._send_piece(turns[0]):
+                turns.rotate(-1)
+            else:
+                turns.popleft()
+        ready = [key for key in ready if not self._streams[key].writing.in_turns]
         while ready:
             place = self._order.randrange(len(ready))
             if not self._send_piece(ready[place]):
@@ -255,7 +272,10 @@ class LabConnection:
         half = self._streams[stream_id]
         room = min(half.send_credit - half.sent, self._send_credit - self._sent, _PIECE_MAX)
         size = min(len(half.pending), room)
-        if size > 1 and self._order.random() < 0.5:  # noqa: PLR2004 - half of all pieces are cut
+        if half.cuts:
+            size = min(size, half.cuts[0] - half.sent)
+        is_chopped = half.writing.chopped and size > 1
+        if is_chopped and self._order.random() < 0.5:  # noqa: PLR2004 - half of all pieces are cut
             size = self._order.randint(1, size)
         if size <= 0 and half.pending:
             return False
@@ -264,6 +284,8 @@ class LabConnection:
         fin = half.fin_pending and not half.pending
         self.write_record(LabRecordType.DATA, _DATA.pack(stream_id, fin) + piece)
         half.sent += size
+        if half.cuts and half.cuts[0] == half.sent:
+            half.cuts.popleft()
         self._sent += size
         if fin:
             self._end_sending(stream_id)
@@ -276,6 +298,7 @@ class LabConnection:
         half.send_over = True
         half.fin_pending = False
         half.pending.clear()
+        half.cuts.clear()
         self._queued.pop(stream_id, None)
         self._over[is_uni(stream_id)] += self.is_ours(stream_id)
         self._retire(stream_id)

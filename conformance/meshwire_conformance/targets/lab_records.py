@@ -68,6 +68,21 @@ class Preamble:
 
 
 @dataclass(frozen=True, slots=True)
+class Writing:
+    """How the DATA of a stream is cut into records and mixed with that of other streams."""
+
+    chopped: bool = True
+    """True if half of its records end at a random byte, as far as more bytes are queued."""
+    in_turns: bool = False
+    """True if another stream has its turn after each record, in the order of their bytes."""
+    cuts: tuple[int, ...] = ()
+    """Offsets in the bytes of one write at which a record ends."""
+
+
+ORDINARY = Writing()
+
+
+@dataclass(frozen=True, slots=True)
 class PreambleReceived:
     """The peer's preamble is complete; streams may be opened from now on."""
 

@@ -108,7 +108,7 @@ class TcpConnection(Connection, asyncio.Protocol):
 
     async def write(self, stream: Stream, data: bytes) -> None:
         """Queue bytes on a stream."""
-        self.lab.write(stream.number, data)
+        self.lab.write(stream.number, data, stream.record_form)
         self._plan_flush()
 
     async def finish(self, stream: Stream) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from meshwire_conformance.targets.lab_records import PeerFault, Preamble
+from meshwire_conformance.targets.lab_records import ORDINARY, PeerFault, Preamble
 
 
 class Signal:
@@ -104,6 +104,8 @@ class Stream:
         self.finished = False
         self.reset_code: int | None = None
         self.stop_code: int | None = None
+        self.record_form = ORDINARY
+        """How the bytes of the next write are cut into records, over the lab binding."""
         self._pauses_since: float | None = None
         self._pause_s = 0.0
         self.signal = Signal()

@@ -46,7 +46,17 @@ def failed(text: str) -> CaseResult:
     """A failure that says this text wherever a text can be."""
     lines = (text,)
     return CaseResult(
-        CASE, Verdict.FAIL, lines, text, lines, lines, lines, lines, variant=text, duration_s=0.25
+        CASE,
+        Verdict.FAIL,
+        lines,
+        text,
+        lines,
+        lines,
+        lines,
+        lines,
+        variant=text,
+        duration_s=0.25,
+        circumstances=text,
     )
 
 

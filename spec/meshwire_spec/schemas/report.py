@@ -99,6 +99,10 @@ class ReportedCase(NamedCase, frozen=True, kw_only=True):
         Meta(description="Whether it missed a deadline and passed when it was repeated alone."),
     ]
     variant: Annotated[str, Meta(description="The dialect in which it ran; empty for a codec.")]
+    circumstances: Annotated[
+        str | UnsetType,
+        Meta(description="The circumstances in which it ran, each parameter with its value."),
+    ] = UNSET
     duration_s: Annotated[
         Duration,
         Meta(description="How long it took, in seconds; for a codec its share of the whole."),

@@ -9,9 +9,15 @@ from msgspec import Meta
 from meshwire_spec.schemas import steps
 from meshwire_spec.schemas.base import CaseId, Conditions, Level, Strict
 
+Parameter = Literal["dialler", "windows", "records", "interleaving", "frames", "payload"]
+"""A parameter of the circumstances in which a case runs."""
+
 
 class Transcript(Strict, frozen=True, kw_only=True):
-    """One socket case: its needs, its rules, and its steps."""
+    """One socket case: its needs, its rules, and its steps.
+
+    It runs in circumstances that the suite selects; those in `fixes` stay ordinary.
+    """
 
     id: CaseId
     title: str
@@ -22,6 +28,7 @@ class Transcript(Strict, frozen=True, kw_only=True):
     binding: Literal["", "tcp", "iroh"] = ""
     capabilities: list[str] = []
     serial: bool = False
+    fixes: list[Parameter] = []
     control: CaseId | None = None
     hunts: str = ""
     harm: str = ""
