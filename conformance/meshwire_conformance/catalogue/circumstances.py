@@ -148,6 +148,9 @@ def fixed_by(transcript: Transcript) -> Collection[str]:
         fixed.add("frames")
     if transcript.isolation == "process" or transcript.serial or transcript.binding:
         fixed.add("dialler")
+    if any(isinstance(step, steps.Ping | steps.Record) for step in transcript.steps):
+        # They count PINGs, or break the connection.
+        fixed.add("payload")
     if any(isinstance(step, _OF_ITS_ROLE) for step in transcript.steps):
         fixed.add("dialler")
     return fixed

@@ -29,6 +29,7 @@ from meshwire_conformance.socket_suite.composing import (
     WITHOUT_EFFECT,
     Composer,
     Scope,
+    payload_cut,
     type_number,
     writing_in,
 )
@@ -80,6 +81,8 @@ NARROW_WINDOWS = Windows(1024, 96, 4, 4)
 """Credit that a frame of ordinary size needs more than once."""
 _BESIDE = "frame without effect, on the same stream"
 _AROUND = "frame without effect, around the next bytes"
+_READ = b"read"
+"""First bytes of a PING whose answer says that everything before it was read."""
 _BEFORE = 20
 """Bytes of that frame that are sent before them: they end inside a field."""
 CALLED = "A"
@@ -322,8 +325,6 @@ class CaseRun:
         asks: bool = False,
     ) -> None:
         """Write bytes and record them for the report, as a message of `kind`."""
-        framed = kind == "stream_frame"
-        stream.record_form = writing_in(self.terms.circumstances, data, framed=framed)
         self.evidence.sent.append(Sending(on, stream.number, what, data, kind, asks))
         if kind == "stream_frame":
             self._framed[stream] = None
@@ -337,7 +338,26 @@ class CaseRun:
                 "bytes": data.hex(),
             }
         )
-        await stream.write(data)
+        cut = 0
+        if kind == "stream_frame" and not asks:
+            cut = payload_cut(self.terms.circumstances, data)
+        for part in (data[:cut], data[cut:]) if cut else (data,):
+            stream.record_form = writing_in(self.terms.circumstances, part)
+            await stream.write(part)
+            if part is not data and len(part) == cut:
+                await self._wait_read(stream)
+
+    async def _wait_read(self, stream: Stream) -> None:
+        """Wait until the target has read what was written: it then answers a PING (LB-047).
+
+        One that has not done so once is not waited for again, since that is what other cases judge.
+        """
+        connection = stream.connection
+        if isinstance(connection, TcpConnection) and connection.echoes:
+            payload = _READ + stream.number.to_bytes(4, "big")
+            connection.echoes = await connection.ping(payload, self.deadline_s)
+            if connection.echoes:
+                connection.pongs.remove(payload)
 
     def ended(self, stream: Stream, how: str, on: str = "A") -> None:
         """Record for the report how the suite ended its half of a stream."""

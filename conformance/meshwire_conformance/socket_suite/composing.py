@@ -269,21 +269,22 @@ _KEY_LENGTH, _TYPE = 2, 1
 """Bytes of these fields of a frame."""
 
 
-def writing_in(circumstances: Circumstances, data: bytes, *, framed: bool) -> Writing:
-    """Return how these bytes are cut into records.
-
-    With `framed` they begin with a frame, and its payload is placed as the circumstances say.
-    """
-    cuts = set()
-    if circumstances.records == TINY:
-        cuts |= set(range(_TINY, min(len(data), _TINY_SPAN), _TINY))
-    if framed:
-        key_length = int.from_bytes(data[:_KEY_LENGTH], "big")
-        payload_at = _KEY_LENGTH + key_length + _TYPE + _LENGTH
-        cuts |= {payload_at - back for back in _CUTS_BEFORE.get(circumstances.payload, ())}
-    inside = tuple(cut for cut in sorted(cuts) if 0 < cut < len(data))
-    return Writing(circumstances.records == ANY, circumstances.interleaving == AMID, inside)
+def writing_in(circumstances: Circumstances, data: bytes) -> Writing:
+    """Return how these bytes are cut into records and mixed with other streams."""
+    is_tiny = circumstances.records == TINY
+    cuts = range(_TINY, min(len(data), _TINY_SPAN), _TINY) if is_tiny else ()
+    return Writing(circumstances.records == ANY, circumstances.interleaving == AMID, tuple(cuts))
 
 
-_CUTS_BEFORE = {APART: (0,), SPLIT: (_LENGTH // 2,)}
-"""Bytes before the payload at which a record ends: none, or half of its length field."""
+def payload_cut(circumstances: Circumstances, data: bytes) -> int:
+    """Return the number of bytes of a frame that arrive before its rest; 0 if all come at once."""
+    back = _BACK.get(circumstances.payload)
+    if back is None:
+        return 0
+    key_length = int.from_bytes(data[:_KEY_LENGTH], "big")
+    cut = _KEY_LENGTH + key_length + _TYPE + _LENGTH - back
+    return cut if cut < len(data) else 0
+
+
+_BACK = {APART: 0, SPLIT: _LENGTH // 2}
+"""Bytes between the place where a frame is cut and its payload: none, or half of its length."""

@@ -41,7 +41,8 @@ BEGINNING = 16
 """Bytes shown of a preamble that cannot be read."""
 PONGS_KEPT = 64
 PONGS_MAX = 1000
-"""Greatest number of PONGs kept per connection; no credit limits them."""
+"""Greatest number of PONGs kept per connection, and of those not asked for; no credit limits them.
+"""
 UNREAD_MAX = 2 * PAYLOAD_MAX
 """Greatest number of unread bytes on a stream; no correct target sends more."""
 
@@ -57,7 +58,10 @@ class TcpConnection(Connection, asyncio.Protocol):
         self.lab = LabConnection(preamble, dial.order, dialled=dialled)
         self.on_stream = dial.on_stream
         self.pongs: deque[bytes] = deque(maxlen=PONGS_KEPT)
+        self.echoes = True
+        """False once the target was late to answer a PING of a case that is not about PINGs."""
         self._pong_count = 0
+        """Number of PONGs received beyond those asked for."""
         self.bytes_received = 0
         self.trickles = False
         """True if output waits for `trickle` instead of being written."""
@@ -156,6 +160,7 @@ class TcpConnection(Connection, asyncio.Protocol):
     async def ping(self, payload: bytes, deadline_s: float) -> bool:
         """Return True if the target echoes these 8 bytes within the deadline."""
         self.lab.ping(payload)
+        self._pong_count -= 1
         self.flush()
         await self.signal.wait_for(
             lambda: payload in self.pongs or self.closed is not None, deadline_s
@@ -255,7 +260,7 @@ class TcpConnection(Connection, asyncio.Protocol):
         self.pongs.append(event.payload)
         self._pong_count += 1
         if self._pong_count > PONGS_MAX:
-            said = f"{self._pong_count} PONGs on one connection"
+            said = f"{self._pong_count} PONGs too many on one connection"
             self._on_fault(PeerFault("flow-control", said, "LB-050"))
 
     def _on_close(self, event: CloseReceived) -> None:

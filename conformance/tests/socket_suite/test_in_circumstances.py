@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from meshwire_conformance.catalogue.circumstances import ORDINARY, PARAMETERS, Circumstances
+from meshwire_conformance.catalogue.circumstances import PARAMETERS, Circumstances
 from meshwire_conformance.contracts import Settings
 from meshwire_conformance.socket_suite.calibration import Deadline
 from meshwire_conformance.socket_suite.case_run import CaseRun, Terms
-from meshwire_conformance.socket_suite.composing import WITHOUT_EFFECT, Scope, writing_in
+from meshwire_conformance.socket_suite.composing import WITHOUT_EFFECT, Scope
 from meshwire_conformance.socket_suite.inbox import Inbox
 from meshwire_conformance.socket_suite.peers import Session
 from meshwire_conformance.targets.lab import DataReceived, LabConnection, Preamble, Windows
@@ -25,41 +25,55 @@ FRAME = encode(
     Message("stream_frame", {"key": "tracks:t-1", "type": 1, "payload": bytes(range(1, 41))})
 )
 PAYLOAD_AT = len(FRAME) - 40
+FRAMED = {"kind": "stream_frame"}
 
 
 class Wire(asyncio.Transport):
     """A transport that carries what is written to the other side."""
 
-    def __init__(self, windows: Windows) -> None:
+    def __init__(self, connection: TcpConnection, windows: Windows) -> None:
         super().__init__()
+        self.connection = connection
+        self.is_mute = False
         preamble = Preamble(bytes(32), windows=windows)
         self.far = LabConnection(preamble, random.Random(0), dialled=False)
         self.events: list[Any] = []
 
     def write(self, data: Any) -> None:
-        """Carry the bytes."""
+        """Carry the bytes, and what the other side answers at once."""
         self.events += self.far.receive(bytes(data))
+        answer = self.far.take_output()
+        if answer and not self.is_mute:
+            asyncio.get_running_loop().call_soon(self.connection.data_received, answer)
 
     def is_closing(self) -> bool:
         """Return that it stays open."""
         return False
 
 
+def run_in(circumstances: Circumstances, scale: float = 1.0) -> CaseRun:
+    """A run of a case whose only parts are those that writing needs."""
+    session = SimpleNamespace(inbox=Inbox(), settings=Settings(), target=None)
+    terms = Terms("strict", Deadline(None, scale), circumstances=circumstances)
+    return CaseRun("MW-0901", session, terms, Scope({}, 0), None)  # type: ignore[arg-type]  # fakes
+
+
 def records(
-    circumstances: Circumstances, data: bytes = FRAME, *, windows: Windows | None = None
+    circumstances: Circumstances,
+    data: bytes = FRAME,
+    *,
+    windows: Windows = Windows(),  # noqa: B008 - frozen
+    options: dict[str, Any] = FRAMED,
 ) -> list[tuple[int, bytes]]:
     """The number of the stream and the data of each record that a case causes with one write."""
 
     async def written() -> list[tuple[int, bytes]]:
         connection = TcpConnection(Dial(bytes(32)))
-        wire = Wire(windows or Windows())
+        wire = Wire(connection, windows)
         connection.connection_made(wire)
-        connection.data_received(wire.far.take_output())
-        session = SimpleNamespace(inbox=Inbox(), settings=Settings(), target=None)
-        terms = Terms("strict", Deadline(None, 1.0), circumstances=circumstances)
-        run = CaseRun("MW-0901", session, terms, Scope({}, 0), None)  # type: ignore[arg-type]  # fakes
+        await connection.ready(1.0)
         stream = await connection.open()
-        await run.write(stream, data, "snapshot", kind="stream_frame")
+        await run_in(circumstances).write(stream, data, "snapshot", **options)
         await stream.finish()
         await asyncio.sleep(0)
         return [
@@ -115,7 +129,7 @@ def test_the_bytes_lie_amid_another_frame() -> None:
     found = records(Circumstances(interleaving="amid", records="whole", payload="apart"))
     order = [number for number, _ in found]
 
-    assert order[:4] == [4, 0, 4, 0]
+    assert order == [4, 0, 0, 4]
     assert (bytes_on(found, 0), bytes_on(found, 4)) == (FRAME, WITHOUT_EFFECT)
 
 
@@ -144,11 +158,36 @@ def test_a_further_frame_never_completes_another(frames: str, data: bytes, wante
 
 
 def test_reads_and_other_messages_have_no_frame_beside_them() -> None:
-    """A heartbeat has no payload of a frame, and a handshake takes no further bytes."""
-    cut = writing_in(Circumstances(payload="apart"), FRAME, framed=False)
+    """What a read shows is its answer, and a handshake takes no further bytes."""
+    everything = Circumstances(frames="second", interleaving="amid", payload="apart")
 
-    assert cut.cuts == ()
-    assert writing_in(ORDINARY, FRAME, framed=True).cuts == ()
+    for options in ({"kind": "stream_frame", "asks": True}, {"kind": "formation_id"}):
+        found = records(everything, options=options)
+        assert bytes_on(found, 0) == FRAME
+        assert {number for number, _ in found} == {0}
+
+
+def test_a_target_that_answers_no_ping_is_waited_for_once() -> None:
+    """What it does with PINGs is judged elsewhere; the frame arrives nevertheless."""
+
+    async def written() -> tuple[bool, bytes]:
+        connection = TcpConnection(Dial(bytes(32)))
+        wire = Wire(connection, Windows())
+        connection.connection_made(wire)
+        await connection.ready(1.0)
+        wire.is_mute = True
+        run = run_in(Circumstances(payload="split"), scale=0.0)
+        for _ in range(2):
+            stream = await connection.open()
+            await run.write(stream, FRAME, "snapshot", kind="stream_frame")
+            connection.flush()
+        data = [event for event in wire.events if isinstance(event, DataReceived)]
+        return connection.echoes, b"".join(event.data for event in data)
+
+    echoes, data = asyncio.run(written())
+
+    assert not echoes
+    assert data == FRAME + FRAME
 
 
 def test_narrow_windows_are_those_of_peers_of_their_own() -> None:
