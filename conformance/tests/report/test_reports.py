@@ -133,6 +133,7 @@ def test_the_text_report_drives_no_terminal() -> None:
     """Control characters of a target are shown, not sent."""
     lines = list(lines_of(report_of(failed(HOSTILE))))
 
+    assert lines
     assert all(char.isprintable() for line in lines for char in line)
 
 
