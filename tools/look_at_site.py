@@ -35,7 +35,7 @@ SHOTS: Final = ROOT / "build" / "screenshots"
 BROWSERS: Final = ("/usr/bin/chromium", "/usr/bin/chromium-browser")
 SHOWN: Final = (
     "", "00-overview", "03-frames", "10-errors", "16-build-one", "20-time", "21-two-rules",
-    "93-deployed", "95-mutants", "96-operators",
+    "93-deployed", "95-mutants", "96-operators", "97-coverage",
 )  # fmt: skip
 PHONE: Final = (390, 1400)
 DESKTOP: Final = (1280, 1400)

@@ -115,7 +115,23 @@ def render_operators(_arguments: str) -> str:
     return page_text(read_sample(), read_reasons())
 
 
+def render_cells(name: str) -> str:
+    """Return the table of a machine: its states, what a peer causes there, and the cases."""
+    from coverage_tables import render_machine  # noqa: PLC0415 - as above
+
+    return render_machine(name)
+
+
+def render_bounds(argument: str) -> str:
+    """Return the table of the bounds with their scopes and cases."""
+    from coverage_tables import render_bounds as rendered  # noqa: PLC0415 - as above
+
+    return rendered(argument)
+
+
 RENDERERS: Final[Mapping[str, Callable[[str], str]]] = {
+    "bounds": render_bounds,
+    "cells": render_cells,
     "liars": render_liars,
     "run": render_run,
     "rulers": render_rulers,

@@ -268,6 +268,19 @@ async def no_challenge(run: CaseRun) -> None:
 
 
 @spoiled_case(
+    "MW-6412",
+    "a target that dials must give up on a side that sends no result",
+    rules=("HS-056",),
+    needs=WAITS,
+)
+async def no_result(run: CaseRun) -> None:
+    """The deadline is over with the challenge, and a connection without a result never ends."""
+    call = await take_call(run)
+    await call.take_proof()
+    await run.closed(["handshake-timeout"], within="handshake_s")
+
+
+@spoiled_case(
     "MW-6075",
     "a challenge that continues byte by byte must end at the deadline of the target",
     rules=("HS-056",),

@@ -7,8 +7,9 @@ from meshwire_conformance.cases.planting import NOTHING, stored
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import take_call
 from meshwire_conformance.socket_suite.content import BASE, Wanted
+from meshwire_conformance.targets.lab_records import record
 from meshwire_conformance.targets.transport import Stream
-from meshwire_spec.numbers import RESULT_ACCEPTED
+from meshwire_spec.numbers import RESULT_ACCEPTED, LabRecordType
 from meshwire_spec.schemas.steps import FrameSpec
 
 NO_HEARTBEAT = bytes.fromhex("020000018bcfe56802")
@@ -33,6 +34,9 @@ async def late_ends(run: CaseRun) -> None:
     await call.check_echo()
     await stream.reset(258)
     run.ended(stream, "RESET with 258")
+    # The half that this STOP names has ended with the result.
+    body = stream.number.to_bytes(8, "big") + (258).to_bytes(8, "big")
+    await call.connection.raw(record(LabRecordType.STOP, body))
     await run.read(Wanted(run.scope.names["key"], heads=NOTHING))
 
 

@@ -55,8 +55,8 @@ async def _grant(connection: TcpConnection, stream: Stream) -> None:
 
 @lab_case(
     "MW-6424",
-    "credit for a half that was reset or finished must be ignored",
-    rules=("LB-060",),
+    "credit for a half that was reset or finished, and a second STOP, must be ignored",
+    rules=("LB-060", "LB-036"),
     let={"key": "tracks:$case", "one": "tracks:$case-one", "two": "tracks:$case-two"},
 )
 async def credit_after_the_end(run: CaseRun) -> None:
@@ -67,6 +67,7 @@ async def credit_after_the_end(run: CaseRun) -> None:
     await stream.stop(0)
     run.ended(stream, "STOP with 0")
     await _await_reset(run, stream)
+    await connection.raw(record(LabRecordType.STOP, _u64(stream.number, 258)))
     await _grant(connection, stream)
     # The suite's half goes on: its frames still take effect.
     await run.send(FrameSpec(type="snapshot", key="$two", document="base"))
