@@ -14,7 +14,7 @@ from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import Call, take_call
 from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
-from meshwire_conformance.socket_suite.reconciling import take_answer
+from meshwire_conformance.socket_suite.reconciling import EMPTY_RANGE, take_answer
 from meshwire_conformance.targets.transport import Stream
 from meshwire_spec.numbers import RESULT_ACCEPTED, RESULT_REJECTED, FrameType
 from meshwire_spec.schemas.steps import FrameSpec
@@ -23,8 +23,6 @@ PLANTS = ("documents", *PROVES)
 LET = {"key": "tracks:$case"}
 PEAT_REJECTS = 1
 """Code with which deployed acceptors close a connection that they reject (HS-051)."""
-EMPTY_RANGE = "610108a55ac33c0ff00f5a000108a55ac33c0ff00f5b0200"
-"""A message about a range in which no document lies; its answer is the same."""
 
 planted_case = partial(dialler_case, needs=PLANTS, let=LET)
 """Registers a case with a document of its own."""

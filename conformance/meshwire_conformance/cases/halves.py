@@ -1,4 +1,4 @@
-"""Cases about halves and connections that have ended, and what the target still gets for them."""
+"""Cases about halves and connections that have ended, and about records that come for them then."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
+from meshwire_conformance.socket_suite.reconciling import EMPTY_RANGE
 from meshwire_conformance.socket_suite.shortfall import arrival_lines
 from meshwire_conformance.targets.transport import Stream
 from meshwire_spec.numbers import (
@@ -95,8 +96,6 @@ async def nothing_comes_of_it(run: CaseRun) -> None:
     await _await_ready(run)
 
 
-EMPTY_RANGE = "610108a55ac33c0ff00f5a000108a55ac33c0ff00f5b0200"
-"""A message about a range in which no document lies; its answer is the same."""
 FIRST, LATER = "negentropy-init", "negentropy-response"
 
 

@@ -188,6 +188,8 @@ def _said(ranges: list[Range]) -> Iterator[str]:
             yield "1 id" if len(part.said) == 1 else f"{len(part.said)} ids"
 
 
+EMPTY_RANGE = "610108a55ac33c0ff00f5a000108a55ac33c0ff00f5b0200"
+"""A message about a range in which no document lies; its answer is the same."""
 ANSWERS_MAX = 500
 """More answers than any run of the suite needs; a target that exceeds it makes no progress."""
 
