@@ -48,25 +48,12 @@ def _functions() -> Iterable[Case]:
     )
     from meshwire_conformance.catalogue.python_cases import cases_of  # noqa: PLC0415 - as above
 
-    return cases_of(
-        streams,
-        binding,
-        credit,
-        dialling,
-        dialling_results,
-        dialling_frames,
-        dialling_states,
-        halves,
-        store,
-        late_answers,
-        pace,
-        quiet,
-        hostile,
-        reconciliation,
-        reconciliation_runs,
-        reconciliation_exact,
-        reconciling_client,
-    )
+    modules = (
+        streams, binding, credit, dialling, dialling_results, dialling_frames, dialling_states,
+        halves, store, late_answers, pace, quiet, hostile, reconciliation, reconciliation_runs,
+        reconciliation_exact, reconciling_client,
+    )  # fmt: skip
+    return cases_of(*modules)
 
 
 def _harness() -> Iterable[Case]:
