@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from coverage_recorder import TABLE, read_record
 from coverage_tables import (
     COLUMNS,
     Bound,
@@ -20,8 +22,12 @@ from coverage_tables import (
     read_machines,
     render_bounds,
     render_machine,
+    transitions,
+    unreached,
 )
+from meshwire_spec import states
 from meshwire_spec.rules import rules_by_id
+from mutants import apply_edits, read_rows
 
 CASES = frozenset({"MW-5001", "MW-5002"})
 MACHINE = Machine(
@@ -95,6 +101,28 @@ def test_a_bound_of_the_numbers_or_rules_without_a_row_is_reported(rule: str, to
     """A timer, a rule with the reason of a bound, and a limit each need a row."""
     bounds = [bound for bound in read_bounds() if rule not in bound.rules]
     assert any(told in line for line in absent_bounds(bounds, rules_by_id()))
+
+
+def test_a_transition_that_no_case_has_caused_is_reported() -> None:
+    """One of the cases of a cell suffices, and cells without a transition are not measured."""
+    cells: Mapping[str, Mapping[str, Cell]] = {
+        "ready": {"STOP": ("MW-5001", "MW-5002")},
+        "absent": {"STOP": ("MW-5001",)},
+    }
+    half = replace(MACHINE, table="SEND_HALF", events={"STOP": "STOP received"}, cells=cells)
+    assert [state for state, _, _ in transitions(half)] == ["ready"]
+    record = read_record("SEND_HALF|ready|STOP received\nSEND_HALF|reset|STOP received\n")
+    nothing = read_record("")
+    assert list(unreached([half], {"MW-5001": nothing, "MW-5002": record})) == []
+    (line,) = unreached([half], {"MW-5001": nothing, "MW-5002": nothing})
+    assert line == "half, ready, STOP received: not caused by MW-5001, MW-5002"
+
+
+def test_the_recorder_still_applies() -> None:
+    """Its text is in the module that it edits."""
+    (row,) = read_rows(TABLE).values()
+    source = Path(states.__file__).read_text("utf-8")
+    assert "_Seen" in apply_edits(source, row.edits)
 
 
 def test_the_files_are_complete(capsys: pytest.CaptureFixture[str]) -> None:
