@@ -313,8 +313,7 @@ def test_a_target_that_answers_anything_is_not_silent(
 
 def test_a_target_that_is_silent_from_the_calibration_on_is_named_before_the_cases() -> None:
     """No case has to wait for it, and none is a suspect."""
-    session, canary = after_the_end(Overdue("no preamble"), answers=False)
-    canary.__class__ = Patient
+    session, canary = after_the_end(Overdue("no preamble"), answers=False, kind=Patient)
     departure = Departure(session)
 
     asyncio.run(departure.listen(canary, DEADLINE_S))
