@@ -117,6 +117,18 @@ class MemoryTransport(asyncio.Transport):
 
     abort = close
 
+    def write_eof(self) -> None:
+        """Tell the other end, after the bytes that were written, that no more come."""
+        self._loop.call_later(LATENCY_S, self._end_writing)
+
+    def _end_writing(self) -> None:
+        assert self.other is not None
+        while self._chunks:
+            self._deliver()
+        # As the loop does: a protocol that does not ask to stay half open is closed.
+        if not self.other.closing and not self.other.protocol.eof_received():
+            self.other.close()
+
     def _deliver(self) -> None:
         # The end of the connection may have been quicker than the timer.
         if not self._chunks:

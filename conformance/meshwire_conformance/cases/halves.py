@@ -12,7 +12,7 @@ from meshwire_conformance.cases.planting import NOTHING, send_snapshot, stored
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import adopt_lab, connect, lab_connection
 from meshwire_conformance.socket_suite.content import BASE, Wanted
-from meshwire_conformance.socket_suite.evidence import CaseFailed
+from meshwire_conformance.socket_suite.evidence import CaseFailed, NotApplicable
 from meshwire_conformance.socket_suite.meanwhile import code_name, ends_of
 from meshwire_conformance.targets.lab_records import Preamble, Windows, record
 from meshwire_conformance.targets.tcp import TcpConnection
@@ -136,6 +136,9 @@ async def stop_before_the_last_byte(run: CaseRun) -> None:
     run.check_connection(narrow)
     stream = filled()
     if stream is None:
+        # Level wire lets a target offer its store later, so that nothing can be shown then.
+        if not run.strict:
+            raise NotApplicable("no document that exceeds its credit came in time")
         raise CaseFailed("no-offer", "no document came that exceeds its credit", missed=True)
     await stream.stop(258)
     run.ended(stream, "STOP with 258", "narrow")
