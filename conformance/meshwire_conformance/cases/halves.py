@@ -57,6 +57,7 @@ async def _grant(connection: TcpConnection, stream: Stream) -> None:
     "MW-6424",
     "credit for a half that was reset or finished, and a second STOP, must be ignored",
     rules=("LB-060", "LB-036"),
+    level="strict",
     let={"key": "tracks:$case", "one": "tracks:$case-one", "two": "tracks:$case-two"},
 )
 async def credit_after_the_end(run: CaseRun) -> None:
