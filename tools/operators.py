@@ -254,7 +254,8 @@ async def _judged(
                 symptom=again.symptom,
                 notes=(*known.notes, *_once(failures)),
             )
-        over = {one.case for one in results if one.verdict is not Verdict.COULD_NOT_RUN}
+        open_yet = (Verdict.COULD_NOT_RUN, Verdict.FAIL)
+        over = {failed.case} | {one.case for one in results if one.verdict not in open_yet}
         cases = [one for one in cases if one.id not in over]
 
 

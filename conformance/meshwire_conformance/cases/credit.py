@@ -24,7 +24,13 @@ from meshwire_conformance.socket_suite.evidence import CaseFailed, Sending
 from meshwire_conformance.targets.lab_records import Windows, record
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Stream
-from meshwire_spec.numbers import BATCH_KEY, HMAC, LAB_MAX_DATA, FrameType, LabRecordType
+from meshwire_spec.numbers import (
+    BATCH_KEY,
+    HMAC,
+    LAB_MAX_DATA,
+    FrameType,
+    LabRecordType,
+)
 from meshwire_spec.schemas.steps import ConnectSpec, FrameSpec, HandshakeSpec
 
 UNREAD = ("accepts", "documents", "binding:tcp", "dialect:H1")

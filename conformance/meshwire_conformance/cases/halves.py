@@ -1,6 +1,10 @@
-"""Cases about halves and connections that have ended, and about records that come for them then."""
+"""Cases about halves and connections that have ended, and frames that are incomplete or cut."""
 
 from __future__ import annotations
+
+import asyncio
+from functools import partial
+from itertools import pairwise
 
 from meshwire_conformance.cases.binding import (
     draw_stop,
@@ -9,15 +13,21 @@ from meshwire_conformance.cases.binding import (
     raw_connection,
 )
 from meshwire_conformance.cases.planting import NOTHING, send_snapshot, stored
+from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.connecting import adopt_lab, connect, lab_connection
+from meshwire_conformance.socket_suite.connecting import (
+    adopt_lab,
+    check_echo,
+    connect,
+    lab_connection,
+)
 from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed, NotApplicable
 from meshwire_conformance.socket_suite.meanwhile import code_name, ends_of
 from meshwire_conformance.targets.lab_records import Preamble, Windows, record
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Stream
-from meshwire_spec.numbers import LAB_MAX_STREAM_DATA, LabRecordType
+from meshwire_spec.numbers import LAB_MAX_STREAM_DATA, PAYLOAD_MAX, LabRecordType
 from meshwire_spec.schemas.steps import ConnectSpec, DocumentSpec, FrameSpec
 
 MAXIMA = (LAB_MAX_STREAM_DATA * 9, 1, LAB_MAX_STREAM_DATA * 17)
@@ -28,6 +38,16 @@ TEXT = 4096
 DISCARDED = 514
 CUT_PREAMBLE = 9
 CUT_RECORD = 7
+STOP_CODE = 9
+KEY_LENGTH = 2
+"""Size in bytes of the length of a key."""
+SHORT = 3 * 2**19
+HELD = 15 * 2**20
+"""Bytes of a frame, and those that are sent of one whose payload is the longest."""
+TRICKLED = 50
+"""Further bytes of the long frame that are sent while the other one should be read."""
+DEAD = 300
+"""Connections that end early: more than a node may accept at once."""
 
 
 def _u64(*numbers: int) -> bytes:
@@ -186,3 +206,107 @@ async def _await_end(run: CaseRun, link: TcpConnection) -> None:
             received=("an open connection",),
             missed=True,
         )
+
+
+@lab_case(
+    "MW-6502",
+    "a second STOP must draw no second RESET",
+    rules=("LB-036",),
+    needs=("binding:tcp",),
+)
+async def second_stop(run: CaseRun) -> None:
+    """Every STOP of a half that was not finished is answered by RESET."""
+    connection = await lab_connection(run, "A")
+    stream = await run.open("A", "stopped")
+    for code in (0, STOP_CODE):
+        body = stream.number.to_bytes(8, "big") + code.to_bytes(8, "big")
+        connection.lab.write_record(LabRecordType.STOP, body)
+        connection.flush()
+        await check_echo(run, connection)
+        resets = connection.lab.resets[stream.number]
+        if resets != 1:
+            raise CaseFailed(
+                "wrong-end",
+                f"after STOP with the code {code} {resets} RESETs have come",
+                expected=("one RESET, for the first STOP",),
+                received=(f"{resets} RESETs",),
+            )
+
+
+def _is_refused(stream: Stream) -> bool:
+    return stream.refused
+
+
+@case(
+    "MW-6505",
+    "frames must be read while a long one on another stream is incomplete",
+    part="transport",
+    rules=("TR-029",),
+    needs=("binding:tcp",),
+    isolation="peer",
+    let={"key": "tracks:$case"},
+)
+async def beside_an_incomplete_frame(run: CaseRun) -> None:
+    """Unfinished frames are bounded by less than one payload, or read one after the other."""
+    long, short = (
+        run.composer.frame(FrameSpec(type="snapshot", hex="", payload_length=length))
+        for length in (PAYLOAD_MAX, SHORT)
+    )
+    connection = await lab_connection(run, "A")
+    unfinished = await run.open("A", "long")
+    await run.write(unfinished, long + bytes(HELD), "most of a snapshot")
+    await connection.drained(unfinished.number, run.deadline_s)
+    for on in ("A", "B"):
+        stream = await run.open(on, "short")
+        await run.write(stream, short + bytes(SHORT), "a snapshot that is no document", on)
+        for _ in range(TRICKLED):
+            # Without further bytes the long frame ends at its deadline, and disturbs no more.
+            await unfinished.write(b"\0")
+            if await stream.wait_for(partial(_is_refused, stream), run.deadline_s / TRICKLED):
+                break
+        await run.refused(["bad-document"], on, "short")
+    await unfinished.reset(0)
+
+
+@lab_case(
+    "MW-6506",
+    "a frame must be read although it is cut inside a character of its key, and in each field",
+    rules=("LB-055", "FR-028"),
+    let={"key": "tracks:$case-\u00e9"},
+)
+async def cut_in_each_field(run: CaseRun) -> None:
+    """A key is decoded before it is whole, or a field is read from too few bytes."""
+    await run.documents(BASE)
+    data = run.composer.frame(FrameSpec(type="snapshot", document="base"))
+    connection = await lab_connection(run, "A")
+    stream = await run.stream("A", "pieces")
+    key_end = KEY_LENGTH + len(run.scope.names["key"].encode())
+    cuts = (0, 1, key_end - 1, key_end, key_end + 2, key_end + 7, len(data))
+    for number, (start, end) in enumerate(pairwise(cuts)):
+        await run.write(stream, data[start:end], f"bytes {start} to {end} of a snapshot", "A")
+        await connection.ping(number.to_bytes(8, "big"), run.deadline_s)
+    await run.barrier("A", "pieces")
+    await run.read(stored(run), "A")
+
+
+@lab_case(
+    "MW-6504",
+    "300 connections that end before their preamble must not keep another one out",
+    rules=("ER-017", "LB-054"),
+    needs=("binding:tcp", "accepts"),
+)
+async def many_dead_connections(run: CaseRun) -> None:
+    """They are counted as open for ever, up to the greatest number that a node accepts."""
+    address = run.session.target.address
+    for _ in range(DEAD):
+        try:
+            async with asyncio.timeout(run.deadline_s):
+                reader, writer = await asyncio.open_connection(address.host, address.port)
+                writer.write_eof()
+                # Its end comes once the target has seen that of the suite.
+                await reader.read()
+        except OSError as exc:
+            raise CaseFailed("no-connection", f"the target accepts no connection: {exc}") from exc
+        writer.close()
+    connection = await lab_connection(run, "A")
+    await check_echo(run, connection)

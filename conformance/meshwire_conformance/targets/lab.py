@@ -14,7 +14,7 @@ has to send wrong things on purpose.
 from __future__ import annotations
 
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from struct import Struct
@@ -144,6 +144,8 @@ class LabConnection:
         self._receive_credit = preamble.windows.max_data
         self._over = {False: 0, True: 0}
         """Streams that this side has opened and whose half it has ended, bidi and uni."""
+        self.resets: Counter[int] = Counter()
+        """Number of RESET records that came, by stream."""
         self.excess: list[str] = []
         """Grants for bytes that were never sent, and for streams that never ended, in words."""
 
@@ -411,6 +413,7 @@ class LabConnection:
     def _on_reset(self, body: bytes) -> Iterator[Event]:
         stream_id, code = _TWO.unpack(body)
         yield from self._see(stream_id, theirs=True)
+        self.resets[stream_id] += 1
         half = self._streams[stream_id]
         if not half.receive_over:
             half.receive_over = True
