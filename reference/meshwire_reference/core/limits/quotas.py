@@ -87,6 +87,7 @@ class InboundQuota:
         """Return True if `stream` may hold `size` more bytes; else wait where others hold them."""
         total = self._total + size
         is_oldest = next(iter(self._held), stream) == stream
+        # TR-029
         if not is_oldest and total > self._maximum:
             return False
         shared = self._shared
