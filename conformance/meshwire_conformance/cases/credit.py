@@ -42,6 +42,7 @@ STREAM_WINDOW = 1029
 FURTHER = 258
 """Bytes of credit granted later: a number that is another one in the wrong byte order."""
 PINGS = 5
+WINDOW_PIECES = 8
 STOPPED = LAB_MAX_DATA // PIECE + 4
 """Streams whose discarded bytes exceed the credit of a connection."""
 NARROW = 96
@@ -180,6 +181,35 @@ async def last_byte_of_connection(run: CaseRun) -> None:
             await run.write(await run.stream("X", name), rest, "the rest of that frame", "X")
         await run.barrier("X", name)
     await run.read(await send_snapshot(run, "X"), "X")
+
+
+@lab_case(
+    "MW-6507",
+    "a stream whose credit is used up before a byte of it is read must be read to its end",
+    rules=("LB-044", "LB-041"),
+    needs=UNREAD,
+    let={"key": "tracks:$case"},
+)
+async def whole_window_of_a_stream(run: CaseRun) -> None:
+    """What is granted is computed from the credit that is left, which is none."""
+    connection, windows = await _unproven(run)
+    size = windows.max_stream_data
+    if size + HMAC > min(connection.lab.room, UNREAD_MAX):
+        run.note(f"the target takes {size} bytes of a stream unread, which were not sent")
+        return
+    head = run.composer.frame(
+        FrameSpec(type=int(FrameType.WINDOWED_HISTORY), hex="", payload_length=0)
+    )
+    frame = run.composer.frame(
+        FrameSpec(type=int(FrameType.WINDOWED_HISTORY), hex="00" * (size - len(head)))
+    )
+    stream = await run.open("X", "window")
+    for start in range(0, size, size // WINDOW_PIECES):
+        piece = frame[start : start + size // WINDOW_PIECES]
+        await run.write(stream, piece, f"byte {start} and later ones of a frame of type 0x02", "X")
+        await _pass(run, connection)
+    await run_handshake(run, "X", "hs", HandshakeSpec(answer="right", resume=True))
+    await run.barrier("X", "window")
 
 
 async def _settled_room(run: CaseRun, connection: TcpConnection) -> int:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from meshwire_conformance.cases.dialling import PROVES, dialler_case
 from meshwire_conformance.cases.planting import NOTHING, stored
+from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.connecting import take_call
+from meshwire_conformance.socket_suite.connecting import accept_call, take_call
 from meshwire_conformance.socket_suite.content import BASE, Wanted
+from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.targets.lab_records import record
 from meshwire_conformance.targets.transport import Stream
 from meshwire_spec.numbers import RESULT_ACCEPTED, LabRecordType
@@ -72,3 +74,37 @@ async def _open_uni(run: CaseRun, name: str) -> Stream:
     stream = await run.open("A", name, uni=True)
     await run.write(stream, NO_HEARTBEAT, "a heartbeat with the marker 0x02", kind="heartbeat")
     return stream
+
+
+@case(
+    "MW-6508",
+    "a heartbeat of the target must come on a uni stream that ends after it",
+    part="liveness",
+    rules=("LV-001",),
+    level="wire",
+    needs=("dials", "dialect:open", "binding:tcp"),
+    isolation="peer",
+)
+async def own_heartbeat(run: CaseRun) -> None:
+    """The stream stays open, so that heartbeats end with the credit for streams."""
+    connection = await accept_call(run, "A")
+
+    def beats() -> list[Stream]:
+        streams = connection.streams.values()
+        return [stream for stream in streams if stream.uni and not stream.ours]
+
+    await connection.signal.wait_for(lambda: bool(beats()), run.deadline_s)
+    run.check_connection(connection)
+    if not beats():
+        run.note("no heartbeat came within the deadline; when one is sent is the target's choice")
+        return
+    stream = beats()[0]
+    await stream.wait_for(lambda: stream.read_over, run.deadline_s)
+    if not stream.finished:
+        raise CaseFailed(
+            "no-fin",
+            "the stream of a heartbeat did not end",
+            expected=("FIN after nine bytes",),
+            received=(f"{len(stream.received)} bytes",),
+            missed=True,
+        )

@@ -35,11 +35,11 @@ COUNTS = (0, 1, 3, 31, 32, 33, 40, 200)
 OTHERS = 25
 COMING = 2010
 """Number of documents that raise the number of messages allowed, and exceed a block of an index."""
-MANY = 2133
+MANY = 3199
 """Number of documents: more than the ids of one answer.
 
-Of the parts into which a server splits them the last begins with number 2000, where a block of an
-index of the bundled node ends.
+Of the parts into which a server splits them the last begins with number 3000, where a block of an
+index of the bundled node ends; the block after it has few items.
 """
 FIRST_GONE = 800
 """Number of least items that are deleted together: most of a block of an index."""
@@ -182,7 +182,7 @@ async def exact_answers(run: CaseRun) -> None:
 )
 async def frame_limit(run: CaseRun) -> None:
     """One answer lists all documents, and a peer with the same limit refuses it."""
-    keys = _keys(MANY)
+    keys = _deletable(MANY)
     await _bring(run, keys)
     held = [*map(item_of, keys)]
     nothing, half = Client(()), Client(held[::2], doubt(held[::2]))
@@ -190,6 +190,10 @@ async def frame_limit(run: CaseRun) -> None:
     check_learnt(nothing, keys)
     await _hold(run, "a client with every second document", half, held)
     check_learnt(half, keys[1::2], keys[::2])
+    greatest = max(keys, key=id_of)
+    await _delete(run, [greatest])
+    rest = [*map(item_of, set(keys).difference([greatest]))]
+    await _hold(run, "one fingerprint after a deletion", Client(rest, doubt(rest)), rest)
 
 
 @case(

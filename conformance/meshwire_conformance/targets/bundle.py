@@ -25,6 +25,8 @@ DIALS = 12
 """Number of addresses that the bundled node dials, so that several cases have a connection."""
 DIALECTS = ("open", "H1")
 """Variants of the bundled node in which it waits for connections."""
+HEARTBEAT_S = 0.5
+"""Time between heartbeats of the bundled node in one attachment, in seconds."""
 REDIAL_S = 0.1
 """Longest wait of the bundled node before it dials again, in seconds."""
 
@@ -81,12 +83,18 @@ def node_attachments(command: str, deadline_s: float, *, beside: bool = False) -
     deadlines = f"--handshake-s {deadline_s:g} --frame-stall-s {deadline_s:g}"
     run_it = f"{command} run --listen tcp://127.0.0.1:0 {deadlines}"
     member = "--formation-id lab-formation"
+    client = f"--open --reconcile --heartbeat-s {HEARTBEAT_S:g}"
     dials = f"--redial-s {REDIAL_S:g}{DIALS * ' --connect {dial}'}"
     rows = (
         ("open", "--open", "", ()),
         ("H1", member, "open", ()),
         ("dials", f"{member} {dials}", "", ("dials",)),
-        ("reconciles", f"--open --reconcile {dials}", "", ("reconciles", "dials dialect:open")),
+        (
+            "reconciles",
+            f"{client} {dials}",
+            "",
+            ("reconciles", "dials dialect:open"),
+        ),
     )
     return [
         Attachment(
