@@ -169,8 +169,8 @@ class TestPage:
 
         text = page_text(sample(*mutants), reasons)
 
-        assert "| `core` | 11 | 6 | 1 | 1 | 1 | 1 | 1 | 60.0 % to 70.0 % |" in text
-        assert "| `all` | 11 | 6 | 1 | 1 | 1 | 1 | 1 | 60.0 % to 70.0 % |" in text
+        assert "| `core` | 60.0 % to 70.0 % | 11 | 6 | 1 | 1 | 1 | 1 | 1 |" in text
+        assert "| `all` | 60.0 % to 70.0 % | 11 | 6 | 1 | 1 | 1 | 1 | 1 |" in text
         assert "Of the sample 11 were run." in text
 
     def test_each_survivor_is_there_with_its_reason(self) -> None:
