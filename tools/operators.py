@@ -320,7 +320,8 @@ async def run(mutants: Iterable[Sequence[Drawn]], options: argparse.Namespace) -
 
     async def one(drawn: Sequence[Drawn]) -> None:
         before = [known.get(of.id, Result(of.id)) for of in drawn]
-        shared = set(STAGES).intersection(*(of.passed for of in before))
+        # One that has a result is run again from the first stage on.
+        shared = set(STAGES).intersection(*(() if of.state else of.passed for of in before))
         name = SEPARATOR.join(of.id for of in drawn)
         start = Result(name, passed=tuple(stage for stage in STAGES if stage in shared))
         async with slots:

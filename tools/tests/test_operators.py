@@ -307,6 +307,17 @@ class TestResults:
         found = operators.read_results(results)
         assert {one.id: (one.state, one.case and "first") for one in found.values()} == states
 
+    def test_one_with_a_result_is_run_again_from_the_first_stage(
+        self, results: Path, suite: Callable[..., list[list[str]]]
+    ) -> None:
+        """Also one that has passed every stage."""
+        results.write_text(json.dumps(asdict(Result("three", SURVIVED, passed=STAGES))) + "\n")
+        suite({first(NEAR): [Verdict.FAIL] * 2})
+
+        asyncio.run(operators.run([(RELAY,)], self.options()))
+
+        assert operators.read_results(results)["three"].state == NOTICED
+
     def test_results_are_put_into_the_sample(self) -> None:
         """Up to the first mutant that was not begun, since the others are not a fair part."""
         found = operators.with_results(
