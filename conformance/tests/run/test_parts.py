@@ -30,9 +30,11 @@ def test_the_cases_of_the_adapter_join_a_selection_of_codec_cases() -> None:
 
     assert kinds(codec, Options(kinds=["heartbeat"])) == {"heartbeat", "harness"}
     assert kinds(codec, Options(only=["heartbeat"], skip=["harness"])) == {"heartbeat"}
-    assert kinds(codec, Options(kinds=["heartbeat", "tombstone"], skip=["MW-600*"])) == {
+    ids = [case.id for case in catalogue.cases if case.kind == "harness"]
+    assert kinds(codec, Options(kinds=["heartbeat", "tombstone"], skip=ids)) == {
         "heartbeat",
         "tombstone",
     }
+    assert "harness" in kinds(codec, Options(kinds=["heartbeat"], skip=ids[1:]))
     assert kinds(codec, Options(kinds=["socket"])) == {"socket"}
     assert kinds(node, Options(kinds=["heartbeat"])) == {"heartbeat"}
