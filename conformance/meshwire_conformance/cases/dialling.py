@@ -1,7 +1,11 @@
-"""Cases about the handshake of a target that dials, and about the preamble of its peer."""
+"""Cases about the handshake of a target that dials, and about the preamble of its peer.
+
+Those about ids that resemble that of the formation have a target that accepts beside it.
+"""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -9,12 +13,13 @@ from meshwire_conformance.cases.binding import trickle
 from meshwire_conformance.cases.planting import NOTHING
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.connecting import Call, take_call
+from meshwire_conformance.socket_suite.connecting import Call, connect, run_handshake, take_call
 from meshwire_conformance.socket_suite.content import Wanted
-from meshwire_conformance.socket_suite.evidence import CaseFailed
+from meshwire_conformance.socket_suite.evidence import CaseFailed, NotApplicable
 from meshwire_conformance.targets.lab_records import Preamble
 from meshwire_spec.codec import Message, encode
 from meshwire_spec.numbers import ENDPOINT_ID, FORMATION_ID_MAX, HANDSHAKE_S, NONCE
+from meshwire_spec.schemas.steps import ConnectSpec, HandshakeSpec
 
 PROVES = ("dials", "dialect:H1")
 WAITS = (*PROVES, "deadline:handshake_s")
@@ -104,11 +109,13 @@ async def challenge_in_pieces(run: CaseRun) -> None:
 # --- Connections that the target has to abandon ------------------------------------------------
 
 
+Change = Callable[[str], str]
+"""Makes another formation id from the right one."""
 Spoil = Callable[[Call], Awaitable[None]]
 """The suite's side of a handshake that it spoils."""
 
 
-def _challenge_of(change: Callable[[str], str]) -> Spoil:
+def _challenge_of(change: Change) -> Spoil:
     """Return a handshake whose challenge has another formation id, made from the right one."""
 
     async def spoil(call: Call) -> None:
@@ -234,6 +241,124 @@ _abandons(
     _reset_before_result,
     "An end without a result counts as accepted.",
 )
+
+
+# --- Ids that resemble that of the formation ---------------------------------------------------
+
+
+FULL_WIDTH = 0xFEE0
+"""What a printable ASCII character is below its form of full width."""
+
+
+def _other_form(right: str) -> str:
+    """Return the same text in another normal form, one of which the id is in."""
+    for form in ("NFC", "NFD"):
+        if (other := unicodedata.normalize(form, right)) != right:
+            return other
+    # What is ASCII has another form only where forms of compatibility count as equal.
+    return "".join(chr(ord(one) + FULL_WIDTH) if "!" <= one <= "~" else one for one in right)
+
+
+RESEMBLING: tuple[tuple[str, str, str, Change, str], ...] = (
+    (
+        "MW-6550",
+        "MW-6560",
+        "in another case",
+        str.swapcase,
+        "Ids are compared without regard to case.",
+    ),
+    (
+        "MW-6551",
+        "MW-6561",
+        "with another last letter",
+        lambda right: right[:-1] + ("b" if right.endswith("a") else "a"),
+        "Only the lengths of the ids are compared, or only their beginnings.",
+    ),
+    (
+        "MW-6552",
+        "MW-6562",
+        "in another normal form",
+        _other_form,
+        "Ids are normalised before they are compared.",
+    ),
+    (
+        "MW-6553",
+        "MW-6563",
+        "with a space after it",
+        lambda right: f"{right} ",
+        "Spaces at the end of an id are dropped.",
+    ),
+    (
+        "MW-6554",
+        "MW-6564",
+        "with a newline after it",
+        lambda right: f"{right}\n",
+        "A newline at the end of an id is dropped.",
+    ),
+    (
+        "MW-6555",
+        "MW-6565",
+        "with a NUL after it",
+        lambda right: f"{right}\0",
+        "A NUL ends an id.",
+    ),
+    (
+        "MW-6556",
+        "MW-6566",
+        "with U+FEFF before it",
+        lambda right: f"\ufeff{right}",
+        "A leading U+FEFF of an id is dropped as a byte order mark.",
+    ),
+)
+"""Ids made from the right one.
+
+A row has the ids of the case with a target that dials and of that with one that accepts, words for
+their titles, the change of the right id, and the mistake that takes the result for the right one.
+"""
+
+
+def _resembling(right: str, change: Change) -> str:
+    """Return an id made from the right one; raises NotApplicable if there is none."""
+    other = change(right)
+    if other == right or len(other.encode()) > FORMATION_ID_MAX:
+        raise NotApplicable(f"the formation id {right!r} has no such other id")
+    return other
+
+
+def _refuses_resembling(case_id: str, how: str, change: Change, hunts: str) -> None:
+    """Register a case in which the suite challenges with an id that resembles the right one."""
+    title = f"a challenge with the id of the formation {how} must end the connection"
+    spoil = _challenge_of(lambda right: _resembling(right, change))
+    _abandons(case_id, title, ("HS-050",), spoil, hunts)
+
+
+def _rejects_resembling(case_id: str, how: str, change: Change, hunts: str) -> None:
+    """Register a case in which the suite dials with an id that resembles the right one."""
+
+    async def rejects(run: CaseRun) -> None:
+        assert run.session.target.formation is not None, "the case needs the handshake"
+        right = run.session.target.formation.formation_id
+        run.scope.names["other"] = _resembling(right, change)
+        await connect(run, "X", ConnectSpec(handshake=False))
+        spec = HandshakeSpec(formation_id="$other", result="rejected")
+        await run_handshake(run, "X", "hs", spec)
+
+    rejects.__doc__ = hunts
+    case(
+        case_id,
+        f"an initiator that names the id of the formation {how} must be rejected",
+        part="handshake",
+        rules=("HS-034",),
+        needs=("accepts", "dialect:H1"),
+        isolation="peer",
+        negative=True,
+        control="MW-5601",
+    )(rejects)
+
+
+for _dials, _accepts, _how, _change, _hunts in RESEMBLING:
+    _refuses_resembling(_dials, _how, _change, _hunts)
+    _rejects_resembling(_accepts, _how, _change, _hunts)
 
 
 @spoiled_case(
