@@ -94,6 +94,13 @@ CLASSES = {
         "the receiver decodes the rest of the text as other fields",
         rules=("FR-007", "ER-004"),
     ),
+    "value-over-ceiling": _class(
+        "length-limit",
+        "encoding {} with fewer characters and more bytes than its ceiling",
+        "the ceiling of a text counts characters instead of bytes, or holds for decoding alone",
+        REFUSED,
+        rules=("FR-007", "ER-004"),
+    ),
     "value-count-short": _class(
         "bad-value",
         "encoding {} one below the number of elements",
@@ -246,6 +253,11 @@ def _over_length(_old: Any, row: FieldRow, base: Base, path: str) -> Any:
     return TWO_BYTES * (most // 2) if row.role == "text" else "a7" * most
 
 
+def _over_ceiling(_old: Any, _row: FieldRow, base: Base, path: str) -> Any:
+    ceiling = getattr(block_of(base.kind, path), "ceiling", None)
+    return None if ceiling is None else TWO_BYTES * (ceiling // len(TWO_BYTES.encode()) + 1)
+
+
 def _flipped(old: Any, _row: FieldRow, _base: Base, _path: str) -> Any:
     return old[:-1] + ("0" if old[-1] != "0" else "1")
 
@@ -285,7 +297,8 @@ LEAVES: Mapping[str, Mapping[str, Leaf]] = {
         "value-long": lambda old, *_: f"{old}x",
     },
     "bytes": OF_LENGTH,
-    "text": OF_LENGTH,
+    "text": {**OF_LENGTH, "value-over-ceiling": _over_ceiling},
+    "rest-text": {"value-over-ceiling": _over_ceiling},
     "varint": {"value-above": lambda *_: TIMESTAMP_OVER},
     "prefix": {"value-over-length": lambda *_: PREFIX_OVER},
     "mode": {"value-unassigned": lambda *_: max(NegentropyMode) + 1},

@@ -259,62 +259,28 @@ def _other_form(right: str) -> str:
     return "".join(chr(ord(one) + FULL_WIDTH) if "!" <= one <= "~" else one for one in right)
 
 
-RESEMBLING: tuple[tuple[str, str, str, Change, str], ...] = (
-    (
-        "MW-6550",
-        "MW-6560",
-        "in another case",
-        str.swapcase,
-        "Ids are compared without regard to case.",
-    ),
-    (
-        "MW-6551",
-        "MW-6561",
-        "with another last letter",
+RESEMBLING: dict[str, tuple[Change, str]] = {
+    "in another case": (str.swapcase, "Ids are compared without regard to case."),
+    "with another last letter": (
         lambda right: right[:-1] + ("b" if right.endswith("a") else "a"),
         "Only the lengths of the ids are compared, or only their beginnings.",
     ),
-    (
-        "MW-6552",
-        "MW-6562",
-        "in another normal form",
-        _other_form,
-        "Ids are normalised before they are compared.",
-    ),
-    (
-        "MW-6553",
-        "MW-6563",
-        "with a space after it",
+    "in another normal form": (_other_form, "Ids are normalised before they are compared."),
+    "with a space after it": (
         lambda right: f"{right} ",
         "Spaces at the end of an id are dropped.",
     ),
-    (
-        "MW-6554",
-        "MW-6564",
-        "with a newline after it",
+    "with a newline after it": (
         lambda right: f"{right}\n",
         "A newline at the end of an id is dropped.",
     ),
-    (
-        "MW-6555",
-        "MW-6565",
-        "with a NUL after it",
-        lambda right: f"{right}\0",
-        "A NUL ends an id.",
-    ),
-    (
-        "MW-6556",
-        "MW-6566",
-        "with U+FEFF before it",
+    "with a NUL after it": (lambda right: f"{right}\0", "A NUL ends an id."),
+    "with U+FEFF before it": (
         lambda right: f"\ufeff{right}",
         "A leading U+FEFF of an id is dropped as a byte order mark.",
     ),
-)
-"""Ids made from the right one.
-
-A row has the ids of the case with a target that dials and of that with one that accepts, words for
-their titles, the change of the right id, and the mistake that takes the result for the right one.
-"""
+}
+"""Ids made from the right one, each with the mistake that takes it for the right one."""
 
 
 def _resembling(right: str, change: Change) -> str:
@@ -325,15 +291,17 @@ def _resembling(right: str, change: Change) -> str:
     return other
 
 
-def _refuses_resembling(case_id: str, how: str, change: Change, hunts: str) -> None:
+def _refuses_resembling(case_id: str, rules: tuple[str, ...], how: str) -> None:
     """Register a case in which the suite challenges with an id that resembles the right one."""
+    change, hunts = RESEMBLING[how]
     title = f"a challenge with the id of the formation {how} must end the connection"
     spoil = _challenge_of(lambda right: _resembling(right, change))
-    _abandons(case_id, title, ("HS-050",), spoil, hunts)
+    _abandons(case_id, title, rules, spoil, hunts)
 
 
-def _rejects_resembling(case_id: str, how: str, change: Change, hunts: str) -> None:
+def _rejects_resembling(case_id: str, rules: tuple[str, ...], how: str) -> None:
     """Register a case in which the suite dials with an id that resembles the right one."""
+    change, hunts = RESEMBLING[how]
 
     async def rejects(run: CaseRun) -> None:
         assert run.session.target.formation is not None, "the case needs the handshake"
@@ -348,7 +316,7 @@ def _rejects_resembling(case_id: str, how: str, change: Change, hunts: str) -> N
         case_id,
         f"an initiator that names the id of the formation {how} must be rejected",
         part="handshake",
-        rules=("HS-034",),
+        rules=rules,
         needs=("accepts", "dialect:H1"),
         isolation="peer",
         negative=True,
@@ -356,9 +324,20 @@ def _rejects_resembling(case_id: str, how: str, change: Change, hunts: str) -> N
     )(rejects)
 
 
-for _dials, _accepts, _how, _change, _hunts in RESEMBLING:
-    _refuses_resembling(_dials, _how, _change, _hunts)
-    _rejects_resembling(_accepts, _how, _change, _hunts)
+_refuses_resembling("MW-6550", ("HS-050",), "in another case")
+_refuses_resembling("MW-6551", ("HS-050",), "with another last letter")
+_refuses_resembling("MW-6552", ("HS-050",), "in another normal form")
+_refuses_resembling("MW-6553", ("HS-050",), "with a space after it")
+_refuses_resembling("MW-6554", ("HS-050",), "with a newline after it")
+_refuses_resembling("MW-6555", ("HS-050",), "with a NUL after it")
+_refuses_resembling("MW-6556", ("HS-050",), "with U+FEFF before it")
+_rejects_resembling("MW-6560", ("HS-034",), "in another case")
+_rejects_resembling("MW-6561", ("HS-034",), "with another last letter")
+_rejects_resembling("MW-6562", ("HS-034",), "in another normal form")
+_rejects_resembling("MW-6563", ("HS-034",), "with a space after it")
+_rejects_resembling("MW-6564", ("HS-034",), "with a newline after it")
+_rejects_resembling("MW-6565", ("HS-034",), "with a NUL after it")
+_rejects_resembling("MW-6566", ("HS-034",), "with U+FEFF before it")
 
 
 @spoiled_case(
