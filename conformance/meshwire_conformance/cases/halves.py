@@ -12,7 +12,7 @@ from meshwire_conformance.cases.binding import (
     lab_case,
     raw_connection,
 )
-from meshwire_conformance.cases.planting import NOTHING, send_snapshot, stored
+from meshwire_conformance.cases.planting import NOTHING, in_groups, send_snapshot, stored
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import (
@@ -298,7 +298,8 @@ async def cut_in_each_field(run: CaseRun) -> None:
 async def many_dead_connections(run: CaseRun) -> None:
     """They are counted as open for ever, up to the greatest number that a node accepts."""
     address = run.session.target.address
-    for _ in range(DEAD):
+
+    async def once(_: int) -> None:
         try:
             async with asyncio.timeout(run.deadline_s):
                 reader, writer = await asyncio.open_connection(address.host, address.port)
@@ -308,5 +309,7 @@ async def many_dead_connections(run: CaseRun) -> None:
         except OSError as exc:
             raise CaseFailed("no-connection", f"the target accepts no connection: {exc}") from exc
         writer.close()
+
+    await in_groups(once, DEAD)
     connection = await lab_connection(run, "A")
     await check_echo(run, connection)

@@ -1,11 +1,16 @@
-"""The document that most cases send, and the steps by which they give it to a target."""
+"""The document that most cases send, how they give it to a target, and steps taken many times."""
 
 from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
 
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_spec.schemas.steps import FrameSpec
 
+GROUP = 16
+"""Number of equal steps that a case takes at the same time, where each waits for the target."""
 NOTHING = frozenset[str]()
 """The heads in the answer of a target that holds no such document."""
 
@@ -28,3 +33,16 @@ async def plant(run: CaseRun, key: str = "$key") -> Wanted:
     """Make the document `base`, and give it to the target over the connection of the peer B."""
     await run.documents(BASE)
     return await send_snapshot(run, key=key)
+
+
+async def in_groups(step: Callable[[int], Awaitable[None]], times: int) -> None:
+    """Take a step this number of times, with numbers from 0; raises what the first of them raises.
+
+    Some are taken at the same time, so that their waits for the target overlap.
+    """
+    for first in range(0, times, GROUP):
+        numbers = range(first, min(first + GROUP, times))
+        # All of them end before the case does, also after a failure.
+        for ended in await asyncio.gather(*map(step, numbers), return_exceptions=True):
+            if isinstance(ended, BaseException):
+                raise ended

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from meshwire_conformance.cases.planting import in_groups
 from meshwire_conformance.cases.reconciliation_runs import place, rounds_allowed
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.protocol.negentropy import Item, Reconciliation
@@ -121,6 +122,17 @@ async def _hold(run: CaseRun, name: str, client: Client, held: list[Item]) -> No
     await conversation.end()
 
 
+async def _hold_all(run: CaseRun, count: int, held: list[Item]) -> None:
+    """Complete a run with each client at the same time, each on a stream of its own."""
+    clients = [*_clients(count)]
+
+    async def hold(number: int) -> None:
+        name, client = clients[number]
+        await _hold(run, f"{name} and {count} documents", client, held)
+
+    await in_groups(hold, len(clients))
+
+
 def _clients(count: int) -> Iterator[tuple[str, Client]]:
     """Yield clients without items, with half of the documents and others, and with the same set."""
     half = [*map(item_of, _keys(count // 2)), *(item_of(f"q:{n}") for n in range(OTHERS))]
@@ -161,8 +173,7 @@ async def exact_answers(run: CaseRun) -> None:
         await _bring(run, _keys(count, brought))
         brought = count
         held = [*map(item_of, _keys(count))]
-        for name, client in _clients(count):
-            await _hold(run, f"{name} and {count} documents", client, held)
+        await _hold_all(run, count, held)
         # The deployed peer answered only the last of these (NG-014): with fifteen empty lists and
         # then all its documents, with the time of the listing as timestamp (NG-015).
         for number, message in enumerate(recorded().get(count, ())):

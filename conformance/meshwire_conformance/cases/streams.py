@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 
-from meshwire_conformance.cases.planting import NOTHING, send_snapshot
+from meshwire_conformance.cases.planting import NOTHING, in_groups, send_snapshot
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import adopt_lab
@@ -229,10 +229,13 @@ async def reset_before_an_answer(run: CaseRun) -> None:
     """The answering half stays open, so that each such stream uses up one credit permanently."""
     await run.documents(BASE)
     cut = run.composer.frame(FrameSpec(type="snapshot", hex="", payload_length=CUT_PAYLOAD))
-    for number in range(RESETS):
+
+    async def once(number: int) -> None:
         stream = await run.open("A", f"cut {number}")
         await run.write(stream, cut, "the beginning of a frame")
         await _reset(run, stream, CODES[number % len(CODES)])
+
+    await in_groups(once, RESETS)
     await run.read(await send_snapshot(run, "A"))
 
 
@@ -247,10 +250,13 @@ async def reset_before_an_answer(run: CaseRun) -> None:
 async def reset_after_an_answer(run: CaseRun) -> None:
     """The answering half stays open because something was sent on it."""
     message = question_about([bytes(32)])
-    for number in range(RESETS):
+
+    async def once(number: int) -> None:
         conversation = Conversation(run, name=f"run {number}")
         await conversation.ask(message)
         await _reset(run, await conversation.stream(), CODES[number % len(CODES)])
+
+    await in_groups(once, RESETS)
     last = Conversation(run, name="last")
     await last.ask(message)
     await last.end()
@@ -271,7 +277,8 @@ async def reset_inside_an_answer(run: CaseRun) -> None:
     message = question_about(map(id_of, keys))
     windows = Windows(max_stream_data=LISTED_WINDOW, held=True)
     connection = await adopt_lab(run, "A", windows)
-    for number in range(RESETS):
+
+    async def once(number: int) -> None:
         conversation = Conversation(run, name=f"run {number}")
         await conversation.say(message)
         stream = await conversation.stream()
@@ -280,6 +287,8 @@ async def reset_inside_an_answer(run: CaseRun) -> None:
         if len(stream.received) != LISTED_WINDOW:
             raise CaseFailed("no-answer", "no answer filled the window", missed=True)
         await _reset(run, stream, CODES[number % len(CODES)])
+
+    await in_groups(once, RESETS)
 
 
 def _has_filled(stream: Stream, window: int) -> Callable[[], bool]:

@@ -1,0 +1,45 @@
+"""Steps that a case takes many times overlap, and all of them end before the case does."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from meshwire_conformance.cases.planting import GROUP, in_groups
+
+
+def test_steps_of_a_group_wait_at_the_same_time() -> None:
+    """Each waits for the last one of its group, which would never come one after another."""
+    seen: list[int] = []
+
+    async def run() -> None:
+        last = asyncio.Event()
+
+        async def step(number: int) -> None:
+            seen.append(number)
+            if number == GROUP - 1:
+                last.set()
+            await last.wait()
+
+        await in_groups(step, GROUP + 3)
+
+    asyncio.run(run())
+
+    assert seen == list(range(GROUP + 3))
+
+
+def test_a_failure_is_raised_once_its_group_has_ended() -> None:
+    """Of several the first; no further group begins."""
+    ended: list[int] = []
+
+    async def step(number: int) -> None:
+        await asyncio.sleep(0)
+        ended.append(number)
+        if number in (2, 5):
+            raise ValueError(str(number))
+
+    with pytest.raises(ValueError, match="2"):
+        asyncio.run(in_groups(step, 2 * GROUP))
+
+    assert ended == list(range(GROUP))
