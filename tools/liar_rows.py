@@ -6,8 +6,12 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
+
+from meshwire_conformance.catalogue.case import SOCKET
+from meshwire_conformance.run.loading import load_listing
 
 FOLDER: Final = Path(__file__).parents[1] / "conformance" / "liars"
 PEERS_FILE: Final = FOLDER / "peers.toml"
@@ -18,10 +22,22 @@ CEILING: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Rightly:
-    """Cases that a peer may pass, and why."""
+    """Cases that a peer may pass, and why.
+
+    `rules` is the area of rules, such as `LB`, if they are all cases over connections that show
+    rules of this area alone.
+    """
 
     ids: tuple[str, ...]
     why: str
+    rules: str = ""
+
+    @property
+    def named(self) -> str:
+        """The cases in words of the page."""
+        if self.rules:
+            return f"Cases over connections that show rules {self.rules} alone"
+        return ", ".join(self.ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +76,22 @@ class Measured:
 
 
 def _rightly(rows: Sequence[Mapping[str, Any]]) -> tuple[Rightly, ...]:
-    return tuple(Rightly(tuple(row["ids"]), row["why"]) for row in rows)
+    return tuple(
+        Rightly(_of_area(row["rules"]), row["why"], row["rules"])
+        if "rules" in row
+        else Rightly(tuple(row["ids"]), row["why"])
+        for row in rows
+    )
+
+
+@cache
+def _of_area(area: str) -> tuple[str, ...]:
+    """Return the ids of the cases over connections whose rules are all of an area."""
+    return tuple(
+        case.id
+        for case in load_listing().cases
+        if case.kind == SOCKET and all(rule.startswith(f"{area}-") for rule in case.rules)
+    )
 
 
 def read_liars(path: Path = PEERS_FILE) -> dict[str, Liar]:
@@ -102,7 +133,7 @@ def problems_of(liar: Liar, found: Measured) -> list[str]:
             f"it can be expected to fail, more than {CEILING:.0%}: {', '.join(found.passed)}"
         )
     lines += [
-        f"{liar.name}: it passes none of the cases that its row excuses: {', '.join(one.ids)}"
+        f"{liar.name}: it passes none of the cases that its row excuses: {one.named}"
         for one in liar.rightly
         if not set(one.ids) & set(found.rightly)
     ]
@@ -123,7 +154,7 @@ def render_liars(_argument: str = "") -> str:
         rows.append([liar.name, liar.what, share, passed, rightly])
     heads = ["Peer", "What it does", "Passed", "Which", "Rightly"]
     reasons = [
-        f"- {', '.join(one.ids)}: {one.why}"
+        f"- {one.named}: {one.why}"
         for one in dict.fromkeys(
             one for name in measured for one in (*liars[name].common, *liars[name].rightly)
         )

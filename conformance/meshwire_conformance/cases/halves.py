@@ -39,6 +39,8 @@ DISCARDED = 514
 CUT_PREAMBLE = 9
 CUT_RECORD = 7
 STOP_CODE = 9
+ENDED = ("key", "one", "two")
+"""Names of the documents whose streams end in different ways, and of their keys."""
 KEY_LENGTH = 2
 """Size in bytes of the length of a key."""
 SHORT = 3 * 2**19
@@ -82,23 +84,26 @@ async def _grant(connection: TcpConnection, stream: Stream) -> None:
 )
 async def credit_after_the_end(run: CaseRun) -> None:
     """Credit that crosses the end of a half counts as a fault, and the connection is closed."""
-    await run.documents(BASE)
+    # One document for all keys would leave open which of them has taken effect.
+    await run.documents(
+        {name: DocumentSpec(actor="0a0b0c0d", fields={"name": name}) for name in ENDED}
+    )
     connection = await lab_connection(run, "A")
-    stream = await run.send(FrameSpec(type="snapshot", key="$one", document="base"))
+    stream = await run.send(FrameSpec(type="snapshot", key="$one", document="one"))
     await stream.stop(0)
     run.ended(stream, "STOP with 0")
     await _await_reset(run, stream)
     await connection.raw(record(LabRecordType.STOP, _u64(stream.number, 258)))
     await _grant(connection, stream)
     # The suite's half goes on: its frames still take effect.
-    await run.send(FrameSpec(type="snapshot", key="$two", document="base"))
+    await run.send(FrameSpec(type="snapshot", key="$two", document="two"))
     await stream.finish()
     run.forget("A")
-    finished = await run.send(FrameSpec(type="snapshot", document="base"))
+    finished = await run.send(FrameSpec(type="snapshot", document="key"))
     await run.barrier()
     await _grant(connection, finished)
-    for key in ("$key", "$one", "$two"):
-        await run.read(stored(run, key=key))
+    for name in ENDED:
+        await run.read(stored(run, name, f"${name}"))
 
 
 @fault_case(

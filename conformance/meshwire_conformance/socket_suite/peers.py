@@ -18,6 +18,7 @@ from meshwire_conformance.targets.handshake import (
     admit,
     prove,
 )
+from meshwire_conformance.targets.lab import Grants
 from meshwire_conformance.targets.lab_records import Preamble, Windows
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Connection, Dial, Overdue, TooFewDials
@@ -114,8 +115,8 @@ class Session:
         """Subscription to a document that no case touches, once the target holds it."""
         self.settle: Settle | None = None
         """Waits until a peer has received what the target has queued for it."""
-        self.excess: list[list[str]] = []
-        """Grants that no connection of the lab binding should have got, a list for each."""
+        self.grants: list[Grants] = []
+        """What the target has granted on each connection of the lab binding."""
         self._peers: dict[str, Peer] = {}
 
     def peer(self, name: str, windows: Windows | None = None) -> Peer:
@@ -168,7 +169,7 @@ class Session:
         reach = target.accept if is_called else target.dial
         connection = await reach(dial, self.deadline_s)
         if isinstance(connection, TcpConnection):
-            self.excess.append(connection.lab.excess)
+            self.grants.append(connection.lab.grants)
         if target.formation is not None:
             try:
                 if is_called:

@@ -14,12 +14,12 @@ from meshwire_conformance.socket_suite.connecting import (
     run_handshake,
     send_record,
 )
-from meshwire_conformance.socket_suite.content import Wanted, declared_heads
+from meshwire_conformance.socket_suite.content import Mismatch, Wanted, declared_heads
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.inbox import Arrival
 from meshwire_conformance.socket_suite.meanwhile import code_name
 from meshwire_conformance.socket_suite.reconciling import take_answer
-from meshwire_conformance.socket_suite.shortfall import wanted_lines
+from meshwire_conformance.socket_suite.shortfall import headline, received_lines, wanted_lines
 from meshwire_spec.numbers import NEGENTROPY_KEY, FrameType, LabRecordType
 from meshwire_spec.schemas import steps
 from meshwire_spec.schemas.steps import ContentSpec, FrameSpec
@@ -224,15 +224,19 @@ async def _idle(run: CaseRun, step: steps.Idle) -> None:
 async def _expect(run: CaseRun, step: steps.Expect) -> None:
     wanted = await wanted_of(run, step.expect)
     place = run.marks.get((wanted.key, step.on), 0) if step.next else 0
-    arrival = await run.expect(wanted, step.on, after=place)
-    arrivals = run.subscription(wanted.key).arrivals
-    run.marks[wanted.key, step.on] = arrivals.index(arrival) + 1
+    _mark(run, wanted, step.on, await run.expect(wanted, step.on, after=place))
 
 
 async def _read(run: CaseRun, step: steps.Read) -> None:
     wanted = await wanted_of(run, step.content or ContentSpec(), step.read)
     once = step.once and run.strict
-    await run.read(wanted, step.on, once=once, message=step.hex)
+    _mark(run, wanted, step.on, await run.read(wanted, step.on, once=once, message=step.hex))
+
+
+def _mark(run: CaseRun, wanted: Wanted, on: str, arrival: Arrival) -> None:
+    """Let a step with `next` begin after this arrival, so that one answer does not count twice."""
+    arrivals = run.subscription(wanted.key).arrivals
+    run.marks[wanted.key, on] = arrivals.index(arrival) + 1
 
 
 async def _watch(run: CaseRun, step: steps.Watch) -> None:
@@ -324,9 +328,22 @@ async def synchronise(run: CaseRun, name: str, wanted: Wanted, on: str, messages
             count += 1
             if arrival.type == FrameType.DELTA:
                 theirs = declared_heads(arrival.payload)
-            await exchange.receive(arrival.type, arrival.payload)
+            try:
+                await exchange.receive(arrival.type, arrival.payload)
+            except ValueError as exc:
+                raise _unreadable(wanted, arrival, str(exc)) from exc
     finally:
         await exchange.close()
+
+
+def _unreadable(wanted: Wanted, arrival: Arrival, came: str) -> CaseFailed:
+    why = Mismatch("document", came)
+    return CaseFailed(
+        f"wrong-content {why.field}",
+        headline(wanted, why),
+        expected=wanted_lines(wanted),
+        received=received_lines([(arrival, why)], wanted),
+    )
 
 
 async def _send_delta(run: CaseRun, on: str, key: str, message: bytes) -> None:

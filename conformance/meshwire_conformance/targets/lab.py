@@ -93,6 +93,17 @@ class _Half:
         return not self.send_over and bool(self.pending or self.fin_pending)
 
 
+@dataclass(slots=True)
+class Grants:
+    """The maxima that the peer has sent.
+
+    `excess` has in words those for bytes that were never sent, or streams that never ended.
+    """
+
+    count: int = 0
+    excess: list[str] = field(default_factory=list)
+
+
 class _Broken(Exception):
     """Carries reason, detail, rule and place of a fault to `receive`; never leaves this module."""
 
@@ -146,8 +157,7 @@ class LabConnection:
         """Streams that this side has opened and whose half it has ended, bidi and uni."""
         self.resets: Counter[int] = Counter()
         """Number of RESET records that came, by stream."""
-        self.excess: list[str] = []
-        """Grants for bytes that were never sent, and for streams that never ended, in words."""
+        self.grants = Grants()
 
     def is_ours(self, stream_id: int) -> bool:
         """Return True if this side opens streams of this number."""
@@ -457,9 +467,10 @@ class LabConnection:
         written by hand are not counted, so after one nothing is noted.
         """
         assert self.peer is not None
+        self.grants.count += 1
         most = getattr(self.peer.windows, window) + used
         if maximum > most and not self.by_hand:
-            self.excess.append(f"{what} {maximum}, which is {maximum - most} too many")
+            self.grants.excess.append(f"{what} {maximum}, which is {maximum - most} too many")
 
     def _on_ping(self, body: bytes) -> Iterator[Event]:
         self.write_record(LabRecordType.PONG, body)

@@ -98,6 +98,22 @@ def test_an_excuse_that_nothing_needs_is_told() -> None:
     assert len(problems_of(row(excused), Measured(9, (), ()))) == 1
 
 
+def test_cases_of_one_area_can_be_excused_together(tmp_path: Path) -> None:
+    """Those of them that show a rule of another area as well have to be named."""
+    path = tmp_path / "peers.toml"
+    path.write_text(
+        "rightly = []\n"
+        '[[peer]]\nname = "x"\nkind = "node"\nhow = "last-snapshot"\nwhat = "answers reads"\n'
+        '[[peer.rightly]]\nrules = "LB"\nwhy = "it keeps the lab binding"\n',
+        "utf-8",
+    )
+    excused = read_liars(path)["x"].excused()
+    known = load_listing().by_id
+
+    assert "MW-5801" in excused
+    assert {rule[:3] for name in excused for rule in known[name].rules} == {"LB-"}
+
+
 def test_excused_passes_count_neither_as_passed_nor_as_expected_to_fail() -> None:
     """Cases that are not applicable do not count either."""
     results = [

@@ -10,8 +10,11 @@ import msgspec
 import pytest
 
 from meshwire_conformance.socket_suite.composing import Scope
-from meshwire_conformance.socket_suite.content import Wanted
-from meshwire_conformance.socket_suite.transcript_steps import run_transcript
+from meshwire_conformance.socket_suite.content import Made, Wanted
+from meshwire_conformance.socket_suite.evidence import CaseFailed
+from meshwire_conformance.socket_suite.inbox import Arrival
+from meshwire_conformance.socket_suite.transcript_steps import run_transcript, synchronise
+from meshwire_spec.numbers import FrameType
 from meshwire_spec.schemas import steps
 from meshwire_spec.schemas.steps import ContentSpec
 from meshwire_spec.schemas.transcripts import Transcript
@@ -45,6 +48,11 @@ class Run:
     async def expect(self, *arguments: Any, **options: Any) -> str:
         """Note what is expected, and return the one arrival."""
         self.asked.append(("expect", arguments, options))
+        return "arrival"
+
+    async def read(self, *arguments: Any, **options: Any) -> str:
+        """Note what is read, and return the one arrival."""
+        self.asked.append(("read", arguments, options))
         return "arrival"
 
     def watch(self, *arguments: Any, **options: Any) -> None:
@@ -136,3 +144,70 @@ def test_a_strict_step_is_left_out_at_level_wire() -> None:
 
     assert [len(asked(step, strict=level)) for level in (True, False)] == [1, 1]
     assert [len(asked(strict, strict=level)) for level in (True, False)] == [1, 0]
+
+
+def test_an_answer_counts_once_for_a_read_and_for_what_comes_next() -> None:
+    """A step with `next` after a read takes only frames after the answer to it."""
+    run = Run()
+    transcript = Transcript(
+        id="MW-0901",
+        title="one",
+        rules=["FR-001"],
+        steps=[
+            steps.Read(read=KEY, on="C"),
+            steps.Expect(expect=ContentSpec(key=KEY), on="C", next=True),
+        ],
+    )
+    asyncio.run(run_transcript(run, transcript))  # type: ignore[arg-type]  # a fake of the run
+
+    assert run.asked[-1] == ("expect", (WANTED, "C"), {"after": 1})
+
+
+class Refusing:
+    """An exchange that can use no frame."""
+
+    async def generate(self) -> bytes | None:
+        """Have nothing to send."""
+
+    async def heads(self) -> frozenset[str]:
+        """Hold nothing."""
+        return frozenset()
+
+    async def receive(self, frame_type: int, payload: bytes) -> None:
+        """Refuse it."""
+        raise ValueError("duplicate seq 1")
+
+    async def close(self) -> None:
+        """Close."""
+
+
+def test_a_document_that_the_library_refuses_in_an_exchange_is_a_failure_of_the_target() -> None:
+    """It is no fault of the suite, which would leave the target without a verdict."""
+    arrival = Arrival("p", 1, 1, FrameType.SNAPSHOT, KEY, b"", FrameType.SNAPSHOT)
+
+    async def open_exchange(_saved: bytes) -> Refusing:
+        return Refusing()
+
+    async def at_once(_condition: Any, _deadline_s: float) -> bool:
+        return True
+
+    def subscription(_key: str) -> SimpleNamespace:
+        # The arrival comes after the exchange has begun.
+        arrivals = [[], [arrival]][bool(asked_for)]
+        asked_for.append(KEY)
+        return SimpleNamespace(arrivals=arrivals, signal=SimpleNamespace(wait_for=at_once))
+
+    asked_for: list[str] = []
+    run: Any = SimpleNamespace(
+        subscription=subscription,
+        contents=SimpleNamespace(
+            made={"base": Made(b"", frozenset())},
+            documents=SimpleNamespace(open_exchange=open_exchange),
+        ),
+        peer=lambda _on: SimpleNamespace(name="p", last=None),
+        deadline_s=1.0,
+    )
+
+    with pytest.raises(CaseFailed, match="duplicate seq 1") as failed:
+        asyncio.run(synchronise(run, "base", Wanted(KEY, heads=frozenset({"00"})), "A", 2))
+    assert failed.value.symptom == "wrong-content document"

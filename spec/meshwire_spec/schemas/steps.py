@@ -219,7 +219,7 @@ class Idle(_OnStream, frozen=True, kw_only=True, tag="idle"):
 
 
 class Expect(_OnConnection, frozen=True, kw_only=True, tag="expect"):
-    """Wait for content of the key; with `next`, only after the last one."""
+    """Wait for content of the key; with `next`, only after the last one of `expect` or `read`."""
 
     expect: ContentSpec
     next: bool = False
