@@ -207,11 +207,17 @@ async def discarded_bytes_give_credit_back(run: CaseRun) -> None:
             raise CaseFailed(
                 "no-credit", f"the credit of stream {number} was not returned", missed=True
             )
-        if header is refused:
-            await run.refused(["unknown-type"], "A", f"cut {number}")
-        else:
-            await stream.reset(number)
+        if header is refused and run.strict:
+            await _await_refusal(run, stream)
+        await stream.reset(number)
     await _good_frame(run)
+
+
+async def _await_refusal(run: CaseRun, stream: Stream) -> None:
+    """Fail unless the target refuses the stream; its code is the subject of other cases."""
+    if not await stream.wait_for(lambda: stream.refused, run.deadline_s):
+        run.check_connection(stream.connection)
+        raise CaseFailed("no-refusal", "an unknown type was not refused", missed=True)
 
 
 @case(
