@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from itertools import pairwise
 
@@ -302,18 +301,15 @@ async def cut_in_each_field(run: CaseRun) -> None:
 )
 async def many_dead_connections(run: CaseRun) -> None:
     """They are counted as open for ever, up to the greatest number that a node accepts."""
-    address = run.session.target.address
+    unsaid = Preamble(run.own_peer("dead").dial().identity, whole=b"")
 
     async def once(_: int) -> None:
         try:
-            async with asyncio.timeout(run.deadline_s):
-                reader, writer = await asyncio.open_connection(address.host, address.port)
-                writer.write_eof()
-                # Its end comes once the target has seen that of the suite.
-                await reader.read()
+            link = await raw_connection(run, unsaid)
         except OSError as exc:
             raise CaseFailed("no-connection", f"the target accepts no connection: {exc}") from exc
-        writer.close()
+        link.end_link()
+        await _await_end(run, link)
 
     await in_groups(once, DEAD)
     connection = await lab_connection(run, "A")
