@@ -1,23 +1,41 @@
-"""Cases about answers to stale snapshots that have to wait: for a stream, and for the interval."""
+"""Cases about answers that have to wait: for a stream, for the interval, and for credit.
+
+While the answer to a run waits for credit, later frames of its stream may be left unread.
+"""
 
 from __future__ import annotations
 
 import asyncio
 
 from meshwire_conformance.cases.planting import send_snapshot
-from meshwire_conformance.cases.streams import LISTED_WINDOW, big, give_credit, is_snapshot
+from meshwire_conformance.cases.streams import LISTED, LISTED_WINDOW, big, give_credit, is_snapshot
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.connecting import adopt_lab
+from meshwire_conformance.socket_suite.connecting import adopt_lab, check_echo
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
+from meshwire_conformance.socket_suite.reconciling import (
+    Conversation,
+    id_of,
+    own_keys,
+    question_about,
+    send_documents,
+)
 from meshwire_conformance.socket_suite.shortfall import line_of
 from meshwire_conformance.targets.lab_records import Windows
 from meshwire_conformance.targets.tcp import TcpConnection
+from meshwire_conformance.targets.transport import Stream
 from meshwire_spec.numbers import SNAPSHOT_ANSWER_INTERVAL_S, FrameType
-from meshwire_spec.schemas.steps import DocumentSpec
+from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
 NEEDS = ("documents", "binding:tcp")
+UNREAD = ("documents", "reconciliation", "binding:tcp")
+PIECE = 48 * 1024
+"""Bytes of a piece of what is left unread, and of the payload of a frame that is ignored."""
+UNREAD_MAX = 4 * 2**20
+"""Greatest credit of a connection that these cases use up."""
+MORE_THAN_ENOUGH = 2**20
+"""Bytes of credit that any answer fits."""
 GRANTED = 8
 PATIENCE = 4
 """Deadlines that an answer may take which waits for an interval."""
@@ -131,3 +149,134 @@ async def _begun(run: CaseRun, connection: TcpConnection) -> None:
     run.check_connection(connection)
     if not _answers(connection):
         raise CaseFailed("no-answer", "a stale snapshot was not answered", missed=True)
+
+
+# --- Bytes that are left unread ------------------------------------------------------------------
+
+
+async def _narrow(run: CaseRun) -> tuple[TcpConnection, bytes]:
+    """Return a connection with small windows, and a message whose answer exceeds them."""
+    keys = own_keys(run, LISTED)
+    await send_documents(run, keys, "B")
+    windows = Windows(max_stream_data=LISTED_WINDOW, held=True)
+    return await adopt_lab(run, "A", windows), question_about(map(id_of, keys))
+
+
+async def _blocked(run: CaseRun, connection: TcpConnection, question: bytes, name: str) -> Stream:
+    """Return a stream of the suite on which the answer to a run waits for credit."""
+    conversation = Conversation(run, name=name)
+    await conversation.say(question)
+    stream = await conversation.stream()
+    await stream.wait_for(lambda: len(stream.received) >= LISTED_WINDOW, run.deadline_s)
+    run.check_connection(connection)
+    if len(stream.received) != LISTED_WINDOW:
+        raise CaseFailed("no-answer", "no answer filled the window", missed=True)
+    return stream
+
+
+async def _leave(run: CaseRun, connection: TcpConnection, stream: Stream, size: int) -> None:
+    """Send bytes that are left unread, or discarded if the target has stopped the stream."""
+    # A stream takes nothing more once the target has stopped it; the connection does.
+    for start in range(0, size, PIECE):
+        connection.lab.write(stream.number, bytes(min(PIECE, size - start)))
+        if not await connection.drained(stream.number, run.deadline_s):
+            run.check_connection(connection)
+            raise CaseFailed(
+                "no-credit",
+                "the credit of bytes that were left unread when a stream was refused is lost",
+                missed=True,
+            )
+        await check_echo(run, connection)
+
+
+@case(
+    "MW-6570",
+    "bytes that are unread when their stream is refused must give their credit back",
+    part="lab-binding",
+    rules=("LB-045",),
+    level="wire",
+    needs=UNREAD,
+    isolation="peer",
+    let={"key": "tracks:$case"},
+    negative=True,
+    control="MW-5801",
+)
+async def unread_bytes_give_credit_back(run: CaseRun) -> None:
+    """Only bytes that come after a STOP are discarded with their credit, until none is left."""
+    connection, question = await _narrow(run)
+    connection.lab.obeys_stop = False
+    assert connection.lab.peer is not None, "the preambles were exchanged"
+    granted = connection.lab.peer.windows
+    if granted.max_data > UNREAD_MAX:
+        run.note(f"the target takes {granted.max_data} bytes: they were not used up")
+        return
+    size = min(granted.max_stream_data, granted.max_data) // 2
+    refused = run.composer.frame(FrameSpec(type=0x0B, hex="2a", wrong=True))
+    for number in range(granted.max_data // size + 2):
+        stream = await _blocked(run, connection, question, f"run {number}")
+        await run.write(stream, refused, "a frame of type 0x0b", "A")
+        await check_echo(run, connection)
+        await _leave(run, connection, stream, size)
+        connection.lab.release(stream.number, MORE_THAN_ENOUGH)
+        connection.flush()
+        await stream.wait_for(lambda: stream.stop_code is not None, run.deadline_s)  # noqa: B023 - awaited in this turn
+        run.check_connection(connection)
+        if stream.stop_code is None:
+            raise CaseFailed("no-refusal", "an unknown type was not refused", missed=True)
+        connection.lab.reset(stream.number, 0)
+        connection.flush()
+
+
+@case(
+    "MW-6571",
+    "a peer without credit must get that of processed bytes while most bytes are unread",
+    part="lab-binding",
+    rules=("LB-044",),
+    level="wire",
+    needs=UNREAD,
+    isolation="peer",
+    let={"key": "tracks:$case"},
+)
+async def processed_part_gives_credit_back(run: CaseRun) -> None:
+    """Credit is raised once half a window is processed, which may never come."""
+    connection, question = await _narrow(run)
+    assert connection.lab.peer is not None, "the preambles were exchanged"
+    granted = connection.lab.peer.windows
+    if granted.max_data > UNREAD_MAX:
+        run.note(f"the target takes {granted.max_data} bytes: they were not used up")
+        return
+    asked = run.composer.frame(FrameSpec(type="negentropy-init", hex=question.hex()))
+    for number in range(granted.max_data * 3 // 4 // granted.max_stream_data):
+        stream = await _blocked(run, connection, question, f"run {number}")
+        unread = _ignored(run, granted.max_stream_data - len(asked))
+        await run.write(stream, unread, "a frame of type 0x02", "A")
+        await check_echo(run, connection)
+    left = connection.lab.room + 2 * PIECE
+    while left > 0:
+        left -= await _use_credit(run, connection, f"ignored before {left}")
+
+
+def _ignored(run: CaseRun, size: int) -> bytes:
+    """Return a frame of type 0x02 that has this number of bytes, or its head if that is longer."""
+    head = run.composer.frame(FrameSpec(type=int(FrameType.WINDOWED_HISTORY), hex=""))
+    payload = "00" * max(0, size - len(head))
+    return run.composer.frame(FrameSpec(type=int(FrameType.WINDOWED_HISTORY), hex=payload))
+
+
+async def _use_credit(run: CaseRun, connection: TcpConnection, name: str) -> int:
+    """Send a frame that fits the credit of the connection, and return the number of its bytes.
+
+    Frames are whole, so that the target awaits no rest of one for which it gave no credit.
+    """
+    came = await connection.signal.wait_for(
+        lambda: connection.closed is not None or connection.lab.room > 0, run.deadline_s
+    )
+    run.check_connection(connection)
+    if not came:
+        raise CaseFailed("no-credit", "processed bytes gave no credit back", missed=True)
+    room = connection.lab.room
+    data = _ignored(run, room if room < 2 * PIECE else PIECE)
+    stream = await run.open("A", name)
+    await run.write(stream, data, "a frame of type 0x02", "A")
+    await run.barrier("A", name)
+    return len(data)
