@@ -191,7 +191,7 @@ async def _leave(run: CaseRun, connection: TcpConnection, stream: Stream, size: 
 
 @case(
     "MW-6570",
-    "bytes that are unread when their stream is refused must give their credit back",
+    "the credit of bytes that the target left unread must come back with the refusal of their stream",
     part="lab-binding",
     rules=("LB-045",),
     level="wire",
