@@ -191,7 +191,7 @@ async def _leave(run: CaseRun, connection: TcpConnection, stream: Stream, size: 
 
 @case(
     "MW-6570",
-    "the credit of bytes that the target left unread must come back with the refusal of their stream",
+    "the credit of bytes that are left unread must come back with the refusal of their stream",
     part="lab-binding",
     rules=("LB-045",),
     level="wire",

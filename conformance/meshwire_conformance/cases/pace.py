@@ -1,29 +1,37 @@
 """Cases about time: they judge a node by the order of what it sends and by its progress.
 
 No clock decides: documents keep coming until all have come, an answer comes before the rest of an
-offer, and another peer is answered before the last of several costly messages is done.
+offer, another peer is answered before the last of several costly messages is done, and of two
+connections the older one meets its deadline first.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
+from meshwire_conformance.cases.dialling import WAITS, spoiled_case
 from meshwire_conformance.cases.planting import plant, stored
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.protocol.automerge_bytes import change
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.connecting import adopt_lab
+from meshwire_conformance.socket_suite.connecting import (
+    adopt_lab,
+    connect,
+    lab_connection,
+    run_handshake,
+    take_call,
+)
 from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.inbox import Arrival
 from meshwire_conformance.socket_suite.meanwhile import code_name
-from meshwire_conformance.targets.lab_records import Windows
+from meshwire_conformance.targets.lab_records import Preamble, Windows
 from meshwire_conformance.targets.tcp import TcpConnection
-from meshwire_conformance.targets.transport import Stream
-from meshwire_spec.numbers import FRAMES_BEFORE_ANSWER_MAX, FrameType
-from meshwire_spec.schemas.steps import FrameSpec
+from meshwire_conformance.targets.transport import Connection, Stream
+from meshwire_spec.numbers import ENDPOINT_ID, FRAMES_BEFORE_ANSWER_MAX, FrameType
+from meshwire_spec.schemas.steps import ConnectSpec, FrameSpec, HandshakeSpec
 
 OFFERED = 150
 LONG_OFFER = 1400
@@ -41,6 +49,8 @@ TIMED_READS = 5
 PIECES = 7
 PIECE_SHARE = 0.4
 """Part of a deadline between two pieces: short enough to be in time on a busy machine."""
+LATE_SHARE = 0.25
+"""Part of a deadline by which the parts of a late handshake are apart."""
 ACTOR = bytes.fromhex("6a6b6c6d")
 
 
@@ -291,3 +301,118 @@ async def pieces_in_time(run: CaseRun) -> None:
 async def _is_refused(streams: Sequence[Stream], pause_s: float) -> bool:
     """Wait for a part of the deadline; return True at once if a stream is refused meanwhile."""
     return await streams[0].wait_for(lambda: any(stream.refused for stream in streams), pause_s)
+
+
+# --- Deadlines that progress must not move -------------------------------------------------------
+
+
+async def _ends_first(
+    run: CaseRun,
+    older: tuple[str, Connection],
+    younger: Callable[[], Awaitable[Connection]],
+    progress: Callable[[], Awaitable[None]],
+) -> None:
+    """Fail unless a connection that progresses late ends before a younger one without progress.
+
+    Both have the same deadline, so their order shows whether the progress has moved it. The
+    younger connection begins after half of the deadline, the progress comes after half of the rest.
+    """
+    name, first = older
+    pause_s = run.session.target.facts.deadlines["handshake_s"] * LATE_SHARE
+    await first.wait_closed(2 * pause_s)
+    second = await younger()
+    if await first.wait_closed(pause_s) is not None:
+        run.note("the suite was late: the deadline passed before the progress")
+        await run.closed(["handshake-timeout"], name)
+        return
+    await progress()
+    for one in (first, second):
+        run.judge_deadline(one)
+    waits = [
+        asyncio.ensure_future(one.wait_closed(run.within("handshake_s"))) for one in (first, second)
+    ]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    if first.closed is None:
+        raise CaseFailed(
+            "not-closed",
+            "a younger connection without progress ended first, or neither ended",
+            expected=("the end of the connection that was established first",),
+            received=("the end of the other one" if second.closed else "open connections",),
+            missed=True,
+        )
+    await run.closed(["handshake-timeout"], name)
+
+
+@spoiled_case(
+    "MW-6580",
+    "a late challenge must not move the deadline of a target that dials",
+    rules=("HS-056",),
+    needs=WAITS,
+)
+async def late_challenge(run: CaseRun) -> None:
+    """The deadline begins anew with the response, so that it bounds each step and not the whole."""
+    call = await take_call(run)
+    await call.take_formation_id()
+
+    async def younger() -> Connection:
+        other = await take_call(run, "younger")
+        await other.take_formation_id()
+        return other.connection
+
+    async def progress() -> None:
+        await call.take_response(await call.send_challenge())
+
+    await _ends_first(run, (call.name, call.connection), younger, progress)
+
+
+@case(
+    "MW-6581",
+    "a late formation id must not move the deadline of a target that was dialled",
+    part="handshake",
+    rules=("HS-035",),
+    needs=("accepts", "dialect:H1", "deadline:handshake_s"),
+    isolation="peer",
+    negative=True,
+    control="MW-5601",
+)
+async def late_formation_id(run: CaseRun) -> None:
+    """The deadline begins anew with the challenge: it bounds each step, and not the whole."""
+    await connect(run, "older", ConnectSpec(handshake=False))
+
+    async def younger() -> Connection:
+        await connect(run, "younger", ConnectSpec(handshake=False))
+        return await run.connection("younger")
+
+    async def progress() -> None:
+        await run_handshake(run, "older", "hs", HandshakeSpec(answer="none", result="nothing"))
+
+    await _ends_first(run, ("older", await run.connection("older")), younger, progress)
+
+
+@case(
+    "MW-6582",
+    "the late bytes of a preamble must not move its deadline",
+    part="lab-binding",
+    rules=("LB-008",),
+    level="wire",
+    needs=("accepts", "binding:tcp", "deadline:handshake_s"),
+    isolation="peer",
+    negative=True,
+    control="MW-5801",
+)
+async def late_preamble(run: CaseRun) -> None:
+    """The deadline begins anew once a part of the preamble is there."""
+    whole = Preamble(bytes(ENDPOINT_ID)).encode()
+    await connect(run, "older", ConnectSpec(preamble=whole[:1].hex()))
+    older = await lab_connection(run, "older")
+
+    async def younger() -> Connection:
+        await connect(run, "younger", ConnectSpec(preamble=whole[:1].hex()))
+        return await lab_connection(run, "younger")
+
+    async def progress() -> None:
+        await older.raw(whole[1:-1])
+
+    await _ends_first(run, ("older", older), younger, progress)
