@@ -315,11 +315,12 @@ async def _ends_first(
     """Fail unless a connection that progresses late ends before a younger one without progress.
 
     Both have the same deadline, so their order shows whether the progress has moved it. The
-    younger connection begins after half of the deadline, the progress comes after half of the rest.
+    younger connection begins after a quarter of the deadline and the progress comes after another,
+    so that half of it is left to a suite that is late.
     """
     name, first = older
     pause_s = run.session.target.facts.deadlines["handshake_s"] * LATE_SHARE
-    await first.wait_closed(2 * pause_s)
+    await first.wait_closed(pause_s)
     second = await younger()
     if await first.wait_closed(pause_s) is not None:
         run.note("the suite was late: the deadline passed before the progress")
