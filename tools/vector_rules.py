@@ -65,6 +65,7 @@ SPECIAL = {
     "LB-026": r"\(close\)\.reason",
     "EN-016": r"\|certificate",
     "EN-017": r"$^",
+    "HS-058": r"\|version\|",
     "HS-018": r"^formation_result\|(result)?\|(value|greatest|zero|$)",
 }
 """Patterns over `kind|field|fault` of the vectors that show a rule.

@@ -34,6 +34,7 @@ KINDS: Final = (
     "negentropy_message",
     "formation_id",
     "formation_challenge",
+    "formation_version",
     "formation_challenge_h2",
     "formation_response",
     "formation_response_h2",
@@ -187,6 +188,7 @@ CHANNEL_MARKER: Final = 0x07
 NEGENTROPY_VERSION: Final = 0x61
 NEGENTROPY_EMPTY_REST: Final = bytes.fromhex("0000017f9c9e31ac8256ca2f258583df262dbc")
 """A range up to infinity with the fingerprint of no items: it alone may follow infinity."""
+HANDSHAKE_VERSION: Final = 0x01
 RESULT_REJECTED: Final = 0x00
 RESULT_ACCEPTED: Final = 0x01
 BATCH_TTL: Final = 5

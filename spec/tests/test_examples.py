@@ -103,6 +103,7 @@ def test_exchanges_of_the_harness_page_are_what_a_codec_answers() -> None:
 TOLD_FAULTS = [
     ("stream_frame", "00", "truncated", 0, "key.length"),
     ("stream_frame", "000561", "truncated", 2, "key"),
+    ("formation_version", "02", "bad-version", 0, "version"),
     ("formation_challenge_h2", "01040000", "length-limit", 0, "length"),
     ("formation_challenge_h2", "24000000", "truncated", 4, "length"),
     ("formation_response_h2", "1f000000", "length-limit", 0, "length"),

@@ -87,6 +87,7 @@ NEGENTROPY_SHAPE: Final = Record(
         )
     ),
 )
+VERSION_SHAPE: Final = Record(handshake.FormationVersion, version=U8_NUMBER)
 CHALLENGE_SHAPE: Final = Record(handshake.FormationChallenge, formation_id=TEXT, nonce=HEX)
 LAB_PREAMBLE_SHAPE: Final = Record(
     lab.LabPreamble,
@@ -237,6 +238,11 @@ KINDS: Final = {
         handshake.decode_formation_challenge,
         handshake.encode_formation_challenge,
         CHALLENGE_SHAPE,
+    ),
+    "formation_version": KindCodec(
+        handshake.decode_formation_version,
+        handshake.encode_formation_version,
+        VERSION_SHAPE,
     ),
     "formation_challenge_h2": KindCodec(
         handshake.decode_formation_challenge_h2,

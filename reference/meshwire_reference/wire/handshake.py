@@ -9,6 +9,7 @@ from meshwire_reference.wire.cursor import U8, U16_LE, U32_LE, Reader, Writer
 from meshwire_reference.wire.errors import Unencodable
 from meshwire_spec.numbers import (
     CHALLENGE_H2_MAX,
+    HANDSHAKE_VERSION,
     HMAC,
     NONCE,
     RESPONSE_H2_MAX,
@@ -21,6 +22,13 @@ class FormationId:
     """First message of H1, from the initiator: the formation that it means to join."""
 
     formation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class FormationVersion:
+    """First message of H2, from the connector: the version of the handshake, always 1."""
+
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +99,22 @@ def encode_formation_challenge(challenge: FormationChallenge) -> bytes:
     """Encode a bare challenge; raises Unencodable."""
     writer = Writer()
     _write_challenge(writer, challenge)
+    return writer.done()
+
+
+def decode_formation_version(data: bytes) -> FormationVersion:
+    """Decode the first message of H2; raises Malformed."""
+    reader = Reader(data)
+    # HS-058
+    version = FormationVersion(reader.listed(U8, (HANDSHAKE_VERSION,), "bad-version", "version"))
+    reader.close()
+    return version
+
+
+def encode_formation_version(message: FormationVersion) -> bytes:
+    """Encode the first message of H2; raises Unencodable."""
+    writer = Writer()
+    writer.listed(U8, message.version, (HANDSHAKE_VERSION,), "bad-version", "version")
     return writer.done()
 
 

@@ -113,6 +113,8 @@ FAULTS = (
     ("formation_id", "0100", ("truncated", 2, "formation_id")),
     ("formation_challenge", "0000" + "ab" * 31, ("truncated", 2, "nonce")),
     ("formation_challenge", "0000" + "ab" * 33, ("trailing-bytes", 34, "")),
+    ("formation_version", "20", ("bad-version", 0, "version")),
+    ("formation_version", "0101", ("trailing-bytes", 1, "")),
     ("formation_challenge_h2", "01040000", ("length-limit", 0, "length")),
     ("formation_challenge_h2", "23000000" + "0000" + "ab" * 32, ("truncated", 4, "length")),
     ("formation_challenge_h2", "21000000" + "0000" + "ab" * 31, ("truncated", 6, "nonce")),

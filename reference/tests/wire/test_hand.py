@@ -156,6 +156,7 @@ WORKED = (
         "0e00746573742d666f726d6174696f6e" + "ab" * 32,
         {"formation_id": "test-formation", "nonce": "ab" * 32},
     ),
+    Worked("formation_version", "01", {"version": 1}),
     Worked(
         "formation_challenge_h2",
         "23000000" + "010078" + "cd" * 32,

@@ -45,7 +45,7 @@ SIZES = {
 """Sizes of fixed fields, restated from the pages."""
 
 FIXED = {"magic": "4d574c42", "fault": None}
-VERSIONS = {"lab_preamble": 1, "negentropy_message": 0x61}
+VERSIONS = {"lab_preamble": 1, "negentropy_message": 0x61, "formation_version": 1}
 MARKERS = {"heartbeat": 1, "channel_record": 7}
 # A few characters of every width, and of the sorts that trip string handling.
 TEXTS = st.text("ab:/\x00\n\x7f\u00e9\u96ea\U0001f680", max_size=12)

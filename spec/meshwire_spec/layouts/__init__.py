@@ -18,6 +18,7 @@ from meshwire_spec.layouts.handshake import (
     FORMATION_RESPONSE,
     FORMATION_RESPONSE_H2,
     FORMATION_RESULT,
+    FORMATION_VERSION,
 )
 from meshwire_spec.layouts.lab import LAB_BODIES, LAB_PREAMBLE, LAB_RECORD
 from meshwire_spec.layouts.liveness import HEARTBEAT
@@ -38,6 +39,7 @@ LAYOUTS: dict[str, Layout] = {
         NEGENTROPY_MESSAGE,
         FORMATION_ID,
         FORMATION_CHALLENGE,
+        FORMATION_VERSION,
         FORMATION_CHALLENGE_H2,
         FORMATION_RESPONSE,
         FORMATION_RESPONSE_H2,

@@ -1,10 +1,11 @@
 """The formation handshake in both dialects; its integers are little endian."""
 
-from meshwire_spec.fields import Fixed, Int8ub, Int16ul, Int32ul, Number, Text, Tolerated
+from meshwire_spec.fields import Constant, Fixed, Int8ub, Int16ul, Int32ul, Number, Text, Tolerated
 from meshwire_spec.layouts.compound import Frame, Layout
 from meshwire_spec.numbers import (
     CHALLENGE_H2_MAX,
     FORMATION_ID_MAX,
+    HANDSHAKE_VERSION,
     HMAC,
     NONCE,
     RESPONSE_H2_MAX,
@@ -31,6 +32,15 @@ FORMATION_CHALLENGE = Layout(
     "formation_challenge",
     "H1 step 2, from the acceptor",
     {"formation_id": _formation_id(), "nonce": _nonce()},
+)
+FORMATION_VERSION = Layout(
+    "formation_version",
+    "H2 step 0, from the connector",
+    {
+        "version": Constant(
+            Int8ub, HANDSHAKE_VERSION, "version of the handshake", reason="bad-version"
+        )
+    },
 )
 FORMATION_CHALLENGE_H2 = Layout(
     "formation_challenge_h2",

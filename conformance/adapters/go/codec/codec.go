@@ -22,6 +22,7 @@ var registry = []struct {
 	{"heartbeat", func() Message { return new(Heartbeat) }},
 	{"formation_id", func() Message { return new(FormationID) }},
 	{"formation_challenge", func() Message { return new(FormationChallenge) }},
+	{"formation_version", func() Message { return new(FormationVersion) }},
 	{"formation_challenge_h2", func() Message { return new(FormationChallengeH2) }},
 	{"formation_response", func() Message { return new(FormationResponse) }},
 	{"formation_response_h2", func() Message { return new(FormationResponseH2) }},

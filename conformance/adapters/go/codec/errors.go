@@ -18,6 +18,7 @@ const (
 	CountLimit    Reason = "count-limit"
 	BadDirection  Reason = "bad-direction"
 	BadKey        Reason = "bad-key"
+	BadVersion    Reason = "bad-version"
 	BadMarker     Reason = "bad-marker"
 	BadValue      Reason = "bad-value"
 )

@@ -10,6 +10,7 @@ const (
 	challengeH2MaxBytes  = 1024
 	responseH2LeastBytes = 32
 	responseH2MaxBytes   = 256
+	handshakeVersion     = 1
 	keyInfo              = "peat-protocol-v1-formation"
 )
 
@@ -49,6 +50,27 @@ func (m *FormationChallenge) write(w *writer) {
 
 // Accept holds the id to its limit.
 func (m *FormationChallenge) Accept() Reason { return acceptFormationID(m.FormationID) }
+
+// FormationVersion is step 0 of dialect H2, from the connector.
+type FormationVersion struct {
+	Version uint8 `json:"version"`
+}
+
+func (m *FormationVersion) read(r *reader) {
+	if m.Version = r.u8("version"); m.Version != handshakeVersion {
+		r.fail(BadVersion, r.at-1, "version")
+	}
+}
+
+func (m *FormationVersion) write(w *writer) {
+	if m.Version != handshakeVersion {
+		w.fail(BadVersion, 0, "version")
+	}
+	w.u8(m.Version)
+}
+
+// Accept has nothing to say of a version.
+func (m *FormationVersion) Accept() Reason { return "" }
 
 // FormationChallengeH2 is step 1 of dialect H2, from the acceptor.
 type FormationChallengeH2 struct {
