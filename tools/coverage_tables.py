@@ -41,7 +41,7 @@ BOUND_REASONS: Final = (
 )  # fmt: skip
 """Reasons that a bound has; a rule that a socket shows and that names one needs a row."""
 CODEC_KINDS: Final = (
-    "formation_challenge_h2", "formation_response_h2", "membership_certificate", "lab_record",
+    "membership_certificate", "lab_record",
 )  # fmt: skip
 """Kinds whose limits alone no connection shows: they have vectors, or the row of their record."""
 

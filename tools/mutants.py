@@ -103,7 +103,9 @@ def mutant_of(names: str, rows: Mapping[str, Row]) -> Mutant:
 VARIANTS = {
     "reconciles": "reconciles",
     "dials dialect:open": "reconciles",
+    "dials dialect:H2": "dials-H2",
     "dials": "dials",
+    "dialect:H2": "H2",
     "dialect:open": "open",
 }
 """Attachments of the bundled node by the needs of the cases that are run over them."""

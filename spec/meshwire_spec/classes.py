@@ -10,19 +10,31 @@ from meshwire_spec.rules import Rule, load_rules
 
 RUN_KIND: Final = "negentropy_run"
 """Kind of the vectors of whole reconciliations."""
-BOTH_SIDES: Final = ("HS-001", "HS-002", "HS-010", "HS-017", "HS-018", "HS-037", "HS-038", "HS-039")
+BOTH_SIDES: Final = (
+    "HS-001",
+    "HS-002",
+    "HS-010",
+    "HS-017",
+    "HS-018",
+    "HS-037",
+    "HS-038",
+    "HS-039",
+    "HS-064",
+)
 """Rules of the handshake that bind acceptor and initiator alike."""
-OF_ACCEPTORS: Final = ("HS-03", "HS-04", "HS-054")
+OF_ACCEPTORS: Final = ("HS-03", "HS-04", "HS-054", "HS-060", "HS-061", "HS-062", "HS-063")
 """How ids of rules for acceptors begin."""
 OF_INITIATORS: Final = (
     "HS-003",
     "HS-050",
     "HS-051",
-    "HS-052",
     "HS-053",
     "HS-055",
     "HS-056",
     "HS-057",
+    "HS-059",
+    "HS-065",
+    "HS-066",
 )
 """Rules for initiators alone."""
 NO_RECONCILIATION: Final = "NG-012"

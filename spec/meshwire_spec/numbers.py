@@ -543,6 +543,9 @@ CAPABILITY_ROWS: Final = (
                "06-reconciliation.md"),
     Capability("reconciles", False,
                "begins a reconciliation of its own on each connection", "06-reconciliation.md"),
+    Capability("detection", False,
+               "serves initiators of dialects H1 and H2, and dials again in the other one",
+               "08-handshake.md"),
 )  # fmt: skip
 """What a `sync/1` node can state in its facts, in the order in which a ready line names them."""
 

@@ -186,12 +186,14 @@ SESSION: Final[Mapping[tuple[SessionState, SessionEvent], SessionState]] = Mappi
 )
 """A session. Frames are read and sent in `ready` alone; CLOSE is sent on entering `closing`."""
 
-# --- Node: the handshake in dialect H1 -----------------------------------------------------------
+# --- Node: the handshake -------------------------------------------------------------------------
 
 
 class HandshakeState(StrEnum):
-    """State of one side of the H1 handshake."""
+    """State of one side of the handshake."""
 
+    AWAITING_FIRST = "awaiting first bytes"
+    AWAITING_VERSION = "awaiting version"
     AWAITING_ID = "awaiting id"
     AWAITING_CHALLENGE = "awaiting challenge"
     AWAITING_RESPONSE = "awaiting response"
@@ -202,8 +204,13 @@ class HandshakeState(StrEnum):
 
 
 class HandshakeEvent(StrEnum):
-    """What happens in the H1 handshake."""
+    """What happens in the handshake."""
 
+    FIRST_OF_H1 = "first byte of H1 received"
+    FIRST_OF_H2 = "first byte 01 received"
+    FIRST_OF_EARLY = "20 00 00 00 received"
+    VERSION = "formation_version received"
+    OTHER_VERSION = "any other first byte received"
     ID = "formation_id received"
     CHALLENGE = "formation_challenge received"
     RIGHT_RESPONSE = "right formation_response received"
@@ -211,6 +218,8 @@ class HandshakeEvent(StrEnum):
     RESULT_ACCEPTED = "formation_result 1 received"
     RESULT_REJECTED = "any other formation_result received"
     OTHER_FORMATION = "formation_challenge of another formation received"
+    OTHER_DIALECT = "challenge of the other dialect received"
+    OWN_NONCE = "formation_challenge with an outstanding nonce of this node received"
     FAULT = "stream ended early, or a malformed message"
 
 
@@ -231,6 +240,44 @@ FORMATION_ACCEPTOR: Final[Mapping[tuple[HandshakeState, HandshakeEvent], Handsha
 )
 """The acceptor. The challenge is sent on entering `awaiting response`, the result on leaving it."""
 
+FORMATION_ACCEPTOR_H2: Final[Mapping[tuple[HandshakeState, HandshakeEvent], HandshakeState]] = (
+    MappingProxyType(
+        {
+            (HandshakeState.AWAITING_VERSION, HandshakeEvent.VERSION): (
+                HandshakeState.AWAITING_RESPONSE
+            ),
+            (HandshakeState.AWAITING_VERSION, HandshakeEvent.OTHER_VERSION): HandshakeState.FAULTY,
+            (HandshakeState.AWAITING_VERSION, HandshakeEvent.FAULT): HandshakeState.FAULTY,
+            (HandshakeState.AWAITING_RESPONSE, HandshakeEvent.RIGHT_RESPONSE): (
+                HandshakeState.ACCEPTED
+            ),
+            (HandshakeState.AWAITING_RESPONSE, HandshakeEvent.WRONG_RESPONSE): (
+                HandshakeState.REJECTED
+            ),
+            (HandshakeState.AWAITING_RESPONSE, HandshakeEvent.FAULT): HandshakeState.FAULTY,
+        },
+    )
+)
+"""The acceptor of dialect H2, which sends as that of H1 does."""
+
+FORMATION_DETECTION: Final[Mapping[tuple[HandshakeState, HandshakeEvent], HandshakeState]] = (
+    MappingProxyType(
+        {
+            (HandshakeState.AWAITING_FIRST, HandshakeEvent.FIRST_OF_H1): (
+                HandshakeState.AWAITING_ID
+            ),
+            (HandshakeState.AWAITING_FIRST, HandshakeEvent.FIRST_OF_H2): (
+                HandshakeState.AWAITING_VERSION
+            ),
+            (HandshakeState.AWAITING_FIRST, HandshakeEvent.FIRST_OF_EARLY): (
+                HandshakeState.AWAITING_RESPONSE
+            ),
+            (HandshakeState.AWAITING_FIRST, HandshakeEvent.FAULT): HandshakeState.FAULTY,
+        },
+    )
+)
+"""An acceptor that serves both dialects, until it knows that of its initiator."""
+
 FORMATION_INITIATOR: Final[Mapping[tuple[HandshakeState, HandshakeEvent], HandshakeState]] = (
     MappingProxyType(
         {
@@ -240,6 +287,10 @@ FORMATION_INITIATOR: Final[Mapping[tuple[HandshakeState, HandshakeEvent], Handsh
             (HandshakeState.AWAITING_CHALLENGE, HandshakeEvent.OTHER_FORMATION): (
                 HandshakeState.FAULTY
             ),
+            (HandshakeState.AWAITING_CHALLENGE, HandshakeEvent.OTHER_DIALECT): (
+                HandshakeState.FAULTY
+            ),
+            (HandshakeState.AWAITING_CHALLENGE, HandshakeEvent.OWN_NONCE): HandshakeState.FAULTY,
             (HandshakeState.AWAITING_CHALLENGE, HandshakeEvent.FAULT): HandshakeState.FAULTY,
             (HandshakeState.AWAITING_RESULT, HandshakeEvent.RESULT_ACCEPTED): (
                 HandshakeState.ACCEPTED
@@ -251,7 +302,10 @@ FORMATION_INITIATOR: Final[Mapping[tuple[HandshakeState, HandshakeEvent], Handsh
         },
     )
 )
-"""The initiator, which sends its id at once and its response on leaving `awaiting challenge`."""
+"""The initiator of either dialect.
+
+It sends its id or its version at once, and its response on leaving `awaiting challenge`.
+"""
 
 # --- Node: a stream that the peer opened --------------------------------------------------------
 

@@ -19,7 +19,12 @@ from meshwire_conformance.socket_suite.connecting import (
 )
 from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed, NotApplicable
-from meshwire_conformance.targets.handshake import HandshakeFailed, read_result
+from meshwire_conformance.targets.handshake import (
+    RESPONSES,
+    HandshakeFailed,
+    read_result,
+    response_bytes,
+)
 from meshwire_conformance.targets.lab import Grants
 from meshwire_conformance.targets.lab_records import Preamble, Windows, record
 from meshwire_conformance.targets.listening import Listener
@@ -461,7 +466,7 @@ async def trickled_preamble(run: CaseRun) -> None:
     "a response that is wrong in any one byte must be rejected",
     part="handshake",
     rules=("HS-033", "HS-044"),
-    needs=("accepts", "dialect:H1"),
+    needs=("accepts", "dialect:secret"),
     isolation="peer",
     control="MW-5601",
     negative=True,
@@ -475,11 +480,12 @@ async def wrong_in_one_byte(run: CaseRun) -> None:
         on = f"wrong at {place}"
         await connect(run, on, ConnectSpec(handshake=False))
         await run_handshake(run, on, "hs", HandshakeSpec(answer="none", result="nothing"))
-        answer = bytearray(formation.answer(run.nonces[-1]))
-        answer[place] ^= 0x80
+        code = bytearray(formation.answer(run.nonces[-1]))
+        code[place] ^= 0x80
+        answer = response_bytes(bytes(code), formation.dialect)
         stream = await run.stream(on, "hs")
         what = f"an answer that is wrong in byte {place}"
-        await run.write(stream, bytes(answer), what, on, kind="formation_response")
+        await run.write(stream, answer, what, on, kind=RESPONSES[formation.dialect])
         try:
             result = await read_result(stream, run.deadline_s)
         except HandshakeFailed as exc:

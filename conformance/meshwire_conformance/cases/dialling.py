@@ -16,12 +16,12 @@ from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import Call, connect, run_handshake, take_call
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed, NotApplicable
+from meshwire_conformance.targets.handshake import H1
 from meshwire_conformance.targets.lab_records import Preamble
-from meshwire_spec.codec import Message, encode
 from meshwire_spec.numbers import ENDPOINT_ID, FORMATION_ID_MAX, HANDSHAKE_S, NONCE
 from meshwire_spec.schemas.steps import ConnectSpec, HandshakeSpec
 
-PROVES = ("dials", "dialect:H1")
+PROVES = ("dials", "dialect:secret")
 WAITS = (*PROVES, "deadline:handshake_s")
 CUT_AT = 7
 """Bytes of a challenge before its stream ends."""
@@ -59,11 +59,12 @@ async def answers_where_it_dialled(run: CaseRun) -> None:
     "the first message of a target that dials must be its formation id, and nothing else",
     rules=("HS-010",),
     level="wire",
+    needs=("dials", "dialect:H1"),
 )
 async def names_its_formation_first(run: CaseRun) -> None:
     """The length of the id is big endian, or bytes follow before the challenge."""
     call = await take_call(run)
-    await call.take_formation_id()
+    await call.take_first()
     stream = await call.stream()
     await call.check_echo()
     if stream.received or stream.finished:
@@ -97,10 +98,9 @@ async def answers_each_nonce(run: CaseRun) -> None:
 async def challenge_in_pieces(run: CaseRun) -> None:
     """What one read returns is taken for the whole challenge."""
     call = await take_call(run)
-    await call.take_formation_id()
+    await call.take_first()
     nonce = bytes(range(NONCE))
-    fields = {"formation_id": call.formation.formation_id, "nonce": nonce}
-    for byte in encode(Message("formation_challenge", fields)):
+    for byte in call.challenge(nonce):
         await call.write(bytes((byte,)), "a byte of a challenge")
         call.connection.flush()
     await call.take_response(nonce)
@@ -119,27 +119,25 @@ def _challenge_of(change: Change) -> Spoil:
     """Return a handshake whose challenge has another formation id, made from the right one."""
 
     async def spoil(call: Call) -> None:
-        await call.take_formation_id()
+        await call.take_first()
         await call.send_challenge(change(call.formation.formation_id))
 
     return spoil
 
 
 async def _end_at_once(call: Call) -> None:
-    await call.take_formation_id()
+    await call.take_first()
     await call.finish()
 
 
 async def _reset_at_once(call: Call) -> None:
-    await call.take_formation_id()
+    await call.take_first()
     await (await call.stream()).reset(0)
 
 
 async def _end_in_challenge(call: Call) -> None:
-    await call.take_formation_id()
-    name = call.formation.formation_id.encode()
-    data = len(name).to_bytes(2, "little") + name
-    await call.write(data[:CUT_AT], "the beginning of a challenge")
+    await call.take_first()
+    await call.write(call.challenge(bytes(NONCE))[:CUT_AT], "the beginning of a challenge")
     await call.finish()
 
 
@@ -154,9 +152,11 @@ async def _reset_before_result(call: Call) -> None:
 
 
 async def _not_utf8(call: Call) -> None:
-    await call.take_formation_id()
-    name = call.formation.formation_id.encode()[:-1] + b"\xff"
-    await call.write(len(name).to_bytes(2, "little") + name + bytes(NONCE), "challenge")
+    await call.take_first()
+    whole = call.challenge(bytes(NONCE))
+    # The last byte of the formation id.
+    at = len(whole) - NONCE - 1
+    await call.write(whole[:at] + b"\xff" + whole[at + 1 :], "challenge")
 
 
 def _abandons(case_id: str, title: str, rules: tuple[str, ...], spoil: Spoil, hunts: str) -> None:
@@ -348,10 +348,13 @@ _rejects_resembling("MW-6566", ("HS-034",), "with U+FEFF before it")
 async def long_formation_id(run: CaseRun) -> None:
     """The limit of the id holds for acceptors alone, or is checked when the id has come."""
     call = await take_call(run)
-    await call.take_formation_id()
+    await call.take_first()
     size = FORMATION_ID_MAX + 1
-    # The length alone suffices: no byte of the id follows.
-    await call.write(size.to_bytes(2, "little"), f"a length of {size}")
+    data, what = call.challenge(bytes(NONCE), size * "f"), "challenge"
+    if call.dialect == H1:
+        # The length alone suffices: no byte of the id follows.
+        data, what = data[:2], f"a length of {size}"
+    await call.write(data, what)
     await run.closed(["length-limit"])
 
 
@@ -367,7 +370,7 @@ async def long_formation_id(run: CaseRun) -> None:
 async def no_challenge(run: CaseRun) -> None:
     """The deadline of a handshake runs in the side that was dialled alone."""
     call = await take_call(run)
-    await call.take_formation_id()
+    await call.take_first()
     await run.closed(["handshake-timeout"], within="handshake_s")
 
 
@@ -393,9 +396,11 @@ async def no_result(run: CaseRun) -> None:
 async def trickled_challenge(run: CaseRun) -> None:
     """Each byte starts the deadline again, so that a connection without proof never ends."""
     call = await take_call(run)
-    await call.take_formation_id()
-    await call.write(FORMATION_ID_MAX.to_bytes(2, "little"), "length of the id")
-    await trickle(run, "A", b"f" * (FORMATION_ID_MAX - 1), (await call.stream()).write)
+    await call.take_first()
+    whole = call.challenge(bytes(NONCE), FORMATION_ID_MAX * "f")
+    head, _, rest = whole.partition(b"f")
+    await call.write(head, "what stands before the id")
+    await trickle(run, "A", b"f" + rest[: FORMATION_ID_MAX - 2], (await call.stream()).write)
 
 
 # --- Preambles ---------------------------------------------------------------------------------

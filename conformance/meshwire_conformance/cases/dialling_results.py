@@ -53,7 +53,7 @@ _rejected_by("MW-6027", ("HS-018", "HS-037", "HS-044"), 0xFF)
 
 
 async def _close_at_once(call: Call) -> None:
-    await call.take_formation_id()
+    await call.take_first()
     await call.connection.close(PEAT_REJECTS, "rejected")
 
 
@@ -102,7 +102,7 @@ async def no_frame_before_the_result(run: CaseRun) -> None:
     """The side that dials counts as proven at once, and offers its documents."""
     await plant(run)
     call = await take_call(run)
-    await call.take_formation_id()
+    await call.take_first()
     await call.check_echo()
     await call.take_response(await call.send_challenge())
     await call.check_echo()
@@ -120,7 +120,7 @@ async def no_frame_before_the_result(run: CaseRun) -> None:
 async def _send_early(run: CaseRun, spec: FrameSpec) -> tuple[Call, bytes, Stream]:
     """Send a challenge, then a frame on a new stream; return call, nonce and that stream."""
     call = await take_call(run)
-    await call.take_formation_id()
+    await call.take_first()
     nonce = await call.send_challenge()
     return call, nonce, await run.send(spec, "A", "early")
 

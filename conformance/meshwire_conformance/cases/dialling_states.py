@@ -55,7 +55,7 @@ async def streams_in_each_state(run: CaseRun) -> None:
     """Streams are dropped in one state of the handshake, or are read before its end."""
     await run.documents(BASE)
     call = await take_call(run)
-    await call.take_formation_id()
+    await call.take_first()
     await run.send(FrameSpec(type="snapshot", document="base"), "A", "early")
     await _open_uni(run, "first")
     await call.check_echo()

@@ -355,11 +355,11 @@ async def _ends_first(
 async def late_challenge(run: CaseRun) -> None:
     """The deadline begins anew with the response, so that it bounds each step and not the whole."""
     call = await take_call(run)
-    await call.take_formation_id()
+    await call.take_first()
 
     async def younger() -> Connection:
         other = await take_call(run, "younger")
-        await other.take_formation_id()
+        await other.take_first()
         return other.connection
 
     async def progress() -> None:
@@ -373,7 +373,7 @@ async def late_challenge(run: CaseRun) -> None:
     "a late formation id must not move the deadline of a target that was dialled",
     part="handshake",
     rules=("HS-035",),
-    needs=("accepts", "dialect:H1", "deadline:handshake_s"),
+    needs=("accepts", "dialect:secret", "deadline:handshake_s"),
     isolation="peer",
     negative=True,
     control="MW-5601",

@@ -29,6 +29,7 @@ def _transcripts() -> Iterable[Case]:
 def _functions() -> Iterable[Case]:
     from meshwire_conformance.cases import (  # noqa: PLC0415 - a row of LOADERS
         binding,
+        both_dialects,
         credit,
         dialling,
         dialling_frames,
@@ -50,8 +51,8 @@ def _functions() -> Iterable[Case]:
 
     modules = (
         streams, binding, credit, dialling, dialling_results, dialling_frames, dialling_states,
-        halves, store, late_answers, pace, quiet, hostile, reconciliation, reconciliation_runs,
-        reconciliation_exact, reconciling_client,
+        both_dialects, halves, store, late_answers, pace, quiet, hostile, reconciliation,
+        reconciliation_runs, reconciliation_exact, reconciling_client,
     )  # fmt: skip
     return cases_of(*modules)
 

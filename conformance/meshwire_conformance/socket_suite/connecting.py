@@ -14,15 +14,24 @@ from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.case_run import CALLED, CaseRun, no_connection, not_dialled
 from meshwire_conformance.socket_suite.evidence import CaseFailed, NotApplicable, Sending
 from meshwire_conformance.targets.handshake import (
+    CHALLENGES,
+    EARLY,
+    FIRSTS,
+    H2,
+    OTHER,
+    RESPONSES,
     Formation,
     Gate,
     HandshakeFailed,
     challenge_bytes,
-    formation_id_bytes,
+    first_bytes,
     read_challenge,
     read_formation_id,
     read_response,
     read_result,
+    read_version,
+    response_bytes,
+    spoken_dialect,
 )
 from meshwire_conformance.targets.lab_records import Preamble, Windows, record
 from meshwire_conformance.targets.listening import Listener
@@ -31,6 +40,7 @@ from meshwire_conformance.targets.transport import Connection, Dial, NotDialled,
 from meshwire_spec.codec import encode, from_value
 from meshwire_spec.numbers import (
     ALPN,
+    HMAC,
     LAB_MAGIC,
     LAB_VERSION,
     NONCE,
@@ -170,40 +180,56 @@ async def check_echo(run: CaseRun, connection: TcpConnection) -> None:
 
 
 _ANSWERS: dict[str, Callable[[bytes], bytes]] = {
-    "right": lambda code: code,
-    "wrong": lambda code: bytes((code[0] ^ 0x01,)) + code[1:],
-    "short": lambda code: code[:-1],
-    "long": lambda code: code + b"\x5a",
-    "none": lambda code: code[:0],
+    "right": lambda response: response,
+    "wrong": lambda response: (
+        response[:-HMAC] + bytes((response[-HMAC] ^ 0x01,)) + response[1 - HMAC :]
+    ),
+    "short": lambda response: response[:-1],
+    "long": lambda response: response + b"\x5a",
+    "none": lambda response: response[:0],
 }
 
 
 async def run_handshake(run: CaseRun, on: str, name: str, spec: HandshakeSpec) -> None:
-    """Run one H1 handshake as `spec` says, on a new connection."""
+    """Run one handshake as `spec` says, on a new connection."""
     formation = run.session.target.formation
     if formation is None:
         raise SuiteFault(f"{run.case_id} needs a formation, which its `needs` does not list")
     stream = await run.stream(on, name)
+    dialect = _dialect_of(spec, formation)
     if not spec.resume:
         await _take_challenge(run, on, stream, spec, formation)
-    answer = _ANSWERS[spec.answer](formation.answer(run.nonces[-1]))
+    response = response_bytes(formation.answer(run.nonces[-1]), dialect)
+    if spec.dialect == "early":
+        # Its length went before the challenge.
+        response = response[len(EARLY) :]
+    answer = _ANSWERS[spec.answer](response)
     if answer:
         what = f"{spec.answer} answer"
-        await run.write(stream, answer, what, on, kind="formation_response")
+        kind = "" if spec.dialect == "early" else RESPONSES[dialect]
+        await run.write(stream, answer, what, on, kind=kind)
     if spec.answer == "short":
         await stream.finish()
     if spec.result != "nothing":
         await _check_result(run, stream, spec.result)
 
 
+def _dialect_of(spec: HandshakeSpec, formation: Formation) -> str:
+    if spec.dialect == "early":
+        return H2
+    return OTHER[formation.dialect] if spec.dialect == "other" else formation.dialect
+
+
 async def _take_challenge(
     run: CaseRun, on: str, stream: Stream, spec: HandshakeSpec, formation: Formation
 ) -> None:
-    named = run.scope.text(spec.formation_id)
-    data = formation_id_bytes(named)
-    await run.write(stream, data, "formation id", on, kind="formation_id")
+    dialect = _dialect_of(spec, formation)
+    data, kind = first_bytes(run.scope.text(spec.formation_id), dialect), FIRSTS[dialect]
+    if spec.dialect == "early":
+        data, kind = EARLY, ""
+    await run.write(stream, data, "first message", on, kind=kind)
     try:
-        formation_id, nonce = await read_challenge(stream, run.deadline_s)
+        formation_id, nonce = await read_challenge(stream, run.deadline_s, dialect)
     except HandshakeFailed as exc:
         raise CaseFailed("no-challenge", str(exc), missed=True) from exc
     if formation_id != formation.formation_id:
@@ -255,6 +281,7 @@ class Call:
     gate: Gate
     formation: Formation
     name: str
+    dialect: str
 
     async def stream(self) -> Stream:
         """Return the stream of the handshake; raises CaseFailed if the target opens none."""
@@ -263,12 +290,26 @@ class Call:
         except HandshakeFailed as exc:
             raise CaseFailed("no-handshake", str(exc), missed=True) from exc
 
-    async def take_formation_id(self) -> None:
-        """Take the first message; raises CaseFailed unless it names the formation."""
+    async def speaks(self, dialect: str) -> bool:
+        """Return True unless the target, which may dial in either dialect, speaks the other one."""
         try:
-            named = await read_formation_id(await self.stream(), self.run.deadline_s)
+            stream = await self.gate.handshake_stream(self.connection, self.run.deadline_s)
+            return await spoken_dialect(stream, self.formation, self.run.deadline_s) == dialect
+        except HandshakeFailed:
+            # A first message that is missing is for the case to judge.
+            return True
+
+    async def take_first(self) -> None:
+        """Take the first message; raises CaseFailed unless it is that of dialect and formation."""
+        stream, deadline_s = await self.stream(), self.run.deadline_s
+        try:
+            if self.dialect == H2:
+                await read_version(stream, deadline_s)
+                return
+            named = await read_formation_id(stream, deadline_s)
         except HandshakeFailed as exc:
-            raise CaseFailed("no-formation-id", str(exc), missed=True) from exc
+            symptom = "no-version" if self.dialect == H2 else "no-formation-id"
+            raise CaseFailed(symptom, str(exc), missed=True) from exc
         if named != self.formation.formation_id:
             raise CaseFailed(
                 "wrong-formation",
@@ -277,17 +318,23 @@ class Call:
                 received=(named,),
             )
 
-    async def send_challenge(self, formation_id: str | None = None) -> bytes:
+    async def send_challenge(
+        self, formation_id: str | None = None, nonce: bytes | None = None
+    ) -> bytes:
         """Send a challenge, of the right formation unless another is named; return its nonce."""
-        nonce = secrets.token_bytes(NONCE)
-        named = self.formation.formation_id if formation_id is None else formation_id
-        await self.write(challenge_bytes(named, nonce), "challenge", "formation_challenge")
+        nonce = nonce or secrets.token_bytes(NONCE)
+        await self.write(self.challenge(nonce, formation_id), "challenge", CHALLENGES[self.dialect])
         return nonce
+
+    def challenge(self, nonce: bytes, formation_id: str | None = None) -> bytes:
+        """Return a challenge, of the right formation unless another is named."""
+        named = self.formation.formation_id if formation_id is None else formation_id
+        return challenge_bytes(named, nonce, self.dialect)
 
     async def take_response(self, nonce: bytes) -> None:
         """Take the response; raises CaseFailed unless it answers the nonce."""
         try:
-            response = await read_response(await self.stream(), self.run.deadline_s)
+            response = await read_response(await self.stream(), self.run.deadline_s, self.dialect)
         except HandshakeFailed as exc:
             raise CaseFailed("no-response", str(exc), missed=True) from exc
         wanted = self.formation.answer(nonce)
@@ -306,7 +353,7 @@ class Call:
 
     async def take_proof(self) -> None:
         """Take the handshake up to the response; raises CaseFailed."""
-        await self.take_formation_id()
+        await self.take_first()
         await self.take_response(await self.send_challenge())
 
     async def accept(self) -> None:
@@ -354,12 +401,50 @@ class Call:
 async def take_call(run: CaseRun, name: str = CALLED, *, preamble: bytes | None = None) -> Call:
     """Return the next connection that the target dials, before its handshake.
 
+    One in the other dialect, of a target that may dial in either, is ended and another taken.
     `preamble` replaces that of the suite, in which case nothing is waited for. Raises CouldNotRun
     if the target does not dial.
     """
     formation, listener = run.session.target.formation, run.session.target.listener
     if formation is None or listener is None:
         raise SuiteFault(f"{run.case_id} needs a formation and a target that dials")
+    call = await _next_call(run, name, formation, listener, preamble)
+    for _ in listener.addresses:
+        if preamble is not None or not formation.detects or await call.speaks(call.dialect):
+            break
+        await call.connection.close()
+        call = await _next_call(run, name, formation, listener, preamble)
+    return call
+
+
+async def take_call_in_other_dialect(
+    run: CaseRun, name: str, take_own: Callable[[Call], Awaitable[None]]
+) -> Call:
+    """Return a connection that the target dials in the other dialect than it states.
+
+    `take_own` ends each one in its own. Raises CaseFailed if it keeps to that.
+    """
+    formation, listener = run.session.target.formation, run.session.target.listener
+    if formation is None or listener is None:
+        raise SuiteFault(f"{run.case_id} needs a formation and a target that dials")
+    other = OTHER[formation.dialect]
+    # Connections that were dialled before may wait at each address.
+    for _ in range(2 * len(listener.addresses)):
+        call = await _next_call(run, name, formation, listener, None)
+        if await call.speaks(other):
+            return replace(call, dialect=other)
+        await take_own(call)
+    raise CaseFailed(
+        "not-in-other-dialect",
+        "the target did not dial again in the other dialect",
+        expected=(f"a connection in {other}",),
+        received=(f"connections in {formation.dialect}",),
+    )
+
+
+async def _next_call(
+    run: CaseRun, name: str, formation: Formation, listener: Listener, preamble: bytes | None
+) -> Call:
     peer = run.own_peer(name)
     gate = Gate(peer.dial())
     dial = replace(peer.dial(), on_stream=gate)
@@ -369,7 +454,7 @@ async def take_call(run: CaseRun, name: str = CALLED, *, preamble: bytes | None 
     take = listener.dial if preamble is None else listener.dial_raw
     connection = await _taken(run, lambda: take(dial, run.deadline_s))
     peer.adopt(connection)
-    return Call(run, connection, gate, formation, name)
+    return Call(run, connection, gate, formation, name, formation.dialect)
 
 
 async def accept_call(

@@ -18,6 +18,7 @@ from meshwire_conformance.socket_suite.calibration import FLOOR_S, PROBE
 from meshwire_conformance.socket_suite.content import Doorway, open_doorway
 from meshwire_conformance.socket_suite.peers import Session
 from meshwire_conformance.targets.attach import Target
+from meshwire_conformance.targets.handshake import OTHER, HandshakeFailed, NoAnswer, prove
 from meshwire_conformance.targets.transport import Connection, Overdue
 from meshwire_conformance.verdicts import TOO_SLOW, CaseResult, Verdict
 from meshwire_spec.codec import Malformed, Message, decode, encode
@@ -25,6 +26,8 @@ from meshwire_spec.numbers import NEGENTROPY_KEY, FrameType
 
 MANY = 8
 """Connections that cases which do not depend on who dials may need: shared ones, and their own."""
+ANY_PROOF = "secret"
+"""The dialect of a case that fits every one with a handshake."""
 INSTALL_DOCUMENTS = f"needs Automerge: {INSTALL_LINE}"
 
 
@@ -72,6 +75,8 @@ def _why_not(need: str, target: Target) -> str | None:
 
 def _check_dialect(name: str, target: Target) -> str | None:
     spoken = target.facts.dialect
+    if name == ANY_PROOF and spoken != "open":
+        return None
     return None if spoken == name else f"the target speaks dialect {spoken}"
 
 
@@ -148,6 +153,9 @@ async def find_capabilities(session: Session, cases: Iterable[Case]) -> None:
         capabilities=target.facts.capabilities | {name for name in found if found[name]},
         unsure=frozenset(name for name in found if found[name] is None),
     )
+    if target.formation is not None:
+        detects = "detection" in target.facts.capabilities
+        target.formation = replace(target.formation, detects=detects)
 
 
 async def _offers(name: str, session: Session) -> bool | None:
@@ -190,8 +198,29 @@ async def _answers_a_run(
     return bool(answer.fields["type"] == FrameType.NEGENTROPY_RESPONSE)
 
 
+async def _serves_both(session: Session, connection: Connection, deadline_s: float) -> bool | None:
+    """Return True if the target completes a handshake in the other dialect too (HS-062)."""
+    formation = session.target.formation
+    if formation is None or session.target.is_called:
+        return False
+    # The connection that asks has had its handshake.
+    await connection.close()
+    again = await session.target.dial(session.peer(PROBE).dial(), deadline_s)
+    try:
+        other = replace(formation, dialect=OTHER[formation.dialect])
+        await prove(again, other, deadline_s)
+    except NoAnswer:
+        return None
+    except HandshakeFailed:
+        return False
+    finally:
+        await again.close()
+    return True
+
+
 _QUESTIONS: Mapping[str, Callable[[Session, Connection, float], Awaitable[bool | None]]] = {
     "reconciliation": _answers_a_run,
     "reconciles": _begins_a_run,
+    "detection": _serves_both,
 }
 """Requests that find out optional capabilities, by capability."""

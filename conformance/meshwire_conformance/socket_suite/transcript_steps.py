@@ -20,6 +20,7 @@ from meshwire_conformance.socket_suite.inbox import Arrival
 from meshwire_conformance.socket_suite.meanwhile import code_name
 from meshwire_conformance.socket_suite.reconciling import take_answer
 from meshwire_conformance.socket_suite.shortfall import headline, received_lines, wanted_lines
+from meshwire_conformance.targets.handshake import FIRSTS
 from meshwire_spec.numbers import NEGENTROPY_KEY, FrameType, LabRecordType
 from meshwire_spec.schemas import steps
 from meshwire_spec.schemas.steps import ContentSpec, FrameSpec
@@ -104,13 +105,15 @@ async def _raw(run: CaseRun, step: steps.Raw) -> None:
     stream = await run.stream(step.on, step.stream)
     data = b"".join(raw_piece(run, piece) for piece in step.raw)
     # Bytes in the middle of a stream begin inside a message: no schema reads those.
-    kind = "" if stream.sent else _KINDS.get(step.stream, "stream_frame")
+    kind = "" if stream.sent else _first_kind(run, step.stream)
     what = step.note or "raw bytes"
     await run.write(stream, data, what, step.on, kind="heartbeat" if stream.uni else kind)
 
 
-_KINDS = {"hs": "formation_id"}
-"""Kind of the first message on a stream of this name; any other begins with a frame."""
+def _first_kind(run: CaseRun, stream: str) -> str:
+    """Return the kind of the first message on a stream: a frame, but on that of the handshake."""
+    formation = run.session.target.formation
+    return FIRSTS[formation.dialect] if stream == "hs" and formation else "stream_frame"
 
 
 def raw_piece(run: CaseRun, piece: Any) -> bytes:

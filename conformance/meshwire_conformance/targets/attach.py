@@ -2,7 +2,8 @@
 
 Theory of the first connection. A faulty node and wrong settings look alike, so a contradiction is
 reported only if the target itself shows it: it sends a challenge although it was called open, it
-answers without one although it was called H1, or its challenge names another formation. Everything
+answers without one although it was called H1, in the other dialect than it was called, or its
+challenge names another formation. Everything
 else is left to the cases. A node that the suite has started states its facts on its ready line and
 is judged by them; the only possible contradiction is a secret of its own in the command.
 """
@@ -13,6 +14,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 from meshwire_conformance.contracts import Attachment, Settings
@@ -26,11 +28,12 @@ from meshwire_conformance.targets.base import (
 )
 from meshwire_conformance.targets.facts import Facts, read_facts, require_profile
 from meshwire_conformance.targets.handshake import (
+    OTHER,
     Formation,
     HandshakeFailed,
     Rejected,
     WrongFormation,
-    formation_id_bytes,
+    first_bytes,
     prove,
     read_challenge,
     read_secret,
@@ -328,13 +331,16 @@ def _target(text: str, facts: Facts, settings: Settings) -> Target:
 def _formation(facts: Facts) -> Formation | None:
     if facts.dialect == "open":
         return None
-    if facts.dialect != "H1":
-        raise Incomplete(
-            f"the target speaks the handshake dialect {facts.dialect}, this suite open and H1"
-        )
     if facts.secret_file is None:
-        raise Incomplete("a target of dialect H1 needs formation_secret_file in its target file")
-    return Formation(facts.formation_id, read_secret(facts.secret_file))
+        raise Incomplete(
+            f"a target of dialect {facts.dialect} needs formation_secret_file in its target file"
+        )
+    return Formation(
+        facts.formation_id,
+        read_secret(facts.secret_file),
+        facts.dialect,
+        detects="detection" in facts.capabilities,
+    )
 
 
 async def _try_once(target: Target, scale: float) -> None:
@@ -396,10 +402,16 @@ async def _contradicted(target: Target, connection: Connection, scale: float) ->
             "the target answers wrongly, and node:COMMAND or stdio:COMMAND shows where"
         ) from exc
     except HandshakeFailed as exc:
+        said, other = target.formation.dialect, OTHER[target.formation.dialect]
         if await _once_more(target, _answers_openly, scale):
             raise UsageError(
-                "the target file says dialect H1, and the target answers without a handshake: "
+                f"the target file says dialect {said}, and the target answers without a handshake: "
                 'say dialect = "open"'
+            ) from exc
+        if await _once_more(target, partial(_challenge, dialect=other), scale) is not None:
+            raise UsageError(
+                f"the target file says dialect {said}, and the target answers in {other}: "
+                f'say dialect = "{other}"'
             ) from exc
 
 
@@ -407,8 +419,11 @@ async def _called_open(target: Target, connection: Connection, scale: float) -> 
     """Read from an open target; if it does not answer, check whether it sends a challenge."""
     if await _answers_openly(connection, scale):
         return
-    formation_id = await _once_more(target, _challenge, scale)
-    if formation_id is None:
+    for dialect in OTHER:
+        formation_id = await _once_more(target, partial(_challenge, dialect=dialect), scale)
+        if formation_id is not None:
+            break
+    else:
         return
     raise UsageError(
         f"the target wants the handshake of the formation {formation_id!r}, and nothing says its "
@@ -431,12 +446,12 @@ async def _once_more(
         await connection.close()
 
 
-async def _challenge(connection: Connection, scale: float) -> str | None:
-    """Return the formation that a challenge names, or None if no challenge comes."""
+async def _challenge(connection: Connection, scale: float, *, dialect: str) -> str | None:
+    """Return the formation that a challenge in a dialect names, or None if no challenge comes."""
     try:
         stream = await connection.open()
-        await stream.write(formation_id_bytes(_FORMATION))
-        return (await read_challenge(stream, TRIAL_S * scale))[0]
+        await stream.write(first_bytes(_FORMATION, dialect))
+        return (await read_challenge(stream, TRIAL_S * scale, dialect))[0]
     except (ConnectionError, HandshakeFailed):
         return None
 

@@ -23,7 +23,7 @@ SAMPLE_S = 0.02
 """CPU time in seconds of the work that measures how busy the machine is."""
 DIALS = 12
 """Number of addresses that the bundled node dials, so that several cases have a connection."""
-DIALECTS = ("open", "H1")
+DIALECTS = ("open", "H1", "H2")
 """Variants of the bundled node in which it waits for connections."""
 HEARTBEAT_S = 0.5
 """Time between heartbeats of the bundled node in one attachment, in seconds."""
@@ -53,7 +53,7 @@ def short_deadline_s(timeout_scale: float = 1.0, busy: float | None = None) -> f
 def bundled(timeout_scale: float = 1.0, *, full: bool = True) -> list[Attachment]:
     """Return the attachments of the bundled node; raises Incomplete if it is not installed.
 
-    Without `full` each case that fits both dialects runs in one of them.
+    Without `full` each case that fits several dialects runs in one of them.
     """
     command, deadline_s = _reference_command(), short_deadline_s(timeout_scale)
     nodes = node_attachments(command, deadline_s, beside=True)
@@ -73,9 +73,10 @@ def bundled_codec() -> Attachment:
 def node_attachments(command: str, deadline_s: float, *, beside: bool = False) -> list[Attachment]:
     """Return the attachments for a node with the bundled node's command line.
 
-    There is one for each dialect, and two in which the node dials, for the cases about that alone:
-    as a node that proves itself, and as an open one that reconciles. The first of these two also
-    runs a share of the other cases, over connections that the node dials.
+    There is one for each dialect: that of H1 serves initiators of H2 too, that of H2 does not. In
+    three the node dials, for the cases about that alone: as a node that proves itself, first in H1
+    or first in H2, and as an open one that reconciles. The first of these also runs a share of the
+    other cases, over connections that the node dials.
     `deadline_s` is its deadline for a handshake, and that inside a frame, in seconds.
     Serial cases that do not depend on the dialect run in the dialect open alone. With `beside` they
     run beside each other: every node listens on a port of its own.
@@ -88,7 +89,14 @@ def node_attachments(command: str, deadline_s: float, *, beside: bool = False) -
     rows = (
         ("open", "--open", "", ()),
         ("H1", member, "open", ()),
+        ("H2", f"{member} --dialect H2 --no-detection", "open", ()),
         ("dials", f"{member} {dials}", "", ("dials",)),
+        (
+            "dials-H2",
+            f"{member} --dialect H2 {dials}",
+            "",
+            ("dials dialect:H2", "dials dialect:secret"),
+        ),
         (
             "reconciles",
             f"{client} {dials}",

@@ -1,4 +1,4 @@
-"""Both sides of the formation handshake, for the suite (page Handshake, dialect H1).
+"""Both sides of the formation handshake, for the suite (page Handshake), in both dialects.
 
 The key derivation is implemented here independently of the reference, so that a mistake shared by
 two copies cannot pass.
@@ -10,18 +10,35 @@ import base64
 import binascii
 import hashlib
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from meshwire_conformance.errors import UsageError
 from meshwire_conformance.targets.transport import Connection, Dial, Stream
 from meshwire_spec.codec import Malformed, Message, decode, encode
-from meshwire_spec.numbers import HMAC, NONCE, RESULT_ACCEPTED, SECRET
+from meshwire_spec.numbers import (
+    CHALLENGE_H2_MAX,
+    HANDSHAKE_VERSION,
+    HMAC,
+    NONCE,
+    RESPONSE_H2_MAX,
+    RESULT_ACCEPTED,
+    SECRET,
+)
 
 KEY_INFO = b"peat-protocol-v1-formation"
 """Info text of the key derivation (HS-002)."""
+H1 = "H1"
+H2 = "H2"
+OTHER = {H1: H2, H2: H1}
+"""The other dialect of each."""
+EARLY = HMAC.to_bytes(4, "little")
+"""What an early writer of the older form of H2 sends first: the length of its response."""
 _ID_LENGTH = 2
 """Bytes of the length of a formation id."""
+_LENGTH = 4
+"""Bytes of the length before a message of H2."""
 _FIRST_END = 4
 """Numbers of streams below it are those of the first stream of each side and kind."""
 
@@ -82,10 +99,16 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Formation:
-    """What a member of a formation knows: its id and its raw secret."""
+    """What a member of a formation knows: its id and its raw secret.
+
+    `dialect` is that of the target. If it `detects`, it serves the other one too, and may dial in
+    either.
+    """
 
     formation_id: str
     secret: bytes
+    dialect: str = H1
+    detects: bool = False
 
     def answer(self, nonce: bytes) -> bytes:
         """Return the HMAC that answers a challenge with this nonce."""
@@ -111,55 +134,120 @@ def read_secret(path: Path) -> bytes:
         raise UsageError(f"no formation secret in {path}: {exc}") from exc
 
 
-def formation_id_bytes(formation_id: str) -> bytes:
+# --- Messages ------------------------------------------------------------------------------------
+
+
+def first_bytes(formation_id: str, dialect: str = H1) -> bytes:
     """Return the first message of an initiator."""
+    if dialect == H2:
+        return encode(Message("formation_version", {"version": HANDSHAKE_VERSION}))
     return encode(Message("formation_id", {"formation_id": formation_id}))
 
 
-async def read_challenge(stream: Stream, deadline_s: float) -> tuple[str, bytes]:
+def challenge_bytes(formation_id: str, nonce: bytes, dialect: str = H1) -> bytes:
+    """Return the challenge of an acceptor."""
+    fields = {"formation_id": formation_id, "nonce": nonce}
+    return encode(Message(CHALLENGES[dialect], fields))
+
+
+def response_bytes(code: bytes, dialect: str = H1) -> bytes:
+    """Return the response of an initiator with this HMAC."""
+    extra = {"extra": b""} if dialect == H2 else {}
+    return encode(Message(RESPONSES[dialect], {"hmac": code, **extra}))
+
+
+FIRSTS = {H1: "formation_id", H2: "formation_version"}
+CHALLENGES = {H1: "formation_challenge", H2: "formation_challenge_h2"}
+RESPONSES = {H1: "formation_response", H2: "formation_response_h2"}
+"""Kinds of messages by dialect."""
+
+
+async def read_challenge(stream: Stream, deadline_s: float, dialect: str = H1) -> tuple[str, bytes]:
     """Return formation id and nonce of the acceptor's challenge; raises HandshakeFailed."""
-    challenge = await _read(stream, "formation_challenge", "challenge", NONCE, deadline_s)
+    size = _id_and(NONCE) if dialect == H1 else _after_length(CHALLENGE_H2_MAX)
+    challenge = await _read(stream, CHALLENGES[dialect], "challenge", size, deadline_s)
     return challenge.fields["formation_id"], challenge.fields["nonce"]
 
 
 async def read_formation_id(stream: Stream, deadline_s: float) -> str:
     """Return the formation id that an initiator sends first; raises HandshakeFailed."""
-    named = await _read(stream, "formation_id", "formation id", 0, deadline_s)
+    named = await _read(stream, FIRSTS[H1], "formation id", _id_and(0), deadline_s)
     formation_id: str = named.fields["formation_id"]
     return formation_id
 
 
-async def _read(stream: Stream, kind: str, what: str, more: int, deadline_s: float) -> Message:
-    """Return a message of a formation id and `more` bytes; raises HandshakeFailed."""
-    received = stream.received
+async def read_version(stream: Stream, deadline_s: float) -> None:
+    """Take the version that a connector sends first; raises HandshakeFailed."""
+    await _read(stream, FIRSTS[H2], "version", lambda _: 1, deadline_s)
 
-    def size() -> int:
+
+async def read_response(stream: Stream, deadline_s: float, dialect: str = H1) -> bytes:
+    """Return the response of an initiator; raises HandshakeFailed if it does not come whole."""
+    size = (lambda _: HMAC) if dialect == H1 else _after_length(RESPONSE_H2_MAX)
+    response = await _read(stream, RESPONSES[dialect], "response", size, deadline_s)
+    code: bytes = response.fields["hmac"]
+    return code
+
+
+async def spoken_dialect(stream: Stream, formation: Formation, deadline_s: float) -> str:
+    """Return the dialect of an initiator, by its first byte where it may speak either.
+
+    Raises HandshakeFailed if that does not come.
+    """
+    if not formation.detects:
+        return formation.dialect
+    received = stream.received
+    await stream.wait_for(lambda: bool(received) or stream.read_over, deadline_s)
+    if not received:
+        raise _missing("first message", stream)
+    return H2 if received[0] == HANDSHAKE_VERSION else H1
+
+
+Size = Callable[[bytearray], int | None]
+"""Returns the size of a message from its beginning, None while that is too short."""
+
+
+def _id_and(more: int) -> Size:
+    """Return the size of a message of a formation id and `more` bytes."""
+
+    def size(received: bytearray) -> int | None:
+        if len(received) < _ID_LENGTH:
+            return None
         return _ID_LENGTH + int.from_bytes(received[:_ID_LENGTH], "little") + more
 
+    return size
+
+
+def _after_length(maximum: int) -> Size:
+    """Return the size of a message after its length; of one above `maximum`, the length alone."""
+
+    def size(received: bytearray) -> int | None:
+        if len(received) < _LENGTH:
+            return None
+        length = int.from_bytes(received[:_LENGTH], "little")
+        return _LENGTH + (length if length <= maximum else 0)
+
+    return size
+
+
+async def _read(stream: Stream, kind: str, what: str, size: Size, deadline_s: float) -> Message:
+    """Return a message of a known size; raises HandshakeFailed."""
+    received = stream.received
+
     def complete() -> bool:
-        return len(received) >= _ID_LENGTH and len(received) >= size()
+        needed = size(received)
+        return needed is not None and len(received) >= needed
 
     await stream.wait_for(lambda: complete() or stream.read_over, deadline_s)
     if not complete():
         raise _missing(what, stream)
-    data = bytes(received[: size()])
+    data = bytes(received[: size(received)])
     try:
         message = decode(kind, data)
     except Malformed as exc:
         raise HandshakeFailed(f"the {what} is malformed: {exc}") from exc
     del received[: len(data)]
     return message
-
-
-async def read_response(stream: Stream, deadline_s: float) -> bytes:
-    """Return the response of an initiator; raises HandshakeFailed if it does not come whole."""
-    received = stream.received
-    await stream.wait_for(lambda: len(received) >= HMAC or stream.read_over, deadline_s)
-    if len(received) < HMAC:
-        raise _missing("response", stream)
-    response = bytes(received[:HMAC])
-    del received[:HMAC]
-    return response
 
 
 async def read_result(stream: Stream, deadline_s: float) -> int:
@@ -172,8 +260,11 @@ async def read_result(stream: Stream, deadline_s: float) -> int:
     return result
 
 
+# --- Both roles ----------------------------------------------------------------------------------
+
+
 async def prove(connection: Connection, formation: Formation, deadline_s: float) -> None:
-    """Run the handshake as initiator on a new connection.
+    """Run the handshake as initiator on a new connection, in the dialect of the target.
 
     Raises HandshakeFailed; its subclasses WrongFormation and Rejected name those causes.
     """
@@ -181,20 +272,15 @@ async def prove(connection: Connection, formation: Formation, deadline_s: float)
         stream = await connection.open()
     except ConnectionError as exc:
         raise HandshakeFailed(str(exc)) from exc
-    await stream.write(formation_id_bytes(formation.formation_id))
-    formation_id, nonce = await read_challenge(stream, deadline_s)
+    dialect = formation.dialect
+    await stream.write(first_bytes(formation.formation_id, dialect))
+    formation_id, nonce = await read_challenge(stream, deadline_s, dialect)
     if formation_id != formation.formation_id:
         raise WrongFormation(formation_id)
-    await stream.write(formation.answer(nonce))
+    await stream.write(response_bytes(formation.answer(nonce), dialect))
     if await read_result(stream, deadline_s) != RESULT_ACCEPTED:
         raise Rejected("the target rejected the right answer")
     await stream.finish()
-
-
-def challenge_bytes(formation_id: str, nonce: bytes) -> bytes:
-    """Return the challenge of an acceptor."""
-    fields = {"formation_id": formation_id, "nonce": nonce}
-    return encode(Message("formation_challenge", fields))
 
 
 async def admit(
@@ -205,12 +291,16 @@ async def admit(
     Raises HandshakeFailed; its subclasses WrongFormation and Rejected name those causes.
     """
     stream = await gate.handshake_stream(connection, deadline_s)
-    named = await read_formation_id(stream, deadline_s)
-    if named != formation.formation_id:
-        raise WrongFormation(named, "formation id")
+    dialect = await spoken_dialect(stream, formation, deadline_s)
+    if dialect == H2:
+        await read_version(stream, deadline_s)
+    else:
+        named = await read_formation_id(stream, deadline_s)
+        if named != formation.formation_id:
+            raise WrongFormation(named, "formation id")
     nonce = secrets.token_bytes(NONCE)
-    await stream.write(challenge_bytes(formation.formation_id, nonce))
-    if await read_response(stream, deadline_s) != formation.answer(nonce):
+    await stream.write(challenge_bytes(formation.formation_id, nonce, dialect))
+    if await read_response(stream, deadline_s, dialect) != formation.answer(nonce):
         raise Rejected("the target answered the challenge wrongly")
     gate.admitted = True
     await stream.write(bytes((RESULT_ACCEPTED,)))

@@ -48,9 +48,9 @@ SERIAL = [
     and not is_final(body_of(case))
 ]
 BESIDE = [case for case in SOCKET if not is_serial(case)][:3]
-OPEN, H1 = (
+OPEN, H1, H2 = (
     Attachment("node", "", "", variant=name, serial_cases_in=home, shared_with=DIALECTS)
-    for name, home in zip(DIALECTS, ("", DIALECTS[0]), strict=True)
+    for name, home in zip(DIALECTS, ("", DIALECTS[0], DIALECTS[0]), strict=True)
 )
 
 
@@ -60,13 +60,13 @@ def elsewhere(attachment: Attachment, seed: int = 0) -> set[str]:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_each_case_that_fits_both_dialects_runs_in_one(seed: int) -> None:
+def test_each_case_that_fits_every_dialect_runs_in_one(seed: int) -> None:
     """Those of one dialect, and those that judge a whole run, run wherever they apply."""
-    left = Counter((*elsewhere(OPEN, seed), *elsewhere(H1, seed)))
+    left = Counter(name for one in (OPEN, H1, H2) for name in elsewhere(one, seed))
 
     for case in SOCKET:
         bound = any(need.startswith("dialect:") for need in case.needs)
-        assert left[case.id] == (0 if bound or is_final(body_of(case)) else 1), case.id
+        assert left[case.id] == (0 if bound or is_final(body_of(case)) else 2), case.id
 
 
 def test_the_seed_decides_on_the_dialect_and_each_has_its_share() -> None:
@@ -78,7 +78,7 @@ def test_the_seed_decides_on_the_dialect_and_each_has_its_share() -> None:
     assert all(serial <= share for share in shares)
     assert len(set(map(frozenset, shares))) == len(shares)
     for share in shares:
-        assert 0.4 < len(share - serial) / len(set(shared) - serial) < 0.6
+        assert 0.57 < len(share - serial) / len(set(shared) - serial) < 0.77
 
 
 def test_without_sharing_serial_cases_alone_run_elsewhere() -> None:

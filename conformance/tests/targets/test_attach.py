@@ -53,11 +53,13 @@ def formation(folder: Path) -> tuple[str, ...]:
     return (*RUN, "--formation-id", "alpha", "--formation-secret-file", str(file))
 
 
-def described(folder: Path, address: str, formation_id: str, secret: str) -> Attachment:
+def described(
+    folder: Path, address: str, formation_id: str, secret: str, dialect: str = "H1"
+) -> Attachment:
     """A target file for what listens there."""
     path = folder / "target.toml"
     path.write_text(
-        f'addresses = ["{address}"]\nprofile = "sync/1"\ndialect = "H1"\n'
+        f'addresses = ["{address}"]\nprofile = "sync/1"\ndialect = "{dialect}"\n'
         f'formation_id = "{formation_id}"\nformation_secret_file = "{secret}"\n'
     )
     return read_target_file(path)[0]
@@ -103,6 +105,18 @@ def test_a_target_file_can_be_wrong_about_formation_and_secret(tmp_path: Path) -
             try_it(described(tmp_path, address, "beta", "secret.txt"))
         with pytest.raises(UsageError, match=r"other\.txt.*formation_secret_file"):
             try_it(described(tmp_path, address, "alpha", "other.txt"))
+
+
+def test_a_target_of_one_dialect_is_not_of_the_other(tmp_path: Path) -> None:
+    """The one that it answers in is named, also where it was called open."""
+    for spoken, other in (("H1", "H2"), ("H2", "H1")):
+        options = ("--dialect", spoken, "--no-detection")
+        with listening(*formation(tmp_path), *options) as address:
+            with pytest.raises(UsageError, match=f'dialect = "{spoken}"'):
+                try_it(described(tmp_path, address, "alpha", "secret.txt", other))
+            with pytest.raises(UsageError, match=r"'alpha'.*--target FILE"):
+                try_it(bare(address))
+            try_it(described(tmp_path, address, "alpha", "secret.txt", spoken))
 
 
 def test_an_open_target_is_not_of_dialect_h1(tmp_path: Path) -> None:

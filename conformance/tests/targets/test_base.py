@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 
 from meshwire_conformance.contracts import Settings
-from meshwire_conformance.errors import Incomplete, UsageError
+from meshwire_conformance.errors import UsageError
 from meshwire_conformance.targets import base
 from meshwire_conformance.targets.attach import attach, start_node
 from meshwire_conformance.targets.base import demand_permission, parse_target
 from meshwire_conformance.targets.facts import read_target_file
 from meshwire_conformance.targets.stdio import command_of
-from meshwire_conformance.verdicts import ExitCode
 from meshwire_spec.numbers import CAPABILITIES, FRAME_STALL_S, HANDSHAKE_S, PAYLOAD_MAX, PROFILE
 
 REMOTE = (
@@ -103,25 +102,16 @@ def test_a_node_that_listens_off_loopback_needs_permission(tmp_path: Path) -> No
     assert asyncio.run(start(Settings(writes_are_ok=True))) == "192.0.2.1"
 
 
-def test_a_target_file_of_dialect_h2_ends_the_run_incomplete(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dialect", ["H1", "H2"])
+def test_a_target_file_with_a_formation_needs_its_secret(tmp_path: Path, dialect: str) -> None:
     """One line, before anything is dialled: nothing listens there."""
     path = tmp_path / "target.toml"
     path.write_text(
-        'addresses = ["tcp://127.0.0.1:1"]\nprofile = "sync/1"\ndialect = "H2"\n'
+        f'addresses = ["tcp://127.0.0.1:1"]\nprofile = "sync/1"\ndialect = "{dialect}"\n'
         'formation_id = "alpha"\nformation_secret_file = "absent.txt"\n'
     )
-    with pytest.raises(Incomplete, match="dialect H2") as caught:
+    with pytest.raises(UsageError, match=r"absent\.txt"):
         asyncio.run(attach(read_target_file(path)[0], Settings()))
-
-    assert caught.value.exit_code is ExitCode.INCOMPLETE
-
-
-@pytest.mark.process
-def test_a_node_of_dialect_h2_ends_the_run_incomplete(tmp_path: Path) -> None:
-    """Its ready line is read, and the node is stopped."""
-    command = ready_node(tmp_path, LOCAL[0], "H2")
-    with pytest.raises(Incomplete, match="dialect H2"):
-        asyncio.run(attach(parse_target(f"node:{command}"), Settings()))
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from meshwire_conformance.targets.iroh_library import ending, stream_number
 pytestmark = [pytest.mark.process, pytest.mark.socket]
 
 OPEN, H1 = "--open", "--formation-id lab-formation"
+H2 = f"{H1} --dialect H2 --no-detection"
 IDENTITY = bytes(range(32))
 OTHER = bytes(range(1, 33))
 DEADLINE_S = 600.0
@@ -83,6 +84,18 @@ def judge_side_by_side(
 
     over_iroh, over_tcp = asyncio.run(both())
     return over_iroh, over_tcp
+
+
+def judge_failed_again(
+    cases: Sequence[Case], over_iroh: dict[str, Verdict], dialect: str
+) -> dict[str, Verdict]:
+    """Verdicts over iroh, beside few others, of cases that failed and that rest on such.
+
+    On a busy machine QUIC may lose a connection beside many cases, which says nothing about a rule.
+    """
+    wrong = (Verdict.FAIL, Verdict.COULD_NOT_RUN)
+    failed = [case for case in cases if over_iroh.get(case.id) in wrong]
+    return asyncio.run(judge(failed, "iroh", dialect)) if failed else {}
 
 
 def socket_cases(*prefixes: str) -> list[Case]:
@@ -338,10 +351,7 @@ class TestVerdicts:
         shared = [case for case in cases if not tcp_alone(case)]
         over_iroh = asyncio.run(judge(cases, "iroh", OPEN))
         over_tcp = asyncio.run(judge(shared, "tcp", OPEN))
-        # On a busy machine QUIC may lose a connection beside five hundred cases, which says nothing
-        # about a rule: what has failed counts if it fails again beside few.
-        failed = [case for case in shared if over_iroh[case.id] is Verdict.FAIL]
-        over_iroh |= asyncio.run(judge(failed, "iroh", OPEN)) if failed else {}
+        over_iroh |= judge_failed_again(shared, over_iroh, OPEN)
 
         alone = {over_iroh.pop(case.id) for case in cases if tcp_alone(case)}
 
@@ -349,13 +359,16 @@ class TestVerdicts:
         assert alone == {Verdict.NOT_APPLICABLE}
         assert list(over_tcp.values()).count(Verdict.PASS) > 200
 
-    def test_of_handshakes(self) -> None:
-        """A node of dialect H1."""
-        cases = [case for case in socket_cases("MW-56") if not tcp_alone(case)]
-        over_iroh, over_tcp = judge_side_by_side(cases, H1)
+    @pytest.mark.parametrize("dialect", [H1, H2], ids=["H1", "H2"])
+    def test_of_handshakes(self, dialect: str) -> None:
+        """A node of both dialects that begins in H1, and one of H2 alone."""
+        cases = [case for case in socket_cases("MW-56", "MW-66") if not tcp_alone(case)]
+        over_iroh, over_tcp = judge_side_by_side(cases, dialect)
+        over_iroh |= judge_failed_again(cases, over_iroh, dialect)
 
         assert in_both(over_iroh, over_tcp) == in_both(over_tcp, over_iroh)
-        assert list(over_iroh.values()).count(Verdict.PASS) > len(cases) // 2
+        assert {*over_iroh.values()} <= {Verdict.PASS, Verdict.NOT_APPLICABLE}
+        assert list(over_iroh.values()).count(Verdict.PASS) > 30
 
     def test_of_a_node_that_is_wrong(self) -> None:
         """A pass over iroh is no blindness: what is wrong turns the same cases red."""

@@ -64,6 +64,22 @@ class RunOptions:
         Path | None,
         typer.Option(envvar=SECRET_VARIABLE, help="File with the formation's secret in base64."),
     ] = None
+    dialect: Annotated[
+        str | None,
+        typer.Option(
+            metavar="H1|H2",
+            help="Dialect of the handshake that the node speaks first where it dials; H1 if left "
+            "out. Stock nodes since 0.8.1 know H2 alone.",
+        ),
+    ] = None
+    no_detection: Annotated[
+        bool,
+        typer.Option(
+            "--no-detection",
+            help="Know the dialect of --dialect alone: do not serve initiators of the other, and "
+            "do not dial again in it.",
+        ),
+    ] = False
     handshake_s: Annotated[
         float, typer.Option(help="Deadline of the whole handshake, in seconds.")
     ] = HANDSHAKE_S
@@ -144,6 +160,8 @@ class RunOptions:
             is_open=self.is_open,
             formation_id=self.formation_id,
             secret_file=self.formation_secret_file,
+            dialect=self.dialect,
+            detects=not self.no_detection,
             handshake_s=self.handshake_s,
             frame_stall_s=self.frame_stall_s,
             heartbeat_s=self.heartbeat_s,
@@ -248,5 +266,6 @@ def _capabilities(config: Config) -> list[str]:
     offers = {
         "reconciliation": config.settings.serves_reconciliation,
         "reconciles": config.reconcile,
+        "detection": config.settings.detects,
     }
     return [name for name in (*CAPABILITIES, *OPTIONAL_CAPABILITIES) if offers.get(name, True)]

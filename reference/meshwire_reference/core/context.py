@@ -60,6 +60,8 @@ class Context:
         self.outbound_quota = SharedQuota(settings.all_answer_bytes_max)
         self.inbound_quota = SharedQuota(settings.all_inbound_bytes_max)
         self.tickets = count(1)
+        self.nonces: set[bytes] = set()
+        """Nonces of challenges of this node whose response has not come yet."""
         self._effects: list[Effect] = []
 
     def emit(self, effect: ConnectionEffect) -> None:

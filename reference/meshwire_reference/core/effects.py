@@ -158,7 +158,18 @@ class NotSent:
     connection: int
 
 
-Event: TypeAlias = Refusal | RunOver | NotSent
+@dataclass(frozen=True, slots=True)
+class OtherDialect:
+    """A peer that this node dialled did not answer in the dialect of its first message.
+
+    It may do so in the other one, over another connection.
+    """
+
+    peer: str
+    connection: int
+
+
+Event: TypeAlias = Refusal | RunOver | NotSent | OtherDialect
 
 
 @dataclass(frozen=True, slots=True)

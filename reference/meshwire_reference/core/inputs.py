@@ -23,8 +23,9 @@ StreamId: TypeAlias = int
 class ConnectionOpened:
     """A new connection; `dialled` is True if this side opened it.
 
-    `reconciles` is True if the operator has enabled reconciliation with this peer (NG-013). Leads
-    to `OpenStream` for the handshake of the side that dialled. In an open node the initial exchange
+    `reconciles` is True if the operator has enabled reconciliation with this peer (NG-013);
+    `in_other_dialect` begins the handshake in the dialect that is not the configured one. Leads to
+    `OpenStream` for the handshake of the side that dialled. In an open node the initial exchange
     begins at once: `OpenStream` and `CallDocuments`.
     """
 
@@ -32,6 +33,7 @@ class ConnectionOpened:
     peer_id: bytes
     dialled: bool
     reconciles: bool = False
+    in_other_dialect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class ConnectionClosed:
     `code` is None if the link broke without a CLOSE; `by_peer` is False also where this side
     closed because the peer broke a rule of the transport. Leads to what the whole frames of the
     peer lead to, which still take effect, to `Release` of its streams, and after the last frame to
-    `CallDocuments` with `Forget`.
+    `CallDocuments` with `Forget`; to `Notify` where a handshake of the other dialect may succeed.
     """
 
     code: int | None = None

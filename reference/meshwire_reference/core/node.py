@@ -137,6 +137,6 @@ EVENTS: Final[dict[type[inputs.ConnectionEvent], Callable[[Session, Any], None]]
     inputs.SendFailed: lambda session, event: session.streams.note_sent(
         event.stream, has_failed=True
     ),
-    inputs.ConnectionClosed: lambda session, _event: session.end(),
+    inputs.ConnectionClosed: lambda session, event: session.end(event),
 }
 """The method of a session for each event of its connection."""

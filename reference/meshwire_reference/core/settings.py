@@ -21,6 +21,7 @@ class Dialect(StrEnum):
 
     OPEN = "open"
     H1 = "H1"
+    H2 = "H2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Settings:
     """Limits and deadlines of a node. Sizes are in bytes, times in seconds."""
 
     dialect: Dialect
+    detects: bool = False
+    """True serves initiators of both H1 and H2, and dials again in the other where one fails."""
     payload_cap: int = PAYLOAD_MAX
     """The largest payload that the node sends or takes."""
     handshake_s: float = HANDSHAKE_S

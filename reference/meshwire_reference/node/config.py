@@ -20,6 +20,9 @@ from meshwire_spec.numbers import (
 SECRET_FILE_MAX = 2**16
 """Greatest size of a secret file, in bytes."""
 
+PROVING = (Dialect.H1, Dialect.H2)
+"""Dialects with a handshake."""
+
 
 class ConfigError(Exception):
     """The node cannot be started with this configuration; the text is one line for the operator."""
@@ -72,6 +75,8 @@ class Choices:
     document_call_s: float = DOCUMENT_CALL_S
     document_call_s_per_kib: float = DOCUMENT_CALL_S_PER_KIB
     redial_s: float = LONGEST_S
+    dialect: str | None = None
+    detects: bool = True
 
 
 def make_config(choices: Choices) -> Config:
@@ -85,6 +90,8 @@ def make_config(choices: Choices) -> Config:
         raise ConfigError(
             "choose one of --open (no handshake at all) and --formation-id ID (with a secret)"
         )
+    if choices.dialect is not None and (choices.is_open or choices.dialect not in PROVING):
+        raise ConfigError("--dialect is H1 or H2, beside --formation-id ID")
     if choices.formation_id == "":
         raise ConfigError("--formation-id must not be empty")
     for name, seconds in (
@@ -129,7 +136,9 @@ def _endpoint(text: str) -> bytes:
 
 def _settings(choices: Choices) -> Settings:
     return Settings(
-        dialect=Dialect.OPEN if choices.is_open else Dialect.H1,
+        dialect=Dialect.OPEN if choices.is_open else Dialect(choices.dialect or Dialect.H1),
+        # HS-064
+        detects=choices.detects and len((choices.formation_id or "").encode()) > 1,
         payload_cap=choices.payload_cap,
         handshake_s=choices.handshake_s,
         frame_stall_s=choices.frame_stall_s,

@@ -37,10 +37,19 @@ class Link:
     """Carries out the effects of one connection and reports its events to the core."""
 
     def __init__(
-        self, number: int, connection: Connection, feed: Feed, *, reconciles: bool = False
+        self,
+        number: int,
+        connection: Connection,
+        feed: Feed,
+        *,
+        reconciles: bool = False,
+        in_other_dialect: bool = False,
     ) -> None:
         self.number = number
         self._reconciles = reconciles
+        self._in_other_dialect = in_other_dialect
+        self.wants_other_dialect = False
+        """True once the core has reported that the peer may speak the other dialect."""
         self.connection = connection
         self._feed = feed
         self._writers: dict[int, deque[Send]] = {}
@@ -52,7 +61,13 @@ class Link:
         """Report every event to the core; returns when the connection is closed."""
         connection = self.connection
         self._feed(
-            ConnectionOpened(self.number, connection.peer_id, connection.dialled, self._reconciles)
+            ConnectionOpened(
+                self.number,
+                connection.peer_id,
+                connection.dialled,
+                self._reconciles,
+                self._in_other_dialect,
+            )
         )
         try:
             async for event in connection.events():

@@ -3,11 +3,12 @@
 A dial that fails and a connection that ends are followed by another dial: at first after a second,
 each time after twice as long up to the longest wait, which the operator sets and which is a minute
 otherwise, with jitter. Only a connection that was open for a minute resets the wait (D-103, D-132).
+A peer that may speak the other dialect of the handshake is dialled once more without a wait (D-26).
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 
 from meshwire_reference.node.log import log
 from meshwire_reference.transport.base import Connection, TransportOptions, Unreachable
@@ -44,19 +45,26 @@ class Backoff:
         return wait_s * (1 + SPREAD * (2 * self._random() - 1))
 
 
+class Serve(Protocol):
+    """Serves a connection to its end; returns True if the other dialect should be tried."""
+
+    def __call__(self, connection: Connection, *, in_other_dialect: bool) -> Awaitable[bool]:
+        """Serve `connection`, in the dialect that is not the configured one if so asked."""
+        ...
+
+
 async def keep_connected(
-    address: str,
-    options: TransportOptions,
-    serve: Callable[[Connection], Awaitable[None]],
-    backoff: Backoff,
+    address: str, options: TransportOptions, serve: Serve, backoff: Backoff
 ) -> None:
     """Dial an address repeatedly without limit, and `serve` each connection to its end.
 
     Raises AddressRefused if the address cannot be dialled.
     """
     loop = asyncio.get_running_loop()
+    in_other_dialect = False
     while True:
         stood_s = 0.0
+        is_misunderstood = False
         try:
             connection = await dial(address, options)
         except Unreachable as unreachable:
@@ -64,11 +72,13 @@ async def keep_connected(
         else:
             since_s = loop.time()
             log("connected", address=address, peer=connection.peer_id.hex())
-            await serve(connection)
+            is_misunderstood = await serve(connection, in_other_dialect=in_other_dialect)
             stood_s = loop.time() - since_s
             # HS-051: a peer that has rejected this node, in whatever way, is dialled again.
             closed = connection.closed
             event, why = "disconnected", (closed and closed.reason) or "the connection ended"
-        wait_s = backoff.after(stood_s)
+        # HS-065: once, before the next attempt in the configured one.
+        in_other_dialect = is_misunderstood and not in_other_dialect
+        wait_s = 0.0 if in_other_dialect else backoff.after(stood_s)
         log(event, address=address, why=why, retry_s=round(wait_s, 2))
         await asyncio.sleep(wait_s)

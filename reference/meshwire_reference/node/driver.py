@@ -26,6 +26,7 @@ from meshwire_reference.core.effects import (
     Effect,
     Notify,
     NotSent,
+    OtherDialect,
     Refusal,
     RunOver,
     WriteStore,
@@ -121,7 +122,7 @@ class Node:
         random = secrets.SystemRandom().random
         for address in self._config.connect:
             backoff = Backoff(random, self._config.redial_s)
-            self._spawn(keep_connected(address, options, self._serve, backoff))
+            self._spawn(keep_connected(address, options, self._serve_in, backoff))
 
     async def _load_folder(self, folder: Path) -> None:
         """Load every document of a folder, or raise BadFolder."""
@@ -241,13 +242,23 @@ class Node:
                 return
 
     async def _serve(self, connection: Connection) -> None:
-        reconciles = self._config.reconciles_with(connection.peer_id)
-        link = Link(next(self._numbers), connection, self._feed, reconciles=reconciles)
+        await self._serve_in(connection, in_other_dialect=False)
+
+    async def _serve_in(self, connection: Connection, *, in_other_dialect: bool) -> bool:
+        """Serve a connection to its end; return True if the other dialect should be tried."""
+        link = Link(
+            next(self._numbers),
+            connection,
+            self._feed,
+            reconciles=self._config.reconciles_with(connection.peer_id),
+            in_other_dialect=in_other_dialect,
+        )
         self._links[link.number] = link
         try:
             await link.run()
         finally:
             del self._links[link.number]
+        return link.wants_other_dialect
 
     # --- effects -----------------------------------------------------------------------------
 
@@ -294,6 +305,11 @@ class Node:
                 log("reconciled" if over.reason is None else "not-reconciled", **asdict(over))
             case NotSent() as not_sent:
                 log("not-sent", **asdict(not_sent))
+            case OtherDialect() as other:
+                log("other-dialect", **asdict(other))
+                link = self._links.get(other.connection)
+                if link is not None:
+                    link.wants_other_dialect = True
 
     def _note_worker_event(self, event: WorkerEvent) -> None:
         """Log an event of the worker."""

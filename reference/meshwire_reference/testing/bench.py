@@ -22,6 +22,7 @@ from meshwire_reference.core.effects import (
     Notify,
     NotSent,
     OpenStream,
+    OtherDialect,
     Refusal,
     Release,
     Reset,
@@ -69,13 +70,15 @@ class Bench:
         answer: Callable[[Call], Result],
         settings: Settings | None = None,
         key: FormationKey | None = None,
+        random: Callable[[int], bytes] = entropy,
     ) -> None:
-        self.core = NodeCore(settings or Settings(Dialect.OPEN, heartbeat_s=0), entropy, key)
+        self.core = NodeCore(settings or Settings(Dialect.OPEN, heartbeat_s=0), random, key)
         self.now_s = START_S
         self.now_ms = START_MS
         self.refusals: list[Refusal] = []
         self.not_sent: list[NotSent] = []
         self.runs: list[RunOver] = []
+        self.other_dialects: list[OtherDialect] = []
         self.writes: list[WriteStore] = []
         self.closed: dict[int, int] = {}
         self.streams: dict[tuple[int, int], Seen] = {}
@@ -90,12 +93,16 @@ class Bench:
 
     # --- what a test does ------------------------------------------------------------------------
 
-    def connect(self, *, dialled: bool = False, reconciles: bool = False) -> int:
+    def connect(
+        self, *, dialled: bool = False, reconciles: bool = False, in_other_dialect: bool = False
+    ) -> int:
         """Open a connection and return its number."""
         self._connections += 1
-        peer_id = bytes((self._connections,)) * ENDPOINT_ID
-        self.feed(inputs.ConnectionOpened(self._connections, peer_id, dialled, reconciles))
-        return self._connections
+        number = self._connections
+        peer_id = bytes((number,)) * ENDPOINT_ID
+        opened = inputs.ConnectionOpened(number, peer_id, dialled, reconciles, in_other_dialect)
+        self.feed(opened)
+        return number
 
     def disconnect(self, connection: int) -> None:
         """End a connection without a CLOSE."""
@@ -241,7 +248,7 @@ class Bench:
         self._inputs.append(inputs.Durable(effect.number))
 
     def notify(self, effect: Notify) -> None:
-        """Record a refusal, the end of a run, or a document that was not sent."""
+        """Record a refusal, the end of a run, a document not sent, or a misunderstood peer."""
         match effect.event:
             case Refusal() as refusal:
                 self.refusals.append(refusal)
@@ -249,6 +256,8 @@ class Bench:
                 self.runs.append(over)
             case NotSent() as lost:
                 self.not_sent.append(lost)
+            case OtherDialect() as other:
+                self.other_dialects.append(other)
 
     def _report(self, connection: int, event: inputs.ConnectionEvent) -> None:
         self._inputs.append(inputs.ConnectionInput(connection, event))

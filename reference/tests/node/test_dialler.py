@@ -1,10 +1,16 @@
-"""How long a node waits before it dials again."""
+"""How long a node waits before it dials again, and in which dialect it does."""
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
 
-from meshwire_reference.node.dialler import Backoff
+from meshwire_reference.node.dialler import Backoff, keep_connected
+from meshwire_reference.testing.memory_transport import offer_memory
+from meshwire_reference.transport.base import Connection, TransportOptions
+from meshwire_reference.transport.registry import listen
+
+offer_memory()
 
 
 def steady(value: float) -> Callable[[], float]:
@@ -40,3 +46,50 @@ def test_only_a_connection_that_stood_counts_as_one() -> None:
     waits = [backoff.after(stood_s) for stood_s in (0.0, 0.1, 59.9, 60.0, 0.0)]
 
     assert waits == [1, 2, 4, 1, 2]
+
+
+class Enough(Exception):
+    """Ends a dialler that would dial for ever."""
+
+
+@pytest.mark.parametrize(
+    ("signs", "in_other_dialect"),
+    [
+        ([False] * 3, [False] * 4),
+        ([True, False, False], [False, True, False, False]),
+        # Where neither dialect is understood, the next attempt is in the configured one.
+        ([True, True, True], [False, True, False, True]),
+        ([False, True, True], [False, False, True, False]),
+    ],
+)
+def test_a_misunderstood_node_dials_once_in_the_other_dialect(
+    signs: list[bool], in_other_dialect: list[bool]
+) -> None:
+    """HS-065: at once, since only the other attempts draw on the backoff."""
+    served: list[bool] = []
+    waits: list[float] = []
+
+    class Counted(Backoff):
+        def after(self, stood_s: float) -> float:
+            waits.append(stood_s)
+            return 0.0
+
+    async def serve(_connection: Connection, *, in_other_dialect: bool) -> bool:
+        served.append(in_other_dialect)
+        if len(served) > len(signs):
+            raise Enough
+        return signs[len(served) - 1]
+
+    async def whole() -> None:
+        options = TransportOptions(b"\x77" * 32)
+        listener = await listen("memory://redial", options)
+        try:
+            await keep_connected("memory://redial", options, serve, Counted(steady(0.5)))
+        finally:
+            await listener.close()
+
+    with pytest.raises(Enough):
+        asyncio.run(whole())
+
+    assert served == in_other_dialect
+    assert len(waits) == len(signs) - in_other_dialect.count(True)

@@ -94,9 +94,12 @@ class ConnectSpec(Strict, frozen=True, kw_only=True):
 class HandshakeSpec(Strict, frozen=True, kw_only=True):
     """One run of the formation handshake, with its faults.
 
-    `none` as answer stops after the challenge; `resume` goes on from there.
+    `none` as answer stops after the challenge; `resume` goes on from there. `other` is the dialect
+    that is not the target's, `early` that of an early writer of the older form of H2. A formation
+    id is sent in H1 alone.
     """
 
+    dialect: Literal["target", "other", "early"] = "target"
     formation_id: str = "$formation_id"
     answer: Literal["right", "wrong", "short", "long", "none"] = "right"
     result: Literal["accepted", "rejected", "nothing"] = "accepted"

@@ -94,8 +94,8 @@ class NodeFacts(Strict, frozen=True, kw_only=True):
     dialect: Annotated[
         Literal["open", "H1", "H2"],
         Meta(
-            description="How a peer proves itself; `open` is no handshake at all. The suite does "
-            "not speak H2: a run against such a target is incomplete."
+            description="How a peer proves itself, and in which dialect the node dials first; "
+            "`open` is no handshake at all."
         ),
     ]
     formation_id: Annotated[

@@ -16,7 +16,8 @@ Parameter = Literal["dialler", "windows", "records", "interleaving", "frames", "
 class Transcript(Strict, frozen=True, kw_only=True):
     """One socket case: its needs, its rules, and its steps.
 
-    It runs in circumstances that the suite selects; those in `fixes` stay ordinary.
+    It runs in circumstances that the suite selects; those in `fixes` stay ordinary. The dialect
+    `secret` is either of those with a handshake.
     """
 
     id: CaseId
@@ -24,7 +25,7 @@ class Transcript(Strict, frozen=True, kw_only=True):
     rules: Annotated[list[str], Meta(extra_json_schema={"minItems": 1})]
     level: Level = "strict"
     isolation: Literal["key", "peer", "process"] = "key"
-    dialect: Literal["", "open", "H1"] = ""
+    dialect: Literal["", "open", "H1", "H2", "secret"] = ""
     binding: Literal["", "tcp", "iroh"] = ""
     capabilities: list[str] = []
     serial: bool = False

@@ -1,14 +1,15 @@
-"""The formation handshake in dialect H1, both roles, as machines of bytes in and bytes out.
+"""The formation handshake, both roles, in dialect H1, as machines of bytes in and bytes out.
 
 The caller passes bytes of the handshake stream to `receive`, reports its end with `end`, and after
 each sends `take_output`. `state` is the state of the handshake; `reason` is why it is refused if it
-is faulty.
+is faulty. What dialect H2 does otherwise is in `handshake_h2`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import ClassVar
 
 from meshwire_reference.core.formation import FormationKey, ProofRefused
+from meshwire_reference.wire.cursor import U32_LE
 from meshwire_reference.wire.errors import Malformed
 from meshwire_reference.wire.handshake import (
     FormationChallenge,
@@ -38,6 +39,8 @@ from meshwire_spec.states import (
 )
 
 ID_LENGTH = 2
+CHALLENGE_LENGTH = 4
+"""Bytes of the length before a challenge of dialect H2."""
 OVER = frozenset((HandshakeState.ACCEPTED, HandshakeState.REJECTED, HandshakeState.FAULTY))
 """States after which the handshake reads nothing more."""
 
@@ -116,11 +119,12 @@ class Acceptor(Handshake):
     """The side that was dialled: it sends the challenge and the result."""
 
     table = FORMATION_ACCEPTOR
+    first: ClassVar = HandshakeState.AWAITING_ID
 
     def __init__(self, key: FormationKey, entropy: Callable[[int], bytes]) -> None:
-        super().__init__(HandshakeState.AWAITING_ID, key)
+        super().__init__(self.first, key)
         # HS-031
-        self._nonce = entropy(NONCE)
+        self.nonce = entropy(NONCE)
         self._is_other_formation = False
 
     def _size(self) -> int:
@@ -141,13 +145,13 @@ class Acceptor(Handshake):
             return
         self._is_other_formation = named.formation_id != self._key.formation_id
         # HS-030
-        challenge = FormationChallenge(self._key.formation_id, self._nonce)
+        challenge = FormationChallenge(self._key.formation_id, self.nonce)
         self._output += encode_formation_challenge(challenge)
         self._move(HandshakeEvent.ID)
 
     def _take_response(self, message: bytes) -> None:
         # HS-043
-        right = self._proves(decode_formation_response(message).hmac)
+        right = self._proves(self._proof(message))
         # HS-034
         accepted = right and not self._is_other_formation
         # HS-032, HS-033
@@ -157,25 +161,57 @@ class Acceptor(Handshake):
             HandshakeEvent.RIGHT_RESPONSE if accepted else HandshakeEvent.WRONG_RESPONSE,
         )
 
+    def _proof(self, message: bytes) -> bytes:
+        """Return the HMAC in a whole response."""
+        return decode_formation_response(message).hmac
+
     def _proves(self, response: bytes) -> bool:
         try:
-            self._key.verify(self._nonce, response)
+            self._key.verify(self.nonce, response)
         except ProofRefused:
             return False
         return True
 
 
 class Initiator(Handshake):
-    """The side that dialled: it names the formation, proves the secret, and reads the result."""
+    """The side that dialled: it names the formation, proves the secret, and reads the result.
+
+    `own` has the nonces of the challenges that this node itself has sent and that nobody has
+    answered yet.
+    """
 
     table = FORMATION_INITIATOR
 
-    def __init__(self, key: FormationKey) -> None:
+    def __init__(self, key: FormationKey, own: Container[bytes] = ()) -> None:
         super().__init__(HandshakeState.AWAITING_CHALLENGE, key)
-        self._output += encode_formation_id(FormationId(key.formation_id))
+        self._own = own
+        self.is_other_dialect = False
+        """True once the acceptor has challenged in the other dialect."""
+        self._output += self._first_message()
+
+    def _first_message(self) -> bytes:
+        return encode_formation_id(FormationId(self._key.formation_id))
 
     def _size(self) -> int:
-        return self._id_size() + NONCE if self.state is HandshakeState.AWAITING_CHALLENGE else 1
+        return self._challenge_size() if self.state is HandshakeState.AWAITING_CHALLENGE else 1
+
+    def _challenge_size(self) -> int:
+        name = self._key.formation_id.encode()
+        # HS-065
+        if self._buffer[:CHALLENGE_LENGTH] == U32_LE.pack(ID_LENGTH + len(name) + NONCE):
+            self._leave_to_other_dialect()
+            return 0
+        return self._id_size() + NONCE
+
+    def _leave_to_other_dialect(self) -> None:
+        self.is_other_dialect = True
+        self._fail("authentication-failed", HandshakeEvent.OTHER_DIALECT)
+
+    def _decode_challenge(self, message: bytes) -> FormationChallenge:
+        return decode_formation_challenge(message)
+
+    def _encode_response(self, response: FormationResponse) -> bytes:
+        return encode_formation_response(response)
 
     def _step(self, message: bytes) -> None:
         if self.state is HandshakeState.AWAITING_CHALLENGE:
@@ -190,7 +226,7 @@ class Initiator(Handshake):
 
     def _take_challenge(self, message: bytes) -> None:
         try:
-            challenge = decode_formation_challenge(message)
+            challenge = self._decode_challenge(message)
         except Malformed as malformed:
             self._fail(malformed.reason)
             return
@@ -198,7 +234,11 @@ class Initiator(Handshake):
         if challenge.formation_id != self._key.formation_id:
             self._fail("authentication-failed", HandshakeEvent.OTHER_FORMATION)
             return
+        # HS-066
+        if challenge.nonce in self._own:
+            self._fail("authentication-failed", HandshakeEvent.OWN_NONCE)
+            return
         # HS-003
         response = FormationResponse(self._key.respond(challenge.nonce))
-        self._output += encode_formation_response(response)
+        self._output += self._encode_response(response)
         self._move(HandshakeEvent.CHALLENGE)

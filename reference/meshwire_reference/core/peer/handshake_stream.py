@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.peer.handshake import OVER, Acceptor, Handshake, Initiator
+from meshwire_reference.core.peer.handshake_h2 import AcceptorH2, Connector, Detection
+from meshwire_reference.core.settings import Dialect
 from meshwire_reference.core.streams import StreamHandler, Streams
 from meshwire_spec.states import HandshakeState
 
 FINISHED: Final = frozenset((HandshakeState.ACCEPTED, HandshakeState.REJECTED))
 """States after the result was sent or received; this side's half is finished."""
+INITIATORS: Final[Mapping[Dialect, type[Initiator]]] = {
+    Dialect.H1: Initiator,
+    Dialect.H2: Connector,
+}
+ACCEPTORS: Final[Mapping[Dialect, type[Acceptor]]] = {
+    Dialect.H1: Acceptor,
+    Dialect.H2: AcceptorH2,
+}
+OTHER: Final = {Dialect.H1: Dialect.H2, Dialect.H2: Dialect.H1}
+"""The other dialect of each."""
 
 
 class HandshakeStream(StreamHandler):
@@ -24,19 +36,44 @@ class HandshakeStream(StreamHandler):
         self._context = context
         self._on_over = on_over
         self._handshake: Handshake | None = None
+        self._initiator: Initiator | None = None
+        self._has_heard = False
+        self._nonce = b""
         self.awaits_stream = False
         """True while the first bidi stream that the peer opens is that of the handshake."""
 
-    def start(self, *, dialled: bool) -> None:
+    def start(self, *, dialled: bool, in_other_dialect: bool = False) -> None:
         """Begin as initiator if this side dialled, else as acceptor."""
-        key = self._context.key
+        context, settings = self._context, self._context.settings
+        key = context.key
         assert key is not None, "a dialect other than open needs a formation key"
         if dialled:
-            self._handshake = Initiator(key)
+            dialect = OTHER[settings.dialect] if in_other_dialect else settings.dialect
+            self._handshake = self._initiator = INITIATORS[dialect](key, context.nonces)
             self._streams.open(self, bidi=True)
+            return
+        self.awaits_stream = True
+        if settings.detects:
+            self._handshake = Detection(key, context.entropy)
         else:
-            self._handshake = Acceptor(key, self._context.entropy)
-            self.awaits_stream = True
+            self._handshake = self._with_nonce(ACCEPTORS[settings.dialect](key, context.entropy))
+
+    def _with_nonce(self, acceptor: Acceptor) -> Acceptor:
+        """Return an acceptor whose nonce counts as outstanding from now on."""
+        self._nonce = acceptor.nonce
+        self._context.nonces.add(acceptor.nonce)
+        return acceptor
+
+    def forget_nonce(self) -> None:
+        """Let the nonce of this side's challenge count as outstanding no longer."""
+        self._context.nonces.discard(self._nonce)
+
+    @property
+    def may_be_other_dialect(self) -> bool:
+        """True if this side dialled and no answer has shown that the peer speaks its dialect."""
+        # HS-065
+        initiator = self._initiator
+        return initiator is not None and (initiator.is_other_dialect or not self._has_heard)
 
     def accept_stream(self, stream: int) -> None:
         """Use the first bidi stream of an initiator."""
@@ -57,7 +94,10 @@ class HandshakeStream(StreamHandler):
         handshake = self._handshake
         is_extra = bool(data)
         if handshake is not None:
+            self._has_heard = self._has_heard or bool(data)
             handshake.receive(data)
+            if isinstance(handshake, Detection):
+                handshake = self._taken_over(handshake)
             if fin:
                 handshake.end()
             self._advance(handshake)
@@ -68,6 +108,14 @@ class HandshakeStream(StreamHandler):
             self._streams.stop(self._stream, "trailing-bytes")
         if is_extra or fin:
             self._streams.release(self._stream)
+
+    def _taken_over(self, detection: Detection) -> Handshake:
+        """Return the acceptor of the dialect that was detected, or the detection if none was."""
+        acceptor = detection.take_over()
+        if acceptor is None:
+            return detection
+        self._handshake = self._with_nonce(acceptor)
+        return acceptor
 
     def take_stop(self, code: int) -> None:
         """Ignore a STOP of this side's half: the handshake goes on without what it cannot send."""
@@ -87,4 +135,5 @@ class HandshakeStream(StreamHandler):
             self._streams.send(self._stream, output, fin=fin)
         if state in OVER:
             self._handshake = None
+            self.forget_nonce()
             self._on_over(handshake)

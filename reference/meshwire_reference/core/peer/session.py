@@ -12,8 +12,8 @@ from typing import TypeAlias
 
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.document_calls import Forget
-from meshwire_reference.core.effects import CloseConnection
-from meshwire_reference.core.inputs import ConnectionOpened
+from meshwire_reference.core.effects import CloseConnection, OtherDialect
+from meshwire_reference.core.inputs import ConnectionClosed, ConnectionOpened
 from meshwire_reference.core.limits.rate_limit import Cooldowns
 from meshwire_reference.core.peer.handshake import Handshake
 from meshwire_reference.core.peer.handshake_stream import HandshakeStream
@@ -69,13 +69,18 @@ class Session:
             self._move(SessionEvent.NO_HANDSHAKE)
             self._begin()
             return
-        self._handshake.start(dialled=self._opened.dialled)
+        opened = self._opened
+        self._handshake.start(dialled=opened.dialled, in_other_dialect=opened.in_other_dialect)
         # HS-056
         # HS-035
-        self._set_timer(settings.handshake_s, lambda: self._refuse("handshake-timeout"))
+        self._set_timer(settings.handshake_s, self._time_out)
 
-    def end(self) -> None:
+    def end(self, closed: ConnectionClosed) -> None:
         """End the session of a closed connection; nothing is sent from now on."""
+        if closed.by_peer and closed.code == REASONS["authentication-failed"].code:
+            # HS-065
+            self._note_dialect()
+        self._handshake.forget_nonce()
         self._move(SessionEvent.CONNECTION_ENDED)
         self._context.timers.cancel(self._timer)
         self._context.durability.drop(self.connection)
@@ -134,6 +139,8 @@ class Session:
     def _take_verdict(self, handshake: Handshake) -> None:
         """Handle the end of the handshake."""
         if handshake.state is HandshakeState.FAULTY:
+            if handshake.reason == "authentication-failed":
+                self._note_dialect()
             # HS-040
             self._refuse(handshake.reason)
         elif self.state is not SessionState.UNPROVEN:
@@ -151,10 +158,20 @@ class Session:
                 lambda: self._close(SessionEvent.LINGER_OVER, "authentication-failed"),
             )
 
+    def _time_out(self) -> None:
+        self._note_dialect()
+        self._refuse("handshake-timeout")
+
     def _refuse(self, reason: str) -> None:
         """Refuse the connection; only the handshake does so (ER-020)."""
         self.streams.note_refusal(reason, "connection")
         self._close(SessionEvent.REFUSED, reason)
+
+    def _note_dialect(self) -> None:
+        """Report a peer that has not answered in the dialect of this side, once."""
+        may_change = self._context.settings.detects and self.state is SessionState.UNPROVEN
+        if may_change and self._handshake.may_be_other_dialect:
+            self._context.notify(OtherDialect(self.streams.peer, self.connection))
 
     # --- streams -------------------------------------------------------------------------------
 

@@ -1,0 +1,76 @@
+"""What a node is configured to, by the options of its command."""
+
+import base64
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from meshwire_reference.core.settings import Dialect
+from meshwire_reference.node.config import Choices, ConfigError, make_config
+
+CHOICES = Choices(
+    listen=("tcp://127.0.0.1:0",),
+    is_open=False,
+    formation_id="squad",
+    secret_file=None,
+    handshake_s=10.0,
+    frame_stall_s=10.0,
+    heartbeat_s=5.0,
+    payload_cap=2**20,
+    lab=False,
+)
+
+
+@pytest.fixture
+def choices(tmp_path: Path) -> Choices:
+    """Those of a member of a formation."""
+    file = tmp_path / "secret.txt"
+    file.write_bytes(base64.b64encode(b"\x21" * 32))
+    return replace(CHOICES, secret_file=file)
+
+
+@pytest.mark.parametrize(
+    ("given", "dialect"), [(None, Dialect.H1), ("H1", Dialect.H1), ("H2", Dialect.H2)]
+)
+def test_a_node_begins_in_h1_and_serves_both(
+    choices: Choices, given: str | None, dialect: Dialect
+) -> None:
+    """Unless it is asked otherwise."""
+    settings = make_config(replace(choices, dialect=given)).settings
+    alone = make_config(replace(choices, dialect=given, detects=False)).settings
+
+    assert (settings.dialect, settings.detects) == (dialect, True)
+    assert (alone.dialect, alone.detects) == (dialect, False)
+
+
+@pytest.mark.parametrize(("name", "detects"), [("x", False), ("é", True), ("xy", True)])
+def test_a_formation_id_of_one_byte_rules_out_detection(
+    choices: Choices, name: str, *, detects: bool
+) -> None:
+    """HS-064: an H1 initiator of it would begin as one of H2 does."""
+    assert make_config(replace(choices, formation_id=name)).settings.detects is detects
+
+
+def test_an_open_node_has_no_dialect(choices: Choices) -> None:
+    """And detects none."""
+    settings = make_config(replace(choices, is_open=True, formation_id=None)).settings
+
+    assert (settings.dialect, settings.detects) == (Dialect.OPEN, False)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"dialect": "h2"},
+        {"dialect": "open"},
+        {"dialect": ""},
+        {"dialect": "H2", "is_open": True, "formation_id": None},
+    ],
+)
+def test_a_dialect_that_nothing_speaks_is_refused(
+    choices: Choices, wrong: dict[str, object]
+) -> None:
+    """In one line for the operator."""
+    with pytest.raises(ConfigError, match="--dialect"):
+        make_config(replace(choices, **wrong))  # type: ignore[arg-type] # each row fits its fields
