@@ -18,7 +18,7 @@ from meshwire_conformance.socket_suite.calibration import FLOOR_S, PROBE
 from meshwire_conformance.socket_suite.content import Doorway, open_doorway
 from meshwire_conformance.socket_suite.peers import Session
 from meshwire_conformance.targets.attach import Target
-from meshwire_conformance.targets.handshake import OTHER, HandshakeFailed, NoAnswer, prove
+from meshwire_conformance.targets.handshake import H1, OTHER, HandshakeFailed, NoAnswer, prove
 from meshwire_conformance.targets.transport import Connection, Overdue
 from meshwire_conformance.verdicts import TOO_SLOW, CaseResult, Verdict
 from meshwire_spec.codec import Malformed, Message, decode, encode
@@ -198,19 +198,21 @@ async def _answers_a_run(
     return bool(answer.fields["type"] == FrameType.NEGENTROPY_RESPONSE)
 
 
-async def _serves_both(session: Session, connection: Connection, deadline_s: float) -> bool | None:
-    """Return True if the target completes a handshake in the other dialect too (HS-062)."""
-    formation = session.target.formation
-    if formation is None or session.target.is_called:
+async def _serves_both(session: Session, _connection: Connection, deadline_s: float) -> bool | None:
+    """Return True if the target completes a handshake in the other dialect too (HS-062).
+
+    An acceptor of H1 alone takes the version of H2 for half a length, and waits for the rest.
+    """
+    target = session.target
+    formation = target.formation
+    if formation is None or target.is_called:
         return False
-    # The connection that asks has had its handshake.
-    await connection.close()
-    again = await session.target.dial(session.peer(PROBE).dial(), deadline_s)
+    other = replace(formation, dialect=OTHER[formation.dialect])
+    again = await target.dial(session.peer(PROBE).dial(), deadline_s)
     try:
-        other = replace(formation, dialect=OTHER[formation.dialect])
-        await prove(again, other, deadline_s)
+        await prove(again, other, deadline_s / 2)
     except NoAnswer:
-        return None
+        return False if formation.dialect == H1 else None
     except HandshakeFailed:
         return False
     finally:

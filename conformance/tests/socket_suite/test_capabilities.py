@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import sys
+from pathlib import Path
 from unittest.mock import AsyncMock
 
 import pytest
@@ -24,7 +26,8 @@ from meshwire_spec.schemas.targets import TargetFile
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
 
-NODE = f"{sys.executable} -m meshwire_reference.cli run --listen tcp://127.0.0.1:0 --open"
+RUN = f"{sys.executable} -m meshwire_reference.cli run --listen tcp://127.0.0.1:0"
+NODE = f"{RUN} --open"
 WITHOUT, WITH = "MW-5501", "MW-5506"
 """A case for nodes that offer no reconciliation, and one for those that do."""
 
@@ -73,6 +76,39 @@ def test_a_node_that_says_what_it_offers_is_taken_at_its_word() -> None:
         WITHOUT: Verdict.FAIL,
         WITH: Verdict.NOT_APPLICABLE,
     }
+
+
+@pytest.mark.parametrize("dialect", ["H1", "H2"])
+@pytest.mark.parametrize("detects", [True, False])
+def test_a_node_that_does_not_say_whether_it_knows_both_dialects_is_asked(
+    tmp_path: Path, dialect: str, *, detects: bool
+) -> None:
+    """One of H1 alone does not answer in the other dialect, and one of H2 alone closes."""
+    secret = tmp_path / "secret.txt"
+    secret.write_text(base64.b64encode(b"\x21" * 32).decode())
+    options = f"--formation-id squad --formation-secret-file {secret} --dialect {dialect}"
+    case = load_catalogue().by_id["MW-6620"]
+
+    async def check() -> Verdict:
+        node = await start_node(f"{RUN} {options} {'' if detects else '--no-detection'}")
+        try:
+            where = f"{node.address.host}:{node.address.port}"
+            stated = TargetFile(
+                addresses=[f"tcp://{where}"],
+                profile=PROFILE,
+                dialect=dialect,  # type: ignore[arg-type] # one of the parameters
+                formation_id="squad",
+                formation_secret_file=str(secret),
+            )
+            attachment = Attachment("tcp", where, f"tcp://{where}", stated)
+            results = await socket_part.run(
+                [case], load_catalogue(), attachment, Settings(), lambda _result: None
+            )
+        finally:
+            await node.close()
+        return results[0].verdict
+
+    assert asyncio.run(check()) is (Verdict.PASS if detects else Verdict.NOT_APPLICABLE)
 
 
 class Late(Connection):
