@@ -109,10 +109,11 @@ def make_config(choices: Choices) -> Config:
         raise ConfigError(f"--payload-cap must be between {ENTRY_MIN} and {U32_MAX} bytes")
     if choices.folder is not None and str(choices.folder) == ".":
         raise ConfigError("--load needs the name of a folder, such as --load ./documents")
+    key = _key(choices)
     return Config(
         tuple(choices.listen),
-        _settings(choices),
-        _key(choices),
+        _settings(choices, key),
+        key,
         choices.lab,
         tuple(dict.fromkeys(choices.connect)),
         choices.folder,
@@ -134,11 +135,11 @@ def _endpoint(text: str) -> bytes:
     return endpoint
 
 
-def _settings(choices: Choices) -> Settings:
+def _settings(choices: Choices, key: FormationKey | None) -> Settings:
     return Settings(
         dialect=Dialect.OPEN if choices.is_open else Dialect(choices.dialect or Dialect.H1),
         # HS-064
-        detects=choices.detects and len((choices.formation_id or "").encode()) > 1,
+        detects=choices.detects and key is not None and len(key.formation_id.encode()) > 1,
         payload_cap=choices.payload_cap,
         handshake_s=choices.handshake_s,
         frame_stall_s=choices.frame_stall_s,

@@ -93,7 +93,7 @@ def test_the_ready_line_keeps_to_its_schema() -> None:
 @pytest.mark.parametrize(
     ("options", "offered"),
     [
-        (("--reconcile",), {*CAPABILITIES, *OPTIONAL_CAPABILITIES}),
+        (("--reconcile",), {*CAPABILITIES, "reconciliation", "reconciles"}),
         ((), {*CAPABILITIES, "reconciliation"}),
         (("--no-reconciliation",), {*CAPABILITIES}),
     ],
@@ -105,6 +105,26 @@ def test_the_ready_line_names_what_is_served(options: tuple[str, ...], offered: 
     assert facts["capabilities"] == [
         name for name in (*CAPABILITIES, *OPTIONAL_CAPABILITIES) if name in offered
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "dialect", "detects"),
+    [
+        ((), "H1", True),
+        (("--dialect", "H2"), "H2", True),
+        (("--dialect", "H2", "--no-detection"), "H2", False),
+    ],
+)
+def test_the_ready_line_names_the_dialects(
+    tmp_path: Path, options: tuple[str, ...], dialect: str, *, detects: bool
+) -> None:
+    """The one in which the node dials first, and whether it knows the other one too."""
+    file = tmp_path / "secret"
+    file.write_text(SECRET)
+    facts, _, _ = ready("--formation-id", "squad", *options, MESHWIRE_FORMATION_FILE=str(file))
+
+    assert facts["dialect"] == dialect
+    assert ("detection" in str(facts["capabilities"])) is detects
 
 
 def test_a_formation_shows_its_name_and_never_its_secret(tmp_path: Path) -> None:
