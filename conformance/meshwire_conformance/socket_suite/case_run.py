@@ -61,6 +61,7 @@ from meshwire_conformance.socket_suite.punctuality import (
     HANDSHAKE_TIMEOUT,
     has_stalled,
     has_timed_out,
+    may_have_timed_out,
     was_late_in_frame,
     was_late_in_handshake,
 )
@@ -224,14 +225,15 @@ class CaseRun:
         A connection of the case's own is not dialled again: its loss is part of the result.
         """
         peer = self.peer(name)
-        if peer in self._own.values() and peer.last is not None:
-            self.check_connection(peer.last)
+        is_own = peer in self._own.values()
         try:
-            connection = await peer.connection()
+            connection = await peer.connection(again=not is_own)
         except NotDialled as exc:
             raise not_dialled(exc) from exc
         except ConnectionError as exc:
             raise no_connection(exc) from exc
+        if is_own:
+            self.check_connection(connection)
         self._known.setdefault(connection, len(connection.streams))
         return connection
 
@@ -678,7 +680,8 @@ class CaseRun:
     def gave_up(self, *, missed: bool = False) -> bool | None:
         """Return None unless the target gave up waiting for the suite, which the case is not about.
 
-        Then return True if the suite may have been late itself. With `missed` the case ended in a
+        A connection that the transport may have lost counts like one that the target gave up.
+        Return True then if the suite may have been late itself. With `missed` the case ended in a
         wait for the target: the pauses of that wait are the target's.
         """
         facts = self.session.target.facts
@@ -692,6 +695,7 @@ class CaseRun:
                 if one not in self._judged
             ),
             *(was_late_in_handshake(one, facts) for one in timed_out if one not in self._judged),
+            *(False for one in ended if may_have_timed_out(one)),
         ]
         return any(late) if late else None
 

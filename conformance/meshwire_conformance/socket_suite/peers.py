@@ -69,10 +69,13 @@ class Peer:
         """The latest connection, open or closed."""
         return self._connection
 
-    async def connection(self) -> Connection:
-        """Return the live connection, after the handshake; raises ConnectionError."""
+    async def connection(self, *, again: bool = True) -> Connection:
+        """Return the live connection, after the handshake; raises ConnectionError.
+
+        Without `again` a connection that was lost is returned as it is, and not dialled anew.
+        """
         async with self._lock:
-            if self.live is None:
+            if self.live is None and (again or self._connection is None):
                 self.adopt(await self._session.connect(self.dial(), called=self.is_called))
             assert self._connection is not None
             return self._connection

@@ -8,7 +8,7 @@ target only if every write of the suite came within half of the deadline that th
 from __future__ import annotations
 
 from meshwire_conformance.targets.facts import Facts
-from meshwire_conformance.targets.transport import Connection, Stream
+from meshwire_conformance.targets.transport import Closed, Connection, Stream
 from meshwire_spec.numbers import FRAME_STALL_S, HANDSHAKE_S, REASONS
 
 FRAME_STALL = "frame-stall"
@@ -26,6 +26,18 @@ def has_timed_out(connection: Connection) -> bool:
     """Return True if the target closed a connection because the handshake took too long."""
     closed = connection.closed
     return closed is not None and closed.code == REASONS[HANDSHAKE_TIMEOUT].code
+
+
+def may_have_timed_out(connection: Connection) -> bool:
+    """Return True if a connection ended without a reason, over a transport with timers of its own.
+
+    QUIC loses a connection that was not confirmed or heard of in time. Only a repetition shows
+    whether the target ended it.
+    """
+    closed = connection.closed
+    if closed is None or closed.by_suite or closed.fault is not None:
+        return False
+    return connection.has_timers and (closed.code is None or closed == Closed(0, ""))
 
 
 def was_late_in_frame(stream: Stream, facts: Facts, pause_s: float | None = None) -> bool:

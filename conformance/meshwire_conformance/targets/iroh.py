@@ -20,7 +20,7 @@ import iroh
 from meshwire_conformance.errors import SuiteFault, UsageError
 from meshwire_conformance.targets.hosts import in_address
 from meshwire_conformance.targets.iroh_connection import IrohConnection
-from meshwire_conformance.targets.iroh_library import cause, mend
+from meshwire_conformance.targets.iroh_library import cause, is_overdue, mend
 from meshwire_conformance.targets.transport import Address, Connection, Dial, Overdue
 from meshwire_spec.numbers import ALPN
 
@@ -83,7 +83,8 @@ class IrohDialler:
             raise Overdue(f"{self._where()}: no answer within {deadline_s:g} s") from error
         except iroh.IrohError as error:
             self._leave(dial.identity)
-            raise ConnectionError(f"{self._where()}: {cause(error)}") from error
+            said = f"{self._where()}: {cause(error)}"
+            raise (Overdue(said) if is_overdue(error) else ConnectionError(said)) from error
         except BaseException:
             self._leave(dial.identity)
             raise

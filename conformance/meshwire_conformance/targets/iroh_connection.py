@@ -65,6 +65,7 @@ class IrohConnection(Connection):
     """A dialled connection; `ended` is called once, when it is over."""
 
     binding = "iroh"
+    has_timers = True
 
     def __init__(self, connection: iroh.Connection, dial: Dial, ended: Callable[[], None]) -> None:
         super().__init__()

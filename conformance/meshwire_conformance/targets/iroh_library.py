@@ -28,6 +28,8 @@ _put_aside: deque[tuple[Callable[[Any], None], Any]] = deque()
 _STREAM = re.compile(r"(client|server) (uni|bi)directional stream (\d+)")
 _SIDES = {"client": 0, "server": 1}
 _DIRECTIONS = {"bi": 0, "uni": 1}
+_GIVEN_UP = ("timed out", "caused the connection to be closed during the handshake")
+"""Ends of the texts about a handshake that was given up."""
 _RESET = re.compile(r"Reset\((\d+)\)")
 _CLOSED = re.compile(r"closed by peer: (?:(\d+)|(.*) \(code (\d+)\))", re.DOTALL)
 
@@ -54,6 +56,14 @@ def cause(error: iroh.IrohError) -> str:
     """Return the last line of a library error; the lines before name its source files."""
     lines: list[str] = error.message().strip().splitlines()
     return lines[-1].strip() if lines else "no reason given"
+
+
+def is_overdue(error: iroh.IrohError) -> bool:
+    """Return True if a dial failed because a handshake took too long for either side.
+
+    The target that gives one up closes the connection without a reason, in QUIC's own words.
+    """
+    return cause(error).endswith(_GIVEN_UP)
 
 
 def stream_number(text: str) -> int:

@@ -12,7 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from meshwire_conformance.targets.lab_records import ORDINARY, PeerFault, Preamble
 
@@ -205,6 +205,8 @@ class Connection(ABC):
     """
 
     binding = ""
+    has_timers: ClassVar[bool] = False
+    """True if the transport has timers that end a connection, which fire on a busy machine."""
 
     def __init__(self) -> None:
         self.began_at = self.wrote_at = time.monotonic()

@@ -17,7 +17,7 @@ from meshwire_conformance.socket_suite.peers import Session
 from meshwire_conformance.targets import transport
 from meshwire_conformance.targets.attach import Target
 from meshwire_conformance.targets.facts import Facts
-from meshwire_conformance.targets.transport import Address, Closed, Connection, Stream
+from meshwire_conformance.targets.transport import Address, Closed, Connection, Dial, Stream
 from meshwire_spec.numbers import REASONS, FrameType
 
 FRAME_STALL = REASONS["frame-stall"].code
@@ -68,10 +68,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def case_run() -> CaseRun:
+def case_run(kind: type[Session] = Session) -> CaseRun:
     """A case with a connection of its own, on which nothing was written yet."""
     target = Target(Address("tcp", "", 0), FACTS, dialler=None, formation=None)  # type: ignore[arg-type]
-    session = Session(target, Settings(), "n", Inbox())
+    session = kind(target, Settings(), "n", Inbox())
     run = CaseRun(
         "MW-5001",
         session,
@@ -187,6 +187,56 @@ def test_a_handshake_is_judged_only_if_the_suite_answered_in_time(
         return run.gave_up()
 
     assert asyncio.run(run()) is late
+
+
+@pytest.mark.parametrize(
+    ("ending", "has_timers", "found"),
+    [
+        (Closed(None, "timed out"), True, False),
+        (Closed(0, ""), True, False),
+        (Closed(None, "timed out"), False, None),
+        (Closed(0, "done"), True, None),
+        (Closed(REASONS["internal"].code, ""), True, None),
+        (Closed(None, "", by_suite=True), True, None),
+    ],
+)
+def test_a_connection_that_quic_may_have_lost_is_judged_by_a_repetition(
+    monkeypatch: pytest.MonkeyPatch, ending: Closed, *, has_timers: bool, found: bool | None
+) -> None:
+    """A case that failed beside others runs again alone; over TCP nothing is lost by itself."""
+
+    async def run() -> bool | None:
+        run = case_run()
+        connection = (await run.open("A")).connection
+        monkeypatch.setattr(Silent, "has_timers", has_timers)
+        connection.closed = ending
+        return run.gave_up()
+
+    assert asyncio.run(run()) is found
+
+
+def test_a_lost_connection_of_a_case_is_not_dialled_anew() -> None:
+    """Also not by a step that had begun to dial: how it ended has to be seen."""
+    dials: list[Closed] = []
+
+    class Losing(Session):
+        async def connect(self, dial: Dial, *, called: bool = False) -> Connection:
+            """Return a connection that the target closes at once."""
+            connection = Silent()
+            connection.closed = Closed(HANDSHAKE_TIMEOUT, "")
+            dials.append(connection.closed)
+            return connection
+
+    async def run() -> tuple[CaseRun, list[BaseException | Stream]]:
+        run = case_run(Losing)
+        steps = (run.open("B", str(number)) for number in range(3))
+        return run, await asyncio.gather(*steps, return_exceptions=True)
+
+    found, ended = asyncio.run(run())
+
+    assert len(dials) == 1
+    assert all(isinstance(one, CaseFailed) for one in ended)
+    assert found.gave_up() is False
 
 
 def test_other_endings_are_facts(clock: Clock) -> None:

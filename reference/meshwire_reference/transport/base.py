@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from meshwire_reference.core.inputs import ConnectionClosed, StreamId, TransportEvent
 from meshwire_spec.numbers import (
@@ -31,6 +32,9 @@ from meshwire_spec.numbers import (
     LAB_MAX_STREAM_DATA,
     LAB_MAX_STREAMS,
 )
+
+TURNS_TO_READ: Final = 3
+"""Turns of the loop in which a new socket is watched and what waits in it is read."""
 
 
 class TransportError(Exception):
@@ -96,6 +100,29 @@ class TransportOptions:
     handshake_s: float = HANDSHAKE_S
     connections_max: int = 256
     lab: bool = False
+
+
+class Deadline:
+    """Calls an action at a moment of the loop's clock, once everything that has come is read.
+
+    A busy machine delays this process too. What waits in a socket came in time, so the loop first
+    goes around `TURNS_TO_READ` times more.
+    """
+
+    def __init__(self, at_s: float, action: Callable[[], object]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._action = action
+        self._handle: asyncio.Handle = self._loop.call_at(at_s, self._pass, TURNS_TO_READ)
+
+    def cancel(self) -> None:
+        """Do not call the action any more."""
+        self._handle.cancel()
+
+    def _pass(self, turns: int) -> None:
+        if turns:
+            self._handle = self._loop.call_soon(self._pass, turns - 1)
+        else:
+            self._action()
 
 
 class Connection(ABC):

@@ -76,7 +76,7 @@ class Layout:
 
     def _parse_blocks(self, cursor: Cursor, path: str, *, closed: bool) -> dict[str, Any]:
         struct = self.closed if closed else self.opened
-        parsed = struct._parsereport(cursor, _context(), path)  # noqa: SLF001 - the doorway
+        parsed = struct._parsereport(cursor, _CONTEXT, path)  # noqa: SLF001 - the doorway
         return {name: parsed[name] for name in self.blocks}
 
     def build(self, value: Any, cursor: Cursor, path: str) -> None:
@@ -84,10 +84,10 @@ class Layout:
         if not isinstance(value, dict) or value.keys() != self.blocks.keys():
             fail("bad-value", cursor.tell(), path, f"members must be {', '.join(self.blocks)}")
         if self.frame is None:
-            self.opened._build(value, cursor, _context(), path)  # noqa: SLF001 - the doorway
+            self.opened._build(value, cursor, _CONTEXT, path)  # noqa: SLF001 - the doorway
         else:
             with _apart(cursor, self.frame.wire) as inner:
-                self.opened._build(value, inner, _context(), path)  # noqa: SLF001 - as above
+                self.opened._build(value, inner, _CONTEXT, path)  # noqa: SLF001 - as above
             data = inner.getvalue()
             if not self.frame.minimum <= len(data) <= self.frame.maximum:
                 fail("length-limit", cursor.tell(), f"{path} -> length", f"{len(data)} bytes")
@@ -126,8 +126,9 @@ def value_of_kind(kind: str) -> dict[str, Any]:
     return {"$ref": f"#/$defs/values/{kind}"}
 
 
-def _context() -> Any:
-    return Container(_parsing=True, _building=True, _sizing=False, _params=None)
+_CONTEXT: Any = Container(_parsing=True, _building=True, _sizing=False, _params=None, _root=None)
+"""The outermost context, which nothing changes. Without `_root` each inner one would refer to
+itself, and every message would be garbage that only the collector finds."""
 
 
 @contextmanager

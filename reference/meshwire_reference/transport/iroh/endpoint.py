@@ -24,6 +24,7 @@ from meshwire_reference.transport.base import (
 )
 from meshwire_reference.transport.iroh.connection import IrohConnection
 from meshwire_reference.transport.lab.tcp import is_loopback, parse_address, with_zone
+from meshwire_spec.numbers import HANDSHAKE_S
 
 LOOPBACK: Final = {4: "127.0.0.1:0", 6: "[::1]:0"}
 ANY: Final = {4: "0.0.0.0:0", 6: "[::]:0"}
@@ -109,7 +110,7 @@ class IrohListener(Listener):
     async def _accept(self, incoming: iroh.Incoming) -> None:
         self._shared.join()
         try:
-            async with asyncio.timeout(self._options.handshake_s):
+            async with asyncio.timeout(_connects_within_s(self._options)):
                 connection = await (await incoming.accept()).connect()
         except (iroh.IrohError, TimeoutError):
             self.refused += 1
@@ -135,6 +136,15 @@ async def _bind(addresses: tuple[str, ...], options: TransportOptions) -> _Endpo
             ),
         ),
     )
+
+
+def _connects_within_s(options: TransportOptions) -> float:
+    """Return the deadline of QUIC's own handshake in seconds.
+
+    QUIC waits about a second before it sends a lost packet again. So a short deadline, meant for
+    the handshake of the formation, would lose honest peers on a busy machine.
+    """
+    return max(options.handshake_s, HANDSHAKE_S)
 
 
 def _parse(address: str) -> tuple[str | None, str, int]:
@@ -196,7 +206,7 @@ async def dial(address: str, options: TransportOptions) -> Connection:
         raise Unreachable(f"{address} cannot be dialled: {_cause(error)}") from error
     shared.join()
     try:
-        async with asyncio.timeout(options.handshake_s):
+        async with asyncio.timeout(_connects_within_s(options)):
             connection = await shared.endpoint.connect(target, options.alpn.encode())
     except TimeoutError as fault:
         shared.abandon()

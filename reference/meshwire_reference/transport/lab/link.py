@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import Final, Protocol, TypeAlias
 
 from meshwire_reference.core.inputs import (
@@ -18,6 +19,7 @@ from meshwire_reference.core.inputs import (
 from meshwire_reference.transport.base import (
     Connection,
     ConnectionGone,
+    Deadline,
     StreamGone,
     TransportOptions,
     Unreachable,
@@ -74,7 +76,7 @@ class LabLink(Connection):
         self._established: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._handshake_s = options.handshake_s
-        self._deadline: asyncio.TimerHandle | None = None
+        self._deadline: Deadline | None = None
         self._linger: asyncio.TimerHandle | None = None
 
     # --- What the link calls ---------------------------------------------------------------
@@ -84,11 +86,8 @@ class LabLink(Connection):
         self._carrier = carrier
         self._is_writable = True
         # LB-008
-        self._deadline = self._loop.call_later(
-            self._handshake_s,
-            self.refuse,
-            "handshake-timeout",
-        )
+        at_s = self._loop.time() + self._handshake_s
+        self._deadline = Deadline(at_s, partial(self.refuse, "handshake-timeout"))
         self._flush()
 
     def data_received(self, data: bytes) -> None:

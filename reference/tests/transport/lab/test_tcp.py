@@ -67,13 +67,13 @@ def test_bytes_of_a_preamble_do_not_move_its_deadline(monkeypatch: pytest.Monkey
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        call_later = loop.call_later
+        call_at = loop.call_at
 
-        def note(delay: float, callback: Callable[..., None], *args: str) -> asyncio.TimerHandle:
-            timers.append(call_later(delay, callback, *args))
+        def note(at_s: float, callback: Callable[..., None], *args: int) -> asyncio.TimerHandle:
+            timers.append(call_at(at_s, callback, *args))
             return timers[-1]
 
-        monkeypatch.setattr(loop, "call_later", note)
+        monkeypatch.setattr(loop, "call_at", note)
         link = LabLink(TransportOptions(bytes(32), handshake_s=600), dialled=False)
         link.start(_Deaf())
         for byte in PREAMBLE[:-1]:
@@ -101,6 +101,23 @@ def test_a_silent_peer_is_closed_at_the_deadline() -> None:
         assert fault.value.code == reason.code
         assert carrier.written.endswith(encode_close(reason.code, reason.name))
         assert carrier.is_finished
+
+    asyncio.run(run())
+
+
+@pytest.mark.socket
+def test_a_preamble_that_waits_in_the_socket_is_in_time() -> None:
+    """A node that is late itself reads first: the deadline is over before the socket is watched."""
+
+    async def run() -> None:
+        options = TransportOptions(ACCEPTOR.endpoint_id, handshake_s=0)
+        async with bound(options) as (listener, port):
+            with socket.create_connection(("127.0.0.1", port)) as peer:
+                peer.sendall(PREAMBLE)
+                link = await listener.accept()
+                assert link.closed is None
+                assert link.peer_id == DIALLER.endpoint_id
+                await link.close(0)
 
     asyncio.run(run())
 
