@@ -51,12 +51,14 @@ TARGET_ENDED = "target-ended"
 """Symptom of a case that did not run, since the target had ended for good before."""
 TARGET_SILENT = "target-silent"
 """Symptom of a case that was not judged, since the target answered nothing at all any more."""
+NOT_DIALLED = "not-dialled"
+"""Symptom of a case that was not judged, since the target did not dial the suite in time."""
 ADVICE = (
     "it may be stopped or blocked: resume it (kill -CONT) or start it again, and repeat the run; "
     "a greater --timeout-scale gives a slow target more time"
 )
 """What to do about a target that answers nothing at all."""
-NO_EVIDENCE = frozenset({TOO_SLOW, ENDED, TARGET_ENDED, TARGET_SILENT})
+NO_EVIDENCE = frozenset({TOO_SLOW, ENDED, TARGET_ENDED, TARGET_SILENT, NOT_DIALLED})
 """Symptoms of cases that were not judged, so that no ledger can expect or miss them."""
 SUITE_FAULT = "suite-fault"
 """Symptom of a case that could not run because of a fault of the suite."""

@@ -10,9 +10,17 @@ from meshwire_conformance.catalogue.python_cases import PythonCase
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import SuiteFault, fault_text
 from meshwire_conformance.socket_suite.calibration import NO_CONNECTION
-from meshwire_conformance.socket_suite.evidence import CaseFailed, Evidence, bad_frames, sent_lines
+from meshwire_conformance.socket_suite.evidence import (
+    CaseFailed,
+    CouldNotRun,
+    Evidence,
+    NoDial,
+    NotApplicable,
+    bad_frames,
+    sent_lines,
+)
 from meshwire_conformance.socket_suite.shortfall import arrival_lines
-from meshwire_conformance.verdicts import NO_EVIDENCE, SUITE_FAULT, CaseResult, Verdict
+from meshwire_conformance.verdicts import NO_EVIDENCE, NOT_DIALLED, SUITE_FAULT, CaseResult, Verdict
 from meshwire_spec.schemas.steps import Connect
 from meshwire_spec.schemas.transcripts import Transcript
 
@@ -94,6 +102,15 @@ def fault_of(case: Case, exc: Exception) -> CaseResult:
 def left_open(case: Case, why: str, symptom: str = "") -> Attempt:
     """Return the attempt at a case that was not run."""
     return Attempt(case, CaseResult(case.id, Verdict.COULD_NOT_RUN, (why,), symptom))
+
+
+def without_verdict(case: Case, why: CouldNotRun, evidence: Evidence) -> Attempt:
+    """Return the attempt at a case that lacked something; it is repeated if it lacked a dial."""
+    is_lacking, is_late = isinstance(why, NotApplicable), isinstance(why, NoDial)
+    verdict = Verdict.NOT_APPLICABLE if is_lacking else Verdict.COULD_NOT_RUN
+    symptom = NOT_DIALLED if is_late else ""
+    result = CaseResult(case.id, verdict, (str(why),), symptom)
+    return Attempt(case, result, evidence, missed=is_late)
 
 
 def connection_lost(result: CaseResult, why: str) -> CaseResult:

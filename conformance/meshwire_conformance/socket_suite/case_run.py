@@ -39,6 +39,7 @@ from meshwire_conformance.socket_suite.evidence import (
     Claim,
     CouldNotRun,
     Evidence,
+    NoDial,
     NotApplicable,
     Seen,
     Sending,
@@ -744,7 +745,7 @@ class CaseRun:
 
 def not_dialled(error: NotDialled) -> CouldNotRun:
     """Return why a case is not judged whose connection the target did not dial."""
-    kind = NotApplicable if isinstance(error, TooFewDials) else CouldNotRun
+    kind = NotApplicable if isinstance(error, TooFewDials) else NoDial
     return kind(str(error))
 
 

@@ -42,6 +42,10 @@ class CouldNotRun(Exception):
     """A prerequisite of a case is missing; nothing is known about the target."""
 
 
+class NoDial(CouldNotRun):
+    """The target did not dial the suite in time; it may be slow, so the case is repeated."""
+
+
 class NotApplicable(CouldNotRun):
     """The case turned out to need more than the target offers."""
 

@@ -49,6 +49,7 @@ from meshwire_conformance.socket_suite.attempts import (
     start_order,
     watched,
     with_control,
+    without_verdict,
 )
 from meshwire_conformance.socket_suite.calibration import CANARY_DOCUMENT, FLOOR_S, Canary, Deadline
 from meshwire_conformance.socket_suite.case_run import CaseRun, Terms, no_connection
@@ -59,7 +60,6 @@ from meshwire_conformance.socket_suite.evidence import (
     NO_ANSWER,
     CaseFailed,
     CouldNotRun,
-    NotApplicable,
     sent_lines,
 )
 from meshwire_conformance.socket_suite.first_contact import first_contact, wrong_preamble
@@ -376,6 +376,9 @@ class SocketPart:
 
     async def _repeat_alone(self, missed: Sequence[Attempt], attempts: dict[str, Attempt]) -> None:
         left: list[Attempt] = []
+        if self._target.listener is not None:
+            # A target that has not dialled in time gets the whole time once more.
+            self._target.listener.silent = False
         for first in missed:
             if not (self._answering() and self._is_repeated_alone(first)):
                 left.append(first)
@@ -554,9 +557,7 @@ class SocketPart:
         except CaseFailed as failed:
             return _failed(case, run, failed, known_faults)
         except CouldNotRun as exc:
-            is_lacking = isinstance(exc, NotApplicable)
-            verdict = Verdict.NOT_APPLICABLE if is_lacking else Verdict.COULD_NOT_RUN
-            return Attempt(case, CaseResult(case.id, verdict, (str(exc),)), run.evidence)
+            return without_verdict(case, exc, run.evidence)
         except Overdue as exc:
             late = no_connection(exc)
             return Attempt(case, failure(case, late), run.evidence, missed=True)

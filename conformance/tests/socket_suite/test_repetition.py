@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.contracts import Settings
 from meshwire_conformance.run.loading import load_catalogue
-from meshwire_conformance.socket_suite.attempts import Attempt, with_control
+from meshwire_conformance.socket_suite.attempts import Attempt, with_control, without_verdict
 from meshwire_conformance.socket_suite.calibration import (
     CANARY_DOCUMENT,
     FLOOR_S,
@@ -25,6 +26,12 @@ from meshwire_conformance.socket_suite.calibration import (
     Canary,
     Deadline,
 )
+from meshwire_conformance.socket_suite.evidence import (
+    CouldNotRun,
+    Evidence,
+    NoDial,
+    NotApplicable,
+)
 from meshwire_conformance.socket_suite.inbox import Inbox
 from meshwire_conformance.socket_suite.part import MISSES_CONFIRMED_MAX, SocketPart
 from meshwire_conformance.socket_suite.peers import Peer, Session
@@ -32,7 +39,15 @@ from meshwire_conformance.socket_suite.repetition import PATIENCE, Beside, Probe
 from meshwire_conformance.targets.attach import Target
 from meshwire_conformance.targets.facts import Facts
 from meshwire_conformance.targets.transport import Address
-from meshwire_conformance.verdicts import PROMPT, TOO_SLOW, CaseResult, ExitCode, Verdict, exit_code
+from meshwire_conformance.verdicts import (
+    NOT_DIALLED,
+    PROMPT,
+    TOO_SLOW,
+    CaseResult,
+    ExitCode,
+    Verdict,
+    exit_code,
+)
 
 CASES = [case for case in load_catalogue().cases if case.kind == "socket"]
 DEADLINE_S = 5.0
@@ -232,6 +247,43 @@ def test_every_miss_is_repeated_however_many_were_confirmed() -> None:
 
     assert {name for name, result in found.items() if result.verdict is Verdict.PASS} == late
     assert all(found[name].slow for name in late)
+
+
+@pytest.mark.parametrize(
+    ("why", "symptom", "verdict", "is_repeated"),
+    [
+        (NoDial("no dial"), NOT_DIALLED, Verdict.COULD_NOT_RUN, True),
+        (CouldNotRun("no library"), "", Verdict.COULD_NOT_RUN, False),
+        (NotApplicable("not offered"), "", Verdict.NOT_APPLICABLE, False),
+    ],
+)
+def test_a_case_that_waited_for_a_dial_is_repeated(
+    why: CouldNotRun, symptom: str, verdict: Verdict, *, is_repeated: bool
+) -> None:
+    """The target may be slow; what else a case lacks does not come by itself."""
+    found = without_verdict(SEVERAL[0], why, Evidence())
+
+    assert (found.result.symptom, found.result.verdict) == (symptom, verdict)
+    assert found.missed is is_repeated
+
+
+def test_a_target_that_did_not_dial_gets_the_whole_time_once_more() -> None:
+    """After one wait in vain the cases beside it do not wait; repeated, the first one does."""
+    listener = Mock(silent=True)
+
+    async def run() -> CaseResult:
+        part = ScriptedPart(held=frozenset((SEVERAL[0].id,)))
+        part._target = replace(part._target, listener=listener)
+        first = without_verdict(SEVERAL[0], NoDial("no dial"), Evidence())
+        attempts = {SEVERAL[0].id: first}
+        await part._repeat(attempts)
+        return attempts[SEVERAL[0].id].result
+
+    result = asyncio.run(run())
+
+    assert result.verdict is Verdict.PASS
+    assert result.slow
+    assert not listener.silent
 
 
 def test_misses_that_a_ledger_expects_take_no_repetition_from_others() -> None:
