@@ -1,7 +1,8 @@
 """Run every case over connections against every mutant of the node, and find cases without a row.
 
 A case has a row of its own if a mutant is noticed by it alone, or by it and others that cite one
-rule with it. Every other case notices only what different cases notice too. The whole table takes
+rule with it. Every other case notices only what different cases notice too. A run ends once more
+cases have failed than cite any one rule: such a mutant is no row of its own for any case. The whole table takes
 about two hours; what is measured is kept in conformance/mutants/matrix.json, one line for each
 row, and a further run goes on with the rows that are left.
 
@@ -15,6 +16,7 @@ import json
 import sys
 import time
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -24,7 +26,7 @@ import msgspec
 from meshwire_conformance.catalogue.case import SOCKET, Case
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.run.loading import load_catalogue
-from meshwire_conformance.verdicts import Verdict
+from meshwire_conformance.verdicts import CaseResult, Verdict
 from mutant_results import digest_of_row
 from mutants import HOOK, HURRIED, ROOT, Mutant, Row, RowError, judge, read_rows
 from vector_files import fault_text
@@ -37,11 +39,15 @@ CASE: Final = "MW-"
 
 
 class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What one row did: the digest of the row, the numbers of the cases that failed, problems."""
+    """What one row did: the digest of the row, the numbers of the cases that failed, problems.
+
+    With `coarse` the run ended early: more cases had failed than have a rule in common.
+    """
 
     row: str
     failed: str
     why: str = ""
+    coarse: bool = False
 
     @property
     def cases(self) -> frozenset[str]:
@@ -80,19 +86,33 @@ def has_own_row(case: Case, lines: Iterable[Line], by_id: Mapping[str, Case]) ->
     A line with a problem shows nothing: its mutant crashed, or was not applied.
     """
     for line in lines:
-        if case.id in line.cases and not line.why:
+        if case.id in line.cases and not (line.why or line.coarse):
             failed = [by_id[name] for name in line.cases if name in by_id]
             if any(all(rule in one.rules for one in failed) for rule in case.rules):
                 return True
     return False
 
 
+def most_of_a_rule(cases: Iterable[Case]) -> int:
+    """Return the number of cases that cite the rule with most cases."""
+    return max(Counter(rule for case in cases for rule in case.rules).values())
+
+
 async def measure(row: Row, cases: Sequence[Case]) -> Line:
-    """Return the line of a row: every case is run against it."""
-    results, problems = await judge(Mutant(row.id, (row,), row.noticed_by), cases, HURRIED)
-    failed = sorted(one.case for one in results if one.verdict is Verdict.FAIL)
-    numbers = " ".join(name.removeprefix(CASE) for name in failed)
-    return Line(digest_of_row(row), numbers, "; ".join(problems[:1]))
+    """Return the line of a row: every case is run against it, until too many have failed."""
+    most = most_of_a_rule(cases)
+    failed: set[str] = set()
+
+    def are_too_many(result: CaseResult) -> bool:
+        if result.verdict is Verdict.FAIL:
+            failed.add(result.case)
+        return len(failed) > most
+
+    mutant = Mutant(row.id, (row,), row.noticed_by)
+    results, problems = await judge(mutant, cases, HURRIED, are_too_many)
+    names = sorted(one.case for one in results if one.verdict is Verdict.FAIL)
+    numbers = " ".join(name.removeprefix(CASE) for name in names)
+    return Line(digest_of_row(row), numbers, "; ".join(problems[:1]), len(names) > most)
 
 
 async def measure_all(
@@ -110,7 +130,8 @@ async def measure_all(
             MATRIX.write_text(matrix_text(lines), "utf-8")
             took_s = time.monotonic() - began_s
             why = f": {line.why}" if line.why else ""
-            print(f"{row.id}: {len(line.cases)} cases fail, {took_s:.0f} s{why}", flush=True)
+            more = " and more" if line.coarse else ""
+            print(f"{row.id}: {len(line.cases)}{more} cases fail, {took_s:.0f} s{why}", flush=True)
 
     workers = [asyncio.create_task(work()) for _ in range(BESIDE)]
     await asyncio.wait(workers)

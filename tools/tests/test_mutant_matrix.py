@@ -1,19 +1,23 @@
 """The matrix of mutants and cases: which cases have a row of their own."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace as replace_line
 from mutant_rows import Edit, Row, RowError
 
 import mutant_matrix
 from meshwire_conformance.catalogue.case import BOTH_VALID, SOCKET, Case
+from meshwire_conformance.verdicts import CaseResult, Verdict
 from mutant_matrix import (
     Line,
     has_own_row,
     main,
     matrix_text,
+    measure,
     measure_all,
     of_node,
     read_matrix,
@@ -57,6 +61,38 @@ def test_a_row_of_its_own_fails_cases_of_one_rule_alone(
     owners = [one.id for one in CASES if has_own_row(one, [line(failed, why)], BY_ID)]
 
     assert owners == names
+
+
+def test_a_coarse_row_is_no_row_of_its_own() -> None:
+    """Its run ended early, so that other cases might have failed too."""
+    coarse = replace_line(line("5001"), coarse=True)
+
+    assert not any(has_own_row(one, [coarse], BY_ID) for one in CASES)
+
+
+@pytest.mark.parametrize(
+    ("failing", "expected"),
+    [
+        ("5001 5002", line("5001 5002")),
+        ("5001 5002 5003", Line(digest_of_row(ROW), "5001 5002 5003", "", coarse=True)),
+    ],
+)
+def test_a_run_ends_when_more_cases_failed_than_share_a_rule(
+    failing: str, expected: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two cases cite TR-001, so a third failure ends the run."""
+
+    async def judge(
+        _mutant: object, _cases: object, _scale: float, enough: Callable[[CaseResult], bool]
+    ) -> tuple[list[CaseResult], list[str]]:
+        results = [CaseResult(f"MW-{number}", Verdict.FAIL) for number in failing.split()]
+        results.append(CaseResult("MW-5009", Verdict.PASS))
+        asked = [enough(one) for one in results]
+        return results[: asked.index(True) + 1] if True in asked else results, []
+
+    monkeypatch.setattr(mutant_matrix, "judge", judge)
+
+    assert asyncio.run(measure(ROW, CASES)) == expected
 
 
 def test_lines_of_changed_rows_are_not_read(tmp_path: Path) -> None:
