@@ -120,6 +120,13 @@ class RunOptions:
             "by its key, percent-encoded, as in nodes%3Anode-1.automerge."
         ),
     ] = None
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the durable store: documents, tombstones and the endpoint id outlive "
+            "the node. Without it everything is kept in memory."
+        ),
+    ] = None
     document_call_s: Annotated[
         float, typer.Option(help="CPU time that a document call may take, in seconds.")
     ] = DOCUMENT_CALL_S
@@ -169,6 +176,7 @@ class RunOptions:
             lab=self.lab,
             connect=tuple(self.connect or ()),
             folder=self.load,
+            data=self.data,
             reconcile=self.reconcile,
             reconcile_with=tuple(self.reconcile_with or ()),
             serves_reconciliation=not self.no_reconciliation,
@@ -215,13 +223,24 @@ async def serve(config: Config) -> int:
         if await _started(node, stopping):
             sys.stdout.write(ready_line(config, node.addresses, node.endpoint_id) + "\n")
             sys.stdout.flush()
-            await stopping.wait()
+            return await _ended(node, stopping)
     except (BadFolder, Unavailable, TransportError, OSError) as exc:
         # A file name may contain line ends.
         sys.stderr.write(f"meshwire-node: {' '.join(str(exc).split())}\n")
         return USAGE
     finally:
         await node.close()
+    return 0
+
+
+async def _ended(node: Node, stopping: asyncio.Event) -> int:
+    """Wait for a signal or for the end of the store; return the exit code."""
+    waits = [asyncio.ensure_future(event.wait()) for event in (stopping, node.has_failed)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    if node.store_failure is not None:
+        raise node.store_failure
     return 0
 
 

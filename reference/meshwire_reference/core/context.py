@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import count
 
-from meshwire_reference.core.document_calls import Write
+from meshwire_reference.core.document_calls import KeptTombstone, Write
 from meshwire_reference.core.effects import (
     CallDocuments,
     ConnectionEffect,
@@ -69,15 +69,21 @@ class Context:
         if self.durability.admit(effect):
             self._effects.append(effect)
 
-    def write(self, key: str, write: Write | None, tombstone: bytes | None = None) -> WriteNumber:
+    def write(self, key: str, write: Write) -> WriteNumber:
         """Add a write to the store and return its number, for effects that depend on it."""
         number = self.durability.begin_write(key)
-        self._effects.append(WriteStore(number, key, write, tombstone))
-        if write is None:
-            self.documents.pop(key, None)
-        else:
-            before = self.documents.get(key, 0) if write.snapshot is None else len(write.snapshot)
-            self.documents[key] = before + len(write.changes)
+        self._effects.append(WriteStore(number, key, write))
+        before = self.documents.get(key, 0) if write.snapshot is None else len(write.snapshot)
+        self.documents[key] = before + len(write.changes)
+        return number
+
+    def write_tombstone(self, key: str) -> WriteNumber:
+        """Replace a document by the tombstone that is held for it, in the store too."""
+        number = self.durability.begin_write(key)
+        held = self.tombstones.active(key, self.now.wall_ms)
+        kept = None if held is None else KeptTombstone(held.content, held.received_ms)
+        self._effects.append(WriteStore(number, key, None, kept, self.tombstones.lamport))
+        self.documents.pop(key, None)
         return number
 
     def guard(self, key: str) -> HeldTombstone | None:

@@ -42,6 +42,14 @@ class Write:
     changes: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class KeptTombstone:
+    """A tombstone as a store keeps it: its bytes as they are sent, and when it was received."""
+
+    content: bytes
+    received_ms: int
+
+
 # --- Calls -----------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ answer it; an effect of a closed connection needs no answer.
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from meshwire_reference.core.document_calls import Call, Write
+from meshwire_reference.core.document_calls import Call, KeptTombstone, Write
 
 WriteNumber: TypeAlias = int
 """Number of a change set; later ones are greater."""
@@ -102,14 +102,16 @@ class CallDocuments:
 class WriteStore:
     """Write what a call has changed, or remove the document where `write` is None.
 
-    `tombstone` is kept in its place. Numbers rise by one from write to write. Answered by
-    `Durable` with this number or a greater one. Never held.
+    `tombstone` is kept in its place, with `lamport`, the greatest Lamport time of all tombstones so
+    far. Numbers rise by one from write to write. Answered by `Durable` with this number or a
+    greater one. Never held.
     """
 
     number: WriteNumber
     key: str
     write: Write | None
-    tombstone: bytes | None = None
+    tombstone: KeptTombstone | None = None
+    lamport: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ a connection, stream, ticket or call that is gone leads to nothing, but for late
 `Consumed`, and a late grant, which is followed by `Release`.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from meshwire_reference.core.document_calls import Result, Write
+from meshwire_reference.core.document_calls import KeptTombstone, Result, Write
 
 StreamId: TypeAlias = int
 """Number of a stream, unique on its connection; on QUIC and the lab binding the id on the wire."""
@@ -176,6 +177,18 @@ class DocumentLoaded:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreOpened:
+    """What the store of the node holds: before any connection, and once at most.
+
+    `sizes` are those of the stored documents by key. Leads to nothing.
+    """
+
+    sizes: Mapping[str, int]
+    tombstones: Sequence[KeptTombstone] = ()
+    lamport: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Durable:
     """Every write up to this number is durable.
 
@@ -206,6 +219,7 @@ Input: TypeAlias = (
     | ConnectionInput
     | DocumentDone
     | DocumentLoaded
+    | StoreOpened
     | Durable
     | TimerFired
     | ShutDown

@@ -96,6 +96,13 @@ class NodeCore:
         self._context.write(happened.key, happened.write)
         self._routing.pass_on_document(happened.key, OPERATOR)
 
+    def restore(self, happened: inputs.StoreOpened) -> None:
+        """Take what the store holds for what the node holds."""
+        context = self._context
+        for key, size in happened.sizes.items():
+            context.documents[key] = size
+        context.tombstones.restore(happened.tombstones, happened.lamport, context.now.wall_ms)
+
     def note_durable(self, happened: inputs.Durable) -> None:
         """Release the effects that waited for these writes."""
         self._context.note_durable(happened.number)
@@ -114,6 +121,7 @@ HANDLERS: Final[dict[type[Input], Callable[[NodeCore, Any], None]]] = {
     inputs.ConnectionInput: NodeCore.take_event,
     inputs.DocumentDone: NodeCore.take_result,
     inputs.DocumentLoaded: NodeCore.take_document,
+    inputs.StoreOpened: NodeCore.restore,
     inputs.Durable: NodeCore.note_durable,
     inputs.TimerFired: NodeCore.fire,
     inputs.ShutDown: NodeCore.shut_down,

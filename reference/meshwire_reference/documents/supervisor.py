@@ -29,7 +29,7 @@ of calls and never a result.
 import asyncio
 import itertools
 from collections import Counter, OrderedDict, deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -71,10 +71,10 @@ PATIENT_TRIES: Final = 3
 UNDER_WAY_BYTES_MAX: Final = 4 * 2**20
 """Greatest number of bytes in flight to the worker, unless a single call is larger."""
 
-Load: TypeAlias = Callable[[str], Awaitable[bytes | None]]
-"""Returns the stored bytes of a document, after every write that was handed over before.
+Load: TypeAlias = Callable[[Sequence[str]], Awaitable[list[bytes | None]]]
+"""Returns the stored bytes of documents, after every write that was handed over before.
 
-The result is None when there is no document. Raises OSError.
+An element is None when there is no such document. Raises OSError.
 """
 
 LaneName: TypeAlias = ConnectionName | None
@@ -282,7 +282,8 @@ class Documents:
         """Return the stored bytes of a call's document, empty when it has or needs none."""
         if item.key is None or isinstance(item.call, Drop):
             return b""
-        return await self._load(item.key) or b""
+        (stored,) = await self._load((item.key,))
+        return stored or b""
 
     def _has_room(self) -> bool:
         return self._retry is None and self._under_way_bytes < UNDER_WAY_BYTES_MAX

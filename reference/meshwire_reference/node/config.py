@@ -33,7 +33,8 @@ class Config:
     """The configuration of one node.
 
     `connect` are addresses to keep a connection to, `redial_s` is the longest wait in seconds
-    between two dials of one of them, `folder` holds the initial documents. With
+    between two dials of one of them, `folder` holds the initial documents. `data` is the folder of
+    the durable store; without it the node keeps everything in memory. With
     `reconcile` the node begins a run with every peer, else with those of `reconcile_with`.
     `budget` bounds the CPU time of each document call.
     """
@@ -44,6 +45,7 @@ class Config:
     lab: bool = False
     connect: tuple[str, ...] = ()
     folder: Path | None = None
+    data: Path | None = None
     reconcile: bool = False
     reconcile_with: frozenset[bytes] = frozenset()
     budget: Budget = field(default_factory=Budget)
@@ -69,6 +71,7 @@ class Choices:
     lab: bool
     connect: Sequence[str] = ()
     folder: Path | None = None
+    data: Path | None = None
     reconcile: bool = False
     reconcile_with: Sequence[str] = ()
     serves_reconciliation: bool = True
@@ -110,6 +113,8 @@ def make_config(choices: Choices) -> Config:
     if choices.folder is not None and str(choices.folder) == ".":
         raise ConfigError("--load needs the name of a folder, such as --load ./documents")
     key = _key(choices)
+    if choices.data is not None and str(choices.data) == ".":
+        raise ConfigError("--data needs the name of a folder, such as --data ./store")
     return Config(
         tuple(choices.listen),
         _settings(choices, key),
@@ -117,6 +122,7 @@ def make_config(choices: Choices) -> Config:
         choices.lab,
         tuple(dict.fromkeys(choices.connect)),
         choices.folder,
+        choices.data,
         choices.reconcile,
         frozenset(map(_endpoint, choices.reconcile_with)),
         Budget(choices.document_call_s, choices.document_call_s_per_kib),

@@ -11,6 +11,7 @@ import secrets
 import sys
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from itertools import starmap
@@ -29,6 +30,7 @@ from meshwire_reference.core.effects import (
     OtherDialect,
     Refusal,
     RunOver,
+    WriteNumber,
     WriteStore,
 )
 from meshwire_reference.core.inputs import Input
@@ -48,7 +50,10 @@ from meshwire_reference.node.connection import Link
 from meshwire_reference.node.dialler import Backoff, keep_connected
 from meshwire_reference.node.folder import BadFolder, list_documents, read_document
 from meshwire_reference.node.log import log
+from meshwire_reference.node.storing import Storing
+from meshwire_reference.store.base import Store, StoreError
 from meshwire_reference.store.memory import MemoryStore
+from meshwire_reference.store.sqlite import SqliteStore
 from meshwire_reference.transport.base import (
     Connection,
     ConnectionGone,
@@ -56,10 +61,8 @@ from meshwire_reference.transport.base import (
     TransportOptions,
 )
 from meshwire_reference.transport.registry import check_dialled, listen
-from meshwire_spec.numbers import ENDPOINT_ID, FRAME_KEY_MAX, REASONS
+from meshwire_spec.numbers import FRAME_KEY_MAX, REASONS
 
-ACTOR: Final = 16
-"""Bytes of an Automerge actor id."""
 LOADED_AT_ONCE: Final = 500
 """Greatest number of files whose documents are with the worker at a time."""
 CLOSE_S: Final = 2.0
@@ -72,17 +75,19 @@ class Node:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._core = NodeCore(config.settings, secrets.token_bytes, config.key)
-        self._store = MemoryStore()
-        worker = WorkerSettings(secrets.token_bytes(ACTOR), budget=config.budget)
-        self._documents = Documents(self._load, DocumentSettings(worker), self._note_worker_event)
+        self._storing = Storing(store_of(config), self._note_durable, self._note_store_failure)
+        self._documents: Documents | None = None
         self._listeners: list[Listener] = []
         self._links: dict[int, Link] = {}
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._writes: asyncio.Queue[WriteStore] = asyncio.Queue()
+        self._calls: deque[CallDocuments] = deque()
+        self.store_failure: StoreError | None = None
+        self.has_failed = asyncio.Event()
+        """Set when nothing can be stored any more, for the reason in `store_failure`."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s: float | None = None
-        self.endpoint_id = secrets.token_bytes(ENDPOINT_ID)
+        self.endpoint_id = b""
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -95,21 +100,29 @@ class Node:
         return self._core.statistics
 
     async def start(self) -> None:
-        """Start the worker, load the folder, bind every address and begin to dial.
+        """Open the store, start the worker, load the folder, bind every address, begin to dial.
 
-        Raises Unavailable without a worker, BadFolder for a folder that cannot be loaded,
-        TransportError or OSError for an address.
+        Raises StoreError for a store that cannot be used, Unavailable without a worker, BadFolder
+        for a folder that cannot be loaded, TransportError or OSError for an address.
         """
         for address in self._config.connect:
             check_dialled(address, lab=self._config.lab)
+        contents = await self._storing.open()
+        identity = contents.identity
+        self.endpoint_id = identity.endpoint_id
+        worker = WorkerSettings(identity.actor, budget=self._config.budget)
+        self._documents = Documents(
+            self._storing.load, DocumentSettings(worker), self._note_worker_event
+        )
         await self._documents.start()
-        self._spawn(self._keep_writing())
+        self._feed(inputs.StoreOpened(contents.sizes, contents.tombstones, contents.lamport))
+        self._spawn(self._storing.run())
         if self._config.folder is not None:
             await self._load_folder(self._config.folder)
         # TR-028
         options = TransportOptions(
             self.endpoint_id,
-            secret_key=secrets.token_bytes(ENDPOINT_ID),
+            secret_key=identity.endpoint_secret,
             handshake_s=self._config.settings.handshake_s,
             lab=self._config.lab,
         )
@@ -134,18 +147,21 @@ class Node:
                 sys.stderr.write(f"\rmeshwire-node: {done} of {len(files)} documents loaded")
         if files and sys.stderr.isatty():
             sys.stderr.write("\n")
-        await self._writes.join()
+        await self._storing.drain()
         log("loaded", folder=str(folder), documents=len(files))
 
     async def _load_file(self, key: str, path: Path) -> None:
         content = read_document(path, self._config.settings.payload_cap)
+        assert self._documents is not None, "the worker is started before a folder is loaded"
         result = await self._documents.submit(Merge(key, content))
-        if not isinstance(result, Merged) or result.write is None:
+        if not isinstance(result, Merged) or not result.heads:
             reason = "no changes in it"
             if isinstance(result, Refused):
                 reason = f"{result.reason} ({result.detail})" if result.detail else result.reason
             raise BadFolder(f"{path} cannot be loaded as a document: {reason}")
-        self._feed(inputs.DocumentLoaded(key, result.write))
+        # The store may have had the document, with everything in the file.
+        if result.write is not None:
+            self._feed(inputs.DocumentLoaded(key, result.write))
 
     def attach(self, connection: Connection) -> None:
         """Serve a connection that was opened elsewhere, dialled or accepted."""
@@ -167,12 +183,9 @@ class Node:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._documents.close()
-
-    async def _load(self, key: str) -> bytes | None:
-        """Return the stored bytes of a document for a new worker, after every earlier write."""
-        await self._writes.join()
-        return await self._store.load(key)
+        if self._documents is not None:
+            await self._documents.close()
+        await self._storing.close()
 
     # --- inputs ------------------------------------------------------------------------------
 
@@ -263,7 +276,14 @@ class Node:
     # --- effects -----------------------------------------------------------------------------
 
     def call_documents(self, effect: CallDocuments) -> None:
-        """Pass a call to the supervisor of the worker."""
+        """Pass a call to the supervisor of the worker, once the store has caught up."""
+        if self._storing.is_behind or self._calls:
+            self._calls.append(effect)
+            return
+        self._submit(effect)
+
+    def _submit(self, effect: CallDocuments) -> None:
+        assert self._documents is not None, "the core asks for nothing before its store is open"
         future = self._documents.submit(effect.call)
         future.add_done_callback(
             lambda done: (
@@ -275,18 +295,19 @@ class Node:
 
     def write_store(self, effect: WriteStore) -> None:
         """Queue a write to the store."""
-        self._writes.put_nowait(effect)
+        self._storing.add(effect)
 
-    async def _keep_writing(self) -> None:
-        """Write to the store in the order of the effects."""
-        while True:
-            effect = await self._writes.get()
-            if effect.write is None:
-                await self._store.remove(effect.key)
-            else:
-                await self._store.write(effect.key, effect.write.snapshot, effect.write.changes)
-            self._writes.task_done()
-            self._feed(inputs.Durable(effect.number))
+    def _note_durable(self, number: WriteNumber) -> None:
+        """Tell the core that writes are durable, and make the calls that waited for that."""
+        self._feed(inputs.Durable(number))
+        while self._calls and not self._storing.is_behind:
+            self._submit(self._calls.popleft())
+
+    def _note_store_failure(self, exc: StoreError) -> None:
+        """Report that nothing can be stored any more."""
+        log("store-failed", why=str(exc))
+        self.store_failure = exc
+        self.has_failed.set()
 
     def notify(self, effect: Notify) -> None:
         """Log an event of the core."""
@@ -322,6 +343,13 @@ class Node:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def store_of(config: Config) -> Store:
+    """Return the store of a node: durable in its folder, or in memory without one."""
+    if config.data is None:
+        return MemoryStore()
+    return SqliteStore(config.data, secrets.token_bytes)
 
 
 WORKER_EVENTS: Final[dict[type[WorkerEvent], str]] = {

@@ -1,1 +1,1 @@
-"""The store of documents: in memory, to the end of the process."""
+"""The store of a node: in memory to the end of the process, or durable in a folder."""

@@ -4,8 +4,12 @@ It has the interface of a durable store: a document reads back as bytes that the
 loads, the snapshot followed by every change appended since.
 """
 
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+from meshwire_reference.core.effects import WriteStore
+from meshwire_reference.store.base import Contents, new_identity
 
 
 @dataclass(slots=True)
@@ -17,33 +21,39 @@ class StoredDocument:
 
 
 class MemoryStore:
-    """Documents in memory. Every method takes effect at once and none can fail."""
+    """Documents in memory. Every method takes effect at once and none can fail.
 
-    def __init__(self) -> None:
+    Tombstones are left to the node, which holds them in memory anyway.
+    """
+
+    def __init__(self, entropy: Callable[[int], bytes] = secrets.token_bytes) -> None:
+        self._entropy = entropy
         self._documents: dict[str, StoredDocument] = {}
 
-    async def load(self, key: str) -> bytes | None:
-        """Return the bytes of a document, or None if there is none. Sees every earlier write."""
+    async def open(self) -> Contents:
+        """Return a new identity and no documents."""
+        return Contents(new_identity(self._entropy))
+
+    async def load(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the bytes of each document, None for one that does not exist."""
+        return [self._read(key) for key in keys]
+
+    def _read(self, key: str) -> bytes | None:
         stored = self._documents.get(key)
         return None if stored is None else b"".join((stored.snapshot, *stored.changes))
 
-    async def write(self, key: str, snapshot: bytes | None, changes: bytes) -> None:
-        """Store the changes of a call: replace by `snapshot` if there is one, then append."""
-        if snapshot is not None:
-            self._documents[key] = StoredDocument(snapshot)
-        if changes:
-            self._documents.setdefault(key, StoredDocument()).changes.append(changes)
+    async def write(self, group: Sequence[WriteStore]) -> None:
+        """Store the changes of each call: replace by a snapshot if there is one, then append."""
+        for effect in group:
+            write = effect.write
+            if write is None:
+                self._documents.pop(effect.key, None)
+                continue
+            if write.snapshot is not None:
+                self._documents[effect.key] = StoredDocument(write.snapshot)
+            if write.changes:
+                stored = self._documents.setdefault(effect.key, StoredDocument())
+                stored.changes.append(write.changes)
 
-    async def remove(self, key: str) -> None:
-        """Remove a document, if it exists."""
-        self._documents.pop(key, None)
-
-    def keys(self) -> Iterator[str]:
-        """Yield the key of every document, in the order of their first write."""
-        return iter(tuple(self._documents))
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._documents
-
-    def __len__(self) -> int:
-        return len(self._documents)
+    async def close(self) -> None:
+        """Do nothing."""

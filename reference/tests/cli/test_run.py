@@ -127,6 +127,44 @@ def test_the_ready_line_names_the_dialects(
     assert ("detection" in str(facts["capabilities"])) is detects
 
 
+def test_a_node_with_a_store_is_the_same_after_a_restart(tmp_path: Path) -> None:
+    """Its endpoint id stays; without a store it has a new one each time."""
+    stored = ("--open", "--data", str(tmp_path / "data"))
+    first, second = ready(*stored), ready(*stored)
+    other = ready("--open")
+
+    assert first[0]["endpoint_id"] == second[0]["endpoint_id"] != other[0]["endpoint_id"]
+    assert (first[1:], second[1:]) == ((0, ""), (0, ""))
+
+
+def test_a_folder_has_one_node(tmp_path: Path) -> None:
+    """A second one says so on one line and leaves the first alone."""
+    data = str(tmp_path / "data")
+    with subprocess.Popen(
+        (*COMMAND, *LISTEN, "--open", "--data", data),
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        said = refused(*LISTEN, "--open", "--data", data)
+        process.send_signal(signal.SIGTERM)
+
+    assert "in use by another process" in said
+    assert said.count("\n") == 1
+    assert process.returncode == 0
+
+
+def test_a_damaged_store_is_said_in_one_line(tmp_path: Path) -> None:
+    """And it stays as it is."""
+    (tmp_path / "store.sqlite").write_bytes(b"damaged" * 1000)
+    said = refused(*LISTEN, "--open", "--data", str(tmp_path))
+
+    assert said.count("\n") == 1
+    assert (tmp_path / "store.sqlite").read_bytes() == b"damaged" * 1000
+
+
 def test_a_formation_shows_its_name_and_never_its_secret(tmp_path: Path) -> None:
     """The file may come from the environment, with blanks around the secret."""
     file = tmp_path / "secret"
@@ -194,6 +232,8 @@ def test_a_bad_secret_is_refused_without_showing_it(tmp_path: Path, content: str
         (("--open", "--listen", "memory://x"), "memory://x"),
         ((*LISTEN, "--open", "--reconcile-with", "abcd"), "64 hex digits"),
         ((*LISTEN, "--open", "--load", ""), "name of a folder"),
+        ((*LISTEN, "--open", "--data", ""), "name of a folder"),
+        ((*LISTEN, "--open", "--data", "/dev/null"), "/dev/null"),
         ((*LISTEN, "--open", "--load", "/no/such"), "cannot read /no/such"),
         ((*LISTEN, "--open", "--load", "/dev/null"), "cannot read /dev/null"),
         (("--open", "--lab", "--listen", f"tcp://{'h' * 300}:0"), "invalid host name"),

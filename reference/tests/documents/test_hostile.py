@@ -25,6 +25,7 @@ from meshwire_reference.core.document_calls import (
     Save,
     Saved,
 )
+from meshwire_reference.core.effects import WriteStore
 from meshwire_reference.documents.limits import WorkerEvent
 from meshwire_reference.documents.process import DocumentSettings, WorkerSettings
 from meshwire_reference.documents.supervisor import Documents
@@ -91,7 +92,7 @@ class Bench:
             DocumentSettings(WorkerSettings(b"\x31" * 16)),
             self.events.append,
         )
-        self.safe = b""
+        self.safe: bytes | None = None
         self.heads: tuple[bytes, ...] = ()
 
     async def ask(self, call: Call) -> Result:
@@ -99,14 +100,14 @@ class Bench:
         result = await self.documents.submit(call)
         write = getattr(result, "write", None)
         if write is not None:
-            await self.store.write(getattr(call, "key", ""), write.snapshot, write.changes)
+            await self.store.write((WriteStore(0, getattr(call, "key", ""), write),))
         return result
 
     async def prepare(self) -> None:
         """Write the document that must not change."""
         await self.documents.start()
         await self.ask(Edit(SAFE, {f"field {number}": f"value {number}" for number in range(12)}))
-        self.safe = await self.store.load(SAFE) or b""
+        (self.safe,) = await self.store.load((SAFE,))
         read = await self.ask(Receive(GOOD, SAFE, READ_MESSAGE))
         assert isinstance(read, Received)
         self.heads = read.heads
@@ -118,7 +119,7 @@ class Bench:
             isinstance(read, Received)
             and read.answer is not None
             and read.heads == self.heads
-            and await self.store.load(SAFE) == self.safe
+            and await self.store.load((SAFE,)) == [self.safe]
         )
 
 
@@ -184,7 +185,7 @@ def test_every_row_is_refused_without_harm() -> None:
         for name, (call, reason) in ROWS.items():
             assert await bench.ask(call) == Refused(reason), name
             assert await bench.is_unharmed(), name
-        assert await bench.store.load(TARGET) is None
+        assert await bench.store.load((TARGET,)) == [None]
 
     attack(scene)
 

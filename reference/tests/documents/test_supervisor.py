@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from meshwire_reference.core.document_calls import (
     Save,
     Value,
 )
+from meshwire_reference.core.effects import WriteStore
 from meshwire_reference.documents import process
 from meshwire_reference.documents.limits import (
     Budget,
@@ -138,7 +139,7 @@ class Bench:
         result = await self.documents.submit(call)
         write = getattr(result, "write", None)
         if write is not None:
-            await self.store.write(getattr(call, "key", ""), write.snapshot, write.changes)
+            await self.store.write((WriteStore(0, getattr(call, "key", ""), write),))
         return result
 
 
@@ -519,8 +520,8 @@ def test_an_unreadable_store_is_no_absence(play: Callable[..., None]) -> None:
     """A read error refuses the call as this node's fault (D-60)."""
 
     class Failing(MemoryStore):
-        async def load(self, key: str) -> bytes | None:
-            raise OSError(f"{key}: input/output error")
+        async def load(self, keys: Sequence[str]) -> list[bytes | None]:
+            raise OSError(f"{keys}: input/output error")
 
     async def scene(bench: Bench) -> None:
         bench.documents._load = Failing().load

@@ -6,14 +6,17 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Awaitable, Callable
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-from meshwire_reference.core.effects import Effect, Notify, NotSent
+from meshwire_reference.core.effects import Effect, Notify, NotSent, WriteStore
 from meshwire_reference.core.inputs import (
     ConnectionClosed,
     ConnectionInput,
@@ -21,7 +24,6 @@ from meshwire_reference.core.inputs import (
     Durable,
     Input,
     StreamData,
-    StreamReset,
 )
 from meshwire_reference.core.settings import Dialect, Moment, Settings
 from meshwire_reference.documents.limits import (
@@ -33,18 +35,19 @@ from meshwire_reference.documents.limits import (
 )
 from meshwire_reference.node.config import Config
 from meshwire_reference.node.driver import Node
-from meshwire_reference.testing.author import Author, author, read, snapshot
+from meshwire_reference.store.sqlite import SqliteStore
+from meshwire_reference.testing.author import author, read, snapshot
 from meshwire_reference.testing.memory_transport import offer_memory
+from meshwire_reference.testing.peer import Peer
 from meshwire_reference.transport.base import (
-    Connection,
     ConnectionGone,
     TransportOptions,
     Windows,
 )
 from meshwire_reference.transport.registry import dial
 from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
-from meshwire_reference.wire.frames import FrameReader
-from meshwire_spec.numbers import LAB_MAX_STREAMS, REASONS, FrameType
+from meshwire_reference.wire.tombstones import Tombstone, encode_tombstone
+from meshwire_spec.numbers import LAB_MAX_STREAMS, REASONS, Direction, FrameType
 
 pytestmark = pytest.mark.process
 
@@ -54,71 +57,6 @@ ADDRESS = "memory://node"
 LIMIT_S = 600
 """Seconds after which a test hangs; nothing takes as long."""
 KEY = "beacons:b1"
-
-
-class Peer:
-    """A peer that reads everything, and what it has read."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.frames: list[StreamFrame] = []
-        self.ended: dict[int, int | None] = {}
-        self.closed: ConnectionClosed | None = None
-        self._readers: dict[int, FrameReader] = {}
-        self._changed = asyncio.Event()
-        self._reading = asyncio.create_task(self._read())
-
-    async def send(self, *frames: StreamFrame) -> int:
-        """Send frames on a new stream, wait for its end and return the stream."""
-        stream = await self.push(*frames)
-        await self.until(lambda: stream in self.ended)
-        return stream
-
-    async def push(self, *frames: StreamFrame) -> int:
-        """Send frames on a new stream and return it."""
-        stream = await self.connection.open(bidi=True)
-        data = b"".join(map(encode_stream_frame, frames))
-        await self.connection.send(stream, data, fin=True)
-        return stream
-
-    async def ask(self, key: str) -> dict[str, object]:
-        """Read a document."""
-        before = len(self.frames)
-        await self.send(read(key))
-        await self.until(lambda: any(frame.key == key for frame in self.frames[before:]))
-        reader = Author(key, 99)
-        for frame in self.frames[before:]:
-            if frame.key == key:
-                reader.receive(frame.payload)
-        return reader.fields
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until something has come."""
-        while not holds():
-            assert self.closed is None, self.closed
-            self._changed.clear()
-            await self._changed.wait()
-
-    async def leave(self) -> None:
-        """Close the connection."""
-        await self.connection.close(0)
-        await self._reading
-
-    async def _read(self) -> None:
-        async for event in self.connection.events():
-            match event:
-                case StreamData(stream, data, fin):
-                    reader = self._readers.setdefault(stream, FrameReader())
-                    self.frames += reader.feed(data)
-                    self.connection.consumed(stream, len(data))
-                    if fin:
-                        self.ended[stream] = None
-                        self.connection.release(stream)
-                case StreamReset(stream, code):
-                    self.ended[stream] = code
-                case ConnectionClosed():
-                    self.closed = event
-            self._changed.set()
 
 
 def run(test: Callable[[Node], Awaitable[None]], settings: Settings | None = None) -> None:
@@ -263,6 +201,7 @@ def test_exchanges_go_on_after_the_worker_has_died(capsys: pytest.CaptureFixture
     async def test(node: Node) -> None:
         one, other = await join(2), await join(3)
         await one.send(StreamFrame(key, FrameType.DELTA, mine.delta() or b""))
+        assert node._documents is not None
         worker = node._documents._worker
         assert worker is not None
         os.kill(worker.pid, signal.SIGKILL)
@@ -301,7 +240,7 @@ def test_every_event_of_a_worker_is_logged(
 ) -> None:
     """With all that it says."""
     node = Node(Config((ADDRESS,), Settings(Dialect.OPEN)))
-    node._documents._on_event(event)
+    node._note_worker_event(event)
     line = json.loads(capsys.readouterr().err)
 
     assert line.pop("at_ms") > 0
@@ -351,8 +290,9 @@ def test_a_mistake_of_the_core_without_a_connection_ends_nothing(
 
     async def test(node: Node) -> None:
         one = await join(2)
-        fail_once(node, Durable)
+        failed = fail_once(node, Durable)
         await one.push(snapshot(KEY))
+        await failed.wait()
         await one.send(snapshot("notes:n1"))
 
         assert await one.ask(KEY) == {"by": 7}
@@ -390,9 +330,10 @@ def mistake(*_arguments: object) -> NoReturn:
     raise AssertionError("a mistake")
 
 
-def fail_once(node: Node, kind: type, connection: int | None = None) -> None:
-    """Make the core of a node fail at the first input or event of this kind."""
+def fail_once(node: Node, kind: type, connection: int | None = None) -> asyncio.Event:
+    """Make the core of a node fail at the first input or event of this kind; return when it did."""
     handle = node._core.handle
+    failed = asyncio.Event()
     left = [kind]
 
     def failing(happened: Input, now: Moment) -> list[Effect]:
@@ -400,10 +341,12 @@ def fail_once(node: Node, kind: type, connection: int | None = None) -> None:
         is_wanted = connection in (None, getattr(happened, "connection", None))
         if type(what) in left and is_wanted:
             left.clear()
+            failed.set()
             mistake()
         return handle(happened, now)
 
     node._core.handle = failing  # type: ignore[method-assign]  # a core with a mistake
+    return failed
 
 
 def failures(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
@@ -430,6 +373,100 @@ def test_the_end_of_the_node_is_orderly() -> None:
         assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(whole())
+
+
+def stored_node(data: Path) -> Node:
+    """Return a node on a folder."""
+    return Node(Config((ADDRESS,), Settings(Dialect.OPEN, heartbeat_s=0), data=data))
+
+
+async def use(node: Node, work: Callable[[Peer], Awaitable[None]]) -> None:
+    """Start a node, let a peer work with it, and end it whatever happens."""
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            await node.start()
+            peer = await join(2)
+            await work(peer)
+            await peer.leave()
+    finally:
+        await node.close()
+
+
+def test_a_restart_brings_documents_and_tombstones_back(tmp_path: Path) -> None:
+    """They are readable, offered to a new peer, and guard what was removed."""
+    gone = "tracks:t1"
+    seen: list[StreamFrame] = []
+
+    async def before(peer: Peer) -> None:
+        await peer.send(snapshot(KEY), snapshot("notes:n1", 3), snapshot(gone))
+        await peer.send(tombstone_frame(gone))
+
+    async def after(peer: Peer) -> None:
+        assert await peer.ask(KEY) == {"by": 7}
+        assert await peer.ask("notes:n1") == {"by": 3}
+        await peer.send(snapshot(gone))
+        await peer.until(lambda: any(frame.key == f"tombstones:{gone}" for frame in peer.frames))
+        seen.extend(peer.frames)
+
+    async def whole() -> None:
+        await use(stored_node(tmp_path), before)
+        await use(stored_node(tmp_path), after)
+
+    asyncio.run(whole())
+    types = {frame.type for frame in seen}
+
+    assert {FrameType.TOMBSTONE_BATCH, FrameType.BATCH, FrameType.TOMBSTONE} <= types
+
+
+def test_changes_build_on_what_was_stored(tmp_path: Path) -> None:
+    """A change after a restart is appended to the document of before, in the store too."""
+    one = author("notes:n1", 3)
+
+    async def before(peer: Peer) -> None:
+        await peer.send(StreamFrame(one.key, FrameType.SNAPSHOT, one.snapshot()))
+
+    async def between(peer: Peer) -> None:
+        one.edit(more=4)
+        await peer.send(StreamFrame(one.key, FrameType.SNAPSHOT, one.snapshot()))
+
+    async def after(peer: Peer) -> None:
+        assert await peer.ask(one.key) == {"by": 3, "more": 4}
+
+    async def whole() -> None:
+        for work in (before, between, after):
+            await use(stored_node(tmp_path), work)
+
+    asyncio.run(whole())
+
+
+def test_nothing_is_acknowledged_that_cannot_be_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stream of a frame whose write fails never ends, and the node says why it ends."""
+    node = stored_node(tmp_path)
+
+    def fail(_store: SqliteStore, _group: Sequence[WriteStore]) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async def work(peer: Peer) -> None:
+        monkeypatch.setattr(SqliteStore, "_commit", fail)
+        await peer.push(snapshot(KEY))
+        await node.has_failed.wait()
+        assert peer.ended == {}
+
+    asyncio.run(use(node, work))
+
+    assert "disk is full" in str(node.store_failure)
+
+
+def tombstone_frame(key: str) -> StreamFrame:
+    """Return the frame with a tombstone of this moment."""
+    collection, _, document_id = key.partition(":")
+    now_ms = time.time_ns() // 1_000_000
+    tombstone = Tombstone(
+        collection, document_id, now_ms, 0x0102, "peer", "", Direction.BIDIRECTIONAL
+    )
+    return StreamFrame(f"tombstones:{key}", FrameType.TOMBSTONE, encode_tombstone(tombstone))
 
 
 def test_an_address_that_cannot_be_bound_leaves_nothing_behind() -> None:

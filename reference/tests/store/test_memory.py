@@ -2,6 +2,8 @@
 
 import asyncio
 
+from meshwire_reference.core.document_calls import Write
+from meshwire_reference.core.effects import WriteStore
 from meshwire_reference.store.memory import MemoryStore
 
 
@@ -10,15 +12,15 @@ def test_changes_follow_the_snapshot() -> None:
 
     async def run() -> None:
         store = MemoryStore()
-        await store.write("a:1", b"snapshot", b"")
-        await store.write("a:1", None, b"+1")
-        await store.write("a:1", None, b"+2")
+        await store.write((WriteStore(1, "a:1", Write(b"snapshot", b"")),))
+        await store.write((WriteStore(2, "a:1", Write(None, b"+1")),))
+        await store.write((WriteStore(3, "a:1", Write(None, b"+2")),))
 
-        assert await store.load("a:1") == b"snapshot+1+2"
+        assert await store.load(("a:1",)) == [b"snapshot+1+2"]
 
-        await store.write("a:1", b"compact", b"")
+        await store.write((WriteStore(4, "a:1", Write(b"compact", b"")),))
 
-        assert await store.load("a:1") == b"compact"
+        assert await store.load(("a:1",)) == [b"compact"]
 
     asyncio.run(run())
 
@@ -28,28 +30,9 @@ def test_absence_is_none() -> None:
 
     async def run() -> None:
         store = MemoryStore()
-        await store.write("a:1", b"snapshot", b"")
-        await store.remove("a:1")
-        await store.remove("a:2")
+        await store.write((WriteStore(1, "a:1", Write(b"snapshot", b"")),))
+        await store.write((WriteStore(2, "a:1", None), WriteStore(3, "a:2", None)))
 
-        assert await store.load("a:1") is None
-        assert (len(store), "a:1" in store, list(store.keys())) == (0, False, [])
-
-    asyncio.run(run())
-
-
-def test_keys_come_in_order_of_writing() -> None:
-    """Keys are listed as they came, also while documents are removed."""
-
-    async def run() -> None:
-        store = MemoryStore()
-        for key in ("b:1", "a:1"):
-            await store.write(key, b"x", b"")
-        seen = []
-        for key in store.keys():  # noqa: SIM118  # a store is no mapping
-            seen.append(key)
-            await store.remove(key)
-
-        assert seen == ["b:1", "a:1"]
+        assert await store.load(("a:1", "a:2", "a:3")) == [None, None, None]
 
     asyncio.run(run())

@@ -31,9 +31,7 @@ class TombstoneJob(DocumentJob):
     def _apply(self, _result: Result) -> tuple[str | None, WriteNumber | None]:
         # TS-030
         self._context.statistics.applied["tombstone"] += 1
-        held = self._context.tombstones.active(self.key, self._context.now.wall_ms)
-        content = None if held is None else held.content
-        after = self._context.write(self.key, None, content)
+        after = self._context.write_tombstone(self.key)
         # TS-037
         self._routing.pass_on_tombstone(self.key, self._delivery.session.connection)
         return None, after

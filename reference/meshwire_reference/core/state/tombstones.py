@@ -5,13 +5,14 @@ encoded bytes, and the greater is kept (D-71). So every node ends with the same 
 order they came. Only the age looks at a clock, and only there a time in the future is clamped.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 from enum import StrEnum
 
+from meshwire_reference.core.document_calls import KeptTombstone
 from meshwire_reference.core.state.policy import obeys_tombstones, tombstone_ttl_s
-from meshwire_reference.wire.tombstones import Tombstone, encode_tombstone
+from meshwire_reference.wire.tombstones import Tombstone, decode_tombstone, encode_tombstone
 from meshwire_spec.numbers import (
     CLOCK_AHEAD_MAX_MS,
     TOMBSTONE_COLLECTION,
@@ -91,6 +92,17 @@ class Tombstones:
 
     def __init__(self) -> None:
         self._held: dict[str, HeldTombstone] = {}
+        self.lamport = 0
+        """The greatest Lamport time of every tombstone that was ever kept."""
+
+    def restore(self, kept: Iterable[KeptTombstone], lamport: int, now_ms: int) -> None:
+        """Hold the tombstones of the store again, except those that have expired meanwhile."""
+        self.lamport = lamport
+        for one in kept:
+            tombstone = decode_tombstone(one.content)
+            held = HeldTombstone(tombstone, one.content, one.received_ms)
+            if not has_expired(held, now_ms):
+                self._held[document_key(tombstone)] = held
 
     def offer(self, tombstone: Tombstone, now_ms: int) -> OfferOutcome:
         """Keep a tombstone if it is greater than the one held; the caller passes it on if taken."""
@@ -108,6 +120,7 @@ class Tombstones:
         outcome = OfferOutcome.NEW if held is None else self._compare(held, offered)
         if outcome in KEPT:
             self._held[key] = offered
+            self.lamport = max(self.lamport, tombstone.lamport)
         return outcome
 
     @staticmethod

@@ -457,7 +457,9 @@ class TestTombstones:
         assert bench.frames(other) == [buried(sent)]
         assert bench.frames(source) == []
         assert bench.writes[-1].write is None
-        assert bench.writes[-1].tombstone == encode_tombstone(sent)
+        kept = bench.writes[-1].tombstone
+        assert kept is not None
+        assert kept.content == encode_tombstone(sent)
         assert content(bench, other, DELETED) == {}
 
     def test_the_fields_name_the_document_and_not_the_key(self) -> None:

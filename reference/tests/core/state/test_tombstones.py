@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshwire_reference.core.document_calls import KeptTombstone
 from meshwire_reference.core.state.tombstones import OfferOutcome, Tombstones, document_key
 from meshwire_reference.wire.tombstones import Tombstone, encode_tombstone
 from meshwire_spec.numbers import Direction
@@ -146,3 +147,29 @@ def test_an_expired_one_makes_room_for_a_lesser() -> None:
     later = NOW + 2 * TRACKS_TTL_MS
 
     assert table.offer(replace(BASE, deleted_at=later), later) is OfferOutcome.NEW
+
+
+def test_those_of_a_store_are_held_again() -> None:
+    """With the time of their arrival; what has expired meanwhile is left out."""
+    before = Tombstones()
+    before.offer(replace(BASE, deleted_at=NOW), NOW)
+    held = before.active("tracks:t1", NOW)
+    assert held is not None
+    kept = KeptTombstone(held.content, held.received_ms)
+    in_time, late = Tombstones(), Tombstones()
+    in_time.restore((kept,), 0x0102, NOW + TRACKS_TTL_MS)
+    late.restore((kept,), 0x0102, NOW + 2 * TRACKS_TTL_MS)
+
+    assert in_time.active("tracks:t1", NOW + TRACKS_TTL_MS) == held
+    assert (len(late), late.lamport) == (0, 0x0102)
+
+
+def test_the_lamport_time_is_that_of_the_greatest_ever_kept() -> None:
+    """D-87: also of one that has expired, and of none that was not kept."""
+    table = Tombstones()
+    table.offer(replace(BASE, lamport=9, deleted_at=NOW), NOW)
+    table.offer(replace(BASE, document_id="t2", lamport=3, deleted_at=NOW), NOW)
+    table.offer(replace(BASE, collection="notes", lamport=99, deleted_at=NOW), NOW)
+    table.sweep(NOW + 2 * TRACKS_TTL_MS)
+
+    assert (len(table), table.lamport) == (0, 9)
