@@ -239,7 +239,7 @@ async def _ended(node: Node, stopping: asyncio.Event) -> int:
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
-    if node.store_failure is not None:
+    if node.has_failed.is_set() and node.store_failure is not None:
         raise node.store_failure
     return 0
 

@@ -8,6 +8,7 @@ from meshwire_reference.core.document_calls import KeptTombstone, Write
 from meshwire_reference.core.effects import (
     CallDocuments,
     ConnectionEffect,
+    DropTombstones,
     Effect,
     Event,
     Notify,
@@ -16,6 +17,7 @@ from meshwire_reference.core.effects import (
     WriteStore,
 )
 from meshwire_reference.core.formation import FormationKey
+from meshwire_reference.core.inputs import StoreFailed
 from meshwire_reference.core.limits.fair_turns import Turns
 from meshwire_reference.core.limits.quotas import SharedQuota
 from meshwire_reference.core.settings import Moment, Settings
@@ -62,6 +64,8 @@ class Context:
         self.tickets = count(1)
         self.nonces: set[bytes] = set()
         """Nonces of challenges of this node whose response has not come yet."""
+        self.is_read_only = False
+        self._unheard: set[int] = set()
         self._effects: list[Effect] = []
 
     def emit(self, effect: ConnectionEffect) -> None:
@@ -86,6 +90,34 @@ class Context:
         self.documents.pop(key, None)
         return number
 
+    def sweep_tombstones(self) -> None:
+        """Remove the tombstones that have expired, also from the store."""
+        over = self.tombstones.sweep(self.now.wall_ms)
+        if over:
+            self._effects.append(DropTombstones(over))
+
+    def lose_writes(self, lost: StoreFailed) -> None:
+        """Go back to what the store has; no write follows until `end_read_only`."""
+        self.is_read_only = True
+        self.durability.lose()
+        for key in lost.keys:
+            self.documents.pop(key, None)
+            if key in lost.sizes:
+                self.documents[key] = lost.sizes[key]
+            self.tombstones.put_back(key, None)
+            self.queues.drop(key)
+        self.tombstones.restore(lost.tombstones, self.tombstones.lamport)
+
+    def note_unheard(self, connection: int) -> None:
+        """Note that a peer was refused a change, since none can be stored."""
+        self._unheard.add(connection)
+
+    def end_read_only(self) -> set[int]:
+        """Write again; return the connections that were refused something meanwhile."""
+        self.is_read_only = False
+        unheard, self._unheard = self._unheard, set()
+        return unheard
+
     def guard(self, key: str) -> HeldTombstone | None:
         """Return the tombstone that blocks changes of a key, or None."""
         # TS-040
@@ -107,6 +139,7 @@ class Context:
 
     def take_effects(self) -> list[Effect]:
         """Return the effects added since the last call."""
+        self.queues.flush()
         effects, self._effects = self._effects, []
         return effects
 

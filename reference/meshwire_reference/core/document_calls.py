@@ -106,11 +106,27 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Write root fields locally, as one change on the existing document. Result: `Edited`."""
+    """Write root fields locally, as one change on the existing document. Result: `Edited`.
+
+    Only what differs is written, within maps, lists and texts too. An opaque value is never
+    written: a field with one can be given back as it was read, or removed.
+    """
 
     key: str
-    fields: dict[str, Scalar]
+    fields: dict[str, Scalar | Value]
     removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SoftDelete:
+    """Mark a document as deleted, with who did it and when, in ms since 1970. Result: `Edited`.
+
+    The other fields stay. A key without a document gets none.
+    """
+
+    key: str
+    by: str
+    at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +151,16 @@ class Drop:
     """
 
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Several calls at once, of one kind, for one connection, each about another document.
+
+    Result: `Each`. A call that is refused, or that ends its worker, does nothing to the others.
+    """
+
+    calls: tuple["Call", ...]
 
 
 # --- Results ---------------------------------------------------------------------------------
@@ -190,10 +216,14 @@ class Edited:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The root fields by name, None when the key has no document."""
+    """The root fields by name, None when the key has no document; and whether it is marked deleted.
+
+    A reader that lists documents leaves out those that are (D-86).
+    """
 
     fields: dict[str, Value] | None
     heads: Heads
+    deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,5 +243,31 @@ class Refused:
     detail: str = field(default="", compare=False)
 
 
-Call: TypeAlias = Receive | Merge | Generate | Unsent | Save | Edit | Fields | Forget | Drop
+@dataclass(frozen=True, slots=True)
+class Each:
+    """The result of each of several calls, in their order."""
+
+    results: tuple["Result", ...]
+
+
+Call: TypeAlias = (
+    Receive | Merge | Generate | Unsent | Save | Edit | SoftDelete | Fields | Forget | Drop
+)
 Result: TypeAlias = Received | Merged | Generated | Saved | Edited | Listed | Done | Refused
+
+Joinable: TypeAlias = Receive | Merge | Generate | Save
+"""Calls that may be made together."""
+
+
+def lane_of(call: Call) -> ConnectionName | None:
+    """Return the connection that a call is made for, or None if it is made for none."""
+    return (
+        call.connection if isinstance(call, Receive | Merge | Generate | Unsent | Forget) else None
+    )
+
+
+def size_of(call: Call) -> int:
+    """Return how many bytes of a peer a call carries."""
+    if isinstance(call, Receive):
+        return len(call.message)
+    return len(call.snapshot) if isinstance(call, Merge) else 0

@@ -9,7 +9,7 @@ answer it; an effect of a closed connection needs no answer.
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from meshwire_reference.core.document_calls import Call, KeptTombstone, Write
+from meshwire_reference.core.document_calls import Call, KeptTombstone, Together, Write
 
 WriteNumber: TypeAlias = int
 """Number of a change set; later ones are greater."""
@@ -89,13 +89,13 @@ class CloseConnection(ConnectionEffect):
 
 @dataclass(frozen=True, slots=True)
 class CallDocuments:
-    """Carry out a document call; answered by `DocumentDone` with the same number.
+    """Carry out a document call, or several; answered by `DocumentDone` with the same number.
 
     At most one call of a key is in flight; `Forget` has no key. Never held.
     """
 
     number: int
-    call: Call
+    call: Call | Together
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,13 @@ class WriteStore:
     write: Write | None
     tombstone: KeptTombstone | None = None
     lamport: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DropTombstones:
+    """Remove the tombstones of these keys from the store: they have expired. Never answered."""
+
+    keys: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,4 +188,4 @@ class Notify:
     event: Event
 
 
-Effect: TypeAlias = ConnectionEffect | CallDocuments | WriteStore | Notify
+Effect: TypeAlias = ConnectionEffect | CallDocuments | WriteStore | DropTombstones | Notify

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from meshwire_reference.core.document_calls import KeptTombstone, Result, Write
+from meshwire_reference.core.document_calls import Each, KeptTombstone, Result, Write
 
 StreamId: TypeAlias = int
 """Number of a stream, unique on its connection; on QUIC and the lab binding the id on the wire."""
@@ -154,7 +154,7 @@ class ConnectionInput:
 
 @dataclass(frozen=True, slots=True)
 class DocumentDone:
-    """The result of the call with this number.
+    """The result of the call with this number, or `Each` of several.
 
     Leads to `WriteStore` where the document has changed, to `CallDocuments` for what waits for the
     same key or is passed on, to `OpenStream` for a frame that is made, to `Notify` for one that
@@ -162,7 +162,7 @@ class DocumentDone:
     """
 
     number: int
-    result: Result
+    result: Result | Each
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,8 @@ class DocumentLoaded:
 class StoreOpened:
     """What the store of the node holds: before any connection, and once at most.
 
-    `sizes` are those of the stored documents by key. Leads to nothing.
+    `sizes` are those of the stored documents by key. Leads to `DropTombstones` for those that have
+    expired meanwhile.
     """
 
     sizes: Mapping[str, int]
@@ -199,13 +200,37 @@ class Durable:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreFailed:
+    """The store cannot be written, and every write that is not durable is lost.
+
+    `keys` are those of the lost writes; `sizes` and `tombstones` say what the store has of them.
+    From now on the node changes nothing: it serves what is stored, and refuses everything else as
+    internal. Leads to `CloseConnection` for every connection, since what was queued for a peer may
+    show a lost write, and to `CallDocuments` with `Drop` for each key.
+    """
+
+    keys: frozenset[str]
+    sizes: Mapping[str, int]
+    tombstones: Sequence[KeptTombstone] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRecovered:
+    """The store can be written again.
+
+    Leads to `CloseConnection` for each peer that was refused something meanwhile, so that it offers
+    that again.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired:
     """The time of `NodeCore.deadline` may have come.
 
     Leads to what is due. Handshake: `Notify`, `CloseConnection`. Frame that stalls: `Notify`,
     `Stop`, `Reset`, `Release`. Heartbeat: `OpenStream`. Snapshot that answers: `CallDocuments`. Run
     of this node without an answer: `Notify`, `Release`, `CallDocuments`. Heavy work of a run: what
-    its message leads to.
+    its message leads to. Tombstones that have expired: `DropTombstones`.
     """
 
 
@@ -220,6 +245,8 @@ Input: TypeAlias = (
     | DocumentDone
     | DocumentLoaded
     | StoreOpened
+    | StoreFailed
+    | StoreRecovered
     | Durable
     | TimerFired
     | ShutDown

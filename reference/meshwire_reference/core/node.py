@@ -66,7 +66,7 @@ class NodeCore:
             context.timers.set("sweep", at_s, self._sweep)
 
     def _sweep(self) -> None:
-        self._context.tombstones.sweep(self._context.now.wall_ms)
+        self._context.sweep_tombstones()
 
     # --- handlers of inputs ----------------------------------------------------------------------
 
@@ -92,7 +92,10 @@ class NodeCore:
         self._context.queues.take_result(happened.number, happened.result)
 
     def take_document(self, happened: inputs.DocumentLoaded) -> None:
-        """Store and pass on a document of the operator."""
+        """Store and pass on a document of the operator, unless nothing can be stored."""
+        if self._context.is_read_only:
+            self._context.queues.drop(happened.key)
+            return
         self._context.write(happened.key, happened.write)
         self._routing.pass_on_document(happened.key, OPERATOR)
 
@@ -101,7 +104,21 @@ class NodeCore:
         context = self._context
         for key, size in happened.sizes.items():
             context.documents[key] = size
-        context.tombstones.restore(happened.tombstones, happened.lamport, context.now.wall_ms)
+        context.tombstones.restore(happened.tombstones, happened.lamport)
+        context.sweep_tombstones()
+
+    def note_store_failure(self, happened: inputs.StoreFailed) -> None:
+        """Go back to what is stored, and change nothing from now on."""
+        # First, since a close would wait with what is held for the lost writes.
+        self._context.lose_writes(happened)
+        for session in self._sessions.values():
+            session.give_up()
+
+    def note_store_recovery(self, _happened: inputs.StoreRecovered) -> None:
+        """Change documents again, and let peers repeat what was refused."""
+        for connection in self._context.end_read_only():
+            if connection in self._sessions:
+                self._sessions[connection].give_up()
 
     def note_durable(self, happened: inputs.Durable) -> None:
         """Release the effects that waited for these writes."""
@@ -122,6 +139,8 @@ HANDLERS: Final[dict[type[Input], Callable[[NodeCore, Any], None]]] = {
     inputs.DocumentDone: NodeCore.take_result,
     inputs.DocumentLoaded: NodeCore.take_document,
     inputs.StoreOpened: NodeCore.restore,
+    inputs.StoreFailed: NodeCore.note_store_failure,
+    inputs.StoreRecovered: NodeCore.note_store_recovery,
     inputs.Durable: NodeCore.note_durable,
     inputs.TimerFired: NodeCore.fire,
     inputs.ShutDown: NodeCore.shut_down,

@@ -171,7 +171,11 @@ def find_changes(message: bytes) -> tuple[int, int]:
 
     Everything before them is checked. Raises Unfit, as `read_message` does.
     """
-    offset = skip_hashes(message, skip_hashes(message, check_marker(message)))
+    return _find_changes(message, skip_hashes(message, skip_hashes(message, check_marker(message))))
+
+
+def _find_changes(message: bytes, offset: int) -> tuple[int, int]:
+    """Do the same from the end of the needed hashes on."""
     have_count, offset = read_count(message, offset, HAVE_MIN)
     # DC-041
     if have_count > SYNC_FILTERS_MAX:
@@ -199,7 +203,9 @@ def read_message(message: bytes) -> SyncMessage:
 
     Raises Unfit: bad-document if the structure is broken, document-limit if a bound is exceeded.
     """
-    changes_count, offset = find_changes(message)
+    heads, need_at = read_hashes(message, check_marker(message))
+    need, need_end = read_hashes(message, need_at)
+    changes_count, offset = _find_changes(message, need_end)
     # The library takes a number only in its shortest form.
     changes_at = offset - len(encode_leb(changes_count))
     changes = []
@@ -208,9 +214,12 @@ def read_message(message: bytes) -> SyncMessage:
         changes.append(chunks)
     if offset < len(message):
         read_count(message, offset, CAPABILITY_MIN)
-    heads, need_at = read_hashes(message, 1)
-    need, need_end = read_hashes(message, need_at)
     return SyncMessage(heads, need, tuple(changes), (need_at, need_end, changes_at, offset))
+
+
+def read_need(message: bytes) -> tuple[bytes, ...]:
+    """Return the hashes that a message of this node needs."""
+    return read_hashes(message, skip_hashes(message, check_marker(message)))[0]
 
 
 def is_read(message: bytes) -> bool:

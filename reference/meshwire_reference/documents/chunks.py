@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypeAlias
 
 from meshwire_reference.core.sync_messages import (
     HASH,
@@ -45,6 +45,15 @@ ROWS_PER_ASCII_BYTE: Final = 128
 """No column of bytes below 0x80 claims more rows than this times its length."""
 ROWS_PER_ASCII_GROUP_BYTE: Final = 8192
 """The same for group columns, whose values count rows of other columns."""
+ROWS_PER_ASCII_BYTE_OF: Final = (
+    (ROWS_PER_ASCII_GROUP_BYTE, *(ROWS_PER_ASCII_BYTE,) * (DEFLATED - 1))
+    # The bytes of a deflated column say nothing of its rows.
+    + (ROWS_MAX,) * DEFLATED
+)
+"""The same by the low four bits of a column's specification."""
+
+ColumnSize: TypeAlias = tuple[int, int]
+"""The specification of a column, and the number of its bytes."""
 
 
 @dataclass(slots=True)
@@ -135,8 +144,8 @@ def check_chunk(chunk: Chunk, budget: ClaimBudget) -> CheckedChunk:
     compressed = chunk.type == COMPRESSED_CHANGE
     body = budget.inflate(chunk.body) if compressed else chunk.body
     is_document = chunk.type == DOCUMENT
-    columns = document_columns(body) if is_document else change_columns(body)
-    budget.spend_rows(max((rows_of(*column, budget) for column in columns), default=0))
+    sizes, columns_at = document_columns(body) if is_document else change_columns(body)
+    budget.spend_rows(rows_of_columns(body, sizes, columns_at, budget))
     # DC-051: a compressed change has the checksum and the hash of the change.
     kind = CHANGE if compressed else chunk.type
     digest = sha256(bytes((kind,)) + encode_leb(len(body)) + body).digest()
@@ -154,17 +163,16 @@ def skip_actors(body: bytes) -> int:
     return offset
 
 
-def document_columns(body: bytes) -> list[tuple[int, bytes]]:
-    """Return (specification, bytes) of every column of a document chunk."""
+def document_columns(body: bytes) -> tuple[list[ColumnSize], int]:
+    """Return the columns of a document chunk, and where the first begins."""
     count, offset = read_leb(body, skip_actors(body))
-    offset += count * HASH
-    changes, offset = read_column_sizes(body, offset)
+    changes, offset = read_column_sizes(body, offset + count * HASH)
     operations, offset = read_column_sizes(body, offset)
-    return cut_columns(body, offset, changes + operations)
+    return changes + operations, offset
 
 
-def change_columns(body: bytes) -> list[tuple[int, bytes]]:
-    """Return (specification, bytes) of every column of a change chunk, inflated."""
+def change_columns(body: bytes) -> tuple[list[ColumnSize], int]:
+    """Return the columns of a change chunk, inflated, and where the first begins."""
     count, offset = read_leb(body, 0)
     offset += count * HASH
     _, offset = read_bytes(body, offset)
@@ -175,11 +183,10 @@ def change_columns(body: bytes) -> list[tuple[int, bytes]]:
     count, offset = read_leb(body, offset)
     for _ in range(count):
         _, offset = read_bytes(body, offset)
-    sizes, offset = read_column_sizes(body, offset)
-    return cut_columns(body, offset, sizes)
+    return read_column_sizes(body, offset)
 
 
-def read_column_sizes(body: bytes, offset: int) -> tuple[list[tuple[int, int]], int]:
+def read_column_sizes(body: bytes, offset: int) -> tuple[list[ColumnSize], int]:
     """Read the list of (specification, length) in front of columns."""
     count, offset = read_leb(body, offset)
     end = offset + 2 * count
@@ -196,27 +203,31 @@ def read_column_sizes(body: bytes, offset: int) -> tuple[list[tuple[int, int]], 
     return list(zip(numbers[::2], numbers[1::2], strict=True)), end
 
 
-def cut_columns(body: bytes, offset: int, sizes: list[tuple[int, int]]) -> list[tuple[int, bytes]]:
-    """Cut the columns out of a body. Raises Unfit (bad-document) when they do not fit."""
-    columns = []
-    for specification, length in sizes:
-        columns.append((specification, body[offset : offset + length]))
-        offset += length
-    if offset > len(body):
+def rows_of_columns(body: bytes, sizes: list[ColumnSize], offset: int, budget: ClaimBudget) -> int:
+    """Return how many rows the longest column claims, or a bound on it that is within the budget.
+
+    Raises Unfit (bad-document) if the columns are longer than the body.
+    """
+    if offset + sum([length for _, length in sizes]) > len(body):
         raise Unfit("bad-document", "the columns are longer than their chunk")
-    return columns
+    rows = 0
+    few = min(budget.rows, ROWS_MAX)
+    for specification, length in sizes:
+        column = body[offset : offset + length]
+        offset += length
+        # Small and without long runs, as most columns are: too few rows to count.
+        if length * ROWS_PER_ASCII_BYTE_OF[specification & 15] < few and column.isascii():
+            continue
+        rows = max(rows, rows_of(specification, column, budget))
+    return rows
 
 
 def rows_of(specification: int, column: bytes, budget: ClaimBudget) -> int:
-    """Return how many rows a column claims, or a bound on it that is within the budget."""
+    """Return how many rows a column claims."""
     if specification & DEFLATED:
         column = budget.inflate(column)
     kind = specification & 7
     if kind == VALUE_RAW:
-        return 0
-    per_byte = ROWS_PER_ASCII_GROUP_BYTE if kind == GROUP else ROWS_PER_ASCII_BYTE
-    if len(column) * per_byte < min(budget.rows, ROWS_MAX) and column.isascii():
-        # Small and without long runs, as most columns are: too few rows to count.
         return 0
     try:
         return count_booleans(column) if kind == BOOLEAN else count_runs(column, kind, budget.rows)

@@ -107,12 +107,17 @@ class Entries:
             released.append(key)
         return tuple(released)
 
-    def replace(self, key: str, entry: Entry, settled: Settled) -> Write | None:
-        """Replace the document by a changed fork; return the write for the store, or None."""
+    def replace(
+        self, key: str, entry: Entry, settled: Settled, saved: bytes | None = None
+    ) -> Write | None:
+        """Replace the document by a changed fork; return the write for the store, or None.
+
+        `saved` is the new document as bytes, if those exist already.
+        """
         heads = heads_of(settled.document)
         stored_bytes = entry.stored_bytes if key in self._entries else 0
         # DC-014, DC-032
-        write = None if heads == entry.heads else write_of(entry, settled.document)
+        write = None if heads == entry.heads else write_of(entry, settled.document, saved)
         # Nothing below can fail: from here on the change has taken place.
         entry.document, entry.heads = settled.document, heads
         if heads:
@@ -125,7 +130,7 @@ class Entries:
         return write
 
 
-def write_of(entry: Entry, fork: Document) -> Write:
+def write_of(entry: Entry, fork: Document, saved: bytes | None = None) -> Write:
     """Return the write that brings the store from an entry to a fork; count its bytes."""
     if entry.heads:
         changes = b"".join(change.bytes for change in fork.get_changes(list(entry.heads)))
@@ -133,6 +138,6 @@ def write_of(entry: Entry, fork: Document) -> Write:
         if appended <= max(COMPACTION_BYTES, 2 * entry.snapshot_bytes):
             entry.appended_bytes = appended
             return Write(None, changes)
-    snapshot = fork.save()
+    snapshot = fork.save() if saved is None else saved
     entry.snapshot_bytes, entry.appended_bytes = len(snapshot), 0
     return Write(snapshot, b"")

@@ -36,7 +36,7 @@ from meshwire_reference.core.document_calls import (
     Received,
     Unsent,
 )
-from meshwire_reference.core.sync_messages import SyncMessage, Unfit, read_message
+from meshwire_reference.core.sync_messages import SyncMessage, Unfit, read_message, read_need
 from meshwire_reference.documents.chunks import DOCUMENT, CheckedChunk, ClaimBudget, check_chunks
 from meshwire_reference.documents.entries import Entries, Entry
 from meshwire_reference.documents.pending import (
@@ -220,7 +220,7 @@ class Exchanges:
         answer = say(settled.document, exchange, settled.waiting)
         write = self._entries.replace(call.key, entry, settled)
         exchange.reading = False
-        need = () if answer is None else read_message(answer).need
+        need = () if answer is None else read_need(answer)
         if not need:
             exchange.shared = message.heads
         is_vain = not message.changes and not set(need).isdisjoint(exchange.requested)

@@ -16,7 +16,7 @@ import signal
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
-from meshwire_reference.core.document_calls import Call, ConnectionName, Merge, Receive
+from meshwire_reference.core.document_calls import ConnectionName
 from meshwire_spec.numbers import DOCUMENT_CALL_S, DOCUMENT_CALL_S_PER_KIB
 
 CEILING_S: Final = 60.0
@@ -63,13 +63,6 @@ class Budget:
         """Return the budget of a call that is run a second time, alone."""
         call_s, per_kib = BUDGET_ALONE * self.call_s, BUDGET_ALONE * self.call_s_per_kib
         return replace(self, call_s=call_s, call_s_per_kib=per_kib)
-
-
-def size_of(call: Call) -> int:
-    """Return how many bytes of a peer a call carries."""
-    if isinstance(call, Receive):
-        return len(call.message)
-    return len(call.snapshot) if isinstance(call, Merge) else 0
 
 
 def reason_of_exit(code: int) -> str:

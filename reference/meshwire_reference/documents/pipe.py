@@ -1,14 +1,16 @@
 """The frames between supervisor and worker: length, kind, number, msgpack body.
 
-Requests carry a call and the stored bytes of its document (None: the worker holds it, empty: there
-are none). Replies carry the result and what has become of the worker's memory.
+A request carries calls of one kind, each with the stored bytes of its document (None: the worker
+holds it, empty: there are none). A reply carries results of one kind, each with what has become of
+the worker's memory; a request may have several replies, one after another.
 Bodies are decoded into their types strictly: replies of a worker that hostile
 bytes have damaged must not be trusted.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from types import GenericAlias
 from typing import Any, Final, TypeAlias, get_args
 
@@ -25,7 +27,8 @@ FAILED: Final = 0xFE
 SKIP: Final = 0xFD
 """Kind of a request to leave out the call of this number if it is not begun.
 
-As a reply it says that the call was left out: for that, or for lack of the stored bytes.
+As a reply it says that the rest of the calls was left out: for that, for lack of the stored bytes,
+or since those before it took long.
 """
 
 CALL_TYPES: Final[tuple[type[Call], ...]] = get_args(Call)
@@ -39,8 +42,9 @@ Decoder: TypeAlias = msgspec.msgpack.Decoder[Any]
 
 
 def decoders(types: tuple[object, ...], *beside: object) -> tuple[Decoder, ...]:
-    """Return one decoder per type, for tuples of it and of the types in `beside`."""
-    return tuple(msgspec.msgpack.Decoder(GenericAlias(tuple, (kind, *beside))) for kind in types)
+    """Return one decoder per type, for lists of tuples of it and of the types in `beside`."""
+    rows = (GenericAlias(tuple, (kind, *beside)) for kind in types)
+    return tuple(msgspec.msgpack.Decoder(GenericAlias(list, (row,))) for row in rows)
 
 
 _CALL_DECODERS: Final = decoders(CALL_TYPES, bytes | None)
@@ -116,29 +120,32 @@ def decode_ready(frame: Frame) -> tuple[tuple[str, str], ...]:
         raise BrokenPipe(str(exc)) from exc
 
 
-def encode_request(number: int, call: Call, stored: bytes | None) -> bytes:
-    """Return the frame of one call."""
-    return encode_frame(CALL_KINDS[type(call)], number, _encode((call, stored)))
+def encode_request(number: int, calls: Sequence[tuple[Call, bytes | None]]) -> bytes:
+    """Return the frame of calls of one kind, each with the stored bytes of its document."""
+    return encode_frame(CALL_KINDS[type(calls[0][0])], number, _encode(calls))
 
 
-def decode_request(frame: Frame) -> tuple[Call, bytes | None]:
-    """Return the call of a frame and the stored bytes of its document."""
-    decoded: tuple[Any, bytes | None] = _CALL_DECODERS[frame.kind].decode(frame.body)
+def decode_request(frame: Frame) -> list[tuple[Call, bytes | None]]:
+    """Return the calls of a frame, each with the stored bytes of its document."""
+    decoded: list[tuple[Any, bytes | None]] = _CALL_DECODERS[frame.kind].decode(frame.body)
     return decoded
 
 
-def encode_reply(number: int, result: Result, memory: Memory) -> bytes:
-    """Return the frame of one result."""
-    return encode_frame(RESULT_KINDS[type(result)], number, _encode((result, memory)))
+def encode_reply(number: int, results: Sequence[tuple[Result, Memory]]) -> bytes:
+    """Return the frames of results in their order, one frame for each run of one kind."""
+    return b"".join(
+        encode_frame(RESULT_KINDS[kind], number, _encode(list(run)))
+        for kind, run in groupby(results, lambda one: type(one[0]))
+    )
 
 
-def decode_reply(frame: Frame) -> tuple[Result, Memory]:
-    """Return the result of a frame, and what the worker holds after it.
+def decode_reply(frame: Frame) -> list[tuple[Result, Memory]]:
+    """Return the results of a frame, each with what the worker holds after it.
 
     Raises BrokenPipe when the body is not what its kind says.
     """
     try:
-        decoded: tuple[Any, Memory] = _RESULT_DECODERS[frame.kind].decode(frame.body)
+        decoded: list[tuple[Any, Memory]] = _RESULT_DECODERS[frame.kind].decode(frame.body)
     except (IndexError, msgspec.DecodeError) as exc:
         raise BrokenPipe(str(exc)) from exc
     return decoded

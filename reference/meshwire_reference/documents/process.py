@@ -7,7 +7,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final, cast
@@ -179,9 +179,9 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         if self.on_end is not None:
             self.on_end()
 
-    def send(self, number: int, call: Call, stored: bytes | None) -> None:
-        """Send one call; the caller bounds what is in flight."""
-        self._write(encode_request(number, call, stored))
+    def send(self, number: int, calls: Sequence[tuple[Call, bytes | None]]) -> None:
+        """Send calls of one kind; the caller bounds what is in flight."""
+        self._write(encode_request(number, calls))
 
     def skip(self, number: int) -> None:
         """Ask to leave out a call that was sent; its reply says whether that came in time."""
@@ -283,7 +283,7 @@ class Workers:
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
         def take_reply(frame: Frame) -> None:
-            result, memory = decode_reply(frame)
+            ((result, memory),) = decode_reply(frame)
             for loss in memory.dropped:
                 self._on_event(loss)
             if memory.pending and not isinstance(call, Forget):
@@ -299,7 +299,7 @@ class Workers:
 
         worker.on_reply, worker.on_end = take_reply, note_end
         try:
-            worker.send(1, call, stored)
+            worker.send(1, ((call, stored),))
             if not worker.is_alive:
                 note_end()
             return await answer

@@ -5,6 +5,9 @@ to the worker in turn over the lanes, several at a time, and are answered in ord
 first unanswered one is being carried out. The worker ends itself at a call that exceeds its budget
 (`documents.limits`); the supervisor ends no worker for being slow.
 
+Several calls may be one request, whose answers come together. If the worker dies in it, or one of
+them takes long, those that have no answer go on one by one.
+
 When the worker dies the first unanswered call is the suspect. The spare takes over at once with all
 other calls; the suspect runs alone in a fresh process, with twice the budget and its lane paused.
 If that one dies too the call is refused (document-limit), else its result is used: the first death
@@ -29,28 +32,27 @@ of calls and never a result.
 import asyncio
 import itertools
 from collections import Counter, OrderedDict, deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from collections.abc import Awaitable, Callable, Container, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeAlias, cast
 
 from meshwire_reference.core.document_calls import (
     Call,
     ConnectionName,
     Drop,
+    Each,
     Forget,
-    Generate,
-    Merge,
-    Receive,
     Refused,
     Result,
-    Unsent,
+    Together,
+    lane_of,
+    size_of,
 )
 from meshwire_reference.documents.limits import (
     WORKER_ENDED,
     NoWorker,
     PendingDropped,
     WorkerEvent,
-    size_of,
 )
 from meshwire_reference.documents.pipe import SKIP, BrokenPipe, Frame, Memory, decode_reply
 from meshwire_reference.documents.process import (
@@ -81,25 +83,30 @@ LaneName: TypeAlias = ConnectionName | None
 """A connection, or None for calls that this node makes for itself."""
 
 
-def lane_of(call: Call) -> LaneName:
-    """Return the lane of a call: the connection that caused it, or None."""
-    return (
-        call.connection if isinstance(call, Receive | Merge | Generate | Unsent | Forget) else None
-    )
-
-
 @dataclass(slots=True, eq=False)
 class QueuedCall:
-    """A call on its way through the supervisor."""
+    """A call on its way through the supervisor, or several that were made together.
+
+    Those that were answered leave `calls`. What a worker has left of several goes on one by one.
+    """
 
     number: int
-    call: Call
+    calls: list[Call]
     lane: LaneName
-    future: asyncio.Future[Result]
-    size: int
+    future: asyncio.Future[Result | Each]
+    keys: set[str]
+    """The documents concerned; none for a call about a connection."""
+    is_together: bool
+    """True if the future gets the results of several calls."""
+    is_divided: bool = False
+    """True if the calls go to the worker one by one."""
+    size: int = 0
     """Bytes that are sent to the worker."""
+    weight: int = 1
+    """The number of calls for which it counts in its lane."""
     serial: int = 0
     """Number of the request on the pipe; each sending has a greater one, also if repeated."""
+    results: list[Result] = field(default_factory=list)
 
     @property
     def slow_s(self) -> float:
@@ -107,9 +114,14 @@ class QueuedCall:
         return SLOW_S + SLOW_S_PER_KIB * self.size / 1024
 
     @property
-    def key(self) -> str | None:
-        """The document that it concerns; None for a call about a connection."""
-        return None if isinstance(self.call, Forget) else self.call.key
+    def sent(self) -> list[Call]:
+        """The calls that are with the worker, or go there next."""
+        return self.calls[:1] if self.is_divided else self.calls
+
+
+def key_of(call: Call) -> str | None:
+    """Return the document that a call concerns; None for a call about a connection."""
+    return None if isinstance(call, Forget) else call.key
 
 
 @dataclass(slots=True)
@@ -147,13 +159,11 @@ class Lanes:
         for name, lane in self._lanes.items():
             if not lane.waiting or lane.is_paused or lane.with_worker >= lane.depth:
                 continue
-            key = lane.waiting[0].key
-            if key is not None and key in self._busy:
+            if not self._busy.isdisjoint(lane.waiting[0].keys):
                 continue
             item = lane.waiting.popleft()
-            lane.with_worker += 1
-            if key is not None:
-                self._busy.add(key)
+            lane.with_worker += item.weight
+            self._busy |= item.keys
             self._lanes.move_to_end(name)
             return item
         return None
@@ -170,9 +180,9 @@ class Lanes:
     def release(self, item: QueuedCall, *, was_slow: bool = False) -> None:
         """Record that a call is no longer with a worker, and whether it was slow."""
         lane = self._lanes[item.lane]
-        lane.with_worker -= 1
+        lane.with_worker -= item.weight
         lane.depth = 1 if was_slow else min(DEPTH_MAX, 2 * lane.depth)
-        self._busy.discard(item.key or "")
+        self._busy -= item.keys
         if not lane.waiting and not lane.with_worker and lane.depth == DEPTH_MAX:
             del self._lanes[item.lane]
 
@@ -180,8 +190,8 @@ class Lanes:
         """Queue calls again that were with a worker, each at its old place."""
         for item in items:
             lane = self._lanes[item.lane]
-            lane.with_worker -= 1
-            self._busy.discard(item.key or "")
+            lane.with_worker -= item.weight
+            self._busy -= item.keys
             lane.put_back(item)
 
     def narrow(self, name: LaneName) -> None:
@@ -214,7 +224,7 @@ class Documents:
         self._worker: WorkerProcess | None = None
         self._under_way: deque[QueuedCall] = deque()
         self._under_way_bytes = 0
-        self._held: set[str | None] = set()
+        self._held: set[str] = set()
         self._pending: Counter[str] = Counter()
         self._head_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -251,11 +261,21 @@ class Documents:
 
     def submit(self, call: Call) -> asyncio.Future[Result]:
         """Queue a call; the future gets its result and never an exception of the call's making."""
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        # One call has one result.
+        return cast("asyncio.Future[Result]", self._queue([call], is_together=False))
+
+    def submit_together(self, together: Together) -> asyncio.Future[Result | Each]:
+        """Queue several calls; the future gets a result for each, or one refusal of them all."""
+        return self._queue(list(together.calls), is_together=True)
+
+    def _queue(self, calls: list[Call], *, is_together: bool) -> asyncio.Future[Result | Each]:
+        future: asyncio.Future[Result | Each] = asyncio.get_running_loop().create_future()
         if self._fault:
             future.set_result(Refused("internal", self._fault))
             return future
-        item = QueuedCall(next(self._numbers), call, lane_of(call), future, size_of(call))
+        keys = {key for key in map(key_of, calls) if key is not None}
+        number, lane = next(self._numbers), lane_of(calls[0])
+        item = QueuedCall(number, calls, lane, future, keys, is_together, weight=len(calls))
         self._open.add(item)
         self._lanes.add(item)
         self._wake.set()
@@ -278,12 +298,23 @@ class Documents:
                 else:
                     await self._send(item)
 
-    async def _stored(self, item: QueuedCall) -> bytes:
-        """Return the stored bytes of a call's document, empty when it has or needs none."""
-        if item.key is None or isinstance(item.call, Drop):
-            return b""
-        (stored,) = await self._load((item.key,))
-        return stored or b""
+    async def _stored(self, calls: Sequence[Call], held: Container[str]) -> list[bytes | None]:
+        """Return the stored bytes of the document of each call, None for one that is held.
+
+        They are empty where a call has or needs none. Raises OSError.
+        """
+        needed = [
+            call.key
+            for call in calls
+            if not isinstance(call, Forget | Drop) and call.key not in held
+        ]
+        loaded = dict(zip(needed, await self._load(needed), strict=True)) if needed else {}
+        return [
+            None
+            if not isinstance(call, Forget | Drop) and call.key in held
+            else loaded.get(key_of(call) or "") or b""
+            for call in calls
+        ]
 
     def _has_room(self) -> bool:
         return self._retry is None and self._under_way_bytes < UNDER_WAY_BYTES_MAX
@@ -310,21 +341,23 @@ class Documents:
             self._lose_worker()
 
     async def _send(self, item: QueuedCall) -> None:
-        worker = self._worker
+        worker, sent = self._worker, item.sent
         try:
-            is_held = item.key in self._held and not isinstance(item.call, Drop)
-            stored = None if is_held else await self._stored(item)
+            stored = await self._stored(sent, self._held)
         except OSError as exc:
             # DC-042
-            self._finish(item, Refused("internal", f"store: {exc}"))
+            if len(sent) > 1:
+                self._divide(item)
+            else:
+                self._advance(item, Refused("internal", f"store: {exc}"))
             return
         if worker is None or worker is not self._worker:
             self._lanes.put_back((item,))
             self._wake.set()
             return
-        item.size = size_of(item.call) + len(stored or b"")
+        item.size = sum(map(size_of, sent)) + sum(len(one or b"") for one in stored)
         item.serial = next(self._serials)
-        worker.send(item.serial, item.call, stored)
+        worker.send(item.serial, list(zip(sent, stored, strict=True)))
         self._under_way.append(item)
         self._under_way_bytes += item.size
         if len(self._under_way) == 1:
@@ -335,37 +368,71 @@ class Documents:
     def _take_reply(self, frame: Frame) -> None:
         if not self._under_way or self._under_way[0].serial != frame.number:
             raise BrokenPipe(f"a reply to call {frame.number}, which is not the next")
-        skipped = frame.kind == SKIP
-        result, memory = (None, Memory()) if skipped else decode_reply(frame)
-        item = self._under_way.popleft()
+        item = self._under_way[0]
+        if frame.kind == SKIP:
+            self._take_off(item)
+            # The document is not held as it was thought to be.
+            self._held.discard(key_of(item.calls[0]) or "")
+            self._divide(item)
+            return
+        answered = decode_reply(frame)
+        if len(answered) > len(item.sent):
+            raise BrokenPipe(f"{len(answered)} results for {len(item.sent)} calls")
+        for result, memory in answered:
+            self._note_memory(key_of(item.calls.pop(0)), memory)
+            item.results.append(result)
+        if not item.calls or item.is_divided:
+            was_slow = self._is_slow(item)
+            self._take_off(item)
+            self._go_on(item, was_slow=was_slow)
+
+    def _take_off(self, item: QueuedCall) -> None:
+        """Take the current item off the worker, which is at the next one now."""
+        self._under_way.popleft()
         self._under_way_bytes -= item.size
-        self._held.difference_update(memory.released, (item.key,))
-        if result is None:
-            self._lanes.put_back((item,))
-        else:
-            self._note_memory(item, memory)
-            self._finish(item, result, was_slow=self._is_slow(item))
         self._watch_head()
         self._wake.set()
 
-    def _note_memory(self, item: QueuedCall, memory: Memory) -> None:
+    def _divide(self, item: QueuedCall) -> None:
+        """Queue what is left of an item again, one call at a time."""
+        item.is_divided = True
+        self._lanes.put_back((item,))
+        self._wake.set()
+
+    def _note_memory(self, key: str | None, memory: Memory) -> None:
         """Note what the worker holds after a call, and report the pending changes it dropped."""
+        if memory.released:
+            self._held.difference_update(memory.released)
         for loss in memory.dropped:
             self._pending[loss.key] -= loss.changes
             self._on_event(loss)
-        if item.key is None:
+        if key is None:
             return
         if memory.held:
-            self._held.add(item.key)
-        self._pending[item.key] = memory.pending
-        # What is zero is taken out.
-        self._pending = +self._pending
+            self._held.add(key)
+        else:
+            self._held.discard(key)
+        if memory.pending:
+            self._pending[key] = memory.pending
+        else:
+            self._pending.pop(key, None)
 
-    def _finish(self, item: QueuedCall, result: Result, *, was_slow: bool = False) -> None:
+    def _advance(self, item: QueuedCall, result: Result, *, was_slow: bool = False) -> None:
+        """Take the result of the first call of an item."""
+        item.calls.pop(0)
+        item.results.append(result)
+        self._go_on(item, was_slow=was_slow)
+
+    def _go_on(self, item: QueuedCall, *, was_slow: bool) -> None:
+        """Queue the rest of an item, or resolve its future."""
+        if item.calls:
+            self._lanes.put_back((item,))
+            return
         self._open.discard(item)
         self._lanes.release(item, was_slow=was_slow)
         if not item.future.done():
-            item.future.set_result(result)
+            results = item.results
+            item.future.set_result(Each(tuple(results)) if item.is_together else results[0])
 
     # --- slow calls and deaths -------------------------------------------------------------
 
@@ -402,10 +469,7 @@ class Documents:
         if worker is None:
             return
         if self._under_way:
-            suspect = self._under_way.popleft()
-            self._lanes.pause(suspect, is_paused=True)
-            self._suspects.put_nowait(suspect)
-            self._on_event(worker.death(suspect.call, suspect.lane))
+            self._suspect(worker)
         else:
             self._on_event(worker.death())
         self._lanes.put_back(self._under_way)
@@ -419,17 +483,31 @@ class Documents:
         start_in(self._burials, worker.close())
         self._wake.set()
 
+    def _suspect(self, worker: WorkerProcess) -> None:
+        """Single out the call that the worker was at, if it is known, and report the death."""
+        item = self._under_way[0]
+        if len(item.sent) > 1:
+            # One of several: they go on one by one, so that the next death shows which it is.
+            item.is_divided = True
+            self._on_event(replace(worker.death(item.calls[0], item.lane), key=None))
+            return
+        self._under_way.popleft()
+        self._lanes.pause(item, is_paused=True)
+        self._suspects.put_nowait(item)
+        self._on_event(worker.death(item.calls[0], item.lane))
+
     async def _judge_suspects(self) -> None:
         """Run each suspect alone in a fresh process, one after another."""
         while True:
             item = await self._suspects.get()
+            call = item.calls[0]
             try:
-                stored = await self._stored(item)
-                result = await self._workers.run_alone(item.call, item.lane, stored)
+                (stored,) = await self._stored((call,), frozenset())
+                result = await self._workers.run_alone(call, item.lane, stored)
             except (OSError, Unavailable) as exc:
                 result = Refused("internal", str(exc))
             self._lanes.pause(item, is_paused=False)
-            self._finish(item, result, was_slow=True)
+            self._advance(item, result, was_slow=True)
             self._wake.set()
 
     # --- the end ---------------------------------------------------------------------------

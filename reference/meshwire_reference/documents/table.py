@@ -7,10 +7,10 @@ The library fails in two ways, both caught per call in `Table.answer`: a bare `E
 `PanicException`, which is a `BaseException`. It may also abort: that is the supervisor's part.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from automerge.core import ROOT, Document, ScalarType
+from automerge.core import Document
 
 from meshwire_reference.core.document_calls import (
     Call,
@@ -30,26 +30,19 @@ from meshwire_reference.core.document_calls import (
     Save,
     Saved,
     Scalar,
+    SoftDelete,
     Unsent,
+    Value,
 )
 from meshwire_reference.core.sync_messages import Unfit
 from meshwire_reference.documents.chunks import DOCUMENT, ClaimBudget, check_chunks
+from meshwire_reference.documents.edits import Editor, is_deleted, soft_deletion, value_of
 from meshwire_reference.documents.entries import Entries, heads_of
 from meshwire_reference.documents.exchanges import Exchanges
 from meshwire_reference.documents.patches import fields_of
 from meshwire_reference.documents.pipe import Memory
 
-SIGNED_END: Final = 2**63
 DETAIL_MAX: Final = 200
-
-SCALAR_TYPES: Final = {
-    type(None): ScalarType.Null,
-    bool: ScalarType.Boolean,
-    int: ScalarType.Int,
-    float: ScalarType.F64,
-    str: ScalarType.Str,
-}
-"""Automerge type of each local value; a whole number past the signed range is unsigned."""
 
 
 class Table:
@@ -67,6 +60,7 @@ class Table:
             Merge: self._merge,
             Save: self._save,
             Edit: self._edit,
+            SoftDelete: self._soft_delete,
             Fields: self._fields,
             Drop: self._drop,
         }
@@ -123,12 +117,17 @@ class Table:
         # DC-022, DC-023, DC-044
         other = Document.load(call.snapshot)
         theirs = heads_of(other)
-        fork = other
+        saved = None
         # DC-020; DC-045: a merge omits changes whose dependencies are missing.
         if before or types != (DOCUMENT,):
             fork = entry.document.fork()
             fork.merge(other)
-        write = self.entries.replace(call.key, entry, self.entries.settle(call.key, fork))
+            settled = self.entries.settle(call.key, fork)
+        else:
+            settled = self.entries.settle(call.key, other)
+            # What was received is the whole document, unless pending changes have joined it.
+            saved = call.snapshot if settled.document is other else None
+        write = self.entries.replace(call.key, entry, settled, saved)
         # DC-024: equal heads mean that the snapshot lacked nothing.
         return Merged(entry.heads, write, ahead=entry.heads != theirs)
 
@@ -137,35 +136,38 @@ class Table:
         return Saved(entry.document.save() if entry.heads else None, entry.heads)
 
     def _edit(self, call: Edit) -> Edited:
-        entry = self.entries.get(call.key)
+        return self._write(call.key, call.fields, call.removed)
+
+    def _soft_delete(self, call: SoftDelete) -> Edited:
+        if not self.entries.get(call.key).heads:
+            return Edited((), None)
+        return self._write(call.key, soft_deletion(call.by, call.at_ms), ())
+
+    def _write(
+        self, key: str, fields: Mapping[str, Scalar | Value], removed: Sequence[str]
+    ) -> Edited:
+        """Write root fields as one change on the document there is, by the one actor (D-47)."""
+        entry = self.entries.get(key)
         fork = entry.document.fork()
-        # D-47: one actor for every edit; D-48: a change on the document there is.
         fork.set_actor(self._actor)
-        present = fork.keys(ROOT)
+        held = fields_of(fork.diff([], list(entry.heads))) if entry.heads else {}
+        wanted = {name: value_of(value) for name, value in fields.items()}
         with fork.transaction() as transaction:
-            for name in call.removed:
-                if name in present:
-                    transaction.delete(ROOT, name)
-            for name, value in call.fields.items():
-                transaction.put(ROOT, name, scalar_type_of(value), value)
-        write = self.entries.replace(call.key, entry, self.entries.settle(call.key, fork))
+            editor = Editor(transaction)
+            editor.remove_fields([name for name in removed if name in held])
+            editor.write_fields(held, wanted)
+        write = self.entries.replace(key, entry, self.entries.settle(key, fork))
         return Edited(entry.heads, write)
 
     def _fields(self, call: Fields) -> Listed:
         entry = self.entries.get(call.key)
         if not entry.heads:
             return Listed(None, ())
-        return Listed(fields_of(entry.document.fork().diff([], list(entry.heads))), entry.heads)
+        fields = fields_of(entry.document.fork().diff([], list(entry.heads)))
+        return Listed(fields, entry.heads, is_deleted(fields))
 
     def _drop(self, call: Drop) -> Done:
         self.entries.drop(call.key)
         self.entries.pending.drop(call.key)
         self._exchanges.open.drop(call.key)
         return Done()
-
-
-def scalar_type_of(value: Scalar) -> ScalarType:
-    """Return the Automerge type that a local value is written as."""
-    if isinstance(value, int) and value >= SIGNED_END:
-        return ScalarType.Uint
-    return SCALAR_TYPES[type(value)]

@@ -15,14 +15,16 @@ import select
 import signal
 import sys
 from collections import deque
-from typing import Final
+from time import monotonic
+from typing import TYPE_CHECKING, Final
 
-from meshwire_reference.core.document_calls import Forget
-from meshwire_reference.documents.limits import Budget, size_of
+from meshwire_reference.core.document_calls import Call, Forget, Result, size_of
+from meshwire_reference.documents.limits import Budget
 from meshwire_reference.documents.pipe import (
     FAILED,
     SKIP,
     Frame,
+    Memory,
     PipeReader,
     decode_request,
     encode_frame,
@@ -30,7 +32,12 @@ from meshwire_reference.documents.pipe import (
     encode_reply,
 )
 
+if TYPE_CHECKING:
+    from meshwire_reference.documents.table import Table
+
 READ_BYTES: Final = 2**20
+TOGETHER_S: Final = 0.025
+"""Seconds after which no further one of several calls is begun."""
 TIMER_SIGNALS: Final = (signal.SIGPROF, signal.SIGALRM)
 """Signals of the two timers; their default action ends the process, also inside the library."""
 
@@ -112,20 +119,36 @@ def serve(answers: int, actor: bytes, budget: Budget, not_set: tuple[tuple[str, 
     requests = Requests()
     write_all(answers, encode_ready(not_set))
     while frame := requests.next():
-        call, stored = decode_request(frame)
+        calls = decode_request(frame)
+        results = []
+        if not requests.is_skipped(frame.number):
+            results = answer_all(table, calls, budget)
+        reply = encode_reply(frame.number, results)
+        # A reader that is slow must not count against a call.
+        set_timers(0, 0)
+        if len(results) < len(calls):
+            reply += encode_frame(SKIP, frame.number, b"")
+        write_all(answers, reply)
+
+
+def answer_all(
+    table: "Table", calls: list[tuple[Call, bytes | None]], budget: Budget
+) -> list[tuple[Result, Memory]]:
+    """Carry out calls; return the results of those before the first that is left out."""
+    results: list[tuple[Result, Memory]] = []
+    until_s = monotonic() + TOGETHER_S
+    for call, stored in calls:
         # A document that was released is not an absent one: its bytes must be sent again.
         is_missing = stored is None and not isinstance(call, Forget) and not table.holds(call)
-        if requests.is_skipped(frame.number) or is_missing:
-            write_all(answers, encode_frame(SKIP, frame.number, b""))
-            continue
+        # Others must not wait for all of them.
+        if is_missing or (results and monotonic() > until_s):
+            break
         size = table.size_of(call) + len(stored or b"") + size_of(call)
         # DC-041
         set_timers(budget.cpu_s(size), budget.wall_s(size))
         result = table.answer(call, stored)
-        reply = encode_reply(frame.number, result, table.memory_after(call))
-        # A reader that is slow must not count against the call.
-        set_timers(0, 0)
-        write_all(answers, reply)
+        results.append((result, table.memory_after(call)))
+    return results
 
 
 def main(arguments: list[str]) -> int:

@@ -12,18 +12,18 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from itertools import starmap
 from pathlib import Path
 from typing import Any, Final
 
 from meshwire_reference.core import inputs
 from meshwire_reference.core.context import Statistics
-from meshwire_reference.core.document_calls import Merge, Merged, Refused
+from meshwire_reference.core.document_calls import Each, Merge, Merged, Refused, Result, Together
 from meshwire_reference.core.effects import (
     CallDocuments,
     ConnectionEffect,
+    DropTombstones,
     Effect,
     Notify,
     NotSent,
@@ -33,9 +33,10 @@ from meshwire_reference.core.effects import (
     WriteNumber,
     WriteStore,
 )
-from meshwire_reference.core.inputs import Input
+from meshwire_reference.core.inputs import Input, StoreFailed
 from meshwire_reference.core.node import NodeCore
 from meshwire_reference.core.settings import Moment
+from meshwire_reference.core.state.document_queues import TOGETHER_BYTES_MAX, TOGETHER_MAX
 from meshwire_reference.documents.limits import (
     LimitNotSet,
     NoWorker,
@@ -75,7 +76,7 @@ class Node:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._core = NodeCore(config.settings, secrets.token_bytes, config.key)
-        self._storing = Storing(store_of(config), self._note_durable, self._note_store_failure)
+        self._storing = Storing(store_of(config), self)
         self._documents: Documents | None = None
         self._listeners: list[Listener] = []
         self._links: dict[int, Link] = {}
@@ -84,7 +85,7 @@ class Node:
         self._calls: deque[CallDocuments] = deque()
         self.store_failure: StoreError | None = None
         self.has_failed = asyncio.Event()
-        """Set when nothing can be stored any more, for the reason in `store_failure`."""
+        """Set when the node has to end, for the reason in `store_failure`."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s: float | None = None
         self.endpoint_id = b""
@@ -141,27 +142,50 @@ class Node:
         """Load every document of a folder, or raise BadFolder."""
         files = list(list_documents(folder).items())
         for at in range(0, len(files), LOADED_AT_ONCE):
-            await asyncio.gather(*starmap(self._load_file, files[at : at + LOADED_AT_ONCE]))
+            part = files[at : at + LOADED_AT_ONCE]
+            await asyncio.gather(*map(self._load_files, self._read_files(part)))
             if sys.stderr.isatty():
                 done = min(at + LOADED_AT_ONCE, len(files))
                 sys.stderr.write(f"\rmeshwire-node: {done} of {len(files)} documents loaded")
         if files and sys.stderr.isatty():
             sys.stderr.write("\n")
         await self._storing.drain()
+        if self.store_failure is not None:
+            raise self.store_failure
         log("loaded", folder=str(folder), documents=len(files))
 
-    async def _load_file(self, key: str, path: Path) -> None:
-        content = read_document(path, self._config.settings.payload_cap)
+    def _read_files(self, files: Sequence[tuple[str, Path]]) -> Iterator[dict[Path, Merge]]:
+        """Yield the calls that load files, as many as are made together."""
+        calls: dict[Path, Merge] = {}
+        size = 0
+        for key, path in files:
+            content = read_document(path, self._config.settings.payload_cap)
+            size += len(content)
+            if calls and (len(calls) == TOGETHER_MAX or size > TOGETHER_BYTES_MAX):
+                yield calls
+                calls, size = {}, len(content)
+            calls[path] = Merge(key, content)
+        if calls:
+            yield calls
+
+    async def _load_files(self, calls: Mapping[Path, Merge]) -> None:
         assert self._documents is not None, "the worker is started before a folder is loaded"
-        result = await self._documents.submit(Merge(key, content))
-        if not isinstance(result, Merged) or not result.heads:
-            reason = "no changes in it"
-            if isinstance(result, Refused):
-                reason = f"{result.reason} ({result.detail})" if result.detail else result.reason
-            raise BadFolder(f"{path} cannot be loaded as a document: {reason}")
-        # The store may have had the document, with everything in the file.
-        if result.write is not None:
-            self._feed(inputs.DocumentLoaded(key, result.write))
+        answered = await self._documents.submit_together(Together(tuple(calls.values())))
+        results = answered.results if isinstance(answered, Each) else (answered,) * len(calls)
+        for (path, call), result in zip(calls.items(), results, strict=True):
+            if not isinstance(result, Merged) or not result.heads:
+                reason = "no changes in it"
+                if isinstance(result, Refused):
+                    detail = f" ({result.detail})" if result.detail else ""
+                    reason = f"{result.reason}{detail}"
+                raise BadFolder(f"{path} cannot be loaded as a document: {reason}")
+            # The store may have had the document, with everything in the file.
+            if result.write is not None:
+                self._feed(inputs.DocumentLoaded(call.key, result.write))
+
+    async def settle(self) -> None:
+        """Wait until everything that has been changed so far is durable."""
+        await self._storing.drain()
 
     def attach(self, connection: Connection) -> None:
         """Serve a connection that was opened elsewhere, dialled or accepted."""
@@ -284,7 +308,12 @@ class Node:
 
     def _submit(self, effect: CallDocuments) -> None:
         assert self._documents is not None, "the core asks for nothing before its store is open"
-        future = self._documents.submit(effect.call)
+        call = effect.call
+        future: asyncio.Future[Result | Each] | asyncio.Future[Result] = (
+            self._documents.submit_together(call)
+            if isinstance(call, Together)
+            else self._documents.submit(call)
+        )
         future.add_done_callback(
             lambda done: (
                 self._feed(inputs.DocumentDone(effect.number, done.result()))
@@ -297,14 +326,35 @@ class Node:
         """Queue a write to the store."""
         self._storing.add(effect)
 
-    def _note_durable(self, number: WriteNumber) -> None:
+    def drop_tombstones(self, effect: DropTombstones) -> None:
+        """Queue the removal of tombstones from the store."""
+        self._storing.drop_tombstones(effect.keys)
+
+    def note_durable(self, number: WriteNumber) -> None:
         """Tell the core that writes are durable, and make the calls that waited for that."""
         self._feed(inputs.Durable(number))
+        self._submit_waiting()
+
+    def _submit_waiting(self) -> None:
+        """Make the calls that waited for the store."""
         while self._calls and not self._storing.is_behind:
             self._submit(self._calls.popleft())
 
-    def _note_store_failure(self, exc: StoreError) -> None:
-        """Report that nothing can be stored any more."""
+    def note_failure(self, exc: StoreError, lost: StoreFailed) -> None:
+        """Log that nothing can be stored, and go back to what is."""
+        log("store-failed", why=str(exc), lost=len(lost.keys))
+        self.store_failure = exc
+        self._feed(lost)
+        self._submit_waiting()
+
+    def note_recovery(self) -> None:
+        """Log that changes are stored again."""
+        log("store-recovered")
+        self.store_failure = None
+        self._feed(inputs.StoreRecovered())
+
+    def note_end(self, exc: StoreError) -> None:
+        """Report that what is stored cannot be read either."""
         log("store-failed", why=str(exc))
         self.store_failure = exc
         self.has_failed.set()
@@ -363,5 +413,6 @@ WORKER_EVENTS: Final[dict[type[WorkerEvent], str]] = {
 PERFORM: Final[dict[type, Callable[[Node, Any], None]]] = {
     CallDocuments: Node.call_documents,
     WriteStore: Node.write_store,
+    DropTombstones: Node.drop_tombstones,
     Notify: Node.notify,
 }

@@ -2,16 +2,22 @@
 
 Whatever has been asked for while the store was at work goes to it as the next group, so a node with
 much to write reaches the disk as often as the disk allows, and no more often.
+
+When a write fails, it is lost with all that follow it, which may build on it. The node goes back to
+what is stored and serves that, and changes nothing until the store can be written again.
 """
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Protocol
 
-from meshwire_reference.core.effects import WriteStore
+from meshwire_reference.core.effects import WriteNumber, WriteStore
+from meshwire_reference.core.inputs import StoreFailed
 from meshwire_reference.store.base import Contents, Store, StoreError
 
+RETRY_S: Final = 5.0
+"""Seconds after which a store that has failed is tried again."""
 BEHIND_BYTES: Final = 32 * 2**20
 """Bytes that are not durable yet, beyond which the node makes no more changes."""
 
@@ -22,23 +28,31 @@ def size_of(effect: WriteStore) -> int:
     return 0 if write is None else len(write.snapshot or b"") + len(write.changes)
 
 
+class StoreListener(Protocol):
+    """Hears what becomes of the writes of a node."""
+
+    def note_durable(self, number: WriteNumber) -> None:
+        """Take note that every write up to this number is durable."""
+
+    def note_failure(self, exc: StoreError, lost: StoreFailed) -> None:
+        """Take note that the writes that were not durable are lost; no further one is made."""
+
+    def note_recovery(self) -> None:
+        """Take note that writes are made again."""
+
+    def note_end(self, exc: StoreError) -> None:
+        """Take note that the store can neither be written nor read: the node has to end."""
+
+
 class Storing:
-    """The writes that are not durable yet, and the keys that the store has or is about to have.
+    """The writes that are not durable yet, and the keys that the store has or is about to have."""
 
-    `on_durable` is called with the number of the last write of each group, `on_failure` once: the
-    writes from that group on are lost, and none is made any more.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        on_durable: Callable[[int], None],
-        on_failure: Callable[[StoreError], None],
-    ) -> None:
+    def __init__(self, store: Store, listener: StoreListener, retry_s: float = RETRY_S) -> None:
         self._store = store
-        self._on_durable = on_durable
-        self._on_failure = on_failure
+        self._listener = listener
+        self._retry_s = retry_s
         self._waiting: deque[WriteStore] = deque()
+        self._expired: list[str] = []
         self._unwritten: Counter[str] = Counter()
         self._unwritten_bytes = 0
         self._keys: set[str] = set()
@@ -67,27 +81,75 @@ class Storing:
             self._keys.add(effect.key)
         self._is_asked.set()
 
+    def drop_tombstones(self, keys: Sequence[str]) -> None:
+        """Queue the removal of tombstones that have expired; nobody waits for it."""
+        self._expired += keys
+        self._is_asked.set()
+
     async def run(self) -> None:
-        """Write until a write fails."""
+        """Write; after a failure try again until it is possible, or the store cannot be read."""
         while True:
             await self._is_asked.wait()
             self._is_asked.clear()
             group = list(self._waiting)
             self._waiting.clear()
-            if not group:
+            expired, self._expired = self._expired, []
+            if not group and not expired:
                 continue
             try:
-                await self._store.write(group)
+                await self._store.write(group, expired)
             except StoreError as exc:
-                self._on_failure(exc)
-                return
-            self._unwritten.subtract(effect.key for effect in group)
-            # What is zero is taken out.
-            self._unwritten = +self._unwritten
-            self._unwritten_bytes -= sum(map(size_of, group))
-            self._on_durable(group[-1].number)
-            async with self._is_written:
-                self._is_written.notify_all()
+                try:
+                    self._expired = expired + self._expired
+                    await self._lose(exc, group)
+                except StoreError as unreadable:
+                    self._listener.note_end(unreadable)
+                    return
+                await self._recover()
+                continue
+            if group:
+                self._settle(group)
+                self._listener.note_durable(group[-1].number)
+                await self._tell()
+
+    def _settle(self, group: Sequence[WriteStore]) -> None:
+        """Count writes that are over."""
+        self._unwritten.subtract(effect.key for effect in group)
+        # What is zero is taken out.
+        self._unwritten = +self._unwritten
+        self._unwritten_bytes -= sum(map(size_of, group))
+
+    async def _tell(self) -> None:
+        async with self._is_written:
+            self._is_written.notify_all()
+
+    async def _lose(self, exc: StoreError, group: Sequence[WriteStore]) -> None:
+        """Give up every write that is not durable. Raises StoreError if the store is unreadable."""
+        lost = list(group)
+        while True:
+            keys = frozenset(effect.key for effect in lost)
+            found = await self._store.find(keys)
+            if not self._waiting:
+                break
+            # These were added meanwhile, and may build on the lost ones.
+            lost += self._waiting
+            self._waiting.clear()
+        self._settle(lost)
+        self._keys -= keys
+        self._keys |= found.sizes.keys()
+        self._listener.note_failure(exc, StoreFailed(keys, found.sizes, found.tombstones))
+        await self._tell()
+
+    async def _recover(self) -> None:
+        """Return once the store can be written again."""
+        while True:
+            await asyncio.sleep(self._retry_s)
+            try:
+                await self._store.write(())
+            except StoreError:
+                continue
+            self._listener.note_recovery()
+            return
 
     async def drain(self) -> None:
         """Wait until every write is durable."""

@@ -6,7 +6,7 @@ without a document reads as None; a document that cannot be read raises, since a
 absent one for removed or never written.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -40,6 +40,7 @@ class Contents:
     """What a store holds when it is opened: the stored size of each document, not its bytes."""
 
     identity: Identity
+    """Who the node is."""
     sizes: Mapping[str, int] = field(default_factory=dict)
     tombstones: Sequence[KeptTombstone] = ()
     lamport: int = 0
@@ -62,8 +63,14 @@ class Store(Protocol):
         Sees every group whose `write` has returned.
         """
 
-    async def write(self, group: Sequence[WriteStore]) -> None:
-        """Make the writes durable, all of them or none."""
+    async def write(self, group: Sequence[WriteStore], expired: Sequence[str] = ()) -> None:
+        """Make the writes durable, all of them or none; an empty group tries whether it could.
+
+        Before them the tombstones of the keys in `expired` are removed.
+        """
+
+    async def find(self, keys: Collection[str]) -> Contents:
+        """Return what is stored of some documents, as `open` returns it of all."""
 
     async def close(self) -> None:
         """End the use of the store, which may be opened again by another object."""

@@ -5,7 +5,7 @@ loads, the snapshot followed by every change appended since.
 """
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from meshwire_reference.core.effects import WriteStore
@@ -27,12 +27,18 @@ class MemoryStore:
     """
 
     def __init__(self, entropy: Callable[[int], bytes] = secrets.token_bytes) -> None:
-        self._entropy = entropy
+        self._identity = new_identity(entropy)
         self._documents: dict[str, StoredDocument] = {}
 
     async def open(self) -> Contents:
         """Return a new identity and no documents."""
-        return Contents(new_identity(self._entropy))
+        return Contents(self._identity)
+
+    async def find(self, keys: Collection[str]) -> Contents:
+        """Return the sizes of some documents."""
+        found = {key: self._read(key) for key in keys}
+        sizes = {key: len(content) for key, content in found.items() if content is not None}
+        return Contents(self._identity, sizes)
 
     async def load(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the bytes of each document, None for one that does not exist."""
@@ -42,7 +48,7 @@ class MemoryStore:
         stored = self._documents.get(key)
         return None if stored is None else b"".join((stored.snapshot, *stored.changes))
 
-    async def write(self, group: Sequence[WriteStore]) -> None:
+    async def write(self, group: Sequence[WriteStore], _expired: Sequence[str] = ()) -> None:
         """Store the changes of each call: replace by a snapshot if there is one, then append."""
         for effect in group:
             write = effect.write

@@ -17,7 +17,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -66,12 +66,14 @@ PUT_SNAPSHOT: Final = """INSERT INTO documents VALUES (?, ?)
 PUT_CHANGES: Final = "INSERT INTO changes (key, content) VALUES (?, ?)"
 DROP_CHANGES: Final = "DELETE FROM changes WHERE key = ?"
 DROP_DOCUMENT: Final = "DELETE FROM documents WHERE key = ?"
+DROP_TOMBSTONE: Final = "DELETE FROM tombstones WHERE key = ?"
 PUT_TOMBSTONE: Final = "INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?)"
 PUT_FACT: Final = "INSERT OR REPLACE INTO facts VALUES (?, ?)"
 LIST_SNAPSHOTS: Final = "SELECT key, length(snapshot) FROM documents ORDER BY rowid"
 LIST_CHANGES: Final = "SELECT key, sum(length(content)) FROM changes GROUP BY key"
 LIST_TOMBSTONES: Final = "SELECT content, received_ms FROM tombstones ORDER BY rowid"
 GET_SNAPSHOT: Final = "SELECT snapshot FROM documents WHERE key = ?"
+GET_TOMBSTONE: Final = "SELECT content, received_ms FROM tombstones WHERE key = ?"
 GET_CHANGES: Final = "SELECT content FROM changes WHERE key = ? ORDER BY number"
 
 T = TypeVar("T")
@@ -114,6 +116,7 @@ class SqliteStore:
         self._writing = ThreadPoolExecutor(1, "store-writer")
         self._reading = ThreadPoolExecutor(1, "store-reader")
         self._appended: set[str] = set()
+        self._identity: Identity | None = None
         self._lamport = 0
 
     # --- the port ----------------------------------------------------------------------------
@@ -126,9 +129,13 @@ class SqliteStore:
         """Return the bytes of each document, None for one that does not exist."""
         return await self._run(self._reading, partial(self._load, keys))
 
-    async def write(self, group: Sequence[WriteStore]) -> None:
-        """Commit the writes as one transaction."""
-        await self._run(self._writing, partial(self._commit, group))
+    async def write(self, group: Sequence[WriteStore], expired: Sequence[str] = ()) -> None:
+        """Commit the writes as one transaction; an empty one writes what is there again."""
+        await self._run(self._writing, partial(self._commit, group, expired))
+
+    async def find(self, keys: Collection[str]) -> Contents:
+        """Return what is stored of some documents."""
+        return await self._run(self._reading, partial(self._find, keys))
 
     async def close(self) -> None:
         """Close the file, which leaves one file without others beside it, and unlock the folder."""
@@ -200,19 +207,23 @@ class SqliteStore:
         sync_folder(self._folder)
 
     def _list(self, reader: sqlite3.Connection) -> Contents:
-        facts = dict(reader.execute("SELECT name, value FROM facts"))
-        try:
-            identity = Identity(facts["actor"], facts["endpoint_id"], facts["endpoint_secret"])
-            self._lamport = int.from_bytes(facts["lamport"], "big")
-        except KeyError as exc:
-            raise StoreError(f"store {self._path} is damaged: it has no {exc}") from exc
+        self._identity = self._read_identity(reader)
         sizes: dict[str, int] = dict(reader.execute(LIST_SNAPSHOTS))
         for key, size in reader.execute(LIST_CHANGES):
             sizes[key] = sizes.get(key, 0) + size
             self._appended.add(key)
         rows = reader.execute(LIST_TOMBSTONES)
         tombstones = tuple(KeptTombstone(content, received_ms) for content, received_ms in rows)
-        return Contents(identity, sizes, tombstones, self._lamport)
+        return Contents(self._identity, sizes, tombstones, self._lamport)
+
+    def _read_identity(self, reader: sqlite3.Connection) -> Identity:
+        """Read who the node is, and the Lamport time."""
+        facts = dict(reader.execute("SELECT name, value FROM facts"))
+        try:
+            self._lamport = int.from_bytes(facts["lamport"], "big")
+            return Identity(facts["actor"], facts["endpoint_id"], facts["endpoint_secret"])
+        except KeyError as exc:
+            raise StoreError(f"store {self._path} is damaged: it has no {exc}") from exc
 
     # --- reading and writing -----------------------------------------------------------------
 
@@ -222,13 +233,23 @@ class SqliteStore:
         with transaction(self._reader):
             return [self._read(self._reader, key) for key in keys]
 
+    def _find(self, keys: Collection[str]) -> Contents:
+        assert self._reader is not None, "a store is opened before it is read"
+        with transaction(self._reader):
+            found = {key: self._read(self._reader, key) for key in keys}
+            rows = [row for key in keys for row in self._reader.execute(GET_TOMBSTONE, (key,))]
+        sizes = {key: len(content) for key, content in found.items() if content is not None}
+        tombstones = tuple(KeptTombstone(*row) for row in rows)
+        assert self._identity is not None, "a store is opened before it is read"
+        return Contents(self._identity, sizes, tombstones, self._lamport)
+
     @staticmethod
     def _read(reader: sqlite3.Connection, key: str) -> bytes | None:
         parts = [row[0] for row in reader.execute(GET_SNAPSHOT, (key,))]
         parts += [row[0] for row in reader.execute(GET_CHANGES, (key,))]
         return b"".join(parts) if parts else None
 
-    def _commit(self, group: Sequence[WriteStore]) -> None:
+    def _commit(self, group: Sequence[WriteStore], expired: Sequence[str]) -> None:
         assert self._writer is not None, "a store is opened before it is written"
         folded = fold(group)
         replaced = {
@@ -239,6 +260,7 @@ class SqliteStore:
         lamport = max((effect.lamport for effect in group), default=0)
         writer = self._writer
         with transaction(writer):
+            writer.executemany(DROP_TOMBSTONE, ((key,) for key in expired))
             writer.executemany(DROP_CHANGES, ((key,) for key in replaced & self._appended))
             writer.executemany(
                 DROP_DOCUMENT, ((key,) for key, one in folded.items() if one.is_removed)
@@ -259,7 +281,8 @@ class SqliteStore:
                     if effect.tombstone is not None
                 ),
             )
-            if lamport > self._lamport:
+            if lamport > self._lamport or not group:
+                lamport = max(lamport, self._lamport)
                 writer.execute(PUT_FACT, ("lamport", lamport.to_bytes(LAMPORT, "big")))
         self._appended -= replaced
         self._appended |= appended

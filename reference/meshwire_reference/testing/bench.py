@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from meshwire_reference.core import inputs
-from meshwire_reference.core.document_calls import Call, Result
+from meshwire_reference.core.document_calls import Call, Each, Result, Together
 from meshwire_reference.core.effects import (
     CallDocuments,
     CloseConnection,
     Consumed,
+    DropTombstones,
     Effect,
     Notify,
     NotSent,
@@ -80,6 +81,7 @@ class Bench:
         self.runs: list[RunOver] = []
         self.other_dialects: list[OtherDialect] = []
         self.writes: list[WriteStore] = []
+        self.dropped: list[str] = []
         self.closed: dict[int, int] = {}
         self.streams: dict[tuple[int, int], Seen] = {}
         self.order: list[tuple[int, int]] = []
@@ -237,7 +239,13 @@ class Bench:
         if self.hold_documents:
             self.held.append(effect)
             return
-        self._inputs.append(inputs.DocumentDone(effect.number, self._answer(effect.call)))
+        call = effect.call
+        result = (
+            Each(tuple(map(self._answer, call.calls)))
+            if isinstance(call, Together)
+            else self._answer(call)
+        )
+        self._inputs.append(inputs.DocumentDone(effect.number, result))
 
     def write_store(self, effect: WriteStore) -> None:
         """Record a write and report it as durable, or hold it."""
@@ -246,6 +254,10 @@ class Bench:
             return
         self.writes.append(effect)
         self._inputs.append(inputs.Durable(effect.number))
+
+    def drop_tombstones(self, effect: DropTombstones) -> None:
+        """Record which tombstones the store drops."""
+        self.dropped += effect.keys
 
     def notify(self, effect: Notify) -> None:
         """Record a refusal, the end of a run, a document not sent, or a misunderstood peer."""
@@ -282,5 +294,6 @@ PERFORM: Final[dict[type, Callable[[Bench, Any], None]]] = {
     CloseConnection: Bench.take_close,
     CallDocuments: Bench.call_documents,
     WriteStore: Bench.write_store,
+    DropTombstones: Bench.drop_tombstones,
     Notify: Bench.notify,
 }

@@ -16,6 +16,7 @@ from meshwire_reference.core.document_calls import (
     Call,
     Done,
     Drop,
+    Each,
     Edit,
     Edited,
     Fields,
@@ -24,11 +25,14 @@ from meshwire_reference.core.document_calls import (
     Generated,
     Listed,
     Merge,
+    Merged,
     Receive,
     Received,
     Refused,
     Result,
     Save,
+    Saved,
+    Together,
     Value,
 )
 from meshwire_reference.core.effects import WriteStore
@@ -45,7 +49,7 @@ from meshwire_reference.documents.pipe import Memory, encode_ready, encode_reply
 from meshwire_reference.documents.process import DocumentSettings, Unavailable, WorkerSettings
 from meshwire_reference.documents.supervisor import Documents
 from meshwire_reference.store.memory import MemoryStore
-from meshwire_reference.testing.author import author
+from meshwire_reference.testing.author import author, snapshot
 from meshwire_spec.numbers import READ_MESSAGE
 
 pytestmark = pytest.mark.process
@@ -365,7 +369,7 @@ def test_the_suspect_is_the_call_at_work() -> None:
         )
         # asyncio may learn of the end of a process before it has read what is in its pipes.
         worker.process_exited()
-        worker.pipe_data_received(1, encode_reply(7, Done(), Memory()))
+        worker.pipe_data_received(1, encode_reply(7, [(Done(), Memory())]))
         worker.connection_lost(None)
         return seen
 
@@ -529,6 +533,131 @@ def test_an_unreadable_store_is_no_absence(play: Callable[..., None]) -> None:
         assert await bench.ask(Save("notes:1")) == Refused("internal")
 
     play(scene)
+
+
+class TestTogether:
+    """Several calls in one request, answered item by item."""
+
+    def test_each_is_answered(self, play: Callable[..., None]) -> None:
+        """A refused one does nothing to the others, which stand in their order."""
+
+        async def scene(bench: Bench) -> None:
+            calls = (
+                Merge("notes:1", snapshot("notes:1").payload, "peer"),
+                Merge("notes:2", b"no document", "peer"),
+                Merge("notes:3", b"", "peer"),
+            )
+            answered = await bench.documents.submit_together(Together(calls))
+            assert isinstance(answered, Each)
+            merged, refused, empty = answered.results
+
+            assert isinstance(merged, Merged)
+            assert merged.write is not None
+            assert refused == Refused("bad-document")
+            assert empty == Merged((), None, ahead=False)
+            assert bench.events.all == []
+
+        play(scene)
+
+    def test_the_stored_bytes_of_all_are_read_at_once(self, play: Callable[..., None]) -> None:
+        """Except those that the worker holds."""
+        asked: list[tuple[str, ...]] = []
+
+        async def scene(bench: Bench) -> None:
+            for key in ("notes:1", "notes:2", "notes:3"):
+                await bench.ask(Edit(key, {"a": 1}))
+            load = bench.store.load
+
+            async def watched(keys: Sequence[str]) -> list[bytes | None]:
+                asked.append(tuple(keys))
+                return await load(keys)
+
+            bench.documents._load = watched
+            for key in ("notes:1", "notes:3"):
+                await bench.ask(Drop(key))
+            saves = Together((Save("notes:1"), Save("notes:2"), Save("notes:3")))
+            answered = await bench.documents.submit_together(saves)
+            assert isinstance(answered, Each)
+            assert all(isinstance(one, Saved) and one.snapshot for one in answered.results)
+
+        play(scene)
+
+        assert asked == [("notes:1", "notes:3")]
+
+    def test_the_one_that_ends_the_worker_is_found(self, play: Callable[..., None]) -> None:
+        """It alone is refused, and nothing is carried out twice that had an answer."""
+
+        async def scene(bench: Bench) -> None:
+            keys = ("notes:1", "die:x", "notes:2")
+            calls = tuple(Merge(key, b"", "evil") for key in keys)
+            answered = await bench.documents.submit_together(Together(calls))
+            assert isinstance(answered, Each)
+
+            assert answered.results == (
+                Merged((), None, ahead=False),
+                LIMIT,
+                Merged((), None, ahead=False),
+            )
+            assert [(event.key, event.alone) for event in bench.events.deaths] == [
+                (None, False),
+                ("die:x", False),
+                ("die:x", True),
+            ]
+
+        play(scene)
+
+    def test_a_store_that_cannot_read_one_refuses_that_one(self, play: Callable[..., None]) -> None:
+        """D-60: the others are answered."""
+
+        async def scene(bench: Bench) -> None:
+            load = bench.store.load
+
+            async def failing(keys: Sequence[str]) -> list[bytes | None]:
+                if "notes:2" in keys:
+                    raise OSError("input/output error")
+                return await load(keys)
+
+            bench.documents._load = failing
+            saves = Together((Save("notes:1"), Save("notes:2"), Save("notes:3")))
+            answered = await bench.documents.submit_together(saves)
+            assert isinstance(answered, Each)
+
+            assert answered.results == (Saved(None, ()), Refused("internal"), Saved(None, ()))
+
+        play(scene)
+
+    def test_others_wait_for_one_slow_call_at_most(self, play: Callable[..., None]) -> None:
+        """The calls after it go on one by one."""
+
+        async def scene(bench: Bench) -> None:
+            order: list[str] = []
+            keys = ("burn:1", "burn:2", "burn:3")
+            calls = tuple(Merge(key, b"", "evil") for key in keys)
+            evil = bench.documents.submit_together(Together(calls))
+            good = bench.documents.submit(Receive("good", "notes:1", READ_MESSAGE))
+            evil.add_done_callback(lambda _: order.append("evil"))
+            good.add_done_callback(lambda _: order.append("good"))
+            answered = await evil
+            await good
+
+            assert isinstance(answered, Each)
+            assert answered.results == (Merged((), None, ahead=False),) * 3
+            assert order == ["good", "evil"]
+
+        play(scene)
+
+    def test_closing_refuses_all(self, play: Callable[..., None]) -> None:
+        """With one refusal, also when they are queued after the end."""
+
+        async def scene(bench: Bench) -> None:
+            stuck = Together((Merge("stuck:x", b"", "evil"), Merge("wait:y", b"", "evil")))
+            waiting = bench.documents.submit_together(stuck)
+            await bench.documents.close()
+
+            assert await waiting == Refused("internal")
+            assert await bench.documents.submit_together(stuck) == Refused("internal")
+
+        play(scene)
 
 
 def test_closing_refuses_what_is_unanswered(play: Callable[..., None]) -> None:

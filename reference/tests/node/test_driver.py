@@ -54,7 +54,7 @@ pytestmark = pytest.mark.process
 offer_memory()
 
 ADDRESS = "memory://node"
-LIMIT_S = 600
+LIMIT_S = 20
 """Seconds after which a test hangs; nothing takes as long."""
 KEY = "beacons:b1"
 
@@ -439,24 +439,57 @@ def test_changes_build_on_what_was_stored(tmp_path: Path) -> None:
     asyncio.run(whole())
 
 
-def test_nothing_is_acknowledged_that_cannot_be_stored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_store_that_fails_leaves_a_node_that_serves_what_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The stream of a frame whose write fails never ends, and the node says why it ends."""
+    """Nothing is acknowledged meanwhile, and everything once it can be stored again."""
     node = stored_node(tmp_path)
+    commit = SqliteStore._commit
+    is_full = True
 
-    def fail(_store: SqliteStore, _group: Sequence[WriteStore]) -> None:
-        raise sqlite3.OperationalError("database or disk is full")
+    def fail(store: SqliteStore, group: Sequence[WriteStore], expired: Sequence[str]) -> None:
+        if is_full:
+            raise sqlite3.OperationalError("database or disk is full")
+        commit(store, group, expired)
 
-    async def work(peer: Peer) -> None:
+    async def work(first: Peer) -> None:
+        nonlocal is_full
+        await first.send(snapshot(KEY))
         monkeypatch.setattr(SqliteStore, "_commit", fail)
-        await peer.push(snapshot(KEY))
-        await node.has_failed.wait()
-        assert peer.ended == {}
+        await first.push(snapshot("notes:n1"))
+        await first._reading
+        assert len(first.ended) == 1
+        assert first.closed is not None
+        assert first.closed.code == REASONS["internal"].code
+        second = await join(3)
+        assert await second.ask(KEY) == {"by": 7}
+        assert await second.ask("notes:n1") == {}
+        stream = await second.send(snapshot("notes:n1"))
+        assert second.ended[stream] == REASONS["internal"].code
+        is_full = False
+        await second._reading
+        third = await join(4)
+        await third.send(snapshot("notes:n1"))
+        assert await third.ask("notes:n1") == {"by": 7}
+        await third.leave()
 
-    asyncio.run(use(node, work))
+    async def whole() -> None:
+        monkeypatch.setattr(node._storing, "_retry_s", 0.001)
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                await node.start()
+                await work(await join(2))
+        finally:
+            await node.close()
 
-    assert "disk is full" in str(node.store_failure)
+    asyncio.run(whole())
+    names = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
+
+    assert [name for name in names if name.startswith("store-")] == [
+        "store-failed",
+        "store-recovered",
+    ]
+    assert node.store_failure is None
 
 
 def tombstone_frame(key: str) -> StreamFrame:

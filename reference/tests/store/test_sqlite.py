@@ -144,6 +144,39 @@ class TestTombstones:
         assert contents.tombstones == (KeptTombstone(b"two", 0x0103),)
         assert read(tmp_path, "tracks:1") == [None]
 
+    def test_an_expired_one_is_removed(self, tmp_path: Path) -> None:
+        """Before what is written in the same group."""
+        kept = KeptTombstone(b"one", 1)
+        keys = ("tracks:1", "tracks:2", "tracks:3")
+        put(tmp_path, tuple(WriteStore(at, key, None, kept, 7) for at, key in enumerate(keys)))
+
+        async def work(store: SqliteStore, _contents: Contents) -> None:
+            again = WriteStore(1, "tracks:2", None, KeptTombstone(b"two", 2), 8)
+            await store.write((again,), ("tracks:1", "tracks:2"))
+
+        use(tmp_path, work)
+
+        assert set(use(tmp_path, nothing).tombstones) == {kept, KeptTombstone(b"two", 2)}
+
+    def test_those_of_some_documents_are_found(self, tmp_path: Path) -> None:
+        """With the sizes of the documents that there are."""
+        kept = KeptTombstone(b"one", 0x0102)
+        group = (
+            WriteStore(1, "tracks:1", None, kept, 7),
+            WriteStore(2, "tracks:2", None, kept, 7),
+            snapshot(3, "a:1", b"S"),
+            more(4, "a:1", b"+1"),
+        )
+
+        async def work(store: SqliteStore, contents: Contents) -> None:
+            await store.write(group)
+            found = await store.find(("tracks:1", "a:1", "b:1"))
+
+            assert found.identity == contents.identity
+            assert (dict(found.sizes), found.tombstones) == ({"a:1": 3}, (kept,))
+
+        use(tmp_path, work)
+
     def test_the_lamport_time_outlives_its_tombstone(self, tmp_path: Path) -> None:
         """D-87: the greatest ever, in its whole range."""
         one, two = KeptTombstone(b"one", 1), KeptTombstone(b"two", 2)
@@ -187,7 +220,12 @@ class TestGroups:
 
             assert await store.load(("a:1", "b:1")) == [b"S", None]
 
+            found = await store.find(("a:1", "b:1"))
+
+            assert (dict(found.sizes), found.tombstones) == ({"a:1": 1}, ())
+
             store._writer.execute("PRAGMA max_page_count = 1000000")
+            await store.write(())
             await store.write((more(2, "a:1", b"+2"),))
 
         use(tmp_path, work)

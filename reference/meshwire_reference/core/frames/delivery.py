@@ -77,7 +77,19 @@ class DocumentJob(Job):
 
     def finish(self, result: Result) -> None:
         """Handle the result and end the effect."""
-        self._delivery.end(*self._apply(result))
+        if self._context.is_read_only and self._undo(result):
+            self._refuse()
+        else:
+            self._delivery.end(*self._apply(result))
+
+    def _refuse(self) -> None:
+        """Refuse the frame, since its change cannot be stored."""
+        self._context.note_unheard(self._delivery.session.connection)
+        self._delivery.end("internal")
+
+    @abstractmethod
+    def _undo(self, result: Result) -> bool:
+        """Undo what the frame has changed; return False if it has changed nothing."""
 
     @abstractmethod
     def _decide(self) -> Call | None:

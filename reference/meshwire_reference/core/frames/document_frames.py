@@ -38,6 +38,12 @@ class _FrameJob(DocumentJob):
             self._delivery.session.outbound.add(Purpose.TOMBSTONE, key)
         return True
 
+    def _undo(self, result: Result) -> bool:
+        if not isinstance(result, Received | Merged) or result.write is None:
+            return False
+        self._context.queues.drop(self._frame.key)
+        return True
+
     def _is_tombstone_due(self) -> bool:
         # TS-041
         cooldowns = self._delivery.session.tombstone_answers

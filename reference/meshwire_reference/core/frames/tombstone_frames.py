@@ -5,7 +5,7 @@ from meshwire_reference.core.document_calls import Call, Drop, Result
 from meshwire_reference.core.effects import WriteNumber
 from meshwire_reference.core.frames.delivery import Delivery, DocumentJob
 from meshwire_reference.core.sending.relay import Routing
-from meshwire_reference.core.state.tombstones import KEPT, document_key
+from meshwire_reference.core.state.tombstones import KEPT, HeldTombstone, document_key
 from meshwire_reference.wire.tombstones import Tombstone
 
 
@@ -17,10 +17,23 @@ class TombstoneJob(DocumentJob):
     ) -> None:
         super().__init__(context, routing, delivery)
         self._tombstone = tombstone
+        self._before: HeldTombstone | None = None
         # TS-012
         self.key = document_key(tombstone)
 
+    def begin(self) -> Call | None:
+        """Return the call that removes the document, or refuse the frame if that is not stored."""
+        if self._context.is_read_only:
+            self._refuse()
+            return None
+        return super().begin()
+
+    def _undo(self, _result: Result) -> bool:
+        self._context.tombstones.put_back(self.key, self._before)
+        return True
+
     def _decide(self) -> Call | None:
+        self._before = self._context.tombstones.active(self.key, self._context.now.wall_ms)
         offer = self._context.tombstones.offer(self._tombstone, self._context.now.wall_ms)
         if offer not in KEPT:
             # TS-031, TS-032, TS-039

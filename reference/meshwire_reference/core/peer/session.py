@@ -95,6 +95,10 @@ class Session:
         """Close the connection in order."""
         self._close(SessionEvent.SHUT_DOWN, "shutdown")
 
+    def give_up(self) -> None:
+        """Close the connection, since this node cannot go on with it; the peer may dial again."""
+        self._close(SessionEvent.SHUT_DOWN, "internal")
+
     @property
     def _timer(self) -> tuple[str, int]:
         return ("session", self.connection)

@@ -65,6 +65,12 @@ class Durability:
                 del self._held[connection]
         return freed
 
+    def lose(self) -> None:
+        """Forget every write that is not durable, and the effects that wait for them."""
+        self._durable = self._last
+        self._by_key.clear()
+        self._held.clear()
+
     def drop(self, connection: int) -> None:
         """Discard the effects held for a closed connection."""
         self._held.pop(connection, None)

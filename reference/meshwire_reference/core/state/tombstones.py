@@ -95,14 +95,13 @@ class Tombstones:
         self.lamport = 0
         """The greatest Lamport time of every tombstone that was ever kept."""
 
-    def restore(self, kept: Iterable[KeptTombstone], lamport: int, now_ms: int) -> None:
-        """Hold the tombstones of the store again, except those that have expired meanwhile."""
+    def restore(self, kept: Iterable[KeptTombstone], lamport: int) -> None:
+        """Hold the tombstones of the store again; those that have expired guard nothing."""
         self.lamport = lamport
         for one in kept:
             tombstone = decode_tombstone(one.content)
             held = HeldTombstone(tombstone, one.content, one.received_ms)
-            if not has_expired(held, now_ms):
-                self._held[document_key(tombstone)] = held
+            self._held[document_key(tombstone)] = held
 
     def offer(self, tombstone: Tombstone, now_ms: int) -> OfferOutcome:
         """Keep a tombstone if it is greater than the one held; the caller passes it on if taken."""
@@ -131,14 +130,17 @@ class Tombstones:
         # TS-004
         return OfferOutcome.REPLACED if offered.order > held.order else OfferOutcome.LESSER
 
+    def put_back(self, key: str, held: HeldTombstone | None) -> None:
+        """Hold for a key what was held for it before: a write of its tombstone is lost."""
+        self._held.pop(key, None)
+        if held is not None:
+            self._held[key] = held
+
     def active(self, key: str, now_ms: int) -> HeldTombstone | None:
         """Return the tombstone that guards a key, or None; an expired one guards nothing."""
         held = self._held.get(key)
         # TS-043
-        if held is not None and has_expired(held, now_ms):
-            del self._held[key]
-            return None
-        return held
+        return None if held is None or has_expired(held, now_ms) else held
 
     def offerable(self, now_ms: int) -> Iterator[HeldTombstone]:
         """Yield the tombstones that may be offered to a peer: the current ones."""
@@ -147,12 +149,12 @@ class Tombstones:
             if is_current(held, now_ms):
                 yield held
 
-    def sweep(self, now_ms: int) -> int:
-        """Remove every expired tombstone; return their number."""
+    def sweep(self, now_ms: int) -> tuple[str, ...]:
+        """Remove every expired tombstone; return the keys of their documents."""
         over = [key for key, held in self._held.items() if has_expired(held, now_ms)]
         for key in over:
             del self._held[key]
-        return len(over)
+        return tuple(over)
 
     def __len__(self) -> int:
         return len(self._held)

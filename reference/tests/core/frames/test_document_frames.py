@@ -645,12 +645,12 @@ class TestBatches:
         )
 
     def test_the_half_is_finished_when_every_entry_has_taken_effect(self) -> None:
-        """TR-020: not before the worker has answered and the store has written for each."""
+        """TR-020: not before the worker has answered both and the store has written each."""
         bench = make_bench()
         connection = bench.connect()
         bench.hold_documents = bench.hold_writes = True
         seen = bench.send(connection, batch(snapshot(KEY), snapshot(LATEST)))
-        for _ in range(4):
+        for _ in range(3):
             assert not seen.finished
             bench.let_one_go()
 

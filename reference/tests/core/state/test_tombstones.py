@@ -150,18 +150,19 @@ def test_an_expired_one_makes_room_for_a_lesser() -> None:
 
 
 def test_those_of_a_store_are_held_again() -> None:
-    """With the time of their arrival; what has expired meanwhile is left out."""
+    """With the time of their arrival; one that has expired meanwhile guards nothing."""
     before = Tombstones()
     before.offer(replace(BASE, deleted_at=NOW), NOW)
     held = before.active("tracks:t1", NOW)
     assert held is not None
     kept = KeptTombstone(held.content, held.received_ms)
-    in_time, late = Tombstones(), Tombstones()
-    in_time.restore((kept,), 0x0102, NOW + TRACKS_TTL_MS)
-    late.restore((kept,), 0x0102, NOW + 2 * TRACKS_TTL_MS)
+    after = Tombstones()
+    after.restore((kept,), 0x0102)
 
-    assert in_time.active("tracks:t1", NOW + TRACKS_TTL_MS) == held
-    assert (len(late), late.lamport) == (0, 0x0102)
+    assert after.active("tracks:t1", NOW + TRACKS_TTL_MS) == held
+    assert after.active("tracks:t1", NOW + 2 * TRACKS_TTL_MS) is None
+    assert after.sweep(NOW + 2 * TRACKS_TTL_MS) == ("tracks:t1",)
+    assert (len(after), after.lamport) == (0, 0x0102)
 
 
 def test_the_lamport_time_is_that_of_the_greatest_ever_kept() -> None:
