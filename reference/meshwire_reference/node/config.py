@@ -97,24 +97,13 @@ def make_config(choices: Choices) -> Config:
         raise ConfigError("--dialect is H1 or H2, beside --formation-id ID")
     if choices.formation_id == "":
         raise ConfigError("--formation-id must not be empty")
-    for name, seconds in (
-        ("--handshake-s", choices.handshake_s),
-        ("--frame-stall-s", choices.frame_stall_s),
-        ("--document-call-s", choices.document_call_s),
-        ("--document-call-s-per-kib", choices.document_call_s_per_kib),
-        ("--redial-s", choices.redial_s),
-    ):
-        if not 0 < seconds < float("inf"):
-            raise ConfigError(f"{name} must be a number of seconds above 0")
-    if not 0 <= choices.heartbeat_s < float("inf"):
-        raise ConfigError("--heartbeat-s must be a number of seconds, 0 for no heartbeats")
+    _check_times(choices)
     if not ENTRY_MIN <= choices.payload_cap <= U32_MAX:
         raise ConfigError(f"--payload-cap must be between {ENTRY_MIN} and {U32_MAX} bytes")
-    if choices.folder is not None and str(choices.folder) == ".":
-        raise ConfigError("--load needs the name of a folder, such as --load ./documents")
+    for name, folder in (("--load", choices.folder), ("--data", choices.data)):
+        if folder is not None and str(folder) == ".":
+            raise ConfigError(f"{name} needs the name of a folder, such as {name} ./documents")
     key = _key(choices)
-    if choices.data is not None and str(choices.data) == ".":
-        raise ConfigError("--data needs the name of a folder, such as --data ./store")
     return Config(
         tuple(choices.listen),
         _settings(choices, key),
@@ -128,6 +117,21 @@ def make_config(choices: Choices) -> Config:
         Budget(choices.document_call_s, choices.document_call_s_per_kib),
         choices.redial_s,
     )
+
+
+def _check_times(choices: Choices) -> None:
+    """Raise ConfigError for a time that cannot be waited for."""
+    for name, seconds in (
+        ("--handshake-s", choices.handshake_s),
+        ("--frame-stall-s", choices.frame_stall_s),
+        ("--document-call-s", choices.document_call_s),
+        ("--document-call-s-per-kib", choices.document_call_s_per_kib),
+        ("--redial-s", choices.redial_s),
+    ):
+        if not 0 < seconds < float("inf"):
+            raise ConfigError(f"{name} must be a number of seconds above 0")
+    if not 0 <= choices.heartbeat_s < float("inf"):
+        raise ConfigError("--heartbeat-s must be a number of seconds, 0 for no heartbeats")
 
 
 def _endpoint(text: str) -> bytes:
