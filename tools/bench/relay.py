@@ -39,7 +39,7 @@ class Listener:
 
     def __init__(self, peer: Peer, key: str, actor: int) -> None:
         self.peer = peer
-        self.sent_bytes = 0
+        self.frames_bytes = 0
         self._copy = Author(key, actor)
         self._taken = 0
 
@@ -52,7 +52,7 @@ class Listener:
                 await self._take(frame)
 
     async def _take(self, frame: StreamFrame) -> None:
-        self.sent_bytes += len(encode_stream_frame(frame))
+        self.frames_bytes += len(encode_stream_frame(frame))
         if frame.type == FrameType.SNAPSHOT:
             self._copy.merge(frame.payload)
         elif frame.type == FrameType.DELTA:
@@ -109,9 +109,9 @@ async def edit(
         await asyncio.gather(*(one.follow(count) for one in listeners))
         if not count:
             # The first one brings the whole document.
-            begun_s, before = cpu_s_of(node), sum(one.sent_bytes for one in listeners)
+            begun_s, before = cpu_s_of(node), sum(one.frames_bytes for one in listeners)
     used_s = (cpu_s_of(node) - begun_s) / edits
-    size = (sum(one.sent_bytes for one in listeners) - before) // (edits * peers)
+    size = (sum(one.frames_bytes for one in listeners) - before) // (edits * peers)
     plain_s = bare_s(peers, size)
     print(
         f"{key}: {peers} peers, {edits} edits: {used_s * 1000:.2f} ms of CPU time an edit, "
