@@ -2,9 +2,9 @@
 
 A case has a row of its own if a mutant is noticed by it alone, or by it and others that cite one
 rule with it. Every other case notices only what different cases notice too. A run ends once more
-cases have failed than cite any one rule: such a mutant is no row of its own for any case. The whole table takes
-about two hours; what is measured is kept in conformance/mutants/matrix.json, one line for each
-row, and a further run goes on with the rows that are left.
+cases have failed than cite any one rule: such a mutant is no row of its own for any case. The
+whole table takes about two hours; what is measured is kept in conformance/mutants/matrix.json, one
+line for each row, and a further run goes on with the rows that are left.
 
 Examples: python tools/mutant_matrix.py --file lab.toml --stop-after 600
           python tools/mutant_matrix.py --check
