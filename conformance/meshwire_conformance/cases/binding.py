@@ -463,7 +463,7 @@ async def trickled_preamble(run: CaseRun) -> None:
 
 @case(
     "MW-6115",
-    "a response that is wrong in any one byte must be rejected",
+    "a response that is wrong in any one byte must be rejected, and then the right one accepted",
     part="handshake",
     rules=("HS-033", "HS-044"),
     needs=("accepts", "dialect:secret"),
@@ -473,12 +473,14 @@ async def trickled_preamble(run: CaseRun) -> None:
 )
 async def wrong_in_one_byte(run: CaseRun) -> None:
     """A response is compared up to a length that the code of another hash has."""
+    first = f"wrong at {WRONG_AT[0]}"
     formation = run.session.target.formation
     if formation is None:
         raise SuiteFault(f"{run.case_id} needs a formation, which its `needs` does not list")
     for place in WRONG_AT:
         on = f"wrong at {place}"
-        await connect(run, on, ConnectSpec(handshake=False))
+        same_as = None if on == first else first
+        await connect(run, on, ConnectSpec(handshake=False, same_as=same_as))
         await run_handshake(run, on, "hs", HandshakeSpec(answer="none", result="nothing"))
         code = bytearray(formation.answer(run.nonces[-1]))
         code[place] ^= 0x80
@@ -497,3 +499,5 @@ async def wrong_in_one_byte(run: CaseRun) -> None:
                 expected=(f"result {RESULT_REJECTED}",),
                 received=(f"result {result}",),
             )
+    await connect(run, "right", ConnectSpec(handshake=False, same_as=first))
+    await run_handshake(run, "right", "hs", HandshakeSpec())

@@ -46,7 +46,7 @@ refused_case = partial(client_case, negative=True, control="MW-6080")
 
 
 @dataclass(slots=True)
-class _Served:
+class ServedRun:
     """A run of the target, with the suite as its server."""
 
     run: CaseRun
@@ -68,12 +68,17 @@ class _Served:
         """Return the next message of the target, or None if it has ended its half."""
         return await next_answer(self.run, self.begun.stream)
 
-    async def serve(self, items: Iterable[Item], message: bytes | None = None) -> None:
+    async def serve(
+        self,
+        items: Iterable[Item],
+        message: bytes | None = None,
+        answer: Callable[[list[Item], bytes], bytes] = answer_of,
+    ) -> None:
         """Answer until the target has no more messages; raises CaseFailed."""
         held = list(items)
         message = message or self.begun.message
         for _ in range(ANSWERS_MAX):
-            await self.say(answer_of(held, message))
+            await self.say(answer(held, message))
             following = await self.next()
             if following is None:
                 break
@@ -106,7 +111,7 @@ class _Served:
             )
 
 
-async def _take_run(run: CaseRun) -> _Served:
+async def take_run(run: CaseRun) -> ServedRun:
     """Take a connection that the target dials, and the run that it begins there."""
     runs = run.session.inbox.serve_runs(run.own_peer("A").name)
     known = len(runs)
@@ -115,7 +120,7 @@ async def _take_run(run: CaseRun) -> _Served:
     run.check_connection(connection)
     if len(runs) == known:
         raise CaseFailed("no-run", "the target began no reconciliation", missed=True)
-    return _Served(run, runs[-1])
+    return ServedRun(run, runs[-1])
 
 
 @client_case(
@@ -129,7 +134,7 @@ async def tombstones_first(run: CaseRun) -> None:
     await run.send(FrameSpec(type="tombstone", key="$deleted"), "B")
     await run.barrier("B")
     planted = await plant(run)
-    served = await _take_run(run)
+    served = await take_run(run)
     await served.serve([])
     document = await run.expect(planted, "A")
     deleted = run.subscription(run.scope.names["deleted"]).arrivals
@@ -153,7 +158,7 @@ async def missing_first(run: CaseRun) -> None:
     """The result of the run is not used: everything is offered in its order."""
     held = await plant(run, "$held")
     planted = await plant(run)
-    served = await _take_run(run)
+    served = await take_run(run)
     await served.serve([item_of(held.key)])
     document = await run.expect(planted, "A")
     peer = run.peer("A").name
@@ -180,7 +185,7 @@ async def missing_first(run: CaseRun) -> None:
 async def later_messages(run: CaseRun) -> None:
     """Each message begins a run anew, on a stream of its own or as 0x08."""
     planted = await plant(run)
-    served = await _take_run(run)
+    served = await take_run(run)
     await served.say(DOUBT)
     message = await served.next()
     if message is None:
@@ -197,7 +202,7 @@ async def later_messages(run: CaseRun) -> None:
 async def refused_run(run: CaseRun) -> None:
     """A peer without reconciliation never gets a document."""
     planted = await plant(run)
-    served = await _take_run(run)
+    served = await take_run(run)
     code = REASONS["unsupported"].code
     await served.begun.stream.stop(code)
     await served.begun.stream.reset(code)
@@ -212,17 +217,17 @@ async def refused_run(run: CaseRun) -> None:
 async def ended_run(run: CaseRun) -> None:
     """FIN in place of an answer is not noticed, or counts as an answer."""
     planted = await plant(run)
-    served = await _take_run(run)
+    served = await take_run(run)
     await served.begun.stream.finish()
     await run.expect(planted, "A")
 
 
-async def _reset(run: CaseRun, served: _Served) -> None:
+async def _reset(run: CaseRun, served: ServedRun) -> None:
     await served.begun.stream.reset(258)
     run.ended(served.begun.stream, "RESET with 258")
 
 
-async def _stop(run: CaseRun, served: _Served) -> None:
+async def _stop(run: CaseRun, served: ServedRun) -> None:
     await served.begun.stream.stop(0)
     run.ended(served.begun.stream, "STOP with 0")
 
@@ -231,14 +236,14 @@ def _ends(
     case_id: str,
     title: str,
     rules: tuple[str, ...],
-    end: Callable[[CaseRun, _Served], Awaitable[None]],
+    end: Callable[[CaseRun, ServedRun], Awaitable[None]],
     hunts: str,
 ) -> None:
     """Register a case in which one half of a run ends in place of an answer."""
 
     async def ends(run: CaseRun) -> None:
         planted = await plant(run)
-        served = await _take_run(run)
+        served = await take_run(run)
         await end(run, served)
         await run.expect(planted, "A")
 
@@ -272,7 +277,7 @@ _ends(
 async def served_beside_a_run(run: CaseRun) -> None:
     """A node that waits for an answer reads nothing else, so that two such nodes lock up."""
     planted = await plant(run)
-    served = await _take_run(run)
+    served = await take_run(run)
     await run.read(await send_snapshot(run, "A", key="$sent"), "A")
     await run.send(FrameSpec(type="negentropy-init", hex="61"), "A", "beside")
     await take_answer(run, await run.stream("A", "beside"), b"\x61")
@@ -291,12 +296,12 @@ async def served_beside_a_run(run: CaseRun) -> None:
 async def closed_within_a_run(run: CaseRun) -> None:
     """A run that its connection has ended counts as begun, or is still waited for."""
     planted = await plant(run)
-    served = await _take_run(run)
+    served = await take_run(run)
     await served.begun.stream.connection.close()
-    served = await _take_run(run)
+    served = await take_run(run)
     await served.say(DOUBT)
     await served.begun.stream.connection.close()
-    await (await _take_run(run)).serve([])
+    await (await take_run(run)).serve([])
     await run.expect(planted, "A")
 
 
@@ -310,7 +315,7 @@ async def run_on_each_connection(run: CaseRun) -> None:
     planted = await plant(run)
     for _ in range(2):
         before = len(run.subscription(planted.key).arrivals)
-        served = await _take_run(run)
+        served = await take_run(run)
         await served.serve([])
         await run.expect(planted, "A", after=before)
         await served.begun.stream.connection.close()
@@ -332,7 +337,7 @@ def _refuses(
 
     async def refuses(run: CaseRun) -> None:
         planted = await plant(run)
-        served = await _take_run(run)
+        served = await take_run(run)
         await served.say(payload, *frame)
         await served.check_refused(reason)
         await run.expect(planted, "A")
@@ -386,7 +391,7 @@ _refuses(
 async def long_answer(run: CaseRun) -> None:
     """The limit of a message holds for the server alone."""
     planted = await plant(run)
-    served = await _take_run(run)
+    served = await take_run(run)
     size = NEGENTROPY_MESSAGE_MAX + 1
     key = NEGENTROPY_KEY.encode()
     head = len(key).to_bytes(2, "big") + key + bytes((FrameType.NEGENTROPY_RESPONSE,))
@@ -403,7 +408,7 @@ async def long_answer(run: CaseRun) -> None:
 async def no_progress(run: CaseRun) -> None:
     """A server that repeats itself keeps a client busy for ever."""
     planted = await plant(run)
-    served = await _take_run(run)
+    served = await take_run(run)
     for _ in range(SAME_MAX):
         await served.say(DOUBT)
         if await served.next() is None:
@@ -420,7 +425,7 @@ async def no_progress(run: CaseRun) -> None:
 async def answer_after_the_end(run: CaseRun) -> None:
     """Frames on the stream of a complete run are read over."""
     planted = await plant(run)
-    served = await _take_run(run)
+    served = await take_run(run)
     message: bytes | None = served.begun.message
     while message is not None:
         await served.say(answer_of([], message))

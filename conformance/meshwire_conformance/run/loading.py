@@ -35,7 +35,9 @@ def _functions() -> Iterable[Case]:
         dialling_frames,
         dialling_results,
         dialling_states,
+        early_credit,
         halves,
+        held_offers,
         hostile,
         late_answers,
         pace,
@@ -44,6 +46,7 @@ def _functions() -> Iterable[Case]:
         reconciliation_exact,
         reconciliation_runs,
         reconciling_client,
+        spread_findings,
         store,
         streams,
     )
@@ -52,7 +55,8 @@ def _functions() -> Iterable[Case]:
     modules = (
         streams, binding, credit, dialling, dialling_results, dialling_frames, dialling_states,
         both_dialects, halves, store, late_answers, pace, quiet, hostile, reconciliation,
-        reconciliation_runs, reconciliation_exact, reconciling_client,
+        reconciliation_runs, reconciliation_exact, reconciling_client, early_credit, held_offers,
+        spread_findings,
     )  # fmt: skip
     return cases_of(*modules)
 

@@ -251,10 +251,11 @@ class LabConnection:
         self.write_record(LabRecordType.MAX_STREAM_DATA, _TWO.pack(stream_id, half.receive_credit))
         self.allow_data(size)
 
-    def allow_streams(self, count: int) -> None:
-        """Grant `count` more bidi streams to the peer."""
-        self._given[False] += count
-        self.write_record(LabRecordType.MAX_STREAMS_BIDI, _ONE.pack(self._given[False]))
+    def allow_streams(self, count: int, *, uni: bool = False) -> None:
+        """Grant `count` more streams of one kind to the peer."""
+        self._given[uni] += count
+        kind = LabRecordType.MAX_STREAMS_UNI if uni else LabRecordType.MAX_STREAMS_BIDI
+        self.write_record(kind, _ONE.pack(self._given[uni]))
 
     def take_output(self) -> bytes:
         """Return the bytes to write now."""
@@ -554,10 +555,7 @@ class LabConnection:
         half.retired = True
         if self.holding_all:
             return
-        uni = is_uni(stream_id)
-        self._given[uni] += 1
-        kind = LabRecordType.MAX_STREAMS_UNI if uni else LabRecordType.MAX_STREAMS_BIDI
-        self.write_record(kind, _ONE.pack(self._given[uni]))
+        self.allow_streams(1, uni=is_uni(stream_id))
 
 
 _Handler = Callable[[LabConnection, bytes], Iterator[Event]]
