@@ -9,24 +9,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from meshwire_conformance.cases.dialling import WAITS, spoiled_case
 from meshwire_conformance.cases.planting import plant, stored
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.protocol.automerge_bytes import change
-from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.case_run import CaseRun, no_connection
 from meshwire_conformance.socket_suite.connecting import (
     adopt_lab,
     connect,
     lab_connection,
     run_handshake,
     take_call,
+    take_call_granting,
 )
 from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.inbox import Arrival
 from meshwire_conformance.socket_suite.meanwhile import code_name
+from meshwire_conformance.targets.handshake import first_bytes
 from meshwire_conformance.targets.lab_records import Preamble, Windows
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Connection, Stream
@@ -417,3 +420,74 @@ async def late_preamble(run: CaseRun) -> None:
         await older.raw(whole[1:-1])
 
     await _ends_first(run, ("older", older), younger, progress)
+
+
+# --- Deadlines of a target that has no credit ----------------------------------------------------
+
+NOTHING_GRANTED = {
+    "no stream": Windows(max_streams_bidi=0),
+    "no byte of the connection": Windows(max_data=0, all_held=True),
+    "no byte of a stream": Windows(max_stream_data=0, held=True),
+}
+"""Windows with which no handshake can go on, by what they lack."""
+
+
+def _ends_without_credit(case_id: str, rules: tuple[str, ...], lack: str) -> None:
+    """Register a case in which a target that dials cannot begin its handshake."""
+
+    async def ends(run: CaseRun) -> None:
+        await take_call_granting(run, NOTHING_GRANTED[lack])
+        await run.closed(["handshake-timeout"], within="handshake_s")
+
+    ends.__doc__ = "The deadline begins when the formation id leaves, which it never does."
+    title = f"a target that dials must give up on a side that grants it {lack}"
+    spoiled_case(case_id, title, rules=rules, needs=WAITS)(ends)
+
+
+_ends_without_credit("MW-6845", ("HS-056",), "no stream")
+_ends_without_credit("MW-6846", ("HS-056",), "no byte of the connection")
+_ends_without_credit("MW-6847", ("HS-056",), "no byte of a stream")
+
+
+async def _dial_unproven(run: CaseRun, on: str, windows: Windows) -> TcpConnection:
+    """Connect a peer of the case's own with these windows, and begin no handshake."""
+    peer = run.own_peer(on)
+    dial = peer.dial()
+    dial = replace(dial, preamble=Preamble(dial.identity, windows=windows))
+    try:
+        connection = await run.session.target.dial(dial, run.deadline_s)
+    except ConnectionError as exc:
+        raise no_connection(exc) from exc
+    assert isinstance(connection, TcpConnection), "the case needs the lab binding"
+    peer.adopt(connection)
+    return connection
+
+
+def _never_challenges(case_id: str, rules: tuple[str, ...], lack: str) -> None:
+    """Register a case in which a target that was dialled cannot send its challenge."""
+
+    async def ends(run: CaseRun) -> None:
+        connection = await _dial_unproven(run, "X", NOTHING_GRANTED[lack])
+        assert run.session.target.formation is not None, "the case needs the handshake"
+        stream = await run.stream("X", "hs")
+        formation = run.session.target.formation
+        first = first_bytes(formation.formation_id, formation.dialect)
+        await run.write(stream, first, "the first message of a handshake", "X")
+        await connection.drained(stream.number, run.deadline_s)
+        await run.closed(["handshake-timeout"], "X", within="handshake_s")
+
+    ends.__doc__ = "The deadline begins when the challenge leaves, or ends once it is made."
+    case(
+        case_id,
+        f"a target that was dialled must give up on a side that grants it {lack}",
+        part="handshake",
+        rules=rules,
+        needs=("accepts", "dialect:secret", "binding:tcp", "deadline:handshake_s"),
+        isolation="peer",
+        negative=True,
+        control="MW-5601",
+    )(ends)
+
+
+_never_challenges("MW-6848", ("HS-035",), "no byte of the connection")
+_never_challenges("MW-6849", ("HS-035",), "no byte of a stream")

@@ -36,16 +36,19 @@ def _functions() -> Iterable[Case]:
         dialling_results,
         dialling_states,
         early_credit,
+        early_refusals,
         halves,
         held_offers,
         hostile,
         late_answers,
+        leftovers,
         pace,
         quiet,
         reconciliation,
         reconciliation_exact,
         reconciliation_runs,
         reconciling_client,
+        side_by_side,
         spread_findings,
         store,
         streams,
@@ -56,7 +59,7 @@ def _functions() -> Iterable[Case]:
         streams, binding, credit, dialling, dialling_results, dialling_frames, dialling_states,
         both_dialects, halves, store, late_answers, pace, quiet, hostile, reconciliation,
         reconciliation_runs, reconciliation_exact, reconciling_client, early_credit, held_offers,
-        spread_findings,
+        spread_findings, early_refusals, leftovers, side_by_side,
     )  # fmt: skip
     return cases_of(*modules)
 

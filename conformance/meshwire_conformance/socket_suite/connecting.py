@@ -417,6 +417,17 @@ async def take_call(run: CaseRun, name: str = CALLED, *, preamble: bytes | None 
     return call
 
 
+async def take_call_granting(run: CaseRun, windows: Windows) -> Call:
+    """Return the next connection that the target dials, whatever its dialect, with these windows.
+
+    Raises CouldNotRun if the target does not dial.
+    """
+    formation, listener = run.session.target.formation, run.session.target.listener
+    if formation is None or listener is None:
+        raise SuiteFault(f"{run.case_id} needs a formation and a target that dials")
+    return await _next_call(run, CALLED, formation, listener, windows=windows)
+
+
 async def take_call_in_other_dialect(
     run: CaseRun, name: str, take_own: Callable[[Call], Awaitable[None]]
 ) -> Call:
@@ -443,11 +454,18 @@ async def take_call_in_other_dialect(
 
 
 async def _next_call(
-    run: CaseRun, name: str, formation: Formation, listener: Listener, preamble: bytes | None
+    run: CaseRun,
+    name: str,
+    formation: Formation,
+    listener: Listener,
+    preamble: bytes | None = None,
+    windows: Windows | None = None,
 ) -> Call:
     peer = run.own_peer(name)
     gate = Gate(peer.dial())
     dial = replace(peer.dial(), on_stream=gate)
+    if windows is not None:
+        dial = replace(dial, preamble=Preamble(dial.identity, windows=windows))
     if preamble is not None:
         dial = replace(dial, preamble=Preamble(dial.identity, whole=preamble))
         run.evidence.sent.append(Sending(name, None, "preamble", preamble, _PREAMBLE))
