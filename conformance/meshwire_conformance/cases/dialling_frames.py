@@ -6,7 +6,14 @@ import hashlib
 from functools import partial
 
 from meshwire_conformance.cases.binding import close_before_ping, send_in_single_bytes
-from meshwire_conformance.cases.planting import NOTHING, plant, send_snapshot, stored
+from meshwire_conformance.cases.planting import (
+    EACH_MODE,
+    NOTHING,
+    plant,
+    plant_each_mode,
+    send_snapshot,
+    stored,
+)
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import accept_call, check_echo
@@ -71,6 +78,22 @@ async def tombstones_first(run: CaseRun) -> None:
             expected=("the tombstone, then the document",),
             received=("the document",),
         )
+
+
+@dialled_case(
+    "MW-6883",
+    "a target that has dialled must offer a document of each sync mode in the type of its mode",
+    part="documents",
+    rules=("DC-033", "DC-034", "DC-035"),
+    needs=NEEDS,
+    let=EACH_MODE,
+)
+async def offers_in_their_types(run: CaseRun) -> None:
+    """The side that dials offers everything as deltas, or as snapshots."""
+    keys = await plant_each_mode(run)
+    await run.connection("A")
+    for key in keys:
+        await run.expect(stored(run, key=key), "A")
 
 
 @dialled_case(

@@ -11,6 +11,8 @@ from meshwire_spec.schemas.steps import FrameSpec
 
 GROUP = 16
 """Number of equal steps that a case takes at the same time, where each waits for the target."""
+EACH_MODE = {"key": "tracks:$case", "windowed": "track_history:$case", "full": "notes:$case"}
+"""A key of each sync mode."""
 NOTHING = frozenset[str]()
 """The heads in the answer of a target that holds no such document."""
 
@@ -33,6 +35,21 @@ async def plant(run: CaseRun, key: str = "$key") -> Wanted:
     """Make the document `base`, and give it to the target over the connection of the peer B."""
     await run.documents(BASE)
     return await send_snapshot(run, key=key)
+
+
+async def plant_each_mode(run: CaseRun, on: str = "A") -> list[str]:
+    """Give the target a document of each sync mode over the connection of the peer B.
+
+    The case fails if the peer `on` gets one in a type that is not that of its mode. Return the
+    keys, which are those of `EACH_MODE`.
+    """
+    await run.documents(BASE)
+    wrong = {"$key": "delta", "$windowed": "delta", "$full": "snapshot"}
+    for key, name in wrong.items():
+        await run.send(FrameSpec(type="snapshot", key=key, document="base"), "B")
+        run.watch(run.scope.text(key), on, (name,))
+    await run.barrier("B")
+    return list(wrong)
 
 
 async def in_groups(step: Callable[[int], Awaitable[None]], times: int) -> None:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from meshwire_conformance.cases.planting import stored
+from meshwire_conformance.cases.planting import EACH_MODE, plant_each_mode, stored
 from meshwire_conformance.cases.reconciling_client import client_case, take_run
 from meshwire_conformance.protocol.negentropy import Item, Reconciliation
 from meshwire_conformance.protocol.negentropy_messages import Bound, Range, read_message
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.content import BASE
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.reconciling import (
     answer_of,
@@ -24,7 +23,6 @@ from meshwire_conformance.socket_suite.reconciling import (
     own_keys,
     send_documents,
 )
-from meshwire_spec.schemas.steps import FrameSpec
 
 DOCUMENTS = 64
 """More than a client lists in its first message, so that it sends fingerprints."""
@@ -169,19 +167,12 @@ async def found_by_short_answers(run: CaseRun) -> None:
     "a document of each sync mode that the run finds missing must be sent in the type of its mode",
     part="documents",
     rules=("DC-033", "DC-034", "NG-025"),
-    let={"key": "tracks:$case", "windowed": "track_history:$case", "full": "notes:$case"},
+    let=EACH_MODE,
 )
 async def found_in_its_type(run: CaseRun) -> None:
     """What a run finds is sent as a snapshot, or as a delta, whatever its collection."""
-    await run.documents(BASE)
-    types = {"$key": "snapshot", "$windowed": "snapshot", "$full": "delta"}
-    others = {"snapshot": "delta", "delta": "snapshot"}
-    for key in types:
-        await run.send(FrameSpec(type="snapshot", key=key, document="base"), "B")
-    await run.barrier("B")
-    for key, name in types.items():
-        run.watch(run.scope.text(key), "A", (others[name],))
+    keys = await plant_each_mode(run)
     served = await take_run(run)
     await served.serve([])
-    for key in types:
+    for key in keys:
         await run.expect(stored(run, key=key), "A")
