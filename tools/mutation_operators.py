@@ -19,7 +19,7 @@ from cosmic_ray.operators.provider import OperatorProvider
 
 WITHOUT_EFFECT: Final = frozenset({"NoOp"})
 """Operators that leave the source unchanged."""
-LOG_CONTENT: Final = frozenset({"NotSent", "Notify", "Refusal", "RunOver"})
+LOG_CONTENT: Final = frozenset({"NotSent", "Notify", "Refusal", "RunOver", "Skipped"})
 """Classes whose values are the content of log lines."""
 TEXT_METHODS: Final = frozenset({"__repr__", "__str__"})
 Position = tuple[int, int]

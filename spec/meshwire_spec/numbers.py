@@ -309,6 +309,13 @@ COUNT_BOUNDS: Final = {
 }
 """A count is at most the remaining bytes divided by this minimum element size (D-03, D-138)."""
 
+INBOUND_BYTES_MAX: Final = 2 * PAYLOAD_MAX
+"""Bytes of received frames that are not over yet, of all peers together; recommended, no rule."""
+CONNECTIONS_MAX: Final = 256
+"""Connections that a listener has at a time; recommended, no rule."""
+BATCH_JOBS_MAX: Final = 256
+"""Elements of one batch that may wait for their documents at a time; recommended, no rule."""
+
 # --- Times ---------------------------------------------------------------------------------
 
 HANDSHAKE_S: Final = 10.0
@@ -317,6 +324,7 @@ HEARTBEAT_INTERVAL_S: Final = 5.0
 RUN_ANSWER_S: Final = 10.0
 TOMBSTONE_ANSWER_INTERVAL_S: Final = 60.0
 SNAPSHOT_ANSWER_INTERVAL_S: Final = 1.0
+POLL_ANSWER_INTERVAL_S: Final = 4.0
 VERDICT_LINGER_S: Final = 1.0
 CREATED_AHEAD_MAX_MS: Final = 24 * 3600 * 1000
 CLOCK_AHEAD_MAX_MS: Final = 5 * 60 * 1000

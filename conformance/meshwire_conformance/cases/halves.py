@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from itertools import pairwise
 
@@ -26,7 +27,7 @@ from meshwire_conformance.socket_suite.meanwhile import code_name, ends_of
 from meshwire_conformance.targets.lab_records import Preamble, Windows, record
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Stream
-from meshwire_spec.numbers import LAB_MAX_STREAM_DATA, PAYLOAD_MAX, LabRecordType
+from meshwire_spec.numbers import FRAME_STALL_S, LAB_MAX_STREAM_DATA, PAYLOAD_MAX, LabRecordType
 from meshwire_spec.schemas.steps import ConnectSpec, DocumentSpec, FrameSpec
 
 MAXIMA = (LAB_MAX_STREAM_DATA * 9, 1, LAB_MAX_STREAM_DATA * 17)
@@ -46,7 +47,9 @@ SHORT = 3 * 2**19
 HELD = 15 * 2**20
 """Bytes of a frame, and those that are sent of one whose payload is the longest."""
 TRICKLED = 50
-"""Further bytes of the long frame that are sent while the other one should be read."""
+"""Least number of further bytes of the long frame that come while the other one should be read."""
+TRICKLE_SHARE = 0.25
+"""Share of the frame deadline of the target between two of them at most."""
 DEAD = 300
 """Connections that end early: more than a node may accept at once."""
 
@@ -237,8 +240,8 @@ async def second_stop(run: CaseRun) -> None:
             )
 
 
-def _is_refused(stream: Stream) -> bool:
-    return stream.refused
+def _is_over(stream: Stream) -> bool:
+    return stream.refused or stream.read_over
 
 
 @case(
@@ -260,14 +263,22 @@ async def beside_an_incomplete_frame(run: CaseRun) -> None:
     unfinished = await run.open("A", "long")
     await run.write(unfinished, long + bytes(HELD), "most of a snapshot")
     await connection.drained(unfinished.number, run.deadline_s)
+    stall_s = run.session.target.facts.deadlines.get("frame_stall_s", FRAME_STALL_S)
+    pause_s = min(run.deadline_s / TRICKLED, stall_s * TRICKLE_SHARE)
     for on in ("A", "B"):
         stream = await run.open(on, "short")
         await run.write(stream, short + bytes(SHORT), "a snapshot that is no document", on)
-        for _ in range(TRICKLED):
+        for _ in range(math.ceil(run.deadline_s / pause_s)):
             # Without further bytes the long frame ends at its deadline, and disturbs no more.
             await unfinished.write(b"\0")
-            if await stream.wait_for(partial(_is_refused, stream), run.deadline_s / TRICKLED):
+            if await stream.wait_for(partial(_is_over, stream), pause_s):
                 break
+        else:
+            raise CaseFailed(
+                "not-read",
+                "a frame is not read while one of another stream is incomplete",
+                missed=True,
+            )
         await run.refused(["bad-document"], on, "short")
     await unfinished.reset(0)
 

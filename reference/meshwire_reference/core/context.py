@@ -1,8 +1,9 @@
 """The part of the core that all others share: settings, time, counters, queues and effects."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
+from typing import Final
 
 from meshwire_reference.core.document_calls import KeptTombstone, Write
 from meshwire_reference.core.effects import (
@@ -13,19 +14,24 @@ from meshwire_reference.core.effects import (
     Event,
     Notify,
     Refusal,
+    Skipped,
     WriteNumber,
     WriteStore,
 )
 from meshwire_reference.core.formation import FormationKey
 from meshwire_reference.core.inputs import StoreFailed
 from meshwire_reference.core.limits.fair_turns import Turns
-from meshwire_reference.core.limits.quotas import SharedQuota
+from meshwire_reference.core.limits.quotas import ReceivedQuota, SharedQuota
+from meshwire_reference.core.limits.rate_limit import Cooldowns
 from meshwire_reference.core.settings import Moment, Settings
 from meshwire_reference.core.state.document_index import DocumentIndex
 from meshwire_reference.core.state.document_queues import KeyQueues
 from meshwire_reference.core.state.durability import Durability
 from meshwire_reference.core.state.tombstones import HeldTombstone, Tombstones
 from meshwire_reference.core.timers import Timers
+
+SKIP_EVENTS_MAX: Final = 1024
+"""Keys whose skipped entries are remembered; of further ones there is no event meanwhile."""
 
 
 class Statistics:
@@ -60,12 +66,13 @@ class Context:
         self.queues = KeyQueues(self._emit_call)
         self.documents = DocumentIndex(settings.identify)
         self.outbound_quota = SharedQuota(settings.all_answer_bytes_max)
-        self.inbound_quota = SharedQuota(settings.all_inbound_bytes_max)
+        self.inbound_quota = ReceivedQuota(settings.inbound_bytes_max)
         self.tickets = count(1)
         self.nonces: set[bytes] = set()
         """Nonces of challenges of this node whose response has not come yet."""
         self.is_read_only = False
         self._unheard: set[int] = set()
+        self._skip_events = Cooldowns(settings.skip_event_s, SKIP_EVENTS_MAX)
         self._effects: list[Effect] = []
 
     def emit(self, effect: ConnectionEffect) -> None:
@@ -90,11 +97,15 @@ class Context:
         self.documents.pop(key, None)
         return number
 
-    def sweep_tombstones(self) -> None:
-        """Remove the tombstones that have expired, also from the store."""
-        over = self.tombstones.sweep(self.now.wall_ms)
+    def sweep_tombstones(self, steps: Iterator[tuple[str, ...]] | None = None) -> None:
+        """Remove the tombstones that have expired, also from the store, a few in each turn."""
+        left = self.tombstones.sweep(self.now.wall_ms) if steps is None else steps
+        over = next(left, None)
+        if over is None:
+            return
         if over:
             self._effects.append(DropTombstones(over))
+        self.turns.later(lambda: self.sweep_tombstones(left))
 
     def lose_writes(self, lost: StoreFailed) -> None:
         """Go back to what the store has; no write follows until `end_read_only`."""
@@ -132,6 +143,12 @@ class Context:
         # ER-018
         self.statistics.refused[refusal.reason] += 1
         self.notify(refusal)
+
+    def note_skipped(self, skipped: Skipped) -> None:
+        """Count an entry or tombstone that was skipped, and log it unless one was just now."""
+        self.statistics.ignored[f"entry skipped: {skipped.reason}"] += 1
+        if self._skip_events.take(skipped.key, self.now.monotonic_s):
+            self.notify(skipped)
 
     def notify(self, event: Event) -> None:
         """Add the effect that logs an event."""

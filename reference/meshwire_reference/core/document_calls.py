@@ -11,6 +11,8 @@ before the next call for that key; when the store fails, it calls `Drop` for the
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from meshwire_spec.numbers import PAYLOAD_MAX
+
 ConnectionName: TypeAlias = int | str
 """Name of one connection; sync states are kept per (connection, key)."""
 
@@ -79,11 +81,24 @@ class Generate:
     """Make the next message of an exchange that this node starts. Result: `Generated`.
 
     If nothing is known of the peer, the message carries the whole document (D-143); for a key
-    without a document it is the read (DC-001).
+    without a document it is the read (DC-001). With `opens` it has heads and no changes, and the
+    exchange begins afresh with it.
     """
 
     connection: ConnectionName
     key: str
+    opens: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Piece(Generate):
+    """Make a message of up to `size_max` bytes of what the peer lacks. Result: `Generated`.
+
+    For a document whose next message is longer. That message was never sent: what the peer was
+    known to hold before it stays known. Refused with `document-limit` if a change alone is longer.
+    """
+
+    size_max: int = PAYLOAD_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +211,8 @@ class Generated:
 
     message: bytes | None
     heads: Heads
+    is_last: bool = True
+    """False if the peer lacks more, which another `Piece` brings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +268,7 @@ class Each:
 
 
 Call: TypeAlias = (
-    Receive | Merge | Generate | Unsent | Save | Edit | SoftDelete | Fields | Forget | Drop
+    Receive | Merge | Generate | Piece | Unsent | Save | Edit | SoftDelete | Fields | Forget | Drop
 )
 Result: TypeAlias = Received | Merged | Generated | Saved | Edited | Listed | Done | Refused
 

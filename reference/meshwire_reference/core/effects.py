@@ -70,6 +70,17 @@ class Consumed(ConnectionEffect):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Deferred(ConnectionEffect):
+    """Grant the credit of the connection, not of the stream, for bytes that wait. Never held.
+
+    `Consumed` for these bytes follows once they are read.
+    """
+
+    stream: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Release(ConnectionEffect):
     """End the use of a stream: halves that have not ended are reset or stopped with code 0.
 
@@ -178,7 +189,20 @@ class OtherDialect:
     connection: int
 
 
-Event: TypeAlias = Refusal | RunOver | NotSent | OtherDialect
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An entry or tombstone of a batch was skipped for this reason: the content of the log line.
+
+    One of a key is an event at most once a minute.
+    """
+
+    key: str
+    reason: str
+    peer: str
+    connection: int
+
+
+Event: TypeAlias = Refusal | RunOver | NotSent | OtherDialect | Skipped
 
 
 @dataclass(frozen=True, slots=True)

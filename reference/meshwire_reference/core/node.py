@@ -49,6 +49,7 @@ class NodeCore:
     def handle(self, happened: Input, now: Moment) -> list[Effect]:
         """Handle one input and return the effects; deadlines that have passed are handled first."""
         self._context.now = now
+        self._context.turns.begin_input()
         self._context.timers.run(now.monotonic_s)
         HANDLERS[type(happened)](self, happened)
         self._plan_sweep()

@@ -8,6 +8,7 @@ from meshwire_spec.numbers import (
     FRAME_STALL_S,
     HANDSHAKE_S,
     HEARTBEAT_INTERVAL_S,
+    INBOUND_BYTES_MAX,
     PAYLOAD_MAX,
     RUN_ANSWER_S,
     SNAPSHOT_ANSWER_INTERVAL_S,
@@ -53,17 +54,19 @@ class Settings:
     """Minimum time between two answers to one peer with the same tombstone."""
     snapshot_answer_s: float = SNAPSHOT_ANSWER_INTERVAL_S
     """A snapshot of a key is answered to one peer once in this time."""
+    own_peers: frozenset[str] = frozenset()
+    """Endpoint ids, in hex, of peers whose polls are not answered, since they need no answer."""
+    skip_event_s: float = 60.0
+    """Minimum time between two events about skipped entries of one key."""
     sweep_s: float = 300.0
     """Time between removals of expired tombstones."""
     answer_bytes_max: int = 4 * 2**20
     """Bytes made for one peer and not sent yet; a single message may be larger."""
     all_answer_bytes_max: int = 64 * 2**20
     """Bytes made for all peers and not sent yet; beyond it each peer may have one message."""
-    inbound_bytes_max: int = 2 * PAYLOAD_MAX
-    """Bytes of one peer's unfinished frames; beyond it only its oldest stream is read."""
-    all_inbound_bytes_max: int = 16 * PAYLOAD_MAX
-    """Bytes of all peers' unfinished frames; beyond it `inbound_share_bytes` applies."""
-    inbound_share_bytes: int = 2**20
+    inbound_bytes_max: int = INBOUND_BYTES_MAX
+    """Bytes of all peers' frames that are not over; beyond it `inbound_share_bytes` applies."""
+    inbound_share_bytes: int = 2**18
     """At that limit a peer with more bytes than this waits, unless its stream is the oldest."""
     batch_entries: int = 20
     """Greatest number of entries in a batch that the node sends."""

@@ -12,11 +12,13 @@ that are outstanding: calls of documents, or an answer in flight.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.effects import (
     Consumed,
+    Deferred,
     OpenStream,
     Refusal,
     Release,
@@ -26,7 +28,7 @@ from meshwire_reference.core.effects import (
     WriteNumber,
 )
 from meshwire_reference.core.limits.quotas import InboundQuota
-from meshwire_spec.numbers import REASONS
+from meshwire_spec.numbers import LAB_MAX_DATA, REASONS
 
 NO_STREAM: Final = -1
 """Stream number of a handler that has no stream yet, or no longer."""
@@ -58,6 +60,19 @@ class PendingEffects:
         if not self.count:
             reason, self._reason = self._reason, None
             self._on_over(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """The bytes of a stream that wait, and for how many of them the connection has its credit."""
+
+    size: int
+    deferred: int
+
+
+NOTHING_UNREAD: Final = Unread(0, 0)
+UNREAD_MAX: Final = LAB_MAX_DATA // 2
+"""Bytes of a connection that wait, beyond which the peer may lack credit for other streams."""
 
 
 class StreamHandler:
@@ -103,11 +118,10 @@ class Streams:
         self.peer = peer_id.hex()
         self.may_read = False
         self.quota = InboundQuota(
-            context.settings.inbound_bytes_max,
-            context.settings.inbound_share_bytes,
-            context.inbound_quota,
-            self.resume,
+            context.settings.inbound_share_bytes, context.inbound_quota, self.resume
         )
+        self._unread: dict[int, Unread] = {}
+        self._withheld = 0
         self._context = context
         self._handlers: dict[int, StreamHandler] = {}
         self._requests: dict[int, StreamHandler] = {}
@@ -154,6 +168,7 @@ class Streams:
 
     def resume(self) -> None:
         """Let every stream continue that can."""
+        self.grant_exempt()
         for handler in list(self._handlers.values()):
             handler.resume()
 
@@ -163,6 +178,43 @@ class Streams:
             # The end of one stream may let another one go on, to its end.
             if stream in self._handlers:
                 handler.cut()
+
+    # --- bytes that wait -------------------------------------------------------------------------
+
+    def note_unread(self, stream: int, size: int) -> None:
+        """Record how many bytes of a stream wait to be read."""
+        before = self._unread.pop(stream, NOTHING_UNREAD)
+        if size == before.size == 0:
+            return
+        withheld = self.withholds_credit
+        deferred = max(0, before.deferred - max(0, before.size - size))
+        if size:
+            self._unread[stream] = Unread(size, deferred)
+        self._withheld += (size - deferred) - (before.size - before.deferred)
+        if self.withholds_credit is not withheld:
+            # Deadlines of other streams begin or end.
+            self.resume()
+
+    @property
+    def withholds_credit(self) -> bool:
+        """True if bytes that wait may keep the peer from sending on another stream."""
+        return self._withheld > UNREAD_MAX
+
+    def grant_exempt(self) -> None:
+        """Grant credit for all bytes that wait, if a stream of this peer may always go on.
+
+        The credit of their streams waits for their reading.
+        """
+        if not self.withholds_credit or not self.quota.is_exempt:
+            return
+        # TR-031
+        for stream, one in self._unread.items():
+            count = one.size - one.deferred
+            if count:
+                self._context.emit(Deferred(connection=self.connection, stream=stream, count=count))
+                self._unread[stream] = Unread(one.size, one.size)
+        self._withheld = 0
+        self.resume()
 
     # --- what the transport is asked to do -------------------------------------------------------
 
@@ -217,6 +269,7 @@ class Streams:
     def release(self, stream: int, after: WriteNumber | None = None) -> None:
         """Forget the handler of a stream and release it in the transport."""
         self._handlers.pop(stream, None)
+        self.note_unread(stream, 0)
         self._context.emit(Release(connection=self.connection, stream=stream, after=after))
 
     def note_refusal(self, reason: str, scope: str, key: str = "") -> None:

@@ -33,6 +33,8 @@ CAPABILITY_MIN: Final = 1
 """Bytes of a capability."""
 EMPTY_DOCUMENT: Final = bytes.fromhex("856f4a83b81a9544000400000000")
 """The saved document that holds no change."""
+EMPTY_RUNS_MAX: Final = 64
+"""Runs of empty documents in one message after which the core takes it for no read."""
 LEB_BYTES_MAX: Final = 10
 LEB_MORE: Final = 0x80
 """The bit of a byte of a number that says that another byte follows."""
@@ -226,21 +228,26 @@ def is_read(message: bytes) -> bool:
     """Return True if a 0x00 payload is a read; False also if it is not a sync message.
 
     The core calls this where it answers without a document call, so it stops at the first head or
-    change. Never raises.
+    change, or after more empty documents than any read needs. Never raises.
     """
     try:
         if read_count(message, check_marker(message), HASH)[0]:
             return False
-        changes_count, offset = find_changes(message)
-        for _ in range(changes_count):
-            start = offset
+        changes_left, offset = find_changes(message)
+        for _ in range(EMPTY_RUNS_MAX):
+            # Empty runs are one byte each, and their number may be great.
+            rest = message[offset : offset + changes_left]
+            empty = len(rest) - len(rest.lstrip(b"\x00"))
+            changes_left, start = changes_left - empty, offset + empty
+            if not changes_left:
+                if start < len(message):
+                    read_count(message, start, CAPABILITY_MIN)
+                return True
             chunks, offset = read_bytes(message, start)
-            # The library refuses a length that is longer than it has to be.
-            is_overlong = not chunks and offset > start + 1
-            if is_overlong or (chunks and may_hold_change(chunks)):
+            # An empty run here is overlong: the library refuses it.
+            if not chunks or may_hold_change(chunks):
                 return False
-        if offset < len(message):
-            read_count(message, offset, CAPABILITY_MIN)
+            changes_left -= 1
     except Unfit:
         return False
-    return True
+    return False

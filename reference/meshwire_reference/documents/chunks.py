@@ -28,6 +28,8 @@ from meshwire_reference.core.sync_messages import (
 from meshwire_spec.numbers import PAYLOAD_MAX
 
 MAGIC: Final = bytes.fromhex("856f4a83")
+CHECKSUM: Final = 4
+"""Bytes of the checksum of a chunk; that of a change is the beginning of its hash."""
 DOCUMENT, CHANGE, COMPRESSED_CHANGE = 0, 1, 2
 
 ROWS_MAX: Final = 150_000
@@ -126,7 +128,8 @@ def walk_chunks(data: bytes) -> Iterator[Chunk]:
         if kind > COMPRESSED_CHANGE:
             raise Unfit("bad-document", f"unknown chunk type {kind}")
         body, offset = read_bytes(data, offset + 9)
-        yield Chunk(kind, data[start + len(MAGIC) : start + 8], body, data[start:offset])
+        checksum = data[start + len(MAGIC) : start + len(MAGIC) + CHECKSUM]
+        yield Chunk(kind, checksum, body, data[start:offset])
 
 
 def check_chunks(data: bytes, budget: ClaimBudget) -> tuple[CheckedChunk, ...]:

@@ -32,20 +32,36 @@ from meshwire_reference.core.document_calls import (
     Generate,
     Generated,
     Heads,
+    Piece,
     Receive,
     Received,
     Unsent,
 )
-from meshwire_reference.core.sync_messages import SyncMessage, Unfit, read_message, read_need
-from meshwire_reference.documents.chunks import DOCUMENT, CheckedChunk, ClaimBudget, check_chunks
-from meshwire_reference.documents.entries import Entries, Entry
+from meshwire_reference.core.sync_messages import (
+    HASH,
+    SyncMessage,
+    Unfit,
+    read_message,
+    read_need,
+)
+from meshwire_reference.documents.chunks import (
+    CHECKSUM,
+    DOCUMENT,
+    CheckedChunk,
+    ClaimBudget,
+    check_chunks,
+    walk_chunks,
+)
+from meshwire_reference.documents.entries import Entries, Entry, heads_of
 from meshwire_reference.documents.pending import (
     NEED_MAX,
+    Settled,
     apply_changes,
     deps_of,
     lacked_by,
     split_ready,
 )
+from meshwire_reference.documents.pieces import cut_piece
 from meshwire_spec.numbers import READ_MESSAGE
 
 EXCHANGE_BYTES: Final = 512
@@ -71,6 +87,10 @@ class DocumentExchange:
     """Number of messages in a row without changes, while the same change was requested."""
     resent_at: Heads | None = None
     """Local heads at which everything was sent once more to a peer that had shown none."""
+    begun_again_at: tuple[Heads, Heads] | None = None
+    """Heads of both sides at which the exchange began again, for a peer that lacks what it had."""
+    sent_in_pieces: Heads = ()
+    """Heads of what pieces have brought the peer, which need not have confirmed it."""
     weight: int = EXCHANGE_BYTES
 
 
@@ -177,6 +197,36 @@ def check_taken(fork: Document, chunks: Iterable[CheckedChunk]) -> None:
         raise Unfit("bad-document", "the library has ignored a change")
 
 
+def is_starved(document: Document, message: SyncMessage, answer: bytes | None) -> bool:
+    """Return True if a message asks for a change of the document that its answer does not have."""
+    if not message.need:
+        return False
+    runs = () if answer is None else read_message(answer).changes
+    chunks = [chunk for run in runs for chunk in walk_chunks(run)]
+    if any(chunk.type == DOCUMENT for chunk in chunks):
+        return False
+    sent = {chunk.checksum for chunk in chunks}
+    unsent = {hashed for hashed in message.need if hashed[:CHECKSUM] not in sent}
+    return lacked_by(document, unsent) != unsent
+
+
+def begin_again(
+    settled: Settled, exchange: DocumentExchange, message: SyncMessage, data: bytes
+) -> tuple[DocumentExchange, bytes | None]:
+    """Return an exchange that begins with a message, and its answer; once for the same heads.
+
+    The library sends a change once, and a peer that has refused it asks for it without end.
+    """
+    heads = (heads_of(settled.document), message.heads)
+    # DC-054
+    if exchange.begun_again_at == heads:
+        return exchange, None
+    # DC-053
+    afresh = DocumentExchange(begun_again_at=heads, resent_at=exchange.resent_at)
+    pass_through(settled.document, afresh, message.with_changes(data, ()))
+    return afresh, say(settled.document, afresh, settled.waiting)
+
+
 class Exchanges:
     """Every exchange of the worker."""
 
@@ -218,6 +268,8 @@ class Exchanges:
         check_taken(fork, itertools.chain(*timely))
         settled = self._entries.settle(call.key, fork, early)
         answer = say(settled.document, exchange, settled.waiting)
+        if is_starved(settled.document, message, answer):
+            exchange, answer = begin_again(settled, exchange, message, call.message)
         write = self._entries.replace(call.key, entry, settled)
         exchange.reading = False
         need = () if answer is None else read_need(answer)
@@ -265,6 +317,9 @@ class Exchanges:
         if not entry.heads:
             exchange = DocumentExchange(reading=True)
             message = say(Document(), exchange)
+        elif call.opens:
+            exchange = DocumentExchange()
+            message = say(entry.document.fork(), exchange, self._entries.pending.of(call.key))
         else:
             fork = entry.document.fork()
             if exchange is None or exchange.reading:
@@ -282,11 +337,28 @@ class Exchanges:
         if exchange is not None and exchange.reading:
             self.open.remove(connection, key)
 
+    def piece(self, call: Piece) -> Generated:
+        """Make the next piece of what the peer lacks, after those that were sent."""
+        entry = self._entries.get(call.key)
+        before = self.open.get(call.connection, call.key) or DocumentExchange()
+        # DC-055
+        piece = cut_piece(entry.document, before.shared + before.sent_in_pieces, call.size_max)
+        exchange = self._restore(call, before) or DocumentExchange()
+        exchange.sent_in_pieces = piece.heads
+        self.open.put(call.connection, call.key, exchange, EXCHANGE_BYTES)
+        return Generated(piece.message, entry.heads, is_last=piece.is_last)
+
     def unsent(self, call: Unsent) -> Done:
         """Restore the heads that the peer was known to have before the last message (D-152)."""
         exchange = self.open.get(call.connection, call.key)
         self.open.remove(call.connection, call.key)
-        if exchange is not None and exchange.shared:
+        if exchange is not None and (known := self._restore(call, exchange)):
+            self.open.put(call.connection, call.key, known, len(exchange.shared) * 2 * HASH)
+        return Done()
+
+    def _restore(self, call: Unsent | Piece, exchange: DocumentExchange) -> DocumentExchange | None:
+        """Return the exchange with a peer that is known to hold the shared heads; None without."""
+        if exchange.shared:
             # A state cannot be copied, but an equal one results from the message of a peer that
             # holds these heads, lacks nothing and sends nothing.
             hashes = bytes((len(exchange.shared),)) + b"".join(exchange.shared)
@@ -294,8 +366,8 @@ class Exchanges:
             known = DocumentExchange(shared=exchange.shared)
             fork = self._entries.get(call.key).document.fork()
             fork.receive_sync_message(known.state, Message.decode(message))
-            self.open.put(call.connection, call.key, known, len(message))
-        return Done()
+            return known
+        return None
 
     def forget(self, call: Forget) -> Done:
         """Discard every exchange of a connection."""

@@ -24,6 +24,7 @@ from meshwire_reference.core.document_calls import (
     Listed,
     Merge,
     Merged,
+    Piece,
     Receive,
     Refused,
     Result,
@@ -55,6 +56,7 @@ class Table:
         self._handlers: dict[type[Call], Callable[[Any], Result]] = {
             Receive: self._exchanges.receive,
             Generate: self._exchanges.generate,
+            Piece: self._exchanges.piece,
             Unsent: self._exchanges.unsent,
             Forget: self._exchanges.forget,
             Merge: self._merge,

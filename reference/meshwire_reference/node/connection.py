@@ -5,6 +5,7 @@ while there is something to send; so a stream that waits for credit delays no ot
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
@@ -13,6 +14,7 @@ from meshwire_reference.core.effects import (
     CloseConnection,
     ConnectionEffect,
     Consumed,
+    Deferred,
     OpenStream,
     Release,
     Reset,
@@ -29,6 +31,9 @@ from meshwire_reference.core.inputs import (
     StreamSent,
 )
 from meshwire_reference.transport.base import Connection, ConnectionGone, StreamGone
+
+TURN_S: Final = 0.002
+"""Processor time in seconds after which a connection waits for its next turn."""
 
 Feed = Callable[[Input], None]
 
@@ -69,9 +74,14 @@ class Link:
                 self._in_other_dialect,
             )
         )
+        began_s = time.thread_time()
         try:
             async for event in connection.events():
                 self._report(event)
+                if time.thread_time() - began_s > TURN_S:
+                    # Others have their turn between the events of one wake-up.
+                    await asyncio.sleep(0)
+                    began_s = time.thread_time()
         finally:
             # A close waits only for the transport's own bounded shutdown.
             for task in (*self._writing.values(), *self._tasks):
@@ -149,6 +159,10 @@ class Link:
         """Grant credit again."""
         self.connection.consumed(effect.stream, effect.count)
 
+    def defer(self, effect: Deferred) -> None:
+        """Grant the credit of the connection alone."""
+        self.connection.defer(effect.stream, effect.count)
+
     def release(self, effect: Release) -> None:
         """Release a stream once none of its bytes are being sent."""
         if effect.stream not in self._writing:
@@ -173,6 +187,7 @@ PERFORM: Final[dict[type, Callable[[Link, Any], None]]] = {
     Reset: Link.reset,
     Stop: Link.stop,
     Consumed: Link.consume,
+    Deferred: Link.defer,
     Release: Link.release,
     CloseConnection: Link.end,
 }

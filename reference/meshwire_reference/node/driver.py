@@ -30,6 +30,7 @@ from meshwire_reference.core.effects import (
     OtherDialect,
     Refusal,
     RunOver,
+    Skipped,
     WriteNumber,
     WriteStore,
 )
@@ -381,6 +382,8 @@ class Node:
                 link = self._links.get(other.connection)
                 if link is not None:
                     link.wants_other_dialect = True
+            case Skipped() as skipped:
+                log("skipped", **asdict(skipped))
 
     def _note_worker_event(self, event: WorkerEvent) -> None:
         """Log an event of the worker."""

@@ -18,6 +18,7 @@ from meshwire_reference.core.effects import (
     CallDocuments,
     CloseConnection,
     Consumed,
+    Deferred,
     DropTombstones,
     Effect,
     Notify,
@@ -29,6 +30,7 @@ from meshwire_reference.core.effects import (
     Reset,
     RunOver,
     Send,
+    Skipped,
     Stop,
     WriteStore,
 )
@@ -56,6 +58,7 @@ class Seen:
     released: bool = False
     written: int = 0
     consumed: int = 0
+    deferred: int = 0
 
 
 def entropy(count: int) -> bytes:
@@ -78,6 +81,7 @@ class Bench:
         self.now_ms = START_MS
         self.refusals: list[Refusal] = []
         self.not_sent: list[NotSent] = []
+        self.skipped: list[Skipped] = []
         self.runs: list[RunOver] = []
         self.other_dialects: list[OtherDialect] = []
         self.writes: list[WriteStore] = []
@@ -227,7 +231,14 @@ class Bench:
         """Record credit."""
         seen = self.streams[effect.connection, effect.stream]
         seen.consumed += effect.count
+        seen.deferred = max(0, seen.deferred - effect.count)
         assert seen.consumed <= seen.written, "more credit than the peer has used"
+
+    def take_deferred(self, effect: Deferred) -> None:
+        """Record credit of the connection alone."""
+        seen = self.streams[effect.connection, effect.stream]
+        seen.deferred += effect.count
+        assert seen.consumed + seen.deferred <= seen.written, "more credit than the peer has used"
 
     def take_close(self, effect: CloseConnection) -> None:
         """Record a close and report the end of the connection."""
@@ -260,7 +271,7 @@ class Bench:
         self.dropped += effect.keys
 
     def notify(self, effect: Notify) -> None:
-        """Record a refusal, the end of a run, a document not sent, or a misunderstood peer."""
+        """Record an event by its kind."""
         match effect.event:
             case Refusal() as refusal:
                 self.refusals.append(refusal)
@@ -270,6 +281,8 @@ class Bench:
                 self.not_sent.append(lost)
             case OtherDialect() as other:
                 self.other_dialects.append(other)
+            case Skipped() as skipped:
+                self.skipped.append(skipped)
 
     def _report(self, connection: int, event: inputs.ConnectionEvent) -> None:
         self._inputs.append(inputs.ConnectionInput(connection, event))
@@ -291,6 +304,7 @@ PERFORM: Final[dict[type, Callable[[Bench, Any], None]]] = {
     Stop: Bench.take_stop,
     Release: Bench.take_release,
     Consumed: Bench.take_credit,
+    Deferred: Bench.take_deferred,
     CloseConnection: Bench.take_close,
     CallDocuments: Bench.call_documents,
     WriteStore: Bench.write_store,

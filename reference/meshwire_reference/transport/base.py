@@ -27,6 +27,7 @@ from typing import Final
 from meshwire_reference.core.inputs import ConnectionClosed, StreamId, TransportEvent
 from meshwire_spec.numbers import (
     ALPN,
+    CONNECTIONS_MAX,
     HANDSHAKE_S,
     LAB_MAX_DATA,
     LAB_MAX_STREAM_DATA,
@@ -84,13 +85,18 @@ class Windows:
     max_streams_uni: int = LAB_MAX_STREAMS
 
 
+def ignore_refusal(_reason: str, _address: str) -> None:
+    """Take note of no refusal."""
+
+
 @dataclass(frozen=True, slots=True)
 class TransportOptions:
     """The options of an endpoint for every transport; each uses those that apply to it.
 
     `endpoint_id` is the unproven identity of the lab binding (32 random bytes of the caller's);
     `secret_key` the seed of the proven one of iroh (None: the library makes a fresh one). `lab`
-    allows the lab binding off loopback.
+    allows the lab binding off loopback. `on_refusal` receives the reason and the address of a
+    caller that was refused before it became a connection.
     """
 
     endpoint_id: bytes
@@ -98,8 +104,9 @@ class TransportOptions:
     alpn: str = ALPN
     windows: Windows = field(default_factory=Windows)
     handshake_s: float = HANDSHAKE_S
-    connections_max: int = 256
+    connections_max: int = CONNECTIONS_MAX
     lab: bool = False
+    on_refusal: Callable[[str, str], None] = ignore_refusal
 
 
 class Deadline:
@@ -185,6 +192,13 @@ class Connection(ABC):
     @abstractmethod
     def consumed(self, stream: StreamId, count: int) -> None:
         """Grant the peer again the credit of bytes that the application has taken."""
+
+    @abstractmethod
+    def defer(self, stream: StreamId, count: int) -> None:
+        """Grant the credit of the connection, not of the stream, for bytes that wait.
+
+        Other streams may then use it. `consumed` for these bytes follows.
+        """
 
     @abstractmethod
     def release(self, stream: StreamId) -> None:

@@ -138,44 +138,94 @@ def encode_sync_entry(entry: SyncEntry, payload_cap: int = PAYLOAD_MAX) -> bytes
     return writer.done()
 
 
-def decode_sync_batch(data: bytes, payload_cap: int = PAYLOAD_MAX) -> SyncBatch:
-    """Decode a batch up to its fault; raises Malformed before the first whole entry.
+class SyncBatchReader:
+    """The entries of a batch, taken a few at a time.
 
-    The caller applies `entries`, then refuses the frame if `fault` is set (BT-013, BT-014).
+    The caller applies what `take` returns until `is_over`, then refuses the frame if `fault` is set
+    (BT-013, BT-014). Raises Malformed for the header.
     """
-    batch_id, created_at, ttl, entry_count = _read_batch_header(data)
-    # The loop below is the hot path: it takes what fits and stops at the first entry that does
-    # not; _name_fault then reads that entry again, slowly, to say what is wrong with it.
-    entries: list[SyncEntry] = []
-    append = entries.append
-    key_length_from, header_from = U16_BE.unpack_from, TYPE_AND_LENGTH.unpack_from
-    position, end = BATCH_HEADER.size, len(data)
-    try:
-        for _ in range(entry_count):
-            key_start = position + KEY_LENGTH
-            key_end = key_start + key_length_from(data, position)[0]
-            frame_type, size = header_from(data, key_end)
-            payload_start = key_end + TYPE_AND_LENGTH.size
-            payload_end = payload_start + size
-            if payload_end > end or size > payload_cap:
-                break
-            append(
-                SyncEntry(
-                    str(data[key_start:key_end], "utf-8"),
-                    frame_type,
-                    data[payload_start:payload_end],
+
+    __slots__ = (
+        "_data",
+        "_payload_cap",
+        "_position",
+        "_taken",
+        "batch_id",
+        "created_at",
+        "entry_count",
+        "fault",
+        "ttl",
+    )
+
+    def __init__(self, data: bytes, payload_cap: int = PAYLOAD_MAX) -> None:
+        self.batch_id, self.created_at, self.ttl, self.entry_count = _read_batch_header(data)
+        self.fault: Fault | None = None
+        self._data = data
+        self._payload_cap = payload_cap
+        self._position = BATCH_HEADER.size
+        self._taken = 0
+
+    @property
+    def is_over(self) -> bool:
+        """True if every entry was taken, or those before the fault."""
+        return self._taken == self.entry_count or self.fault is not None
+
+    @property
+    def extra(self) -> bytes:
+        """The bytes after the last entry; after a fault none."""
+        # BT-015
+        return b"" if self.fault is not None else self._data[self._position :]
+
+    def take(self, most: int) -> list[SyncEntry]:
+        """Return the next entries, up to `most`; raises Malformed before the first whole entry."""
+        # The loop below is the hot path: it takes what fits and stops at the first entry that does
+        # not; _name_fault then reads that entry again, slowly, to say what is wrong with it.
+        entries: list[SyncEntry] = []
+        append = entries.append
+        key_length_from, header_from = U16_BE.unpack_from, TYPE_AND_LENGTH.unpack_from
+        data, payload_cap = self._data, self._payload_cap
+        position, end = self._position, len(data)
+        most = min(most, self.entry_count - self._taken)
+        try:
+            for _ in range(most):
+                key_start = position + KEY_LENGTH
+                key_end = key_start + key_length_from(data, position)[0]
+                frame_type, size = header_from(data, key_end)
+                payload_start = key_end + TYPE_AND_LENGTH.size
+                payload_end = payload_start + size
+                if payload_end > end or size > payload_cap:
+                    break
+                append(
+                    SyncEntry(
+                        str(data[key_start:key_end], "utf-8"),
+                        frame_type,
+                        data[payload_start:payload_end],
+                    )
                 )
-            )
-            position = payload_end
-    except (StructError, UnicodeDecodeError):
-        pass
-    # BT-013, BT-014: elements before the fault are kept; without any the batch is refused.
-    fault = None
-    if len(entries) < entry_count:
-        fault = _name_fault(data, position, len(entries), payload_cap)
-        position = end
-    # BT-015: bytes after the last entry are kept as extra.
-    return SyncBatch(batch_id, created_at, ttl, entry_count, tuple(entries), fault, data[position:])
+                position = payload_end
+        except (StructError, UnicodeDecodeError):
+            pass
+        self._position = position
+        self._taken += len(entries)
+        # BT-013, BT-014: elements before the fault are kept; without any the batch is refused.
+        if len(entries) < most:
+            self.fault = _name_fault(data, position, self._taken, payload_cap)
+        return entries
+
+
+def decode_sync_batch(data: bytes, payload_cap: int = PAYLOAD_MAX) -> SyncBatch:
+    """Decode a whole batch up to its fault; raises Malformed before the first whole entry."""
+    reader = SyncBatchReader(data, payload_cap)
+    entries = reader.take(reader.entry_count)
+    return SyncBatch(
+        reader.batch_id,
+        reader.created_at,
+        reader.ttl,
+        reader.entry_count,
+        tuple(entries),
+        reader.fault,
+        reader.extra,
+    )
 
 
 def _read_batch_header(data: bytes) -> tuple[int, int, int, int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, cast
 
 from meshwire_reference.wire.batches import FRAME_TYPES, StreamFrame
 from meshwire_reference.wire.cursor import U8, U16_BE, U32_BE
@@ -10,6 +10,8 @@ from meshwire_reference.wire.errors import Malformed
 from meshwire_spec.numbers import NEGENTROPY_MESSAGE_MAX, PAYLOAD_MAX, FrameType
 
 KNOWN_TYPES: Final = FRAME_TYPES
+GREAT: Final = 256 * 2**10
+"""Size of a payload in bytes from which it is not copied."""
 KEY_START: Final = U16_BE.size
 NO_CAPS: Final[Mapping[int, int]] = MappingProxyType({})
 RUN_CAPS: Final[Mapping[int, int]] = MappingProxyType(
@@ -24,9 +26,9 @@ RUN_CAPS: Final[Mapping[int, int]] = MappingProxyType(
 class FrameReader:
     """Splits the bytes of one stream into frames.
 
-    After each `feed` the caller takes the frames it returned, then looks at `fault`: once that is
-    set, the stream is refused with its reason and nothing more comes out. While `is_inside_frame`
-    holds the stall deadline runs. At the peer's FIN the caller asks `end`.
+    After `put` the caller takes frames with `next_frame` while there are any, then looks at
+    `fault`: once that is set, the stream is refused with its reason and nothing more comes out.
+    While `is_inside_frame` holds the stall deadline runs. At the peer's FIN the caller asks `end`.
     Offsets of a fault count from the start of its frame. No memory is allocated for the length that
     a header announces: the buffer holds only received bytes.
     """
@@ -54,35 +56,51 @@ class FrameReader:
 
     @property
     def is_inside_frame(self) -> bool:
-        """True if a frame has begun and is neither whole nor refused."""
+        """True if a frame has begun and was neither taken nor refused."""
         return bool(self._buffer)
 
     @property
     def held_bytes(self) -> int:
-        """Number of bytes received of an unfinished frame."""
+        """Number of bytes received of frames that were not taken."""
         return len(self._buffer)
 
-    def feed(self, data: bytes) -> list[StreamFrame]:
-        """Take the next bytes and return the frames that are whole now."""
-        frames: list[StreamFrame] = []
-        if self.fault is not None:
-            return frames
+    def put(self, data: bytes) -> None:
+        """Add the next bytes."""
+        if self.fault is None:
+            # FR-005: it grows with received bytes, never by an announced length.
+            self._buffer += data
+
+    def next_frame(self) -> StreamFrame | None:
+        """Take the next frame, None if no whole one is there."""
         buffer = self._buffer
-        # FR-005: it grows with received bytes, never by an announced length.
-        buffer += data
         if len(buffer) < self._needed:
-            return frames
-        start = 0
+            return None
         try:
-            while (frame := self._take(start)) is not None:
-                frames.append(frame[0])
-                start = frame[1]
+            taken = self._take(0)
         except Malformed as malformed:
             self.fault = malformed
             buffer.clear()
+            return None
+        if taken is None:
+            return None
+        frame_type, start, end = taken
+        self._needed = KEY_START
+        if end - start < GREAT:
+            with memoryview(buffer) as view:
+                payload = bytes(view[start:end])
+            del buffer[:end]
         else:
-            del buffer[:start]
-        return frames
+            # A copy would take longer than others should wait. Nobody changes these bytes.
+            self._buffer = buffer[end:]
+            del buffer[end:], buffer[:start]
+            payload = cast("bytes", buffer)
+        key, self.key = self.key, ""
+        return StreamFrame(key, frame_type, payload)
+
+    def feed(self, data: bytes) -> list[StreamFrame]:
+        """Add the next bytes and take every frame that is whole now."""
+        self.put(data)
+        return list(iter(self.next_frame, None))
 
     def end(self) -> Malformed | None:
         """Return the fault of the stream at the peer's FIN, or None."""
@@ -91,10 +109,11 @@ class FrameReader:
             self._buffer.clear()
         return self.fault
 
-    def _take(self, start: int) -> tuple[StreamFrame, int] | None:
-        """Return the frame at `start` and where it ends, or None and note what is needed for it.
+    def _take(self, start: int) -> tuple[int, int, int] | None:
+        """Return type, beginning and end of the payload of the frame at `start`; its key is `key`.
 
-        Each field is checked as soon as its last byte is there, in the order of the layout.
+        Return None and note what is needed if the frame is not whole. Each field is checked as soon
+        as its last byte is there, in the order of the layout.
         """
         buffer = self._buffer
         here = len(buffer) - start
@@ -105,7 +124,7 @@ class FrameReader:
         self._needed = type_at
         if here < type_at:
             return None
-        key = self.key = self._key(start, type_at)
+        self.key = self._key(start, type_at)
         length_at = type_at + U8.size
         self._needed = length_at
         if here < length_at:
@@ -125,9 +144,7 @@ class FrameReader:
         self._needed = payload_at + size
         if here < self._needed:
             return None
-        with memoryview(buffer) as view:
-            payload = bytes(view[start + payload_at : start + self._needed])
-        return StreamFrame(key, frame_type, payload), start + self._needed
+        return frame_type, start + payload_at, start + self._needed
 
     def _key(self, start: int, type_at: int) -> str:
         try:

@@ -76,33 +76,62 @@ def encode_tombstone(tombstone: Tombstone) -> bytes:
     return writer.done()
 
 
-def decode_tombstone_batch(data: bytes) -> TombstoneBatch:
-    """Decode a batch up to its fault; raises Malformed if that is in the first tombstone.
+class TombstoneBatchReader:
+    """The tombstones of a batch, taken a few at a time.
 
-    The caller applies `tombstones`, then refuses the frame where `fault` is set.
+    The caller applies what `take` returns until `is_over`, then refuses the frame where `fault` is
+    set. Raises Malformed for the count.
     """
-    reader = Reader(data)
-    tombstone_count = reader.number(U32_BE, "tombstone_count")
-    # TS-021: limited by the remaining bytes before anything is allocated.
-    if tombstone_count > reader.remaining() // TOMBSTONE_ELEMENT_MIN:
-        raise reader.fault("count-limit", "tombstone_count", 0)
-    tombstones: list[Tombstone] = []
-    fault = None
-    for index in range(tombstone_count):
-        start = reader.position
-        field = f"tombstones[{index}]"
-        try:
-            size = reader.length(U32_BE, field, None)
-            tombstones.append(_read_tombstone(reader.inner(size, field)))
-        except Malformed as malformed:
-            # TS-022, TS-023: elements before the fault are kept; without any the batch is refused.
-            if not tombstones:
-                raise
-            fault = Fault(malformed.reason, start, data[start:])
-            reader.position = reader.end
-            break
-    # TS-024
-    return TombstoneBatch(tombstone_count, tuple(tombstones), fault, reader.rest())
+
+    __slots__ = ("_data", "_reader", "_taken", "fault", "tombstone_count")
+
+    def __init__(self, data: bytes) -> None:
+        reader = self._reader = Reader(data)
+        self.tombstone_count = reader.number(U32_BE, "tombstone_count")
+        # TS-021: limited by the remaining bytes before anything is allocated.
+        if self.tombstone_count > reader.remaining() // TOMBSTONE_ELEMENT_MIN:
+            raise reader.fault("count-limit", "tombstone_count", 0)
+        self.fault: Fault | None = None
+        self._data = data
+        self._taken = 0
+
+    @property
+    def is_over(self) -> bool:
+        """True if every tombstone was taken, or those before the fault."""
+        return self._taken == self.tombstone_count or self.fault is not None
+
+    @property
+    def extra(self) -> bytes:
+        """The bytes after the last tombstone; after a fault none."""
+        # TS-024
+        return b"" if self.fault is not None else self._reader.rest()
+
+    def take(self, most: int) -> list[Tombstone]:
+        """Return the next tombstones, up to `most`; raises Malformed if the first is at fault."""
+        reader = self._reader
+        tombstones: list[Tombstone] = []
+        for index in range(self._taken, min(self._taken + most, self.tombstone_count)):
+            start = reader.position
+            field = f"tombstones[{index}]"
+            try:
+                size = reader.length(U32_BE, field, None)
+                tombstones.append(_read_tombstone(reader.inner(size, field)))
+            except Malformed as malformed:
+                # TS-022, TS-023: elements before the fault are kept; without any the batch is
+                # refused.
+                if not index:
+                    raise
+                self.fault = Fault(malformed.reason, start, self._data[start:])
+                break
+        self._taken += len(tombstones)
+        return tombstones
+
+
+def decode_tombstone_batch(data: bytes) -> TombstoneBatch:
+    """Decode a whole batch up to its fault; raises Malformed if that is in the first tombstone."""
+    reader = TombstoneBatchReader(data)
+    tombstones = reader.take(reader.tombstone_count)
+    return TombstoneBatch(reader.tombstone_count, tuple(tombstones), reader.fault, reader.extra)
 
 
 # TS-020

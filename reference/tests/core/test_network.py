@@ -2,6 +2,7 @@
 
 from collections import Counter
 from random import Random
+from string import ascii_letters
 
 import pytest
 
@@ -13,6 +14,7 @@ from meshwire_reference.testing.bench import START_MS, Bench
 from meshwire_reference.wire.batches import StreamFrame
 from meshwire_reference.wire.tombstones import Tombstone, encode_tombstone
 from meshwire_spec.numbers import (
+    PAYLOAD_MAX,
     READ_MESSAGE,
     SNAPSHOT_ANSWER_INTERVAL_S,
     Direction,
@@ -20,15 +22,17 @@ from meshwire_spec.numbers import (
 )
 
 ROUNDS_MAX = 60
+LOSSES = 500
+"""Runs in which one frame is lost."""
 KEYS = ("notes:n1", "beacons:b1", "tracks:t1")
 
 
 class Node:
     """One node and its worker."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, payload_cap: int = PAYLOAD_MAX) -> None:
         self.table = Table(bytes((number + 1,)) * 16)
-        settings = Settings(Dialect.OPEN, heartbeat_s=0)
+        settings = Settings(Dialect.OPEN, payload_cap, heartbeat_s=0)
         self.bench = Bench(lambda call: self.table.answer(call, None), settings)
 
     def heads(self, key: str) -> tuple[bytes, ...]:
@@ -41,12 +45,19 @@ class Node:
 class Mesh:
     """Nodes and links between them; frames travel in an order that the seed decides."""
 
-    def __init__(self, size: int, links: list[tuple[int, int]], seed: int = 1) -> None:
+    def __init__(
+        self,
+        size: int,
+        links: list[tuple[int, int]],
+        seed: int = 1,
+        payload_cap: int = PAYLOAD_MAX,
+    ) -> None:
         self.random = Random(seed)
-        self.nodes = [Node(number) for number in range(size)]
+        self.nodes = [Node(number, payload_cap) for number in range(size)]
         self.ends: dict[tuple[int, int], int] = {}
         self.sent: Counter[int] = Counter()
         self.duplicates = False
+        self.lost: int | None = None
         for one, other in links:
             self.link(one, other)
 
@@ -56,7 +67,10 @@ class Mesh:
         self.ends[other, one] = self.nodes[other].bench.connect()
 
     def run(self) -> int:
-        """Carry frames until nobody has anything to say; return how many rounds it took."""
+        """Carry frames until nobody has anything to say; return how many rounds it took.
+
+        The frame with the number `lost` never arrives, counted from 1 since the beginning.
+        """
         for rounds in range(ROUNDS_MAX):
             under_way = [
                 (other, self.ends[other, one], frame)
@@ -68,6 +82,8 @@ class Mesh:
             self.random.shuffle(under_way)
             for to, connection, frame in under_way:
                 self.sent[frame.type] += 1
+                if self.sent.total() == self.lost:
+                    continue
                 for _ in range(self.random.choice((1, 2)) if self.duplicates else 1):
                     self.nodes[to].bench.send(connection, frame)
         pytest.fail("the mesh never falls silent")
@@ -76,18 +92,19 @@ class Mesh:
         """Have a visitor bring a change to one node."""
         author = Author(key, actor)
         author.edit(**{f"by{actor}": actor})
+        self.bring(at, StreamFrame(key, FrameType.SNAPSHOT, author.snapshot()))
+
+    def bring(self, at: int, frame: StreamFrame) -> None:
+        """Have a visitor bring a frame to one node."""
         bench = self.nodes[at].bench
         visitor = bench.connect()
-        bench.send(visitor, StreamFrame(key, FrameType.SNAPSHOT, author.snapshot()))
+        bench.send(visitor, frame)
         bench.disconnect(visitor)
 
     def bury(self, at: int, lamport: int) -> None:
         """Have a visitor delete a document at one node."""
-        bench = self.nodes[at].bench
         one = Tombstone("tracks", "t1", START_MS, lamport, "a", "", Direction.BIDIRECTIONAL)
-        visitor = bench.connect()
-        bench.send(visitor, StreamFrame("x", FrameType.TOMBSTONE, encode_tombstone(one)))
-        bench.disconnect(visitor)
+        self.bring(at, StreamFrame("x", FrameType.TOMBSTONE, encode_tombstone(one)))
 
     def states(self) -> set[tuple[object, ...]]:
         """Return the different states that the nodes are in."""
@@ -190,6 +207,53 @@ def test_answers_to_snapshots_end(seed: int) -> None:
     assert mesh.run() == 0
     assert len(mesh.states()) == 1
     assert answered <= 8
+
+
+@pytest.mark.parametrize("first", range(0, LOSSES, 50))
+def test_a_lost_frame_ends_in_silence(first: int) -> None:
+    """D-166: any one frame of any stream is lost; nobody talks without end."""
+    for seed in range(first, first + 50):
+        chance = Random(seed)
+        size = chance.choice((2, 3))
+        mesh = Mesh(size, [(0, 1), (1, 2), (2, 0)][: 1 if size == 2 else 3], seed)
+        mesh.lost = chance.randint(1, 24)
+        authors = [[Author(key, 10 + at) for key in KEYS] for at in range(size)]
+        for _ in range(6):
+            at = chance.randrange(size)
+            author = chance.choice(authors[at])
+            for edit in range(chance.randint(1, 2)):
+                author.edit(**{f"field {edit}": chance.getrandbits(30)})
+            mesh.bring(at, StreamFrame(author.key, FrameType.SNAPSHOT, author.snapshot()))
+            if chance.random() < 0.1:
+                mesh.bury(at, lamport=chance.randint(1, 9))
+            if chance.random() < 0.6:
+                mesh.run()
+        mesh.run()
+        # What was lost comes with the next connection at the latest.
+        mesh.lost = None
+        for one, other in {(min(ends), max(ends)) for ends in mesh.ends}:
+            mesh.link(one, other)
+        mesh.run()
+
+        assert len(mesh.states()) == 1, f"seed {seed}"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_documents_above_the_cap_travel_in_pieces(seed: int) -> None:
+    """DC-055: pieces below the cap merge to more than the cap, and a third node gets them all."""
+    mesh = Mesh(3, [(0, 1)], seed, payload_cap=900)
+    for number in range(8):
+        author = Author(mesh.random.choice(KEYS[:2]), 20 + number)
+        author.edit(**{f"field {number}": "".join(mesh.random.choices(ascii_letters, k=400))})
+        mesh.bring(number % 2, StreamFrame(author.key, FrameType.SNAPSHOT, author.snapshot()))
+        if mesh.random.random() < 0.5:
+            mesh.run()
+    mesh.run()
+    mesh.link(1, 2)
+    mesh.run()
+
+    assert len(mesh.states()) == 1
+    assert [node.bench.not_sent for node in mesh.nodes] == [[], [], []]
 
 
 def test_two_nodes_that_read_an_unknown_key_fall_silent() -> None:

@@ -3,7 +3,13 @@
 import pytest
 
 from meshwire_reference.core import sync_messages
-from meshwire_reference.core.sync_messages import EMPTY_DOCUMENT, Unfit, is_read, read_message
+from meshwire_reference.core.sync_messages import (
+    EMPTY_DOCUMENT,
+    EMPTY_RUNS_MAX,
+    Unfit,
+    is_read,
+    read_message,
+)
 from meshwire_spec.numbers import READ_MESSAGE, SYNC_CHANGES_MAX
 
 CAPABILITIES = bytes.fromhex("020102")
@@ -82,7 +88,7 @@ def test_changes_have_a_bound() -> None:
     ("data", "steps"),
     [
         (b"\x42" + bytes((100,)) + bytes(32 * 100) + bytes(3), 0),
-        (with_changes(SYNC_CHANGES_MAX, b"\x00\x01z" + bytes(SYNC_CHANGES_MAX)), 2),
+        (with_changes(SYNC_CHANGES_MAX, b"\x00\x01z" + bytes(SYNC_CHANGES_MAX)), 1),
         (with_changes(SYNC_CHANGES_MAX, b"\x80\x00" + bytes(SYNC_CHANGES_MAX)), 1),
         (with_changes(SYNC_CHANGES_MAX + 1, bytes(SYNC_CHANGES_MAX + 1)), 0),
     ],
@@ -103,6 +109,14 @@ def test_what_shows_that_a_message_is_no_read_ends_its_reading(
 
     assert not is_read(data)
     assert len(read) == steps
+
+
+def test_more_empty_documents_than_a_read_needs_are_no_read() -> None:
+    """Each costs a step between the inputs of other peers."""
+    run = bytes((len(EMPTY_DOCUMENT),)) + EMPTY_DOCUMENT
+
+    assert is_read(with_changes(EMPTY_RUNS_MAX - 1, run * (EMPTY_RUNS_MAX - 1)))
+    assert not is_read(with_changes(EMPTY_RUNS_MAX, run * EMPTY_RUNS_MAX))
 
 
 def test_heads_are_no_read() -> None:

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import TypeVar
 
 import pytest
-from automerge.core import ROOT, Document, ScalarType
+from automerge.core import ROOT, Document, Message, ScalarType, SyncState
 
 from meshwire_reference.core.document_calls import (
     Call,
@@ -499,6 +499,41 @@ class TestLostChanges:
         refused = ours.ask(Receive(PEER, KEY, message_of((), (good, broken))), Refused)
 
         assert (refused.reason, ours.heads) == ("bad-document", before)
+
+    @pytest.mark.parametrize("keeps_all", [True, False])
+    def test_a_lost_change_is_sent_again_once(self, *, keeps_all: bool) -> None:
+        """A peer that only has the library asks for it; one that refuses it asks without end."""
+        ours = node(1, [{"a": 1}])
+        peer = Document.load(ours.ask(Save(KEY), Saved).snapshot or b"")
+        state = SyncState()
+        peer.receive_sync_message(state, Message.decode(ours.generate() or b""))
+        ours.receive(peer.generate_sync_message(state).encode())
+        ours.edit(b=2)
+        lost = ours.generate()
+        ours.edit(c=3)
+        message, sent = ours.generate(), 0
+        while message is not None:
+            sent += 1
+            assert sent <= MESSAGES_MAX, "no end"
+            outer = read_message(message)
+            changes = outer.changes if keeps_all or sent == 1 else ()
+            kept = Message.decode(outer.with_changes(message, changes))
+            peer.receive_sync_message(state, kept)
+            answer = peer.generate_sync_message(state)
+            message = None if answer is None else ours.receive(answer.encode()).answer
+
+        assert lost is not None
+        assert (sorted(peer.get_heads()) == sorted(ours.heads)) is keeps_all
+
+    def test_a_request_with_other_heads_is_answered_again(self) -> None:
+        """DC-054 ends with a change of either side."""
+        ours = node(1, [{"a": 1}, {"b": 2}])
+        ours.generate()
+        asks = NOTHING[:34] + b"\x01" + ours.heads[0] + NOTHING[35:]
+        other = asks.replace(NOTHING[2:34], bytes.fromhex("5a" * 32))
+        answers = [ours.receive(one).answer is not None for one in (asks, asks, other, asks)]
+
+        assert answers == [True, False, True, True]
 
     @pytest.mark.parametrize("seed", range(45, 125))
     def test_two_nodes_converge_whatever_is_lost(self, seed: int) -> None:

@@ -53,6 +53,10 @@ class Recorder(Connection):
         """Not used."""
         raise NotImplementedError
 
+    def defer(self, stream: StreamId, count: int) -> None:
+        """Not used."""
+        raise NotImplementedError
+
     def release(self, stream: StreamId) -> None:
         """Record a release."""
         self.released.append(stream)

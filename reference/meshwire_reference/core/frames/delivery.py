@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.document_calls import Call, Result
-from meshwire_reference.core.effects import WriteNumber
+from meshwire_reference.core.effects import Skipped, WriteNumber
 from meshwire_reference.core.peer.session import Session
 from meshwire_reference.core.sending.relay import Routing
 from meshwire_reference.core.state.document_queues import Job
 from meshwire_reference.core.streams import PendingEffects
+from meshwire_spec.numbers import FRAME_KEY_MAX
 
 
 class Delivery:
     """Where a frame came from, and the effects that its stream waits for.
 
     A refused entry is skipped and counted, and its stream continues; an error of this node refuses
-    the stream.
+    the stream. `outstanding` is the number of its jobs that are not over.
     """
 
-    __slots__ = ("_context", "_effects", "_is_entry", "session")
+    __slots__ = ("_context", "_effects", "_is_entry", "_on_job_over", "outstanding", "session")
 
     def __init__(
         self,
@@ -31,39 +33,66 @@ class Delivery:
         is_entry: bool = False,
     ) -> None:
         self.session = session
+        self.outstanding = 0
         self._context = context
         self._effects = effects
         self._is_entry = is_entry
+        self._on_job_over: Callable[[], None] | None = None
 
     def for_entries(self) -> Delivery:
         """Return the delivery for the entries of a frame."""
         return Delivery(self._context, self.session, self._effects, is_entry=True)
 
+    def begin(self, on_job_over: Callable[[], None]) -> None:
+        """Begin an effect of the frame as a whole, which `finish` ends; report the end of jobs."""
+        self._on_job_over = on_job_over
+        self._effects.begin()
+        self.session.begin_job()
+
+    def finish(self, reason: str | None) -> None:
+        """End the effect of the frame as a whole, with the reason to refuse it, or None."""
+        self._on_job_over = None
+        self._effects.end(reason)
+        self.session.end_job()
+
     def queue(self, key: str, job: DocumentJob) -> None:
         """Queue a job of the frame for a document; its effect is outstanding from now on."""
         self._effects.begin()
         self.session.begin_job()
+        self.outstanding += 1
         self._context.queues.add(key, job)
 
-    def end(self, reason: str | None = None, after: WriteNumber | None = None) -> None:
+    def end(
+        self, key: str = "", reason: str | None = None, after: WriteNumber | None = None
+    ) -> None:
         """End the effect of a job: refused for a reason, or with the write that it depends on."""
-        self._effects.end(self.judge(reason), after)
+        self.outstanding -= 1
+        self._effects.end(self.judge(key, reason), after)
         self.session.end_job()
+        if self._on_job_over is not None:
+            self._on_job_over()
 
-    def judge(self, reason: str | None) -> str | None:
-        """Return the reason to refuse the stream; an entry at fault is counted and returns None."""
+    def judge(self, key: str, reason: str | None) -> str | None:
+        """Return the reason to refuse the stream; an entry at fault is skipped and returns None."""
         # BT-026
         if reason in (None, "internal") or not self._is_entry:
             return reason
         # BT-021
-        self._context.statistics.ignored[f"entry skipped: {reason}"] += 1
+        self.note_skipped(key, reason)
         return None
+
+    def note_skipped(self, key: str, reason: str) -> None:
+        """Count and log a skipped entry or tombstone."""
+        session = self.session
+        key = key[:FRAME_KEY_MAX]
+        self._context.note_skipped(Skipped(key, reason, session.streams.peer, session.connection))
 
 
 class DocumentJob(Job):
-    """The effect of a frame or an entry on one document: check, apply, answer."""
+    """The effect of a frame or an entry on the document `key`: check, apply, answer."""
 
-    def __init__(self, context: Context, routing: Routing, delivery: Delivery) -> None:
+    def __init__(self, context: Context, routing: Routing, delivery: Delivery, key: str) -> None:
+        self.key = key
         self._context = context
         self._routing = routing
         self._delivery = delivery
@@ -80,12 +109,12 @@ class DocumentJob(Job):
         if self._context.is_read_only and self._undo(result):
             self._refuse()
         else:
-            self._delivery.end(*self._apply(result))
+            self._delivery.end(self.key, *self._apply(result))
 
     def _refuse(self) -> None:
         """Refuse the frame, since its change cannot be stored."""
         self._context.note_unheard(self._delivery.session.connection)
-        self._delivery.end("internal")
+        self._delivery.end(self.key, "internal")
 
     @abstractmethod
     def _undo(self, result: Result) -> bool:

@@ -11,22 +11,28 @@ from collections.abc import Callable
 from typing import Final
 
 from meshwire_reference.core.context import Context
+from meshwire_reference.core.frames.batch_work import STEP, BatchWork
 from meshwire_reference.core.frames.delivery import Delivery
 from meshwire_reference.core.frames.document_frames import DeltaJob, SnapshotJob
 from meshwire_reference.core.frames.tombstone_frames import TombstoneJob
 from meshwire_reference.core.peer.session import Session
 from meshwire_reference.core.sending.relay import Routing
+from meshwire_reference.core.state.tombstones import document_key
 from meshwire_reference.core.streams import PendingEffects
 from meshwire_reference.wire.accept import accept
-from meshwire_reference.wire.batches import StreamFrame, SyncEntry, decode_sync_batch
+from meshwire_reference.wire.batches import StreamFrame, SyncBatchReader, SyncEntry
 from meshwire_reference.wire.errors import Malformed
 from meshwire_reference.wire.frames import RUN_CAPS
 from meshwire_reference.wire.tombstones import (
     Tombstone,
+    TombstoneBatchReader,
     decode_tombstone,
-    decode_tombstone_batch,
 )
 from meshwire_spec.numbers import CREATED_AHEAD_MAX_MS, FrameType
+
+ENTRY_UNITS: Final = 1
+TOMBSTONE_UNITS: Final = 4
+"""Units of work of an element of a batch, from its bytes to its handler."""
 
 
 class Frames:
@@ -87,18 +93,23 @@ class Frames:
     def take_tombstone_batch(self, delivery: Delivery, frame: StreamFrame) -> str | None:
         """Take a 0x05: tombstones one by one, then the fault if there is one."""
         try:
-            batch = decode_tombstone_batch(frame.payload)
+            batch = TombstoneBatchReader(frame.payload)
+            first = batch.take(STEP)
         except Malformed as malformed:
             # TS-021, TS-022
             return malformed.reason
-        for tombstone in batch.tombstones:
-            if accept("tombstone", tombstone) is None:
-                self._queue_tombstone(delivery, tombstone)
-            else:
-                # TS-025
-                self._context.statistics.ignored["tombstone skipped"] += 1
-        # TS-023
-        return None if batch.fault is None else batch.fault.reason
+        work = BatchWork(self._context, delivery, batch, self._take_element, TOMBSTONE_UNITS)
+        work.begin(first)
+        return None
+
+    def _take_element(self, delivery: Delivery, tombstone: Tombstone) -> None:
+        """Take a tombstone of a batch, or skip it."""
+        reason = accept("tombstone", tombstone)
+        if reason is None:
+            self._queue_tombstone(delivery, tombstone)
+        else:
+            # TS-025
+            delivery.note_skipped(document_key(tombstone), reason)
 
     def _queue_tombstone(self, delivery: Delivery, tombstone: Tombstone) -> None:
         job = TombstoneJob(self._context, self._routing, delivery, tombstone)
@@ -109,7 +120,8 @@ class Frames:
     def take_batch(self, delivery: Delivery, frame: StreamFrame) -> str | None:
         """Take a 0x07: entries one by one, then the fault if there is one."""
         try:
-            batch = decode_sync_batch(frame.payload, self._context.settings.payload_cap)
+            batch = SyncBatchReader(frame.payload, self._context.settings.payload_cap)
+            first = batch.take(STEP)
         except Malformed as malformed:
             # BT-011, BT-012, BT-014
             return malformed.reason
@@ -118,19 +130,21 @@ class Frames:
             return "created-ahead"
         of_entries = delivery.for_entries()
         # BT-020
-        for entry in batch.entries:
-            of_entries.judge(self._take_entry(of_entries, entry))
-        # BT-013
-        return None if batch.fault is None else batch.fault.reason
+        BatchWork(self._context, of_entries, batch, self._take_entry, ENTRY_UNITS).begin(first)
+        return None
 
-    def _take_entry(self, delivery: Delivery, entry: SyncEntry) -> str | None:
+    def _take_entry(self, delivery: Delivery, entry: SyncEntry) -> None:
+        """Take an entry as a frame, or skip it."""
+        delivery.judge(entry.key, self._apply_entry(delivery, entry))
+
+    def _apply_entry(self, delivery: Delivery, entry: SyncEntry) -> str | None:
         """Handle an entry as a frame; return the reason to skip it, or None."""
         # BT-006, BT-007, BT-008
         reason = accept("sync_entry", entry)
         if reason is not None:
             return reason
         # BT-022
-        frame = StreamFrame(entry.key, entry.type, entry.payload)
+        frame = StreamFrame(entry.key, entry.type, bytes(entry.payload))
         return HANDLERS[FrameType(entry.type)](self, delivery, frame)
 
     # --- the rest ------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ class _FrameJob(DocumentJob):
     def __init__(
         self, context: Context, routing: Routing, delivery: Delivery, frame: StreamFrame
     ) -> None:
-        super().__init__(context, routing, delivery)
+        super().__init__(context, routing, delivery, frame.key)
         self._frame = frame
 
     def _is_guarded(self) -> bool:
@@ -85,12 +85,20 @@ class DeltaJob(_FrameJob):
     def _apply(self, result: Result) -> tuple[str | None, WriteNumber | None]:
         if not isinstance(result, Received):
             return self._reason(result), None
+        if not (result.read or result.awaited):
+            is_quiet = result.answer is None and result.write is None
+            # DC-057
+            self._delivery.session.take_delta(self._frame.key, result.heads, is_quiet=is_quiet)
         # TR-026: a change that waits for others has no write, and nothing waits for it.
         after = self._keep(result.write)
         if result.answer is not None:
             # DC-001, DC-002, DC-003, DC-011
             purpose = Purpose.READ_ANSWER if result.read else Purpose.ANSWER
             outbound = self._delivery.session.outbound
+            if result.read and len(result.answer) > self._context.settings.payload_cap:
+                # DC-056
+                outbound.take_back(self._frame.key)
+                return "document-limit", after
             outbound.add_answer(purpose, self._frame.key, result.answer)
         return None, after
 

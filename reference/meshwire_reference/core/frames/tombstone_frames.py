@@ -15,11 +15,10 @@ class TombstoneJob(DocumentJob):
     def __init__(
         self, context: Context, routing: Routing, delivery: Delivery, tombstone: Tombstone
     ) -> None:
-        super().__init__(context, routing, delivery)
+        # TS-012
+        super().__init__(context, routing, delivery, document_key(tombstone))
         self._tombstone = tombstone
         self._before: HeldTombstone | None = None
-        # TS-012
-        self.key = document_key(tombstone)
 
     def begin(self) -> Call | None:
         """Return the call that removes the document, or refuse the frame if that is not stored."""

@@ -1,13 +1,13 @@
 """Limits on the bytes that the node holds: for one peer, and for all peers together.
 
-Theory of operation. Each peer has two quotas: of frames that it has begun and not finished
-(`InboundQuota`), and of frames that are made for it and have not left (`OutboundQuota`). Both have
-a maximum of their own and draw on a `SharedQuota` of all peers. A peer that finds the shared quota
-used up waits and is called when others give bytes back. Each quota has an exception that needs no
-room, so that no peer starves because of others.
+Theory of operation. Received bytes count from their arrival in a frame until every effect of the
+frame is over; all peers share one budget of them (`InboundQuota` draws on it). Made bytes count
+until they have left; each peer has a maximum of its own, and all share another budget
+(`OutboundQuota`). A peer that finds a budget used up waits and is called when others give bytes
+back. Each quota has an exception that needs no room, so that no peer starves because of others.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 
 
 class SharedQuota:
@@ -16,7 +16,6 @@ class SharedQuota:
     def __init__(self, maximum: int) -> None:
         self.used = 0
         self._maximum = maximum
-        self._holders: dict[Hashable, None] = {}
         self._waiting: dict[Callable[[], None], None] = {}
         self._is_waking = False
         self._has_more = False
@@ -30,17 +29,6 @@ class SharedQuota:
         self.used += by
         if by < 0:
             self._wake()
-
-    def note_holder(self, holder: Hashable, size: int) -> None:
-        """Record a holder of bytes in the order of first use; one with size 0 is removed."""
-        if size:
-            self._holders[holder] = None
-        else:
-            self._holders.pop(holder, None)
-
-    def is_oldest(self, holder: Hashable) -> bool:
-        """Return True if no other holder is older than this one."""
-        return next(iter(self._holders), holder) == holder
 
     def wait(self, callback: Callable[[], None]) -> None:
         """Call a callback once bytes are given back; one that waits already keeps its place."""
@@ -65,48 +53,71 @@ class SharedQuota:
         self._is_waking = False
 
 
-class InboundQuota:
-    """Bytes of unfinished frames of one peer by stream; `resume` is called when others give way.
+class ReceivedQuota(SharedQuota):
+    """The received bytes of all peers; streams that hold some are in the order of their first."""
 
-    Of one peer the stream that began first may always go on. Once the shared quota is used up, so
-    may the stream that began first of all, and every peer that holds no more than `share` bytes:
-    small frames pass whatever others leave unfinished.
+    def __init__(self, maximum: int) -> None:
+        super().__init__(maximum)
+        self._holders: dict[tuple[InboundQuota, int], None] = {}
+
+    @property
+    def oldest(self) -> tuple["InboundQuota", int] | None:
+        """The quota and stream that have held bytes for the longest time."""
+        return next(iter(self._holders), None)
+
+    def note_holder(self, quota: "InboundQuota", stream: int, size: int) -> None:
+        """Record how much a stream holds; with 0 it is removed, and the next may be the oldest."""
+        if size:
+            self._holders[quota, stream] = None
+            return
+        was_oldest = self.oldest == (quota, stream)
+        self._holders.pop((quota, stream), None)
+        if was_oldest and self.oldest is not None:
+            # Its peer has to be given credit again, or its deadline begins.
+            self.wait(self.oldest[0].resume)
+
+
+class InboundQuota:
+    """Received bytes of one peer by stream; `resume` is called when others give way.
+
+    Once the shared budget is used up, the stream that began first of all may go on, and every peer
+    that holds no more than `share` bytes: small frames pass whatever others leave unfinished.
     """
 
-    def __init__(
-        self, maximum: int, share: int, shared: SharedQuota, resume: Callable[[], None]
-    ) -> None:
-        self._maximum = maximum
+    def __init__(self, share: int, shared: ReceivedQuota, resume: Callable[[], None]) -> None:
+        self.resume = resume
         self._share = share
         self._shared = shared
-        self._resume = resume
         self._held: dict[int, int] = {}
         self._total = 0
 
+    @property
+    def is_exempt(self) -> bool:
+        """True if a stream of this peer may go on whatever others hold."""
+        oldest = self._shared.oldest
+        return oldest is not None and oldest[0] is self
+
     def has_room(self, stream: int, size: int) -> bool:
-        """Return True if `stream` may hold `size` more bytes; else wait where others hold them."""
-        total = self._total + size
-        is_oldest = next(iter(self._held), stream) == stream
-        # TR-029
-        if not is_oldest and total > self._maximum:
-            return False
+        """Return True if `stream` may hold `size` more bytes; else wait until others hold less."""
         shared = self._shared
-        if total <= self._share or shared.is_oldest((self, stream)) or shared.has_room(size):
+        # TR-029
+        if self._total + size <= self._share or shared.has_room(size):
             return True
-        shared.wait(self._resume)
+        if shared.oldest in (None, (self, stream)):
+            return True
+        shared.wait(self.resume)
         return False
 
-    def hold(self, stream: int, size: int) -> bool:
-        """Record the bytes that `stream` holds; return True if they are fewer than before."""
+    def hold(self, stream: int, size: int) -> None:
+        """Record the bytes that `stream` holds."""
         before = self._held.get(stream, 0)
         self._total += size - before
         if size:
             self._held[stream] = size
         else:
             self._held.pop(stream, None)
-        self._shared.note_holder((self, stream), size)
+        self._shared.note_holder(self, stream, size)
         self._shared.change(size - before)
-        return size < before
 
 
 class OutboundQuota:

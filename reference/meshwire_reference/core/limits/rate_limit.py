@@ -4,15 +4,19 @@ from collections.abc import Hashable
 
 
 class Cooldowns:
-    """Remembers when each name was last used; forgets it once the interval is over."""
+    """Remembers when each name was last used; forgets it once the interval is over.
 
-    def __init__(self, interval_s: float) -> None:
+    While it remembers `names_max` names, no other may be used.
+    """
+
+    def __init__(self, interval_s: float, names_max: int | None = None) -> None:
         self._interval_s = interval_s
+        self._names_max = names_max
         self._used: dict[Hashable, float] = {}
 
     def take(self, name: Hashable, now_s: float) -> bool:
         """Return True if the name may be used now, and count it as used."""
-        if self.wait_s(name, now_s) > 0:
+        if self.wait_s(name, now_s) > 0 or len(self._used) == self._names_max:
             return False
         self._used[name] = now_s
         return True

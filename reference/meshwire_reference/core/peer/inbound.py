@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.effects import WriteNumber
@@ -20,6 +20,9 @@ from meshwire_reference.core.streams import PendingEffects, StreamHandler, Strea
 from meshwire_reference.wire.batches import StreamFrame
 from meshwire_reference.wire.frames import KNOWN_TYPES, RUN_CAPS, FrameReader
 from meshwire_spec.states import INBOUND_OVER, INBOUND_STREAM, InboundEvent, InboundState
+
+FRAME_UNITS: Final = 4
+"""Units of work of a frame, besides those of its effect."""
 
 TakeFrame: TypeAlias = Callable[[int, StreamFrame, PendingEffects], str | None]
 """Starts the effects of a frame on a stream; returns the reason to refuse it, or None."""
@@ -35,11 +38,13 @@ class InboundStream(StreamHandler):
         self.state = InboundState.OPEN
         self._context = context
         self._backlog: deque[bytes] = deque()
+        self._unread_bytes = 0
 
     def receive(self, data: bytes, *, fin: bool) -> None:
         """Take the next bytes of the peer, and its FIN."""
         if data:
             self._backlog.append(data)
+            self._unread_bytes += len(data)
         if fin:
             self._move(InboundEvent.FIN)
         self.resume()
@@ -63,6 +68,7 @@ class InboundStream(StreamHandler):
     def _take_chunk(self) -> bytes:
         """Return the next bytes and grant their credit again."""
         chunk = self._backlog.popleft()
+        self._unread_bytes -= len(chunk)
         self._streams.consume(self._stream, len(chunk))
         self._context.timers.cancel((self._streams.connection, self._stream))
         return chunk
@@ -75,7 +81,10 @@ class InboundStream(StreamHandler):
     def _set_stall_timer(self, *, awaits_peer: bool, key: str = "") -> None:
         """Run the deadline for the next bytes while the node awaits them; `key` is for the log."""
         name = (self._streams.connection, self._stream)
-        if not awaits_peer:
+        self._streams.note_unread(self._stream, self._unread_bytes)
+        self._streams.grant_exempt()
+        # TR-030
+        if not awaits_peer or self._streams.withholds_credit:
             self._context.timers.cancel(name)
         elif not self._context.timers.is_set(name):
             at_s = self._context.now.monotonic_s + self._context.settings.frame_stall_s
@@ -97,6 +106,7 @@ class InboundStream(StreamHandler):
         self._move(event)
         # The transport counts what it still holds of a released stream as consumed.
         self._backlog.clear()
+        self._unread_bytes = 0
         self._context.timers.cancel((self._streams.connection, self._stream))
         self._streams.release(self._stream, self._after)
 
@@ -118,10 +128,11 @@ class FrameStream(InboundStream):
         self._runs = runs
         self._take_frame = take_frame
         self._reader = FrameReader(context.settings.payload_cap, KNOWN_TYPES, RUN_CAPS)
-        self._frames: deque[StreamFrame] = deque()
+        self._taken_bytes = 0
         self._effects = PendingEffects(self._note_taken)
         self._key = ""
         self._is_pumping = False
+        self._awaits_turn = False
 
     @property
     def _after(self) -> WriteNumber | None:
@@ -140,27 +151,41 @@ class FrameStream(InboundStream):
         self._runs.note_sent(self._stream)
 
     def resume(self) -> None:
-        """Read frames and apply them one after the other."""
-        if self._is_pumping:
+        """Read frames and apply them one after the other, a slice of them in each turn."""
+        if self._is_pumping or self._awaits_turn:
             return
         self._is_pumping = True
-        while not self._effects.count and self._may_go_on and self._advance():
-            pass
+        turns = self._context.turns
+        while not self._effects.count and self._may_go_on:
+            if not turns.has_units and self._has_work:
+                self._awaits_turn = True
+                turns.later(self._take_turn)
+                break
+            if not self._advance():
+                break
         self._is_pumping = False
         self._watch_stall()
 
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._backlog) or self._reader.is_inside_frame
+
+    def _take_turn(self) -> None:
+        self._awaits_turn = False
+        self.resume()
+
     def _advance(self) -> bool:
         """Make one step; return True if another may be possible."""
-        if self._frames:
-            self._begin(self._frames.popleft())
+        if (frame := self._reader.next_frame()) is not None:
+            self._begin(frame)
         elif self._reader.fault is not None:
             self._refuse(self._reader.fault.reason, self._reader.key)
         elif self._backlog:
             if not self._streams.quota.has_room(self._stream, len(self._backlog[0])):
                 return False
             # TR-005
-            self._frames.extend(self._reader.feed(self._take_chunk()))
-            self._hold(self._reader.held_bytes)
+            self._reader.put(self._take_chunk())
+            self._hold()
         elif self.state is InboundState.CUT:
             # TR-014
             self._end(InboundEvent.ALL_TAKEN)
@@ -171,17 +196,22 @@ class FrameStream(InboundStream):
         return True
 
     def _begin(self, frame: StreamFrame) -> None:
+        self._context.turns.spend(FRAME_UNITS)
         self._key = frame.key
+        # Its bytes count until its effects are over.
+        self._taken_bytes = len(frame.payload)
+        self._hold()
         # TR-006
         self._effects.begin()
         self._effects.end(self._take_frame(self._stream, frame, self._effects))
 
     def _note_taken(self, reason: str | None) -> None:
         """Continue after a frame whose effects are complete."""
+        self._taken_bytes = 0
         if reason is not None:
             # ER-014
-            self._frames.clear()
             self._refuse(reason, self._key)
+        self._hold()
         self.resume()
 
     def _finish(self) -> None:
@@ -197,15 +227,20 @@ class FrameStream(InboundStream):
     def _end(self, event: InboundEvent) -> None:
         super()._end(event)
         self._runs.drop(self._stream)
-        self._hold(0)
+        self._hold()
 
-    def _hold(self, size: int) -> None:
-        if self._streams.quota.hold(self._stream, size):
-            self._streams.resume()
+    def _hold(self) -> None:
+        unfinished = 0 if self.state in INBOUND_OVER else self._reader.held_bytes
+        self._streams.quota.hold(self._stream, unfinished + self._taken_bytes)
 
     def _watch_stall(self) -> None:
         """Run the deadline while a frame is incomplete and the node would read its rest."""
-        is_ours = self._effects.count or self._backlog or self.state is InboundState.ENDED
+        is_ours = (
+            self._effects.count
+            or self._backlog
+            or self._awaits_turn
+            or self.state is InboundState.ENDED
+        )
         is_inside = self._reader.is_inside_frame
         # TR-013, TM-002
         awaits_peer = bool(self._may_go_on and is_inside and not is_ours)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeAlias
 
 from meshwire_reference.core.context import Context
-from meshwire_reference.core.document_calls import Forget
+from meshwire_reference.core.document_calls import Forget, Heads
 from meshwire_reference.core.effects import CloseConnection, OtherDialect
 from meshwire_reference.core.inputs import ConnectionClosed, ConnectionOpened
 from meshwire_reference.core.limits.rate_limit import Cooldowns
@@ -19,10 +19,11 @@ from meshwire_reference.core.peer.handshake import Handshake
 from meshwire_reference.core.peer.handshake_stream import HandshakeStream
 from meshwire_reference.core.peer.heartbeats import Heartbeats, HeartbeatStream
 from meshwire_reference.core.peer.inbound import FrameStream
+from meshwire_reference.core.peer.polls import Polls
 from meshwire_reference.core.reconciliation.client import RunSelection
 from meshwire_reference.core.reconciliation.server import ServedRuns
 from meshwire_reference.core.sending.initial_exchange import InitialExchange, Selection
-from meshwire_reference.core.sending.outbound import Outbound
+from meshwire_reference.core.sending.outbound import Outbound, Purpose
 from meshwire_reference.core.settings import Dialect
 from meshwire_reference.core.streams import PendingEffects, Streams
 from meshwire_reference.wire.batches import StreamFrame
@@ -52,6 +53,7 @@ class Session:
         self.outbound = Outbound(context, streams, self._refill)
         self.runs = ServedRuns(context, self.outbound)
         self.tombstone_answers = Cooldowns(context.settings.tombstone_answer_s)
+        self._polls = Polls()
         self._heartbeats = Heartbeats(context, streams)
         self._handshake = HandshakeStream(context, streams, self._take_verdict)
         self._selection: Selection | None = None
@@ -200,6 +202,14 @@ class Session:
             self._exchange.advance()
             if self._exchange.state is ExchangeState.OVER:
                 self._exchange = None
+
+    def take_delta(self, key: str, heads: Heads, *, is_quiet: bool) -> None:
+        """Answer a delta that changed nothing and left nothing to say if it is a poll."""
+        context = self._context
+        if not heads or self.streams.peer in context.settings.own_peers:
+            return
+        if self._polls.take(key, heads, context.now.monotonic_s, is_quiet=is_quiet):
+            self.outbound.add(Purpose.OPENING, key)
 
     # --- calls of documents --------------------------------------------------------------------
 

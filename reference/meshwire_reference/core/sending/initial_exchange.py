@@ -21,7 +21,7 @@ from meshwire_reference.core.document_calls import (
     Save,
     Saved,
 )
-from meshwire_reference.core.sending.outbound import Outbound
+from meshwire_reference.core.sending.outbound import Outbound, Purpose
 from meshwire_reference.core.state.document_queues import Job
 from meshwire_reference.core.state.policy import push_type
 from meshwire_reference.core.state.tombstones import HeldTombstone
@@ -36,7 +36,6 @@ from meshwire_spec.numbers import (
     BATCH_KEY,
     BATCH_TTL,
     ENTRY_MIN,
-    SEND_TOMBSTONES_MAX,
     TOMBSTONE_BATCH_KEY,
     FrameType,
 )
@@ -46,6 +45,8 @@ BATCH_HEADER: Final = 21
 """Bytes of a sync batch before its first entry: marker, id, time, lifetime and count."""
 BATCH_ID: Final = 8
 """Bytes of the random id of a batch."""
+TOMBSTONES_AT_ONCE: Final = 256
+"""Tombstones of one batch that is sent: making it is a small part of a turn."""
 LENGTH: Final = 4
 """Bytes of a count, and of the length before an element."""
 
@@ -75,8 +76,8 @@ class InitialExchange:
         self.state = ExchangeState.TOMBSTONES
         self._context = context
         self._outbound = outbound
-        self._tombstones: Iterator[HeldTombstone] = iter(
-            list(context.tombstones.offerable(context.now.wall_ms))
+        self._tombstones: Iterator[HeldTombstone] = context.tombstones.offerable(
+            context.now.wall_ms
         )
         self._next: HeldTombstone | None = None
         self._tombstones_under_way = 0
@@ -126,7 +127,7 @@ class InitialExchange:
         """Take as many tombstones as a batch may have; note when they were the last."""
         chosen: list[HeldTombstone] = []
         size = LENGTH
-        while len(chosen) < SEND_TOMBSTONES_MAX:  # TS-026
+        while len(chosen) < TOMBSTONES_AT_ONCE:  # TS-026
             held = self._next or next(self._tombstones, None)
             self._next = None
             if held is None:
@@ -232,9 +233,8 @@ class InitialExchange:
                 self._outbound.take_back(key)
 
         if len(frame.payload) > self._context.settings.payload_cap:
-            self._context.statistics.ignored["too large to send"] += 1
-            self._outbound.note_not_sent(frame.key, "length-limit")
-            take_back()
+            for entry in entries:
+                self._outbound.add(Purpose.PIECE, entry.key)
             return
         self._outbound.send(frame, on_failed=take_back)
 

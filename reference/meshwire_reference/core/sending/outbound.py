@@ -3,10 +3,12 @@
 Theory of operation. There is at most one answer, one push, one snapshot and one tombstone queued
 for a key, so the queue grows with documents and not with requests. Answers go before pushes. A few
 items at a time leave the queue. A frame that does not exist yet is made by a document call in the
-queue of its document, unless a tombstone guards the key. Then a stream is opened, which waits
-for the peer's credit; the frame and FIN are sent; and the stream is released once the transport has
-everything. The own snapshot as an answer waits for its stream first and is made afterwards, so that
-it is the document as it is when it is sent; the next one waits until it has left, and the interval.
+queue of its document, unless a tombstone guards the key. A message above the payload cap is not
+sent; pieces of it are made instead, one after the other (DC-055). Then a stream is opened, which
+waits for the peer's credit; the frame and FIN are sent; and the stream is released once the
+transport has everything. The own snapshot as an answer waits for its stream first and is made
+afterwards, so that it is the document as it is when it is sent; the next one waits until it has
+left, and the interval.
 
 What is made and has not left is bounded (`quotas`): an item leaves the queue when its document
 fits. The message of an answer is a result of the call that applied the delta. Without room for it,
@@ -25,6 +27,7 @@ from meshwire_reference.core.document_calls import (
     Call,
     Generate,
     Generated,
+    Piece,
     Receive,
     Received,
     Refused,
@@ -50,11 +53,15 @@ class Purpose(StrEnum):
     ANSWER = "answer"
     READ_ANSWER = "read answer"
     TOMBSTONE = "tombstone"
+    PIECE = "piece"
+    OPENING = "opening"
     SNAPSHOT = "snapshot"
     PUSH = "push"
 
 
-URGENT: Final = frozenset((Purpose.ANSWER, Purpose.READ_ANSWER, Purpose.TOMBSTONE))
+URGENT: Final = frozenset(
+    (Purpose.ANSWER, Purpose.READ_ANSWER, Purpose.TOMBSTONE, Purpose.PIECE, Purpose.OPENING)
+)
 """Purposes that are sent before all others, since the peer waits for them."""
 
 
@@ -355,6 +362,10 @@ class Making(Job):
         match self._item.purpose:
             case Purpose.READ_ANSWER:
                 return Receive(connection, key, READ_MESSAGE)
+            case Purpose.PIECE:
+                return Piece(connection, key, size_max=self._outbound.payload_cap)
+            case Purpose.OPENING:
+                return Generate(connection, key, opens=True)
             case Purpose.SNAPSHOT:
                 return Save(key)
             case Purpose.PUSH if push_type(key) is FrameType.SNAPSHOT:
@@ -366,6 +377,8 @@ class Making(Job):
         match result:
             case Received(answer=bytes(message)) | Generated(message=bytes(message)):
                 self.post(FrameType.DELTA, message)
+                if isinstance(result, Generated) and not result.is_last:
+                    self._outbound.add(Purpose.PIECE, self._item.key)
             case Saved(snapshot=bytes(message)):
                 # DC-036
                 self.post(FrameType.SNAPSHOT, message)
@@ -381,8 +394,7 @@ class Making(Job):
         if key in known:
             known[key] = max(known[key], len(message))
         if len(message) > self._outbound.payload_cap:
-            self._context.statistics.ignored["too large to send"] += 1
-            self._outbound.note_not_sent(key, "length-limit")
+            self._outbound.add(Purpose.PIECE, key)
             self._skip()
             return
         self._dispatch(StreamFrame(key, frame_type, message))

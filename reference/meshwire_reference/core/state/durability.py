@@ -8,7 +8,7 @@ which they were decided. Giving back credit shows nothing and never waits.
 
 from collections import deque
 
-from meshwire_reference.core.effects import ConnectionEffect, Consumed, WriteNumber
+from meshwire_reference.core.effects import ConnectionEffect, Consumed, Deferred, WriteNumber
 
 
 class Durability:
@@ -39,7 +39,7 @@ class Durability:
 
     def admit(self, effect: ConnectionEffect) -> bool:
         """Return True if an effect may be carried out now; otherwise hold it."""
-        if isinstance(effect, Consumed):
+        if isinstance(effect, Consumed | Deferred):
             return True
         held = self._held.get(effect.connection)
         if held is None:

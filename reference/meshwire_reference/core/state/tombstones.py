@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 from enum import StrEnum
+from typing import Final
 
 from meshwire_reference.core.document_calls import KeptTombstone
 from meshwire_reference.core.state.policy import obeys_tombstones, tombstone_ttl_s
@@ -34,6 +35,10 @@ class OfferOutcome(StrEnum):
 
 KEPT = frozenset((OfferOutcome.NEW, OfferOutcome.REPLACED))
 """Outcomes after which the tombstone is held and must be passed on."""
+
+
+SWEPT_AT_ONCE: Final = 512
+"""Tombstones whose age is checked in one turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +148,22 @@ class Tombstones:
         return None if held is None or has_expired(held, now_ms) else held
 
     def offerable(self, now_ms: int) -> Iterator[HeldTombstone]:
-        """Yield the tombstones that may be offered to a peer: the current ones."""
-        for held in list(self._held.values()):
-            # TS-033
-            if is_current(held, now_ms):
-                yield held
+        """Return an iterator over the tombstones held now that are current when their turn comes.
 
-    def sweep(self, now_ms: int) -> tuple[str, ...]:
-        """Remove every expired tombstone; return the keys of their documents."""
-        over = [key for key, held in self._held.items() if has_expired(held, now_ms)]
-        for key in over:
-            del self._held[key]
-        return tuple(over)
+        A connection offers these to its peer.
+        """
+        # TS-033
+        return (held for held in list(self._held.values()) if is_current(held, now_ms))
+
+    def sweep(self, now_ms: int) -> Iterator[tuple[str, ...]]:
+        """Remove every expired tombstone, a few in each step; yield the keys of their documents."""
+        keys = list(self._held)
+        for at in range(0, len(keys), SWEPT_AT_ONCE):
+            some = ((key, self._held.get(key)) for key in keys[at : at + SWEPT_AT_ONCE])
+            over = tuple(key for key, held in some if held and has_expired(held, now_ms))
+            for key in over:
+                del self._held[key]
+            yield over
 
     def __len__(self) -> int:
         return len(self._held)

@@ -78,6 +78,7 @@ class _Stream:
     is_silenced: bool = False
     is_released: bool = False
     unsettled: int = 0
+    deferred: int = 0
     reading: asyncio.Task[None] | None = None
     writing: asyncio.Task[None] | None = None
     watching: asyncio.Task[None] | None = None
@@ -210,8 +211,19 @@ class IrohConnection(Connection):
         found = self._streams.get(stream)
         if found is not None:
             settled = min(count, found.unsettled)
+            deferred = min(settled, found.deferred)
             found.unsettled -= settled
-            self._unsettled -= settled
+            found.deferred -= deferred
+            self._unsettled -= settled - deferred
+            self._room.set()
+
+    def defer(self, stream: StreamId, count: int) -> None:
+        """Read other streams although these bytes wait; see `Connection`."""
+        found = self._streams.get(stream)
+        if found is not None:
+            deferred = min(count, found.unsettled - found.deferred)
+            found.deferred += deferred
+            self._unsettled -= deferred
             self._room.set()
 
     def release(self, stream: StreamId) -> None:
@@ -407,8 +419,8 @@ class IrohConnection(Connection):
 
     def _silence(self, stream: _Stream) -> None:
         stream.is_silenced = True
-        self._unsettled -= stream.unsettled
-        stream.unsettled = 0
+        self._unsettled -= stream.unsettled - stream.deferred
+        stream.unsettled = stream.deferred = 0
         self._room.set()
 
     def _retire(self, stream: _Stream) -> None:

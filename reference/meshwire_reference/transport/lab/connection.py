@@ -72,6 +72,10 @@ BATCH: Final = 256 * 2**10
 """Approximate number of DATA bytes that `take_output` returns at once."""
 
 
+RECORDS_MAX: Final = 128
+"""Records that are read at once; more of them would hold up other connections."""
+
+
 def encode_preamble(alpn: str, endpoint_id: bytes, windows: Windows) -> bytes:
     """Return the bytes that start one direction of a connection."""
     return encode_lab_preamble(
@@ -105,6 +109,7 @@ class LabConnection:
         self.dialled = dialled
         self.peer: LabPreamble | None = None
         self.closed: ConnectionClosed | None = None
+        self.is_behind = False
         self._own_bit = 0 if dialled else 1
         self._alpn = alpn
         self._windows = windows
@@ -134,7 +139,11 @@ class LabConnection:
     # --- The link: bytes in, bytes out ---------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
-        """Take bytes from the link; call `take_events` and `take_output` afterwards."""
+        """Take bytes from the link; call `take_events` and `take_output` afterwards.
+
+        While `is_behind`, whole records may be left, which a call without bytes goes on with.
+        """
+        self.is_behind = False
         if self.closed is None:
             try:
                 self._rest = self._read(data)
@@ -266,6 +275,12 @@ class LabConnection:
             self._settle(stream.settle(count))
             self._check_raise(stream)
 
+    def defer(self, stream_id: StreamId, count: int) -> None:
+        """Grant again the credit of the connection, not of the stream, for bytes that wait."""
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self._settle(stream.defer(count))
+
     def release(self, stream_id: StreamId) -> None:
         """Release a stream; halves that have not ended are ended with code 0."""
         stream = self._streams.get(stream_id)
@@ -327,9 +342,12 @@ class LabConnection:
         return reader.position
 
     def _read_records(self, data: LinkBytes, start: int) -> int:
-        while self.closed is None and (record := read_record(data, start)):
+        for _ in range(RECORDS_MAX):
+            if self.closed is not None or not (record := read_record(data, start)):
+                return start
             type_, body, start = record
             self._handlers[type_](data, body, start)
+        self.is_behind = True
         return start
 
     def _on_data(self, data: LinkBytes, start: int, end: int) -> None:

@@ -68,6 +68,7 @@ class LabLink(Connection):
         self._carrier: Carrier | None = None
         self._is_writable = False
         self._is_held = False
+        self._reads_on = False
         self._flush_is_due = False
         self._unflushed = 0
         self._reader: asyncio.Future[None] | None = None
@@ -94,9 +95,21 @@ class LabLink(Connection):
         """Take the bytes that arrived."""
         self._lab.receive(data)
         self._after_input()
+        self._hold_reading()
+        if self._lab.is_behind and not self._reads_on:
+            self._reads_on = True
+            self._loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        """Read the records that were left, once other connections had their turn."""
+        self._reads_on = False
+        if self._lab.is_behind:
+            self.data_received(b"")
 
     def link_ended(self) -> None:
         """Handle the end of the link, for any cause."""
+        while self._lab.is_behind:
+            self._lab.receive(b"")
         self._lab.receive_end()
         self._after_input()
         self._carrier = None
@@ -205,6 +218,12 @@ class LabLink(Connection):
         if self._lab.wants_output:
             self._flush_soon()
 
+    def defer(self, stream: StreamId, count: int) -> None:
+        """Grant the credit of the connection alone; see `Connection`."""
+        self._lab.defer(stream, count)
+        if self._lab.wants_output:
+            self._flush_soon()
+
     def release(self, stream: StreamId) -> None:
         """Release a stream; see `Connection`."""
         self._lab.release(stream)
@@ -262,15 +281,20 @@ class LabLink(Connection):
             return
         while self._is_writable and self._lab.wants_output:
             carrier.write(self._lab.take_output())
-        hold = self._lab.control_waiting > CONTROL_MAX and closed is None
-        if hold is not self._is_held:
-            self._is_held = hold
-            carrier.hold_reading(hold=hold)
+        self._hold_reading()
         for stream, drained in self._senders.items():
             if not drained.done() and (closed is not None or not self._lab.waiting(stream)):
                 drained.set_result(None)
         if closed is not None:
             self._finish(carrier, closed)
+
+    def _hold_reading(self) -> None:
+        """Stop or resume reading, by what waits to be read or written."""
+        is_full = self._lab.control_waiting > CONTROL_MAX or self._lab.is_behind
+        hold = is_full and self._lab.closed is None
+        if hold is not self._is_held and self._carrier is not None:
+            self._is_held = hold
+            self._carrier.hold_reading(hold=hold)
 
     def _finish(self, carrier: Carrier, closed: ConnectionClosed) -> None:
         """End the link of a closed connection.

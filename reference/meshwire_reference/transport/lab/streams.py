@@ -133,6 +133,7 @@ class LabStream:
         "announced",
         "chunks",
         "credit",
+        "deferred",
         "fin_received",
         "id",
         "is_bidi",
@@ -160,6 +161,8 @@ class LabStream:
         self.credit = Credit(window)
         # Bytes counted against the connection that the application has not consumed.
         self.unsettled = 0
+        # Bytes that the application has not consumed and that count against the stream alone.
+        self.deferred = 0
         self.maximum = maximum
         self.sent = 0
         self.queue = SendQueue()
@@ -277,9 +280,19 @@ class LabStream:
 
     def settle(self, count: int) -> int:
         """Count bytes as consumed by the application; return how many were still unsettled."""
+        deferred = min(count, self.deferred)
+        settled = min(count - deferred, self.unsettled)
+        self.deferred -= deferred
+        self.unsettled -= settled
+        self.credit.taken += deferred + settled
+        return settled
+
+    def defer(self, count: int) -> int:
+        """Count bytes against this stream alone; return how many counted against the connection."""
+        # TR-031
         settled = min(count, self.unsettled)
         self.unsettled -= settled
-        self.credit.taken += settled
+        self.deferred += settled
         return settled
 
     # --- Our half --------------------------------------------------------------------------

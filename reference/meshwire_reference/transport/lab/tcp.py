@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from contextlib import suppress
 from errno import EADDRINUSE, EADDRNOTAVAIL
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from socket import gaierror, if_nametoindex
 from typing import Final
 from urllib.parse import urlsplit
@@ -24,6 +25,8 @@ from meshwire_reference.transport.base import (
 )
 from meshwire_reference.transport.lab.link import LabLink
 
+SHARED_BITS: Final = 64
+"""Bits of an IPv6 address that its owner does not choose."""
 BACKLOG: Final = 128
 """Number of connections that may wait until the listener accepts them."""
 
@@ -66,7 +69,7 @@ class _SocketProtocol(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport), "TCP gives a socket that reads and writes"
         self.link.start(_SocketCarrier(transport))
         if self._listener is not None:
-            self._listener.on_caller(self.link)
+            self._listener.on_caller(self.link, share_of(transport.get_extra_info("peername")))
 
     def data_received(self, data: bytes) -> None:
         self.link.data_received(data)
@@ -89,7 +92,7 @@ class TcpListener(Listener):
         self.address = ""
         self.endpoint_id = options.endpoint_id
         self._options = options
-        self._live = 0
+        self._callers: dict[LabLink, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -105,9 +108,9 @@ class TcpListener(Listener):
         bound = self._server.sockets[0].getsockname()
         self.address = f"tcp://{_in_address(with_zone(bound[0], host))}:{bound[1]}"
 
-    def on_caller(self, link: LabLink) -> None:
+    def on_caller(self, link: LabLink, share: str) -> None:
         """Watch a caller: accept it once its preamble has arrived, count it while connected."""
-        task = asyncio.get_running_loop().create_task(self._watch(link))
+        task = asyncio.get_running_loop().create_task(self._watch(link, share))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -117,18 +120,42 @@ class TcpListener(Listener):
             self._server.close()
         self._accepted.put_nowait(None)
 
-    async def _watch(self, link: LabLink) -> None:
-        self._live += 1
+    async def _watch(self, link: LabLink, share: str) -> None:
+        self._callers[link] = share
         try:
-            if self._live > self._options.connections_max:
-                link.refuse("internal")
+            if len(self._callers) > self._options.connections_max:
+                self._make_room(link)
             await link.established()
-        except Unreachable:
+        except Unreachable as unreachable:
             self.refused += 1
+            self._options.on_refusal(unreachable.reason, share)
         else:
             self._accepted.put_nowait(link)
         await link.ended()
-        self._live -= 1
+        del self._callers[link]
+
+    def _make_room(self, caller: LabLink) -> None:
+        """Close one connection of the address with most of them, or turn the caller away.
+
+        So no address shuts out another. Connections without a preamble go first.
+        """
+        shares = Counter(self._callers.values())
+        greatest, most = shares.most_common(1)[0]
+        if most <= shares[self._callers[caller]]:
+            caller.refuse("internal")
+            return
+        theirs = [link for link, share in self._callers.items() if share == greatest]
+        unproven = (link for link in theirs if not link.peer_id)
+        next(unproven, theirs[-1]).refuse("internal")
+
+
+def share_of(address: object) -> str:
+    """Return what shares a part of the connections: an IPv4 address, or the half of an IPv6 one."""
+    host = str(address[0]) if isinstance(address, tuple) else ""
+    found = _ip(host)
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is None:
+        return str(IPv6Network((found.packed, SHARED_BITS), strict=False))
+    return host
 
 
 def _in_address(host: str) -> str:

@@ -8,8 +8,21 @@ from string import ascii_letters
 
 import pytest
 
-from meshwire_reference.core.document_calls import Call, Generate, Merge, Refused, Result, Save
-from meshwire_reference.core.effects import NotSent
+from meshwire_reference.core.context import SKIP_EVENTS_MAX
+from meshwire_reference.core.document_calls import (
+    Call,
+    Forget,
+    Generate,
+    Merge,
+    Merged,
+    Refused,
+    Result,
+    Save,
+)
+from meshwire_reference.core.effects import NotSent, Skipped
+from meshwire_reference.core.frames.batch_work import STEP
+from meshwire_reference.core.inputs import DocumentLoaded
+from meshwire_reference.core.limits.fair_turns import UNITS
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.documents.table import Table
 from meshwire_reference.testing.author import Author, author, read, snapshot
@@ -27,6 +40,7 @@ from meshwire_reference.wire.tombstones import (
     encode_tombstone_batch,
 )
 from meshwire_spec.numbers import (
+    BATCH_JOBS_MAX,
     READ_MESSAGE,
     REASONS,
     TOMBSTONE_GRACE_PERCENT,
@@ -376,18 +390,40 @@ class TestRelay:
         assert bench.frames(other) == []
         assert bench.not_sent == [NotSent(key, "document-limit", f"{other:02x}" * 32, other)]
 
-    def test_a_document_too_large_for_a_frame_is_an_event(self) -> None:
-        """Two changes fit into a frame each and not into one, which a new peer would need."""
+    @pytest.mark.parametrize("key", [KEY, LATEST])
+    def test_a_document_too_large_for_a_frame_goes_in_pieces(self, key: str) -> None:
+        """DC-055: two changes fit into a frame each and not into one, which a new peer needs."""
         bench = make_bench(Settings(Dialect.OPEN, heartbeat_s=0, payload_cap=400))
         letters = "".join(random.Random(5).choices(ascii_letters, k=360))
-        for one in (author(KEY, 5, text=letters[:180]), author(KEY, 6, more=letters[180:])):
+        for one in (author(key, 5, text=letters[:180]), author(key, 6, more=letters[180:])):
             source = bench.connect()
             assert bench.send(source, delta(one)).finished
             bench.disconnect(source)
         late = bench.connect()
+        frames = bench.frames(late)
+        peer = Author(key, 7)
+        for frame in frames:
+            peer.receive(frame.payload)
 
-        assert bench.frames(late) == []
-        assert bench.not_sent == [NotSent(KEY, "length-limit", f"{late:02x}" * 32, late)]
+        assert [frame.type for frame in frames] == [FrameType.DELTA, FrameType.DELTA]
+        assert peer.fields == {"text": letters[:180], "more": letters[180:]}
+        assert bench.not_sent == []
+        refused = bench.send(late, read(key))
+        # DC-056
+        assert refused.reset == REASONS["document-limit"].code
+
+    def test_a_change_too_large_for_a_frame_is_an_event(self) -> None:
+        """The operator has brought it, whom no cap of a payload binds."""
+        bench = make_bench(Settings(Dialect.OPEN, heartbeat_s=0, payload_cap=400))
+        other = bench.connect()
+        text = "".join(random.Random(5).choices(ascii_letters, k=900))
+        merged = bench._answer(Merge(KEY, author(KEY, 5, text=text).snapshot()))
+        assert isinstance(merged, Merged)
+        assert merged.write is not None
+        bench.feed(DocumentLoaded(KEY, merged.write))
+
+        assert bench.frames(other) == []
+        assert bench.not_sent == [NotSent(KEY, "document-limit", f"{other:02x}" * 32, other)]
 
     def test_a_closed_connection_lacks_nothing(self) -> None:
         """A document that is refused after its peer has left is no event."""
@@ -678,6 +714,94 @@ class TestBatches:
         assert bench.refusals == []
         assert [write.key for write in bench.writes] == [LATEST]
         assert sum(bench.core.statistics.ignored.values()) == 6
+        # One event a key.
+        assert [(one.key[:4], one.reason) for one in bench.skipped] == [
+            ("x", "unknown-type"),
+            ("batc", "unknown-type"),
+            ("noco", "bad-key"),
+            ("kkkk", "length-limit"),
+            ("note", "bad-document"),
+        ]
+
+    def test_a_key_is_skipped_with_one_event_a_minute(self) -> None:
+        """A peer that repeats itself fills no log; the count has every entry."""
+        bench = make_bench()
+        connection = bench.connect()
+        unfit = batch(StreamFrame(KEY, FrameType.SNAPSHOT, b"garbage"))
+        for _ in range(3):
+            bench.send(connection, unfit)
+            bench.advance(31)
+
+        peer = f"{connection:02x}" * 32
+        assert bench.skipped == [Skipped(KEY, "bad-document", peer, connection)] * 2
+        assert bench.core.statistics.ignored["entry skipped: bad-document"] == 3
+
+    def test_no_more_keys_are_remembered_than_the_bound(self) -> None:
+        """Each of many keys has no event of its own."""
+        bench = make_bench()
+        names = [f"notes:{number}" for number in range(SKIP_EVENTS_MAX + 1)]
+        unfit = [StreamFrame(name, FrameType.SNAPSHOT, b"garbage") for name in names]
+        bench.send(bench.connect(), batch(*unfit))
+        bench.advance(1)
+
+        assert [one.key for one in bench.skipped] == names[:-1]
+
+    def test_a_batch_of_many_entries_takes_turns(self) -> None:
+        """Another peer is served after each slice; in the end every entry has its effect."""
+        bench = make_bench()
+        connection, other = bench.connect(), bench.connect()
+        keys = [f"notes:{number}" for number in range(300)]
+        ignored = [StreamFrame("x", 0x0A, b"")] * 700
+        one = author(KEY).snapshot()
+        seen = bench.send(
+            connection,
+            batch(*ignored, *(StreamFrame(key, FrameType.SNAPSHOT, one) for key in keys)),
+        )
+        turns = 0
+        while not seen.finished:
+            assert bench.send(other, read("notes:unknown")).finished
+            deadline_s = bench.core.deadline()
+            assert deadline_s is not None
+            bench.advance(deadline_s - bench.now_s)
+            turns += 1
+
+        assert turns > (700 + 8 * 300) // (2 * UNITS)
+        assert [write.key for write in bench.writes] == keys
+
+    def test_few_elements_of_a_batch_wait_for_their_documents(self) -> None:
+        """The others are decoded once these are over."""
+        bench = make_bench()
+        connection = bench.connect()
+        bench.hold_documents = True
+        one = author(KEY).snapshot()
+        names = [f"notes:{number}" for number in range(2 * BATCH_JOBS_MAX)]
+        seen = bench.send(
+            connection, batch(*(StreamFrame(name, FrameType.SNAPSHOT, one) for name in names))
+        )
+        bench.advance(1)
+
+        waiting = bench.core._context.queues
+        assert BATCH_JOBS_MAX <= len(waiting._queues) <= BATCH_JOBS_MAX + STEP
+        bench.let_go()
+        bench.advance(1)
+        assert seen.finished
+        assert [write.key for write in bench.writes] == names
+
+    def test_the_documents_of_a_closed_connection_are_forgotten_last(self) -> None:
+        """The entries of a whole batch take effect although its peer has left."""
+        calls: list[Call] = []
+        bench = make_bench()
+        table = bench._answer
+        bench._answer = lambda call: calls.append(call) or table(call)
+        connection = bench.connect()
+        one = author(KEY).snapshot()
+        frames = [StreamFrame(f"notes:{number}", FrameType.SNAPSHOT, one) for number in range(99)]
+        bench.send(connection, batch(*frames))
+        bench.disconnect(connection)
+        bench.advance(1)
+
+        assert len(bench.writes) == len(frames)
+        assert [number for number, call in enumerate(calls) if isinstance(call, Forget)] == [99]
 
     def test_an_entry_that_the_node_cannot_take_refuses_the_batch(self) -> None:
         """BT-026: the other entries take effect first."""

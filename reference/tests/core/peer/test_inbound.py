@@ -3,6 +3,8 @@
 import pytest
 
 from meshwire_reference.core import inputs
+from meshwire_reference.core.limits.fair_turns import UNITS
+from meshwire_reference.core.peer.inbound import FRAME_UNITS
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.documents.table import Table
 from meshwire_reference.testing import author
@@ -259,12 +261,34 @@ class TestDeadlines:
         assert seen.released
 
 
+def test_many_small_frames_take_turns() -> None:
+    """Another peer is served after each slice of them; then the half is finished."""
+    bench = Bench(
+        lambda call: Table(b"\x09").answer(call, None), Settings(Dialect.OPEN, heartbeat_s=0)
+    )
+    connection, other = bench.connect(), bench.connect()
+    frame = StreamFrame("x:y", FrameType.WINDOWED_HISTORY, b"")
+    seen = bench.send(connection, *[frame] * 1000)
+    turns = 0
+    while not seen.finished:
+        assert bench.send(other, frame).finished
+        deadline_s = bench.core.deadline()
+        assert deadline_s is not None
+        bench.advance(deadline_s - bench.now_s)
+        turns += 1
+
+    assert turns > 1000 * FRAME_UNITS // UNITS - 1
+    assert bench.core.statistics.frames[FrameType.WINDOWED_HISTORY] == 1000 + turns
+
+
 class TestBudget:
     """Unfinished frames of one peer take bounded memory."""
 
     def test_beyond_it_only_the_oldest_stream_is_read(self) -> None:
         """The others keep their bytes, and their credit, until there is room."""
-        settings = Settings(Dialect.OPEN, heartbeat_s=0, inbound_bytes_max=1000)
+        settings = Settings(
+            Dialect.OPEN, heartbeat_s=0, inbound_bytes_max=1000, inbound_share_bytes=100
+        )
         bench = Bench(lambda call: Table(b"\x09").answer(call, None), settings)
         connection = bench.connect()
         frame = encode_stream_frame(StreamFrame("x", FrameType.WINDOWED_HISTORY, bytes(900)))
@@ -285,7 +309,9 @@ class TestBudget:
 
     def test_another_peer_has_its_own(self) -> None:
         """The limit of one peer does not affect another peer."""
-        settings = Settings(Dialect.OPEN, heartbeat_s=0, inbound_bytes_max=1000)
+        settings = Settings(
+            Dialect.OPEN, heartbeat_s=0, inbound_bytes_max=1000, inbound_share_bytes=100
+        )
         bench = Bench(lambda call: Table(b"\x09").answer(call, None), settings)
         full, other = bench.connect(), bench.connect()
         data = b"\x00\x01x\x02\x00\x10\x00\x00" + bytes(2000)

@@ -21,8 +21,9 @@ from meshwire_reference.transport.base import (
 )
 from meshwire_reference.transport.lab.connection import encode_preamble
 from meshwire_reference.transport.lab.link import LabLink
+from meshwire_reference.transport.lab.tcp import share_of
 from meshwire_reference.transport.registry import dial, listen
-from meshwire_reference.wire.lab import encode_close, encode_control
+from meshwire_reference.wire.lab import encode_close, encode_control, encode_data_head
 from meshwire_spec.numbers import ALPN, REASONS, LabRecordType
 
 DIALLER = TransportOptions(bytes(range(32)))
@@ -139,6 +140,8 @@ def test_a_peer_that_only_pings_is_not_read_for_ever() -> None:
             sent += 1
             assert sent < 100
         link.resume_writing()
+        for _ in range(sent * 10):
+            await asyncio.sleep(0)
 
         assert not carrier.is_held
         assert carrier.written.count(b"lopsided") == 1000 * sent
@@ -300,3 +303,73 @@ def test_callers_beyond_the_limit_are_turned_away() -> None:
             await again.close(0)
 
     asyncio.run(run())
+
+
+def test_many_small_records_leave_turns_to_others() -> None:
+    """Some are read at once, the rest later and without further bytes; then reading goes on."""
+
+    async def run() -> tuple[int, int, bool]:
+        link, carrier = LabLink(ACCEPTOR, dialled=False), _Deaf()
+        link.start(carrier)
+        link.data_received(PREAMBLE)
+        opened = [encode_data_head(number << 2, fin=True, size=0) for number in range(64)]
+        link.data_received(b"".join(opened) + encode_control(LabRecordType.PING, b"lopsided") * 300)
+        was_held, turns = carrier.is_held, 0
+        while carrier.is_held:
+            await asyncio.sleep(0)
+            turns += 1
+            assert turns < 100
+        return turns, len(await link.next_events()), was_held
+
+    assert asyncio.run(run()) == (2, 128, True)
+
+
+@pytest.mark.socket
+def test_no_address_shuts_out_another() -> None:
+    """One with all connections loses one, without a preamble first, to a caller from elsewhere."""
+
+    async def run() -> None:
+        refused: list[tuple[str, str]] = []
+        options = TransportOptions(
+            ACCEPTOR.endpoint_id,
+            connections_max=3,
+            on_refusal=lambda reason, address: refused.append((reason, address)),
+        )
+        async with bound(options) as (listener, port):
+            ours = await dial(listener.address, DIALLER)
+            await listener.accept()
+            silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+            again = await dial(listener.address, DIALLER)
+            assert (await again.next_events())[-1] == LIMIT
+            # All of 127.0.0.0/8 is this machine.
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", port, local_addr=("127.0.0.2", 0)
+            )
+            writer.write(PREAMBLE)
+            await listener.accept()
+
+            assert refused == [("internal", "127.0.0.1")] * 2
+            assert ours.closed is None
+            await ours.close(0)
+            for _, one in (*silent, (reader, writer)):
+                one.close()
+
+    asyncio.run(run())
+
+
+LIMIT = ConnectionClosed(REASONS["internal"].code, "internal", by_peer=True)
+
+
+@pytest.mark.parametrize(
+    ("address", "share"),
+    [
+        (("192.0.2.7", 1), "192.0.2.7"),
+        (("::ffff:192.0.2.7", 1, 0, 0), "::ffff:192.0.2.7"),
+        (("2001:db8:1:2:3:4:5:6", 1, 0, 0), "2001:db8:1:2::/64"),
+        (("fe80::1%eth0", 1, 0, 3), "fe80::/64"),
+        (None, ""),
+    ],
+)
+def test_an_address_of_many_is_one(address: object, share: str) -> None:
+    """The owner of an IPv6 network has as many addresses as it wants."""
+    assert share_of(address) == share

@@ -1,0 +1,251 @@
+"""Attacks over a socket: the node stays small, works in short slices, and serves its other peers.
+
+The node runs as a program that measures its own loop. Times are processor time of its thread, so
+that they are the same on a busy machine.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+import pytest
+
+from meshwire_reference.core.inputs import ConnectionClosed, StreamData, StreamReset
+from meshwire_reference.testing.author import read, snapshot
+from meshwire_reference.transport.base import Connection, TransportOptions
+from meshwire_reference.transport.lab.link import LabLink
+from meshwire_reference.transport.registry import dial
+from meshwire_reference.wire.batches import (
+    BATCH_HEADER,
+    StreamFrame,
+    encode_stream_frame,
+)
+from meshwire_reference.wire.lab import encode_control, encode_data_head
+from meshwire_spec.numbers import (
+    BATCH_KEY,
+    PAYLOAD_MAX,
+    TOMBSTONE_BATCH_KEY,
+    FrameType,
+    LabRecordType,
+)
+
+pytestmark = [pytest.mark.process, pytest.mark.socket]
+
+MIB: Final = 2**20
+SLICE_S: Final = 0.005
+"""Processor time of a slice at most, of all but one in a thousand."""
+RSS_MIB: Final = 64
+"""Memory above that of the idle node at most."""
+SIZE: Final = 2 * MIB
+"""Bytes of one attack: more of the same takes longer, and its slices are the same."""
+PATIENCE_S: Final = 120.0
+
+
+class Peer:
+    """One connection to the node."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._ends: dict[int, asyncio.Event] = {}
+        self._reader = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        async for event in self.connection.events():
+            match event:
+                case StreamData(stream=stream, data=data, fin=fin):
+                    self.connection.consumed(stream, len(data))
+                    if fin:
+                        self._end(stream)
+                case StreamReset(stream=stream):
+                    self._end(stream)
+                case ConnectionClosed():
+                    for end in self._ends.values():
+                        end.set()
+
+    def _end(self, stream: int) -> None:
+        self._ends.setdefault(stream, asyncio.Event()).set()
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes on a stream of their own, and wait for the end of the answering half."""
+        stream = await self.connection.open(bidi=True)
+        await self.connection.send(stream, data, fin=True)
+        await self.wait(stream)
+
+    async def wait(self, stream: int) -> None:
+        """Wait for the end of the answering half, and release the stream."""
+        await self._ends.setdefault(stream, asyncio.Event()).wait()
+        self.connection.release(stream)
+
+    def write_raw(self, data: bytes) -> None:
+        """Write bytes below the binding."""
+        assert isinstance(self.connection, LabLink)
+        assert self.connection._carrier is not None
+        self.connection._carrier.write(data)
+
+
+def frame(frame_type: FrameType, payload: bytes, key: str = "x:y") -> bytes:
+    """Return the bytes of a frame."""
+    return encode_stream_frame(StreamFrame(key, frame_type, payload))
+
+
+def batch_of(entry: bytes, count: int) -> bytes:
+    """Return a batch of equal entries, none of which has a time in the future."""
+    header = BATCH_HEADER.pack(1, 0, 5, count)
+    return frame(FrameType.BATCH, header + entry * count, BATCH_KEY)
+
+
+async def unknown_entries(evil: Peer) -> None:
+    """A batch of entries of an unknown type, seven bytes each."""
+    await evil.send(batch_of(b"\0\0\x0b\0\0\0\0", SIZE // 7))
+
+
+async def bad_keys(evil: Peer) -> None:
+    """A batch of snapshots without a key."""
+    await evil.send(batch_of(b"\0\0\x01\0\0\0\0", SIZE // 7))
+
+
+async def empty_snapshots(evil: Peer) -> None:
+    """A batch of snapshots that bring nothing, each under a key of its own."""
+    count = 20_000
+    entries = b"".join(b"\0\x09n:%07d\x01\0\0\0\0" % number for number in range(count))
+    header = BATCH_HEADER.pack(1, 0, 5, count)
+    await evil.send(frame(FrameType.BATCH, header + entries, BATCH_KEY))
+
+
+async def unfit_tombstones(evil: Peer) -> None:
+    """A batch of tombstones that the limits refuse."""
+    element = b"\0\x06tracks\0\x01t" + bytes(16) + b"\0\0\0\0\0"
+    count = SIZE // (4 + len(element))
+    content = (len(element).to_bytes(4, "big") + element) * count
+    payload = count.to_bytes(4, "big") + content
+    await evil.send(frame(FrameType.TOMBSTONE_BATCH, payload, TOMBSTONE_BATCH_KEY))
+
+
+async def tombstones(evil: Peer) -> None:
+    """A batch of tombstones that have expired."""
+    elements = (
+        b"\0\x06tracks\0\x07%07d" % number + bytes(16) + b"\0\x01a\0\0\0"
+        for number in range(40_000)
+    )
+    content = b"".join(len(one).to_bytes(4, "big") + one for one in elements)
+    payload = (40_000).to_bytes(4, "big") + content
+    await evil.send(frame(FrameType.TOMBSTONE_BATCH, payload, TOMBSTONE_BATCH_KEY))
+
+
+async def tiny_frames(evil: Peer) -> None:
+    """Frames of ten bytes on one stream."""
+    await evil.send(frame(FrameType.WINDOWED_HISTORY, b"") * (SIZE // 10))
+
+
+async def tiny_records(evil: Peer) -> None:
+    """A frame whose bytes come in records of one byte each."""
+    stream = await evil.connection.open(bidi=True)
+    content = frame(FrameType.WINDOWED_HISTORY, bytes(100_000))
+    records = (encode_data_head(stream, fin=False, size=1) + bytes((one,)) for one in content)
+    evil.write_raw(b"".join(records) + encode_data_head(stream, fin=True, size=0))
+    await evil.wait(stream)
+
+
+async def pings(evil: Peer) -> None:
+    """Records that are answered."""
+    evil.write_raw(encode_control(LabRecordType.PING, b"lopsided") * (SIZE // 13))
+    await evil.send(frame(FrameType.WINDOWED_HISTORY, b""))
+
+
+async def frames_in_turns(evil: Peer) -> None:
+    """Frames of the greatest length, a part of each at a time."""
+    content = frame(FrameType.WINDOWED_HISTORY, bytes(PAYLOAD_MAX))
+    await asyncio.gather(*(evil.send(content) for _ in range(3)))
+
+
+async def endless_frames(evil: Peer) -> None:
+    """Frames of the greatest length whose last byte never comes, until they are refused."""
+    content = frame(FrameType.WINDOWED_HISTORY, bytes(PAYLOAD_MAX))[:-1]
+
+    async def begin() -> None:
+        stream = await evil.connection.open(bidi=True)
+        sending = asyncio.create_task(evil.connection.send(stream, content))
+        await evil.wait(stream)
+        sending.cancel()
+
+    await asyncio.gather(*(begin() for _ in range(3)))
+
+
+Attack = Callable[[Peer], Awaitable[None]]
+ATTACKS: Final[tuple[Attack, ...]] = (
+    unknown_entries,
+    bad_keys,
+    empty_snapshots,
+    unfit_tombstones,
+    tombstones,
+    tiny_frames,
+    tiny_records,
+    pings,
+    frames_in_turns,
+    endless_frames,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredNode:
+    """A running node that measures itself."""
+
+    process: "subprocess.Popen[str]"
+    address: str
+
+    def end(self) -> dict[str, Any]:
+        """End the node and return what it has measured."""
+        output, _ = self.process.communicate("")
+        found: dict[str, Any] = json.loads(output.splitlines()[-1])
+        return found
+
+
+@contextmanager
+def measured_node(log: IO[str]) -> Iterator[MeasuredNode]:
+    """Start a node; it ends with the context."""
+    command = [sys.executable, str(Path(__file__).with_name("measured_node.py")), "2"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            address = json.loads(process.stdout.readline())["address"]
+            yield MeasuredNode(process, address)
+        finally:
+            process.kill()
+
+
+async def carry_out(attack: Attack, address: str) -> int:
+    """Attack a node while another peer uses it; return how often that was served meanwhile."""
+    evil, good = [
+        Peer(await dial(address, TransportOptions(bytes((number,)) * 32))) for number in (1, 2)
+    ]
+    async with asyncio.timeout(PATIENCE_S):
+        attacking = asyncio.ensure_future(attack(evil))
+        served = 0
+        while not attacking.done():
+            await good.send(encode_stream_frame(snapshot(f"notes:{served}")))
+            await good.send(encode_stream_frame(read("notes:0")))
+            served += 1
+        await attacking
+    for peer in (evil, good):
+        await peer.connection.close(0)
+    return served
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+def test_an_attack_harms_nobody_else(attack: Attack, tmp_path: Path) -> None:
+    """Short slices, little memory, and another peer is served until it is over."""
+    with (tmp_path / "log").open("w") as log, measured_node(log) as node:
+        served = asyncio.run(carry_out(attack, node.address))
+        found = node.end()
+
+    assert served > 0
+    assert found["p999_s"] <= SLICE_S
+    assert found["above_idle_kib"] <= RSS_MIB * 1024
