@@ -94,7 +94,7 @@ WATCHED_FRAMES = 64
 
 A target sends every change to every connection: one kept to the end of the run costs most of all.
 """
-RENEWALS_MAX = 2
+RENEWALS_MAX = 8
 """Deadlines in a row that other frames to a peer of the case's own may fill."""
 _REPEATS = 2
 """Times that a read is sent before its answer counts as missing."""

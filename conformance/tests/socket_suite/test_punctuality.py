@@ -285,7 +285,7 @@ def test_other_content_before_the_deadline_leaves_open_what_comes_after_it() -> 
     assert failed.missed
 
 
-@pytest.mark.parametrize(("frames", "waits"), [(0, 1), (1, 2), (1000, RENEWALS_MAX + 1)])
+@pytest.mark.parametrize(("frames", "waits"), [(0, 1), (3, 4), (1000, RENEWALS_MAX + 1)])
 def test_other_frames_to_a_peer_of_the_case_renew_the_wait(
     monkeypatch: pytest.MonkeyPatch, frames: int, waits: int
 ) -> None:
