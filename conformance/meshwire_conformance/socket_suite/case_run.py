@@ -94,8 +94,6 @@ WATCHED_FRAMES = 64
 
 A target sends every change to every connection: one kept to the end of the run costs most of all.
 """
-RENEWALS_MAX = 8
-"""Deadlines in a row that other frames to a peer of the case's own may fill."""
 _REPEATS = 2
 """Times that a read is sent before its answer counts as missing."""
 
@@ -555,7 +553,7 @@ class CaseRun:
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + deadline_s
-        peer, place, renewals = self.peer(on), after, RENEWALS_MAX
+        peer, place = self.peer(on), after
         seen: Mismatches = []
         arrivals = subscription.arrivals
         while True:
@@ -569,24 +567,10 @@ class CaseRun:
                     return arrival
                 seen.append((arrival, why_not))
             lost = peer.last is not None and peer.last.closed is not None
-            before = self._frames_to(peer)
-            if lost:
+            if lost or not await subscription.signal.wait_for(
+                partial(_longer, arrivals, place), end - loop.time()
+            ):
                 return seen
-            is_longer = partial(_longer, arrivals, place)
-            if await subscription.signal.wait_for(is_longer, end - loop.time()):
-                continue
-            # The offer of a whole store may take several deadlines, and this comes somewhere in it.
-            if renewals == 0 or self._frames_to(peer) == before:
-                return seen
-            renewals, end = renewals - 1, loop.time() + deadline_s
-
-    def _frames_to(self, peer: Peer) -> int:
-        """Return how many frames have come to a peer of the case's own; 0 for a shared one.
-
-        Frames to a shared peer are for other cases too, and show no progress.
-        """
-        is_own = peer in self._own.values()
-        return self.session.inbox.frames_to[peer.name] if is_own else 0
 
     def _nothing_fits(self, wanted: Wanted, on: str, seen: Mismatches) -> CaseFailed:
         last = self.peer(on).last

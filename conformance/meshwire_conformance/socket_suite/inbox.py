@@ -8,7 +8,6 @@ may push its whole store. Frames that do not decode are recorded as faults of th
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -101,8 +100,6 @@ class Inbox:
 
     def __init__(self, trace: TraceLine = untraced) -> None:
         self.counts = Counts()
-        self.frames_to: Counter[str] = Counter()
-        """Number of frames that came to each peer."""
         self.faults: list[TargetFault] = []
         self.planted: set[str] = set()
         """Keys outside the grammar that the suite itself has sent."""
@@ -224,7 +221,6 @@ class Inbox:
     def take(self, peer: str, stream: int, frame: Message) -> None:
         """Give one frame to every subscription whose key it concerns."""
         self.counts.frames += 1
-        self.frames_to[peer] += 1
         if peer in self._leaving:
             self._count_down(peer)
         fields = frame.fields

@@ -8,7 +8,7 @@ import pytest
 
 from meshwire_conformance.contracts import Settings
 from meshwire_conformance.socket_suite.calibration import Deadline
-from meshwire_conformance.socket_suite.case_run import RENEWALS_MAX, CaseRun, Terms
+from meshwire_conformance.socket_suite.case_run import CaseRun, Terms
 from meshwire_conformance.socket_suite.composing import Scope
 from meshwire_conformance.socket_suite.content import Contents, Mismatch, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
@@ -283,40 +283,3 @@ def test_other_content_before_the_deadline_leaves_open_what_comes_after_it() -> 
 
     assert failed.symptom == "wrong-content heads"
     assert failed.missed
-
-
-@pytest.mark.parametrize(("frames", "waits"), [(0, 1), (3, 4), (1000, RENEWALS_MAX + 1)])
-def test_other_frames_to_a_peer_of_the_case_renew_the_wait(
-    monkeypatch: pytest.MonkeyPatch, frames: int, waits: int
-) -> None:
-    """The offer of a store through a narrow window takes long on a busy machine, but has an end."""
-    waited: list[float] = []
-
-    async def run() -> None:
-        run = case_run()
-
-        async def wait(_condition: object, deadline_s: float) -> bool:
-            waited.append(deadline_s)
-            run.session.inbox.frames_to[run.peer("A").name] += len(waited) <= frames
-            return False
-
-        monkeypatch.setattr(run.subscription("a:b").signal, "wait_for", wait)
-        with pytest.raises(CaseFailed) as failed:
-            await run.expect(Wanted("a:b", heads=frozenset()), "A")
-        assert failed.value.missed
-
-    asyncio.run(run())
-
-    assert len(waited) == waits
-
-
-def test_frames_to_a_shared_peer_renew_no_wait() -> None:
-    """They are for the cases beside it."""
-
-    async def run() -> int:
-        run = case_run()
-        shared = run.session.peer("A")
-        run.session.inbox.frames_to[shared.name] += 7
-        return run._frames_to(shared)
-
-    assert asyncio.run(run()) == 0
