@@ -6,6 +6,7 @@ import hashlib
 from functools import partial
 
 from meshwire_conformance.cases.binding import close_before_ping, send_in_single_bytes
+from meshwire_conformance.cases.pace import await_all
 from meshwire_conformance.cases.planting import (
     EACH_MODE,
     NOTHING,
@@ -204,6 +205,7 @@ async def credit_of_a_stream(run: CaseRun) -> None:
         if not stream.ours and not stream.read_over:
             connection.lab.release(stream.number, LAB_MAX_DATA)
     connection.flush()
+    await await_all(run, [planted.key], "A")
     await run.expect(planted, "A")
 
 
@@ -219,6 +221,8 @@ async def credit_of_the_connection(run: CaseRun) -> None:
     await run.documents(_large())
     planted = await send_snapshot(run, document="large")
     await accept_call(run, "A", windows=Windows(max_data=NARROW))
+    # The whole store may be offered before it, in very small pieces.
+    await await_all(run, [planted.key], "A")
     await run.expect(planted, "A")
 
 
