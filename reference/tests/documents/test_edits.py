@@ -241,7 +241,10 @@ class TestOpaque:
     @pytest.mark.parametrize("kind", ["counter", "unknown", "no-such-type"])
     def test_a_new_one_is_not_made(self, kind: str) -> None:
         """Nor a value of a type that does not exist."""
+        before = dict(self.holder.fields)
         self.holder.refusal(other=Value(kind, None))
+
+        assert self.holder.fields == before
 
 
 def deep(levels: int) -> Value:

@@ -328,6 +328,8 @@ class TestRefusals:
         (tmp_path / "data").write_bytes(b"a file")
         refuse(tmp_path / "data")
 
+        assert (tmp_path / "data").read_bytes() == b"a file"
+
 
 class TestMigration:
     """An earlier version of the schema is brought to this one."""
