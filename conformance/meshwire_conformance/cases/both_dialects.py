@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from meshwire_conformance.cases.dialling import PROVES, WAITS, dialler_case, is_served, spoiled_case
+from meshwire_conformance.cases.dialling import (
+    PROVES,
+    WAITS,
+    dialler_case,
+    is_served,
+    spoiled_case,
+    waits_for_a_challenge,
+)
 from meshwire_conformance.cases.planting import NOTHING
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.errors import SuiteFault
@@ -147,17 +154,7 @@ async def long_response(run: CaseRun) -> None:
 )
 async def writes_its_version_first(run: CaseRun) -> None:
     """A connector waits for the challenge, or sends what follows it with the version."""
-    call = await take_call(run)
-    await call.take_first()
-    stream = await call.stream()
-    await call.check_echo()
-    if stream.received or stream.finished:
-        raise CaseFailed(
-            "too-early",
-            "the target went on before it had a challenge",
-            expected=("nothing behind the version byte",),
-            received=(stream.received.hex() or "FIN",),
-        )
+    await waits_for_a_challenge(run, "the version byte")
 
 
 @spoiled_case(

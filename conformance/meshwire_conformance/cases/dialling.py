@@ -39,6 +39,24 @@ async def is_served(run: CaseRun, name: str = "again") -> None:
     await run.read(Wanted(f"notes:{run.scope.names['case']}-none", heads=NOTHING), name)
 
 
+async def waits_for_a_challenge(run: CaseRun, first: str) -> None:
+    """Take a call; fails unless the target sends its first message and then nothing.
+
+    `first` names that message. The echo of a PING shows that nothing is on its way.
+    """
+    call = await take_call(run)
+    await call.take_first()
+    stream = await call.stream()
+    await call.check_echo()
+    if stream.received or stream.finished:
+        raise CaseFailed(
+            "too-early",
+            "the target went on before it had a challenge",
+            expected=(f"nothing behind {first}",),
+            received=(stream.received.hex() or "FIN",),
+        )
+
+
 @case(
     "MW-6010",
     "a target that dials must prove itself, and then answer a read",
@@ -63,17 +81,7 @@ async def answers_where_it_dialled(run: CaseRun) -> None:
 )
 async def names_its_formation_first(run: CaseRun) -> None:
     """The length of the id is big endian, or bytes follow before the challenge."""
-    call = await take_call(run)
-    await call.take_first()
-    stream = await call.stream()
-    await call.check_echo()
-    if stream.received or stream.finished:
-        raise CaseFailed(
-            "too-early",
-            "the target went on before it had a challenge",
-            expected=("nothing behind the formation id",),
-            received=(stream.received.hex() or "FIN",),
-        )
+    await waits_for_a_challenge(run, "the formation id")
 
 
 @dialler_case(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from meshwire_conformance.cases.binding import NEEDS, lab_case
 from meshwire_conformance.cases.planting import NOTHING, plant
@@ -88,6 +89,26 @@ async def _reads(run: CaseRun, label: str) -> None:
         await run.expect(Wanted(key, heads=NOTHING), "A")
 
 
+async def _early(
+    run: CaseRun,
+    windows: Windows,
+    grant: Callable[[LabConnection], None],
+    record_type: LabRecordType,
+) -> None:
+    """Connect with no credit of one kind, grant it with the preamble, then lower it twice."""
+    planted = await plant(run)
+
+    def grant_and_lower(lab: LabConnection) -> None:
+        grant(lab)
+        _lower(lab, record_type)
+
+    connection = await _connection(run, windows, grant_and_lower)
+    await _prove(run)
+    await run.read(planted)
+    _lower(connection.lab, record_type)
+    await _reads(run, "later")
+
+
 @lab_case(
     "MW-6890",
     "a MAX_DATA that comes with the preamble must count, and lower ones after it must not",
@@ -96,17 +117,8 @@ async def _reads(run: CaseRun, label: str) -> None:
 )
 async def early_data(run: CaseRun) -> None:
     """A maximum is kept only once bytes wait for it, or the last one counts."""
-    planted = await plant(run)
-
-    def grant(lab: LabConnection) -> None:
-        lab.allow_data(ENOUGH_BYTES)
-        _lower(lab, LabRecordType.MAX_DATA)
-
-    connection = await _connection(run, Windows(max_data=0, all_held=True), grant)
-    await _prove(run)
-    await run.read(planted)
-    _lower(connection.lab, LabRecordType.MAX_DATA)
-    await _reads(run, "later")
+    grant = partial(LabConnection.allow_data, count=ENOUGH_BYTES)
+    await _early(run, Windows(max_data=0, all_held=True), grant, LabRecordType.MAX_DATA)
 
 
 @lab_case(
@@ -171,17 +183,9 @@ async def credit_within_a_message(run: CaseRun) -> None:
 )
 async def early_streams(run: CaseRun) -> None:
     """A maximum is kept only once a frame waits for a stream, or the last one counts."""
-    planted = await plant(run)
-
-    def grant(lab: LabConnection) -> None:
-        lab.allow_streams(ENOUGH_STREAMS)
-        _lower(lab, LabRecordType.MAX_STREAMS_BIDI)
-
-    connection = await _connection(run, Windows(max_streams_bidi=0, all_held=True), grant)
-    await _prove(run)
-    await run.read(planted)
-    _lower(connection.lab, LabRecordType.MAX_STREAMS_BIDI)
-    await _reads(run, "later")
+    grant = partial(LabConnection.allow_streams, count=ENOUGH_STREAMS)
+    windows = Windows(max_streams_bidi=0, all_held=True)
+    await _early(run, windows, grant, LabRecordType.MAX_STREAMS_BIDI)
 
 
 @lab_case(
