@@ -16,8 +16,7 @@ import json
 import sys
 import time
 import tomllib
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +27,7 @@ from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from mutant_results import digest_of_row
-from mutants import HOOK, HURRIED, ROOT, Mutant, Row, RowError, judge, read_rows
+from mutants import HOOK, HURRIED, ROOT, Mutant, Row, RowError, judge, read_rows, variant_of
 from vector_files import fault_text
 
 MATRIX: Final = ROOT / "conformance" / "mutants" / "matrix.json"
@@ -41,7 +40,7 @@ CASE: Final = "MW-"
 class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What one row did: the digest of the row, the numbers of the cases that failed, problems.
 
-    With `coarse` the run ended early: more cases had failed than have a rule in common.
+    With `coarse` the run ended early: the cases that had failed have no rule in common.
     """
 
     row: str
@@ -80,46 +79,66 @@ def of_node(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if not row.kind]
 
 
-def has_own_row(case: Case, lines: Iterable[Line], by_id: Mapping[str, Case]) -> bool:
-    """Return True if the failures of a line all cite one rule of the case, which failed too.
+def common_rules(cases: Iterable[Case]) -> frozenset[str]:
+    """Return the rules that all of these cases cite; of no case, none."""
+    cited = [frozenset(case.rules) for case in cases]
+    return frozenset.intersection(*cited) if cited else frozenset()
 
-    A line with a problem shows nothing: its mutant crashed, or was not applied.
+
+def owners(line: Line, by_id: Mapping[str, Case]) -> frozenset[str]:
+    """Return the ids of the cases that have a row of their own in this line.
+
+    That is all that failed if one rule is common to them. A line with a problem shows nothing:
+    its mutant crashed, or was not applied.
     """
-    for line in lines:
-        if case.id in line.cases and not (line.why or line.coarse):
-            failed = [by_id[name] for name in line.cases if name in by_id]
-            if any(all(rule in one.rules for one in failed) for rule in case.rules):
-                return True
-    return False
-
-
-def most_of_a_rule(cases: Iterable[Case]) -> int:
-    """Return the number of cases that cite the rule with most cases."""
-    return max(Counter(rule for case in cases for rule in case.rules).values())
+    failed = [by_id[name] for name in line.cases if name in by_id]
+    if line.why or line.coarse or not common_rules(failed):
+        return frozenset()
+    return frozenset(case.id for case in failed)
 
 
 async def measure(row: Row, cases: Sequence[Case]) -> Line:
-    """Return the line of a row: every case is run against it, until too many have failed."""
-    most = most_of_a_rule(cases)
-    failed: set[str] = set()
+    """Return the line of a row: cases are run against it until no rule is common to the failed.
+
+    Those over the attachment of the cases that the row names come first.
+    """
+    by_id = {case.id: case for case in cases}
+    failed: dict[str, Case] = {}
 
     def are_too_many(result: CaseResult) -> bool:
         if result.verdict is Verdict.FAIL:
-            failed.add(result.case)
-        return len(failed) > most
+            failed[result.case] = by_id[result.case]
+        return bool(failed) and not common_rules(failed.values())
 
     mutant = Mutant(row.id, (row,), row.noticed_by)
-    results, problems = await judge(mutant, cases, HURRIED, are_too_many)
-    names = sorted(one.case for one in results if one.verdict is Verdict.FAIL)
-    numbers = " ".join(name.removeprefix(CASE) for name in names)
-    return Line(digest_of_row(row), numbers, "; ".join(problems[:1]), len(names) > most)
+    named = {variant_of(by_id[name]) for name in row.noticed_by if name in by_id}
+    order = sorted(cases, key=lambda case: variant_of(case) not in named)
+    _, problems = await judge(mutant, order, HURRIED, are_too_many)
+    numbers = " ".join(sorted(name.removeprefix(CASE) for name in failed))
+    coarse = bool(failed) and not common_rules(failed.values())
+    return Line(digest_of_row(row), numbers, "; ".join(problems[:1]), coarse)
+
+
+def most_useful(
+    rows: Sequence[Row], lines: Mapping[str, Line], cases: Sequence[Case]
+) -> Iterator[Row]:
+    """Yield every row once; at any time one that names most cases without a row of their own."""
+    by_id = {case.id: case for case in cases}
+    left = {row.id: row for row in rows}
+    while left:
+        owned = frozenset[str]().union(*(owners(line, by_id) for line in lines.values()))
+        named = {
+            row.id: sum(name in by_id and name not in owned for name in row.noticed_by)
+            for row in left.values()
+        }
+        yield left.pop(max(left, key=named.__getitem__))
 
 
 async def measure_all(
     rows: Sequence[Row], lines: dict[str, Line], cases: Sequence[Case], ends_s: float
 ) -> None:
     """Measure rows, some concurrently, and write the file after each; begin none after `ends_s`."""
-    waiting = iter(rows)
+    waiting = most_useful(rows, lines, cases)
 
     async def work() -> None:
         for row in waiting:
@@ -143,7 +162,8 @@ def report(rows: Sequence[Row], lines: Mapping[str, Line], cases: Sequence[Case]
     """Say which cases have no row of their own; return 1 if every row is measured and one has."""
     by_id = {case.id: case for case in cases}
     failing = [case for case in cases if any(case.id in line.cases for line in lines.values())]
-    shared = [case.id for case in failing if not has_own_row(case, lines.values(), by_id)]
+    owned = frozenset[str]().union(*(owners(line, by_id) for line in lines.values()))
+    shared = [case.id for case in failing if case.id not in owned]
     idle = [case.id for case in cases if case not in failing]
     print(f"{len(lines)} of {len(rows)} rows of the node are measured")
     print(f"{len(failing) - len(shared)} of {len(cases)} cases have a row of their own")

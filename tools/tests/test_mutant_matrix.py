@@ -14,12 +14,13 @@ from meshwire_conformance.catalogue.case import BOTH_VALID, SOCKET, Case
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from mutant_matrix import (
     Line,
-    has_own_row,
     main,
     matrix_text,
     measure,
     measure_all,
+    most_useful,
     of_node,
+    owners,
     read_matrix,
     report,
     rows_of_file,
@@ -58,16 +59,26 @@ def test_a_row_of_its_own_fails_cases_of_one_rule_alone(
     failed: str, why: str, names: list[str]
 ) -> None:
     """Siblings may fail too; a crash shows nothing."""
-    owners = [one.id for one in CASES if has_own_row(one, [line(failed, why)], BY_ID)]
-
-    assert owners == names
+    assert owners(line(failed, why), BY_ID) == set(names)
 
 
 def test_a_coarse_row_is_no_row_of_its_own() -> None:
     """Its run ended early, so that other cases might have failed too."""
     coarse = replace_line(line("5001"), coarse=True)
 
-    assert not any(has_own_row(one, [coarse], BY_ID) for one in CASES)
+    assert not owners(coarse, BY_ID)
+
+
+def test_rows_that_name_cases_without_a_row_of_their_own_come_first() -> None:
+    """What was measured meanwhile counts."""
+    many = replace(ROW, id="many", noticed_by=("MW-5001", "MW-5002"))
+    last = replace(ROW, id="last", noticed_by=("MW-5003",))
+    lines: dict[str, Line] = {}
+    order = most_useful([ROW, last, many], lines, CASES)
+
+    assert next(order) == many
+    lines["many"] = line("5001 5002", row=many)
+    assert list(order) == [last, ROW]
 
 
 @pytest.mark.parametrize(
@@ -77,10 +88,10 @@ def test_a_coarse_row_is_no_row_of_its_own() -> None:
         ("5001 5002 5003", Line(digest_of_row(ROW), "5001 5002 5003", "", coarse=True)),
     ],
 )
-def test_a_run_ends_when_more_cases_failed_than_share_a_rule(
+def test_a_run_ends_when_no_rule_is_common_to_the_cases_that_failed(
     failing: str, expected: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two cases cite TR-001, so a third failure ends the run."""
+    """Two cases cite TR-001, so the failure of a case that does not ends the run."""
 
     async def judge(
         _mutant: object, _cases: object, _scale: float, enough: Callable[[CaseResult], bool]
