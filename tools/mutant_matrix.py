@@ -22,6 +22,7 @@ from typing import Final
 
 import msgspec
 
+from case_lines import Ran, digest_of_node, reached, read
 from meshwire_conformance.catalogue.case import SOCKET, Case
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.run.loading import load_catalogue
@@ -97,8 +98,8 @@ def owners(line: Line, by_id: Mapping[str, Case]) -> frozenset[str]:
     return frozenset(case.id for case in failed)
 
 
-async def measure(row: Row, cases: Sequence[Case]) -> Line:
-    """Return the line of a row: cases are run against it until no rule is common to the failed.
+async def measure(row: Row, cases: Sequence[Case], ran: Mapping[str, Ran]) -> Line:
+    """Return the line of a row: cases that it reaches are run until the failed share no rule.
 
     Those over the attachment of the cases that the row names come first.
     """
@@ -112,7 +113,7 @@ async def measure(row: Row, cases: Sequence[Case]) -> Line:
 
     mutant = Mutant(row.id, (row,), row.noticed_by)
     named = {variant_of(by_id[name]) for name in row.noticed_by if name in by_id}
-    order = sorted(cases, key=lambda case: variant_of(case) not in named)
+    order = sorted(reached(row, cases, ran), key=lambda case: variant_of(case) not in named)
     _, problems = await judge(mutant, order, HURRIED, are_too_many)
     numbers = " ".join(sorted(name.removeprefix(CASE) for name in failed))
     coarse = bool(failed) and not common_rules(failed.values())
@@ -135,7 +136,11 @@ def most_useful(
 
 
 async def measure_all(
-    rows: Sequence[Row], lines: dict[str, Line], cases: Sequence[Case], ends_s: float
+    rows: Sequence[Row],
+    lines: dict[str, Line],
+    cases: Sequence[Case],
+    ran: Mapping[str, Ran],
+    ends_s: float,
 ) -> None:
     """Measure rows, some concurrently, and write the file after each; begin none after `ends_s`."""
     waiting = most_useful(rows, lines, cases)
@@ -145,7 +150,7 @@ async def measure_all(
             if time.monotonic() >= ends_s:
                 return
             began_s = time.monotonic()
-            lines[row.id] = line = await measure(row, cases)
+            lines[row.id] = line = await measure(row, cases, ran)
             MATRIX.write_text(matrix_text(lines), "utf-8")
             took_s = time.monotonic() - began_s
             why = f": {line.why}" if line.why else ""
@@ -209,7 +214,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.check:
         left = [row for row in of_node(chosen) if row.id not in lines]
         after_s = float("inf") if options.stop_after is None else options.stop_after
-        asyncio.run(measure_all(left, lines, cases, time.monotonic() + after_s))
+        ran = read(cases, digest_of_node())
+        asyncio.run(measure_all(left, lines, cases, ran, time.monotonic() + after_s))
     return report(of_node(rows.values()), lines, cases)
 
 

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -67,11 +67,15 @@ Enough: TypeAlias = Callable[[CaseResult], bool]
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One or more rows that are applied together, with the cases that must notice."""
+    """One or more rows that are applied together, with the cases that must notice.
+
+    `environment` are further variables of the processes.
+    """
 
     name: str
     rows: tuple[Row, ...]
     cases: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def command(self, record: Path) -> str:
         """Return the command line of the bundled node with the rows applied."""
@@ -81,6 +85,7 @@ class Mutant:
             "MUTANT_RECORD": str(record),
             "MUTANT_LOG": str(log_beside(record)),
             "PYTHONPATH": path,
+            **self.environment,
         }
         words = " ".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
         return f"env {words} {NODE}"

@@ -55,7 +55,7 @@ def mutant_in(folder: Path, *drawn: Drawn) -> DrawnMutant:
     """Write the table of drawn mutants into a folder, and return the mutant of all of them."""
     (folder / "drawn.toml").write_text("\n".join(map(row_text, drawn)), "utf-8")
     name = SEPARATOR.join(one.id for one in drawn)
-    return DrawnMutant(name, tuple(map(row_of, drawn)), (), folder)
+    return DrawnMutant(name, tuple(map(row_of, drawn)), (), folder=folder)
 
 
 def row_text(drawn: Drawn) -> str:

@@ -102,8 +102,9 @@ def test_a_run_ends_when_no_rule_is_common_to_the_cases_that_failed(
         return results[: asked.index(True) + 1] if True in asked else results, []
 
     monkeypatch.setattr(mutant_matrix, "judge", judge)
+    monkeypatch.setattr(mutant_matrix, "reached", lambda _row, cases, _ran: cases)
 
-    assert asyncio.run(measure(ROW, CASES)) == expected
+    assert asyncio.run(measure(ROW, CASES, {})) == expected
 
 
 def test_lines_of_changed_rows_are_not_read(tmp_path: Path) -> None:
@@ -143,16 +144,16 @@ def test_rows_are_kept_as_they_are_measured(
 ) -> None:
     """So an interrupted run loses one row for each worker; none begins after the end."""
 
-    async def fake(row: Row, _cases: list[Case]) -> Line:
+    async def fake(row: Row, _cases: list[Case], _ran: object) -> Line:
         return line("5001", row=row)
 
     monkeypatch.setattr(mutant_matrix, "measure", fake)
     monkeypatch.setattr(mutant_matrix, "MATRIX", tmp_path / "matrix.json")
     lines: dict[str, Line] = {}
 
-    asyncio.run(measure_all([ROW, OTHER], lines, CASES, 0.0))
+    asyncio.run(measure_all([ROW, OTHER], lines, CASES, {}, 0.0))
     assert lines == {}
-    asyncio.run(measure_all([ROW, OTHER], lines, CASES, float("inf")))
+    asyncio.run(measure_all([ROW, OTHER], lines, CASES, {}, float("inf")))
 
     assert read_matrix({"one": ROW, "two": OTHER}, tmp_path / "matrix.json") == lines
     assert set(lines) == {"one", "two"}

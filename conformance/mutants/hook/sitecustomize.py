@@ -4,21 +4,24 @@ It is loaded at the start of every interpreter whose PYTHONPATH holds this folde
 document worker that the node starts. MUTANT_ROWS names the rows, separated by commas, and
 MUTANT_TABLE a folder of them, if it is not the usual one. Every edited module that is loaded is
 written to the file that MUTANT_RECORD names, one name per line. With MUTANT_LOG everything that
-the processes write to stderr is appended to the file of that name.
+the processes write to stderr is appended to the file of that name. With MUTANT_LINES every line of
+the node that runs is appended to that file, once for each process.
 
 Python ignores an exception of this module, and one in the loader could pass for the mistake of a
 mutant. So either ends the process: with a line on stderr, the same line in the record, and EXIT.
 """
 
 import contextlib
+import inspect
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
-from types import CodeType, ModuleType
-from typing import NoReturn
+from types import CodeType, FrameType, ModuleType
+from typing import Any, NoReturn
 
 from mutant_rows import (
     FAULT,
@@ -32,6 +35,8 @@ from mutant_rows import (
 )
 
 EXIT = 70
+NODE = f"{os.sep}meshwire_reference{os.sep}"
+"""A part of the path of every module of the node."""
 
 
 class EditingLoader(SourceFileLoader):
@@ -100,6 +105,34 @@ def divert_errors() -> None:
         os.close(log)
 
 
+def trace_lines() -> None:
+    """Append the lines of the node that run in functions to the file that MUTANT_LINES names.
+
+    At once: most processes are ended by a signal, and run nothing at their end.
+    """
+    place = os.environ.get("MUTANT_LINES")
+    if not place:
+        return
+    file = os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    seen: set[tuple[str, int]] = set()
+
+    def at_line(frame: FrameType, event: str, _: Any) -> Any:
+        line = (frame.f_code.co_filename, frame.f_lineno)
+        if event == "line" and line not in seen:
+            seen.add(line)
+            path = line[0].partition(NODE)[2].removesuffix(".py").replace(os.sep, ".")
+            os.write(file, f"{path}:{line[1]}\n".encode())
+        return at_line
+
+    def at_call(frame: FrameType, _: str, __: Any) -> Any:
+        code = frame.f_code
+        is_function = bool(code.co_flags & inspect.CO_OPTIMIZED)
+        return at_line if is_function and NODE in code.co_filename else None
+
+    sys.settrace(at_call)
+    threading.settrace(at_call)
+
+
 def install() -> None:
     """Install the finder for the rows that the environment names."""
     try:
@@ -113,6 +146,7 @@ def install() -> None:
     if loaded:
         end(f"loaded before the hook: {', '.join(loaded)}")
     sys.meta_path.insert(0, EditingFinder(edits))
+    trace_lines()
 
 
 install()
