@@ -202,7 +202,34 @@ class Skipped:
     connection: int
 
 
-Event: TypeAlias = Refusal | RunOver | NotSent | OtherDialect | Skipped
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The session with a peer begins: its handshake is over, or none was needed.
+
+    `dialled` is True if this side dialled.
+    """
+
+    peer: str
+    connection: int
+    dialled: bool
+    dialect: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A peer is configured otherwise than this node, as far as what it sent tells.
+
+    `what` is "dialect" or "formation"; `own` is that of this node.
+    """
+
+    what: str
+    own: str
+    theirs: str
+    peer: str
+    connection: int
+
+
+Event: TypeAlias = Refusal | RunOver | NotSent | OtherDialect | Skipped | Accepted | Mismatch
 
 
 @dataclass(frozen=True, slots=True)

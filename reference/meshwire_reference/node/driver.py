@@ -6,7 +6,9 @@ connection to its link. One timer runs for the next deadline of the core.
 """
 
 import asyncio
+import errno
 import itertools
+import os
 import secrets
 import sys
 import time
@@ -21,10 +23,12 @@ from meshwire_reference.core import inputs
 from meshwire_reference.core.context import Statistics
 from meshwire_reference.core.document_calls import Each, Merge, Merged, Refused, Result, Together
 from meshwire_reference.core.effects import (
+    Accepted,
     CallDocuments,
     ConnectionEffect,
     DropTombstones,
     Effect,
+    Mismatch,
     Notify,
     NotSent,
     OtherDialect,
@@ -35,6 +39,7 @@ from meshwire_reference.core.effects import (
     WriteStore,
 )
 from meshwire_reference.core.inputs import Input, StoreFailed
+from meshwire_reference.core.limits.rate_limit import Cooldowns
 from meshwire_reference.core.node import NodeCore
 from meshwire_reference.core.settings import Moment
 from meshwire_reference.core.state.document_queues import TOGETHER_BYTES_MAX, TOGETHER_MAX
@@ -67,6 +72,11 @@ from meshwire_spec.numbers import FRAME_KEY_MAX, REASONS
 
 LOADED_AT_ONCE: Final = 500
 """Greatest number of files whose documents are with the worker at a time."""
+SHORTAGES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+"""Errors after which the event loop pauses before it accepts another connection."""
+LOOP_EVENT_S: Final = 60.0
+"""Seconds before the log names the same trouble of the event loop again."""
+LOOP_EVENTS_MAX: Final = 64
 CLOSE_S: Final = 2.0
 """Seconds that the end of the node waits for its connections to close."""
 
@@ -89,6 +99,7 @@ class Node:
         """Set when the node has to end, for the reason in `store_failure`."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s: float | None = None
+        self._loop_events = Cooldowns(LOOP_EVENT_S, LOOP_EVENTS_MAX)
         self.endpoint_id = b""
 
     @property
@@ -107,6 +118,7 @@ class Node:
         Raises StoreError for a store that cannot be used, Unavailable without a worker, BadFolder
         for a folder that cannot be loaded, TransportError or OSError for an address.
         """
+        asyncio.get_running_loop().set_exception_handler(self._note_loop_trouble)
         for address in self._config.connect:
             check_dialled(address, lab=self._config.lab)
         contents = await self._storing.open()
@@ -127,6 +139,7 @@ class Node:
             secret_key=identity.endpoint_secret,
             handshake_s=self._config.settings.handshake_s,
             lab=self._config.lab,
+            on_refusal=self._note_refused_caller,
         )
         for address in self._config.listen:
             listener = await listen(address, options)
@@ -257,6 +270,25 @@ class Node:
         if link is not None:
             self._spawn(link.connection.close(REASONS["internal"].code, "internal"))
 
+    def _note_loop_trouble(
+        self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]
+    ) -> None:
+        """Log what the event loop has caught, in one line, once a minute for the same."""
+        exc = context.get("exception")
+        if isinstance(exc, OSError) and exc.errno in SHORTAGES:
+            event, facts = "accept-paused", {"why": os.strerror(exc.errno)}
+        else:
+            why = f"{type(exc).__name__}: {exc}" if exc is not None else context.get("message")
+            event, facts = "failed", {"at": "event loop", "why": str(why)}
+        if self._loop_events.take((event, facts["why"]), loop.time()):
+            log(event, **facts)
+
+    def _note_refused_caller(self, reason: str, address: str) -> None:
+        """Count and log the refusal of a caller that did not become a connection."""
+        # ER-018
+        self._core.statistics.refused[reason] += 1
+        log("refused", reason=reason, address=address)
+
     def _arm_timer(self) -> None:
         at_s = self._core.deadline()
         if at_s == self._timer_at_s:
@@ -384,6 +416,12 @@ class Node:
                     link.wants_other_dialect = True
             case Skipped() as skipped:
                 log("skipped", **asdict(skipped))
+            case Accepted() as accepted:
+                link = self._links.get(accepted.connection)
+                remote = "" if link is None else link.connection.remote
+                log("accepted", **asdict(accepted), **({"address": remote} if remote else {}))
+            case Mismatch() as mismatch:
+                log("mismatch", **asdict(mismatch))
 
     def _note_worker_event(self, event: WorkerEvent) -> None:
         """Log an event of the worker."""

@@ -64,7 +64,8 @@ class Lines:
         self.flush()
 
     def _add(self, line: dict[str, object]) -> None:
-        data = json.dumps(line).encode() + b"\n"
+        # JSON leaves this one control character as it is.
+        data = json.dumps(line).replace("\x7f", "\\u007f").encode() + b"\n"
         if self._size + len(data) > WAITING_MAX:
             self._lost += 1
             return
@@ -121,7 +122,8 @@ def log(event: str, **facts: object) -> None:
     """Write an event, with the time in ms since 1970; never waits and never raises OSError."""
     at_ms = time.time_ns() // NS_PER_MS
     line: dict[str, object] = {"event": event, "at_ms": at_ms, **facts}
-    peer = facts.get("peer")
+    # A caller has as many endpoint ids as it likes, but not addresses.
+    peer = facts.get("address") or facts.get("peer")
     if isinstance(peer, str):
         left_out = _PEER_LINES.admit(peer, at_ms // 1000)
         if left_out is None:

@@ -15,12 +15,14 @@ from typing import Any, Final
 from meshwire_reference.core import inputs
 from meshwire_reference.core.document_calls import Call, Each, Result, Together
 from meshwire_reference.core.effects import (
+    Accepted,
     CallDocuments,
     CloseConnection,
     Consumed,
     Deferred,
     DropTombstones,
     Effect,
+    Mismatch,
     Notify,
     NotSent,
     OpenStream,
@@ -84,6 +86,8 @@ class Bench:
         self.skipped: list[Skipped] = []
         self.runs: list[RunOver] = []
         self.other_dialects: list[OtherDialect] = []
+        self.accepted: list[Accepted] = []
+        self.mismatches: list[Mismatch] = []
         self.writes: list[WriteStore] = []
         self.dropped: list[str] = []
         self.closed: dict[int, int] = {}
@@ -283,6 +287,10 @@ class Bench:
                 self.other_dialects.append(other)
             case Skipped() as skipped:
                 self.skipped.append(skipped)
+            case Accepted() as accepted:
+                self.accepted.append(accepted)
+            case Mismatch() as mismatch:
+                self.mismatches.append(mismatch)
 
     def _report(self, connection: int, event: inputs.ConnectionEvent) -> None:
         self._inputs.append(inputs.ConnectionInput(connection, event))

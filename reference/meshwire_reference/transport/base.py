@@ -95,8 +95,8 @@ class TransportOptions:
 
     `endpoint_id` is the unproven identity of the lab binding (32 random bytes of the caller's);
     `secret_key` the seed of the proven one of iroh (None: the library makes a fresh one). `lab`
-    allows the lab binding off loopback. `on_refusal` receives the reason and the address of a
-    caller that was refused before it became a connection.
+    allows the lab binding off loopback. `on_refusal` receives the reason and the IP address of a
+    caller that this side has refused before it became a connection.
     """
 
     endpoint_id: bytes
@@ -140,6 +140,9 @@ class Connection(ABC):
 
     dialled: bool
     """True if this side dialled."""
+
+    remote: str = ""
+    """IP address of a peer that has dialled, as far as the transport knows it."""
 
     @property
     @abstractmethod

@@ -13,6 +13,8 @@ KNOWN_TYPES: Final = FRAME_TYPES
 GREAT: Final = 256 * 2**10
 """Size of a payload in bytes from which it is not copied."""
 KEY_START: Final = U16_BE.size
+HEAD: Final = 1024
+"""Bytes of the beginning of a frame that are shown."""
 NO_CAPS: Final[Mapping[int, int]] = MappingProxyType({})
 RUN_CAPS: Final[Mapping[int, int]] = MappingProxyType(
     {
@@ -60,6 +62,11 @@ class FrameReader:
         return bool(self._buffer)
 
     @property
+    def head(self) -> bytes:
+        """The first bytes of a frame that has begun and was neither taken nor refused."""
+        return bytes(self._buffer[:HEAD])
+
+    @property
     def held_bytes(self) -> int:
         """Number of bytes received of frames that were not taken."""
         return len(self._buffer)
@@ -69,6 +76,10 @@ class FrameReader:
         if self.fault is None:
             # FR-005: it grows with received bytes, never by an announced length.
             self._buffer += data
+
+    def clear(self) -> None:
+        """Drop the bytes of a frame that is incomplete."""
+        self._buffer.clear()
 
     def next_frame(self) -> StreamFrame | None:
         """Take the next frame, None if no whole one is there."""

@@ -53,6 +53,8 @@ class Handshake:
     def __init__(self, state: HandshakeState, key: FormationKey) -> None:
         self.state = state
         self.reason = ""
+        self.other_formation: str | None = None
+        """The formation that the peer has named, if it is not that of this side."""
         self._key = key
         self._buffer = bytearray()
         self._output = bytearray()
@@ -125,7 +127,6 @@ class Acceptor(Handshake):
         super().__init__(self.first, key)
         # HS-031
         self.nonce = entropy(NONCE)
-        self._is_other_formation = False
 
     def _size(self) -> int:
         return self._id_size() if self.state is HandshakeState.AWAITING_ID else HMAC
@@ -143,7 +144,8 @@ class Acceptor(Handshake):
             # HS-040
             self._fail(malformed.reason)
             return
-        self._is_other_formation = named.formation_id != self._key.formation_id
+        if named.formation_id != self._key.formation_id:
+            self.other_formation = named.formation_id
         # HS-030
         challenge = FormationChallenge(self._key.formation_id, self.nonce)
         self._output += encode_formation_challenge(challenge)
@@ -153,7 +155,7 @@ class Acceptor(Handshake):
         # HS-043
         right = self._proves(self._proof(message))
         # HS-034
-        accepted = right and not self._is_other_formation
+        accepted = right and self.other_formation is None
         # HS-032, HS-033
         result = RESULT_ACCEPTED if accepted else RESULT_REJECTED
         self._output += encode_formation_result(FormationResult(result))
@@ -232,6 +234,7 @@ class Initiator(Handshake):
             return
         # HS-050
         if challenge.formation_id != self._key.formation_id:
+            self.other_formation = challenge.formation_id
             self._fail("authentication-failed", HandshakeEvent.OTHER_FORMATION)
             return
         # HS-066

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from meshwire_reference.core.context import Context
+from meshwire_reference.core.peer.dialects import FIRST_MAX, dialect_of
 from meshwire_reference.core.peer.handshake import OVER, Acceptor, Handshake, Initiator
 from meshwire_reference.core.peer.handshake_h2 import AcceptorH2, Connector, Detection
 from meshwire_reference.core.settings import Dialect
@@ -37,7 +38,9 @@ class HandshakeStream(StreamHandler):
         self._on_over = on_over
         self._handshake: Handshake | None = None
         self._initiator: Initiator | None = None
-        self._has_heard = False
+        self._dialect = Dialect.H1
+        self._first = b""
+        self._is_faulty = False
         self._nonce = b""
         self.awaits_stream = False
         """True while the first bidi stream that the peer opens is that of the handshake."""
@@ -49,10 +52,12 @@ class HandshakeStream(StreamHandler):
         assert key is not None, "a dialect other than open needs a formation key"
         if dialled:
             dialect = OTHER[settings.dialect] if in_other_dialect else settings.dialect
+            self._dialect = dialect
             self._handshake = self._initiator = INITIATORS[dialect](key, context.nonces)
             self._streams.open(self, bidi=True)
             return
         self.awaits_stream = True
+        self._dialect = settings.dialect
         if settings.detects:
             self._handshake = Detection(key, context.entropy)
         else:
@@ -73,7 +78,25 @@ class HandshakeStream(StreamHandler):
         """True if this side dialled and no answer has shown that the peer speaks its dialect."""
         # HS-065
         initiator = self._initiator
-        return initiator is not None and (initiator.is_other_dialect or not self._has_heard)
+        return initiator is not None and (initiator.is_other_dialect or not self._first)
+
+    @property
+    def dialect(self) -> Dialect:
+        """The dialect in which this side does the handshake."""
+        return self._dialect
+
+    @property
+    def other_dialect(self) -> Dialect | None:
+        """The dialect of the peer, if its first bytes show that it is not that of this side."""
+        if self._initiator is not None:
+            return OTHER[self._dialect] if self._initiator.is_other_dialect else None
+        shown = dialect_of(self._first)
+        return None if shown is self._dialect else shown
+
+    @property
+    def is_unheard(self) -> bool:
+        """True if the peer has sent nothing on the stream of the handshake."""
+        return not self._first
 
     def accept_stream(self, stream: int) -> None:
         """Use the first bidi stream of an initiator."""
@@ -94,7 +117,7 @@ class HandshakeStream(StreamHandler):
         handshake = self._handshake
         is_extra = bool(data)
         if handshake is not None:
-            self._has_heard = self._has_heard or bool(data)
+            self._first += data[: FIRST_MAX - len(self._first)]
             handshake.receive(data)
             if isinstance(handshake, Detection):
                 handshake = self._taken_over(handshake)
@@ -102,7 +125,8 @@ class HandshakeStream(StreamHandler):
                 handshake.end()
             self._advance(handshake)
             is_extra = handshake.has_extra
-        if is_extra:
+        # A connection that is refused has no other fault.
+        if is_extra and not self._is_faulty:
             # HS-047, HS-048, HS-055
             self._streams.note_refusal("trailing-bytes", "bidi")
             self._streams.stop(self._stream, "trailing-bytes")
@@ -115,6 +139,7 @@ class HandshakeStream(StreamHandler):
         if acceptor is None:
             return detection
         self._handshake = self._with_nonce(acceptor)
+        self._dialect = Dialect.H2 if isinstance(acceptor, AcceptorH2) else Dialect.H1
         return acceptor
 
     def take_stop(self, code: int) -> None:
@@ -135,5 +160,6 @@ class HandshakeStream(StreamHandler):
             self._streams.send(self._stream, output, fin=fin)
         if state in OVER:
             self._handshake = None
+            self._is_faulty = state is HandshakeState.FAULTY
             self.forget_nonce()
             self._on_over(handshake)

@@ -128,6 +128,7 @@ class FrameStream(InboundStream):
         self._runs = runs
         self._take_frame = take_frame
         self._reader = FrameReader(context.settings.payload_cap, KNOWN_TYPES, RUN_CAPS)
+        self._head = b""
         self._taken_bytes = 0
         self._effects = PendingEffects(self._note_taken)
         self._key = ""
@@ -137,6 +138,11 @@ class FrameStream(InboundStream):
     @property
     def _after(self) -> WriteNumber | None:
         return self._effects.after
+
+    @property
+    def head(self) -> bytes:
+        """The beginning of the frame that is incomplete, also once the stream is over."""
+        return self._reader.head or self._head
 
     def take_reset(self, code: int) -> None:
         """Take a RESET of the peer: whole frames keep their effect, none is answered here."""
@@ -226,6 +232,9 @@ class FrameStream(InboundStream):
 
     def _end(self, event: InboundEvent) -> None:
         super()._end(event)
+        # The session may keep this object, but not the bytes.
+        self._head = self._reader.head
+        self._reader.clear()
         self._runs.drop(self._stream)
         self._hold()
 

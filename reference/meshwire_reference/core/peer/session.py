@@ -12,9 +12,15 @@ from typing import TypeAlias
 
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.document_calls import Forget, Heads
-from meshwire_reference.core.effects import CloseConnection, OtherDialect
+from meshwire_reference.core.effects import (
+    Accepted,
+    CloseConnection,
+    Mismatch,
+    OtherDialect,
+)
 from meshwire_reference.core.inputs import ConnectionClosed, ConnectionOpened
 from meshwire_reference.core.limits.rate_limit import Cooldowns
+from meshwire_reference.core.peer.dialects import FORMATION, REFUSED_HANDSHAKE, dialect_of
 from meshwire_reference.core.peer.handshake import Handshake
 from meshwire_reference.core.peer.handshake_stream import HandshakeStream
 from meshwire_reference.core.peer.heartbeats import Heartbeats, HeartbeatStream
@@ -60,6 +66,8 @@ class Session:
         self._exchange: InitialExchange | None = None
         self._jobs = 0
         self._was_ready = False
+        self._first_stream: FrameStream | None = None
+        self._has_mismatch = False
 
     # --- the connection ------------------------------------------------------------------------
 
@@ -82,6 +90,7 @@ class Session:
         if closed.by_peer and closed.code == REASONS["authentication-failed"].code:
             # HS-065
             self._note_dialect()
+        self._note_end(closed)
         self._handshake.forget_nonce()
         self._move(SessionEvent.CONNECTION_ENDED)
         self._context.timers.cancel(self._timer)
@@ -92,6 +101,19 @@ class Session:
         self.outbound.close()
         self.streams.cut()
         self._forget_if_over()
+
+    def _note_end(self, closed: ConnectionClosed) -> None:
+        """Log a fault of the binding, or why a peer may have gone."""
+        is_refusal = not closed.by_peer and closed.code and closed.reason in REASONS
+        if is_refusal and self.state is not SessionState.CLOSING:
+            # The transport has refused the connection by itself.
+            self.streams.note_refusal(closed.reason, "connection")
+        if self._context.settings.dialect is not Dialect.OPEN:
+            self._note_other_dialect()
+        elif self._first_stream is not None and (head := self._first_stream.head):
+            self._note_mismatch("dialect", dialect_of(head))
+        elif closed.by_peer and closed.code in REFUSED_HANDSHAKE:
+            self._note_mismatch("dialect", FORMATION)
 
     def shut_down(self) -> None:
         """Close the connection in order."""
@@ -124,6 +146,10 @@ class Session:
         else:
             self._selection = Selection(context)
         self._exchange = InitialExchange(context, self.outbound, self._selection)
+        is_open = context.settings.dialect is Dialect.OPEN
+        dialect = Dialect.OPEN if is_open else self._handshake.dialect
+        dialled = self._opened.dialled
+        context.notify(Accepted(self.streams.peer, self.connection, dialled, dialect))
         # DC-035: first, since frames that came before the result may be answered at once.
         self.outbound.open()
         # TR-002, HS-041
@@ -144,7 +170,9 @@ class Session:
 
     def _take_verdict(self, handshake: Handshake) -> None:
         """Handle the end of the handshake."""
+        self._note_mismatch("formation", handshake.other_formation)
         if handshake.state is HandshakeState.FAULTY:
+            self._note_other_dialect()
             if handshake.reason == "authentication-failed":
                 self._note_dialect()
             # HS-040
@@ -165,6 +193,7 @@ class Session:
             )
 
     def _time_out(self) -> None:
+        self._note_other_dialect()
         self._note_dialect()
         self._refuse("handshake-timeout")
 
@@ -178,6 +207,27 @@ class Session:
         may_change = self._context.settings.detects and self.state is SessionState.UNPROVEN
         if may_change and self._handshake.may_be_other_dialect:
             self._context.notify(OtherDialect(self.streams.peer, self.connection))
+
+    def _note_other_dialect(self) -> None:
+        """Log the dialect of a peer that has not been proven, if it has shown another one."""
+        if self._was_ready:
+            return
+        other = self._handshake.other_dialect
+        if self._opened.dialled and self._handshake.is_unheard and self._first_stream is not None:
+            # It begins to send without a handshake.
+            other = Dialect.OPEN
+        self._note_mismatch("dialect", other)
+
+    def _note_mismatch(self, what: str, theirs: str | None) -> None:
+        """Log once how a peer is configured otherwise than this node; None is not known."""
+        context = self._context
+        own: str = context.settings.dialect
+        if what == "formation" and context.key is not None:
+            own = context.key.formation_id
+        if theirs in (None, own) or self._has_mismatch:
+            return
+        self._has_mismatch = True
+        context.notify(Mismatch(what, own, str(theirs), self.streams.peer, self.connection))
 
     # --- streams -------------------------------------------------------------------------------
 
@@ -194,6 +244,7 @@ class Session:
         else:
             handler = FrameStream(self._context, self.streams, stream, self.runs, self._take_frame)
             self.streams.add(stream, handler)
+            self._first_stream = self._first_stream or handler
 
     def _refill(self) -> None:
         # TM-003

@@ -69,7 +69,9 @@ class _SocketProtocol(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport), "TCP gives a socket that reads and writes"
         self.link.start(_SocketCarrier(transport))
         if self._listener is not None:
-            self._listener.on_caller(self.link, share_of(transport.get_extra_info("peername")))
+            address = transport.get_extra_info("peername")
+            self.link.remote = host_of(address)
+            self._listener.on_caller(self.link, share_of(address))
 
     def data_received(self, data: bytes) -> None:
         self.link.data_received(data)
@@ -128,7 +130,8 @@ class TcpListener(Listener):
             await link.established()
         except Unreachable as unreachable:
             self.refused += 1
-            self._options.on_refusal(unreachable.reason, share)
+            if link.closed is None or not link.closed.by_peer:
+                self._options.on_refusal(unreachable.reason, link.remote)
         else:
             self._accepted.put_nowait(link)
         await link.ended()
@@ -149,9 +152,14 @@ class TcpListener(Listener):
         next(unproven, theirs[-1]).refuse("internal")
 
 
+def host_of(address: object) -> str:
+    """Return the host of a socket's address."""
+    return str(address[0]) if isinstance(address, tuple) else ""
+
+
 def share_of(address: object) -> str:
     """Return what shares a part of the connections: an IPv4 address, or the half of an IPv6 one."""
-    host = str(address[0]) if isinstance(address, tuple) else ""
+    host = host_of(address)
     found = _ip(host)
     if isinstance(found, IPv6Address) and found.ipv4_mapped is None:
         return str(IPv6Network((found.packed, SHARED_BITS), strict=False))
