@@ -51,6 +51,7 @@ REFERENCE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("node",),
     ("backend",),
     ("harness", "testing"),
+    ("simulation",),
     ("cli",),
 )
 PURE_LAYERS = REFERENCE_LAYERS[:3]

@@ -111,7 +111,8 @@ class Context:
         """Go back to what the store has; no write follows until `end_read_only`."""
         self.is_read_only = True
         self.durability.lose()
-        for key in lost.keys:
+        # In the same order in every process: a set of texts has none.
+        for key in sorted(lost.keys):
             self.documents.pop(key, None)
             if key in lost.sizes:
                 self.documents[key] = lost.sizes[key]

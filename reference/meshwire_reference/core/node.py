@@ -11,6 +11,7 @@ connection. An input that names a closed connection or a finished call is late a
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from meshwire_reference.core import inputs
@@ -25,6 +26,28 @@ from meshwire_reference.core.settings import Moment, Settings
 
 OPERATOR: Final = 0
 """Connection number used for changes made by the local operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outstanding:
+    """What a node is at: where nothing happens all of it is zero but its sessions."""
+
+    sessions: int
+    streams: int
+    """Streams in use, and those that are requested."""
+    documents: int
+    """Documents with jobs that are not over."""
+    held: int
+    """Connections with effects that wait for a write."""
+    outbound_bytes: int
+    inbound_bytes: int
+
+    @property
+    def is_any(self) -> bool:
+        """True if anything is not zero."""
+        return any(
+            (self.streams, self.documents, self.held, self.outbound_bytes, self.inbound_bytes)
+        )
 
 
 class NodeCore:
@@ -45,6 +68,19 @@ class NodeCore:
     def statistics(self) -> Statistics:
         """The counters of the node."""
         return self._context.statistics
+
+    @property
+    def outstanding(self) -> Outstanding:
+        """What the node is at."""
+        context = self._context
+        return Outstanding(
+            len(self._sessions),
+            sum(len(session.streams) for session in self._sessions.values()),
+            len(context.queues),
+            len(context.durability),
+            context.outbound_quota.used,
+            context.inbound_quota.used,
+        )
 
     def handle(self, happened: Input, now: Moment) -> list[Effect]:
         """Handle one input and return the effects; deadlines that have passed are handled first."""

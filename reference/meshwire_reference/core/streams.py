@@ -126,6 +126,10 @@ class Streams:
         self._handlers: dict[int, StreamHandler] = {}
         self._requests: dict[int, StreamHandler] = {}
 
+    def __len__(self) -> int:
+        """Return how many streams are in use or requested."""
+        return len(self._handlers) + len(self._requests)
+
     # --- what happens ----------------------------------------------------------------------------
 
     def add(self, stream: int, handler: StreamHandler) -> None:

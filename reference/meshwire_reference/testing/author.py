@@ -5,6 +5,7 @@ from urllib.parse import quote
 from meshwire_reference.core.document_calls import (
     Edit,
     Fields,
+    Forget,
     Generate,
     Generated,
     Listed,
@@ -59,6 +60,11 @@ class Author:
         generated = self._table.answer(Generate(NODE, self.key), None)
         assert isinstance(generated, Generated)
         return generated.message
+
+    def whole_delta(self) -> bytes:
+        """Return the payload of a 0x00 with the whole document, for a peer that is not known."""
+        self._table.answer(Forget(NODE), None)
+        return self.delta() or b""
 
     def receive(self, message: bytes) -> bytes | None:
         """Apply the payload of a 0x00 and return that of the answer, or None."""

@@ -72,6 +72,10 @@ class KeyQueues:
         self._queues: dict[str, deque[Job]] = {}
         self._in_flight: dict[int, list[tuple[str, Job, Call]]] = {}
 
+    def __len__(self) -> int:
+        """Return how many documents have jobs that are not over."""
+        return len(self._queues)
+
     def add(self, key: str, job: Job) -> None:
         """Queue a job; it begins at once if no other job of the key is queued."""
         queue = self._queues.get(key)

@@ -20,6 +20,10 @@ class Durability:
         self._by_key: dict[str, WriteNumber] = {}
         self._held: dict[int, deque[ConnectionEffect]] = {}
 
+    def __len__(self) -> int:
+        """Return how many connections have effects that wait for a write."""
+        return len(self._held)
+
     def begin_write(self, key: str) -> WriteNumber:
         """Return the number of a new write for a key."""
         self._last += 1

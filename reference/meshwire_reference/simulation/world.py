@@ -1,0 +1,427 @@
+"""One run: the nodes of a plan, their connections, its steps, and the time after the last fault.
+
+Theory of operation. Each pair of nodes that the plan links is kept connected by the first of the
+two, as by the dialler of a node. At every node an application writes. When the last step is over
+everything heals: no partition is left, every node is up, clocks are as at the start. A link on
+which something was lost without a word is lost itself, since nothing else makes that good. From
+then on the run waits until no frame is sent any more.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from random import Random
+from typing import Final
+
+from meshwire_reference.core.inputs import ConnectionOpened
+from meshwire_reference.core.settings import Dialect, Settings
+from meshwire_reference.node.dialler import Backoff
+from meshwire_reference.simulation.links import STREAM_STEP, UNI, Host, Side, SimulatedLink
+from meshwire_reference.simulation.node import SimulatedNode
+from meshwire_reference.simulation.plan import Plan, PlanStep, StepKind
+from meshwire_reference.simulation.record import RunRecord
+from meshwire_reference.simulation.schedule import START_S, Schedule
+from meshwire_reference.simulation.visitor import ACKNOWLEDGED, Visitor
+from meshwire_reference.wire.frames import FrameReader
+from meshwire_spec.numbers import LAB_MAX_STREAMS
+
+REDIAL_MAX_S: Final = 8.0
+HEARTBEAT_S: Final = 15.0
+FAULT_S: Final = 12.0
+"""Greatest duration of a fault that lasts."""
+QUIET_S: Final = 20.0
+"""Seconds without a frame after which a run is silent: more than any wait before an answer."""
+RECENT_S: Final = 30.0
+"""Age up to which the writes of a node are looked at after a crash."""
+SETTLE_MAX_S: Final = 300.0
+"""Seconds after which a run that is not silent never will be."""
+ROUNDS_MAX: Final = 60
+"""Greatest number of frames about one key of which each was caused by the one before."""
+CLOCK_STEP_MAX_MS: Final = 600_000
+READING_SHARE: Final = 0.5
+"""Share of the edits before which the application reads the document."""
+GROUP_SHARE: Final = 0.4
+"""Share of the nodes that a partition keeps with the one that it is about."""
+
+
+@dataclass(slots=True)
+class Dialling:
+    """What keeps two nodes connected."""
+
+    backoff: Backoff
+    link: SimulatedLink | None = None
+    since_s: float = 0.0
+    ordinal: int = 0
+    is_due: bool = False
+    has_lost: bool = False
+    """True if something was lost on the connection, or on an earlier one, without a word."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run has left, besides what its nodes hold."""
+
+    acknowledged: list[PlanStep] = field(default_factory=list)
+    lost: list[PlanStep] = field(default_factory=list)
+    """Steps that were acknowledged just before a crash, and were gone after it."""
+    rounds: int = 0
+    is_silent: bool = False
+
+
+class World:
+    """The run of one plan."""
+
+    def __init__(self, plan: Plan, record: RunRecord) -> None:
+        self.plan = plan
+        self.record = record
+        self.outcome = Outcome()
+        self.schedule = Schedule()
+        settings = Settings(Dialect.OPEN, payload_cap=plan.payload_cap, heartbeat_s=HEARTBEAT_S)
+        self.nodes = {
+            number: SimulatedNode(
+                number, self._chance("node", number), self.schedule, record, settings
+            )
+            for number in plan.nodes
+        }
+        self.visitors = {
+            number: Visitor(number, self._chance("visitor", number), self._note_write)
+            for number in plan.nodes
+        }
+        self.dialled = {
+            ends: Dialling(Backoff(self._chance("backoff", *ends).random, REDIAL_MAX_S))
+            for ends in plan.links
+        }
+        self._numbers = count(1)
+        self._owners: dict[int, tuple[int, int]] = {}
+        self._groups: list[frozenset[int]] = []
+        self._steps = {step.number: step for step in plan.steps}
+        self._last_frame_s = 0.0
+        self._counts_rounds = False
+        self._rounds: Counter[tuple[int, str]] = Counter()
+        self._under_way: dict[tuple[int, int], list[tuple[str, int]]] = {}
+
+    def _chance(self, *what: object) -> Random:
+        """Return the source of numbers of a part of the run, whatever the other parts do."""
+        return Random(f"{self.plan.seed} {what}")  # noqa: S311 - a seed, no secret
+
+    # --- the run -----------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Carry out the plan, and wait until it is silent."""
+        for number, skew_ms in zip(self.plan.nodes, self._skews(), strict=True):
+            self.nodes[number].skew_ms = skew_ms
+            self._start(number)
+        for step in self.plan.steps:
+            self.schedule.at(START_S + 1 + step.at_s, self._step(step))
+        last_s = max((step.at_s for step in self.plan.steps), default=0.0)
+        self.schedule.run(START_S + 1 + last_s + FAULT_S)
+        self._heal()
+        self._settle()
+        for node in self.nodes.values():
+            self.record.count_statistics(node.core.statistics)
+
+    def _skews(self) -> list[int]:
+        skews = self.plan.skews_ms
+        return [skews[number] if number < len(skews) else 0 for number in self.plan.nodes]
+
+    def _step(self, step: PlanStep) -> Callable[[], None]:
+        def act() -> None:
+            self.record.note(self.schedule.now_s, f"n{step.node}", f"step {step.kind}")
+            STEPS[step.kind](self, step)
+
+        return act
+
+    def _heal(self) -> None:
+        """End every fault."""
+        self._groups.clear()
+        for number, skew_ms in zip(self.plan.nodes, self._skews(), strict=True):
+            node = self.nodes[number]
+            node.heal()
+            node.skew_ms = skew_ms
+            if not node.is_up:
+                self._start(number)
+            self.visitors[number].leave()
+        for dialling in self.dialled.values():
+            link = dialling.link
+            if link is not None:
+                for side in link.sides:
+                    side.faults.clear()
+                    side.delay_s = 0.0
+                if dialling.has_lost:
+                    link.cut(at_once=True)
+        self._counts_rounds = True
+
+    def _settle(self) -> None:
+        """Run until nothing has been sent for a while."""
+        began_s = self._last_frame_s = self.schedule.now_s
+        while self.schedule.now_s - began_s < SETTLE_MAX_S and self.outcome.rounds <= ROUNDS_MAX:
+            self.schedule.run(self.schedule.now_s + 1.0)
+            are_up = all(one.link is not None for one in self.dialled.values())
+            if are_up and self.schedule.now_s - self._last_frame_s > QUIET_S:
+                self.outcome.is_silent = True
+                return
+
+    # --- connections -------------------------------------------------------------------------
+
+    def _start(self, number: int) -> None:
+        node = self.nodes[number]
+        node.on_closed = self._note_closed
+        node.start()
+        self._connect_visitor(number)
+        for ends in self.dialled:
+            if ends[0] == number:
+                self._dial_after(ends, 0.0)
+
+    def _connect_visitor(self, number: int) -> None:
+        visitor, node = self.visitors[number], self.nodes[number]
+        chance = self._chance("visit", number, self.schedule.happened)
+        one, other = next(self._numbers), next(self._numbers)
+        link = SimulatedLink(
+            self.schedule, self, chance, ((visitor, one), (node, other)), (LAB_MAX_STREAMS, 0)
+        )
+        visitor.side, node.sides[other] = link.sides
+        node.feed(ConnectionOpened(other, visitor.peer_id, dialled=False))
+
+    def _dial_after(self, ends: tuple[int, int], wait_s: float) -> None:
+        dialling = self.dialled[ends]
+        if dialling.is_due:
+            return
+        dialling.is_due = True
+
+        def dial() -> None:
+            dialling.is_due = False
+            if dialling.link is None and self.nodes[ends[0]].is_up:
+                self._dial(ends, dialling)
+
+        self.schedule.after(wait_s, dial)
+
+    def _dial(self, ends: tuple[int, int], dialling: Dialling) -> None:
+        one, other = (self.nodes[number] for number in ends)
+        if not other.is_up or any(len(group & set(ends)) == 1 for group in self._groups):
+            self.record.count("dial", "unreachable")
+            self._dial_after(ends, dialling.backoff.after(0.0))
+            return
+        self.record.count("dial", "connected")
+        dialling.ordinal += 1
+        numbers = next(self._numbers), next(self._numbers)
+        chance = self._chance("link", *ends, dialling.ordinal)
+        hosts: tuple[tuple[Host, int], tuple[Host, int]] = (one, numbers[0]), (other, numbers[1])
+        link = SimulatedLink(self.schedule, self, chance, hosts)
+        dialling.link, dialling.since_s, dialling.has_lost = link, self.schedule.now_s, False
+        self._owners[numbers[0]] = ends
+        one.sides[numbers[0]], other.sides[numbers[1]] = link.sides
+        other.feed(ConnectionOpened(numbers[1], one.identity.endpoint_id, dialled=False))
+        one.feed(ConnectionOpened(numbers[0], other.identity.endpoint_id, dialled=True))
+
+    def _note_closed(self, number: int) -> None:
+        """Dial again where the side that has dialled has learnt of the end."""
+        ends = self._owners.pop(number, None)
+        if ends is None:
+            return
+        dialling = self.dialled[ends]
+        dialling.link = None
+        self._dial_after(ends, dialling.backoff.after(self.schedule.now_s - dialling.since_s))
+
+    def _links_of(self, number: int) -> Iterator[Dialling]:
+        return (one for ends, one in self.dialled.items() if number in ends)
+
+    def _side_between(self, step: PlanStep) -> Side | None:
+        """Return the side of the node of a step, on its connection with the other node."""
+        for ends in ((step.node, step.other), (step.other, step.node)):
+            dialling = self.dialled.get(ends)
+            if dialling is not None and dialling.link is not None:
+                return dialling.link.sides[ends.index(step.node)]
+        return None
+
+    # --- steps -------------------------------------------------------------------------------
+
+    def edit(self, step: PlanStep) -> None:
+        """Let the application of a node write a field."""
+        node, visitor = self.nodes[step.node], self.visitors[step.node]
+        if not node.is_up or visitor.side is None:
+            self.record.count("edit", "no node")
+            return
+        has_read = self.plan.has_large_documents and step.amount < READING_SHARE
+        stored = node.disk.read(step.key) if has_read else None
+        if not visitor.edit(step.number, step.key, step.amount, stored, self.plan.payload_cap):
+            self.record.count("edit", "above the cap")
+
+    def delete(self, step: PlanStep) -> None:
+        """Let the application of a node delete a document."""
+        node, visitor = self.nodes[step.node], self.visitors[step.node]
+        if node.is_up and visitor.side is not None:
+            visitor.delete(step.number, step.key, node.now.wall_ms)
+        else:
+            self.record.count("delete", "no node")
+
+    def _note_write(self, number: int, how: str) -> None:
+        step = self._steps[number]
+        self.record.count(str(step.kind), how)
+        self.record.note(self.schedule.now_s, f"n{step.node}", f"{step.kind} {number} {how}")
+        if how == ACKNOWLEDGED:
+            self.outcome.acknowledged.append(step)
+
+    def meet_streams(self, step: PlanStep) -> None:
+        """Let a fault meet the next streams of a node on one connection."""
+        side = self._side_between(step)
+        if side is not None:
+            side.faults.extend([step.kind] * (1 + int(step.amount * 3)))
+
+    def delay(self, step: PlanStep) -> None:
+        """Let the streams of a node on one connection be late for a while, each by another time."""
+        side = self._side_between(step)
+        if side is None:
+            return
+        side.delay_s = 1.0 if step.kind is StepKind.DELAY else 8.0
+        self.note_fault(step.kind)
+
+        def end() -> None:
+            side.delay_s = 0.0
+
+        self.schedule.after(1 + step.amount * (FAULT_S - 1), end)
+
+    def disconnect(self, step: PlanStep) -> None:
+        """Lose the connection of two nodes."""
+        side = self._side_between(step)
+        if side is not None:
+            self.note_fault(step.kind)
+            side.link.cut()
+
+    def divide(self, step: PlanStep) -> None:
+        """Keep some nodes and the others apart for a while."""
+        chance = self._chance("partition", step.number)
+        group = frozenset(
+            n for n in self.plan.nodes if n == step.node or chance.random() < GROUP_SHARE
+        )
+        self._groups.append(group)
+        self.note_fault(step.kind)
+        for ends, dialling in self.dialled.items():
+            if dialling.link is not None and len(group & set(ends)) == 1:
+                dialling.link.cut()
+
+        def end() -> None:
+            if group in self._groups:
+                self._groups.remove(group)
+
+        self.schedule.after(1 + step.amount * (FAULT_S - 1), end)
+
+    def crash(self, step: PlanStep) -> None:
+        """End a node now, or at the end of a commit; it starts again after a while."""
+        node = self.nodes[step.node]
+        if not node.is_up:
+            return
+
+        def end() -> None:
+            if not node.is_up:
+                return
+            self.note_fault(step.kind)
+            node.crash()
+            for ends, dialling in self.dialled.items():
+                if ends[0] == step.node:
+                    dialling.link = None
+            self._owners = {n: ends for n, ends in self._owners.items() if ends[0] != step.node}
+            self.schedule.after(0.1 + step.amount * FAULT_S / 2, restart)
+
+        def restart() -> None:
+            if not node.is_up:
+                self._note_lost(node)
+                self._start(step.node)
+
+        if step.kind is StepKind.CRASH:
+            end()
+        else:
+            node.crash_at_commit(end)
+
+    def _note_lost(self, node: SimulatedNode) -> None:
+        """Note which of the last writes that a node has acknowledged its disk does not have."""
+        since_s = self.schedule.now_s - START_S - 1 - RECENT_S
+        stored = node.stored_tombstones()
+        for step in self.outcome.acknowledged:
+            if step.node != node.number or step.at_s < since_s or step.key in stored:
+                continue
+            if step.kind is StepKind.DELETE or f"e{step.number}" not in node.fields(step.key):
+                self.outcome.lost.append(step)
+
+    def kill_worker(self, step: PlanStep) -> None:
+        """Let the worker of a node die."""
+        node = self.nodes[step.node]
+        if not node.is_up:
+            return
+        self.note_fault(step.kind)
+        if step.kind is StepKind.WORKER_DEATH:
+            node.kill_worker()
+        else:
+            node.kill_workers_at_call()
+        # What was refused, and changes that waited for others, come with the next connection.
+        for dialling in self._links_of(step.node):
+            dialling.has_lost = True
+
+    def set_clock(self, step: PlanStep) -> None:
+        """Set the clock of a node forward or back."""
+        self.note_fault(step.kind)
+        self.nodes[step.node].skew_ms += round((2 * step.amount - 1) * CLOCK_STEP_MAX_MS)
+
+    def break_store(self, step: PlanStep) -> None:
+        """Let the store of a node fail for a while."""
+        node = self.nodes[step.node]
+        if not node.is_up:
+            return
+        self.note_fault(step.kind)
+        node.break_store()
+        self.schedule.after(1 + step.amount * (FAULT_S - 1), node.mend_store)
+
+    # --- what the network takes note of ------------------------------------------------------
+
+    def note_fault(self, kind: StepKind) -> None:
+        """Count a fault that has taken effect."""
+        self.record.count("fault", kind)
+
+    def note_loss(self, link: SimulatedLink) -> None:
+        """Remember that something was lost on a connection without a word."""
+        for dialling in self.dialled.values():
+            if dialling.link is link:
+                dialling.has_lost = True
+
+    def note_sent(self, side: Side, stream: int, data: bytes) -> None:
+        """Count the rounds that a frame continues."""
+        if stream % STREAM_STEP >= UNI or not data:
+            return
+        self._last_frame_s = self.schedule.now_s
+        if not self._counts_rounds:
+            return
+        keys = [frame.key for frame in FrameReader().feed(data)]
+        caused = [(key, self._rounds[id(side.host), key] + 1) for key in keys]
+        self._under_way.setdefault((id(side.link), stream), []).extend(caused)
+
+    def note_arrival(self, side: Side, stream: int, data: bytes) -> None:
+        """Note in which round frames arrive."""
+        if not self._counts_rounds:
+            return
+        for key, rounds in self._under_way.pop((id(side.link), stream), ()):
+            place = id(side.host), key
+            self._rounds[place] = max(self._rounds[place], rounds)
+            self.outcome.rounds = max(self.outcome.rounds, rounds)
+
+
+STEPS: Final[dict[StepKind, Callable[[World, PlanStep], None]]] = {
+    StepKind.EDIT: World.edit,
+    StepKind.DELETE: World.delete,
+    StepKind.LOSE: World.meet_streams,
+    StepKind.DUPLICATE: World.meet_streams,
+    StepKind.CUT: World.meet_streams,
+    StepKind.CUT_LATE: World.meet_streams,
+    StepKind.DELAY: World.delay,
+    StepKind.SLOW: World.delay,
+    StepKind.DISCONNECT: World.disconnect,
+    StepKind.PARTITION: World.divide,
+    StepKind.CRASH: World.crash,
+    StepKind.CRASH_COMMIT: World.crash,
+    StepKind.WORKER_DEATH: World.kill_worker,
+    StepKind.WORKER_DEATHS: World.kill_worker,
+    StepKind.CLOCK_STEP: World.set_clock,
+    StepKind.STORE_FAILURE: World.break_store,
+}
+"""How each step is carried out."""
