@@ -283,6 +283,19 @@ def render_schema(arguments: str) -> str:
     return table(["Member", "Type", *heads, "Meaning"], lines)
 
 
+def render_operations(name: str) -> str:
+    """Return the requests of a schema that is a union: what each is called, has, and does."""
+    schema = load_schema(name)
+    tag = schema["discriminator"]["propertyName"]
+    lines = []
+    for called, reference in schema["discriminator"]["mapping"].items():
+        part = schema["$defs"][reference.rpartition("/")[2]]
+        own = [one for one in part["properties"] if one not in (tag, "id")]
+        shown = [f"`{one}`" if one in part["required"] else f"(`{one}`)" for one in own]
+        lines.append([f"`{called}`", ", ".join(shown) or "-", part["description"]])
+    return table([f"`{tag}`", "Members", "What it asks for"], lines)
+
+
 RENDERERS: Final[Mapping[str, Callable[[str], str]]] = {
     "layout": render_layout,
     "registry": render_registry,
@@ -297,6 +310,7 @@ RENDERERS: Final[Mapping[str, Callable[[str], str]]] = {
     "refusals": render_refusals,
     "classes": render_classes,
     "schema": render_schema,
+    "operations": render_operations,
 }
 
 

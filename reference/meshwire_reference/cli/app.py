@@ -16,6 +16,7 @@ def build_app() -> "typer.Typer":
     """Build the command line; loads typer, which the codec harness does without."""
     import typer  # noqa: PLC0415 - costs ten times the start of the harness
 
+    from meshwire_reference.cli.operate import COMMANDS  # noqa: PLC0415 - as typer
     from meshwire_reference.cli.run import RunOptions, run_command  # noqa: PLC0415 - loads typer
 
     app = typer.Typer(
@@ -46,6 +47,8 @@ def build_app() -> "typer.Typer":
         raise typer.Exit(serve_codec())
 
     app.command("run")(_reading(RunOptions, run_command))
+    for command in COMMANDS:
+        app.command()(command)
     return app
 
 

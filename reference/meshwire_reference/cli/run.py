@@ -15,6 +15,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from meshwire_reference.backend import Backend
+from meshwire_reference.control.server import ControlServer
 from meshwire_reference.core.settings import Dialect
 from meshwire_reference.documents.process import Unavailable
 from meshwire_reference.node.config import Choices, Config, ConfigError, make_config
@@ -127,6 +129,13 @@ class RunOptions:
             "the node. Without it everything is kept in memory."
         ),
     ] = None
+    control: Annotated[
+        Path | None,
+        typer.Option(
+            help="Unix socket, made with mode 0600, at which the node serves the commands of its "
+            "user, such as put and get."
+        ),
+    ] = None
     document_call_s: Annotated[
         float, typer.Option(help="CPU time that a document call may take, in seconds.")
     ] = DOCUMENT_CALL_S
@@ -177,6 +186,7 @@ class RunOptions:
             connect=tuple(self.connect or ()),
             folder=self.load,
             data=self.data,
+            control=self.control,
             reconcile=self.reconcile,
             reconcile_with=tuple(self.reconcile_with or ()),
             serves_reconciliation=not self.no_reconciliation,
@@ -218,9 +228,13 @@ async def serve(config: Config) -> int:
         # `nohup` ignores SIGHUP, and that is kept.
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, stopping.set)
-    node = Node(config)
+    backend = Backend(config)
+    node = backend.node
+    control = None if config.control is None else ControlServer(backend, config.control)
     try:
         if await _started(node, stopping):
+            if control is not None:
+                await control.open()
             sys.stdout.write(ready_line(config, node.addresses, node.endpoint_id) + "\n")
             sys.stdout.flush()
             return await _ended(node, stopping)
@@ -229,7 +243,9 @@ async def serve(config: Config) -> int:
         sys.stderr.write(f"meshwire-node: {' '.join(str(exc).split())}\n")
         return USAGE
     finally:
-        await node.close()
+        if control is not None:
+            await control.close()
+        await backend.close()
     return 0
 
 

@@ -12,6 +12,7 @@ from meshwire_reference.core.effects import (
     DropTombstones,
     Effect,
     Event,
+    LocalDone,
     Notify,
     Refusal,
     Skipped,
@@ -154,6 +155,10 @@ class Context:
     def notify(self, event: Event) -> None:
         """Add the effect that logs an event."""
         self._effects.append(Notify(event))
+
+    def report(self, done: LocalDone) -> None:
+        """Add the effect that ends an operation of the user."""
+        self._effects.append(done)
 
     def take_effects(self) -> list[Effect]:
         """Return the effects added since the last call."""

@@ -19,6 +19,9 @@ ConnectionName: TypeAlias = int | str
 Heads: TypeAlias = tuple[bytes, ...]
 """Hashes of the newest changes, sorted; empty for a document that does not exist."""
 
+DELETION_MARKS = ("_deleted", "_deleted_at", "_deleted_by")
+"""Root fields that a soft deletion sets, where the fields of a document are read (D-86)."""
+
 Scalar: TypeAlias = bool | int | float | str | None
 """A value that a local edit may write."""
 
@@ -124,12 +127,16 @@ class Edit:
     """Write root fields locally, as one change on the existing document. Result: `Edited`.
 
     Only what differs is written, within maps, lists and texts too. An opaque value is never
-    written: a field with one can be given back as it was read, or removed.
+    written: a field with one can be given back as it was read, or removed. `exact` removes every
+    root field that is not given. With `as_json` a value keeps the type that is held where JSON has
+    one type for several: a string for a text, a number for a timestamp, null for an opaque value.
     """
 
     key: str
     fields: dict[str, Scalar | Value]
     removed: tuple[str, ...] = ()
+    exact: bool = False
+    as_json: bool = False
 
 
 @dataclass(frozen=True, slots=True)

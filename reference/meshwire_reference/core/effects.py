@@ -7,9 +7,10 @@ answer it; an effect of a closed connection needs no answer.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TypeAlias
 
-from meshwire_reference.core.document_calls import Call, KeptTombstone, Together, Write
+from meshwire_reference.core.document_calls import Call, KeptTombstone, Result, Together, Write
 
 WriteNumber: TypeAlias = int
 """Number of a change set; later ones are greater."""
@@ -239,4 +240,33 @@ class Notify:
     event: Event
 
 
-Effect: TypeAlias = ConnectionEffect | CallDocuments | WriteStore | DropTombstones | Notify
+class LocalRefusal(StrEnum):
+    """Why an operation of the user was not carried out; nothing has changed."""
+
+    DELETED = "deleted"
+    """The document has a tombstone, which guards it."""
+    ABSENT = "absent"
+    """There is no such document to delete."""
+    EXPIRES = "expires"
+    """Documents of this collection are not deleted: they expire."""
+    TOO_LARGE = "too-large"
+    """The document would be larger than a payload may be."""
+    NOT_STORED = "not-stored"
+    """The store cannot be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDone:
+    """The end of a `LocalOperation`, by its number. Never answered.
+
+    `result` is that of its document call: `Listed` of a read, `Edited` of an edit or a deletion by
+    marks, `Done` of one by a tombstone, `Refused`. Held until all of it is durable.
+    """
+
+    number: int
+    result: Result | LocalRefusal
+
+
+Effect: TypeAlias = (
+    ConnectionEffect | CallDocuments | WriteStore | DropTombstones | Notify | LocalDone
+)

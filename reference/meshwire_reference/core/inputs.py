@@ -14,7 +14,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from meshwire_reference.core.document_calls import Each, KeptTombstone, Result, Write
+from meshwire_reference.core.document_calls import (
+    Each,
+    Edit,
+    Fields,
+    KeptTombstone,
+    Result,
+    Write,
+)
 
 StreamId: TypeAlias = int
 """Number of a stream, unique on its connection; on QUIC and the lab binding the id on the wire."""
@@ -158,7 +165,8 @@ class DocumentDone:
 
     Leads to `WriteStore` where the document has changed, to `CallDocuments` for what waits for the
     same key or is passed on, to `OpenStream` for a frame that is made, to `Notify` for one that
-    cannot be made, and to what the next frame or FIN of the stream leads to, or its refusal.
+    cannot be made, to `LocalDone` for an operation of the user, and to what the next frame or FIN
+    of the stream leads to, or its refusal.
     """
 
     number: int
@@ -174,6 +182,27 @@ class DocumentLoaded:
 
     key: str
     write: Write
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """Delete a document as the policy of its collection says; `by` is who does it."""
+
+    key: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOperation:
+    """The user of this node reads, edits or deletes a document, with a key that is valid.
+
+    `number` is the caller's and never used twice. Leads to `CallDocuments`, and in the end to one
+    `LocalDone`, at once where the operation is refused. A change leads to what a change of a peer
+    leads to: `WriteStore`, and `CallDocuments` for every peer that it is passed on to.
+    """
+
+    number: int
+    operation: Fields | Edit | Deletion
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +222,8 @@ class StoreOpened:
 class Durable:
     """Every write up to this number is durable.
 
-    Leads to the effects of connections that were held for it, in their order, and to nothing new.
+    Leads to the effects of connections that were held for it, in their order, to each `LocalDone`
+    that was, and to nothing new.
     """
 
     number: int
@@ -206,7 +236,8 @@ class StoreFailed:
     `keys` are those of the lost writes; `sizes` and `tombstones` say what the store has of them.
     From now on the node changes nothing: it serves what is stored, and refuses everything else as
     internal. Leads to `CloseConnection` for every connection, since what was queued for a peer may
-    show a lost write, and to `CallDocuments` with `Drop` for each key.
+    show a lost write, to `CallDocuments` with `Drop` for each key, and to `LocalDone` for each
+    operation of the user that waited for a lost write.
     """
 
     keys: frozenset[str]
@@ -244,6 +275,7 @@ Input: TypeAlias = (
     | ConnectionInput
     | DocumentDone
     | DocumentLoaded
+    | LocalOperation
     | StoreOpened
     | StoreFailed
     | StoreRecovered

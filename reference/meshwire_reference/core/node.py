@@ -20,12 +20,10 @@ from meshwire_reference.core.effects import Effect
 from meshwire_reference.core.formation import FormationKey
 from meshwire_reference.core.frames.dispatch import Frames
 from meshwire_reference.core.inputs import Input
-from meshwire_reference.core.peer.session import Session
+from meshwire_reference.core.local import OPERATOR, LocalOperations
+from meshwire_reference.core.peer.session import PeerStatus, Session
 from meshwire_reference.core.sending.relay import Routing
 from meshwire_reference.core.settings import Moment, Settings
-
-OPERATOR: Final = 0
-"""Connection number used for changes made by the local operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +60,7 @@ class NodeCore:
         self._context = Context(settings, entropy, key)
         self._routing = Routing()
         self._frames = Frames(self._context, self._routing)
+        self._local = LocalOperations(self._context, self._routing)
         self._sessions: dict[int, Session] = {}
 
     @property
@@ -81,6 +80,16 @@ class NodeCore:
             context.outbound_quota.used,
             context.inbound_quota.used,
         )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of all documents, those included whose first write is not durable yet."""
+        return tuple(self._context.documents)
+
+    @property
+    def peers(self) -> tuple[PeerStatus, ...]:
+        """The connections that are open, in the order in which they were opened."""
+        return tuple(session.status for session in self._sessions.values())
 
     def handle(self, happened: Input, now: Moment) -> list[Effect]:
         """Handle one input and return the effects; deadlines that have passed are handled first."""
@@ -136,6 +145,10 @@ class NodeCore:
         self._context.write(happened.key, happened.write)
         self._routing.pass_on_document(happened.key, OPERATOR)
 
+    def begin_operation(self, happened: inputs.LocalOperation) -> None:
+        """Begin an operation of this node's own user."""
+        self._local.begin(happened)
+
     def restore(self, happened: inputs.StoreOpened) -> None:
         """Take what the store holds for what the node holds."""
         context = self._context
@@ -148,6 +161,7 @@ class NodeCore:
         """Go back to what is stored, and change nothing from now on."""
         # First, since a close would wait with what is held for the lost writes.
         self._context.lose_writes(happened)
+        self._local.lose()
         for session in self._sessions.values():
             session.give_up()
 
@@ -160,6 +174,7 @@ class NodeCore:
     def note_durable(self, happened: inputs.Durable) -> None:
         """Release the effects that waited for these writes."""
         self._context.note_durable(happened.number)
+        self._local.note_durable(happened.number)
 
     def fire(self, happened: inputs.TimerFired) -> None:
         """Do nothing: `handle` has run the timers already."""
@@ -175,6 +190,7 @@ HANDLERS: Final[dict[type[Input], Callable[[NodeCore, Any], None]]] = {
     inputs.ConnectionInput: NodeCore.take_event,
     inputs.DocumentDone: NodeCore.take_result,
     inputs.DocumentLoaded: NodeCore.take_document,
+    inputs.LocalOperation: NodeCore.begin_operation,
     inputs.StoreOpened: NodeCore.restore,
     inputs.StoreFailed: NodeCore.note_store_failure,
     inputs.StoreRecovered: NodeCore.note_store_recovery,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from automerge.core import ROOT, ObjType, ScalarType
 
-from meshwire_reference.core.document_calls import Scalar, Value
+from meshwire_reference.core.document_calls import DELETION_MARKS, Scalar, Value
 from meshwire_reference.core.sync_messages import Unfit
 from meshwire_reference.documents.patches import DEPTH_MAX
 
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 SIGNED_END: Final = 2**63
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 OPAQUE: Final = frozenset(("counter", "unknown"))
-DELETED, DELETED_AT, DELETED_BY = "_deleted", "_deleted_at", "_deleted_by"
-"""Root fields that a soft deletion sets, where the fields of a document are read (D-86)."""
+DELETED, DELETED_AT, DELETED_BY = DELETION_MARKS
 
 Place: TypeAlias = str | int
 """A key of a map, or an index of a list."""
@@ -77,11 +76,33 @@ def is_deleted(fields: Mapping[str, Value]) -> bool:
     return fields.get(DELETED) == Value("boolean", value=True)
 
 
-class Editor:
-    """Writes values within one transaction. Raises Unfit for a value that cannot be written."""
+def as_held(held: Value, wanted: Value) -> Value:
+    """Return a value of JSON with the type that is held, where JSON has one type for both."""
+    if held.kind in OPAQUE and wanted.kind == "null":
+        return held
+    is_kept = (wanted.kind, held.kind) in SAME_IN_JSON
+    if not is_kept or (held.kind == "uint" and cast("int", wanted.value) < 0):
+        return wanted
+    # Bytes are shown in hex, and any other string is a new value.
+    is_other_text = held.kind == "bytes" and wanted.value != held.value
+    return wanted if is_other_text else Value(held.kind, wanted.value)
 
-    def __init__(self, transaction: Transaction) -> None:
+
+SAME_IN_JSON: Final = frozenset(
+    (("str", "text"), ("str", "bytes"), ("int", "timestamp"), ("int", "uint"))
+)
+"""A type that JSON is read as, and one that is shown alike."""
+
+
+class Editor:
+    """Writes values within one transaction. Raises Unfit for a value that cannot be written.
+
+    With `as_json` the wanted values are those of JSON, which take over the types that are held.
+    """
+
+    def __init__(self, transaction: Transaction, *, as_json: bool = False) -> None:
         self._transaction = transaction
+        self._as_json = as_json
 
     def write_fields(self, held: Mapping[str, Value], wanted: Mapping[str, Value]) -> None:
         """Write root fields; those that are not wanted stay as they are."""
@@ -97,6 +118,8 @@ class Editor:
         self, parent: bytes, place: Place, held: Value | None, wanted: Value, depth: int
     ) -> None:
         """Bring the value at a place of an object to the wanted one."""
+        if self._as_json and held is not None:
+            wanted = as_held(held, wanted)
         if held == wanted:
             return
         if held is not None and held.kind in OPAQUE:

@@ -7,7 +7,7 @@ The library fails in two ways, both caught per call in `Table.answer`: a bare `E
 `PanicException`, which is a `BaseException`. It may also abort: that is the supervisor's part.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 from automerge.core import Document
@@ -30,14 +30,12 @@ from meshwire_reference.core.document_calls import (
     Result,
     Save,
     Saved,
-    Scalar,
     SoftDelete,
     Unsent,
-    Value,
 )
 from meshwire_reference.core.sync_messages import Unfit
 from meshwire_reference.documents.chunks import DOCUMENT, ClaimBudget, check_chunks
-from meshwire_reference.documents.edits import Editor, is_deleted, soft_deletion, value_of
+from meshwire_reference.documents.edits import DELETED, Editor, is_deleted, soft_deletion, value_of
 from meshwire_reference.documents.entries import Entries, heads_of
 from meshwire_reference.documents.exchanges import Exchanges
 from meshwire_reference.documents.patches import fields_of
@@ -138,25 +136,26 @@ class Table:
         return Saved(entry.document.save() if entry.heads else None, entry.heads)
 
     def _edit(self, call: Edit) -> Edited:
-        return self._write(call.key, call.fields, call.removed)
+        return self._write(call)
 
     def _soft_delete(self, call: SoftDelete) -> Edited:
         if not self.entries.get(call.key).heads:
             return Edited((), None)
-        return self._write(call.key, soft_deletion(call.by, call.at_ms), ())
+        return self._write(Edit(call.key, soft_deletion(call.by, call.at_ms)))
 
-    def _write(
-        self, key: str, fields: Mapping[str, Scalar | Value], removed: Sequence[str]
-    ) -> Edited:
+    def _write(self, edit: Edit) -> Edited:
         """Write root fields as one change on the document there is, by the one actor (D-47)."""
-        entry = self.entries.get(key)
+        key, entry = edit.key, self.entries.get(edit.key)
         fork = entry.document.fork()
         fork.set_actor(self._actor)
         held = fields_of(fork.diff([], list(entry.heads))) if entry.heads else {}
-        wanted = {name: value_of(value) for name, value in fields.items()}
+        wanted = {name: value_of(value) for name, value in edit.fields.items()}
+        # A document that comes back begins anew.
+        is_exact = edit.exact or (DELETED in edit.removed and is_deleted(held))
+        removed = held.keys() - wanted.keys() if is_exact else held.keys() & edit.removed
         with fork.transaction() as transaction:
-            editor = Editor(transaction)
-            editor.remove_fields([name for name in removed if name in held])
+            editor = Editor(transaction, as_json=edit.as_json)
+            editor.remove_fields(sorted(removed))
             editor.write_fields(held, wanted)
         write = self.entries.replace(key, entry, self.entries.settle(key, fork))
         return Edited(entry.heads, write)

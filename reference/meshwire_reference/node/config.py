@@ -34,7 +34,8 @@ class Config:
 
     `connect` are addresses to keep a connection to, `redial_s` is the longest wait in seconds
     between two dials of one of them, `folder` holds the initial documents. `data` is the folder of
-    the durable store; without it the node keeps everything in memory. With
+    the durable store; without it the node keeps everything in memory. `control` is the path of the
+    socket at which it serves the commands of its user. With
     `reconcile` the node begins a run with every peer, else with those of `reconcile_with`.
     `budget` bounds the CPU time of each document call.
     """
@@ -50,6 +51,7 @@ class Config:
     reconcile_with: frozenset[bytes] = frozenset()
     budget: Budget = field(default_factory=Budget)
     redial_s: float = LONGEST_S
+    control: Path | None = None
 
     def reconciles_with(self, peer_id: bytes) -> bool:
         """Return True if the operator has requested runs with this peer."""
@@ -80,6 +82,7 @@ class Choices:
     redial_s: float = LONGEST_S
     dialect: str | None = None
     detects: bool = True
+    control: Path | None = None
 
 
 def make_config(choices: Choices) -> Config:
@@ -116,6 +119,7 @@ def make_config(choices: Choices) -> Config:
         frozenset(map(_endpoint, choices.reconcile_with)),
         Budget(choices.document_call_s, choices.document_call_s_per_kib),
         choices.redial_s,
+        choices.control,
     )
 
 

@@ -28,6 +28,7 @@ from meshwire_reference.core.effects import (
     ConnectionEffect,
     DropTombstones,
     Effect,
+    LocalDone,
     Mismatch,
     Notify,
     NotSent,
@@ -41,6 +42,7 @@ from meshwire_reference.core.effects import (
 from meshwire_reference.core.inputs import Input, StoreFailed
 from meshwire_reference.core.limits.rate_limit import Cooldowns
 from meshwire_reference.core.node import NodeCore
+from meshwire_reference.core.peer.session import PeerStatus
 from meshwire_reference.core.settings import Moment
 from meshwire_reference.core.state.document_queues import TOGETHER_BYTES_MAX, TOGETHER_MAX
 from meshwire_reference.documents.limits import (
@@ -56,6 +58,7 @@ from meshwire_reference.node.config import Config
 from meshwire_reference.node.connection import Link
 from meshwire_reference.node.dialler import Backoff, keep_connected
 from meshwire_reference.node.folder import BadFolder, list_documents, read_document
+from meshwire_reference.node.local import LocalUser
 from meshwire_reference.node.log import log
 from meshwire_reference.node.storing import Storing
 from meshwire_reference.store.base import Store, StoreError
@@ -88,6 +91,8 @@ class Node:
         self._config = config
         self._core = NodeCore(config.settings, secrets.token_bytes, config.key)
         self._storing = Storing(store_of(config), self)
+        self.user = LocalUser(self._feed)
+        """Operations of this node's own user."""
         self._documents: Documents | None = None
         self._listeners: list[Listener] = []
         self._links: dict[int, Link] = {}
@@ -111,6 +116,16 @@ class Node:
     def statistics(self) -> Statistics:
         """Counts of the core."""
         return self._core.statistics
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of all documents."""
+        return self._core.keys
+
+    @property
+    def peers(self) -> tuple[PeerStatus, ...]:
+        """The connections that are open."""
+        return self._core.peers
 
     async def start(self) -> None:
         """Open the store, start the worker, load the folder, bind every address, begin to dial.
@@ -221,6 +236,7 @@ class Node:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.user.give_up()
         if self._documents is not None:
             await self._documents.close()
         await self._storing.close()
@@ -357,6 +373,7 @@ class Node:
 
     def write_store(self, effect: WriteStore) -> None:
         """Queue a write to the store."""
+        self.user.note_write(effect)
         self._storing.add(effect)
 
     def drop_tombstones(self, effect: DropTombstones) -> None:
@@ -366,6 +383,7 @@ class Node:
     def note_durable(self, number: WriteNumber) -> None:
         """Tell the core that writes are durable, and make the calls that waited for that."""
         self._feed(inputs.Durable(number))
+        self.user.note_durable(number)
         self._submit_waiting()
 
     def _submit_waiting(self) -> None:
@@ -377,6 +395,7 @@ class Node:
         """Log that nothing can be stored, and go back to what is."""
         log("store-failed", why=str(exc), lost=len(lost.keys))
         self.store_failure = exc
+        self.user.lose_writes()
         self._feed(lost)
         self._submit_waiting()
 
@@ -391,6 +410,10 @@ class Node:
         log("store-failed", why=str(exc))
         self.store_failure = exc
         self.has_failed.set()
+
+    def finish_operation(self, effect: LocalDone) -> None:
+        """End an operation of the user."""
+        self.user.finish(effect)
 
     def notify(self, effect: Notify) -> None:
         """Log an event of the core."""
@@ -456,4 +479,5 @@ PERFORM: Final[dict[type, Callable[[Node, Any], None]]] = {
     WriteStore: Node.write_store,
     DropTombstones: Node.drop_tombstones,
     Notify: Node.notify,
+    LocalDone: Node.finish_operation,
 }

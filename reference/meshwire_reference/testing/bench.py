@@ -22,6 +22,8 @@ from meshwire_reference.core.effects import (
     Deferred,
     DropTombstones,
     Effect,
+    LocalDone,
+    LocalRefusal,
     Mismatch,
     Notify,
     NotSent,
@@ -89,6 +91,7 @@ class Bench:
         self.accepted: list[Accepted] = []
         self.mismatches: list[Mismatch] = []
         self.writes: list[WriteStore] = []
+        self.done: dict[int, Result | LocalRefusal] = {}
         self.dropped: list[str] = []
         self.closed: dict[int, int] = {}
         self.streams: dict[tuple[int, int], Seen] = {}
@@ -292,6 +295,11 @@ class Bench:
             case Mismatch() as mismatch:
                 self.mismatches.append(mismatch)
 
+    def take_done(self, effect: LocalDone) -> None:
+        """Record the end of an operation of the user."""
+        assert effect.number not in self.done, "the operation is over already"
+        self.done[effect.number] = effect.result
+
     def _report(self, connection: int, event: inputs.ConnectionEvent) -> None:
         self._inputs.append(inputs.ConnectionInput(connection, event))
 
@@ -318,4 +326,5 @@ PERFORM: Final[dict[type, Callable[[Bench, Any], None]]] = {
     WriteStore: Bench.write_store,
     DropTombstones: Bench.drop_tombstones,
     Notify: Bench.notify,
+    LocalDone: Bench.take_done,
 }

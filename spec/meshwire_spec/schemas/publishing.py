@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from meshwire_spec.schemas import (
+    control,
     listing,
     reconciliation,
     report,
@@ -25,7 +26,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One published schema: its struct, and the conditions that types cannot express.
+    """One published schema: its struct or union, and the conditions that types cannot express.
 
     `conditions` are keywords that are added to the schema of a struct, such as `if` and `then`;
     the struct's `__post_init__` checks the same. `implied` is the tag of a union that readers
@@ -34,12 +35,14 @@ class Publication:
 
     name: str
     title: str
-    struct: type[msgspec.Struct]
+    struct: Any
     conditions: Conditions = field(default_factory=dict)
     implied: str = ""
 
 
 PUBLICATIONS = (
+    Publication("control-request", "Request to a node", control.ControlRequest),
+    Publication("control-reply", "Reply of a node", control.ControlReply),
     Publication("ready", "Ready line", targets.ReadyLine, targets.READY_CONDITIONS),
     Publication("target", "Target file", targets.TargetFile, targets.TARGET_CONDITIONS),
     Publication("report", "Report of a run of the conformance suite", report.ReportFile),
@@ -75,7 +78,8 @@ def schema_of(publication: Publication) -> Schema:
     if publication.implied:
         _leave_out(parts, publication.implied)
     definitions = {name: _simplified(part) for name, part in parts.items()}
-    own = definitions.pop(top["$ref"].rpartition("/")[2])
+    # A union has no name of its own.
+    own = definitions.pop(top["$ref"].rpartition("/")[2]) if "$ref" in top else _simplified(top)
     head = {
         "$schema": DIALECT,
         "$id": f"https://meshwire.invalid/schemas/{publication.name}.json",

@@ -7,6 +7,7 @@ the handshake. From the result on every stream is read and the initial exchange 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -46,6 +47,16 @@ DispatchFrame: TypeAlias = Callable[["Session", int, StreamFrame, PendingEffects
 """Starts the effects of a peer's frame; returns the reason to refuse it, or None."""
 
 
+@dataclass(frozen=True, slots=True)
+class PeerStatus:
+    """A connection that is open: its number, its peer, who dialled, and how far it has come."""
+
+    connection: int
+    peer_id: bytes
+    dialled: bool
+    state: SessionState
+
+
 class Session:
     """A connection with a peer, from its opening to its end."""
 
@@ -70,6 +81,12 @@ class Session:
         self._has_mismatch = False
 
     # --- the connection ------------------------------------------------------------------------
+
+    @property
+    def status(self) -> PeerStatus:
+        """What the connection is like now."""
+        opened = self._opened
+        return PeerStatus(self.connection, opened.peer_id, opened.dialled, self.state)
 
     def open(self) -> None:
         """Begin with the handshake, or in an open node with the exchange at once."""

@@ -1,0 +1,76 @@
+"""The user's side of the control channel: one request, and its reply."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from meshwire_reference.control.messages import AnyRequest, encode_request
+
+
+class NoNode(Exception):
+    """No node serves the socket, or it went away; the text is one line for the user."""
+
+
+class RequestRefused(Exception):
+    """The node has not carried out a request; the text is one line for the user."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ControlClient:
+    """A connection to the control socket of a node. Blocks; raises NoNode and RequestRefused."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.connect(str(path))
+        except OSError as exc:
+            self._socket.close()
+            raise NoNode(
+                f"no node serves {path} ({exc.strerror or exc}): start one with "
+                f"`meshwire-node run --control {path}`"
+            ) from exc
+        self._replies = self._socket.makefile("rb")
+
+    def ask(self, request: AnyRequest) -> dict[str, Any]:
+        """Send a request and return the reply."""
+        return next(self.ask_for_all(request))
+
+    def ask_for_all(self, request: AnyRequest) -> Iterator[dict[str, Any]]:
+        """Send a request and yield every reply to it."""
+        gone = NoNode(f"the node at {self._path} has gone away: look at its log")
+        try:
+            self._socket.sendall(encode_request(request))
+            for line in self._replies:
+                reply: dict[str, Any] = json.loads(line)
+                error = reply.get("error")
+                if error is not None:
+                    raise RequestRefused(error["code"], error["message"])
+                yield reply
+        except OSError as exc:
+            raise gone from exc
+        raise gone
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._replies.close()
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

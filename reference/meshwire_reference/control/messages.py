@@ -1,0 +1,128 @@
+"""Requests and replies of the control channel; the page on running has them member by member.
+
+A line is at most `LINE_MAX` bytes. What is wrong with a request becomes one line of text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from meshwire_reference.backend import BackendError, BadFields, Document
+from meshwire_reference.backend.values import Json, parse_object, shown
+
+LINE_MAX: Final = 64 * 2**20
+"""Greatest number of bytes in a line, its end included."""
+
+
+WANTED: Final = 'a request is a JSON object, such as {"id": 1, "do": "status"}'
+
+
+class NoRequest(BackendError):
+    """A line that is no request."""
+
+    code = "bad-request"
+
+
+class NoDocument(BackendError):
+    """There is no document of this id, or it is deleted."""
+
+    code = "no-document"
+
+
+class Request(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="do"
+):
+    """What every request has."""
+
+    id: Annotated[int, Meta(ge=0)]
+
+
+class Put(Request, frozen=True, kw_only=True, tag="put"):
+    """Write fields of a document."""
+
+    collection: str
+    document: str
+    fields: dict[str, Any]
+    replace: bool = False
+
+
+class Get(Request, frozen=True, kw_only=True, tag="get"):
+    """Read a document."""
+
+    collection: str
+    document: str
+
+
+class Delete(Request, frozen=True, kw_only=True, tag="delete"):
+    """Delete a document."""
+
+    collection: str
+    document: str
+
+
+AnyRequest: TypeAlias = Put | Get | Delete
+
+
+def decode_request(line: bytes) -> AnyRequest:
+    """Read a line of a client. Raises NoRequest with what is wrong, and where."""
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as exc:
+        raise NoRequest(f"the line is not UTF-8 at byte {exc.start}") from exc
+    try:
+        # This reading notices names that come twice, and NaN.
+        members = parse_object(text, WANTED)
+    except BadFields as exc:
+        raise NoRequest(str(exc)) from exc
+    try:
+        request: AnyRequest = msgspec.convert(members, AnyRequest)
+    except msgspec.ValidationError as exc:
+        raise NoRequest(f"this is no request: {exc}") from exc
+    return request
+
+
+def id_of(line: bytes) -> int | None:
+    """Return the id in a line that may be no request, None if it has none."""
+    try:
+        members = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    number = members.get("id") if isinstance(members, dict) else None
+    return number if type(number) is int and number >= 0 else None
+
+
+def encode_request(request: AnyRequest) -> bytes:
+    """Return the line of a request."""
+    return msgspec.json.encode(request) + b"\n"
+
+
+def encode_reply(number: int | None, reply: Mapping[str, Json]) -> bytes:
+    """Return the line of a reply."""
+    return json.dumps({"id": number, **reply}).encode() + b"\n"
+
+
+def error_reply(error: BackendError) -> dict[str, Json]:
+    """Return the reply to a request that was not carried out."""
+    return {"error": {"code": error.code, "message": " ".join(str(error).split())}}
+
+
+def show_document(document: Document) -> dict[str, Json]:
+    """Return a document as a reply has it."""
+    return {
+        "collection": document.collection,
+        "document": document.id,
+        "fields": dict(document.fields),
+    }
+
+
+def no_document(collection: str, document_id: str) -> NoDocument:
+    """Return the error for a document that does not exist."""
+    return NoDocument(
+        f"there is no document {shown(document_id)} in {shown(collection)}: "
+        "`meshwire-node docs` lists those that are there"
+    )

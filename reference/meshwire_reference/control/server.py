@@ -1,0 +1,224 @@
+"""The node's side of the control channel: a thin layer over the backend.
+
+Requests of one connection are answered one after another, each with one line. Other connections go
+on meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+import stat
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from meshwire_reference.backend import Backend, BackendError, Document, TooLarge
+from meshwire_reference.backend.documents import key_of
+from meshwire_reference.backend.values import Json
+from meshwire_reference.control.messages import (
+    LINE_MAX,
+    AnyRequest,
+    Delete,
+    Get,
+    Put,
+    decode_request,
+    encode_reply,
+    error_reply,
+    id_of,
+    no_document,
+    show_document,
+)
+
+SOCKET_MASK: Final = 0o177
+"""Umask under which the socket is made: its owner alone may connect."""
+PART: Final = 2**16
+
+
+class ControlRefused(OSError):
+    """The socket cannot be made; the text is one line for the operator."""
+
+
+class ControlServer:
+    """The control socket of one node; `open`, then `close`."""
+
+    def __init__(self, backend: Backend, path: Path) -> None:
+        self.backend = backend
+        self._path = path
+        self._lock: int | None = None
+        self._server: asyncio.Server | None = None
+        self._clients: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Make the socket and begin to serve. Raises ControlRefused."""
+        try:
+            self._take_lock()
+            self._remove_stale()
+            bound = self._bind()
+        except OSError as exc:
+            self._drop_lock()
+            if isinstance(exc, ControlRefused):
+                raise
+            said = f"the control socket {self._path} cannot be made: {exc.strerror or exc}"
+            raise ControlRefused(said) from exc
+        self._server = await asyncio.start_unix_server(self._accept, sock=bound, limit=PART)
+
+    def _take_lock(self) -> None:
+        """Hold a lock beside the socket, which tells a stale one from one in use."""
+        self._lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise ControlRefused(
+                f"another node serves the control socket {self._path}: end it, or choose another "
+                "path with --control"
+            ) from exc
+
+    def _remove_stale(self) -> None:
+        """Remove the socket of a node that has ended without doing so."""
+        with suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(self._path.lstat().st_mode):
+                raise ControlRefused(
+                    f"{self._path} exists and is no socket: choose another path with --control"
+                )
+            self._path.unlink()
+
+    def _bind(self) -> socket.socket:
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(SOCKET_MASK)
+        try:
+            bound.bind(str(self._path))
+        except BaseException:
+            bound.close()
+            raise
+        finally:
+            os.umask(before)
+        bound.setblocking(False)  # noqa: FBT003 - takes no keyword
+        return bound
+
+    def _drop_lock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    async def close(self) -> None:
+        """End every connection and remove the socket."""
+        if self._server is not None:
+            self._server.close()
+            for client in self._clients:
+                client.cancel()
+            await asyncio.gather(*self._clients, return_exceptions=True)
+            with suppress(FileNotFoundError):
+                self._path.unlink()
+        self._drop_lock()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        client = asyncio.current_task()
+        assert client is not None
+        self._clients.add(client)
+        try:
+            await Client(self.backend, reader, writer).serve()
+        except (ConnectionError, asyncio.CancelledError):
+            # The client is gone, or the node ends.
+            pass
+        finally:
+            self._clients.discard(client)
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+class Client:
+    """One connection."""
+
+    def __init__(
+        self, backend: Backend, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.backend = backend
+        self._reader = reader
+        self._writer = writer
+
+    async def serve(self) -> None:
+        """Answer every line until the client closes its side."""
+        while True:
+            try:
+                line = await self._read_line()
+                if line is None:
+                    return
+            except TooLarge as exc:
+                await self._reply(None, error_reply(exc))
+                continue
+            if line.strip():
+                await self._answer(line)
+
+    async def _read_line(self) -> bytes | None:
+        """Return the next line, None at the end. Raises TooLarge once the line has ended."""
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            try:
+                part = await self._reader.readuntil(b"\n")
+            except asyncio.IncompleteReadError as exc:
+                # A last line without an end was cut short, perhaps.
+                return exc.partial if exc.partial.strip() and not parts else None
+            except asyncio.LimitOverrunError as exc:
+                part = await self._reader.readexactly(exc.consumed)
+            size += len(part)
+            if size <= LINE_MAX:
+                parts.append(part)
+            else:
+                parts.clear()
+            if part.endswith(b"\n"):
+                break
+        if size > LINE_MAX:
+            raise TooLarge(f"a line has at most {LINE_MAX} bytes, and this one {size}")
+        return b"".join(parts)
+
+    async def _answer(self, line: bytes) -> None:
+        number = None
+        try:
+            request = decode_request(line)
+            number = request.id
+            reply = await HANDLERS[type(request)](self, request)
+        except BackendError as exc:
+            number = id_of(line) if number is None else number
+            reply = error_reply(exc)
+        await self._reply(number, reply)
+
+    async def _reply(self, number: int | None, reply: dict[str, Json]) -> None:
+        self._writer.write(encode_reply(number, reply))
+        await self._writer.drain()
+
+    # --- requests ------------------------------------------------------------------------------
+
+    async def put(self, request: Put) -> dict[str, Json]:
+        """Write a document."""
+        # The store would choose an id for an empty one.
+        key_of(request.collection, request.document)
+        document = Document(request.collection, request.fields, request.document)
+        stored = await self.backend.document_store.upsert(document, replace=request.replace)
+        return {"document": show_document(stored)}
+
+    async def get(self, request: Get) -> dict[str, Json]:
+        """Read a document."""
+        found = await self.backend.document_store.get(request.collection, request.document)
+        if found is None:
+            raise no_document(request.collection, request.document)
+        return {"document": show_document(found)}
+
+    async def delete(self, request: Delete) -> dict[str, Json]:
+        """Delete a document."""
+        if not await self.backend.document_store.remove(request.collection, request.document):
+            raise no_document(request.collection, request.document)
+        return {"deleted": True}
+
+
+HANDLERS: Final[dict[type[AnyRequest], Callable[[Client, Any], Awaitable[dict[str, Json]]]]] = {
+    Put: Client.put,
+    Get: Client.get,
+    Delete: Client.delete,
+}
+"""The method for each request."""

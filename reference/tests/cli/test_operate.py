@@ -1,0 +1,95 @@
+"""The commands that speak to a running node, as processes: their output and exit codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from meshwire_reference.testing.commands import NodeProcess, run
+
+pytestmark = [pytest.mark.process, pytest.mark.socket]
+
+LISTEN = ("--listen", "tcp://127.0.0.1:0", "--open", "--heartbeat-s", "0")
+FIELDS = {"text": "grün", "numbers": [0, 2.5, 2**64 - 1], "map": {"none": None}}
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+    """Return a node for all tests."""
+    with NodeProcess(tmp_path_factory.mktemp("node"), *LISTEN) as node:
+        yield node
+
+
+def test_a_document_is_put_read_and_deleted(node: NodeProcess) -> None:
+    """The fields come back as JSON on one line, the rest says nothing."""
+    assert node.command("put", "notes", "n1", json.dumps(FIELDS)) == (0, "", "")
+    code, output, said = node.command("get", "notes", "n1")
+    assert (code, json.loads(output), said) == (0, FIELDS, "")
+    assert node.command("delete", "notes", "n1") == (0, "", "")
+    code, output, said = node.command("get", "notes", "n1")
+    assert (code, output) == (1, "")
+    assert said.count("\n") == 1
+
+
+def test_a_document_can_come_from_standard_input(node: NodeProcess) -> None:
+    """Where its JSON is longer than an argument may be."""
+    assert node.command("put", "notes", "n2", "-", given='{"a": 1}')[0] == 0
+    assert node.command("put", "--replace", "notes", "n2", "-", given='{"b": 2}')[0] == 0
+    assert node.command("get", "notes", "n2")[1] == '{"b": 2}\n'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("put", "notes", "n3", "[1]"), 2),
+        (("put", "notes", "n3", "nonsense"), 2),
+        (("put", "notes", "n3", '{"a": 1e999}'), 2),
+        (("put", "notes", "n3", '{"a": 18446744073709551616}'), 2),
+        (("put", "no/tes", "n3", '{"a": 1}'), 2),
+        (("put", "notes", "", '{"a": 1}'), 2),
+        (("put", "notes", "n3"), 2),
+        (("get", "notes", "n3"), 1),
+        (("delete", "notes", "n3"), 1),
+        (("delete", "beacons", "b1"), 1),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    node: NodeProcess, arguments: tuple[str, ...], code: int
+) -> None:
+    """With 2 for wrong usage and 1 for what the node did not do."""
+    name, *more = arguments
+    found, output, said = node.command(name, *more)
+
+    assert (found, output) == (code, "")
+    assert said.count("\n") == 1
+    assert node.command("get", "notes", "n3")[0] == 1
+
+
+def test_without_a_node_a_command_says_how_to_start_one(tmp_path: Path) -> None:
+    """Exit code 2."""
+    done = run("get", "--control", str(tmp_path / "none.sock"), "notes", "n1")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "meshwire-node run --control" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_second_node_leaves_the_socket_alone(node: NodeProcess) -> None:
+    """It does not start, and the first one goes on."""
+    second = run("run", *LISTEN, "--control", str(node.control))
+
+    assert (second.returncode, second.stdout) == (2, "")
+    assert second.stderr.count("\n") == 1
+    assert node.command("put", "notes", "n4", '{"a": 1}')[0] == 0
+
+
+def test_what_was_put_outlives_the_node(tmp_path: Path) -> None:
+    """With `--data`."""
+    data = ("--data", str(tmp_path / "data"))
+    with NodeProcess(tmp_path, *LISTEN, *data) as node:
+        node.command("put", "notes", "n1", '{"a": 1}')
+    with NodeProcess(tmp_path, *LISTEN, *data) as node:
+        assert node.command("get", "notes", "n1")[1] == '{"a": 1}\n'
