@@ -3,9 +3,9 @@
 A sender loads documents; a receiver dials it and gets them, as snapshots or as deltas, into a
 durable store or into memory. The clock runs from the dial until the receiver has the last document,
 durably if it has a store. CPU time is that of the receiver and its worker. The bare work is
-the load of Automerge of each document and a SQLite commit for every 20, in this process and the same run.
-Documents a second are of wall time, which means something on an idle machine only; beside them are
-those of the deployed node, with another document and in memory.
+the load of each document by Automerge and a SQLite commit for every 20, in this process and the
+same run. Documents a second are of wall time, which means something on an idle machine only; beside
+them are those of the deployed node, with another document and in memory.
 """
 
 import argparse
