@@ -50,7 +50,7 @@ REFERENCE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("documents", "store", "transport"),
     ("node",),
     ("backend",),
-    ("harness", "testing"),
+    ("control", "harness", "testing"),
     ("simulation",),
     ("cli",),
 )
@@ -67,7 +67,7 @@ CORE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("sending",),
     ("reconciliation",),
     ("peer",),
-    ("frames",),
+    ("frames", "local"),
     ("node",),
 )
 
