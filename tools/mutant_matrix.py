@@ -34,6 +34,8 @@ from vector_files import fault_text
 MATRIX: Final = ROOT / "conformance" / "mutants" / "matrix.json"
 BESIDE: Final = 2
 """Number of mutants that run concurrently: each runs every case, which takes processor time."""
+START_COSTS: Final = 50
+"""How many cases take the time that the start of a node takes."""
 USAGE: Final = 2
 CASE: Final = "MW-"
 
@@ -121,18 +123,23 @@ async def measure(row: Row, cases: Sequence[Case], ran: Mapping[str, Ran]) -> Li
 
 
 def most_useful(
-    rows: Sequence[Row], lines: Mapping[str, Line], cases: Sequence[Case]
+    rows: Sequence[Row], lines: Mapping[str, Line], cases: Sequence[Case], ran: Mapping[str, Ran]
 ) -> Iterator[Row]:
-    """Yield every row once; at any time one that names most cases without a row of their own."""
+    """Yield every row once; at any time one with most use for its cost.
+
+    The use is the number of the cases that it names and that have no row of their own yet, the cost
+    that of a start and of the cases that it reaches.
+    """
     by_id = {case.id: case for case in cases}
     left = {row.id: row for row in rows}
+    costs = {row.id: START_COSTS + len(reached(row, cases, ran)) for row in rows}
     while left:
         owned = frozenset[str]().union(*(owners(line, by_id) for line in lines.values()))
-        named = {
+        uses = {
             row.id: sum(name in by_id and name not in owned for name in row.noticed_by)
             for row in left.values()
         }
-        yield left.pop(max(left, key=named.__getitem__))
+        yield left.pop(max(left, key=lambda name: (uses[name] + 0.1) / costs[name]))
 
 
 async def measure_all(
@@ -143,7 +150,7 @@ async def measure_all(
     ends_s: float,
 ) -> None:
     """Measure rows, some concurrently, and write the file after each; begin none after `ends_s`."""
-    waiting = most_useful(rows, lines, cases)
+    waiting = most_useful(rows, lines, cases, ran)
 
     async def work() -> None:
         for row in waiting:

@@ -69,12 +69,15 @@ def test_a_coarse_row_is_no_row_of_its_own() -> None:
     assert not owners(coarse, BY_ID)
 
 
-def test_rows_that_name_cases_without_a_row_of_their_own_come_first() -> None:
+def test_rows_that_name_cases_without_a_row_of_their_own_come_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """What was measured meanwhile counts."""
     many = replace(ROW, id="many", noticed_by=("MW-5001", "MW-5002"))
     last = replace(ROW, id="last", noticed_by=("MW-5003",))
     lines: dict[str, Line] = {}
-    order = most_useful([ROW, last, many], lines, CASES)
+    monkeypatch.setattr(mutant_matrix, "reached", lambda _row, cases, _ran: cases)
+    order = most_useful([ROW, last, many], lines, CASES, {})
 
     assert next(order) == many
     lines["many"] = line("5001 5002", row=many)
