@@ -59,7 +59,7 @@ def _answer_to(held: list[Item], lower: Bound, part: Range) -> list[Range]:
     return ranges
 
 
-async def _check_found(run: CaseRun, lacking: Sequence[str], keys: Iterable[str]) -> None:
+async def check_found(run: CaseRun, lacking: Sequence[str], keys: Iterable[str]) -> None:
     """Fail unless every document that the suite lacks comes, before each that both sides hold."""
     peer = run.peer("A").name
     came = [await run.expect(stored(run, key=key), "A") for key in lacking]
@@ -81,7 +81,7 @@ async def _check_found(run: CaseRun, lacking: Sequence[str], keys: Iterable[str]
         )
 
 
-async def _plant(run: CaseRun, count: int) -> list[str]:
+async def plant_many(run: CaseRun, count: int) -> list[str]:
     """Give the target documents over the connection of the peer B; return their keys by id."""
     keys = sorted(own_keys(run, count), key=id_of)
     for key in keys:
@@ -99,7 +99,7 @@ def _found_in_turn(
     """
 
     async def found(run: CaseRun) -> None:
-        keys = await _plant(run, DOCUMENTS)
+        keys = await plant_many(run, DOCUMENTS)
         lacking = [keys[round(place * (DOCUMENTS - 1))] for place in turns]
         held = [item_of(key) for key in keys if key not in lacking]
         later = [id_of(key) for key in lacking]
@@ -111,7 +111,7 @@ def _found_in_turn(
         served = await take_run(run)
         # Items that only the suite has are found too, in the same answers.
         await served.serve([*held, *invented(run, len(turns))], answer=answer)
-        await _check_found(run, lacking, keys)
+        await check_found(run, lacking, keys)
 
     found.__doc__ = hunts
     client_case(case_id, title, rules=rules, let={})(found)
@@ -154,12 +154,12 @@ def _short_answer(items: list[Item], message: bytes) -> bytes:
 )
 async def found_by_short_answers(run: CaseRun) -> None:
     """The ranges after a short answer count as settled, or its findings replace earlier ones."""
-    keys = await _plant(run, MANY)
+    keys = await plant_many(run, MANY)
     lacking = keys[::EVERY]
     served = await take_run(run)
     held = [item_of(key) for key in keys if key not in lacking]
     await served.serve(held, answer=_short_answer)
-    await _check_found(run, lacking, keys)
+    await check_found(run, lacking, keys)
 
 
 @client_case(

@@ -41,6 +41,8 @@ def _functions() -> Iterable[Case]:
         held_offers,
         hostile,
         late_answers,
+        late_elements,
+        late_ranges,
         leftovers,
         pace,
         quiet,
@@ -59,7 +61,8 @@ def _functions() -> Iterable[Case]:
         streams, binding, credit, dialling, dialling_results, dialling_frames, dialling_states,
         both_dialects, halves, store, late_answers, pace, quiet, hostile, reconciliation,
         reconciliation_runs, reconciliation_exact, reconciling_client, early_credit, held_offers,
-        spread_findings, early_refusals, leftovers, side_by_side,
+        spread_findings, early_refusals, leftovers, side_by_side, late_elements,
+        late_ranges,
     )  # fmt: skip
     return cases_of(*modules)
 
