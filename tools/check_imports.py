@@ -39,7 +39,7 @@ DYNAMIC_ALLOWED: dict[str, tuple[str, ...]] = {
 SHARED_WITH_REFERENCE = ("meshwire_spec.numbers", "meshwire_spec.states")
 
 # Names of layers that are reserved for later profiles; no module has them yet.
-RESERVED = frozenset(("oplog", "backend"))
+RESERVED = frozenset(("backend",))
 
 # The layers of the reference, lowest first: a layer takes itself and the layers below it.
 # The parts of one layer do not take each other; the first three layers are pure.
@@ -187,6 +187,7 @@ DOORWAYS: dict[str, tuple[str, ...]] = {
     "automerge": ("meshwire_reference.documents", "meshwire_conformance.documents"),
     "aioquic": ("meshwire_reference.transport", "meshwire_conformance.targets"),
     "iroh": ("meshwire_reference.transport", "meshwire_conformance.targets"),
+    "nacl": ("meshwire_reference.oplog.signatures",),
     "websockets": ("meshwire_reference.transport", "meshwire_conformance.targets"),
 }
 

@@ -25,6 +25,7 @@ PLANTED = [
     ("reference/meshwire_reference/wire/frames.py", "from ..core import session"),
     ("reference/meshwire_reference/wire/frames.py", "from meshwire_reference.oplog import queue"),
     ("reference/meshwire_reference/oplog/queue.py", "from meshwire_reference import wire"),
+    ("reference/meshwire_reference/oplog/queue.py", "from nacl import signing"),
     ("reference/meshwire_reference/negentropy/tree.py", "import meshwire_reference.store"),
     ("reference/meshwire_reference/core/node.py", "from meshwire_reference.transport import tcp"),
     ("reference/meshwire_reference/core/node.py", "from meshwire_reference import documents"),

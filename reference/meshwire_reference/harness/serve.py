@@ -12,6 +12,7 @@ from typing import BinaryIO, Final
 
 from meshwire_reference.harness import kinds
 from meshwire_reference.harness.shapes import BadRequest, bytes_of, member_of
+from meshwire_reference.oplog.values import Unreadable
 from meshwire_reference.wire.accept import accept
 from meshwire_reference.wire.errors import FieldError
 from meshwire_spec.numbers import HARNESS_VERSION, PROFILE, VERSION
@@ -35,7 +36,7 @@ def _hello(_request: dict[str, object]) -> dict[str, object]:
         "version": VERSION,
         "kinds": list(kinds.KINDS),
         "profiles": [PROFILE],
-        "operations": list(RECONCILIATION),
+        "operations": [*RECONCILIATION, *OPLOG],
         "reasons": True,
     }
 
@@ -78,11 +79,30 @@ def _reconciliation(request: dict[str, object]) -> dict[str, object]:
     return harness_sessions.OPERATIONS[str(request["op"])](request)
 
 
+def _oplog(request: dict[str, object]) -> dict[str, object]:
+    from meshwire_reference.harness import oplog  # noqa: PLC0415 - loads PyNaCl
+
+    return oplog.OPERATIONS[str(request["op"])](request)
+
+
 RECONCILIATION: Final = (
     "negentropy_open",
     "negentropy_initiate",
     "negentropy_reconcile",
     "negentropy_close",
+)
+
+OPLOG: Final = (
+    "oplog_texts",
+    "oplog_sign",
+    "oplog_verify",
+    "oplog_read",
+    "oplog_write",
+    "oplog_open",
+    "oplog_apply",
+    "oplog_author",
+    "oplog_view",
+    "oplog_close",
 )
 
 OPERATIONS: Final[dict[str, Callable[[dict[str, object]], dict[str, object]]]] = {
@@ -92,6 +112,7 @@ OPERATIONS: Final[dict[str, Callable[[dict[str, object]], dict[str, object]]]] =
     "formation_respond": _formation_respond,
     "bye": _bye,
     **dict.fromkeys(RECONCILIATION, _reconciliation),
+    **dict.fromkeys(OPLOG, _oplog),
 }
 
 
@@ -141,6 +162,9 @@ def answer(line: bytes) -> tuple[dict[str, object], bool]:
         result, is_last = _perform(request)
     except FieldError as fault:
         return {"id": identity, "error": _error_of(fault)}, False
+    except Unreadable as fault:
+        error = {"reason": fault.reason, "message": str(fault)}
+        return {"id": identity, "error": error}, False
     except BadRequest as fault:
         return {"id": identity, "error": {"message": str(fault)}}, False
     except (ValueError, RecursionError) as fault:
