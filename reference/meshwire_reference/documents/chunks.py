@@ -11,9 +11,11 @@ CPU time and a memory limit. It ignores what follows a damaged chunk if the docu
 checksums are verified here, and the caller asks the document afterwards whether it took everything.
 """
 
+import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final, TypeAlias
 
@@ -54,8 +56,47 @@ ROWS_PER_ASCII_BYTE_OF: Final = (
 )
 """The same by the low four bits of a column's specification."""
 
+OF_NUMBERS: Final = (ACTOR, NUMBER, DELTA, BOOLEAN, TEXT, VALUE_META)
+"""Columns whose rows their counts alone claim: values of a group count too, raw values do not."""
+ROWS_PER_SHORT_BYTE: Final = 8192
+"""None of these claims more rows than this times its length, if no number has over two bytes."""
+LONG_NUMBER: Final = re.compile(rb"[\x80-\xff]{2}")
+"""Found wherever a number takes more than two bytes."""
+ANY_NUMBER: Final = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
+KNOWN_MAX: Final = 1024
+"""Lists of columns that are remembered: documents of one shape have few different ones."""
+KNOWN_COLUMNS_MAX: Final = 32
+"""Columns of a list that is remembered; the library writes fewer."""
+
 ColumnSize: TypeAlias = tuple[int, int]
 """The specification of a column, and the number of its bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """A list of columns, as it is announced before them.
+
+    Where the bytes of `ascii_spans` are all ASCII and those of `short_spans` have no long number,
+    no column claims more than ROWS_MAX rows, unless it `must_be_read`.
+    """
+
+    sizes: tuple[ColumnSize, ...]
+    length: int
+    ascii_spans: tuple[tuple[int, int], ...]
+    short_spans: tuple[tuple[int, int], ...]
+    must_be_read: bool
+
+    def claim_few(self, body: bytes, offset: int) -> bool:
+        """Return True if it is certain without reading them that no column claims many rows."""
+        if self.must_be_read:
+            return False
+        for start, end in self.ascii_spans:
+            if not body[offset + start : offset + end].isascii():
+                return False
+        for start, end in self.short_spans:
+            if LONG_NUMBER.search(body, offset + start, offset + end):
+                return False
+        return True
 
 
 @dataclass(slots=True)
@@ -147,8 +188,8 @@ def check_chunk(chunk: Chunk, budget: ClaimBudget) -> CheckedChunk:
     compressed = chunk.type == COMPRESSED_CHANGE
     body = budget.inflate(chunk.body) if compressed else chunk.body
     is_document = chunk.type == DOCUMENT
-    sizes, columns_at = document_columns(body) if is_document else change_columns(body)
-    budget.spend_rows(rows_of_columns(body, sizes, columns_at, budget))
+    lists, columns_at = document_columns(body) if is_document else change_columns(body)
+    budget.spend_rows(rows_of_columns(body, lists, columns_at, budget))
     # DC-051: a compressed change has the checksum and the hash of the change.
     kind = CHANGE if compressed else chunk.type
     digest = sha256(bytes((kind,)) + encode_leb(len(body)) + body).digest()
@@ -166,15 +207,15 @@ def skip_actors(body: bytes) -> int:
     return offset
 
 
-def document_columns(body: bytes) -> tuple[list[ColumnSize], int]:
-    """Return the columns of a document chunk, and where the first begins."""
+def document_columns(body: bytes) -> tuple[tuple[Columns, ...], int]:
+    """Return the lists of columns of a document chunk, and where the first column begins."""
     count, offset = read_leb(body, skip_actors(body))
-    changes, offset = read_column_sizes(body, offset + count * HASH)
-    operations, offset = read_column_sizes(body, offset)
-    return changes + operations, offset
+    changes, offset = read_columns(body, offset + count * HASH)
+    operations, offset = read_columns(body, offset)
+    return (changes, operations), offset
 
 
-def change_columns(body: bytes) -> tuple[list[ColumnSize], int]:
+def change_columns(body: bytes) -> tuple[tuple[Columns, ...], int]:
     """Return the columns of a change chunk, inflated, and where the first begins."""
     count, offset = read_leb(body, 0)
     offset += count * HASH
@@ -186,39 +227,99 @@ def change_columns(body: bytes) -> tuple[list[ColumnSize], int]:
     count, offset = read_leb(body, offset)
     for _ in range(count):
         _, offset = read_bytes(body, offset)
-    return read_column_sizes(body, offset)
+    columns, offset = read_columns(body, offset)
+    return (columns,), offset
 
 
-def read_column_sizes(body: bytes, offset: int) -> tuple[list[ColumnSize], int]:
+def read_columns(body: bytes, offset: int) -> tuple[Columns, int]:
     """Read the list of (specification, length) in front of columns."""
     count, offset = read_leb(body, offset)
-    end = offset + 2 * count
-    numbers: bytes | list[int] = body[offset:end]
-    if len(numbers) < 2 * count:
+    if 2 * count > len(body) - offset:
         raise Unfit("bad-document", f"{count} columns announced")
-    if not body[offset:end].isascii():
-        # Some number takes more than one byte, so each has to be read.
-        numbers = []
-        for _ in range(2 * count):
-            number, offset = read_leb(body, offset)
-            numbers.append(number)
-        end = offset
-    return list(zip(numbers[::2], numbers[1::2], strict=True)), end
+    if count <= KNOWN_COLUMNS_MAX and (found := numbers_pattern(2 * count).match(body, offset)):
+        return columns_of(found[0]), found.end()
+    numbers, offset = read_numbers(body, offset, 2 * count)
+    return make_columns(numbers), offset
 
 
-def rows_of_columns(body: bytes, sizes: list[ColumnSize], offset: int, budget: ClaimBudget) -> int:
+def read_numbers(data: bytes, offset: int, count: int) -> tuple[Sequence[int], int]:
+    """Read numbers one after another; return them and the offset after the last."""
+    plain = data[offset : offset + count]
+    if plain.isascii():
+        return plain, offset + len(plain)
+    # Some number takes more than one byte, so each has to be read.
+    numbers = []
+    for _ in range(count):
+        number, offset = read_leb(data, offset)
+        numbers.append(number)
+    return numbers, offset
+
+
+@lru_cache(2 * KNOWN_COLUMNS_MAX)
+def numbers_pattern(count: int) -> re.Pattern[bytes]:
+    """Return a pattern of as many numbers."""
+    return re.compile(b"(?:%s){%d}" % (ANY_NUMBER, count))
+
+
+@lru_cache(KNOWN_MAX)
+def columns_of(announced: bytes) -> Columns:
+    """Return the columns that were announced by a few numbers."""
+    return make_columns(read_numbers(announced, 0, len(re.findall(ANY_NUMBER, announced)))[0])
+
+
+def make_columns(numbers: Sequence[int]) -> Columns:
+    """Return the columns of these specifications and lengths, which take turns."""
+    sizes = tuple(zip(numbers[::2], numbers[1::2], strict=True))
+    spans: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
+    must_be_read = False
+    start = 0
+    for specification, length in sizes:
+        end = start + length
+        kind = specification & 15
+        if kind in OF_NUMBERS and length * ROWS_PER_SHORT_BYTE < ROWS_MAX:
+            spans[1].append((start, end))
+        elif kind != VALUE_RAW and length * ROWS_PER_ASCII_BYTE_OF[kind] < ROWS_MAX:
+            spans[0].append((start, end))
+        else:
+            must_be_read = must_be_read or kind != VALUE_RAW
+        start = end
+    return Columns(sizes, start, joined(spans[0]), joined(spans[1]), must_be_read)
+
+
+def joined(spans: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Return spans, those that touch as one."""
+    whole: list[tuple[int, int]] = []
+    for start, end in spans:
+        if whole and whole[-1][1] == start:
+            whole[-1] = (whole[-1][0], end)
+        else:
+            whole.append((start, end))
+    return tuple(whole)
+
+
+def rows_of_columns(body: bytes, lists: Sequence[Columns], offset: int, budget: ClaimBudget) -> int:
     """Return how many rows the longest column claims, or a bound on it that is within the budget.
 
     Raises Unfit (bad-document) if the columns are longer than the body.
     """
-    if offset + sum([length for _, length in sizes]) > len(body):
+    if offset + sum([columns.length for columns in lists]) > len(body):
         raise Unfit("bad-document", "the columns are longer than their chunk")
+    rows = 0
+    for columns in lists:
+        # Small and without long runs, as most columns are: too few rows to count.
+        if budget.rows < ROWS_MAX or not columns.claim_few(body, offset):
+            rows = max(rows, rows_of_list(body, columns.sizes, offset, budget))
+        offset += columns.length
+    return rows
+
+
+def rows_of_list(body: bytes, sizes: Sequence[ColumnSize], offset: int, budget: ClaimBudget) -> int:
+    """Return how many rows the longest of these columns claims, or a bound as above."""
     rows = 0
     few = min(budget.rows, ROWS_MAX)
     for specification, length in sizes:
         column = body[offset : offset + length]
         offset += length
-        # Small and without long runs, as most columns are: too few rows to count.
         if length * ROWS_PER_ASCII_BYTE_OF[specification & 15] < few and column.isascii():
             continue
         rows = max(rows, rows_of(specification, column, budget))

@@ -23,6 +23,10 @@ HELD_BYTES_MAX: Final = 32 * 2**20
 """Greatest saved size of all documents in memory, in bytes; they use ten times as much."""
 
 
+EMPTY: Final = Document()
+"""What stands for every document that does not exist; only forks of it are changed."""
+
+
 def heads_of(document: Document) -> Heads:
     """Return the heads of a document, sorted."""
     return tuple(sorted(document.get_heads()))
@@ -72,10 +76,13 @@ class Entries:
             self._bytes += entry.stored_bytes
 
     def get(self, key: str) -> Entry:
-        """Return the entry of a key; an unknown one gets an empty entry that is not held."""
+        """Return the entry of a key; an unknown one gets an empty entry that is not held.
+
+        The document of an entry is never changed, only replaced.
+        """
         entry = self._entries.get(key)
         if entry is None:
-            return Entry(Document())
+            return Entry(EMPTY)
         self._entries.move_to_end(key)
         return entry
 

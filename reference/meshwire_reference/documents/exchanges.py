@@ -19,7 +19,7 @@ in an exchange, although it is requested. So a request that brings nothing twice
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
@@ -171,7 +171,9 @@ def find_early(fork: Document, chunks: Collection[CheckedChunk]) -> list[Checked
     singles = [chunk for chunk in chunks if chunk.type != DOCUMENT]
     wholes = [chunk.data for chunk in chunks if chunk.type == DOCUMENT]
     lacked = lacked_by(fork, deps_of(singles).difference(chunk.hash for chunk in singles))
-    if lacked and wholes:
+    if not lacked:
+        return []
+    if wholes:
         probe = fork.fork()
         for whole in wholes:
             probe.merge(Document.load(whole))
@@ -195,6 +197,14 @@ def check_taken(fork: Document, chunks: Iterable[CheckedChunk]) -> None:
     # What a change depends on is there if the change is.
     if lacked_by(fork, ends - links):
         raise Unfit("bad-document", "the library has ignored a change")
+
+
+def whole_of(runs: Sequence[Sequence[CheckedChunk]], document: Document) -> bytes | None:
+    """Return the chunk that is the whole document as it was saved, None without such a chunk."""
+    if len(runs) != 1 or len(runs[0]) != 1 or runs[0][0].type != DOCUMENT:
+        return None
+    (chunk,) = runs[0]
+    return chunk.data if tuple(sorted(chunk.links)) == heads_of(document) else None
 
 
 def is_starved(document: Document, message: SyncMessage, answer: bytes | None) -> bool:
@@ -270,7 +280,8 @@ class Exchanges:
         answer = say(settled.document, exchange, settled.waiting)
         if is_starved(settled.document, message, answer):
             exchange, answer = begin_again(settled, exchange, message, call.message)
-        write = self._entries.replace(call.key, entry, settled)
+        saved = whole_of(runs, settled.document) if not entry.heads else None
+        write = self._entries.replace(call.key, entry, settled, saved)
         exchange.reading = False
         need = () if answer is None else read_need(answer)
         if not need:

@@ -12,9 +12,13 @@ from meshwire_reference.documents.chunks import (
     CHANGE,
     COMPRESSED_CHANGE,
     DOCUMENT,
+    DEFLATED,
     MAGIC,
+    ROWS_MAX,
     ClaimBudget,
     check_chunks,
+    columns_of,
+    rows_of,
 )
 
 MILLION_ROWS = bytes.fromhex(
@@ -151,3 +155,45 @@ def test_a_wrong_checksum_is_refused(size: int) -> None:
             with pytest.raises(Unfit) as refusal:
                 check_chunks(data, ClaimBudget.of(len(data)))
             assert refusal.value.reason == "bad-document"
+
+
+TELLING_BYTES = (0x00, 0x01, 0x3F, 0x40, 0x7F, 0x80, 0x81, 0xBF, 0xC0, 0xFF)
+
+
+@pytest.mark.parametrize("specification", range(2 * DEFLATED))
+def test_columns_that_are_not_read_claim_few_rows(specification: int) -> None:
+    """Whatever their bytes are, in runs as long as two bytes can say."""
+    choice = random.Random(specification)
+    unread = 0
+    for _ in range(1000):
+        column = bytes(choice.choices(TELLING_BYTES, k=choice.randint(1, 20)))
+        if specification & DEFLATED:
+            column = deflate(column * choice.randint(1, 100))
+        columns = columns_of(bytes((specification, len(column))))
+        if columns.claim_few(column, 0):
+            unread += 1
+            assert rows_of(specification, column, ClaimBudget(10**9, 10**9)) <= ROWS_MAX
+    # Those whose bytes say nothing of their rows are always read.
+    assert bool(unread) is not bool(specification & DEFLATED)
+
+
+def test_a_small_deflated_column_is_read() -> None:
+    """Its few bytes hide the claim of a million rows."""
+    column = deflate(bytes.fromhex("c0843d01"))
+    columns = columns_of(bytes((0x42 | DEFLATED, len(column))))
+
+    assert not columns.claim_few(column, 0)
+
+
+@pytest.mark.parametrize(
+    ("announced", "sizes"),
+    [("0102", ((1, 2),)), ("8001027f04", ((128, 2), (127, 4))), ("ff7f808001", ((16383, 16384),))],
+    ids=["one byte each", "two bytes", "three bytes"],
+)
+def test_a_list_of_columns_is_read_by_its_numbers(
+    announced: str, sizes: tuple[tuple[int, int], ...]
+) -> None:
+    """Also where a specification or a length takes several bytes."""
+    columns = columns_of(bytes.fromhex(announced))
+
+    assert columns.sizes == sizes
