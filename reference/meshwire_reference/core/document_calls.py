@@ -1,7 +1,8 @@
 """The document port: the calls of the node about documents, and their results, as plain values.
 
 The core emits a call and receives its result; it does not know about the worker process.
-At most one call per key is in flight at a time: that is the per-document lock (D-56, D-81).
+At most one call per key that may change its document is in flight at a time, and then no other of
+the key: that is the per-document lock (D-56, D-81).
 
 A result that carries a `Write` has changed the document in the worker's memory only.
 The receiver hands the write to the store before anything it causes becomes visible and
@@ -177,8 +178,10 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """Several calls at once, of one kind, for one connection, each about another document.
+    """Several calls at once, of one kind.
 
+    Either each is about another document, for one connection; or all are about one document, which
+    none of them changes.
     Result: `Each`. A call that is refused, or that ends its worker, does nothing to the others.
     """
 

@@ -103,7 +103,8 @@ class CloseConnection(ConnectionEffect):
 class CallDocuments:
     """Carry out a document call, or several; answered by `DocumentDone` with the same number.
 
-    At most one call of a key is in flight; `Forget` has no key. Never held.
+    At most one call of a key is in flight, or several `Together` that do not change its document;
+    `Forget` has no key. Never held.
     """
 
     number: int

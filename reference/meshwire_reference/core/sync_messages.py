@@ -224,6 +224,14 @@ def read_need(message: bytes) -> tuple[bytes, ...]:
     return read_hashes(message, skip_hashes(message, check_marker(message)))[0]
 
 
+def has_changes(message: bytes) -> bool:
+    """Return True if a 0x00 payload has changes, or is no sync message. Never raises."""
+    try:
+        return find_changes(message)[0] > 0
+    except Unfit:
+        return True
+
+
 def is_read(message: bytes) -> bool:
     """Return True if a 0x00 payload is a read; False also if it is not a sync message.
 

@@ -24,7 +24,7 @@ HELD_BYTES_MAX: Final = 32 * 2**20
 
 
 EMPTY: Final = Document()
-"""What stands for every document that does not exist; only forks of it are changed."""
+"""What represents every document that does not exist; only forks of it are changed."""
 
 
 def heads_of(document: Document) -> Heads:

@@ -6,16 +6,17 @@ first unanswered one is being carried out. The worker ends itself at a call that
 (`documents.limits`); the supervisor ends no worker for being slow.
 
 Several calls may be one request, whose answers come together. If the worker dies in it, or one of
-them takes long, those that have no answer go on one by one.
+them takes long, those that have no answer go on one by one, each in the lane of its own connection.
 
 When the worker dies the first unanswered call is the suspect. The spare takes over at once with all
 other calls; the suspect runs alone in a fresh process, with twice the budget and its lane paused.
 If that one dies too the call is refused (document-limit), else its result is used: the first death
 had another cause. Every death is an event.
 
-Lanes. Each connection has a lane, and calls of the node itself have one; lanes take
-turns. So a peer whose bytes are costly waits behind its own bytes: its lane has few calls with the
-worker at a time while they are slow, and none while one of them is being judged.
+Lanes. Each connection has a lane, and calls of the node itself have one, as have calls for several
+connections at once; lanes take turns. So a peer whose bytes are costly waits behind its own bytes:
+its lane has few calls with the worker at a time while they are slow, and none while one of them is
+being judged.
 
 Documents survive since the store is the authority: a worker is sent the stored bytes with the
 first call for a key. Sync states do not: the next message of each exchange starts it afresh, which
@@ -34,6 +35,7 @@ import itertools
 from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Container, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
 from typing import Final, TypeAlias, cast
 
 from meshwire_reference.core.document_calls import (
@@ -114,9 +116,20 @@ class QueuedCall:
         return SLOW_S + SLOW_S_PER_KIB * self.size / 1024
 
     @property
+    def next_lane(self) -> LaneName:
+        """The lane in which its calls go on."""
+        return lane_of(self.calls[0]) if self.is_divided else self.lane
+
+    @property
     def sent(self) -> list[Call]:
         """The calls that are with the worker, or go there next."""
         return self.calls[:1] if self.is_divided else self.calls
+
+
+def lane_of_all(calls: Sequence[Call]) -> LaneName:
+    """Return the connection that calls are made for, None where there are several."""
+    lanes = {lane_of(call) for call in calls}
+    return lanes.pop() if len(lanes) == 1 else None
 
 
 def key_of(call: Call) -> str | None:
@@ -128,15 +141,27 @@ def key_of(call: Call) -> str | None:
 class Lane:
     """The waiting calls of one connection, oldest first."""
 
-    waiting: deque[QueuedCall] = field(default_factory=deque)
+    waiting: list[tuple[int, QueuedCall]] = field(default_factory=list)
+    """A heap by number: a call that was skipped finds its old place among any number of others."""
     with_worker: int = 0
     depth: int = DEPTH_MAX
     is_paused: bool = False
 
-    def put_back(self, item: QueuedCall) -> None:
-        """Put a call back among the waiting ones, at its old place."""
-        place = sum(1 for other in self.waiting if other.number < item.number)
-        self.waiting.insert(place, item)
+    def add(self, item: QueuedCall) -> None:
+        """Put a call among the waiting ones: a new one behind all others, an old one at its place.
+
+        Takes steps in the logarithm of their number at most.
+        """
+        heappush(self.waiting, (item.number, item))
+
+    @property
+    def first(self) -> QueuedCall | None:
+        """The oldest of the waiting calls."""
+        return self.waiting[0][1] if self.waiting else None
+
+    def take_first(self) -> QueuedCall:
+        """Take the oldest of the waiting calls."""
+        return heappop(self.waiting)[1]
 
 
 class Lanes:
@@ -148,7 +173,7 @@ class Lanes:
 
     def add(self, item: QueuedCall) -> None:
         """Queue a new call in its lane."""
-        self._lanes.setdefault(item.lane, Lane()).waiting.append(item)
+        self._lanes.setdefault(item.lane, Lane()).add(item)
 
     def next(self) -> QueuedCall | None:
         """Take the next call, lanes in turn; None when every lane is empty or has to wait.
@@ -157,11 +182,12 @@ class Lanes:
         """
         # TM-005
         for name, lane in self._lanes.items():
-            if not lane.waiting or lane.is_paused or lane.with_worker >= lane.depth:
+            item = lane.first
+            if item is None or lane.is_paused or lane.with_worker >= lane.depth:
                 continue
-            if not self._busy.isdisjoint(lane.waiting[0].keys):
+            if not self._busy.isdisjoint(item.keys):
                 continue
-            item = lane.waiting.popleft()
+            lane.take_first()
             lane.with_worker += item.weight
             self._busy |= item.keys
             self._lanes.move_to_end(name)
@@ -170,7 +196,7 @@ class Lanes:
 
     def take_waiting(self) -> list[QueuedCall]:
         """Take every call that waits out of all lanes; it is never released or put back."""
-        items = [item for lane in self._lanes.values() for item in lane.waiting]
+        items = [item for lane in self._lanes.values() for _, item in sorted(lane.waiting)]
         for name, lane in list(self._lanes.items()):
             lane.waiting.clear()
             if not lane.with_worker and lane.depth == DEPTH_MAX:
@@ -180,8 +206,12 @@ class Lanes:
     def release(self, item: QueuedCall, *, was_slow: bool = False) -> None:
         """Record that a call is no longer with a worker, and whether it was slow."""
         lane = self._lanes[item.lane]
-        lane.with_worker -= item.weight
         lane.depth = 1 if was_slow else min(DEPTH_MAX, 2 * lane.depth)
+        self._take_off(item, lane)
+
+    def _take_off(self, item: QueuedCall, lane: Lane) -> None:
+        """Count a call as no longer with a worker."""
+        lane.with_worker -= item.weight
         self._busy -= item.keys
         if not lane.waiting and not lane.with_worker and lane.depth == DEPTH_MAX:
             del self._lanes[item.lane]
@@ -189,10 +219,9 @@ class Lanes:
     def put_back(self, items: Iterable[QueuedCall]) -> None:
         """Queue calls again that were with a worker, each at its old place."""
         for item in items:
-            lane = self._lanes[item.lane]
-            lane.with_worker -= item.weight
-            self._busy -= item.keys
-            lane.put_back(item)
+            self._take_off(item, self._lanes[item.lane])
+            item.lane = item.next_lane
+            self._lanes.setdefault(item.lane, Lane()).add(item)
 
     def narrow(self, name: LaneName) -> None:
         """Limit a lane to one call in the worker until its calls are quick again."""
@@ -274,7 +303,7 @@ class Documents:
             future.set_result(Refused("internal", self._fault))
             return future
         keys = {key for key in map(key_of, calls) if key is not None}
-        number, lane = next(self._numbers), lane_of(calls[0])
+        number, lane = next(self._numbers), lane_of_all(calls)
         item = QueuedCall(number, calls, lane, future, keys, is_together, weight=len(calls))
         self._open.add(item)
         self._lanes.add(item)
@@ -301,20 +330,30 @@ class Documents:
     async def _stored(self, calls: Sequence[Call], held: Container[str]) -> list[bytes | None]:
         """Return the stored bytes of the document of each call, None for one that is held.
 
-        They are empty where a call has or needs none. Raises OSError.
+        They are empty where a call has or needs none, and sent once: the next call of the same key
+        finds the document held. Raises OSError.
         """
-        needed = [
+        needed = dict.fromkeys(
             call.key
             for call in calls
             if not isinstance(call, Forget | Drop) and call.key not in held
-        ]
-        loaded = dict(zip(needed, await self._load(needed), strict=True)) if needed else {}
-        return [
-            None
-            if not isinstance(call, Forget | Drop) and call.key in held
-            else loaded.get(key_of(call) or "") or b""
-            for call in calls
-        ]
+        )
+        loaded: dict[str, bytes | None] = {}
+        if needed:
+            keys = list(needed)
+            loaded = dict(zip(keys, await self._load(keys), strict=True))
+        stored: list[bytes | None] = []
+        for call in calls:
+            if isinstance(call, Forget | Drop):
+                stored.append(b"")
+            elif call.key not in loaded:
+                stored.append(None)
+            else:
+                content = loaded[call.key]
+                stored.append(content or b"")
+                if content:
+                    del loaded[call.key]
+        return stored
 
     def _has_room(self) -> bool:
         return self._retry is None and self._under_way_bytes < UNDER_WAY_BYTES_MAX

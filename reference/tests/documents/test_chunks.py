@@ -11,8 +11,8 @@ from meshwire_reference.core.sync_messages import Unfit
 from meshwire_reference.documents.chunks import (
     CHANGE,
     COMPRESSED_CHANGE,
-    DOCUMENT,
     DEFLATED,
+    DOCUMENT,
     MAGIC,
     ROWS_MAX,
     ClaimBudget,

@@ -15,7 +15,7 @@ from meshwire_reference.core.effects import WriteNumber
 from meshwire_reference.core.frames.delivery import Delivery, DocumentJob
 from meshwire_reference.core.sending.outbound import Purpose
 from meshwire_reference.core.sending.relay import Routing
-from meshwire_reference.core.sync_messages import is_read
+from meshwire_reference.core.sync_messages import has_changes, is_read
 from meshwire_reference.wire.batches import StreamFrame
 
 
@@ -69,6 +69,11 @@ class _FrameJob(DocumentJob):
 
 class DeltaJob(_FrameJob):
     """0x00: apply the changes, answer, pass on."""
+
+    @property
+    def reads_by(self) -> type[Call] | None:
+        """The type of the call, unless the message may have changes."""
+        return None if has_changes(self._frame.payload) else Receive
 
     def _decide(self) -> Call | None:
         # TS-044

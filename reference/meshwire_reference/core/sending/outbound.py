@@ -16,7 +16,7 @@ or behind one for the same key, it is taken back (`Unsent`) and made anew in its
 (D-142).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -59,6 +59,13 @@ class Purpose(StrEnum):
     PUSH = "push"
 
 
+READS_BY: Final[Mapping[Purpose, type[Call]]] = {
+    Purpose.ANSWER: Generate,
+    Purpose.OPENING: Generate,
+    Purpose.PUSH: Generate,
+    Purpose.READ_ANSWER: Receive,
+}
+"""The calls that make messages for one peer out of a document, by purpose."""
 URGENT: Final = frozenset(
     (Purpose.ANSWER, Purpose.READ_ANSWER, Purpose.TOMBSTONE, Purpose.PIECE, Purpose.OPENING)
 )
@@ -337,6 +344,14 @@ class Making(Job):
         """Make the frame in its turn, for `stream` if that is open already."""
         self._stream = stream
         self._context.queues.add(self._item.key, self)
+
+    @property
+    def reads_by(self) -> type[Call] | None:
+        """The type of the call; that of a snapshot is made once for all who wait for it."""
+        item = self._item
+        if item.purpose is Purpose.PUSH and push_type(item.key) is FrameType.SNAPSHOT:
+            return None
+        return READS_BY.get(item.purpose)
 
     def begin(self) -> Call | None:
         """Check that the item is still to be sent, and return the call that makes its frame."""

@@ -1,10 +1,12 @@
-"""One queue per document key: at most one document call of a key is in flight.
+"""One queue per document key: at most one document call of a key is in flight that may change it.
 
 That is the lock under which guard, apply and delete of a document happen (D-56, D-81).
 
 The calls that the jobs of one input make are gathered, and those of one kind for one connection
 become one call with an answer for each: the entries of a batch are one step for the worker, and for
 the process that feeds it. Snapshots of one document that several peers wait for are made once.
+Messages for several peers that follow each other in the queue of a document, and messages of
+several peers without changes, are one call too.
 """
 
 from abc import ABC, abstractmethod
@@ -35,6 +37,14 @@ TOGETHER_BYTES_MAX: Final = 64 * 1024
 
 class Job(ABC):
     """Work on one document, done when its turn comes."""
+
+    @property
+    def reads_by(self) -> type[Call] | None:
+        """The type of its call if that certainly does not change the document, else None.
+
+        Such a job may begin before an earlier one of the same type is finished.
+        """
+        return None
 
     @abstractmethod
     def begin(self) -> Call | None:
@@ -71,6 +81,10 @@ class KeyQueues:
         self._numbers = count(1)
         self._queues: dict[str, deque[Job]] = {}
         self._in_flight: dict[int, list[tuple[str, Job, Call]]] = {}
+        # How many jobs at the beginning of a queue have begun, where those are several.
+        self._begun: dict[str, int] = {}
+        self._is_flushing = False
+        self._unmade: list[Call] = []
 
     def __len__(self) -> int:
         """Return how many documents have jobs that are not over."""
@@ -91,13 +105,13 @@ class KeyQueues:
         if queue is None:
             self.add(key, Dropping(key))
         else:
-            # The first one is in flight.
-            queue.insert(1, Dropping(key))
+            # The first one is in flight, or several.
+            queue.insert(self._begun.get(key, 1), Dropping(key))
 
     def call(self, call: Call) -> None:
         """Make a call that concerns no document; its result is not awaited."""
+        self._unmade.append(call)
         self.flush()
-        self._emit(CallDocuments(next(self._numbers), call))
 
     def take_result(self, number: int, result: Result | Each) -> None:
         """Pass each result to its job, then begin the next job of the same key."""
@@ -106,13 +120,51 @@ class KeyQueues:
         for (key, job, call), one in zip(waiting, results, strict=True):
             job.finish(one)
             self._queues[key].popleft()
-            self._run(key, (call, one) if isinstance(one, Saved) else None)
+            left = self._begun.pop(key, 1) - 1
+            if left:
+                self._begun[key] = left
+            else:
+                self._run(key, (call, one) if isinstance(one, Saved) else None)
 
     def flush(self) -> None:
         """Make the calls that were gathered, in their order as far as they are made together."""
-        if not self._gathered:
+        # A job that begins here may be over at once, and lead to more.
+        if self._is_flushing:
             return
-        gathered, self._gathered = self._gathered, []
+        self._is_flushing = True
+        while self._gathered or self._unmade:
+            gathered, self._gathered = self._gathered, []
+            self._group([item for item in gathered if not self._join(item)])
+            calls, self._unmade = self._unmade, []
+            for call in calls:
+                self._emit(CallDocuments(next(self._numbers), call))
+        self._is_flushing = False
+
+    def _join(self, item: tuple[str, Job, Call]) -> bool:
+        """Make a call together with those of the next jobs; return False if it stays alone."""
+        key, job, call = item
+        queue = self._queues[key]
+        if len(queue) == 1 or job.reads_by is not type(call):
+            return False
+        items, size = [item], size_of(call)
+        while len(items) < min(len(queue), TOGETHER_MAX) and size <= TOGETHER_BYTES_MAX:
+            other = queue[len(items)]
+            if other.reads_by is not type(call):
+                break
+            more = other.begin()
+            if more is None:
+                queue.remove(other)
+                continue
+            size += size_of(more)
+            items.append((key, other, more))
+            self._begun[key] = len(items)
+        if len(items) == 1:
+            return False
+        self._make(items)
+        return True
+
+    def _group(self, gathered: list[tuple[str, Job, Call]]) -> None:
+        """Make calls, those of one kind for one connection together."""
         groups: dict[tuple[type[Call], ConnectionName | None], list[tuple[str, Job, Call]]] = {}
         room: dict[tuple[type[Call], ConnectionName | None], int] = {}
         for item in gathered:

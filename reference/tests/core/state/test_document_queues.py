@@ -8,6 +8,7 @@ from meshwire_reference.core.document_calls import (
     Drop,
     Each,
     Forget,
+    Generate,
     Merge,
     Receive,
     Refused,
@@ -195,3 +196,99 @@ class TestTogether:
         self.queues.call(Forget(1))
 
         assert self.flush() == [Receive(1, "a:1", b""), Forget(1)]
+
+
+class Reading(PlannedJob):
+    """A job whose call changes no document."""
+
+    @property
+    def reads_by(self) -> type[Call] | None:
+        """The type of its call, also where it turns out to need none."""
+        return Generate
+
+
+class TestReadingTogether:
+    """Calls about one document that do not change it are made together."""
+
+    def setup_method(self) -> None:
+        """Collect the calls, and the names of the jobs in the order of their end."""
+        self.calls: list[CallDocuments] = []
+        self.queues = KeyQueues(self.calls.append)
+        self.finished: list[str] = []
+
+    def add(self, name: str, call: Call | None, kind: type[PlannedJob] = Reading) -> None:
+        """Queue a job of the one document."""
+        self.queues.add("a:1", kind(call, lambda: self.finished.append(name)))
+
+    def flush(self) -> list[Call | Together]:
+        """Return the calls made since the last time."""
+        self.queues.flush()
+        made = [call.call for call in self.calls]
+        self.number = self.calls[-1].number if self.calls else 0
+        self.calls.clear()
+        return made
+
+    def test_messages_for_several_peers_are_one_call(self) -> None:
+        """Each job gets the result of its own, in their order."""
+        for peer in (1, 2, 3):
+            self.add(f"to {peer}", Generate(peer, "a:1"))
+        calls = tuple(Generate(peer, "a:1") for peer in (1, 2, 3))
+
+        assert self.flush() == [Together(calls)]
+
+        self.queues.take_result(self.number, Each((Done(), Refused("internal"), Done())))
+
+        assert self.finished == ["to 1", "to 2", "to 3"]
+        assert self.flush() == []
+
+    def test_a_change_waits_for_all_of_them(self) -> None:
+        """And those after it wait for the change."""
+        change = Merge("a:1", b"", 9)
+        for peer in (1, 2):
+            self.add(f"to {peer}", Generate(peer, "a:1"))
+        self.add("change", change, PlannedJob)
+        self.add("to 3", Generate(3, "a:1"))
+
+        assert self.flush() == [Together((Generate(1, "a:1"), Generate(2, "a:1")))]
+
+        self.queues.take_result(self.number, Each((Done(), Done())))
+        assert self.flush() == [change]
+        self.queues.take_result(self.number, Done())
+        assert self.flush() == [Generate(3, "a:1")]
+
+    def test_one_that_needs_no_call_is_over(self) -> None:
+        """The others are made together without it."""
+        for peer, call in ((1, Generate(1, "a:1")), (2, None), (3, Generate(3, "a:1"))):
+            self.add(f"to {peer}", call)
+
+        assert self.flush() == [Together((Generate(1, "a:1"), Generate(3, "a:1")))]
+        self.queues.take_result(self.number, Each((Done(), Done())))
+        assert self.finished == ["to 1", "to 3"]
+
+    def test_a_copy_is_dropped_after_all_that_are_in_flight(self) -> None:
+        """And before the next job of the key."""
+        for peer in range(TOGETHER_MAX + 1):
+            self.add(f"to {peer}", Generate(peer, "a:1"))
+        (first,) = self.flush()
+        self.queues.drop("a:1")
+
+        assert isinstance(first, Together)
+        assert len(first.calls) == TOGETHER_MAX
+        self.queues.take_result(self.number, Each((Done(),) * TOGETHER_MAX))
+        assert self.flush() == [Drop("a:1")]
+        self.queues.take_result(self.number, Done())
+        assert self.flush() == [Generate(TOGETHER_MAX, "a:1")]
+
+    def test_a_connection_is_forgotten_after_a_call_that_begins_late(self) -> None:
+        """DC-017: also where the end of a job that needs no call is what ends the connection."""
+
+        class Last(Reading):
+            def begin(job) -> Call | None:  # noqa: N805 - beside the test itself
+                self.queues.call(Forget(2))
+                return None
+
+        self.add("to 1", Generate(1, "a:1"))
+        self.add("last", None, Last)
+        self.add("to 2", Generate(2, "a:1"))
+
+        assert self.flush() == [Together((Generate(1, "a:1"), Generate(2, "a:1"))), Forget(2)]
