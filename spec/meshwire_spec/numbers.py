@@ -321,6 +321,7 @@ BATCH_JOBS_MAX: Final = 256
 HANDSHAKE_S: Final = 10.0
 FRAME_STALL_S: Final = 30.0
 HEARTBEAT_INTERVAL_S: Final = 5.0
+DEAD_PEER_S: Final = 5.0
 RUN_ANSWER_S: Final = 10.0
 TOMBSTONE_ANSWER_INTERVAL_S: Final = 60.0
 SNAPSHOT_ANSWER_INTERVAL_S: Final = 1.0
@@ -380,6 +381,8 @@ TIMER_ROWS: Final = (
              "may answer the next one", "DC-057"),
     TimerRow("HEARTBEAT_INTERVAL_S", "sender", "it has sent a heartbeat",
              "sends the next one; recommended, no rule", "LV-001"),
+    TimerRow("DEAD_PEER_S", "the side that dialled", "something has come from its peer, at last",
+             "closes the connection, if two probes had no answer", "LV-010"),
     TimerRow("CREATED_AHEAD_MAX_MS", "receiver", "the `created_at` of a batch, ahead of its clock",
              "refuses the batch with `created-ahead`", "BT-018"),
     TimerRow("CLOCK_AHEAD_MAX_MS", "receiver", "a tombstone was received",

@@ -306,6 +306,34 @@ async def closed_within_a_run(run: CaseRun) -> None:
 
 
 @client_case(
+    "MW-6980",
+    "a target whose peer closes at its 0x08 must offer its documents at the next connection",
+    rules=("NG-065", "DC-035"),
+)
+async def closed_at_the_run(run: CaseRun) -> None:
+    """A peer that closes each connection at a 0x08 never gets a document."""
+    planted = await plant(run)
+    served = await take_run(run)
+    await served.begun.stream.connection.close(REASONS["internal"].code, "no 0x08 here")
+    runs = run.session.inbox.serve_runs(run.own_peer("A").name)
+    arrivals = run.subscription(planted.key).arrivals
+    known, before = len(runs), len(arrivals)
+    connection = await accept_call(run, "A")
+    await run.session.inbox.signal.wait_for(
+        lambda: len(runs) > known or len(arrivals) > before, run.deadline_s
+    )
+    run.check_connection(connection)
+    if len(runs) > known:
+        raise CaseFailed(
+            "run-again",
+            "the target began a run again with a peer that closes at one",
+            expected=("its documents, as without a run",),
+            received=("a 0x08",),
+        )
+    await run.expect(planted, "A", after=before)
+
+
+@client_case(
     "MW-6085",
     "a target must begin a run on each connection",
     rules=("NG-025", "NG-016"),

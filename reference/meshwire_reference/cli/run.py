@@ -27,6 +27,7 @@ from meshwire_reference.transport.base import AddressRefused, TransportError
 from meshwire_reference.transport.registry import check_offered
 from meshwire_spec.numbers import (
     CAPABILITIES,
+    DEAD_PEER_S,
     DOCUMENT_CALL_S,
     DOCUMENT_CALL_S_PER_KIB,
     FRAME_STALL_S,
@@ -91,6 +92,21 @@ class RunOptions:
     heartbeat_s: Annotated[
         float, typer.Option(help="Seconds between heartbeats; 0 sends none.")
     ] = HEARTBEAT_INTERVAL_S
+    dead_peer_s: Annotated[
+        float,
+        typer.Option(
+            help="Seconds of silence, with two probes, after which the connection to a peer of "
+            "--connect is closed and dialled again; 0 never does so."
+        ),
+    ] = DEAD_PEER_S
+    own_peer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ENDPOINT",
+            help="Endpoint id, 64 hex digits, of another node of one's own: it counts no failures, "
+            "so its polls are not answered. May be given again.",
+        ),
+    ] = None
     payload_cap: Annotated[
         int, typer.Option(help="Largest payload that is read or sent, in bytes.")
     ] = PAYLOAD_MAX
@@ -181,6 +197,8 @@ class RunOptions:
             handshake_s=self.handshake_s,
             frame_stall_s=self.frame_stall_s,
             heartbeat_s=self.heartbeat_s,
+            dead_peer_s=self.dead_peer_s,
+            own_peers=tuple(self.own_peer or ()),
             payload_cap=self.payload_cap,
             lab=self.lab,
             connect=tuple(self.connect or ()),

@@ -24,6 +24,7 @@ from meshwire_reference.core.inputs import StoreFailed
 from meshwire_reference.core.limits.fair_turns import Turns
 from meshwire_reference.core.limits.quotas import ReceivedQuota, SharedQuota
 from meshwire_reference.core.limits.rate_limit import Cooldowns
+from meshwire_reference.core.limits.refusals import RunRefusals
 from meshwire_reference.core.settings import Moment, Settings
 from meshwire_reference.core.state.document_index import DocumentIndex
 from meshwire_reference.core.state.document_queues import KeyQueues
@@ -71,6 +72,7 @@ class Context:
         self.tickets = count(1)
         self.nonces: set[bytes] = set()
         """Nonces of challenges of this node whose response has not come yet."""
+        self.run_refusals = RunRefusals()
         self.is_read_only = False
         self._unheard: set[int] = set()
         self._skip_events = Cooldowns(settings.skip_event_s, SKIP_EVENTS_MAX)

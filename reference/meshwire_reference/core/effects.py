@@ -218,6 +218,17 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class Silent:
+    """A peer that this node dialled does not answer any more: the content of the log line.
+
+    Its connection is closed.
+    """
+
+    peer: str
+    connection: int
+
+
+@dataclass(frozen=True, slots=True)
 class Mismatch:
     """A peer is configured otherwise than this node, as far as what it sent tells.
 
@@ -231,7 +242,9 @@ class Mismatch:
     connection: int
 
 
-Event: TypeAlias = Refusal | RunOver | NotSent | OtherDialect | Skipped | Accepted | Mismatch
+Event: TypeAlias = (
+    Refusal | RunOver | NotSent | OtherDialect | Skipped | Accepted | Mismatch | Silent
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,8 @@ class NodeCore:
         if isinstance(happened.event, inputs.ConnectionClosed):
             del self._sessions[happened.connection]
             del self._routing.outbounds[happened.connection]
+        elif isinstance(happened.event, OF_PEER):
+            session.hear()
         EVENTS[type(happened.event)](session, happened.event)
 
     def take_result(self, happened: inputs.DocumentDone) -> None:
@@ -198,6 +200,14 @@ HANDLERS: Final[dict[type[Input], Callable[[NodeCore, Any], None]]] = {
     inputs.TimerFired: NodeCore.fire,
     inputs.ShutDown: NodeCore.shut_down,
 }
+
+OF_PEER: Final = (
+    inputs.StreamOpened,
+    inputs.StreamData,
+    inputs.StreamReset,
+    inputs.StreamStopped,
+)
+"""Events that show that the peer is there."""
 
 EVENTS: Final[dict[type[inputs.ConnectionEvent], Callable[[Session, Any], None]]] = {
     inputs.StreamOpened: lambda session, event: session.take_stream(event.stream, bidi=event.bidi),

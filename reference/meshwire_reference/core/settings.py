@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from meshwire_reference.core.state.document_index import Identify, identify_key
 from meshwire_spec.numbers import (
+    DEAD_PEER_S,
     FRAME_STALL_S,
     HANDSHAKE_S,
     HEARTBEAT_INTERVAL_S,
@@ -48,6 +49,8 @@ class Settings:
     """A frame is refused if no byte of it arrives for this long."""
     heartbeat_s: float = HEARTBEAT_INTERVAL_S
     """Time between heartbeats; 0 sends none."""
+    dead_peer_s: float = DEAD_PEER_S
+    """A dialled peer that is silent so long, two probes included, is left; 0 never does so."""
     verdict_linger_s: float = VERDICT_LINGER_S
     """How long a connection lives on after a handshake has failed, so that the verdict arrives."""
     tombstone_answer_s: float = TOMBSTONE_ANSWER_INTERVAL_S

@@ -9,6 +9,7 @@ from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.documents.limits import Budget
 from meshwire_reference.node.dialler import LONGEST_S
 from meshwire_spec.numbers import (
+    DEAD_PEER_S,
     DOCUMENT_CALL_S,
     DOCUMENT_CALL_S_PER_KIB,
     ENDPOINT_ID,
@@ -71,6 +72,8 @@ class Choices:
     heartbeat_s: float
     payload_cap: int
     lab: bool
+    dead_peer_s: float = DEAD_PEER_S
+    own_peers: Sequence[str] = ()
     connect: Sequence[str] = ()
     folder: Path | None = None
     data: Path | None = None
@@ -134,18 +137,22 @@ def _check_times(choices: Choices) -> None:
     ):
         if not 0 < seconds < float("inf"):
             raise ConfigError(f"{name} must be a number of seconds above 0")
-    if not 0 <= choices.heartbeat_s < float("inf"):
-        raise ConfigError("--heartbeat-s must be a number of seconds, 0 for no heartbeats")
+    for name, seconds, nothing in (
+        ("--heartbeat-s", choices.heartbeat_s, "for no heartbeats"),
+        ("--dead-peer-s", choices.dead_peer_s, "to wait without end"),
+    ):
+        if not 0 <= seconds < float("inf"):
+            raise ConfigError(f"{name} must be a number of seconds, 0 {nothing}")
 
 
-def _endpoint(text: str) -> bytes:
-    """Read an endpoint id."""
+def _endpoint(text: str, option: str = "--reconcile-with") -> bytes:
+    """Read the endpoint id that an option names."""
     try:
         endpoint = bytes.fromhex(text)
     except ValueError:
         endpoint = b""
     if len(endpoint) != ENDPOINT_ID:
-        raise ConfigError(f"--reconcile-with {text}: an endpoint id has 64 hex digits")
+        raise ConfigError(f"{option} {text}: an endpoint id has 64 hex digits")
     return endpoint
 
 
@@ -158,6 +165,8 @@ def _settings(choices: Choices, key: FormationKey | None) -> Settings:
         handshake_s=choices.handshake_s,
         frame_stall_s=choices.frame_stall_s,
         heartbeat_s=choices.heartbeat_s,
+        dead_peer_s=choices.dead_peer_s,
+        own_peers=frozenset(_endpoint(text, "--own-peer").hex() for text in choices.own_peers),
         serves_reconciliation=choices.serves_reconciliation,
     )
 

@@ -35,6 +35,7 @@ from meshwire_reference.core.effects import (
     OtherDialect,
     Refusal,
     RunOver,
+    Silent,
     Skipped,
     WriteNumber,
     WriteStore,
@@ -445,6 +446,8 @@ class Node:
                 log("accepted", **asdict(accepted), **({"address": remote} if remote else {}))
             case Mismatch() as mismatch:
                 log("mismatch", **asdict(mismatch))
+            case Silent() as silent:
+                log("silent", **asdict(silent))
 
     def _note_worker_event(self, event: WorkerEvent) -> None:
         """Log an event of the worker."""

@@ -34,6 +34,7 @@ from meshwire_reference.core.effects import (
     Reset,
     RunOver,
     Send,
+    Silent,
     Skipped,
     Stop,
     WriteStore,
@@ -90,6 +91,7 @@ class Bench:
         self.other_dialects: list[OtherDialect] = []
         self.accepted: list[Accepted] = []
         self.mismatches: list[Mismatch] = []
+        self.silent: list[Silent] = []
         self.writes: list[WriteStore] = []
         self.done: dict[int, Result | LocalRefusal] = {}
         self.dropped: list[str] = []
@@ -107,12 +109,17 @@ class Bench:
     # --- what a test does ------------------------------------------------------------------------
 
     def connect(
-        self, *, dialled: bool = False, reconciles: bool = False, in_other_dialect: bool = False
+        self,
+        *,
+        dialled: bool = False,
+        reconciles: bool = False,
+        in_other_dialect: bool = False,
+        peer: int | None = None,
     ) -> int:
-        """Open a connection and return its number."""
+        """Open a connection with a new peer, or that of a number; return its own number."""
         self._connections += 1
         number = self._connections
-        peer_id = bytes((number,)) * ENDPOINT_ID
+        peer_id = bytes((number if peer is None else peer,)) * ENDPOINT_ID
         opened = inputs.ConnectionOpened(number, peer_id, dialled, reconciles, in_other_dialect)
         self.feed(opened)
         return number
@@ -294,6 +301,8 @@ class Bench:
                 self.accepted.append(accepted)
             case Mismatch() as mismatch:
                 self.mismatches.append(mismatch)
+            case Silent() as silent:
+                self.silent.append(silent)
 
     def take_done(self, effect: LocalDone) -> None:
         """Record the end of an operation of the user."""

@@ -74,3 +74,29 @@ def test_a_dialect_that_nothing_speaks_is_refused(
     """In one line for the operator."""
     with pytest.raises(ConfigError, match="--dialect"):
         make_config(replace(choices, **wrong))  # type: ignore[arg-type] # each row fits its fields
+
+
+def test_own_peers_are_named_by_their_endpoint_ids(choices: Choices) -> None:
+    """In whatever case the digits are written: toward them no poll is answered (DC-057)."""
+    settings = make_config(replace(choices, own_peers=("0A" * 32, "0b" * 32))).settings
+
+    assert settings.own_peers == frozenset(("0a" * 32, "0b" * 32))
+
+
+@pytest.mark.parametrize("wrong", ["", "0a", "0a" * 33, "zz" * 32])
+def test_an_own_peer_needs_an_endpoint_id(choices: Choices, wrong: str) -> None:
+    """A name or an address would never be found."""
+    with pytest.raises(ConfigError, match="--own-peer"):
+        make_config(replace(choices, own_peers=(wrong,)))
+
+
+@pytest.mark.parametrize("wrong_s", [-1.0, float("inf"), float("nan")])
+def test_the_time_of_a_dead_peer_is_a_number_of_seconds(choices: Choices, wrong_s: float) -> None:
+    """A timer at another time would be due always or never."""
+    with pytest.raises(ConfigError, match="--dead-peer-s"):
+        make_config(replace(choices, dead_peer_s=wrong_s))
+
+
+def test_a_dead_peer_may_be_waited_for(choices: Choices) -> None:
+    """With 0 no probe is sent."""
+    assert make_config(replace(choices, dead_peer_s=0.0)).settings.dead_peer_s == 0.0

@@ -18,6 +18,7 @@ from meshwire_reference.core.effects import (
     CloseConnection,
     Mismatch,
     OtherDialect,
+    Silent,
 )
 from meshwire_reference.core.inputs import ConnectionClosed, ConnectionOpened
 from meshwire_reference.core.limits.rate_limit import Cooldowns
@@ -26,6 +27,7 @@ from meshwire_reference.core.peer.handshake import Handshake
 from meshwire_reference.core.peer.handshake_stream import HandshakeStream
 from meshwire_reference.core.peer.heartbeats import Heartbeats, HeartbeatStream
 from meshwire_reference.core.peer.inbound import FrameStream
+from meshwire_reference.core.peer.liveness import Liveness
 from meshwire_reference.core.peer.polls import Polls
 from meshwire_reference.core.reconciliation.client import RunSelection
 from meshwire_reference.core.reconciliation.server import ServedRuns
@@ -72,6 +74,7 @@ class Session:
         self.tombstone_answers = Cooldowns(context.settings.tombstone_answer_s)
         self._polls = Polls()
         self._heartbeats = Heartbeats(context, streams)
+        self._liveness = Liveness(context, streams, self._end_silent)
         self._handshake = HandshakeStream(context, streams, self._take_verdict)
         self._selection: Selection | None = None
         self._exchange: InitialExchange | None = None
@@ -113,8 +116,9 @@ class Session:
         self._context.timers.cancel(self._timer)
         self._context.durability.drop(self.connection)
         self._heartbeats.stop()
+        self._liveness.stop()
         if self._selection is not None:
-            self._selection.close()
+            self._selection.close(closed)
         self.outbound.close()
         self.streams.cut()
         self._forget_if_over()
@@ -158,7 +162,8 @@ class Session:
         """Begin to read and to send; called once the peer is proven or need not be."""
         context = self._context
         context.timers.cancel(self._timer)
-        if self._opened.reconciles:
+        # NG-065
+        if self._opened.reconciles and not context.run_refusals.take(self.streams.peer):
             self._selection = RunSelection(context, self.streams, self._refill)
         else:
             self._selection = Selection(context)
@@ -172,12 +177,24 @@ class Session:
         # TR-002, HS-041
         self.streams.resume()
         self._heartbeats.start()
+        if self._opened.dialled:
+            self._liveness.start()
+
+    def hear(self) -> None:
+        """Note that something has come from the peer."""
+        self._liveness.hear()
+
+    def _end_silent(self) -> None:
+        """Close the connection of a peer that does not answer any more."""
+        self._context.notify(Silent(self.streams.peer, self.connection))
+        self._close(SessionEvent.SHUT_DOWN, "shutdown")
 
     def _close(self, event: SessionEvent, reason: str) -> None:
         if (self.state, event) not in SESSION:
             return
         self._move(event)
         self._context.timers.cancel(self._timer)
+        self._liveness.stop()
         self.outbound.close()
         # ER-012
         code = REASONS[reason].code

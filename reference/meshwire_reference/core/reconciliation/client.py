@@ -15,13 +15,14 @@ from typing import Final
 
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.effects import RunOver
+from meshwire_reference.core.inputs import ConnectionClosed
 from meshwire_reference.core.sending.initial_exchange import Selection
 from meshwire_reference.core.state.document_index import CannotList
 from meshwire_reference.core.streams import NO_STREAM, StreamHandler, Streams
 from meshwire_reference.negentropy import Run, RunRefused, Step
 from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
 from meshwire_reference.wire.frames import RUN_CAPS, FrameReader
-from meshwire_spec.numbers import NEGENTROPY_KEY, REASON_ROWS, FrameType
+from meshwire_spec.numbers import NEGENTROPY_KEY, REASON_ROWS, REASONS, FrameType
 from meshwire_spec.states import OWN_RUN, OwnRunEvent, OwnRunState
 
 ENDED: Final = "ended by the peer"
@@ -81,8 +82,12 @@ class OwnRun(StreamHandler):
         self._ticket = self._streams.open(self, bidi=True)
         self._await()
 
-    def close(self) -> None:
+    def close(self, closed: ConnectionClosed) -> None:
         """Discard the run: the connection is closed."""
+        has_asked = self.state in (OwnRunState.SENDING, OwnRunState.AWAITING)
+        if has_asked and not self._received_bytes and closed.by_peer:
+            is_in_order = closed.code in (None, REASONS["shutdown"].code)
+            self._context.run_refusals.note(self._streams.peer, is_in_order=is_in_order)
         self._move(OwnRunEvent.CONNECTION_ENDED)
         self._context.timers.cancel(self._timer)
         self._run = None
@@ -154,6 +159,7 @@ class OwnRun(StreamHandler):
             self._refuse("unexpected-message")
             return
         self._received_bytes += len(frame.payload)
+        self._context.run_refusals.note_answer(self._streams.peer)
         self._move(OwnRunEvent.ANSWERED)
         # A short answer may mean that the peer lacks every document.
         weight = len(frame.payload) + len(self._context.documents)
@@ -260,9 +266,9 @@ class RunSelection(Selection):
         if self._run.state is OwnRunState.IDLE:
             self._run.start()
 
-    def close(self) -> None:
+    def close(self, closed: ConnectionClosed) -> None:
         """End the run and offer nothing later."""
-        self._run.close()
+        self._run.close(closed)
         self._context.timers.cancel(self._timer)
 
     def _take(self, missing: list[str] | None) -> None:

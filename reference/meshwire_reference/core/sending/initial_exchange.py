@@ -21,6 +21,7 @@ from meshwire_reference.core.document_calls import (
     Save,
     Saved,
 )
+from meshwire_reference.core.inputs import ConnectionClosed
 from meshwire_reference.core.sending.outbound import Outbound, Purpose
 from meshwire_reference.core.state.document_queues import Job
 from meshwire_reference.core.state.policy import push_type
@@ -65,7 +66,7 @@ class Selection:
     def begin(self) -> None:
         """Find keys after the tombstones were sent. Called whenever there is room for more."""
 
-    def close(self) -> None:
+    def close(self, closed: ConnectionClosed) -> None:
         """Stop finding keys: the connection is closed."""
 
 

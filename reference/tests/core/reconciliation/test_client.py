@@ -35,9 +35,9 @@ TURN_S = 0.01
 class Peer:
     """The other side of a run that the node begins, on its first stream."""
 
-    def __init__(self, bench: Bench, names: list[str]) -> None:
+    def __init__(self, bench: Bench, names: list[str], peer: int | None = None) -> None:
         self.bench = bench
-        self.connection = bench.connect(dialled=True, reconciles=True)
+        self.connection = bench.connect(dialled=True, reconciles=True, peer=peer)
         self.run = Run(items(names))
         self.taken = 0
 
@@ -288,3 +288,86 @@ class TestClient:
         sent = [frame.key for stream in peer.streams for frame in peer.read(stream)]
 
         assert "beacons:new" in sent
+
+
+class TestClosedAtTheRun:
+    """NG-065: a peer that ends the connection at the 0x08, in place of an answer."""
+
+    REFUSED = inputs.ConnectionClosed(258, "no 0x08 here")
+    IN_ORDER = inputs.ConnectionClosed(0)
+    BROKEN = inputs.ConnectionClosed()
+
+    @staticmethod
+    def again(bench: Bench, *ends: inputs.ConnectionClosed) -> tuple[list[FrameType], list[str]]:
+        """End a connection with each of these, and return what the next one brings."""
+        for closed in ends:
+            connection = bench.connect(dialled=True, reconciles=True, peer=7)
+            bench.report(connection, closed)
+        connection = bench.connect(dialled=True, reconciles=True, peer=7)
+        frames = bench.frames(connection)
+        entries = [
+            entry.key
+            for frame in frames
+            if frame.type == FrameType.BATCH
+            for entry in decode_sync_batch(frame.payload).entries
+        ]
+        return [FrameType(frame.type) for frame in frames], entries
+
+    @pytest.mark.parametrize(
+        "ends", [(REFUSED,), (IN_ORDER, IN_ORDER), (BROKEN, IN_ORDER), (BROKEN, BROKEN)]
+    )
+    def test_the_next_connection_brings_everything(
+        self, ends: tuple[inputs.ConnectionClosed, ...]
+    ) -> None:
+        """A close with a code counts at once, any other end of it the second time."""
+        bench = make_bench()
+        fill(bench, keys(0, 3))
+        types, offered = self.again(bench, *ends)
+
+        assert types == [FrameType.BATCH]
+        assert sorted(offered) == sorted(keys(0, 3))
+
+    def test_the_connection_after_that_begins_a_run(self) -> None:
+        """The peer may have learned it meanwhile."""
+        bench = make_bench()
+        self.again(bench, self.REFUSED)
+        types, _ = self.again(bench)
+
+        assert types == [INIT]
+
+    @pytest.mark.parametrize("closed", [IN_ORDER, BROKEN])
+    def test_one_end_in_order_is_none(self, closed: inputs.ConnectionClosed) -> None:
+        """The peer has ended, or a link broke: not because of the run."""
+        types, _ = self.again(make_bench(), closed)
+
+        assert types == [INIT]
+
+    def test_an_end_by_this_node_is_none(self) -> None:
+        """It says nothing about the peer."""
+        types, _ = self.again(make_bench(), inputs.ConnectionClosed(258, by_peer=False))
+
+        assert types == [INIT]
+
+    def test_an_answer_shows_that_the_peer_reconciles(self) -> None:
+        """What ends a connection later is no refusal of the run, and what was before is over."""
+        bench = make_bench()
+        fill(bench, keys(0, 200))
+        first = bench.connect(dialled=True, reconciles=True, peer=7)
+        bench.report(first, self.IN_ORDER)
+        peer = Peer(bench, keys(20, 230), peer=7)
+        reply = peer.run.receive(peer.read(peer.stream)[0].payload).reply
+        assert reply is not None
+        peer.write(message(reply))
+        bench.report(peer.connection, self.REFUSED)
+        types, _ = self.again(bench)
+
+        assert types == [INIT]
+
+    def test_another_peer_has_its_run(self) -> None:
+        """Only the one that refused is spared."""
+        bench = make_bench()
+        connection = bench.connect(dialled=True, reconciles=True, peer=8)
+        bench.report(connection, self.REFUSED)
+        types, _ = self.again(bench)
+
+        assert types == [INIT]
