@@ -313,6 +313,10 @@ INBOUND_BYTES_MAX: Final = 2 * PAYLOAD_MAX
 """Bytes of received frames that are not over yet, of all peers together; recommended, no rule."""
 CONNECTIONS_MAX: Final = 256
 """Connections that a listener has at a time; recommended, no rule."""
+TOMBSTONES_MAX: Final = 100_000
+"""Tombstones that a node stores; recommended, no rule."""
+TOMBSTONE_BYTES_MAX: Final = PAYLOAD_MAX
+"""Bytes of the tombstones that a node stores: one batch holds them all; recommended, no rule."""
 BATCH_JOBS_MAX: Final = 256
 """Elements of one batch that may wait for their documents at a time; recommended, no rule."""
 

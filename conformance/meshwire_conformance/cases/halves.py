@@ -325,3 +325,78 @@ async def many_dead_connections(run: CaseRun) -> None:
     await in_groups(once, DEAD)
     connection = await lab_connection(run, "A")
     await check_echo(run, connection)
+
+
+@lab_case(
+    "MW-6952",
+    "300 connections that were accepted and have ended must not keep another one out",
+    rules=("ER-017", "LB-054"),
+    needs=("binding:tcp", "accepts"),
+)
+async def many_peers_that_left(run: CaseRun) -> None:
+    """They are counted as open for ever, up to the greatest number that a node accepts."""
+
+    async def once(number: int) -> None:
+        name = f"left {number}"
+        connection = await lab_connection(run, name)
+        await check_echo(run, connection)
+        await connection.close()
+
+    await in_groups(once, DEAD)
+    connection = await lab_connection(run, "A")
+    await check_echo(run, connection)
+
+
+crowd_case = partial(
+    case,
+    part="transport",
+    isolation="process",
+    negative=True,
+)
+"""Registers a case about more connections than a node may accept."""
+
+
+async def _crowd(run: CaseRun, preamble: Preamble) -> None:
+    """Keep more connections than a node accepts, and then be served over one more."""
+    links: list[TcpConnection] = []
+
+    async def once(_: int) -> None:
+        links.append(await raw_connection(run, preamble))
+
+    try:
+        await in_groups(once, DEAD)
+        connection = await lab_connection(run, "A")
+        await check_echo(run, connection)
+        await run.documents(BASE)
+        await run.read(await send_snapshot(run, "A"))
+    except OSError as exc:
+        raise CaseFailed("no-connection", f"the target accepts no connection: {exc}") from exc
+    finally:
+        for link in links:
+            await link.close()
+
+
+@crowd_case(
+    "MW-6950",
+    "300 connections without a preamble must not keep another one out",
+    rules=("TR-032", "ER-017"),
+    needs=("documents", "binding:tcp", "accepts"),
+    control="MW-5801",
+    let={"key": "notes:$case"},
+)
+async def many_silent_connections(run: CaseRun) -> None:
+    """A node that has as many connections as it accepts turns every caller away."""
+    await _crowd(run, Preamble(run.own_peer("silent").dial().identity, whole=b""))
+
+
+@crowd_case(
+    "MW-6951",
+    "300 connections without a handshake must not keep another one out",
+    rules=("TR-032", "ER-017"),
+    needs=("documents", "binding:tcp", "accepts", "dialect:secret"),
+    control="MW-5601",
+    let={"key": "notes:$case"},
+)
+async def many_unproven_connections(run: CaseRun) -> None:
+    """A connection counts as one of a peer from its preamble on."""
+    await _crowd(run, Preamble(run.own_peer("unproven").dial().identity))

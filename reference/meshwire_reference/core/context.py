@@ -16,6 +16,7 @@ from meshwire_reference.core.effects import (
     Notify,
     Refusal,
     Skipped,
+    TombstonesFull,
     WriteNumber,
     WriteStore,
 )
@@ -64,6 +65,8 @@ class Context:
         self.timers = Timers()
         self.turns = Turns(self.timers, lambda: self.now.monotonic_s)
         self.tombstones = Tombstones()
+        self.tombstones.maximum = settings.tombstones_max
+        self.tombstones.bytes_max = settings.tombstone_bytes_max
         self.durability = Durability()
         self.queues = KeyQueues(self._emit_call)
         self.documents = DocumentIndex(settings.identify)
@@ -76,6 +79,8 @@ class Context:
         self.is_read_only = False
         self._unheard: set[int] = set()
         self._skip_events = Cooldowns(settings.skip_event_s, SKIP_EVENTS_MAX)
+        self._full_events = Cooldowns(settings.full_event_s)
+        self._room_sweeps = Cooldowns(settings.room_sweep_s)
         self._effects: list[Effect] = []
 
     def emit(self, effect: ConnectionEffect) -> None:
@@ -109,6 +114,15 @@ class Context:
         if over:
             self._effects.append(DropTombstones(over))
         self.turns.later(lambda: self.sweep_tombstones(left))
+
+    def note_tombstones_full(self, peer: str, connection: int) -> None:
+        """Log that a tombstone exceeds a bound, and remove those that are no longer offered."""
+        held, now_s = len(self.tombstones), self.now.monotonic_s
+        if self._full_events.take("tombstones", now_s):
+            self.notify(TombstonesFull(held, peer, connection))
+        if self._room_sweeps.take("tombstones", now_s):
+            steps = self.tombstones.sweep(self.now.wall_ms, in_grace=True)
+            self.turns.later(lambda: self.sweep_tombstones(steps))
 
     def lose_writes(self, lost: StoreFailed) -> None:
         """Go back to what the store has; no write follows until `end_read_only`."""

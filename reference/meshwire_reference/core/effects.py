@@ -242,8 +242,28 @@ class Mismatch:
     connection: int
 
 
+@dataclass(frozen=True, slots=True)
+class TombstonesFull:
+    """A tombstone of a peer was refused, since the node stores as many as it may.
+
+    This is an event at most once a minute.
+    """
+
+    held: int
+    peer: str
+    connection: int
+
+
 Event: TypeAlias = (
-    Refusal | RunOver | NotSent | OtherDialect | Skipped | Accepted | Mismatch | Silent
+    Refusal
+    | RunOver
+    | NotSent
+    | OtherDialect
+    | Skipped
+    | Accepted
+    | Mismatch
+    | Silent
+    | TombstonesFull
 )
 
 

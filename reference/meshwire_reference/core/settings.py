@@ -14,6 +14,8 @@ from meshwire_spec.numbers import (
     RUN_ANSWER_S,
     SNAPSHOT_ANSWER_INTERVAL_S,
     TOMBSTONE_ANSWER_INTERVAL_S,
+    TOMBSTONE_BYTES_MAX,
+    TOMBSTONES_MAX,
     VERDICT_LINGER_S,
 )
 
@@ -63,6 +65,14 @@ class Settings:
     """Minimum time between two events about skipped entries of one key."""
     sweep_s: float = 300.0
     """Time between removals of expired tombstones."""
+    tombstones_max: int = TOMBSTONES_MAX
+    """Tombstones that are stored at most."""
+    tombstone_bytes_max: int = TOMBSTONE_BYTES_MAX
+    """Bytes of all stored tombstones at most."""
+    full_event_s: float = 60.0
+    """Minimum time between two events about tombstones that exceed these bounds."""
+    room_sweep_s: float = 10.0
+    """Minimum time between two removals of the oldest tombstones to make room."""
     answer_bytes_max: int = 4 * 2**20
     """Bytes made for one peer and not sent yet; a single message may be larger."""
     all_answer_bytes_max: int = 64 * 2**20

@@ -9,9 +9,10 @@ state each time, but for three that look like it:
   It gets everything, once for the same heads, since a peer that does not keep the document would
   repeat it without end.
 
-State. One exchange per connection and key, bounded per connection. A sync state cannot be saved or
-copied, so an exchange also keeps what a new state can be built from: the heads that both sides are
-known to share. Losing an exchange is correct but costs more bytes: the next message starts afresh.
+State. One exchange per connection and key, bounded per connection and in all. A sync state cannot
+be saved or copied, so an exchange also keeps what a new state can be built from: the heads that
+both sides are known to share. Losing an exchange is correct but costs more bytes: the next message
+starts afresh.
 
 Pending changes (DC-046) are lost with a worker, and the library of the peer sends no change twice
 in an exchange, although it is requested. So a request that brings nothing twice becomes a read.
@@ -70,6 +71,8 @@ VAIN_MAX: Final = 2
 """Number of requests in a row without effect, after which the document is read instead."""
 CONNECTION_BYTES_MAX: Final = 32 * 2**20
 """Greatest size of all exchanges of one connection; the least recently used are dropped."""
+ALL_BYTES_MAX: Final = 256 * 2**20
+"""The same for all connections together; those of the connection that has most are dropped."""
 
 
 @dataclass(slots=True)
@@ -100,6 +103,7 @@ class OpenExchanges:
     def __init__(self) -> None:
         self._exchanges: dict[ConnectionName, OrderedDict[str, DocumentExchange]] = {}
         self._weights: dict[ConnectionName, int] = {}
+        self._weight = 0
 
     def get(self, connection: ConnectionName, key: str) -> DocumentExchange | None:
         """Return an exchange and count it as used; None when there is none."""
@@ -117,22 +121,34 @@ class OpenExchanges:
         exchange.weight = EXCHANGE_BYTES + kept_bytes
         exchanges = self._exchanges.setdefault(connection, OrderedDict())
         exchanges[key] = exchange
-        weight = self._weights.get(connection, 0) + exchange.weight
-        while weight > CONNECTION_BYTES_MAX and len(exchanges) > 1:
-            _, oldest = exchanges.popitem(last=False)
-            weight -= oldest.weight
-        self._weights[connection] = weight
+        self._add_weight(connection, exchange.weight)
+        while self._weights[connection] > CONNECTION_BYTES_MAX and len(exchanges) > 1:
+            self._drop_oldest(connection)
+        while self._weight > ALL_BYTES_MAX:
+            greatest = max(self._weights, key=lambda one: self._weights[one])
+            if greatest == connection and len(exchanges) == 1:
+                break
+            self._drop_oldest(greatest)
+
+    def _add_weight(self, connection: ConnectionName, weight: int) -> None:
+        self._weights[connection] = self._weights.get(connection, 0) + weight
+        self._weight += weight
+
+    def _drop_oldest(self, connection: ConnectionName) -> None:
+        """Drop the exchange of a connection that was used least recently."""
+        _, oldest = self._exchanges[connection].popitem(last=False)
+        self._add_weight(connection, -oldest.weight)
 
     def remove(self, connection: ConnectionName, key: str) -> None:
         """Remove one exchange, if there is one."""
         exchange = self._exchanges.get(connection, OrderedDict()).pop(key, None)
         if exchange is not None:
-            self._weights[connection] -= exchange.weight
+            self._add_weight(connection, -exchange.weight)
 
     def forget(self, connection: ConnectionName) -> None:
         """Remove every exchange of a connection."""
         self._exchanges.pop(connection, None)
-        self._weights.pop(connection, None)
+        self._weight -= self._weights.pop(connection, 0)
 
     def drop(self, key: str) -> None:
         """Remove the exchanges of every connection about one document."""

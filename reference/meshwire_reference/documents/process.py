@@ -171,6 +171,8 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         self.is_alive = False
         if not self.ready.done():
             self.ready.set_exception(Unavailable(f"the worker ended at once: {self._error_text}"))
+            # Nobody waits for it where the node ends meanwhile.
+            self.ready.exception()
         if self._transport is not None and self._transport.get_returncode() is None:
             # The transport's own kill may reap the process before asyncio does, which then warns
             # of an unknown child.

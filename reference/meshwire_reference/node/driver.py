@@ -37,6 +37,7 @@ from meshwire_reference.core.effects import (
     RunOver,
     Silent,
     Skipped,
+    TombstonesFull,
     WriteNumber,
     WriteStore,
 )
@@ -431,23 +432,25 @@ class Node:
             case RunOver() as over:
                 # NG-027: where it has failed everything is offered.
                 log("reconciled" if over.reason is None else "not-reconciled", **asdict(over))
-            case NotSent() as not_sent:
-                log("not-sent", **asdict(not_sent))
             case OtherDialect() as other:
                 log("other-dialect", **asdict(other))
                 link = self._links.get(other.connection)
                 if link is not None:
                     link.wants_other_dialect = True
-            case Skipped() as skipped:
-                log("skipped", **asdict(skipped))
             case Accepted() as accepted:
-                link = self._links.get(accepted.connection)
-                remote = "" if link is None else link.connection.remote
-                log("accepted", **asdict(accepted), **({"address": remote} if remote else {}))
-            case Mismatch() as mismatch:
-                log("mismatch", **asdict(mismatch))
-            case Silent() as silent:
-                log("silent", **asdict(silent))
+                self._note_accepted(accepted)
+            case event:
+                log(EVENTS[type(event)], **asdict(event))
+
+    def _note_accepted(self, accepted: Accepted) -> None:
+        """Log the begin of a session; its connection is kept before others from now on."""
+        link = self._links.get(accepted.connection)
+        address = {}
+        if link is not None:
+            link.connection.is_proven = True
+            if link.connection.remote:
+                address["address"] = link.connection.remote
+        log("accepted", **asdict(accepted), **address)
 
     def _note_worker_event(self, event: WorkerEvent) -> None:
         """Log an event of the worker."""
@@ -476,6 +479,15 @@ WORKER_EVENTS: Final[dict[type[WorkerEvent], str]] = {
     PendingDropped: "pending-dropped",
 }
 """The name of an event of the worker in the log."""
+
+EVENTS: Final[dict[type, str]] = {
+    NotSent: "not-sent",
+    Skipped: "skipped",
+    Mismatch: "mismatch",
+    Silent: "silent",
+    TombstonesFull: "tombstones-full",
+}
+"""The name in the log of an event of the core that leads to nothing else."""
 
 PERFORM: Final[dict[type, Callable[[Node, Any], None]]] = {
     CallDocuments: Node.call_documents,

@@ -37,6 +37,7 @@ from meshwire_reference.core.effects import (
     Silent,
     Skipped,
     Stop,
+    TombstonesFull,
     WriteStore,
 )
 from meshwire_reference.core.formation import FormationKey
@@ -92,6 +93,7 @@ class Bench:
         self.accepted: list[Accepted] = []
         self.mismatches: list[Mismatch] = []
         self.silent: list[Silent] = []
+        self.full: list[TombstonesFull] = []
         self.writes: list[WriteStore] = []
         self.done: dict[int, Result | LocalRefusal] = {}
         self.dropped: list[str] = []
@@ -303,6 +305,8 @@ class Bench:
                 self.mismatches.append(mismatch)
             case Silent() as silent:
                 self.silent.append(silent)
+            case TombstonesFull() as full:
+                self.full.append(full)
 
     def take_done(self, effect: LocalDone) -> None:
         """Record the end of an operation of the user."""

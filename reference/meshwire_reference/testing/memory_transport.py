@@ -136,11 +136,9 @@ class MemoryListener(Listener):
         self.endpoint_id = options.endpoint_id
         self.options = options
 
-    async def close(self) -> None:
-        """Accept no further connection."""
+    async def _stop(self) -> None:
         if _LISTENERS.get(self.address) is self:
             del _LISTENERS[self.address]
-        self._accepted.put_nowait(None)
 
     async def connect(self, dialler: LabLink) -> None:
         """Join a dialler to a new side of ours. Raises Unreachable."""
@@ -151,7 +149,7 @@ class MemoryListener(Listener):
         except Unreachable:
             self.refused += 1
             raise
-        self._accepted.put_nowait(link)
+        self._hand_over(link)
 
 
 _LISTENERS: Final[dict[str, MemoryListener]] = {}

@@ -32,8 +32,10 @@ from meshwire_spec.numbers import (
     LAB_MAX_DATA,
     LAB_MAX_STREAM_DATA,
     LAB_MAX_STREAMS,
+    REASONS,
 )
 
+SHUTDOWN: Final = REASONS["shutdown"].code
 TURNS_TO_READ: Final = 3
 """Turns of the loop in which a new socket is watched and what waits in it is read."""
 
@@ -141,6 +143,9 @@ class Connection(ABC):
     dialled: bool
     """True if this side dialled."""
 
+    is_proven: bool = False
+    """True once the application has accepted the peer, which it then keeps before others."""
+
     remote: str = ""
     """IP address of a peer that has dialled, as far as the transport knows it."""
 
@@ -236,6 +241,8 @@ class Listener(ABC):
     def __init__(self) -> None:
         self.refused = 0
         self._accepted: asyncio.Queue[Connection | None] = asyncio.Queue()
+        self._is_closed = False
+        self._farewells: set[asyncio.Task[None]] = set()
 
     async def accept(self) -> Connection:
         """Wait for the next connection whose preamble or TLS handshake is over.
@@ -250,6 +257,32 @@ class Listener(ABC):
             raise ConnectionGone(ConnectionClosed(None, "listener closed", by_peer=False))
         return connection
 
-    @abstractmethod
+    def _hand_over(self, connection: Connection) -> None:
+        """Give a connection to `accept`; close it if nobody accepts any more."""
+        if self._is_closed:
+            farewell = asyncio.get_running_loop().create_task(
+                connection.close(SHUTDOWN, "shutdown")
+            )
+            self._farewells.add(farewell)
+            farewell.add_done_callback(self._farewells.discard)
+        else:
+            self._accepted.put_nowait(connection)
+
     async def close(self) -> None:
-        """Accept no further connection; those already accepted stay open."""
+        """Accept no further connection; those that `accept` has returned stay open.
+
+        The others would stay open without a server, so they are closed.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        waiting = [self._accepted.get_nowait() for _ in range(self._accepted.qsize())]
+        for connection in waiting:
+            if connection is not None:
+                self._hand_over(connection)
+        self._accepted.put_nowait(None)
+        await self._stop()
+
+    @abstractmethod
+    async def _stop(self) -> None:
+        """Take no further caller."""

@@ -317,6 +317,27 @@ def test_close_ends_those_who_wait(address: str) -> None:
 
 
 @EVERY
+def test_a_connection_that_nobody_has_taken_ends_with_its_listener(address: str) -> None:
+    """It would stay open without a server; one that was taken stays open."""
+
+    async def run() -> None:
+        listener = await listen(address, TransportOptions(ACCEPTOR_ID))
+        ours = Side(await dial(listener.address, TransportOptions(DIALLER_ID)))
+        theirs = await listener.accept()
+        left = Side(await dial(listener.address, TransportOptions(DIALLER_ID)))
+        await listener.close()
+        with pytest.raises(ConnectionGone):
+            await listener.accept()
+        (closed,) = await left.until(bool)
+        assert isinstance(closed, ConnectionClosed)
+        assert (closed.code, closed.by_peer) == (0, True)
+        assert ours.connection.closed is theirs.closed is None
+        await asyncio.gather(ours.connection.close(0), theirs.close(0))
+
+    asyncio.run(run())
+
+
+@EVERY
 def test_nobody_listens(address: str) -> None:
     """Dialling where nobody listens is Unreachable, within the deadline."""
 

@@ -96,12 +96,14 @@ class DocumentJob(Job):
         self._context = context
         self._routing = routing
         self._delivery = delivery
+        self._refused: str | None = None
+        """Why the frame is refused if `_decide` has returned no call."""
 
     def begin(self) -> Call | None:
         """Return the call that applies the frame, or None if there is no effect."""
         call = self._decide()
         if call is None:
-            self._delivery.end()
+            self._delivery.end(self.key, self._refused)
         return call
 
     def finish(self, result: Result) -> None:

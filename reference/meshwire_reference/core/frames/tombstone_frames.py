@@ -5,7 +5,12 @@ from meshwire_reference.core.document_calls import Call, Drop, Result
 from meshwire_reference.core.effects import WriteNumber
 from meshwire_reference.core.frames.delivery import Delivery, DocumentJob
 from meshwire_reference.core.sending.relay import Routing
-from meshwire_reference.core.state.tombstones import KEPT, HeldTombstone, document_key
+from meshwire_reference.core.state.tombstones import (
+    KEPT,
+    HeldTombstone,
+    OfferOutcome,
+    document_key,
+)
 from meshwire_reference.wire.tombstones import Tombstone
 
 
@@ -34,6 +39,12 @@ class TombstoneJob(DocumentJob):
     def _decide(self) -> Call | None:
         self._before = self._context.tombstones.active(self.key, self._context.now.wall_ms)
         offer = self._context.tombstones.offer(self._tombstone, self._context.now.wall_ms)
+        if offer is OfferOutcome.FULL:
+            # TS-047
+            session = self._delivery.session
+            self._context.note_tombstones_full(session.streams.peer, session.connection)
+            self._refused = "internal"
+            return None
         if offer not in KEPT:
             # TS-031, TS-032, TS-039
             self._context.statistics.ignored[f"tombstone: {offer}"] += 1

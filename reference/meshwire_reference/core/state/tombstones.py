@@ -5,6 +5,8 @@ encoded bytes, and the greater is kept (D-71). So every node ends with the same 
 order they came. Only the age looks at a clock, and only there a time in the future is clamped.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from dataclasses import replace as replace_fields
@@ -16,8 +18,12 @@ from meshwire_reference.core.state.policy import obeys_tombstones, tombstone_ttl
 from meshwire_reference.wire.tombstones import Tombstone, decode_tombstone, encode_tombstone
 from meshwire_spec.numbers import (
     CLOCK_AHEAD_MAX_MS,
+    COLLECTION_ROWS,
+    DEFAULT_COLLECTION,
+    TOMBSTONE_BYTES_MAX,
     TOMBSTONE_COLLECTION,
     TOMBSTONE_GRACE_PERCENT,
+    TOMBSTONES_MAX,
     collection_of,
 )
 
@@ -31,23 +37,43 @@ class OfferOutcome(StrEnum):
     LESSER = "lesser"
     EXPIRED = "expired"
     POLICY = "policy"
+    FULL = "full"
 
 
 KEPT = frozenset((OfferOutcome.NEW, OfferOutcome.REPLACED))
 """Outcomes after which the tombstone is held and must be passed on."""
 
 
+LIFETIMES_MS: Final = {
+    row.name: tombstone_ttl_s(row) * 1000 for row in (*COLLECTION_ROWS, DEFAULT_COLLECTION)
+}
+"""Lifetime of the tombstones of each row of the collection table."""
 SWEPT_AT_ONCE: Final = 512
 """Tombstones whose age is checked in one turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeldTombstone:
-    """A tombstone that is held, and when it was received."""
+    """A tombstone that is held, and when it was received.
 
-    tombstone: Tombstone
+    There may be very many, so only what its age needs is kept decoded.
+    """
+
     content: bytes
     received_ms: int
+    deleted_at: int
+    lifetime_ms: int
+
+    @classmethod
+    def of(cls, tombstone: Tombstone, content: bytes, received_ms: int) -> HeldTombstone:
+        """Return a tombstone with its bytes as it is held."""
+        lifetime_ms = LIFETIMES_MS[collection_of(tombstone.collection).name]
+        return cls(content, received_ms, tombstone.deleted_at, lifetime_ms)
+
+    @property
+    def tombstone(self) -> Tombstone:
+        """The tombstone, decoded anew."""
+        return decode_tombstone(self.content)
 
     @property
     def order(self) -> tuple[int, int, bytes, bytes]:
@@ -73,30 +99,32 @@ def frame_key(key: str) -> str:
 def age_ms(held: HeldTombstone, now_ms: int) -> int:
     """Return the age of a tombstone; negative for one of the near future."""
     # TS-035
-    reckoned = min(held.tombstone.deleted_at, held.received_ms + CLOCK_AHEAD_MAX_MS)
+    reckoned = min(held.deleted_at, held.received_ms + CLOCK_AHEAD_MAX_MS)
     return now_ms - reckoned
 
 
 def is_current(held: HeldTombstone, now_ms: int) -> bool:
     """Return True if the age of a tombstone does not exceed its lifetime."""
-    return age_ms(held, now_ms) <= lifetime_ms(held)
+    return age_ms(held, now_ms) <= held.lifetime_ms
 
 
 def has_expired(held: HeldTombstone, now_ms: int) -> bool:
     """Return True if the age of a tombstone exceeds its lifetime and the grace after it."""
-    return age_ms(held, now_ms) * 100 > lifetime_ms(held) * (100 + TOMBSTONE_GRACE_PERCENT)
-
-
-def lifetime_ms(held: HeldTombstone) -> int:
-    """Return the lifetime of a tombstone in ms."""
-    return tombstone_ttl_s(collection_of(held.tombstone.collection)) * 1000
+    return age_ms(held, now_ms) * 100 > held.lifetime_ms * (100 + TOMBSTONE_GRACE_PERCENT)
 
 
 class Tombstones:
-    """The tombstones of a node by the key of their document."""
+    """The tombstones of a node by the key of their document, within two bounds.
+
+    Where a further one exceeds a bound it is not kept: those that are held still guard, and to
+    forget one of them would bring its document back.
+    """
 
     def __init__(self) -> None:
         self._held: dict[str, HeldTombstone] = {}
+        self._size = 0
+        self.maximum = TOMBSTONES_MAX
+        self.bytes_max = TOMBSTONE_BYTES_MAX
         self.lamport = 0
         """The greatest Lamport time of every tombstone that was ever kept."""
 
@@ -105,8 +133,8 @@ class Tombstones:
         self.lamport = lamport
         for one in kept:
             tombstone = decode_tombstone(one.content)
-            held = HeldTombstone(tombstone, one.content, one.received_ms)
-            self._held[document_key(tombstone)] = held
+            held = HeldTombstone.of(tombstone, one.content, one.received_ms)
+            self.put_back(document_key(tombstone), held)
 
     def offer(self, tombstone: Tombstone, now_ms: int) -> OfferOutcome:
         """Keep a tombstone if it is greater than the one held; the caller passes it on if taken."""
@@ -116,14 +144,16 @@ class Tombstones:
             return OfferOutcome.POLICY
         # TS-010, TS-036
         tombstone = replace_fields(tombstone, extra=b"")
-        offered = HeldTombstone(tombstone, encode_tombstone(tombstone), now_ms)
+        offered = HeldTombstone.of(tombstone, encode_tombstone(tombstone), now_ms)
         # TS-032
         if has_expired(offered, now_ms):
             return OfferOutcome.EXPIRED
         held = self.active(key, now_ms)
         outcome = OfferOutcome.NEW if held is None else self._compare(held, offered)
         if outcome in KEPT:
-            self._held[key] = offered
+            if not self._has_room(key, offered):
+                return OfferOutcome.FULL
+            self.put_back(key, offered)
             self.lamport = max(self.lamport, tombstone.lamport)
         return outcome
 
@@ -135,11 +165,21 @@ class Tombstones:
         # TS-004
         return OfferOutcome.REPLACED if offered.order > held.order else OfferOutcome.LESSER
 
+    def _has_room(self, key: str, offered: HeldTombstone) -> bool:
+        """Return True if a tombstone is within the bounds, in the place of that of its key."""
+        before = self._held.get(key)
+        if before is None and len(self._held) >= self.maximum:
+            return False
+        grows_by = len(offered.content) - (0 if before is None else len(before.content))
+        return grows_by <= 0 or self._size + grows_by <= self.bytes_max
+
     def put_back(self, key: str, held: HeldTombstone | None) -> None:
-        """Hold for a key what was held for it before: a write of its tombstone is lost."""
-        self._held.pop(key, None)
+        """Hold a tombstone for a key, or none, whatever the bounds are."""
+        before = self._held.pop(key, None)
+        self._size -= 0 if before is None else len(before.content)
         if held is not None:
             self._held[key] = held
+            self._size += len(held.content)
 
     def active(self, key: str, now_ms: int) -> HeldTombstone | None:
         """Return the tombstone that guards a key, or None; an expired one guards nothing."""
@@ -155,14 +195,22 @@ class Tombstones:
         # TS-033
         return (held for held in list(self._held.values()) if is_current(held, now_ms))
 
-    def sweep(self, now_ms: int) -> Iterator[tuple[str, ...]]:
-        """Remove every expired tombstone, a few in each step; yield the keys of their documents."""
+    def sweep(self, now_ms: int, *, in_grace: bool = False) -> Iterator[tuple[str, ...]]:
+        """Remove every expired tombstone, a few in each step; yield the keys of their documents.
+
+        With `in_grace` those are removed too that are no longer offered.
+        """
         keys = list(self._held)
         for at in range(0, len(keys), SWEPT_AT_ONCE):
             some = ((key, self._held.get(key)) for key in keys[at : at + SWEPT_AT_ONCE])
-            over = tuple(key for key, held in some if held and has_expired(held, now_ms))
+            over = tuple(
+                key
+                for key, held in some
+                if held
+                and (not is_current(held, now_ms) if in_grace else has_expired(held, now_ms))
+            )
             for key in over:
-                del self._held[key]
+                self.put_back(key, None)
             yield over
 
     def __len__(self) -> int:

@@ -11,6 +11,7 @@ import asyncio
 import ipaddress
 import re
 import socket
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import iroh
@@ -21,10 +22,13 @@ from meshwire_reference.transport.base import (
     Listener,
     TransportOptions,
     Unreachable,
+    Windows,
 )
 from meshwire_reference.transport.iroh.connection import IrohConnection
-from meshwire_reference.transport.lab.tcp import is_loopback, parse_address, with_zone
-from meshwire_spec.numbers import HANDSHAKE_S
+from meshwire_reference.transport.iroh.library import free_waiting
+from meshwire_reference.transport.lab.tcp import is_loopback, parse_address, share_of, with_zone
+from meshwire_reference.transport.places import CallerPlace, Places
+from meshwire_spec.numbers import HANDSHAKE_S, REASONS
 
 LOOPBACK: Final = {4: "127.0.0.1:0", 6: "[::1]:0"}
 ANY: Final = {4: "0.0.0.0:0", 6: "[::]:0"}
@@ -73,6 +77,85 @@ class _Endpoint:
         task.add_done_callback(_CLOSING.discard)
 
 
+class _GivesWay(Exception):
+    """A caller has lost its place to another one before its connection began."""
+
+
+class _Caller:
+    """One that calls a listener, from its first packet to the end of its connection."""
+
+    def __init__(
+        self, incoming: iroh.Incoming, host: str, reason_of_cancelling: Callable[[], str]
+    ) -> None:
+        self._incoming = incoming
+        self._reason_of_cancelling = reason_of_cancelling
+        self.host = host
+        self.place = CallerPlace(share_of((host, 0)), self._give_way)
+        self._gives_way = False
+        self._is_over = asyncio.Event()
+        self._closing: asyncio.Task[None] | None = None
+
+    async def connect(self) -> iroh.Connection:
+        """Return the connection after QUIC's handshake. Raises _GivesWay, IrohError."""
+        if self._has_given_way():
+            await self._incoming.refuse()
+            raise _GivesWay
+        shaking = asyncio.ensure_future(self._shake())
+        shaking.add_done_callback(lambda _: self._is_over.set())
+        try:
+            await self._is_over.wait()
+        except asyncio.CancelledError:
+            await self._give_up(shaking, self._reason_of_cancelling())
+            raise
+        if self._has_given_way():
+            await self._give_up(shaking, "internal")
+            raise _GivesWay
+        return shaking.result()
+
+    @staticmethod
+    async def _give_up(shaking: asyncio.Future[iroh.Connection], reason: str) -> None:
+        """End a handshake; a connection that it has led to meanwhile would have no server."""
+        shaking.cancel()
+        await asyncio.wait({shaking})
+        if not shaking.cancelled() and shaking.exception() is None:
+            shaking.result().close(REASONS[reason].code, reason.encode())
+
+    def _has_given_way(self) -> bool:
+        return self._gives_way
+
+    async def _shake(self) -> iroh.Connection:
+        return await (await self._incoming.accept()).connect()
+
+    def begin(
+        self,
+        connection: iroh.Connection,
+        windows: Windows,
+        on_end: Callable[[_Caller], Awaitable[None]],
+    ) -> IrohConnection:
+        """Return the connection for the application."""
+        begun = IrohConnection(connection, windows, dialled=False, on_end=lambda: on_end(self))
+        begun.remote = self.host
+        self.place.connection = begun
+        return begun
+
+    def _give_way(self) -> None:
+        if self.place.connection is None:
+            self._gives_way = True
+            self._is_over.set()
+        else:
+            closing = self.place.connection.close(REASONS["internal"].code, "internal")
+            self._closing = asyncio.get_running_loop().create_task(closing)
+
+
+REFUSALS: Final[dict[type[Exception], str]] = {
+    TimeoutError: "handshake-timeout",
+    _GivesWay: "internal",
+}
+"""Reason of a refusal before the connection, by the exception; the other ends are the peer's."""
+WRONG_ALPN: Final = "peer doesn't support any known protocol"
+"""A part of the library's text for a caller without a common ALPN."""
+
+
 class IrohListener(Listener):
     """A bound endpoint that accepts connections of one protocol."""
 
@@ -82,46 +165,61 @@ class IrohListener(Listener):
         self.endpoint_id = shared.endpoint.id().to_bytes()
         self._shared = shared
         self._options = options
-        self._live = 0
+        self._places = Places(options.connections_max)
         self._tasks: set[asyncio.Task[None]] = set()
         shared.join()
         self._loop = asyncio.get_running_loop()
         self._accepting = self._loop.create_task(self._accept_all())
 
-    async def close(self) -> None:
-        """Accept no further connection."""
-        if not self._accepting.done():
-            self._accepting.cancel()
-            await asyncio.wait({self._accepting})
-            self._accepted.put_nowait(None)
-            await self._shared.leave()
+    async def _stop(self) -> None:
+        self._accepting.cancel()
+        # A handshake that is not over would become a connection that nobody serves.
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait({self._accepting, *self._tasks})
+        await self._shared.leave()
 
     async def _accept_all(self) -> None:
         while (incoming := await self._shared.endpoint.accept_next()) is not None:
-            if self._live >= self._options.connections_max:
-                self.refused += 1
-                await incoming.refuse()
-                continue
-            self._live += 1
+            free_waiting()
             task = self._loop.create_task(self._accept(incoming))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _accept(self, incoming: iroh.Incoming) -> None:
+        """Do the handshake of QUIC with a caller, unless it has to give way."""
+        address = await incoming.remote_addr()
+        # The text of an address and a port; of a relay there is none.
+        socket_text: str = getattr(address, "addr", "")
+        host = socket_text.rpartition(":")[0].strip("[]")
+        caller = _Caller(
+            incoming, host, lambda: "shutdown" if self._is_closed else "handshake-timeout"
+        )
         self._shared.join()
+        self._places.take(caller.place)
         try:
             async with asyncio.timeout(_connects_within_s(self._options)):
-                connection = await (await incoming.accept()).connect()
-        except (iroh.IrohError, TimeoutError):
-            self.refused += 1
-            await self._leave()
-            return
-        self._accepted.put_nowait(
-            IrohConnection(connection, self._options.windows, dialled=False, on_end=self._leave),
-        )
+                connection = await caller.connect()
+        except (iroh.IrohError, TimeoutError, _GivesWay) as error:
+            self._note_refused(caller, error)
+            await self._leave(caller)
+        except asyncio.CancelledError:
+            # The listener is closed.
+            await self._leave(caller)
+            raise
+        else:
+            self._hand_over(caller.begin(connection, self._options.windows, self._leave))
 
-    async def _leave(self) -> None:
-        self._live -= 1
+    def _note_refused(self, caller: _Caller, error: Exception) -> None:
+        self.refused += 1
+        reason = REFUSALS.get(type(error))
+        if isinstance(error, iroh.IrohError) and WRONG_ALPN in error.message():
+            reason = "wrong-alpn"
+        if reason is not None:
+            self._options.on_refusal(reason, caller.host)
+
+    async def _leave(self, caller: _Caller) -> None:
+        self._places.leave(caller.place)
         await self._shared.leave()
 
 
@@ -214,6 +312,10 @@ async def dial(address: str, options: TransportOptions) -> Connection:
     except iroh.IrohError as error:
         shared.abandon()
         raise Unreachable(f"{address} cannot be reached: {_cause(error)}") from error
+    except asyncio.CancelledError:
+        # The endpoint would go on without a user.
+        shared.abandon()
+        raise
     return IrohConnection(connection, options.windows, dialled=True, on_end=shared.leave)
 
 

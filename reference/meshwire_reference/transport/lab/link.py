@@ -134,6 +134,11 @@ class LabLink(Connection):
         self._lab.refuse(reason)
         self._after_input()
 
+    def drop(self) -> None:
+        """End the link of a closed connection at once, whether or not the peer has read why."""
+        if self._carrier is not None:
+            self._carrier.drop()
+
     async def established(self) -> None:
         """Wait for the peer's preamble. Raises Unreachable if the connection ends before it."""
         await self._established

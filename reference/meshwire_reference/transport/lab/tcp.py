@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import Counter
 from contextlib import suppress
 from errno import EADDRINUSE, EADDRNOTAVAIL
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from socket import gaierror, if_nametoindex
 from typing import Final
@@ -24,6 +24,7 @@ from meshwire_reference.transport.base import (
     Unreachable,
 )
 from meshwire_reference.transport.lab.link import LabLink
+from meshwire_reference.transport.places import CallerPlace, Places
 
 SHARED_BITS: Final = 64
 """Bits of an IPv6 address that its owner does not choose."""
@@ -94,7 +95,8 @@ class TcpListener(Listener):
         self.address = ""
         self.endpoint_id = options.endpoint_id
         self._options = options
-        self._callers: dict[LabLink, str] = {}
+        self._places = Places(options.connections_max)
+        self._leaving: set[LabLink] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -116,40 +118,34 @@ class TcpListener(Listener):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def close(self) -> None:
-        """Accept no further connection."""
+    async def _stop(self) -> None:
         if self._server is not None:
             self._server.close()
-        self._accepted.put_nowait(None)
 
     async def _watch(self, link: LabLink, share: str) -> None:
-        self._callers[link] = share
+        place = CallerPlace(share, partial(self._turn_away, link))
+        self._places.take(place)
         try:
-            if len(self._callers) > self._options.connections_max:
-                self._make_room(link)
             await link.established()
         except Unreachable as unreachable:
             self.refused += 1
             if link.closed is None or not link.closed.by_peer:
                 self._options.on_refusal(unreachable.reason, link.remote)
         else:
-            self._accepted.put_nowait(link)
+            place.connection = link
+            self._hand_over(link)
         await link.ended()
-        del self._callers[link]
+        self._places.leave(place)
+        self._leaving.discard(link)
 
-    def _make_room(self, caller: LabLink) -> None:
-        """Close one connection of the address with most of them, or turn the caller away.
-
-        So no address shuts out another. Connections without a preamble go first.
-        """
-        shares = Counter(self._callers.values())
-        greatest, most = shares.most_common(1)[0]
-        if most <= shares[self._callers[caller]]:
-            caller.refuse("internal")
-            return
-        theirs = [link for link, share in self._callers.items() if share == greatest]
-        unproven = (link for link in theirs if not link.peer_id)
-        next(unproven, theirs[-1]).refuse("internal")
+    def _turn_away(self, link: LabLink) -> None:
+        """Close the connection of a caller that has lost its place."""
+        link.refuse("internal")
+        # Its end takes a while, in which many others may have come to theirs.
+        if len(self._leaving) < self._options.connections_max:
+            self._leaving.add(link)
+        else:
+            link.drop()
 
 
 def host_of(address: object) -> str:

@@ -8,12 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwire_reference.core.document_calls import KeptTombstone
+from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.core.state.tombstones import OfferOutcome, Tombstones, document_key
+from meshwire_reference.documents.table import Table
+from meshwire_reference.testing import author
+from meshwire_reference.testing.bench import Bench, Seen
+from meshwire_reference.wire.batches import StreamFrame
 from meshwire_reference.wire.tombstones import Tombstone, encode_tombstone
-from meshwire_spec.numbers import Direction
+from meshwire_spec.numbers import REASONS, Direction, FrameType
 
 NOW = 1_800_000_000_000
 TRACKS_TTL_MS = 3600 * 1000
+INTERNAL = REASONS["internal"].code
 BASE = Tombstone("tracks", "t1", NOW - 5000, 7, "a", "", Direction.BIDIRECTIONAL)
 
 
@@ -174,3 +180,88 @@ def test_the_lamport_time_is_that_of_the_greatest_ever_kept() -> None:
     assert list(table.sweep(NOW + 2 * TRACKS_TTL_MS)) != []
 
     assert (len(table), table.lamport) == (0, 9)
+
+
+class TestBounds:
+    """A node stores a bounded number of tombstones."""
+
+    def setup_method(self) -> None:
+        """Make an open node that holds the documents of three tracks and stores two tombstones."""
+        table = Table(b"\x09" * 16)
+        settings = Settings(Dialect.OPEN, heartbeat_s=0, tombstones_max=2)
+        self.bench = Bench(lambda call: table.answer(call, None), settings)
+        self.connection = self.bench.connect()
+        for name in ("t1", "t2", "t3"):
+            self.bench.send(self.connection, author.snapshot(f"tracks:{name}"))
+
+    def delete(self, *names: str, age_ms: int = 0, lamport: int = 7) -> Seen:
+        """Send tombstones, one in each frame."""
+        frames = []
+        for name in names:
+            one = replace(
+                BASE,
+                document_id=name,
+                deleted_at=self.bench.now_ms - age_ms,
+                lamport=lamport,
+            )
+            payload = encode_tombstone(one)
+            frames.append(StreamFrame(f"tombstones:tracks:{name}", FrameType.TOMBSTONE, payload))
+        return self.bench.send(self.connection, *frames)
+
+    def test_a_further_one_is_refused_and_nothing_is_forgotten(self) -> None:
+        """TS-047: with `internal`, in one event a minute."""
+        assert self.delete("t1", "t2").finished
+        writes = len(self.bench.writes)
+        for _ in range(2):
+            seen = self.delete("t3")
+            assert (seen.reset, seen.stopped) == (INTERNAL, INTERNAL)
+
+        assert len(self.bench.writes) == writes
+        assert [(one.held, one.connection) for one in self.bench.full] == [(2, self.connection)]
+        assert not self.bench.send(self.connection, author.snapshot("tracks:t1")).reset
+        assert len(self.bench.writes) == writes
+        self.bench.advance(61.0)
+        self.delete("t3")
+        assert len(self.bench.full) == 2
+
+    def test_a_greater_one_takes_the_place_of_its_own(self) -> None:
+        """That needs no room."""
+        self.delete("t1", "t2")
+        assert self.delete("t2", lamport=8).finished
+
+    def test_those_in_grace_make_room(self) -> None:
+        """They are no longer offered; others are not removed."""
+        grace_ms = TRACKS_TTL_MS + TRACKS_TTL_MS // 20
+        self.delete("t1", age_ms=grace_ms)
+        self.delete("t2")
+        assert self.delete("t3").reset == INTERNAL
+        self.bench.advance(1.0)
+        assert self.bench.dropped == ["tracks:t1"]
+        assert self.delete("t3").finished
+
+    def test_their_bytes_are_bounded_too(self) -> None:
+        """Also where a greater one is longer."""
+        size = len(encode_tombstone(BASE))
+        table = Tombstones()
+        table.bytes_max = 2 * size
+        later = [replace(BASE, document_id=f"t{number}") for number in (2, 3)]
+        longer = replace(BASE, lamport=8, reason="r")
+
+        assert [table.offer(one, NOW) for one in (BASE, *later, longer)] == [
+            OfferOutcome.NEW,
+            OfferOutcome.NEW,
+            OfferOutcome.FULL,
+            OfferOutcome.FULL,
+        ]
+        table.put_back("tracks:t2", None)
+        assert table.offer(longer, NOW) is OfferOutcome.REPLACED
+
+    def test_what_is_stored_is_held_again_whatever_the_bounds_are(self) -> None:
+        """A store may be older than they are."""
+        table = Tombstones()
+        table.maximum = 1
+        later = [replace(BASE, document_id=f"t{number}") for number in (1, 2, 3)]
+        table.restore([KeptTombstone(encode_tombstone(one), NOW) for one in later], 7)
+
+        assert len(table) == 3
+        assert table.offer(replace(BASE, document_id="t4"), NOW) is OfferOutcome.FULL

@@ -21,7 +21,7 @@ from meshwire_reference.transport.base import (
 )
 from meshwire_reference.transport.lab.connection import encode_preamble
 from meshwire_reference.transport.lab.link import LabLink
-from meshwire_reference.transport.lab.tcp import share_of
+from meshwire_reference.transport.lab.tcp import TcpListener, share_of
 from meshwire_reference.transport.registry import dial, listen
 from meshwire_reference.wire.lab import encode_close, encode_control, encode_data_head
 from meshwire_spec.numbers import ALPN, REASONS, LabRecordType
@@ -292,6 +292,7 @@ def test_callers_beyond_the_limit_are_turned_away() -> None:
         async with bound(options) as (listener, _):
             ours = await dial(listener.address, DIALLER)
             theirs = await listener.accept()
+            theirs.is_proven = True
             turned_away = await dial(listener.address, DIALLER)
             told = await turned_away.next_events()
             await ours.close(0)
@@ -325,8 +326,8 @@ def test_many_small_records_leave_turns_to_others() -> None:
 
 
 @pytest.mark.socket
-def test_no_address_shuts_out_another() -> None:
-    """One with all connections loses one, without a preamble first, to a caller from elsewhere."""
+def test_no_caller_and_no_address_shuts_out_another() -> None:
+    """TR-032, TR-033: the first to go are callers that have proven nothing."""
 
     async def run() -> None:
         refused: list[tuple[str, str]] = []
@@ -336,9 +337,13 @@ def test_no_address_shuts_out_another() -> None:
             on_refusal=lambda reason, address: refused.append((reason, address)),
         )
         async with bound(options) as (listener, port):
-            ours = await dial(listener.address, DIALLER)
-            await listener.accept()
-            silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+            silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+            proven = []
+            for _ in range(3):
+                ours = await dial(listener.address, DIALLER)
+                (await listener.accept()).is_proven = True
+                proven.append(ours)
+            assert refused == [("internal", "127.0.0.1")] * 3
             again = await dial(listener.address, DIALLER)
             assert (await again.next_events())[-1] == LIMIT
             # All of 127.0.0.0/8 is this machine.
@@ -347,12 +352,31 @@ def test_no_address_shuts_out_another() -> None:
             )
             writer.write(PREAMBLE)
             await listener.accept()
+            assert (await proven[-1].next_events())[-1] == LIMIT
 
-            assert refused == [("internal", "127.0.0.1")] * 2
-            assert ours.closed is None
-            await ours.close(0)
-            for _, one in (*silent, (reader, writer)):
-                one.close()
+            assert [one.closed for one in proven[:-1]] == [None, None]
+            for one in proven:
+                await one.close(0)
+            for _, waiting in (*silent, (reader, writer)):
+                waiting.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.socket
+def test_callers_that_gave_way_do_not_pile_up() -> None:
+    """Their sockets linger for a second, but only as many as there are places."""
+
+    async def run() -> None:
+        options = TransportOptions(ACCEPTOR.endpoint_id, connections_max=2)
+        async with bound(options) as (listener, port):
+            callers = [await asyncio.open_connection("127.0.0.1", port) for _ in range(9)]
+            while listener.refused < 7:
+                await asyncio.gather(*(reader.read(1) for reader, _ in callers[:3]))
+            assert isinstance(listener, TcpListener)
+            assert len(listener._leaving) <= 2
+            for _, waiting in callers:
+                waiting.close()
 
     asyncio.run(run())
 

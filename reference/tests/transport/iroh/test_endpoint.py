@@ -1,0 +1,200 @@
+"""Callers of an iroh listener: their places, refusals, and handshakes of QUIC that are given up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from meshwire_reference.core.inputs import ConnectionClosed
+from meshwire_reference.transport.base import (
+    Connection,
+    Listener,
+    TransportOptions,
+    Unreachable,
+)
+from meshwire_reference.transport.registry import dial, listen
+from meshwire_spec.numbers import REASONS
+
+if TYPE_CHECKING:
+    import iroh
+else:
+    iroh = pytest.importorskip("iroh")
+
+pytestmark = [
+    pytest.mark.socket,
+    pytest.mark.skipif(find_spec("iroh") is None, reason="the extra iroh is not installed"),
+]
+
+LIMIT_S = 60
+"""Seconds after which a test hangs; nothing takes as long."""
+INTERNAL = REASONS["internal"].code
+OPTIONS = TransportOptions(bytes(32))
+
+
+class Listening:
+    """A listener, and whom it has refused."""
+
+    def __init__(self, listener: Listener, refused: asyncio.Queue[tuple[str, str]]) -> None:
+        self.listener = listener
+        self.refused = refused
+
+    async def join(self) -> tuple[Connection, Connection]:
+        """Return both sides of a new connection."""
+        ours = await dial(self.listener.address, OPTIONS)
+        return ours, await self.listener.accept()
+
+
+@asynccontextmanager
+async def listening(**options: Any) -> AsyncIterator[Listening]:
+    """Listen, and end all that has been joined."""
+    refused: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+    given = TransportOptions(
+        bytes(32), on_refusal=lambda *facts: refused.put_nowait(facts), **options
+    )
+    async with asyncio.timeout(LIMIT_S):
+        listener = await listen("iroh://127.0.0.1:0", given)
+        yield Listening(listener, refused)
+        await listener.close()
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    """Run a test on a loop of its own."""
+
+    async def whole() -> None:
+        await test()
+
+    asyncio.run(whole())
+
+
+async def end_of(connection: Connection) -> ConnectionClosed:
+    """Wait for the end of a connection."""
+    async for event in connection.events():
+        if isinstance(event, ConnectionClosed):
+            return event
+    raise AssertionError("the last event is the end")
+
+
+def test_an_unproven_connection_gives_way() -> None:
+    """TR-032, and a caller of the same address is turned away once all are proven."""
+
+    async def test() -> None:
+        async with listening(connections_max=2) as node:
+            first, theirs = await node.join()
+            theirs.is_proven = True
+            second, _ = await node.join()
+            third, theirs = await node.join()
+            assert await end_of(second) == ConnectionClosed(INTERNAL, "internal")
+            theirs.is_proven = True
+            with pytest.raises(Unreachable):
+                await dial(node.listener.address, OPTIONS)
+            assert await node.refused.get() == ("internal", "127.0.0.1")
+            assert theirs.remote == "127.0.0.1"
+            assert first.closed is third.closed is None
+            await asyncio.gather(first.close(0), third.close(0))
+
+    run(test)
+
+
+def test_another_protocol_is_one_refusal() -> None:
+    """ER-018."""
+
+    async def test() -> None:
+        async with listening() as node:
+            with pytest.raises(Unreachable):
+                await dial(node.listener.address, TransportOptions(bytes(32), alpn="other/1"))
+            assert await node.refused.get() == ("wrong-alpn", "127.0.0.1")
+
+    run(test)
+
+
+async def delay_connections(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Hold back the library's connections of acceptors after their handshake."""
+    connect, goes_on = iroh.Accepting.connect, asyncio.Event()
+
+    async def connect_late(accepting: iroh.Accepting) -> iroh.Connection:
+        # Cancelling this does not end it: the library may have the connection already.
+        connection = await connect(accepting)
+        try:
+            await goes_on.wait()
+        except asyncio.CancelledError:
+            return connection
+        return connection
+
+    monkeypatch.setattr(iroh.Accepting, "connect", connect_late)
+    return goes_on
+
+
+def test_a_handshake_that_is_given_up_leaves_no_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The library may have it although nobody serves it."""
+    monkeypatch.setattr(
+        "meshwire_reference.transport.iroh.endpoint._connects_within_s",
+        lambda options: options.handshake_s,
+    )
+    kept: list[iroh.Connection] = []
+    close = iroh.Connection.close
+
+    async def test() -> None:
+        await delay_connections(monkeypatch)
+        async with listening(handshake_s=0.2) as node:
+            ours = await dial(node.listener.address, OPTIONS)
+            closed = ConnectionClosed(REASONS["handshake-timeout"].code, "handshake-timeout")
+            assert await end_of(ours) == closed
+            assert await node.refused.get() == ("handshake-timeout", "127.0.0.1")
+            assert len(kept) == 1
+
+    def note_close(connection: iroh.Connection, code: int, reason: bytes) -> None:
+        kept.append(connection)
+        close(connection, code, reason)
+
+    monkeypatch.setattr(iroh.Connection, "close", note_close)
+    run(test)
+
+
+def test_a_handshake_that_ends_after_its_listener_leaves_no_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody would accept it."""
+
+    async def test() -> None:
+        await delay_connections(monkeypatch)
+        async with listening() as node:
+            ours = await dial(node.listener.address, OPTIONS)
+        assert (await end_of(ours)).by_peer
+
+    run(test)
+
+
+def test_a_dial_that_is_cancelled_leaves_no_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its sockets would stay open."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+    close, connect = iroh.Endpoint.close, iroh.Endpoint.connect
+
+    async def note_close(endpoint: iroh.Endpoint) -> None:
+        await close(endpoint)
+        ended.set()
+
+    async def note_connect(*facts: Any) -> iroh.Connection:
+        begun.set()
+        return await connect(*facts)
+
+    async def test() -> None:
+        listener = await listen("iroh://127.0.0.1:0", OPTIONS)
+        address = listener.address
+        await listener.close()
+        ended.clear()
+        async with asyncio.timeout(LIMIT_S):
+            dialling = asyncio.ensure_future(dial(address, OPTIONS))
+            await begun.wait()
+            dialling.cancel()
+            await ended.wait()
+
+    monkeypatch.setattr(iroh.Endpoint, "close", note_close)
+    monkeypatch.setattr(iroh.Endpoint, "connect", note_connect)
+    run(test)
