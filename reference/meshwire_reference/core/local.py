@@ -13,11 +13,11 @@ from typing import Any, Final
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.document_calls import (
     Call,
+    Done,
     Drop,
     Edit,
     Edited,
     Fields,
-    Refused,
     Result,
     SoftDelete,
     Write,
@@ -176,18 +176,24 @@ class _Deleting(_LocalJob):
         assert offered in KEPT, "a document that is held has no tombstone"
 
     def finish(self, result: Result) -> None:
-        if isinstance(result, Edited) and result.write is not None:
+        if collection_of(self._key).deletion is DeletionPolicy.TOMBSTONE:
+            self._bury()
+        elif isinstance(result, Edited) and result.write is not None:
             self._keep(result, result.write)
-        elif isinstance(result, Edited | Refused):
-            self._end_as_held(result)
-        elif self._context.is_read_only:
-            self._context.tombstones.put_back(self._key, None)
-            self._end(LocalRefusal.NOT_STORED)
         else:
-            self._context.statistics.applied["local tombstone"] += 1
-            after = self._context.write_tombstone(self._key)
-            self._operations.routing.pass_on_tombstone(self._key, OPERATOR)
-            self._end(result, after)
+            self._end_as_held(result)
+
+    def _bury(self) -> None:
+        """Store the tombstone and pass it on, also if the worker has died instead of answering."""
+        context, key = self._context, self._key
+        if context.is_read_only:
+            context.tombstones.put_back(key, None)
+            self._end(LocalRefusal.NOT_STORED)
+            return
+        context.statistics.applied["local tombstone"] += 1
+        after = context.write_tombstone(key)
+        self._operations.routing.pass_on_tombstone(key, OPERATOR)
+        self._end(Done(), after)
 
 
 JOBS: Final[dict[type[Any], Callable[[LocalOperations, LocalOperation], Job]]] = {

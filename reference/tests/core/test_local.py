@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from meshwire_reference.core.document_calls import Done, Edit, Edited, Fields, Listed, Value
+from meshwire_reference.core.document_calls import (
+    Done,
+    Drop,
+    Edit,
+    Edited,
+    Fields,
+    Listed,
+    Refused,
+    Value,
+)
 from meshwire_reference.core.effects import LocalRefusal
 from meshwire_reference.core.inputs import (
     Deletion,
@@ -169,6 +178,18 @@ class TestLocalOperations:
         self.do(Edit(BEACON, {"by": 7}))
 
         assert self.do(Deletion(BEACON, "user")) is LocalRefusal.EXPIRES
+
+    def test_a_deletion_whose_call_ends_its_worker_is_a_deletion(self) -> None:
+        """The tombstone that guards the document from then on is stored and passed on too."""
+        answers = {Drop: Refused("document-limit")}
+        self.bench = Bench(lambda call: answers.get(type(call)) or self.table.answer(call, None))
+        self.do(Edit(TRACK, {"by": 7}))
+        peer = self.bench.connect()
+        self.bench.take_frames(peer)
+
+        assert isinstance(self.do(Deletion(TRACK, "me")), Done)
+        assert self.bench.writes[-1].tombstone is not None
+        assert [frame.type for frame in self.bench.frames(peer)] == [FrameType.TOMBSTONE]
 
     def test_a_lost_tombstone_guards_nothing(self) -> None:
         """A deletion that was under way when the store failed."""
