@@ -2,7 +2,7 @@
 
 Each seed is a mesh of at least five reference nodes under a virtual clock, with edits, deletions
 and faults. A seed that fails is shrunk, and reported with one command that shows it again.
-Exit code 1 if a seed fails, or with `--counts` if something that must occur has not.
+Exit code 1 if a seed fails, or if something that must occur has not in a thousand seeds.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 
+from meshwire_reference.simulation.expectations import expected_names
 from meshwire_reference.simulation.judging import Verdict, judge
-from meshwire_reference.simulation.plan import Plan, draw_plan
+from meshwire_reference.simulation.plan import BRIEF, FULL, Plan, draw_plan
 from meshwire_reference.simulation.shrinking import Shrinking
 
 COMMAND = "tools/simulate.py"
+COMPLETE = 1000
+"""Number of seeds in which everything that is expected must occur."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,12 @@ class Report:
 def run_seed(seed: int, selection: Selection, *, shrinks: bool = True) -> Report:
     """Run one seed, and shrink it if it fails."""
     began_s = time.process_time()
-    verdict = judge(selection.apply(draw_plan(seed)))
+    verdict = judge(selection.plan(seed))
     cpu_s = time.process_time() - began_s
     lines: tuple[str, ...] = ()
     if verdict.problems:
-        lines = tuple(failure_lines(Shrinking(verdict).shrink() if shrinks else verdict))
+        smallest = Shrinking(verdict).shrink() if shrinks else verdict
+        lines = tuple(failure_lines(smallest, selection))
     return Report(seed, verdict.record.digest, verdict.record.counts, lines, cpu_s)
 
 
@@ -53,13 +57,14 @@ class Selection:
 
     nodes: tuple[int, ...] | None = None
     steps: tuple[int, ...] | None = None
+    is_brief: bool = False
 
-    def apply(self, plan: Plan) -> Plan:
-        """Return the plan with what is selected alone."""
-        return plan.only(self.nodes, self.steps)
+    def plan(self, seed: int) -> Plan:
+        """Return the plan of a seed with what is selected alone."""
+        return draw_plan(seed, BRIEF if self.is_brief else FULL).only(self.nodes, self.steps)
 
 
-def failure_lines(verdict: Verdict) -> Iterator[str]:
+def failure_lines(verdict: Verdict, selection: Selection) -> Iterator[str]:
     """Yield what is wrong, the steps that lead to it, and the command that shows it again."""
     plan = verdict.plan
     for problem in verdict.problems:
@@ -68,7 +73,8 @@ def failure_lines(verdict: Verdict) -> Iterator[str]:
         yield f"    {step.at_s:7.3f} s  n{step.node}  {step.kind} {step.key}".rstrip()
     nodes = ",".join(map(str, plan.nodes))
     steps = ",".join(str(step.number) for step in plan.steps)
-    yield f"  {COMMAND} --seeds {plan.seed}..{plan.seed} --nodes {nodes} --steps {steps} --trace"
+    seed = f"{plan.seed}..{plan.seed}" + (" --brief" if selection.is_brief else "")
+    yield f"  {COMMAND} --seeds {seed} --nodes {nodes} --steps {steps} --trace"
 
 
 def numbers(text: str) -> tuple[int, ...]:
@@ -84,9 +90,9 @@ def seeds_of(text: str) -> range:
 
 def show_trace(seed: int, selection: Selection) -> int:
     """Print every line of the trace of a seed, and what is wrong."""
-    verdict = judge(selection.apply(draw_plan(seed)), keeps_lines=True)
+    verdict = judge(selection.plan(seed), keeps_lines=True)
     print("\n".join(verdict.record.lines or ()))
-    print("\n".join(failure_lines(verdict)))
+    print("\n".join(failure_lines(verdict, selection)))
     return 1 if verdict.problems else 0
 
 
@@ -103,6 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the seeds, print what fails and how often everything occurred."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=seeds_of, default=range(20), metavar="A..B")
+    parser.add_argument("--brief", action="store_true", help="smaller plans, as in every build")
     parser.add_argument("--jobs", type=int, default=1, metavar="N")
     parser.add_argument("--nodes", type=numbers, help="run these nodes of the plan alone")
     parser.add_argument("--steps", type=numbers, help="run these steps of the plan alone")
@@ -110,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--digests", action="store_true", help="print the digest of each trace")
     parser.add_argument("--no-shrink", action="store_true", help="report failures as they are")
     options = parser.parse_args(arguments)
-    selection = Selection(options.nodes, options.steps)
+    selection = Selection(options.nodes, options.steps, options.brief)
     if options.trace:
         return show_trace(options.seeds[0], selection)
     work = partial(run_seed, selection=selection, shrinks=not options.no_shrink)
@@ -127,6 +134,10 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.digests:
         for name, number in sorted(counts.items()):
             print(f"{number:9} {name}")
+    absent = [name for name in expected_names() if not counts[name]]
+    for name in absent if len(options.seeds) >= COMPLETE else ():
+        print(f"never occurred: {name}")
+        failed += 1
     print(
         f"simulate: {len(options.seeds)} seeds, {failed} failed, "
         f"{cpu_s / max(1, len(options.seeds)):.2f} CPU-seconds a seed",

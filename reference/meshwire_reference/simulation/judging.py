@@ -16,8 +16,9 @@ from typing import Final
 
 from meshwire_reference.core.document_calls import Save, Saved
 from meshwire_reference.documents.table import Table
-from meshwire_reference.simulation.plan import Plan, StepKind
+from meshwire_reference.simulation.plan import DELETES, EDITS, Plan
 from meshwire_reference.simulation.record import RunRecord
+from meshwire_reference.simulation.transitions import counted
 from meshwire_reference.simulation.world import ROUNDS_MAX, World
 
 
@@ -29,6 +30,7 @@ class Invariant(StrEnum):
     DELETED = "tombstones are respected"
     STORED = "what a node holds is what it has stored"
     CONVERGED = "every node holds the same"
+    HEARD = "a deployed peer goes on"
     SILENT = "silent after the last fault"
     FREE = "nothing stays in use"
 
@@ -56,7 +58,8 @@ def judge(plan: Plan, *, keeps_lines: bool = False) -> Verdict:
     record = RunRecord(keeps_lines=keeps_lines)
     world = World(plan, record)
     try:
-        world.run()
+        with counted(record):
+            world.run()
         problems = [
             Problem(invariant, text) for invariant, check in CHECKS.items() for text in check(world)
         ]
@@ -87,14 +90,15 @@ def _check_kept(world: World) -> Iterator[str]:
     for step in world.outcome.lost:
         yield f"step {step.number}: {step.key} of n{step.node} was not on its disk after a crash"
     buried = set().union(*_tombstones(world).values())
-    fields: dict[tuple[int, str], Mapping[str, object]] = {}
+    fields: dict[tuple[str, tuple[bytes, ...]], Mapping[str, object]] = {}
     for step in world.outcome.acknowledged:
-        if step.kind is not StepKind.EDIT or step.key in buried:
+        if step.kind not in EDITS or step.key in buried:
             continue
-        place = step.node, step.key
-        if place not in fields:
-            fields[place] = world.nodes[step.node].fields(step.key)
-        if f"e{step.number}" not in fields[place]:
+        node = world.nodes[step.node]
+        state = step.key, node.heads(step.key)
+        if state not in fields:
+            fields[state] = node.fields(step.key)
+        if f"e{step.number}" not in fields[state]:
             yield f"step {step.number}: {step.key} of n{step.node} has lost a field"
 
 
@@ -106,13 +110,15 @@ def _check_deleted(world: World) -> Iterator[str]:
         for key in sorted(documents.keys() & tombstones[node.name].keys()):
             yield f"{node.name} holds {key} beside its tombstone"
     for step in world.outcome.acknowledged:
-        if step.kind is StepKind.DELETE and step.key not in tombstones[f"n{step.node}"]:
+        if step.kind in DELETES and step.key not in tombstones[f"n{step.node}"]:
             yield f"step {step.number}: n{step.node} has no tombstone of {step.key}"
 
 
 def _check_stored(world: World) -> Iterator[str]:
     """Yield the documents that a node would read back otherwise than it holds them."""
-    for node in world.nodes.values():
+    # One node of each run, and every node over the seeds.
+    nodes = list(world.nodes.values())
+    for node in nodes[world.plan.seed % len(nodes) :][:1]:
         table = Table(node.identity.actor)
         for key in node.disk.contents(node.identity).sizes:
             saved = table.answer(Save(key), node.disk.read(key))
@@ -121,13 +127,20 @@ def _check_stored(world: World) -> Iterator[str]:
 
 
 def _check_converged(world: World) -> Iterator[str]:
-    """Yield the documents and tombstones that are not the same at every node."""
+    """Yield the documents and tombstones that are not the same at every node, once all is said."""
+    if not world.outcome.is_silent:
+        return
     for what, held in (("document", _heads(world)), ("tombstone", _tombstones(world))):
         for key in sorted(set().union(*held.values())):
             there = {name: of_node.get(key) for name, of_node in held.items()}
             if len(set(there.values())) > 1:
                 without = [name for name, value in there.items() if not value]
                 yield f"{what} {key} differs" + (f", {without} lack it" if without else "")
+
+
+def _check_heard(world: World) -> Iterator[str]:
+    """Yield what has become of the deployed peer."""
+    yield from world.outcome.unheard
 
 
 def _check_silent(world: World) -> Iterator[str]:
@@ -148,6 +161,9 @@ def _check_free(world: World) -> Iterator[str]:
             yield f"{node.name} has {outstanding.sessions} sessions of {expected}"
         if outstanding.is_any:
             yield f"{node.name}: {outstanding}"
+    for ends, dialling in world.dialled.items():
+        if dialling.link is not None and dialling.link.streams:
+            yield f"{ends}: {len(dialling.link.streams)} streams are still there"
 
 
 CHECKS: Final[Mapping[Invariant, Callable[[World], Iterator[str]]]] = {
@@ -155,6 +171,7 @@ CHECKS: Final[Mapping[Invariant, Callable[[World], Iterator[str]]]] = {
     Invariant.DELETED: _check_deleted,
     Invariant.STORED: _check_stored,
     Invariant.CONVERGED: _check_converged,
+    Invariant.HEARD: _check_heard,
     Invariant.SILENT: _check_silent,
     Invariant.FREE: _check_free,
 }

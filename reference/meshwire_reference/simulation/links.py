@@ -202,6 +202,7 @@ class Side:
         if stream is not None and not stream.is_ghost:
             self.give_back(bidi=stream.bidi)
             stream.is_ghost = True
+            self.link.forget(number)
 
     def consume(self, effect: Consumed | Deferred) -> None:
         """Do nothing: bytes need no credit here."""

@@ -32,10 +32,14 @@ from meshwire_reference.core.effects import (
     ConnectionEffect,
     DropTombstones,
     Effect,
+    LocalDone,
+    LocalRefusal,
     Notify,
     NotSent,
+    OtherDialect,
     WriteStore,
 )
+from meshwire_reference.core.formation import FormationKey
 from meshwire_reference.core.inputs import ConnectionEvent, ConnectionInput, Input
 from meshwire_reference.core.node import NodeCore
 from meshwire_reference.core.settings import Moment, Settings
@@ -44,6 +48,7 @@ from meshwire_reference.documents.table import Table
 from meshwire_reference.simulation.links import Side
 from meshwire_reference.simulation.record import RunRecord
 from meshwire_reference.simulation.schedule import START_MS, START_S, Schedule
+from meshwire_reference.simulation.visitor import ACKNOWLEDGED, REFUSED
 from meshwire_reference.store.base import Contents, Identity, new_identity
 from meshwire_reference.store.memory import Kept
 from meshwire_reference.wire.tombstones import decode_tombstone
@@ -59,7 +64,13 @@ class SimulatedNode:
     """One node: `start`, then `crash` and `start` again as often as wanted."""
 
     def __init__(
-        self, number: int, chance: Random, schedule: Schedule, record: RunRecord, settings: Settings
+        self,
+        number: int,
+        chance: Random,
+        schedule: Schedule,
+        record: RunRecord,
+        settings: Settings,
+        key: FormationKey | None,
     ) -> None:
         self.number = number
         self.name = f"n{number}"
@@ -67,17 +78,20 @@ class SimulatedNode:
         self.is_up = False
         self.sides: dict[int, Side] = {}
         self.on_closed: Callable[[int], None] = _ignore
+        self.on_other_dialect: Callable[[int], None] = _ignore
+        self.on_operation: Callable[[int, str], None] = _ignore_operation
         self.disk = Kept()
         self.identity: Identity = new_identity(chance.randbytes)
         self._chance = chance
         self._schedule = schedule
         self._record = record
         self._settings = settings
+        self._key = key
         self._begin()
 
     def _begin(self) -> None:
         """Begin with nothing in memory."""
-        self.core = NodeCore(self._settings, self._chance.randbytes)
+        self.core = NodeCore(self._settings, self._chance.randbytes, self._key)
         self._table = Table(self.identity.actor)
         self._inputs: deque[Input] = deque()
         self._is_feeding = False
@@ -334,6 +348,14 @@ class SimulatedNode:
         self.feed(inputs.StoreFailed(keys, found.sizes, found.tombstones))
         self._work()
 
+    def end_operation(self, effect: LocalDone) -> None:
+        """Report how an operation of the node's own user has ended."""
+        result = effect.result
+        is_refused = isinstance(result, LocalRefusal | Refused)
+        if is_refused:
+            self._record.count("local refusal", getattr(result, "reason", result))
+        self.on_operation(effect.number, REFUSED if is_refused else ACKNOWLEDGED)
+
     def notify(self, effect: Notify) -> None:
         """Count an event that a node logs."""
         event = effect.event
@@ -341,10 +363,16 @@ class SimulatedNode:
         self._record.count(type(event).__name__, reason)
         if isinstance(event, NotSent):
             self._record.note(self._schedule.now_s, self.name, f"not sent {event.reason}")
+        elif isinstance(event, OtherDialect):
+            self.on_other_dialect(event.connection)
 
 
 def _ignore(_connection: int) -> None:
     """Take no note of the end of a connection."""
+
+
+def _ignore_operation(_number: int, _how: str) -> None:
+    """Take no note of the end of an operation."""
 
 
 PERFORM: Final[dict[type, Callable[[SimulatedNode, Any], None]]] = {
@@ -352,4 +380,5 @@ PERFORM: Final[dict[type, Callable[[SimulatedNode, Any], None]]] = {
     WriteStore: SimulatedNode.write_store,
     DropTombstones: SimulatedNode.drop_tombstones,
     Notify: SimulatedNode.notify,
+    LocalDone: SimulatedNode.end_operation,
 }

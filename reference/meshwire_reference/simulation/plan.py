@@ -13,6 +13,7 @@ from enum import StrEnum
 from random import Random
 from typing import Final
 
+from meshwire_reference.core.settings import Dialect
 from meshwire_spec.numbers import PAYLOAD_MAX
 
 
@@ -20,7 +21,10 @@ class StepKind(StrEnum):
     """What happens in a step."""
 
     EDIT = "edit"
+    LOCAL_EDIT = "local edit"
+    DEPLOYED_EDIT = "edit at a deployed peer"
     DELETE = "delete"
+    LOCAL_DELETE = "local delete"
     LOSE = "stream lost"
     DUPLICATE = "stream duplicated"
     CUT = "stream reset half-way"
@@ -35,9 +39,18 @@ class StepKind(StrEnum):
     WORKER_DEATHS = "worker death at a call, twice"
     CLOCK_STEP = "clock step"
     STORE_FAILURE = "store failure"
+    HOSTILE = "bytes that break a rule"
 
 
-FAULTS: Final = tuple(kind for kind in StepKind if kind not in (StepKind.EDIT, StepKind.DELETE))
+EDITS: Final = (StepKind.EDIT, StepKind.LOCAL_EDIT, StepKind.DEPLOYED_EDIT)
+DELETES: Final = (StepKind.DELETE, StepKind.LOCAL_DELETE)
+FAULTS: Final = tuple(kind for kind in StepKind if kind not in EDITS + DELETES)
+IN_A_FORMATION: Final = {
+    StepKind.EDIT: StepKind.LOCAL_EDIT,
+    StepKind.DELETE: StepKind.LOCAL_DELETE,
+    StepKind.HOSTILE: StepKind.DISCONNECT,
+}
+"""Steps of an application that is no member of the formation, and what is done instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +66,24 @@ class PlanStep:
     amount: float = 0.0
 
 
+LIVE: Final = ("notes", "beacons", "track_history", "platforms")
+"""Collections whose documents are never deleted: whole histories and newest states."""
+
+
+class Sort(StrEnum):
+    """What is special in a plan."""
+
+    PLAIN = "plain"
+    SMALL_CAP = "documents above the payload cap"
+    FORMATION = "a formation with both dialects"
+    DEPLOYED = "a deployed peer"
+
+
 @dataclass(frozen=True, slots=True)
 class Scale:
     """How large a plan is."""
 
-    nodes: tuple[int, int] = (5, 6)
+    nodes: tuple[int, int] = (5, 5)
     """Least and greatest number of nodes."""
     edits: int = 200
     deletes: int = 20
@@ -65,20 +91,28 @@ class Scale:
     documents: int = 40
     span_s: float = 60.0
     """Seconds in which all steps happen."""
+    kinds: tuple[StepKind, ...] = FAULTS
+    """The faults that are drawn."""
+    sorts: tuple[Sort, ...] = tuple(Sort)
+    """The sorts that are drawn."""
+    collections: tuple[str, ...] = LIVE
+    """The collections of the documents that are never deleted."""
 
 
 FULL: Final = Scale()
-LIVE: Final = ("notes", "beacons", "track_history", "platforms")
-"""Collections whose documents are never deleted: whole histories and newest states."""
+BRIEF: Final = Scale(edits=60, deletes=8, faults=8, documents=16, span_s=30.0)
+"""For every build."""
 MORTAL: Final = ("tracks", "alerts", "nodes")
 """Collections that obey tombstones."""
-SMALL_CAP: Final = 1600
+SMALL_CAP: Final = 600
 """A payload cap below the size of a document that several applications have written."""
-SMALL_CAP_SHARE: Final = 0.25
-"""Share of the seeds with that cap."""
+RECONCILING_SHARE: Final = 0.3
+"""Share of the seeds whose nodes reconcile."""
 MORTAL_SHARE: Final = 0.25
 """Share of the edits of documents that are deleted at some time."""
 PAIR: Final = 2
+DEPLOYED_PART: Final = 3
+"""Documents of a plan for each one of a plan with a deployed peer."""
 SKEW_MAX_MS: Final = 90_000
 
 
@@ -94,6 +128,12 @@ class Plan:
     payload_cap: int = PAYLOAD_MAX
     skews_ms: tuple[int, ...] = ()
     """How far the clock of each node is off, by number of the node."""
+    dialects: tuple[Dialect, ...] = ()
+    """The dialect in which each node dials, by number of the node; none without a formation."""
+    reconciles: bool = False
+    """True if those who dial reconcile with their peer."""
+    deployed_at: int | None = None
+    """The node with a deployed peer beside it."""
 
     @property
     def has_large_documents(self) -> bool:
@@ -108,6 +148,7 @@ class Plan:
         return replace(
             self,
             nodes=kept,
+            deployed_at=self.deployed_at if self.deployed_at in kept else None,
             links=tuple(link for link in self.links if set(link) <= set(kept)),
             steps=tuple(
                 step
@@ -122,38 +163,65 @@ def draw_plan(seed: int, scale: Scale = FULL) -> Plan:
     chance = Random(f"plan {seed}")  # noqa: S311 - drawn from a seed, no secret
     count = chance.randint(*scale.nodes)
     links = _draw_links(chance, count)
-    keys = [f"{chance.choice(LIVE)}:l{number}" for number in range(scale.documents)]
-    mortal = [f"{chance.choice(MORTAL)}:m{number}" for number in range(scale.deletes)]
+    keys = [f"{chance.choice(scale.collections)}:l{number}" for number in range(scale.documents)]
+    # Some are deleted more than once.
+    buried = range(scale.deletes - scale.deletes // 3)
+    mortal = [f"{chance.choice(MORTAL)}:m{number}" for number in buried]
+    deleted = mortal + chance.choices(mortal, k=scale.deletes - len(mortal)) if mortal else []
+    sort = chance.choice(scale.sorts)
+    deployed_at = chance.randrange(count) if sort is Sort.DEPLOYED else None
+    if deployed_at is not None:
+        # It offers each of them every five seconds.
+        keys = keys[: 1 + len(keys) // DEPLOYED_PART]
     drawn: list[tuple[StepKind, int, int, str, float]] = []
     for _ in range(scale.edits):
         key = chance.choice(mortal if mortal and chance.random() < MORTAL_SHARE else keys)
-        drawn.append((StepKind.EDIT, chance.randrange(count), 0, key, chance.random()))
-    drawn += [(StepKind.DELETE, chance.randrange(count), 0, key, chance.random()) for key in mortal]
+        at, edit = chance.randrange(count), chance.choice(EDITS)
+        if edit is StepKind.DEPLOYED_EDIT and deployed_at is not None:
+            at = deployed_at
+        drawn.append((edit, at, 0, key, chance.random()))
+    drawn += [
+        (chance.choice(DELETES), chance.randrange(count), 0, key, chance.random())
+        for key in deleted
+    ]
     for _ in range(scale.faults):
         one, other = chance.choice(links)
         if chance.getrandbits(1):
             one, other = other, one
-        drawn.append((chance.choice(FAULTS), one, other, "", chance.random()))
+        drawn.append((chance.choice(scale.kinds), one, other, "", chance.random()))
     times = sorted(chance.uniform(0, scale.span_s) for _ in drawn)
     chance.shuffle(drawn)
-    steps = tuple(
+    steps = (
         PlanStep(number, round(at_s, 3), *one)
         for number, (at_s, one) in enumerate(zip(times, drawn, strict=True))
     )
+    dialects = tuple(chance.choice((Dialect.H1, Dialect.H2)) for _ in range(count))
     return Plan(
         seed,
         tuple(range(count)),
         links,
-        steps,
-        SMALL_CAP if chance.random() < SMALL_CAP_SHARE else PAYLOAD_MAX,
+        tuple(_fit(step, sort) for step in steps),
+        SMALL_CAP if sort is Sort.SMALL_CAP else PAYLOAD_MAX,
         tuple(chance.randint(-SKEW_MAX_MS, SKEW_MAX_MS) for _ in range(count)),
+        dialects if sort is Sort.FORMATION else (),
+        reconciles=chance.random() < RECONCILING_SHARE,
+        deployed_at=deployed_at,
     )
+
+
+def _fit(step: PlanStep, sort: Sort) -> PlanStep:
+    """Return a step as a plan of a sort can have it."""
+    if step.kind is StepKind.DEPLOYED_EDIT and sort is not Sort.DEPLOYED:
+        step = replace(step, kind=StepKind.LOCAL_EDIT)
+    if sort is Sort.FORMATION:
+        step = replace(step, kind=IN_A_FORMATION.get(step.kind, step.kind))
+    return step
 
 
 def _draw_links(chance: Random, count: int) -> tuple[tuple[int, int], ...]:
     """Return a ring, or for two nodes a line, and a few links across."""
     links = {(at, (at + 1) % count) for at in range(count if count > PAIR else count - 1)}
-    for _ in range(chance.randint(0, count // 2)):
+    for _ in range(chance.randint(0, count // 3)):
         one, other = chance.sample(range(count), 2)
         if (other, one) not in links:
             links.add((one, other))

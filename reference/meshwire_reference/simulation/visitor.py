@@ -19,6 +19,7 @@ from meshwire_reference.core.inputs import (
     StreamGranted,
     StreamReset,
 )
+from meshwire_reference.simulation.bad_streams import HOSTILE
 from meshwire_reference.simulation.links import Side
 from meshwire_reference.testing.author import Author
 from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
@@ -67,6 +68,17 @@ class Visitor:
             return False
         self._send(step, frame)
         return True
+
+    def attack(self, amount: float) -> str:
+        """Send bytes that break a rule; return the reason for which they are to be refused."""
+        assert self.side is not None, "a visitor is connected before it writes"
+        reason = sorted(HOSTILE)[int(amount * len(HOSTILE))]
+        hostile = HOSTILE[reason]
+        stream = self.side.new_stream(bidi=hostile.bidi)
+        number = self.side.number
+        send = Send(connection=number, stream=stream, data=hostile.data, fin=hostile.fin)
+        self.side.perform(send)
+        return reason
 
     def delete(self, step: int, key: str, now_ms: int) -> None:
         """Delete a document by a tombstone."""

@@ -2,9 +2,9 @@
 
 Theory of operation. Each pair of nodes that the plan links is kept connected by the first of the
 two, as by the dialler of a node. At every node an application writes. When the last step is over
-everything heals: no partition is left, every node is up, clocks are as at the start. A link on
-which something was lost without a word is lost itself, since nothing else makes that good. From
-then on the run waits until no frame is sent any more.
+everything heals: no partition is left, every node is up, clocks are as at the start. The run waits
+until no frame is sent any more. Then each connection on which something was lost without a word is
+lost itself, since nothing else makes that good, and the run waits once more.
 """
 
 from __future__ import annotations
@@ -16,24 +16,32 @@ from itertools import count
 from random import Random
 from typing import Final
 
-from meshwire_reference.core.inputs import ConnectionOpened
+from meshwire_reference.core.document_calls import Edit, Scalar
+from meshwire_reference.core.formation import FormationKey
+from meshwire_reference.core.inputs import ConnectionOpened, Deletion, LocalOperation
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.node.dialler import Backoff
+from meshwire_reference.simulation.deployed import POLL_S, DeployedPeer
 from meshwire_reference.simulation.links import STREAM_STEP, UNI, Host, Side, SimulatedLink
 from meshwire_reference.simulation.node import SimulatedNode
-from meshwire_reference.simulation.plan import Plan, PlanStep, StepKind
+from meshwire_reference.simulation.plan import DELETES, Plan, PlanStep, StepKind
 from meshwire_reference.simulation.record import RunRecord
 from meshwire_reference.simulation.schedule import START_S, Schedule
-from meshwire_reference.simulation.visitor import ACKNOWLEDGED, Visitor
+from meshwire_reference.simulation.visitor import ACKNOWLEDGED, TEXT_MAX, Visitor
 from meshwire_reference.wire.frames import FrameReader
 from meshwire_spec.numbers import LAB_MAX_STREAMS
 
 REDIAL_MAX_S: Final = 8.0
-HEARTBEAT_S: Final = 15.0
+HEARTBEAT_S: Final = 20.0
 FAULT_S: Final = 12.0
 """Greatest duration of a fault that lasts."""
 QUIET_S: Final = 20.0
 """Seconds without a frame after which a run is silent: more than any wait before an answer."""
+SECRET_TEXT: Final = b"a secret of thirty-two bytes ..."
+DEPLOYED_S: Final = 16.0
+"""Seconds after the last fault in which a deployed peer must have got everything across."""
+RESTS_MAX: Final = 6
+"""Half seconds in which a silent run has no stream in use at some time."""
 RECENT_S: Final = 30.0
 """Age up to which the writes of a node are looked at after a crash."""
 SETTLE_MAX_S: Final = 300.0
@@ -56,6 +64,8 @@ class Dialling:
     since_s: float = 0.0
     ordinal: int = 0
     is_due: bool = False
+    in_other_dialect: bool = False
+    """True if the next connection begins in the dialect that is not the configured one."""
     has_lost: bool = False
     """True if something was lost on the connection, or on an earlier one, without a word."""
 
@@ -67,6 +77,8 @@ class Outcome:
     acknowledged: list[PlanStep] = field(default_factory=list)
     lost: list[PlanStep] = field(default_factory=list)
     """Steps that were acknowledged just before a crash, and were gone after it."""
+    unheard: list[str] = field(default_factory=list)
+    """What is wrong with the deployed peer."""
     rounds: int = 0
     is_silent: bool = False
 
@@ -79,10 +91,15 @@ class World:
         self.record = record
         self.outcome = Outcome()
         self.schedule = Schedule()
-        settings = Settings(Dialect.OPEN, payload_cap=plan.payload_cap, heartbeat_s=HEARTBEAT_S)
+        key = FormationKey.derive("simulated", SECRET_TEXT) if plan.dialects else None
         self.nodes = {
             number: SimulatedNode(
-                number, self._chance("node", number), self.schedule, record, settings
+                number,
+                self._chance("node", number),
+                self.schedule,
+                record,
+                self._settings(number),
+                key,
             )
             for number in plan.nodes
         }
@@ -94,6 +111,7 @@ class World:
             ends: Dialling(Backoff(self._chance("backoff", *ends).random, REDIAL_MAX_S))
             for ends in plan.links
         }
+        self.deployed_peer = DeployedPeer(self._chance("deployed"))
         self._numbers = count(1)
         self._owners: dict[int, tuple[int, int]] = {}
         self._groups: list[frozenset[int]] = []
@@ -107,6 +125,16 @@ class World:
         """Return the source of numbers of a part of the run, whatever the other parts do."""
         return Random(f"{self.plan.seed} {what}")  # noqa: S311 - a seed, no secret
 
+    def _settings(self, number: int) -> Settings:
+        plan = self.plan
+        dialect = plan.dialects[number] if plan.dialects else Dialect.OPEN
+        return Settings(
+            dialect,
+            detects=bool(plan.dialects),
+            payload_cap=plan.payload_cap,
+            heartbeat_s=HEARTBEAT_S,
+        )
+
     # --- the run -----------------------------------------------------------------------------
 
     def run(self) -> None:
@@ -114,12 +142,19 @@ class World:
         for number, skew_ms in zip(self.plan.nodes, self._skews(), strict=True):
             self.nodes[number].skew_ms = skew_ms
             self._start(number)
+        if self.plan.deployed_at is not None:
+            self.schedule.after(1.0, self._poll)
         for step in self.plan.steps:
             self.schedule.at(START_S + 1 + step.at_s, self._step(step))
         last_s = max((step.at_s for step in self.plan.steps), default=0.0)
         self.schedule.run(START_S + 1 + last_s + FAULT_S)
         self._heal()
+        self._end_deployed()
+        self._counts_rounds = True
         self._settle()
+        if self.outcome.is_silent:
+            self._make_good()
+            self._settle()
         for node in self.nodes.values():
             self.record.count_statistics(node.core.statistics)
 
@@ -150,27 +185,72 @@ class World:
                 for side in link.sides:
                     side.faults.clear()
                     side.delay_s = 0.0
-                if dialling.has_lost:
-                    link.cut(at_once=True)
-        self._counts_rounds = True
+
+    def _end_deployed(self) -> None:
+        """Let a deployed peer say all that it has to say, judge it, and let it leave."""
+        if self.plan.deployed_at is None:
+            return
+        self.schedule.run(self.schedule.now_s + DEPLOYED_S)
+        peer, node = self.deployed_peer, self.nodes[self.plan.deployed_at]
+        if peer.is_broken:
+            self.outcome.unheard.append("it sends nothing more for good")
+        buried = node.stored_tombstones()
+        for key in peer.keys:
+            if key not in buried and peer.heads(key) != node.heads(key):
+                self.outcome.unheard.append(f"it holds another {key} than {node.name}")
+        peer.leave()
+
+    def _poll(self) -> None:
+        """Let the deployed peer offer its documents, and dial again if it has to."""
+        peer, number = self.deployed_peer, self.plan.deployed_at
+        if number is None or self._counts_rounds:
+            return
+        node = self.nodes[number]
+        if peer.side is None and node.is_up:
+            one, other = next(self._numbers), next(self._numbers)
+            chance = self._chance("deployed link", one)
+            link = SimulatedLink(self.schedule, self, chance, ((peer, one), (node, other)))
+            side, node.sides[other] = link.sides
+            peer.attach(side)
+            node.feed(ConnectionOpened(other, peer.peer_id, dialled=False))
+        peer.poll()
+        self.schedule.after(POLL_S, self._poll)
+
+    def _make_good(self) -> None:
+        """Lose each connection on which something was lost without a word."""
+        for dialling in self.dialled.values():
+            if dialling.link is not None and dialling.has_lost:
+                dialling.link.cut(at_once=True)
 
     def _settle(self) -> None:
         """Run until nothing has been sent for a while."""
+        self.outcome.is_silent = False
         began_s = self._last_frame_s = self.schedule.now_s
         while self.schedule.now_s - began_s < SETTLE_MAX_S and self.outcome.rounds <= ROUNDS_MAX:
             self.schedule.run(self.schedule.now_s + 1.0)
             are_up = all(one.link is not None for one in self.dialled.values())
             if are_up and self.schedule.now_s - self._last_frame_s > QUIET_S:
                 self.outcome.is_silent = True
+                self._rest()
                 return
+
+    def _rest(self) -> None:
+        """Let a heartbeat that is under way end."""
+        for _ in range(RESTS_MAX):
+            if not any(one.link is not None and one.link.streams for one in self.dialled.values()):
+                return
+            self.schedule.run(self.schedule.now_s + 0.5)
 
     # --- connections -------------------------------------------------------------------------
 
     def _start(self, number: int) -> None:
         node = self.nodes[number]
         node.on_closed = self._note_closed
+        node.on_operation = self._note_write
+        node.on_other_dialect = self._note_other_dialect
         node.start()
-        self._connect_visitor(number)
+        if not self.plan.dialects:
+            self._connect_visitor(number)
         for ends in self.dialled:
             if ends[0] == number:
                 self._dial_after(ends, 0.0)
@@ -206,6 +286,7 @@ class World:
             return
         self.record.count("dial", "connected")
         dialling.ordinal += 1
+        in_other, dialling.in_other_dialect = dialling.in_other_dialect, False
         numbers = next(self._numbers), next(self._numbers)
         chance = self._chance("link", *ends, dialling.ordinal)
         hosts: tuple[tuple[Host, int], tuple[Host, int]] = (one, numbers[0]), (other, numbers[1])
@@ -214,7 +295,15 @@ class World:
         self._owners[numbers[0]] = ends
         one.sides[numbers[0]], other.sides[numbers[1]] = link.sides
         other.feed(ConnectionOpened(numbers[1], one.identity.endpoint_id, dialled=False))
-        one.feed(ConnectionOpened(numbers[0], other.identity.endpoint_id, dialled=True))
+        one.feed(
+            ConnectionOpened(
+                numbers[0],
+                other.identity.endpoint_id,
+                dialled=True,
+                reconciles=self.plan.reconciles,
+                in_other_dialect=in_other,
+            )
+        )
 
     def _note_closed(self, number: int) -> None:
         """Dial again where the side that has dialled has learnt of the end."""
@@ -223,7 +312,16 @@ class World:
             return
         dialling = self.dialled[ends]
         dialling.link = None
-        self._dial_after(ends, dialling.backoff.after(self.schedule.now_s - dialling.since_s))
+        stood_s = self.schedule.now_s - dialling.since_s
+        # HS-065: at once, before the next attempt in the configured one.
+        wait_s = 0.0 if dialling.in_other_dialect else dialling.backoff.after(stood_s)
+        self._dial_after(ends, wait_s)
+
+    def _note_other_dialect(self, number: int) -> None:
+        """Dial the next time in the other dialect, if that is not what was just tried."""
+        ends = self._owners.get(number)
+        if ends is not None:
+            self.dialled[ends].in_other_dialect = True
 
     def _links_of(self, number: int) -> Iterator[Dialling]:
         return (one for ends, one in self.dialled.items() if number in ends)
@@ -256,6 +354,35 @@ class World:
             visitor.delete(step.number, step.key, node.now.wall_ms)
         else:
             self.record.count("delete", "no node")
+
+    def edit_locally(self, step: PlanStep) -> None:
+        """Let the user of a node write a field."""
+        text = "y" * int(step.amount * TEXT_MAX)
+        fields: dict[str, Scalar] = {f"e{step.number}": text, "by": step.node}
+        self._operate(step, Edit(step.key, dict(fields)))
+
+    def delete_locally(self, step: PlanStep) -> None:
+        """Let the user of a node delete a document."""
+        self._operate(step, Deletion(step.key, f"u{step.node}"))
+
+    def _operate(self, step: PlanStep, operation: Edit | Deletion) -> None:
+        node = self.nodes[step.node]
+        if node.is_up:
+            node.feed(LocalOperation(step.number, operation))
+        else:
+            self.record.count(str(step.kind), "no node")
+
+    def edit_deployed(self, step: PlanStep) -> None:
+        """Let a deployed peer write a field."""
+        self.deployed_peer.edit(step.number, step.key)
+        self.record.count(str(step.kind), ACKNOWLEDGED)
+
+    def attack(self, step: PlanStep) -> None:
+        """Let the application of a node break a rule."""
+        visitor = self.visitors[step.node]
+        if self.nodes[step.node].is_up and visitor.side is not None:
+            self.note_fault(step.kind)
+            self.record.count("hostile", visitor.attack(step.amount))
 
     def _note_write(self, number: int, how: str) -> None:
         step = self._steps[number]
@@ -342,7 +469,7 @@ class World:
         for step in self.outcome.acknowledged:
             if step.node != node.number or step.at_s < since_s or step.key in stored:
                 continue
-            if step.kind is StepKind.DELETE or f"e{step.number}" not in node.fields(step.key):
+            if step.kind in DELETES or f"e{step.number}" not in node.fields(step.key):
                 self.outcome.lost.append(step)
 
     def kill_worker(self, step: PlanStep) -> None:
@@ -408,7 +535,11 @@ class World:
 
 STEPS: Final[dict[StepKind, Callable[[World, PlanStep], None]]] = {
     StepKind.EDIT: World.edit,
+    StepKind.LOCAL_EDIT: World.edit_locally,
+    StepKind.DEPLOYED_EDIT: World.edit_deployed,
     StepKind.DELETE: World.delete,
+    StepKind.LOCAL_DELETE: World.delete_locally,
+    StepKind.HOSTILE: World.attack,
     StepKind.LOSE: World.meet_streams,
     StepKind.DUPLICATE: World.meet_streams,
     StepKind.CUT: World.meet_streams,

@@ -1,22 +1,54 @@
 """Planted bugs: the simulator finds each, and shrinks the seed to a few steps."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
-from meshwire_reference.core.sending.outbound import Outbound
+from meshwire_reference.core.context import Context
+from meshwire_reference.core.document_calls import Write
+from meshwire_reference.core.peer.polls import Polls
+from meshwire_reference.core.sending.outbound import Making, Outbound
 from meshwire_reference.core.sending.relay import Routing
 from meshwire_reference.core.state.durability import Durability
-from meshwire_reference.core.state.tombstones import Tombstones
+from meshwire_reference.core.state.tombstones import HeldTombstone, OfferOutcome, Tombstones
 from meshwire_reference.core.streams import Streams
+from meshwire_reference.documents import exchanges
 from meshwire_reference.simulation.judging import Invariant, judge
-from meshwire_reference.simulation.plan import Scale, draw_plan
+from meshwire_reference.simulation.plan import Scale, Sort, StepKind, draw_plan
 from meshwire_reference.simulation.shrinking import Shrinking
+from meshwire_reference.wire.batches import StreamFrame
+from meshwire_spec.numbers import FrameType
 
 SCALE = Scale(nodes=(3, 3), edits=25, deletes=4, faults=6, documents=6, span_s=20.0)
+CRASHES = replace(SCALE, kinds=(StepKind.CRASH_COMMIT,))
+LOSSES = replace(
+    SCALE,
+    documents=3,
+    faults=16,
+    kinds=(StepKind.LOSE, StepKind.CUT_LATE, StepKind.WORKER_DEATHS),
+    sorts=(Sort.PLAIN,),
+    collections=("notes",),
+    deletes=0,
+)
+DELETIONS = replace(SCALE, deletes=20)
+LARGE = replace(SCALE, documents=2, faults=0, sorts=(Sort.SMALL_CAP,))
+DEPLOYED = replace(SCALE, faults=0, deletes=0, sorts=(Sort.DEPLOYED,), collections=("notes",))
 SEEDS = 30
 STEPS_MAX = 6
+NEVER = 2**30
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A bug, as another function in place of the right one, and what it must break."""
+
+    breaks: Invariant
+    owner: Any
+    name: str
+    bug: Callable[..., Any]
+    scale: Scale = SCALE
 
 
 def show_before_durable(*_: Any) -> bool:
@@ -42,32 +74,73 @@ def keep_bytes(outbound: Outbound, size: int) -> None:
     outbound._under_way -= 1
 
 
-PLANTED: list[tuple[Invariant, type, str, Callable[..., Any]]] = [
-    (Invariant.KEPT, Durability, "admit", show_before_durable),
-    (Invariant.CONVERGED, Routing, "pass_on_document", pass_nothing_on),
-    (Invariant.DELETED, Tombstones, "active", guard_nothing),
-    (Invariant.NO_MISTAKE, Streams, "release", keep_handlers),
-    (Invariant.FREE, Outbound, "note_over", keep_bytes),
-]
+def find_nothing_starved(*_: Any) -> bool:
+    """Never see that a peer asks for what was sent: it is answered without changes (D-166)."""
+    return False
 
 
-@pytest.mark.parametrize(("invariant", "owner", "name", "bug"), PLANTED)
-def test_a_planted_bug_is_found_and_shrunk(
-    invariant: Invariant,
-    owner: type,
-    name: str,
-    bug: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def lose_above_the_cap(making: Making, frame_type: FrameType, message: bytes) -> None:
+    """Drop a message above the payload cap without a word (D-167)."""
+    if len(message) > making._outbound.payload_cap:
+        making._skip()
+    else:
+        making._dispatch(StreamFrame(making._item.key, frame_type, message))
+
+
+def answer_no_poll(*_: Any, **__: Any) -> bool:
+    """Take no delta for a poll (D-169)."""
+    return False
+
+
+def keep_first_tombstone(held: HeldTombstone, offered: HeldTombstone) -> OfferOutcome:
+    """Take no tombstone in place of one that is held, however they compare (D-71)."""
+    is_same = offered.content == held.content
+    return OfferOutcome.DUPLICATE if is_same else OfferOutcome.LESSER
+
+
+def write_nothing(context: Context, key: str, _write: Write) -> int | None:
+    """Hold a document without storing it."""
+    context.documents[key] = 1
+    return None
+
+
+PLANTED = {
+    "shows what is not durable": Planted(
+        Invariant.KEPT, Durability, "admit", show_before_durable, CRASHES
+    ),
+    "passes nothing on": Planted(Invariant.CONVERGED, Routing, "pass_on_document", pass_nothing_on),
+    "guards nothing": Planted(Invariant.DELETED, Tombstones, "active", guard_nothing),
+    "keeps the first tombstone": Planted(
+        Invariant.CONVERGED, Tombstones, "_compare", staticmethod(keep_first_tombstone), DELETIONS
+    ),
+    "stores nothing": Planted(Invariant.KEPT, Context, "write", write_nothing),
+    "keeps handlers": Planted(Invariant.NO_MISTAKE, Streams, "release", keep_handlers),
+    "keeps bytes": Planted(Invariant.FREE, Outbound, "note_over", keep_bytes),
+    "talks without end": Planted(
+        Invariant.SILENT, exchanges, "is_starved", find_nothing_starved, LOSSES
+    ),
+    "loses what is above the cap": Planted(
+        Invariant.CONVERGED, Making, "post", lose_above_the_cap, LARGE
+    ),
+    "answers no poll": Planted(Invariant.HEARD, Polls, "take", answer_no_poll, DEPLOYED),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_bug_is_found_and_shrunk(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of a few seeds breaks the invariant, and still does with at most six steps."""
-    monkeypatch.setattr(owner, name, bug)
-    verdicts = (judge(draw_plan(seed, SCALE)) for seed in range(SEEDS))
+    planted = PLANTED[name]
+    monkeypatch.setattr(planted.owner, planted.name, planted.bug)
+    if planted.breaks is Invariant.SILENT:
+        # The second defence against the same: a read after two requests in vain.
+        monkeypatch.setattr(exchanges, "VAIN_MAX", NEVER)
+    verdicts = (judge(draw_plan(seed, planted.scale)) for seed in range(SEEDS))
     failed = next(
         verdict
         for verdict in verdicts
-        if verdict.problems and verdict.problems[0].invariant is invariant
+        if verdict.problems and verdict.problems[0].invariant is planted.breaks
     )
     smallest = Shrinking(failed).shrink()
 
-    assert any(problem.invariant is invariant for problem in smallest.problems)
+    assert any(problem.invariant is planted.breaks for problem in smallest.problems)
     assert len(smallest.plan.steps) <= STEPS_MAX
