@@ -184,6 +184,8 @@ DOORWAYS: dict[str, tuple[str, ...]] = {
         "meshwire_spec.planting",
         "meshwire_spec.render",
     ),
+    "dpkt": ("meshwire_conformance.explain.captures",),
+    "pcapng": ("meshwire_conformance.explain.captures",),
     "automerge": ("meshwire_reference.documents", "meshwire_conformance.documents"),
     "aioquic": ("meshwire_reference.transport", "meshwire_conformance.targets"),
     "iroh": ("meshwire_reference.transport", "meshwire_conformance.targets"),

@@ -72,6 +72,8 @@ PLANTED = [
     ("conformance/meshwire_conformance/run/runner.py", "from iroh import Endpoint"),
     ("reference/meshwire_reference/core/node.py", "import websockets"),
     ("conformance/meshwire_conformance/run/runner.py", "from allpairspy import AllPairs"),
+    ("conformance/meshwire_conformance/run/runner.py", "import dpkt"),
+    ("conformance/meshwire_conformance/explain/parts.py", "from pcapng import FileScanner"),
     *(
         (f"reference/meshwire_reference/{part}/module.py", f"import {name}")
         for part in ("core", "core/peer", "core/state", "wire", "negentropy", "oplog")

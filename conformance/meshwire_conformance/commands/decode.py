@@ -1,86 +1,164 @@
-"""`meshwire decode`: print a message field by field."""
+"""`meshwire decode`: print messages field by field, whatever form they come in."""
 
-import re
+import json
+import os
+import stat
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from meshwire_conformance.commands.check import wants_colour
 from meshwire_conformance.errors import UsageError
 from meshwire_conformance.hints import did_you_mean, is_file
 from meshwire_conformance.verdicts import ExitCode
 
+if TYPE_CHECKING:
+    from meshwire_conformance.explain.parts import InputPart
+
 FILE_MAX = 64 * 2**20
 STDIN = "-"
-SEPARATORS = re.compile(r"[\s:]+")
 
 
 def decode_command(
     source: Annotated[
-        str, typer.Argument(metavar="HEX|FILE|-", help="Hex, a file of bytes, or - for stdin.")
+        str, typer.Argument(metavar="HEX|FILE|-", help="Hex, a file of any form, or - for stdin.")
     ],
     kind: Annotated[
         str | None, typer.Option(help="Kind of message; without it every kind is tried.")
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Show every byte of each field.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Open every entry of a batch, not only the first 1000.")
+    ] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Take the content as bytes, whatever it looks like.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    color: Annotated[
+        Literal["auto", "always", "never"],
+        typer.Option(help="Colour; auto follows NO_COLOR, FORCE_COLOR and the terminal."),
+    ] = "auto",
 ) -> None:
-    """Print every field of a message: offset, bytes, name, value, meaning and rule.
+    """Print every field of messages, payloads opened: offset, bytes, name, value, meaning, rule.
 
-    Of a malformed message the fields before the fault are printed, then the reason. A message that
-    decodes but that a strict node refuses is marked. Hex may have blanks or colons in it and 0x in
-    front; a file and standard input may hold the bytes themselves or hex.
+    Reads hex with blanks, colons or 0x, escapes, arrays of C and other languages, dumps of xxd,
+    hexdump -C and od, bytes, traces of `check --trace`, and captures (pcap, pcapng) of the lab
+    binding; content of another kind is refused. Of a malformed message the fields before the fault
+    are printed, then the reason. A message that decodes but that a strict node refuses is marked.
 
-    Exit codes: 0 the message is accepted, without --kind as some kind; 1 it is malformed or
-    refused; 2 wrong use.
+    Exit codes: 0 everything is accepted, without --kind as some kind; 1 something is malformed or
+    refused; 2 wrong use, or content of another kind.
 
     Example: meshwire decode --kind heartbeat '01 0000018bcfe56800'
     """
-    from meshwire_conformance.explain.decode import decode_lines, guess_lines  # noqa: PLC0415 - heavy
+    from meshwire_conformance.explain.decode import View, json_of, part_lines  # noqa: PLC0415 - heavy
+    from meshwire_conformance.explain.dissect import ELEMENTS_SHOWN  # noqa: PLC0415 - heavy
     from meshwire_spec.numbers import KINDS  # noqa: PLC0415 - beside its only use
 
     if kind is not None and kind not in KINDS:
         hint = did_you_mean(kind, KINDS) or f"kinds are {', '.join(KINDS)}"
         raise UsageError(f"there is no kind {kind!r}; {hint}")
-    data = read_bytes(source)
-    lines, stands = (
-        guess_lines(data, full=full) if kind is None else decode_lines(kind, data, full=full)
-    )
-    for line in lines:
-        typer.echo(line)
+    parts, spelling = read_parts(source, kind, raw=raw)
+    elements_max = None if every else ELEMENTS_SHOWN
+    if as_json:
+        found = json_of(parts, spelling, elements_max)
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=True))
+        raise typer.Exit(int(ExitCode.PASSED if found["accepted"] else ExitCode.VIOLATIONS))
+    colour = wants_colour(color, os.environ, sys.stdout)
+    view = View(full=full, colour=colour, elements_max=elements_max)
+    stands = True
+    if spelling not in PLAIN_FORMS:
+        typer.echo(f"read as: {spelling}")
+    for part in parts:
+        lines, accepted = part_lines(part, view)
+        stands = stands and accepted
+        # The only part of plain bytes needs no name.
+        for line in lines if part.name else lines[1:]:
+            typer.echo(line, color=colour)
     raise typer.Exit(int(ExitCode.PASSED if stands else ExitCode.VIOLATIONS))
 
 
-def read_bytes(source: str) -> bytes:
-    """Return the bytes of a hex text, a file or standard input (`-`).
+PLAIN_FORMS = frozenset({"hex", "bytes"})
+"""Forms that need no word; any other is named, so that nothing is misread unnoticed."""
 
-    Raises UsageError if the text is neither hex nor the path of a readable file.
+
+def read_parts(
+    source: str, kind: str | None = None, *, raw: bool = False
+) -> "tuple[list[InputPart], str]":
+    """Return what a text, a file or standard input consists of, and how it was read.
+
+    Raises UsageError if it is nothing that has messages.
     """
-    if source == STDIN:
-        return _bytes_of(sys.stdin.buffer.read(FILE_MAX))
-    path = Path(source)
-    if is_file(path):
-        if path.stat().st_size > FILE_MAX:
-            raise UsageError(f"the file {source} is longer than {FILE_MAX} bytes")
-        try:
-            content = path.read_bytes()
-        except OSError as exc:
-            raise UsageError(f"the file {source} cannot be read: {exc}") from exc
-        return _bytes_of(content)
-    data = _hex(source)
-    if data is None:
-        raise UsageError(f"{source[:60]!r} is neither hex nor a file")
-    return data
+    from meshwire_conformance.explain.hex_dumps import UnreadableInput  # noqa: PLC0415 - beside its only use
 
-
-def _bytes_of(content: bytes) -> bytes:
-    """Return the bytes that the content of a file gives: decoded if it is hex, else as they are."""
-    found = _hex(content.decode("ascii", errors="replace")) if content else None
-    return content if found is None else found
-
-
-def _hex(text: str) -> bytes | None:
+    content = content_of(source)
     try:
-        return bytes.fromhex(SEPARATORS.sub("", text).removeprefix("0x").removeprefix("0X"))
-    except ValueError:
+        if content is None:
+            return _of_text(source, kind)
+        return _of_content(content, kind, raw=raw)
+    except UnreadableInput as exc:
+        where = "standard input" if source == STDIN else f"the file {source}"
+        told = str(exc) if content is None else f"{where}: {exc}"
+        if content is None and _looks_like_path(source):
+            told = f"there is no file {source[:200]!r}, and {told}"
+        raise UsageError(told) from exc
+
+
+def _looks_like_path(source: str) -> bool:
+    return "/" in source or "." in source
+
+
+def content_of(source: str) -> bytes | None:
+    """Return the content of a file or of standard input, None if the source is a text itself."""
+    if source == STDIN:
+        content = sys.stdin.buffer.read(FILE_MAX + 1)
+        if len(content) > FILE_MAX:
+            raise UsageError(f"standard input is longer than {FILE_MAX} bytes")
+        return content
+    path = Path(source)
+    if not is_file(path) and not _is_pipe(path):
         return None
+    try:
+        with path.open("rb") as file:
+            content = file.read(FILE_MAX + 1)
+    except OSError as exc:
+        raise UsageError(f"the file {source} cannot be read: {exc}") from exc
+    if len(content) > FILE_MAX:
+        raise UsageError(f"the file {source} is longer than {FILE_MAX} bytes")
+    return content
+
+
+def _is_pipe(path: Path) -> bool:
+    try:
+        return stat.S_ISFIFO(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _of_text(text: str, kind: str | None) -> "tuple[list[InputPart], str]":
+    from meshwire_conformance.explain.parts import InputPart, parts_of_json  # noqa: PLC0415 - heavy
+    from meshwire_conformance.explain.spellings import read_text  # noqa: PLC0415 - as above
+
+    parts = parts_of_json(text)
+    if parts is not None:
+        return parts, "JSON"
+    given = read_text(text)
+    return [InputPart("", given.data, kind)], given.spelling
+
+
+def _of_content(content: bytes, kind: str | None, *, raw: bool) -> "tuple[list[InputPart], str]":
+    from meshwire_conformance.explain.inputs import capture_format, read_content, text_of  # noqa: PLC0415 - heavy
+    from meshwire_conformance.explain.parts import InputPart, parts_of_capture  # noqa: PLC0415 - as above
+
+    if raw or not content:
+        return [InputPart("", content, kind or None)], "bytes"
+    form = capture_format(content)
+    if form is not None:
+        return parts_of_capture(form, content), f"{form} capture"
+    text = text_of(content)
+    if text is not None:
+        return _of_text(text, kind)
+    given = read_content(content)
+    return [InputPart("", given.data, kind)], given.spelling

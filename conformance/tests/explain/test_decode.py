@@ -1,12 +1,7 @@
 """`meshwire decode`: every field, and where a bad message ends."""
 
-import io
-from pathlib import Path
-
 import pytest
 
-from meshwire_conformance.commands.decode import read_bytes
-from meshwire_conformance.errors import UsageError
 from meshwire_conformance.explain.decode import decode_lines, guess_lines
 
 TOMBSTONE = "000374726b0003642d310000018bcfe5687b010203040506070800046e642d610003776879"
@@ -80,22 +75,40 @@ def test_one_fitting_kind_is_shown_and_several_are_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "stands", "last"),
+    ("text", "stands", "first", "last"),
     [
-        ("000b747261636b73616c7068610100000003515253", False, "2 kinds fit, each refused by a str"),
-        ("0000000000000142", True, "3 kinds fit; --kind"),
-        ("0003613a620100000000", True, "2 kinds fit; --kind"),
+        ("000b747261636b73616c7068610100000003515253", False, "stream_frame", "also fits: sync_e"),
+        ("0003613a620100000000", True, "stream_frame", "also fits: sync_entry"),
+        ("0000000000000142", False, "stream_frame", "also fits: sync_entry, tomb"),
     ],
 )
-def test_bytes_stand_where_one_fitting_kind_takes_them(
-    text: str, *, stands: bool, last: str
+def test_bytes_stand_where_a_fitting_kind_takes_them(
+    text: str, *, stands: bool, first: str, last: str
 ) -> None:
-    """Those that fit and are refused say so; where each is refused the whole says so too."""
+    """A frame has the layout of an entry, so it is shown as the frame, and the entry is named."""
     lines, found = guess_lines(bytes.fromhex(text))
 
     assert found is stands
+    assert lines[0].startswith(first)
     assert lines[-1].startswith(last)
-    assert stands or sum("a strict node refuses it: bad-key" in line for line in lines) == 2
+
+
+def test_the_nearest_kind_is_shown_where_none_fits() -> None:
+    """With its fields and its fault, and every verdict after that."""
+    lines, stands = guess_lines(bytes.fromhex("0003613a6201000000050102"))
+
+    assert not stands
+    assert lines[0] == "no kind fits; the one that goes furthest is stream_frame:"
+    assert lines[-1].startswith("0 kinds fit")
+
+
+def test_a_row_of_records_is_more_likely_than_ignored_bytes() -> None:
+    """Two RESET records fit a heartbeat too, if all but nine bytes are ignored."""
+    lines, stands = guess_lines(bytes.fromhex(("0100000010" + "0000000000000004" * 2) * 2))
+
+    assert stands
+    assert lines[0].startswith("lab_records in a row: 2 whole")
+    assert "heartbeat" in lines[-1]
 
 
 def test_the_only_kind_that_fits_may_be_refused() -> None:
@@ -104,29 +117,3 @@ def test_the_only_kind_that_fits_may_be_refused() -> None:
 
     assert not stands
     assert "decodes, but a strict node refuses it" in "\n".join(lines)
-
-
-def test_hex_may_have_blanks_and_files_may_hold_either(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Hex typed, hex in a file, or the bytes themselves."""
-    (tmp_path / "hex").write_text("01 02\n03")
-    (tmp_path / "raw").write_bytes(b"\x01\x02\xff")
-
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"0x01:02:03\n")))
-
-    assert read_bytes("-") == b"\x01\x02\x03"
-    assert read_bytes("0x010203") == b"\x01\x02\x03"
-    assert read_bytes("01:02:03") == b"\x01\x02\x03"
-    assert read_bytes(" 01 0203 ") == b"\x01\x02\x03"
-    assert read_bytes(str(tmp_path / "hex")) == b"\x01\x02\x03"
-    assert read_bytes(str(tmp_path / "raw")) == b"\x01\x02\xff"
-
-
-@pytest.mark.parametrize("text", ["0", "xyz", "\x00", "a" * 5000])
-def test_what_is_neither_hex_nor_file_is_a_usage_error(text: str) -> None:
-    """Also where the file system would choke on the name."""
-    if text == "a" * 5000:
-        text += "g"
-    with pytest.raises(UsageError):
-        read_bytes(text)

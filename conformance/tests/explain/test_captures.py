@@ -1,0 +1,225 @@
+"""Captures of a network: packets of several links, TCP put together, streams of the lab binding."""
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import typer
+
+from meshwire_conformance.commands.decode import decode_command
+from meshwire_conformance.errors import UsageError
+from meshwire_conformance.explain.captures import Segment
+from meshwire_conformance.explain.tcp import connections_of
+
+HEARTBEAT = bytes.fromhex("010000018bcfe56801")
+FRAME = bytes.fromhex("0003613a620100000000")
+SYN, ACK, PUSH = 0x02, 0x10, 0x18
+ETHERNET, RAW, LOOP, SLL, SLL2 = 1, 101, 0, 113, 276
+DIALLER, LISTENER = 40001, 4711
+
+
+def preamble() -> bytes:
+    """The preamble of the lab binding."""
+    credit = struct.pack("!QQQQ", 2**20, 2**18, 64, 64)
+    return b"MWLB\x01\x0fcap/automerge/1" + bytes(range(32)) + credit
+
+
+def data_record(stream: int, data: bytes, *, fin: bool = False) -> bytes:
+    """A DATA record."""
+    return struct.pack("!BIQB", 0, len(data) + 9, stream, fin) + data
+
+
+def tcp(ports: tuple[int, int], sequence: int, flags: int, data: bytes) -> bytes:
+    """A TCP segment."""
+    return struct.pack("!HHIIBBHHH", *ports, sequence % 2**32, 1, 5 << 4, flags, 8192, 0, 0) + data
+
+
+def ip4(segment: bytes) -> bytes:
+    """An IPv4 packet between two addresses of loopback."""
+    size = 20 + len(segment)
+    address = bytes((127, 0, 0, 1))
+    return struct.pack("!BBHHHBBH", 0x45, 0, size, 1, 0, 64, 6, 0) + address * 2 + segment
+
+
+def ip6(segment: bytes) -> bytes:
+    """An IPv6 packet from loopback to itself."""
+    return struct.pack("!IHBB", 6 << 28, len(segment), 6, 64) + (bytes(15) + b"\x01") * 2 + segment
+
+
+LINKS = {
+    ETHERNET: lambda packet: bytes(12) + b"\x08\x00" + packet,
+    RAW: lambda packet: packet,
+    LOOP: lambda packet: b"\x02\x00\x00\x00" + packet,
+    SLL: lambda packet: bytes(14) + b"\x08\x00" + packet,
+    SLL2: lambda packet: b"\x08\x00" + bytes(18) + packet,
+}
+
+
+def pcap(
+    packets: Sequence[bytes], link: int = ETHERNET, order: str = "<", snap: int = 65535
+) -> bytes:
+    """A capture as `tcpdump -w` writes it."""
+    head = struct.pack(f"{order}IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, snap, link)
+    return head + b"".join(
+        struct.pack(f"{order}IIII", 1, 2, len(packet), len(packet)) + packet for packet in packets
+    )
+
+
+def block(kind: int, body: bytes) -> bytes:
+    """A block of a pcapng."""
+    body += bytes(-len(body) % 4)
+    size = struct.pack("<I", len(body) + 12)
+    return struct.pack("<I", kind) + size + body + size
+
+
+def pcapng(packets: Sequence[tuple[int, bytes]], links: Sequence[int]) -> bytes:
+    """A capture of several interfaces, each packet with the number of its own."""
+    head = block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+    interfaces = b"".join(block(1, struct.pack("<HHI", link, 0, 0)) for link in links)
+    return (
+        head
+        + interfaces
+        + b"".join(
+            block(6, struct.pack("<IIIII", number, 0, 0, len(data), len(data)) + data)
+            for number, data in packets
+        )
+    )
+
+
+DIALLED = preamble() + data_record(2, HEARTBEAT, fin=True) + data_record(0, FRAME + FRAME[:4])
+MORE = data_record(0, FRAME[4:], fin=True)
+ANSWERED = preamble() + struct.pack("!BIQ", 3, 8, 2**21) + data_record(0, b"", fin=True)
+
+
+def conversation() -> list[bytes]:
+    """Packets of one connection: a split record, a repetition, an overlap, one out of order."""
+    there, back = (DIALLER, LISTENER), (LISTENER, DIALLER)
+    start = 2**32 - 50
+    sent = DIALLED + MORE
+    return [
+        tcp(there, start - 1, SYN, b""),
+        tcp(back, 999, SYN | ACK, b""),
+        tcp(there, start, PUSH, sent[:40]),
+        tcp(there, start + 100, PUSH, sent[100:]),
+        tcp(there, start, PUSH, sent[:40]),
+        tcp(back, 1000, PUSH, ANSWERED),
+        tcp(there, start + 30, PUSH, sent[30:110]),
+    ]
+
+
+def shown(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """The exit code and output of the command for a capture."""
+    (tmp_path / "capture").write_bytes(content)
+    with pytest.raises(typer.Exit) as caught:
+        decode_command(str(tmp_path / "capture"))
+    return caught.value.exit_code, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_connection_is_put_together_from_a_pcap(
+    link: int, order: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of any link and byte order, over the wrap of sequence numbers."""
+    packets = [LINKS[link](ip4(segment)) for segment in conversation()]
+
+    code, out = shown(pcap(packets, link, order), tmp_path, capsys)
+
+    assert code == 0, out
+    assert out.startswith("read as: pcap capture\n--- pcap: 7 TCP segments, 1 connections")
+    assert "127.0.0.1:40001 to 127.0.0.1:4711: stream 0 (bidi, opened by the dialler), FIN" in out
+    assert "stream_frames in a row: 2 whole" in out
+    assert "stream 2 (uni, opened by the dialler), FIN" in out
+    assert "heartbeat, 9 bytes" in out
+    assert "max_data: maximum 2097152" in out
+
+
+def test_a_pcapng_may_have_several_links(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each packet is read by the link of its interface; IPv6 too."""
+    links = (ETHERNET, RAW)
+    packets = [(1, ip6(segment)) for segment in conversation()]
+    packets.insert(1, (0, bytes(12) + b"\x08\x06" + bytes(28)))
+
+    code, out = shown(pcapng(packets, links), tmp_path, capsys)
+
+    assert code == 0, out
+    assert "1 packets without TCP are left out" in out
+    assert "[::1]:40001 to [::1]:4711: preamble" in out
+    assert "stream_frames in a row: 2 whole" in out
+
+
+def test_what_is_missing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A lost packet ends what can be shown; a capture without the beginning says so."""
+    packets = [ip4(segment) for segment in conversation()]
+
+    code, out = shown(pcap(packets[:-1], RAW), tmp_path, capsys)
+    _, late = shown(pcap(packets[3:], RAW), tmp_path, capsys)
+
+    assert code == 1
+    assert "60 bytes are missing" in out
+    assert "does not have the beginning of this direction" in late
+
+
+def test_a_capture_that_ends_early_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also a pcapng whose last block is cut short."""
+    whole = pcapng([(0, ip4(segment)) for segment in conversation()], (RAW,))
+
+    code, out = shown(whole[:-20], tmp_path, capsys)
+
+    assert code == 1
+    assert "the capture ends after packet 6" in out
+
+
+def test_another_protocol_on_tcp_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its bytes are not decoded as messages."""
+    packets = [ip4(tcp((1, 2), 0, SYN, b"")), ip4(tcp((1, 2), 1, PUSH, b"GET / HTTP/1.1\r\n\r\n"))]
+
+    _, out = shown(pcap(packets, RAW), tmp_path, capsys)
+
+    assert "no preamble of the lab binding: begins 47 45 54 20" in out
+
+
+@pytest.mark.parametrize(
+    "content",
+    [pcap([]), pcap([bytes(60)], 147), pcapng([], ()), b"\xd4\xc3\xb2\xa1", b"\n\r\r\n" + bytes(9)],
+)
+def test_a_capture_without_tcp_is_refused(content: bytes, tmp_path: Path) -> None:
+    """With one line that says why."""
+    (tmp_path / "capture").write_bytes(content)
+
+    with pytest.raises(UsageError):
+        decode_command(str(tmp_path / "capture"))
+
+
+def test_any_mutilated_capture_ends_without_a_fault_of_ours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each byte of a small capture changed in turn: an answer or one line."""
+    whole = pcapng([(0, ip4(segment)) for segment in conversation()], (RAW,))
+    for at in range(0, len(whole), 3):
+        changed = whole[:at] + bytes((whole[at] ^ 0xFF,)) + whole[at + 1 :]
+        (tmp_path / "capture").write_bytes(changed)
+        with pytest.raises((typer.Exit, UsageError)):
+            decode_command(str(tmp_path / "capture"))
+        capsys.readouterr()
+
+
+def test_two_connections_of_one_address_are_kept_apart() -> None:
+    """A second SYN with another number begins anew."""
+    segments = [
+        Segment("a:1", "b:2", 100, is_first=True, data=b""),
+        Segment("a:1", "b:2", 101, is_first=False, data=b"one"),
+        Segment("a:1", "b:2", 900, is_first=True, data=b""),
+        Segment("a:1", "b:2", 901, is_first=False, data=b"two"),
+    ]
+
+    found = connections_of(segments)
+
+    assert [one.halves[0].data for one in found] == [b"one", b"two"]
