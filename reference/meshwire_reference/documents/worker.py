@@ -35,7 +35,8 @@ from meshwire_reference.documents.pipe import (
 if TYPE_CHECKING:
     from meshwire_reference.documents.table import Table
 
-READ_BYTES: Final = 2**20
+READ_BYTES: Final = 2**16
+"""Bytes that are read at once: a pipe holds no more, and more would be allocated each time."""
 TOGETHER_S: Final = 0.025
 """Seconds after which no further one of several calls is begun."""
 TIMER_SIGNALS: Final = (signal.SIGPROF, signal.SIGALRM)
