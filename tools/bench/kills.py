@@ -6,17 +6,12 @@ is an acknowledgement. A listener keeps what the node passes on. After a random 
 acknowledgements the node is killed. The next one must hold every field that was acknowledged or
 passed on, and no document that an acknowledged tombstone removed. Its endpoint id must be that of
 the one before.
-
-With `--documents` the store has many documents before the first round, and there is no listener,
-which would be sent all of them. The time of a start is that until the node is ready, and beside it
-the CPU time of the node with its workers until then, which a busy machine does not change.
 """
 
 import argparse
 import asyncio
 import itertools
 import json
-import os
 import random
 import signal
 import statistics
@@ -30,9 +25,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from meshwire_reference.core.document_calls import Write
-from meshwire_reference.core.effects import WriteStore
-from meshwire_reference.store.sqlite import SqliteStore
 from meshwire_reference.testing.author import Author, read
 from meshwire_reference.testing.peer import Peer
 from meshwire_reference.transport.base import TransportError, TransportOptions
@@ -52,8 +44,6 @@ FRAMES: Final = (1, 100)
 DELAY_S: Final = 0.02
 """Longest time from the last of them to the kill."""
 STEP_S: Final = 0.005
-FILLED_AT_ONCE: Final = 1000
-TICKS: Final = os.sysconf("SC_CLK_TCK")
 DELTAS, DELETED = "notes", "tracks"
 COLLECTIONS: Final = (DELTAS, "beacons", DELETED)
 LAMPORT: Final = 0x0102
@@ -93,7 +83,6 @@ class Running:
     address: str
     endpoint_id: str
     ready_s: float
-    cpu_s: float
 
 
 async def start(data: Path, *options: str) -> Running:
@@ -107,33 +96,7 @@ async def start(data: Path, *options: str) -> Running:
     if not line:
         raise Lost(f"the node does not start: exit code {await process.wait()}")
     facts = json.loads(line)
-    ready_s = time.monotonic() - begun
-    return Running(
-        process, facts["addresses"][0], facts["endpoint_id"], ready_s, cpu_s_of(process.pid)
-    )
-
-
-def cpu_s_of(pid: int) -> float:
-    """Return the CPU time of a node with its workers so far, in seconds."""
-    pids = [str(pid)]
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        pids += (task / "children").read_text().split()
-    rows = [Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split() for one in pids]
-    return sum(int(row[11]) + int(row[12]) for row in rows) / TICKS
-
-
-async def fill(data: Path, count: int) -> None:
-    """Put documents of four fields into a new store."""
-    store = SqliteStore(data, random.Random(count).randbytes)  # noqa: S311 - no secrets
-    await store.open()
-    for begun in range(0, count, FILLED_AT_ONCE):
-        writes = []
-        for number in range(begun, min(begun + FILLED_AT_ONCE, count)):
-            one = Author(f"beacons:node-{number:06}", 1 + number % 250)
-            one.edit(name=f"node-{number}", lat=51.5 + number, count=number, active=True)
-            writes.append(WriteStore(1 + number, one.key, Write(one.snapshot(), b"")))
-        await store.write(writes)
-    await store.close()
+    return Running(process, facts["addresses"][0], facts["endpoint_id"], time.monotonic() - begun)
 
 
 async def join(node: Running, number: int) -> Peer:
@@ -229,10 +192,10 @@ async def read_all(peer: Peer, keys: Iterable[str]) -> dict[str, StreamFrame]:
 
 
 async def load_and_kill(
-    node: Running, at_round: int, promises: Promises, frames: int, delay_s: float, *, listens: bool
+    node: Running, at_round: int, promises: Promises, frames: int, delay_s: float
 ) -> None:
     """Put a node under load until it has acknowledged some frames, and kill it a little later."""
-    listener = await join(node, LISTENER) if listens else None
+    listener = await join(node, LISTENER)
     writers = [
         asyncio.create_task(write(node, number, at_round, promises)) for number in range(WRITERS)
     ]
@@ -247,30 +210,25 @@ async def load_and_kill(
     for ended in await asyncio.gather(*writers, return_exceptions=True):
         if not isinstance(ended, AssertionError | TransportError | asyncio.CancelledError):
             raise Lost(f"a writer ended by itself: {ended!r}")
-    if listener is not None:
-        with suppress(TransportError):
-            await listener.leave()
-        note_passed_on(listener, promises)
+    with suppress(TransportError):
+        await listener.leave()
+    note_passed_on(listener, promises)
 
 
-async def kill_often(
-    data: Path, kills: int, seed: int, documents: int = 0
-) -> tuple[Promises, list[Running]]:
-    """Kill a node again and again; return the promises it kept, and the nodes that were started.
+async def kill_often(data: Path, kills: int, seed: int) -> tuple[Promises, list[float]]:
+    """Kill a node again and again; return the promises it kept, and how long each start took.
 
     Raises Lost.
     """
-    if documents:
-        await fill(data, documents)
     random_of = random.Random(seed)  # noqa: S311 - moments to kill at, not secrets
     now, ever = Promises(), Promises()
     node = await start(data)
-    endpoint_id, started = node.endpoint_id, []
+    endpoint_id, starts_s = node.endpoint_id, []
     for at_round in range(kills):
         frames, delay_s = random_of.randint(*FRAMES), random_of.uniform(0, DELAY_S)
-        await load_and_kill(node, at_round, now, frames, delay_s, listens=not documents)
+        await load_and_kill(node, at_round, now, frames, delay_s)
         node = await start(data)
-        started.append(node)
+        starts_s.append(node.ready_s)
         if node.endpoint_id != endpoint_id:
             raise Lost("the node has another endpoint id")
         taken = now.take()
@@ -283,7 +241,7 @@ async def kill_often(
     ever.acknowledged, ever.passed_on = now.acknowledged, now.passed_on
     node.process.terminate()
     await node.process.wait()
-    return ever, started
+    return ever, starts_s
 
 
 def main() -> int:
@@ -291,24 +249,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--documents", type=int, default=0, help="documents there from the start")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            kept, started = asyncio.run(
-                kill_often(Path(folder) / "data", options.kills, options.seed, options.documents)
+            kept, starts_s = asyncio.run(
+                kill_often(Path(folder) / "data", options.kills, options.seed)
             )
         except Lost as lost:
             print(f"lost: {lost}")
             return 1
-    ready_s = [node.ready_s for node in started]
-    cpu_s = [node.cpu_s for node in started]
     print(
-        f"{options.kills} kills beside {options.documents} documents: "
-        f"{kept.acknowledged} frames acknowledged and {kept.passed_on} documents passed on, "
-        f"none lost of {len(kept.fields)}; "
-        f"start {statistics.median(ready_s):.2f} s, at most {max(ready_s):.2f} s, "
-        f"of CPU time {statistics.median(cpu_s):.2f} s, at most {max(cpu_s):.2f} s"
+        f"{options.kills} kills: {kept.acknowledged} frames acknowledged and "
+        f"{kept.passed_on} documents passed on, none lost of {len(kept.fields)}; "
+        f"start {statistics.median(starts_s):.2f} s, at most {max(starts_s):.2f} s"
     )
     return 0
 

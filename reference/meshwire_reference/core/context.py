@@ -32,31 +32,9 @@ from meshwire_reference.core.state.document_queues import KeyQueues
 from meshwire_reference.core.state.durability import Durability
 from meshwire_reference.core.state.tombstones import HeldTombstone, Tombstones
 from meshwire_reference.core.timers import Timers
-from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
-from meshwire_spec.numbers import FrameType
 
-ENCODED_MAX: Final = 64 * 1024
-"""Bytes of a frame above which it is not kept for the next peer."""
 SKIP_EVENTS_MAX: Final = 1024
 """Keys whose skipped entries are remembered; of further ones there is no event meanwhile."""
-
-
-class LastEncoded:
-    """The last small frame that was encoded: most often the next peer is sent it too."""
-
-    def __init__(self) -> None:
-        self._frame = StreamFrame("", FrameType.DELTA, b"")
-        self._data = b""
-
-    def take(self, frame: StreamFrame, payload_cap: int) -> bytes:
-        """Return the bytes of a frame. Raises Unencodable."""
-        last = self._frame
-        if frame.payload is last.payload and self._data and frame == last:
-            return self._data
-        data = encode_stream_frame(frame, payload_cap)
-        if len(data) <= ENCODED_MAX:
-            self._frame, self._data = frame, data
-        return data
 
 
 class Statistics:
@@ -94,7 +72,6 @@ class Context:
         self.documents = DocumentIndex(settings.identify)
         self.outbound_quota = SharedQuota(settings.all_answer_bytes_max)
         self.inbound_quota = ReceivedQuota(settings.inbound_bytes_max)
-        self.encoded = LastEncoded()
         self.tickets = count(1)
         self.nonces: set[bytes] = set()
         """Nonces of challenges of this node whose response has not come yet."""

@@ -118,10 +118,7 @@ class Streams:
         self.peer = peer_id.hex()
         self.may_read = False
         self.quota = InboundQuota(
-            context.settings.inbound_share_bytes,
-            context.inbound_quota,
-            self.resume,
-            self.resume_oldest,
+            context.settings.inbound_share_bytes, context.inbound_quota, self.resume
         )
         self._unread: dict[int, Unread] = {}
         self._withheld = 0
@@ -177,12 +174,6 @@ class Streams:
         """Let every stream continue that can."""
         self.grant_exempt()
         for handler in list(self._handlers.values()):
-            handler.resume()
-
-    def resume_oldest(self, stream: int) -> None:
-        """Let the stream continue that has held bytes for the longest time of all."""
-        self.grant_exempt()
-        if handler := self._handlers.get(stream):
             handler.resume()
 
     def cut(self) -> None:

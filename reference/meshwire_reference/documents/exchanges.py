@@ -179,21 +179,6 @@ def say(
     return outer.with_need(answer, sorted(set(outer.need) - held | lacked)[:NEED_MAX])
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedMessage:
-    """A message of a peer, and the runs of chunks in it, verified."""
-
-    message: SyncMessage
-    runs: list[tuple[CheckedChunk, ...]]
-
-
-def check_message(call: Receive) -> CheckedMessage:
-    """Read a message of a peer and check the claims of its chunks. Raises Unfit."""
-    message = read_message(call.message)
-    budget = ClaimBudget.of(len(call.message))
-    return CheckedMessage(message, [check_chunks(chunks, budget) for chunks in message.changes])
-
-
 def find_early(fork: Document, chunks: Collection[CheckedChunk]) -> list[CheckedChunk]:
     """Return those changes whose dependencies neither the document nor the chunks have.
 
@@ -275,26 +260,26 @@ class Exchanges:
         self._entries = entries
         self.open = OpenExchanges()
 
-    def receive(self, call: Receive, checked: CheckedMessage | None = None) -> Received:
+    def receive(self, call: Receive) -> Received:
         """Apply a peer's message and compute the answer.
 
         Raises Unfit and what the library raises; then nothing has changed, and the caller must
         remove the exchange from `open`.
         """
-        message = read_message(call.message) if checked is None else checked.message
+        message = read_message(call.message)
         entry = self._entries.get(call.key)
         exchange = self.open.get(call.connection, call.key)
         # DC-002, DC-003, DC-004
         if message.is_read and (taken := self._receive_read(call, message, entry, exchange)):
             return taken
         # DC-010, DC-011
-        checked = checked or check_message(call)
-        return self._receive_changes(call, checked, entry, exchange or DocumentExchange())
+        return self._receive_changes(call, message, entry, exchange or DocumentExchange())
 
     def _receive_changes(
-        self, call: Receive, checked: CheckedMessage, entry: Entry, exchange: DocumentExchange
+        self, call: Receive, message: SyncMessage, entry: Entry, exchange: DocumentExchange
     ) -> Received:
-        message, runs = checked.message, checked.runs
+        budget = ClaimBudget.of(len(call.message))
+        runs = [check_chunks(chunks, budget) for chunks in message.changes]
         fork = entry.document.fork()
         # DC-046, DC-052
         early = find_early(fork, [chunk for run in runs for chunk in run])

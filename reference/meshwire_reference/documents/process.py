@@ -40,14 +40,12 @@ from meshwire_reference.extras import install_line
 
 START_S: Final = 30.0
 """Seconds until a worker must be ready; it takes about 65 ms."""
-PIPE_BYTES: Final = 2**16
-"""Bytes that are read from a worker at once: what a pipe holds."""
 ERROR_TEXT_MAX: Final = 2000
 """How much of what a worker writes to its standard error is kept, in characters."""
 SENSELESS: Final = "senseless-reply"
 """Reason of the death of a worker that was killed for what it replied."""
 
-STANDARD_OUTPUT, STANDARD_ERROR = 1, 2
+STANDARD_ERROR = 2
 
 
 class Unavailable(Exception):
@@ -110,10 +108,6 @@ class WorkerProcess(asyncio.SubprocessProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport of the process."""
         self._transport = cast("asyncio.SubprocessTransport", transport)
-        # asyncio allocates for each reading as much as it would take at once: by default four times
-        # what a pipe holds, which costs more than the reading.
-        pipe = self._transport.get_pipe_transport(STANDARD_OUTPUT)
-        pipe.max_size = PIPE_BYTES  # type: ignore[union-attr]  # a member without a public name
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         """Take replies from standard output, and keep the last bytes of standard error."""

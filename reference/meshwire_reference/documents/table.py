@@ -8,7 +8,7 @@ The library fails in two ways, both caught per call in `Table.answer`: a bare `E
 """
 
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from automerge.core import Document
 
@@ -34,44 +34,14 @@ from meshwire_reference.core.document_calls import (
     Unsent,
 )
 from meshwire_reference.core.sync_messages import Unfit
-from meshwire_reference.documents.chunks import DOCUMENT, CheckedChunk, ClaimBudget, check_chunks
+from meshwire_reference.documents.chunks import DOCUMENT, ClaimBudget, check_chunks
 from meshwire_reference.documents.edits import DELETED, Editor, is_deleted, soft_deletion, value_of
 from meshwire_reference.documents.entries import Entries, heads_of
-from meshwire_reference.documents.exchanges import CheckedMessage, Exchanges, check_message
+from meshwire_reference.documents.exchanges import Exchanges
 from meshwire_reference.documents.patches import fields_of
 from meshwire_reference.documents.pipe import Memory
 
 DETAIL_MAX: Final = 200
-
-
-Checked: TypeAlias = tuple[CheckedChunk, ...] | CheckedMessage
-"""What the bytes of a peer that a call carries say of themselves, verified."""
-
-
-def check_call(call: Call) -> Checked | None:
-    """Check the bytes of a peer that a call carries; None without any, or if they are at fault.
-
-    It is the first step of the call, which `Table.answer` otherwise does. For several calls it is
-    done beforehand: this code and that of the library take turns less often, and each call half of
-    the time of a change between them.
-    """
-    check = CHECKS.get(type(call))
-    try:
-        return None if check is None else check(call)
-    except Unfit:
-        return None
-
-
-def check_snapshot(call: Merge) -> tuple[CheckedChunk, ...]:
-    """Check the claims of a snapshot. Raises Unfit."""
-    return check_chunks(call.snapshot, ClaimBudget.of(len(call.snapshot)))
-
-
-CHECKS: Final[dict[type[Call], Callable[[Any], Checked]]] = {
-    Merge: check_snapshot,
-    Receive: check_message,
-}
-"""How the bytes of a peer are checked, by the call that carries them."""
 
 
 class Table:
@@ -81,7 +51,7 @@ class Table:
         self._actor = actor
         self.entries = Entries()
         self._exchanges = Exchanges(self.entries)
-        self._handlers: dict[type[Call], Callable[..., Result]] = {
+        self._handlers: dict[type[Call], Callable[[Any], Result]] = {
             Receive: self._exchanges.receive,
             Generate: self._exchanges.generate,
             Piece: self._exchanges.piece,
@@ -110,10 +80,9 @@ class Table:
         dropped = self.entries.pending.take_losses()
         return Memory(self.holds(call), pending, released, dropped)
 
-    def answer(self, call: Call, stored: bytes | None, checked: Checked | None = None) -> Result:
+    def answer(self, call: Call, stored: bytes | None) -> Result:
         """Carry out one call; `stored` is the document as the store has it, None if it is held.
 
-        `checked` is what `check_call` has found in the call, None if nothing or not asked.
         Raises nothing that a call causes. Running out of memory ends the process instead.
         """
         fault = "internal"
@@ -121,8 +90,7 @@ class Table:
             if stored and not isinstance(call, Forget):
                 self.entries.load(call.key, stored)
             fault = "bad-document"
-            handler = self._handlers[type(call)]
-            return handler(call) if checked is None else handler(call, checked)
+            return self._handlers[type(call)](call)
         except Unfit as exc:
             self._abandon(call)
             return Refused(exc.reason, exc.detail)
@@ -136,7 +104,7 @@ class Table:
         if isinstance(call, Receive | Generate | Unsent):
             self._exchanges.open.remove(call.connection, call.key)
 
-    def _merge(self, call: Merge, checked: tuple[CheckedChunk, ...] | None = None) -> Merged:
+    def _merge(self, call: Merge) -> Merged:
         if call.connection is not None:
             self._exchanges.note_snapshot(call.connection, call.key)
         entry = self.entries.get(call.key)
@@ -144,7 +112,7 @@ class Table:
         # DC-021
         if not call.snapshot:
             return Merged(before, None, ahead=bool(before))
-        chunks = check_snapshot(call) if checked is None else checked
+        chunks = check_chunks(call.snapshot, ClaimBudget.of(len(call.snapshot)))
         types = tuple(chunk.type for chunk in chunks)
         # DC-022, DC-023, DC-044
         other = Document.load(call.snapshot)

@@ -33,10 +33,9 @@ from meshwire_reference.documents.pipe import (
 )
 
 if TYPE_CHECKING:
-    from meshwire_reference.documents.table import Checked, Table
+    from meshwire_reference.documents.table import Table
 
-READ_BYTES: Final = 2**16
-"""Bytes that are read at once: a pipe holds no more, and more would be allocated each time."""
+READ_BYTES: Final = 2**20
 TOGETHER_S: Final = 0.025
 """Seconds after which no further one of several calls is begun."""
 TIMER_SIGNALS: Final = (signal.SIGPROF, signal.SIGALRM)
@@ -138,8 +137,7 @@ def answer_all(
     """Carry out calls; return the results of those before the first that is left out."""
     results: list[tuple[Result, Memory]] = []
     until_s = monotonic() + TOGETHER_S
-    checks = check_all(calls, budget, until_s) if len(calls) > 1 else (None,)
-    for (call, stored), checked in zip(calls, checks, strict=True):
+    for call, stored in calls:
         # A document that was released is not an absent one: its bytes must be sent again.
         is_missing = stored is None and not isinstance(call, Forget) and not table.holds(call)
         # Others must not wait for all of them.
@@ -148,20 +146,9 @@ def answer_all(
         size = table.size_of(call) + len(stored or b"") + size_of(call)
         # DC-041
         set_timers(budget.cpu_s(size), budget.wall_s(size))
-        result = table.answer(call, stored, checked)
+        result = table.answer(call, stored)
         results.append((result, table.memory_after(call)))
     return results
-
-
-def check_all(
-    calls: list[tuple[Call, bytes | None]], budget: Budget, until_s: float
-) -> list["Checked | None"]:
-    """Check the bytes of a peer in calls until it is late; the rest is None."""
-    from meshwire_reference.documents.table import check_call  # noqa: PLC0415  # as above
-
-    size = sum(size_of(call) for call, _ in calls)
-    set_timers(budget.cpu_s(size), budget.wall_s(size))
-    return [check_call(call) if monotonic() < until_s else None for call, _ in calls]
 
 
 def main(arguments: list[str]) -> int:

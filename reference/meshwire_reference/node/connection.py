@@ -1,8 +1,7 @@
 """One connection of the node: carries out its effects and reports its events to the core.
 
-What needs no waiting is done at once. Where a stream has to wait for credit, its bytes are sent one
-call after the other by a task of its own, which runs only while there is something to send; so it
-delays no other.
+The bytes of each stream are sent one call after the other by a task of its own, which runs only
+while there is something to send; so a stream that waits for credit delays no other.
 """
 
 import asyncio
@@ -101,11 +100,7 @@ class Link:
 
     def open(self, effect: OpenStream) -> None:
         """Ask for a stream and report it."""
-        stream = self.connection.open_now(bidi=effect.bidi)
-        if stream is None:
-            self._spawn(self._wait_for_stream(effect))
-        else:
-            self._report(StreamGranted(effect.ticket, stream))
+        self._spawn(self._wait_for_stream(effect))
 
     async def _wait_for_stream(self, effect: OpenStream) -> None:
         try:
@@ -119,14 +114,6 @@ class Link:
         waiting = self._writers.get(effect.stream)
         if waiting is not None:
             waiting.append(effect)
-            return
-        try:
-            if self.connection.send_now(effect.stream, effect.data, fin=effect.fin):
-                if effect.fin or effect.reports:
-                    self._report(StreamSent(effect.stream))
-                return
-        except StreamGone as gone:
-            self._report(SendFailed(effect.stream, gone.code))
             return
         self._writers[effect.stream] = deque((effect,))
         task = asyncio.get_running_loop().create_task(self._write(effect.stream))

@@ -1,7 +1,6 @@
 """The asyncio driver: passes inputs to the core and carries out its effects.
 
-Every input goes through `_feed`, on one event loop, so the core is never entered twice at once:
-what an effect leads to at once is the next input, and after some time others have their turn.
+Every input goes through `_feed`, on one event loop, so the core is never entered twice at once.
 Document calls go to the supervisor of the worker, writes to the store in their order, effects of a
 connection to its link. One timer runs for the next deadline of the core.
 """
@@ -58,7 +57,7 @@ from meshwire_reference.documents.limits import (
 from meshwire_reference.documents.process import DocumentSettings, WorkerSettings
 from meshwire_reference.documents.supervisor import Documents
 from meshwire_reference.node.config import Config
-from meshwire_reference.node.connection import TURN_S, Link
+from meshwire_reference.node.connection import Link
 from meshwire_reference.node.dialler import Backoff, keep_connected
 from meshwire_reference.node.folder import BadFolder, list_documents, read_document
 from meshwire_reference.node.local import LocalUser
@@ -102,9 +101,6 @@ class Node:
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
         self._calls: deque[CallDocuments] = deque()
-        self._inputs: deque[Input] = deque()
-        self._following: list[Input] = []
-        self._is_feeding = self._is_handling = False
         self.store_failure: StoreError | None = None
         self.has_failed = asyncio.Event()
         """Set when the node has to end, for the reason in `store_failure`."""
@@ -184,7 +180,6 @@ class Node:
                 sys.stderr.write(f"\rmeshwire-node: {done} of {len(files)} documents loaded")
         if files and sys.stderr.isatty():
             sys.stderr.write("\n")
-        await self._catch_up()
         await self._storing.drain()
         if self.store_failure is not None:
             raise self.store_failure
@@ -221,7 +216,6 @@ class Node:
 
     async def settle(self) -> None:
         """Wait until everything that has been changed so far is durable."""
-        await self._catch_up()
         await self._storing.drain()
 
     def attach(self, connection: Connection) -> None:
@@ -252,41 +246,6 @@ class Node:
     # --- inputs ------------------------------------------------------------------------------
 
     def _feed(self, happened: Input) -> None:
-        """Pass an input to the core in its turn, at once if no other is being handled.
-
-        What an effect leads to follows the input of the effect: a stream is opened, written and
-        released before the next one, and the bytes of all that leave together.
-        """
-        if self._is_handling:
-            self._following.append(happened)
-            return
-        self._inputs.append(happened)
-        if not self._is_feeding:
-            self._is_feeding = True
-            self._take_inputs()
-
-    def _take_inputs(self) -> None:
-        """Handle the inputs that wait; after TURN_S others have their turn in between."""
-        until_s = time.thread_time() + TURN_S
-        while self._inputs:
-            self._is_handling = True
-            self._handle(self._inputs.popleft())
-            self._is_handling = False
-            self._inputs.extendleft(reversed(self._following))
-            self._following.clear()
-            if self._inputs and time.thread_time() > until_s:
-                asyncio.get_running_loop().call_soon(self._take_inputs)
-                break
-        else:
-            self._is_feeding = False
-        self._arm_timer()
-
-    async def _catch_up(self) -> None:
-        """Wait until the inputs of so far are handled."""
-        while self._inputs:  # noqa: ASYNC110 - it waits for turns of the loop, not for time
-            await asyncio.sleep(0)
-
-    def _handle(self, happened: Input) -> None:
         """Pass an input to the core and carry out its effects.
 
         An exception is a mistake of this node: it is logged, the connection that it concerns is
@@ -303,6 +262,7 @@ class Node:
                 self._perform(effect)
             except Exception as exc:  # noqa: BLE001 - as above
                 self._note_mistake(effect, exc)
+        self._arm_timer()
 
     def _perform(self, effect: Effect) -> None:
         if isinstance(effect, ConnectionEffect):
@@ -384,8 +344,6 @@ class Node:
         self._links[link.number] = link
         try:
             await link.run()
-            # The last one may show that the other dialect should be tried.
-            await self._catch_up()
         finally:
             del self._links[link.number]
         return link.wants_other_dialect

@@ -31,6 +31,7 @@ class Invariant(StrEnum):
     STORED = "what a node holds is what it has stored"
     CONVERGED = "every node holds the same"
     HEARD = "a deployed peer goes on"
+    BOUNDED = "memory is bounded"
     SILENT = "silent after the last fault"
     FREE = "nothing stays in use"
 
@@ -143,6 +144,11 @@ def _check_heard(world: World) -> Iterator[str]:
     yield from world.outcome.unheard
 
 
+def _check_bounded(world: World) -> Iterator[str]:
+    """Yield the budgets that were exceeded."""
+    yield from world.outcome.exceeded[:1]
+
+
 def _check_silent(world: World) -> Iterator[str]:
     """Yield how the run went on after its last fault."""
     outcome = world.outcome
@@ -172,6 +178,7 @@ CHECKS: Final[Mapping[Invariant, Callable[[World], Iterator[str]]]] = {
     Invariant.STORED: _check_stored,
     Invariant.CONVERGED: _check_converged,
     Invariant.HEARD: _check_heard,
+    Invariant.BOUNDED: _check_bounded,
     Invariant.SILENT: _check_silent,
     Invariant.FREE: _check_free,
 }

@@ -86,12 +86,12 @@ class SimulatedNode:
         self._schedule = schedule
         self._record = record
         self._settings = settings
-        self._key = key
+        self.key = key
         self._begin()
 
     def _begin(self) -> None:
         """Begin with nothing in memory."""
-        self.core = NodeCore(self._settings, self._chance.randbytes, self._key)
+        self.core = NodeCore(self._settings, self._chance.randbytes, self.key)
         self._table = Table(self.identity.actor)
         self._inputs: deque[Input] = deque()
         self._is_feeding = False

@@ -32,6 +32,7 @@ class StepKind(StrEnum):
     DELAY = "streams delayed and reordered"
     SLOW = "slow reader"
     DISCONNECT = "connection lost"
+    FLAP = "connections lost while they begin"
     PARTITION = "partition"
     CRASH = "crash"
     CRASH_COMMIT = "crash at the end of a commit"
@@ -40,6 +41,7 @@ class StepKind(StrEnum):
     CLOCK_STEP = "clock step"
     STORE_FAILURE = "store failure"
     HOSTILE = "bytes that break a rule"
+    WRONG_KEY = "key of another formation"
 
 
 EDITS: Final = (StepKind.EDIT, StepKind.LOCAL_EDIT, StepKind.DEPLOYED_EDIT)
@@ -77,6 +79,7 @@ class Sort(StrEnum):
     SMALL_CAP = "documents above the payload cap"
     FORMATION = "a formation with both dialects"
     DEPLOYED = "a deployed peer"
+    TIGHT = "budgets of a few messages"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,8 @@ class Plan:
     """True if those who dial reconcile with their peer."""
     deployed_at: int | None = None
     """The node with a deployed peer beside it."""
+    is_tight: bool = False
+    """True if nodes may hold the bytes of a few messages alone."""
 
     @property
     def has_large_documents(self) -> bool:
@@ -206,6 +211,7 @@ def draw_plan(seed: int, scale: Scale = FULL) -> Plan:
         dialects if sort is Sort.FORMATION else (),
         reconciles=chance.random() < RECONCILING_SHARE,
         deployed_at=deployed_at,
+        is_tight=sort is Sort.TIGHT,
     )
 
 
@@ -213,6 +219,8 @@ def _fit(step: PlanStep, sort: Sort) -> PlanStep:
     """Return a step as a plan of a sort can have it."""
     if step.kind is StepKind.DEPLOYED_EDIT and sort is not Sort.DEPLOYED:
         step = replace(step, kind=StepKind.LOCAL_EDIT)
+    if step.kind is StepKind.WRONG_KEY and sort is not Sort.FORMATION:
+        step = replace(step, kind=StepKind.CRASH)
     if sort is Sort.FORMATION:
         step = replace(step, kind=IN_A_FORMATION.get(step.kind, step.kind))
     return step

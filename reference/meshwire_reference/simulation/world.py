@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from random import Random
 from typing import Final
@@ -40,6 +41,18 @@ QUIET_S: Final = 20.0
 SECRET_TEXT: Final = b"a secret of thirty-two bytes ..."
 DEPLOYED_S: Final = 16.0
 """Seconds after the last fault in which a deployed peer must have got everything across."""
+ROOMY: Final = Settings(Dialect.OPEN, heartbeat_s=HEARTBEAT_S)
+TIGHT: Final = replace(
+    ROOMY,
+    answer_bytes_max=200,
+    all_answer_bytes_max=300,
+    inbound_bytes_max=3000,
+    inbound_share_bytes=500,
+)
+"""The settings of a node that may hold the bytes of a few messages alone."""
+BEGINNING_S: Final = 0.08
+"""Greatest age of a connection that is lost while it begins."""
+FLAPS_MAX: Final = 6
 RESTS_MAX: Final = 6
 """Half seconds in which a silent run has no stream in use at some time."""
 RECENT_S: Final = 30.0
@@ -66,6 +79,8 @@ class Dialling:
     is_due: bool = False
     in_other_dialect: bool = False
     """True if the next connection begins in the dialect that is not the configured one."""
+    short_lives: int = 0
+    """How many of the next connections are lost while they begin."""
     has_lost: bool = False
     """True if something was lost on the connection, or on an earlier one, without a word."""
 
@@ -79,6 +94,8 @@ class Outcome:
     """Steps that were acknowledged just before a crash, and were gone after it."""
     unheard: list[str] = field(default_factory=list)
     """What is wrong with the deployed peer."""
+    exceeded: list[str] = field(default_factory=list)
+    """Budgets that a node has exceeded."""
     rounds: int = 0
     is_silent: bool = False
 
@@ -91,7 +108,8 @@ class World:
         self.record = record
         self.outcome = Outcome()
         self.schedule = Schedule()
-        key = FormationKey.derive("simulated", SECRET_TEXT) if plan.dialects else None
+        is_open = not plan.dialects
+        self._key = None if is_open else FormationKey.derive("simulated", SECRET_TEXT)
         self.nodes = {
             number: SimulatedNode(
                 number,
@@ -99,7 +117,7 @@ class World:
                 self.schedule,
                 record,
                 self._settings(number),
-                key,
+                self._key,
             )
             for number in plan.nodes
         }
@@ -117,6 +135,7 @@ class World:
         self._groups: list[frozenset[int]] = []
         self._steps = {step.number: step for step in plan.steps}
         self._last_frame_s = 0.0
+        self._largest = 0
         self._counts_rounds = False
         self._rounds: Counter[tuple[int, str]] = Counter()
         self._under_way: dict[tuple[int, int], list[tuple[str, int]]] = {}
@@ -127,12 +146,11 @@ class World:
 
     def _settings(self, number: int) -> Settings:
         plan = self.plan
-        dialect = plan.dialects[number] if plan.dialects else Dialect.OPEN
-        return Settings(
-            dialect,
+        return replace(
+            TIGHT if plan.is_tight else ROOMY,
+            dialect=plan.dialects[number] if plan.dialects else Dialect.OPEN,
             detects=bool(plan.dialects),
             payload_cap=plan.payload_cap,
-            heartbeat_s=HEARTBEAT_S,
         )
 
     # --- the run -----------------------------------------------------------------------------
@@ -166,8 +184,23 @@ class World:
         def act() -> None:
             self.record.note(self.schedule.now_s, f"n{step.node}", f"step {step.kind}")
             STEPS[step.kind](self, step)
+            self._check_budgets(self.nodes[step.node])
 
         return act
+
+    def _check_budgets(self, node: SimulatedNode) -> None:
+        """Note if a node holds more bytes than its budgets allow.
+
+        Each connection may have one message beyond them, whatever its size.
+        """
+        now, settings = node.core.outstanding, self._settings(node.number)
+        beyond = now.sessions * self._largest
+        for name, held, most in (
+            ("made", now.outbound_bytes, settings.all_answer_bytes_max),
+            ("received", now.inbound_bytes, settings.inbound_bytes_max),
+        ):
+            if held > most + beyond:
+                self.outcome.exceeded.append(f"{node.name} holds {held} bytes that were {name}")
 
     def _heal(self) -> None:
         """End every fault."""
@@ -181,6 +214,7 @@ class World:
             self.visitors[number].leave()
         for dialling in self.dialled.values():
             link = dialling.link
+            dialling.short_lives = 0
             if link is not None:
                 for side in link.sides:
                     side.faults.clear()
@@ -304,6 +338,10 @@ class World:
                 in_other_dialect=in_other,
             )
         )
+        if dialling.short_lives and link is dialling.link:
+            dialling.short_lives -= 1
+            self.note_fault(StepKind.FLAP)
+            self.schedule.after(chance.random() * BEGINNING_S, partial(link.cut, at_once=True))
 
     def _note_closed(self, number: int) -> None:
         """Dial again where the side that has dialled has learnt of the end."""
@@ -417,6 +455,15 @@ class World:
             self.note_fault(step.kind)
             side.link.cut()
 
+    def flap(self, step: PlanStep) -> None:
+        """Lose the connection of two nodes, and the next ones too while they begin."""
+        side = self._side_between(step)
+        for ends, dialling in self.dialled.items():
+            if set(ends) == {step.node, step.other}:
+                dialling.short_lives = 1 + int(step.amount * FLAPS_MAX)
+        if side is not None:
+            side.link.cut(at_once=True)
+
     def divide(self, step: PlanStep) -> None:
         """Keep some nodes and the others apart for a while."""
         chance = self._chance("partition", step.number)
@@ -442,25 +489,42 @@ class World:
             return
 
         def end() -> None:
-            if not node.is_up:
-                return
-            self.note_fault(step.kind)
-            node.crash()
-            for ends, dialling in self.dialled.items():
-                if ends[0] == step.node:
-                    dialling.link = None
-            self._owners = {n: ends for n, ends in self._owners.items() if ends[0] != step.node}
-            self.schedule.after(0.1 + step.amount * FAULT_S / 2, restart)
-
-        def restart() -> None:
-            if not node.is_up:
-                self._note_lost(node)
-                self._start(step.node)
+            self._end_node(node, step.kind, 0.1 + step.amount * FAULT_S / 2)
 
         if step.kind is StepKind.CRASH:
             end()
         else:
             node.crash_at_commit(end)
+
+    def _end_node(self, node: SimulatedNode, why: StepKind, wait_s: float) -> None:
+        """Crash a node, and start it again after a while."""
+        if not node.is_up:
+            return
+        self.note_fault(why)
+        node.crash()
+        for ends, dialling in self.dialled.items():
+            if ends[0] == node.number:
+                dialling.link = None
+        self._owners = {n: ends for n, ends in self._owners.items() if ends[0] != node.number}
+
+        def restart() -> None:
+            if not node.is_up:
+                self._note_lost(node)
+                self._start(node.number)
+
+        self.schedule.after(wait_s, restart)
+
+    def misconfigure(self, step: PlanStep) -> None:
+        """Start a node with the secret of another formation, and after a while with its own."""
+        node, own = self.nodes[step.node], self._key
+        node.key = FormationKey.derive("simulated", SECRET_TEXT[::-1])
+        self._end_node(node, step.kind, 0.1)
+
+        def mend() -> None:
+            node.key = own
+            self._end_node(node, StepKind.CRASH, 0.1)
+
+        self.schedule.after(1 + step.amount * (FAULT_S - 2), mend)
 
     def _note_lost(self, node: SimulatedNode) -> None:
         """Note which of the last writes that a node has acknowledged its disk does not have."""
@@ -517,6 +581,7 @@ class World:
         if stream % STREAM_STEP >= UNI or not data:
             return
         self._last_frame_s = self.schedule.now_s
+        self._largest = max(self._largest, len(data))
         if not self._counts_rounds:
             return
         keys = [frame.key for frame in FrameReader().feed(data)]
@@ -547,9 +612,11 @@ STEPS: Final[dict[StepKind, Callable[[World, PlanStep], None]]] = {
     StepKind.DELAY: World.delay,
     StepKind.SLOW: World.delay,
     StepKind.DISCONNECT: World.disconnect,
+    StepKind.FLAP: World.flap,
     StepKind.PARTITION: World.divide,
     StepKind.CRASH: World.crash,
     StepKind.CRASH_COMMIT: World.crash,
+    StepKind.WRONG_KEY: World.misconfigure,
     StepKind.WORKER_DEATH: World.kill_worker,
     StepKind.WORKER_DEATHS: World.kill_worker,
     StepKind.CLOCK_STEP: World.set_clock,

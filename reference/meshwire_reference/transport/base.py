@@ -177,10 +177,6 @@ class Connection(ABC):
         The peer learns of it with its first bytes, FIN, reset or stop. Raises ConnectionGone.
         """
 
-    def open_now(self, *, bidi: bool) -> StreamId | None:
-        """Open a stream if that needs no waiting, else return None; see `open`."""
-        return None
-
     @abstractmethod
     async def send(self, stream: StreamId, data: bytes, *, fin: bool = False) -> None:
         """Hand over bytes, waiting while the peer's credit or the link is short.
@@ -189,16 +185,6 @@ class Connection(ABC):
         Raises StreamGone where the half has ended, also when a stop comes while waiting;
         ConnectionGone.
         """
-
-    def send_now(
-        self,
-        stream: StreamId,
-        data: bytes,
-        *,
-        fin: bool = False,
-    ) -> bool:
-        """Hand over bytes and return True if that needs no waiting, else do nothing; see `send`."""
-        return False
 
     @abstractmethod
     def reset(self, stream: StreamId, code: int) -> None:

@@ -17,7 +17,7 @@ from automerge.core import ROOT, Document, Message, ScalarType, SyncState
 
 from meshwire_reference.core.document_calls import Call, Result
 from meshwire_reference.documents import worker
-from meshwire_reference.documents.table import Checked, Table
+from meshwire_reference.documents.table import Table
 
 FOLDER = Path(sys.argv[1])
 BURNT_S = 0.3
@@ -112,14 +112,12 @@ DEEDS: dict[str, Callable[[str], None]] = {
 }
 
 
-def deadly_answer(
-    self: Table, call: Call, stored: bytes | None, checked: Checked | None = None
-) -> Result:
+def deadly_answer(self: Table, call: Call, stored: bytes | None) -> Result:
     """Do what the key says, then what the call says."""
     kind, _, name = str(getattr(call, "key", "")).partition(":")
     if kind in DEEDS:
         DEEDS[kind](name)
-    return answer(self, call, stored, checked)
+    return answer(self, call, stored)
 
 
 def refuse(_limit: int, _values: tuple[int, int]) -> None:

@@ -2,15 +2,13 @@
 
 import asyncio
 
-from meshwire_reference.core.effects import OpenStream, Release, Reset, Send
+from meshwire_reference.core.effects import Release, Reset, Send
 from meshwire_reference.core.inputs import (
     ConnectionClosed,
     ConnectionInput,
     Input,
     SendFailed,
-    StreamGranted,
     StreamId,
-    StreamSent,
     TransportEvent,
 )
 from meshwire_reference.node.connection import Link
@@ -95,85 +93,3 @@ def test_a_reset_before_the_bytes_are_on_their_way_leaves_nothing_behind() -> No
         assert recorder.gone == {4: 7}
         assert fed == [ConnectionInput(1, SendFailed(4, None))]
         assert recorder.released == [4]
-
-
-class Ready(Recorder):
-    """A connection that takes what `room` allows at once, and the rest when it is given more."""
-
-    def __init__(self, room: int) -> None:
-        super().__init__()
-        self.room = room
-        self.taken: list[bytes] = []
-        self.has_room = asyncio.Event()
-
-    def open_now(self, *, bidi: bool) -> StreamId | None:
-        """Open the one stream, which is of both directions."""
-        return 4 if bidi else None
-
-    def send_now(self, stream: StreamId, data: bytes, *, fin: bool = False) -> bool:
-        """Take bytes while there is room."""
-        if stream in self.gone:
-            raise StreamGone(stream, 9)
-        if len(data) > self.room:
-            return False
-        self.room -= len(data)
-        self.taken.append(data)
-        return True
-
-    async def send(self, stream: StreamId, data: bytes, *, fin: bool = False) -> None:
-        """Take bytes once there is room."""
-        await self.has_room.wait()
-        self.taken.append(data)
-
-
-def test_what_needs_no_waiting_is_done_at_once() -> None:
-    """And reported before anything else happens."""
-
-    async def test() -> None:
-        ready, fed = Ready(2), list[Input]()
-        link = Link(1, ready, fed.append)
-        link.perform(OpenStream(connection=1, ticket=7, bidi=True))
-        link.perform(Send(connection=1, stream=4, data=b"\x2a"))
-        link.perform(Send(connection=1, stream=4, data=b"\x2b", fin=True))
-
-        assert fed == [
-            ConnectionInput(1, StreamGranted(7, 4)),
-            ConnectionInput(1, StreamSent(4)),
-        ]
-        link.perform(Release(connection=1, stream=4))
-        assert (ready.taken, ready.released) == ([b"\x2a", b"\x2b"], [4])
-
-    asyncio.run(test())
-
-
-def test_what_has_to_wait_is_not_overtaken() -> None:
-    """By bytes that would find room."""
-
-    async def test() -> None:
-        ready, fed = Ready(1), list[Input]()
-        link = Link(1, ready, fed.append)
-        for data in (b"\x2a\x2b", b"\x2c"):
-            link.perform(Send(connection=1, stream=4, data=data, fin=data == b"\x2c"))
-        await _settle()
-        assert ready.taken == []
-        ready.has_room.set()
-        await _settle()
-
-        assert ready.taken == [b"\x2a\x2b", b"\x2c"]
-        assert fed == [ConnectionInput(1, StreamSent(4))]
-
-    asyncio.run(test())
-
-
-def test_bytes_of_a_half_that_has_ended_fail_at_once() -> None:
-    """With the code of the stop."""
-
-    async def test() -> None:
-        ready, fed = Ready(1), list[Input]()
-        link = Link(1, ready, fed.append)
-        link.perform(Reset(connection=1, stream=4, code=7))
-        link.perform(Send(connection=1, stream=4, data=b"\x2a", fin=True))
-
-        assert fed == [ConnectionInput(1, SendFailed(4, 9))]
-
-    asyncio.run(test())

@@ -24,7 +24,6 @@ from meshwire_reference.core.inputs import (
     Durable,
     Input,
     StreamData,
-    TimerFired,
 )
 from meshwire_reference.core.settings import Dialect, Moment, Settings
 from meshwire_reference.documents.limits import (
@@ -35,7 +34,6 @@ from meshwire_reference.documents.limits import (
     WorkerEvent,
 )
 from meshwire_reference.node.config import Config
-from meshwire_reference.node.connection import TURN_S
 from meshwire_reference.node.driver import Node
 from meshwire_reference.store.sqlite import SqliteStore
 from meshwire_reference.testing.author import author, read, snapshot
@@ -516,31 +514,3 @@ def test_an_address_that_cannot_be_bound_leaves_nothing_behind() -> None:
         assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(whole())
-
-
-def test_what_one_event_leads_to_leaves_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inputs that follow from each other wait for each other, and after a while for the loop."""
-
-    async def test(node: Node) -> None:
-        clock_s = 0.0
-
-        def slow(*_: object) -> list[Effect]:
-            nonlocal clock_s
-            clock_s += TURN_S
-            order.append("input")
-            if len(order) < 6:
-                node._feed(TimerFired())
-            return []
-
-        order: list[str] = []
-        with monkeypatch.context() as patch:
-            patch.setattr(node._core, "handle", slow)
-            patch.setattr(time, "thread_time", lambda: clock_s)
-            node._feed(TimerFired())
-            assert order == ["input"] * 2
-            asyncio.get_running_loop().call_soon(order.append, "other")
-            await node._catch_up()
-
-        assert order == [*["input"] * 4, "other", "input"]
-
-    run(test)

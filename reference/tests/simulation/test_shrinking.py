@@ -8,6 +8,7 @@ import pytest
 
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.document_calls import Write
+from meshwire_reference.core.limits.quotas import OutboundQuota
 from meshwire_reference.core.peer.polls import Polls
 from meshwire_reference.core.sending.outbound import Making, Outbound
 from meshwire_reference.core.sending.relay import Routing
@@ -34,6 +35,9 @@ LOSSES = replace(
 )
 DELETIONS = replace(SCALE, deletes=20)
 LARGE = replace(SCALE, documents=2, faults=0, sorts=(Sort.SMALL_CAP,))
+TIGHT = replace(
+    SCALE, edits=40, documents=12, span_s=2.0, sorts=(Sort.TIGHT,), kinds=(StepKind.DISCONNECT,)
+)
 DEPLOYED = replace(SCALE, faults=0, deletes=0, sorts=(Sort.DEPLOYED,), collections=("notes",))
 SEEDS = 30
 STEPS_MAX = 6
@@ -104,6 +108,11 @@ def write_nothing(context: Context, key: str, _write: Write) -> int | None:
     return None
 
 
+def find_room(*_: Any) -> bool:
+    """Find room for whatever is to be made."""
+    return True
+
+
 PLANTED = {
     "shows what is not durable": Planted(
         Invariant.KEPT, Durability, "admit", show_before_durable, CRASHES
@@ -116,6 +125,7 @@ PLANTED = {
     "stores nothing": Planted(Invariant.KEPT, Context, "write", write_nothing),
     "keeps handlers": Planted(Invariant.NO_MISTAKE, Streams, "release", keep_handlers),
     "keeps bytes": Planted(Invariant.FREE, Outbound, "note_over", keep_bytes),
+    "makes without bound": Planted(Invariant.BOUNDED, OutboundQuota, "has_room", find_room, TIGHT),
     "talks without end": Planted(
         Invariant.SILENT, exchanges, "is_starved", find_nothing_starved, LOSSES
     ),

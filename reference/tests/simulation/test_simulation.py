@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from meshwire_reference.simulation.expectations import expected_names
 from meshwire_reference.simulation.judging import judge
 from meshwire_reference.simulation.plan import DELETES, EDITS, FAULTS, Scale, Sort, draw_plan
 
@@ -53,6 +54,16 @@ def test_a_plan_has_what_its_scale_says() -> None:
     assert sum(kind in EDITS for kind in kinds) == 200
     assert sum(kind in DELETES for kind in kinds) == 20
     assert sum(kind in FAULTS for kind in kinds) == 10
+
+
+def test_what_must_occur_is_known() -> None:
+    """Every fault and reason must, and every transition that has no reason to be exempt."""
+    names = list(expected_names())
+
+    assert {f"fault: {kind}" for kind in FAULTS} <= set(names)
+    assert "refused: frame-stall" in names
+    assert "transition: session: unproven, result rejected" in names
+    assert "transition: own run: opening, no answer in time" not in names
 
 
 @pytest.mark.process

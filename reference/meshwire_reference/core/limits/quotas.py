@@ -8,7 +8,6 @@ back. Each quota has an exception that needs no room, so that no peer starves be
 """
 
 from collections.abc import Callable
-from functools import partial
 
 
 class SharedQuota:
@@ -75,29 +74,18 @@ class ReceivedQuota(SharedQuota):
         self._holders.pop((quota, stream), None)
         if was_oldest and self.oldest is not None:
             # Its peer has to be given credit again, or its deadline begins.
-            quota, oldest = self.oldest
-            self.wait(partial(quota.resume_oldest, oldest))
+            self.wait(self.oldest[0].resume)
 
 
 class InboundQuota:
-    """Received bytes of one peer by stream.
-
-    `resume` is called when others give way, `resume_oldest` with a stream that has become the
-    oldest of all.
+    """Received bytes of one peer by stream; `resume` is called when others give way.
 
     Once the shared budget is used up, the stream that began first of all may go on, and every peer
     that holds no more than `share` bytes: small frames pass whatever others leave unfinished.
     """
 
-    def __init__(
-        self,
-        share: int,
-        shared: ReceivedQuota,
-        resume: Callable[[], None],
-        resume_oldest: Callable[[int], None],
-    ) -> None:
+    def __init__(self, share: int, shared: ReceivedQuota, resume: Callable[[], None]) -> None:
         self.resume = resume
-        self.resume_oldest = resume_oldest
         self._share = share
         self._shared = shared
         self._held: dict[int, int] = {}

@@ -43,7 +43,7 @@ from meshwire_reference.core.state.document_queues import Job
 from meshwire_reference.core.state.policy import push_type
 from meshwire_reference.core.state.tombstones import frame_key
 from meshwire_reference.core.streams import StreamHandler, Streams
-from meshwire_reference.wire.batches import StreamFrame
+from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
 from meshwire_spec.numbers import READ_MESSAGE, FrameType
 
 
@@ -260,10 +260,6 @@ class Outbound:
         self._under_way -= 1
         self._quota.change(-size)
 
-    def encode(self, frame: StreamFrame) -> bytes:
-        """Encode a frame, once for all peers that are sent it one after the other."""
-        return self._context.encoded.take(frame, self.payload_cap)
-
     @property
     def payload_cap(self) -> int:
         """The greatest size of a payload, in bytes."""
@@ -283,7 +279,7 @@ class Parcel(StreamHandler):
         super().__init__(outbound.streams)
         self._outbound = outbound
         # FR-013
-        self._data = outbound.encode(frame)
+        self._data = encode_stream_frame(frame, outbound.payload_cap)
         self._size = len(frame.payload)
         self._on_over = on_over
         self._on_failed = on_failed

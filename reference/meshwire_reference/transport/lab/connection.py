@@ -172,15 +172,14 @@ class LabConnection:
     @property
     def wants_output(self) -> bool:
         """True if `take_output` would return anything."""
-        if self._control or self.closed is not None:
+        if self.closed is not None:
             return bool(self._control)
-        bidi, uni = self._counts
         return bool(
-            self._raises
-            or (self._turns and self._sent < self._maximum)
-            or bidi.is_due
-            or uni.is_due
+            self._control
+            or self._raises
             or self._credit.is_due
+            or (self._turns and self._sent < self._maximum)
+            or any(count.closed + count.window > count.given for count in self._counts),
         )
 
     @property
@@ -238,13 +237,13 @@ class LabConnection:
         stream = self._streams.get(stream_id)
         return 0 if stream is None else stream.queue.size
 
-    def is_within_credit(self, stream_id: StreamId, more: int = 0) -> bool:
-        """Return True if the peer's credit covers all queued bytes of this stream, and `more`."""
+    def is_within_credit(self, stream_id: StreamId) -> bool:
+        """Return True if the peer's credit covers all queued bytes of this stream."""
         stream = self._streams.get(stream_id)
         if stream is None:
             return True
         most = min(stream.allowance, self._maximum - self._sent)
-        return stream.queue.size + more <= most
+        return stream.queue.size <= most
 
     def stopped_by(self, stream_id: StreamId) -> int | None:
         """Return the code of the peer's stop of this side's half, or None if none applies."""

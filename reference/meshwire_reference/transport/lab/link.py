@@ -170,19 +170,12 @@ class LabLink(Connection):
                 self._reader = None
         return self._lab.take_events()
 
-    def open_now(self, *, bidi: bool) -> StreamId | None:
-        """Open a stream without waiting; see `Connection`."""
-        self._check_alive()
-        if self._openers[not bidi] or not self._lab.can_open(bidi=bidi):
-            return None
-        return self._lab.open(bidi=bidi)
-
     async def open(self, *, bidi: bool) -> StreamId:
         """Open a stream; see `Connection`."""
-        stream = self.open_now(bidi=bidi)
-        if stream is not None:
-            return stream
+        self._check_alive()
         waiting = self._openers[not bidi]
+        if not waiting and self._lab.can_open(bidi=bidi):
+            return self._lab.open(bidi=bidi)
         turn: asyncio.Future[StreamId] = self._loop.create_future()
         waiting.append(turn)
         try:
@@ -192,27 +185,15 @@ class LabLink(Connection):
                 self.release(turn.result())
             raise
 
-    def send_now(self, stream: StreamId, data: bytes, *, fin: bool = False) -> bool:
-        """Send bytes without waiting; see `Connection`."""
+    async def send(self, stream: StreamId, data: bytes, *, fin: bool = False) -> None:
+        """Send bytes; see `Connection`."""
         self._check_alive()
-        if not self._is_writable or not self._lab.is_within_credit(stream, len(data)):
-            return False
-        self._put(stream, data, fin=fin)
-        return True
-
-    def _put(self, stream: StreamId, data: bytes, *, fin: bool) -> None:
-        """Queue bytes of a stream for the link."""
         self._lab.send(stream, data, fin=fin)
         self._unflushed += len(data)
         if self._unflushed > BATCH:
             self._flush()
         else:
             self._flush_soon()
-
-    async def send(self, stream: StreamId, data: bytes, *, fin: bool = False) -> None:
-        """Send bytes; see `Connection`."""
-        self._check_alive()
-        self._put(stream, data, fin=fin)
         if self._is_writable and self._lab.is_within_credit(stream):
             return
         while self._lab.waiting(stream):

@@ -89,11 +89,6 @@ class StreamCount:
         self.seen = 0
         self.opened = 0
 
-    @property
-    def is_due(self) -> bool:
-        """True if a higher maximum should be sent to the peer now."""
-        return self.closed + self.window > self.given
-
 
 class SendQueue:
     """Bytes of one stream that wait for credit or for the link."""

@@ -28,9 +28,6 @@ from meshwire_reference.transport.places import CallerPlace, Places
 
 SHARED_BITS: Final = 64
 """Bits of an IPv6 address that its owner does not choose."""
-RECEIVED_MAX: Final = 256 * 2**10
-"""Bytes that are read from a socket at once."""
-_RECEIVED: Final = memoryview(bytearray(RECEIVED_MAX))
 BACKLOG: Final = 128
 """Number of connections that may wait until the listener accepts them."""
 
@@ -62,12 +59,8 @@ class _SocketCarrier:
             (self._transport.pause_reading if hold else self._transport.resume_reading)()
 
 
-class _SocketProtocol(asyncio.BufferedProtocol):
-    """Passes asyncio's events of one socket to its link.
-
-    One buffer takes what is read, from whichever socket: it is passed on before the next reading.
-    Without it asyncio allocates 256 KiB for each reading, which costs more than the reading.
-    """
+class _SocketProtocol(asyncio.Protocol):
+    """Passes asyncio's events of one socket to its link."""
 
     def __init__(self, link: LabLink, listener: TcpListener | None = None) -> None:
         self.link = link
@@ -81,11 +74,8 @@ class _SocketProtocol(asyncio.BufferedProtocol):
             self.link.remote = host_of(address)
             self._listener.on_caller(self.link, share_of(address))
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return _RECEIVED
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self.link.data_received(bytes(_RECEIVED[:nbytes]))
+    def data_received(self, data: bytes) -> None:
+        self.link.data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.link.link_ended()
