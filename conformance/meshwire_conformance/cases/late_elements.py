@@ -99,7 +99,7 @@ ENTRIES = Carrier(
     "batches",
     lambda run, spec: run.composer.entry(spec),
     _batch_head,
-    (IGNORED, FrameSpec(type="snapshot", key="$filler", document="base")),
+    (*[IGNORED] * 7, FrameSpec(type="snapshot", key="$filler", document="base")),
     (
         (("bad-utf8",), lambda data: data[:KEY_LENGTH] + b"\xff" + data[KEY_LENGTH + 1 :]),
         (("truncated",), lambda data: b"\x7f" + data[1:]),

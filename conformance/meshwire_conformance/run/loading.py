@@ -28,6 +28,7 @@ def _transcripts() -> Iterable[Case]:
 
 def _functions() -> Iterable[Case]:
     from meshwire_conformance.cases import (  # noqa: PLC0415 - a row of LOADERS
+        alike_keys,
         binding,
         both_dialects,
         credit,
@@ -37,6 +38,7 @@ def _functions() -> Iterable[Case]:
         dialling_states,
         early_credit,
         early_refusals,
+        first_bytes,
         halves,
         held_offers,
         hostile,
@@ -62,7 +64,7 @@ def _functions() -> Iterable[Case]:
         both_dialects, halves, store, late_answers, pace, quiet, hostile, reconciliation,
         reconciliation_runs, reconciliation_exact, reconciling_client, early_credit, held_offers,
         spread_findings, early_refusals, leftovers, side_by_side, late_elements,
-        late_ranges,
+        late_ranges, first_bytes, alike_keys,
     )  # fmt: skip
     return cases_of(*modules)
 
