@@ -1,34 +1,63 @@
 """The node as a Python library: its documents, its sync, and its peers.
 
-`Backend.open` begins, `close` ends; one that is used with `async with` ends by itself.
+`Backend.open` begins on a configuration of `make_config`, `close` ends; used with `async with` it
+ends by itself.
 """
 
 from meshwire_reference.backend.backend import Backend
-from meshwire_reference.backend.documents import Document, DocumentStore, Where
+from meshwire_reference.backend.changes import Change, ChangeStream, Initial, Removed, Updated
+from meshwire_reference.backend.documents import DocumentStore
 from meshwire_reference.backend.errors import (
     BackendError,
+    BadAddress,
     BadFields,
     BadKey,
     CannotDelete,
     CannotRead,
     Deleted,
+    NotConnected,
     NotStored,
     TooLarge,
 )
+from meshwire_reference.backend.model import Document, Where
+from meshwire_reference.backend.peers import (
+    KnownPeer,
+    PeerDiscovery,
+    RefusedPeer,
+    Subscription,
+    SyncEngine,
+)
 from meshwire_reference.backend.values import Json
+from meshwire_reference.node.config import Choices, Config, ConfigError, make_config
 
 __all__ = [
     "Backend",
     "BackendError",
+    "BadAddress",
     "BadFields",
     "BadKey",
     "CannotDelete",
     "CannotRead",
+    "Change",
+    "ChangeStream",
+    "Choices",
+    "Config",
+    "ConfigError",
     "Deleted",
     "Document",
     "DocumentStore",
+    "Initial",
     "Json",
+    "KnownPeer",
+    "NotConnected",
     "NotStored",
+    "PeerDiscovery",
+    "RefusedPeer",
+    "Removed",
+    "Subscription",
+    "SyncEngine",
     "TooLarge",
+    "Updated",
     "Where",
+    "make_config",
 ]

@@ -6,27 +6,45 @@ from types import TracebackType
 from typing import Self
 
 from meshwire_reference.backend.documents import DocumentStore
+from meshwire_reference.backend.peers import PeerDiscovery, SyncEngine
 from meshwire_reference.node.config import Config
 from meshwire_reference.node.driver import Node
 
 
 class Backend:
-    """A node with its parts: `document_store`. Source: row M-02."""
+    """A node with its three parts: `document_store`, `sync_engine` and `peer_discovery`.
+
+    Made by `open`. Source: row M-02.
+    """
 
     def __init__(self, config: Config) -> None:
-        self._config = config
+        self.config = config
         self.node = Node(config)
         self.document_store = DocumentStore(self.node, config.settings.payload_cap)
+        self.sync_engine = SyncEngine(self.node)
+        self.peer_discovery = PeerDiscovery(self.node, config)
+
+    @property
+    def endpoint_id(self) -> str:
+        """The identity that peers see: 64 hex digits."""
+        return self.node.endpoint_id.hex()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Addresses at which peers can dial, while the node is syncing."""
+        return self.node.addresses
 
     @classmethod
     async def open(cls, config: Config) -> Self:
-        """Open the store, start the document worker, and go online; close it in the end.
+        """Open the store and start the document worker; `close` it in the end.
 
-        Raises what `Node.start` raises.
+        The documents can be used at once; `sync_engine.start_sync` goes online. Raises StoreError
+        for a store that cannot be used, AddressRefused for a peer that may not be dialled,
+        Unavailable without a worker, BadFolder for a folder that cannot be loaded.
         """
         backend = cls(config)
         try:
-            await backend.node.start()
+            await backend.node.open()
         except BaseException:
             await backend.close()
             raise
@@ -34,6 +52,7 @@ class Backend:
 
     async def close(self) -> None:
         """Close every connection and end the worker; what was acknowledged is durable."""
+        self.document_store.end_streams()
         await self.node.close()
 
     async def __aenter__(self) -> Self:

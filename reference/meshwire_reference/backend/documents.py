@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Final, NoReturn, TypeAlias
+from functools import partial
+from typing import Final, NoReturn
 
+from meshwire_reference.backend.changes import ChangeStream
 from meshwire_reference.backend.errors import (
     BackendError,
     BadFields,
@@ -18,13 +18,13 @@ from meshwire_reference.backend.errors import (
     NotStored,
     TooLarge,
 )
-from meshwire_reference.backend.values import Json, fields_of, shown, values_of
+from meshwire_reference.backend.model import Document, Where, key_of
+from meshwire_reference.backend.values import fields_of, values_of
 from meshwire_reference.core.document_calls import (
     DELETION_MARKS,
     Edit,
     Edited,
     Fields,
-    Heads,
     Listed,
     Refused,
     Result,
@@ -32,48 +32,11 @@ from meshwire_reference.core.document_calls import (
 from meshwire_reference.core.effects import LocalRefusal
 from meshwire_reference.core.inputs import Deletion
 from meshwire_reference.node.driver import Node
-from meshwire_reference.wire.accept import document_key_fault
-from meshwire_spec.numbers import COLLECTION_MAX, DOCUMENT_ID_MAX, DOCUMENT_KEY_MAX
 
 ID_BYTES: Final = 16
 """Random bytes of an id that the store gives."""
 READ_AT_ONCE: Final = 64
 """Documents that a query reads at a time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A document: its collection, its id, and its fields; without an id it is given one.
-
-    `heads` are the hashes of its newest changes, empty for a document that was not read from a
-    store.
-    """
-
-    collection: str
-    fields: Mapping[str, Json]
-    id: str = ""
-    heads: Heads = field(default=(), compare=False, repr=False)
-
-
-Where: TypeAlias = Callable[[Document], bool]
-"""Selects documents."""
-
-
-def key_of(collection: str, document_id: str) -> str:
-    """Return the key of a document. Raises BadKey if no document can have it."""
-    key = f"{collection}:{document_id}"
-    try:
-        fault = document_key_fault(key)
-    except UnicodeEncodeError:
-        fault = "bad-key"
-    if fault is None and ":" not in collection:
-        return key
-    said = (
-        f"no document can be {shown(document_id)} of {shown(collection)}: a collection has 1 to "
-        f"{COLLECTION_MAX} letters, digits, '_', '.' and '-' and is not 'tombstones', an id 1 to "
-        f"{DOCUMENT_ID_MAX} bytes without control characters, both {DOCUMENT_KEY_MAX} at most"
-    )
-    raise BadKey(said)
 
 
 class DocumentStore:
@@ -86,6 +49,7 @@ class DocumentStore:
     def __init__(self, node: Node, payload_cap: int) -> None:
         self._node = node
         self._payload_cap = payload_cap
+        self._streams: list[ChangeStream] = []
 
     async def upsert(self, document: Document, *, replace: bool = False) -> Document:
         """Write the fields of a document, and return it as it is stored.
@@ -137,6 +101,21 @@ class DocumentStore:
             found += [one for one in read if one is not None and (where is None or where(one))]
         return found
 
+    async def page(
+        self, collection: str | None, after: str, limit: int
+    ) -> tuple[list[Document], bool]:
+        """Return up to `limit` documents behind a key, and True if there may be more."""
+        found: list[Document] = []
+        for key in self.keys(collection):
+            if key <= after:
+                continue
+            if len(found) == limit:
+                return found, True
+            document = await self.read(key)
+            if document is not None:
+                found.append(document)
+        return found, False
+
     async def count(self, collection: str | None = None, where: Where | None = None) -> int:
         """Return how many documents `query` would return. Source: row M-19."""
         return len(await self.query(collection, where))
@@ -158,6 +137,29 @@ class DocumentStore:
         if isinstance(result, LocalRefusal | Refused):
             self._refuse(key, result)
         return True
+
+    def observe(self, collection: str | None = None, where: Where | None = None) -> ChangeStream:
+        """Return an async iterator of what happens to documents: Initial, then Updated and Removed.
+
+        Changes count from this call on, and none is lost: several of one document may be one event
+        with its latest state, and a reader that is far behind gets another Initial. A change is
+        reported once it is durable. Close the stream in the end. Source: rows M-05, M-20.
+        """
+        stream = ChangeStream(collection, where, self.read, partial(self.query, collection, where))
+        forget = self._node.user.observe(stream.note)
+        self._streams.append(stream)
+
+        def end() -> None:
+            forget()
+            self._streams.remove(stream)
+
+        stream.at_end = end
+        return stream
+
+    def end_streams(self) -> None:
+        """End every stream of `observe`: the backend is closed."""
+        for stream in tuple(self._streams):
+            stream.close()
 
     def keys(self, collection: str | None = None) -> list[str]:
         """Return the keys of all documents, deleted ones included, sorted."""

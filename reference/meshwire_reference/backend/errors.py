@@ -44,6 +44,18 @@ class NotStored(BackendError):
     code = "not-stored"
 
 
+class BadAddress(BackendError):
+    """No peer can be dialled at the address."""
+
+    code = "bad-address"
+
+
+class NotConnected(BackendError):
+    """The peer was not reached, or has refused this node."""
+
+    code = "not-connected"
+
+
 class CannotRead(BackendError):
     """The document worker could not carry out the operation."""
 

@@ -16,6 +16,8 @@ def build_app() -> "typer.Typer":
     """Build the command line; loads typer, which the codec harness does without."""
     import typer  # noqa: PLC0415 - costs ten times the start of the harness
 
+    from meshwire_reference.cli.demo import demo  # noqa: PLC0415 - as typer
+    from meshwire_reference.cli.keys import keygen  # noqa: PLC0415 - as typer
     from meshwire_reference.cli.operate import COMMANDS  # noqa: PLC0415 - as typer
     from meshwire_reference.cli.run import RunOptions, run_command  # noqa: PLC0415 - loads typer
 
@@ -47,21 +49,34 @@ def build_app() -> "typer.Typer":
         raise typer.Exit(serve_codec())
 
     app.command("run")(_reading(RunOptions, run_command))
-    for command in COMMANDS:
+    for command in (keygen, *COMMANDS, demo):
         app.command()(command)
     return app
 
 
-def _reading(options: type[Any], command: Callable[[Any], None]) -> Callable[..., None]:
-    """Return a function with a parameter for each field of `options`, which typer can read."""
+def _reading(
+    options: type[Any], command: Callable[[Any, frozenset[str]], None]
+) -> Callable[..., None]:
+    """Return a function with a parameter for each field of `options`, which typer can read.
+
+    The command gets the options, and the names of the fields that are no defaults.
+    """
     import inspect  # noqa: PLC0415 - as in build_app
 
-    def call(**values: Any) -> None:
-        command(options(**values))
+    import typer  # noqa: PLC0415 - as in build_app
+
+    def call(*, context: typer.Context, **values: Any) -> None:
+        def is_given(name: str) -> bool:
+            source = context.get_parameter_source(name)
+            return source is not None and source.name != "DEFAULT"
+
+        command(options(**values), frozenset(filter(is_given, values)))
 
     call.__doc__ = command.__doc__
+    own = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    parameters = inspect.signature(options).parameters.values()
     # Typer reads the parameters off it.
-    vars(call)["__signature__"] = inspect.signature(options)
+    vars(call)["__signature__"] = inspect.Signature([own, *parameters])
     return call
 
 

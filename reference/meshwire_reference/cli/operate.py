@@ -4,9 +4,10 @@ Exit code 1 if the node has not carried out the request, 2 for wrong usage or wi
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,11 +17,21 @@ from meshwire_reference.backend import BadFields
 from meshwire_reference.backend.values import parse_fields
 from meshwire_reference.cli.run import fail
 from meshwire_reference.control.client import ControlClient, NoNode, RequestRefused
-from meshwire_reference.control.messages import Delete, Get, Put
+from meshwire_reference.control.messages import (
+    Connect,
+    Delete,
+    Docs,
+    Get,
+    Peers,
+    Put,
+    Stats,
+    Status,
+    Watch,
+)
 
 NOT_DONE = 1
 """Exit code for a request that the node has not carried out."""
-WRONG_USAGE = frozenset(("bad-request", "bad-key", "bad-fields"))
+WRONG_USAGE = frozenset(("bad-request", "bad-key", "bad-fields", "bad-address"))
 """Codes of errors that the arguments of the command lead to."""
 CONTROL_VARIABLE = "MESHWIRE_CONTROL"
 
@@ -31,6 +42,7 @@ Control = Annotated[
         help="Control socket of the node: the path after --control of its `run`.",
     ),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Collection = Annotated[str, typer.Argument(help="Name of the collection.", show_default=False)]
 DocumentId = Annotated[
     str, typer.Argument(metavar="ID", help="Id of the document in it.", show_default=False)
@@ -59,7 +71,18 @@ def connected(control: Path) -> Iterator[ControlClient]:
 
 def show(value: Any) -> None:
     """Print a value as JSON on one line."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=sys.stdout.encoding != "utf-8") + "\n")
+    say(json.dumps(value, ensure_ascii=sys.stdout.encoding != "utf-8"))
+
+
+def say(line: str) -> None:
+    """Print a line at once; end the command if nobody reads it."""
+    try:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left in the buffer would fail again when the process ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
 
 
 def put(
@@ -113,5 +136,126 @@ def delete(collection: Collection, document: DocumentId, control: Control) -> No
         client.ask(Delete(id=1, collection=collection, document=document))
 
 
-COMMANDS = (put, get, delete)
+def docs(
+    control: Control,
+    collection: Annotated[
+        str | None, typer.Argument(help="Name of the collection; all if left out.")
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List documents: collection and id on each line, divided by a tab.
+
+    Example: meshwire-node docs --control node.sock notes
+    """
+    with connected(control) as client:
+        after, more = "", True
+        while more:
+            listed = client.ask(Docs(id=1, collection=collection, after=after))["documents"]
+            for name in listed["names"]:
+                after = f"{name['collection']}:{name['document']}"
+                if as_json:
+                    show(name)
+                else:
+                    say(f"{name['collection']}\t{name['document']}")
+            more = listed["more"]
+
+
+def peers(control: Control, *, as_json: AsJson = False) -> None:
+    """List the peers: those connected, those dialled in vain, and those refused, each with why.
+
+    Example: meshwire-node peers --control node.sock
+    """
+    with connected(control) as client:
+        found = client.ask(Peers(id=1))["peers"]
+    if as_json:
+        show(found)
+        return
+    for peer in found["known"]:
+        state = "connected" if peer["connected"] else "not connected"
+        addresses = " ".join(peer["addresses"]) or "-"
+        why = "" if peer["connected"] or not peer["why"] else f"\t{explained(peer['why'])}"
+        say(f"{state}\t{peer['endpoint_id'] or '-'}\t{addresses}{why}")
+    for refused in found["refused"]:
+        say(f"refused\t{refused['endpoint_id']}\t-\t{explained(refused['reason'])}")
+
+
+def connect(
+    address: Annotated[
+        str,
+        typer.Argument(
+            help="Address of the peer, such as tcp://127.0.0.1:4711.", show_default=False
+        ),
+    ],
+    control: Control,
+) -> None:
+    """Keep a connection to a peer from now on; prints its endpoint id once it is connected.
+
+    Example: meshwire-node connect --control node.sock tcp://127.0.0.1:4711
+    """
+    with connected(control) as client:
+        say(client.ask(Connect(id=1, address=address))["peer"]["endpoint_id"])
+
+
+def watch(
+    control: Control,
+    collection: Annotated[
+        str | None, typer.Argument(help="Name of the collection; all if left out.")
+    ] = None,
+    *,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="End after this number of events.")
+    ] = None,
+) -> None:
+    """Print the documents and then each change of one, as JSON lines, until it is interrupted.
+
+    Example: meshwire-node watch --control node.sock notes
+    """
+    with connected(control) as client, suppress(KeyboardInterrupt):
+        request = Watch(id=1, collection=collection)
+        for number, reply in enumerate(client.ask_for_all(request), 1):
+            show(reply["event"])
+            if number == count:
+                break
+
+
+def stats(control: Control) -> None:
+    """Print the counters of the node as JSON: frames, changes, what was ignored and refused.
+
+    Example: meshwire-node stats --control node.sock
+    """
+    with connected(control) as client:
+        show(client.ask(Stats(id=1))["stats"])
+
+
+def status(control: Control, *, as_json: AsJson = False) -> None:
+    """Print what the node is and has, one property per line.
+
+    Example: meshwire-node status --control node.sock
+    """
+    with connected(control) as client:
+        found = client.ask(Status(id=1))["status"]
+    if as_json:
+        show(found)
+        return
+    for name, value in found.items():
+        shown = " ".join(value) if isinstance(value, list) else value
+        say(f"{name}\t{'-' if shown in (None, '') else shown}")
+
+
+EXPLANATIONS = {
+    "authentication-failed": "another secret or formation id than this node's",
+    "handshake-timeout": "no handshake in time: the peer may be open, or speak another dialect",
+    "connection refused": "nothing listens at the address",
+}
+"""What a reason usually means, for the operator."""
+
+
+def explained(reason: str) -> str:
+    """Return a reason with what it usually means."""
+    meaning = EXPLANATIONS.get(reason.lower())
+    return reason if meaning is None else f"{reason}: {meaning}"
+
+
+COMMANDS = (put, get, delete, docs, peers, connect, watch, stats, status)
 """The commands, in the order in which help lists them."""

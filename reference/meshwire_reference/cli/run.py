@@ -9,13 +9,14 @@ import json
 import secrets
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from meshwire_reference.backend import Backend
+from meshwire_reference.cli.settings import read_options
 from meshwire_reference.control.server import ControlServer
 from meshwire_reference.core.settings import Dialect
 from meshwire_reference.documents.process import Unavailable
@@ -120,8 +121,10 @@ class RunOptions:
     connect: Annotated[
         list[str] | None,
         typer.Option(
+            "--peer",
+            "--connect",
             help="Address of a peer to keep a connection to, tcp://HOST:PORT or "
-            "iroh://ENDPOINT@IP:PORT. May be given again."
+            "iroh://ENDPOINT@IP:PORT. May be given again.",
         ),
     ] = None
     redial_s: Annotated[
@@ -143,6 +146,20 @@ class RunOptions:
         typer.Option(
             help="Folder of the durable store: documents, tombstones and the endpoint id outlive "
             "the node. Without it everything is kept in memory."
+        ),
+    ] = None
+    endpoint_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the key of the endpoint, as keygen makes it. Without it the node has "
+            "the key of its store, or another one after each start."
+        ),
+    ] = None
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file with options by their names, such as listen, peers or heartbeat_s. "
+            "What the command line gives takes its place."
         ),
     ] = None
     control: Annotated[
@@ -205,6 +222,7 @@ class RunOptions:
             folder=self.load,
             data=self.data,
             control=self.control,
+            endpoint_key_file=self.endpoint_key_file,
             reconcile=self.reconcile,
             reconcile_with=tuple(self.reconcile_with or ()),
             serves_reconciliation=not self.no_reconciliation,
@@ -214,21 +232,27 @@ class RunOptions:
         )
 
 
-def run_command(given: RunOptions) -> None:
+def run_command(options: RunOptions, given: frozenset[str]) -> None:
     """Run a node until SIGTERM; prints one line on standard output once it is ready.
 
-    Examples: meshwire-node run --listen tcp://127.0.0.1:0 --open
+    Examples: meshwire-node run --listen tcp://127.0.0.1:0 --open,
+    meshwire-node run --config node.toml --peer tcp://127.0.0.1:4711
     and meshwire-node run --listen tcp://127.0.0.1:0 --formation-id alpha
     --formation-secret-file secret.txt --connect tcp://127.0.0.1:4711 --reconcile
     """
     if getattr(sys, "stdout", None) is None:
         fail("standard output is closed: the ready line cannot be written")
     try:
-        config = make_config(given.choices())
+        if options.config is not None:
+            read = read_options(options.config, RunOptions)
+            options = replace(options, **{name: read[name] for name in read.keys() - given})
+        config = make_config(options.choices())
         for address in (*config.listen, *config.connect):
             check_offered(address)
     except (AddressRefused, ConfigError) as exc:
         fail(str(exc))
+    for warning in config.warnings:
+        sys.stderr.write(f"meshwire-node: warning: {warning}\n")
     raise typer.Exit(asyncio.run(serve(config)))
 
 

@@ -46,7 +46,7 @@ class ControlClient:
 
     def ask_for_all(self, request: AnyRequest) -> Iterator[dict[str, Any]]:
         """Send a request and yield every reply to it."""
-        gone = NoNode(f"the node at {self._path} has gone away: look at its log")
+        gone = RequestRefused("gone", f"the node at {self._path} has gone away: look at its log")
         try:
             self._socket.sendall(encode_request(request))
             for line in self._replies:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from meshwire_reference.backend import BackendError, BadFields, Document
+from meshwire_reference.backend import BackendError, BadFields, Document, KnownPeer
 from meshwire_reference.backend.values import Json, parse_object, shown
 
 LINE_MAX: Final = 64 * 2**20
@@ -65,7 +65,38 @@ class Delete(Request, frozen=True, kw_only=True, tag="delete"):
     document: str
 
 
-AnyRequest: TypeAlias = Put | Get | Delete
+class Docs(Request, frozen=True, kw_only=True, tag="docs", omit_defaults=True):
+    """List documents."""
+
+    collection: str | None = None
+    after: str = ""
+
+
+class Peers(Request, frozen=True, kw_only=True, tag="peers"):
+    """List the peers."""
+
+
+class Connect(Request, frozen=True, kw_only=True, tag="connect"):
+    """Keep a connection to an address."""
+
+    address: str
+
+
+class Watch(Request, frozen=True, kw_only=True, tag="watch", omit_defaults=True):
+    """Report documents and every change of them."""
+
+    collection: str | None = None
+
+
+class Stats(Request, frozen=True, kw_only=True, tag="stats"):
+    """Return the counters of the node."""
+
+
+class Status(Request, frozen=True, kw_only=True, tag="status"):
+    """Return what the node is and has."""
+
+
+AnyRequest: TypeAlias = Put | Get | Delete | Docs | Peers | Connect | Watch | Stats | Status
 
 
 def decode_request(line: bytes) -> AnyRequest:
@@ -109,6 +140,16 @@ def encode_reply(number: int | None, reply: Mapping[str, Json]) -> bytes:
 def error_reply(error: BackendError) -> dict[str, Json]:
     """Return the reply to a request that was not carried out."""
     return {"error": {"code": error.code, "message": " ".join(str(error).split())}}
+
+
+def show_peer(peer: KnownPeer) -> dict[str, Json]:
+    """Return a peer as a reply has it."""
+    return {
+        "endpoint_id": peer.endpoint_id or None,
+        "connected": peer.is_connected,
+        "addresses": list(peer.addresses),
+        "why": peer.why,
+    }
 
 
 def show_document(document: Document) -> dict[str, Json]:

@@ -11,31 +11,51 @@ import fcntl
 import os
 import socket
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from meshwire_reference.backend import Backend, BackendError, Document, TooLarge
-from meshwire_reference.backend.documents import key_of
+from meshwire_reference.backend import (
+    Backend,
+    BackendError,
+    Change,
+    ChangeStream,
+    Document,
+    Removed,
+    TooLarge,
+    Updated,
+)
+from meshwire_reference.backend.model import key_of
 from meshwire_reference.backend.values import Json
 from meshwire_reference.control.messages import (
     LINE_MAX,
     AnyRequest,
+    Connect,
     Delete,
+    Docs,
     Get,
+    Peers,
     Put,
+    Stats,
+    Status,
+    Watch,
     decode_request,
     encode_reply,
     error_reply,
     id_of,
     no_document,
     show_document,
+    show_peer,
 )
 
 SOCKET_MASK: Final = 0o177
 """Umask under which the socket is made: its owner alone may connect."""
 PART: Final = 2**16
+LISTED_MAX: Final = 1000
+"""Documents of one reply to `docs`."""
+SHOWN_AT_ONCE: Final = 50
+"""Documents of one event with `initial`."""
 
 
 class ControlRefused(OSError):
@@ -182,6 +202,9 @@ class Client:
         try:
             request = decode_request(line)
             number = request.id
+            if isinstance(request, Watch):
+                await self._watch(request)
+                return
             reply = await HANDLERS[type(request)](self, request)
         except BackendError as exc:
             number = id_of(line) if number is None else number
@@ -191,6 +214,25 @@ class Client:
     async def _reply(self, number: int | None, reply: dict[str, Json]) -> None:
         self._writer.write(encode_reply(number, reply))
         await self._writer.drain()
+
+    async def _watch(self, request: Watch) -> None:
+        """Send events until the client closes its side, or sends anything more."""
+        stream = self.backend.document_store.observe(request.collection)
+        sending = asyncio.ensure_future(self._send_events(request.id, stream))
+        hearing = asyncio.ensure_future(self._reader.read(1))
+        try:
+            await asyncio.wait((sending, hearing), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stream.close()
+            for task in (sending, hearing):
+                task.cancel()
+            await asyncio.gather(sending, hearing, return_exceptions=True)
+        raise ConnectionResetError("the client has ended its watch")
+
+    async def _send_events(self, number: int, stream: ChangeStream) -> None:
+        async for change in stream:
+            for event in events_of(change):
+                await self._reply(number, {"event": event})
 
     # --- requests ------------------------------------------------------------------------------
 
@@ -215,10 +257,86 @@ class Client:
             raise no_document(request.collection, request.document)
         return {"deleted": True}
 
+    async def docs(self, request: Docs) -> dict[str, Json]:
+        """List some documents."""
+        found, more = await self.backend.document_store.page(
+            request.collection, request.after, LISTED_MAX
+        )
+        names: list[Json] = [
+            {"collection": document.collection, "document": document.id} for document in found
+        ]
+        return {"documents": {"names": names, "more": more}}
+
+    async def peers(self, _request: Peers) -> dict[str, Json]:
+        """List the peers."""
+        discovery = self.backend.peer_discovery
+        refused: list[Json] = [
+            {"endpoint_id": one.endpoint_id, "reason": one.reason, "at_ms": one.at_ms}
+            for one in discovery.refused_peers()
+        ]
+        known: list[Json] = [show_peer(peer) for peer in discovery.discovered_peers()]
+        return {"peers": {"known": known, "refused": refused}}
+
+    async def connect(self, request: Connect) -> dict[str, Json]:
+        """Dial an address from now on."""
+        return {"peer": show_peer(await self.backend.peer_discovery.connect(request.address))}
+
+    async def stats(self, _request: Stats) -> dict[str, Json]:
+        """Return the counters."""
+        counted = self.backend.node.statistics
+        frames: dict[str, Json] = {
+            f"0x{kind:02x}": times for kind, times in sorted(counted.frames.items())
+        }
+        return {
+            "stats": {
+                "frames": frames,
+                "applied": dict(counted.applied),
+                "ignored": dict(counted.ignored),
+                "refused": dict(counted.refused),
+                "heartbeats": counted.heartbeats,
+            }
+        }
+
+    async def status(self, _request: Status) -> dict[str, Json]:
+        """Return what the node is and has."""
+        backend, config = self.backend, self.backend.config
+        failure = backend.node.store_failure
+        connected = [one for one in backend.peer_discovery.discovered_peers() if one.is_connected]
+        return {
+            "status": {
+                "endpoint_id": backend.endpoint_id,
+                "addresses": list(backend.addresses),
+                "dialect": str(config.settings.dialect),
+                "formation_id": None if config.key is None else config.key.formation_id,
+                "data": None if config.data is None else str(config.data),
+                "documents": len(backend.node.keys),
+                "peers": len(connected),
+                "store": "ok" if failure is None else str(failure),
+            }
+        }
+
+
+def events_of(change: Change) -> Iterator[dict[str, Json]]:
+    """Yield the events of a change; documents that are there come a few at a time."""
+    if isinstance(change, Updated):
+        yield {"updated": show_document(change.document)}
+    elif isinstance(change, Removed):
+        yield {"removed": {"collection": change.collection, "document": change.id}}
+    else:
+        documents = change.documents
+        for at in range(0, max(1, len(documents)), SHOWN_AT_ONCE):
+            part: list[Json] = [show_document(one) for one in documents[at : at + SHOWN_AT_ONCE]]
+            yield {"initial": part, "more": at + SHOWN_AT_ONCE < len(documents)}
+
 
 HANDLERS: Final[dict[type[AnyRequest], Callable[[Client, Any], Awaitable[dict[str, Json]]]]] = {
     Put: Client.put,
     Get: Client.get,
     Delete: Client.delete,
+    Docs: Client.docs,
+    Peers: Client.peers,
+    Connect: Client.connect,
+    Stats: Client.stats,
+    Status: Client.status,
 }
-"""The method for each request."""
+"""The method for each request that has one reply."""

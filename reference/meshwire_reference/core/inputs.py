@@ -255,6 +255,15 @@ class StoreRecovered:
 
 
 @dataclass(frozen=True, slots=True)
+class OfferAgain:
+    """The user wants every document to be offered again to every peer.
+
+    Leads to what the beginning of an initial exchange leads to, for each peer that is in none:
+    `CallDocuments`, `OpenStream`.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired:
     """The time of `NodeCore.deadline` may have come.
 
@@ -280,6 +289,7 @@ Input: TypeAlias = (
     | StoreFailed
     | StoreRecovered
     | Durable
+    | OfferAgain
     | TimerFired
     | ShutDown
 )

@@ -24,6 +24,7 @@ from meshwire_reference.core.local import OPERATOR, LocalOperations
 from meshwire_reference.core.peer.session import PeerStatus, Session
 from meshwire_reference.core.sending.relay import Routing
 from meshwire_reference.core.settings import Moment, Settings
+from meshwire_spec.states import SessionState
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,11 @@ class NodeCore:
     def peers(self) -> tuple[PeerStatus, ...]:
         """The connections that are open, in the order in which they were opened."""
         return tuple(session.status for session in self._sessions.values())
+
+    def is_ready(self, connection: int) -> bool:
+        """Return True if documents are exchanged on a connection."""
+        session = self._sessions.get(connection)
+        return session is not None and session.state is SessionState.READY
 
     def handle(self, happened: Input, now: Moment) -> list[Effect]:
         """Handle one input and return the effects; deadlines that have passed are handled first."""
@@ -178,6 +184,11 @@ class NodeCore:
         self._context.note_durable(happened.number)
         self._local.note_durable(happened.number)
 
+    def offer_again(self, _happened: inputs.OfferAgain) -> None:
+        """Offer everything to every peer."""
+        for session in self._sessions.values():
+            session.offer_again()
+
     def fire(self, happened: inputs.TimerFired) -> None:
         """Do nothing: `handle` has run the timers already."""
 
@@ -197,6 +208,7 @@ HANDLERS: Final[dict[type[Input], Callable[[NodeCore, Any], None]]] = {
     inputs.StoreFailed: NodeCore.note_store_failure,
     inputs.StoreRecovered: NodeCore.note_store_recovery,
     inputs.Durable: NodeCore.note_durable,
+    inputs.OfferAgain: NodeCore.offer_again,
     inputs.TimerFired: NodeCore.fire,
     inputs.ShutDown: NodeCore.shut_down,
 }

@@ -1,8 +1,11 @@
 """The configuration of a node: addresses, dialect, secret, limits; read and checked once."""
 
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from meshwire_reference.core.formation import BadSecret, FormationKey, read_secret
 from meshwire_reference.core.settings import Dialect, Settings
@@ -15,11 +18,19 @@ from meshwire_spec.numbers import (
     ENDPOINT_ID,
     ENTRY_MIN,
     FORMATION_ID_MAX,
+    FRAME_STALL_S,
+    HANDSHAKE_S,
+    HEARTBEAT_INTERVAL_S,
+    PAYLOAD_MAX,
     U32_MAX,
 )
 
 SECRET_FILE_MAX = 2**16
 """Greatest size of a secret file, in bytes."""
+SECRET_MIN = 32
+"""Bytes of a secret, below which the operator is warned."""
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+"""Bits of a mode that let others than the owner use a file."""
 
 PROVING = (Dialect.H1, Dialect.H2)
 """Dialects with a handshake."""
@@ -53,6 +64,10 @@ class Config:
     budget: Budget = field(default_factory=Budget)
     redial_s: float = LONGEST_S
     control: Path | None = None
+    endpoint_key: bytes | None = field(default=None, repr=False)
+    """Seed of the endpoint key; None keeps the one of the store."""
+    warnings: tuple[str, ...] = ()
+    """What the operator should change, a line each; the node starts all the same."""
 
     def reconciles_with(self, peer_id: bytes) -> bool:
         """Return True if the operator has requested runs with this peer."""
@@ -61,17 +76,17 @@ class Config:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """The options of the command line as they were given."""
+    """What the operator chooses, by the options of `meshwire-node run`; `make_config` checks it."""
 
     listen: Sequence[str]
-    is_open: bool
-    formation_id: str | None
-    secret_file: Path | None
-    handshake_s: float
-    frame_stall_s: float
-    heartbeat_s: float
-    payload_cap: int
-    lab: bool
+    is_open: bool = False
+    formation_id: str | None = None
+    secret_file: Path | None = None
+    handshake_s: float = HANDSHAKE_S
+    frame_stall_s: float = FRAME_STALL_S
+    heartbeat_s: float = HEARTBEAT_INTERVAL_S
+    payload_cap: int = PAYLOAD_MAX
+    lab: bool = False
     dead_peer_s: float = DEAD_PEER_S
     own_peers: Sequence[str] = ()
     connect: Sequence[str] = ()
@@ -86,6 +101,7 @@ class Choices:
     dialect: str | None = None
     detects: bool = True
     control: Path | None = None
+    endpoint_key_file: Path | None = None
 
 
 def make_config(choices: Choices) -> Config:
@@ -109,7 +125,8 @@ def make_config(choices: Choices) -> Config:
     for name, folder in (("--load", choices.folder), ("--data", choices.data)):
         if folder is not None and str(folder) == ".":
             raise ConfigError(f"{name} needs the name of a folder, such as {name} ./documents")
-    key = _key(choices)
+    warnings: list[str] = []
+    key = _key(choices, warnings)
     return Config(
         tuple(choices.listen),
         _settings(choices, key),
@@ -123,6 +140,8 @@ def make_config(choices: Choices) -> Config:
         Budget(choices.document_call_s, choices.document_call_s_per_kib),
         choices.redial_s,
         choices.control,
+        _endpoint_key(choices, warnings),
+        tuple(warnings),
     )
 
 
@@ -180,7 +199,46 @@ def _read_text(path: Path) -> str:
     return content.decode("ascii")
 
 
-def _key(choices: Choices) -> FormationKey | None:
+def _read_secret(path: Path, what: str, warnings: list[str]) -> bytes:
+    """Return the secret in a file in base64; warn of one that others may read, or that is short."""
+    try:
+        secret = read_secret(_read_text(path))
+        mode = path.stat().st_mode
+    except OSError as exc:
+        raise ConfigError(f"cannot read {path}: {exc.strerror or exc}") from exc
+    except (BadSecret, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path} does not contain a secret in base64") from exc
+    if not secret:
+        raise ConfigError(f"{path} contains no secret")
+    # A named pipe or a descriptor of the shell has a mode that says nothing.
+    if stat.S_ISREG(mode) and mode & OTHERS:
+        shown = stat.S_IMODE(mode)
+        warnings.append(f"{path} has mode {shown:04o}, so that others can use {what}: chmod 600")
+    if len(secret) < SECRET_MIN:
+        warnings.append(
+            f"{path} has {len(secret)} bytes of secret, which can be guessed: `meshwire-node "
+            f"keygen` makes {SECRET_MIN}"
+        )
+    return secret
+
+
+def _endpoint_key(choices: Choices, warnings: list[str]) -> bytes | None:
+    """Read the key of the endpoint from its file."""
+    path = choices.endpoint_key_file
+    if path is None:
+        return None
+    key = _read_secret(path, "the key of the endpoint", warnings)
+    if len(key) != ENDPOINT_ID:
+        raise ConfigError(f"{path} has {len(key)} bytes, and an endpoint key has {ENDPOINT_ID}")
+    return key
+
+
+def endpoint_id_of(key: bytes) -> bytes:
+    """Return the endpoint id of a key: its Ed25519 public key."""
+    return Ed25519PrivateKey.from_private_bytes(key).public_key().public_bytes_raw()
+
+
+def _key(choices: Choices, warnings: list[str]) -> FormationKey | None:
     """Derive the key of the formation from the secret in its file; the secret is never shown."""
     if choices.formation_id is None:
         return None
@@ -195,12 +253,4 @@ def _key(choices: Choices) -> FormationKey | None:
         raise ConfigError(
             "--formation-id needs --formation-secret-file FILE or MESHWIRE_FORMATION_FILE"
         )
-    try:
-        secret = read_secret(_read_text(path))
-    except OSError as exc:
-        raise ConfigError(f"cannot read {path}: {exc.strerror or exc}") from exc
-    except (BadSecret, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path} does not contain a secret in base64") from exc
-    if not secret:
-        raise ConfigError(f"{path} contains no secret")
-    return FormationKey.derive(choices.formation_id, secret)
+    return FormationKey.derive(choices.formation_id, _read_secret(path, "the secret", warnings))

@@ -8,6 +8,7 @@ A peer that may speak the other dialect of the handshake is dialled once more wi
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from enum import StrEnum
 from typing import Final, Protocol
 
 from meshwire_reference.node.log import log
@@ -45,6 +46,24 @@ class Backoff:
         return wait_s * (1 + SPREAD * (2 * self._random() - 1))
 
 
+class DialState(StrEnum):
+    """What has become of an address that is dialled."""
+
+    DIALLING = "dialling"
+    CONNECTED = "connected"
+    LOST = "lost"
+
+
+class DialWatch:
+    """Watches an address that is dialled, and may hold up the dials; this one does neither."""
+
+    async def wait_for_turn(self) -> None:
+        """Return when the address may be dialled."""
+
+    def note(self, state: DialState, why: str = "", peer_id: bytes | None = None) -> None:
+        """Take note of a new state, the reason of one that is LOST, and who has answered."""
+
+
 class Serve(Protocol):
     """Serves a connection to its end; returns True if the other dialect should be tried."""
 
@@ -54,17 +73,26 @@ class Serve(Protocol):
 
 
 async def keep_connected(
-    address: str, options: TransportOptions, serve: Serve, backoff: Backoff
+    address: str,
+    options: TransportOptions,
+    serve: Serve,
+    backoff: Backoff,
+    watch: DialWatch | None = None,
 ) -> None:
     """Dial an address repeatedly without limit, and `serve` each connection to its end.
+
+    `watch` hears what becomes of each dial, and may hold up the next one.
 
     Raises AddressRefused if the address cannot be dialled.
     """
     loop = asyncio.get_running_loop()
+    watch = watch or DialWatch()
     in_other_dialect = False
     while True:
         stood_s = 0.0
         is_misunderstood = False
+        await watch.wait_for_turn()
+        watch.note(DialState.DIALLING)
         try:
             connection = await dial(address, options)
         except Unreachable as unreachable:
@@ -72,6 +100,7 @@ async def keep_connected(
         else:
             since_s = loop.time()
             log("connected", address=address, peer=connection.peer_id.hex())
+            watch.note(DialState.CONNECTED, peer_id=connection.peer_id)
             is_misunderstood = await serve(connection, in_other_dialect=in_other_dialect)
             stood_s = loop.time() - since_s
             # HS-051: a peer that has rejected this node, in whatever way, is dialled again.
@@ -81,4 +110,6 @@ async def keep_connected(
         in_other_dialect = is_misunderstood and not in_other_dialect
         wait_s = 0.0 if in_other_dialect else backoff.after(stood_s)
         log(event, address=address, why=why, retry_s=round(wait_s, 2))
+        if not in_other_dialect:
+            watch.note(DialState.LOST, why)
         await asyncio.sleep(wait_s)

@@ -15,7 +15,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,23 +56,17 @@ from meshwire_reference.documents.limits import (
 )
 from meshwire_reference.documents.process import DocumentSettings, WorkerSettings
 from meshwire_reference.documents.supervisor import Documents
-from meshwire_reference.node.config import Config
+from meshwire_reference.node.config import Config, endpoint_id_of
 from meshwire_reference.node.connection import Link
-from meshwire_reference.node.dialler import Backoff, keep_connected
 from meshwire_reference.node.folder import BadFolder, list_documents, read_document
 from meshwire_reference.node.local import LocalUser
 from meshwire_reference.node.log import log
+from meshwire_reference.node.online import Network
 from meshwire_reference.node.storing import Storing
-from meshwire_reference.store.base import Store, StoreError
+from meshwire_reference.store.base import Identity, Store, StoreError
 from meshwire_reference.store.memory import MemoryStore
 from meshwire_reference.store.sqlite import SqliteStore
-from meshwire_reference.transport.base import (
-    Connection,
-    ConnectionGone,
-    Listener,
-    TransportOptions,
-)
-from meshwire_reference.transport.registry import check_dialled, listen
+from meshwire_reference.transport.base import Connection, TransportOptions
 from meshwire_spec.numbers import FRAME_KEY_MAX, REASONS
 
 LOADED_AT_ONCE: Final = 500
@@ -96,8 +90,8 @@ class Node:
         self.user = LocalUser(self._feed)
         """Operations of this node's own user."""
         self._documents: Documents | None = None
-        self._listeners: list[Listener] = []
         self._links: dict[int, Link] = {}
+        self._unready: set[int] = set()
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
         self._calls: deque[CallDocuments] = deque()
@@ -107,12 +101,25 @@ class Node:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s: float | None = None
         self._loop_events = Cooldowns(LOOP_EVENT_S, LOOP_EVENTS_MAX)
-        self.endpoint_id = b""
+        self._identity: Identity | None = None
+        self.network = Network(
+            self.attach,
+            self._serve_in,
+            secrets.SystemRandom().random,
+            redial_s=config.redial_s,
+        )
+        """The addresses of the node, and those that it dials."""
 
     @property
     def addresses(self) -> tuple[str, ...]:
         """Addresses at which the node can be dialled."""
-        return tuple(listener.address for listener in self._listeners)
+        return self.network.addresses
+
+    @property
+    def endpoint_id(self) -> bytes:
+        """The identity that peers see; empty before the store is open."""
+        own = b"" if self._identity is None else self._identity.endpoint_id
+        return self.network.proven_id or own
 
     @property
     def statistics(self) -> Statistics:
@@ -130,17 +137,21 @@ class Node:
         return self._core.peers
 
     async def start(self) -> None:
-        """Open the store, start the worker, load the folder, bind every address, begin to dial.
+        """Open the node and go online. Raises what `open` and `go_online` raise."""
+        await self.open()
+        await self.go_online()
 
-        Raises StoreError for a store that cannot be used, Unavailable without a worker, BadFolder
-        for a folder that cannot be loaded, TransportError or OSError for an address.
+    async def open(self) -> None:
+        """Open the store, start the worker, load the folder.
+
+        Raises AddressRefused for an address that may not be dialled, StoreError for a store that
+        cannot be used, Unavailable without a worker, BadFolder for a folder that cannot be loaded.
         """
         asyncio.get_running_loop().set_exception_handler(self._note_loop_trouble)
         for address in self._config.connect:
-            check_dialled(address, lab=self._config.lab)
+            self.network.add(address, lab=self._config.lab)
         contents = await self._storing.open()
-        identity = contents.identity
-        self.endpoint_id = identity.endpoint_id
+        identity = self._identity = self._identify(contents.identity)
         worker = WorkerSettings(identity.actor, budget=self._config.budget)
         self._documents = Documents(
             self._storing.load, DocumentSettings(worker), self._note_worker_event
@@ -150,24 +161,42 @@ class Node:
         self._spawn(self._storing.run())
         if self._config.folder is not None:
             await self._load_folder(self._config.folder)
+
+    def _identify(self, stored: Identity) -> Identity:
+        """Return the identity of the node: with the endpoint key of the configuration, if any."""
+        key = self._config.endpoint_key
+        if key is None:
+            return stored
+        return replace(stored, endpoint_id=endpoint_id_of(key), endpoint_secret=key)
+
+    async def go_online(self) -> None:
+        """Bind every address and begin to dial. Raises TransportError or OSError for an address."""
+        assert self._identity is not None, "the node is open"
         # TR-028
         options = TransportOptions(
-            self.endpoint_id,
-            secret_key=identity.endpoint_secret,
+            self._identity.endpoint_id,
+            secret_key=self._identity.endpoint_secret,
             handshake_s=self._config.settings.handshake_s,
             lab=self._config.lab,
             on_refusal=self._note_refused_caller,
         )
-        for address in self._config.listen:
-            listener = await listen(address, options)
-            self._listeners.append(listener)
-            self._spawn(self._accept(listener))
-        if self._listeners:
-            self.endpoint_id = self._listeners[0].endpoint_id
-        random = secrets.SystemRandom().random
-        for address in self._config.connect:
-            backoff = Backoff(random, self._config.redial_s)
-            self._spawn(keep_connected(address, options, self._serve_in, backoff))
+        await self.network.open(self._config.listen, options)
+
+    async def go_offline(self) -> None:
+        """Close every connection, and listen and dial no longer; the documents stay."""
+        await self.network.stop_listening()
+        await self._say_goodbye()
+        await self.network.close()
+
+    async def _say_goodbye(self) -> None:
+        """Close every connection with the reason `shutdown`."""
+        self._feed(inputs.ShutDown())
+        code = REASONS["shutdown"].code
+        farewells = [link.connection.close(code, "shutdown") for link in self._links.values()]
+        if farewells:
+            await asyncio.wait(
+                [asyncio.ensure_future(farewell) for farewell in farewells], timeout=CLOSE_S
+            )
 
     async def _load_folder(self, folder: Path) -> None:
         """Load every document of a folder, or raise BadFolder."""
@@ -214,6 +243,10 @@ class Node:
             if result.write is not None:
                 self._feed(inputs.DocumentLoaded(call.key, result.write))
 
+    def offer_again(self) -> None:
+        """Offer every document again to every peer."""
+        self._feed(inputs.OfferAgain())
+
     async def settle(self) -> None:
         """Wait until everything that has been changed so far is durable."""
         await self._storing.drain()
@@ -224,15 +257,7 @@ class Node:
 
     async def close(self) -> None:
         """Close every connection and end all tasks and processes of the node."""
-        for listener in self._listeners:
-            await listener.close()
-        self._feed(inputs.ShutDown())
-        code = REASONS["shutdown"].code
-        farewells = [link.connection.close(code, "shutdown") for link in self._links.values()]
-        if farewells:
-            await asyncio.wait(
-                [asyncio.ensure_future(farewell) for farewell in farewells], timeout=CLOSE_S
-            )
+        await self.go_offline()
         if self._timer is not None:
             self._timer.cancel()
         for task in self._tasks:
@@ -263,6 +288,14 @@ class Node:
             except Exception as exc:  # noqa: BLE001 - as above
                 self._note_mistake(effect, exc)
         self._arm_timer()
+        if self._unready and isinstance(happened, inputs.ConnectionOpened | inputs.ConnectionInput):
+            self._note_ready(happened.connection)
+
+    def _note_ready(self, connection: int) -> None:
+        """Wake those who wait for a peer once its connection is ready."""
+        if connection in self._unready and self._core.is_ready(connection):
+            self._unready.discard(connection)
+            self.network.changed.give()
 
     def _perform(self, effect: Effect) -> None:
         if isinstance(effect, ConnectionEffect):
@@ -322,13 +355,6 @@ class Node:
         self._timer_at_s = None
         self._feed(inputs.TimerFired())
 
-    async def _accept(self, listener: Listener) -> None:
-        while True:
-            try:
-                self.attach(await listener.accept())
-            except ConnectionGone:
-                return
-
     async def _serve(self, connection: Connection) -> None:
         await self._serve_in(connection, in_other_dialect=False)
 
@@ -342,10 +368,13 @@ class Node:
             in_other_dialect=in_other_dialect,
         )
         self._links[link.number] = link
+        self._unready.add(link.number)
         try:
             await link.run()
         finally:
             del self._links[link.number]
+            self._unready.discard(link.number)
+            self.network.changed.give()
         return link.wants_other_dialect
 
     # --- effects -----------------------------------------------------------------------------
@@ -421,14 +450,7 @@ class Node:
         """Log an event of the core."""
         match effect.event:
             case Refusal() as refusal:
-                log(
-                    "refused",
-                    reason=refusal.reason,
-                    peer=refusal.peer,
-                    connection=refusal.connection,
-                    stream=refusal.scope,
-                    key=refusal.key[:FRAME_KEY_MAX],
-                )
+                self._note_refusal(refusal)
             case RunOver() as over:
                 # NG-027: where it has failed everything is offered.
                 log("reconciled" if over.reason is None else "not-reconciled", **asdict(over))
@@ -451,6 +473,19 @@ class Node:
             if link.connection.remote:
                 address["address"] = link.connection.remote
         log("accepted", **asdict(accepted), **address)
+
+    def _note_refusal(self, refusal: Refusal) -> None:
+        """Log a refusal, and remember that of a whole connection."""
+        log(
+            "refused",
+            reason=refusal.reason,
+            peer=refusal.peer,
+            connection=refusal.connection,
+            stream=refusal.scope,
+            key=refusal.key[:FRAME_KEY_MAX],
+        )
+        if refusal.scope == "connection":
+            self.network.note_refusal(time.time_ns() // 1_000_000, refusal)
 
     def _note_worker_event(self, event: WorkerEvent) -> None:
         """Log an event of the worker."""

@@ -84,6 +84,7 @@ def run(folder: Path, test: Callable[[Path], Awaitable[None]], data: Path | None
         settings = Settings(Dialect.OPEN, heartbeat_s=0, payload_cap=CAP)
         config = Config(("tcp://127.0.0.1:0",), settings, data=data)
         async with asyncio.timeout(LIMIT_S), await Backend.open(config) as backend:
+            await backend.sync_engine.start_sync()
             server = ControlServer(backend, folder / "node.sock")
             await server.open()
             try:
@@ -333,3 +334,82 @@ def test_a_path_that_can_be_no_socket_is_refused(tmp_path: Path, name: str) -> N
     asyncio.run(whole())
 
     assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_documents_are_listed_a_part_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In order, without deleted ones."""
+    monkeypatch.setattr(module, "LISTED_MAX", 2)
+
+    async def test(path: Path) -> None:
+        user = await join(path)
+        for collection, document in (("b", "2"), ("a", "3"), ("a", "1"), ("a", "2"), ("a", "4")):
+            await user.ask("put", collection=collection, document=document, fields={"x": 1})
+        await user.ask("delete", collection="a", document="2")
+
+        async def names(**members: str) -> tuple[list[str], bool]:
+            listed = (await user.ask("docs", **members))["documents"]
+            found = [f"{name['collection']}:{name['document']}" for name in listed["names"]]
+            return found, listed["more"]
+
+        assert await names() == (["a:1", "a:3"], True)
+        assert await names(after="a:3") == (["a:4", "b:2"], False)
+        assert await names(collection="a", after="a:3") == (["a:4"], False)
+        assert await names(collection="none") == ([], False)
+
+    run(tmp_path, test)
+
+
+def test_a_watch_reports_what_is_there_and_every_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another client goes on beside it; the watch ends with its reader."""
+    monkeypatch.setattr(module, "SHOWN_AT_ONCE", 1)
+
+    async def test(path: Path) -> None:
+        user, watcher, gone = await join(path), await join(path), await join(path)
+        for document in ("n1", "n2"):
+            await user.ask("put", collection="notes", document=document, fields={"x": 1})
+
+        async def event() -> dict[str, Any]:
+            found: dict[str, Any] = (await watcher.hear())["event"]
+            return found
+
+        first = await watcher.ask("watch", collection="notes")
+        gone.writer.write(b'{"id": 1, "do": "watch"}\n')
+        await gone.leave()
+        assert (first["event"]["initial"][0]["document"], first["event"]["more"]) == ("n1", True)
+        second = await event()
+        assert (second["initial"][0]["document"], second["more"]) == ("n2", False)
+        await user.ask("put", collection="notes", document="n1", fields={"x": 2})
+        assert (await event())["updated"]["fields"] == {"x": 2}
+        await user.ask("delete", collection="notes", document="n2")
+        assert (await event())["removed"] == {"collection": "notes", "document": "n2"}
+
+    run(tmp_path, test)
+
+
+def test_the_node_says_what_it_is_and_has_counted(tmp_path: Path) -> None:
+    """A peer that cannot be reached is listed with the reason."""
+
+    async def test(path: Path) -> None:
+        user = await join(path)
+        await user.ask("put", collection="notes", document="n1", fields={"x": 1})
+        status = (await user.ask("status"))["status"]
+        stats = (await user.ask("stats"))["stats"]
+        refused = await user.ask("connect", address="tcp://127.0.0.1:1")
+        senseless = await user.ask("connect", address="nonsense")
+        peers = (await user.ask("peers"))["peers"]
+
+        assert (status["documents"], status["peers"], status["store"]) == (1, 0, "ok")
+        assert stats["applied"] == {"local change": 1}
+        assert refused["error"]["code"] == "not-connected"
+        assert senseless["error"]["code"] == "bad-address"
+        assert [(one["addresses"], one["connected"]) for one in peers["known"]] == [
+            (["tcp://127.0.0.1:1"], False)
+        ]
+        assert peers["known"][0]["why"]
+        assert peers["refused"] == []
+
+    run(tmp_path, test)

@@ -18,6 +18,7 @@ from meshwire_reference.core.effects import LocalRefusal
 from meshwire_reference.core.inputs import (
     Deletion,
     LocalOperation,
+    OfferAgain,
     StoreFailed,
     StoreOpened,
 )
@@ -232,3 +233,13 @@ class TestLocalOperations:
         self.bench.send(peer, StreamFrame(KEY, FrameType.SNAPSHOT, theirs.snapshot()))
 
         assert self.fields(KEY) == {"by": 7, "mine": 1}
+
+    def test_everything_is_offered_again_on_request(self) -> None:
+        """To a peer that takes part in no initial exchange; what it has is not sent as a delta."""
+        self.do(Edit(TRACK, {"by": 7}))
+        peer = self.bench.connect()
+        assert self.bench.take_frames(peer)
+        self.bench.feed(OfferAgain())
+        assert self.bench.take_frames(peer)
+        self.bench.disconnect(peer)
+        self.bench.feed(OfferAgain())

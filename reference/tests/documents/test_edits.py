@@ -318,3 +318,81 @@ class TestSoftDelete:
 
         assert holder.table.answer(SoftDelete(KEY, "node-a", 1), None) == Edited((), None)
         assert holder.listed.fields is None
+
+
+def as_json(holder: Holder, *removed: str, exact: bool = False, **fields: Scalar | Value) -> Edited:
+    """Make an edit with values of JSON."""
+    edit = Edit(KEY, dict(fields), removed, exact=exact, as_json=True)
+    edited = holder.table.answer(edit, None)
+    assert isinstance(edited, Edited), edited
+    return edited
+
+
+class TestJson:
+    """Values of JSON on fields whose types JSON does not have."""
+
+    def test_what_was_read_can_be_written_back(self) -> None:
+        """Nothing changes, also within maps and lists."""
+        holder = Holder(1)
+        held = {
+            "text": text("green"),
+            "bytes": Value("bytes", "0102"),
+            "time": Value("timestamp", 1_700_000_000_123),
+            "uint": Value("uint", 7),
+            "inner": record(text=text("blue"), times=Value("list", [Value("timestamp", 5)])),
+        }
+        holder.edit(**held)
+        shown = record(text="blue", times=numbers(5))
+        same = as_json(
+            holder, text="green", bytes="0102", time=1_700_000_000_123, uint=7, inner=shown
+        )
+
+        assert same.write is None
+        assert holder.fields == held
+
+    def test_new_values_keep_the_type_where_they_can(self) -> None:
+        """A text is edited in place; bytes and a negative number are values of another type."""
+        holder = Holder(1)
+        holder.edit(
+            text=text("green"),
+            time=Value("timestamp", 5),
+            bytes=Value("bytes", "0102"),
+            uint=Value("uint", 7),
+        )
+        as_json(holder, text="grey", time=6, bytes="0103", uint=-1)
+
+        assert holder.fields == {
+            "text": text("grey"),
+            "time": Value("timestamp", 6),
+            "bytes": Value("str", "0103"),
+            "uint": Value("int", -1),
+        }
+
+    def test_a_value_that_cannot_be_shown_is_kept_by_null(self) -> None:
+        """A counter, which reads as null; any other value for it is refused."""
+        holder = Holder(1)
+        holder.table.answer(Merge(KEY, COUNTER), None)
+        as_json(holder, k=None, a=1)
+        refused = holder.table.answer(Edit(KEY, {"k": 5}, as_json=True), None)
+
+        assert holder.fields == {"k": Value("counter", None), "a": Value("int", 1)}
+        assert isinstance(refused, Refused)
+
+    def test_an_exact_edit_removes_what_it_does_not_give(self) -> None:
+        """Any other keeps it."""
+        holder = Holder(1)
+        holder.edit(a=1, b=2)
+        as_json(holder, b=3)
+        assert holder.fields == {"a": Value("int", 1), "b": Value("int", 3)}
+        as_json(holder, exact=True, b=4)
+        assert holder.fields == {"b": Value("int", 4)}
+
+    def test_a_document_that_comes_back_begins_anew(self) -> None:
+        """An edit that removes the marks of its deletion removes the old fields with them."""
+        holder = Holder(1)
+        holder.edit(a=1)
+        holder.table.answer(SoftDelete(KEY, "node-a", 1), None)
+        as_json(holder, "_deleted", "_deleted_at", "_deleted_by", b=2)
+
+        assert holder.fields == {"b": Value("int", 2)}
+        assert not holder.listed.deleted

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from meshwire_reference.node.dialler import Backoff, keep_connected
+from meshwire_reference.node.dialler import Backoff, DialState, DialWatch, keep_connected
 from meshwire_reference.testing.memory_transport import offer_memory
 from meshwire_reference.transport.base import Connection, TransportOptions
 from meshwire_reference.transport.registry import listen
@@ -93,3 +93,40 @@ def test_a_misunderstood_node_dials_once_in_the_other_dialect(
 
     assert served == in_other_dialect
     assert len(waits) == len(signs) - in_other_dialect.count(True)
+
+
+def test_a_watch_hears_of_each_dial_and_may_hold_up_the_next() -> None:
+    """A connection, its end, an address where nobody listens."""
+    heard: list[tuple[str, str, bytes | None]] = []
+    asked: list[int] = []
+
+    class Watching(DialWatch):
+        async def wait_for_turn(self) -> None:
+            asked.append(len(heard))
+            if len(asked) > 2:
+                raise Enough
+
+        def note(self, state: DialState, why: str = "", peer_id: bytes | None = None) -> None:
+            heard.append((state, why, peer_id))
+
+    async def serve(connection: Connection, *, in_other_dialect: bool) -> bool:
+        assert not in_other_dialect
+        await connection.close(0, "served")
+        await listeners.pop().close()
+        return False
+
+    listeners = []
+
+    async def whole() -> None:
+        options = TransportOptions(b"\x77" * 32)
+        listeners.append(await listen("memory://watched", options))
+        backoff = Backoff(steady(0.5), 1e-9)
+        await keep_connected("memory://watched", options, serve, backoff, Watching())
+
+    with pytest.raises(Enough):
+        asyncio.run(whole())
+
+    assert [state for state, _, _ in heard] == ["dialling", "connected", "lost", "dialling", "lost"]
+    assert heard[1][2] == b"\x77" * 32
+    assert heard[4][1]
+    assert asked == [0, 3, 5]

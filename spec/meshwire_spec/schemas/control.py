@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from meshwire_spec.numbers import COLLECTION_MAX, DOCUMENT_ID_MAX
-from meshwire_spec.schemas.base import Strict
+from meshwire_spec.schemas.base import Hex32, Strict, Tally
 
 RequestId = Annotated[
     int,
@@ -57,7 +57,46 @@ class Delete(Request, frozen=True, kw_only=True, tag="delete"):
     document: DocumentId
 
 
-ControlRequest = Put | Get | Delete
+class Docs(Request, frozen=True, kw_only=True, tag="docs"):
+    """List documents of one collection or of all, by collection and id, without deleted ones."""
+
+    collection: CollectionName | UnsetType = UNSET
+    after: Annotated[
+        str | UnsetType,
+        Meta(description="Key after which the list begins: `collection:document` of the last one."),
+    ] = UNSET
+
+
+class Peers(Request, frozen=True, kw_only=True, tag="peers"):
+    """List the peers: those connected, those dialled, and those refused lately."""
+
+
+class ConnectPeer(Request, frozen=True, kw_only=True, tag="connect"):
+    """Keep a connection to an address from now on; answered by the peer once it is connected."""
+
+    address: Annotated[
+        str, Meta(min_length=1, description="Address of a node, such as `tcp://127.0.0.1:4711`.")
+    ]
+
+
+class WatchDocuments(Request, frozen=True, kw_only=True, tag="watch"):
+    """Report documents and every change of them; answered by a line for each event.
+
+    The connection carries nothing else from now on, until either side closes it.
+    """
+
+    collection: CollectionName | UnsetType = UNSET
+
+
+class Stats(Request, frozen=True, kw_only=True, tag="stats"):
+    """Return the counters of the node."""
+
+
+class Status(Request, frozen=True, kw_only=True, tag="status"):
+    """Return what the node is and has."""
+
+
+ControlRequest = Put | Get | Delete | Docs | Peers | ConnectPeer | WatchDocuments | Stats | Status
 
 
 class DocumentOut(Strict, frozen=True, kw_only=True):
@@ -68,6 +107,97 @@ class DocumentOut(Strict, frozen=True, kw_only=True):
     fields: FieldsOfDocument
 
 
+class DocumentName(Strict, frozen=True, kw_only=True):
+    """The name of a document."""
+
+    collection: CollectionName
+    document: DocumentId
+
+
+class DocumentList(Strict, frozen=True, kw_only=True):
+    """A part of the list of documents."""
+
+    names: Annotated[list[DocumentName], Meta(description="Documents in order.")]
+    more: Annotated[bool, Meta(description="True if the list goes on after the last one.")]
+
+
+class PeerOut(Strict, frozen=True, kw_only=True):
+    """A peer that is connected or dialled."""
+
+    endpoint_id: Annotated[
+        Hex32 | None, Meta(description="Its endpoint id; null while nobody has answered.")
+    ]
+    connected: Annotated[bool, Meta(description="Whether documents are exchanged with it.")]
+    addresses: Annotated[
+        list[str], Meta(description="Those that this node dials; none if only the peer dials.")
+    ]
+    why: Annotated[str, Meta(description="Reason of the last failure; empty without one.")]
+
+
+class RefusedOut(Strict, frozen=True, kw_only=True):
+    """A connection that the node has refused."""
+
+    endpoint_id: Annotated[str, Meta(description="What the peer claims to be.")]
+    reason: Annotated[str, Meta(description="Name of the reason.")]
+    at_ms: Annotated[int, Meta(description="When, in ms since 1970.")]
+
+
+class PeerList(Strict, frozen=True, kw_only=True):
+    """The peers of a node."""
+
+    known: Annotated[list[PeerOut], Meta(description="Connected ones first.")]
+    refused: Annotated[list[RefusedOut], Meta(description="The latest ones, oldest first.")]
+
+
+class ControlEvent(Strict, frozen=True, kw_only=True):
+    """An event of `watch`: one of `initial`, `updated` and `removed`."""
+
+    initial: Annotated[
+        list[DocumentOut] | UnsetType,
+        Meta(
+            description="Documents that are there: the first event, and again for a reader that "
+            "is far behind, which then forgets what it knew."
+        ),
+    ] = UNSET
+    more: Annotated[
+        bool | UnsetType, Meta(description="True if `initial` goes on in the next event.")
+    ] = UNSET
+    updated: Annotated[
+        DocumentOut | UnsetType, Meta(description="A document that is new or has changed.")
+    ] = UNSET
+    removed: Annotated[
+        DocumentName | UnsetType, Meta(description="A document that was deleted.")
+    ] = UNSET
+
+
+Counts = dict[str, Tally]
+
+
+class StatsOut(Strict, frozen=True, kw_only=True):
+    """The counters of a node since it was started."""
+
+    frames: Annotated[Counts, Meta(description="Frames received, by type, such as `0x00`.")]
+    applied: Annotated[Counts, Meta(description="Changes that took effect, by kind.")]
+    ignored: Annotated[Counts, Meta(description="Frames and entries without effect, by cause.")]
+    refused: Annotated[Counts, Meta(description="Refusals, by reason.")]
+    heartbeats: Annotated[Tally, Meta(description="Heartbeats received.")]
+
+
+class StatusOut(Strict, frozen=True, kw_only=True):
+    """What a node is and has."""
+
+    endpoint_id: Hex32
+    addresses: Annotated[list[str], Meta(description="Where peers can dial it.")]
+    dialect: Literal["open", "H1", "H2"]
+    formation_id: Annotated[str | None, Meta(description="Its formation; null for an open node.")]
+    data: Annotated[
+        str | None, Meta(description="Folder of its durable store; null if it has none.")
+    ]
+    documents: Annotated[Tally, Meta(description="Documents that it holds, deleted ones too.")]
+    peers: Annotated[Tally, Meta(description="Peers that are connected.")]
+    store: Annotated[str, Meta(description="`ok`, or why it cannot be written.")]
+
+
 class ControlError(Strict, frozen=True, kw_only=True):
     """Why a request was not carried out; nothing has changed."""
 
@@ -76,11 +206,13 @@ class ControlError(Strict, frozen=True, kw_only=True):
             "bad-request",
             "bad-key",
             "bad-fields",
+            "bad-address",
             "no-document",
             "deleted",
             "expires",
             "too-large",
             "not-stored",
+            "not-connected",
             "internal",
         ],
         Meta(description="Stable name of the error."),
@@ -102,3 +234,9 @@ class ControlReply(Strict, frozen=True, kw_only=True):
         DocumentOut | UnsetType, Meta(description="The document, of `put` and `get`.")
     ] = UNSET
     deleted: Annotated[Literal[True] | UnsetType, Meta(description="Of `delete`.")] = UNSET
+    documents: Annotated[DocumentList | UnsetType, Meta(description="Of `docs`.")] = UNSET
+    peers: Annotated[PeerList | UnsetType, Meta(description="Of `peers`.")] = UNSET
+    peer: Annotated[PeerOut | UnsetType, Meta(description="Of `connect`.")] = UNSET
+    event: Annotated[ControlEvent | UnsetType, Meta(description="Of `watch`.")] = UNSET
+    stats: Annotated[StatsOut | UnsetType, Meta(description="Of `stats`.")] = UNSET
+    status: Annotated[StatusOut | UnsetType, Meta(description="Of `status`.")] = UNSET

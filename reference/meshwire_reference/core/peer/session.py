@@ -288,6 +288,14 @@ class Session:
             if self._exchange.state is ExchangeState.OVER:
                 self._exchange = None
 
+    def offer_again(self) -> None:
+        """Begin another initial exchange, unless one is under way."""
+        if self.state is not SessionState.READY or self._exchange is not None:
+            return
+        self._selection = Selection(self._context)
+        self._exchange = InitialExchange(self._context, self.outbound, self._selection)
+        self._refill()
+
     def take_delta(self, key: str, heads: Heads, *, is_quiet: bool) -> None:
         """Answer a delta that changed nothing and left nothing to say if it is a poll."""
         context = self._context

@@ -1,0 +1,130 @@
+"""The configuration file and the files of secrets: what is read, and what is said of a fault."""
+
+from __future__ import annotations
+
+import base64
+import stat
+from pathlib import Path
+
+import pytest
+
+from meshwire_reference.cli.keys import new_secret, write_private
+from meshwire_reference.cli.run import RunOptions
+from meshwire_reference.cli.settings import read_options
+from meshwire_reference.node.config import Choices, ConfigError, endpoint_id_of, make_config
+
+WHOLE = """
+listen = ["tcp://127.0.0.1:0"]
+peers = ["tcp://127.0.0.1:4711"]   # a comment
+"formation_id" = "alpha"
+formation_secret_file = "secret.txt"
+heartbeat_s = 2.5
+payload_cap = 1000
+reconcile = true
+data = "/store"
+"""
+
+
+def read(folder: Path, text: str) -> dict[str, object]:
+    """Read a file with this text."""
+    path = folder / "node.toml"
+    path.write_text(text, "utf-8")
+    return read_options(path, RunOptions)
+
+
+def test_a_file_has_options_by_their_names(tmp_path: Path) -> None:
+    """Paths are from its folder."""
+    assert read(tmp_path, WHOLE) == {
+        "listen": ["tcp://127.0.0.1:0"],
+        "connect": ["tcp://127.0.0.1:4711"],
+        "formation_id": "alpha",
+        "formation_secret_file": tmp_path / "secret.txt",
+        "heartbeat_s": 2.5,
+        "payload_cap": 1000,
+        "reconcile": True,
+        "data": Path("/store"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\nlisten = []\nlisen = 1\n", "node.toml:3: `lisen` is unknown: is it `listen`?"),
+        ("[network]\nport = 1\n", "node.toml:1: `network` is unknown"),
+        ("config = 'x'\n", "node.toml:1: `config` is unknown"),
+        ("listen = 'tcp://127.0.0.1:0'\n", "node.toml:1: `listen` is a list of texts"),
+        ("\n\nheartbeat_s = '2'\n", "node.toml:3: `heartbeat_s` is a number"),
+        ("heartbeat_s = true\n", "node.toml:1: `heartbeat_s` is a number"),
+        ("payload_cap = 1.5\n", "node.toml:1: `payload_cap` is a whole number"),
+        ("open = 1\n", "node.toml:1: `open` is true or false"),
+        ("data = 1\n", "node.toml:1: `data` is a text"),
+        ("listen = [\n", "node.toml: "),
+        ("open = true\nopen = true\n", "line 2"),
+    ],
+)
+def test_a_fault_is_named_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+    """In one line."""
+    with pytest.raises(ConfigError) as error:
+        read(tmp_path, text)
+
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """As any other that cannot be read."""
+    with pytest.raises(ConfigError, match=r"cannot read .*none.toml"):
+        read_options(tmp_path / "none.toml", RunOptions)
+
+
+def test_a_new_secret_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """And is never written over."""
+    path = tmp_path / "secret.txt"
+    write_private(path, new_secret())
+    kept = path.read_text()
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len(base64.b64decode(kept)) == 32
+    with pytest.raises(FileExistsError):
+        write_private(path, new_secret())
+    assert path.read_text() == kept
+
+
+def choices(**more: Path) -> Choices:
+    """Return choices of a node in a formation."""
+    return Choices(("tcp://127.0.0.1:0",), formation_id="alpha", **more)  # type: ignore[arg-type]  # paths only
+
+
+@pytest.mark.parametrize(
+    ("mode", "size", "warnings"),
+    [(0o600, 32, 0), (0o640, 32, 1), (0o604, 32, 1), (0o600, 31, 1), (0o666, 8, 2)],
+)
+def test_the_operator_is_warned_of_weak_secrets(
+    tmp_path: Path, mode: int, size: int, warnings: int
+) -> None:
+    """Of each that others may read, and of each that is short; the secret is not in it."""
+    path = tmp_path / "secret.txt"
+    secret = base64.b64encode(b"\x42" * size).decode()
+    path.write_text(secret)
+    path.chmod(mode)
+    found = make_config(choices(secret_file=path)).warnings
+
+    assert len(found) == warnings
+    assert not any(secret in one for one in found)
+
+
+def test_an_endpoint_key_gives_the_endpoint_id(tmp_path: Path) -> None:
+    """One of another size is refused."""
+    secret, key, short = tmp_path / "secret.txt", tmp_path / "key.txt", tmp_path / "short.txt"
+    write_private(secret, new_secret())
+    write_private(key, base64.b64encode(bytes(range(32))).decode())
+    write_private(short, base64.b64encode(bytes(range(1, 32))).decode())
+    config = make_config(choices(secret_file=secret, endpoint_key_file=key))
+
+    assert config.endpoint_key == bytes(range(32))
+    # What OpenSSL prints for this key.
+    assert endpoint_id_of(bytes(range(32))).hex() == (
+        "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8"
+    )
+    with pytest.raises(ConfigError, match="31 bytes"):
+        make_config(choices(secret_file=secret, endpoint_key_file=short))
