@@ -335,13 +335,13 @@ def test_time_without_work_is_no_death(play: Callable[..., None]) -> None:
 
 
 def test_a_call_alone_has_twice_the_budget(play: Callable[..., None]) -> None:
-    """A call that takes a little more than its budget is answered (0.3 s of 0.2 s)."""
+    """A call that takes a little more than its budget is answered (0.3 s of 0.25 s)."""
 
     async def scene(bench: Bench) -> None:
         assert isinstance(await bench.ask(Edit("burn:x", {"a": 1})), Edited)
         assert bench.events.all == [WorkerDied("cpu-time", "edit", "burn:x")]
 
-    play(scene, Budget(call_s=0.2))
+    play(scene, Budget(call_s=0.25))
 
 
 def test_a_budget_counts_what_the_call_works_on(play: Callable[..., None]) -> None:
