@@ -20,6 +20,7 @@ from meshwire_reference.core.effects import Effect
 from meshwire_reference.core.formation import FormationKey
 from meshwire_reference.core.frames.dispatch import Frames
 from meshwire_reference.core.inputs import Input
+from meshwire_reference.core.limits.fair_turns import NAME as TURN
 from meshwire_reference.core.local import OPERATOR, LocalOperations
 from meshwire_reference.core.peer.session import PeerStatus, Session
 from meshwire_reference.core.sending.relay import Routing
@@ -101,7 +102,9 @@ class NodeCore:
         """Handle one input and return the effects; deadlines that have passed are handled first."""
         self._context.now = now
         self._context.turns.begin_input()
-        self._context.timers.run(now.monotonic_s)
+        # A slice of heavy work would take the units of this input, which then waits for its turn.
+        is_timer = isinstance(happened, inputs.TimerFired)
+        self._context.timers.run(now.monotonic_s, without=None if is_timer else TURN)
         HANDLERS[type(happened)](self, happened)
         self._plan_sweep()
         return self._context.take_effects()

@@ -388,3 +388,17 @@ class TestCutOff:
 
         assert bench.core.deadline() is None
         assert bench.core._sessions == {}
+
+
+def test_a_frame_does_not_wait_for_the_heavy_work_of_another_peer() -> None:
+    """What is due for others comes in an input of its own, and takes none of its units."""
+    bench = make_bench()
+    evil, good = bench.connect(), bench.connect()
+    many = encode_stream_frame(IGNORED) * (4 * UNITS)
+    bench.write(evil, bench.open(evil), many, fin=True)
+    assert bench.core.deadline() is not None
+    stream = bench.open(good)
+    bench.now_s += 1.0
+    bench.write(good, stream, encode_stream_frame(IGNORED), fin=True)
+
+    assert bench.streams[good, stream].finished
