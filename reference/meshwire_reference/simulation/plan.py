@@ -107,13 +107,13 @@ BRIEF: Final = Scale(edits=60, deletes=8, faults=8, documents=16, span_s=30.0)
 """For every build."""
 MORTAL: Final = ("tracks", "alerts", "nodes")
 """Collections that obey tombstones."""
-SMALL_CAP: Final = 600
+SMALL_CAP: Final = 450
 """A payload cap below the size of a document that several applications have written."""
 RECONCILING_SHARE: Final = 0.3
 """Share of the seeds whose nodes reconcile."""
 MORTAL_SHARE: Final = 0.25
 """Share of the edits of documents that are deleted at some time."""
-PAIR: Final = 2
+MORE_LINKS_MAX: Final = 2
 DEPLOYED_PART: Final = 3
 """Documents of a plan for each one of a plan with a deployed peer."""
 SKEW_MAX_MS: Final = 90_000
@@ -144,6 +144,14 @@ class Plan:
     def has_large_documents(self) -> bool:
         """True if a document may be as large as a payload, so that applications may read first."""
         return self.payload_cap == PAYLOAD_MAX
+
+    @property
+    def is_connected(self) -> bool:
+        """True if every node is linked with every other one, over others or at once."""
+        reached = {self.nodes[0]}
+        for _ in self.nodes:
+            reached.update(*(link for link in self.links if reached & set(link)))
+        return reached == set(self.nodes)
 
     def only(
         self, nodes: Collection[int] | None = None, steps: Collection[int] | None = None
@@ -227,10 +235,9 @@ def _fit(step: PlanStep, sort: Sort) -> PlanStep:
 
 
 def _draw_links(chance: Random, count: int) -> tuple[tuple[int, int], ...]:
-    """Return a ring, or for two nodes a line, and a few links across."""
-    links = {(at, (at + 1) % count) for at in range(count if count > PAIR else count - 1)}
-    for _ in range(chance.randint(0, count // 3)):
-        one, other = chance.sample(range(count), 2)
-        if (other, one) not in links:
-            links.add((one, other))
-    return tuple(sorted(links))
+    """Return links that connect all nodes, and up to two more, of which each closes a ring."""
+    links = {(chance.randrange(at), at) for at in range(1, count)}
+    for _ in range(chance.randint(0, MORE_LINKS_MAX)):
+        one, other = sorted(chance.sample(range(count), 2))
+        links.add((one, other))
+    return tuple(sorted(link if chance.getrandbits(1) else link[::-1] for link in sorted(links)))

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,15 @@ def test_a_plan_can_be_made_smaller() -> None:
     assert {step.number for step in smaller.steps} <= {0, 3, 5}
     assert all(step.node in smaller.nodes for step in smaller.steps)
     assert all(set(link) <= set(smaller.nodes) for link in smaller.links)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_plan_connects_its_nodes(seed: int) -> None:
+    """However the links are drawn; without a node in between it may not."""
+    plan = draw_plan(seed)
+
+    assert plan.is_connected
+    assert not replace(plan, links=plan.links[:1]).is_connected
 
 
 def test_a_plan_has_what_its_scale_says() -> None:
