@@ -58,6 +58,8 @@ ADVICE = (
     "a greater --timeout-scale gives a slow target more time"
 )
 """What to do about a target that answers nothing at all."""
+STALE = "stale"
+"""Symptom of a case that passes although a ledger says that it fails."""
 NO_EVIDENCE = frozenset({TOO_SLOW, ENDED, TARGET_ENDED, TARGET_SILENT, NOT_DIALLED})
 """Symptoms of cases that were not judged, so that no ledger can expect or miss them."""
 SUITE_FAULT = "suite-fault"

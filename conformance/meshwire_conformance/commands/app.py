@@ -13,6 +13,8 @@ import typer
 from meshwire_conformance.commands import process
 from meshwire_conformance.commands.check import CheckOptions, check_command
 from meshwire_conformance.commands.decode import decode_command
+from meshwire_conformance.commands.ledger import app as ledger_app
+from meshwire_conformance.commands.reports import app as report_app
 from meshwire_conformance.commands.vectors import app as vectors_app
 from meshwire_conformance.errors import SuiteError, UsageError, fault_text
 from meshwire_conformance.hints import did_you_mean
@@ -78,6 +80,8 @@ def _reading(options: type[Any], command: Callable[[Any], None]) -> Callable[...
 
 app.command("check")(_reading(CheckOptions, check_command))
 app.command("decode")(decode_command)
+app.add_typer(ledger_app, name="ledger")
+app.add_typer(report_app, name="report")
 app.add_typer(vectors_app, name="vectors")
 
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
@@ -77,6 +78,10 @@ class CheckOptions:
         Path | None,
         typer.Option(help="TOML ledger of known failures, or the name of one in the suite."),
     ] = None
+    known_flaky: Annotated[
+        Path | None,
+        typer.Option(help="TOML ledger of cases that may fail so or pass."),
+    ] = None
     timeout_scale: Annotated[
         float, typer.Option(min=0.1, max=1000.0, help="Factor for every deadline.")
     ] = 1.0
@@ -140,6 +145,8 @@ class CheckOptions:
             timeout_scale=self.timeout_scale,
             writes_are_ok=self.writes_are_ok,
             known_failing=self.known_failing,
+            known_flaky=self.known_flaky,
+            today=datetime.now(UTC).date(),
             trace=self.trace,
             watcher=progress,
             rounds=self.repeat,
@@ -176,8 +183,8 @@ def check_command(given: CheckOptions) -> None:
     writers = _writers(given.report or ())
     text = given.target or str(given.target_file or "bundled node")
     with _reported(writers, text, options):
-        attachments = _attachments(given)
-        found = _checked(attachments, text, options, progress)
+        attachments = attachments_of(given)
+        found = checked(attachments, text, options, progress)
     # Written first: a report must exist even if the output cannot be written.
     for name, path in writers:
         WRITERS[name](found, path)
@@ -198,7 +205,7 @@ def _reported(writers: Sequence[tuple[str, Path]], text: str, options: Options) 
         raise
 
 
-def _checked(
+def checked(
     attachments: Sequence[Attachment], text: str, options: Options, progress: SilentProgress
 ) -> Report:
     """Run the suite; raises SuiteError, Interrupted where an interrupt has ended it."""
@@ -215,7 +222,8 @@ def _checked(
         progress.clear()
 
 
-def _attachments(given: CheckOptions) -> Sequence[Attachment]:
+def attachments_of(given: CheckOptions) -> Sequence[Attachment]:
+    """Return the ways to reach the target that was given; raises SuiteError for a wrong one."""
     if given.target is not None and given.target_file is not None:
         raise UsageError("give a target or --target FILE, not both")
     if given.target_file is not None:

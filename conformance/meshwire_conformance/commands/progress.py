@@ -13,7 +13,7 @@ from typing import Any, TextIO, TypeVar
 
 from meshwire_conformance.commands import process
 from meshwire_conformance.run.progress import CaseOver
-from meshwire_conformance.verdicts import Verdict
+from meshwire_conformance.verdicts import STALE, Verdict
 
 LINE_EVERY_S = 0.05
 """Minimum time between two updates of the line on a terminal, in seconds."""
@@ -38,7 +38,8 @@ class SilentProgress:
 
     def __call__(self, over: CaseOver) -> None:
         """Count one case that is over."""
-        self._counted[over.result.verdict] += 1
+        is_stale = over.result.symptom == STALE
+        self._counted[Verdict.PASS if is_stale else over.result.verdict] += 1
 
     @contextmanager
     def waits_for(self, case: str) -> Iterator[None]:
@@ -97,6 +98,11 @@ class _Shown(SilentProgress):
             process.give_up_output()
 
 
+def _is_new(over: CaseOver) -> bool:
+    """Return True for a failure, other than a case that passes against its ledger."""
+    return over.result.verdict is Verdict.FAIL and over.result.symptom != STALE
+
+
 class ProgressLine(_Shown):
     """One line that is overwritten at each update, with the failures above it."""
 
@@ -105,7 +111,7 @@ class ProgressLine(_Shown):
     def __call__(self, over: CaseOver) -> None:
         """Count one case that is over, write it if it failed, and update the line."""
         super().__call__(over)
-        is_failure = over.result.verdict is Verdict.FAIL and self.failed <= SHOWN_MAX
+        is_failure = _is_new(over) and self.failed <= SHOWN_MAX
         if is_failure:
             self.clear()
             self._write_failure(over)
@@ -139,7 +145,7 @@ class ProgressLog(_Shown):
     def __call__(self, over: CaseOver) -> None:
         """Count one case that is over, and write it if it failed."""
         super().__call__(over)
-        if over.result.verdict is Verdict.FAIL:
+        if _is_new(over):
             self._write_failure(over)
         self._counts = f"{over.done}/{over.total} cases, {self.failed} failed"
         self.tick()

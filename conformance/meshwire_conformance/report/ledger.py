@@ -3,14 +3,15 @@
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 
 from meshwire_conformance.catalogue.catalogue import Catalogue
 from meshwire_conformance.catalogue.data_files import data_folder
 from meshwire_conformance.errors import UsageError
-from meshwire_conformance.verdicts import NO_EVIDENCE, CaseResult, Remark, Verdict
+from meshwire_conformance.verdicts import NO_EVIDENCE, STALE, CaseResult, Remark, Verdict
 
-MEMBERS = {"id": str, "reason": str, "symptom": str, "predicted": bool}
+MEMBERS = {"id": str, "reason": str, "symptom": str, "predicted": bool, "expires": date}
 EITHER = " | "
 """Separates symptoms if the timing of the target decides which of them occurs."""
 REQUIRED = ("id", "reason", "symptom")
@@ -21,12 +22,17 @@ EXCUSABLE = frozenset((Verdict.FAIL, Verdict.COULD_NOT_RUN))
 
 @dataclass(frozen=True, slots=True)
 class KnownFailure:
-    """A case that is known to fail, with its symptom; `predicted` ones were never observed."""
+    """A case that is known to fail, with its symptom; `predicted` ones were never observed.
+
+    From the day `expires` on the failure is no longer excused. A `flaky` case may also pass.
+    """
 
     id: str
     reason: str
     symptom: str
     predicted: bool = False
+    expires: date | None = None
+    flaky: bool = False
 
     def fits(self, symptom: str) -> bool:
         """Return True if this symptom is expected."""
@@ -77,35 +83,62 @@ def _failure(path: Path, entry: object) -> KnownFailure:
     for name, value in entry.items():
         if type(value) is not MEMBERS.get(name):
             raise UsageError(f"an entry of the ledger {path} has a bad member {name!r}")
+    if not entry["reason"].strip():
+        raise UsageError(f"the entry {entry['id']} of the ledger {path} has an empty reason")
     return KnownFailure(**entry)
 
 
+def read_ledgers(
+    failing: Path | None, flaky: Path | None, catalogue: Catalogue
+) -> dict[str, KnownFailure]:
+    """Return the entries of a ledger of failures and of one of flaky cases, by case id.
+
+    Raises UsageError for an entry that is not valid, or a case in both.
+    """
+    known = {} if failing is None else read_ledger(failing, catalogue)
+    for case, entry in ({} if flaky is None else read_ledger(flaky, catalogue)).items():
+        if case in known:
+            raise UsageError(f"{case} is in both ledgers, {failing} and {flaky}")
+        known[case] = replace(entry, flaky=True)
+    return known
+
+
 def apply_ledger(
-    results: Iterable[CaseResult], known: Mapping[str, KnownFailure]
+    results: Iterable[CaseResult], known: Mapping[str, KnownFailure], today: date = date.min
 ) -> list[CaseResult]:
-    """Return the results with known failures excused, and wrong entries as failures."""
+    """Return the results with known failures excused, and wrong entries as failures.
+
+    Entries that have expired by the day `today` excuse nothing.
+    """
     # A case that was not judged is no evidence about the expected failure.
     return [
-        _judge(result, known[result.case])
+        _judge(result, known[result.case], today)
         if result.case in known and result.symptom not in NO_EVIDENCE
         else result
         for result in results
     ]
 
 
-def _judge(result: CaseResult, failure: KnownFailure) -> CaseResult:
+def _judge(result: CaseResult, failure: KnownFailure, today: date) -> CaseResult:
     if result.verdict in EXCUSABLE:
-        if failure.fits(result.symptom):
-            reasons = (f"known: {failure.reason}", *result.reasons)
-            return replace(result, verdict=Verdict.KNOWN_FAILING, reasons=reasons)
-        said = f"known to fail with {failure.symptom!r}, but it fails with {result.symptom!r}"
-        return replace(result, verdict=Verdict.FAIL, reasons=(said, *result.reasons))
+        return _judge_failure(result, failure, today)
     if result.verdict is Verdict.NOT_APPLICABLE:
         return replace(result, notes=(*result.notes, UNTRIED), remark=Remark.UNTRIED)
-    if result.verdict is not Verdict.PASS:
+    if result.verdict is not Verdict.PASS or failure.flaky:
         return result
     if failure.predicted:
         note = f"predicted to fail: {failure.reason}"
         return replace(result, notes=(*result.notes, note), remark=Remark.SURPRISE)
     stale = f"passes, but the ledger says it fails: {failure.reason}"
-    return replace(result, verdict=Verdict.FAIL, symptom="stale", reasons=(stale,))
+    return replace(result, verdict=Verdict.FAIL, symptom=STALE, reasons=(stale,))
+
+
+def _judge_failure(result: CaseResult, failure: KnownFailure, today: date) -> CaseResult:
+    if not failure.fits(result.symptom):
+        said = f"known to fail with {failure.symptom!r}, but it fails with {result.symptom!r}"
+        return replace(result, verdict=Verdict.FAIL, reasons=(said, *result.reasons))
+    if failure.expires is not None and failure.expires <= today:
+        said = f"known until {failure.expires}, which is over: {failure.reason}"
+        return replace(result, verdict=Verdict.FAIL, reasons=(said, *result.reasons))
+    reasons = (f"known: {failure.reason}", *result.reasons)
+    return replace(result, verdict=Verdict.KNOWN_FAILING, reasons=reasons)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from meshwire_conformance.catalogue.case import Case
-from meshwire_conformance.verdicts import APPLICABLE, CaseResult, ExitCode, Verdict
+from meshwire_conformance.verdicts import APPLICABLE, STALE, CaseResult, ExitCode, Verdict
 from meshwire_spec.schemas.base import Level
 
 RED = frozenset((Verdict.FAIL, Verdict.COULD_NOT_RUN))
@@ -48,6 +48,8 @@ class Report:
     duration_s: float = 0.0
     repeat: str = ""
     """Further options that a repetition needs for the same result."""
+    ledger: str = ""
+    """The ledger of known failures that was applied, as it was given."""
 
     @property
     def nothing_ran(self) -> tuple[str, ...]:
@@ -66,11 +68,17 @@ class Report:
         reasons = [text for run in self.runs for result in run.results for text in result.reasons]
         return "; ".join(dict.fromkeys(faults or ["no case was applicable", *reasons]))
 
+    @property
+    def stale(self) -> list[str]:
+        """Cases that pass although the ledger says that they fail."""
+        found = (result for run in self.runs for result in run.results)
+        return list(dict.fromkeys(one.case for one in found if one.symptom == STALE))
+
     def failures(self) -> Iterator[tuple[TargetRun, Case, CaseResult]]:
-        """Yield every failed case with the run it failed in."""
+        """Yield every failed case with the run it failed in, without those that pass by now."""
         for run in self.runs:
             for result in run.results:
-                if result.verdict is Verdict.FAIL:
+                if result.verdict is Verdict.FAIL and result.symptom != STALE:
                     yield run, self.cases[result.case], result
 
     def again(self, run: TargetRun, case: Case) -> str:

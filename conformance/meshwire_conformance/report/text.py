@@ -1,5 +1,6 @@
 """The report for a person: failures with their bytes, a summary per part, the digest."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from textwrap import wrap
 from typing import Literal
@@ -46,8 +47,34 @@ def lines_of(report: Report, *, colour: bool = False, detail: Detail = "normal")
         yield from (failure_line(case, result, paint) for _, case, result in report.failures())
     else:
         yield from _body(report, paint, detail)
-    verdict = paint(MEANINGS[report.exit_code], RED if report.exit_code else GREEN)
+    yield from _ledger_lines(report)
+    verdict = paint(_meaning(report), RED if report.exit_code else GREEN)
     yield f"{verdict} (level {report.level}, exit {int(report.exit_code)})"
+
+
+def _meaning(report: Report) -> str:
+    """Return the verdict in words, which are those of the ledger if it alone is the reason."""
+    if report.exit_code is ExitCode.VIOLATIONS and report.stale and not any(report.failures()):
+        return "the target breaks no rule that the ledger does not list, and fewer than it lists"
+    return MEANINGS[report.exit_code]
+
+
+def _ledger_lines(report: Report) -> Iterator[str]:
+    """Yield what a ledger made of the run: its counts, and the entries that are not needed."""
+    if not report.ledger:
+        return
+    counted = Counter(result.verdict for run in report.runs for result in run.results)
+    stale, ledger = report.stale, printable(report.ledger)
+    new = sum(1 for _ in report.failures())
+    passed = counted[Verdict.PASS] + counted[Verdict.FAIL] - new
+    yield f"{passed} passed, {counted[Verdict.KNOWN_FAILING]} known, {new} new"
+    if stale:
+        which = (
+            "1 case of the ledger passes"
+            if len(stale) == 1
+            else f"{len(stale)} cases of the ledger pass"
+        )
+        yield f"{which} now ({_first(stale)}): remove with `meshwire ledger prune {ledger} TARGET`"
 
 
 def _body(report: Report, paint: Paint, detail: Detail) -> Iterator[str]:

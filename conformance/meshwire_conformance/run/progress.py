@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.report.ledger import KnownFailure, apply_ledger
@@ -38,6 +39,7 @@ class RunProgress:
     watcher: Watcher | None = None
     violations_max: int | None = None
     """None is no maximum."""
+    today: date = date.min
     done: int = 0
     violations: int = 0
     _judged: dict[str, Verdict] = field(default_factory=dict)
@@ -50,7 +52,7 @@ class RunProgress:
         """Count one case that is over; does nothing once the run has ended."""
         if self.ended():
             return
-        (judged,) = apply_ledger([result], self.known)
+        (judged,) = apply_ledger([result], self.known, self.today)
         self._judged[result.case] = judged.verdict
         self.violations += judged.verdict is Verdict.FAIL
         self.done += 1
@@ -83,7 +85,7 @@ class RunProgress:
                 for result in found
             ]
         # A watch can turn a case that was over into a failure.
-        for judged in apply_ledger(found, self.known):
+        for judged in apply_ledger(found, self.known, self.today):
             was = self._judged.get(judged.case)
             self.violations += judged.verdict is Verdict.FAIL and was is not Verdict.FAIL
         return found

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from meshwire_conformance.contracts import (
     untraced,
 )
 from meshwire_conformance.errors import Incomplete, UsageError
-from meshwire_conformance.report.ledger import KnownFailure, apply_ledger, read_ledger
+from meshwire_conformance.report.ledger import KnownFailure, apply_ledger, read_ledgers
 from meshwire_conformance.report.record import Report, TargetRun
 from meshwire_conformance.run.beside import Work, run_all
 from meshwire_conformance.run.loading import load_catalogue, load_listing
@@ -57,6 +58,9 @@ class Options:
     timeout_scale: float = 1.0
     writes_are_ok: bool = False
     known_failing: Path | None = None
+    known_flaky: Path | None = None
+    today: date = date.min
+    """The day on which entries of a ledger that expire are judged."""
     trace: Path | None = None
     watcher: Watcher | None = None
     rounds: int = 1
@@ -83,9 +87,9 @@ def check(
     asks_codecs = all(part_over(target.scheme) is codec for target in targets)
     catalogue = load_listing() if asks_codecs else load_catalogue()
     cases = _with_adapter(targets, catalogue, options)
-    known = read_ledger(options.known_failing, catalogue) if options.known_failing else {}
+    known = read_ledgers(options.known_failing, options.known_flaky, catalogue)
     rounds = [
-        [replace(run, results=apply_ledger(run.results, known)) for run in runs]
+        [replace(run, results=apply_ledger(run.results, known, options.today)) for run in runs]
         for runs in start(_run_all(targets, cases, catalogue, options, known))
     ]
     runs = [merged(of_target) for of_target in zip(*rounds, strict=True)]
@@ -105,6 +109,7 @@ def check(
         rules={rule.id: rule.text for rule in load_rules()},
         duration_s=time.perf_counter() - clock,
         repeat=_repeat(options),
+        ledger=str(options.known_failing or options.known_flaky or ""),
     )
 
 
@@ -131,6 +136,8 @@ def _repeat(options: Options) -> str:
     words: list[str] = []
     if options.known_failing is not None:
         words.append(f"--known-failing {shlex.quote(str(options.known_failing))}")
+    if options.known_flaky is not None:
+        words.append(f"--known-flaky {shlex.quote(str(options.known_flaky))}")
     if options.timeout_scale != 1:
         words.append(f"--timeout-scale {options.timeout_scale:g}")
     if options.writes_are_ok:
@@ -169,6 +176,7 @@ async def _run_all(
             * sum(len(_fitting(target, share, options.seed)) for target, share in shares),
             options.watcher,
             options.violations_max,
+            options.today,
         )
         settings = _settings(options, known, progress, stack)
 

@@ -1,11 +1,19 @@
 """The ledger of known failures cannot rot."""
 
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from meshwire_conformance.errors import UsageError
-from meshwire_conformance.report.ledger import KnownFailure, apply_ledger, ledger_file, read_ledger
+from meshwire_conformance.report.ledger import (
+    KnownFailure,
+    apply_ledger,
+    ledger_file,
+    read_ledger,
+    read_ledgers,
+)
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.verdicts import TOO_SLOW, CaseResult, ExitCode, Verdict, exit_code
 
@@ -76,6 +84,8 @@ def test_an_open_case_can_be_known_and_others_stay() -> None:
         "[[known]]\nid = 'MW-1001'\nreason = 'r'\nsymptom = 's'\nmore = 1",
         "[[known]]\nid = 'MW-1001'\nreason = 1\nsymptom = 's'",
         "known = 3",
+        "[[known]]\nid = 'MW-1001'\nreason = ' '\nsymptom = 's'",
+        "[[known]]\nid = 'MW-1001'\nreason = 'r'\nsymptom = 's'\nexpires = 'soon'",
         "[[known]]\nid = 'MW-1001'\nreason = 'r'\nsymptom = 's'\n" * 2,
     ],
 )
@@ -86,6 +96,33 @@ def test_anything_odd_in_the_file_is_a_usage_error(tmp_path: Path, text: str) ->
 
     with pytest.raises(UsageError):
         read_ledger(path, load_catalogue())
+
+
+def test_an_entry_excuses_nothing_from_the_day_it_expires() -> None:
+    """So that a known failure is looked at again; until then it is like any other."""
+    entry = replace(ENTRY, expires=date(2027, 3, 1))
+    failed = CaseResult(CASE, Verdict.FAIL, symptom="accepted")
+    before, after = (
+        apply_ledger([failed], {CASE: entry}, day)[0]
+        for day in (date(2027, 2, 28), date(2027, 3, 1))
+    )
+
+    assert before.verdict is Verdict.KNOWN_FAILING
+    assert after.verdict is Verdict.FAIL
+    assert "known until 2027-03-01" in after.reasons[0]
+
+
+def test_a_flaky_case_may_pass_or_fail_as_it_says(tmp_path: Path) -> None:
+    """With another symptom it is news; it cannot be in both ledgers."""
+    path = tmp_path / "flaky.toml"
+    path.write_text("[[known]]\nid = 'MW-1001'\nreason = 'r'\nsymptom = 'accepted'\n")
+    flaky = read_ledgers(None, path, load_catalogue())[CASE]
+
+    assert judged(Verdict.PASS, flaky).verdict is Verdict.PASS
+    assert judged(Verdict.FAIL, flaky, "accepted").verdict is Verdict.KNOWN_FAILING
+    assert judged(Verdict.FAIL, flaky, "no-answer").verdict is Verdict.FAIL
+    with pytest.raises(UsageError, match="both ledgers"):
+        read_ledgers(path, path, load_catalogue())
 
 
 def test_a_ledger_is_read(tmp_path: Path) -> None:

@@ -1,0 +1,92 @@
+"""`meshwire ledger` and `meshwire report` as their users meet them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.process
+
+PEER = Path(__file__).parents[1] / "programs" / "buggy_codec.py"
+
+
+def codec(*bugs: int) -> str:
+    """The target with these bugs."""
+    return f"stdio:'{sys.executable}' '{PEER}' {' '.join(map(str, bugs))}".rstrip()
+
+
+def meshwire(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command run to its end."""
+    command = [sys.executable, "-m", "meshwire_conformance.commands.main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+
+
+def test_a_ledger_is_written_pruned_and_green_in_four_commands(tmp_path: Path) -> None:
+    """Of a codec with five bugs, three of which are mended meanwhile."""
+    path = tmp_path / "known.toml"
+    written = meshwire("ledger", "write", str(path), codec(1, 2, 3, 4, 5), "--reason", "issue 12")
+    checked = meshwire("check", codec(4, 5), "--known-failing", str(path))
+    pruned = meshwire("ledger", "prune", str(path), codec(4, 5))
+    green = meshwire("check", codec(4, 5), "--known-failing", str(path))
+
+    assert written.returncode == 0, written.stderr
+    assert "entries in" in written.stdout
+    assert checked.returncode == 1
+    lines = checked.stdout.splitlines()
+    assert " 0 new" in lines[-3]
+    assert "`meshwire ledger prune" in lines[-2]
+    assert "FAIL" not in checked.stdout + checked.stderr
+    assert pruned.returncode == 0, pruned.stderr
+    assert "removed MW-1163  issue 12" in pruned.stdout
+    assert green.returncode == 0, green.stdout
+    assert green.stdout.splitlines()[-2].endswith(" known, 0 new")
+
+
+def test_a_draft_without_reasons_is_refused_until_they_are_written(tmp_path: Path) -> None:
+    """From a report of a run; a file that exists is replaced only by force."""
+    path, run = tmp_path / "known.toml", tmp_path / "run.json"
+    meshwire("check", codec(1), "--only", "LV-*", "--report", f"json={run}")
+    first = meshwire("ledger", "write", str(path), str(run), "--expires", "never")
+    refused = meshwire("check", codec(1), "--known-failing", str(path), "--only", "LV-*")
+    again = meshwire("ledger", "write", str(path), str(run))
+    forced = meshwire("ledger", "write", str(path), str(run), "--force", "--reason", "r")
+    alike = meshwire("ledger", "diff", str(path), str(path))
+
+    assert first.returncode == 0, first.stderr
+    assert "expires" not in first.stdout
+    assert (refused.returncode, again.returncode, forced.returncode) == (2, 2, 0)
+    assert "empty reason" in refused.stderr
+    assert (alike.returncode, alike.stdout) == (0, "0 changes\n")
+
+
+def test_a_planted_change_is_all_that_a_report_diff_shows(tmp_path: Path) -> None:
+    """One way it is worse, the other way it is not."""
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    meshwire("check", codec(), "--only", "LV-*", "--report", f"json={old}")
+    meshwire("check", codec(1), "--only", "LV-*", "--report", f"json={new}")
+    worse = meshwire("report", "diff", str(old), str(new))
+    better = meshwire("report", "diff", str(new), str(old))
+    (tmp_path / "other.json").write_text(json.dumps({"report": 1}))
+    wrong = meshwire("report", "diff", str(old), str(tmp_path / "other.json"))
+
+    assert worse.returncode == 1
+    assert "broken since:" in worse.stdout
+    assert "MW-1163" in worse.stdout
+    assert better.returncode == 0
+    assert "mended:" in better.stdout
+    assert wrong.returncode == 2
+    assert len(wrong.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("ledger",), ("ledger", "write"), ("ledger", "prune"), ("ledger", "diff"), ("report", "diff")],
+)
+def test_help_has_an_example(command: tuple[str, ...]) -> None:
+    """A stranger sees how it is called."""
+    done = meshwire(*command, "--help")
+
+    assert done.returncode == 0
+    assert "Example: meshwire" in done.stdout
