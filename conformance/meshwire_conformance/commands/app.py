@@ -14,7 +14,7 @@ from meshwire_conformance.commands import process
 from meshwire_conformance.commands.check import CheckOptions, check_command
 from meshwire_conformance.commands.decode import decode_command
 from meshwire_conformance.commands.ledger import app as ledger_app
-from meshwire_conformance.commands.reports import app as report_app
+from meshwire_conformance.commands.report_diff import app as report_app
 from meshwire_conformance.commands.vectors import app as vectors_app
 from meshwire_conformance.errors import SuiteError, UsageError, fault_text
 from meshwire_conformance.hints import did_you_mean

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,13 +13,12 @@ from meshwire_conformance.commands.check import CheckOptions, attachments_of, ch
 from meshwire_conformance.commands.progress import SilentProgress, progress_on
 from meshwire_conformance.errors import UsageError
 from meshwire_conformance.hints import is_file
-from meshwire_conformance.report.comparison import read_report
-from meshwire_conformance.report.json import file_of
 from meshwire_conformance.report.ledger import ledger_file, read_ledger
-from meshwire_conformance.report.ledger_files import changes, drafted, passing, pruned
 from meshwire_conformance.run.loading import load_listing
 from meshwire_conformance.verdicts import ExitCode
-from meshwire_spec.schemas.report import ReportFile
+
+if TYPE_CHECKING:
+    from meshwire_spec.schemas.report import ReportFile
 
 EXPIRES_DAYS = 90
 """Days after which a drafted entry excuses nothing any more."""
@@ -69,6 +68,8 @@ def write(
 
     Example: meshwire ledger write known.toml run.json
     """
+    from meshwire_conformance.report.ledger_files import drafted  # noqa: PLC0415 - few need it
+
     if path.exists() and not force:
         raise UsageError(f"{path} exists; --force replaces it")
     report = _report(origin, level, (), writes_are_ok=writes_are_ok)
@@ -92,6 +93,8 @@ def prune(
 
     Example: meshwire ledger prune known.toml stdio:./my-codec
     """
+    from meshwire_conformance.report.ledger_files import passing, pruned  # noqa: PLC0415 - few need it
+
     known = read_ledger(path, load_listing())
     file = ledger_file(path)
     report = _report(origin, level, sorted(known), writes_are_ok=writes_are_ok)
@@ -112,6 +115,8 @@ def diff(
 
     Example: meshwire ledger diff old.toml known.toml
     """
+    from meshwire_conformance.report.ledger_files import changes  # noqa: PLC0415 - few need it
+
     listing = load_listing()
     lines = changes(read_ledger(old, listing), read_ledger(new, listing))
     for line in lines:
@@ -122,8 +127,11 @@ def diff(
 
 def _report(
     origin: str, level: Literal["wire", "strict"], only: Sequence[str], *, writes_are_ok: bool
-) -> ReportFile:
+) -> "ReportFile":
     """Return the report in a file, or that of a run of these cases on a target."""
+    from meshwire_conformance.report.comparison import read_report  # noqa: PLC0415 - few need it
+    from meshwire_conformance.report.json import file_of  # noqa: PLC0415 - as above
+
     if is_file(origin):
         return read_report(Path(origin))
     given = CheckOptions(

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from meshwire_conformance.report.comparison import compare, comparison_lines, read_report
 from meshwire_conformance.verdicts import ExitCode
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -30,6 +29,12 @@ def diff(
 
     Example: meshwire report diff old.json new.json
     """
+    from meshwire_conformance.report.comparison import (  # noqa: PLC0415 - few need it
+        compare,
+        comparison_lines,
+        read_report,
+    )
+
     found = compare(read_report(old), read_report(new))
     for line in comparison_lines(found):
         typer.echo(line)

@@ -10,6 +10,7 @@ import pcapng
 from pcapng.blocks import EnhancedPacket, InterfaceDescription, ObsoletePacket, SimplePacket
 
 from meshwire_conformance.explain.hex_dumps import UnreadableInput
+from meshwire_conformance.explain.tcp import Segment
 
 PREFIXES: Mapping[int, int] = {0: 4, 12: 0, 101: 0, 108: 4, 113: 16, 228: 0, 229: 0, 276: 20}
 """Bytes before the IP packet, by link type; Ethernet has tags and is not in the table."""
@@ -17,17 +18,6 @@ ETHERNET = 1
 IP4, IP6 = 4, 6
 FAULTS = (dpkt.Error, ValueError, IndexError, KeyError, StructError, EOFError, TypeError)
 """What the libraries raise for packets and files that are malformed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """The part of a TCP connection that one packet carries; addresses are `host:port`."""
-
-    source: str
-    target: str
-    sequence: int
-    is_first: bool
-    data: bytes
 
 
 @dataclass(slots=True)

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshwire_conformance.explain.captures import read_capture
 from meshwire_conformance.explain.guess import connection_of, row_of
 from meshwire_conformance.explain.hex_dumps import UnreadableInput
 from meshwire_conformance.explain.tcp import CapturedConnection, SentHalf, connections_of
@@ -148,6 +147,8 @@ def parts_of_capture(form: str, content: bytes) -> list[InputPart]:
 
     Raises UnreadableInput if it has no TCP connection.
     """
+    from meshwire_conformance.explain.captures import read_capture  # noqa: PLC0415 - heavy
+
     packets = read_capture(form, content)
     connections = connections_of(packets.segments)
     if not connections:

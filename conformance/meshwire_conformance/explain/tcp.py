@@ -3,10 +3,19 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from meshwire_conformance.explain.captures import Segment
-
 WRAP = 2**32
 """Sequence numbers begin again at this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The part of a TCP connection that one packet carries; addresses are `host:port`."""
+
+    source: str
+    target: str
+    sequence: int
+    is_first: bool
+    data: bytes
 
 
 @dataclass(slots=True)

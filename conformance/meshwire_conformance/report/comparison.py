@@ -29,7 +29,7 @@ WORSE = frozenset({"broken", "new"})
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class CaseChange:
     """A case that ended otherwise, in the run of this name."""
 
     run: str
@@ -43,7 +43,7 @@ class Change:
 class Comparison:
     """Changes by sort, the number of cases that ended alike, and what makes the runs unlike."""
 
-    changes: dict[str, list[Change]] = field(default_factory=dict)
+    changes: dict[str, list[CaseChange]] = field(default_factory=dict)
     alike: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -73,7 +73,9 @@ def compare(old: ReportFile, new: ReportFile) -> Comparison:
             found.alike += key in before and key in after
             continue
         case = after.get(key) or before[key]
-        change = Change(key[0], case.id, case.title, _end(before.get(key)), _end(after.get(key)))
+        change = CaseChange(
+            key[0], case.id, case.title, _end(before.get(key)), _end(after.get(key))
+        )
         found.changes.setdefault(sort, []).append(change)
     return found
 
@@ -130,7 +132,7 @@ def comparison_lines(found: Comparison) -> Iterator[str]:
     yield f"{', '.join(counts)}, {found.alike} alike"
 
 
-def _listed(changes: Sequence[Change]) -> Iterator[str]:
+def _listed(changes: Sequence[CaseChange]) -> Iterator[str]:
     for one in changes[:LISTED]:
         run = f"{printable(one.run)} " if one.run else ""
         ends = printable(f"{one.before} -> {one.after}")
