@@ -11,9 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from meshwire_conformance.commands import process
+from meshwire_conformance.commands.adapter import new_adapter_command
 from meshwire_conformance.commands.check import CheckOptions, check_command
 from meshwire_conformance.commands.decode import decode_command
+from meshwire_conformance.commands.explain import explain_command
 from meshwire_conformance.commands.ledger import app as ledger_app
+from meshwire_conformance.commands.quick import compare_command, smoke_command
 from meshwire_conformance.commands.report_diff import app as report_app
 from meshwire_conformance.commands.vectors import app as vectors_app
 from meshwire_conformance.errors import SuiteError, UsageError, fault_text
@@ -33,7 +36,7 @@ SHOW_TRACEBACK = "MESHWIRE_TRACEBACK"
 app = typer.Typer(
     name="meshwire",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -80,6 +83,10 @@ def _reading(options: type[Any], command: Callable[[Any], None]) -> Callable[...
 
 app.command("check")(_reading(CheckOptions, check_command))
 app.command("decode")(decode_command)
+app.command("explain")(explain_command)
+app.command("new-adapter")(new_adapter_command)
+app.command("smoke")(smoke_command)
+app.command("compare")(compare_command)
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(report_app, name="report")
 app.add_typer(vectors_app, name="vectors")

@@ -41,11 +41,11 @@ STDOUT = "-"
 class CheckOptions:
     """The arguments of `meshwire check`, as typer reads them off the fields."""
 
-    target: Annotated[
-        str | None,
+    targets: Annotated[
+        list[str] | None,
         typer.Argument(
-            metavar="TARGET",
-            help=f"{TARGET_FORMS}; without one, the bundled node.",
+            metavar="TARGET...",
+            help=f"{TARGET_FORMS}; several are shown side by side; without one, the bundled node.",
         ),
     ] = None
     target_file: Annotated[
@@ -146,6 +146,7 @@ class CheckOptions:
             writes_are_ok=self.writes_are_ok,
             known_failing=self.known_failing,
             known_flaky=self.known_flaky,
+            compares=len(self.targets or ()) > 1,
             today=datetime.now(UTC).date(),
             trace=self.trace,
             watcher=progress,
@@ -181,7 +182,7 @@ def check_command(given: CheckOptions) -> None:
     )
     options = given.to_run(progress)
     writers = _writers(given.report or ())
-    text = given.target or str(given.target_file or "bundled node")
+    text = " | ".join(given.targets or ()) or str(given.target_file or "bundled node")
     with _reported(writers, text, options):
         attachments = attachments_of(given)
         found = checked(attachments, text, options, progress)
@@ -224,14 +225,16 @@ def checked(
 
 def attachments_of(given: CheckOptions) -> Sequence[Attachment]:
     """Return the ways to reach the target that was given; raises SuiteError for a wrong one."""
-    if given.target is not None and given.target_file is not None:
+    if given.targets and given.target_file is not None:
         raise UsageError("give a target or --target FILE, not both")
     if given.target_file is not None:
         from meshwire_conformance.targets.facts import read_target_file  # noqa: PLC0415 - sockets only
 
         return list(read_target_file(given.target_file))
-    if given.target is not None:
-        return [parse_target(given.target)]
+    if given.targets:
+        if len(set(given.targets)) < len(given.targets):
+            raise UsageError("a target is given twice")
+        return [parse_target(text) for text in given.targets]
     # Who names cases wants to see them wherever they apply.
     full = given.full or bool(given.only or given.kind)
     return bundled(given.timeout_scale, full=full)

@@ -135,7 +135,7 @@ def _report(
     if is_file(origin):
         return read_report(Path(origin))
     given = CheckOptions(
-        target=origin, only=list(only) or None, level=level, writes_are_ok=writes_are_ok
+        targets=[origin], only=list(only) or None, level=level, writes_are_ok=writes_are_ok
     )
     progress = progress_on(sys.stderr, os.environ, colour=False)
     # A failure that a ledger is written for is no news.

@@ -29,7 +29,15 @@ EXIT = 2
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE = 2
 """Number of interrupts that are handled; one more ends the process at once."""
-REPORT_BEGINS: Mapping[str, bytes] = {"junit": b"<?xml", "json": b"{"}
+REPORT_BEGINS: Mapping[str, bytes] = {
+    "junit": b"<?xml",
+    "json": b"{",
+    "html": b"<!doctype html>",
+    "markdown": b"## meshwire: ",
+    "github": b"::",
+    "sarif": b"{",
+    "badge": b"<svg ",
+}
 """The first bytes of a report, by format."""
 _LINE = b"meshwire: interrupted\n"
 _UNTOUCHED = (signal.SIG_DFL, signal.default_int_handler)

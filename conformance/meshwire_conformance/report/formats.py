@@ -18,7 +18,45 @@ def _json(report: Report, path: Path) -> None:
     json.write(report, path)
 
 
-WRITERS: Mapping[str, Callable[[Report, Path], None]] = {"junit": _junit, "json": _json}
+def _html(report: Report, path: Path) -> None:
+    from meshwire_conformance.report import html  # noqa: PLC0415 - few runs write reports
+
+    html.write(report, path)
+
+
+def _markdown(report: Report, path: Path) -> None:
+    from meshwire_conformance.report import markdown  # noqa: PLC0415 - few runs write reports
+
+    markdown.write(report, path)
+
+
+def _github(report: Report, path: Path) -> None:
+    from meshwire_conformance.report import github  # noqa: PLC0415 - few runs write reports
+
+    github.write(report, path)
+
+
+def _sarif(report: Report, path: Path) -> None:
+    from meshwire_conformance.report import sarif  # noqa: PLC0415 - few runs write reports
+
+    sarif.write(report, path)
+
+
+def _badge(report: Report, path: Path) -> None:
+    from meshwire_conformance.report import badge  # noqa: PLC0415 - few runs write reports
+
+    badge.write(report, path)
+
+
+WRITERS: Mapping[str, Callable[[Report, Path], None]] = {
+    "junit": _junit,
+    "json": _json,
+    "html": _html,
+    "markdown": _markdown,
+    "github": _github,
+    "sarif": _sarif,
+    "badge": _badge,
+}
 """Functions that write a report to a file, by format. Each raises UsageError."""
 
-FORMS = " or ".join(f"{name}=PATH" for name in WRITERS)
+FORMS = ", ".join(f"{name}=PATH" for name in WRITERS)

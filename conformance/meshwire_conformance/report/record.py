@@ -50,6 +50,8 @@ class Report:
     """Further options that a repetition needs for the same result."""
     ledger: str = ""
     """The ledger of known failures that was applied, as it was given."""
+    compares: bool = False
+    """Whether the runs are those of several targets, to be shown beside each other."""
 
     @property
     def nothing_ran(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from meshwire_conformance.explain.values import printable
 from meshwire_conformance.report.causes import cause_lines, groups_of, in_order_of_causes
 from meshwire_conformance.report.ledger import UNTRIED
 from meshwire_conformance.report.record import Report, Tally, TargetRun, tallies
+from meshwire_conformance.report.side_by_side import side_by_side, table_lines
 from meshwire_conformance.verdicts import ENDED, CaseResult, ExitCode, Remark, Verdict
 
 IN_FULL = 25
@@ -94,6 +95,9 @@ def _body(report: Report, paint: Paint, detail: Detail) -> Iterator[str]:
         yield from _other_lines(report, run)
         yield from _summary(report, run)
     yield from _early_end(report)
+    columns = side_by_side(report)
+    if columns is not None:
+        yield from table_lines(columns)
     yield f"suite {report.suite_digest}"
     # The selection is shown only if it is not the whole suite.
     if report.selection_digest != report.suite_digest:

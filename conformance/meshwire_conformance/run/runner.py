@@ -67,6 +67,8 @@ class Options:
     shuffle: bool = False
     violations_max: int | None = None
     """Number of violations that ends the run; None is no such number."""
+    compares: bool = False
+    """Whether the targets are different ones, to be shown beside each other."""
     tells: Said = unsaid
     waits_for: WaitsFor = unseen
 
@@ -110,6 +112,7 @@ def check(
         duration_s=time.perf_counter() - clock,
         repeat=_repeat(options),
         ledger=str(options.known_failing or options.known_flaky or ""),
+        compares=options.compares,
     )
 
 

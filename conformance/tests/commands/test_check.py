@@ -74,7 +74,7 @@ def test_colour_reaches_a_pipe_that_wants_it(
     monkeypatch.setattr(f"{check_command.__module__}.check", lambda *_: passed)
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     with pytest.raises(typer.Exit):
-        check_command(CheckOptions(target="stdio:x", quiet=True, color=choice))
+        check_command(CheckOptions(targets=["stdio:x"], quiet=True, color=choice))
 
     assert ("\x1b[32m" in capsys.readouterr().out) is has_colour
 
@@ -82,9 +82,11 @@ def test_colour_reaches_a_pipe_that_wants_it(
 def test_options_that_exclude_each_other_are_wrong_usage() -> None:
     """Before anything is started."""
     with pytest.raises(UsageError, match="--quiet or --verbose"):
-        check_command(CheckOptions(target="stdio:/no/such/program", quiet=True, verbose=True))
+        check_command(CheckOptions(targets=["stdio:/no/such/program"], quiet=True, verbose=True))
     with pytest.raises(UsageError, match="--fail-fast or --max-failures"):
-        check_command(CheckOptions(target="stdio:/no/such/program", fail_fast=True, max_failures=3))
+        check_command(
+            CheckOptions(targets=["stdio:/no/such/program"], fail_fast=True, max_failures=3)
+        )
 
 
 def test_a_quiet_run_shows_no_progress(
@@ -103,7 +105,7 @@ def test_a_quiet_run_shows_no_progress(
     said = {}
     for quiet in (True, False):
         with pytest.raises(typer.Exit):
-            check_command(CheckOptions(target="stdio:x", quiet=quiet, fail_fast=True))
+            check_command(CheckOptions(targets=["stdio:x"], quiet=quiet, fail_fast=True))
         said[quiet] = capsys.readouterr().err
 
     assert said[True] == ""
@@ -157,7 +159,7 @@ def test_the_list_as_json_has_what_a_case_needs_and_requires(
 def test_json_without_a_list_is_wrong_usage() -> None:
     """It names what writes the results of a run."""
     with pytest.raises(UsageError, match="--report json=PATH"):
-        check_command(CheckOptions(target="stdio:/no/such/program", as_json=True))
+        check_command(CheckOptions(targets=["stdio:/no/such/program"], as_json=True))
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,7 @@ def test_a_report_that_would_be_lost_is_wrong_usage(
     (tmp_path / "link").symlink_to("r")
     with pytest.raises(UsageError, match=says):
         check_command(
-            CheckOptions(target="stdio:/no/such/program", report=reports, list_cases=lists)
+            CheckOptions(targets=["stdio:/no/such/program"], report=reports, list_cases=lists)
         )
 
     assert [path.name for path in tmp_path.iterdir()] == ["link"]

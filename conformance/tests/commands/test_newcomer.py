@@ -109,7 +109,7 @@ def test_an_interrupt_tells_what_was_judged(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("meshwire_conformance.commands.check.check", interrupted)
     with pytest.raises(Interrupted, match="interrupted: 2 cases were over, 1 passed, 1 failed"):
-        check_command(CheckOptions(target="stdio:x"))
+        check_command(CheckOptions(targets=["stdio:x"]))
 
 
 def run_interrupted_at(moment: str, target: str) -> subprocess.CompletedProcess[str]:
@@ -226,7 +226,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_run(
     """Nothing is started for a report that will be lost."""
     with pytest.raises(UsageError, match="--report"):
         check_command(
-            CheckOptions(target="stdio:/no/such/program", report=[f"junit={tmp_path / place}"])
+            CheckOptions(targets=["stdio:/no/such/program"], report=[f"junit={tmp_path / place}"])
         )
 
 

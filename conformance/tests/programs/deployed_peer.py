@@ -300,6 +300,14 @@ class Accepted(TcpConnection):
         super().__init__(Dial(node.identity, order=random.Random(7)), dialled=False)
         self.peer = Peer(node, self)
         self.on_stream = self.peer.accept
+        allow_streams = self.lab.allow_streams
+
+        def allow_bidi(count: int, *, uni: bool = False) -> None:
+            # Uni streams are never accepted, so that their credit does not come back.
+            if not uni:
+                allow_streams(count)
+
+        vars(self.lab)["allow_streams"] = allow_bidi
 
     def abort(self) -> None:
         """End the TCP connection as a dying process does."""

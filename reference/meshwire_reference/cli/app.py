@@ -24,7 +24,7 @@ def build_app() -> "typer.Typer":
     app = typer.Typer(
         name="meshwire-node",
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )

@@ -1,0 +1,295 @@
+"""Every format of a report: whole and harmless whatever a target says, and true to the run."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from jsonschema import Draft4Validator
+
+from meshwire_conformance.errors import UsageError
+from meshwire_conformance.report import badge, github, html, markdown, sarif
+from meshwire_conformance.report.formats import FORMS, WRITERS
+from meshwire_conformance.report.record import Report, TargetRun
+from meshwire_conformance.report.side_by_side import side_by_side, table_lines
+from meshwire_conformance.run.loading import load_listing
+from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
+
+HOSTILE = (
+    "\x00 <script>alert(1)</script> ]]> --> \" ' ` | ::error:: %0A \x1b[31m \u202e \ud800 \r\n"
+    "## x\n" + "x" * 2**20
+)
+SCHEMA = Path(__file__).parent / "schemas" / "sarif-2.1.0-rtm.5.json"
+BROWSERS = (os.environ.get("CHROMIUM", ""), "/usr/bin/chromium", "/usr/bin/chromium-browser")
+CASES = load_listing().cases
+SIZE_MAX = 400_000
+"""Bytes of a report with a hostile run: no megabyte of a target is repeated in it."""
+
+
+def result(number: int, verdict: Verdict, text: str) -> CaseResult:
+    """A result that says this text wherever a text can be."""
+    lines = (text, text)
+    return CaseResult(
+        CASES[number].id,
+        verdict,
+        lines,
+        text,
+        lines,
+        lines,
+        lines,
+        lines,
+        variant="open",
+        cause=text if verdict is Verdict.FAIL else "",
+        circumstances=text,
+    )
+
+
+def report_of(text: str, *, names: tuple[str, ...] = ("codec",)) -> Report:
+    """A report with every verdict, in which a target says a text everywhere."""
+    listing = load_listing()
+    results = [result(number, verdict, text) for number, verdict in enumerate(Verdict)]
+    runs = [
+        TargetRun(f"{name} {text}", f"'{text}'", results, (), {"name": text, "version": text})
+        for name in names
+    ]
+    runs = [replace(run, notes=(text,), contact=(text, text)) for run in runs]
+    return Report(
+        suite_version="1",
+        spec_revision="sync/1",
+        suite_digest=listing.digest,
+        selection_digest="0" * 64,
+        level="strict",
+        seed=7,
+        target=text,
+        cases=listing.by_id,
+        runs=runs,
+        exit_code=ExitCode.VIOLATIONS,
+        rules={"FR-001": "A sender MUST."},
+        ledger=text,
+        compares=len(runs) > 1,
+    )
+
+
+def written(name: str, report: Report, folder: Path) -> str:
+    """The file that a format writes."""
+    path = folder / f"report.{name}"
+    WRITERS[name](report, path)
+    return path.read_text(encoding="utf-8", errors="strict")
+
+
+@pytest.mark.parametrize("name", ["html", "markdown", "github", "sarif", "badge"])
+def test_nothing_of_a_target_gets_out_of_its_place(name: str, tmp_path: Path) -> None:
+    """No control character, markup, command or megabyte comes through."""
+    text = written(name, report_of(HOSTILE, names=("one", "other")), tmp_path)
+
+    assert not set(text) & {"\x00", "\x1b", "\u202e", "\r"}
+    # Code of Markdown, JSON and lines of a log have no markup.
+    marked = re.sub("`[^`]*`", "", text) if name == "markdown" else text
+    assert "<script>alert" not in marked or name in {"github", "sarif"}
+    assert len(text) < SIZE_MAX
+    assert name in FORMS
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_report_that_cannot_be_written_is_a_usage_error(name: str, tmp_path: Path) -> None:
+    """One line, no traceback."""
+    with pytest.raises(UsageError):
+        WRITERS[name](report_of("x"), tmp_path / "no folder" / "report")
+
+
+class _Page(HTMLParser):
+    """Counts what a page has, and fails on an element that is not closed."""
+
+    VOID = frozenset({"meta", "input", "br", "link", "img"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.loads: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note an element."""
+        self.tags.add(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            assert not name.startswith("on"), name
+            if name == "id":
+                self.ids.append(value or "")
+            if name == "href":
+                self.links.append(value or "")
+            if name in {"src", "srcset", "action"}:
+                self.loads.append(value or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        """Close the innermost element, which has to be this one."""
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("text", ["plain", HOSTILE], ids=["plain", "hostile"])
+def test_the_page_is_whole_and_loads_nothing(text: str) -> None:
+    """Every element is closed, every link has its place, and only its own script may run."""
+    document = html.document_of(report_of(text, names=("one", "other")))
+    page = _Page()
+    page.feed(document)
+
+    assert page.open == []
+    assert page.loads == []
+    assert len(set(page.ids)) == len(page.ids)
+    assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
+    assert "default-src 'none'" in document
+    assert not {"iframe", "img", "link", "object", "base", "form"} & page.tags
+
+
+def test_the_page_has_the_bytes_rules_and_command_of_a_failure() -> None:
+    """What the text report shows of a failure, the page shows too."""
+    document = html.document_of(report_of("0000  02 01"))
+
+    assert document.count("0000  02 01") > 10
+    assert "A sender MUST." in document
+    assert "--only MW-1002" in document
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of a colour as `#rrggbb`."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast of two colours."""
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_every_colour_of_text_can_be_read() -> None:
+    """At least 4.5 to 1 against both backgrounds, in the light and in the dark scheme."""
+    schemes = re.findall(r":root\{[^}]*\}", html.STYLE)
+    for scheme in schemes:
+        found = dict(re.findall(r"--(\w+):(#[0-9a-f]{3,6})", scheme))
+        full = {
+            name: colour if len(colour) == 7 else "#" + "".join(one * 2 for one in colour[1:])
+            for name, colour in found.items()
+        }
+        for name in ("ink", "faint", "good", "bad", "warn", "link"):
+            assert contrast(full[name], full["paper"]) >= 4.5, name
+            assert contrast(full[name], full["soft"]) >= 4.5, name
+
+    assert len(schemes) == 2
+    assert all(contrast(colour, "#ffffff") >= 4.5 for colour in badge.COLOURS.values())
+
+
+def test_the_page_opens_in_a_browser(tmp_path: Path) -> None:
+    """Its script runs under its policy and opens the page of a link."""
+    browser = next((path for path in BROWSERS if path and Path(path).exists()), None)
+    if browser is None:
+        pytest.skip("no Chromium: the page was not opened")
+    report = report_of("plain")
+    html.write(report, tmp_path / "report.html")
+    place = f"run-0-{CASES[1].id}"
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=2000"]
+    done = subprocess.run(
+        [*command, f"{(tmp_path / 'report.html').as_uri()}#{place}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert re.search(rf'<details id="{place}"[^>]* open', done.stdout), done.stderr[-400:]
+    assert '<p id="filtering">' in done.stdout
+    assert "Refused to" not in done.stderr
+
+
+@pytest.mark.parametrize("text", ["plain", HOSTILE], ids=["plain", "hostile"])
+def test_sarif_fits_its_schema(text: str, tmp_path: Path) -> None:
+    """Known failures are suppressed, and each result names its rule."""
+    log = json.loads(written("sarif", report_of(text, names=("one", "other")), tmp_path))
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    (first, _) = log["runs"]
+    rules = [rule["id"] for rule in first["tool"]["driver"]["rules"]]
+
+    assert [error.message for error in Draft4Validator(schema).iter_errors(log)] == []
+    assert log["version"] == "2.1.0"
+    assert len(first["results"]) == 3
+    assert all(rules[one["ruleIndex"]] == one["ruleId"] for one in first["results"])
+    assert [len(one.get("suppressions", ())) for one in first["results"]] == [0, 0, 1]
+    prints = [one["partialFingerprints"]["caseAndSymptom/v1"] for one in first["results"]]
+    assert len(set(prints)) == 3
+
+
+def test_annotations_are_one_command_a_line() -> None:
+    """No text of a target begins another one; each cause has one, and the whole has one."""
+    lines = github.commands_of(report_of(HOSTILE)).splitlines()
+
+    assert len(lines) == 2
+    assert all(re.match(r"::(error|notice) title=[^:,]*::", line) for line in lines)
+    assert github.commands_of(replace(report_of("x"), runs=[], exit_code=ExitCode.PASSED)) == (
+        "::notice title=meshwire::0 passed, 0 failed, level strict\n"
+    )
+
+
+def test_markdown_has_counts_causes_and_commands() -> None:
+    """And no line of a target begins a heading or a table."""
+    text = markdown.document_of(report_of(HOSTILE, names=("one", "other")))
+    plain = markdown.document_of(report_of("plain"))
+
+    assert [line for line in text.splitlines() if line.startswith("#")] == [
+        "## meshwire: failed at level strict",
+        "### Causes",
+        "### Failures",
+    ]
+    assert "| **codec plain** | 4/6 | 1 | 1 | 1 | 1 | 1 | 1 |" in plain
+    assert f"**{CASES[1].id}**" in plain
+    assert "meshwire check 'plain' --only" in plain
+
+
+def test_the_badge_is_svg_with_its_meaning_in_words() -> None:
+    """Profile, level and counts; the digest of the suite is its description."""
+    root = ET.fromstring(badge.badge_of(report_of(HOSTILE)))  # noqa: S314 - our own text
+    green = badge.badge_of(replace(report_of("x"), runs=[], exit_code=ExitCode.PASSED))
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+
+    assert texts == ["meshwire sync/1 strict", "1/4, 1 failed, 1 known"]
+    assert load_listing().digest in root.attrib["aria-label"]
+    assert badge.COLOURS[ExitCode.PASSED] in green
+
+
+def test_targets_are_shown_side_by_side() -> None:
+    """Counts of each part, and the cases in which they differ alone."""
+    report = report_of("x", names=("one", "other"))
+    first, second = report.runs
+    changed = [replace(second.results[0], verdict=Verdict.FAIL), *second.results[1:]]
+    report = replace(report, runs=[first, replace(second, results=changed)])
+    found = side_by_side(report)
+
+    assert found is not None
+    assert [case for case, _, _ in found.differing] == [CASES[0].id]
+    assert any(CASES[0].id in line for line in table_lines(found))
+    assert CASES[0].id in markdown.document_of(report).split("### Causes")[0]
+    assert side_by_side(report_of("x")) is None
+
+
+WRITES: dict[str, Callable[[Report, Path], None]] = {
+    "html": html.write,
+    "markdown": markdown.write,
+    "github": github.write,
+    "sarif": sarif.write,
+    "badge": badge.write,
+}
+
+
+def test_every_format_is_a_row() -> None:
+    """A module that is no row is no format."""
+    assert set(WRITES) | {"junit", "json"} == set(WRITERS)
