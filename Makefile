@@ -22,7 +22,7 @@ COMPILE := $(BIN)/python -m compileall -q spec reference conformance tools
 CHECKED_TOOLS := make_schemas draw_figures sync_spec make_vectors make_reconciliation format_transcripts make_index \
 	trace coverage_tables check_citations check_inventory check_prose mutants mutant_scores mutant_matrix operators liars
 
-.PHONY: help check check-full test test-fast lint ci look site adapters clean \
+.PHONY: help check check-full test test-fast lint ci look site dist adapters clean \
 	mutants mutants-sample mutants-matrix mutants-operators \
 	lint-style lint-types lint-imports lint-names lint-generated lint-vectors lint-site lint-wheel
 
@@ -38,6 +38,7 @@ help:
 	@echo "make ci        lint + check-full + adapters + a sample of the mutants + test"
 	@echo "make site      build the pages into site/"
 	@echo "make look      build the pages and take screenshots of them"
+	@echo "make dist      build the wheel and the source distribution into dist/"
 	@echo "make clean     remove what these targets made"
 
 $(BIN)/python:
@@ -135,6 +136,10 @@ look: lint-site
 
 site: $(VENV)/dev.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The packages of the environment build it, so that nothing is fetched.
+dist: $(VENV)/dev.stamp
+	$(BIN)/python -m build --no-isolation --outdir dist
 
 clean:
 	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache

@@ -44,7 +44,7 @@ class CheckOptions:
     targets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="TARGET...",
+            metavar="TARGET",
             help=f"{TARGET_FORMS}; several are shown side by side; without one, the bundled node.",
         ),
     ] = None

@@ -189,6 +189,7 @@ def test_every_colour_of_text_can_be_read() -> None:
     assert all(contrast(colour, "#ffffff") >= 4.5 for colour in badge.COLOURS.values())
 
 
+@pytest.mark.process
 def test_the_page_opens_in_a_browser(tmp_path: Path) -> None:
     """Its script runs under its policy and opens the page of a link."""
     browser = next((path for path in BROWSERS if path and Path(path).exists()), None)

@@ -1,0 +1,155 @@
+"""What runs the suite in a gate: the script of the action, its data, the plugin of pytest."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.process
+
+ROOT = Path(__file__).parents[3]
+SCRIPT = ROOT / "conformance" / "gate" / "run.sh"
+PEER = Path(__file__).parents[1] / "programs" / "buggy_codec.py"
+PLUGIN = "meshwire_conformance.commands.pytest_plugin"
+
+
+def codec(*bugs: int) -> str:
+    """The target with these bugs."""
+    return f"stdio:'{sys.executable}' '{PEER}' {' '.join(map(str, bugs))}".rstrip()
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Path:
+    """A command `meshwire` that runs the cases of heartbeats alone."""
+    path = tmp_path / "meshwire"
+    main = f"'{sys.executable}' -m meshwire_conformance.commands.main"
+    path.write_text(f'#!/bin/sh\nexec {main} "$@" --only "LV-*"\n')
+    path.chmod(0o755)
+    return path
+
+
+def gate(folder: Path, command: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """The script run to its end in a folder."""
+    environment = {name: text for name, text in os.environ.items() if "GITHUB" not in name}
+    return subprocess.run(
+        ["/bin/sh", str(SCRIPT)],
+        cwd=folder,
+        env={**environment, "MESHWIRE": str(command), **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+
+def test_the_script_writes_every_report_annotates_and_ends_as_the_check(
+    tmp_path: Path, command: Path
+) -> None:
+    """A target with blanks and quotes needs no care; outside GitHub there are no annotations."""
+    summary = tmp_path / "summary"
+    red = gate(
+        tmp_path,
+        command,
+        MESHWIRE_TARGET=codec(1),
+        GITHUB_ACTIONS="true",
+        GITHUB_STEP_SUMMARY=str(summary),
+    )
+    reports = tmp_path / "meshwire-reports"
+    green = gate(tmp_path, command, MESHWIRE_TARGET=codec(), MESHWIRE_REPORTS="other")
+
+    assert red.returncode == 1, red.stderr
+    assert re.search(r"^::error title=MW-\d+", red.stdout, re.MULTILINE)
+    assert summary.read_text().startswith("## meshwire: failed")
+    assert json.loads((reports / "report.json").read_text())["exit_code"] == 1
+    assert json.loads((reports / "report.sarif").read_text())["version"] == "2.1.0"
+    assert ET.parse(reports / "report.xml").getroot().tag == "testsuites"  # noqa: S314 - our own file
+    assert (reports / "report.html").read_text().startswith("<!doctype html>")
+    assert green.returncode == 0, green.stdout
+    assert "::" not in green.stdout
+    assert len(list((tmp_path / "other").iterdir())) == 7
+
+
+def test_the_script_takes_a_ledger_and_a_level_and_needs_a_target(
+    tmp_path: Path, command: Path
+) -> None:
+    """Wrong settings are the exit code 2 of the check."""
+    (tmp_path / "known.toml").write_text("")
+    known = gate(tmp_path, command, MESHWIRE_TARGET=codec(), MESHWIRE_KNOWN_FAILING="known.toml")
+    wrong = gate(tmp_path, command, MESHWIRE_TARGET=codec(), MESHWIRE_LEVEL="lax")
+    none = gate(tmp_path, command)
+
+    assert " known, 0 new" in known.stdout
+    assert (known.returncode, wrong.returncode, none.returncode) == (0, 2, 2)
+
+
+def test_the_action_runs_the_script_with_every_variable_that_it_reads() -> None:
+    """No input is written into a command, where its text would be run."""
+    action = yaml.safe_load((ROOT / "action.yml").read_text())
+    steps = action["runs"]["steps"]
+    check = next(step for step in steps if step["name"] == "Check")
+    read = set(re.findall(r"\$\{(MESHWIRE\w*)", SCRIPT.read_text()))
+
+    assert set(check["env"]) == read
+    assert all("${{" not in step.get("run", "") for step in steps)
+    assert all(f"inputs.{name}" in str(steps) for name in action["inputs"])
+    assert (ROOT / check["run"].split("$GITHUB_ACTION_PATH/")[1].rstrip('"')).exists()
+
+
+def test_the_job_for_gitlab_reads_what_the_script_writes() -> None:
+    """The folder of the reports and the JUnit file in it."""
+    job = yaml.safe_load((SCRIPT.parent / "gitlab-ci.yml").read_text())["meshwire"]
+    script = SCRIPT.read_text()
+
+    assert job["artifacts"]["paths"] == ["meshwire-reports"]
+    assert "MESHWIRE_REPORTS:-meshwire-reports" in script
+    assert "junit=report.xml" in script
+    assert job["artifacts"]["reports"]["junit"] == "meshwire-reports/report.xml"
+    assert set(job["variables"]) <= set(re.findall(r"MESHWIRE\w*", script))
+
+
+def test_the_container_has_what_it_copies() -> None:
+    """Its files exist, but for the wheel, which `make dist` builds."""
+    text = (ROOT / "Containerfile").read_text()
+    copied = [line.split()[1] for line in text.splitlines() if line.startswith("COPY")]
+
+    assert copied == ["constraints.txt", "dist/*.whl"]
+    assert (ROOT / copied[0]).exists()
+    assert "--outdir dist" in (ROOT / "Makefile").read_text()
+
+
+def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Pytest with the plugin alone, in a folder without tests."""
+    command = [sys.executable, "-m", "pytest", "-p", PLUGIN, "-p", "no:cacheprovider"]
+    return subprocess.run(
+        [*command, "-o", "addopts=", "-rA", "--rootdir", str(folder), *arguments, str(folder)],
+        cwd=folder,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+
+def test_pytest_has_an_item_for_each_case(tmp_path: Path) -> None:
+    """Passed, failed with the text of the report, known as xfail; none without the option."""
+    (tmp_path / "known.toml").write_text(
+        '[[known]]\nid = "MW-1163"\nreason = "r"\nsymptom = "wrong-reason truncated"\n'
+    )
+    ledger = ("--meshwire-known-failing", str(tmp_path / "known.toml"))
+    chosen = ("-k", "heartbeat")
+    red = run_pytest(tmp_path, "--meshwire", codec(1), *ledger, *chosen)
+    none = run_pytest(tmp_path)
+
+    assert red.returncode == 1, red.stdout + red.stderr
+    assert re.search(r"\d+ passed", red.stdout)
+    assert re.search(r"[1-9]\d* failed", red.stdout)
+    assert "1 xfailed" in red.stdout
+    assert "again     meshwire check" in red.stdout
+    assert none.returncode == 5
