@@ -92,6 +92,7 @@ class DeltaJob(_FrameJob):
             return self._reason(result), None
         if not (result.read or result.awaited):
             is_quiet = result.answer is None and result.write is None
+            self._delivery.session.outbound.note_delta(self._frame.key)
             # DC-057
             self._delivery.session.take_delta(self._frame.key, result.heads, is_quiet=is_quiet)
         # TR-026: a change that waits for others has no write, and nothing waits for it.

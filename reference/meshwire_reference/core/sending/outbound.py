@@ -10,6 +10,9 @@ transport has everything. The own snapshot as an answer waits for its stream fir
 afterwards, so that it is the document as it is when it is sent; the next one waits until it has
 left, and the interval.
 
+A document of which snapshots are pushed is announced after the second one. Once the peer has sent a
+delta of it, changes go as deltas, unless the snapshot is shorter (DC-058).
+
 What is made and has not left is bounded (`quotas`): an item leaves the queue when its document
 fits. The message of an answer is a result of the call that applied the delta. Without room for it,
 or behind one for the same key, it is taken back (`Unsent`) and made anew in its turn, never dropped
@@ -39,6 +42,7 @@ from meshwire_reference.core.document_calls import (
 from meshwire_reference.core.effects import NotSent, WriteNumber
 from meshwire_reference.core.limits.quotas import OutboundQuota
 from meshwire_reference.core.limits.rate_limit import Cooldowns
+from meshwire_reference.core.sending.snapshots import PushedSnapshots
 from meshwire_reference.core.state.document_queues import Job
 from meshwire_reference.core.state.policy import push_type
 from meshwire_reference.core.state.tombstones import frame_key
@@ -94,6 +98,7 @@ class Outbound:
         settings = context.settings
         self._quota = OutboundQuota(settings.answer_bytes_max, context.outbound_quota, self.pump)
         self._snapshot_cooldowns = Cooldowns(settings.snapshot_answer_s)
+        self._snapshots = PushedSnapshots()
         self._unmade: set[str] = set()
         # Keys of answers that were made and have not left, and whether another is due after it.
         self._leaving: dict[str, bool] = {}
@@ -183,6 +188,26 @@ class Outbound:
         self._snapshot_cooldowns.take(key, self._context.now.monotonic_s)
         if self._leaving.pop(key, False):
             self.add_snapshot(key)
+
+    def note_pushed(self, key: str) -> None:
+        """Note that a snapshot was pushed; announce the document if it seems to change often."""
+        # DC-058
+        if self._snapshots.note_pushed(key):
+            self.add(Purpose.OPENING, key)
+
+    def note_delta(self, key: str) -> None:
+        """Note that the peer has sent a delta of a document."""
+        self._snapshots.note_delta(key)
+
+    def pushes_delta(self, key: str) -> bool:
+        """Return True if a change of a document is pushed as a delta."""
+        return push_type(key) is FrameType.DELTA or self._snapshots.has_delta(key)
+
+    def push_snapshot(self, key: str) -> None:
+        """Push the next change of a document as a snapshot, since a delta is longer."""
+        self._snapshots.forget(key)
+        self.take_back(key)
+        self.add(Purpose.PUSH, key)
 
     def send(
         self,
@@ -383,13 +408,17 @@ class Making(Job):
                 return Generate(connection, key, opens=True)
             case Purpose.SNAPSHOT:
                 return Save(key)
-            case Purpose.PUSH if push_type(key) is FrameType.SNAPSHOT:
+            case Purpose.PUSH if not self._outbound.pushes_delta(key):
+                # DC-033
                 return Save(key)
         return Generate(connection, key)
 
     def finish(self, result: Result) -> None:
         """Send the frame that the call made."""
         match result:
+            case Generated(message=bytes(message)) if self._is_too_long(message):
+                self._outbound.push_snapshot(self._item.key)
+                self._skip()
             case Received(answer=bytes(message)) | Generated(message=bytes(message)):
                 self.post(FrameType.DELTA, message)
                 if isinstance(result, Generated) and not result.is_last:
@@ -402,6 +431,12 @@ class Making(Job):
                 self._skip()
             case _:
                 self._skip()
+
+    def _is_too_long(self, message: bytes) -> bool:
+        """Return True if a delta that was made in place of a snapshot is not shorter than that."""
+        key = self._item.key
+        is_choice = self._item.purpose is Purpose.PUSH and push_type(key) is FrameType.SNAPSHOT
+        return is_choice and len(message) >= self._context.documents.get(key, 0)
 
     def post(self, frame_type: FrameType, message: bytes) -> None:
         """Send a frame with this message."""
@@ -421,6 +456,8 @@ class Making(Job):
         if self._item.purpose is Purpose.SNAPSHOT:
             outbound.note_snapshot(key, is_made=True)
             on_over = partial(outbound.note_snapshot_left, key)
+        elif self._item.purpose is Purpose.PUSH and frame.type == FrameType.SNAPSHOT:
+            on_over = partial(outbound.note_pushed, key)
         outbound.reserve(len(frame.payload) - self._reserved)
         parcel = Parcel(outbound, frame, on_over, on_failed)
         outbound.dispatch(parcel, self._context.durability.pending(key), self._stream)

@@ -293,7 +293,9 @@ class TestSnapshots:
             bench.send(sender, stale)
             bench.advance(2)
         bench.let_go()
-        at_once = bench.take_frames(sender)
+        # The delta that announces the document is another matter (DC-058).
+        sent = bench.take_frames(sender)
+        at_once = [frame for frame in sent if frame.type == FrameType.SNAPSHOT]
         bench.send(sender, stale)
         bench.advance(0.9)
         inside = bench.take_frames(sender)
@@ -460,7 +462,7 @@ class TestRelay:
             from_peer = b"\x00\x0abeacons:b1\x01" + len(frame.payload).to_bytes(4, "big")
             bench.write(source, stream, from_peer + frame.payload)
         bench.let_go()
-        frames = bench.frames(other)
+        frames = [frame for frame in bench.frames(other) if frame.type == FrameType.SNAPSHOT]
 
         assert len(frames) == 2
         assert frames[-1].payload == mine.snapshot()
