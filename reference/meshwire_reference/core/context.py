@@ -1,10 +1,10 @@
 """The part of the core that all others share: settings, time, counters, queues and effects."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Final
 
+from meshwire_reference.core.counts import Statistics
 from meshwire_reference.core.document_calls import KeptTombstone, Write
 from meshwire_reference.core.effects import (
     CallDocuments,
@@ -14,6 +14,7 @@ from meshwire_reference.core.effects import (
     Event,
     LocalDone,
     Notify,
+    NotSent,
     Refusal,
     Skipped,
     TombstonesFull,
@@ -35,20 +36,6 @@ from meshwire_reference.core.timers import Timers
 
 SKIP_EVENTS_MAX: Final = 1024
 """Keys whose skipped entries are remembered; of further ones there is no event meanwhile."""
-
-
-class Statistics:
-    """Counts frames by type, refusals by reason, and ignored frames by cause.
-
-    A name has an entry from its first count on.
-    """
-
-    def __init__(self) -> None:
-        self.frames: Counter[int] = Counter()
-        self.refused: Counter[str] = Counter()
-        self.ignored: Counter[str] = Counter()
-        self.applied: Counter[str] = Counter()
-        self.heartbeats = 0
 
 
 class Context:
@@ -159,14 +146,22 @@ class Context:
     def note_refusal(self, refusal: Refusal) -> None:
         """Count a refusal and log it."""
         # ER-018
-        self.statistics.refused[refusal.reason] += 1
+        for counts in self.statistics.each(refusal.peer):
+            counts.refused[refusal.reason] += 1
         self.notify(refusal)
 
     def note_skipped(self, skipped: Skipped) -> None:
         """Count an entry or tombstone that was skipped, and log it unless one was just now."""
-        self.statistics.ignored[f"entry skipped: {skipped.reason}"] += 1
+        for counts in self.statistics.each(skipped.peer):
+            counts.ignored[f"entry skipped: {skipped.reason}"] += 1
         if self._skip_events.take(skipped.key, self.now.monotonic_s):
             self.notify(skipped)
+
+    def note_not_sent(self, not_sent: NotSent) -> None:
+        """Count and log a document that could not be sent."""
+        for counts in self.statistics.each(not_sent.peer):
+            counts.not_sent[not_sent.reason] += 1
+        self.notify(not_sent)
 
     def notify(self, event: Event) -> None:
         """Add the effect that logs an event."""

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from meshwire_reference.core import inputs
-from meshwire_reference.core.context import Context, Statistics
+from meshwire_reference.core.context import Context
+from meshwire_reference.core.counts import Statistics
 from meshwire_reference.core.effects import Effect
 from meshwire_reference.core.formation import FormationKey
 from meshwire_reference.core.frames.dispatch import Frames

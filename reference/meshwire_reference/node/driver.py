@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from meshwire_reference.core import inputs
-from meshwire_reference.core.context import Statistics
+from meshwire_reference.core.counts import Statistics
 from meshwire_reference.core.document_calls import Each, Merge, Merged, Refused, Result, Together
 from meshwire_reference.core.effects import (
     Accepted,
@@ -483,6 +483,7 @@ class Node:
             connection=refusal.connection,
             stream=refusal.scope,
             key=refusal.key[:FRAME_KEY_MAX],
+            times=self.statistics.of(refusal.peer).refused[refusal.reason],
         )
         if refusal.scope == "connection":
             self.network.note_refusal(time.time_ns() // 1_000_000, refusal)

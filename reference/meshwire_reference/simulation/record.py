@@ -3,7 +3,7 @@
 from collections import Counter
 from hashlib import sha256
 
-from meshwire_reference.core.context import Statistics
+from meshwire_reference.core.counts import Statistics
 
 
 class RunRecord:

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 
 from meshwire_reference.core.context import Context
+from meshwire_reference.core.counts import Counts
 from meshwire_reference.core.document_calls import Call, Result
 from meshwire_reference.core.effects import Skipped, WriteNumber
 from meshwire_reference.core.peer.session import Session
@@ -117,6 +118,11 @@ class DocumentJob(Job):
         """Refuse the frame, since its change cannot be stored."""
         self._context.note_unheard(self._delivery.session.connection)
         self._delivery.end(self.key, "internal")
+
+    @property
+    def _counts(self) -> tuple[Counts, Counts]:
+        """Both counts in which the outcome is counted."""
+        return self._context.statistics.each(self._delivery.session.streams.peer)
 
     @abstractmethod
     def _undo(self, result: Result) -> bool:

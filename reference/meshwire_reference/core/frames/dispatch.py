@@ -46,7 +46,8 @@ class Frames:
         self, session: Session, stream: int, frame: StreamFrame, effects: PendingEffects
     ) -> str | None:
         """Start the effects of one frame; return the reason to refuse it, or None."""
-        self._context.statistics.frames[frame.type] += 1
+        for counts in self._context.statistics.each(session.streams.peer):
+            counts.frames[frame.type] += 1
         # ER-021
         reason = accept("stream_frame", frame)
         if reason is not None:
@@ -149,10 +150,11 @@ class Frames:
 
     # --- the rest ------------------------------------------------------------------------------
 
-    def take_nothing(self, _delivery: Delivery, frame: StreamFrame) -> None:
+    def take_nothing(self, delivery: Delivery, frame: StreamFrame) -> None:
         """Take a 0x02 or 0x06, which has no effect."""
         # FR-012
-        self._context.statistics.ignored[f"type 0x{frame.type:02x}"] += 1
+        for counts in self._context.statistics.each(delivery.session.streams.peer):
+            counts.ignored[f"type 0x{frame.type:02x}"] += 1
 
 
 DOCUMENT_JOBS: Final[dict[int, type[DeltaJob | SnapshotJob]]] = {

@@ -33,7 +33,8 @@ class _FrameJob(DocumentJob):
         key = self._frame.key
         if self._context.guard(key) is None:
             return False
-        self._context.statistics.ignored["tombstoned"] += 1
+        for counts in self._counts:
+            counts.ignored["tombstoned"] += 1
         if self._is_tombstone_due():
             self._delivery.session.outbound.add(Purpose.TOMBSTONE, key)
         return True
@@ -55,7 +56,8 @@ class _FrameJob(DocumentJob):
         if write is None:
             return None
         key = self._frame.key
-        self._context.statistics.applied["changes"] += 1
+        for counts in self._counts:
+            counts.applied["changes"] += 1
         after = self._context.write(key, write)
         self._routing.pass_on_document(key, self._delivery.session.connection)
         return after

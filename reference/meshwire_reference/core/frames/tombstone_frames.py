@@ -47,13 +47,15 @@ class TombstoneJob(DocumentJob):
             return None
         if offer not in KEPT:
             # TS-031, TS-032, TS-039
-            self._context.statistics.ignored[f"tombstone: {offer}"] += 1
+            for counts in self._counts:
+                counts.ignored[f"tombstone: {offer}"] += 1
             return None
         return Drop(self.key)
 
     def _apply(self, _result: Result) -> tuple[str | None, WriteNumber | None]:
         # TS-030
-        self._context.statistics.applied["tombstone"] += 1
+        for counts in self._counts:
+            counts.applied["tombstone"] += 1
         after = self._context.write_tombstone(self.key)
         # TS-037
         self._routing.pass_on_tombstone(self.key, self._delivery.session.connection)

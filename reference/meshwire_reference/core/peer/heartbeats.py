@@ -89,5 +89,6 @@ class HeartbeatStream(InboundStream):
                 # LV-003
                 self._refuse(malformed.reason)
                 return
-            self._context.statistics.heartbeats += 1
+            for counts in self._context.statistics.each(self._streams.peer):
+                counts.heartbeats += 1
         self._end(InboundEvent.ALL_TAKEN)

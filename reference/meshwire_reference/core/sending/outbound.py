@@ -228,7 +228,7 @@ class Outbound:
         """Log that a document is not sent, unless the connection is closed."""
         if self.is_open:
             event = NotSent(key, reason, self.streams.peer, self.streams.connection)
-            self._context.notify(event)
+            self._context.note_not_sent(event)
 
     # --- the queue -------------------------------------------------------------------------------
 
