@@ -1,16 +1,21 @@
 """Several cores, joined frame by frame: they converge whatever the order, and fall silent."""
 
 from collections import Counter
+from itertools import count
 from random import Random
 from string import ascii_letters
+from typing import Final
 
 import pytest
 
-from meshwire_reference.core.document_calls import Save, Saved
+from meshwire_reference.core.document_calls import Edit, Save, Saved
+from meshwire_reference.core.formation import FormationKey
+from meshwire_reference.core.inputs import LocalOperation
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.documents.table import Table
 from meshwire_reference.testing.author import Author
 from meshwire_reference.testing.bench import START_MS, Bench
+from meshwire_reference.testing.network import Network
 from meshwire_reference.wire.batches import StreamFrame
 from meshwire_reference.wire.tombstones import Tombstone, encode_tombstone
 from meshwire_spec.numbers import (
@@ -236,6 +241,80 @@ def test_a_lost_frame_ends_in_silence(first: int) -> None:
         mesh.run()
 
         assert len(mesh.states()) == 1, f"seed {seed}"
+
+
+SECRET: Final = FormationKey.derive("squad", b"\x21" * 32)
+PAUSE_S: Final = 45.0
+"""Seconds in which every deadline of a handshake or run passes, and what follows."""
+
+
+class Formation:
+    """Nodes that prove themselves, reconcile or do neither, over whole streams."""
+
+    def __init__(self, chance: Random, lost: int | None) -> None:
+        self.chance = chance
+        dialect = chance.choice(list(Dialect))
+        self.reconciles = chance.random() < 0.7
+        self.network = Network(chance, lost)
+        self.nodes = [self._node(number, dialect) for number in range(chance.choice((2, 3)))]
+        self.benches = [node.bench for node in self.nodes]
+        self.operations = count(1)
+        for one in range(len(self.nodes) - 1):
+            self.link(one, one + 1)
+
+    def _node(self, number: int, dialect: Dialect) -> Node:
+        node = Node(number)
+        settings = Settings(dialect, detects=dialect is not Dialect.OPEN, heartbeat_s=0)
+        key = None if dialect is Dialect.OPEN else SECRET
+        random = Random(self.chance.getrandbits(32)).randbytes
+        node.bench = Bench(lambda call: node.table.answer(call, None), settings, key, random)
+        return node
+
+    def link(self, one: int, other: int) -> None:
+        """Connect two nodes, the first of which dials."""
+        dialler, acceptor = self.nodes[one].bench, self.nodes[other].bench
+        self.network.link(dialler, acceptor, (one + 1, other + 1), reconciles=self.reconciles)
+
+    def edit(self) -> None:
+        """Write a field of a document at one of the nodes."""
+        fields = {f"field {self.chance.randrange(2)}": self.chance.getrandbits(30)}
+        edit = Edit(self.chance.choice(KEYS), dict(fields))
+        bench = self.chance.choice(self.benches)
+        bench.feed(LocalOperation(next(self.operations), edit))
+
+    def run(self, seconds: float) -> None:
+        """Carry everything, and dial again where a connection has ended."""
+        self.network.run(self.benches, seconds)
+        for dialler, acceptor in self.network.ended:
+            self.link(self.benches.index(dialler), self.benches.index(acceptor))
+        self.network.ended.clear()
+
+    def states(self) -> set[tuple[object, ...]]:
+        """Return the different states that the nodes are in."""
+        return {tuple(node.heads(key) for key in KEYS) for node in self.nodes}
+
+
+@pytest.mark.parametrize("first", range(0, LOSSES, 50))
+def test_a_lost_message_of_any_stream_ends_in_silence(first: int) -> None:
+    """D-166: one of a handshake, of a run, or a frame: converged or silent, never endless."""
+    for seed in range(first, first + 50):
+        chance = Random(seed)
+        formation = Formation(chance, lost=chance.randint(1, 16))
+        for _ in range(chance.randint(1, 4)):
+            formation.edit()
+            formation.run(chance.choice((0.0, 0.0, 2.5)))
+        for _ in range(2):
+            formation.run(PAUSE_S)
+        flights = formation.network.flights
+        formation.run(PAUSE_S)
+        assert formation.network.flights == flights, f"seed {seed} does not fall silent"
+        # What was lost comes with the next connection at the latest.
+        formation.network.lost = None
+        for one in range(len(formation.nodes) - 1):
+            formation.link(one, one + 1)
+        formation.run(PAUSE_S)
+
+        assert len(formation.states()) == 1, f"seed {seed}"
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -374,7 +374,7 @@ class Making(Job):
     def reads_by(self) -> type[Call] | None:
         """The type of the call; that of a snapshot is made once for all who wait for it."""
         item = self._item
-        if item.purpose is Purpose.PUSH and push_type(item.key) is FrameType.SNAPSHOT:
+        if item.purpose is Purpose.PUSH and not self._outbound.pushes_delta(item.key):
             return None
         return READS_BY.get(item.purpose)
 
