@@ -15,7 +15,7 @@ from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.documents.table import Table
 from meshwire_reference.testing.author import Author
 from meshwire_reference.testing.bench import START_MS, Bench
-from meshwire_reference.testing.network import Network
+from meshwire_reference.testing.joined import Network
 from meshwire_reference.wire.batches import StreamFrame
 from meshwire_reference.wire.tombstones import Tombstone, encode_tombstone
 from meshwire_spec.numbers import (

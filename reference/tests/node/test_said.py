@@ -138,6 +138,7 @@ def test_a_fault_of_the_binding_is_one_refusal(capsys: pytest.CaptureFixture[str
             "connection": 1,
             "stream": "connection",
             "key": "",
+            "times": 1,
         }
     ]
 
