@@ -1,13 +1,18 @@
 """A peer that polls as deployed nodes do: each document every five seconds, failures counted."""
 
+from random import Random
+
 import pytest
 from automerge.core import ROOT, Document, Message, ScalarType, SyncState
 
+from meshwire_reference.core.document_calls import Save, Saved
 from meshwire_reference.core.peer.polls import KEYS_MAX, PAUSE_S, Polls
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.documents.table import Table
+from meshwire_reference.testing.author import Author, snapshot
 from meshwire_reference.testing.bench import Bench
-from meshwire_reference.wire.batches import StreamFrame
+from meshwire_reference.testing.joined import Network
+from meshwire_reference.wire.batches import StreamFrame, SyncBatch, SyncEntry, encode_sync_batch
 from meshwire_spec.numbers import POLL_ANSWER_INTERVAL_S, FrameType
 
 POLL_S = 5.0
@@ -19,8 +24,9 @@ MESSAGES_MAX = 400
 class DeployedPeer:
     """One deployed node and its breaker, which never closes again (D-49)."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Bench, messages_max: int = MESSAGES_MAX) -> None:
         self._bench = bench
+        self._messages_max = messages_max
         self.connection = bench.connect()
         self._documents: dict[str, Document] = {}
         self._states: dict[str, SyncState] = {}
@@ -48,12 +54,35 @@ class DeployedPeer:
                 self._send(key, message.encode())
                 self.take_answers()
 
+    def put_on_channel(self) -> None:
+        """Put every document on one stream, in batches of one entry with heads alone (D-143)."""
+        batches = []
+        for key, document in self._documents.items():
+            message = document.generate_sync_message(SyncState())
+            assert message is not None
+            entry = SyncEntry(key, FrameType.DELTA, message.encode())
+            payload = encode_sync_batch(SyncBatch(0, self._bench.now_ms, 5, 1, (entry,)))
+            batches.append(StreamFrame("batch", FrameType.BATCH, payload))
+            self._states.pop(key, None)
+        seen = self._bench.send(self.connection, *batches)
+        assert seen.finished
+        self.take_answers()
+
+    def heads(self, key: str) -> tuple[bytes, ...]:
+        """Return the heads of a document as this peer has it."""
+        return tuple(sorted(self._documents[key].get_heads()))
+
+    def read(self, key: str) -> dict[str, object]:
+        """Return the fields of a document as this peer has it."""
+        document = self._documents[key]
+        return {name: document.get(ROOT, name) for name in document.keys(ROOT)}
+
     def take_answers(self) -> None:
         """Receive what the node has sent, and answer."""
         while frames := self._bench.take_frames(self.connection):
             for frame in frames:
                 self.messages += 1
-                assert self.messages < MESSAGES_MAX, "no end"
+                assert self.messages < self._messages_max, "no end"
                 document = self._documents.setdefault(frame.key, Document(b"\x07" * 16))
                 state = self._states.setdefault(frame.key, SyncState())
                 document.receive_sync_message(state, Message.decode(frame.payload))
@@ -73,6 +102,13 @@ def make_bench(own_peers: frozenset[str] = frozenset()) -> Bench:
     table = Table(b"\x09" * 16)
     settings = Settings(Dialect.OPEN, heartbeat_s=0, own_peers=own_peers)
     return Bench(lambda call: table.answer(call, None), settings)
+
+
+def heads_of(bench: Bench, key: str) -> tuple[bytes, ...]:
+    """Return the heads of a document as a node has it."""
+    saved = bench._answer(Save(key))
+    assert isinstance(saved, Saved)
+    return saved.heads
 
 
 def polled(bench: Bench, polls: int = 10) -> DeployedPeer:
@@ -95,6 +131,70 @@ def test_a_peer_that_polls_stays_healthy() -> None:
 
     assert not peer.is_broken
     assert "notes:later" in bench.core._context.documents
+
+
+def test_a_peer_that_polls_gets_later_documents() -> None:
+    """Also those that another peer brings, after ten polls, and their changes after ten more."""
+    bench = make_bench()
+    peer = polled(bench)
+    visitor = bench.connect()
+    later = Author("notes:later", 11)
+    for number in range(2):
+        later.edit(number=number)
+        bench.send(visitor, StreamFrame(later.key, FrameType.SNAPSHOT, later.snapshot()))
+        peer.take_answers()
+        for _ in range(10):
+            peer.poll()
+            bench.advance(POLL_S)
+        assert set(peer.read(later.key)) == {"number"}
+        assert peer.heads(later.key) == later.heads
+    peer.write(later.key, 7)
+    peer.poll()
+
+    assert not peer.is_broken
+    assert peer.heads(later.key) == heads_of(bench, later.key)
+
+
+def test_a_peer_in_channel_mode_is_answered() -> None:
+    """D-140: 50 batches of one entry on one stream, and polls: everything is readable."""
+    bench = make_bench()
+    peer = DeployedPeer(bench, 2 * MESSAGES_MAX)
+    keys = [f"notes:{number}" for number in range(50)]
+    for number, key in enumerate(keys):
+        peer.write(key, number)
+    peer.put_on_channel()
+    taken = [heads_of(bench, key) == peer.heads(key) for key in keys]
+    for _ in range(10):
+        bench.advance(POLL_S)
+        peer.poll()
+    peer.write("notes:later", 259)
+    peer.poll()
+
+    assert all(taken)
+    assert not peer.is_broken
+    assert heads_of(bench, "notes:later") == peer.heads("notes:later")
+
+
+@pytest.mark.parametrize("knows_own", [False, True])
+def test_two_own_nodes_stay_silent(*, knows_own: bool) -> None:
+    """They never poll, so nothing is answered: whether they know each other as own or not."""
+    ids = [(bytes((number,)) * 32).hex() for number in (1, 2)]
+    benches = [make_bench(frozenset(ids) if knows_own else frozenset()) for _ in range(2)]
+    network = Network(Random(1))
+    network.link(*benches, (1, 2))
+    for number, bench in enumerate(benches):
+        visitor = bench.connect()
+        for key in ("notes:n1", "beacons:b1", f"notes:of-{number}"):
+            bench.send(visitor, snapshot(key, 10 + number))
+        bench.disconnect(visitor)
+    network.run(benches, POLL_S)
+    flights = network.flights
+    network.run(benches, 10 * POLL_S)
+
+    assert flights > 0
+    assert network.flights == flights
+    for key in ("notes:n1", "beacons:b1", "notes:of-0", "notes:of-1"):
+        assert heads_of(benches[0], key) == heads_of(benches[1], key) != ()
 
 
 def test_a_peer_of_our_own_is_not_answered() -> None:
