@@ -85,7 +85,8 @@ def node_attachments(command: str, deadline_s: float, *, beside: bool = False) -
     run_it = f"{command} run --listen tcp://127.0.0.1:0 {deadlines}"
     member = "--formation-id lab-formation"
     client = f"--open --reconcile --heartbeat-s {HEARTBEAT_S:g}"
-    dials = f"--redial-s {REDIAL_S:g}{DIALS * ' --connect {dial}'}"
+    # A suite on a busy machine is no dead peer (LV-010).
+    dials = f"--redial-s {REDIAL_S:g} --dead-peer-s 0{DIALS * ' --connect {dial}'}"
     rows = (
         ("open", "--open", "", ()),
         ("H1", member, "open", ()),

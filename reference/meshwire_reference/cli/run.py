@@ -43,6 +43,7 @@ SECRET_VARIABLE = "MESHWIRE_FORMATION_FILE"  # noqa: S105 - the name of a variab
 USAGE = 2
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that end a node."""
+DAY_S = 86400
 INSTANCE_ID = 8
 """Bytes of the random id of a node, which is new at each start."""
 
@@ -169,6 +170,13 @@ class RunOptions:
             "user, such as put and get."
         ),
     ] = None
+    graveyard_days: Annotated[
+        float,
+        typer.Option(
+            help="Days for which expired tombstones are remembered, 7 for example: a document that "
+            "returns meanwhile is treated as the table of collections says. 0 forgets them."
+        ),
+    ] = 0.0
     document_call_s: Annotated[
         float, typer.Option(help="CPU time that a document call may take, in seconds.")
     ] = DOCUMENT_CALL_S
@@ -226,6 +234,7 @@ class RunOptions:
             reconcile=self.reconcile,
             reconcile_with=tuple(self.reconcile_with or ()),
             serves_reconciliation=not self.no_reconciliation,
+            graveyard_s=self.graveyard_days * DAY_S,
             document_call_s=self.document_call_s,
             document_call_s_per_kib=self.document_call_s_per_kib,
             redial_s=self.redial_s,

@@ -54,6 +54,7 @@ class Context:
         self.tombstones = Tombstones()
         self.tombstones.maximum = settings.tombstones_max
         self.tombstones.bytes_max = settings.tombstone_bytes_max
+        self.tombstones.graveyard_ms = round(settings.graveyard_s * 1000)
         self.durability = Durability()
         self.queues = KeyQueues(self._emit_call)
         self.documents = DocumentIndex(settings.identify)

@@ -63,6 +63,8 @@ class Settings:
     """Endpoint ids, in hex, of peers whose polls are not answered, since they need no answer."""
     skip_event_s: float = 60.0
     """Minimum time between two events about skipped entries of one key."""
+    graveyard_s: float = 0.0
+    """Expired tombstones are remembered for this long, against documents that return."""
     sweep_s: float = 300.0
     """Time between removals of expired tombstones."""
     tombstones_max: int = TOMBSTONES_MAX

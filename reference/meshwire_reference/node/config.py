@@ -89,6 +89,7 @@ class Choices:
     lab: bool = False
     dead_peer_s: float = DEAD_PEER_S
     own_peers: Sequence[str] = ()
+    graveyard_s: float = 0.0
     connect: Sequence[str] = ()
     folder: Path | None = None
     data: Path | None = None
@@ -156,12 +157,13 @@ def _check_times(choices: Choices) -> None:
     ):
         if not 0 < seconds < float("inf"):
             raise ConfigError(f"{name} must be a number of seconds above 0")
-    for name, seconds, nothing in (
-        ("--heartbeat-s", choices.heartbeat_s, "for no heartbeats"),
-        ("--dead-peer-s", choices.dead_peer_s, "to wait without end"),
+    for name, time, unit, nothing in (
+        ("--heartbeat-s", choices.heartbeat_s, "seconds", "for no heartbeats"),
+        ("--dead-peer-s", choices.dead_peer_s, "seconds", "to wait without end"),
+        ("--graveyard-days", choices.graveyard_s, "days", "to forget expired tombstones"),
     ):
-        if not 0 <= seconds < float("inf"):
-            raise ConfigError(f"{name} must be a number of seconds, 0 {nothing}")
+        if not 0 <= time < float("inf"):
+            raise ConfigError(f"{name} must be a number of {unit}, 0 {nothing}")
 
 
 def _endpoint(text: str, option: str = "--reconcile-with") -> bytes:
@@ -185,6 +187,7 @@ def _settings(choices: Choices, key: FormationKey | None) -> Settings:
         frame_stall_s=choices.frame_stall_s,
         heartbeat_s=choices.heartbeat_s,
         dead_peer_s=choices.dead_peer_s,
+        graveyard_s=choices.graveyard_s,
         own_peers=frozenset(_endpoint(text, "--own-peer").hex() for text in choices.own_peers),
         serves_reconciliation=choices.serves_reconciliation,
     )

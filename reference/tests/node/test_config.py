@@ -100,3 +100,10 @@ def test_the_time_of_a_dead_peer_is_a_number_of_seconds(choices: Choices, wrong_
 def test_a_dead_peer_may_be_waited_for(choices: Choices) -> None:
     """With 0 no probe is sent."""
     assert make_config(replace(choices, dead_peer_s=0.0)).settings.dead_peer_s == 0.0
+
+
+@pytest.mark.parametrize("wrong_s", [-1.0, float("inf"), float("nan")])
+def test_the_time_of_the_graveyard_is_a_number(choices: Choices, wrong_s: float) -> None:
+    """Else tombstones would be over before they have expired, or never."""
+    with pytest.raises(ConfigError, match="--graveyard-days"):
+        make_config(replace(choices, graveyard_s=wrong_s))

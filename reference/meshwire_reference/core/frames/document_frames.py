@@ -1,5 +1,8 @@
 """Frames that carry a document: deltas, reads among them, and snapshots."""
 
+from dataclasses import replace
+from typing import Final
+
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.document_calls import (
     Call,
@@ -13,10 +16,17 @@ from meshwire_reference.core.document_calls import (
 )
 from meshwire_reference.core.effects import WriteNumber
 from meshwire_reference.core.frames.delivery import Delivery, DocumentJob
+from meshwire_reference.core.frames.tombstone_frames import TombstoneJob
 from meshwire_reference.core.sending.outbound import Purpose
 from meshwire_reference.core.sending.relay import Routing
 from meshwire_reference.core.sync_messages import has_changes, is_read
 from meshwire_reference.wire.batches import StreamFrame
+from meshwire_reference.wire.tombstones import Tombstone
+from meshwire_spec.numbers import U64_MAX, collection_of
+
+ALLOW: Final = "allow"
+RE_DELETE: Final = "re-delete"
+"""What a collection says of documents that return; the third value rejects them."""
 
 
 class _FrameJob(DocumentJob):
@@ -38,6 +48,31 @@ class _FrameJob(DocumentJob):
         if self._is_tombstone_due():
             self._delivery.session.outbound.add(Purpose.TOMBSTONE, key)
         return True
+
+    def _is_resurrection(self) -> bool:
+        """Return True if the document must not return, after its tombstone has expired (D-83)."""
+        context, key = self._context, self._frame.key
+        buried = context.tombstones.buried(key, context.now.wall_ms)
+        if buried is None or key in context.documents:
+            return False
+        # TS-048
+        policy = collection_of(key).resurrection
+        if policy == ALLOW:
+            return False
+        for counts in self._counts:
+            counts.ignored["resurrected"] += 1
+        if policy == RE_DELETE:
+            self._bury_again(buried.tombstone)
+        return True
+
+    def _bury_again(self, before: Tombstone) -> None:
+        """Delete the document by a tombstone greater than every one so far, at the sender too."""
+        # D-87
+        lamport = min(self._context.tombstones.lamport + 1, U64_MAX)
+        again = replace(before, lamport=lamport, deleted_at=self._context.now.wall_ms)
+        job = TombstoneJob(self._context, self._routing, self._delivery, again)
+        self._delivery.queue(job.key, job)
+        self._delivery.session.outbound.add(Purpose.TOMBSTONE, job.key)
 
     def _undo(self, result: Result) -> bool:
         if not isinstance(result, Received | Merged) or result.write is None:
@@ -81,6 +116,8 @@ class DeltaJob(_FrameJob):
         # TS-044
         if self._is_guarded():
             return None
+        if not is_read(self._frame.payload) and self._is_resurrection():
+            return None
         # DC-010
         frame = self._frame
         return Receive(self._delivery.session.connection, frame.key, frame.payload)
@@ -117,6 +154,8 @@ class SnapshotJob(_FrameJob):
     def _decide(self) -> Call | None:
         # TS-044
         if self._is_guarded():
+            return None
+        if self._frame.payload and self._is_resurrection():
             return None
         # DC-020
         frame = self._frame

@@ -121,6 +121,8 @@ class Tombstones:
     """
 
     def __init__(self) -> None:
+        self.graveyard_ms = 0
+        """Time for which tombstones are remembered once they have expired."""
         self._held: dict[str, HeldTombstone] = {}
         self._size = 0
         self.maximum = TOMBSTONES_MAX
@@ -187,6 +189,17 @@ class Tombstones:
         # TS-043
         return None if held is None or has_expired(held, now_ms) else held
 
+    def buried(self, key: str, now_ms: int) -> HeldTombstone | None:
+        """Return the tombstone of a key that has expired and is remembered, or None."""
+        held = self._held.get(key)
+        if held is None or not has_expired(held, now_ms) or self._is_over(held, now_ms):
+            return None
+        return held
+
+    def _is_over(self, held: HeldTombstone, now_ms: int) -> bool:
+        """Return True if a tombstone has expired and is not remembered any more."""
+        return has_expired(held, now_ms - self.graveyard_ms)
+
     def offerable(self, now_ms: int) -> Iterator[HeldTombstone]:
         """Return an iterator over the tombstones held now that are current when their turn comes.
 
@@ -196,9 +209,9 @@ class Tombstones:
         return (held for held in list(self._held.values()) if is_current(held, now_ms))
 
     def sweep(self, now_ms: int, *, in_grace: bool = False) -> Iterator[tuple[str, ...]]:
-        """Remove every expired tombstone, a few in each step; yield the keys of their documents.
+        """Remove the tombstones that are over, a few in each step; yield their documents' keys.
 
-        With `in_grace` those are removed too that are no longer offered.
+        With `in_grace` those are removed too that are no longer offered, or only remembered.
         """
         keys = list(self._held)
         for at in range(0, len(keys), SWEPT_AT_ONCE):
@@ -207,7 +220,7 @@ class Tombstones:
                 key
                 for key, held in some
                 if held
-                and (not is_current(held, now_ms) if in_grace else has_expired(held, now_ms))
+                and (not is_current(held, now_ms) if in_grace else self._is_over(held, now_ms))
             )
             for key in over:
                 self.put_back(key, None)
