@@ -231,6 +231,9 @@ def test_a_bad_secret_is_refused_without_showing_it(tmp_path: Path, content: str
         ((*LISTEN, "--open", "--connect", "memory://x"), "memory://x"),
         (("--open", "--listen", "memory://x"), "memory://x"),
         ((*LISTEN, "--open", "--reconcile-with", "abcd"), "64 hex digits"),
+        ((*LISTEN, "--open", "--own-peer", "abcd"), "--own-peer abcd"),
+        ((*LISTEN, "--open", "--dead-peer-s", "-1"), "--dead-peer-s"),
+        ((*LISTEN, "--open", "--graveyard-days", "nan"), "--graveyard-days"),
         ((*LISTEN, "--open", "--load", ""), "name of a folder"),
         ((*LISTEN, "--open", "--data", ""), "name of a folder"),
         ((*LISTEN, "--open", "--data", "/dev/null"), "/dev/null"),
@@ -248,6 +251,24 @@ def test_what_cannot_be_started_is_said_in_one_line(options: tuple[str, ...], pa
 
     assert part in said
     assert said.count("\n") == 1
+
+
+def test_each_option_says_what_it_is_for() -> None:
+    """In the help of the command, with its name as the page on running has it."""
+    said = subprocess.run(
+        (*COMMAND, "--help"),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        env=environment(),
+        check=True,
+    ).stdout
+    page = (Path(__file__).parents[3] / "spec" / "15-running.md").read_text("utf-8")
+
+    for name in ("--own-peer", "--dead-peer-s", "--graveyard-days", "--reconcile-with"):
+        assert name in said
+        assert f"`{name}" in page
+    assert "polls are not answered" in " ".join(said.replace("│", " ").split())
 
 
 @pytest.mark.parametrize(
