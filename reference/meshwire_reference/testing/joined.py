@@ -62,7 +62,7 @@ class _Side:
         return self.bench.closed.get(self.connection)
 
 
-class Network:
+class JoinedBenches:
     """Links between benches. The flight with the number `lost`, counted from 1, never arrives."""
 
     def __init__(self, random: Random, lost: int | None = None) -> None:

@@ -15,7 +15,7 @@ from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.documents.table import Table
 from meshwire_reference.testing.author import Author
 from meshwire_reference.testing.bench import START_MS, Bench
-from meshwire_reference.testing.joined import Network
+from meshwire_reference.testing.joined import JoinedBenches
 from meshwire_reference.wire.batches import StreamFrame
 from meshwire_reference.wire.tombstones import Tombstone, encode_tombstone
 from meshwire_spec.numbers import (
@@ -255,7 +255,7 @@ class Formation:
         self.chance = chance
         dialect = chance.choice(list(Dialect))
         self.reconciles = chance.random() < 0.7
-        self.network = Network(chance, lost)
+        self.network = JoinedBenches(chance, lost)
         self.nodes = [self._node(number, dialect) for number in range(chance.choice((2, 3)))]
         self.benches = [node.bench for node in self.nodes]
         self.operations = count(1)

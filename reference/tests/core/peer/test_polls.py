@@ -11,7 +11,7 @@ from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.documents.table import Table
 from meshwire_reference.testing.author import Author, snapshot
 from meshwire_reference.testing.bench import Bench
-from meshwire_reference.testing.joined import Network
+from meshwire_reference.testing.joined import JoinedBenches
 from meshwire_reference.wire.batches import StreamFrame, SyncBatch, SyncEntry, encode_sync_batch
 from meshwire_spec.numbers import POLL_ANSWER_INTERVAL_S, FrameType
 
@@ -180,7 +180,7 @@ def test_two_own_nodes_stay_silent(*, knows_own: bool) -> None:
     """They never poll, so nothing is answered: whether they know each other as own or not."""
     ids = [(bytes((number,)) * 32).hex() for number in (1, 2)]
     benches = [make_bench(frozenset(ids) if knows_own else frozenset()) for _ in range(2)]
-    network = Network(Random(1))
+    network = JoinedBenches(Random(1))
     network.link(*benches, (1, 2))
     for number, bench in enumerate(benches):
         visitor = bench.connect()
