@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[3]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "spec").glob("*.md")))
 BLOCK = re.compile(r"^```(?:sh|console|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMANDS = {"meshwire": app, "meshwire-node": build_app()}
-ENDS = frozenset({"|", "&&", ";", "&", ">", "2>"})
-"""Words that end the arguments of a command in a shell."""
+ENDS = re.compile(r"\d?[<>].*|[|&;]+|done")
+"""Words that end the arguments of a command in a shell: what separates it, and redirections."""
 
 
 def commands() -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -26,10 +26,12 @@ def commands() -> Iterator[tuple[str, tuple[str, ...]]]:
             for line in block.replace("\\\n", " ").splitlines():
                 words = shlex.split(line, comments=True)
                 for at, word in enumerate(words):
-                    if word not in COMMANDS or (at and words[at - 1] not in ENDS):
+                    if word not in COMMANDS or (
+                        at and words[at - 1] != "do" and not ENDS.fullmatch(words[at - 1])
+                    ):
                         continue
                     rest = words[at:]
-                    end = next((n for n, one in enumerate(rest) if one in ENDS), len(rest))
+                    end = next((n for n, one in enumerate(rest) if ENDS.fullmatch(one)), len(rest))
                     yield page.name, tuple(rest[:end])
 
 
