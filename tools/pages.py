@@ -12,8 +12,8 @@ from meshwire_spec.numbers import KINDS, REASONS
 SPEC = Path(__file__).resolve().parents[1] / "spec"
 LEVELS = ("wire", "strict", "withdrawn")
 WAYS = ("codec", "socket", "harness", "every")
-# A rule may be about any message kind, and about whole reconciliations.
-RULE_KINDS = frozenset((*KINDS, "negentropy_run"))
+# A rule may be about any message kind, whole reconciliations, and operations.
+RULE_KINDS = frozenset((*KINDS, "negentropy_run", "oplog_text", "oplog_signature", "oplog_history"))
 
 ANCHOR = re.compile(r"\{#([A-Za-z0-9_-]+)\}")
 RULE = re.compile(

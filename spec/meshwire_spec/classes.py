@@ -40,6 +40,9 @@ OF_INITIATORS: Final = (
 NO_RECONCILIATION: Final = "NG-012"
 """The one rule of reconciliation for nodes that offer none."""
 
+OPERATIONS_PAGE: Final = "OP-"
+"""How ids of rules of signed operations begin."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConformanceClass:
@@ -61,6 +64,7 @@ def _is_of(*prefixes: str) -> Callable[[Rule], bool]:
 
 def _of_codec(rule: Rule) -> bool:
     in_codec = bool({"codec", "every"} & set(rule.seen)) and RUN_KIND not in rule.kinds
+    in_codec = in_codec and not rule.id.startswith(OPERATIONS_PAGE)
     return in_codec or rule.id.startswith(("CH-", "EN-"))
 
 
@@ -93,6 +97,11 @@ CLASSES: Final = (
         "reconciling node",
         "a node that compares sets of documents and declares the capability `reconciliation`",
         lambda rule: rule.id.startswith("NG-") and rule.id != NO_RECONCILIATION,
+    ),
+    ConformanceClass(
+        "operations node",
+        "a node of the profile `oplog/1`, or the part of one that applies signed operations",
+        _is_of(OPERATIONS_PAGE),
     ),
     ConformanceClass(
         "suite",

@@ -571,3 +571,22 @@ CAPABILITIES: Final = tuple(row.name for row in CAPABILITY_ROWS if row.is_requir
 """Capabilities that every `sync/1` target must have; optional ones are declared beside them."""
 OPTIONAL_CAPABILITIES: Final = tuple(row.name for row in CAPABILITY_ROWS if not row.is_required)
 """Capabilities that a `sync/1` target may have; without one, its cases are not applicable."""
+
+# Signed operations.
+OPLOG_PROFILE: Final = "oplog/1"
+OPLOG_QUEUE_COUNT_MAX: Final = 200_000
+"""Number of operations that wait at once."""
+OPLOG_QUEUE_BYTES_MAX: Final = 256 * 2**20
+"""Memory of the operations that wait, in bytes."""
+OPLOG_SEQUENCE_MAX: Final = 2**53 - 1
+"""Largest sequence: beyond it a JSON number no longer names one (D-122)."""
+OPLOG_SEQUENCE_AHEAD_MAX: Final = 2**20
+"""How far a sequence may be above every one that was applied (D-122)."""
+OPLOG_COPIES_MAX: Final = 64
+"""Number of signatures of one operation that are kept (D-117)."""
+OPLOG_PATH_MAX: Final = 64
+"""Number of segments of a path."""
+OPLOG_DEPENDENCIES_MAX: Final = 1024
+"""Number of declared dependencies of one operation."""
+OPLOG_DEPTH_MAX: Final = 125
+"""Nesting of content: deployed peers read JSON 127 deep, and content begins two levels in."""

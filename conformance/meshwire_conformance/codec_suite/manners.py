@@ -21,6 +21,9 @@ from meshwire_conformance.cases.adapter import (
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.reconciliations import KIND
 from meshwire_conformance.codec_suite.judge import Hello
+from meshwire_conformance.codec_suite.oplog_judge import KINDS as OPLOG_KINDS
+from meshwire_conformance.codec_suite.oplog_judge import OPERATIONS as OPLOG_OPERATIONS
+from meshwire_conformance.codec_suite.oplog_judge import PREFIX as OPLOG_PREFIX
 from meshwire_conformance.codec_suite.requests import OPERATIONS, RUN_PREFIX, Ask
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.explain.values import shown
@@ -178,10 +181,11 @@ def _operation_faults(operations: object) -> Iterator[str]:
     if not isinstance(operations, list) or not _is_texts(operations):
         yield f"operations is {shown(operations)}, expected a list of texts"
         return
-    of_runs = [name for name in operations if name.startswith(RUN_PREFIX)]
-    missing = sorted(OPERATIONS.difference(of_runs))
-    if of_runs and missing:
-        yield f"operations names {of_runs[0]} and not {', '.join(missing)}: all go together"
+    for prefix, together in ((RUN_PREFIX, OPERATIONS), (OPLOG_PREFIX, OPLOG_OPERATIONS)):
+        of_runs = [name for name in operations if name.startswith(prefix)]
+        missing = sorted(together.difference(of_runs))
+        if of_runs and missing:
+            yield f"operations names {of_runs[0]} and not {', '.join(missing)}: all go together"
 
 
 def require_profile(answer: Mapping[str, Any]) -> None:
@@ -201,6 +205,7 @@ def stated_by(answer: Mapping[str, Any]) -> Hello:
     operations = result.get("operations")
     offered = frozenset(map(str, operations)) if isinstance(operations, list) else frozenset()
     runs = {KIND} if offered >= OPERATIONS else set()
+    runs |= OPLOG_KINDS if offered >= OPLOG_OPERATIONS else set()
     return Hello(
         name=str(result.get("name", "")),
         version=str(result.get("version", "")),

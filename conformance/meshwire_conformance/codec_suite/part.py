@@ -12,6 +12,7 @@ from itertools import groupby
 
 from meshwire_conformance.catalogue.case import HARNESS, SOCKET, Case
 from meshwire_conformance.catalogue.catalogue import Catalogue
+from meshwire_conformance.catalogue.oplog import OplogRun
 from meshwire_conformance.catalogue.reconciliations import KIND
 from meshwire_conformance.codec_suite.judge import Finding, Given, Hello, finding_of, vector_of
 from meshwire_conformance.codec_suite.manners import (
@@ -20,6 +21,14 @@ from meshwire_conformance.codec_suite.manners import (
     UNFIT,
     UnfitHello,
     adapter_results,
+)
+from meshwire_conformance.codec_suite.oplog_judge import KINDS as OPLOG_KINDS
+from meshwire_conformance.codec_suite.oplog_judge import OPERATIONS as OPLOG_OPERATIONS
+from meshwire_conformance.codec_suite.oplog_judge import (
+    OplogFinding,
+    asks_of_oplog,
+    describe_oplog,
+    finding_of_oplog,
 )
 from meshwire_conformance.codec_suite.reconciliation_judge import (
     RunFinding,
@@ -31,6 +40,8 @@ from meshwire_conformance.codec_suite.session import HarnessSession
 from meshwire_conformance.contracts import Attachment, Progress, Settings
 from meshwire_conformance.verdicts import CONTROL_FAILED, ENDED, CaseResult, Verdict
 from meshwire_spec.schemas.reconciliation import ReconciliationRun
+
+SomeFinding = Finding | RunFinding | OplogFinding
 
 BATCH = 32
 """Requests of the first batch, if violations can end the run; each next batch is twice as large."""
@@ -59,7 +70,8 @@ async def run(
         await session.start()
         # Made while the target starts, which takes as long.
         chosen = about_codec or _in_order(_everything(catalogue), settings)
-        made = list(_asks(_with_controls(chosen, [*cases, *chosen], catalogue)))
+        chosen_first = _with_controls(chosen, [*cases, *chosen], catalogue)
+        made = list(_asks(chosen_first, settings.level))
         await work.judge(made, await session.greet())
     except UnfitHello as exc:
         # Without cases of the harness itself nothing was judged.
@@ -202,33 +214,38 @@ def _with_controls(
     yield from chosen
 
 
-def _asks(cases: Iterable[Case]) -> Iterator[Ask]:
+def _asks(cases: Iterable[Case], level: str) -> Iterator[Ask]:
     number = FIRST_ID
     for case in cases:
-        body = case.body
-        asks = (
-            asks_of_run(case, body, number)
-            if isinstance(body, ReconciliationRun)
-            else asks_of(case, vector_of(case), number)
-        )
-        for ask in asks:
+        for ask in _asks_of_case(case, number, level):
             number += 1
             yield ask
 
 
+def _asks_of_case(case: Case, number: int, level: str) -> Iterator[Ask]:
+    match case.body:
+        case ReconciliationRun() as run:
+            return asks_of_run(case, run, number)
+        case OplogRun() as run:
+            return asks_of_oplog(case, run, number, level)
+    return asks_of(case, vector_of(case), number)
+
+
 def _findings(
     asks: Sequence[Ask], given: Mapping[int, Given], hello: Hello, level: str
-) -> dict[str, Finding | RunFinding]:
+) -> dict[str, SomeFinding]:
     """Return the finding of each case asked; controls are not considered yet."""
     by_case: dict[str, list[tuple[Ask, Given]]] = {}
     for ask in asks:
         by_case.setdefault(ask.case.id, []).append((ask, given[ask.id]))
-    found: dict[str, Finding | RunFinding] = {}
+    found: dict[str, SomeFinding] = {}
     for name, pairs in by_case.items():
         case = pairs[0][0].case
         demanded = case.demanded(level)
         if isinstance(case.body, ReconciliationRun):
             found[name] = finding_of_run(case.body, pairs, hello, demanded, level)
+        elif isinstance(case.body, OplogRun):
+            found[name] = finding_of_oplog(pairs, demanded, level)
         else:
             found[name] = finding_of(pairs, hello, demanded)
     return found
@@ -249,7 +266,7 @@ def judged(
 
 
 def _causes(
-    findings: Mapping[str, Finding | RunFinding],
+    findings: Mapping[str, SomeFinding],
     asks: Sequence[Ask],
     given: Mapping[int, Given],
     hello: Hello,
@@ -268,7 +285,7 @@ def _causes(
 
 def _result(
     case: Case,
-    findings: Mapping[str, Finding | RunFinding],
+    findings: Mapping[str, SomeFinding],
     causes: Mapping[str, str],
     hello: Hello,
     settings: Settings,
@@ -279,14 +296,8 @@ def _result(
     told = findings[case.id]
     found, control = _plain(told), _plain(findings.get(case.control or ""))
     assert found is not None
-    if found.symptom and isinstance(told, RunFinding) and isinstance(case.body, ReconciliationRun):
-        return describe_run(case, case.body, told, control)
     if found.symptom:
-        # The schema codec is slow to load, and only failures need it.
-        from meshwire_conformance.codec_suite.findings import describe  # noqa: PLC0415
-
-        told_in_full = describe(case, found, control, settings.level)
-        return replace(told_in_full, cause=causes.get(case.id, ""))
+        return replace(_described(case, told, control, settings), cause=causes.get(case.id, ""))
     if case.demanded(settings.level) == "any":
         return CaseResult(case.id, Verdict.INFORMATIONAL)
     if case.demanded(settings.level) == "reject" and control is not None and control.symptom:
@@ -296,15 +307,31 @@ def _result(
     return CaseResult(case.id, Verdict.PASS, unbound=found.unbound)
 
 
+def _described(
+    case: Case, told: SomeFinding, control: Finding | None, settings: Settings
+) -> CaseResult:
+    """Return the result of a failure in the words of its sort of case."""
+    if isinstance(told, OplogFinding):
+        return describe_oplog(case, told)
+    if isinstance(told, RunFinding):
+        assert isinstance(case.body, ReconciliationRun)
+        return describe_run(case, case.body, told, control)
+    # The schema codec is slow to load, and only failures need it.
+    from meshwire_conformance.codec_suite.findings import describe  # noqa: PLC0415
+
+    return describe(case, told, control, settings.level)
+
+
 def _unoffered(case: Case, hello: Hello) -> CaseResult | None:
     """Return the result of a case of a kind that the codec does not offer, else None."""
     if case.kind in hello.kinds:
         return None
-    runs = f"the operations {', '.join(sorted(OPERATIONS))}"
-    reason = f"the harness does not offer {runs if case.kind == KIND else case.kind}"
+    needed = {KIND: OPERATIONS, **dict.fromkeys(OPLOG_KINDS, OPLOG_OPERATIONS)}.get(case.kind)
+    what = f"the operations {', '.join(sorted(needed))}" if needed else case.kind
+    reason = f"the harness does not offer {what}"
     return CaseResult(case.id, Verdict.NOT_APPLICABLE, (reason,))
 
 
-def _plain(found: Finding | RunFinding | None) -> Finding | None:
+def _plain(found: SomeFinding | None) -> Finding | None:
     """Return the finding alone, without the step of a run at which it occurred."""
-    return found.finding if isinstance(found, RunFinding) else found
+    return found.finding if isinstance(found, RunFinding | OplogFinding) else found

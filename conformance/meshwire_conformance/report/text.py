@@ -6,12 +6,14 @@ from textwrap import wrap
 from typing import Literal
 
 from meshwire_conformance.catalogue.case import Case
+from meshwire_conformance.catalogue.oplog import PART as OPLOG_PART
 from meshwire_conformance.explain.values import printable
 from meshwire_conformance.report.causes import cause_lines, groups_of, in_order_of_causes
 from meshwire_conformance.report.ledger import UNTRIED
 from meshwire_conformance.report.record import Report, Tally, TargetRun, tallies
 from meshwire_conformance.report.side_by_side import side_by_side, table_lines
 from meshwire_conformance.verdicts import ENDED, CaseResult, ExitCode, Remark, Verdict
+from meshwire_spec.numbers import OPLOG_PROFILE, PROFILE
 
 IN_FULL = 25
 """Number of failures shown in full; the rest have one line each."""
@@ -277,6 +279,15 @@ COLUMNS = (
 )
 
 
+def _by_profile(run: TargetRun, report: Report) -> dict[str, Tally]:
+    """Return a tally of each profile, if cases of more than one were applicable."""
+    found: dict[str, Tally] = {PROFILE: Tally(), OPLOG_PROFILE: Tally()}
+    for result in run.results:
+        is_oplog = report.cases[result.case].part == OPLOG_PART
+        found[OPLOG_PROFILE if is_oplog else PROFILE].add(result)
+    return found if all(tally.applicable for tally in found.values()) else {}
+
+
 def _summary(report: Report, run: TargetRun) -> Iterator[str]:
     found = tallies(run, report.cases)
     everything = Tally()
@@ -292,7 +303,7 @@ def _summary(report: Report, run: TargetRun) -> Iterator[str]:
     yield f"{name:<{NAME}}{'applicable':>14}{heads}"
     idle = {part: tally.total for part, tally in found.items() if not tally.applicable}
     shown = {part: tally for part, tally in found.items() if part not in idle}
-    for part, tally in {**shown, "all": everything}.items():
+    for part, tally in {**shown, **_by_profile(run, report), "all": everything}.items():
         counts = "".join(f"{tally.verdicts[verdict]:>8}" for verdict in COLUMNS)
         share = f"{tally.applicable}/{tally.total}"
         yield f"  {part:<22}{share:>14}{counts}"

@@ -20,6 +20,12 @@ def _reconciliations() -> Iterable[Case]:
     return reconciliations.load_cases()
 
 
+def _oplog() -> Iterable[Case]:
+    from meshwire_conformance.catalogue import oplog  # noqa: PLC0415 - a row of LOADERS
+
+    return oplog.load_cases()
+
+
 def _transcripts() -> Iterable[Case]:
     from meshwire_conformance.catalogue import transcripts  # noqa: PLC0415 - a row of LOADERS
 
@@ -78,6 +84,7 @@ def _harness() -> Iterable[Case]:
 LOADERS: Mapping[str, Callable[[], Iterable[Case]]] = {
     "vectors": _vectors,
     "reconciliations": _reconciliations,
+    "oplog": _oplog,
     "transcripts": _transcripts,
     "functions": _functions,
     "harness": _harness,

@@ -15,7 +15,7 @@ from meshwire_reference.harness.shapes import BadRequest, bytes_of, member_of
 from meshwire_reference.oplog.values import Unreadable
 from meshwire_reference.wire.accept import accept
 from meshwire_reference.wire.errors import FieldError
-from meshwire_spec.numbers import HARNESS_VERSION, PROFILE, VERSION
+from meshwire_spec.numbers import HARNESS_VERSION, OPLOG_PROFILE, PROFILE, VERSION
 
 NAME: Final = "meshwire-node"
 USAGE: Final = 2
@@ -35,7 +35,7 @@ def _hello(_request: dict[str, object]) -> dict[str, object]:
         "name": NAME,
         "version": VERSION,
         "kinds": list(kinds.KINDS),
-        "profiles": [PROFILE],
+        "profiles": [PROFILE, OPLOG_PROFILE],
         "operations": [*RECONCILIATION, *OPLOG],
         "reasons": True,
     }

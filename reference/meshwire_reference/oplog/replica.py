@@ -39,16 +39,13 @@ from meshwire_reference.oplog.schema import PIPELINE, StructSchema
 from meshwire_reference.oplog.signatures import is_signed
 from meshwire_reference.oplog.values import JsonValue
 from meshwire_reference.oplog.waiting import CausalQueue, QueueLimits
-
-# D-122: beyond it a JSON number no longer names one sequence.
-STRICT_SEQUENCE_MAX = 2**53 - 1
-# How far a sequence may be ahead of every one that is known.
-SEQUENCE_AHEAD_MAX = 2**20
-# How many signatures of one operation are kept (D-117).
-COPIES_MAX = 64
-# How long a path and a list of dependencies may be.
-PATH_MAX = 64
-DEPENDENCIES_MAX = 1024
+from meshwire_spec.numbers import (
+    OPLOG_COPIES_MAX,
+    OPLOG_DEPENDENCIES_MAX,
+    OPLOG_PATH_MAX,
+    OPLOG_SEQUENCE_AHEAD_MAX,
+    OPLOG_SEQUENCE_MAX,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +97,7 @@ class Replica:
         """Return why `signed` is refused, whatever has been applied so far."""
         inner = signed.inner
         if self.is_strict and (
-            len(inner.path) > PATH_MAX or len(signed.depends_on) > DEPENDENCIES_MAX
+            len(inner.path) > OPLOG_PATH_MAX or len(signed.depends_on) > OPLOG_DEPENDENCIES_MAX
         ):
             return TOO_LONG
         digest = hash_text(digest_text(inner.id, inner.path, signed.depends_on))
@@ -118,7 +115,7 @@ class Replica:
         if not has_valid_id(signed.inner):
             return BAD_HASH
         # D-122
-        if signed.inner.sequence > STRICT_SEQUENCE_MAX:
+        if signed.inner.sequence > OPLOG_SEQUENCE_MAX:
             return SEQUENCE_LIMIT
         return author_fault(signed)
 
@@ -154,7 +151,7 @@ class Replica:
         copies = self._copies.get(name, 0)
         if copies and signed.signed_digest in self.received:
             return ALREADY_SEEN, []
-        if copies >= COPIES_MAX:
+        if copies >= OPLOG_COPIES_MAX:
             return TOO_MANY_COPIES, []
         if self._wait_for_declared(signed):
             return MISSING, []
@@ -172,7 +169,7 @@ class Replica:
     def _change(self, signed: SignedOperation) -> OperationOutcome:
         """Apply `signed` to the document, or let it wait for its target or origin."""
         # D-122: only here, since what it waits for may have raised the bound.
-        if signed.inner.sequence > self.sequence + SEQUENCE_AHEAD_MAX:
+        if signed.inner.sequence > self.sequence + OPLOG_SEQUENCE_AHEAD_MAX:
             return SEQUENCE_JUMP
         outcome = apply_corrected(self.document, signed)
         if isinstance(outcome, Waits):

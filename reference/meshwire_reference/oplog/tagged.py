@@ -18,12 +18,12 @@ from meshwire_reference.oplog.operations import (
 )
 from meshwire_reference.oplog.values import (
     ABSENT,
-    CONTENT_DEPTH_MAX,
     Content,
     JsonValue,
     Unreadable,
     take_text,
 )
+from meshwire_spec.numbers import OPLOG_DEPTH_MAX
 
 _SEQUENCE_DIGITS = len(str(SEQUENCE_MAX))
 _NUMBER_SIZE = 8
@@ -132,7 +132,7 @@ def read_content(value: Any) -> Content:
     return ABSENT if value is None else read_tree(value)
 
 
-def read_tree(value: Any, depth: int = CONTENT_DEPTH_MAX) -> JsonValue:
+def read_tree(value: Any, depth: int = OPLOG_DEPTH_MAX) -> JsonValue:
     """Return the value of a tree of pairs; raise Unreadable."""
     match value:
         case ["null"]:

@@ -5,11 +5,9 @@ from enum import Enum
 from math import isfinite
 from typing import Any, Final, Literal
 
-JsonValue = None | bool | float | str | list["JsonValue"] | dict[str, "JsonValue"]
+from meshwire_spec.numbers import OPLOG_DEPTH_MAX
 
-# How deep arrays and objects of content may nest: deployed peers read JSON texts up to 127 deep,
-# and content is two levels inside that of an operation.
-CONTENT_DEPTH_MAX = 125
+JsonValue = None | bool | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 
 
 class _Absent(Enum):
@@ -80,7 +78,7 @@ def take_number(value: float) -> float:
     return number
 
 
-def take_content(value: Any, depth: int = CONTENT_DEPTH_MAX) -> JsonValue:
+def take_content(value: Any, depth: int = OPLOG_DEPTH_MAX) -> JsonValue:
     """Return a parsed JSON value as content; raise Unreadable."""
     if value is None or isinstance(value, bool):
         return value

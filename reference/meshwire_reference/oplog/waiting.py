@@ -10,9 +10,7 @@ from dataclasses import dataclass
 
 from meshwire_reference.oplog.operations import Path, SignedOperation
 from meshwire_reference.oplog.values import ABSENT, Content
-
-QUEUE_COUNT_MAX = 200_000
-QUEUE_BYTES_MAX = 256 * 2**20
+from meshwire_spec.numbers import OPLOG_QUEUE_BYTES_MAX, OPLOG_QUEUE_COUNT_MAX
 
 # The memory that an operation takes besides what varies: two keys, two ids, a signature, objects.
 _BASE_SIZE = 1024
@@ -22,8 +20,8 @@ _BASE_SIZE = 1024
 class QueueLimits:
     """How much may wait at once."""
 
-    count: int = QUEUE_COUNT_MAX
-    size: int = QUEUE_BYTES_MAX
+    count: int = OPLOG_QUEUE_COUNT_MAX
+    size: int = OPLOG_QUEUE_BYTES_MAX
 
 
 def content_size(content: Content) -> int:

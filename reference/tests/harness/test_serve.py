@@ -23,7 +23,7 @@ def test_hello_says_what_is_offered() -> None:
     reply = ask(id=1, op="hello")
 
     assert list(KINDS) == reply["result"]["kinds"]
-    assert {"harness": 1, "profiles": ["sync/1"], "reasons": True}.items() <= (
+    assert {"harness": 1, "profiles": ["sync/1", "oplog/1"], "reasons": True}.items() <= (
         reply["result"].items()
     )
 

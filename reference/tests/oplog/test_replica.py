@@ -14,20 +14,19 @@ from meshwire_reference.oplog.operations import (
     id_text_of,
 )
 from meshwire_reference.oplog.outcomes import Level, State
-from meshwire_reference.oplog.replica import (
-    COPIES_MAX,
-    DEPENDENCIES_MAX,
-    PATH_MAX,
-    SEQUENCE_AHEAD_MAX,
-    STRICT_SEQUENCE_MAX,
-    Replica,
-    ReplicaSettings,
-)
+from meshwire_reference.oplog.replica import Replica, ReplicaSettings
 from meshwire_reference.oplog.schema import TYPES
 from meshwire_reference.oplog.signatures import Signer
 from meshwire_reference.oplog.values import ABSENT, Content
 from meshwire_reference.oplog.waiting import QueueLimits
 from meshwire_reference.testing.oplog_recordings import new_replica
+from meshwire_spec.numbers import (
+    OPLOG_COPIES_MAX,
+    OPLOG_DEPENDENCIES_MAX,
+    OPLOG_PATH_MAX,
+    OPLOG_SEQUENCE_AHEAD_MAX,
+    OPLOG_SEQUENCE_MAX,
+)
 
 ALICE, BOB = Signer(b"\x11" * 32), Signer(b"\x22" * 32)
 
@@ -116,9 +115,9 @@ def test_another_inner_author_is_refused() -> None:
 def test_sequences_are_bounded() -> None:
     """Above 2^53-1 always, and too far above what is known for now (D-122)."""
     replica = strict()
-    far = signed(("rs",), "far", sequence=SEQUENCE_AHEAD_MAX + 2)
+    far = signed(("rs",), "far", sequence=OPLOG_SEQUENCE_AHEAD_MAX + 2)
 
-    assert outcome(replica, signed(("rs",), "x", sequence=STRICT_SEQUENCE_MAX + 1)) == (
+    assert outcome(replica, signed(("rs",), "x", sequence=OPLOG_SEQUENCE_MAX + 1)) == (
         "sequence-limit"
     )
     assert outcome(replica, far) == "sequence-jump"
@@ -132,7 +131,7 @@ def test_what_waits_does_not_count_as_a_jump() -> None:
     chain: list[SignedOperation] = []
     for number in range(3):
         depends_on = (chain[-1].signed_digest,) if chain else ()
-        sequence = 1 + number * SEQUENCE_AHEAD_MAX
+        sequence = 1 + number * OPLOG_SEQUENCE_AHEAD_MAX
         chain.append(signed(("rs",), str(number), sequence=sequence, depends_on=depends_on))
 
     assert [outcome(replica, o) for o in reversed(chain)][-1] == "Ok"
@@ -169,7 +168,7 @@ def test_an_operation_that_is_signed_again_is_known() -> None:
         replica.apply(signed(("rs",), "d", sequence=number))
     states = [outcome(replica, o) for o in (first, *again)]
 
-    assert states == ["Ok"] + ["AlreadySeen"] * (COPIES_MAX - 1) + ["copies-limit"] * 6
+    assert states == ["Ok"] + ["AlreadySeen"] * (OPLOG_COPIES_MAX - 1) + ["copies-limit"] * 6
     assert replica.document.fields["ls"].view() == ["A"]
 
 
@@ -192,8 +191,8 @@ def test_the_root_of_a_list_is_not_deleted() -> None:
 
 def test_lengths_are_bounded() -> None:
     """A path and a list of dependencies that nobody needs are refused before they are hashed."""
-    long_path = sign(replace(signed(("rs",), "x").inner, path=("rs",) * (PATH_MAX + 1)))
-    many = signed(("rs",), "x", depends_on=(bytes(64),) * (DEPENDENCIES_MAX + 1))
+    long_path = sign(replace(signed(("rs",), "x").inner, path=("rs",) * (OPLOG_PATH_MAX + 1)))
+    many = signed(("rs",), "x", depends_on=(bytes(64),) * (OPLOG_DEPENDENCIES_MAX + 1))
 
     assert [outcome(strict(), o) for o in (long_path, many)] == ["length-limit"] * 2
 

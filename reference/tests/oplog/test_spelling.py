@@ -18,8 +18,9 @@ from meshwire_reference.oplog.operations import (
 )
 from meshwire_reference.oplog.spelling import operation_json, read_operation_json, write_operation
 from meshwire_reference.oplog.tagged import read_tagged
-from meshwire_reference.oplog.values import ABSENT, CONTENT_DEPTH_MAX, Content, Unreadable
+from meshwire_reference.oplog.values import ABSENT, Content, Unreadable
 from meshwire_reference.testing.oplog_recordings import lines
+from meshwire_spec.numbers import OPLOG_DEPTH_MAX
 
 
 def operation(content: Content) -> SignedOperation:
@@ -169,7 +170,7 @@ def test_what_is_no_operation_has_a_reason(text: str, reason: str) -> None:
 def test_depth_is_bounded_at_the_limit() -> None:
     """The deepest content is read, one level more is refused."""
     deepest: Any = 0.5
-    for _ in range(CONTENT_DEPTH_MAX):
+    for _ in range(OPLOG_DEPTH_MAX):
         deepest = [deepest]
     signed = operation(deepest)
 

@@ -12,6 +12,7 @@ import msgspec
 from meshwire_spec.schemas import (
     control,
     listing,
+    oplog,
     reconciliation,
     report,
     steps,
@@ -61,6 +62,10 @@ PUBLICATIONS = (
         reconciliation.ReconciliationFile,
         reconciliation.CONDITIONS,
     ),
+    Publication("oplog", "A file of vectors of signed operations", oplog.OplogFile),
+    Publication("oplog-bulk", "A bulk of signed operations", oplog.BulkFrame),
+    Publication("oplog-single", "A text message with one signed operation", oplog.SingleFrame),
+    Publication("oplog-live", "A binary message with one signed operation", oplog.LiveFrame),
 )
 
 

@@ -59,7 +59,10 @@ class NamedCase(Strict, frozen=True, kw_only=True):
 
     id: Annotated[CaseId, Meta(description="Id of the case.")]
     kind: Annotated[
-        str, Meta(description="Kind of message, or `socket`, `harness` or `negentropy_run`.")
+        str,
+        Meta(
+            description="Kind of message, or `socket`, `harness`, `negentropy_run` or `oplog_text`."
+        ),
     ]
     part: Annotated[str, Meta(description="Page with its rules.")]
     title: Annotated[str, Meta(description="Title of the case.")]

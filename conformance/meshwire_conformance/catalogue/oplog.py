@@ -1,0 +1,124 @@
+"""Vectors of signed operations: each names lines of the recordings, which are read here.
+
+The format is `meshwire_spec.schemas.oplog`. What level `strict` requires where it differs from
+what was recorded is in `levels/differences.json` beside the recordings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from meshwire_conformance.catalogue.case import Case, digest_of
+from meshwire_conformance.catalogue.data_files import vectors_folder
+from meshwire_conformance.errors import SuiteFault
+from meshwire_spec.schemas.oplog import OplogFile, OplogVector
+
+PART = "oplog"
+TEXT, SIGNATURE, HISTORY = "oplog_text", "oplog_signature", "oplog_history"
+
+
+@dataclass(frozen=True, slots=True)
+class OplogRun:
+    """A vector with the recorded lines that it names."""
+
+    vector: OplogVector
+    lines: tuple[Mapping[str, Any], ...]
+    # Of a history at `strict`: outcomes by index that differ, and whether the view does.
+    strict: tuple[Mapping[int, str], ...] = ()
+    views: tuple[bool, ...] = ()
+
+
+@dataclass(slots=True)
+class _Recordings:
+    lines: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)
+    shared: dict[str, list[Any]] = field(default_factory=dict)
+
+
+@cache
+def recordings() -> _Recordings:
+    """Return every recorded line, by file and number; raises SuiteFault if a file is no such."""
+    found = _Recordings()
+    for name in ("ids", "ed25519", "apply", "panics"):
+        path = vectors_folder() / PART / "recorded" / f"{name}.jsonl"
+        try:
+            lines = [json.loads(line) for line in path.read_text().split("\n") if line]
+        except (OSError, ValueError) as exc:
+            raise SuiteFault(f"{path.name} is no recording: {exc}") from exc
+        found.lines[name] = {line["n"]: line for line in lines}
+        found.shared |= {line["ref"]: line["ops"] for line in lines if "ref" in line}
+    return found
+
+
+def operations_of(line: Mapping[str, Any]) -> list[Any]:
+    """Return the operations of a scenario in the order in which they are applied."""
+    made = line["ops"] if "ops" in line else recordings().shared[line["ops_ref"]]
+    return [made[index] for index in line.get("order", range(len(made)))]
+
+
+@cache
+def _differences() -> tuple[dict[int, dict[int, str]], frozenset[int]]:
+    """Return outcomes at `strict` by scenario and index, and all scenarios that differ there."""
+    path = vectors_folder() / PART / "levels" / "differences.json"
+    table = json.loads(path.read_text())
+    outcomes: dict[int, dict[int, str]] = {}
+    for row in table["outcomes"]:
+        for number, indices in row["at"]:
+            outcomes.setdefault(number, {}).update(dict.fromkeys(indices, row["strict"]))
+    other = {number for row in table["views"] for number in row["n"]}
+    return outcomes, frozenset((*outcomes, *other))
+
+
+def run_of(vector: OplogVector) -> OplogRun:
+    """Return a vector with its lines; raises SuiteFault if one is missing."""
+    known = recordings().lines[vector.recorded]
+    try:
+        lines = tuple(known[number] for number in vector.n)
+    except KeyError as exc:
+        raise SuiteFault(f"{vector.id}: {vector.recorded} has no line {exc}") from exc
+    if vector.recorded != "apply":
+        return OplogRun(vector, lines)
+    outcomes, other = _differences()
+    return OplogRun(
+        vector,
+        lines,
+        tuple(outcomes.get(number, {}) for number in vector.n),
+        tuple(number not in other for number in vector.n),
+    )
+
+
+def case_of(vector: OplogVector) -> Case:
+    """Return the case for a vector of operations."""
+    run = run_of(vector)
+    content = [msgspec.to_builtins(vector), list(run.lines), list(map(list, run.strict))]
+    return Case(
+        id=vector.id,
+        title=vector.title,
+        kind=vector.kind,
+        part=PART,
+        rules=tuple(vector.rules),
+        results=msgspec.structs.asdict(vector.result),
+        source=vector.source,
+        digest=digest_of(content),
+        body=run,
+    )
+
+
+def read_files() -> Iterator[OplogFile]:
+    """Yield every file of vectors of operations; raises SuiteFault for one of another format."""
+    for path in sorted((vectors_folder() / PART / "cases").glob("*.json")):
+        try:
+            yield msgspec.json.decode(path.read_bytes(), type=OplogFile)
+        except msgspec.DecodeError as exc:
+            raise SuiteFault(f"{path.name} is no file of vectors of operations: {exc}") from exc
+
+
+def load_cases() -> Iterator[Case]:
+    """Yield every case of the profile `oplog/1`."""
+    for file in read_files():
+        yield from map(case_of, file.vectors)

@@ -1,0 +1,156 @@
+"""Write the vectors of signed operations, one for each recorded line; `--check` compares.
+
+An id is fixed by the line: its number, counted from the first id of its sort. The rules of a
+vector are read off the recording: which forms a text has, which group a history belongs to.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from meshwire_spec.schemas.oplog import OplogFile
+
+FOLDER = Path(__file__).resolve().parents[1] / "vectors" / "oplog"
+SOURCE = "bft-json-crdt 8fd35eb1"
+
+# The first id of each sort; the number of the line is added.
+TEXTS, SIGNATURES, HISTORIES, ORDERS, PANICS = 8000, 8360, 8400, 8900, 8920
+BOTH = {"wire": "valid", "strict": "valid"}
+NEITHER = {"wire": "reject", "strict": "reject"}
+
+# The rules that the histories of a group show.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "in_order": ("OP-014",),
+    "perm_nodep": ("OP-021",),
+    "perm_dep_target": ("OP-014",),
+    "perm_dep_chain": ("OP-014",),
+    "perm_list": ("OP-010",),
+    "perm_lww": ("OP-011",),
+    "nested_lww": ("OP-012", "OP-028", "OP-032"),
+    "delete": ("OP-013",),
+    "deleted_item": ("OP-013",),
+    "duplicate": ("OP-025",),
+    "deps": ("OP-014", "OP-020"),
+    "tampered_set": ("OP-020",),
+    "tampered_insert": ("OP-020", "OP-026"),
+    "authors": ("OP-022",),
+    "seq": ("OP-024",),
+    "local": ("OP-014",),
+    "path": ("OP-026",),
+    "path_types": ("OP-026",),
+    "content_type": ("OP-023",),
+    "key_order": ("OP-005",),
+}
+# Words in the title of a history, and the rule that it shows besides.
+WORDS = {"root": "OP-027", "equivocation": "OP-029", "inner": "OP-022", "wrong type": "OP-023"}
+
+
+def lines(name: str) -> list[dict[str, Any]]:
+    """Return the objects of a recording."""
+    text = (FOLDER / "recorded" / f"{name}.jsonl").read_text()
+    return [json.loads(line) for line in text.split("\n") if line]
+
+
+def vector(
+    number: int, kind: str, title: str, rules: list[str], recorded: str, n: list[int]
+) -> dict[str, Any]:
+    """Return one row of a file."""
+    return {
+        "id": f"MW-{number}",
+        "kind": f"oplog_{kind}",
+        "title": title,
+        "rules": sorted(set(rules)),
+        "recorded": recorded,
+        "n": n,
+        "result": BOTH,
+        "source": SOURCE,
+    }
+
+
+def texts() -> Iterator[dict[str, Any]]:
+    """Yield a vector for each operation whose texts are recorded."""
+    for line in lines("ids"):
+        text = line["id_text"]
+        rules = ["OP-001", "OP-002", "OP-006", "OP-007"]
+        rules += ["OP-003"] if "Number(" in text else []
+        rules += ["OP-004"] if "String(" in text or "Object({" in text else []
+        rules += ["OP-005"] if "Object({" in text else []
+        title = f"the texts of an operation: {line['name']}"
+        yield vector(TEXTS + line["n"], "text", title, rules, "ids", [line["n"]])
+
+
+def signatures() -> Iterator[dict[str, Any]]:
+    """Yield a vector for each signature whose verdict is recorded."""
+    table = json.loads((FOLDER / "levels" / "differences.json").read_text())
+    refused = set(table["signatures"]["n"])
+    for line in lines("ed25519"):
+        n = line["n"]
+        rule = "OP-008" if n in refused else "OP-007"
+        title = f"a signature: {line['name']}"
+        row = vector(SIGNATURES + n, "signature", title, [rule], "ed25519", [n])
+        yield row | {"result": BOTH if line["valid"] and n not in refused else NEITHER}
+
+
+def histories() -> Iterator[dict[str, Any]]:
+    """Yield a vector for each short history, one for all orders of a long one, one for a crash."""
+    orders: dict[str, list[int]] = {}
+    for line in lines("apply"):
+        if line["kind"] != "scenario":
+            continue
+        if "ops_ref" in line:
+            orders.setdefault(line["ops_ref"], []).append(line["n"])
+            continue
+        title = f"{line['group'].replace('_', ' ')}: {line['name']}"
+        rules = [*GROUPS[line["group"]], *(r for word, r in WORDS.items() if word in title)]
+        yield vector(HISTORIES + line["n"], "history", title, rules, "apply", [line["n"]])
+    for number, (name, found) in enumerate(orders.items()):
+        title = f"a random history in {len(found)} orders: {name.removeprefix('h:')}"
+        rules = ["OP-010", "OP-011", "OP-021", "OP-028", "OP-032"]
+        yield vector(ORDERS + number, "history", title, rules, "apply", found)
+    for line in lines("panics"):
+        if line.get("ops") and line["verdict"] == "panic" and line["build"] == "release":
+            title = f"what crashed the ancestor: {line['case'].replace('_', ' ')}"
+            yield vector(PANICS + line["n"], "history", title, ["OP-016"], "panics", [line["n"]])
+
+
+FILES = {"texts": texts, "signatures": signatures, "histories": histories}
+
+
+def text_of(rows: list[dict[str, Any]]) -> str:
+    """Return the text of a file, which its format must fit."""
+    body = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    text = f'{{\n"part": "oplog",\n"vectors": [\n{body}\n]\n}}\n'
+    msgspec.json.decode(text, type=OplogFile)
+    return text
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the tool; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, say what is stale")
+    options = parser.parse_args(arguments)
+    stale, count = 0, 0
+    ids = json.loads((FOLDER.parent / "ids.json").read_text())
+    for name, make in FILES.items():
+        rows = list(make())
+        count += len(rows)
+        path = FOLDER / "cases" / f"{name}.json"
+        text = text_of(rows)
+        ids |= {row["id"]: row["title"] for row in rows if row["id"] not in ids}
+        if not path.exists() or path.read_text() != text:
+            stale += 1
+            print(f"make_oplog: {path.name} is stale", file=sys.stderr)
+            if not options.check:
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(text)
+    print(f"{count} vectors of operations, {stale} files changed")
+    return 1 if stale and options.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
