@@ -47,7 +47,12 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "key_order": ("OP-005",),
 }
 # Words in the title of a history, and the rule that it shows besides.
-WORDS = {"root": "OP-027", "equivocation": "OP-029", "inner": "OP-022", "wrong type": "OP-023"}
+WORDS = {
+    "delete root": "OP-027",
+    "equivocation": "OP-029",
+    "inner": "OP-022",
+    "wrong type": "OP-023",
+}
 
 
 def lines(name: str) -> list[dict[str, Any]]:

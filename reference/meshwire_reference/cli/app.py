@@ -19,6 +19,7 @@ def build_app() -> "typer.Typer":
     from meshwire_reference.cli.demo import demo  # noqa: PLC0415 - as typer
     from meshwire_reference.cli.keys import keygen  # noqa: PLC0415 - as typer
     from meshwire_reference.cli.operate import COMMANDS  # noqa: PLC0415 - as typer
+    from meshwire_reference.cli.operations import operations_app  # noqa: PLC0415 - as typer
     from meshwire_reference.cli.run import RunOptions, run_command  # noqa: PLC0415 - loads typer
 
     app = typer.Typer(
@@ -51,6 +52,7 @@ def build_app() -> "typer.Typer":
     app.command("run")(_reading(RunOptions, run_command))
     for command in (keygen, *COMMANDS, demo):
         app.command()(command)
+    app.add_typer(operations_app)
     return app
 
 

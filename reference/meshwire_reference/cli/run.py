@@ -16,6 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from meshwire_reference.backend import Backend
+from meshwire_reference.cli.operations import WEBSOCKET, serve_operations
 from meshwire_reference.cli.settings import read_options
 from meshwire_reference.control.server import ControlServer
 from meshwire_reference.core.settings import Dialect
@@ -163,6 +164,13 @@ class RunOptions:
             "What the command line gives takes its place."
         ),
     ] = None
+    rendezvous: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Peer of a node of signed operations, ws://HOST:PORT/crdt-sync, to keep a "
+            "session with. May be given again."
+        ),
+    ] = None
     control: Annotated[
         Path | None,
         typer.Option(
@@ -255,6 +263,10 @@ def run_command(options: RunOptions, given: frozenset[str]) -> None:
         if options.config is not None:
             read = read_options(options.config, RunOptions)
             options = replace(options, **{name: read[name] for name in read.keys() - given})
+        listen, peers = options.listen or [], options.rendezvous or []
+        if peers or any(address.startswith(WEBSOCKET) for address in listen):
+            node = serve_operations(listen, peers, options.data, options.control)
+            raise typer.Exit(asyncio.run(node))
         config = make_config(options.choices())
         for address in (*config.listen, *config.connect):
             check_offered(address)

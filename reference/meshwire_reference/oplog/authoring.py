@@ -53,12 +53,13 @@ class OperationAuthor:
 
     def set(self, path: Path, value: JsonValue) -> SignedOperation:
         """Write `value` into the register at `path`; raise Unauthored."""
-        node = self._find(path)
+        node = self.find(path)
         if not isinstance(node, RegisterNode):
             raise Unauthored("no register")
         return self._sign(path, ROOT, value, self._name_of(node), is_deleted=False)
 
-    def _find(self, path: Path) -> DocumentNode | None:
+    def find(self, path: Path) -> DocumentNode | None:
+        """Return the part of the document at `path`, or None."""
         node: DocumentNode | None = self.replica.document
         for segment in path:
             if isinstance(node, StructNode) and isinstance(segment, str):
@@ -71,7 +72,7 @@ class OperationAuthor:
         return node
 
     def _list(self, path: Path) -> ListNode:
-        node = self._find(path)
+        node = self.find(path)
         if not isinstance(node, ListNode):
             raise Unauthored("no list")
         return node
@@ -89,7 +90,7 @@ class OperationAuthor:
             return ()
         found: tuple[bytes, ...] = ()
         for depth, segment in enumerate(path):
-            around = self._find(path[:depth])
+            around = self.find(path[:depth])
             if isinstance(around, ListNode) and isinstance(segment, bytes):
                 digest = around.elements[segment].signed_digest
                 found = (digest,) if digest else found

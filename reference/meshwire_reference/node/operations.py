@@ -1,0 +1,143 @@
+"""A node of `oplog/1` on asyncio: its sessions, whom it dials, and what it stores."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from meshwire_reference.oplog.hub import EVICTED, Hub, OplogSession
+from meshwire_reference.oplog.rendezvous import RendezvousBackoff
+from meshwire_reference.transport.base import TransportError
+from meshwire_reference.transport.websocket import (
+    Lost,
+    WebSocketConnection,
+    WebSocketListener,
+    dial_websocket,
+    listen_websocket,
+)
+
+CLOSE_GOING_AWAY = 1001
+# Private codes of close frames.
+CLOSE_BEHIND = 4000
+CLOSE_EVICTED = 4001
+
+# Operations of a bulk between two turns of other sessions.
+TURN = 64
+
+Say = Callable[[str, str], None]
+
+
+@dataclass(slots=True)
+class OplogNode:
+    """The hub of one node with its connections; `store` is given what is to be kept."""
+
+    hub: Hub
+    store: Callable[[list[str]], Awaitable[None]]
+    say: Say
+    spread: Callable[[], float]
+    now: Callable[[], float]
+    _wakes: dict[int, asyncio.Event] = field(default_factory=dict)
+    _connections: dict[int, WebSocketConnection] = field(default_factory=dict)
+    _listeners: list[WebSocketListener] = field(default_factory=list)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def listen(self, host: str, port: int) -> str:
+        """Bind an address and return it; raise TransportError."""
+        listener = await listen_websocket(host, port, self._run_session)
+        self._listeners.append(listener)
+        return listener.address
+
+    def keep_connected(self, url: str) -> None:
+        """Dial `url` now and again whenever the session has ended, until the node closes."""
+        task = asyncio.get_running_loop().create_task(self._keep(url))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """End every task and session, with close frames (D-149)."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for connection in list(self._connections.values()):
+            await connection.close(CLOSE_GOING_AWAY, "shutdown")
+        for listener in self._listeners:
+            await listener.close()
+
+    async def _keep(self, url: str) -> None:
+        backoff = RendezvousBackoff(self.spread)
+        while True:
+            began = self.now()
+            try:
+                connection = await dial_websocket(url)
+            except TransportError as exc:
+                level, pause_s = backoff.failed()
+                self.say(level, f"{url}: {exc}")
+            else:
+                await self._run_session(connection)
+                level, pause_s = backoff.ended(self.now() - began)
+                self.say(level, f"{url}: the session has ended")
+            await asyncio.sleep(pause_s)
+
+    async def _run_session(self, connection: WebSocketConnection) -> None:
+        """Read and write at once until either ends (D-148)."""
+        session = self.hub.open_session()
+        wake = self._wakes[session.number] = asyncio.Event()
+        self._connections[session.number] = connection
+        wake.set()
+        tasks = [
+            asyncio.ensure_future(self._read(connection, session)),
+            asyncio.ensure_future(self._write(connection, session, wake)),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.hub.close_session(session)
+            del self._wakes[session.number], self._connections[session.number]
+            await connection.close(CLOSE_GOING_AWAY, "")
+
+    async def _read(self, connection: WebSocketConnection, session: OplogSession) -> None:
+        evicted = self.hub.counts[EVICTED]
+        while not isinstance(message := await connection.receive(), Lost):
+            if isinstance(message, bytes):
+                await self.publish(self.hub.take_binary(message, session))
+            else:
+                await self._take_text(message, session)
+            if self.hub.counts[EVICTED] > evicted:
+                # D-134: what was evicted comes again with the next bulk.
+                await connection.close(CLOSE_EVICTED, "queue-evicted")
+                return
+
+    async def _take_text(self, message: str, session: OplogSession) -> None:
+        """Apply a bulk in turns, so that other sessions go on meanwhile."""
+        added: list[str] = []
+        for number, some in enumerate(self.hub.take_text(message, session), 1):
+            added += some
+            if number % TURN == 0:
+                await self.publish(added)
+                added = []
+                await asyncio.sleep(0)
+        await self.publish(added)
+
+    async def publish(self, added: list[str]) -> None:
+        """Store what was newly applied, then let every session send it."""
+        if added:
+            end = len(self.hub.log)
+            await self.store(added)
+            self.hub.durable = max(self.hub.durable, end)
+            for wake in self._wakes.values():
+                wake.set()
+
+    async def _write(
+        self, connection: WebSocketConnection, session: OplogSession, wake: asyncio.Event
+    ) -> None:
+        while True:
+            await wake.wait()
+            wake.clear()
+            while (message := self.hub.next_message(session)) is not None:
+                if not await connection.send(message):
+                    return
+                if self.hub.is_behind(session):
+                    await connection.close(CLOSE_BEHIND, "too-far-behind")
+                    return

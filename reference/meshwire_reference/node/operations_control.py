@@ -1,0 +1,114 @@
+"""Requests of the user of a node of `oplog/1`: one JSON object a line over a unix socket."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from meshwire_reference.oplog.authoring import OperationAuthor, Unauthored
+from meshwire_reference.oplog.nodes import ListNode
+from meshwire_reference.oplog.operations import KEY_SIZE, SignedOperation
+from meshwire_reference.oplog.operations import Path as TargetPath
+from meshwire_reference.oplog.values import JsonValue, Unreadable, parse_json, take_content
+
+LINE_BYTES_MAX = 2**20
+SOCKET_MODE = 0o600
+
+Publish = Callable[[SignedOperation], Awaitable[None]]
+
+
+class OperationsControl:
+    """The socket of one node; `publish` stores and sends what its author made."""
+
+    def __init__(self, author: OperationAuthor, publish: Publish, path: Path) -> None:
+        self._author = author
+        self._publish = publish
+        self._path = path
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Bind the socket; raise OSError."""
+        self._path.unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(
+            self._serve, self._path, limit=LINE_BYTES_MAX
+        )
+        self._path.chmod(SOCKET_MODE)
+
+    async def close(self) -> None:
+        """Remove the socket."""
+        if self._server is not None:
+            self._server.close()
+            self._path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await reader.readline():
+                reply = await self.answer(line)
+                writer.write(json.dumps(reply).encode() + b"\n")
+                await writer.drain()
+        except (ValueError, ConnectionError):
+            # A line beyond the limit, or a user who has left.
+            pass
+        finally:
+            writer.close()
+
+    async def answer(self, line: bytes) -> dict[str, JsonValue]:
+        """Carry out one request; return its result or error."""
+        try:
+            request = parse_json(line.decode())
+            if not isinstance(request, dict):
+                return {"error": "no object"}
+            made = self._carry_out(request)
+            if made is None:
+                return {"result": self._author.replica.view()}
+            await self._publish(made)
+        except (Unauthored, Unreadable, ValueError) as exc:
+            return {"error": str(exc)}
+        return {"result": made.inner.id.hex()}
+
+    def _carry_out(self, request: dict[str, Any]) -> SignedOperation | None:
+        """Return the operation that a request leads to, or None if it only reads."""
+        path = self._path_of(request.get("path", ""))
+        match request.get("op"):
+            case "view":
+                return None
+            case "set":
+                return self._author.set(path, take_content(request.get("value")))
+            case "delete" if path and isinstance(path[-1], bytes):
+                return self._author.delete(path[:-1], path[-1])
+            case "insert":
+                value = take_content(request.get("value"))
+                if after := request.get("after"):
+                    return self._author.insert(path, identity_of(after), value)
+                return self._author.append(path, value)
+        raise Unauthored("unknown request")
+
+    def _path_of(self, text: object) -> TargetPath:
+        """Return a path whose elements are given by id, or by place among those shown."""
+        if not isinstance(text, str):
+            raise Unauthored("path is no text")
+        path: TargetPath = ()
+        for part in filter(None, text.split("/")):
+            node = self._author.find(path)
+            if not isinstance(node, ListNode):
+                path = (*path, part)
+            elif part.isdecimal() and len(part) < KEY_SIZE:
+                shown = [e.id for e in node.walk() if e.node is not None and not e.is_deleted]
+                if int(part) >= len(shown):
+                    raise Unauthored(f"no element {part}")
+                path = (*path, shown[int(part)])
+            else:
+                path = (*path, identity_of(part))
+        return path
+
+
+def identity_of(text: object) -> bytes:
+    """Return the id of an element in hexadecimal; raise Unauthored."""
+    try:
+        found = bytes.fromhex(str(text))
+    except ValueError as exc:
+        raise Unauthored("no id") from exc
+    if len(found) != KEY_SIZE:
+        raise Unauthored("no id")
+    return found

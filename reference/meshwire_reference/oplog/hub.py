@@ -1,0 +1,161 @@
+"""The operations of one node and its sessions, without input or output.
+
+Every operation that was newly applied is appended to one log, and a session is a place in it: what
+is behind that place goes out, first in bulks, then one by one. So what is applied while a bulk is
+sent is never left out (D-125), and what one peer sent reaches every other one, but not its source
+(D-127).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from meshwire_reference.oplog.frames import (
+    bulk_chunks,
+    decode_binary,
+    decode_text,
+    empty_bulk,
+    encode_live,
+)
+from meshwire_reference.oplog.operations import SignedOperation
+from meshwire_reference.oplog.outcomes import State
+from meshwire_reference.oplog.replica import Replica
+from meshwire_reference.oplog.spelling import operation_json, read_operation_json
+from meshwire_reference.oplog.values import Unreadable
+
+# How many operations a session may be behind after its bulk before it is closed.
+LAG_MAX = 10_000
+
+# The source of what this node wrote or stored.
+OWN = 0
+# The count of operations that the queue had no room for.
+EVICTED = "evicted"
+
+
+@dataclass(slots=True)
+class OplogSession:
+    """The place of one peer in the log."""
+
+    number: int
+    # The next entry of the log to send, and the first that is sent alone.
+    position: int
+    bulk_end: int
+    has_begun: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One applied operation as JSON, and the session that it came from."""
+
+    text: str
+    source: int
+
+
+class Hub:
+    """A replica, the log of what it consists of, and its sessions."""
+
+    def __init__(self, replica: Replica, *, lag_max: int = LAG_MAX) -> None:
+        self.replica = replica
+        self.log: list[LogEntry] = []
+        # How many entries are durable: sessions send no others.
+        self.durable = 0
+        self.sessions: dict[int, OplogSession] = {}
+        self.counts: Counter[str] = Counter()
+        self._lag_max = lag_max
+        self._next = 1
+        # Where operations that wait came from, by signed digest.
+        self._sources: dict[bytes, int] = {}
+
+    def load(self, texts: Iterable[str]) -> None:
+        """Take the operations of the store; raise Unreadable if one is none."""
+        for text in texts:
+            self.take(read_operation_json(text), OWN)
+        self.durable = len(self.log)
+
+    def open_session(self) -> OplogSession:
+        """Return a new session, to which everything is sent."""
+        session = OplogSession(self._next, 0, self.durable)
+        self._next += 1
+        self.sessions[session.number] = session
+        return session
+
+    def close_session(self, session: OplogSession) -> None:
+        """Forget a session."""
+        self.sessions.pop(session.number, None)
+
+    def take(self, signed: SignedOperation, source: int) -> list[str]:
+        """Apply an operation; return what was newly applied as JSON, which is to be stored."""
+        evicted = self.replica.queue.evicted
+        outcome = self.replica.apply(signed)
+        self.counts[outcome.reason or outcome.state.value] += 1
+        self.counts[EVICTED] += self.replica.queue.evicted - evicted
+        if outcome.state is State.MISSING:
+            self._sources[signed.signed_digest] = source
+            if len(self._sources) > 2 * self.replica.settings.queue.count:
+                # Only what was evicted is left over: an echo to its source does no harm.
+                self._sources.clear()
+        return self._append(signed, source)
+
+    def _append(self, signed: SignedOperation, source: int) -> list[str]:
+        """Append what the last operation led to; return it as JSON."""
+        added = []
+        for each in self.replica.applied:
+            origin = source if each is signed else self._sources.pop(each.signed_digest, OWN)
+            added.append(LogEntry(operation_json(each), origin))
+        self.log += added
+        return [entry.text for entry in added]
+
+    def add_own(self, signed: SignedOperation) -> list[str]:
+        """Append an operation that an author has just applied to the replica."""
+        return self._append(signed, OWN)
+
+    def take_text(self, text: str, session: OplogSession) -> Iterator[list[str]]:
+        """Take a text message; yield what each of its operations led to.
+
+        A bad part is counted, and the others are applied (D-158).
+        """
+        try:
+            bulk = decode_text(text)
+        except Unreadable as fault:
+            self.counts[fault.reason] += 1
+            return
+        for part in bulk.texts:
+            try:
+                signed = read_operation_json(part)
+            except Unreadable as fault:
+                self.counts[fault.reason] += 1
+                yield []
+            else:
+                yield self.take(signed, session.number)
+
+    def take_binary(self, data: bytes, session: OplogSession) -> list[str]:
+        """Take a binary message, which has one operation."""
+        try:
+            signed = decode_binary(data)
+        except Unreadable as fault:
+            self.counts[fault.reason] += 1
+            return []
+        return self.take(signed, session.number)
+
+    def is_behind(self, session: OplogSession) -> bool:
+        """Return True if a session has fallen too far behind and must be closed."""
+        return self.durable - max(session.position, session.bulk_end) > self._lag_max
+
+    def next_message(self, session: OplogSession) -> str | bytes | None:
+        """Return the next message for a session, or None while it has everything."""
+        if not session.has_begun and not session.bulk_end:
+            session.has_begun = True
+            return empty_bulk()
+        if session.position < session.bulk_end:
+            session.has_begun = True
+            entries = islice(self.log, session.position, session.bulk_end)
+            message, count = next(bulk_chunks(entry.text for entry in entries))
+            session.position += count
+            return message
+        while session.position < self.durable:
+            entry = self.log[session.position]
+            session.position += 1
+            if entry.source != session.number:
+                return encode_live(entry.text)
+        return None

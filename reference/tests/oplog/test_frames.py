@@ -1,0 +1,82 @@
+"""Messages of a session: bulks in chunks, single operations, envelopes."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshwire_reference.oplog.frames import (
+    bulk_chunks,
+    decode_binary,
+    decode_text,
+    empty_bulk,
+    encode_live,
+)
+from meshwire_reference.oplog.spelling import operation_json
+from meshwire_reference.oplog.tagged import read_tagged
+from meshwire_reference.oplog.values import Unreadable
+from meshwire_reference.testing.oplog_recordings import lines
+
+
+@given(texts=st.lists(st.text(max_size=40), max_size=30), size=st.integers(60, 200))
+def test_chunks_hold_every_operation_in_order(texts: list[str], size: int) -> None:
+    """Together they are the list, each within the size unless one operation is too long."""
+    found: list[str] = []
+    for message, count in bulk_chunks(texts, size):
+        part = decode_text(message).texts
+        found += part
+
+        assert len(part) == count
+        assert count == 1 or len(message.encode()) <= size
+    assert found == texts
+
+
+def test_a_bulk_may_be_empty() -> None:
+    """A node without operations says so."""
+    assert decode_text(empty_bulk()).texts == ()
+
+
+def test_a_single_operation_is_a_bulk_of_one() -> None:
+    """Old peers send it as text."""
+    assert decode_text('{"type":"op","op":"x"}').texts == ("x",)
+
+
+def test_an_envelope_holds_one_operation() -> None:
+    """Encoded from the text of the log, decoded to the operation."""
+    signed = read_tagged(next(lines("ids"))["op"])
+
+    assert decode_binary(encode_live(operation_json(signed))) == signed
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("{", "bad-json"),
+        ("[]", "wrong-type"),
+        ('{"type":"other"}', "unknown-frame"),
+        ('{"type":"bulk"}', "wrong-type"),
+        ('{"type":"bulk","ops":[1]}', "wrong-type"),
+        ('{"type":"op"}', "wrong-type"),
+        ('{"type":"op","type":"op","op":"x"}', "duplicate-member"),
+        (b"\xff", "bad-utf8"),
+        (b"", "bad-json"),
+        (b"7", "wrong-type"),
+        (b'{"v":2,"op":{}}', "unknown-version"),
+        (b'{"v":1.0,"op":{}}', "unknown-version"),
+        (b'{"v":true,"op":{}}', "unknown-version"),
+        (b'{"v":1}', "wrong-type"),
+    ],
+)
+def test_what_is_no_message_has_a_reason(message: str | bytes, reason: str) -> None:
+    """The session goes on, so each kind of fault is named for its counter."""
+    with pytest.raises(Unreadable) as caught:
+        decode_text(message) if isinstance(message, str) else decode_binary(message)
+
+    assert caught.value.reason == reason
+
+
+def test_deep_nesting_is_refused() -> None:
+    """The parser's own limit becomes a reason."""
+    with pytest.raises(Unreadable):
+        decode_text(json.dumps({"type": "bulk"})[:-1] + ',"ops":' + "[" * 200_000)
