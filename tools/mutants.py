@@ -108,6 +108,7 @@ def mutant_of(names: str, rows: Mapping[str, Row]) -> Mutant:
 VARIANTS = {
     "reconciles": "reconciles",
     "dials dialect:open": "reconciles",
+    "cap:1048576": "reconciles",
     "dials dialect:H2": "dials-H2",
     "dials": "dials",
     "dialect:H2": "H2",

@@ -6,6 +6,8 @@ While the answer to a run waits for credit, later frames of its stream may be le
 from __future__ import annotations
 
 import asyncio
+import hashlib
+from functools import partial
 
 from meshwire_conformance.cases.planting import NOTHING, send_snapshot
 from meshwire_conformance.cases.streams import LISTED, LISTED_WINDOW, big, give_credit, is_snapshot
@@ -44,6 +46,8 @@ PATIENCE = 4
 ASKED = 3
 """Times that the suite asks for the change that it has lost."""
 ONE_HASH = b"\x01"
+BLOCKS = 16_000
+"""Number of 64-character blocks in a change, which are half as long when they are compressed."""
 CLOCK_ANSWERS = 3
 """Answers to another peer, an interval between each two, so that more than one has passed."""
 
@@ -345,3 +349,81 @@ async def a_lost_change_is_sent_again(run: CaseRun) -> None:
 
 def _is_delta_to(arrival: Arrival, peer: str) -> bool:
     return arrival.peer == peer and arrival.type == FrameType.DELTA
+
+
+async def _plant_beyond_the_cap(run: CaseRun) -> None:
+    """Give the target a document of two changes, each within its payload cap, both beyond it."""
+    texts = [
+        "".join(hashlib.sha256(f"{part} {number}".encode()).hexdigest() for number in range(BLOCKS))
+        for part in ("first", "second")
+    ]
+    documents = {
+        "first": DocumentSpec(actor="1a1b1c1d", fields={"text": texts[0]}),
+        "both": DocumentSpec(actor="0b0b0b0b", merge=["first"], edits=[{"text": texts[1]}]),
+        "own": DocumentSpec(actor="2c2c2c2c", fields={"course": 259}),
+    }
+    await run.documents(documents)
+    await run.contents.prepare_delta("both", "first")
+    await run.contents.prepare_delta("own")
+    cap = run.session.target.facts.payload_cap
+    sizes = [len(run.contents.made[name].saved) for name in ("first", "both")]
+    assert sizes[0] < cap < sizes[1], f"{sizes} do not fit a cap of {cap} bytes"
+    await send_snapshot(run, document="first")
+    await run.send(FrameSpec(type="delta", document="both", known="first"), "B")
+    await run.barrier("B")
+
+
+long_case = partial(
+    case,
+    part="documents",
+    needs=("documents", "cap:1048576"),
+    isolation="peer",
+    let={"key": "notes:$case"},
+)
+"""Registers a case about a document that is longer than the payload cap of the target."""
+
+
+@long_case(
+    "MW-6954",
+    "what a peer lacks must come in several deltas where one would exceed the payload cap",
+    rules=("DC-055", "FR-013"),
+)
+async def a_long_document_comes_in_pieces(run: CaseRun) -> None:
+    """What exceeds the cap is never sent, or in a frame that its receiver refuses."""
+    arrivals = run.subscription(run.scope.names["key"])
+    await _plant_beyond_the_cap(run)
+    made, cap = run.contents.made, run.session.target.facts.payload_cap
+    (first,) = made["first"].heads
+    (second,) = made["both"].heads
+    # The target answers with all that this peer lacks.
+    await run.send(FrameSpec(type="delta", document="own"))
+    await run.barrier()
+    lacking = [MAGIC + bytes.fromhex(one)[:CHECKSUM] for one in (first, second)]
+
+    def has_all() -> bool:
+        came = [one.payload for one in arrivals.arrivals if one.type == FrameType.DELTA]
+        return all(any(chunk in payload for payload in came) for chunk in lacking)
+
+    came = await arrivals.signal.wait_for(has_all, run.deadline_s * PATIENCE)
+    too_long = [one for one in arrivals.arrivals if len(one.payload) > cap]
+    if too_long or not came:
+        raise CaseFailed(
+            "not-sent",
+            "a document that is longer than the payload cap did not come in pieces",
+            expected=(f"deltas of up to {cap} bytes with every change",),
+            received=tuple(map(line_of, arrivals.arrivals)),
+            missed=not too_long,
+        )
+
+
+@long_case(
+    "MW-6955",
+    "a read whose answer would exceed the payload cap must be refused",
+    rules=("DC-056",),
+)
+async def a_long_document_is_not_read(run: CaseRun) -> None:
+    """The read is not answered, or with a frame that its receiver refuses."""
+    await _plant_beyond_the_cap(run)
+    key = run.scope.names["key"]
+    await run.send_read(key)
+    await run.refused(["document-limit"], "A", f"read {key}")

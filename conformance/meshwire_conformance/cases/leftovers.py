@@ -41,6 +41,11 @@ WINDOW_MAX = 2**20
 """Greatest window that these cases exceed, in bytes."""
 PATIENCE = 4
 """Deadlines that a frame may take which needs credit several times."""
+IN_TURNS = 7
+"""Streams whose frames together exceed two payloads, and whose windows that of the connection."""
+PAUSES_A_DEADLINE = 5
+DEADLINES = 2
+"""Frame deadlines of the target in which a long frame gets no more than a byte now and then."""
 
 abandoned_case = partial(
     case, part="transport", needs=("documents", "binding:tcp"), isolation="peer", let=LET
@@ -352,3 +357,48 @@ async def long_result(run: CaseRun) -> None:
     await call.send_result(RESULT_ACCEPTED)
     stream = await call.stream()
     await _check_served(run, call.name, partial(_write_along, run, stream))
+
+
+@case(
+    "MW-6953",
+    "long frames that come in turns on several streams must be read, although one of them pauses",
+    part="transport",
+    rules=("TR-031", "TR-029"),
+    needs=("binding:tcp", "deadline:frame_stall_s"),
+    isolation="peer",
+    serial=True,
+    let=LET,
+)
+async def long_frames_in_turns(run: CaseRun) -> None:
+    """Bytes that wait take the credit of all streams, or a stream without credit is refused."""
+    cap = run.session.target.facts.payload_cap
+    header, shorter = (
+        run.composer.frame(
+            FrameSpec(type=int(FrameType.WINDOWED_HISTORY), hex="", payload_length=length)
+        )
+        for length in (cap, cap // 3)
+    )
+    connection = await lab_connection(run, "A")
+    names = [f"long {number}" for number in range(IN_TURNS)]
+    first, *others = [await run.open("A", name) for name in names]
+    await run.write_alone(first, header, f"the header of a frame of {cap} bytes", "A")
+    await _write_along(run, first, cap - PIECE)
+    for stream in others:
+        await run.write_alone(stream, shorter, "the header of a shorter frame", "A")
+        # As the target gives credit, a part of each in turn.
+        await stream.write(bytes(cap // 3))
+    pause_s = run.session.target.facts.deadlines["frame_stall_s"] / PAUSES_A_DEADLINE
+    for _ in range(DEADLINES * PAUSES_A_DEADLINE):
+        await _write_along(run, first, 1)
+        await first.wait_for(lambda: first.refused, pause_s)
+    for stream in others:
+        if stream.refused:
+            raise CaseFailed(
+                "refused",
+                "a stream was refused whose bytes had no credit",
+                received=(code_name(stream.reset_code or 0),),
+            )
+    await _write_along(run, first, PIECE - DEADLINES * PAUSES_A_DEADLINE)
+    for name in names:
+        await run.barrier("A", name, patience=PATIENCE)
+    await check_echo(run, connection)

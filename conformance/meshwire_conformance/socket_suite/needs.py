@@ -93,6 +93,11 @@ def _check_deadline(name: str, target: Target) -> str | None:
     return None if name in target.facts.deadlines else f"the target declares no {name}"
 
 
+def _check_cap(size: str, target: Target) -> str | None:
+    cap = target.facts.payload_cap
+    return None if cap <= int(size) else f"the target takes payloads of {cap} bytes"
+
+
 def _check_dials(number: str, target: Target) -> str | None:
     if target.listener is None:
         return "the target was given no address of the suite to dial"
@@ -121,6 +126,7 @@ _CHECKS: dict[str, Callable[[str, Target], str | None]] = {
     "binding": _check_binding,
     SHOWS: _check_shows,
     "deadline": _check_deadline,
+    "cap": _check_cap,
     "process": _check_process,
     "dials": _check_dials,
     "accepts": _check_accepts,

@@ -27,6 +27,8 @@ DIALECTS = ("open", "H1", "H2")
 """Variants of the bundled node in which it waits for connections."""
 HEARTBEAT_S = 0.5
 """Time between heartbeats of the bundled node in one attachment, in seconds."""
+SHORT_CAP = 2**20
+"""Payload cap of the bundled node in one attachment, in bytes: documents may be longer."""
 REDIAL_S = 0.1
 """Longest wait of the bundled node before it dials again, in seconds."""
 
@@ -100,9 +102,9 @@ def node_attachments(command: str, deadline_s: float, *, beside: bool = False) -
         ),
         (
             "reconciles",
-            f"{client} {dials}",
+            f"{client} {dials} --payload-cap {SHORT_CAP}",
             "",
-            ("reconciles", "dials dialect:open"),
+            ("reconciles", "dials dialect:open", f"cap:{SHORT_CAP}"),
         ),
     )
     return [
