@@ -148,7 +148,12 @@ class FrameStream(InboundStream):
         """Take a RESET of the peer: whole frames keep their effect, none is answered here."""
         # TR-024
         self._streams.reset(self._stream, "shutdown")
+        self.cut()
+
+    def cut(self) -> None:
+        """Take the end of the peer's half without a FIN: an answer on the way is given up."""
         self._move(InboundEvent.RESET)
+        # Its message holds bytes of the budget for all peers until then.
         self._runs.give_up(self._stream)
         self.resume()
 

@@ -306,6 +306,22 @@ class TestServer:
         again = bench.send(connection, StreamFrame(NEGENTROPY_KEY, INIT, EMPTY))
         assert len(replies(again)) == 1
 
+    @pytest.mark.parametrize("held", ["hold_sends", "hold_writes"])
+    def test_a_message_of_a_lost_connection_holds_no_bytes(self, held: str) -> None:
+        """TR-029: its answer was under way, or waited for a write."""
+        bench = make_bench()
+        fill(bench, keys(0, 3))
+        connection = bench.connect()
+        stream = bench.open(connection)
+        setattr(bench, held, True)
+        bench.send(bench.connect(), author.snapshot("notes:more"))
+        bench.write(connection, stream, message(EMPTY, INIT))
+        assert bench.core.outstanding.inbound_bytes
+        bench.disconnect(connection)
+        bench.let_go()
+
+        assert bench.core.outstanding.inbound_bytes == 0
+
     def test_an_answer_that_was_sent_gives_its_room_back(self) -> None:
         """After twenty runs the room for other answers is as great as before."""
         bench = make_bench(answer_bytes_max=300_000)
