@@ -194,7 +194,9 @@ class World:
         Each connection may have one message beyond them, whatever its size.
         """
         now, settings = node.core.outstanding, self._settings(node.number)
-        beyond = now.sessions * self._largest
+        # What is being made counts as much as its document has on the disk.
+        largest = max((self._largest, *node.disk.contents(node.identity).sizes.values()))
+        beyond = now.sessions * largest
         for name, held, most in (
             ("made", now.outbound_bytes, settings.all_answer_bytes_max),
             ("received", now.inbound_bytes, settings.inbound_bytes_max),
