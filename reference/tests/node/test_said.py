@@ -109,7 +109,7 @@ def test_a_caller_that_leaves_by_itself_is_no_refusal(capsys: pytest.CaptureFixt
         await writer.wait_closed()
         peer = await join(port)
         await peer.send(snapshot("notes:1"))
-        assert node._listeners[0].refused == 1
+        assert node.network._listeners[0].refused == 1
         assert not node.statistics.refused
         await peer.leave()
 
