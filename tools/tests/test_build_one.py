@@ -45,12 +45,13 @@ def test_each_command_has_cases_to_turn_green(command: str) -> None:
 
 
 def test_the_steps_together_leave_no_case_out() -> None:
-    """All steps before the last cover every case; the last adds none."""
+    """All steps before the last cover every case of `sync/1`; the last adds none."""
     steps = [command for command in COMMANDS if "--only" in command]
 
     met = set().union(*(ids for command in steps for ids in selected(command).values()))
 
-    assert {case.id for case in load_catalogue().cases} - met == set()
+    cases = {case.id for case in load_catalogue().cases if case.part != "oplog"}
+    assert cases - met == set()
 
 
 @pytest.mark.process

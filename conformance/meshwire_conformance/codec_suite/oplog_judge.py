@@ -187,6 +187,10 @@ def _judge(step: OplogStep, answer: Mapping[str, Any], line: str) -> OplogFindin
             received = f"{name}: {shown(came)}"
             finding = Finding(f"wrong-{name.replace('_', '-')}", step.op, received=received)
             return OplogFinding(finding, line, f"{name}: {shown(named)}")
+    waiting = result.get("waiting")
+    if step.op == "oplog_apply" and (type(waiting) is not int or waiting < 0):
+        finding = Finding("wrong-waiting", step.op, received=f"waiting: {shown(waiting)}")
+        return OplogFinding(finding, line, "waiting: a number of operations")
     return OplogFinding(Finding())
 
 
