@@ -48,7 +48,7 @@ def tree(value: Any) -> list[Any]:
 def right(ask: Ask) -> dict[str, Any]:
     """Return the result that is expected of a request."""
     assert isinstance(ask.step, OplogStep)
-    result: dict[str, Any] = {}
+    result: dict[str, Any] = {"waiting": 0} if ask.op == "oplog_apply" else {}
     for name, wanted in ask.step.expected.items():
         if name == "view":
             result[name] = tree(wanted)
@@ -120,6 +120,12 @@ def test_a_queue_is_judged_at_wire_alone() -> None:
 
     assert found(case, "wire", waiting=7).finding.symptom == "wrong-waiting"
     assert found(case, "strict", waiting=7).finding.symptom == ""
+
+
+@pytest.mark.parametrize("waiting", [None, "0", -1, True])
+def test_the_number_of_waiting_operations_is_a_number(waiting: object) -> None:
+    """At both levels, also where its value is free."""
+    assert found(CASES["MW-8402"], "strict", waiting=waiting).finding.symptom == "wrong-waiting"
 
 
 def test_views_of_one_history_must_be_equal() -> None:
