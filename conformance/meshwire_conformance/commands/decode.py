@@ -15,6 +15,7 @@ from meshwire_conformance.hints import did_you_mean, is_file
 from meshwire_conformance.verdicts import ExitCode
 
 if TYPE_CHECKING:
+    from meshwire_conformance.explain.decode import View
     from meshwire_conformance.explain.parts import InputPart
 
 FILE_MAX = 64 * 2**20
@@ -53,7 +54,7 @@ def decode_command(
 
     Example: meshwire decode --kind heartbeat '01 0000018bcfe56800'
     """
-    from meshwire_conformance.explain.decode import View, json_of, part_lines  # noqa: PLC0415 - heavy
+    from meshwire_conformance.explain.decode import View, json_of  # noqa: PLC0415 - heavy
     from meshwire_conformance.explain.dissect import ELEMENTS_SHOWN  # noqa: PLC0415 - heavy
     from meshwire_spec.numbers import KINDS  # noqa: PLC0415 - beside its only use
 
@@ -66,22 +67,33 @@ def decode_command(
         found = json_of(parts, spelling, elements_max)
         typer.echo(json.dumps(found, indent=1, ensure_ascii=True))
         raise typer.Exit(int(ExitCode.PASSED if found["accepted"] else ExitCode.VIOLATIONS))
-    colour = wants_colour(color, os.environ, sys.stdout)
-    view = View(full=full, colour=colour, elements_max=elements_max)
-    stands = True
-    if spelling not in PLAIN_FORMS:
-        typer.echo(f"read as: {spelling}")
-    for part in parts:
-        lines, accepted = part_lines(part, view)
-        stands = stands and accepted
-        # The only part of plain bytes needs no name.
-        for line in lines if part.name else lines[1:]:
-            typer.echo(line, color=colour)
-    raise typer.Exit(int(ExitCode.PASSED if stands else ExitCode.VIOLATIONS))
+    view = View(
+        full=full,
+        colour=wants_colour(color, os.environ, sys.stdout),
+        elements_max=elements_max,
+    )
+    is_accepted = _print_parts(parts, spelling, view)
+    raise typer.Exit(int(ExitCode.PASSED if is_accepted else ExitCode.VIOLATIONS))
 
 
 PLAIN_FORMS = frozenset({"hex", "bytes"})
 """Forms that need no word; any other is named, so that nothing is misread unnoticed."""
+
+
+def _print_parts(parts: "list[InputPart]", spelling: str, view: "View") -> bool:
+    """Print how the input was read and the lines of each part; return True if all are accepted."""
+    from meshwire_conformance.explain.decode import part_lines  # noqa: PLC0415 - heavy
+
+    is_accepted = True
+    if spelling not in PLAIN_FORMS:
+        typer.echo(f"read as: {spelling}")
+    for part in parts:
+        lines, part_is_accepted = part_lines(part, view)
+        is_accepted = is_accepted and part_is_accepted
+        # The only part of plain bytes needs no name.
+        for line in lines if part.name else lines[1:]:
+            typer.echo(line, color=view.colour)
+    return is_accepted
 
 
 def read_parts(

@@ -65,7 +65,7 @@ def decode_lines(
         if len(row.pieces) > 1 or (row.pieces and row.rest < len(data)):
             return _row_lines(row, data, view)
     found = dissect(kind, data, view.elements_max)
-    return list(_lines_of(found, view)), found.stands
+    return list(_lines_of(found, view)), found.is_accepted
 
 
 def guess_lines(data: bytes, *, full: bool = False, view: View | None = None) -> LinesAndVerdict:
@@ -79,15 +79,15 @@ def guess_lines(data: bytes, *, full: bool = False, view: View | None = None) ->
         return _verdict_lines(found, data, view)
     reading, *others = found.readings
     if isinstance(reading, Row):
-        lines, stands = _row_lines(reading, data, view)
+        lines, accepted = _row_lines(reading, data, view)
     else:
         dissection = dissect(reading, data, view.elements_max)
-        lines, stands = list(_lines_of(dissection, view)), dissection.stands
+        lines, accepted = list(_lines_of(dissection, view)), dissection.is_accepted
     fits = [name for name, verdict in found.verdicts.items() if verdict.fits and name != reading]
     names = sorted({*fits, *(one for one in others if isinstance(one, str))})
     if names:
         lines.append(f"also fits: {', '.join(names)}; --kind shows the fields of one")
-    return lines, stands
+    return lines, accepted
 
 
 def _verdict_lines(found: Guess, data: bytes, view: View) -> LinesAndVerdict:
@@ -96,10 +96,10 @@ def _verdict_lines(found: Guess, data: bytes, view: View) -> LinesAndVerdict:
     width = max(len(kind) for kind in found.verdicts)
     lines += [f"{kind:<{width}}  {verdict.text}" for kind, verdict in found.verdicts.items()]
     lines += [f"{one.name}: fits" for one in found.readings if isinstance(one, Row)]
-    stands = any(verdict.stands for verdict in found.verdicts.values())
-    each = ", each refused by a strict node" if fitting and not stands else ""
+    accepted = any(verdict.is_accepted for verdict in found.verdicts.values())
+    each = ", each refused by a strict node" if fitting and not accepted else ""
     lines.append(f"{len(fitting)} kinds fit{each}; --kind shows the fields of one")
-    return lines, stands
+    return lines, accepted
 
 
 def _nearest_lines(found: Guess, data: bytes, view: View) -> Iterator[str]:
@@ -117,23 +117,23 @@ def part_lines(part: InputPart, view: View) -> LinesAndVerdict:
     lines = [f"--- {printable(part.name)}", *(f"    {printable(note)}" for note in part.notes)]
     if part.name and not part.data:
         return lines, not part.is_broken
-    inner, stands = (
+    inner, accepted = (
         guess_lines(part.data, view=view)
         if part.kind is None
         else decode_lines(part.kind, part.data, view=view)
     )
-    return [*lines, *inner], stands and not part.is_broken
+    return [*lines, *inner], accepted and not part.is_broken
 
 
 def _row_lines(row: Row, data: bytes, view: View) -> LinesAndVerdict:
     """Return messages in a row as lines, what is left after them as the beginning of one."""
     lines = [f"{row.name}: {len(row.pieces)} whole, {len(data)} bytes"]
-    stands = True
+    accepted = True
     for piece in _with_rest(row, data):
         found = dissect(piece.kind, data[piece.start : piece.end], view.elements_max)
-        stands = stands and found.stands
+        accepted = accepted and found.is_accepted
         lines += ["", f"from byte {piece.start:#06x}:", *_lines_of(found, view)]
-    return lines, stands
+    return lines, accepted
 
 
 def _with_rest(row: Row, data: bytes) -> list[Piece]:
@@ -222,12 +222,12 @@ def _part_json(part: InputPart, elements_max: int | None) -> dict[str, Any]:
         (piece, dissect(piece.kind, part.data[piece.start : piece.end], elements_max))
         for piece in pieces
     ]
-    stands = all(one.stands for _, one in found) if found else accepted
+    accepted = all(one.is_accepted for _, one in found) if found else accepted
     return {
         "name": part.name,
         "notes": list(part.notes),
         "size": len(part.data),
-        "accepted": stands and not part.is_broken,
+        "accepted": accepted and not part.is_broken,
         "verdicts": verdicts,
         "messages": [{"offset": piece.start, **as_json(one)} for piece, one in found],
     }
@@ -245,7 +245,7 @@ def _pieces_of(part: InputPart) -> tuple[list[Piece], dict[str, str], bool]:
     found = guess(part.data)
     verdicts = {kind: verdict.text for kind, verdict in found.verdicts.items()}
     if not found.is_sure:
-        return [], verdicts, any(verdict.stands for verdict in found.verdicts.values())
+        return [], verdicts, any(verdict.is_accepted for verdict in found.verdicts.values())
     reading = found.readings[0]
     if isinstance(reading, Row):
         return _with_rest(reading, part.data), verdicts, True

@@ -114,7 +114,7 @@ class Dissection:
     omitted: dict[str, Rest] = field(default_factory=dict)
 
     @property
-    def stands(self) -> bool:
+    def is_accepted(self) -> bool:
         """Whether a strict node accepts the message."""
         unopened = {reason for rest in self.omitted.values() for reason in rest.refused}
         return not self.faults and not self.refusals and unopened <= {IGNORED}
@@ -337,7 +337,7 @@ def as_json(found: Dissection) -> dict[str, Any]:
     return {
         "kind": found.kind,
         "size": len(found.data),
-        "accepted": found.stands,
+        "accepted": found.is_accepted,
         "fields": [_field_json(found.data, one) for one in found.fields],
         "faults": [
             {

@@ -48,7 +48,7 @@ class KindVerdict:
     """Whether bytes decode as a kind, whether a strict node accepts them, and both as text."""
 
     fits: bool
-    stands: bool
+    is_accepted: bool
     text: str
     ignored: int = 0
 
@@ -59,7 +59,9 @@ def judge(kind: str, data: bytes) -> KindVerdict:
     try:
         message = decode(kind, data if short is None else short.data)
     except Malformed as exc:
-        return KindVerdict(fits=False, stands=False, text=f"no: {exc.reason} at byte {exc.offset}")
+        return KindVerdict(
+            fits=False, is_accepted=False, text=f"no: {exc.reason} at byte {exc.offset}"
+        )
     reason = accept(kind, message)
     ignored = len(message.fields.get("extra", b""))
     if short is not None:
@@ -68,9 +70,9 @@ def judge(kind: str, data: bytes) -> KindVerdict:
         ignored = 0 if fault else len(data) - short.rest.end
     if reason is None:
         tail = f", if its last {ignored} bytes are ignored" if ignored else ""
-        return KindVerdict(fits=True, stands=True, text=f"fits{tail}", ignored=ignored)
+        return KindVerdict(fits=True, is_accepted=True, text=f"fits{tail}", ignored=ignored)
     text = f"fits, but a strict node refuses it: {reason}"
-    return KindVerdict(fits=True, stands=False, text=text, ignored=ignored)
+    return KindVerdict(fits=True, is_accepted=False, text=text, ignored=ignored)
 
 
 def _record_end(data: bytes, at: int) -> int | None:
