@@ -8,10 +8,11 @@ A peer that may speak the other dialect of the handshake is dialled once more wi
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
-from meshwire_reference.node.log import log
+from meshwire_reference.node.log import NodeLog
 from meshwire_reference.transport.base import Connection, TransportOptions, Unreachable
 from meshwire_reference.transport.registry import dial
 
@@ -72,44 +73,60 @@ class Serve(Protocol):
         ...
 
 
-async def keep_connected(
-    address: str,
-    options: TransportOptions,
-    serve: Serve,
-    backoff: Backoff,
-    watch: DialWatch | None = None,
-) -> None:
-    """Dial an address repeatedly without limit, and `serve` each connection to its end.
+@dataclass(frozen=True, slots=True)
+class DialEnd:
+    """How one attempt ended, as the log names it, and how long its connection lasted."""
 
-    `watch` hears what becomes of each dial, and may hold up the next one.
+    event: str
+    why: str
+    stood_s: float = 0.0
+    is_misunderstood: bool = False
+    """True if the other dialect should be tried."""
 
-    Raises AddressRefused if the address cannot be dialled.
-    """
-    loop = asyncio.get_running_loop()
-    watch = watch or DialWatch()
-    in_other_dialect = False
-    while True:
-        stood_s = 0.0
-        is_misunderstood = False
-        await watch.wait_for_turn()
-        watch.note(DialState.DIALLING)
+
+class Dialler:
+    """Dials addresses with the same options; `serve` is given each connection."""
+
+    def __init__(self, options: TransportOptions, serve: Serve, log: NodeLog) -> None:
+        self._options = options
+        self._serve = serve
+        self._log = log
+
+    async def keep_connected(
+        self, address: str, backoff: Backoff, watch: DialWatch | None = None
+    ) -> None:
+        """Dial an address repeatedly without limit, and serve each connection to its end.
+
+        `watch` hears what becomes of each dial, and may hold up the next one.
+
+        Raises AddressRefused if the address cannot be dialled.
+        """
+        watch = watch or DialWatch()
+        in_other_dialect = False
+        while True:
+            await watch.wait_for_turn()
+            watch.note(DialState.DIALLING)
+            end = await self._attempt(address, watch, in_other_dialect=in_other_dialect)
+            # HS-065: once, before the next attempt in the configured one.
+            in_other_dialect = end.is_misunderstood and not in_other_dialect
+            wait_s = 0.0 if in_other_dialect else backoff.after(end.stood_s)
+            self._log.write(end.event, address=address, why=end.why, retry_s=round(wait_s, 2))
+            if not in_other_dialect:
+                watch.note(DialState.LOST, end.why)
+            await asyncio.sleep(wait_s)
+
+    async def _attempt(self, address: str, watch: DialWatch, *, in_other_dialect: bool) -> DialEnd:
+        """Dial once, and serve the connection to its end."""
+        loop = asyncio.get_running_loop()
         try:
-            connection = await dial(address, options)
+            connection = await dial(address, self._options)
         except Unreachable as unreachable:
-            event, why = "unreachable", unreachable.reason
-        else:
-            since_s = loop.time()
-            log("connected", address=address, peer=connection.peer_id.hex())
-            watch.note(DialState.CONNECTED, peer_id=connection.peer_id)
-            is_misunderstood = await serve(connection, in_other_dialect=in_other_dialect)
-            stood_s = loop.time() - since_s
-            # HS-051: a peer that has rejected this node, in whatever way, is dialled again.
-            closed = connection.closed
-            event, why = "disconnected", (closed and closed.reason) or "the connection ended"
-        # HS-065: once, before the next attempt in the configured one.
-        in_other_dialect = is_misunderstood and not in_other_dialect
-        wait_s = 0.0 if in_other_dialect else backoff.after(stood_s)
-        log(event, address=address, why=why, retry_s=round(wait_s, 2))
-        if not in_other_dialect:
-            watch.note(DialState.LOST, why)
-        await asyncio.sleep(wait_s)
+            return DialEnd("unreachable", unreachable.reason)
+        since_s = loop.time()
+        self._log.write("connected", address=address, peer=connection.peer_id.hex())
+        watch.note(DialState.CONNECTED, peer_id=connection.peer_id)
+        is_misunderstood = await self._serve(connection, in_other_dialect=in_other_dialect)
+        # HS-051: a peer that has rejected this node, in whatever way, is dialled again.
+        closed = connection.closed
+        why = (closed and closed.reason) or "the connection ended"
+        return DialEnd("disconnected", why, loop.time() - since_s, is_misunderstood)

@@ -60,7 +60,7 @@ from meshwire_reference.node.config import Config, endpoint_id_of
 from meshwire_reference.node.connection import Link
 from meshwire_reference.node.folder import BadFolder, list_documents, read_document
 from meshwire_reference.node.local import LocalUser
-from meshwire_reference.node.log import log
+from meshwire_reference.node.log import NodeLog
 from meshwire_reference.node.online import Network
 from meshwire_reference.node.storing import Storing
 from meshwire_reference.store.base import Identity, Store, StoreError
@@ -85,6 +85,7 @@ class Node:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._log = NodeLog()
         self._core = NodeCore(config.settings, secrets.token_bytes, config.key)
         self._storing = Storing(store_of(config), self)
         self.user = LocalUser(self._feed)
@@ -107,6 +108,7 @@ class Node:
             self._serve_in,
             secrets.SystemRandom().random,
             redial_s=config.redial_s,
+            log=self._log,
         )
         """The addresses of the node, and those that it dials."""
 
@@ -212,7 +214,7 @@ class Node:
         await self._storing.drain()
         if self.store_failure is not None:
             raise self.store_failure
-        log("loaded", folder=str(folder), documents=len(files))
+        self._log.write("loaded", folder=str(folder), documents=len(files))
 
     def _read_files(self, files: Sequence[tuple[str, Path]]) -> Iterator[dict[Path, Merge]]:
         """Yield the calls that load files, as many as are made together."""
@@ -310,7 +312,7 @@ class Node:
         connection = getattr(at, "connection", None)
         what = at.event if isinstance(at, inputs.ConnectionInput) else at
         place = traceback.extract_tb(exc.__traceback__)[-1]
-        log(
+        self._log.write(
             "failed",
             at=type(what).__name__,
             connection=connection,
@@ -332,13 +334,13 @@ class Node:
             why = f"{type(exc).__name__}: {exc}" if exc is not None else context.get("message")
             event, facts = "failed", {"at": "event loop", "why": str(why)}
         if self._loop_events.take((event, facts["why"]), loop.time()):
-            log(event, **facts)
+            self._log.write(event, **facts)
 
     def _note_refused_caller(self, reason: str, address: str) -> None:
         """Count and log the refusal of a caller that did not become a connection."""
         # ER-018
         self._core.statistics.refused[reason] += 1
-        log("refused", reason=reason, address=address)
+        self._log.write("refused", reason=reason, address=address)
 
     def _arm_timer(self) -> None:
         at_s = self._core.deadline()
@@ -424,7 +426,7 @@ class Node:
 
     def note_failure(self, exc: StoreError, lost: StoreFailed) -> None:
         """Log that nothing can be stored, and go back to what is."""
-        log("store-failed", why=str(exc), lost=len(lost.keys))
+        self._log.write("store-failed", why=str(exc), lost=len(lost.keys))
         self.store_failure = exc
         self.user.lose_writes()
         self._feed(lost)
@@ -432,13 +434,13 @@ class Node:
 
     def note_recovery(self) -> None:
         """Log that changes are stored again."""
-        log("store-recovered")
+        self._log.write("store-recovered")
         self.store_failure = None
         self._feed(inputs.StoreRecovered())
 
     def note_end(self, exc: StoreError) -> None:
         """Report that what is stored cannot be read either."""
-        log("store-failed", why=str(exc))
+        self._log.write("store-failed", why=str(exc))
         self.store_failure = exc
         self.has_failed.set()
 
@@ -453,16 +455,18 @@ class Node:
                 self._note_refusal(refusal)
             case RunOver() as over:
                 # NG-027: where it has failed everything is offered.
-                log("reconciled" if over.reason is None else "not-reconciled", **asdict(over))
+                self._log.write(
+                    "reconciled" if over.reason is None else "not-reconciled", **asdict(over)
+                )
             case OtherDialect() as other:
-                log("other-dialect", **asdict(other))
+                self._log.write("other-dialect", **asdict(other))
                 link = self._links.get(other.connection)
                 if link is not None:
                     link.wants_other_dialect = True
             case Accepted() as accepted:
                 self._note_accepted(accepted)
             case event:
-                log(EVENTS[type(event)], **asdict(event))
+                self._log.write(EVENTS[type(event)], **asdict(event))
 
     def _note_accepted(self, accepted: Accepted) -> None:
         """Log the begin of a session; its connection is kept before others from now on."""
@@ -472,11 +476,11 @@ class Node:
             link.connection.is_proven = True
             if link.connection.remote:
                 address["address"] = link.connection.remote
-        log("accepted", **asdict(accepted), **address)
+        self._log.write("accepted", **asdict(accepted), **address)
 
     def _note_refusal(self, refusal: Refusal) -> None:
         """Log a refusal, and remember that of a whole connection."""
-        log(
+        self._log.write(
             "refused",
             reason=refusal.reason,
             peer=refusal.peer,
@@ -493,7 +497,7 @@ class Node:
         if isinstance(event, WorkerDied) and not event.alone:
             # Its exchanges start afresh with their next message.
             self._core.statistics.ignored["sync states lost"] += 1
-        log(WORKER_EVENTS[type(event)], **asdict(event))
+        self._log.write(WORKER_EVENTS[type(event)], **asdict(event))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -115,19 +115,25 @@ def is_writable(number: int) -> bool:
 
 
 _LINES: Final = Lines()
-_PEER_LINES: Final = PeerLines()
+"""Of the process, as standard error is: its nodes share it."""
 
 
-def log(event: str, **facts: object) -> None:
-    """Write an event, with the time in ms since 1970; never waits and never raises OSError."""
-    at_ms = time.time_ns() // NS_PER_MS
-    line: dict[str, object] = {"event": event, "at_ms": at_ms, **facts}
-    # A caller has as many endpoint ids as it likes, but not addresses.
-    peer = facts.get("address") or facts.get("peer")
-    if isinstance(peer, str):
-        left_out = _PEER_LINES.admit(peer, at_ms // 1000)
-        if left_out is None:
-            return
-        if left_out:
-            line["left_out"] = left_out
-    _LINES.put(line)
+class NodeLog:
+    """The log of one node, with the limit to the lines of its peers."""
+
+    def __init__(self) -> None:
+        self._peers = PeerLines()
+
+    def write(self, event: str, **facts: object) -> None:
+        """Write an event, with the time in ms since 1970; never waits and never raises OSError."""
+        at_ms = time.time_ns() // NS_PER_MS
+        line: dict[str, object] = {"event": event, "at_ms": at_ms, **facts}
+        # A caller has as many endpoint ids as it likes, but not addresses.
+        peer = facts.get("address") or facts.get("peer")
+        if isinstance(peer, str):
+            left_out = self._peers.admit(peer, at_ms // 1000)
+            if left_out is None:
+                return
+            if left_out:
+                line["left_out"] = left_out
+        _LINES.put(line)

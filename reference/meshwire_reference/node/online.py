@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Final
 
 from meshwire_reference.core.effects import Refusal
-from meshwire_reference.node.dialler import Backoff, DialState, DialWatch, Serve, keep_connected
+from meshwire_reference.node.dialler import Backoff, Dialler, DialState, DialWatch, Serve
+from meshwire_reference.node.log import NodeLog
 from meshwire_reference.transport.base import (
     Connection,
     ConnectionGone,
@@ -80,11 +81,13 @@ class Network:
         random: Callable[[], float],
         *,
         redial_s: float,
+        log: NodeLog,
     ) -> None:
         self._attach = attach
         self._serve = serve
         self._random = random
         self._redial_s = redial_s
+        self._log = log
         self._options: TransportOptions | None = None
         self._listeners: list[Listener] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -150,7 +153,8 @@ class Network:
     def _begin(self, dial: Dial) -> None:
         assert self._options is not None, "the network is open"
         backoff = Backoff(self._random, self._redial_s)
-        work = keep_connected(dial.address, self._options, self._serve, backoff, dial)
+        dialler = Dialler(self._options, self._serve, self._log)
+        work = dialler.keep_connected(dial.address, backoff, dial)
         task = asyncio.get_running_loop().create_task(work)
         self._dialling[dial.address] = task
 

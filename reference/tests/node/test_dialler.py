@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from meshwire_reference.node.dialler import Backoff, DialState, DialWatch, keep_connected
+from meshwire_reference.node.dialler import Backoff, Dialler, DialState, DialWatch
+from meshwire_reference.node.log import NodeLog
 from meshwire_reference.testing.memory_transport import offer_memory
 from meshwire_reference.transport.base import Connection, TransportOptions
 from meshwire_reference.transport.registry import listen
@@ -84,7 +85,8 @@ def test_a_misunderstood_node_dials_once_in_the_other_dialect(
         options = TransportOptions(b"\x77" * 32)
         listener = await listen("memory://redial", options)
         try:
-            await keep_connected("memory://redial", options, serve, Counted(steady(0.5)))
+            dialler = Dialler(options, serve, NodeLog())
+            await dialler.keep_connected("memory://redial", Counted(steady(0.5)))
         finally:
             await listener.close()
 
@@ -121,7 +123,8 @@ def test_a_watch_hears_of_each_dial_and_may_hold_up_the_next() -> None:
         options = TransportOptions(b"\x77" * 32)
         listeners.append(await listen("memory://watched", options))
         backoff = Backoff(steady(0.5), 1e-9)
-        await keep_connected("memory://watched", options, serve, backoff, Watching())
+        dialler = Dialler(options, serve, NodeLog())
+        await dialler.keep_connected("memory://watched", backoff, Watching())
 
     with pytest.raises(Enough):
         asyncio.run(whole())

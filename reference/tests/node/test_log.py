@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from meshwire_reference.node import log as log_module
-from meshwire_reference.node.log import PEER_LINES, WAITING_MAX, Lines, PeerLines, log
+from meshwire_reference.node.log import PEER_LINES, WAITING_MAX, Lines, NodeLog, PeerLines
 
 
 @contextmanager
@@ -99,6 +99,19 @@ def test_a_peer_has_a_few_lines_a_second() -> None:
     assert [lines.admit("one", 9), lines.admit("one", 9)] == [3, 0]
 
 
+def test_each_node_counts_the_lines_of_its_peers(capsys: pytest.CaptureFixture[str]) -> None:
+    """What one node left out is not counted in a line of another."""
+    one, other = NodeLog(), NodeLog()
+    for _ in range(PEER_LINES * 3):
+        one.write("refused", peer="ab")
+    capsys.readouterr()
+    other.write("refused", peer="ab")
+    line = json.loads(capsys.readouterr().err)
+
+    assert "left_out" not in line
+    assert line["peer"] == "ab"
+
+
 def test_peers_beyond_the_bound_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """The memory of a node does not grow with the peers that it has had."""
     monkeypatch.setattr(log_module, "PEERS_MAX", 2)
@@ -111,7 +124,7 @@ def test_peers_beyond_the_bound_are_forgotten(monkeypatch: pytest.MonkeyPatch) -
 
 def test_text_from_outside_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     """No key ends a line or controls a terminal."""
-    log("refused", key="a\n\x1b[31m\u202e\x9b", peer="ab")
+    NodeLog().write("refused", key="a\n\x1b[31m\u202e\x9b", peer="ab")
     said = capsys.readouterr().err
 
     assert said.isascii()
