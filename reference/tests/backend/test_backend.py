@@ -29,6 +29,10 @@ from meshwire_reference.backend import (
     changes,
     make_config,
 )
+from meshwire_reference.testing.peer import Peer
+from meshwire_reference.transport.base import TransportOptions
+from meshwire_reference.transport.registry import dial
+from meshwire_reference.wire.batches import decode_sync_batch
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
 
@@ -272,25 +276,20 @@ def test_sync_can_be_stopped_and_started_again() -> None:
 
 
 def test_everything_can_be_offered_again() -> None:
-    """A forced sync changes nothing where all have everything, and new documents still come."""
+    """A peer that has just been offered a document is offered it once more."""
 
-    async def whole() -> None:
-        config = make_config(Choices(LISTEN, is_open=True, heartbeat_s=0))
-        async with (
-            asyncio.timeout(LIMIT_S),
-            await Backend.open(config) as one,
-            await Backend.open(config) as other,
-        ):
-            await one.sync_engine.start_sync()
-            await other.sync_engine.start_sync()
-            await other.peer_discovery.connect(one.addresses[0])
-            await one.document_store.upsert(Document("notes", {"size": 1}, "n1"))
-            await present(other, "notes", "n1")
-            await one.sync_engine.force_sync()
-            await one.document_store.upsert(Document("notes", {"size": 2}, "n2"))
-            await present(other, "notes", "n2")
+    async def test(backend: Backend) -> None:
+        await backend.document_store.upsert(Document("beacons", {"size": 1}, "b1"))
+        await backend.sync_engine.start_sync()
+        peer = Peer(await dial(backend.addresses[0], TransportOptions(bytes(range(2, 34)))))
+        await peer.until(lambda: len(peer.frames) == 1)
+        await backend.sync_engine.force_sync()
+        await peer.until(lambda: len(peer.frames) == 2)
+        batches = [decode_sync_batch(frame.payload) for frame in peer.frames]
+        assert [[entry.key for entry in batch.entries] for batch in batches] == [["beacons:b1"]] * 2
+        await peer.leave()
 
-    asyncio.run(whole())
+    run(test)
 
 
 def test_the_example_runs() -> None:

@@ -1,7 +1,6 @@
 """Nodes of `oplog/1` over WebSockets: line and mesh, relay, reconnects, bad messages."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 from websockets.asyncio.client import connect
@@ -14,16 +13,22 @@ from meshwire_reference.oplog.schema import TYPES
 from meshwire_reference.oplog.signatures import Signer
 
 pytestmark = pytest.mark.socket
-ROUNDS_MAX = 2000
+LIMIT_S = 60
+"""Seconds after which a test hangs; nothing takes as long."""
 
 
 class Mesh:
     """Nodes on loopback, each with an author."""
 
     def __init__(self, count: int) -> None:
+        self._stored = asyncio.Event()
         self.nodes = [
             OplogNode(
-                Hub(Replica(ReplicaSettings(schema=TYPES))), keep, say, lambda: 0.0, lambda: 0.0
+                Hub(Replica(ReplicaSettings(schema=TYPES))),
+                self._keep,
+                say,
+                lambda: 0.0,
+                lambda: 0.0,
             )
             for _ in range(count)
         ]
@@ -37,10 +42,21 @@ class Mesh:
         node = self.nodes[number]
         await node.publish(node.hub.add_own(self.authors[number].append(("ls",), text)))
 
-    def is_equal(self, count: int) -> bool:
-        """Return True once every node has the same list of `count` texts."""
-        lists = [node.hub.replica.document.fields["ls"].view() for node in self.nodes]
-        return all(found == lists[0] for found in lists) and len(str(lists[0]).split()) == count
+    async def converged(self, count: int) -> list[list[str]]:
+        """Return the lists of all nodes once each has `count` texts."""
+        async with asyncio.timeout(LIMIT_S):
+            while any(len(texts) != count for texts in self._texts()):
+                self._stored.clear()
+                await self._stored.wait()
+        return self._texts()
+
+    def _texts(self) -> list[list[str]]:
+        lists = (node.hub.replica.document.fields["ls"] for node in self.nodes)
+        return [[str(text.view()) for text in one.shown()] for one in lists]
+
+    async def _keep(self, _: list[str]) -> None:
+        """Store nothing, but note that an operation was applied."""
+        self._stored.set()
 
     async def close(self) -> None:
         """Close every node."""
@@ -48,21 +64,8 @@ class Mesh:
             await node.close()
 
 
-async def keep(_: list[str]) -> None:
-    """Store nothing."""
-
-
 def say(_level: str, _text: str) -> None:
     """Log nothing."""
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    """Wait until `is_so`, by progress of the loop and not by time."""
-    for _ in range(ROUNDS_MAX):
-        if is_so():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it never came")
 
 
 def test_a_line_of_three_converges() -> None:
@@ -71,16 +74,23 @@ def test_a_line_of_three_converges() -> None:
     async def run() -> None:
         mesh = Mesh(3)
         left, hub, right = mesh.nodes
-        for number in range(3):
-            await mesh.write(number, f"{number}.before")
+        before = [f"{number}.before" for number in range(3)]
+        after = [f"{number}.after" for number in range(3)]
+        for number, text in enumerate(before):
+            await mesh.write(number, text)
         address = await hub.listen("127.0.0.1", 0)
         left.keep_connected(address)
         right.keep_connected(address)
-        await until(lambda: mesh.is_equal(3))
-        for number in range(3):
-            await mesh.write(number, f"{number}.after")
-        await until(lambda: mesh.is_equal(6))
+        first = await mesh.converged(3)
+        for number, text in enumerate(after):
+            await mesh.write(number, text)
+        second = await mesh.converged(6)
         await mesh.close()
+
+        assert first == [first[0]] * 3
+        assert sorted(first[0]) == before
+        assert second == [second[0]] * 3
+        assert sorted(second[0]) == sorted(before + after)
 
     asyncio.run(run())
 
@@ -96,7 +106,8 @@ def test_a_full_mesh_converges() -> None:
         for turn in range(5):
             for number in range(3):
                 await mesh.write(number, f"{number}.{turn}")
-        await until(lambda: mesh.is_equal(15))
+        lists = await mesh.converged(15)
+        assert lists == [lists[0]] * 3
         assert {len(node.hub.log) for node in mesh.nodes} == {15}
         await mesh.close()
 
@@ -116,7 +127,7 @@ def test_bad_messages_do_not_end_a_session() -> None:
             for message in ("nonsense", b"nonsense", '{"type":"other"}', '{"v":1}'):
                 await peer.send(message)
             await peer.send(f'{{"v":1,"op":{text}}}'.encode())
-            await until(lambda: mesh.is_equal(1))
+            assert await mesh.converged(1) == [["x"]] * 2
         assert mesh.nodes[1].hub.counts["bad-json"] == 2
         await mesh.close()
 

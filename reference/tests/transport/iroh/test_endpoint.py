@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -113,20 +113,19 @@ def test_another_protocol_is_one_refusal() -> None:
 
 
 async def delay_connections(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
-    """Hold back the library's connections of acceptors after their handshake."""
-    connect, goes_on = iroh.Accepting.connect, asyncio.Event()
+    """Hold back the library's connections of acceptors; the event is set once there is one."""
+    connect, connected = iroh.Accepting.connect, asyncio.Event()
 
     async def connect_late(accepting: iroh.Accepting) -> iroh.Connection:
         # Cancelling this does not end it: the library may have the connection already.
         connection = await connect(accepting)
-        try:
-            await goes_on.wait()
-        except asyncio.CancelledError:
-            return connection
+        connected.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
         return connection
 
     monkeypatch.setattr(iroh.Accepting, "connect", connect_late)
-    return goes_on
+    return connected
 
 
 def test_a_handshake_that_is_given_up_leaves_no_connection(
@@ -160,13 +159,15 @@ def test_a_handshake_that_is_given_up_leaves_no_connection(
 def test_a_handshake_that_ends_after_its_listener_leaves_no_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nobody would accept it."""
+    """Nobody would accept it, so it is closed, with the reason."""
 
     async def test() -> None:
-        await delay_connections(monkeypatch)
+        connected = await delay_connections(monkeypatch)
         async with listening() as node:
             ours = await dial(node.listener.address, OPTIONS)
-        assert (await end_of(ours)).by_peer
+            await connected.wait()
+        closed = ConnectionClosed(REASONS["shutdown"].code, "shutdown")
+        assert await end_of(ours) == closed
 
     run(test)
 
