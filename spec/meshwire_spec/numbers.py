@@ -590,3 +590,13 @@ OPLOG_DEPENDENCIES_MAX: Final = 1024
 """Number of declared dependencies of one operation."""
 OPLOG_DEPTH_MAX: Final = 125
 """Nesting of content: deployed peers read JSON 127 deep, and content begins two levels in."""
+OPLOG_MESSAGE_BYTES_MAX: Final = 64 * 2**20
+"""Largest message that is read, in bytes: old peers send their whole history in one."""
+OPLOG_CHUNK_BYTES_MAX: Final = 2**20
+"""Largest bulk that is sent, in bytes, unless it has one operation (D-126)."""
+OPLOG_OPERATION_BYTES_MAX: Final = 4 * 2**20
+"""Largest JSON text of one operation that is read."""
+OPLOG_RATE_MAX: Final = 10_000
+"""Number of operations that are taken from one session in a second, on average."""
+OPLOG_AUTHOR_COUNT_MAX: Final = 500_000
+"""Number of applied operations of one signer."""

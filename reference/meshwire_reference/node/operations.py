@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from meshwire_reference.oplog.hub import EVICTED, Hub, OplogSession
+from meshwire_reference.oplog.pace import Pace
 from meshwire_reference.oplog.rendezvous import RendezvousBackoff
 from meshwire_reference.transport.base import TransportError
 from meshwire_reference.transport.websocket import (
@@ -14,6 +16,7 @@ from meshwire_reference.transport.websocket import (
     dial_websocket,
     listen_websocket,
 )
+from meshwire_spec.numbers import OPLOG_RATE_MAX
 
 CLOSE_GOING_AWAY = 1001
 # Private codes of close frames.
@@ -35,6 +38,8 @@ class OplogNode:
     say: Say
     spread: Callable[[], float]
     now: Callable[[], float]
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+    operations_per_s: int = OPLOG_RATE_MAX
     _wakes: dict[int, asyncio.Event] = field(default_factory=dict)
     _connections: dict[int, WebSocketConnection] = field(default_factory=dict)
     _listeners: list[WebSocketListener] = field(default_factory=list)
@@ -99,26 +104,31 @@ class OplogNode:
 
     async def _read(self, connection: WebSocketConnection, session: OplogSession) -> None:
         evicted = self.hub.counts[EVICTED]
+        pace = Pace(self.now(), self.operations_per_s)
         while not isinstance(message := await connection.receive(), Lost):
             if isinstance(message, bytes):
                 await self.publish(self.hub.take_binary(message, session))
+                await self._keep_pace(pace, 1)
             else:
-                await self._take_text(message, session)
+                await self._take_text(message, session, pace)
             if self.hub.counts[EVICTED] > evicted:
                 # D-134: what was evicted comes again with the next bulk.
                 await connection.close(CLOSE_EVICTED, "queue-evicted")
                 return
 
-    async def _take_text(self, message: str, session: OplogSession) -> None:
+    async def _take_text(self, message: str, session: OplogSession, pace: Pace) -> None:
         """Apply a bulk in turns, so that other sessions go on meanwhile."""
-        added: list[str] = []
-        for number, some in enumerate(self.hub.take_text(message, session), 1):
-            added += some
-            if number % TURN == 0:
-                await self.publish(added)
-                added = []
-                await asyncio.sleep(0)
-        await self.publish(added)
+        parts = self.hub.take_text(message, session)
+        while turn := list(islice(parts, TURN)):
+            await self.publish([text for some in turn for text in some])
+            await self._keep_pace(pace, len(turn))
+            await asyncio.sleep(0)
+
+    async def _keep_pace(self, pace: Pace, count: int) -> None:
+        """Read on only once the rate of the session allows it."""
+        # OP-050
+        if wait_s := pace.take(count, self.now()):
+            await self.pause(wait_s)
 
     async def publish(self, added: list[str]) -> None:
         """Store what was newly applied, then let every session send it."""

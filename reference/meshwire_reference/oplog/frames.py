@@ -1,29 +1,33 @@
-"""The messages of a session: bulks and single operations as text, live operations as bytes."""
+"""The messages of a session: bulks and single operations as text, live operations as bytes.
+
+A long message is read without making every value of it: a value of three bytes would take twenty
+times as much memory. So a long text must be a bulk, whose operations are made one by one.
+"""
 
 import json
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from json.decoder import scanstring  # type: ignore[attr-defined] # not in its stubs
 from typing import Any
 
 from meshwire_reference.oplog.operations import SignedOperation
 from meshwire_reference.oplog.spelling import read_operation
 from meshwire_reference.oplog.values import Unreadable, parse_json
+from meshwire_spec.numbers import OPLOG_CHUNK_BYTES_MAX, OPLOG_OPERATION_BYTES_MAX
 
-# D-126: a bulk is sent in chunks of at most this many bytes of UTF-8.
-CHUNK_BYTES_MAX = 2**20
 ENVELOPE_VERSION = 1
 
 _BEGIN, _END = '{"type":"bulk","ops":[', "]}"
 
-
-@dataclass(frozen=True, slots=True)
-class Bulk:
-    """Operations as JSON texts, in their order; each is read on its own."""
-
-    texts: tuple[str, ...]
+# How a long text begins, what is between two of its operations, and how it ends.
+_LONG_BEGIN = re.compile(r'[ \t\n\r]*\{\s*(?:"type"\s*:\s*"bulk"\s*,\s*)?"ops"\s*:\s*\[\s*')
+_LONG_NEXT = re.compile(r'\s*(,\s*(?=")|\])')
+_LONG_END_MAX = 64
 
 
-def bulk_chunks(texts: Iterable[str], size_max: int = CHUNK_BYTES_MAX) -> Iterator[tuple[str, int]]:
+def bulk_chunks(
+    texts: Iterable[str], size_max: int = OPLOG_CHUNK_BYTES_MAX
+) -> Iterator[tuple[str, int]]:
     """Yield bulk messages with the number of operations in each; one that is too long is alone."""
     parts: list[str] = []
     size = 0
@@ -44,9 +48,19 @@ def empty_bulk() -> str:
     return _BEGIN + _END
 
 
-def decode_text(text: str) -> Bulk:
-    """Return the operations of a text message; raise Unreadable."""
-    value = parse_json(text)
+def decode_text(text: str, whole_max: int = OPLOG_OPERATION_BYTES_MAX) -> Iterator[str]:
+    """Return the JSON texts of the operations of a message, in their order; raise Unreadable.
+
+    A text of more than `whole_max` is read in parts.
+    """
+    if len(text) <= whole_max:
+        return iter(_texts_of(parse_json(text)))
+    for _ in _scan(text):
+        pass
+    return _scan(text)
+
+
+def _texts_of(value: Any) -> list[str]:
     if not isinstance(value, dict):
         raise Unreadable("wrong-type", "object expected")
     match value.get("type"):
@@ -58,7 +72,34 @@ def decode_text(text: str) -> Bulk:
             raise Unreadable("unknown-frame")
     if not isinstance(texts, list) or not all(isinstance(part, str) for part in texts):
         raise Unreadable("wrong-type", "ops")
-    return Bulk(tuple(texts))
+    return texts
+
+
+def _scan(text: str) -> Iterator[str]:
+    """Yield the operations of a long bulk; raise Unreadable at the place of a fault."""
+    begin = _LONG_BEGIN.match(text)
+    if begin is None:
+        raise Unreadable("length-limit")
+    at = begin.end()
+    try:
+        while text[at] == '"':
+            part, at = scanstring(text, at + 1)
+            yield part
+            after = _LONG_NEXT.match(text, at)
+            if after is None:
+                raise Unreadable("bad-json")
+            if after[1] == "]":
+                at = after.end() - 1
+                break
+            at = after.end()
+    except (ValueError, IndexError) as exc:
+        raise Unreadable("bad-json") from exc
+    if text[at] != "]":
+        raise Unreadable("wrong-type", "ops")
+    if len(text) - at > _LONG_END_MAX:
+        raise Unreadable("length-limit")
+    # What is around the operations makes a message without any.
+    _texts_of(parse_json(text[: begin.end()] + text[at:]))
 
 
 def encode_live(text: str) -> bytes:
@@ -68,6 +109,9 @@ def encode_live(text: str) -> bytes:
 
 def decode_binary(data: bytes) -> SignedOperation:
     """Return the operation of a binary message; raise Unreadable."""
+    # OP-052
+    if len(data) > OPLOG_OPERATION_BYTES_MAX:
+        raise Unreadable("length-limit")
     try:
         text = data.decode()
     except UnicodeDecodeError as exc:

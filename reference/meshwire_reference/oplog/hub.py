@@ -116,11 +116,11 @@ class Hub:
         A bad part is counted, and the others are applied (D-158).
         """
         try:
-            bulk = decode_text(text)
+            texts = decode_text(text)
         except Unreadable as fault:
             self.counts[fault.reason] += 1
             return
-        for part in bulk.texts:
+        for part in texts:
             try:
                 signed = read_operation_json(part)
             except Unreadable as fault:

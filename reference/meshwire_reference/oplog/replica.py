@@ -7,6 +7,7 @@ At `strict` only operations whose outcome is Ok are remembered (D-118), so a for
 operation, or one that came too early, never keeps the genuine one out.
 """
 
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
@@ -30,6 +31,7 @@ from meshwire_reference.oplog.outcomes import (
     SEQUENCE_LIMIT,
     TOO_LONG,
     TOO_MANY_COPIES,
+    TOO_MANY_OF_AUTHOR,
     Level,
     OperationOutcome,
     Waits,
@@ -40,6 +42,7 @@ from meshwire_reference.oplog.signatures import is_signed
 from meshwire_reference.oplog.values import JsonValue
 from meshwire_reference.oplog.waiting import CausalQueue, QueueLimits
 from meshwire_spec.numbers import (
+    OPLOG_AUTHOR_COUNT_MAX,
     OPLOG_COPIES_MAX,
     OPLOG_DEPENDENCIES_MAX,
     OPLOG_PATH_MAX,
@@ -57,6 +60,8 @@ class ReplicaSettings:
     queue: QueueLimits = field(default_factory=QueueLimits)
     # The keys that may sign, or None for any.
     members: frozenset[bytes] | None = None
+    # At `strict`: how many operations of one signer are applied.
+    author_max: int = OPLOG_AUTHOR_COUNT_MAX
 
 
 class Replica:
@@ -76,6 +81,7 @@ class Replica:
         self.applied: list[SignedOperation] = []
         # At `strict`: how many signatures of each operation, known by id and path, are kept.
         self._copies: dict[tuple[bytes, Path], int] = {}
+        self._of_author: Counter[bytes] = Counter()
 
     def view(self) -> JsonValue:
         """Return the document as JSON."""
@@ -153,6 +159,9 @@ class Replica:
             return ALREADY_SEEN, []
         if copies >= OPLOG_COPIES_MAX:
             return TOO_MANY_COPIES, []
+        # OP-051
+        if self._of_author[signed.author] >= self.settings.author_max:
+            return TOO_MANY_OF_AUTHOR, []
         if self._wait_for_declared(signed):
             return MISSING, []
         outcome = self._change(signed)
@@ -161,6 +170,7 @@ class Replica:
         self.sequence = max(self.sequence, inner.sequence)
         self.received.add(signed.signed_digest)
         self._copies[name] = copies + 1
+        self._of_author[signed.author] += 1
         self.applied.append(signed)
         keys: list[Hashable] = [signed.signed_digest, (inner.path[:-1], inner.id)]
         # D-117: a copy under another signature changes nothing but the order of ties.

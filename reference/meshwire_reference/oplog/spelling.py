@@ -29,6 +29,7 @@ from meshwire_reference.oplog.values import (
     take_content,
     take_text,
 )
+from meshwire_spec.numbers import OPLOG_OPERATION_BYTES_MAX
 
 _BYTE_MAX = 0xFF
 
@@ -74,6 +75,9 @@ def operation_json(signed: SignedOperation) -> str:
 
 def read_operation_json(text: str) -> SignedOperation:
     """Return the signed operation of a JSON text; raise Unreadable."""
+    # OP-052
+    if len(text) > OPLOG_OPERATION_BYTES_MAX:
+        raise Unreadable("length-limit")
     return read_operation(parse_json(text))
 
 

@@ -12,10 +12,9 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.http11 import Request, Response
 
 from meshwire_reference.transport.base import TransportError
+from meshwire_spec.numbers import OPLOG_MESSAGE_BYTES_MAX
 
 ENDPOINT = "/crdt-sync"
-# Peers that do not chunk send their whole history in one message; this one is the largest read.
-MESSAGE_BYTES_MAX = 64 * 2**20
 # D-133
 PING_S = 20.0
 DEAD_S = 60.0
@@ -59,7 +58,7 @@ class WebSocketConnection:
 
 _OPTIONS: dict[str, Any] = {
     "compression": None,
-    "max_size": MESSAGE_BYTES_MAX,
+    "max_size": OPLOG_MESSAGE_BYTES_MAX,
     # A message that is not yet taken stops reading from the socket.
     "max_queue": 4,
     "ping_interval": PING_S,

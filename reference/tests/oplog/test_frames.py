@@ -1,6 +1,7 @@
 """Messages of a session: bulks in chunks, single operations, envelopes."""
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -24,7 +25,7 @@ def test_chunks_hold_every_operation_in_order(texts: list[str], size: int) -> No
     """Together they are the list, each within the size unless one operation is too long."""
     found: list[str] = []
     for message, count in bulk_chunks(texts, size):
-        part = decode_text(message).texts
+        part = tuple(decode_text(message))
         found += part
 
         assert len(part) == count
@@ -34,12 +35,12 @@ def test_chunks_hold_every_operation_in_order(texts: list[str], size: int) -> No
 
 def test_a_bulk_may_be_empty() -> None:
     """A node without operations says so."""
-    assert decode_text(empty_bulk()).texts == ()
+    assert list(decode_text(empty_bulk())) == []
 
 
 def test_a_single_operation_is_a_bulk_of_one() -> None:
     """Old peers send it as text."""
-    assert decode_text('{"type":"op","op":"x"}').texts == ("x",)
+    assert list(decode_text('{"type":"op","op":"x"}')) == ["x"]
 
 
 def test_an_envelope_holds_one_operation() -> None:
@@ -80,3 +81,65 @@ def test_deep_nesting_is_refused() -> None:
     """The parser's own limit becomes a reason."""
     with pytest.raises(Unreadable):
         decode_text(json.dumps({"type": "bulk"})[:-1] + ',"ops":' + "[" * 200_000)
+
+
+NO_STRINGS = ('{"type":"bulk","ops":[', "[],", "]}"), ("[", "[],", "]"), ('{"a":[', "{},", "]}")
+
+
+@pytest.mark.parametrize(("begin", "part", "end"), NO_STRINGS)
+def test_a_long_message_is_refused_before_its_values_are_made(
+    begin: str, part: str, end: str
+) -> None:
+    """A list of three bytes takes 56 in memory, so 64 MiB of them would take a gigabyte."""
+    text = begin + part * (2**20 // len(part)) + end
+    tracemalloc.start()
+    with pytest.raises(Unreadable):
+        decode_text(text, 2**16)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < len(text)
+
+
+def test_the_operations_of_a_long_message_are_made_one_by_one() -> None:
+    """A message of many short texts takes no more memory than it has."""
+    text = '{"type":"bulk","ops":[' + '"ab",' * 2**17 + '"cd"]}'
+    tracemalloc.start()
+    count = sum(1 for _ in decode_text(text, 2**16))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert count == 2**17 + 1
+    assert peak < len(text)
+
+
+BULKS = st.sampled_from(
+    [
+        '{"type":"bulk","ops":[',
+        '{"ops":[',
+        ' { "type" : "bulk" ,\n"ops" : [ ',
+        '{"type":"op","ops":[',
+    ]
+)
+PARTS = st.lists(
+    st.sampled_from(['"a"', '"\\u00e9"', '"\\ud800"', '"\\x"', '"', "7", "[]", ",", " , ", "]"]),
+    max_size=8,
+)
+ENDS = st.sampled_from(["]}", '],"type":"bulk"}', '],"type":"op"}', "] } ", "]", "", "]}x"])
+
+
+@given(begin=BULKS, parts=PARTS, separator=st.sampled_from([",", " ,\t"]), end=ENDS)
+def test_both_ways_to_read_a_bulk_agree(
+    begin: str, parts: list[str], separator: str, end: str
+) -> None:
+    """What one takes the other takes too, with the same operations."""
+    text = begin + separator.join(parts) + end
+
+    assert _read(text, 0) == _read(text, len(text))
+
+
+def _read(text: str, whole_max: int) -> list[str] | None:
+    try:
+        return list(decode_text(text, whole_max))
+    except Unreadable:
+        return None
