@@ -564,6 +564,12 @@ CAPABILITY_ROWS: Final = (
     Capability("detection", False,
                "serves initiators of dialects H1 and H2, and dials again in the other one",
                "08-handshake.md"),
+    Capability("control", False,
+               "serves its user at a control socket, whose path is in the member `control`",
+               "15-running.md"),
+    Capability("test-control", False,
+               "carries out `clock` and `reset` on that socket: it was started for tests",
+               "15-running.md"),
 )  # fmt: skip
 """What a `sync/1` node can state in its facts, in the order in which a ready line names them."""
 

@@ -16,6 +16,7 @@ from meshwire_reference.backend.errors import (
     CannotRead,
     Deleted,
     NotConnected,
+    NotListening,
     NotStored,
     TooLarge,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "Json",
     "KnownPeer",
     "NotConnected",
+    "NotListening",
     "NotStored",
     "PeerDiscovery",
     "RefusedPeer",

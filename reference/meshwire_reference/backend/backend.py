@@ -6,9 +6,11 @@ from types import TracebackType
 from typing import Self
 
 from meshwire_reference.backend.documents import DocumentStore
+from meshwire_reference.backend.errors import NotListening
 from meshwire_reference.backend.peers import PeerDiscovery, SyncEngine
 from meshwire_reference.node.config import Config
 from meshwire_reference.node.driver import Node
+from meshwire_reference.transport.base import TransportError
 
 
 class Backend:
@@ -54,6 +56,17 @@ class Backend:
         """Close every connection and end the worker; what was acknowledged is durable."""
         self.document_store.end_streams()
         await self.node.close()
+
+    async def reset(self) -> None:
+        """Begin anew without documents, peers and counts; only for a node for tests.
+
+        Raises NotListening if an address cannot be bound again.
+        """
+        self.document_store.end_streams()
+        try:
+            await self.node.reset()
+        except (TransportError, OSError) as exc:
+            raise NotListening(f"the node is empty and unreachable: {exc}; start it again") from exc
 
     async def __aenter__(self) -> Self:
         return self

@@ -60,3 +60,9 @@ class CannotRead(BackendError):
     """The document worker could not carry out the operation."""
 
     code = "internal"
+
+
+class NotListening(BackendError):
+    """An address of the node cannot be bound again."""
+
+    code = "internal"

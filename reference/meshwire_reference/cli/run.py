@@ -178,6 +178,14 @@ class RunOptions:
             "user, such as put and get."
         ),
     ] = None
+    test_control: Annotated[
+        bool,
+        typer.Option(
+            "--test-control",
+            help="For tests alone: let clients of the socket of --control move the clocks of the "
+            "node and empty it. Not with --data.",
+        ),
+    ] = False
     graveyard_days: Annotated[
         float,
         typer.Option(
@@ -238,6 +246,7 @@ class RunOptions:
             folder=self.load,
             data=self.data,
             control=self.control,
+            is_tested=self.test_control,
             endpoint_key_file=self.endpoint_key_file,
             reconcile=self.reconcile,
             reconcile_with=tuple(self.reconcile_with or ()),
@@ -353,6 +362,7 @@ def ready_line(config: Config, addresses: tuple[str, ...], endpoint_id: bytes) -
             "frame_stall_s": config.settings.frame_stall_s,
         },
         **redial,
+        **({} if config.control is None else {"control": str(config.control.absolute())}),
     }
     if config.settings.dialect is not Dialect.OPEN and config.key is not None:
         facts["formation_id"] = config.key.formation_id
@@ -365,5 +375,7 @@ def _capabilities(config: Config) -> list[str]:
         "reconciliation": config.settings.serves_reconciliation,
         "reconciles": config.reconcile,
         "detection": config.settings.detects,
+        "control": config.control is not None,
+        "test-control": config.is_tested,
     }
     return [name for name in (*CAPABILITIES, *OPTIONAL_CAPABILITIES) if offers.get(name, True)]

@@ -18,7 +18,8 @@ from meshwire_reference.node.config import ConfigError
 
 NAMES: Final = {"is_open": "open", "connect": "peers"}
 """Names in a file that are not those of the fields of the options."""
-LEFT_OUT: Final = frozenset(("config",))
+LEFT_OUT: Final = frozenset(("config", "test_control"))
+"""Options of the command line alone: a node is not started for tests by what lies in a file."""
 
 
 def read_options(path: Path, options: type[Any]) -> dict[str, Any]:

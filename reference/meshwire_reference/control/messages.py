@@ -18,6 +18,10 @@ from meshwire_reference.backend.values import Json, parse_object, shown
 LINE_MAX: Final = 64 * 2**20
 """Greatest number of bytes in a line, its end included."""
 
+ADVANCE_MAX_S: Final = 10**9
+"""Greatest number of seconds by which the clocks are put forward at once: 31 years."""
+WALL_MAX_MS: Final = 2**53 - 1
+"""Greatest time of the calendar, and how far it may be before 1970."""
 
 WANTED: Final = 'a request is a JSON object, such as {"id": 1, "do": "status"}'
 
@@ -32,6 +36,12 @@ class NoDocument(BackendError):
     """There is no document of this id, or it is deleted."""
 
     code = "no-document"
+
+
+class NotForTests(BackendError):
+    """The node was not started for tests."""
+
+    code = "not-for-tests"
 
 
 class Request(
@@ -96,7 +106,20 @@ class Status(Request, frozen=True, kw_only=True, tag="status"):
     """Return what the node is and has."""
 
 
-AnyRequest: TypeAlias = Put | Get | Delete | Docs | Peers | Connect | Watch | Stats | Status
+class MoveClock(Request, frozen=True, kw_only=True, tag="clock"):
+    """Move the clocks of a node that was started for tests."""
+
+    advance_s: Annotated[float, Meta(ge=0, le=ADVANCE_MAX_S)] = 0.0
+    wall_ms: Annotated[int, Meta(ge=-WALL_MAX_MS, le=WALL_MAX_MS)] | None = None
+
+
+class EmptyNode(Request, frozen=True, kw_only=True, tag="reset"):
+    """Empty a node that was started for tests."""
+
+
+AnyRequest: TypeAlias = (
+    Put | Get | Delete | Docs | Peers | Connect | Watch | Stats | Status | MoveClock | EmptyNode
+)
 
 
 def decode_request(line: bytes) -> AnyRequest:
@@ -159,6 +182,14 @@ def show_document(document: Document) -> dict[str, Json]:
         "document": document.id,
         "fields": dict(document.fields),
     }
+
+
+def not_for_tests() -> NotForTests:
+    """Return the error for a request that only a node for tests carries out."""
+    return NotForTests(
+        "this node was not started for tests, so its clock cannot be moved and it cannot be "
+        "emptied: `meshwire-node run --test-control` starts one"
+    )
 
 
 def no_document(collection: str, document_id: str) -> NoDocument:

@@ -34,7 +34,9 @@ from meshwire_reference.control.messages import (
     Connect,
     Delete,
     Docs,
+    EmptyNode,
     Get,
+    MoveClock,
     Peers,
     Put,
     Stats,
@@ -45,6 +47,7 @@ from meshwire_reference.control.messages import (
     error_reply,
     id_of,
     no_document,
+    not_for_tests,
     show_document,
     show_peer,
 )
@@ -312,8 +315,24 @@ class Client:
                 "documents": len(backend.node.keys),
                 "peers": len(connected),
                 "store": "ok" if failure is None else str(failure),
+                "for_tests": config.is_tested,
             }
         }
+
+    async def move_clock(self, request: MoveClock) -> dict[str, Json]:
+        """Move the clocks and do what is due then."""
+        if not self.backend.config.is_tested:
+            raise not_for_tests()
+        node = self.backend.node
+        await node.move_clock(request.advance_s, request.wall_ms)
+        return {"clock": {"wall_ms": node.clock.wall_ms()}}
+
+    async def reset(self, _request: EmptyNode) -> dict[str, Json]:
+        """Empty the node."""
+        if not self.backend.config.is_tested:
+            raise not_for_tests()
+        await self.backend.reset()
+        return {"reset": True}
 
 
 def events_of(change: Change) -> Iterator[dict[str, Json]]:
@@ -338,5 +357,7 @@ HANDLERS: Final[dict[type[AnyRequest], Callable[[Client, Any], Awaitable[dict[st
     Connect: Client.connect,
     Stats: Client.stats,
     Status: Client.status,
+    MoveClock: Client.move_clock,
+    EmptyNode: Client.reset,
 }
 """The method for each request that has one reply."""

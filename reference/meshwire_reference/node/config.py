@@ -47,7 +47,8 @@ class Config:
     `connect` are addresses to keep a connection to, `redial_s` is the longest wait in seconds
     between two dials of one of them, `folder` holds the initial documents. `data` is the folder of
     the durable store; without it the node keeps everything in memory. `control` is the path of the
-    socket at which it serves the commands of its user. With
+    socket at which it serves the commands of its user, with `is_tested` also those that move its
+    clocks and empty it. With
     `reconcile` the node begins a run with every peer, else with those of `reconcile_with`.
     `budget` bounds the CPU time of each document call.
     """
@@ -64,6 +65,7 @@ class Config:
     budget: Budget = field(default_factory=Budget)
     redial_s: float = LONGEST_S
     control: Path | None = None
+    is_tested: bool = False
     endpoint_key: bytes | None = field(default=None, repr=False)
     """Seed of the endpoint key; None keeps the one of the store."""
     warnings: tuple[str, ...] = ()
@@ -102,6 +104,7 @@ class Choices:
     dialect: str | None = None
     detects: bool = True
     control: Path | None = None
+    is_tested: bool = False
     endpoint_key_file: Path | None = None
 
 
@@ -126,6 +129,10 @@ def make_config(choices: Choices) -> Config:
     for name, folder in (("--load", choices.folder), ("--data", choices.data)):
         if folder is not None and str(folder) == ".":
             raise ConfigError(f"{name} needs the name of a folder, such as {name} ./documents")
+    if choices.is_tested and (choices.control is None or choices.data is not None):
+        raise ConfigError(
+            "--test-control needs --control PATH, and no --data: it lets a test empty the node"
+        )
     warnings: list[str] = []
     key = _key(choices, warnings)
     return Config(
@@ -141,6 +148,7 @@ def make_config(choices: Choices) -> Config:
         Budget(choices.document_call_s, choices.document_call_s_per_kib),
         choices.redial_s,
         choices.control,
+        choices.is_tested,
         _endpoint_key(choices, warnings),
         tuple(warnings),
     )

@@ -6,12 +6,12 @@ otherwise, with jitter. Only a connection that was open for a minute resets the 
 A peer that may speak the other dialect of the handshake is dialled once more without a wait (D-26).
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
+from meshwire_reference.node.clocks import Clock
 from meshwire_reference.node.log import NodeLog
 from meshwire_reference.transport.base import Connection, TransportOptions, Unreachable
 from meshwire_reference.transport.registry import dial
@@ -85,12 +85,16 @@ class DialEnd:
 
 
 class Dialler:
-    """Dials addresses with the same options; `serve` is given each connection."""
+    """Dials addresses with the same options; `serve` is given each connection.
 
-    def __init__(self, options: TransportOptions, serve: Serve, log: NodeLog) -> None:
+    The waits between dials are those of `clock`.
+    """
+
+    def __init__(self, options: TransportOptions, serve: Serve, log: NodeLog, clock: Clock) -> None:
         self._options = options
         self._serve = serve
         self._log = log
+        self._clock = clock
 
     async def keep_connected(
         self, address: str, backoff: Backoff, watch: DialWatch | None = None
@@ -113,20 +117,19 @@ class Dialler:
             self._log.write(end.event, address=address, why=end.why, retry_s=round(wait_s, 2))
             if not in_other_dialect:
                 watch.note(DialState.LOST, end.why)
-            await asyncio.sleep(wait_s)
+            await self._clock.sleep(wait_s)
 
     async def _attempt(self, address: str, watch: DialWatch, *, in_other_dialect: bool) -> DialEnd:
         """Dial once, and serve the connection to its end."""
-        loop = asyncio.get_running_loop()
         try:
             connection = await dial(address, self._options)
         except Unreachable as unreachable:
             return DialEnd("unreachable", unreachable.reason)
-        since_s = loop.time()
+        since_s = self._clock.monotonic_s()
         self._log.write("connected", address=address, peer=connection.peer_id.hex())
         watch.note(DialState.CONNECTED, peer_id=connection.peer_id)
         is_misunderstood = await self._serve(connection, in_other_dialect=in_other_dialect)
         # HS-051: a peer that has rejected this node, in whatever way, is dialled again.
         closed = connection.closed
         why = (closed and closed.reason) or "the connection ended"
-        return DialEnd("disconnected", why, loop.time() - since_s, is_misunderstood)
+        return DialEnd("disconnected", why, self._clock.monotonic_s() - since_s, is_misunderstood)

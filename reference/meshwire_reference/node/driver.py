@@ -11,7 +11,6 @@ import itertools
 import os
 import secrets
 import sys
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -45,7 +44,6 @@ from meshwire_reference.core.inputs import Input, StoreFailed
 from meshwire_reference.core.limits.rate_limit import Cooldowns
 from meshwire_reference.core.node import NodeCore
 from meshwire_reference.core.peer.session import PeerStatus
-from meshwire_reference.core.settings import Moment
 from meshwire_reference.core.state.document_queues import TOGETHER_BYTES_MAX, TOGETHER_MAX
 from meshwire_reference.documents.limits import (
     LimitNotSet,
@@ -56,6 +54,7 @@ from meshwire_reference.documents.limits import (
 )
 from meshwire_reference.documents.process import DocumentSettings, WorkerSettings
 from meshwire_reference.documents.supervisor import Documents
+from meshwire_reference.node.clocks import Clock
 from meshwire_reference.node.config import Config, endpoint_id_of
 from meshwire_reference.node.connection import Link
 from meshwire_reference.node.folder import BadFolder, list_documents, read_document
@@ -86,6 +85,8 @@ class Node:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._log = NodeLog()
+        self.clock = Clock()
+        """Its time; `advance` puts it forward."""
         self._core = NodeCore(config.settings, secrets.token_bytes, config.key)
         self._storing = Storing(store_of(config), self)
         self.user = LocalUser(self._feed)
@@ -109,6 +110,7 @@ class Node:
             secrets.SystemRandom().random,
             redial_s=config.redial_s,
             log=self._log,
+            clock=self.clock,
         )
         """The addresses of the node, and those that it dials."""
 
@@ -150,6 +152,8 @@ class Node:
         cannot be used, Unavailable without a worker, BadFolder for a folder that cannot be loaded.
         """
         asyncio.get_running_loop().set_exception_handler(self._note_loop_trouble)
+        if self._config.is_tested:
+            self._log.write("for-tests", control=str(self._config.control))
         for address in self._config.connect:
             self.network.add(address, lab=self._config.lab)
         contents = await self._storing.open()
@@ -173,6 +177,10 @@ class Node:
 
     async def go_online(self) -> None:
         """Bind every address and begin to dial. Raises TransportError or OSError for an address."""
+        await self._go_online(self._config.listen)
+
+    async def _go_online(self, addresses: tuple[str, ...]) -> None:
+        """Bind these addresses and begin to dial."""
         assert self._identity is not None, "the node is open"
         # TR-028
         options = TransportOptions(
@@ -182,7 +190,7 @@ class Node:
             lab=self._config.lab,
             on_refusal=self._note_refused_caller,
         )
-        await self.network.open(self._config.listen, options)
+        await self.network.open(addresses, options)
 
     async def go_offline(self) -> None:
         """Close every connection, and listen and dial no longer; the documents stay."""
@@ -270,6 +278,48 @@ class Node:
             await self._documents.close()
         await self._storing.close()
 
+    # --- nodes that were started for tests -------------------------------------------------------
+
+    async def move_clock(self, advance_s: float, wall_ms: int | None) -> None:
+        """Put the clocks forward, set that of the calendar, and do what is due then.
+
+        What has become due several times is done once, as after a pause of the whole machine.
+        """
+        self._log.write("clock-moved", advance_s=advance_s, wall_ms=wall_ms)
+        self.clock.advance(advance_s)
+        if wall_ms is not None:
+            self.clock.set_wall(wall_ms)
+        # The timer was armed for a time of the event loop that is no longer right.
+        self._timer_at_s = None
+        self._feed(inputs.TimerFired())
+        await self.settle()
+
+    async def reset(self) -> None:
+        """Begin anew as after the start, without documents, tombstones, peers and counts.
+
+        The endpoint id and the addresses stay, and the clocks show real time. Only for a node that
+        keeps everything in memory. Raises what `start` raises.
+        """
+        assert self._config.data is None, "a durable store is not erased"
+        self._log.write("reset")
+        addresses, before = self.addresses, self._identity
+        assert before is not None, "the node is open"
+        await self.close()
+        self.clock.put_right()
+        self._core = NodeCore(self._config.settings, secrets.token_bytes, self._config.key)
+        self._storing = Storing(store_of(self._config), self)
+        self._calls.clear()
+        self._timer = self._timer_at_s = None
+        await self.open()
+        # A new actor: the old one has written changes that this node no longer knows.
+        assert self._identity is not None, "the node is open again"
+        self._identity = replace(
+            self._identity,
+            endpoint_id=before.endpoint_id,
+            endpoint_secret=before.endpoint_secret,
+        )
+        await self._go_online(addresses)
+
     # --- inputs ------------------------------------------------------------------------------
 
     def _feed(self, happened: Input) -> None:
@@ -278,10 +328,9 @@ class Node:
         An exception is a mistake of this node: it is logged, the connection that it concerns is
         closed, and everything else goes on.
         """
-        now = Moment(asyncio.get_running_loop().time(), time.time_ns() // 1_000_000)
         effects: list[Effect] = []
         try:
-            effects = self._core.handle(happened, now)
+            effects = self._core.handle(happened, self.clock.moment())
         except Exception as exc:  # noqa: BLE001 - a mistake must not end what serves other peers
             self._note_mistake(happened, exc)
         for effect in effects:
@@ -351,6 +400,7 @@ class Node:
             self._timer.cancel()
         self._timer = None
         if at_s is not None:
+            at_s = self.clock.on_loop(at_s)
             self._timer = asyncio.get_running_loop().call_at(at_s, self._fire)
 
     def _fire(self) -> None:
@@ -490,7 +540,7 @@ class Node:
             times=self.statistics.of(refusal.peer).refused[refusal.reason],
         )
         if refusal.scope == "connection":
-            self.network.note_refusal(time.time_ns() // 1_000_000, refusal)
+            self.network.note_refusal(self.clock.wall_ms(), refusal)
 
     def _note_worker_event(self, event: WorkerEvent) -> None:
         """Log an event of the worker."""

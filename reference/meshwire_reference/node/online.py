@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from meshwire_reference.core.effects import Refusal
+from meshwire_reference.node.clocks import Clock
 from meshwire_reference.node.dialler import Backoff, Dialler, DialState, DialWatch, Serve
 from meshwire_reference.node.log import NodeLog
 from meshwire_reference.transport.base import (
@@ -82,12 +83,14 @@ class Network:
         *,
         redial_s: float,
         log: NodeLog,
+        clock: Clock,
     ) -> None:
         self._attach = attach
         self._serve = serve
         self._random = random
         self._redial_s = redial_s
         self._log = log
+        self._clock = clock
         self._options: TransportOptions | None = None
         self._listeners: list[Listener] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -153,7 +156,7 @@ class Network:
     def _begin(self, dial: Dial) -> None:
         assert self._options is not None, "the network is open"
         backoff = Backoff(self._random, self._redial_s)
-        dialler = Dialler(self._options, self._serve, self._log)
+        dialler = Dialler(self._options, self._serve, self._log, self._clock)
         work = dialler.keep_connected(dial.address, backoff, dial)
         task = asyncio.get_running_loop().create_task(work)
         self._dialling[dial.address] = task

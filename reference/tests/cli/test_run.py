@@ -127,6 +127,22 @@ def test_the_ready_line_names_the_dialects(
     assert ("detection" in str(facts["capabilities"])) is detects
 
 
+@pytest.mark.parametrize("is_tested", [False, True])
+def test_the_ready_line_names_the_control_socket(tmp_path: Path, *, is_tested: bool) -> None:
+    """By its whole path; a node for tests says that it is one, and logs it."""
+    path = tmp_path / "n.sock"
+    more = ("--test-control",) if is_tested else ()
+    facts, code, errors = ready("--open", "--control", str(path), *more)
+    schema = resources.files("meshwire_spec") / "schemas" / "ready.json"
+    Draft202012Validator(json.loads(schema.read_text("utf-8"))).validate(facts)
+
+    assert code == 0
+    assert facts["control"] == str(path)
+    assert "control" in list(facts["capabilities"])  # type: ignore[call-overload] # a list
+    assert ("test-control" in str(facts["capabilities"])) is is_tested
+    assert ('"event": "for-tests"' in errors) is is_tested
+
+
 def test_a_node_with_a_store_is_the_same_after_a_restart(tmp_path: Path) -> None:
     """Its endpoint id stays; without a store it has a new one each time."""
     stored = ("--open", "--data", str(tmp_path / "data"))

@@ -52,6 +52,7 @@ def test_a_file_has_options_by_their_names(tmp_path: Path) -> None:
         ("\nlisten = []\nlisen = 1\n", "node.toml:3: `lisen` is unknown: is it `listen`?"),
         ("[network]\nport = 1\n", "node.toml:1: `network` is unknown"),
         ("config = 'x'\n", "node.toml:1: `config` is unknown"),
+        ("test_control = true\n", "node.toml:1: `test_control` is unknown"),
         ("listen = 'tcp://127.0.0.1:0'\n", "node.toml:1: `listen` is a list of texts"),
         ("\n\nheartbeat_s = '2'\n", "node.toml:3: `heartbeat_s` is a number"),
         ("heartbeat_s = true\n", "node.toml:1: `heartbeat_s` is a number"),

@@ -77,12 +77,18 @@ class User:
         return str(error["code"])
 
 
-def run(folder: Path, test: Callable[[Path], Awaitable[None]], data: Path | None = None) -> None:
+def run(
+    folder: Path,
+    test: Callable[[Path], Awaitable[None]],
+    data: Path | None = None,
+    *,
+    is_tested: bool = False,
+) -> None:
     """Run a test against a node that serves a socket in a folder."""
 
     async def whole() -> None:
         settings = Settings(Dialect.OPEN, heartbeat_s=0, payload_cap=CAP)
-        config = Config(("tcp://127.0.0.1:0",), settings, data=data)
+        config = Config(("tcp://127.0.0.1:0",), settings, data=data, is_tested=is_tested)
         async with asyncio.timeout(LIMIT_S), await Backend.open(config) as backend:
             await backend.sync_engine.start_sync()
             server = ControlServer(backend, folder / "node.sock")
@@ -413,3 +419,74 @@ def test_the_node_says_what_it_is_and_has_counted(tmp_path: Path) -> None:
         assert peers["refused"] == []
 
     run(tmp_path, test)
+
+
+def test_a_node_that_was_not_started_for_tests_keeps_its_clock_and_documents(
+    tmp_path: Path,
+) -> None:
+    """It says how one is started that does not."""
+
+    async def test(path: Path) -> None:
+        user = await join(path)
+        await user.ask("put", collection="notes", document="n1", fields={"a": 1})
+        for do in ("clock", "reset"):
+            error = (await user.ask(do))["error"]
+            assert error["code"] == "not-for-tests"
+            assert "--test-control" in error["message"]
+        got = await user.ask("get", collection="notes", document="n1")
+        status = await user.ask("status")
+
+        assert got["document"]["fields"] == {"a": 1}
+        assert status["status"]["for_tests"] is False
+
+    run(tmp_path, test)
+
+
+def test_the_clocks_of_a_node_for_tests_can_be_moved(tmp_path: Path) -> None:
+    """That of the calendar also back, to before 1970."""
+
+    async def test(path: Path) -> None:
+        user = await join(path)
+        began = await user.ask("clock")
+        later = await user.ask("clock", advance_s=0x0102)
+        past = await user.ask("clock", wall_ms=-0x0102_0304)
+        wrong = [
+            await user.error(f'{{"id": 5, "do": "clock", {member}}}'.encode())
+            for member in ('"advance_s": -1', '"advance_s": 1e12', '"wall_ms": 1.5')
+        ]
+
+        assert later["clock"]["wall_ms"] >= began["clock"]["wall_ms"] + 0x0102 * 1000
+        assert -0x0102_0304 <= past["clock"]["wall_ms"] < 0
+        assert wrong == ["bad-request"] * 3
+
+    run(tmp_path, test, is_tested=True)
+
+
+def test_a_node_for_tests_can_be_emptied(tmp_path: Path) -> None:
+    """It can be reached at the same address, as the same endpoint, and counts from nothing."""
+
+    async def test(path: Path) -> None:
+        user = await join(path)
+        await user.ask("put", collection="notes", document="n1", fields={"a": 1})
+        await user.ask("put", collection="notes", document="n2", fields={"a": 1})
+        await user.ask("delete", collection="notes", document="n2")
+        await user.ask("clock", advance_s=10**8)
+        ahead = (await user.ask("clock"))["clock"]["wall_ms"]
+        before = (await user.ask("status"))["status"]
+
+        assert await user.ask("reset") == {"reset": True}
+        gone = await user.ask("get", collection="notes", document="n1")
+        after = (await user.ask("status"))["status"]
+        right = (await user.ask("clock"))["clock"]["wall_ms"]
+        stats = (await user.ask("stats"))["stats"]
+        again = await user.ask("put", collection="notes", document="n2", fields={"b": 2})
+
+        assert gone["error"]["code"] == "no-document"
+        assert (before["documents"], after["documents"]) == (2, 0)
+        assert after["addresses"] == before["addresses"]
+        assert after["endpoint_id"] == before["endpoint_id"]
+        assert ahead - right > 9 * 10**10
+        assert stats["applied"] == {}
+        assert again["document"]["fields"] == {"b": 2}
+
+    run(tmp_path, test, is_tested=True)

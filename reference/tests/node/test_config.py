@@ -107,3 +107,15 @@ def test_the_time_of_the_graveyard_is_a_number(choices: Choices, wrong_s: float)
     """Else tombstones would be over before they have expired, or never."""
     with pytest.raises(ConfigError, match="--graveyard-days"):
         make_config(replace(choices, graveyard_s=wrong_s))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"control": None}, {"control": Path("s"), "data": Path("store")}]
+)
+def test_a_node_for_tests_has_a_socket_and_no_store(
+    choices: Choices, wrong: dict[str, Path | None]
+) -> None:
+    """Its user may empty it, which no durable store may be."""
+    assert make_config(replace(choices, is_tested=True, control=Path("s"))).is_tested
+    with pytest.raises(ConfigError, match="--test-control"):
+        make_config(replace(choices, is_tested=True, **wrong))  # type: ignore[arg-type] # a path each

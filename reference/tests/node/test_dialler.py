@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from meshwire_reference.node.clocks import Clock
 from meshwire_reference.node.dialler import Backoff, Dialler, DialState, DialWatch
 from meshwire_reference.node.log import NodeLog
 from meshwire_reference.testing.memory_transport import offer_memory
@@ -85,7 +86,7 @@ def test_a_misunderstood_node_dials_once_in_the_other_dialect(
         options = TransportOptions(b"\x77" * 32)
         listener = await listen("memory://redial", options)
         try:
-            dialler = Dialler(options, serve, NodeLog())
+            dialler = Dialler(options, serve, NodeLog(), Clock())
             await dialler.keep_connected("memory://redial", Counted(steady(0.5)))
         finally:
             await listener.close()
@@ -123,7 +124,7 @@ def test_a_watch_hears_of_each_dial_and_may_hold_up_the_next() -> None:
         options = TransportOptions(b"\x77" * 32)
         listeners.append(await listen("memory://watched", options))
         backoff = Backoff(steady(0.5), 1e-9)
-        dialler = Dialler(options, serve, NodeLog())
+        dialler = Dialler(options, serve, NodeLog(), Clock())
         await dialler.keep_connected("memory://watched", backoff, Watching())
 
     with pytest.raises(Enough):

@@ -11,6 +11,11 @@ from msgspec import UNSET, Meta, UnsetType
 from meshwire_spec.numbers import COLLECTION_MAX, DOCUMENT_ID_MAX
 from meshwire_spec.schemas.base import Hex32, Strict, Tally
 
+ADVANCE_MAX_S = 10**9
+"""Greatest number of seconds by which clocks are put forward at once."""
+WALL_MAX_MS = 2**53 - 1
+"""Greatest time of the calendar, and how far it may be before 1970."""
+
 RequestId = Annotated[
     int,
     Meta(ge=0, description="Chosen by the client; the reply has the same."),
@@ -96,7 +101,39 @@ class Status(Request, frozen=True, kw_only=True, tag="status"):
     """Return what the node is and has."""
 
 
-ControlRequest = Put | Get | Delete | Docs | Peers | ConnectPeer | WatchDocuments | Stats | Status
+class MoveClock(Request, frozen=True, kw_only=True, tag="clock"):
+    """Move the clocks of a node for tests; answered once what is due then is done and durable."""
+
+    advance_s: Annotated[
+        Annotated[float, Meta(ge=0, le=ADVANCE_MAX_S)] | UnsetType,
+        Meta(description="Seconds by which all clocks go forward; 0 is usual."),
+    ] = UNSET
+    wall_ms: Annotated[
+        Annotated[int, Meta(ge=-WALL_MAX_MS, le=WALL_MAX_MS)] | UnsetType | None,
+        Meta(
+            description="What the clock of the calendar shows afterwards, in ms since 1970; null "
+            "or left out, it goes on as the others."
+        ),
+    ] = UNSET
+
+
+class EmptyNode(Request, frozen=True, kw_only=True, tag="reset"):
+    """Empty a node for tests; answered once it can be reached again, as after its start."""
+
+
+ControlRequest = (
+    Put
+    | Get
+    | Delete
+    | Docs
+    | Peers
+    | ConnectPeer
+    | WatchDocuments
+    | Stats
+    | Status
+    | MoveClock
+    | EmptyNode
+)
 
 
 class DocumentOut(Strict, frozen=True, kw_only=True):
@@ -196,6 +233,15 @@ class StatusOut(Strict, frozen=True, kw_only=True):
     documents: Annotated[Tally, Meta(description="Documents that it holds, deleted ones too.")]
     peers: Annotated[Tally, Meta(description="Peers that are connected.")]
     store: Annotated[str, Meta(description="`ok`, or why it cannot be written.")]
+    for_tests: Annotated[
+        bool | UnsetType, Meta(description="Whether it carries out `clock` and `reset`.")
+    ] = UNSET
+
+
+class ClockOut(Strict, frozen=True, kw_only=True):
+    """The clocks of a node after they were moved."""
+
+    wall_ms: Annotated[int, Meta(description="Time of its calendar in ms since 1970.")]
 
 
 class ControlError(Strict, frozen=True, kw_only=True):
@@ -213,6 +259,7 @@ class ControlError(Strict, frozen=True, kw_only=True):
             "too-large",
             "not-stored",
             "not-connected",
+            "not-for-tests",
             "internal",
         ],
         Meta(description="Stable name of the error."),
@@ -240,3 +287,5 @@ class ControlReply(Strict, frozen=True, kw_only=True):
     event: Annotated[ControlEvent | UnsetType, Meta(description="Of `watch`.")] = UNSET
     stats: Annotated[StatsOut | UnsetType, Meta(description="Of `stats`.")] = UNSET
     status: Annotated[StatusOut | UnsetType, Meta(description="Of `status`.")] = UNSET
+    clock: Annotated[ClockOut | UnsetType, Meta(description="Of `clock`.")] = UNSET
+    reset: Annotated[Literal[True] | UnsetType, Meta(description="Of `reset`.")] = UNSET

@@ -80,6 +80,14 @@ RedialFact = Annotated[
     ),
 ]
 
+ControlFact = Annotated[
+    NonEmptyText,
+    Meta(
+        description="Path of the control socket at which the node serves its user; in a target "
+        "file that from its folder."
+    ),
+]
+
 
 class NodeFacts(Strict, frozen=True, kw_only=True):
     """The facts about a node, from its ready line or a target file.
@@ -106,6 +114,7 @@ class NodeFacts(Strict, frozen=True, kw_only=True):
     payload_cap: PayloadCapFact | UnsetType = UNSET
     deadlines: DeadlinesFact | UnsetType = UNSET
     redial_s: RedialFact | UnsetType = UNSET
+    control: ControlFact | UnsetType = UNSET
     collections: Annotated[
         dict[str, Collection] | UnsetType,
         Meta(description="Rows of the collection table that differ from the profile's, by name."),
