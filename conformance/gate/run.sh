@@ -9,12 +9,20 @@
 #   MESHWIRE                the command, meshwire by default
 set -u
 
-if [ -z "${MESHWIRE_TARGET:-}" ]; then
-  echo "run.sh: MESHWIRE_TARGET is not set" >&2
+# Tell why there are no reports, as an annotation too, and end as wrong use does.
+fail() {
+  echo "run.sh: $1" >&2
+  if [ -n "${GITHUB_ACTIONS:-}" ]; then
+    echo "::error title=meshwire::$1"
+  fi
   exit 2
-fi
+}
+
+meshwire=${MESHWIRE:-meshwire}
 reports=${MESHWIRE_REPORTS:-meshwire-reports}
-mkdir -p "$reports" || exit 2
+[ -n "${MESHWIRE_TARGET:-}" ] || fail "MESHWIRE_TARGET is not set"
+command -v "$meshwire" >/dev/null || fail "there is no command $meshwire; install meshwire first"
+mkdir -p "$reports" || fail "the folder $reports cannot be made"
 
 set -- check "$MESHWIRE_TARGET" --level "${MESHWIRE_LEVEL:-strict}"
 if [ -n "${MESHWIRE_KNOWN_FAILING:-}" ]; then
@@ -25,11 +33,12 @@ for report in html=report.html json=report.json junit=report.xml markdown=summar
   set -- "$@" --report "${report%%=*}=$reports/${report#*=}"
 done
 
-"${MESHWIRE:-meshwire}" "$@"
+"$meshwire" "$@"
 code=$?
 
-if [ -n "${GITHUB_ACTIONS:-}" ] && [ -f "$reports/annotations.txt" ]; then
-  cat "$reports/annotations.txt"
+if [ -n "${GITHUB_ACTIONS:-}" ]; then
+  cat "$reports/annotations.txt" 2>/dev/null ||
+    echo "::error title=meshwire::the check ended with $code and wrote no reports; its log says why"
 fi
 if [ -n "${GITHUB_STEP_SUMMARY:-}" ] && [ -f "$reports/summary.md" ]; then
   cat "$reports/summary.md" >>"$GITHUB_STEP_SUMMARY"

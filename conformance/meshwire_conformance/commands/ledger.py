@@ -11,7 +11,7 @@ import typer
 
 from meshwire_conformance.commands.check import CheckOptions, attachments_of, checked
 from meshwire_conformance.commands.progress import SilentProgress, progress_on
-from meshwire_conformance.errors import UsageError
+from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.hints import is_file
 from meshwire_conformance.report.ledger import ledger_file, read_ledger
 from meshwire_conformance.run.loading import load_listing
@@ -73,7 +73,9 @@ def write(
     if path.exists() and not force:
         raise UsageError(f"{path} exists; --force replaces it")
     report = _report(origin, level, (), writes_are_ok=writes_are_ok)
-    text, count = drafted(report, reason, _expiry(expires))
+    expiry = _expiry(expires)
+    _require_judgement(report)
+    text, count = drafted(report, reason, expiry)
     _save(path, text)
     typer.echo(f"{count} entries in {path}")
     if count and not reason:
@@ -98,6 +100,7 @@ def prune(
     known = read_ledger(path, load_listing())
     file = ledger_file(path)
     report = _report(origin, level, sorted(known), writes_are_ok=writes_are_ok)
+    _require_judgement(report)
     remove = passing(report, known)
     if remove:
         _save(file, pruned(file.read_text(encoding="utf-8"), set(remove)))
@@ -142,6 +145,13 @@ def _report(
     silent = SilentProgress() if not sys.stderr.isatty() else progress
     found = checked(attachments_of(given), origin, given.to_run(silent), silent)
     return file_of(found)
+
+
+def _require_judgement(report: "ReportFile") -> None:
+    """Raise Incomplete if the target could not be run, so that nothing is known of its cases."""
+    faults = list(dict.fromkeys(fault for run in report.runs for fault in run.faults))
+    if faults:
+        raise Incomplete(f"the ledger is left as it is: {'; '.join(faults)}")
 
 
 def _expiry(text: str) -> date | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from meshwire_conformance.report.record import Report
 from meshwire_conformance.report.saving import save
-from meshwire_conformance.verdicts import APPLICABLE, ExitCode, Verdict
+from meshwire_conformance.verdicts import APPLICABLE, ExitCode
 from meshwire_spec.numbers import PROFILE
 
 CHAR = 6.6
@@ -25,13 +25,11 @@ LEFT = "#24292f"
 def badge_of(report: Report) -> str:
     """Return the badge as SVG."""
     results = [result for run in report.runs for result in run.results]
-    passed = sum(result.verdict is Verdict.PASS for result in results)
-    failed = sum(1 for _ in report.failures())
-    known = sum(result.verdict is Verdict.KNOWN_FAILING for result in results)
+    counts = report.closing
     applicable = sum(result.verdict in APPLICABLE for result in results)
-    right = f"{passed}/{applicable}"
-    right += f", {failed} failed" if failed else ""
-    right += f", {known} known" if known else ""
+    right = f"{counts.passed}/{applicable}"
+    right += f", {counts.failed} failed" if counts.failed else ""
+    right += f", {counts.known} known" if counts.known else ""
     if report.exit_code not in {ExitCode.PASSED, ExitCode.VIOLATIONS}:
         right = f"incomplete {right}"
     left = f"meshwire {PROFILE} {report.level}"

@@ -5,7 +5,7 @@ from pathlib import Path
 from meshwire_conformance.report.causes import groups_of
 from meshwire_conformance.report.record import Report
 from meshwire_conformance.report.saving import harmless, save
-from meshwire_conformance.verdicts import ExitCode, Verdict
+from meshwire_conformance.verdicts import ExitCode
 
 ANNOTATIONS_MAX = 9
 """Annotations of failures: a step shows ten of a sort, and the last one counts them."""
@@ -39,12 +39,12 @@ def commands_of(report: Report) -> str:
 
 
 def _whole(report: Report) -> str:
-    results = [result for run in report.runs for result in run.results]
-    passed = sum(result.verdict is Verdict.PASS for result in results)
-    failed = sum(1 for _ in report.failures())
-    stale = f", {len(report.stale)} of the ledger pass now" if report.stale else ""
-    why = f"; {harmless(report.unshown)}" if report.unshown else ""
-    text = f"{passed} passed, {failed} failed{stale}, level {report.level}{why}"
+    stale = ""
+    if report.stale:
+        prune = harmless(report.prune_command)
+        stale = f", {len(report.stale)} of the ledger pass now ({prune})"
+    why = f"; {harmless(report.hindrance)}" if report.hindrance else ""
+    text = f"{report.closing.text}{stale}, level {report.level}{why}"
     word = "notice" if report.exit_code is ExitCode.PASSED else "error"
     return f"::{word} title=meshwire::{_message(text)}"
 

@@ -16,7 +16,7 @@ from meshwire_conformance.report.causes import groups_of
 from meshwire_conformance.report.record import Report, Tally, TargetRun, tallies
 from meshwire_conformance.report.saving import harmless, save
 from meshwire_conformance.report.side_by_side import side_by_side
-from meshwire_conformance.report.text import COLUMNS, HEADINGS, MEANINGS
+from meshwire_conformance.report.text import COLUMNS, HEADINGS
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
 
 STYLE = """
@@ -145,15 +145,17 @@ def _end(report: Report) -> str:
 
 def _facts(report: Report) -> Iterator[str]:
     facts = {
-        "verdict": f"{MEANINGS[report.exit_code]} (exit {int(report.exit_code)})",
+        "verdict": f"{report.meaning} (exit {int(report.exit_code)})",
         "target": report.target,
         "suite": f"{report.suite_version}, {report.spec_revision}, {report.suite_digest}",
         "cases": report.selection_digest if report.selection_digest != report.suite_digest else "",
         "seed": str(report.seed),
         "took": f"{report.duration_s:.1f} s",
         "ledger": report.ledger,
+        "counts": report.closing.text,
         "pass now": ", ".join(report.stale),
-        "why": report.unshown,
+        "remove them": report.prune_command if report.stale else "",
+        "why": report.hindrance,
     }
     yield "<dl>"
     for name, value in facts.items():

@@ -135,6 +135,9 @@ def _judge(result: CaseResult, failure: KnownFailure, today: date) -> CaseResult
 
 def _judge_failure(result: CaseResult, failure: KnownFailure, today: date) -> CaseResult:
     if not failure.fits(result.symptom):
+        if not result.symptom and result.verdict is Verdict.COULD_NOT_RUN:
+            # Something was lacking, such as a target that starts: nothing was judged.
+            return result
         said = f"known to fail with {failure.symptom!r}, but it fails with {result.symptom!r}"
         return replace(result, verdict=Verdict.FAIL, reasons=(said, *result.reasons))
     if failure.expires is not None and failure.expires <= today:

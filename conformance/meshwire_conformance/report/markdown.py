@@ -8,7 +8,7 @@ from meshwire_conformance.report.causes import groups_of, in_order_of_causes
 from meshwire_conformance.report.record import Report, Tally, tallies
 from meshwire_conformance.report.saving import harmless, save
 from meshwire_conformance.report.side_by_side import side_by_side
-from meshwire_conformance.report.text import COLUMNS, HEADINGS, MEANINGS
+from meshwire_conformance.report.text import COLUMNS, HEADINGS
 from meshwire_conformance.verdicts import ExitCode
 
 FAILURES_MAX = 25
@@ -38,13 +38,14 @@ def _lines(report: Report) -> Iterator[str]:
     yield f"## meshwire: {end} at level {report.level}"
     yield ""
     code_number = int(report.exit_code)
-    yield f"{MEANINGS[report.exit_code]} (exit {code_number}), target {code(report.target)}"
+    yield f"{report.meaning} (exit {code_number}), target {code(report.target)}"
     yield ""
     if report.stale:
-        yield f"{len(report.stale)} cases of the ledger pass now: {', '.join(report.stale[:10])}"
+        cases = ", ".join(report.stale[:10])
+        yield f"{len(report.stale)} of the ledger pass now ({cases}): {code(report.prune_command)}"
         yield ""
-    if report.unshown:
-        yield f"{plain(report.unshown)}"
+    if report.hindrance:
+        yield f"{plain(report.hindrance)}"
         yield ""
     yield from _table(report)
     yield from _columns(report)

@@ -1,5 +1,6 @@
 """The record of a run, which every report is made from."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,14 @@ from meshwire_spec.schemas.base import Level
 
 RED = frozenset((Verdict.FAIL, Verdict.COULD_NOT_RUN))
 """Verdicts by which a run is not green."""
+MEANINGS = {
+    ExitCode.PASSED: "every applicable case passed",
+    ExitCode.VIOLATIONS: "the target breaks rules",
+    ExitCode.FAULT: "the suite or its use is at fault",
+    ExitCode.INCOMPLETE: "incomplete: not every case could be judged",
+}
+"""The end of a run in words."""
+LESS_THAN_KNOWN = "the target breaks no rule that the ledger does not list, and fewer than it lists"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +36,25 @@ class TargetRun:
     codec: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
     contact: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """The counts with which every report of a run ends, the same in each."""
+
+    passed: int
+    known: int
+    failed: int
+    not_run: int
+    has_ledger: bool
+
+    @property
+    def text(self) -> str:
+        """The counts in words; a failure that a ledger does not list is a new one."""
+        left = f", {self.not_run} not run" if self.not_run else ""
+        if self.has_ledger:
+            return f"{self.passed} passed, {self.known} known, {self.failed} new{left}"
+        return f"{self.passed} passed, {self.failed} failed{left}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +97,48 @@ class Report:
         faults = [fault for run in self.runs for fault in run.faults]
         reasons = [text for run in self.runs for result in run.results for text in result.reasons]
         return "; ".join(dict.fromkeys(faults or ["no case was applicable", *reasons]))
+
+    @property
+    def hindrance(self) -> str:
+        """What kept a run from judging anything, else what no result shows (`unshown`), or "".
+
+        A target that cannot be started leaves a result for each case, all with the same reason.
+        """
+        faults = (fault for run in self.runs for fault in run.faults)
+        return "; ".join(dict.fromkeys(faults)) or self.unshown
+
+    @property
+    def closing(self) -> "Closing":
+        """The counts of the whole run."""
+        counts = Counter(result.verdict for run in self.runs for result in run.results)
+        failed = sum(1 for _ in self.failures())
+        return Closing(
+            # A case that passes although the ledger lists it has passed.
+            passed=counts[Verdict.PASS] + counts[Verdict.FAIL] - failed,
+            known=counts[Verdict.KNOWN_FAILING],
+            failed=failed,
+            not_run=counts[Verdict.COULD_NOT_RUN],
+            has_ledger=bool(self.ledger),
+        )
+
+    @property
+    def meaning(self) -> str:
+        """The verdict in words, which are those of the ledger where it alone is the reason."""
+        if self.exit_code is ExitCode.VIOLATIONS and self.stale and not any(self.failures()):
+            return LESS_THAN_KNOWN
+        if self.exit_code is ExitCode.PASSED and self.closing.known:
+            return "every applicable case passed or is known to fail"
+        return MEANINGS[self.exit_code]
+
+    @property
+    def prune_command(self) -> str:
+        """The command that removes the cases from the ledger that pass now."""
+        # A target that needs options, such as its formation, is one for a JSON report of the run.
+        plain = (shlex.quote(self.target), f'"{self.target}"')
+        is_plain = bool(self.runs) and all(run.again in plain for run in self.runs)
+        target = self.runs[0].again if is_plain else "TARGET"
+        level = "" if self.level == "strict" else f" --level {self.level}"
+        return f"meshwire ledger prune {shlex.quote(self.ledger)} {target}{level}"
 
     @property
     def stale(self) -> list[str]:

@@ -1,6 +1,5 @@
 """The report for a person: failures with their bytes, a summary per part, the digest."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from textwrap import wrap
 from typing import Literal
@@ -12,7 +11,7 @@ from meshwire_conformance.report.causes import cause_lines, groups_of, in_order_
 from meshwire_conformance.report.ledger import UNTRIED
 from meshwire_conformance.report.record import Report, Tally, TargetRun, tallies
 from meshwire_conformance.report.side_by_side import side_by_side, table_lines
-from meshwire_conformance.verdicts import ENDED, CaseResult, ExitCode, Remark, Verdict
+from meshwire_conformance.verdicts import ENDED, CaseResult, Remark, Verdict
 from meshwire_spec.numbers import OPLOG_PROFILE, PROFILE
 
 IN_FULL = 25
@@ -35,13 +34,6 @@ Detail = Literal["quiet", "normal", "verbose"]
 """How much of a run is shown; quiet: a line for each failure and the verdict; verbose: a line for
 each case too."""
 
-MEANINGS = {
-    ExitCode.PASSED: "every applicable case passed",
-    ExitCode.VIOLATIONS: "the target breaks rules",
-    ExitCode.FAULT: "the suite or its use is at fault",
-    ExitCode.INCOMPLETE: "incomplete: not every case could be judged",
-}
-
 
 def lines_of(report: Report, *, colour: bool = False, detail: Detail = "normal") -> Iterator[str]:
     """Yield the report, line by line."""
@@ -51,33 +43,23 @@ def lines_of(report: Report, *, colour: bool = False, detail: Detail = "normal")
     else:
         yield from _body(report, paint, detail)
     yield from _ledger_lines(report)
-    verdict = paint(_meaning(report), RED if report.exit_code else GREEN)
+    verdict = paint(report.meaning, RED if report.exit_code else GREEN)
     yield f"{verdict} (level {report.level}, exit {int(report.exit_code)})"
-
-
-def _meaning(report: Report) -> str:
-    """Return the verdict in words, which are those of the ledger if it alone is the reason."""
-    if report.exit_code is ExitCode.VIOLATIONS and report.stale and not any(report.failures()):
-        return "the target breaks no rule that the ledger does not list, and fewer than it lists"
-    return MEANINGS[report.exit_code]
 
 
 def _ledger_lines(report: Report) -> Iterator[str]:
     """Yield what a ledger made of the run: its counts, and the entries that are not needed."""
     if not report.ledger:
         return
-    counted = Counter(result.verdict for run in report.runs for result in run.results)
-    stale, ledger = report.stale, printable(report.ledger)
-    new = sum(1 for _ in report.failures())
-    passed = counted[Verdict.PASS] + counted[Verdict.FAIL] - new
-    yield f"{passed} passed, {counted[Verdict.KNOWN_FAILING]} known, {new} new"
+    stale = report.stale
+    yield report.closing.text
     if stale:
         which = (
             "1 case of the ledger passes"
             if len(stale) == 1
             else f"{len(stale)} cases of the ledger pass"
         )
-        yield f"{which} now ({_first(stale)}): remove with `meshwire ledger prune {ledger} TARGET`"
+        yield f"{which} now ({_first(stale)}): remove with `{printable(report.prune_command)}`"
 
 
 def _body(report: Report, paint: Paint, detail: Detail) -> Iterator[str]:

@@ -88,6 +88,34 @@ def test_the_script_takes_a_ledger_and_a_level_and_needs_a_target(
     assert (known.returncode, wrong.returncode, none.returncode) == (0, 2, 2)
 
 
+@pytest.mark.parametrize(
+    ("settings", "code", "says"),
+    [
+        ({}, 2, "MESHWIRE_TARGET is not set"),
+        ({"MESHWIRE_TARGET": "stdio:./x", "MESHWIRE": "./none"}, 2, "install meshwire first"),
+        ({"MESHWIRE_TARGET": "stdio:./x", "MESHWIRE_LEVEL": "lax"}, 2, "the check ended with 2"),
+        ({"MESHWIRE_TARGET": "stdio:./x"}, 3, "'./x' cannot be started"),
+        ({"MESHWIRE_TARGET": f"stdio:{sys.executable} no.py"}, 3, "does not answer hello"),
+    ],
+)
+def test_a_gate_that_judged_nothing_says_why_in_one_annotation(
+    tmp_path: Path, command: Path, settings: dict[str, str], code: int, says: str
+) -> None:
+    """A ledger makes no violations of what was not judged, and no old annotations are shown."""
+    (tmp_path / "known.toml").write_text(
+        '[[known]]\nid = "MW-1163"\nreason = "r"\nsymptom = "wrong-reason truncated"\n'
+    )
+    gate(tmp_path, command, MESHWIRE_TARGET=codec(2))
+    ledger = {"MESHWIRE_KNOWN_FAILING": "known.toml", "GITHUB_ACTIONS": "true"}
+    done = gate(tmp_path, command, **ledger, **settings)
+    shown = [line for line in done.stdout.splitlines() if line.startswith("::")]
+
+    assert done.returncode == code, done.stdout + done.stderr
+    assert len(shown) == 1
+    assert shown[0].startswith("::error title=meshwire::")
+    assert says in shown[0]
+
+
 def test_the_action_runs_the_script_with_every_variable_that_it_reads() -> None:
     """No input is written into a command, where its text would be run."""
     action = yaml.safe_load((ROOT / "action.yml").read_text())

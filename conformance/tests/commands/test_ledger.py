@@ -80,6 +80,24 @@ def test_a_planted_change_is_all_that_a_report_diff_shows(tmp_path: Path) -> Non
     assert len(wrong.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("target", ["stdio:./none", f"stdio:'{sys.executable}' none.py"])
+def test_a_target_that_does_not_start_changes_no_ledger(tmp_path: Path, target: str) -> None:
+    """Nothing is known of its cases, which is said; a ledger without entries would excuse none."""
+    path = tmp_path / "known.toml"
+    entry = '[[known]]\nid = "MW-1163"\nreason = "r"\nsymptom = "accepted"\n'
+    written = meshwire("ledger", "write", str(path), target, "--reason", "r")
+    existed = path.exists()
+    path.write_text(entry)
+    pruned = meshwire("ledger", "prune", str(path), target)
+    checked = meshwire("check", target, "--known-failing", str(path))
+
+    assert (written.returncode, pruned.returncode, checked.returncode) == (3, 3, 3)
+    assert not existed
+    assert path.read_text() == entry
+    assert "none" in written.stderr
+    assert "none" in pruned.stderr
+
+
 @pytest.mark.parametrize(
     "command",
     [("ledger",), ("ledger", "write"), ("ledger", "prune"), ("ledger", "diff"), ("report", "diff")],

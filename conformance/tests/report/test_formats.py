@@ -18,8 +18,9 @@ from meshwire_conformance.report import badge, github, html, markdown, sarif
 from meshwire_conformance.report.formats import FORMS, WRITERS
 from meshwire_conformance.report.record import Report, TargetRun
 from meshwire_conformance.report.side_by_side import side_by_side, table_lines
+from meshwire_conformance.report.text import lines_of
 from meshwire_conformance.run.loading import load_listing
-from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
+from meshwire_conformance.verdicts import STALE, CaseResult, ExitCode, Verdict
 
 HOSTILE = (
     "\x00 <script>alert(1)</script> ]]> --> \" ' ` | ::error:: %0A \x1b[31m \u202e \ud800 \r\n"
@@ -237,8 +238,38 @@ def test_annotations_are_one_command_a_line() -> None:
     assert len(lines) == 2
     assert all(re.match(r"::(error|notice) title=[^:,]*::", line) for line in lines)
     assert github.commands_of(replace(report_of("x"), runs=[], exit_code=ExitCode.PASSED)) == (
-        "::notice title=meshwire::0 passed, 0 failed, level strict\n"
+        "::notice title=meshwire::0 passed, 0 known, 0 new, level strict\n"
     )
+
+
+@pytest.mark.parametrize("name", ["html", "markdown", "github"])
+def test_reports_end_with_the_counts_of_the_text(name: str, tmp_path: Path) -> None:
+    """What passes although the ledger lists it has passed, and its removal is a command."""
+    report = report_of("x")
+    (run,) = report.runs
+    stale = replace(run.results[1], symptom=STALE)
+    alone = replace(run, results=[run.results[0], stale, run.results[4]], again="x")
+    text = "\n".join(lines_of(replace(report, runs=[alone])))
+    shown = written(name, replace(report, runs=[alone]), tmp_path)
+    green = replace(report, exit_code=ExitCode.PASSED, runs=[replace(alone, again="'x' --open")])
+
+    assert "2 passed, 1 known, 0 new" in text
+    assert name == "markdown" or "2 passed, 1 known, 0 new" in shown
+    assert "meshwire ledger prune x x" in text
+    assert "meshwire ledger prune x x" in shown
+    assert "meshwire ledger prune x TARGET" in "\n".join(lines_of(green))
+    assert green.meaning == "every applicable case passed or is known to fail"
+
+
+@pytest.mark.parametrize("name", ["html", "markdown", "github"])
+def test_a_report_says_why_nothing_could_run(name: str, tmp_path: Path) -> None:
+    """A target that cannot be started has a result for each case, and one reason."""
+    (run,) = report_of("x").runs
+    left = [replace(one, verdict=Verdict.COULD_NOT_RUN) for one in run.results]
+    idle = replace(run, results=left, faults=("the target did not start",))
+    report = replace(report_of("x"), runs=[idle], exit_code=ExitCode.INCOMPLETE)
+
+    assert "the target did not start" in written(name, report, tmp_path)
 
 
 def test_markdown_has_counts_causes_and_commands() -> None:
