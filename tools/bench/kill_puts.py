@@ -7,15 +7,12 @@ have every document that was acknowledged or reported, in that state or a later 
 was deleted.
 """
 
-import argparse
 import asyncio
 import itertools
 import json
 import random
 import signal
-import statistics
 import sys
-import tempfile
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -34,7 +31,7 @@ from meshwire_reference.control.messages import (
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.kills import DELAY_S, STEP_S, Lost, Running, start
+from bench.kills import DELAY_S, STEP_S, Lost, Running, print_kills, start
 
 WRITERS: Final = 3
 EDITS_OF_DOCUMENT: Final = 5
@@ -211,25 +208,13 @@ async def kill_often(folder: Path, kills: int, seed: int) -> tuple[Promised, lis
     return promised, starts_s
 
 
-def main() -> int:
-    """Print one line; returns 1 if something was lost."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            kept, starts_s = asyncio.run(kill_often(Path(folder), options.kills, options.seed))
-        except Lost as lost:
-            print(f"lost: {lost}")
-            return 1
-    print(
-        f"{options.kills} kills: {kept.replies} puts and deletions acknowledged and "
-        f"{kept.reported} changes reported, none lost of {len(kept.edits)} documents; "
-        f"start {statistics.median(starts_s):.2f} s, at most {max(starts_s):.2f} s"
+def describe_kept(kept: Promised) -> str:
+    """Return what a node has kept."""
+    return (
+        f"{kept.replies} puts and deletions acknowledged and "
+        f"{kept.reported} changes reported, none lost of {len(kept.edits)} documents"
     )
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(print_kills(kill_often, describe_kept, __doc__))

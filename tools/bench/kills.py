@@ -19,11 +19,11 @@ import sys
 import tempfile
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from meshwire_reference.testing.author import Author, read
 from meshwire_reference.testing.peer import Peer
@@ -47,6 +47,9 @@ STEP_S: Final = 0.005
 DELTAS, DELETED = "notes", "tracks"
 COLLECTIONS: Final = (DELTAS, "beacons", DELETED)
 LAMPORT: Final = 0x0102
+
+Kept = TypeVar("Kept")
+"""What a node has promised, and kept."""
 
 
 class Lost(Exception):
@@ -244,27 +247,36 @@ async def kill_often(data: Path, kills: int, seed: int) -> tuple[Promises, list[
     return ever, starts_s
 
 
-def main() -> int:
-    """Print one line; returns 1 if something was lost."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def print_kills(
+    kill: Callable[[Path, int, int], Coroutine[Any, Any, tuple[Kept, list[float]]]],
+    describe: Callable[[Kept], str],
+    purpose: str | None,
+) -> int:
+    """Run `kill` as the command line says, and print one line; return 1 if something was lost."""
+    parser = argparse.ArgumentParser(description=purpose)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            kept, starts_s = asyncio.run(
-                kill_often(Path(folder) / "data", options.kills, options.seed)
-            )
+            kept, starts_s = asyncio.run(kill(Path(folder), options.kills, options.seed))
         except Lost as lost:
             print(f"lost: {lost}")
             return 1
     print(
-        f"{options.kills} kills: {kept.acknowledged} frames acknowledged and "
-        f"{kept.passed_on} documents passed on, none lost of {len(kept.fields)}; "
+        f"{options.kills} kills: {describe(kept)}; "
         f"start {statistics.median(starts_s):.2f} s, at most {max(starts_s):.2f} s"
     )
     return 0
 
 
+def describe_kept(kept: Promises) -> str:
+    """Return what a node has kept."""
+    return (
+        f"{kept.acknowledged} frames acknowledged and "
+        f"{kept.passed_on} documents passed on, none lost of {len(kept.fields)}"
+    )
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(print_kills(kill_often, describe_kept, __doc__))

@@ -22,6 +22,7 @@ from meshwire_reference.core.effects import (
     Deferred,
     DropTombstones,
     Effect,
+    Event,
     LocalDone,
     LocalRefusal,
     Mismatch,
@@ -94,6 +95,17 @@ class Bench:
         self.mismatches: list[Mismatch] = []
         self.silent: list[Silent] = []
         self.full: list[TombstonesFull] = []
+        self._events: dict[type[Event], list[Any]] = {
+            Refusal: self.refusals,
+            NotSent: self.not_sent,
+            Skipped: self.skipped,
+            RunOver: self.runs,
+            OtherDialect: self.other_dialects,
+            Accepted: self.accepted,
+            Mismatch: self.mismatches,
+            Silent: self.silent,
+            TombstonesFull: self.full,
+        }
         self.writes: list[WriteStore] = []
         self.done: dict[int, Result | LocalRefusal] = {}
         self.dropped: list[str] = []
@@ -288,25 +300,7 @@ class Bench:
 
     def notify(self, effect: Notify) -> None:
         """Record an event by its kind."""
-        match effect.event:
-            case Refusal() as refusal:
-                self.refusals.append(refusal)
-            case RunOver() as over:
-                self.runs.append(over)
-            case NotSent() as lost:
-                self.not_sent.append(lost)
-            case OtherDialect() as other:
-                self.other_dialects.append(other)
-            case Skipped() as skipped:
-                self.skipped.append(skipped)
-            case Accepted() as accepted:
-                self.accepted.append(accepted)
-            case Mismatch() as mismatch:
-                self.mismatches.append(mismatch)
-            case Silent() as silent:
-                self.silent.append(silent)
-            case TombstonesFull() as full:
-                self.full.append(full)
+        self._events[type(effect.event)].append(effect.event)
 
     def take_done(self, effect: LocalDone) -> None:
         """Record the end of an operation of the user."""
