@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from functools import partial
 
 from meshwire_conformance.cases.planting import NOTHING, send_snapshot
@@ -329,6 +330,11 @@ async def a_lost_change_is_sent_again(run: CaseRun) -> None:
     await run.read(whole)
     chunk = MAGIC + bytes.fromhex(second)[:CHECKSUM]
     answers = [one for one in arrivals[after:] if _is_delta_to(one, pushed.peer)]
+    _check_sent_once(answers, chunk)
+
+
+def _check_sent_once(answers: Sequence[Arrival], chunk: bytes) -> None:
+    """Fail unless one of the answers has the change, and no other but the last one came."""
     repeated = [one for one in answers if chunk in one.payload]
     if not repeated:
         raise CaseFailed(

@@ -83,13 +83,15 @@ async def run(
     work.finish()
     adapter = adapter_results(about_adapter, session.manners, asked=bool(work.asks))
     results = [*work.results, *_reported(adapter, progress)]
-    order = {case.id: number for number, case in enumerate(cases)}
-    results.sort(key=lambda result: order[result.case])
+    timed = _timed(_sorted(results, cases), work.asks, time.perf_counter() - clock)
     silence = session.manners.silence
-    return [
-        replace(result, cause=result.cause or silence(result.symptom))
-        for result in _timed(results, work.asks, time.perf_counter() - clock)
-    ]
+    return [replace(one, cause=one.cause or silence(one.symptom)) for one in timed]
+
+
+def _sorted(results: Iterable[CaseResult], cases: Sequence[Case]) -> list[CaseResult]:
+    """Return the results in the order of the cases."""
+    order = {case.id: number for number, case in enumerate(cases)}
+    return sorted(results, key=lambda result: order[result.case])
 
 
 def _timed(

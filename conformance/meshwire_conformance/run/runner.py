@@ -85,9 +85,7 @@ def check(
     `start` raises.
     """
     clock = time.perf_counter()
-    codec = PARTS["codec"]
-    asks_codecs = all(part_over(target.scheme) is codec for target in targets)
-    catalogue = load_listing() if asks_codecs else load_catalogue()
+    catalogue = _catalogue_for(targets)
     cases = _with_adapter(targets, catalogue, options)
     known = read_ledgers(options.known_failing, options.known_flaky, catalogue)
     rounds = [
@@ -114,6 +112,13 @@ def check(
         ledger=str(options.known_failing or options.known_flaky or ""),
         compares=options.compares,
     )
+
+
+def _catalogue_for(targets: Sequence[Attachment]) -> Catalogue:
+    """Return the catalogue; codecs need no bodies of cases over connections."""
+    codec = PARTS["codec"]
+    asks_codecs = all(part_over(target.scheme) is codec for target in targets)
+    return load_listing() if asks_codecs else load_catalogue()
 
 
 def unfinished(target_text: str, options: Options, why: str, code: ExitCode) -> Report:

@@ -85,11 +85,28 @@ def node_attachments(command: str, deadline_s: float, *, beside: bool = False) -
     """
     deadlines = f"--handshake-s {deadline_s:g} --frame-stall-s {deadline_s:g}"
     run_it = f"{command} run --listen tcp://127.0.0.1:0 {deadlines}"
+    return [
+        Attachment(
+            "node",
+            f"{run_it} {how}",
+            f"node:{run_it} {how}",
+            variant=variant,
+            serial_cases_in=elsewhere,
+            only=only,
+            dialled=variant == "dials",
+            beside=beside,
+        )
+        for variant, how, elsewhere, only in _node_rows()
+    ]
+
+
+def _node_rows() -> tuple[tuple[str, str, str, tuple[str, ...]], ...]:
+    """Return each variant of the node: its options, where serial cases run, and what alone runs."""
     member = "--formation-id lab-formation"
     client = f"--open --reconcile --heartbeat-s {HEARTBEAT_S:g}"
     # A suite on a busy machine is no dead peer (LV-010).
     dials = f"--redial-s {REDIAL_S:g} --dead-peer-s 0{DIALS * ' --connect {dial}'}"
-    rows = (
+    return (
         ("open", "--open", "", ()),
         ("H1", member, "open", ()),
         ("H2", f"{member} --dialect H2 --no-detection", "open", ()),
@@ -107,19 +124,6 @@ def node_attachments(command: str, deadline_s: float, *, beside: bool = False) -
             ("reconciles", "dials dialect:open", f"cap:{SHORT_CAP}"),
         ),
     )
-    return [
-        Attachment(
-            "node",
-            f"{run_it} {how}",
-            f"node:{run_it} {how}",
-            variant=variant,
-            serial_cases_in=elsewhere,
-            only=only,
-            dialled=variant == "dials",
-            beside=beside,
-        )
-        for variant, how, elsewhere, only in rows
-    ]
 
 
 def _reference_command() -> str:

@@ -41,19 +41,21 @@ def build_app() -> "typer.Typer":
         Example: meshwire-node run --listen tcp://127.0.0.1:0 --open
         """
 
-    @app.command()
-    def codec() -> None:
-        """Serve the codec harness on standard input and output.
-
-        Example: meshwire check "stdio:meshwire-node codec"
-        """
-        raise typer.Exit(serve_codec())
-
     app.command("run")(_reading(RunOptions, run_command))
-    for command in (keygen, *COMMANDS, demo):
+    for command in (codec, keygen, *COMMANDS, demo):
         app.command()(command)
     app.add_typer(operations_app)
     return app
+
+
+def codec() -> None:
+    """Serve the codec harness on standard input and output.
+
+    Example: meshwire check "stdio:meshwire-node codec"
+    """
+    import typer  # noqa: PLC0415 - as in build_app
+
+    raise typer.Exit(serve_codec())
 
 
 def _reading(

@@ -7,7 +7,7 @@ that a smaller plan resembles the one that it was made of.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
@@ -176,32 +176,18 @@ def draw_plan(seed: int, scale: Scale = FULL) -> Plan:
     chance = Random(f"plan {seed}")  # noqa: S311 - drawn from a seed, no secret
     count = chance.randint(*scale.nodes)
     links = _draw_links(chance, count)
-    keys = [f"{chance.choice(scale.collections)}:l{number}" for number in range(scale.documents)]
-    # Some are deleted more than once.
-    buried = range(scale.deletes - scale.deletes // 3)
-    mortal = [f"{chance.choice(MORTAL)}:m{number}" for number in buried]
-    deleted = mortal + chance.choices(mortal, k=scale.deletes - len(mortal)) if mortal else []
+    keys, mortal, deleted = _draw_keys(chance, scale)
     sort = chance.choice(scale.sorts)
     deployed_at = chance.randrange(count) if sort is Sort.DEPLOYED else None
     if deployed_at is not None:
         # It offers each of them every five seconds.
         keys = keys[: 1 + len(keys) // DEPLOYED_PART]
-    drawn: list[tuple[StepKind, int, int, str, float]] = []
-    for _ in range(scale.edits):
-        key = chance.choice(mortal if mortal and chance.random() < MORTAL_SHARE else keys)
-        at, edit = chance.randrange(count), chance.choice(EDITS)
-        if edit is StepKind.DEPLOYED_EDIT and deployed_at is not None:
-            at = deployed_at
-        drawn.append((edit, at, 0, key, chance.random()))
-    drawn += [
-        (chance.choice(DELETES), chance.randrange(count), 0, key, chance.random())
-        for key in deleted
+    # The order of the drawing is part of what a seed means.
+    drawn = [
+        *_draw_edits(chance, scale, count, (keys, mortal), deployed_at),
+        *_draw_deletes(chance, count, deleted),
+        *_draw_faults(chance, scale, links),
     ]
-    for _ in range(scale.faults):
-        one, other = chance.choice(links)
-        if chance.getrandbits(1):
-            one, other = other, one
-        drawn.append((chance.choice(scale.kinds), one, other, "", chance.random()))
     times = sorted(chance.uniform(0, scale.span_s) for _ in drawn)
     chance.shuffle(drawn)
     steps = (
@@ -221,6 +207,49 @@ def draw_plan(seed: int, scale: Scale = FULL) -> Plan:
         deployed_at=deployed_at,
         is_tight=sort is Sort.TIGHT,
     )
+
+
+def _draw_keys(chance: Random, scale: Scale) -> tuple[list[str], list[str], list[str]]:
+    """Return the keys of documents that stay, of those that are deleted, and of each deletion."""
+    keys = [f"{chance.choice(scale.collections)}:l{number}" for number in range(scale.documents)]
+    # Some are deleted more than once.
+    buried = range(scale.deletes - scale.deletes // 3)
+    mortal = [f"{chance.choice(MORTAL)}:m{number}" for number in buried]
+    deleted = mortal + chance.choices(mortal, k=scale.deletes - len(mortal)) if mortal else []
+    return keys, mortal, deleted
+
+
+Drawn = tuple[StepKind, int, int, str, float]
+"""A step without its number and time."""
+
+
+def _draw_edits(
+    chance: Random,
+    scale: Scale,
+    count: int,
+    keys: tuple[list[str], list[str]],
+    deployed_at: int | None,
+) -> Iterator[Drawn]:
+    lasting, mortal = keys
+    for _ in range(scale.edits):
+        key = chance.choice(mortal if mortal and chance.random() < MORTAL_SHARE else lasting)
+        at, edit = chance.randrange(count), chance.choice(EDITS)
+        if edit is StepKind.DEPLOYED_EDIT and deployed_at is not None:
+            at = deployed_at
+        yield edit, at, 0, key, chance.random()
+
+
+def _draw_deletes(chance: Random, count: int, deleted: Sequence[str]) -> Iterator[Drawn]:
+    for key in deleted:
+        yield chance.choice(DELETES), chance.randrange(count), 0, key, chance.random()
+
+
+def _draw_faults(chance: Random, scale: Scale, links: Sequence[tuple[int, int]]) -> Iterator[Drawn]:
+    for _ in range(scale.faults):
+        one, other = chance.choice(links)
+        if chance.getrandbits(1):
+            one, other = other, one
+        yield chance.choice(scale.kinds), one, other, "", chance.random()
 
 
 def _fit(step: PlanStep, sort: Sort) -> PlanStep:
