@@ -49,12 +49,11 @@ async def serve_operations(
     listen: list[str], peers: list[str], data: Path | None, control: Path | None
 ) -> int:
     """Run a node of `oplog/1` until a signal; return the exit code."""
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     hub = Hub(Replica(ReplicaSettings()))
     log = None if data is None else OperationLog(data)
     node = OplogNode(hub, _no_store if log is None else log.append, say, _spread, time.monotonic)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, node.ended.set)
     served: OperationsControl | None = None
     try:
         seed = secrets.token_bytes(KEY_SIZE)
@@ -71,7 +70,9 @@ async def serve_operations(
         ready = {"addresses": addresses, "profile": OPLOG_PROFILE}
         sys.stdout.write(json.dumps(ready) + "\n")
         sys.stdout.flush()
-        await stopping.wait()
+        await node.ended.wait()
+        if node.store_failure is not None:
+            raise node.store_failure
     except (TransportError, StoreError, Unreadable, OSError, ValueError) as exc:
         sys.stderr.write(f"meshwire-node: {' '.join(str(exc).split())}\n")
         return WRONG_ARGUMENTS
@@ -86,7 +87,8 @@ async def serve_operations(
 
 def _publisher(node: OplogNode) -> Publish:
     async def publish(signed: SignedOperation) -> None:
-        await node.publish(node.hub.add_own(signed))
+        node.hub.add_own(signed)
+        await node.publish()
 
     return publish
 

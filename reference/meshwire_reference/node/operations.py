@@ -8,6 +8,7 @@ from itertools import islice
 from meshwire_reference.oplog.hub import EVICTED, Hub, OplogSession
 from meshwire_reference.oplog.pace import Pace
 from meshwire_reference.oplog.rendezvous import RendezvousBackoff
+from meshwire_reference.store.base import StoreError
 from meshwire_reference.transport.base import TransportError
 from meshwire_reference.transport.websocket import (
     Lost,
@@ -31,13 +32,20 @@ Say = Callable[[str, str], None]
 
 @dataclass(slots=True)
 class OplogNode:
-    """The hub of one node with its connections; `store` is given what is to be kept."""
+    """The hub of one node with its connections.
+
+    `store` is given what is to be kept, one part after another, and raises StoreError.
+    """
 
     hub: Hub
     store: Callable[[list[str]], Awaitable[None]]
     say: Say
     spread: Callable[[], float]
     now: Callable[[], float]
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the node has to end: by its user, or because of `store_failure`."""
+    store_failure: StoreError | None = None
+    _storing: asyncio.Task[None] | None = None
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     operations_per_s: int = OPLOG_RATE_MAX
     _wakes: dict[int, asyncio.Event] = field(default_factory=dict)
@@ -66,6 +74,8 @@ class OplogNode:
             await connection.close(CLOSE_GOING_AWAY, "shutdown")
         for listener in self._listeners:
             await listener.close()
+        if self._storing is not None:
+            await self._storing
 
     async def _keep(self, url: str) -> None:
         backoff = RendezvousBackoff(self.spread)
@@ -97,7 +107,9 @@ class OplogNode:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(outcome, Exception):
+                    self.say("ERROR", f"a session failed: {type(outcome).__name__}: {outcome}")
             self.hub.close_session(session)
             del self._wakes[session.number], self._connections[session.number]
             await connection.close(CLOSE_GOING_AWAY, "")
@@ -107,7 +119,8 @@ class OplogNode:
         pace = Pace(self.now(), self.operations_per_s)
         while not isinstance(message := await connection.receive(), Lost):
             if isinstance(message, bytes):
-                await self.publish(self.hub.take_binary(message, session))
+                self.hub.take_binary(message, session)
+                await self.publish()
                 await self._keep_pace(pace, 1)
             else:
                 await self._take_text(message, session, pace)
@@ -120,7 +133,7 @@ class OplogNode:
         """Apply a bulk in turns, so that other sessions go on meanwhile."""
         parts = self.hub.take_text(message, session)
         while turn := list(islice(parts, TURN)):
-            await self.publish([text for some in turn for text in some])
+            await self.publish()
             await self._keep_pace(pace, len(turn))
             await asyncio.sleep(0)
 
@@ -130,14 +143,32 @@ class OplogNode:
         if wait_s := pace.take(count, self.now()):
             await self.pause(wait_s)
 
-    async def publish(self, added: list[str]) -> None:
-        """Store what was newly applied, then let every session send it."""
-        if added:
-            end = len(self.hub.log)
-            await self.store(added)
-            self.hub.durable = max(self.hub.durable, end)
-            for wake in self._wakes.values():
-                wake.set()
+    async def publish(self) -> None:
+        """Store what was newly applied, and let every session send it; raise StoreError."""
+        end = len(self.hub.log)
+        while self.hub.durable < end:
+            if self.store_failure is not None:
+                raise StoreError(str(self.store_failure)) from self.store_failure
+            if self._storing is None:
+                self._storing = asyncio.ensure_future(self._store_all())
+            # A session that ends meanwhile does not take back what has been applied.
+            await asyncio.shield(self._storing)
+
+    async def _store_all(self) -> None:
+        """Store the log in order, so that what is durable is always its beginning."""
+        log = self.hub.log
+        try:
+            while (begin := self.hub.durable) < (end := len(log)):
+                await self.store([log[at].text for at in range(begin, end)])
+                self.hub.durable = end
+                for wake in self._wakes.values():
+                    wake.set()
+        except StoreError as exc:
+            # What cannot be stored may not be sent either, and nothing later.
+            self.store_failure = exc
+            self.ended.set()
+        finally:
+            self._storing = None
 
     async def _write(
         self, connection: WebSocketConnection, session: OplogSession, wake: asyncio.Event

@@ -11,6 +11,7 @@ from meshwire_reference.oplog.nodes import ListNode
 from meshwire_reference.oplog.operations import KEY_SIZE, SignedOperation
 from meshwire_reference.oplog.operations import Path as TargetPath
 from meshwire_reference.oplog.values import JsonValue, Unreadable, parse_json, take_content
+from meshwire_reference.store.base import StoreError
 
 LINE_BYTES_MAX = 2**20
 SOCKET_MODE = 0o600
@@ -63,7 +64,7 @@ class OperationsControl:
             if made is None:
                 return {"result": self._author.replica.view()}
             await self._publish(made)
-        except (Unauthored, Unreadable, ValueError) as exc:
+        except (Unauthored, Unreadable, StoreError, ValueError) as exc:
             return {"error": str(exc)}
         return {"result": made.inner.id.hex()}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from meshwire_reference.store.base import StoreError
+from meshwire_reference.store.sqlite import transaction
 
 OPERATIONS_FILE = "operations.sqlite"
 OPERATIONS_FILE_MODE = 0o600
@@ -73,12 +74,7 @@ class OperationLog:
 
     def _append(self, texts: list[str]) -> None:
         assert self._connection is not None
-        self._connection.execute("BEGIN")
-        try:
+        with transaction(self._connection):
             self._connection.executemany(
                 "INSERT INTO operations (text) VALUES (?)", ((text,) for text in texts)
             )
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")

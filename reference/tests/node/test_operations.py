@@ -11,6 +11,7 @@ from meshwire_reference.oplog.hub import Hub
 from meshwire_reference.oplog.replica import Replica, ReplicaSettings
 from meshwire_reference.oplog.schema import TYPES
 from meshwire_reference.oplog.signatures import Signer
+from meshwire_reference.store.base import StoreError
 
 pytestmark = pytest.mark.socket
 LIMIT_S = 60
@@ -40,7 +41,8 @@ class Mesh:
     async def write(self, number: int, text: str) -> None:
         """Let an author insert a text at the end of a list."""
         node = self.nodes[number]
-        await node.publish(node.hub.add_own(self.authors[number].append(("ls",), text)))
+        node.hub.add_own(self.authors[number].append(("ls",), text))
+        await node.publish()
 
     async def converged(self, count: int) -> list[list[str]]:
         """Return the lists of all nodes once each has `count` texts."""
@@ -158,5 +160,78 @@ def test_closing_ends_sessions_with_a_close_frame() -> None:
             await mesh.close()
             await peer.wait_closed()
             assert peer.close_code == 1001
+
+    asyncio.run(run())
+
+
+class HeldStore:
+    """Stores one part when it is let, and fails from then on if it is to."""
+
+    def __init__(self) -> None:
+        self.stored: list[str] = []
+        self.begun = asyncio.Event()
+        self.goes_on = asyncio.Event()
+        self.failure: StoreError | None = None
+
+    async def append(self, texts: list[str]) -> None:
+        """Store texts once that is let, as a thread does: also if nobody waits for it any more."""
+        await asyncio.shield(asyncio.ensure_future(self._append(texts)))
+
+    async def _append(self, texts: list[str]) -> None:
+        self.begun.set()
+        await self.goes_on.wait()
+        if self.failure is not None:
+            raise self.failure
+        self.stored += texts
+
+
+def test_a_session_that_ends_while_its_operation_is_stored_loses_nothing() -> None:
+    """Later operations would otherwise be sent and stored without it."""
+
+    async def run() -> None:
+        mesh, store = Mesh(2), HeldStore()
+        node = mesh.nodes[1]
+        node.store = store.append
+        await mesh.write(0, "x")
+        address = await node.listen("127.0.0.1", 0)
+        async with connect(address, proxy=None) as peer:
+            await peer.send(f'{{"v":1,"op":{mesh.nodes[0].hub.log[0].text}}}'.encode())
+            await store.begun.wait()
+            (task,) = (one for one in asyncio.all_tasks() if "_read" in repr(one.get_coro()))
+            task.cancel()
+            await asyncio.wait({task})
+        store.goes_on.set()
+        await mesh.write(1, "y")
+        await mesh.close()
+
+        assert store.stored == [entry.text for entry in node.hub.log]
+        assert len(store.stored) == 2
+
+    asyncio.run(run())
+
+
+def test_a_store_that_fails_ends_the_node() -> None:
+    """What is not stored is not sent, the user gets an error, and the log has the session."""
+
+    async def run() -> None:
+        mesh, store = Mesh(2), HeldStore()
+        node = mesh.nodes[1]
+        said: list[str] = []
+        node.store, node.say = store.append, lambda level, text: said.append(f"{level} {text}")
+        store.failure = StoreError("the disk is full")
+        store.goes_on.set()
+        await mesh.write(0, "x")
+        address = await node.listen("127.0.0.1", 0)
+        async with asyncio.timeout(LIMIT_S), connect(address, proxy=None) as peer:
+            await peer.send(f'{{"v":1,"op":{mesh.nodes[0].hub.log[0].text}}}'.encode())
+            await node.ended.wait()
+            with pytest.raises(StoreError, match="full"):
+                await mesh.write(1, "y")
+            await peer.wait_closed()
+        await mesh.close()
+
+        assert node.store_failure is store.failure
+        assert (node.hub.durable, store.stored) == (0, [])
+        assert said == ["ERROR a session failed: StoreError: the disk is full"]
 
     asyncio.run(run())

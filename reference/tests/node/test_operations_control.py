@@ -10,6 +10,7 @@ from meshwire_reference.oplog.authoring import OperationAuthor
 from meshwire_reference.oplog.operations import SignedOperation
 from meshwire_reference.oplog.outcomes import Level
 from meshwire_reference.oplog.signatures import Signer
+from meshwire_reference.store.base import StoreError
 from meshwire_reference.testing.oplog_recordings import new_replica
 
 
@@ -60,3 +61,16 @@ def test_what_cannot_be_done_is_an_error() -> None:
         assert asyncio.run(served.answer(request)).keys() == {"error"}, request
 
     assert published == []
+
+
+def test_a_store_that_fails_is_an_error() -> None:
+    """The user gets the reason; the connection goes on until the node ends."""
+
+    async def fail(_signed: SignedOperation) -> None:
+        raise StoreError("the disk is full")
+
+    author = OperationAuthor(Signer(b"\x11" * 32), new_replica("types", Level.STRICT))
+    served = OperationsControl(author, fail, Path("unused"))
+    reply = asyncio.run(served.answer(b'{"op":"insert","path":"ls","value":"A"}'))
+
+    assert reply == {"error": "the disk is full"}
