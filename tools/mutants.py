@@ -106,6 +106,7 @@ def mutant_of(names: str, rows: Mapping[str, Row]) -> Mutant:
 
 
 VARIANTS = {
+    "control": "control",
     "reconciles": "reconciles",
     "dials dialect:open": "reconciles",
     "cap:1048576": "reconciles",

@@ -4,6 +4,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from meshwire_conformance.catalogue.case import Case
@@ -88,7 +89,8 @@ class Attachment:
     one runs each case that fits all of them. With `only`, a list of needs separated by spaces, it
     runs just the cases that have all needs of one entry, and with `dialled` those too of which the
     seed says that the target dials their connection. With `beside` it may run while other
-    attachments do: its process is its own, and uses nothing of theirs, such as a port.
+    attachments do: its process is its own, and uses nothing of theirs, such as a port. `control` is
+    the control socket of a target that the suite has not started.
     """
 
     scheme: str
@@ -102,6 +104,7 @@ class Attachment:
     only: tuple[str, ...] = ()
     dialled: bool = False
     beside: bool = False
+    control: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

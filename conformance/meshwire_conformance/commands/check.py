@@ -1,10 +1,11 @@
 """`meshwire check`: run the cases of the suite on a target."""
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO
@@ -50,6 +51,13 @@ class CheckOptions:
     ] = None
     target_file: Annotated[
         Path | None, typer.Option("--target", help="TOML file that describes the target.")
+    ] = None
+    control: Annotated[
+        Path | None,
+        typer.Option(
+            help="Control socket of the target, for the cases that need one; of a node:COMMAND "
+            "the command says {control} instead."
+        ),
     ] = None
     only: Annotated[
         list[str] | None, typer.Option(help=f"Run only the cases that {PATTERN} May be repeated.")
@@ -227,6 +235,8 @@ def attachments_of(given: CheckOptions) -> Sequence[Attachment]:
     """Return the ways to reach the target that was given; raises SuiteError for a wrong one."""
     if given.targets and given.target_file is not None:
         raise UsageError("give a target or --target FILE, not both")
+    if given.control is not None:
+        return [_controlled(given, given.control)]
     if given.target_file is not None:
         from meshwire_conformance.targets.facts import read_target_file  # noqa: PLC0415 - sockets only
 
@@ -238,6 +248,18 @@ def attachments_of(given: CheckOptions) -> Sequence[Attachment]:
     # Who names cases wants to see them wherever they apply.
     full = given.full or bool(given.only or given.kind)
     return bundled(given.timeout_scale, full=full)
+
+
+def _controlled(given: CheckOptions, control: Path) -> Attachment:
+    """Return the target with its control socket; raises UsageError if it can have none."""
+    one = parse_target(given.targets[0]) if given.targets and len(given.targets) == 1 else None
+    if one is None or one.scheme in ("node", "stdio"):
+        raise UsageError(
+            "--control is for one target with an address; a target file names the socket as "
+            "`control`, and the command of a node:COMMAND says --control {control}"
+        )
+    command = f"--control {shlex.quote(str(control))} {one.command}"
+    return replace(one, control=control, command=command)
 
 
 def _list(given: CheckOptions) -> None:

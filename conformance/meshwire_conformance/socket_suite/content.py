@@ -130,6 +130,13 @@ class Doorway:
             self._heads[frame_type, payload] = heads
         return heads
 
+    async def contents_of(self, frame_type: int, payload: bytes) -> PayloadContents:
+        """Return what this payload adds to an empty document; raises ValueError."""
+        try:
+            return await asyncio.to_thread(_READERS[frame_type], self._documents, payload)
+        except Unreadable as exc:
+            raise ValueError(str(exc)) from exc
+
     async def open_exchange(self, saved: bytes) -> Exchange:
         """Return a new exchange about a document of the suite."""
         name = next(self._names)

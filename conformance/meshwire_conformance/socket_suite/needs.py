@@ -18,11 +18,13 @@ from meshwire_conformance.socket_suite.calibration import FLOOR_S, PROBE
 from meshwire_conformance.socket_suite.content import Doorway, open_doorway
 from meshwire_conformance.socket_suite.peers import Session
 from meshwire_conformance.targets.attach import Target
+from meshwire_conformance.targets.control import BadReply, ControlSocket
 from meshwire_conformance.targets.handshake import H1, OTHER, HandshakeFailed, NoAnswer, prove
 from meshwire_conformance.targets.transport import Connection, Overdue
 from meshwire_conformance.verdicts import TOO_SLOW, CaseResult, Verdict
 from meshwire_spec.codec import Malformed, Message, decode, encode
 from meshwire_spec.numbers import NEGENTROPY_KEY, FrameType
+from meshwire_spec.schemas.control import StatusOut
 
 MANY = 8
 """Connections that cases which do not depend on who dials may need: shared ones, and their own."""
@@ -113,6 +115,12 @@ def _check_process(_name: str, target: Target) -> str | None:
     return None if target.node is not None else "the suite did not start this target"
 
 
+def _check_control(_name: str, target: Target) -> str | None:
+    if target.facts.control is None:
+        return "the target names no control socket"
+    return _check_capability("control", target)
+
+
 def _check_capability(name: str, target: Target) -> str | None:
     return None if name in target.facts.capabilities else f"the target does not offer {name}"
 
@@ -131,6 +139,7 @@ _CHECKS: dict[str, Callable[[str, Target], str | None]] = {
     "dials": _check_dials,
     "accepts": _check_accepts,
     "without": _check_without,
+    "control": _check_control,
 }
 """Checks by the kind of need; any other need is a capability."""
 
@@ -226,9 +235,36 @@ async def _serves_both(session: Session, _connection: Connection, deadline_s: fl
     return True
 
 
+async def _serves_its_user(
+    session: Session, _connection: Connection, deadline_s: float
+) -> bool | None:
+    """Return True if the target says at its control socket what it is."""
+    return await _status(session, deadline_s) is not None
+
+
+async def _serves_tests(
+    session: Session, _connection: Connection, deadline_s: float
+) -> bool | None:
+    """Return True if the target says there that it was started for tests."""
+    status = await _status(session, deadline_s)
+    return status is not None and status.for_tests is True
+
+
+async def _status(session: Session, deadline_s: float) -> StatusOut | None:
+    path = session.target.facts.control
+    if path is None:
+        return None
+    try:
+        return (await ControlSocket(path).ask("status", deadline_s)).status or None
+    except BadReply:
+        return None
+
+
 _QUESTIONS: Mapping[str, Callable[[Session, Connection, float], Awaitable[bool | None]]] = {
     "reconciliation": _answers_a_run,
     "reconciles": _begins_a_run,
     "detection": _serves_both,
+    "control": _serves_its_user,
+    "test-control": _serves_tests,
 }
 """Requests that find out optional capabilities, by capability."""

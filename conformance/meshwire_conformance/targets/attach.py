@@ -218,7 +218,7 @@ async def attach(attachment: Attachment, settings: Settings) -> Target:
         return await _listen(attachment, settings)
     else:
         address = f"{attachment.scheme}://{attachment.location}"
-        target = _target(address, read_facts(attachment.facts), settings)
+        target = _target(address, _facts_of(attachment), settings)
     try:
         require_profile(target.facts)
         await _try_once(target, settings.timeout_scale)
@@ -287,7 +287,7 @@ async def _listen(attachment: Attachment, settings: Settings) -> Target:
 
     Raises Incomplete if it does not, or the suite cannot listen, and what `_target` does.
     """
-    facts = read_facts(attachment.facts)
+    facts = _facts_of(attachment)
     require_profile(facts)
     addresses = _listening_addresses(attachment.location, settings)
     listener = Listener()
@@ -311,6 +311,12 @@ async def _listen(attachment: Attachment, settings: Settings) -> Target:
         await listener.close()
         raise
     return target
+
+
+def _facts_of(attachment: Attachment) -> Facts:
+    """Return what is known of a target before it is reached."""
+    facts = read_facts(attachment.facts)
+    return facts if attachment.control is None else replace(facts, control=attachment.control)
 
 
 def _first_address(facts: Facts) -> str:

@@ -56,6 +56,9 @@ def _iroh(address: Address) -> Dialler:
     return IrohDialler(address)
 
 
+CONTROL_HERE = "{control}"
+"""What the suite replaces in the command of a node by the path of a socket, of each start another.
+"""
 LISTENING = "tcp-listen"
 """Scheme of a target that dials the suite."""
 SCHEMES: Mapping[str, Scheme] = {

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from meshwire_conformance.contracts import Attachment
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.extras import install_line
+from meshwire_conformance.targets.base import CONTROL_HERE
 
 REFERENCE = "meshwire_reference"
 """The package of the bundled node. It is never imported, only started as a process."""
@@ -29,6 +30,16 @@ HEARTBEAT_S = 0.5
 """Time between heartbeats of the bundled node in one attachment, in seconds."""
 SHORT_CAP = 2**20
 """Payload cap of the bundled node in one attachment, in bytes: documents may be longer."""
+HOUR_S = 3600
+"""Time between heartbeats of the bundled node whose clock the suite moves, in seconds: none comes
+by itself."""
+DAY_S = 86400
+"""Time after which that node leaves a silent peer, in seconds."""
+SERVED = (
+    f"--control {CONTROL_HERE} --test-control --heartbeat-s {HOUR_S} --dead-peer-s {DAY_S} "
+    "--graveyard-days 7 --connect {dial}"
+)
+"""Options of that node, which dials one address."""
 REDIAL_S = 0.1
 """Longest wait of the bundled node before it dials again, in seconds."""
 
@@ -79,6 +90,7 @@ def node_attachments(command: str, deadline_s: float, *, beside: bool = False) -
     three the node dials, for the cases about that alone: as a node that proves itself, first in H1
     or first in H2, and as an open one that reconciles. The first of these also runs a share of the
     other cases, over connections that the node dials.
+    One more offers its control socket, as a node for tests, for the cases that need one.
     `deadline_s` is its deadline for a handshake, and that inside a frame, in seconds.
     Serial cases that do not depend on the dialect run in the dialect open alone. With `beside` they
     run beside each other: every node listens on a port of its own.
@@ -123,6 +135,7 @@ def _node_rows() -> tuple[tuple[str, str, str, tuple[str, ...]], ...]:
             "",
             ("reconciles", "dials dialect:open", f"cap:{SHORT_CAP}"),
         ),
+        ("control", f"--open {SERVED}", "", ("control",)),
     )
 
 

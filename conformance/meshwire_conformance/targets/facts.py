@@ -39,6 +39,8 @@ class Facts:
     deadlines: Mapping[str, float] = field(default_factory=dict)
     secret_file: Path | None = None
     redial_s: float | None = None
+    control: Path | None = None
+    """The control socket at which it serves its user."""
 
 
 def read_facts(stated: NodeFacts | None) -> Facts:
@@ -62,6 +64,7 @@ def read_facts(stated: NodeFacts | None) -> Facts:
         deadlines=msgspec.to_builtins(stated.deadlines) if stated.deadlines else {},
         secret_file=Path(secret_file) if secret_file else None,
         redial_s=stated.redial_s or None,
+        control=Path(stated.control) if stated.control else None,
     )
 
 
@@ -89,6 +92,8 @@ def read_target_file(path: Path) -> list[Attachment]:
     if stated.formation_secret_file:
         secret_file = str(path.parent / stated.formation_secret_file)
         stated = msgspec.structs.replace(stated, formation_secret_file=secret_file)
+    if stated.control:
+        stated = msgspec.structs.replace(stated, control=str(path.parent / stated.control))
     text = stated.addresses[0]
     scheme, _, location = text.partition("://")
     if scheme == LISTENING:

@@ -11,6 +11,7 @@ import base64
 import contextlib
 import os
 import secrets
+import shlex
 import signal
 import tempfile
 from collections import deque
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.targets import children
+from meshwire_conformance.targets.base import CONTROL_HERE
 from meshwire_conformance.targets.stdio import command_of, strict_json, unstarted
 from meshwire_spec.numbers import SECRET
 from meshwire_spec.schemas.targets import ReadyLine
@@ -30,6 +32,7 @@ READY_S = 15.0
 STOP_S = 5.0
 """Seconds from SIGTERM to the end of the process."""
 SECRET_VARIABLE = "MESHWIRE_FORMATION_FILE"  # noqa: S105 - the name of a variable, not a secret
+SOCKET_NAME = "control.sock"
 FAREWELL_S = 1.0
 """Seconds to wait for the end of the log of a node without a ready line."""
 SAID_MAX = 120
@@ -96,8 +99,12 @@ async def start(
 
     Raises UsageError for a command that cannot be parsed, Incomplete if no ready line comes.
     """
-    arguments = command_of(command)
     folder = tempfile.TemporaryDirectory(prefix="meshwire-")
+    try:
+        arguments = command_of(with_control(command, Path(folder.name)))
+    except BaseException:
+        folder.cleanup()
+        raise
     secret_file = write_secret(Path(folder.name))
     children.remove_in_the_end(secret_file)
     try:
@@ -126,6 +133,11 @@ async def start(
         raise
     node.drain(process.stdout)
     return node
+
+
+def with_control(command: str, folder: Path) -> str:
+    """Return a command with the path of a control socket in a folder where it says `{control}`."""
+    return command.replace(CONTROL_HERE, shlex.quote(str(folder / SOCKET_NAME)))
 
 
 def write_secret(folder: Path) -> Path:

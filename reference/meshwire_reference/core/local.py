@@ -100,6 +100,7 @@ class _LocalJob(Job):
             return
         context.statistics.applied["local change"] += 1
         after = context.write(key, write)
+        # DC-059
         self._operations.routing.pass_on_document(key, OPERATOR)
         self._end(edited, after)
 
@@ -168,6 +169,7 @@ class _Deleting(_LocalJob):
         """Hold a tombstone that is greater than every one that was held so far."""
         collection, _, document_id = self._key.partition(":")
         tombstones, now_ms = self._context.tombstones, self._context.now.wall_ms
+        # TS-050
         lamport = min(tombstones.lamport + 1, U64_MAX)
         direction = collection_of(self._key).tombstone_direction
         offered = tombstones.offer(
@@ -192,6 +194,7 @@ class _Deleting(_LocalJob):
             return
         context.statistics.applied["local tombstone"] += 1
         after = context.write_tombstone(key)
+        # TS-049
         self._operations.routing.pass_on_tombstone(key, OPERATOR)
         self._end(Done(), after)
 

@@ -1,0 +1,294 @@
+"""Cases in which the target's own user edits and deletes, over its control socket."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from meshwire_conformance.cases import user
+from meshwire_conformance.cases.planting import plant
+from meshwire_conformance.catalogue.python_cases import case
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.content import Wanted
+from meshwire_conformance.socket_suite.evidence import CaseFailed
+from meshwire_conformance.socket_suite.inbox import Arrival
+from meshwire_spec.codec import decode
+from meshwire_spec.numbers import FrameType
+from meshwire_spec.schemas.steps import FrameSpec
+
+NEEDS: Final = ("control", "documents")
+
+
+async def document_in(run: CaseRun, arrival: Arrival) -> dict[str, Any]:
+    """Return the fields of the document that an answer to a read holds."""
+    try:
+        contents = await run.contents.documents.contents_of(arrival.type, arrival.payload)
+    except ValueError as exc:
+        raise CaseFailed("wrong-content document", f"no document came: {exc}") from exc
+    return dict(contents.fields)
+
+
+async def hold_fields(run: CaseRun, key: str, on: str, **wanted: object) -> None:
+    """Read a document and fail unless it has these fields."""
+    hold(await document_in(run, await run.read(Wanted(run.scope.text(key)), on)), **wanted)
+
+
+def hold(fields: Mapping[str, Any], **wanted: object) -> None:
+    """Fail unless a document has these fields."""
+    wrong = [name for name, value in wanted.items() if fields.get(name) != value]
+    if wrong:
+        raise CaseFailed(
+            f"wrong-content {wrong[0]}",
+            f"the document lacks what was written: {', '.join(wrong)}",
+            expected=tuple(f"{name} = {value!r}" for name, value in wanted.items()),
+            received=tuple(f"{name} = {value!r}" for name, value in fields.items()),
+        )
+
+
+async def expect_tombstone(run: CaseRun, key: str, on: str, *, after: int = 0) -> Mapping[str, Any]:
+    """Wait for the tombstone of a document and return its fields."""
+    wanted = Wanted(run.scope.text(key), FrameType.TOMBSTONE)
+    arrival = await run.expect(wanted, on, after=after)
+    return decode("tombstone", arrival.payload).fields
+
+
+@case(
+    "MW-7000",
+    "a document that the user writes must come to a connected peer",
+    part="documents",
+    rules=("DC-059", "DC-034"),
+    needs=NEEDS,
+    let={"key": "notes:$case"},
+)
+async def written_here(run: CaseRun) -> None:
+    """What is written on a node itself reaches its peers when they connect again, or never."""
+    await run.connection("A")
+    await user.put(run, "$key", name="alpha", size=258)
+    await run.expect(Wanted(run.scope.text("$key"), FrameType.DELTA), "A")
+    await hold_fields(run, "$key", "A", name="alpha", size=258)
+
+
+@case(
+    "MW-7001",
+    "a latest-only document that the user writes must come to a connected peer as a snapshot",
+    part="documents",
+    rules=("DC-059", "DC-033", "DC-036"),
+    needs=NEEDS,
+    let={"key": "tracks:$case"},
+)
+async def snapshot_of_what_is_written_here(run: CaseRun) -> None:
+    """A write of the user is sent as a delta, whatever the sync mode of the collection is."""
+    await run.connection("A")
+    await user.put(run, "$key", name="alpha", size=258)
+    wanted = Wanted(run.scope.text("$key"), FrameType.SNAPSHOT)
+    fields = await document_in(run, await run.expect(wanted, "A"))
+    hold(fields, name="alpha", size=258)
+
+
+@case(
+    "MW-7002",
+    "an edit of a document that a peer has sent must keep what is in it",
+    part="documents",
+    rules=("DC-059", "DC-034"),
+    needs=NEEDS,
+    let={"key": "notes:$case"},
+)
+async def edit_of_what_was_received(run: CaseRun) -> None:
+    """An edit begins a document anew, so that a merge with the old one is a conflict."""
+    await run.connection("A")
+    planted = await plant(run)
+    await run.expect(planted, "A")
+    after = len(run.subscription(planted.key).arrivals)
+    shown = await user.put(run, "$key", size=258)
+    hold(shown, name="alpha", size=258)
+    await run.expect(Wanted(planted.key), "A", after=after)
+    await run.expect(Wanted(planted.key), "B", after=after)
+    await hold_fields(run, "$key", "A", name="alpha", size=258)
+
+
+@case(
+    "MW-7003",
+    "a document that the user has written must be offered to a peer that connects later",
+    part="documents",
+    rules=("DC-035",),
+    needs=NEEDS,
+    isolation="peer",
+    let={"key": "notes:$case", "latest": "tracks:$case"},
+)
+async def offer_of_what_is_written_here(run: CaseRun) -> None:
+    """Only documents that came from a peer are offered."""
+    for key in ("$key", "$latest"):
+        await user.put(run, key, name="alpha")
+    await run.own_peer("late").connection()
+    await run.expect(Wanted(run.scope.names["key"], FrameType.DELTA), "late")
+    await run.expect(Wanted(run.scope.names["latest"], FrameType.SNAPSHOT), "late")
+    for key in ("$key", "$latest"):
+        await hold_fields(run, key, "late", name="alpha")
+
+
+@case(
+    "MW-7004",
+    "a deletion by the user must come to each connected peer as a tombstone",
+    part="tombstones",
+    rules=("TS-049", "TS-001"),
+    needs=NEEDS,
+    let={"key": "tracks:$case"},
+)
+async def deleted_here(run: CaseRun) -> None:
+    """A deletion stays on the node where it was made until its peers connect again."""
+    await run.connection("A")
+    await run.connection("B")
+    await user.put(run, "$key", name="alpha")
+    await run.expect(Wanted(run.scope.names["key"]), "A")
+    await user.delete(run, "$key")
+    first = await expect_tombstone(run, "$key", "A")
+    second = await expect_tombstone(run, "$key", "B")
+    if first != second:
+        raise CaseFailed("two-tombstones", "the peers have got different tombstones")
+    await run.read(Wanted(run.scope.names["key"], FrameType.TOMBSTONE), "A")
+    if await user.fields_of(run, "$key") is not None:
+        raise CaseFailed("still-there", "the user still sees the document that was deleted")
+
+
+@case(
+    "MW-7005",
+    "a deletion of a document that a peer has sent must come to that peer too",
+    part="tombstones",
+    rules=("TS-049",),
+    needs=NEEDS,
+    let={"key": "nodes:$case"},
+)
+async def deletion_of_what_was_received(run: CaseRun) -> None:
+    """A deletion is not sent over the connection on which its document came."""
+    await run.connection("A")
+    await plant(run)
+    await user.delete(run, "$key")
+    for name in ("A", "B"):
+        await expect_tombstone(run, "$key", name)
+
+
+@case(
+    "MW-7006",
+    "a tombstone of the node itself must exceed every tombstone that it has received",
+    part="tombstones",
+    rules=("TS-050", "TS-049"),
+    needs=NEEDS,
+    let={"key": "tracks:$case", "other": "tracks:$case-other"},
+)
+async def lamport_after_a_received_one(run: CaseRun) -> None:
+    """The Lamport time of a node counts its own deletions alone, so that a later one loses."""
+    await run.connection("A")
+    await user.put(run, "$key", name="alpha")
+    lamport = 0x0102_0304_0506
+    await run.send(FrameSpec(type="tombstone", key="$other", lamport=lamport), "B")
+    await run.barrier("B")
+    await user.delete(run, "$key")
+    _exceed(await expect_tombstone(run, "$key", "A"), lamport)
+
+
+@case(
+    "MW-7007",
+    "each tombstone of the node itself must exceed the one before, whatever it is about",
+    part="tombstones",
+    rules=("TS-050", "TS-049"),
+    needs=NEEDS,
+    let={"key": "tracks:$case", "other": "nodes:$case"},
+)
+async def lamport_of_each_deletion(run: CaseRun) -> None:
+    """Each document counts for itself, or the Lamport time stays as it is."""
+    await run.connection("A")
+    lamport = 0
+    for key in ("$key", "$other"):
+        await user.put(run, key, name="alpha")
+        await user.delete(run, key)
+        found = await expect_tombstone(run, key, "A")
+        _exceed(found, lamport)
+        lamport = int(found["lamport"])
+
+
+@case(
+    "MW-7008",
+    "a tombstone of the node itself must have the time of its clock",
+    part="tombstones",
+    rules=("TS-050", "TS-049"),
+    needs=(*NEEDS, "test-control"),
+    let={"key": "tracks:$case"},
+)
+async def time_of_a_deletion(run: CaseRun) -> None:
+    """A deletion has the time at which its document was written, or seconds for milliseconds."""
+    await run.connection("A")
+    await user.put(run, "$key", name="alpha")
+    before_ms = await user.wall_ms(run)
+    await user.delete(run, "$key")
+    after_ms = await user.wall_ms(run)
+    found = await expect_tombstone(run, "$key", "A")
+    if not before_ms <= found["deleted_at"] <= after_ms:
+        raise CaseFailed(
+            "wrong-content deleted_at",
+            "the tombstone has another time than the clock of the node",
+            expected=(f"{before_ms} to {after_ms}",),
+            received=(str(found["deleted_at"]),),
+        )
+
+
+@case(
+    "MW-7009",
+    "the user must not bring back a document that a peer has deleted",
+    part="tombstones",
+    rules=("TS-040", "DC-005"),
+    needs=NEEDS,
+    let={"key": "tracks:$case"},
+)
+async def edit_after_a_deletion(run: CaseRun) -> None:
+    """The guard holds for frames of peers alone: an edit makes a document beside its tombstone."""
+    await plant(run)
+    await run.send(FrameSpec(type="tombstone", lamport=771), "B")
+    await run.barrier("B")
+    await _refuse_edit(run)
+    await run.read(Wanted(run.scope.names["key"], FrameType.TOMBSTONE), "A")
+
+
+@case(
+    "MW-7010",
+    "neither the user nor a peer must bring back a document that the user has deleted",
+    part="tombstones",
+    rules=("TS-040", "TS-041", "TS-049"),
+    needs=NEEDS,
+    let={"key": "tracks:$case"},
+)
+async def edits_after_an_own_deletion(run: CaseRun) -> None:
+    """A tombstone of the node itself guards nothing."""
+    await plant(run)
+    await user.delete(run, "$key")
+    own = await expect_tombstone(run, "$key", "B")
+    await _refuse_edit(run)
+    after = len(run.subscription(run.scope.names["key"]).arrivals)
+    await run.send(FrameSpec(type="snapshot", document="base"), "B")
+    await run.barrier("B")
+    if await expect_tombstone(run, "$key", "B", after=after) != own:
+        raise CaseFailed("two-tombstones", "the guard has answered with another tombstone")
+    if await user.fields_of(run, "$key") is not None:
+        raise CaseFailed("came-back", "the document is there again")
+
+
+async def _refuse_edit(run: CaseRun) -> None:
+    """Fail unless the target refuses an edit of the document as deleted."""
+    reply = await user.ask_to_put(run, "$key", name="bravo")
+    if not reply.error or reply.error.code != "deleted":
+        raise CaseFailed(
+            "accepted",
+            "the user has written a document that was deleted",
+            expected=("error deleted",),
+            received=(f"error {reply.error.code}" if reply.error else "the document",),
+        )
+
+
+def _exceed(found: Mapping[str, Any], lamport: int) -> None:
+    """Fail unless the Lamport time of a tombstone is above this one."""
+    if int(found["lamport"]) <= lamport:
+        raise CaseFailed(
+            "wrong-content lamport",
+            "the Lamport time does not exceed one that the node has kept before",
+            expected=(f"more than {lamport}",),
+            received=(str(found["lamport"]),),
+        )
