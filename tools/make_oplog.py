@@ -19,7 +19,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "vectors" / "oplog"
 SOURCE = "bft-json-crdt 8fd35eb1"
 
 # The first id of each sort; the number of the line is added.
-TEXTS, SIGNATURES, HISTORIES, ORDERS, PANICS = 8000, 8360, 8400, 8900, 8920
+TEXTS, SIGNATURES, HISTORIES, ORDERS, PANICS, JOINS = 8000, 8360, 8400, 8900, 8920, 8940
 BOTH = {"wire": "valid", "strict": "valid"}
 NEITHER = {"wire": "reject", "strict": "reject"}
 
@@ -55,9 +55,9 @@ WORDS = {
 }
 
 
-def lines(name: str) -> list[dict[str, Any]]:
-    """Return the objects of a recording."""
-    text = (FOLDER / "recorded" / f"{name}.jsonl").read_text()
+def lines(name: str, folder: str = "recorded") -> list[dict[str, Any]]:
+    """Return the objects of a recording, or of a file that was made by hand."""
+    text = (FOLDER / folder / f"{name}.jsonl").read_text()
     return [json.loads(line) for line in text.split("\n") if line]
 
 
@@ -123,7 +123,16 @@ def histories() -> Iterator[dict[str, Any]]:
             yield vector(PANICS + line["n"], "history", title, ["OP-016"], "panics", [line["n"]])
 
 
-FILES = {"texts": texts, "signatures": signatures, "histories": histories}
+def joins() -> Iterator[dict[str, Any]]:
+    """Yield a vector for each proof of a join token."""
+    for line in lines("joins", "hand"):
+        n = line["n"]
+        title = f"a proof of the join token: {line['name']}"
+        row = vector(JOINS + n, "join", title, ["OP-054"], "joins", [n])
+        yield row | {"source": "hand", "result": {"wire": "any", "strict": "valid"}}
+
+
+FILES = {"texts": texts, "signatures": signatures, "histories": histories, "joins": joins}
 
 
 def text_of(rows: list[dict[str, Any]]) -> str:

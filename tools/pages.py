@@ -13,7 +13,9 @@ SPEC = Path(__file__).resolve().parents[1] / "spec"
 LEVELS = ("wire", "strict", "withdrawn")
 WAYS = ("codec", "socket", "harness", "every")
 # A rule may be about any message kind, whole reconciliations, and operations.
-RULE_KINDS = frozenset((*KINDS, "negentropy_run", "oplog_text", "oplog_signature", "oplog_history"))
+RULE_KINDS = frozenset(
+    (*KINDS, "negentropy_run", "oplog_text", "oplog_signature", "oplog_history", "oplog_join")
+)
 
 ANCHOR = re.compile(r"\{#([A-Za-z0-9_-]+)\}")
 RULE = re.compile(

@@ -596,6 +596,10 @@ OPLOG_DEPENDENCIES_MAX: Final = 1024
 """Number of declared dependencies of one operation."""
 OPLOG_DEPTH_MAX: Final = 125
 """Nesting of content: deployed peers read JSON 127 deep, and content begins two levels in."""
+OPLOG_JOIN_BYTES_MAX: Final = 1024
+"""Largest message before both sides of a session have proven themselves, in bytes."""
+OPLOG_TOKEN_MIN: Final = 16
+"""Fewest bytes of a join token: who knows a proof can try short ones."""
 OPLOG_MESSAGE_BYTES_MAX: Final = 64 * 2**20
 """Largest message that is read, in bytes: old peers send their whole history in one."""
 OPLOG_CHUNK_BYTES_MAX: Final = 2**20

@@ -28,7 +28,8 @@ def test_kinds_and_reasons_are_registered() -> None:
     """Marks of rules name kinds and reasons that exist."""
     rules = load_rules()
     # Vectors of whole reconciliations are of no kind of message.
-    kinds = {*numbers.KINDS, "negentropy_run", "oplog_text", "oplog_signature", "oplog_history"}
+    kinds = {*numbers.KINDS, "negentropy_run"}
+    kinds |= {"oplog_text", "oplog_signature", "oplog_history", "oplog_join"}
 
     assert [(r.id, kind) for r in rules for kind in r.kinds if kind not in kinds] == []
     assert [(r.id, r.reason) for r in rules if r.reason and r.reason not in numbers.REASONS] == []

@@ -21,6 +21,9 @@ from meshwire_spec.schemas.oplog import OplogFile, OplogVector
 
 PART = "oplog"
 TEXT, SIGNATURE, HISTORY = "oplog_text", "oplog_signature", "oplog_history"
+JOIN = "oplog_join"
+# Files of lines by their folder: those that were recorded, and those that were made by hand.
+FILES = {"recorded": ("ids", "ed25519", "apply", "panics"), "hand": ("joins",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,8 @@ class _Recordings:
 def recordings() -> _Recordings:
     """Return every recorded line, by file and number; raises SuiteFault if a file is no such."""
     found = _Recordings()
-    for name in ("ids", "ed25519", "apply", "panics"):
-        path = vectors_folder() / PART / "recorded" / f"{name}.jsonl"
+    for folder, name in ((folder, name) for folder, names in FILES.items() for name in names):
+        path = vectors_folder() / PART / folder / f"{name}.jsonl"
         try:
             lines = [json.loads(line) for line in path.read_text().split("\n") if line]
         except (OSError, ValueError) as exc:

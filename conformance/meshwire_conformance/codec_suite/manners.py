@@ -21,7 +21,7 @@ from meshwire_conformance.cases.adapter import (
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.reconciliations import KIND
 from meshwire_conformance.codec_suite.judge import Hello
-from meshwire_conformance.codec_suite.oplog_judge import KINDS as OPLOG_KINDS
+from meshwire_conformance.codec_suite.oplog_judge import KINDS_BY_OPERATIONS
 from meshwire_conformance.codec_suite.oplog_judge import OPERATIONS as OPLOG_OPERATIONS
 from meshwire_conformance.codec_suite.oplog_judge import PREFIX as OPLOG_PREFIX
 from meshwire_conformance.codec_suite.requests import OPERATIONS, RUN_PREFIX, Ask
@@ -205,7 +205,9 @@ def stated_by(answer: Mapping[str, Any]) -> Hello:
     operations = result.get("operations")
     offered = frozenset(map(str, operations)) if isinstance(operations, list) else frozenset()
     runs = {KIND} if offered >= OPERATIONS else set()
-    runs |= OPLOG_KINDS if offered >= OPLOG_OPERATIONS else set()
+    runs |= {
+        kind for needed, kinds in KINDS_BY_OPERATIONS.items() if offered >= needed for kind in kinds
+    }
     return Hello(
         name=str(result.get("name", "")),
         version=str(result.get("version", "")),

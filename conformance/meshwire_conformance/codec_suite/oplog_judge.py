@@ -15,6 +15,7 @@ from typing import Any
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.oplog import (
     HISTORY,
+    JOIN,
     SIGNATURE,
     TEXT,
     OplogRun,
@@ -30,6 +31,12 @@ OPERATIONS = frozenset(
 )
 """Operations that a harness offers, all of them or none."""
 KINDS = frozenset((TEXT, SIGNATURE, HISTORY))
+JOINS = "oplog_join"
+"""An operation that a harness may offer besides."""
+KINDS_BY_OPERATIONS: Mapping[frozenset[str], frozenset[str]] = {
+    OPERATIONS: KINDS,
+    OPERATIONS | {JOINS}: frozenset((JOIN,)),
+}
 PREFIX = "oplog_"
 
 REFUSED = "refused"
@@ -93,6 +100,12 @@ def _signatures(run: OplogRun, _first: int, _level: str) -> Iterator[Request]:
         )
 
 
+def _joins(run: OplogRun, _first: int, _level: str) -> Iterator[Request]:
+    for line in run.lines:
+        members = {name: line[name] for name in line if name not in {"n", "name", "proof"}}
+        yield OplogStep(JOINS, {"proof": line["proof"]}), members
+
+
 def _histories(run: OplogRun, first: int, level: str) -> Iterator[Request]:
     session = first
     for at, line in enumerate(run.lines):
@@ -138,7 +151,7 @@ def _final(run: OplogRun, at: int, level: str) -> dict[str, Any]:
     return expected | ({"lists": line["lists"]} if "lists" in line else {})
 
 
-_MAKERS = {TEXT: _texts, SIGNATURE: _signatures, HISTORY: _histories}
+_MAKERS = {TEXT: _texts, SIGNATURE: _signatures, HISTORY: _histories, JOIN: _joins}
 
 
 @dataclass(frozen=True, slots=True)

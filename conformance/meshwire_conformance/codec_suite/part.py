@@ -22,9 +22,8 @@ from meshwire_conformance.codec_suite.manners import (
     UnfitHello,
     adapter_results,
 )
-from meshwire_conformance.codec_suite.oplog_judge import KINDS as OPLOG_KINDS
-from meshwire_conformance.codec_suite.oplog_judge import OPERATIONS as OPLOG_OPERATIONS
 from meshwire_conformance.codec_suite.oplog_judge import (
+    KINDS_BY_OPERATIONS,
     OplogFinding,
     asks_of_oplog,
     describe_oplog,
@@ -328,7 +327,9 @@ def _unoffered(case: Case, hello: Hello) -> CaseResult | None:
     """Return the result of a case of a kind that the codec does not offer, else None."""
     if case.kind in hello.kinds:
         return None
-    needed = {KIND: OPERATIONS, **dict.fromkeys(OPLOG_KINDS, OPLOG_OPERATIONS)}.get(case.kind)
+    of_kinds = {KIND: OPERATIONS}
+    of_kinds |= {kind: needed for needed, kinds in KINDS_BY_OPERATIONS.items() for kind in kinds}
+    needed = of_kinds.get(case.kind)
     what = f"the operations {', '.join(sorted(needed))}" if needed else case.kind
     reason = f"the harness does not offer {what}"
     return CaseResult(case.id, Verdict.NOT_APPLICABLE, (reason,))

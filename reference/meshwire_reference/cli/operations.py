@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -17,27 +18,70 @@ from meshwire_reference.node.operations import OplogNode
 from meshwire_reference.node.operations_control import OperationsControl, Publish
 from meshwire_reference.oplog.authoring import OperationAuthor
 from meshwire_reference.oplog.hub import Hub
+from meshwire_reference.oplog.join import JoinIdentity, read_token
 from meshwire_reference.oplog.operations import KEY_SIZE, SignedOperation
+from meshwire_reference.oplog.outcomes import Level
 from meshwire_reference.oplog.replica import Replica, ReplicaSettings
 from meshwire_reference.oplog.signatures import Signer
 from meshwire_reference.oplog.values import JsonValue, Unreadable
 from meshwire_reference.store.base import StoreError
 from meshwire_reference.store.operations import OperationLog
 from meshwire_reference.transport.base import TransportError
-from meshwire_reference.transport.websocket import ENDPOINT
-from meshwire_spec.numbers import OPLOG_PROFILE
+from meshwire_reference.transport.websocket import ENDPOINT, Security, read_tls
+from meshwire_spec.numbers import OPLOG_JOIN_BYTES_MAX, OPLOG_PROFILE
 
-WEBSOCKET = "ws://"
+WEBSOCKET = ("ws://", "wss://")
 NOT_CARRIED_OUT = 1
 WRONG_ARGUMENTS = 2
 
 
-def parse_listen(address: str) -> tuple[str, int]:
-    """Return host and port of `ws://HOST:PORT/crdt-sync`; raise ValueError."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationChoices:
+    """What the operator of a node of `oplog/1` chose."""
+
+    listen: list[str]
+    peers: list[str]
+    data: Path | None = None
+    control: Path | None = None
+    level: str = Level.STRICT
+    join_token_file: Path | None = None
+    join_bearer: bool = False
+    tls_certificate_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_ca_file: Path | None = None
+
+    def token(self) -> bytes | None:
+        """Return the join token, or None without one; raise ValueError or OSError."""
+        if self.level not in tuple(Level):
+            raise ValueError(f"--level is {self.level}, and not wire or strict")
+        if self.join_bearer and (self.level != Level.WIRE or self.join_token_file is None):
+            # OP-056
+            raise ValueError("--join-bearer needs --level wire and --join-token-file")
+        return (
+            None if self.join_token_file is None else read_token(self.join_token_file.read_bytes())
+        )
+
+    def security(self, token: bytes | None) -> Security:
+        """Return how peers are checked; raise TransportError or ValueError."""
+        files = self.tls_certificate_file, self.tls_key_file
+        if (files[0] is None) is not (files[1] is None):
+            raise ValueError("--tls-certificate-file and --tls-key-file go together")
+        is_bearer = token is not None and self.join_bearer
+        return Security(
+            tls=read_tls(files[0], files[1]) if files[0] and files[1] else None,
+            authorities=self.tls_ca_file,
+            bearer=token.decode() if token is not None and is_bearer else "",
+            first_bytes_max=None if token is None or is_bearer else OPLOG_JOIN_BYTES_MAX,
+        )
+
+
+def parse_listen(address: str) -> tuple[str, int, str]:
+    """Return host, port and scheme of `ws://HOST:PORT/crdt-sync`; raise ValueError."""
     parts = urlsplit(address)
-    if parts.scheme != "ws" or not parts.hostname or parts.path not in {"", "/", ENDPOINT}:
-        raise ValueError(f"{address} is not {WEBSOCKET}HOST:PORT{ENDPOINT}")
-    return parts.hostname, parts.port or 0
+    is_ours = parts.scheme in {"ws", "wss"} and parts.path in {"", "/", ENDPOINT}
+    if not is_ours or not parts.hostname or parts.query:
+        raise ValueError(f"{address} is not ws://HOST:PORT{ENDPOINT} or wss://HOST:PORT{ENDPOINT}")
+    return parts.hostname, parts.port or 0, parts.scheme
 
 
 def say(level: str, text: str) -> None:
@@ -45,37 +89,38 @@ def say(level: str, text: str) -> None:
     sys.stderr.write(f"{level} [crdt-sync] {' '.join(text.split())}\n")
 
 
-async def serve_operations(
-    listen: list[str], peers: list[str], data: Path | None, control: Path | None
-) -> int:
+async def serve_operations(chosen: OperationChoices) -> int:
     """Run a node of `oplog/1` until a signal; return the exit code."""
-    hub = Hub(Replica(ReplicaSettings()))
-    log = None if data is None else OperationLog(data)
-    node = OplogNode(hub, _no_store if log is None else log.append, say, _spread, time.monotonic)
+    log = None if chosen.data is None else OperationLog(chosen.data)
+    store = _no_store if log is None else log.append
+    served: OperationsControl | None = None
+    try:
+        token = chosen.token()
+        security = chosen.security(token)
+        hub = Hub(Replica(ReplicaSettings(level=Level(chosen.level))))
+    except (TransportError, OSError, ValueError) as exc:
+        return _problem(exc)
+    node = OplogNode(hub, store, say, _spread, time.monotonic, security)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, node.ended.set)
-    served: OperationsControl | None = None
     try:
         seed = secrets.token_bytes(KEY_SIZE)
         if log is not None:
             seed = await log.open(seed)
             hub.load(await log.read())
-        if control is not None:
-            author = OperationAuthor(Signer(seed), hub.replica)
-            served = OperationsControl(author, _publisher(node), control)
+        signer = Signer(seed)
+        if token is not None and not chosen.join_bearer:
+            node.identity = JoinIdentity(token, signer.author)
+        if chosen.control is not None:
+            author = OperationAuthor(signer, hub.replica)
+            served = OperationsControl(author, _publisher(node), chosen.control)
             await served.open()
-        addresses = [await node.listen(*parse_listen(address)) for address in listen]
-        for peer in peers:
-            node.keep_connected(peer)
-        ready = {"addresses": addresses, "profile": OPLOG_PROFILE}
-        sys.stdout.write(json.dumps(ready) + "\n")
-        sys.stdout.flush()
+        await _begin(node, chosen)
         await node.ended.wait()
         if node.store_failure is not None:
             raise node.store_failure
     except (TransportError, StoreError, Unreadable, OSError, ValueError) as exc:
-        sys.stderr.write(f"meshwire-node: {' '.join(str(exc).split())}\n")
-        return WRONG_ARGUMENTS
+        return _problem(exc)
     finally:
         if served is not None:
             await served.close()
@@ -83,6 +128,22 @@ async def serve_operations(
         if log is not None:
             await log.close()
     return 0
+
+
+async def _begin(node: OplogNode, chosen: OperationChoices) -> None:
+    """Bind and dial the addresses, and print the ready line."""
+    addresses = [await node.listen(*parse_listen(address)) for address in chosen.listen]
+    for peer in chosen.peers:
+        node.keep_connected(peer)
+    ready = {"addresses": addresses, "profile": OPLOG_PROFILE}
+    sys.stdout.write(json.dumps(ready) + "\n")
+    sys.stdout.flush()
+
+
+def _problem(exc: Exception) -> int:
+    """Print a problem on one line; return the exit code for it."""
+    sys.stderr.write(f"meshwire-node: {' '.join(str(exc).split())}\n")
+    return WRONG_ARGUMENTS
 
 
 def _publisher(node: OplogNode) -> Publish:

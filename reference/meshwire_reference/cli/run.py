@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from meshwire_reference.backend import Backend
-from meshwire_reference.cli.operations import WEBSOCKET, serve_operations
+from meshwire_reference.cli.operations import WEBSOCKET, OperationChoices, serve_operations
 from meshwire_reference.cli.settings import read_options
 from meshwire_reference.control.server import ControlServer
 from meshwire_reference.core.settings import Dialect
@@ -56,8 +56,8 @@ class RunOptions:
     listen: Annotated[
         list[str] | None,
         typer.Option(
-            help="Address to bind, tcp://HOST:PORT or iroh://IP:PORT; port 0 takes any free one. "
-            "May be given again."
+            help="Address to bind, tcp://HOST:PORT or iroh://IP:PORT; ws://HOST:PORT/crdt-sync or "
+            "wss://.. for signed operations; port 0 takes any free one. May be given again."
         ),
     ] = None
     is_open: Annotated[
@@ -167,8 +167,44 @@ class RunOptions:
     rendezvous: Annotated[
         list[str] | None,
         typer.Option(
-            help="Peer of a node of signed operations, ws://HOST:PORT/crdt-sync, to keep a "
-            "session with. May be given again."
+            help="Peer of a node of signed operations, ws://HOST:PORT/crdt-sync or wss://.., to "
+            "keep a session with. May be given again."
+        ),
+    ] = None
+    level: Annotated[
+        str,
+        typer.Option(
+            metavar="wire|strict",
+            help="Level at which a node of signed operations applies them.",
+        ),
+    ] = "strict"
+    join_token_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the join token of a mesh of signed operations, at least 16 characters: "
+            "both sides of a session prove that they have it, and neither sends it."
+        ),
+    ] = None
+    join_bearer: Annotated[
+        bool,
+        typer.Option(
+            "--join-bearer",
+            help="With --level wire: send the join token itself to every peer that is dialled, and "
+            "demand it of every one that dials.",
+        ),
+    ] = False
+    tls_certificate_file: Annotated[
+        Path | None,
+        typer.Option(help="Certificates in PEM for --listen wss://HOST:PORT/crdt-sync."),
+    ] = None
+    tls_key_file: Annotated[
+        Path | None, typer.Option(help="Key in PEM of the first of these certificates.")
+    ] = None
+    tls_ca_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Certificates in PEM of who may certify a peer that is dialled under wss://; "
+            "without it those of the system."
         ),
     ] = None
     control: Annotated[
@@ -226,6 +262,21 @@ class RunOptions:
         ),
     ] = False
 
+    def of_operations(self) -> OperationChoices:
+        """Return the options of a node of signed operations."""
+        return OperationChoices(
+            listen=self.listen or [],
+            peers=self.rendezvous or [],
+            data=self.data,
+            control=self.control,
+            level=self.level,
+            join_token_file=self.join_token_file,
+            join_bearer=self.join_bearer,
+            tls_certificate_file=self.tls_certificate_file,
+            tls_key_file=self.tls_key_file,
+            tls_ca_file=self.tls_ca_file,
+        )
+
     def choices(self) -> Choices:
         """Return the options without those of typer."""
         return Choices(
@@ -274,8 +325,7 @@ def run_command(options: RunOptions, given: frozenset[str]) -> None:
             options = replace(options, **{name: read[name] for name in read.keys() - given})
         listen, peers = options.listen or [], options.rendezvous or []
         if peers or any(address.startswith(WEBSOCKET) for address in listen):
-            node = serve_operations(listen, peers, options.data, options.control)
-            raise typer.Exit(asyncio.run(node))
+            raise typer.Exit(asyncio.run(serve_operations(options.of_operations())))
         config = make_config(options.choices())
         for address in (*config.listen, *config.connect):
             check_offered(address)

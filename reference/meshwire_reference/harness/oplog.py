@@ -6,6 +6,7 @@ from typing import Any, Final
 from meshwire_reference.harness.shapes import BadRequest, member_of, number_of
 from meshwire_reference.oplog.authoring import OperationAuthor, Unauthored
 from meshwire_reference.oplog.debug_text import debug_text
+from meshwire_reference.oplog.join import JoinFacts, Role, proof_of
 from meshwire_reference.oplog.nodes import ListNode
 from meshwire_reference.oplog.operations import (
     KEY_SIZE,
@@ -34,6 +35,8 @@ from meshwire_reference.oplog.values import ABSENT, JsonValue, Unreadable
 from meshwire_reference.oplog.waiting import QueueLimits
 
 _DOCUMENTS: Final = {"pipeline": PIPELINE, "types": TYPES}
+
+_ROLES: Final = {"dialler": Role.DIALLER, "listener": Role.LISTENER}
 
 _replicas: Final[dict[int, Replica]] = {}
 
@@ -189,6 +192,22 @@ def _close(request: dict[str, object]) -> dict[str, object]:
     return {}
 
 
+def _join(request: dict[str, object]) -> dict[str, object]:
+    role = _ROLES.get(str(member_of(request, "role")))
+    token = member_of(request, "token")
+    if role is None or not isinstance(token, str):
+        raise BadRequest("unknown role, or no token")
+    facts = JoinFacts(
+        *(
+            _hex(request, name, KEY_SIZE)
+            for name in (
+                "dialler_nonce", "listener_nonce", "dialler_id", "listener_id", "certificate"
+            )
+        )
+    )  # fmt: skip
+    return {"proof": proof_of(_hex(request, "token", len(token) // 2), role, facts).hex()}
+
+
 OPERATIONS: Final[dict[str, Callable[[dict[str, object]], dict[str, object]]]] = {
     "oplog_texts": _texts,
     "oplog_sign": _sign,
@@ -200,4 +219,5 @@ OPERATIONS: Final[dict[str, Callable[[dict[str, object]], dict[str, object]]]] =
     "oplog_author": _author,
     "oplog_view": _view,
     "oplog_close": _close,
+    "oplog_join": _join,
 }

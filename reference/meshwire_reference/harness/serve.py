@@ -103,6 +103,7 @@ OPLOG: Final = (
     "oplog_author",
     "oplog_view",
     "oplog_close",
+    "oplog_join",
 )
 
 OPERATIONS: Final[dict[str, Callable[[dict[str, object]], dict[str, object]]]] = {

@@ -1,17 +1,27 @@
 """A node of `oplog/1` on asyncio: its sessions, whom it dials, and what it stores."""
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import islice
 
 from meshwire_reference.oplog.hub import EVICTED, Hub, OplogSession
+from meshwire_reference.oplog.join import (
+    NONCE_SIZE,
+    Join,
+    JoinIdentity,
+    JoinRefused,
+    Role,
+    certificate_hash,
+)
 from meshwire_reference.oplog.pace import Pace
 from meshwire_reference.oplog.rendezvous import RendezvousBackoff
 from meshwire_reference.store.base import StoreError
 from meshwire_reference.transport.base import TransportError
 from meshwire_reference.transport.websocket import (
     Lost,
+    Security,
     WebSocketConnection,
     WebSocketListener,
     dial_websocket,
@@ -23,9 +33,18 @@ CLOSE_GOING_AWAY = 1001
 # Private codes of close frames.
 CLOSE_BEHIND = 4000
 CLOSE_EVICTED = 4001
+CLOSE_NOT_JOINED = 4002
 
+# Seconds that a peer has to prove that it has the join token.
+JOIN_S = 10.0
 # Operations of a bulk between two turns of other sessions.
 TURN = 64
+
+
+def new_nonce() -> bytes:
+    """Return a nonce that no other connection has."""
+    return secrets.token_bytes(NONCE_SIZE)
+
 
 Say = Callable[[str, str], None]
 
@@ -42,6 +61,10 @@ class OplogNode:
     say: Say
     spread: Callable[[], float]
     now: Callable[[], float]
+    security: Security = field(default_factory=Security)
+    # The token that both sides of a session must have, and the id of this node.
+    identity: JoinIdentity | None = None
+    nonce: Callable[[], bytes] = new_nonce
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the node has to end: by its user, or because of `store_failure`."""
     store_failure: StoreError | None = None
@@ -53,9 +76,9 @@ class OplogNode:
     _listeners: list[WebSocketListener] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def listen(self, host: str, port: int) -> str:
+    async def listen(self, host: str, port: int, scheme: str = "ws") -> str:
         """Bind an address and return it; raise TransportError."""
-        listener = await listen_websocket(host, port, self._run_session)
+        listener = await listen_websocket((scheme, host, port), self._serve, self.security)
         self._listeners.append(listener)
         return listener.address
 
@@ -82,15 +105,50 @@ class OplogNode:
         while True:
             began = self.now()
             try:
-                connection = await dial_websocket(url)
+                connection = await dial_websocket(url, self.security)
             except TransportError as exc:
                 level, pause_s = backoff.failed()
                 self.say(level, f"{url}: {exc}")
             else:
-                await self._run_session(connection)
+                await self._meet(connection, Role.DIALLER)
                 level, pause_s = backoff.ended(self.now() - began)
                 self.say(level, f"{url}: the session has ended")
             await asyncio.sleep(pause_s)
+
+    async def _serve(self, connection: WebSocketConnection) -> None:
+        await self._meet(connection, Role.LISTENER)
+
+    async def _meet(self, connection: WebSocketConnection, role: Role) -> None:
+        """Run a session once both sides have proven themselves, where they must."""
+        if self.identity is not None:
+            # OP-053
+            try:
+                async with asyncio.timeout(JOIN_S):
+                    await self._join(connection, self.identity, role)
+            except (JoinRefused, TimeoutError) as exc:
+                self.hub.counts["join-refused"] += 1
+                why = "no proof in time" if isinstance(exc, TimeoutError) else str(exc)
+                self.say("WARN", f"a peer was refused: {why}")
+                # OP-057
+                await connection.close(CLOSE_NOT_JOINED, "join-refused")
+                return
+        await self._run_session(connection)
+
+    async def _join(
+        self, connection: WebSocketConnection, identity: JoinIdentity, role: Role
+    ) -> None:
+        join = Join(identity, role, self.nonce(), certificate_hash(connection.certificate))
+        await connection.send(join.hello())
+        while not join.is_over:
+            message = await connection.receive()
+            if isinstance(message, Lost):
+                raise JoinRefused(f"the connection is over ({message.code})")
+            answers = join.take(message)
+            if join.is_proven:
+                # Before the answer, after which long messages come.
+                connection.read_long()
+            for answer in answers:
+                await connection.send(answer)
 
     async def _run_session(self, connection: WebSocketConnection) -> None:
         """Read and write at once until either ends (D-148)."""

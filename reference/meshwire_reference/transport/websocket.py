@@ -2,7 +2,10 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from hmac import compare_digest
 from http import HTTPStatus
+from pathlib import Path
+from ssl import PEM_cert_to_DER_cert, Purpose, SSLContext, SSLError, create_default_context
 from typing import Any
 
 from websockets.asyncio.client import connect
@@ -28,11 +31,53 @@ class Lost:
     reason: str
 
 
-class WebSocketConnection:
-    """One connection, of either side."""
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How a listener proves itself under `wss://`: a context, and its certificate in DER."""
 
-    def __init__(self, connection: Connection) -> None:
+    context: SSLContext
+    certificate: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """What a node has to prove itself and to check others; nothing of it is required.
+
+    `bearer` is a token that goes as it is to every peer that is dialled, and is demanded of every
+    one that dials: deployed peers may want it, and nothing else should.
+    """
+
+    tls: Tls | None = None
+    authorities: Path | None = None
+    bearer: str = ""
+    # The largest message before the peer has proven itself, where it has to.
+    first_bytes_max: int | None = None
+
+
+def read_tls(certificate_file: Path, key_file: Path) -> Tls:
+    """Return what a listener needs for TLS; raise TransportError."""
+    try:
+        context = create_default_context(Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate_file, key_file)
+        # The chain begins with the certificate of the listener.
+        first, end, _ = certificate_file.read_text().partition(_PEM_END)
+        return Tls(context, PEM_cert_to_DER_cert(first[first.index(_PEM_BEGIN) :] + end))
+    except (OSError, SSLError, ValueError) as exc:
+        raise TransportError(
+            f"no certificate and key in {certificate_file}, {key_file}: {exc}"
+        ) from exc
+
+
+class WebSocketConnection:
+    """One connection, of either side; `certificate` is that of the listener in DER, under TLS."""
+
+    def __init__(self, connection: Connection, certificate: bytes | None) -> None:
         self._connection = connection
+        self.certificate = certificate
+
+    def read_long(self) -> None:
+        """Read messages of any size from now on: the peer has proven itself."""
+        self._connection.protocol.max_message_size = OPLOG_MESSAGE_BYTES_MAX
 
     async def receive(self) -> str | bytes | Lost:
         """Return the next message, or how the connection ended."""
@@ -56,6 +101,7 @@ class WebSocketConnection:
         await self._connection.close(code, reason)
 
 
+_PEM_BEGIN, _PEM_END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 _OPTIONS: dict[str, Any] = {
     "compression": None,
     "max_size": OPLOG_MESSAGE_BYTES_MAX,
@@ -70,10 +116,10 @@ _OPTIONS: dict[str, Any] = {
 class WebSocketListener:
     """A bound address; `close` ends it and its connections."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, scheme: str) -> None:
         self._server = server
         host, port = next(iter(server.sockets)).getsockname()[:2]
-        self.address = f"ws://{host}:{port}{ENDPOINT}"
+        self.address = f"{scheme}://{host}:{port}{ENDPOINT}"
 
     async def close(self) -> None:
         """Stop listening, and close every connection."""
@@ -82,29 +128,67 @@ class WebSocketListener:
 
 
 async def listen_websocket(
-    host: str, port: int, take: Callable[[WebSocketConnection], Awaitable[None]]
+    address: tuple[str, str, int],
+    take: Callable[[WebSocketConnection], Awaitable[None]],
+    security: Security,
 ) -> WebSocketListener:
-    """Bind an address; `take` has each connection until it returns. Raise TransportError."""
+    """Bind a scheme, host and port; `take` has each connection until it returns.
+
+    Raise TransportError.
+    """
+    scheme, host, port = address
+    tls = security.tls if scheme == "wss" else None
+    if scheme == "wss" and tls is None:
+        raise TransportError("wss:// needs a certificate and its key")
 
     async def handle(connection: ServerConnection) -> None:
-        await take(WebSocketConnection(connection))
+        await take(WebSocketConnection(connection, None if tls is None else tls.certificate))
 
-    def check_path(connection: ServerConnection, request: Request) -> Response | None:
-        if request.path == ENDPOINT:
-            return None
-        return connection.respond(HTTPStatus.NOT_FOUND, "no such path\n")
+    def check(connection: ServerConnection, request: Request) -> Response | None:
+        if request.path != ENDPOINT:
+            return connection.respond(HTTPStatus.NOT_FOUND, "no such path\n")
+        given = request.headers.get("Authorization", "")
+        if security.bearer and not compare_digest(given.encode(), _bearer(security).encode()):
+            return connection.respond(HTTPStatus.UNAUTHORIZED, "no join token\n")
+        return None
 
     try:
-        server = await serve(handle, host, port, process_request=check_path, **_OPTIONS)
+        server = await serve(
+            handle,
+            host,
+            port,
+            process_request=check,
+            ssl=None if tls is None else tls.context,
+            **_options(security),
+        )
     except OSError as exc:
         raise TransportError(f"cannot bind {host}:{port}: {exc.strerror or exc}") from exc
-    return WebSocketListener(server)
+    return WebSocketListener(server, scheme)
 
 
-async def dial_websocket(url: str, timeout_s: float = 10.0) -> WebSocketConnection:
-    """Return a connection to `url`; raise TransportError."""
+def _bearer(security: Security) -> str:
+    return f"Bearer {security.bearer}"
+
+
+def _options(security: Security) -> dict[str, Any]:
+    first = security.first_bytes_max
+    return _OPTIONS if first is None else {**_OPTIONS, "max_size": first}
+
+
+async def dial_websocket(
+    url: str, security: Security, timeout_s: float = 10.0
+) -> WebSocketConnection:
+    """Return a connection to `url`, whose certificate is checked; raise TransportError."""
+    options = _options(security)
+    # OP-056: only where the operator says so, and never in the URL.
+    if security.bearer:
+        options = {**options, "additional_headers": {"Authorization": _bearer(security)}}
     try:
-        connection = await connect(url, open_timeout=timeout_s, proxy=None, **_OPTIONS)
+        if url.startswith("wss://"):
+            # OP-058
+            options = {**options, "ssl": create_default_context(cafile=security.authorities)}
+        connection = await connect(url, open_timeout=timeout_s, proxy=None, **options)
     except (OSError, TimeoutError, InvalidHandshake, InvalidURI, ValueError) as exc:
         raise TransportError(f"cannot connect to {url}: {exc}") from exc
-    return WebSocketConnection(connection)
+    under = connection.transport.get_extra_info("ssl_object")
+    return WebSocketConnection(connection, under and under.getpeercert(binary_form=True))

@@ -9,7 +9,7 @@ from meshwire_spec.schemas.base import CaseId, CaseTitle, Results, RuleIds, Sour
 Byte = Annotated[int, Meta(ge=0, le=255)]
 KeyBytes = Annotated[list[Byte], Meta(min_length=32, max_length=32, description="32 bytes.")]
 SignatureBytes = Annotated[list[Byte], Meta(min_length=64, max_length=64, description="64 bytes.")]
-OplogKind = Literal["oplog_text", "oplog_signature", "oplog_history"]
+OplogKind = Literal["oplog_text", "oplog_signature", "oplog_history", "oplog_join"]
 
 
 class InnerOperation(Strict, frozen=True, kw_only=True):
@@ -65,8 +65,8 @@ class OplogVector(Strict, frozen=True, kw_only=True):
     title: CaseTitle
     rules: RuleIds
     recorded: Annotated[
-        Literal["ids", "ed25519", "apply", "panics"],
-        Meta(description="The recording, a file beside this one in `../recorded`."),
+        Literal["ids", "ed25519", "apply", "panics", "joins"],
+        Meta(description="The recording, a file in `../recorded`; `joins` is one in `../hand`."),
     ]
     n: Annotated[
         list[Annotated[int, Meta(ge=0)]],
