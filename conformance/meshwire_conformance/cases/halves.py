@@ -14,7 +14,7 @@ from meshwire_conformance.cases.binding import (
 )
 from meshwire_conformance.cases.planting import NOTHING, in_groups, send_snapshot, stored
 from meshwire_conformance.catalogue.python_cases import case
-from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.case_run import CaseRun, no_connection
 from meshwire_conformance.socket_suite.connecting import (
     adopt_lab,
     check_echo,
@@ -317,8 +317,8 @@ async def many_dead_connections(run: CaseRun) -> None:
     async def once(_: int) -> None:
         try:
             link = await raw_connection(run, unsaid)
-        except OSError as exc:
-            raise CaseFailed("no-connection", f"the target accepts no connection: {exc}") from exc
+        except ConnectionError as exc:
+            raise no_connection(exc) from exc
         link.end_link()
         await _await_end(run, link)
 
@@ -369,8 +369,8 @@ async def _crowd(run: CaseRun, preamble: Preamble) -> None:
         await check_echo(run, connection)
         await run.documents(BASE)
         await run.read(await send_snapshot(run, "A"))
-    except OSError as exc:
-        raise CaseFailed("no-connection", f"the target accepts no connection: {exc}") from exc
+    except ConnectionError as exc:
+        raise no_connection(exc) from exc
     finally:
         for link in links:
             await link.close()

@@ -94,6 +94,8 @@ WATCHED_FRAMES = 64
 
 A target sends every change to every connection: one kept to the end of the run costs most of all.
 """
+OFFER_PATIENCE = 12
+"""Deadlines that an expectation waits at most while the target offers other documents."""
 _REPEATS = 2
 """Times that a read is sent before its answer counts as missing."""
 
@@ -499,12 +501,13 @@ class CaseRun:
     ) -> Arrival:
         """Wait for content that matches `wanted`, on any stream of a connection.
 
-        `patience` multiplies the deadline for answers that may take longer.
+        `patience` multiplies the deadline for answers that may take longer. A peer of the case's
+        own is offered the whole store first, which the deadline does not count.
         """
         self._begin_wait()
         subscription = self.subscription(wanted.key)
         deadline_s = self.deadline_s * patience
-        found = await self._matching(subscription, wanted, on, after, deadline_s)
+        found = await self._offered(subscription, wanted, on, after, deadline_s)
         if isinstance(found, Arrival):
             return found
         raise self._nothing_fits(wanted, on, found)
@@ -535,6 +538,24 @@ class CaseRun:
             if seen:
                 break
         raise self._nothing_fits(wanted, on, seen)
+
+    async def _offered(
+        self, subscription: Subscription, wanted: Wanted, on: str, after: int, deadline_s: float
+    ) -> Arrival | Mismatches:
+        """Return what `_matching` does; the deadline begins anew while further documents come.
+
+        Only documents that have not come since this wait began count: they are as many as the
+        target holds, however often it pushes them.
+        """
+        peer = self.peer(on)
+        rounds = OFFER_PATIENCE if peer in self._own.values() else 1
+        with self.session.inbox.keys_to(peer.name) as keys:
+            for _ in range(rounds):
+                known = len(keys.found)
+                found = await self._matching(subscription, wanted, on, after, deadline_s)
+                if isinstance(found, Arrival) or len(keys.found) == known:
+                    break
+        return found
 
     async def _matching(
         self,

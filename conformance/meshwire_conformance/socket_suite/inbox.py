@@ -8,7 +8,8 @@ may push its whole store. Frames that do not decode are recorded as faults of th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,6 +84,13 @@ class Subscription:
     signal: Signal = field(default_factory=Signal)
 
 
+@dataclass(eq=False, slots=True)
+class Keys:
+    """Keys that a peer has received."""
+
+    found: set[str] = field(default_factory=set)
+
+
 @dataclass(slots=True)
 class Counts:
     """Counters of the whole run."""
@@ -106,6 +114,8 @@ class Inbox:
         self.signal = Signal()
         """Wakes waiters for any arrival or fault."""
         self.trace = trace
+        self._followed: dict[str, list[Keys]] = {}
+        """Who collects the keys that a peer receives, by peer."""
         self._leaving: dict[str, tuple[int, Callable[[], Coroutine[Any, Any, None]]]] = {}
         """Frames still awaited from peers whose connections are then closed, and how."""
         self._unended: dict[Stream, str] = {}
@@ -122,6 +132,16 @@ class Inbox:
         subscription = Subscription(key)
         self._subscriptions.setdefault(key, []).append(subscription)
         return subscription
+
+    @contextmanager
+    def keys_to(self, peer: str) -> Iterator[Keys]:
+        """Collect the keys of everything that a peer receives for as long as the context lasts."""
+        keys = Keys()
+        self._followed.setdefault(peer, []).append(keys)
+        try:
+            yield keys
+        finally:
+            self._followed[peer].remove(keys)
 
     def serve_runs(self, peer: str) -> list[BegunRun]:
         """Return a list that gets the runs which the target begins with a peer from now on.
@@ -241,6 +261,8 @@ class Inbox:
         try:
             check_frame_key(fields)
             for frame_type, key, payload in content:
+                for keys in self._followed.get(peer, ()):
+                    keys.found.add(key)
                 if key in self._subscriptions:
                     self._deliver(peer, stream, frame_type, key, payload(), fields["type"])
                 else:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,6 +46,8 @@ PONGS_KEPT = 64
 PONGS_MAX = 1000
 """Greatest number of PONGs kept per connection, and of those not asked for; no credit limits them.
 """
+REST_MAX = 2**23
+"""Greatest number of bytes that are read of a socket after it has failed."""
 UNREAD_MAX = 2 * PAYLOAD_MAX
 """Greatest number of unread bytes on a stream; no correct target sends more."""
 
@@ -93,9 +98,26 @@ class TcpConnection(Connection, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Handle the end of the socket, with or without a CLOSE record before it."""
+        if exc is not None:
+            self._read_rest()
         self.ended = True
         self.gone(Closed(None, "connection lost" if exc is None else str(exc)))
         self.signal.notify()
+
+    def _read_rest(self) -> None:
+        """Take what waits in a socket that has failed.
+
+        A suite that is late writes to a target which has closed; that write fails before the CLOSE
+        is read, and asyncio reads no more.
+        """
+        assert self._transport is not None
+        number = self._transport.get_extra_info("socket").fileno()
+        left = REST_MAX
+        # The socket does not block: an error says that it holds nothing more.
+        with contextlib.suppress(OSError):
+            while left > 0 and (data := os.read(number, left)):
+                left -= len(data)
+                self.data_received(data)
 
     # --- operations -------------------------------------------------------------------------
 
@@ -152,6 +174,7 @@ class TcpConnection(Connection, asyncio.Protocol):
 
     async def raw(self, data: bytes) -> None:
         """Write bytes without regard to the rules of the binding."""
+        self.wrote_at = time.monotonic()
         self._pump_before_control()
         self.lab.by_hand = True
         self.lab.write_raw(data)
@@ -189,6 +212,7 @@ class TcpConnection(Connection, asyncio.Protocol):
 
     def trickle(self) -> None:
         """Write one of the waiting bytes."""
+        self.wrote_at = time.monotonic()
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(self._trickle[:1])
         del self._trickle[:1]
@@ -317,7 +341,7 @@ async def after_preamble(
 
 async def connect_raw(host: str, port: int, dial: Dial, deadline_s: float) -> TcpConnection:
     """Return a connection after writing the preamble, without waiting; raises ConnectionError."""
-    loop = asyncio.get_running_loop()
+    loop, began_at = asyncio.get_running_loop(), time.monotonic()
     try:
         async with asyncio.timeout(deadline_s):
             _, connection = await loop.create_connection(lambda: TcpConnection(dial), host, port)
@@ -327,6 +351,7 @@ async def connect_raw(host: str, port: int, dial: Dial, deadline_s: float) -> Tc
         raise ConnectionError(f"{in_address(host)}:{port}: {exc.strerror or exc}") from exc
     except UnicodeError as exc:
         raise ConnectionError(f"{host[:HOST_SHOWN]}: invalid host name") from exc
+    connection.began_at = began_at
     return connection
 
 

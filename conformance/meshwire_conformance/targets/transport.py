@@ -210,7 +210,7 @@ class Connection(ABC):
 
     def __init__(self) -> None:
         self.began_at = self.wrote_at = time.monotonic()
-        """When the suite began to dial, and when it last wrote on a stream, in seconds."""
+        """When the suite began to dial, and when it last wrote for a case, in seconds."""
         self.endpoint_id = b""
         self.closed: Closed | None = None
         self.streams: dict[int, Stream] = {}

@@ -192,3 +192,24 @@ def test_every_control_is_a_positive_transcript() -> None:
     controls = {case.control for case in load_cases() if case.control is not None}
 
     assert [name for name in sorted(controls) if bodies[name].negative] == []  # type: ignore[attr-defined]
+
+
+def test_what_writes_records_or_preambles_needs_the_lab_binding() -> None:
+    """Over another binding such a case would be a fault of the suite, which ends the whole run."""
+    unsaid = [
+        case.id
+        for case in load_cases()
+        if isinstance(case.body, Transcript)
+        and any(map(_is_of_the_lab, case.body.steps))
+        and not {"binding:tcp", "dials"} & set(case.needs)
+    ]
+
+    assert unsaid == []
+
+
+def _is_of_the_lab(step: steps.Step) -> bool:
+    """Return True if a step writes a record, or a preamble of its own."""
+    if isinstance(step, steps.Connect):
+        said = step.options
+        return any((said.preamble, said.alpn, said.alpn_hex, said.magic, said.version))
+    return isinstance(step, steps.Record | steps.Ping)

@@ -8,7 +8,7 @@ import pytest
 
 from meshwire_conformance.contracts import Settings
 from meshwire_conformance.socket_suite.calibration import Deadline
-from meshwire_conformance.socket_suite.case_run import CaseRun, Terms
+from meshwire_conformance.socket_suite.case_run import OFFER_PATIENCE, CaseRun, Terms
 from meshwire_conformance.socket_suite.composing import Scope
 from meshwire_conformance.socket_suite.content import Contents, Mismatch, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
@@ -18,6 +18,7 @@ from meshwire_conformance.targets import transport
 from meshwire_conformance.targets.attach import Target
 from meshwire_conformance.targets.facts import Facts
 from meshwire_conformance.targets.transport import Address, Closed, Connection, Dial, Stream
+from meshwire_spec.codec import Message
 from meshwire_spec.numbers import REASONS, FrameType
 
 FRAME_STALL = REASONS["frame-stall"].code
@@ -283,3 +284,33 @@ def test_other_content_before_the_deadline_leaves_open_what_comes_after_it() -> 
 
     assert failed.symptom == "wrong-content heads"
     assert failed.missed
+
+
+@pytest.mark.parametrize(
+    ("name", "offered", "waits"),
+    [("late", 5, 7), ("late", 100, OFFER_PATIENCE), ("A", 5, 1)],
+)
+def test_an_offer_of_other_documents_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, name: str, offered: int, waits: int
+) -> None:
+    """A deadline that is over while further documents come says nothing about the next one."""
+    run = case_run()
+    if name == "A":
+        # A peer that cases share is sent what any of them changes.
+        run = CaseRun("MW-5001", run.session, Terms("strict", Deadline(0.01, 1.0)), run.scope, None)  # type: ignore[arg-type]
+    peer = run.peer(name)
+    peer.adopt(Silent())
+    made: list[str] = []
+
+    async def in_vain(_run: CaseRun, *_arguments: object, **_options: object) -> list[object]:
+        made.append(f"notes:{min(len(made), offered)}")
+        fields = {"key": made[-1], "type": int(FrameType.SNAPSHOT), "payload": b""}
+        run.session.inbox.take(peer.name, 4, Message("stream_frame", fields))
+        return []
+
+    monkeypatch.setattr(CaseRun, "_matching", in_vain)
+    with pytest.raises(CaseFailed) as found:
+        asyncio.run(run.expect(Wanted("notes:wanted"), name))
+
+    assert found.value.missed
+    assert len(made) == waits

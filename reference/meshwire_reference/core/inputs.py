@@ -3,11 +3,12 @@
 A driver numbers its connections and never uses a number twice. The events of a connection name
 no connection: a transport makes them, and the driver wraps each in a `ConnectionInput`.
 
-The docstring of an input says which effects it may lead to by itself. Before any input the timers
-that are due run, as `TimerFired` describes; and whatever gives bytes back to a quota lets other
-streams and peers go on, as if more of their bytes had come or more of theirs had left. An input of
-a connection, stream, ticket or call that is gone leads to nothing, but for late bytes, which are
-`Consumed`, and a late grant, which is followed by `Release`.
+The docstring of an input says which effects it may lead to by itself. Whatever gives bytes back to
+a quota lets other streams and peers go on, as if more of their bytes had come or more of theirs had
+left. An input of a connection, stream, ticket or call that is gone leads to nothing, but for late
+bytes, which are `Consumed`, and a late grant, which is followed by `Release`.
+
+Timers run with `TimerFired` alone. A driver that is late itself first gives what has come.
 """
 
 from collections.abc import Mapping, Sequence

@@ -21,7 +21,6 @@ from meshwire_reference.core.effects import Effect
 from meshwire_reference.core.formation import FormationKey
 from meshwire_reference.core.frames.dispatch import Frames
 from meshwire_reference.core.inputs import Input
-from meshwire_reference.core.limits.fair_turns import NAME as TURN
 from meshwire_reference.core.local import OPERATOR, LocalOperations
 from meshwire_reference.core.peer.session import PeerStatus, Session
 from meshwire_reference.core.sending.relay import Routing
@@ -100,12 +99,13 @@ class NodeCore:
         return session is not None and session.state is SessionState.READY
 
     def handle(self, happened: Input, now: Moment) -> list[Effect]:
-        """Handle one input and return the effects; deadlines that have passed are handled first."""
+        """Handle one input and return the effects.
+
+        Deadlines that have passed are handled by `TimerFired` alone. A driver that is late thus
+        gives what came in time before it says that time is over.
+        """
         self._context.now = now
         self._context.turns.begin_input()
-        # A slice of heavy work would take the units of this input, which then waits for its turn.
-        is_timer = isinstance(happened, inputs.TimerFired)
-        self._context.timers.run(now.monotonic_s, without=None if is_timer else TURN)
         HANDLERS[type(happened)](self, happened)
         self._plan_sweep()
         return self._context.take_effects()
@@ -193,8 +193,9 @@ class NodeCore:
         for session in self._sessions.values():
             session.offer_again()
 
-    def fire(self, happened: inputs.TimerFired) -> None:
-        """Do nothing: `handle` has run the timers already."""
+    def fire(self, _happened: inputs.TimerFired) -> None:
+        """Do what is due."""
+        self._context.timers.run(self._context.now.monotonic_s)
 
     def shut_down(self, happened: inputs.ShutDown) -> None:
         """Close every connection."""

@@ -37,18 +37,12 @@ class Timers:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def run(self, now_s: float, *, without: Hashable = None) -> None:
-        """Run the actions that are due, in the order of time, but for that of one timer."""
-        kept = []
+    def run(self, now_s: float) -> None:
+        """Run the actions that are due, in the order of time."""
         while (at_s := self.next_s()) is not None and at_s <= now_s:
-            row = heapq.heappop(self._heap)
-            if row[2] == without:
-                kept.append(row)
-                continue
-            _, action = self._armed.pop(row[2])
+            _, _, name = heapq.heappop(self._heap)
+            _, action = self._armed.pop(name)
             action()
-        for row in kept:
-            heapq.heappush(self._heap, row)
 
     def _is_armed(self, row: tuple[float, int, Hashable]) -> bool:
         armed = self._armed.get(row[2])

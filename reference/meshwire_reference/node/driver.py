@@ -65,7 +65,7 @@ from meshwire_reference.node.storing import Storing
 from meshwire_reference.store.base import Identity, Store, StoreError
 from meshwire_reference.store.memory import MemoryStore
 from meshwire_reference.store.sqlite import SqliteStore
-from meshwire_reference.transport.base import Connection, TransportOptions
+from meshwire_reference.transport.base import Connection, Deadline, TransportOptions
 from meshwire_spec.numbers import FRAME_KEY_MAX, REASONS
 
 LOADED_AT_ONCE: Final = 500
@@ -100,7 +100,7 @@ class Node:
         self.store_failure: StoreError | None = None
         self.has_failed = asyncio.Event()
         """Set when the node has to end, for the reason in `store_failure`."""
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Deadline | None = None
         self._timer_at_s: float | None = None
         self._loop_events = Cooldowns(LOOP_EVENT_S, LOOP_EVENTS_MAX)
         self._identity: Identity | None = None
@@ -400,8 +400,7 @@ class Node:
             self._timer.cancel()
         self._timer = None
         if at_s is not None:
-            at_s = self.clock.on_loop(at_s)
-            self._timer = asyncio.get_running_loop().call_at(at_s, self._fire)
+            self._timer = Deadline(self.clock.on_loop(at_s), self._fire)
 
     def _fire(self) -> None:
         self._timer_at_s = None

@@ -43,16 +43,3 @@ class TestTimers:
             timers.set("a", float(number), lambda: None)
 
         assert len(timers._heap) < 100
-
-
-def test_one_timer_may_be_left_out() -> None:
-    """It stays due; the others run."""
-    timers, ran = Timers(), list[str]()
-    for name in ("a", "turn", "b"):
-        timers.set(name, 1.0, lambda name=name: ran.append(name))
-    timers.run(2.0, without="turn")
-    assert ran == ["a", "b"]
-    assert timers.next_s() == 1.0
-    timers.run(2.0)
-
-    assert ran == ["a", "b", "turn"]

@@ -44,6 +44,7 @@ from meshwire_reference.transport.base import (
     TransportOptions,
     Windows,
 )
+from meshwire_reference.transport.lab.link import LabLink
 from meshwire_reference.transport.registry import dial
 from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
 from meshwire_reference.wire.tombstones import Tombstone, encode_tombstone
@@ -129,6 +130,32 @@ def test_hostile_bytes_cost_one_stream() -> None:
         await other.leave()
 
     run(test)
+
+
+def test_what_came_before_a_deadline_is_in_time_for_a_node_that_is_late() -> None:
+    """The clock has gone on while the node did not run: it first takes what waits for it."""
+    settings = Settings(Dialect.OPEN, heartbeat_s=0, frame_stall_s=1.0)
+
+    async def test(_node: Node) -> None:
+        peer = await join()
+        data = encode_stream_frame(snapshot(KEY))
+        stream = await peer.connection.open(bidi=True)
+        await peer.connection.send(stream, data[:-1])
+        # An answer shows that the node has taken the bytes before, and waits for the last one.
+        await peer.ask("beacons:b2")
+        await peer.connection.send(stream, data[-1:], fin=True)
+        # It leaves before the clock goes on.
+        assert isinstance(peer.connection, LabLink)
+        peer.connection.resume_writing()
+        loop = asyncio.get_running_loop()
+        clock = loop.time
+        vars(loop)["time"] = lambda: clock() + 2 * settings.frame_stall_s
+        await peer.until(lambda: stream in peer.ended)
+        assert peer.ended[stream] is None
+        assert await peer.ask(KEY) == {"by": 7}
+        await peer.leave()
+
+    run(test, settings)
 
 
 def test_a_peer_without_credit_for_answers_holds_up_nothing() -> None:

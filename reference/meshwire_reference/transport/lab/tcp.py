@@ -28,6 +28,8 @@ from meshwire_reference.transport.places import CallerPlace, Places
 
 SHARED_BITS: Final = 64
 """Bits of an IPv6 address that its owner does not choose."""
+REST_MAX: Final = 2**23
+"""Greatest number of bytes that are read of a socket after it has failed."""
 BACKLOG: Final = 128
 """Number of connections that may wait until the listener accepts them."""
 
@@ -65,9 +67,11 @@ class _SocketProtocol(asyncio.Protocol):
     def __init__(self, link: LabLink, listener: TcpListener | None = None) -> None:
         self.link = link
         self._listener = listener
+        self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport), "TCP gives a socket that reads and writes"
+        self._transport = transport
         self.link.start(_SocketCarrier(transport))
         if self._listener is not None:
             address = transport.get_extra_info("peername")
@@ -78,7 +82,24 @@ class _SocketProtocol(asyncio.Protocol):
         self.link.data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:
+            self._read_rest()
         self.link.link_ended()
+
+    def _read_rest(self) -> None:
+        """Take what waits in a socket that has failed.
+
+        A node that is late writes to a peer which has closed; that write fails before the records
+        that came with the CLOSE are read, and asyncio reads no more.
+        """
+        assert self._transport is not None, "a connection is made before it is lost"
+        number = self._transport.get_extra_info("socket").fileno()
+        left = REST_MAX
+        # The socket does not block: an error says that it holds nothing more.
+        with suppress(OSError):
+            while left > 0 and (data := os.read(number, left)):
+                left -= len(data)
+                self.link.data_received(data)
 
     def pause_writing(self) -> None:
         self.link.pause_writing()

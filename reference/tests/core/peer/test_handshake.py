@@ -160,11 +160,21 @@ class TestAcceptor:
         """The deadline has passed when the response arrives: the connection is closed once."""
         self.write(HELLO)
         response = respond(self.seen)
-        self.bench.now_s += 10.001
+        self.bench.advance(10.001)
         self.write(response if is_right else bytes(len(response)), fin=True)
 
         assert self.bench.closed == {self.connection: REASONS["handshake-timeout"].code}
         assert self.bench.core.deadline() is None
+
+    def test_a_response_that_is_given_before_the_timer_is_in_time(self) -> None:
+        """A driver that is late itself gives what waited for it first."""
+        self.write(HELLO)
+        response = respond(self.seen)
+        self.bench.now_s += 10.001
+        self.write(response, fin=True)
+        self.bench.advance(0)
+
+        assert self.bench.closed == {}
 
     def test_what_was_opened_early_waits(self) -> None:
         """HS-037, HS-041: unread before the result, in effect after it."""

@@ -28,6 +28,8 @@ from meshwire_spec.numbers import ALPN, REASONS, LabRecordType
 
 DIALLER = TransportOptions(bytes(range(32)))
 ACCEPTOR = TransportOptions(bytes(range(32, 64)))
+WRITES = 100
+"""Writes by which the socket of a peer that has gone has failed."""
 PREAMBLE = encode_preamble(ALPN, DIALLER.endpoint_id, Windows())
 
 
@@ -251,6 +253,35 @@ def test_a_socket_that_breaks_ends_the_connection_without_a_code() -> None:
 
             lost = ConnectionClosed(None, "connection lost", by_peer=True)
             assert await theirs.next_events() == (lost,)
+
+    asyncio.run(run())
+
+
+@pytest.mark.socket
+def test_what_came_before_a_socket_failed_is_read() -> None:
+    """A node that is late writes first: frames that came with a CLOSE take effect all the same."""
+
+    async def run() -> None:
+        async with bound() as (listener, port):
+            gone = socket.create_connection(("127.0.0.1", port))
+            gone.sendall(PREAMBLE)
+            theirs = await listener.accept()
+            # With unread bytes it would reset the connection, and not end it.
+            gone.recv(2 * len(PREAMBLE))
+            gone.sendall(
+                encode_data_head(0, fin=True, size=3) + b"abc" + encode_close(0x0102, "bye")
+            )
+            gone.close()
+            # Without a wait, so that the loop reads nothing before a write fails.
+            assert isinstance(theirs, LabLink)
+            stream = await theirs.open(bidi=True)
+            for _ in range(WRITES):
+                await theirs.send(stream, b"x")
+                theirs.resume_writing()
+
+            came = await theirs.next_events()
+            assert StreamData(0, b"abc", fin=True) in came
+            assert came[-1] == ConnectionClosed(0x0102, "bye", by_peer=True)
 
     asyncio.run(run())
 
