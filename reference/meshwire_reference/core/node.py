@@ -101,8 +101,8 @@ class NodeCore:
     def handle(self, happened: Input, now: Moment) -> list[Effect]:
         """Handle one input and return the effects.
 
-        Deadlines that have passed are handled by `TimerFired` alone. A driver that is late thus
-        gives what came in time before it says that time is over.
+        Deadlines that have passed are handled by `TimerFired` alone. So a driver that is late can
+        first give the inputs that came in time.
         """
         self._context.now = now
         self._context.turns.begin_input()
