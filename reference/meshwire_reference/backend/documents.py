@@ -19,7 +19,7 @@ from meshwire_reference.backend.errors import (
     TooLarge,
 )
 from meshwire_reference.backend.model import Document, Where, key_of
-from meshwire_reference.backend.values import fields_of, values_of
+from meshwire_reference.backend.values import check_text, fields_of, values_of
 from meshwire_reference.core.document_calls import (
     DELETION_MARKS,
     Edit,
@@ -35,6 +35,8 @@ from meshwire_reference.node.driver import Node
 
 ID_BYTES: Final = 16
 """Random bytes of an id that the store gives."""
+BY_MAX: Final = 256
+"""Bytes of the name of who deletes."""
 READ_AT_ONCE: Final = 64
 """Documents that a query reads at a time."""
 
@@ -125,9 +127,10 @@ class DocumentStore:
 
         In a collection with tombstones the document goes and cannot come back while its tombstone
         lives; elsewhere it is marked as deleted. `by` is who does it, this node if left out. Raises
-        BadKey, CannotDelete. Source: rows M-05, M-19, D-86.
+        BadKey, BadFields, CannotDelete. Source: rows M-05, M-19, D-86.
         """
         key = key_of(collection, document_id)
+        check_text(by, "`by`", BY_MAX)
         if await self.read(key) is None:
             return False
         author = by or self._node.endpoint_id.hex()
@@ -195,6 +198,10 @@ REFUSALS: Final[dict[LocalRefusal, tuple[type[BackendError], str]]] = {
     LocalRefusal.NOT_STORED: (
         NotStored,
         "the store of the node cannot be written: look for `store-failed` in its log",
+    ),
+    LocalRefusal.FULL: (
+        NotStored,
+        "{key} cannot be deleted now: the node holds as many tombstones as it may",
     ),
 }
 """What each refusal of the core raises, and what it says."""

@@ -7,6 +7,7 @@ as null.
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn, TypeAlias
 
@@ -76,8 +77,7 @@ def _object_of(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object. Raises BadFields for a name that it has twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
         raise BadFields(f"the name {shown(twice)} comes twice in one object")
     return found
 
@@ -93,57 +93,87 @@ def values_of(fields: Mapping[str, Json]) -> dict[str, Scalar | Value]:
     for name in DELETION_MARKS:
         if name in fields:
             raise BadFields(f"the field {name} marks a deletion: use delete instead of writing it")
-    return {_name(name, name): _value(value, name, 1) for name, value in fields.items()}
+    return {_name(name, None): _value(value, (None, name), 1) for name, value in fields.items()}
 
 
-def _name(name: str, place: str) -> str:
+ValuePlace: TypeAlias = tuple["ValuePlace | None", str | int]
+"""Where a value is: the place around it, and its name or its number there."""
+
+
+def _shown_place(place: ValuePlace) -> str:
+    """Return a place as an error has it; made only then, since it may be long."""
+    parts: list[str | int] = []
+    here: ValuePlace | None = place
+    while here is not None:
+        here, part = here
+        parts.append(part)
+    named = (f".{part}" if isinstance(part, str) else f"[{part}]" for part in reversed(parts))
+    return shown("".join(named).removeprefix("."))
+
+
+def _name(name: str, outer: ValuePlace | None) -> str:
     if not isinstance(name, str):
         raise BadFields(f"the name {name!r} is no text")
-    _check_text(name, f"the name {shown(place)}")
+    if not _is_text(name):
+        raise BadFields(f"the name {_shown_place((outer, name))} {HALF}")
     return name
 
 
-def _check_text(text: str, what: str) -> None:
+HALF: Final = "has half of a surrogate pair, which is no text"
+
+
+def _is_text(text: str) -> bool:
     try:
         text.encode()
-    except UnicodeEncodeError as exc:
-        raise BadFields(f"{what} has half of a surrogate pair, which is no text") from exc
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-def _value(given: Json, place: str, depth: int) -> Value:
+def check_text(text: str, what: str, bytes_max: int) -> None:
+    """Raise BadFields unless `text` is one of at most `bytes_max` bytes."""
+    if not _is_text(text):
+        raise BadFields(f"{what} {HALF}")
+    if len(text.encode()) > bytes_max:
+        raise BadFields(f"{what} has more than {bytes_max} bytes")
+
+
+def _value(given: Json, place: ValuePlace, depth: int) -> Value:
     """Return a value with its type; `place` names it in errors."""
     if depth > DEPTH_MAX:
-        raise BadFields(f"{shown(place)} is nested deeper than {DEPTH_MAX}")
+        raise BadFields(f"{_shown_place(place)} is nested deeper than {DEPTH_MAX}")
     if isinstance(given, dict):
         inner = {
-            _name(name, f"{place}.{name}"): _value(value, f"{place}.{name}", depth + 1)
+            _name(name, place): _value(value, (place, name), depth + 1)
             for name, value in given.items()
         }
         return Value("map", inner)
     if isinstance(given, list | tuple):
         return Value(
-            "list", [_value(item, f"{place}[{at}]", depth + 1) for at, item in enumerate(given)]
+            "list", [_value(item, (place, at), depth + 1) for at, item in enumerate(given)]
         )
     return _scalar(given, place)
 
 
-def _scalar(given: Json, place: str) -> Value:
+def _scalar(given: Json, place: ValuePlace) -> Value:
     if given is None:
         return Value("null", None)
     if isinstance(given, bool):
         return Value("boolean", given)
     if isinstance(given, int):
         if not SIGNED_MIN <= given <= U64_MAX:
-            raise BadFields(f"{shown(place)} is outside of what Automerge holds, 64 bits")
+            raise BadFields(f"{_shown_place(place)} is outside of what Automerge holds, 64 bits")
         return Value("uint" if given > U64_MAX // 2 else "int", given)
     if isinstance(given, float):
         if not math.isfinite(given):
-            raise BadFields(f"{shown(place)} is no finite number")
+            raise BadFields(f"{_shown_place(place)} is no finite number")
         return Value("f64", given)
     if isinstance(given, str):
-        _check_text(given, shown(place))
+        if not _is_text(given):
+            raise BadFields(f"{_shown_place(place)} {HALF}")
         return Value("str", given)
-    raise BadFields(f"{shown(place)} is a {type(given).__name__}, which a document cannot hold")
+    kind = type(given).__name__
+    raise BadFields(f"{_shown_place(place)} is a {kind}, which a document cannot hold")
 
 
 def json_of(value: Value) -> Json:

@@ -233,9 +233,13 @@ class Client:
         raise ConnectionResetError("the client has ended its watch")
 
     async def _send_events(self, number: int, stream: ChangeStream) -> None:
-        async for change in stream:
-            for event in events_of(change):
-                await self._reply(number, {"event": event})
+        try:
+            async for change in stream:
+                for event in events_of(change):
+                    await self._reply(number, {"event": event})
+        except BackendError as exc:
+            # The end of the watch too: the client would wait for changes that it does not get.
+            await self._reply(number, error_reply(exc))
 
     # --- requests ------------------------------------------------------------------------------
 

@@ -287,6 +287,8 @@ class LocalRefusal(StrEnum):
     """The document would be larger than a payload may be."""
     NOT_STORED = "not-stored"
     """The store cannot be written."""
+    FULL = "full"
+    """The node holds as many tombstones as it may."""
 
 
 @dataclass(frozen=True, slots=True)

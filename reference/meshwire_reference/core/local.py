@@ -26,7 +26,7 @@ from meshwire_reference.core.effects import LocalDone, LocalRefusal, WriteNumber
 from meshwire_reference.core.inputs import Deletion, LocalOperation
 from meshwire_reference.core.sending.relay import Routing
 from meshwire_reference.core.state.document_queues import Job
-from meshwire_reference.core.state.tombstones import KEPT
+from meshwire_reference.core.state.tombstones import KEPT, OfferOutcome
 from meshwire_reference.wire.tombstones import Tombstone
 from meshwire_spec.numbers import U64_MAX, DeletionPolicy, collection_of
 
@@ -161,12 +161,14 @@ class _Deleting(_LocalJob):
             self._end(refusal)
             return None
         if policy is DeletionPolicy.TOMBSTONE:
-            self._offer()
+            if not self._offer():
+                self._end(LocalRefusal.FULL)
+                return None
             return Drop(self._key)
         return SoftDelete(self._key, self._by, self._context.now.wall_ms)
 
-    def _offer(self) -> None:
-        """Hold a tombstone that is greater than every one that was held so far."""
+    def _offer(self) -> bool:
+        """Hold a tombstone that is greater than every one so far; return False without room."""
         collection, _, document_id = self._key.partition(":")
         tombstones, now_ms = self._context.tombstones, self._context.now.wall_ms
         # TS-050
@@ -175,7 +177,8 @@ class _Deleting(_LocalJob):
         offered = tombstones.offer(
             Tombstone(collection, document_id, now_ms, lamport, self._by, "", direction), now_ms
         )
-        assert offered in KEPT, "a document that is held has no tombstone"
+        assert offered in (*KEPT, OfferOutcome.FULL), "a document that is held has no tombstone"
+        return offered in KEPT
 
     def finish(self, result: Result) -> None:
         if collection_of(self._key).deletion is DeletionPolicy.TOMBSTONE:

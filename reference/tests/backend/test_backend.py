@@ -91,6 +91,9 @@ def test_what_cannot_be_is_refused() -> None:
             await store.upsert(Document("notes", {"a": float("nan")}, "n1"))
         with pytest.raises(BadFields):
             await store.upsert(Document("notes", odd, "n1"))
+        for by in ("\ud800", "x" * 2**16):
+            with pytest.raises(BadFields):
+                await store.remove("notes", "n1", by=by)
         await store.upsert(Document("beacons", {"a": 1}, "b1"))
         with pytest.raises(CannotDelete):
             await store.remove("beacons", "b1")

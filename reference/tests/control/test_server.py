@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from meshwire_reference.backend import Backend
+from meshwire_reference.backend import Backend, CannotRead
+from meshwire_reference.backend.documents import DocumentStore
 from meshwire_reference.control import server as module
 from meshwire_reference.control.server import ControlRefused, ControlServer
 from meshwire_reference.core.settings import Dialect, Settings
@@ -64,6 +65,10 @@ class User:
         reply: dict[str, Any] = json.loads(await self._reader.readline())
         REPLY.validate(reply)
         return reply
+
+    async def has_ended(self) -> bool:
+        """Return True if the node sends nothing more and ends the connection."""
+        return await self._reader.read() == b""
 
     async def leave(self) -> None:
         """Close the connection."""
@@ -392,6 +397,30 @@ def test_a_watch_reports_what_is_there_and_every_change(
         assert (await event())["updated"]["fields"] == {"x": 2}
         await user.ask("delete", collection="notes", document="n2")
         assert (await event())["removed"] == {"collection": "notes", "document": "n2"}
+
+    run(tmp_path, test)
+
+
+def test_a_watch_that_cannot_be_carried_on_ends_with_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client would otherwise look for a node that has gone away."""
+
+    async def fail(_store: DocumentStore, key: str) -> None:
+        raise CannotRead(f"{key} cannot be read")
+
+    async def test(path: Path) -> None:
+        user, watcher = await join(path), await join(path)
+        monkeypatch.setattr(DocumentStore, "read", fail)
+        first = await watcher.ask("watch", collection="notes")
+        await user.ask("put", collection="notes", document="n1", fields={"x": 1})
+
+        assert first["event"]["initial"] == []
+        assert (await watcher.hear())["error"] == {
+            "code": "internal",
+            "message": "notes:n1 cannot be read",
+        }
+        assert await watcher.has_ended()
 
     run(tmp_path, test)
 

@@ -158,6 +158,16 @@ class TestLocalOperations:
 
         assert isinstance(self.do(Deletion(TRACK, "user")), Done)
 
+    def test_a_deletion_without_room_for_its_tombstone_changes_nothing(self) -> None:
+        """The document stays, and can be read, written and deleted once there is room."""
+        self.bench = self.make(Settings(Dialect.OPEN, heartbeat_s=0, tombstones_max=1))
+        for key in (TRACK, "tracks:t2"):
+            self.do(Edit(key, {"by": 7}))
+
+        assert isinstance(self.do(Deletion(TRACK, "user")), Done)
+        assert self.do(Deletion("tracks:t2", "user")) is LocalRefusal.FULL
+        assert self.fields("tracks:t2") == {"by": 7}
+
     def test_a_deletion_becomes_a_mark_elsewhere(self) -> None:
         """The other fields stay."""
         self.do(Edit(KEY, {"by": 7}))
