@@ -80,7 +80,7 @@ SUITE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("contracts",),
     ("targets",),
     ("documents",),
-    ("socket_suite",),
+    ("socket_suite", "oplog_suite"),
     ("cases",),
     ("codec_suite", "report", "self_check"),
     ("run",),
@@ -189,7 +189,10 @@ DOORWAYS: dict[str, tuple[str, ...]] = {
     "automerge": ("meshwire_reference.documents", "meshwire_conformance.documents"),
     "aioquic": ("meshwire_reference.transport", "meshwire_conformance.targets"),
     "iroh": ("meshwire_reference.transport", "meshwire_conformance.targets"),
-    "nacl": ("meshwire_reference.oplog.signatures",),
+    "nacl": (
+        "meshwire_reference.oplog.signatures",
+        "meshwire_conformance.protocol.signed_operations",
+    ),
     "websockets": ("meshwire_reference.transport", "meshwire_conformance.targets"),
 }
 

@@ -24,6 +24,8 @@ ROOT = SPEC.parent
 VECTORS = ROOT / "vectors"
 CASES = ROOT / "conformance" / "meshwire_conformance" / "cases"
 TRANSCRIPT = ".transcript.json"
+SESSIONS = "sessions"
+"""Folder of the transcripts of signed operations."""
 CASE_ID = re.compile(r"^MW-\d{4,}$")
 RULE_ID = re.compile(r"^[A-Z]{2}-\d{3}$")
 SATISFIES: Mapping[str, frozenset[str]] = {
@@ -67,7 +69,8 @@ def data_cases(folder: Path) -> list[TracedCase]:
     """Return the cases of every JSON file below a folder."""
     found = []
     for path in sorted(folder.rglob("*.json")):
-        sort = "socket" if path.name.endswith(TRANSCRIPT) else "codec"
+        is_transcript = path.name.endswith(TRANSCRIPT) or path.parent.name == SESSIONS
+        sort = "socket" if is_transcript else "codec"
         place = str(path.relative_to(folder.parent))
         for item in _objects(read_json(path)):
             if CASE_ID.match(str(item["id"])):

@@ -9,6 +9,8 @@ from types import MappingProxyType
 
 SOCKET = "socket"
 """Kind of the cases that need a connection."""
+OPLOG_SESSION = "oplog_session"
+"""Kind of the cases of `oplog/1` that need WebSockets."""
 HARNESS = "harness"
 """Kind of the cases of the codec harness itself.
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from meshwire_conformance.catalogue.case import HARNESS, SOCKET, Case
+from meshwire_conformance.catalogue.case import HARNESS, OPLOG_SESSION, SOCKET, Case
 from meshwire_conformance.catalogue.catalogue import Catalogue
 from meshwire_conformance.catalogue.oplog import OplogRun
 from meshwire_conformance.catalogue.reconciliations import KIND
@@ -192,7 +192,7 @@ def _reported(results: Iterable[CaseResult], progress: Progress) -> Iterator[Cas
 
 def _everything(catalogue: Catalogue) -> list[Case]:
     """Return the cases to send if only cases of the harness itself are selected."""
-    return [case for case in catalogue.cases if case.kind not in (SOCKET, HARNESS)]
+    return [case for case in catalogue.cases if case.kind not in (SOCKET, OPLOG_SESSION, HARNESS)]
 
 
 def _in_order(cases: Sequence[Case], settings: Settings) -> list[Case]:

@@ -26,6 +26,12 @@ def _oplog() -> Iterable[Case]:
     return oplog.load_cases()
 
 
+def _oplog_sessions() -> Iterable[Case]:
+    from meshwire_conformance.catalogue import oplog_sessions  # noqa: PLC0415 - a row of LOADERS
+
+    return oplog_sessions.load_cases()
+
+
 def _transcripts() -> Iterable[Case]:
     from meshwire_conformance.catalogue import transcripts  # noqa: PLC0415 - a row of LOADERS
 
@@ -86,6 +92,7 @@ LOADERS: Mapping[str, Callable[[], Iterable[Case]]] = {
     "vectors": _vectors,
     "reconciliations": _reconciliations,
     "oplog": _oplog,
+    "oplog sessions": _oplog_sessions,
     "transcripts": _transcripts,
     "functions": _functions,
     "harness": _harness,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from meshwire_conformance.catalogue.case import SOCKET, Case
+from meshwire_conformance.catalogue.case import OPLOG_SESSION, SOCKET, Case
 from meshwire_conformance.contracts import Part
 from meshwire_conformance.targets.base import SCHEMES
 
@@ -33,9 +33,18 @@ def _socket() -> Part:
     return run
 
 
+def _oplog() -> Part:
+    from meshwire_conformance.oplog_suite.part import run  # noqa: PLC0415 - heavy: a row of PARTS
+
+    return run
+
+
 PARTS: Mapping[str, SuitePart] = {
-    "codec": SuitePart(lambda case: case.kind != SOCKET, "a codec harness", _codec),
+    "codec": SuitePart(
+        lambda case: case.kind not in (SOCKET, OPLOG_SESSION), "a codec harness", _codec
+    ),
     "socket": SuitePart(lambda case: case.kind == SOCKET, "a connection", _socket),
+    "oplog": SuitePart(lambda case: case.kind == OPLOG_SESSION, "a WebSocket", _oplog),
 }
 """Every part by the name that `targets.base.SCHEMES` uses; a new profile is a module and a row."""
 

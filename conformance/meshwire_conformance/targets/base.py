@@ -67,6 +67,9 @@ SCHEMES: Mapping[str, Scheme] = {
     "iroh": Scheme("iroh://ENDPOINT@HOST:PORT", "socket", _iroh, names_endpoint=True),
     "stdio": Scheme("stdio:COMMAND", "codec"),
     "node": Scheme("node:COMMAND", "socket"),
+    "ws": Scheme("ws://HOST:PORT/crdt-sync", "oplog", has_address=True),
+    "wss": Scheme("wss://HOST:PORT/crdt-sync", "oplog", has_address=True),
+    "oplog-node": Scheme("oplog-node:COMMAND", "oplog"),
 }
 """Every way to attach, by scheme; a new transport is a module and a row."""
 

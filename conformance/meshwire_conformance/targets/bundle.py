@@ -74,7 +74,13 @@ def bundled(timeout_scale: float = 1.0, *, full: bool = True) -> list[Attachment
         nodes = [
             replace(one, shared_with=DIALECTS) if one.variant in DIALECTS else one for one in nodes
         ]
-    return [bundled_codec(), *nodes]
+    return [bundled_codec(), *nodes, bundled_oplog(command)]
+
+
+def bundled_oplog(command: str) -> Attachment:
+    """Return the attachment of a node of `oplog/1` with the bundled node's command line."""
+    run_it = f"{command} run --listen ws://127.0.0.1:0"
+    return Attachment("oplog-node", run_it, f"oplog-node:{run_it}", variant="oplog", beside=True)
 
 
 def bundled_codec() -> Attachment:

@@ -59,9 +59,10 @@ def test_the_node_is_started_with_them() -> None:
 
 def test_the_scale_of_the_caller_reaches_the_node() -> None:
     """A hundred times the deadline is longer than any machine makes it."""
-    (_, *nodes) = bundled(100.0)
+    (_, *nodes, oplog) = bundled(100.0)
 
     assert nodes
+    assert oplog.scheme == "oplog-node"
     for node in nodes:
         words = node.location.split()
         assert float(words[words.index("--handshake-s") + 1]) >= 100.0

@@ -34,6 +34,7 @@ def bulk_chunks(
     for text in texts:
         part = json.dumps(text, ensure_ascii=False)
         length = len(part.encode()) + 1
+        # OP-043
         if parts and size + length > size_max - len(_BEGIN) - len(_END):
             yield _BEGIN + ",".join(parts) + _END, len(parts)
             parts, size = [], 0

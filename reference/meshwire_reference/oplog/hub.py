@@ -74,6 +74,7 @@ class Hub:
 
     def open_session(self) -> OplogSession:
         """Return a new session, to which everything is sent."""
+        # OP-041: the log after the bulk follows one by one.
         session = OplogSession(self._next, 0, self.durable)
         self._next += 1
         self.sessions[session.number] = session
@@ -119,6 +120,7 @@ class Hub:
         except Unreadable as fault:
             self.counts[fault.reason] += 1
             return
+        # OP-044
         for part in texts:
             try:
                 signed = read_operation_json(part)
@@ -143,6 +145,7 @@ class Hub:
 
     def next_message(self, session: OplogSession) -> str | bytes | None:
         """Return the next message for a session, or None while it has everything."""
+        # OP-040
         if not session.has_begun and not session.bulk_end:
             session.has_begun = True
             return empty_bulk()
@@ -156,6 +159,7 @@ class Hub:
         while session.position < self.durable:
             entry = self.log[session.position]
             session.position += 1
+            # OP-042
             if entry.source != session.number:
                 return encode_live(entry.text)
         return None

@@ -81,6 +81,7 @@ class WebSocketConnection:
 
     async def receive(self) -> str | bytes | Lost:
         """Return the next message, or how the connection ended."""
+        # OP-059: the library answers pings, and drops pongs that it did not ask for.
         try:
             message: str | bytes = await self._connection.recv()
         except ConnectionClosed as exc:
@@ -145,6 +146,7 @@ async def listen_websocket(
         await take(WebSocketConnection(connection, None if tls is None else tls.certificate))
 
     def check(connection: ServerConnection, request: Request) -> Response | None:
+        # OP-060
         if request.path != ENDPOINT:
             return connection.respond(HTTPStatus.NOT_FOUND, "no such path\n")
         given = request.headers.get("Authorization", "")

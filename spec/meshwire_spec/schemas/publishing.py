@@ -13,6 +13,7 @@ from meshwire_spec.schemas import (
     control,
     listing,
     oplog,
+    oplog_sessions,
     reconciliation,
     report,
     steps,
@@ -63,6 +64,9 @@ PUBLICATIONS = (
         reconciliation.CONDITIONS,
     ),
     Publication("oplog", "A file of vectors of signed operations", oplog.OplogFile),
+    Publication(
+        "oplog-sessions", "A file of transcripts of oplog/1", oplog_sessions.OplogSessionFile
+    ),
     Publication("oplog-bulk", "A bulk of signed operations", oplog.BulkFrame),
     Publication("oplog-single", "A text message with one signed operation", oplog.SingleFrame),
     Publication("oplog-live", "A binary message with one signed operation", oplog.LiveFrame),

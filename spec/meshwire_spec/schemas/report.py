@@ -61,7 +61,8 @@ class NamedCase(Strict, frozen=True, kw_only=True):
     kind: Annotated[
         str,
         Meta(
-            description="Kind of message, or `socket`, `harness`, `negentropy_run` or `oplog_text`."
+            description="Kind of message, or `socket`, `harness`, `negentropy_run`, `oplog_text` "
+            "or `oplog_session`."
         ),
     ]
     part: Annotated[str, Meta(description="Page with its rules.")]

@@ -1,0 +1,177 @@
+"""Makes the operations of a transcript: keys, ids, signatures, and what a forger changes."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+from msgspec import UNSET
+
+from meshwire_conformance.catalogue.data_files import vectors_folder
+from meshwire_conformance.errors import SuiteFault
+from meshwire_conformance.protocol.signed_operations import (
+    ROOT,
+    Escapes,
+    digest_of,
+    id_of,
+    public_of,
+    signature_of,
+    signer_of,
+)
+from meshwire_spec.schemas.oplog_sessions import OplogOperation
+
+ITEM: Mapping[str, Any] = {
+    "story_id": "s", "stage": "todo", "name": "n", "agent": "", "retry_count": 0.0,
+    "blocked": False, "depends_on": "", "claimed_by": "", "claimed_at": 0.0,
+}  # fmt: skip
+"""An item of the deployed document."""
+LISTED = "items"
+OWN, ID_OF = "@", "@"
+# Members of a forgery that belong to the signed operation, and not to the inner one.
+OUTER = {"signer": "author", "signature": "signed_digest", "depends_on": "depends_on"}
+KEYS = frozenset({"author", "signer"})
+
+
+class OperationComposer:
+    """The operations of one run of a transcript; `seed` makes its keys differ from all others."""
+
+    def __init__(self, operations: Mapping[str, OplogOperation], seed: str) -> None:
+        self._seed = seed
+        self._escapes = Escapes(vectors_folder() / "oplog" / "recorded" / "escapes.json")
+        self._made: dict[str, dict[str, Any]] = {}
+        self.texts: dict[str, str] = {}
+        for place, (name, described) in enumerate(operations.items(), 1):
+            made = self._make(name, described, place)
+            self._made[name] = made
+            self.texts[name] = self._text(name, described, made)
+        self._markers = 0
+
+    def value(self, name: str) -> dict[str, Any]:
+        """Return an operation as the JSON value that peers send, without the edits of its text."""
+        return self._made[name]
+
+    def marker(self) -> dict[str, Any]:
+        """Return a new insertion that no transcript names, to see what was read before it."""
+        self._markers += 1
+        described = OplogOperation(do="insert", author="marker", value={"name": "marker"})
+        return self._make(f"marker {self._markers}", described, self._markers)
+
+    def _key(self, letter: str) -> Any:
+        return signer_of(sha256(f"{self._seed}/{letter}".encode()).digest())
+
+    def _id(self, name: str) -> list[int]:
+        if name not in self._made:
+            raise SuiteFault(f"{name} is no earlier operation")
+        found: list[int] = self._made[name]["inner"]["id"]
+        return found
+
+    def _make(self, name: str, described: OplogOperation, place: int) -> dict[str, Any]:
+        signer = self._key(described.author)
+        deletes = described.do == "delete"
+        item = self._id(described.of) if described.of else ROOT
+        inner: dict[str, Any] = {
+            "origin": self._origin(described, item),
+            "author": self._inner_author(described, item),
+            "seq": place if described.seq is UNSET else described.seq,
+            "content": None if deletes else self._content(described),
+            "path": [],
+            "is_deleted": deletes,
+        }
+        inner["id"] = id_of(inner, self._escapes)
+        inner["path"] = self._path(described, item, inner["id"])
+        depends_on = [self._signature(one) for one in self._dependencies(described)]
+        made = {
+            "inner": inner,
+            "author": public_of(signer),
+            "signed_digest": signature_of(signer, digest_of(inner, depends_on)),
+            "depends_on": depends_on,
+        }
+        return self._forged(made, described.forge)
+
+    def _origin(self, described: OplogOperation, item: list[int]) -> list[int]:
+        if described.do == "set" or described.origin == "root":
+            return ROOT
+        if described.do == "delete":
+            return item
+        return self._id(described.after) if described.after else ROOT
+
+    def _inner_author(self, described: OplogOperation, item: list[int]) -> list[int]:
+        if described.inner == "item":
+            return item
+        return public_of(self._key(described.inner or described.author))
+
+    def _content(self, described: OplogOperation) -> Any:
+        if described.content is not UNSET:
+            return described.content
+        if described.do == "set":
+            return described.value
+        item = {**ITEM, **(described.value or {})}
+        if described.long:
+            item["name"] = "n" * described.long
+        item.pop(described.leave_out, None)
+        return item
+
+    def _path(
+        self, described: OplogOperation, item: list[int], own: list[int]
+    ) -> list[dict[str, Any]]:
+        if described.path is not UNSET:
+            return [self._segment(one, own) for one in described.path]
+        ways: dict[str, list[dict[str, Any]]] = {
+            "insert": [{"Field": LISTED}, {"Index": own}],
+            "delete": [{"Field": LISTED}, {"Index": item}],
+            "set": [{"Field": LISTED}, {"Index": item}, {"Field": described.field}, {"Index": own}],
+        }
+        return ways[described.do]
+
+    def _segment(self, text: str, own: list[int]) -> dict[str, Any]:
+        if text == OWN:
+            return {"Index": own}
+        if text == "@root":
+            return {"Index": ROOT}
+        if text.startswith(ID_OF):
+            return {"Index": self._id(text[1:])}
+        return {"Field": text}
+
+    def _dependencies(self, described: OplogOperation) -> Sequence[str]:
+        if described.depends_on is not UNSET:
+            return described.depends_on
+        return [described.of] if described.of else []
+
+    def _signature(self, name: str) -> list[int]:
+        if name not in self._made:
+            raise SuiteFault(f"{name} is no earlier operation")
+        found: list[int] = self._made[name]["signed_digest"]
+        return found
+
+    def _forged(self, made: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an operation as a relay may change it: nothing is signed again."""
+        forged = copy.deepcopy(made)
+        for name, value in changes.items():
+            outer = OUTER.get(name)
+            place = forged["inner"] if outer is None else forged
+            place[outer or name] = self._changed(name, value, made["inner"]["id"])
+        return forged
+
+    def _changed(self, name: str, value: Any, own: list[int]) -> Any:
+        """Return a member as peers send it: keys by their letter, other bytes as hexadecimal."""
+        if name == "path":
+            return [self._segment(one, own) for one in value]
+        if name == "depends_on":
+            return [self._signature(one) for one in value]
+        if name == "content" or not isinstance(value, str):
+            return value
+        if name in KEYS and len(value) < len(ROOT):
+            return public_of(self._key(value))
+        return list(bytes.fromhex(value))
+
+    @staticmethod
+    def _text(name: str, described: OplogOperation, made: Mapping[str, Any]) -> str:
+        text = json.dumps(made, ensure_ascii=False, separators=(",", ":"))
+        for find, put in described.edit:
+            if text.count(find) < 1:
+                raise SuiteFault(f"{name}: {find} is not in its text")
+            text = text.replace(find, put * described.repeat, 1)
+        return text

@@ -1,0 +1,116 @@
+"""`ws://` and `wss://`: WebSocket connections of the suite, whose certificates are checked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+
+from meshwire_conformance.errors import Incomplete
+from meshwire_conformance.extras import install_line
+
+try:
+    from websockets.asyncio.client import ClientConnection, connect
+    from websockets.exceptions import (
+        ConnectionClosed,
+        InvalidHandshake,
+        InvalidStatus,
+        WebSocketException,
+    )
+except ModuleNotFoundError as exc:
+    raise Incomplete(f"ws:// needs a package: {install_line('node')}") from exc
+
+MESSAGE_MAX = 256 * 2**20
+"""Largest message that is read, in bytes: a target may send its whole history in one."""
+
+
+class Over(Exception):
+    """The connection is over; `code` is that of its close frame, 1006 without one."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"the session has ended with code {code}")
+        self.code = code
+
+
+class WebSocket:
+    """One connection to a target."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+
+    async def receive(self) -> str | bytes:
+        """Return the next message; raise Over."""
+        try:
+            message: str | bytes = await self._connection.recv()
+        except ConnectionClosed as exc:
+            raise Over(exc.rcvd.code if exc.rcvd else 1006) from exc
+        return message
+
+    async def send(self, message: str | bytes | Iterable[str] | Iterable[bytes]) -> None:
+        """Send a message, in one frame or several; raise Over."""
+        try:
+            await self._connection.send(message)
+        except ConnectionClosed as exc:
+            raise Over(exc.rcvd.code if exc.rcvd else 1006) from exc
+
+    async def ping(self, deadline_s: float) -> bool:
+        """Return True if a ping is answered in time; raise Over."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                await (await self._connection.ping())
+        except ConnectionClosed as exc:
+            raise Over(exc.rcvd.code if exc.rcvd else 1006) from exc
+        except TimeoutError:
+            return False
+        return True
+
+    async def pong(self) -> None:
+        """Send a pong that nothing has asked for."""
+        await self._connection.pong(b"unasked")
+
+    async def close(self) -> bool:
+        """End the connection; return True if the target sends a close frame too."""
+        await self._connection.close()
+        return self._connection.close_code == 1000  # noqa: PLR2004 - what was sent comes back
+
+    def abort(self) -> None:
+        """Drop the connection without a close frame."""
+        self._connection.transport.abort()
+
+
+async def dial(url: str, deadline_s: float) -> WebSocket:
+    """Return a connection; raise ConnectionError."""
+    try:
+        connection = await connect(
+            url,
+            open_timeout=deadline_s,
+            close_timeout=deadline_s,
+            ping_interval=None,
+            compression=None,
+            max_size=MESSAGE_MAX,
+            proxy=None,
+        )
+    except (OSError, TimeoutError, WebSocketException, ValueError) as exc:
+        raise ConnectionError(f"cannot open {url}: {exc}") from exc
+    return WebSocket(connection)
+
+
+async def is_refused(url: str, deadline_s: float) -> bool:
+    """Return True if a target answers the opening of a WebSocket with another status than 101.
+
+    Raise ConnectionError if it does not answer at all.
+    """
+    try:
+        async with connect(url, open_timeout=deadline_s, proxy=None, compression=None):
+            return False
+    except InvalidStatus:
+        return True
+    except (InvalidHandshake, OSError, TimeoutError) as exc:
+        raise ConnectionError(f"no answer from {url}: {exc}") from exc
+
+
+async def drop(sockets: Iterable[WebSocket]) -> None:
+    """End connections, whatever they are in."""
+    for socket in sockets:
+        with suppress(Exception):
+            socket.abort()

@@ -1,0 +1,112 @@
+"""Format of the transcripts of `oplog/1`: what the suite does on WebSockets, what must follow."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, UnsetType
+
+from meshwire_spec.schemas.base import CaseId, CaseTitle, Results, RuleIds, Source, Strict
+
+Names = Annotated[list[str], Meta(min_length=1)]
+
+
+class OplogOperation(Strict, frozen=True, kw_only=True):
+    """An operation of a transcript: a change by an author of the case, perhaps a forged one."""
+
+    do: Literal["insert", "set", "delete"]
+    author: Annotated[str, Meta(description="A letter; each is a key of its own.")] = "a"
+    after: Annotated[str, Meta(description="Insertion: the element before; else the root.")] = ""
+    of: Annotated[str, Meta(description="Write or deletion: the insertion of the item.")] = ""
+    field: Annotated[str, Meta(description="Write: the field of the item.")] = "stage"
+    value: Annotated[
+        Any, Meta(description="What is written; of an insertion fields that are not the usual.")
+    ] = None
+    leave_out: Annotated[str, Meta(description="A field that an inserted item lacks.")] = ""
+    long: Annotated[int, Meta(ge=0, description="Characters of the name of an item.")] = 0
+    content: Annotated[Any | UnsetType, Meta(description="In place of an item.")] = UNSET
+    seq: Annotated[int | UnsetType, Meta(description="Left out: its place among them.")] = UNSET
+    inner: Annotated[
+        str, Meta(description="Inner author: a letter, `item`, or left out for the signer.")
+    ] = ""
+    origin: Annotated[str, Meta(description="`root` in a deletion of it.")] = ""
+    depends_on: Annotated[
+        list[str] | UnsetType, Meta(description="Left out: the insertion of the item.")
+    ] = UNSET
+    path: Annotated[
+        list[str] | UnsetType,
+        Meta(description="Segments: names, `@NAME` for the id of an operation, `@` for its own."),
+    ] = UNSET
+    forge: Annotated[
+        dict[str, Any], Meta(description="Members that are changed once it is signed.")
+    ] = {}
+    edit: Annotated[
+        list[list[str]], Meta(description="Texts to find and to put in its JSON text.")
+    ] = []
+    repeat: Annotated[int, Meta(ge=1, description="How often a text that is put is repeated.")] = 1
+
+
+class OplogStep(Strict, frozen=True, kw_only=True, omit_defaults=True):
+    """One step; exactly one of the members down to `unopened` says what it is."""
+
+    connect: str = ""
+    send: Names | UnsetType = UNSET
+    text: str | UnsetType = UNSET
+    binary: str | UnsetType = UNSET
+    ping: str = ""
+    pong: str = ""
+    close: str = ""
+    abort: str = ""
+    applied: Annotated[Names | UnsetType, Meta(description="A new session gets them.")] = UNSET
+    absent: Annotated[Names | UnsetType, Meta(description="A new session does not.")] = UNSET
+    once: Annotated[Names | UnsetType, Meta(description="A new session gets each once.")] = UNSET
+    ordered: Annotated[Names | UnsetType, Meta(description="They come in this order.")] = UNSET
+    relayed: Annotated[Names | UnsetType, Meta(description="`on` gets them live.")] = UNSET
+    unrelayed: Annotated[Names | UnsetType, Meta(description="`on` does not.")] = UNSET
+    received: Annotated[Names | UnsetType, Meta(description="`on` gets them in any way.")] = UNSET
+    chunked: Annotated[Names | UnsetType, Meta(description="A new session, in chunks.")] = UNSET
+    unopened: Annotated[str, Meta(description="A path that is no endpoint.")] = ""
+    on: Annotated[str, Meta(description="The session.")] = "A"
+    form: Annotated[
+        Literal["live", "bulk", "op"], Meta(description="The message that `send` makes.")
+    ] = "live"
+    version: Annotated[Any, Meta(description="The `v` of a live message.")] = 1
+    silent: Annotated[bool, Meta(description="`connect` sends no bulk.")] = False
+    parts: Annotated[int, Meta(ge=1, description="Frames of the message.")] = 1
+    times: Annotated[int, Meta(ge=1, description="How often the text stands in it.")] = 1
+
+
+class OplogSession(Strict, frozen=True, kw_only=True):
+    """A transcript: operations by name, and the steps."""
+
+    id: CaseId
+    title: CaseTitle
+    rules: RuleIds
+    result: Results
+    hunts: Annotated[str, Meta(description="The mistake that it would notice.")]
+    operations: dict[str, OplogOperation] = {}
+    steps: Annotated[list[OplogStep], Meta(min_length=1)]
+    last: Annotated[bool, Meta(description="Runs alone, after the others.")] = False
+    source: Source = "hand"
+
+
+class OplogSessionFile(Strict, frozen=True, kw_only=True):
+    """A file of transcripts."""
+
+    part: Literal["oplog"]
+    sessions: list[OplogSession]
+
+
+VERBS = (
+    "connect", "send", "text", "binary", "ping", "pong", "close", "abort", "applied", "absent",
+    "once", "ordered", "relayed", "unrelayed", "received", "chunked", "unopened",
+)  # fmt: skip
+"""Members of which a step has exactly one."""
+
+
+def verb_of(step: OplogStep) -> str:
+    """Return what a step does; raise ValueError unless it is one thing."""
+    found = [name for name in VERBS if getattr(step, name) not in ("", UNSET)]
+    # An empty text is a message too.
+    found += [name for name in ("text", "binary") if getattr(step, name) == ""]
+    if len(found) != 1:
+        raise ValueError(f"a step does one thing, and not {', '.join(found) or 'nothing'}")
+    return found[0]
