@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import typer
 
+from meshwire_reference.control.operations import OperationsControl, Publish
 from meshwire_reference.node.operations import OplogNode
-from meshwire_reference.node.operations_control import OperationsControl, Publish
 from meshwire_reference.oplog.authoring import OperationAuthor
 from meshwire_reference.oplog.hub import Hub
 from meshwire_reference.oplog.join import JoinIdentity, read_token

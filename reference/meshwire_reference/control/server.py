@@ -7,10 +7,6 @@ on meanwhile.
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
-import socket
-import stat
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -51,9 +47,8 @@ from meshwire_reference.control.messages import (
     show_document,
     show_peer,
 )
+from meshwire_reference.control.socket_file import SocketFile
 
-SOCKET_MASK: Final = 0o177
-"""Umask under which the socket is made: its owner alone may connect."""
 PART: Final = 2**16
 LISTED_MAX: Final = 1000
 """Documents of one reply to `docs`."""
@@ -61,71 +56,19 @@ SHOWN_AT_ONCE: Final = 50
 """Documents of one event with `initial`."""
 
 
-class ControlRefused(OSError):
-    """The socket cannot be made; the text is one line for the operator."""
-
-
 class ControlServer:
     """The control socket of one node; `open`, then `close`."""
 
     def __init__(self, backend: Backend, path: Path) -> None:
         self.backend = backend
-        self._path = path
-        self._lock: int | None = None
+        self._file = SocketFile(path)
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Make the socket and begin to serve. Raises ControlRefused."""
-        try:
-            self._take_lock()
-            self._remove_stale()
-            bound = self._bind()
-        except OSError as exc:
-            self._drop_lock()
-            if isinstance(exc, ControlRefused):
-                raise
-            said = f"the control socket {self._path} cannot be made: {exc.strerror or exc}"
-            raise ControlRefused(said) from exc
+        bound = self._file.bind()
         self._server = await asyncio.start_unix_server(self._accept, sock=bound, limit=PART)
-
-    def _take_lock(self) -> None:
-        """Hold a lock beside the socket, which tells a stale one from one in use."""
-        self._lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            raise ControlRefused(
-                f"another node serves the control socket {self._path}: end it, or choose another "
-                "path with --control"
-            ) from exc
-
-    def _remove_stale(self) -> None:
-        """Remove the socket of a node that has ended without doing so."""
-        with suppress(FileNotFoundError):
-            if not stat.S_ISSOCK(self._path.lstat().st_mode):
-                raise ControlRefused(
-                    f"{self._path} exists and is no socket: choose another path with --control"
-                )
-            self._path.unlink()
-
-    def _bind(self) -> socket.socket:
-        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        before = os.umask(SOCKET_MASK)
-        try:
-            bound.bind(str(self._path))
-        except BaseException:
-            bound.close()
-            raise
-        finally:
-            os.umask(before)
-        bound.setblocking(False)  # noqa: FBT003 - takes no keyword
-        return bound
-
-    def _drop_lock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
 
     async def close(self) -> None:
         """End every connection and remove the socket."""
@@ -134,9 +77,7 @@ class ControlServer:
             for client in self._clients:
                 client.cancel()
             await asyncio.gather(*self._clients, return_exceptions=True)
-            with suppress(FileNotFoundError):
-                self._path.unlink()
-        self._drop_lock()
+        self._file.remove()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = asyncio.current_task()

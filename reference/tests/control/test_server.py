@@ -17,7 +17,8 @@ from jsonschema import Draft202012Validator
 from meshwire_reference.backend import Backend, CannotRead
 from meshwire_reference.backend.documents import DocumentStore
 from meshwire_reference.control import server as module
-from meshwire_reference.control.server import ControlRefused, ControlServer
+from meshwire_reference.control.server import ControlServer
+from meshwire_reference.control.socket_file import ControlRefused
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.node.config import Config
 

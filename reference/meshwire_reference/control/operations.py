@@ -3,9 +3,11 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from meshwire_reference.control.socket_file import SocketFile
 from meshwire_reference.oplog.authoring import OperationAuthor, Unauthored
 from meshwire_reference.oplog.nodes import ListNode
 from meshwire_reference.oplog.operations import KEY_SIZE, SignedOperation
@@ -14,7 +16,7 @@ from meshwire_reference.oplog.values import JsonValue, Unreadable, parse_json, t
 from meshwire_reference.store.base import StoreError
 
 LINE_BYTES_MAX = 2**20
-SOCKET_MODE = 0o600
+TOO_LONG = f"a request has at most {LINE_BYTES_MAX} bytes"
 
 Publish = Callable[[SignedOperation], Awaitable[None]]
 
@@ -25,34 +27,62 @@ class OperationsControl:
     def __init__(self, author: OperationAuthor, publish: Publish, path: Path) -> None:
         self._author = author
         self._publish = publish
-        self._path = path
+        self._file = SocketFile(path)
         self._server: asyncio.Server | None = None
+        self._clients: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Bind the socket; raise OSError."""
-        self._path.unlink(missing_ok=True)
+        """Bind the socket; raise ControlRefused."""
+        bound = self._file.bind()
         self._server = await asyncio.start_unix_server(
-            self._serve, self._path, limit=LINE_BYTES_MAX
+            self._accept, sock=bound, limit=LINE_BYTES_MAX
         )
-        self._path.chmod(SOCKET_MODE)
 
     async def close(self) -> None:
-        """Remove the socket."""
+        """End every connection and remove the socket."""
         if self._server is not None:
             self._server.close()
-            self._path.unlink(missing_ok=True)
+            for client in self._clients:
+                client.cancel()
+            await asyncio.gather(*self._clients, return_exceptions=True)
+        self._file.remove()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        client = asyncio.current_task()
+        assert client is not None
+        self._clients.add(client)
         try:
-            while line := await reader.readline():
-                reply = await self.answer(line)
-                writer.write(json.dumps(reply).encode() + b"\n")
-                await writer.drain()
-        except (ValueError, ConnectionError):
-            # A line beyond the limit, or a user who has left.
+            await self._serve(reader, writer)
+        except (ConnectionError, asyncio.CancelledError):
+            # The client is gone, or the node ends.
             pass
         finally:
+            self._clients.discard(client)
             writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while (line := await self._read_line(reader)) != b"":
+            reply = {"error": TOO_LONG} if line is None else await self.answer(line)
+            writer.write(json.dumps(reply).encode() + b"\n")
+            await writer.drain()
+
+    @staticmethod
+    async def _read_line(reader: asyncio.StreamReader) -> bytes | None:
+        """Return the next line, empty at the end, None for one that was beyond the limit."""
+        is_long = False
+        while True:
+            try:
+                line = await reader.readuntil(b"\n")
+            except asyncio.IncompleteReadError as exc:
+                return b"" if is_long else exc.partial
+            except asyncio.LimitOverrunError as exc:
+                # To its end: the client reads nothing before it has sent everything.
+                await reader.readexactly(exc.consumed)
+                is_long = True
+            else:
+                return None if is_long else line
 
     async def answer(self, line: bytes) -> dict[str, JsonValue]:
         """Carry out one request; return its result or error."""

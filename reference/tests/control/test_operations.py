@@ -5,13 +5,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from meshwire_reference.node.operations_control import OperationsControl
+import pytest
+
+from meshwire_reference.control.operations import LINE_BYTES_MAX, OperationsControl
+from meshwire_reference.control.socket_file import ControlRefused
 from meshwire_reference.oplog.authoring import OperationAuthor
 from meshwire_reference.oplog.operations import SignedOperation
 from meshwire_reference.oplog.outcomes import Level
 from meshwire_reference.oplog.signatures import Signer
 from meshwire_reference.store.base import StoreError
 from meshwire_reference.testing.oplog_recordings import new_replica
+
+pytestmark = pytest.mark.socket
 
 
 def control(published: list[SignedOperation]) -> OperationsControl:
@@ -22,6 +27,26 @@ def control(published: list[SignedOperation]) -> OperationsControl:
 
     author = OperationAuthor(Signer(b"\x11" * 32), new_replica("types", Level.STRICT))
     return OperationsControl(author, publish, Path("unused"))
+
+
+def at(path: Path) -> OperationsControl:
+    """Return the control of an empty document at a path."""
+
+    async def publish(_signed: SignedOperation) -> None:
+        """Keep nothing."""
+
+    author = OperationAuthor(Signer(b"\x11" * 32), new_replica("types", Level.STRICT))
+    return OperationsControl(author, publish, path)
+
+
+async def say(path: Path, data: bytes) -> bytes:
+    """Send bytes and return the line that comes back."""
+    reader, writer = await asyncio.open_unix_connection(path, limit=2**24)
+    writer.write(data)
+    line = await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+    return line
 
 
 def test_requests_change_and_show_the_document() -> None:
@@ -74,3 +99,37 @@ def test_a_store_that_fails_is_an_error() -> None:
     reply = asyncio.run(served.answer(b'{"op":"insert","path":"ls","value":"A"}'))
 
     assert reply == {"error": "the disk is full"}
+
+
+def test_a_path_in_use_is_left_alone(tmp_path: Path) -> None:
+    """Neither a file of the user nor the socket of another node is removed."""
+    (tmp_path / "file").write_text("mine")
+
+    async def run() -> None:
+        first, second = at(tmp_path / "socket"), at(tmp_path / "socket")
+        await first.open()
+        for served in (second, at(tmp_path / "file")):
+            with pytest.raises(ControlRefused):
+                await served.open()
+            await served.close()
+        assert await say(tmp_path / "socket", b'{"op":"view"}\n')
+        await first.close()
+
+    asyncio.run(run())
+
+    assert (tmp_path / "file").read_text() == "mine"
+    assert not (tmp_path / "socket").exists()
+
+
+def test_a_line_that_is_too_long_is_an_error(tmp_path: Path) -> None:
+    """It is read to its end, so that the client can read the answer."""
+
+    async def run() -> None:
+        served = at(tmp_path / "socket")
+        await served.open()
+        reply = await say(tmp_path / "socket", b"x" * (2 * LINE_BYTES_MAX) + b"\n")
+        await served.close()
+
+        assert json.loads(reply).keys() == {"error"}
+
+    asyncio.run(run())

@@ -1,0 +1,85 @@
+"""The unix socket of a control channel: for its owner alone, and of one node at a time."""
+
+import fcntl
+import os
+import socket
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+SOCKET_MASK: Final = 0o177
+"""Umask under which the socket is made: its owner alone may connect."""
+
+
+class ControlRefused(OSError):
+    """The socket cannot be made; the text is one line for the operator."""
+
+
+class SocketFile:
+    """A path at which one node at a time has a socket; `bind`, then `remove`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock: int | None = None
+        self._is_bound = False
+
+    def bind(self) -> socket.socket:
+        """Return a socket that is bound to the path. Raises ControlRefused."""
+        try:
+            self._take_lock()
+            self._remove_stale()
+            return self._bind()
+        except OSError as exc:
+            self._drop_lock()
+            if isinstance(exc, ControlRefused):
+                raise
+            said = f"the control socket {self._path} cannot be made: {exc.strerror or exc}"
+            raise ControlRefused(said) from exc
+
+    def remove(self) -> None:
+        """Remove the socket, if it was bound."""
+        if self._is_bound:
+            self._is_bound = False
+            with suppress(FileNotFoundError):
+                self._path.unlink()
+        self._drop_lock()
+
+    def _take_lock(self) -> None:
+        """Hold a lock beside the socket, which tells a stale one from one in use."""
+        self._lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise ControlRefused(
+                f"another node serves the control socket {self._path}: end it, or choose another "
+                "path with --control"
+            ) from exc
+
+    def _remove_stale(self) -> None:
+        """Remove the socket of a node that has ended without doing so."""
+        with suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(self._path.lstat().st_mode):
+                raise ControlRefused(
+                    f"{self._path} exists and is no socket: choose another path with --control"
+                )
+            self._path.unlink()
+
+    def _bind(self) -> socket.socket:
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(SOCKET_MASK)
+        try:
+            bound.bind(str(self._path))
+        except BaseException:
+            bound.close()
+            raise
+        finally:
+            os.umask(before)
+        bound.setblocking(False)  # noqa: FBT003 - takes no keyword
+        self._is_bound = True
+        return bound
+
+    def _drop_lock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
