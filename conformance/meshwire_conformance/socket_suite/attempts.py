@@ -26,6 +26,18 @@ from meshwire_spec.schemas.transcripts import Transcript
 
 Body = Transcript | PythonCase
 
+COSTLY = frozenset(
+    (
+        *("MW-5550", "MW-5558", "MW-5620", "MW-5772", "MW-5914", "MW-5921", "MW-5923", "MW-6235"),
+        *("MW-6304", "MW-6820", "MW-6821", "MW-6822", "MW-6950", "MW-6951", "MW-6952", "MW-6953"),
+    )
+)
+"""Cases that take half a second of processor time or more, a hundred times as much as others.
+
+Most of them need a process of their own, or hundreds of connections or documents.
+"""
+COSTLY_SHARE = 0.25
+"""The part of them that a run of the bundled node without --full makes."""
 MARKS = 8
 """Number of different marks of documents: cases that share one share the cost of making them."""
 
@@ -195,16 +207,28 @@ def is_serial(case: Case) -> bool:
     return body_of(case).serial
 
 
+def is_left_out(case: Case, settings: Settings) -> bool:
+    """Return True if the seed leaves a costly case to runs with --full."""
+    share = settings.generator(f"costly:{case.id}").random()
+    return case.id in COSTLY and share >= COSTLY_SHARE
+
+
 def shown_elsewhere(
     cases: Sequence[Case], attachment: Attachment, settings: Settings
 ) -> dict[str, CaseResult]:
-    """Return results for the cases that another attachment to the same node runs.
+    """Return results for the cases that another attachment to the same node runs, or none.
 
     None of these depends on the dialect. Serial cases have one home, and the seed decides where
-    another case runs.
+    another case runs, and which of the costly ones run at all where dialects share the cases.
     """
     found = {}
     for case in cases:
+        if attachment.shared_with and is_left_out(case, settings):
+            why = "costly: --full runs it, and otherwise one run in four, as the seed decides"
+            found[case.id] = CaseResult(
+                case.id, Verdict.NOT_APPLICABLE, (why,), variant=attachment.variant
+            )
+            continue
         if any(need.startswith("dialect:") for need in case.needs) or is_final(body_of(case)):
             continue
         if is_serial(case):

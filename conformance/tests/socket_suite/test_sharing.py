@@ -20,10 +20,12 @@ from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.socket_suite.attempts import (
+    COSTLY,
     Attempt,
     body_of,
     is_final,
     is_hostile,
+    is_left_out,
     is_serial,
     shown_elsewhere,
 )
@@ -65,6 +67,9 @@ def test_each_case_that_fits_every_dialect_runs_in_one(seed: int) -> None:
     left = Counter(name for one in (OPEN, H1, H2) for name in elsewhere(one, seed))
 
     for case in SOCKET:
+        if is_left_out(case, Settings(seed=seed)):
+            assert left[case.id] == len(DIALECTS), case.id
+            continue
         bound = any(need.startswith("dialect:") for need in case.needs)
         assert left[case.id] == (0 if bound or is_final(body_of(case)) else 2), case.id
 
@@ -79,6 +84,25 @@ def test_the_seed_decides_on_the_dialect_and_each_has_its_share() -> None:
     assert len(set(map(frozenset, shares))) == len(shares)
     for share in shares:
         assert 0.57 < len(share - serial) / len(set(shared) - serial) < 0.77
+
+
+def test_a_share_of_the_costly_cases_runs_and_each_of_them_with_some_seed() -> None:
+    """The dialects leave out the same ones, and nothing else."""
+    seeds = range(64)
+    left = [
+        {case.id for case in SOCKET if is_left_out(case, Settings(seed=seed))} for seed in seeds
+    ]
+
+    assert set.union(*left) == COSTLY
+    assert set.intersection(*left) == set()
+    assert 0.6 < sum(map(len, left)) / (len(COSTLY) * len(seeds)) < 0.9
+
+
+def test_without_sharing_no_case_is_left_out() -> None:
+    """As with --full, and for any other target."""
+    for one in (OPEN, H1, H2):
+        found = shown_elsewhere(SOCKET, replace(one, shared_with=()), Settings())
+        assert not any("costly" in reason for each in found.values() for reason in each.reasons)
 
 
 def test_without_sharing_serial_cases_alone_run_elsewhere() -> None:
