@@ -39,14 +39,14 @@ def at(path: Path) -> OperationsControl:
     return OperationsControl(author, publish, path)
 
 
-async def say(path: Path, data: bytes) -> bytes:
-    """Send bytes and return the line that comes back."""
-    reader, writer = await asyncio.open_unix_connection(path, limit=2**24)
-    writer.write(data)
-    line = await reader.readline()
+async def say(path: Path, *lines: bytes) -> list[dict[str, Any]]:
+    """Send lines and return as many answers."""
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b"".join(line + b"\n" for line in lines))
+    answers = [json.loads(await reader.readline()) for _ in lines]
     writer.close()
     await writer.wait_closed()
-    return line
+    return answers
 
 
 def test_requests_change_and_show_the_document() -> None:
@@ -112,8 +112,10 @@ def test_a_path_in_use_is_left_alone(tmp_path: Path) -> None:
             with pytest.raises(ControlRefused):
                 await served.open()
             await served.close()
-        assert await say(tmp_path / "socket", b'{"op":"view"}\n')
+        (answer,) = await say(tmp_path / "socket", b'{"op":"view"}')
         await first.close()
+
+        assert answer.keys() == {"result"}
 
     asyncio.run(run())
 
@@ -122,14 +124,14 @@ def test_a_path_in_use_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_line_that_is_too_long_is_an_error(tmp_path: Path) -> None:
-    """It is read to its end, so that the client can read the answer."""
+    """It is read to its end, and the connection goes on."""
 
     async def run() -> None:
         served = at(tmp_path / "socket")
         await served.open()
-        reply = await say(tmp_path / "socket", b"x" * (2 * LINE_BYTES_MAX) + b"\n")
+        answers = await say(tmp_path / "socket", b"x" * (2 * LINE_BYTES_MAX), b'{"op":"view"}')
         await served.close()
 
-        assert json.loads(reply).keys() == {"error"}
+        assert [answer.keys() for answer in answers] == [{"error"}, {"result"}]
 
     asyncio.run(run())
