@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from meshwire_conformance.cases import user
-from meshwire_conformance.cases.planting import plant
+from meshwire_conformance.cases.planting import NOTHING, plant, send_snapshot
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.content import Wanted
@@ -17,6 +17,8 @@ from meshwire_spec.numbers import FrameType
 from meshwire_spec.schemas.steps import FrameSpec
 
 NEEDS: Final = ("control", "documents")
+AHEAD_S: Final = 10**8
+"""Seconds by which a clock is put forward before it is put right."""
 
 
 async def document_in(run: CaseRun, arrival: Arrival) -> dict[str, Any]:
@@ -292,3 +294,100 @@ def _exceed(found: Mapping[str, Any], lamport: int) -> None:
             expected=(f"more than {lamport}",),
             received=(str(found["lamport"]),),
         )
+
+
+@case(
+    "MW-7040",
+    "each refusal must be counted by its reason",
+    part="errors",
+    rules=("ER-018", "ER-010"),
+    needs=("control",),
+    isolation="process",
+)
+async def refusals_are_counted(run: CaseRun) -> None:
+    """Refusals are counted as one number, or under the reason of the first."""
+    before = await user.counters(run)
+    for number in range(2):
+        name = f"bad {number}"
+        stream = await run.open("A", name, uni=True)
+        await run.write(stream, bytes.fromhex("02"), "no heartbeat", kind="heartbeat")
+        await run.refused(["bad-marker"], "A", name)
+    for _ in range(3):
+        await run.send(FrameSpec(type="batch", created_at="now+30h", wrong=True))
+        await run.refused(["created-ahead"])
+    after = await user.counters(run)
+    for reason, times in (("bad-marker", 2), ("created-ahead", 3)):
+        _hold_count(reason, after.refused.get(reason, 0) - before.refused.get(reason, 0), times)
+
+
+@case(
+    "MW-7041",
+    "frames without effect must not be counted as refused",
+    part="errors",
+    rules=("ER-018", "ER-015"),
+    needs=NEEDS,
+    isolation="process",
+    let={"key": "tracks:$case", "soft": "notes:$case"},
+)
+async def ignored_is_not_refused(run: CaseRun) -> None:
+    """A frame without effect is counted as a fault of its peer, who is then taken for hostile."""
+    await plant(run)
+    await run.send(FrameSpec(type="tombstone", lamport=771), "B")
+    await run.barrier("B")
+    before = await user.counters(run)
+    for spec in (
+        FrameSpec(type="snapshot", document="base"),
+        FrameSpec(type="tombstone", lamport=771),
+        FrameSpec(type="tombstone", key="$soft"),
+    ):
+        await run.send(spec, "B")
+        await run.barrier("B")
+    after = await user.counters(run)
+    _hold_count("any reason", sum(after.refused.values()) - sum(before.refused.values()), 0)
+
+
+def _hold_count(reason: str, counted: int, wanted: int) -> None:
+    """Fail unless refusals were counted as often as there were some."""
+    if counted != wanted:
+        raise CaseFailed(
+            "wrong-count",
+            f"refusals for {reason} were counted wrongly",
+            expected=(f"{wanted} more",),
+            received=(f"{counted} more",),
+        )
+
+
+@case(
+    "MW-7045",
+    "a reset must leave nothing behind but the endpoint id and the address",
+    part="transport",
+    rules=("TR-028", "ER-012", "DC-035"),
+    needs=(*NEEDS, "test-control"),
+    isolation="process",
+    let={"key": "notes:$case", "dead": "tracks:$case", "live": "notes:$case-live"},
+)
+async def emptied(run: CaseRun) -> None:
+    """Documents, tombstones, counters or a moved clock outlive a reset, and spoil the next case."""
+    first = await run.connection("A")
+    await plant(run)
+    await run.send(FrameSpec(type="tombstone", key="$dead", lamport=771), "B")
+    await run.barrier("B")
+    stream = await run.open("A", "bad", uni=True)
+    await run.write(stream, bytes.fromhex("02"), "no heartbeat", kind="heartbeat")
+    await run.refused(["bad-marker"], "A", "bad")
+    before_ms = await user.wall_ms(run)
+    await user.do(run, "clock", advance_s=AHEAD_S)
+    await user.do(run, "reset")
+    await run.closed(["shutdown"], "A")
+    after_ms = await user.wall_ms(run)
+    if not before_ms <= after_ms < before_ms + AHEAD_S * 1000:
+        raise CaseFailed("clock-ahead", "the clock has stayed where it was put")
+    refused = (await user.counters(run)).refused
+    _hold_count("any reason", sum(refused.values()), 0)
+    again = await run.own_peer("again").connection()
+    if again.endpoint_id != first.endpoint_id:
+        raise CaseFailed("other-endpoint", "the target shows another endpoint id than before")
+    await run.read(Wanted(run.scope.names["key"], heads=NOTHING), "again")
+    await run.read(await send_snapshot(run, "again", key="$dead"), "again")
+    await user.put(run, "$live", name="alpha")
+    await run.expect(Wanted(run.scope.names["live"]), "again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,7 +10,7 @@ from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.evidence import CaseFailed, Sending
 from meshwire_conformance.targets.control import BadReply, ControlSocket
-from meshwire_spec.schemas.control import ControlReply
+from meshwire_spec.schemas.control import ControlReply, StatsOut
 
 USER = "of the control socket"
 """The user of the target, in the place of a peer in a report."""
@@ -92,6 +93,30 @@ async def wall_ms(run: CaseRun) -> int:
     if not reply.clock:
         raise CaseFailed("bad-reply", "the reply to `clock` has no time")
     return reply.clock.wall_ms
+
+
+async def counters(run: CaseRun) -> StatsOut:
+    """Return the counters of the target."""
+    reply = await do(run, "stats")
+    if not reply.stats:
+        raise CaseFailed("bad-reply", "the reply to `stats` has no counters")
+    return reply.stats
+
+
+async def wait_for_loss(run: CaseRun) -> None:
+    """Wait until the target has noticed that a connection which it has dialled is lost."""
+    loop = asyncio.get_running_loop()
+    end_s = loop.time() + run.deadline_s
+    while True:
+        peers = (await do(run, "peers")).peers
+        if not peers:
+            raise CaseFailed("bad-reply", "the reply to `peers` has none")
+        if any(one.addresses and not one.connected and one.why for one in peers.known):
+            return
+        if loop.time() > end_s:
+            raise CaseFailed(
+                "still-connected", "the target lists a closed connection as open", missed=True
+            )
 
 
 def _named(run: CaseRun, key: str) -> dict[str, str]:

@@ -43,6 +43,7 @@ def _functions() -> Iterable[Case]:
         alike_keys,
         binding,
         both_dialects,
+        clocked,
         controlled,
         credit,
         dialling,
@@ -77,7 +78,7 @@ def _functions() -> Iterable[Case]:
         both_dialects, halves, store, late_answers, pace, quiet, hostile, reconciliation,
         reconciliation_runs, reconciliation_exact, reconciling_client, early_credit, held_offers,
         spread_findings, early_refusals, leftovers, side_by_side, late_elements,
-        late_ranges, first_bytes, alike_keys, controlled,
+        late_ranges, first_bytes, alike_keys, controlled, clocked,
     )  # fmt: skip
     return cases_of(*modules)
 

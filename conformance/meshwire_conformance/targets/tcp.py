@@ -7,7 +7,8 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -120,6 +121,16 @@ class TcpConnection(Connection, asyncio.Protocol):
                 self.data_received(data)
 
     # --- operations -------------------------------------------------------------------------
+
+    @contextmanager
+    def unread(self) -> Iterator[None]:
+        """Read nothing of the target meanwhile, so that it is not answered."""
+        assert self._transport is not None, "the connection is open"
+        self._transport.pause_reading()
+        try:
+            yield
+        finally:
+            self._transport.resume_reading()
 
     async def open(self, *, uni: bool = False) -> Stream:
         """Return a new stream when the target grants one; raises ConnectionError if closed."""

@@ -174,8 +174,10 @@ class _Deleting(_LocalJob):
         # TS-050
         lamport = min(tombstones.lamport + 1, U64_MAX)
         direction = collection_of(self._key).tombstone_direction
+        # TM-007
+        deleted_at = max(0, now_ms)
         offered = tombstones.offer(
-            Tombstone(collection, document_id, now_ms, lamport, self._by, "", direction), now_ms
+            Tombstone(collection, document_id, deleted_at, lamport, self._by, "", direction), now_ms
         )
         assert offered in (*KEPT, OfferOutcome.FULL), "a document that is held has no tombstone"
         return offered in KEPT

@@ -170,5 +170,6 @@ class Table:
     def _drop(self, call: Drop) -> Done:
         self.entries.drop(call.key)
         self.entries.pending.drop(call.key)
+        # TS-046
         self._exchanges.open.drop(call.key)
         return Done()

@@ -151,6 +151,18 @@ class TestLocalOperations:
         assert self.fields(TRACK) is None
         assert self.do(Edit(TRACK, {"by": 8})) is LocalRefusal.DELETED
 
+    def test_a_deletion_before_1970_has_the_time_zero(self) -> None:
+        """TM-007: on a device whose calendar was never set."""
+        self.bench.now_ms = -60_000
+        self.do(Edit(TRACK, {"by": 7}))
+        peer = self.bench.connect()
+        self.bench.take_frames(peer)
+
+        assert isinstance(self.do(Deletion(TRACK, "user")), Done)
+
+        (frame,) = self.bench.take_frames(peer)
+        assert decode_tombstone(frame.payload).deleted_at == 0
+
     def test_the_greatest_lamport_time_stays_the_greatest(self) -> None:
         """A peer may have used it up."""
         self.bench.feed(StoreOpened({}, (), U64_MAX))

@@ -69,7 +69,9 @@ class _FrameJob(DocumentJob):
         """Delete the document by a tombstone greater than every one so far, at the sender too."""
         # D-87
         lamport = min(self._context.tombstones.lamport + 1, U64_MAX)
-        again = replace(before, lamport=lamport, deleted_at=self._context.now.wall_ms)
+        # TM-007
+        deleted_at = max(0, self._context.now.wall_ms)
+        again = replace(before, lamport=lamport, deleted_at=deleted_at)
         job = TombstoneJob(self._context, self._routing, self._delivery, again)
         self._delivery.queue(job.key, job)
         self._delivery.session.outbound.add(Purpose.TOMBSTONE, job.key)
@@ -82,6 +84,7 @@ class _FrameJob(DocumentJob):
 
     def _is_tombstone_due(self) -> bool:
         # TS-041
+        # TS-045
         cooldowns = self._delivery.session.tombstone_answers
         return cooldowns.take(self._frame.key, self._context.now.monotonic_s)
 
