@@ -94,6 +94,7 @@ class Canary:
         """Send a further document, which shows later when the target pushes its whole store."""
         key = f"{WITNESSES}:witness-{self._session.nonce}"
         self._session.witness = self._session.inbox.subscribe(key)
+        self._session.witness_sender = self.peer
         with contextlib.suppress(ConnectionError, TimeoutError):
             await self.send(deadline_s, key)
 

@@ -116,6 +116,8 @@ class Session:
         """Seconds that a connection may take to open, and each message of its handshake."""
         self.witness: Subscription | None = None
         """Subscription to a document that no case touches, once the target holds it."""
+        self.witness_sender: Peer | None = None
+        """The peer that gave it to the target, over its first connection."""
         self.settle: Settle | None = None
         """Waits until a peer has received what the target has queued for it."""
         self.grants: list[Grants] = []
@@ -138,17 +140,22 @@ class Session:
 
         A target may send it at any time. The witness shows it: besides the offer on a new
         connection, only such a push sends this document. A push that may be in progress counts too,
-        if the target has pushed before.
+        if the target has pushed before, or ever sends the document to the peer that gave it.
         """
         witness = self.witness
         if witness is None:
             return lambda: 0
 
-        def came() -> int:
-            return sum(arrival.peer == peer.name for arrival in witness.arrivals)
+        def came(to: Peer) -> int:
+            return sum(arrival.peer == to.name for arrival in witness.arrivals)
 
-        before = came()
-        return lambda: came() - before + (before > peer.offers)
+        def is_echoed() -> bool:
+            sender = self.witness_sender
+            # The offer on its first connection was over before it had the document.
+            return sender is not None and came(sender) >= max(1, sender.offers)
+
+        before = came(peer)
+        return lambda: came(peer) - before + (before > peer.offers or is_echoed())
 
     def live_peers(self) -> list[Peer]:
         """Return the peers whose connection is open."""

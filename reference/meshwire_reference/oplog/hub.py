@@ -18,10 +18,12 @@ from meshwire_reference.oplog.frames import (
     encode_live,
 )
 from meshwire_reference.oplog.operations import SignedOperation
-from meshwire_reference.oplog.outcomes import State
+from meshwire_reference.oplog.outcomes import TOO_LONG, State
 from meshwire_reference.oplog.replica import Replica
 from meshwire_reference.oplog.spelling import operation_json, read_operation_json
 from meshwire_reference.oplog.values import Unreadable
+from meshwire_reference.oplog.waiting import operation_size
+from meshwire_spec.numbers import OPLOG_OPERATION_BYTES_MAX
 
 # How many operations a session may be behind after its bulk before it is closed.
 LAG_MAX = 10_000
@@ -30,6 +32,21 @@ LAG_MAX = 10_000
 OWN = 0
 # The count of operations that the queue had no room for.
 EVICTED = "evicted"
+
+
+# The text of an operation has at most as many code points for each byte that it takes in memory.
+TEXT_OF_SIZE = 3
+
+
+def is_too_long(signed: SignedOperation) -> bool:
+    """Return True if the text of an operation, as this node spells it, exceeds the bound.
+
+    A peer may have spelled it shorter. The node could not read it from its store, nor could peers.
+    """
+    # OP-052
+    if TEXT_OF_SIZE * operation_size(signed) <= OPLOG_OPERATION_BYTES_MAX:
+        return False
+    return len(operation_json(signed)) > OPLOG_OPERATION_BYTES_MAX
 
 
 @dataclass(slots=True)
@@ -86,6 +103,9 @@ class Hub:
 
     def take(self, signed: SignedOperation, source: int) -> list[str]:
         """Apply an operation; return what was newly applied as JSON, which is to be stored."""
+        if is_too_long(signed):
+            self.counts[TOO_LONG.reason] += 1
+            return []
         evicted = self.replica.queue.evicted
         outcome = self.replica.apply(signed)
         self.counts[outcome.reason or outcome.state.value] += 1
