@@ -1,16 +1,23 @@
 """The log of a node and its sessions: what goes to whom, and when."""
 
+import json
+from dataclasses import replace
+
+import pytest
+
 from meshwire_reference.oplog.authoring import OperationAuthor
 from meshwire_reference.oplog.frames import decode_binary, decode_text, encode_live
-from meshwire_reference.oplog.hub import EVICTED, Hub, OplogSession
+from meshwire_reference.oplog.hub import EVICTED, TEXT_OF_SIZE, Hub, OplogSession
 from meshwire_reference.oplog.operations import SignedOperation
 from meshwire_reference.oplog.outcomes import Level
 from meshwire_reference.oplog.replica import Replica, ReplicaSettings
 from meshwire_reference.oplog.schema import TYPES
 from meshwire_reference.oplog.signatures import Signer
 from meshwire_reference.oplog.spelling import operation_json, read_operation_json
-from meshwire_reference.oplog.waiting import QueueLimits
+from meshwire_reference.oplog.values import JsonValue
+from meshwire_reference.oplog.waiting import QueueLimits, operation_size
 from meshwire_reference.testing.oplog_recordings import new_replica
+from meshwire_spec.numbers import OPLOG_OPERATION_BYTES_MAX
 
 
 def made(count: int) -> list[SignedOperation]:
@@ -151,3 +158,30 @@ def test_a_stored_log_makes_the_same_document() -> None:
 
     assert again.replica.view() == node.replica.view()
     assert again.durable == 3
+
+
+def test_an_operation_that_a_peer_spells_shorter_than_this_node_is_refused() -> None:
+    """OP-052: the node could not read its own text of it when it starts again."""
+    author = OperationAuthor(Signer(b"\x11" * 32), new_replica("types", Level.STRICT))
+    own = operation_json(author.append(("lv",), [1e15] * 230_000))
+    shorter = own.replace("1000000000000000.0", "1e15")
+    node = hub()
+    added = list(node.take_text(json.dumps({"type": "op", "op": shorter}), node.open_session()))
+
+    assert len(shorter) < OPLOG_OPERATION_BYTES_MAX < len(own)
+    assert (added, node.log, node.counts["length-limit"]) == ([[]], [], 1)
+
+
+@pytest.mark.parametrize(
+    "value", [1.2345678901234567e-300, None, "\x01", {"\x01" * 9: "\x01"}, [[]], {}]
+)
+def test_the_text_of_an_operation_is_within_what_is_reckoned_for_it(value: JsonValue) -> None:
+    """So that most operations need not be spelled to know that they are short enough."""
+    author = OperationAuthor(Signer(b"\xff" * 32), new_replica("types", Level.STRICT))
+    content = [value] * 500
+    signed = author.append(("lv",), content)
+    many = replace(signed, depends_on=(b"\xff" * 64,) * 500)
+    deep = replace(signed, inner=replace(signed.inner, path=(b"\xff" * 32, "\x01" * 30) * 30))
+
+    for one in (signed, many, deep):
+        assert len(operation_json(one)) < TEXT_OF_SIZE * operation_size(one)
