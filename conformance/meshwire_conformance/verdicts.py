@@ -80,6 +80,19 @@ _EXIT_OF_VERDICT = {
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """One step of the timeline of a case: when, which way, what in a line, and its bytes as rows.
+
+    `at_s` is in seconds since the case began, for information only.
+    """
+
+    at_s: float
+    way: str
+    line: str
+    rows: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CaseResult:
     """The result of one case, with everything that a report prints about it.
 
@@ -91,6 +104,7 @@ class CaseResult:
     True if it missed a deadline and passed when it was repeated. With a `remark` the last of the
     notes is that of the ledger. `rounds` has the counts of verdicts if the run had several rounds.
     `circumstances` are those in which it ran, as a line for a person; empty for cases without any.
+    `timeline` has the messages sent and received in order, of a case over connections that failed.
     """
 
     case: str
@@ -109,6 +123,7 @@ class CaseResult:
     cause: str = ""
     rounds: tuple[tuple[Verdict, int], ...] = ()
     circumstances: str = ""
+    timeline: tuple[Moment, ...] = ()
 
     @property
     def rates(self) -> str:

@@ -150,6 +150,7 @@ def _is_pipe(path: Path) -> bool:
 
 
 def _of_text(text: str, kind: str | None) -> "tuple[list[InputPart], str]":
+    from meshwire_conformance.explain.inputs import document_kind  # noqa: PLC0415 - heavy
     from meshwire_conformance.explain.parts import InputPart, parts_of_json  # noqa: PLC0415 - heavy
     from meshwire_conformance.explain.spellings import read_text  # noqa: PLC0415 - as above
 
@@ -157,11 +158,16 @@ def _of_text(text: str, kind: str | None) -> "tuple[list[InputPart], str]":
     if parts is not None:
         return parts, "JSON"
     given = read_text(text)
-    return [InputPart("", given.data, kind)], given.spelling
+    return [InputPart("", given.data, kind or document_kind(given.data))], given.spelling
 
 
 def _of_content(content: bytes, kind: str | None, *, raw: bool) -> "tuple[list[InputPart], str]":
-    from meshwire_conformance.explain.inputs import capture_format, read_content, text_of  # noqa: PLC0415 - heavy
+    from meshwire_conformance.explain.inputs import (  # noqa: PLC0415 - heavy
+        capture_format,
+        document_kind,
+        read_content,
+        text_of,
+    )
     from meshwire_conformance.explain.parts import InputPart, parts_of_capture  # noqa: PLC0415 - as above
 
     if raw or not content:
@@ -172,5 +178,5 @@ def _of_content(content: bytes, kind: str | None, *, raw: bool) -> "tuple[list[I
     text = text_of(content)
     if text is not None:
         return _of_text(text, kind)
-    given = read_content(content)
-    return [InputPart("", given.data, kind)], given.spelling
+    given = read_content(content, opens_documents=kind is None)
+    return [InputPart("", given.data, kind or document_kind(given.data))], given.spelling

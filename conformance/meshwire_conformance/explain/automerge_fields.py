@@ -18,6 +18,10 @@ from meshwire_spec.numbers import AUTOMERGE_SYNC_MARKERS
 HASH = 32
 """Bytes of a hash."""
 MAGIC = bytes.fromhex("856f4a83")
+DOCUMENT = "automerge document"
+"""Name of a saved document, or of a chunk alone, that is decoded by itself and not in a frame."""
+COLUMNS = "columns"
+"""Last member of the path of what stays bytes: only Automerge's library opens it."""
 CHECKSUM = 4
 NUMBER_MAX = 10
 """Bytes of the longest LEB128 number of 64 bits."""
@@ -184,7 +188,7 @@ def _chunk(reader: Reader, path: str) -> None:
         raise reader.cut(f"{path}{sort}", f"{size} bytes announced, {reader.end - reader.at} there")
     outer, reader.end = reader.end, reader.at + size
     OPENED.get(kind, _unopened)(reader, path)
-    reader.rest(f"{path}columns", f"the rest of the {sort}")
+    reader.rest(f"{path}{COLUMNS}", f"the rest of the {sort}, opaque: not opened here")
     reader.end = outer
 
 

@@ -155,6 +155,11 @@ def _lines_of(found: Dissection, view: View) -> Iterator[str]:
         yield _field_line(found.data, one, width, view, COLOURS[number % len(COLOURS)])
     for path, rest in omitted.items():
         yield from _omitted_lines(path, rest)
+    if found.opaque:
+        paths = list(found.opaque)
+        told = ", ".join(paths[:LISTED]) + (", ..." if paths[LISTED:] else "")
+        total = sum(found.opaque.values())
+        yield f"opaque, {total} bytes that only Automerge's library opens: {told}"
     for fault in found.faults[:FAULTS_SHOWN]:
         yield from _fault_lines(fault, found.data, view)
     if len(found.faults) > FAULTS_SHOWN:

@@ -13,7 +13,13 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any
 
-from meshwire_conformance.explain.automerge_fields import Reader, chunk_fields, sync_message_fields
+from meshwire_conformance.explain.automerge_fields import (
+    COLUMNS,
+    DOCUMENT,
+    Reader,
+    chunk_fields,
+    sync_message_fields,
+)
 from meshwire_conformance.explain.counted import (
     SORTS,
     Rest,
@@ -114,6 +120,12 @@ class Dissection:
     omitted: dict[str, Rest] = field(default_factory=dict)
 
     @property
+    def opaque(self) -> dict[str, int]:
+        """The sizes of what stays bytes, since only Automerge's library opens it, by path."""
+        spans = (one.span for one in self.fields)
+        return {one.path: one.size for one in spans if one.path.rpartition(".")[2] == COLUMNS}
+
+    @property
     def is_accepted(self) -> bool:
         """Whether a strict node accepts the message."""
         unopened = {reason for rest in self.omitted.values() for reason in rest.refused}
@@ -123,7 +135,11 @@ class Dissection:
 def dissect(kind: str, data: bytes, elements_max: int | None = ELEMENTS_SHOWN) -> Dissection:
     """Return the fields of a message, its payloads opened, up to `elements_max` of a batch."""
     found = Dissection(kind, data)
-    _open(found, kind, data, _Place("", 0, elements_max))
+    place = _Place("", 0, elements_max)
+    if kind == DOCUMENT:
+        _take_reader(found, chunk_fields(data), place)
+    else:
+        _open(found, kind, data, place)
     return found
 
 
@@ -353,6 +369,7 @@ def as_json(found: Dissection) -> dict[str, Any]:
             {"path": one.path, "kind": one.kind, "reason": one.reason} for one in found.refusals
         ],
         "skipped": found.skipped,
+        "opaque": [{"path": path, "size": size} for path, size in found.opaque.items()],
         "omitted": [
             {"path": path, "count": rest.count, "refused": dict(rest.refused)}
             for path, rest in found.omitted.items()

@@ -8,6 +8,8 @@ import codecs
 import re
 from collections.abc import Mapping
 
+from meshwire_conformance.explain.automerge_fields import DOCUMENT
+from meshwire_conformance.explain.automerge_fields import MAGIC as MAGIC_OF_CHUNK
 from meshwire_conformance.explain.hex_dumps import UnreadableInput
 from meshwire_conformance.explain.spellings import BytesRead, read_text
 
@@ -30,7 +32,7 @@ MAGIC: Mapping[bytes, str] = {
     b"%PDF-": "a PDF file",
     b"\x7fELF": "an ELF program",
     b"SQLite format 3\x00": "an SQLite database, such as the store of a node",
-    bytes.fromhex("856f4a83"): "an Automerge document; a frame of type 0x01 has one as its payload",
+    MAGIC_OF_CHUNK: "an Automerge document; without --kind it is opened as one",
 }
 """First bytes of files of other kinds, and what they are."""
 
@@ -70,15 +72,22 @@ def _utf8_text(content: bytes) -> str | None:
     return None if _CONTROL.search(text) else text
 
 
-def read_content(content: bytes) -> BytesRead:
+def document_kind(data: bytes) -> str | None:
+    """Return the name under which bytes are decoded if they begin like an Automerge document."""
+    return DOCUMENT if data.startswith(MAGIC_OF_CHUNK) else None
+
+
+def read_content(content: bytes, *, opens_documents: bool = True) -> BytesRead:
     """Return the bytes that a content gives: read if it is a text, else as they are.
 
-    Raises UnreadableInput if it is of another kind.
+    Raises UnreadableInput if it is of another kind, as an Automerge document is where another kind
+    was asked for (`opens_documents` is False).
     """
     text = text_of(content) if content else None
     if text is not None:
         return read_text(text)
-    check_magic(content)
+    if not (opens_documents and document_kind(content)):
+        check_magic(content)
     return BytesRead(content, "bytes")
 
 

@@ -43,6 +43,8 @@ details{border:1px solid var(--line);border-radius:4px;margin:.4rem 0;padding:.3
 summary{cursor:pointer;overflow-wrap:anywhere}
 dl{display:grid;grid-template-columns:minmax(6rem,max-content) 1fr;gap:.2rem .8rem;margin:.5rem 0}
 dt{color:var(--faint)}dd{margin:0;min-width:0;overflow-wrap:anywhere}
+.faint,.at{color:var(--faint)}.at{font-variant-numeric:tabular-nums}
+.timeline{padding-left:2rem}.timeline>li{margin:.2rem 0}.timeline details{margin:0}
 button{font:inherit;padding:.1rem .6rem}input{font:inherit;padding:.2rem .4rem;max-width:100%}
 .skip{position:absolute;left:-99rem}.skip:focus{left:1rem}
 .rules{display:flex;flex-wrap:wrap;gap:.25rem}
@@ -298,11 +300,31 @@ def _page(report: Report, run: TargetRun, result: CaseResult, place: str) -> Ite
         if lines:
             yield f"<dt>{name}</dt><dd>{'<br>'.join(_text(line) for line in lines)}</dd>"
     yield "</dl>"
+    yield from _timeline(result)
     for name in ("sent", "expected", "received", "notes"):
         yield from _block(name, getattr(result, name))
     command = _text(report.again(run, case))
     yield f'<pre id="{again}">{command}</pre>'
     yield f'<button type="button" data-copy="{again}" hidden>Copy the command</button></details>'
+
+
+def _timeline(result: CaseResult) -> Iterator[str]:
+    """Yield what was sent and received in order; the way of each is a word, its bytes unfold."""
+    if not result.timeline:
+        return
+    yield '<h4>timeline</h4><p class="faint">Seconds since the case began, for information.</p>'
+    yield '<ol class="timeline">'
+    for moment in result.timeline:
+        head = (
+            f'<span class="at">{moment.at_s:.3f} s</span> <strong>{_text(moment.way)}</strong> '
+            f"{_text(moment.line)}"
+        )
+        if moment.rows:
+            rows = "\n".join(_text(row) for row in moment.rows)
+            yield f"<li><details><summary>{head}</summary><pre>{rows}</pre></details></li>"
+        else:
+            yield f"<li>{head}</li>"
+    yield "</ol>"
 
 
 def _block(name: str, lines: Sequence[str]) -> Iterator[str]:

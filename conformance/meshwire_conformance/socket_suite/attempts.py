@@ -20,6 +20,7 @@ from meshwire_conformance.socket_suite.evidence import (
     sent_lines,
 )
 from meshwire_conformance.socket_suite.shortfall import arrival_lines
+from meshwire_conformance.socket_suite.timeline import timeline_of
 from meshwire_conformance.verdicts import NO_EVIDENCE, NOT_DIALLED, SUITE_FAULT, CaseResult, Verdict
 from meshwire_spec.schemas.steps import Connect
 from meshwire_spec.schemas.transcripts import Transcript
@@ -167,6 +168,7 @@ def watched(attempt: Attempt) -> CaseResult:
                 sent=sent_lines(attempt.evidence.sent),
                 expected=(f"nothing for {arrival.key}",),
                 received=arrival_lines(arrival),
+                timeline=timeline_of(attempt.evidence),
             )
     claim = attempt.evidence.claim
     faults = claim.found() if claim else []

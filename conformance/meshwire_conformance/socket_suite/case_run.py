@@ -670,6 +670,10 @@ class CaseRun:
             shared=frozenset(self._shared) if shared else frozenset(),
         )
 
+    def arrivals(self) -> list[Arrival]:
+        """Return the arrivals for the documents of the case, in no order."""
+        return [one for found in self._subscriptions.values() for one in found.arrivals]
+
     def meanwhile(self, since: int) -> tuple[str, ...]:
         """Return lines about what the target did wrong in this case, in place of an answer."""
         theirs = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -242,6 +243,8 @@ class Sending:
     data: bytes = b""
     kind: str = ""
     asks: bool = False
+    at_s: float = field(default_factory=time.monotonic, compare=False)
+    """When it was sent, for the timeline."""
 
     @property
     def place(self) -> str:
@@ -268,6 +271,9 @@ class Evidence:
     watches: list[Watch] = field(default_factory=list)
     claim: Claim | None = None
     seen: Seen = Seen()
+    arrivals: list[Arrival] = field(default_factory=list)
+    """The arrivals for its documents."""
+    begun_s: float = field(default_factory=time.monotonic)
 
 
 def sent_lines(sent: Sequence[Sending], symptom: str = "") -> tuple[str, ...]:

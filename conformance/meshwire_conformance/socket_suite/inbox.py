@@ -8,6 +8,7 @@ may push its whole store. Frames that do not decode are recorded as faults of th
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ class Arrival:
     key: str
     payload: bytes
     carrier: int
+    at_s: float = field(default_factory=time.monotonic, compare=False)
+    """When it came, for the timeline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class TargetFault:
     kind: str = "stream_frame"
     key: str | None = None
     """Key of the frame, if it decodes."""
+    at_s: float = field(default_factory=time.monotonic, compare=False)
+    """When it came, for the timeline."""
 
     def line(self) -> str:
         """Return place and fault as one line."""

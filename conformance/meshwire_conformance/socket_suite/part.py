@@ -75,6 +75,7 @@ from meshwire_conformance.socket_suite.repetition import (
     decided,
     unjudged,
 )
+from meshwire_conformance.socket_suite.timeline import timeline_of
 from meshwire_conformance.socket_suite.transcript_steps import run_transcript
 from meshwire_conformance.targets.attach import Target, attach
 from meshwire_conformance.targets.transport import Overdue
@@ -507,6 +508,7 @@ class SocketPart:
             attempt.result,
             duration_s=duration_s,
             sent=sent_lines(attempt.evidence.sent, attempt.result.symptom) if failed else (),
+            timeline=timeline_of(attempt.evidence) if failed else (),
             notes=notes,
             unbound=attempt.evidence.unbound,
             circumstances="" if (found := self._circumstances(case)) is None else found.text(),
@@ -576,6 +578,7 @@ class SocketPart:
             # Without the case that judges the whole run, each case judges the frames of its own
             # time.
             run.evidence.claim = run.claim(known_faults, shared=JUDGE_OF_ALL not in self._asked)
+            run.evidence.arrivals = run.arrivals()
         return Attempt(case, CaseResult(case.id, Verdict.PASS), run.evidence)
 
     def _circumstances(self, case: Case) -> Circumstances | None:

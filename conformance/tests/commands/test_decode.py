@@ -199,7 +199,6 @@ def test_a_text_of_another_kind_is_never_decoded(name: str, tmp_path: Path) -> N
         ("89504e470d0a1a0a", "PNG"),
         ("7f454c4602", "ELF"),
         ("53514c69746520666f726d6174203300", "SQLite"),
-        ("856f4a83b81a95440004000000", "Automerge document"),
     ],
 )
 def test_a_file_of_another_kind_is_named(begins: str, says: str, tmp_path: Path) -> None:
@@ -210,6 +209,61 @@ def test_a_file_of_another_kind_is_named(begins: str, says: str, tmp_path: Path)
         decode_command(str(tmp_path / "file"))
 
     assert says in str(caught.value)
+
+
+DOCUMENT = (
+    "856f4a8311bf629f007501100102030405060708090a0b0c0d0e0f1001fb23f82ad86ebd87204202106d169e9a3ab770"
+    "8b97660d709580e50853406988060102030213022302400256020815062102230234014202560257058001027f007f01"
+    "7f017f007f007f077f046e616d657f007f01017f017f56616c7068617f0000"
+)
+"""The snapshot of the page Build one."""
+
+
+@pytest.mark.parametrize("as_text", [True, False], ids=["hex", "bytes"])
+def test_an_automerge_document_by_itself_is_opened_and_says_what_is_opaque(
+    as_text: bool,  # noqa: FBT001 - a parameter of the test
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Header, actors and heads are fields; its columns are not, which is said."""
+    (tmp_path / "file").write_bytes(bytes.fromhex(DOCUMENT))
+    with pytest.raises(typer.Exit) as caught:
+        decode_command(DOCUMENT if as_text else str(tmp_path / "file"))
+    lines = capsys.readouterr().out.splitlines()
+
+    assert caught.value.exit_code == 0
+    assert lines[0] == "automerge document, 127 bytes"
+    for name in ("magic", "checksum", "type", "size", "actors.count", "heads[0]", "columns"):
+        assert sum(f" {name} " in line for line in lines) == 1, name
+    assert lines[-1].startswith("opaque, 66 bytes that only Automerge's library opens: columns")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda data: data[:20], "there"),
+        (lambda data: data + b"\x00", "not that of a chunk"),
+        (lambda data: data[:9] + b"\xff" * 11 + data[9:], "not a varint"),
+    ],
+    ids=["cut", "followed", "no size"],
+)
+def test_a_document_that_is_malformed_is_shown_up_to_its_fault(
+    change: Callable[[bytes], bytes], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the reason, and exit 1."""
+    with pytest.raises(typer.Exit) as caught:
+        decode_command(change(bytes.fromhex(DOCUMENT)).hex())
+
+    assert caught.value.exit_code == 1
+    assert says in capsys.readouterr().out
+
+
+def test_a_document_is_not_decoded_as_a_kind_that_was_asked_for(tmp_path: Path) -> None:
+    """A file of one is of another kind than a heartbeat."""
+    (tmp_path / "file").write_bytes(bytes.fromhex(DOCUMENT))
+
+    with pytest.raises(UsageError, match="Automerge document"):
+        decode_command(str(tmp_path / "file"), kind="heartbeat")
 
 
 def test_raw_takes_the_bytes_all_the_same(

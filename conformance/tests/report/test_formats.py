@@ -20,7 +20,7 @@ from meshwire_conformance.report.record import Report, TargetRun
 from meshwire_conformance.report.side_by_side import side_by_side, table_lines
 from meshwire_conformance.report.text import lines_of
 from meshwire_conformance.run.loading import load_listing
-from meshwire_conformance.verdicts import STALE, CaseResult, ExitCode, Verdict
+from meshwire_conformance.verdicts import STALE, CaseResult, ExitCode, Moment, Verdict
 
 HOSTILE = (
     "\x00 <script>alert(1)</script> ]]> --> \" ' ` | ::error:: %0A \x1b[31m \u202e \ud800 \r\n"
@@ -48,6 +48,11 @@ def result(number: int, verdict: Verdict, text: str) -> CaseResult:
         variant="open",
         cause=text if verdict is Verdict.FAIL else "",
         circumstances=text,
+        timeline=(
+            Moment(0.25, "sent", text, lines),
+            Moment(0.5, "received", text, lines),
+            Moment(0.75, "malformed", text),
+        ),
     )
 
 
@@ -158,6 +163,8 @@ def test_the_page_has_the_bytes_rules_and_command_of_a_failure() -> None:
     assert document.count("0000  02 01") > 10
     assert "A sender MUST." in document
     assert "--only MW-1002" in document
+    assert '<span class="at">0.250 s</span> <strong>sent</strong> 0000  02 01' in document
+    assert '<span class="at">0.500 s</span> <strong>received</strong>' in document
 
 
 def luminance(colour: str) -> float:
