@@ -266,13 +266,15 @@ class OfferAgain:
 
 @dataclass(frozen=True, slots=True)
 class TimerFired:
-    """The time of `NodeCore.deadline` may have come.
+    """The time of `NodeCore.deadline` may have come; with `only_work` for heavy work alone.
 
     Leads to what is due. Handshake: `Notify`, `CloseConnection`. Frame that stalls: `Notify`,
     `Stop`, `Reset`, `Release`. Heartbeat: `OpenStream`. Snapshot that answers: `CallDocuments`. Run
     of this node without an answer: `Notify`, `Release`, `CallDocuments`. Heavy work of a run: what
     its message leads to. Tombstones that have expired: `DropTombstones`.
     """
+
+    only_work: bool = False
 
 
 @dataclass(frozen=True, slots=True)

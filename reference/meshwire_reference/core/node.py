@@ -21,6 +21,7 @@ from meshwire_reference.core.effects import Effect
 from meshwire_reference.core.formation import FormationKey
 from meshwire_reference.core.frames.dispatch import Frames
 from meshwire_reference.core.inputs import Input
+from meshwire_reference.core.limits.fair_turns import NAME as TURN
 from meshwire_reference.core.local import OPERATOR, LocalOperations
 from meshwire_reference.core.peer.session import PeerStatus, Session
 from meshwire_reference.core.sending.relay import Routing
@@ -114,6 +115,11 @@ class NodeCore:
         """Return when `TimerFired` is due on the monotonic clock, or None without a timer."""
         return self._context.timers.next_s()
 
+    @property
+    def works_next(self) -> bool:
+        """True if what is due next is heavy work of this node, and no deadline of a peer."""
+        return self._context.timers.next_name() == TURN
+
     def _plan_sweep(self) -> None:
         """Schedule the removal of expired tombstones, as long as there are any."""
         context = self._context
@@ -193,9 +199,10 @@ class NodeCore:
         for session in self._sessions.values():
             session.offer_again()
 
-    def fire(self, _happened: inputs.TimerFired) -> None:
+    def fire(self, happened: inputs.TimerFired) -> None:
         """Do what is due."""
-        self._context.timers.run(self._context.now.monotonic_s)
+        only = TURN if happened.only_work else None
+        self._context.timers.run(self._context.now.monotonic_s, only=only)
 
     def shut_down(self, happened: inputs.ShutDown) -> None:
         """Close every connection."""

@@ -31,15 +31,21 @@ class Timers:
         """Return True if a timer of this name is set."""
         return name in self._armed
 
+    def next_name(self) -> Hashable:
+        """Return the name of the timer that is due next, None when there is none."""
+        return None if self.next_s() is None else self._heap[0][2]
+
     def next_s(self) -> float | None:
         """Return when the next timer is due, None when there is none."""
         while self._heap and not self._is_armed(self._heap[0]):
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def run(self, now_s: float) -> None:
-        """Run the actions that are due, in the order of time."""
+    def run(self, now_s: float, *, only: Hashable = None) -> None:
+        """Run the actions that are due, in the order of time, up to the first of another name."""
         while (at_s := self.next_s()) is not None and at_s <= now_s:
+            if only not in (None, self.next_name()):
+                break
             _, _, name = heapq.heappop(self._heap)
             _, action = self._armed.pop(name)
             action()

@@ -100,7 +100,7 @@ class Node:
         self.store_failure: StoreError | None = None
         self.has_failed = asyncio.Event()
         """Set when the node has to end, for the reason in `store_failure`."""
-        self._timer: Deadline | None = None
+        self._timer: Deadline | asyncio.TimerHandle | None = None
         self._timer_at_s: float | None = None
         self._loop_events = Cooldowns(LOOP_EVENT_S, LOOP_EVENTS_MAX)
         self._identity: Identity | None = None
@@ -400,7 +400,13 @@ class Node:
             self._timer.cancel()
         self._timer = None
         if at_s is not None:
-            self._timer = Deadline(self.clock.on_loop(at_s), self._fire)
+            at_s = self.clock.on_loop(at_s)
+            loop, is_work = asyncio.get_running_loop(), self._core.works_next
+            self._timer = loop.call_at(at_s, self._work) if is_work else Deadline(at_s, self._fire)
+
+    def _work(self) -> None:
+        self._timer_at_s = None
+        self._feed(inputs.TimerFired(only_work=True))
 
     def _fire(self) -> None:
         self._timer_at_s = None

@@ -43,3 +43,18 @@ class TestTimers:
             timers.set("a", float(number), lambda: None)
 
         assert len(timers._heap) < 100
+
+
+def test_of_one_timer_nothing_else_is_done() -> None:
+    """It runs for as long as it is the next one; what others wait for stays due."""
+    timers, ran = Timers(), list[str]()
+    for at_s, name in ((1.0, "turn"), (2.0, "a"), (3.0, "b")):
+        timers.set(name, at_s, lambda name=name: ran.append(name))
+    timers.run(9.0, only="turn")
+    timers.run(9.0, only="turn")
+    assert ran == ["turn"]
+    assert timers.next_name() == "a"
+    timers.run(9.0)
+
+    assert ran == ["turn", "a", "b"]
+    assert timers.next_name() is None
