@@ -79,6 +79,8 @@ from meshwire_conformance.targets.transport import (
 from meshwire_spec.numbers import REASONS
 from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
+REJECTED = REASONS["authentication-failed"].code
+"""Code with which a target closes a connection whose proof was wrong."""
 NARROW_WINDOWS = Windows(1024, 96, 4, 4)
 """Credit that a frame of ordinary size needs more than once."""
 _BESIDE = "frame without effect, on the same stream"
@@ -430,6 +432,12 @@ class CaseRun:
         closed = connection.closed
         if closed is not None:
             raise connection_end(closed)
+
+    def was_rejected(self, on: str) -> bool:
+        """Return True if the target has closed a connection since its proof was wrong."""
+        last = self.peer(on).last
+        closed = None if last is None else last.closed
+        return closed is not None and not closed.by_suite and closed.code == REJECTED
 
     async def refused(
         self, reasons: Collection[str], on: str = "A", name: str = "", within: str = ""

@@ -34,6 +34,8 @@ from meshwire_spec.schemas.steps import FrameSpec
 FRAME = "stream_frame"
 MESSAGE = "negentropy_message"
 ANSWER = "a 0x09 with the key _negentropy on the stream of the message"
+DOCUMENTS_A_DEADLINE = 32
+"""Documents that a target may take in within the deadline of one answer, on a busy machine."""
 RANGES_TOLD = 6
 """Ranges of a message that a report names."""
 _KEPT = 4096
@@ -249,9 +251,11 @@ async def send_documents(run: CaseRun, keys: Iterable[str], on: str = "A") -> No
     """Send a document for each key, all on one stream, and wait until the target holds them."""
     if "base" not in run.contents.made:
         await run.documents(BASE)
-    for key in keys:
+    wanted = list(keys)
+    for key in wanted:
         await run.send(FrameSpec(type="snapshot", key=key, document="base"), on, "documents")
-    await run.barrier(on, "documents")
+    # One deadline is that of one answer.
+    await run.barrier(on, "documents", patience=1 + len(wanted) / DOCUMENTS_A_DEADLINE)
 
 
 class Conversation:

@@ -199,7 +199,13 @@ async def _closed(run: CaseRun, step: steps.Closed) -> None:
 
 
 async def _close(run: CaseRun, step: steps.Close) -> None:
-    connection = await run.connection(step.on)
+    try:
+        connection = await run.connection(step.on)
+    except CaseFailed:
+        # A target ends by itself what it has rejected, before a suite that is late.
+        if not run.was_rejected(step.on):
+            raise
+        return
     await connection.close(step.close)
 
 

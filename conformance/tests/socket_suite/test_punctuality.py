@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -14,12 +15,14 @@ from meshwire_conformance.socket_suite.content import Contents, Mismatch, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.inbox import Arrival, Inbox
 from meshwire_conformance.socket_suite.peers import Session
+from meshwire_conformance.socket_suite.transcript_steps import _close
 from meshwire_conformance.targets import transport
 from meshwire_conformance.targets.attach import Target
 from meshwire_conformance.targets.facts import Facts
 from meshwire_conformance.targets.transport import Address, Closed, Connection, Dial, Stream
 from meshwire_spec.codec import Message
 from meshwire_spec.numbers import REASONS, FrameType
+from meshwire_spec.schemas import steps
 
 FRAME_STALL = REASONS["frame-stall"].code
 HANDSHAKE_TIMEOUT = REASONS["handshake-timeout"].code
@@ -314,3 +317,26 @@ def test_an_offer_of_other_documents_is_waited_for(
 
     assert found.value.missed
     assert len(made) == waits
+
+
+@pytest.mark.parametrize(
+    ("closed", "fails"),
+    [
+        (Closed(REASONS["authentication-failed"].code, ""), False),
+        (Closed(REASONS["internal"].code, ""), True),
+        (Closed(None, "connection lost"), True),
+    ],
+)
+def test_what_the_target_has_rejected_is_closed_by_either_side(
+    closed: Closed, *, fails: bool
+) -> None:
+    """A suite that is late finds the connection closed that it was to close."""
+    run = case_run()
+    last = run.peer("A").last
+    assert last is not None
+    last.gone(closed)
+    step = steps.Close(close=0, on="A")
+    found = pytest.raises(CaseFailed) if fails else contextlib.nullcontext()
+
+    with found:
+        asyncio.run(_close(run, step))
