@@ -330,6 +330,7 @@ RUN_ANSWER_S: Final = 10.0
 TOMBSTONE_ANSWER_INTERVAL_S: Final = 60.0
 SNAPSHOT_ANSWER_INTERVAL_S: Final = 1.0
 POLL_ANSWER_INTERVAL_S: Final = 4.0
+POLL_TRIAL_S: Final = 15.0
 VERDICT_LINGER_S: Final = 1.0
 CREATED_AHEAD_MAX_MS: Final = 24 * 3600 * 1000
 CLOCK_AHEAD_MAX_MS: Final = 5 * 60 * 1000
@@ -383,6 +384,9 @@ TIMER_ROWS: Final = (
     TimerRow("POLL_ANSWER_INTERVAL_S", "receiver",
              "it has answered a poll that left nothing to say, for this peer and key",
              "may answer the next one", "DC-057"),
+    TimerRow("POLL_TRIAL_S", "receiver",
+             "it has answered a confirmation of this peer for the first time",
+             "answers no more of them, unless the peer has polled", "DC-060"),
     TimerRow("HEARTBEAT_INTERVAL_S", "sender", "it has sent a heartbeat",
              "sends the next one; recommended, no rule", "LV-001"),
     TimerRow("DEAD_PEER_S", "the side that dialled", "something has come from its peer, at last",

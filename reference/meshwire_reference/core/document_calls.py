@@ -86,12 +86,14 @@ class Generate:
 
     If nothing is known of the peer, the message carries the whole document (D-143); for a key
     without a document it is the read (DC-001). With `opens` it has heads and no changes, and the
-    exchange begins afresh with it.
+    exchange begins afresh with it; with `resumes` it is made although nothing is left to say, and
+    the exchange begins with the heads that both sides are known to have, or afresh without any.
     """
 
     connection: ConnectionName
     key: str
     opens: bool = False
+    resumes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,6 +224,19 @@ def read_need(message: bytes) -> tuple[bytes, ...]:
     return read_hashes(message, skip_hashes(message, check_marker(message)))[0]
 
 
+def confirms_heads(message: bytes) -> bool:
+    """Return True if the peer has learned in this exchange which heads both have. Never raises.
+
+    Its filters begin where the last sync ended; the first message of an exchange knows of none.
+    """
+    try:
+        offset = skip_hashes(message, skip_hashes(message, check_marker(message)))
+        have_count, offset = read_count(message, offset, HAVE_MIN)
+        return bool(have_count) and read_count(message, offset, HASH)[0] > 0
+    except Unfit:
+        return False
+
+
 def has_changes(message: bytes) -> bool:
     """Return True if a 0x00 payload has changes, or is no sync message. Never raises."""
     try:

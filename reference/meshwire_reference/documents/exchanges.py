@@ -344,8 +344,9 @@ class Exchanges:
         if not entry.heads:
             exchange = DocumentExchange(reading=True)
             message = say(Document(), exchange)
-        elif call.opens:
-            exchange = DocumentExchange()
+        elif call.opens or call.resumes:
+            known = self._restore(call, exchange) if call.resumes and exchange else None
+            exchange = known or DocumentExchange()
             message = say(entry.document.fork(), exchange, self._entries.pending.of(call.key))
         else:
             fork = entry.document.fork()
@@ -383,7 +384,9 @@ class Exchanges:
             self.open.put(call.connection, call.key, known, len(exchange.shared) * 2 * HASH)
         return Done()
 
-    def _restore(self, call: Unsent | Piece, exchange: DocumentExchange) -> DocumentExchange | None:
+    def _restore(
+        self, call: Unsent | Generate, exchange: DocumentExchange
+    ) -> DocumentExchange | None:
         """Return the exchange with a peer that is known to hold the shared heads; None without."""
         if exchange.shared:
             # A state cannot be copied, but an equal one results from the message of a peer that

@@ -19,7 +19,7 @@ from meshwire_reference.core.frames.delivery import Delivery, DocumentJob
 from meshwire_reference.core.frames.tombstone_frames import TombstoneJob
 from meshwire_reference.core.sending.outbound import Purpose
 from meshwire_reference.core.sending.relay import Routing
-from meshwire_reference.core.sync_messages import has_changes, is_read
+from meshwire_reference.core.sync_messages import confirms_heads, has_changes, is_read
 from meshwire_reference.wire.batches import StreamFrame
 from meshwire_reference.wire.tombstones import Tombstone
 from meshwire_spec.numbers import U64_MAX, collection_of
@@ -133,10 +133,8 @@ class DeltaJob(_FrameJob):
         if not isinstance(result, Received):
             return self._reason(result), None
         if not (result.read or result.awaited):
-            is_quiet = result.answer is None and result.write is None
             self._delivery.session.outbound.note_delta(self._frame.key)
-            # DC-057
-            self._delivery.session.take_delta(self._frame.key, result.heads, is_quiet=is_quiet)
+            self._note_said(result)
         # TR-026: a change that waits for others has no write, and nothing waits for it.
         after = self._keep(result.write)
         if result.answer is not None:
@@ -149,6 +147,13 @@ class DeltaJob(_FrameJob):
                 return "document-limit", after
             outbound.add_answer(purpose, self._frame.key, result.answer)
         return None, after
+
+    def _note_said(self, result: Received) -> None:
+        """Let the peer be answered although nothing is left to say, if it polls."""
+        is_quiet = result.answer is None and result.write is None
+        confirms = is_quiet and confirms_heads(self._frame.payload)
+        session = self._delivery.session
+        session.take_delta(self._frame.key, result.heads, is_quiet=is_quiet, confirms=confirms)
 
 
 class SnapshotJob(_FrameJob):

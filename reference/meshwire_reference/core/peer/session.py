@@ -28,7 +28,7 @@ from meshwire_reference.core.peer.handshake_stream import HandshakeStream
 from meshwire_reference.core.peer.heartbeats import Heartbeats, HeartbeatStream
 from meshwire_reference.core.peer.inbound import FrameStream
 from meshwire_reference.core.peer.liveness import Liveness
-from meshwire_reference.core.peer.polls import Polls
+from meshwire_reference.core.peer.polls import Polls, Said
 from meshwire_reference.core.reconciliation.client import RunSelection
 from meshwire_reference.core.reconciliation.server import ServedRuns
 from meshwire_reference.core.sending.initial_exchange import InitialExchange, Selection
@@ -296,13 +296,14 @@ class Session:
         self._exchange = InitialExchange(self._context, self.outbound, self._selection)
         self._refill()
 
-    def take_delta(self, key: str, heads: Heads, *, is_quiet: bool) -> None:
-        """Answer a delta that changed nothing and left nothing to say if it is a poll."""
+    def take_delta(self, key: str, heads: Heads, *, is_quiet: bool, confirms: bool) -> None:
+        """Answer a delta that left nothing to say, where a peer that polls needs an answer."""
         context = self._context
         if not heads or self.streams.peer in context.settings.own_peers:
             return
-        if self._polls.take(key, heads, context.now.monotonic_s, is_quiet=is_quiet):
-            self.outbound.add(Purpose.OPENING, key)
+        said = Said(heads, context.now.monotonic_s, is_quiet=is_quiet, confirms=confirms)
+        if self._polls.take(key, said):
+            self.outbound.add(Purpose.POLL_ANSWER, key)
 
     # --- calls of documents --------------------------------------------------------------------
 

@@ -59,6 +59,7 @@ class Purpose(StrEnum):
     TOMBSTONE = "tombstone"
     PIECE = "piece"
     OPENING = "opening"
+    POLL_ANSWER = "poll answer"
     SNAPSHOT = "snapshot"
     PUSH = "push"
 
@@ -66,13 +67,12 @@ class Purpose(StrEnum):
 READS_BY: Final[Mapping[Purpose, type[Call]]] = {
     Purpose.ANSWER: Generate,
     Purpose.OPENING: Generate,
+    Purpose.POLL_ANSWER: Generate,
     Purpose.PUSH: Generate,
     Purpose.READ_ANSWER: Receive,
 }
 """The calls that make messages for one peer out of a document, by purpose."""
-URGENT: Final = frozenset(
-    (Purpose.ANSWER, Purpose.READ_ANSWER, Purpose.TOMBSTONE, Purpose.PIECE, Purpose.OPENING)
-)
+URGENT: Final = frozenset(Purpose) - {Purpose.SNAPSHOT, Purpose.PUSH}
 """Purposes that are sent before all others, since the peer waits for them."""
 
 
@@ -399,19 +399,19 @@ class Making(Job):
 
     def _call(self) -> Call:
         key, connection = self._item.key, self._outbound.streams.connection
-        match self._item.purpose:
+        purpose = self._item.purpose
+        match purpose:
             case Purpose.READ_ANSWER:
                 return Receive(connection, key, READ_MESSAGE)
             case Purpose.PIECE:
                 return Piece(connection, key, size_max=self._outbound.payload_cap)
-            case Purpose.OPENING:
-                return Generate(connection, key, opens=True)
             case Purpose.SNAPSHOT:
                 return Save(key)
             case Purpose.PUSH if not self._outbound.pushes_delta(key):
                 # DC-033
                 return Save(key)
-        return Generate(connection, key)
+        opens, resumes = purpose is Purpose.OPENING, purpose is Purpose.POLL_ANSWER
+        return Generate(connection, key, opens=opens, resumes=resumes)
 
     def finish(self, result: Result) -> None:
         """Send the frame that the call made."""

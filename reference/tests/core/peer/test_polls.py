@@ -6,14 +6,14 @@ import pytest
 from automerge.core import ROOT, Document, Message, ScalarType, SyncState
 
 from meshwire_reference.core.document_calls import Save, Saved
-from meshwire_reference.core.peer.polls import KEYS_MAX, PAUSE_S, Polls
+from meshwire_reference.core.peer.polls import KEYS_MAX, PAUSE_S, Polls, Said
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.documents.table import Table
 from meshwire_reference.testing.author import Author, snapshot
 from meshwire_reference.testing.bench import Bench
 from meshwire_reference.testing.joined import JoinedBenches
 from meshwire_reference.wire.batches import StreamFrame, SyncBatch, SyncEntry, encode_sync_batch
-from meshwire_spec.numbers import POLL_ANSWER_INTERVAL_S, FrameType
+from meshwire_spec.numbers import POLL_ANSWER_INTERVAL_S, POLL_TRIAL_S, FrameType
 
 POLL_S = 5.0
 FAILURES_MAX = 5
@@ -155,6 +155,27 @@ def test_a_peer_that_polls_gets_later_documents() -> None:
     assert peer.heads(later.key) == heads_of(bench, later.key)
 
 
+def test_a_peer_that_is_brought_documents_stays_healthy() -> None:
+    """DC-060: it only confirms what it gets, and its next polls find something to send."""
+    bench = make_bench()
+    peer = DeployedPeer(bench, 2 * MESSAGES_MAX)
+    visitor = bench.connect()
+    authors = [Author(f"notes:{number}", 11 + number) for number in range(DOCUMENTS)]
+    for number in range(10):
+        for author in authors:
+            author.edit(number=number)
+            bench.send(visitor, StreamFrame(author.key, FrameType.SNAPSHOT, author.snapshot()))
+        peer.take_answers()
+        bench.advance(POLL_S)
+        peer.poll()
+    peer.write("notes:later", 259)
+    peer.poll()
+
+    assert not peer.is_broken
+    assert [peer.heads(author.key) for author in authors] == [author.heads for author in authors]
+    assert "notes:later" in bench.core._context.documents
+
+
 def test_a_peer_in_channel_mode_is_answered() -> None:
     """D-140: 50 batches of one entry on one stream, and polls: everything is readable."""
     bench = make_bench()
@@ -190,9 +211,16 @@ def test_two_own_nodes_stay_silent(*, knows_own: bool) -> None:
     network.run(benches, POLL_S)
     flights = network.flights
     network.run(benches, 10 * POLL_S)
+    silent = network.flights
+    visitor = benches[0].connect()
+    benches[0].send(visitor, snapshot("notes:n1", 12))
+    benches[0].disconnect(visitor)
+    network.run(benches, 10 * POLL_S)
 
     assert flights > 0
-    assert network.flights == flights
+    assert silent == flights
+    # DC-060: a change and its confirmation, since the trial is over.
+    assert network.flights == silent + 2
     for key in ("notes:n1", "beacons:b1", "notes:of-0", "notes:of-1"):
         assert heads_of(benches[0], key) == heads_of(benches[1], key) != ()
 
@@ -206,6 +234,11 @@ def test_a_peer_of_our_own_is_not_answered() -> None:
     assert peer.is_broken
 
 
+def quiet(at_s: float, heads: bytes = b"1", *, confirms: bool = False) -> Said:
+    """Return a delta that leaves nothing to say."""
+    return Said((heads,), at_s, confirms=confirms)
+
+
 @pytest.mark.parametrize(
     ("pause_s", "is_answered"),
     [(PAUSE_S - 0.1, False), (PAUSE_S, True)],
@@ -214,32 +247,57 @@ def test_a_poll_is_a_repetition_some_time_later(pause_s: float, *, is_answered: 
     """What confirms twice at once is no poll."""
     polls = Polls()
 
-    assert not polls.take("a", (b"1",), 100.0)
-    assert polls.take("a", (b"1",), 100.0 + pause_s) is is_answered
+    assert not polls.take("a", quiet(100.0))
+    assert polls.take("a", quiet(100.0 + pause_s)) is is_answered
 
 
 def test_a_poll_is_answered_once_an_interval() -> None:
     """More often a peer would be answered at its own pace."""
     polls = Polls()
-    polls.take("a", (b"1",), 100.0)
+    polls.take("a", quiet(100.0))
     times_s = [102.0, 102.0 + POLL_ANSWER_INTERVAL_S - 0.1, 104.5 + POLL_ANSWER_INTERVAL_S]
 
-    assert [polls.take("a", (b"1",), at_s) for at_s in times_s] == [True, False, True]
+    assert [polls.take("a", quiet(at_s)) for at_s in times_s] == [True, False, True]
 
 
 def test_other_heads_are_no_repetition() -> None:
     """The document has changed meanwhile: the exchange that brought it is over."""
     polls = Polls()
-    polls.take("a", (b"1",), 100.0)
+    polls.take("a", quiet(100.0))
 
-    assert not polls.take("a", (b"2",), 110.0)
+    assert not polls.take("a", quiet(110.0, b"2"))
+
+
+def test_a_confirmation_is_answered_once_for_the_same_heads() -> None:
+    """DC-060: what follows at once may be an answer to that, and is answered as a poll."""
+    polls = Polls()
+    times_s = [100.0, 100.1, 100.2, 100.3]
+    seen = [polls.take("a", quiet(at_s, confirms=True)) for at_s in times_s]
+
+    assert seen == [True, True, False, False]
+    assert polls.take("a", quiet(100.4, b"2", confirms=True))
+
+
+def test_confirmations_are_answered_on_trial() -> None:
+    """DC-060: a peer that does not poll meanwhile is not taken for one that does."""
+    polls = Polls()
+    ends_s = 100.0 + POLL_TRIAL_S
+    seen = [
+        polls.take(key, quiet(at_s, confirms=True))
+        for key, at_s in (("a", 100.0), ("b", ends_s - 0.1), ("c", ends_s))
+    ]
+
+    assert seen == [True, True, False]
+    # Its poll about any document, and from then on every confirmation.
+    assert polls.take("c", quiet(ends_s + PAUSE_S))
+    assert polls.take("d", quiet(ends_s + PAUSE_S, confirms=True))
 
 
 def test_the_keys_of_a_peer_have_a_bound() -> None:
     """The oldest is forgotten."""
     polls = Polls()
     for number in range(KEYS_MAX + 1):
-        polls.take(str(number), (b"1",), 100.0)
+        polls.take(str(number), quiet(100.0))
 
-    assert not polls.take("0", (b"1",), 110.0)
-    assert polls.take(str(KEYS_MAX), (b"1",), 110.0)
+    assert not polls.take("0", quiet(110.0))
+    assert polls.take(str(KEYS_MAX), quiet(110.0))
