@@ -66,6 +66,7 @@ class Context:
         self.run_refusals = RunRefusals()
         self.is_read_only = False
         self._unheard: set[int] = set()
+        self._await_listing: list[Callable[[], None]] = []
         self._skip_events = Cooldowns(settings.skip_event_s, SKIP_EVENTS_MAX)
         self._full_events = Cooldowns(settings.full_event_s)
         self._room_sweeps = Cooldowns(settings.room_sweep_s)
@@ -111,6 +112,20 @@ class Context:
         if self._room_sweeps.take("tombstones", now_s):
             steps = self.tombstones.sweep(self.now.wall_ms, in_grace=True)
             self.turns.later(lambda: self.sweep_tombstones(steps))
+
+    def when_listed(self, then: Callable[[], None]) -> None:
+        """Call `then` once the documents are listed for runs: now, or after some turns."""
+        self._await_listing.append(then)
+        if len(self._await_listing) == 1:
+            self._list(self.documents.list_in_slices())
+
+    def _list(self, slices: Iterator[None]) -> None:
+        for _ in slices:
+            self.turns.later(lambda: self._list(slices))
+            return
+        waiting, self._await_listing = self._await_listing, []
+        for then in waiting:
+            then()
 
     def lose_writes(self, lost: StoreFailed) -> None:
         """Go back to what the store has; no write follows until `end_read_only`."""

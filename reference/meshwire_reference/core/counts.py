@@ -38,6 +38,7 @@ class Statistics(Counts):
 
     def of(self, peer: str) -> Counts:
         """Return the counts of a peer, by its endpoint id in hex."""
+        # ER-023
         counts = self._peers.pop(peer, None) or Counts()
         self._peers[peer] = counts
         if len(self._peers) > PEERS_MAX:
@@ -46,4 +47,5 @@ class Statistics(Counts):
 
     def each(self, peer: str) -> tuple[Counts, Counts]:
         """Return both counts in which something of a peer is counted."""
+        # ER-022
         return self, self.of(peer)

@@ -2,21 +2,22 @@
 
 A request carries calls of one kind, each with the stored bytes of its document (None: the worker
 holds it, empty: there are none). A reply carries results of one kind, each with what has become of
-the worker's memory; a request may have several replies, one after another.
+the worker's memory; a request may have several replies, one after another. A request is made in
+pieces, so that great byte strings in it are not copied.
 Bodies are decoded into their types strictly: replies of a worker that hostile
 bytes have damaged must not be trusted.
 """
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from itertools import groupby
 from types import GenericAlias
-from typing import Any, Final, TypeAlias, get_args
+from typing import Any, Final, TypeAlias, cast, get_args
 
 import msgspec
 
-from meshwire_reference.core.document_calls import Call, Result
+from meshwire_reference.core.document_calls import Call, Result, size_of
 from meshwire_reference.documents.limits import PendingDropped
 
 HEADER: Final = struct.Struct(">IBI")
@@ -30,6 +31,13 @@ SKIP: Final = 0xFD
 As a reply it says that the rest of the calls was left out: for that, for lack of the stored bytes,
 or since those before it took long.
 """
+
+GREAT: Final = 256 * 2**10
+"""Bytes of a string that is not copied into a request, and not out of the bytes received."""
+MSGPACK_BYTES: Final = struct.Struct(">BI")
+"""A byte of the format, and a length or a count of elements."""
+BYTES, ROWS, FIELDS = 0xC6, 0xDD, 0xDF
+"""These bytes of msgpack: a byte string, an array, a map."""
 
 CALL_TYPES: Final[tuple[type[Call], ...]] = get_args(Call)
 RESULT_TYPES: Final[tuple[type[Result], ...]] = get_args(Result)
@@ -97,8 +105,15 @@ class PipeReader:
             end = offset + HEADER.size + length
             if len(buffer) < end:
                 break
-            yield Frame(kind, number, bytes(buffer[offset + HEADER.size : end]))
-            offset = end
+            if length < GREAT:
+                yield Frame(kind, number, bytes(buffer[offset + HEADER.size : end]))
+                offset = end
+            else:
+                # A copy would take longer than others should wait. Nobody changes these bytes.
+                self._buffer = buffer[end:]
+                del buffer[end:], buffer[: offset + HEADER.size]
+                yield Frame(kind, number, cast("bytes", buffer))
+                buffer, offset = self._buffer, 0
         del buffer[:offset]
 
 
@@ -120,9 +135,35 @@ def decode_ready(frame: Frame) -> tuple[tuple[str, str], ...]:
         raise BrokenPipe(str(exc)) from exc
 
 
-def encode_request(number: int, calls: Sequence[tuple[Call, bytes | None]]) -> bytes:
-    """Return the frame of calls of one kind, each with the stored bytes of its document."""
-    return encode_frame(CALL_KINDS[type(calls[0][0])], number, _encode(calls))
+def encode_request(number: int, calls: Sequence[tuple[Call, bytes | None]]) -> list[bytes]:
+    """Return the frame of calls of one kind, each with the stored bytes of its document.
+
+    It is in pieces; great byte strings are pieces of their own.
+    """
+    kind = CALL_KINDS[type(calls[0][0])]
+    if sum(size_of(call) + len(stored or b"") for call, stored in calls) < GREAT:
+        return [encode_frame(kind, number, _encode(calls))]
+    body = list(encode_in_pieces(calls))
+    return [HEADER.pack(sum(map(len, body)), kind, number), *body]
+
+
+def encode_in_pieces(value: object) -> Iterator[bytes]:
+    """Yield the pieces of a value in msgpack, great byte strings uncopied."""
+    if isinstance(value, bytes | bytearray) and len(value) >= GREAT:
+        yield MSGPACK_BYTES.pack(BYTES, len(value))
+        yield cast("bytes", value)
+    elif isinstance(value, list | tuple):
+        yield MSGPACK_BYTES.pack(ROWS, len(value))
+        for element in value:
+            yield from encode_in_pieces(element)
+    elif is_dataclass(value):
+        names = [field.name for field in fields(value)]
+        yield MSGPACK_BYTES.pack(FIELDS, len(names))
+        for name in names:
+            yield _encode(name)
+            yield from encode_in_pieces(getattr(value, name))
+    else:
+        yield _encode(value)
 
 
 def decode_request(frame: Frame) -> list[tuple[Call, bytes | None]]:

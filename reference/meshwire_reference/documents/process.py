@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -40,6 +41,8 @@ from meshwire_reference.extras import install_line
 
 START_S: Final = 30.0
 """Seconds until a worker must be ready; it takes about 65 ms."""
+WRITE_BYTES: Final = 256 * 2**10
+"""Bytes that are written to a worker in one turn of the loop."""
 ERROR_TEXT_MAX: Final = 2000
 """How much of what a worker writes to its standard error is kept, in characters."""
 SENSELESS: Final = "senseless-reply"
@@ -103,6 +106,8 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         self.ready: asyncio.Future[None] = loop.create_future()
         self._gone: asyncio.Future[None] = loop.create_future()
         self._reader = PipeReader()
+        self._unsent: deque[memoryview] = deque()
+        self._is_full = False
         self._transport: asyncio.SubprocessTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -169,6 +174,7 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         if not self.is_alive:
             return
         self.is_alive = False
+        self._unsent.clear()
         if not self.ready.done():
             self.ready.set_exception(Unavailable(f"the worker ended at once: {self._error_text}"))
             # Nobody waits for it where the node ends meanwhile.
@@ -183,16 +189,36 @@ class WorkerProcess(asyncio.SubprocessProtocol):
 
     def send(self, number: int, calls: Sequence[tuple[Call, bytes | None]]) -> None:
         """Send calls of one kind; the caller bounds what is in flight."""
-        self._write(encode_request(number, calls))
+        self._write(*encode_request(number, calls))
 
     def skip(self, number: int) -> None:
         """Ask to leave out a call that was sent; its reply says whether that came in time."""
         self._write(encode_frame(SKIP, number, b""))
 
-    def _write(self, data: bytes) -> None:
-        if self._transport is not None and self.is_alive:
-            pipe = self._transport.get_pipe_transport(0)
-            cast("asyncio.WriteTransport", pipe).write(data)
+    def _write(self, *pieces: bytes) -> None:
+        """Write pieces as the pipe takes them: it keeps a copy of what it cannot send at once."""
+        self._unsent.extend(map(memoryview, pieces))
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._transport is None or not self.is_alive:
+            self._unsent.clear()
+            return
+        pipe = cast("asyncio.WriteTransport", self._transport.get_pipe_transport(0))
+        while self._unsent and not self._is_full:
+            piece = self._unsent.popleft()
+            if len(piece) > WRITE_BYTES:
+                self._unsent.appendleft(piece[WRITE_BYTES:])
+            pipe.write(piece[:WRITE_BYTES])
+
+    def pause_writing(self) -> None:
+        """Wait with further pieces: the pipe has some that it could not send."""
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        """Write the next pieces."""
+        self._is_full = False
+        self._flush()
 
     def kill(self) -> None:
         """End the process at once; no callback is called any more."""

@@ -7,8 +7,9 @@ first run after an edit costs what every run costs.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
-from itertools import accumulate
+from collections.abc import Generator, Iterable
+from heapq import merge
+from itertools import accumulate, groupby, islice
 from typing import Final
 
 from meshwire_reference.negentropy.storage import Misused, item_key, separate
@@ -46,9 +47,35 @@ class Index:
             raise Misused("a block has room for an item at least")
         self._block_size = block_size
         keys = sorted({item_key(timestamp, identity) for timestamp, identity in items})
-        pieces = [keys[at : at + block_size] for at in range(0, len(keys), block_size)] or [[]]
-        self._size = len(keys)
-        self._blocks = [_Block(piece) for piece in pieces]
+        pieces = (keys[at : at + block_size] for at in range(0, len(keys), block_size))
+        self._fill([_Block(piece) for piece in pieces])
+
+    @classmethod
+    def in_slices(cls, items: Iterable[tuple[int, bytes]]) -> Generator[None, None, "Index"]:
+        """Return the index of items, and yield between slices of the work, each for one block.
+
+        The first slice takes all of the items of one block. Raises Misused as `Index` does.
+        """
+        source = iter(items)
+        runs: list[list[bytes]] = []
+        while run := sorted({item_key(*item) for item in islice(source, BLOCK)}):
+            runs.append(run)
+            if len(run) == BLOCK:
+                yield
+        ordered = (key for key, _ in groupby(merge(*runs)))
+        blocks: list[_Block] = []
+        while piece := list(islice(ordered, BLOCK)):
+            blocks.append(_Block(piece))
+            if len(piece) == BLOCK:
+                yield
+        index = cls()
+        index._fill(blocks)
+        return index
+
+    def _fill(self, blocks: list[_Block]) -> None:
+        """Take the blocks of an index that has none."""
+        self._blocks = blocks or [_Block([])]
+        self._size = sum(len(block.keys) for block in blocks)
         # Of each block: its first key (b"" for the first), and rank and sum before it.
         self._firsts: list[bytes] = []
         self._ranks: list[int] = []

@@ -52,6 +52,6 @@ def test_a_change_that_fits_no_piece_is_refused() -> None:
 def test_the_call_goes_through_the_pipe(stored: bytes | None) -> None:
     """The worker receives it as it was made."""
     call = Piece(PEER, KEY, size_max=0x0102)
-    (frame,) = PipeReader().feed(encode_request(7, [(call, stored)]))
+    (frame,) = PipeReader().feed(b"".join(encode_request(7, [(call, stored)])))
 
     assert decode_request(frame) == [(call, stored)]

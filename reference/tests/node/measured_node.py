@@ -6,6 +6,7 @@ greatest number of turns of its loop from the arrival of a frame of the good pee
 """
 
 import asyncio
+import gc
 import json
 import resource
 import sys
@@ -88,6 +89,8 @@ async def serve(slices: list[float], turns: Turns) -> None:
     settings = Settings(Dialect.OPEN, heartbeat_s=0, frame_stall_s=float(sys.argv[1]))
     node = Node(Config(("tcp://127.0.0.1:0",), settings))
     await node.start()
+    # As `meshwire-node run` does.
+    gc.freeze()
     sys.stdout.write(json.dumps({"address": node.addresses[0]}) + "\n")
     sys.stdout.flush()
     slices.clear()

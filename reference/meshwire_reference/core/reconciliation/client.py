@@ -97,6 +97,12 @@ class OwnRun(StreamHandler):
     def take_stream(self, stream: int) -> None:
         """Send the first message on the stream that was opened."""
         super().take_stream(stream)
+        self._context.when_listed(self._initiate)
+
+    def _initiate(self) -> None:
+        """Begin, now that the documents are listed, unless the run is over."""
+        if self.state is not OwnRunState.OPENING:
+            return
         try:
             self._run = Run(self._context.documents.as_storage())
         except CannotList:

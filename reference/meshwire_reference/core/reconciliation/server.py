@@ -41,7 +41,8 @@ class ServedRuns:
     def __init__(self, context: Context, outbound: Outbound) -> None:
         self._context = context
         self._outbound = outbound
-        self._runs: dict[int, Run] = {}
+        # None until the documents are listed.
+        self._runs: dict[int, Run | None] = {}
         self._waiting: deque[_Message] = deque()
         self._under_way: dict[int, _Message] = {}
         self._given_up: set[int] = set()
@@ -51,26 +52,16 @@ class ServedRuns:
 
         The effect of the message is outstanding until its answer was sent.
         """
-        reason = self._find_run(stream, frame.type)
-        if reason is None and stream not in self._given_up:
-            effects.begin()
-            self._waiting.append(_Message(stream, frame.payload, effects))
-            self.advance()
-        return reason
-
-    def _find_run(self, stream: int, frame_type: int) -> str | None:
-        """Find or begin the run of a stream; return the reason to refuse the message, or None."""
-        begins = frame_type == FrameType.NEGENTROPY_INIT
+        begins = frame.type == FrameType.NEGENTROPY_INIT
         if begins == (stream in self._runs):
             # NG-017
             return "unexpected-message"
         if begins:
-            try:
-                # NG-014, NG-016, NG-019
-                self._runs[stream] = Run(self._context.documents.as_storage())
-            except CannotList:
-                # NG-024
-                return "internal"
+            self._runs[stream] = None
+        if stream not in self._given_up:
+            effects.begin()
+            self._waiting.append(_Message(stream, frame.payload, effects))
+            self.advance()
         return None
 
     def advance(self) -> None:
@@ -88,11 +79,30 @@ class ServedRuns:
         if self._under_way.get(message.stream) is not message:
             # The message was dropped before its turn.
             return
-        run = self._runs.get(message.stream)
-        if run is None or not self._outbound.is_open:
+        if message.stream not in self._runs or not self._outbound.is_open:
             # The peer is gone.
             self._end(message.stream)
             return
+        run = self._runs[message.stream]
+        if run is None:
+            self._context.when_listed(partial(self._begin, message))
+        else:
+            self._reply(run, message)
+
+    def _begin(self, message: _Message) -> None:
+        """Begin the run of a message, now that the documents are listed."""
+        stream = message.stream
+        if stream in self._runs and self._under_way.get(stream) is message:
+            try:
+                # NG-014, NG-016, NG-019
+                self._runs[stream] = Run(self._context.documents.as_storage())
+            except CannotList:
+                # NG-024
+                self._end(stream, "internal")
+                return
+        self._answer(message)
+
+    def _reply(self, run: Run, message: _Message) -> None:
         try:
             reply = run.receive(message.content).reply
         except RunRefused as refused:

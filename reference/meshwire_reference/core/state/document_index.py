@@ -2,11 +2,13 @@
 
 The set is a live index, made at the first run and kept from then on: each document that is added or
 removed is an edit of it, so that a run need not list the documents. A node without runs has no
-index.
+index. It is made in slices, since others wait meanwhile; what changes until it is complete is made
+up for at the end.
 """
 
 from collections.abc import Callable, Iterator, MutableMapping
 from hashlib import sha256
+from itertools import islice
 from typing import Final, TypeAlias
 
 from meshwire_reference.negentropy import Index, Storage
@@ -17,6 +19,10 @@ Identify: TypeAlias = Callable[[str], bytes]
 
 TIMESTAMP: Final = 0
 """Timestamp of every item: the time of a listing says nothing about a document (D-88)."""
+
+
+EDITS: Final = 50
+"""Changes of the documents that one slice makes up for."""
 
 
 class CannotList(Exception):
@@ -38,15 +44,52 @@ class DocumentIndex(MutableMapping[str, int]):
         self._sizes: dict[str, int] = {}
         self._items: Index | None = None
         self._keys: dict[bytes, str] = {}
+        # Documents that were added or removed while they are listed, None at other times.
+        self._changed: dict[str, None] | None = None
+
+    def list_in_slices(self) -> Iterator[None]:
+        """Make the set for runs, unless there is one; yield between slices of the work."""
+        if self._items is not None:
+            return
+        changed: dict[str, None] = {}
+        self._changed = changed
+        keys: dict[bytes, str] = {}
+        items = yield from Index.in_slices(self._identify_each(list(self._sizes), keys))
+        while changed:
+            for key in list(islice(changed, EDITS)):
+                del changed[key]
+                self._edit(items, keys, key)
+            if changed:
+                yield
+        if self._items is None:
+            self._items, self._keys, self._changed = items, keys, None
+
+    def _identify_each(
+        self, documents: list[str], keys: dict[bytes, str]
+    ) -> Iterator[tuple[int, bytes]]:
+        """Yield the item of each document, and note its key."""
+        for key in documents:
+            identity = self._identify(key)
+            keys[identity] = key
+            yield TIMESTAMP, identity
+
+    def _edit(self, items: Index, keys: dict[bytes, str], key: str) -> None:
+        """Add a document to a set, or remove it, as it is held now or not."""
+        identity = self._identify(key)
+        if key in self._sizes:
+            keys[identity] = key
+            items.insert(TIMESTAMP, identity)
+        elif keys.pop(identity, None) is not None:
+            items.delete(TIMESTAMP, identity)
 
     def as_storage(self) -> Storage:
-        """Return the set for runs; it follows changes of the documents.
+        """Return the set for runs, made at once if need be; it follows changes of the documents.
 
         Raises CannotList, which this index in memory never does.
         """
-        if self._items is None:
-            self._keys = {self._identify(key): key for key in self._sizes}
-            self._items = Index((TIMESTAMP, identity) for identity in self._keys)
+        for _ in self.list_in_slices():
+            continue
+        assert self._items is not None, "the documents were listed"
         return self._items
 
     def key_of(self, identity: bytes) -> str | None:
@@ -59,18 +102,18 @@ class DocumentIndex(MutableMapping[str, int]):
     def __setitem__(self, key: str, size: int) -> None:
         is_new = key not in self._sizes
         self._sizes[key] = size
-        if is_new and self._items is not None:
-            identity = self._identify(key)
-            self._keys[identity] = key
-            self._items.insert(TIMESTAMP, identity)
+        if is_new:
+            self._note_change(key)
 
     def __delitem__(self, key: str) -> None:
         del self._sizes[key]
-        if self._items is None:
-            return
-        identity = self._identify(key)
-        del self._keys[identity]
-        self._items.delete(TIMESTAMP, identity)
+        self._note_change(key)
+
+    def _note_change(self, key: str) -> None:
+        if self._items is not None:
+            self._edit(self._items, self._keys, key)
+        elif self._changed is not None:
+            self._changed[key] = None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._sizes)

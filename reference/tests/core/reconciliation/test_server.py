@@ -242,6 +242,26 @@ class TestServer:
 
         assert [len(replies(seen)) for seen in flood] == [1] * 5
 
+    def test_the_first_listing_takes_turns_with_everything_else(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Another peer is answered between its slices; a run meanwhile waits for it too."""
+        monkeypatch.setattr("meshwire_reference.negentropy.index.BLOCK", 10)
+        bench = make_bench()
+        fill(bench, keys(0, 95))
+        first, second, other = bench.connect(), bench.connect(), bench.connect()
+        bench.take_frames(other)
+        client = Reconciliation(items(keys(0, 94)))
+        begin = StreamFrame(NEGENTROPY_KEY, INIT, client.initiate())
+        seen = [bench.send(one, begin, fin=False) for one in (first, second)]
+        assert [len(replies(one)) for one in seen] == [0, 0]
+        bench.send(other, author.read("notes:1"))
+        assert len(bench.frames(other)) == 1
+        bench.disconnect(first)
+        bench.advance(1.0)
+
+        assert [len(replies(one)) for one in seen] == [0, 1]
+
     def test_work_for_a_peer_that_has_gone_is_not_done(self) -> None:
         """A message that waits for its turn is dropped with its connection."""
         bench = make_bench()

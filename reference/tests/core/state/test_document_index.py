@@ -1,8 +1,11 @@
 """The documents that the node holds, as runs see them."""
 
 from hashlib import sha256
+from itertools import islice
 
-from meshwire_reference.core.state.document_index import DocumentIndex, identify_key
+import pytest
+
+from meshwire_reference.core.state.document_index import EDITS, DocumentIndex, identify_key
 from meshwire_reference.negentropy import Storage
 from meshwire_reference.wire.reconciliation import TIMESTAMP
 
@@ -67,3 +70,58 @@ def test_how_documents_are_told_apart_is_a_parameter() -> None:
 
     assert ids(holdings.as_storage()) == sorted(by_content.values())
     assert holdings.key_of(bytes(32)) == "notes:a"
+
+
+class TestSlices:
+    """The set is made in slices, of one block each here."""
+
+    @pytest.fixture(autouse=True)
+    def _small_blocks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("meshwire_reference.negentropy.index.BLOCK", 10)
+
+    def test_a_slice_identifies_the_documents_of_one_block(self) -> None:
+        """However many there are."""
+        identified: list[str] = []
+
+        def identify(key: str) -> bytes:
+            identified.append(key)
+            return identify_key(key)
+
+        holdings = hold(DocumentIndex(identify), *(f"notes:{number}" for number in range(95)))
+        after_each = [len(identified) for _ in holdings.list_in_slices()]
+
+        assert after_each == [*range(10, 91, 10), *[95] * 9]
+        assert ids(holdings.as_storage()) == sorted(
+            identify_key(f"notes:{number}") for number in range(95)
+        )
+        assert len(identified) == 95
+
+    @pytest.mark.parametrize("slices", range(0, 19, 3))
+    def test_changes_meanwhile_are_in_the_set(self, slices: int) -> None:
+        """Documents that come, go, come back and go again, whatever was listed before."""
+        holdings = hold(DocumentIndex(), *(f"notes:{number}" for number in range(95)))
+        listing = holdings.list_in_slices()
+        assert len(list(islice(listing, slices))) == min(slices, 18)
+        hold(holdings, *(f"notes:{number}" for number in range(200, 201 + EDITS)))
+        for number in (3, 7, 94, 200):
+            del holdings[f"notes:{number}"]
+        hold(holdings, "notes:7")
+        for _ in listing:
+            continue
+
+        assert ids(holdings.as_storage()) == sorted(map(identify_key, holdings))
+        assert holdings.key_of(identify_key("notes:3")) is None
+        assert holdings.key_of(identify_key("notes:7")) == "notes:7"
+
+    def test_a_listing_at_once_ends_one_in_slices(self) -> None:
+        """Both are of the documents as they are."""
+        holdings = hold(DocumentIndex(), *(f"notes:{number}" for number in range(25)))
+        listing = holdings.list_in_slices()
+        next(listing)
+        items = holdings.as_storage()
+        hold(holdings, "notes:99")
+        for _ in listing:
+            continue
+
+        assert holdings.as_storage() is items
+        assert ids(items) == sorted(map(identify_key, holdings))
