@@ -3,17 +3,14 @@
 import re
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import typer
+from page_commands import blocks
 
 from meshwire_conformance.commands.app import WRONG_ARGUMENTS, app
 from meshwire_reference.cli.app import build_app
 
-ROOT = Path(__file__).parents[3]
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "spec").glob("*.md")))
-BLOCK = re.compile(r"^```(?:sh|console|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMANDS = {"meshwire": app, "meshwire-node": build_app()}
 ENDS = re.compile(r"\d?[<>].*|[|&;]+|done")
 """Words that end the arguments of a command in a shell: what separates it, and redirections."""
@@ -21,18 +18,17 @@ ENDS = re.compile(r"\d?[<>].*|[|&;]+|done")
 
 def commands() -> Iterator[tuple[str, tuple[str, ...]]]:
     """Every command line of ours in a block of a page, and where it is."""
-    for page in PAGES:
-        for block in BLOCK.findall(page.read_text(encoding="utf-8")):
-            for line in block.replace("\\\n", " ").splitlines():
-                words = shlex.split(line, comments=True)
-                for at, word in enumerate(words):
-                    if word not in COMMANDS or (
-                        at and words[at - 1] != "do" and not ENDS.fullmatch(words[at - 1])
-                    ):
-                        continue
-                    rest = words[at:]
-                    end = next((n for n, one in enumerate(rest) if ENDS.fullmatch(one)), len(rest))
-                    yield page.name, tuple(rest[:end])
+    for page, lines in blocks():
+        for line in lines:
+            words = shlex.split(line, comments=True)
+            for at, word in enumerate(words):
+                if word not in COMMANDS or (
+                    at and words[at - 1] != "do" and not ENDS.fullmatch(words[at - 1])
+                ):
+                    continue
+                rest = words[at:]
+                end = next((n for n, one in enumerate(rest) if ENDS.fullmatch(one)), len(rest))
+                yield page.name, tuple(rest[:end])
 
 
 FOUND = sorted(set(commands()))

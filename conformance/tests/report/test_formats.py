@@ -1,16 +1,17 @@
 """Every format of a report: whole and harmless whatever a target says, and true to the run."""
 
 import json
-import os
 import re
+import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from browser import Browser, browser_path
 from jsonschema import Draft4Validator
 
 from meshwire_conformance.errors import UsageError
@@ -27,7 +28,6 @@ HOSTILE = (
     "## x\n" + "x" * 2**20
 )
 SCHEMA = Path(__file__).parent / "schemas" / "sarif-2.1.0-rtm.5.json"
-BROWSERS = (os.environ.get("CHROMIUM", ""), "/usr/bin/chromium", "/usr/bin/chromium-browser")
 CASES = load_listing().cases
 SIZE_MAX = 400_000
 """Bytes of a report with a hostile run: no megabyte of a target is repeated in it."""
@@ -200,7 +200,7 @@ def test_every_colour_of_text_can_be_read() -> None:
 @pytest.mark.process
 def test_the_page_opens_in_a_browser(tmp_path: Path) -> None:
     """Its script runs under its policy and opens the page of a link."""
-    browser = next((path for path in BROWSERS if path and Path(path).exists()), None)
+    browser = browser_path()
     if browser is None:
         pytest.skip("no Chromium: the page was not opened")
     report = report_of("plain")
@@ -219,6 +219,100 @@ def test_the_page_opens_in_a_browser(tmp_path: Path) -> None:
     assert re.search(rf'<details id="{place}"[^>]* open', done.stdout), done.stderr[-400:]
     assert '<p id="filtering">' in done.stdout
     assert "Refused to" not in done.stderr
+
+
+CONTRASTS = """
+(() => {
+  const numbers = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = (colour) => {
+    const [r, g, b] = colour.slice(0, 3).map((one) => one / 255).map(
+      (one) => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = numbers(getComputedStyle(at).backgroundColor);
+      if (colour.length < 4 || colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  for (const one of document.querySelectorAll("details")) one.open = true;
+  const found = {};
+  for (const element of document.body.querySelectorAll("*")) {
+    const says = [...element.childNodes].some((one) => one.nodeType === 3 && one.data.trim());
+    if (!says || element.tagName === "SCRIPT" || element.matches(".skip")) continue;
+    const sides = [light(numbers(getComputedStyle(element).color)), light(behind(element))];
+    const ratio = (Math.max(...sides) + 0.05) / (Math.min(...sides) + 0.05);
+    const name = element.tagName + "." + element.className;
+    found[name] = Math.min(ratio, found[name] ?? 21);
+  }
+  return found;
+})()
+"""
+"""The least contrast of text in a page, for each sort of element."""
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[Browser]:
+    """A browser with the folder of a report, or one line that there is none."""
+    path = browser_path()
+    if path is None or shutil.which("bash") is None:
+        pytest.skip("no Chromium: the page was not used")
+    html.write(report_of("plain"), tmp_path / "report.html")
+    with Browser(path, tmp_path / "profile") as browser:
+        yield browser
+
+
+@pytest.mark.process
+def test_the_page_is_used_by_keys_alone(page: Browser, tmp_path: Path) -> None:
+    """Tab reaches everything in the order of the page, Enter opens a case and its steps."""
+    page.open((tmp_path / "report.html").as_uri(), 1280)
+    reached: list[str] = []
+    while "fail MW-" not in (reached or [""])[-1]:
+        assert len(reached) < 200
+        page.press("Tab", 9)
+        reached.append(page.value("document.activeElement.textContent.trim()"))
+    page.press("Enter", 13, "\r")
+    is_open = page.value("document.activeElement.parentElement.open")
+    outline = page.value("getComputedStyle(document.activeElement).outlineStyle")
+    page.press("Tab", 9)
+    step = page.value("document.activeElement.textContent")
+    page.press("Enter", 13, "\r")
+    is_step_open = page.value("document.activeElement.parentElement.open")
+    page.value("document.getElementById('filter').focus()")
+    page.call("Input.insertText", text="no such words")
+
+    assert reached[0] == "Skip to the cases"
+    assert (is_open, outline, is_step_open) == (True, "solid", True)
+    assert step == "0.250 s sent plain"
+    assert page.value("document.getElementById('count').textContent").startswith("0 of ")
+    assert not page.value("[...document.querySelectorAll('[tabindex]')].some(o => o.tabIndex > 0)")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_can_be_read_at_each_width_and_without_colours(
+    page: Browser, tmp_path: Path, scheme: str, width: int
+) -> None:
+    """Contrast of 4.5 at least, nothing beyond the edge, and a word for whatever is coloured."""
+    page.open((tmp_path / "report.html").as_uri(), width)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    page.call("Emulation.setEmulatedMedia", features=features)
+    found = page.value(CONTRASTS)
+    words = page.value(
+        "[...document.querySelectorAll("
+        + json.dumps(",".join(f".{verdict.value}" for verdict in Verdict))
+        + ")].map(one => [one.className, one.textContent])"
+    )
+    ways = page.value("[...document.querySelectorAll('.timeline strong')].map(o => o.textContent)")
+
+    assert len(found) > 10
+    assert {name: ratio for name, ratio in found.items() if ratio < 4.5} == {}
+    assert page.value("document.documentElement.scrollWidth <= innerWidth")
+    assert {name for name, _ in words} == {verdict.value for verdict in Verdict}
+    assert all(text.startswith(name) for name, text in words)
+    assert set(ways) == {"sent", "received", "malformed"}
 
 
 @pytest.mark.parametrize("text", ["plain", HOSTILE], ids=["plain", "hostile"])
