@@ -244,10 +244,16 @@ def prepared(folder: Path, line: str) -> str:
 
 @pytest.mark.parametrize("line", ALONE)
 def test_a_line_of_a_page_does_what_it_says(line: str, folder: Path, port: str) -> None:
-    """It ends with 0, or as the table says; what it names is there."""
+    """It ends with 0, or as the table says; what it names is there.
+
+    `./node` is the node that runs beside the lines, unless the line gives it options: a start of it
+    for each would cost most of all.
+    """
     if line.startswith("xxd ") and shutil.which("xxd") is None:
         pytest.skip("no xxd: its line was not run")
-    shell(folder, prepared(folder, line).replace("4711", port), int(ENDS.get(line, 0)))
+    script = prepared(folder, line).replace("4711", port)
+    script = script.replace('"node:./node"', f"tcp://127.0.0.1:{port}")
+    shell(folder, script, int(ENDS.get(line, 0)))
 
 
 @pytest.mark.parametrize("line", NODES)

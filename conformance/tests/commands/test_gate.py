@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -141,14 +142,40 @@ def test_the_job_for_gitlab_reads_what_the_script_writes() -> None:
     assert set(job["variables"]) <= set(re.findall(r"MESHWIRE\w*", script))
 
 
-def test_the_container_has_what_it_copies() -> None:
-    """Its files exist, but for the wheel, which `make dist` builds."""
-    text = (ROOT / "Containerfile").read_text()
-    copied = [line.split()[1] for line in text.splitlines() if line.startswith("COPY")]
+def instructions(path: Path) -> list[tuple[str, str]]:
+    """The instructions of a file for a container, each with its text, lines joined."""
+    text = re.sub(r"^#.*\n", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    lines = text.replace("\\\n", " ").splitlines()
+    return [
+        (word, rest.strip()) for word, _, rest in (line.partition(" ") for line in lines) if word
+    ]
 
-    assert copied == ["constraints.txt", "dist/*.whl"]
-    assert (ROOT / copied[0]).exists()
-    assert "--outdir dist" in (ROOT / "Makefile").read_text()
+
+def test_the_steps_of_the_container_fit_each_other_and_the_repository() -> None:
+    """It is not built here: what it copies, installs, removes and starts exists by then."""
+    steps = instructions(ROOT / "Containerfile")
+    words = [word for word, _ in steps]
+    copied = [text.split() for word, text in steps if word == "COPY"]
+    runs = [text for word, text in steps if word == "RUN"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (extra,) = re.findall(r"\$wheel\[(\w+)\]", runs[0])
+    entry = json.loads(next(text for word, text in steps if word == "ENTRYPOINT"))
+
+    assert words[0] == "FROM"
+    assert words[-1] == "ENTRYPOINT"
+    assert words.index("USER") > max(at for at, word in enumerate(words) if word == "RUN")
+    assert [source for source, _ in copied] == ["constraints.txt", "dist/*.whl"]
+    assert (ROOT / copied[0][0]).exists()
+    assert "--outdir dist" in (ROOT / "Makefile").read_text(encoding="utf-8")
+    # Every file that a step reads or removes has been copied; the wheel is that of the project.
+    (folder,) = {target.rpartition("/")[0] for _, target in copied}
+    read = {name.rpartition("/")[2] for name in re.findall(rf"{folder}/[\w*.-]+", runs[0])}
+    assert read == {"constraints.txt", "*.whl", f"{project['name']}-*.whl"}
+    assert extra in project["optional-dependencies"]
+    assert set(entry) <= set(project["scripts"])
+    assert ("USER", re.findall(r"useradd .* (\w+)$", runs[1])[0]) in steps
+    for run in runs:
+        subprocess.run(["/bin/sh", "-n", "-c", run], check=True)
 
 
 def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
