@@ -31,13 +31,16 @@ COSTLY = frozenset(
     (
         *("MW-5550", "MW-5558", "MW-5620", "MW-5772", "MW-5914", "MW-5921", "MW-5923", "MW-6235"),
         *("MW-6304", "MW-6820", "MW-6821", "MW-6822", "MW-6950", "MW-6951", "MW-6952", "MW-6953"),
+        *("MW-7020", "MW-7021", "MW-7022", "MW-7023", "MW-7024", "MW-7025", "MW-7026", "MW-7027"),
+        *("MW-7028", "MW-7029", "MW-7030", "MW-7031", "MW-7032", "MW-7033", "MW-7040", "MW-7041"),
+        "MW-7045",
     )
 )
 """Cases that take half a second of processor time or more, a hundred times as much as others.
 
 Most of them need a process of their own, or hundreds of connections or documents.
 """
-COSTLY_RUN = 4
+COSTLY_RUN = 8
 """Number of them in a run of the bundled node without --full."""
 MARKS = 8
 """Number of different marks of documents: cases that share one share the cost of making them."""

@@ -26,6 +26,8 @@ DIALS = 12
 """Number of addresses that the bundled node dials, so that several cases have a connection."""
 DIALECTS = ("open", "H1", "H2")
 """Variants of the bundled node in which it waits for connections."""
+CONTROL = "control"
+"""Variant of the bundled node that offers its control socket, as a node for tests."""
 HEARTBEAT_S = 0.5
 """Time between heartbeats of the bundled node in one attachment, in seconds."""
 SHORT_CAP = 2**20
@@ -71,9 +73,8 @@ def bundled(timeout_scale: float = 1.0, *, full: bool = True) -> list[Attachment
     command, deadline_s = _reference_command(), short_deadline_s(timeout_scale)
     nodes = node_attachments(command, deadline_s, beside=True)
     if not full:
-        nodes = [
-            replace(one, shared_with=DIALECTS) if one.variant in DIALECTS else one for one in nodes
-        ]
+        shares = {**dict.fromkeys(DIALECTS, DIALECTS), CONTROL: (CONTROL,)}
+        nodes = [replace(one, shared_with=shares.get(one.variant, ())) for one in nodes]
     return [bundled_codec(), *nodes, bundled_oplog(command)]
 
 
@@ -141,7 +142,7 @@ def _node_rows() -> tuple[tuple[str, str, str, tuple[str, ...]], ...]:
             "",
             ("reconciles", "dials dialect:open", f"cap:{SHORT_CAP}"),
         ),
-        ("control", f"--open {SERVED}", "", ("control",)),
+        (CONTROL, f"--open {SERVED}", "", ("control",)),
     )
 
 
