@@ -247,6 +247,15 @@ class RunOptions:
             "anything else. May be given again.",
         ),
     ] = None
+    reconcile_heads_with: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ENDPOINT",
+            help="Reconcile by heads with the node of one's own that has this endpoint id, 64 hex "
+            "digits, and that is configured for this one: only documents that differ are sent. "
+            "May be given again.",
+        ),
+    ] = None
     reconcile: Annotated[
         bool,
         typer.Option(
@@ -302,6 +311,7 @@ class RunOptions:
             endpoint_key_file=self.endpoint_key_file,
             reconcile=self.reconcile,
             reconcile_with=tuple(self.reconcile_with or ()),
+            reconcile_heads_with=tuple(self.reconcile_heads_with or ()),
             serves_reconciliation=not self.no_reconciliation,
             graveyard_s=self.graveyard_days * DAY_S,
             document_call_s=self.document_call_s,

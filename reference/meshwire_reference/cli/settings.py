@@ -1,7 +1,7 @@
 """The configuration file of `meshwire-node run`: TOML with the names of the options.
 
 A name is that of the option with `_` for `-`. Paths are those from the folder of the file. What the
-command line gives takes the place of what the file has.
+command line gives takes the place of what the file has. A table `[peer.ENDPOINT]` is of one peer.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final, get_type_hints
@@ -20,6 +20,12 @@ NAMES: Final = {"is_open": "open", "connect": "peers"}
 """Names in a file that are not those of the fields of the options."""
 LEFT_OUT: Final = frozenset(("config", "test_control"))
 """Options of the command line alone: a node is not started for tests by what lies in a file."""
+PEER: Final = "peer"
+"""The table whose members are tables by endpoint id."""
+RECONCILE: Final = "reconcile"
+"""The one name in the table of a peer."""
+RECONCILES: Final = {"heads": "reconcile_heads_with", "keys": "reconcile_with"}
+"""What it can be, and the option that the endpoint id of the peer is added to."""
 
 
 def read_options(path: Path, options: type[Any]) -> dict[str, Any]:
@@ -43,15 +49,33 @@ def read_options(path: Path, options: type[Any]) -> dict[str, Any]:
         if one.name not in LEFT_OUT
     }
     kinds = get_type_hints(options)
-    given = {}
+    given: dict[str, Any] = {}
     for name, value in found.items():
         place = f"{path}:{line_of(text, name)}: `{name}`"
+        if name == PEER:
+            continue
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             hint = f": is it `{near[0]}`?" if near else f"; known are {', '.join(sorted(known))}"
             raise ConfigError(f"{place} is unknown{hint}")
         given[known[name]] = _checked(kinds[known[name]], value, place, path.parent)
+    for option, endpoint in _read_peers(found.get(PEER, {}), f"{path}:{line_of(text, PEER)}"):
+        given[option] = [*given.get(option, ()), endpoint]
     return given
+
+
+def _read_peers(tables: object, place: str) -> Iterator[tuple[str, str]]:
+    """Yield the option that each table of a peer adds to, and the endpoint id of the peer."""
+    if not isinstance(tables, dict):
+        raise ConfigError(f"{place}: `{PEER}` is tables, each [{PEER}.ENDPOINT]")
+    for endpoint, table in tables.items():
+        where = f"{place}: `{PEER}.{endpoint}`"
+        if not isinstance(table, dict) or table.keys() != {RECONCILE}:
+            raise ConfigError(f"{where} is a table with `{RECONCILE}` and nothing else")
+        how = table[RECONCILE]
+        if not isinstance(how, str) or how not in RECONCILES:
+            raise ConfigError(f"{where}: `{RECONCILE}` is one of {', '.join(RECONCILES)}")
+        yield RECONCILES[how], endpoint
 
 
 def line_of(text: str, name: str) -> int:

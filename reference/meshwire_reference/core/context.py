@@ -28,9 +28,10 @@ from meshwire_reference.core.limits.quotas import ReceivedQuota, SharedQuota
 from meshwire_reference.core.limits.rate_limit import Cooldowns
 from meshwire_reference.core.limits.refusals import RunRefusals
 from meshwire_reference.core.settings import Moment, Settings
-from meshwire_reference.core.state.document_index import DocumentIndex
+from meshwire_reference.core.state.document_index import DocumentIndex, RunItems
 from meshwire_reference.core.state.document_queues import KeyQueues
 from meshwire_reference.core.state.durability import Durability
+from meshwire_reference.core.state.head_items import HeadsSurvey
 from meshwire_reference.core.state.tombstones import HeldTombstone, Tombstones
 from meshwire_reference.core.timers import Timers
 
@@ -57,7 +58,8 @@ class Context:
         self.tombstones.graveyard_ms = round(settings.graveyard_s * 1000)
         self.durability = Durability()
         self.queues = KeyQueues(self._emit_call)
-        self.documents = DocumentIndex(settings.identify)
+        self.documents = DocumentIndex(settings.identify, keeps_heads=bool(settings.heads_peers))
+        self._heads_survey = HeadsSurvey(self.queues, self.documents.by_heads)
         self.outbound_quota = SharedQuota(settings.all_answer_bytes_max)
         self.inbound_quota = ReceivedQuota(settings.inbound_bytes_max)
         self.tickets = count(1)
@@ -77,12 +79,22 @@ class Context:
         if self.durability.admit(effect):
             self._effects.append(effect)
 
+    def compares_heads(self, peer: str) -> bool:
+        """Return True if the operator has configured runs by heads with a peer."""
+        # NG-067
+        return peer in self.settings.heads_peers
+
+    def items_for(self, peer: str) -> RunItems:
+        """Return the items of the runs with a peer."""
+        return self.documents.by_heads if self.compares_heads(peer) else self.documents
+
     def write(self, key: str, write: Write) -> WriteNumber:
         """Add a write to the store and return its number, for effects that depend on it."""
         number = self.durability.begin_write(key)
         self._effects.append(WriteStore(number, key, write))
         before = self.documents.get(key, 0) if write.snapshot is None else len(write.snapshot)
         self.documents[key] = before + len(write.changes)
+        self.documents.by_heads.note(key, write.heads)
         return number
 
     def write_tombstone(self, key: str) -> WriteNumber:
@@ -113,8 +125,11 @@ class Context:
             steps = self.tombstones.sweep(self.now.wall_ms, in_grace=True)
             self.turns.later(lambda: self.sweep_tombstones(steps))
 
-    def when_listed(self, then: Callable[[], None]) -> None:
-        """Call `then` once the documents are listed for runs: now, or after some turns."""
+    def when_listed(self, peer: str, then: Callable[[], None]) -> None:
+        """Call `then` once the items of the runs with a peer are listed: now, or later."""
+        if self.compares_heads(peer):
+            self._heads_survey.when_known(then)
+            return
         self._await_listing.append(then)
         if len(self._await_listing) == 1:
             self._list(self.documents.list_in_slices())

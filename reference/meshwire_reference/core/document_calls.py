@@ -42,10 +42,14 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """What the store must keep for a key: a new snapshot if there is one, else more changes."""
+    """What the store must keep for a key: a new snapshot if there is one, else more changes.
+
+    `heads` are those of the document with it; empty where they are not known.
+    """
 
     snapshot: bytes | None
     changes: bytes
+    heads: Heads = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,13 @@ class Fields:
 
 
 @dataclass(frozen=True, slots=True)
+class FindHeads:
+    """Find the heads of a document. Result: `FoundHeads`."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Forget:
     """Drop every sync state of a connection that has ended. Result: `Done`."""
 
@@ -256,6 +267,13 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundHeads:
+    """The heads of a document; empty for a key without one."""
+
+    heads: Heads
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """The call had nothing to report."""
 
@@ -280,11 +298,24 @@ class Each:
 
 
 Call: TypeAlias = (
-    Receive | Merge | Generate | Piece | Unsent | Save | Edit | SoftDelete | Fields | Forget | Drop
+    Receive
+    | Merge
+    | Generate
+    | Piece
+    | Unsent
+    | Save
+    | Edit
+    | SoftDelete
+    | Fields
+    | Forget
+    | Drop
+    | FindHeads
 )
-Result: TypeAlias = Received | Merged | Generated | Saved | Edited | Listed | Done | Refused
+Result: TypeAlias = (
+    Received | Merged | Generated | Saved | Edited | Listed | Done | Refused | FoundHeads
+)
 
-Joinable: TypeAlias = Receive | Merge | Generate | Save
+Joinable: TypeAlias = Receive | Merge | Generate | Save | FindHeads
 """Calls that may be made together."""
 
 

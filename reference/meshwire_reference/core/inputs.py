@@ -12,13 +12,14 @@ Timers run with `TimerFired` alone. A driver that is late itself first gives wha
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from meshwire_reference.core.document_calls import (
     Each,
     Edit,
     Fields,
+    Heads,
     KeptTombstone,
     Result,
     Write,
@@ -210,13 +211,14 @@ class LocalOperation:
 class StoreOpened:
     """What the store of the node holds: before any connection, and once at most.
 
-    `sizes` are those of the stored documents by key. Leads to `DropTombstones` for those that have
-    expired meanwhile.
+    `sizes` are those of the stored documents by key, `heads` theirs as far as they are known. Leads
+    to `DropTombstones` for those that have expired meanwhile.
     """
 
     sizes: Mapping[str, int]
     tombstones: Sequence[KeptTombstone] = ()
     lamport: int = 0
+    heads: Mapping[str, Heads] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,6 +172,7 @@ class NodeCore:
         context = self._context
         for key, size in happened.sizes.items():
             context.documents[key] = size
+            context.documents.by_heads.note(key, happened.heads.get(key, ()))
         context.tombstones.restore(happened.tombstones, happened.lamport)
         context.sweep_tombstones()
 

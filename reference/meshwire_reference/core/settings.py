@@ -61,6 +61,8 @@ class Settings:
     """A snapshot of a key is answered to one peer once in this time."""
     own_peers: frozenset[str] = frozenset()
     """Endpoint ids, in hex, of peers whose polls are not answered, since they need no answer."""
+    heads_peers: frozenset[str] = frozenset()
+    """Endpoint ids, in hex, of own nodes with which this one reconciles by heads."""
     skip_event_s: float = 60.0
     """Minimum time between two events about skipped entries of one key."""
     graveyard_s: float = 0.0
@@ -91,6 +93,8 @@ class Settings:
     """How long a reconciliation run of this node waits for each answer."""
     run_s: float = 120.0
     """How long a reconciliation run of this node takes at most."""
+    second_run_s: float = 1.0
+    """How long the side that was dialled waits with its run by heads, and again if one goes on."""
     held_by_both_s: float = 10.0
     """Documents that both sides hold are offered this long after those that the peer lacks."""
     identify: Identify = identify_key

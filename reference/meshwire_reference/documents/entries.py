@@ -124,7 +124,8 @@ class Entries:
         heads = heads_of(settled.document)
         stored_bytes = entry.stored_bytes if key in self._entries else 0
         # DC-014, DC-032
-        write = None if heads == entry.heads else write_of(entry, settled.document, saved)
+        changed = heads != entry.heads
+        write = write_of(entry, settled.document, heads, saved) if changed else None
         # Nothing below can fail: from here on the change has taken place.
         entry.document, entry.heads = settled.document, heads
         if heads:
@@ -137,14 +138,14 @@ class Entries:
         return write
 
 
-def write_of(entry: Entry, fork: Document, saved: bytes | None = None) -> Write:
+def write_of(entry: Entry, fork: Document, heads: Heads, saved: bytes | None = None) -> Write:
     """Return the write that brings the store from an entry to a fork; count its bytes."""
     if entry.heads:
         changes = b"".join(change.bytes for change in fork.get_changes(list(entry.heads)))
         appended = entry.appended_bytes + len(changes)
         if appended <= max(COMPACTION_BYTES, 2 * entry.snapshot_bytes):
             entry.appended_bytes = appended
-            return Write(None, changes)
+            return Write(None, changes, heads)
     snapshot = fork.save() if saved is None else saved
     entry.snapshot_bytes, entry.appended_bytes = len(snapshot), 0
-    return Write(snapshot, b"")
+    return Write(snapshot, b"", heads)

@@ -19,7 +19,9 @@ from meshwire_reference.core.document_calls import (
     Edit,
     Edited,
     Fields,
+    FindHeads,
     Forget,
+    FoundHeads,
     Generate,
     Listed,
     Merge,
@@ -62,6 +64,7 @@ class Table:
             Edit: self._edit,
             SoftDelete: self._soft_delete,
             Fields: self._fields,
+            FindHeads: self._find_heads,
             Drop: self._drop,
         }
 
@@ -166,6 +169,9 @@ class Table:
             return Listed(None, ())
         fields = fields_of(entry.document.fork().diff([], list(entry.heads)))
         return Listed(fields, entry.heads, is_deleted(fields))
+
+    def _find_heads(self, call: FindHeads) -> FoundHeads:
+        return FoundHeads(self.entries.get(call.key).heads)
 
     def _drop(self, call: Drop) -> Done:
         self.entries.drop(call.key)

@@ -97,6 +97,7 @@ class Choices:
     data: Path | None = None
     reconcile: bool = False
     reconcile_with: Sequence[str] = ()
+    reconcile_heads_with: Sequence[str] = ()
     serves_reconciliation: bool = True
     document_call_s: float = DOCUMENT_CALL_S
     document_call_s_per_kib: float = DOCUMENT_CALL_S_PER_KIB
@@ -123,6 +124,8 @@ def make_config(choices: Choices) -> Config:
         raise ConfigError("--dialect is H1 or H2, beside --formation-id ID")
     if choices.formation_id == "":
         raise ConfigError("--formation-id must not be empty")
+    if choices.reconcile_heads_with and not choices.serves_reconciliation:
+        raise ConfigError("--no-reconciliation excludes --reconcile-heads-with")
     _check_times(choices)
     if not ENTRY_MIN <= choices.payload_cap <= U32_MAX:
         raise ConfigError(f"--payload-cap must be between {ENTRY_MIN} and {U32_MAX} bytes")
@@ -185,6 +188,11 @@ def _endpoint(text: str, option: str = "--reconcile-with") -> bytes:
     return endpoint
 
 
+def _endpoints(texts: Sequence[str], option: str) -> frozenset[str]:
+    """Read the endpoint ids that an option names."""
+    return frozenset(_endpoint(text, option).hex() for text in texts)
+
+
 def _settings(choices: Choices, key: FormationKey | None) -> Settings:
     return Settings(
         dialect=Dialect.OPEN if choices.is_open else Dialect(choices.dialect or Dialect.H1),
@@ -196,7 +204,8 @@ def _settings(choices: Choices, key: FormationKey | None) -> Settings:
         heartbeat_s=choices.heartbeat_s,
         dead_peer_s=choices.dead_peer_s,
         graveyard_s=choices.graveyard_s,
-        own_peers=frozenset(_endpoint(text, "--own-peer").hex() for text in choices.own_peers),
+        own_peers=_endpoints(choices.own_peers, "--own-peer"),
+        heads_peers=_endpoints(choices.reconcile_heads_with, "--reconcile-heads-with"),
         serves_reconciliation=choices.serves_reconciliation,
     )
 

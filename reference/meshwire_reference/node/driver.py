@@ -163,7 +163,11 @@ class Node:
             self._storing.load, DocumentSettings(worker), self._note_worker_event
         )
         await self._documents.start()
-        self._feed(inputs.StoreOpened(contents.sizes, contents.tombstones, contents.lamport))
+        self._feed(
+            inputs.StoreOpened(
+                contents.sizes, contents.tombstones, contents.lamport, contents.heads
+            )
+        )
         self._spawn(self._storing.run())
         if self._config.folder is not None:
             await self._load_folder(self._config.folder)

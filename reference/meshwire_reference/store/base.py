@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from meshwire_reference.core.document_calls import KeptTombstone
+from meshwire_reference.core.document_calls import Heads, KeptTombstone
 from meshwire_reference.core.effects import WriteStore
 from meshwire_spec.numbers import ENDPOINT_ID
 
@@ -37,13 +37,17 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a store holds when it is opened: the stored size of each document, not its bytes."""
+    """What a store holds when it is opened: the stored size of each document, not its bytes.
+
+    `heads` are those of the documents of which they are kept.
+    """
 
     identity: Identity
     """Who the node is."""
     sizes: Mapping[str, int] = field(default_factory=dict)
     tombstones: Sequence[KeptTombstone] = ()
     lamport: int = 0
+    heads: Mapping[str, Heads] = field(default_factory=dict)
 
 
 def new_identity(entropy: Callable[[int], bytes]) -> Identity:

@@ -7,6 +7,8 @@ second thread reads, each time in one transaction, and sees what was committed b
 delayed by the writer. Within a group the writes of one document are folded into one.
 
 A document is a snapshot and the changes appended since, in their order. A snapshot replaces both.
+Its heads are kept beside it, so that a node need not load every document to know them. Documents of
+a file of version 1 have none until they are written.
 
 The folder is locked for as long as the store is open, since two nodes with one actor would write
 different changes under one name. A new file is made under another name, so an existing file that
@@ -25,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from meshwire_reference.core.document_calls import KeptTombstone
+from meshwire_reference.core.document_calls import Heads, KeptTombstone
 from meshwire_reference.core.effects import WriteStore
 from meshwire_reference.store.base import Contents, Identity, StoreError, new_identity
 
@@ -39,6 +41,8 @@ APPLICATION_ID: Final = 0x6D657368
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
 """The file has the secret of the endpoint."""
+HEAD: Final = 32
+"""Bytes of the hash of a change."""
 LAMPORT: Final = 8
 """Bytes of a Lamport time, which an integer of SQLite cannot hold in full."""
 
@@ -58,6 +62,11 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             key TEXT PRIMARY KEY, content BLOB NOT NULL, received_ms INTEGER NOT NULL
         )""",
     ),
+    (
+        """CREATE TABLE heads (
+            key TEXT PRIMARY KEY, content BLOB NOT NULL
+        ) WITHOUT ROWID""",
+    ),
 )
 """The statements that bring a file from each version of the schema to the next, from version 0."""
 
@@ -66,6 +75,9 @@ PUT_SNAPSHOT: Final = """INSERT INTO documents VALUES (?, ?)
 PUT_CHANGES: Final = "INSERT INTO changes (key, content) VALUES (?, ?)"
 DROP_CHANGES: Final = "DELETE FROM changes WHERE key = ?"
 DROP_DOCUMENT: Final = "DELETE FROM documents WHERE key = ?"
+DROP_HEADS: Final = "DELETE FROM heads WHERE key = ?"
+PUT_HEADS: Final = "INSERT OR REPLACE INTO heads VALUES (?, ?)"
+LIST_HEADS: Final = "SELECT key, content FROM heads"
 DROP_TOMBSTONE: Final = "DELETE FROM tombstones WHERE key = ?"
 PUT_TOMBSTONE: Final = "INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?)"
 PUT_FACT: Final = "INSERT OR REPLACE INTO facts VALUES (?, ?)"
@@ -85,6 +97,7 @@ class Folded:
 
     snapshot: bytes | None = None
     changes: list[bytes] = field(default_factory=list)
+    heads: Heads = ()
     is_removed: bool = False
 
 
@@ -98,9 +111,16 @@ def fold(group: Sequence[WriteStore]) -> dict[str, Folded]:
             continue
         if write.snapshot is not None:
             folded[effect.key] = Folded(write.snapshot)
+        one = folded.setdefault(effect.key, Folded())
         if write.changes:
-            folded.setdefault(effect.key, Folded()).changes.append(write.changes)
+            one.changes.append(write.changes)
+        one.heads = write.heads
     return folded
+
+
+def split(content: bytes) -> Heads:
+    """Return the heads that are stored one after the other."""
+    return tuple(content[at : at + HEAD] for at in range(0, len(content), HEAD))
 
 
 class SqliteStore:
@@ -214,7 +234,8 @@ class SqliteStore:
             self._appended.add(key)
         rows = reader.execute(LIST_TOMBSTONES)
         tombstones = tuple(KeptTombstone(content, received_ms) for content, received_ms in rows)
-        return Contents(self._identity, sizes, tombstones, self._lamport)
+        heads = {key: split(content) for key, content in reader.execute(LIST_HEADS)}
+        return Contents(self._identity, sizes, tombstones, self._lamport, heads)
 
     def _read_identity(self, reader: sqlite3.Connection) -> Identity:
         """Read who the node is, and the Lamport time."""
@@ -272,6 +293,11 @@ class SqliteStore:
             writer.executemany(
                 PUT_CHANGES,
                 ((key, b"".join(one.changes)) for key, one in folded.items() if one.changes),
+            )
+            writer.executemany(DROP_HEADS, ((key,) for key, one in folded.items() if not one.heads))
+            writer.executemany(
+                PUT_HEADS,
+                ((key, b"".join(one.heads)) for key, one in folded.items() if one.heads),
             )
             writer.executemany(
                 PUT_TOMBSTONE,

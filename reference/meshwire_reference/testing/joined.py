@@ -91,11 +91,11 @@ class JoinedBenches:
 
     def _settle(self) -> None:
         for _ in range(ROUNDS_MAX):
-            if not self._carry_all():
+            if not self.carry():
                 return
         raise Endless("the network never falls silent")
 
-    def _carry_all(self) -> bool:
+    def carry(self) -> bool:
         """Carry what there is, in any order of streams; return True if there was something."""
         under_way = [
             (source, target, stream, seen)

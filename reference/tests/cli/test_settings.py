@@ -46,9 +46,56 @@ def test_a_file_has_options_by_their_names(tmp_path: Path) -> None:
     }
 
 
+def test_a_table_says_how_to_reconcile_with_a_peer(tmp_path: Path) -> None:
+    """By its endpoint id, beside what the options name."""
+    one, other, third = (f"{digit}a" * 32 for digit in "012")
+    text = f"""
+open = true
+reconcile_heads_with = ["{third}"]
+[peer.{one}]
+reconcile = "heads"
+[peer.{other}]
+reconcile = "keys"
+"""
+    found = read(tmp_path, text)
+    config = make_config(
+        Choices(
+            ("tcp://127.0.0.1:0",),
+            is_open=True,
+            reconcile_with=found["reconcile_with"],  # type: ignore[arg-type]  # it is a list
+            reconcile_heads_with=found["reconcile_heads_with"],  # type: ignore[arg-type]  # also
+        )
+    )
+
+    assert config.settings.heads_peers == {one, third}
+    assert config.reconcile_with == {bytes.fromhex(other)}
+
+
+@pytest.mark.parametrize("wrong", ["abcd", "x" * 64])
+def test_runs_by_heads_need_an_endpoint_id_and_are_served(wrong: str) -> None:
+    """A node that serves no runs cannot have a peer that begins them."""
+    listen = ("tcp://127.0.0.1:0",)
+    with pytest.raises(ConfigError, match="--reconcile-heads-with"):
+        make_config(Choices(listen, is_open=True, reconcile_heads_with=(wrong,)))
+    with pytest.raises(ConfigError, match="--no-reconciliation"):
+        make_config(
+            Choices(
+                listen,
+                is_open=True,
+                reconcile_heads_with=("0a" * 32,),
+                serves_reconciliation=False,
+            )
+        )
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("\npeer = 1\n", "node.toml:2: `peer` is tables"),
+        ("\n[peer.ab]\nreconcile = true\n", "node.toml:2: `peer.ab`: `reconcile` is one of heads"),
+        ("[peer.ab]\nreconcile = 'head'\n", "`reconcile` is one of heads, keys"),
+        ("[peer.ab]\n", "node.toml:1: `peer.ab` is a table with `reconcile`"),
+        ("[peer.ab]\nreconcile = 'keys'\nother = 1\n", "`peer.ab` is a table with `reconcile`"),
         ("\nlisten = []\nlisen = 1\n", "node.toml:3: `lisen` is unknown: is it `listen`?"),
         ("[network]\nport = 1\n", "node.toml:1: `network` is unknown"),
         ("config = 'x'\n", "node.toml:1: `config` is unknown"),

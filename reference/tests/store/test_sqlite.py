@@ -366,3 +366,54 @@ class TestMigration:
 
         assert read(tmp_path, "a:1") == [b"S"]
         assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", FILE]
+
+
+class TestHeads:
+    """The heads of a document are kept with it, as its last write tells them."""
+
+    ONE = bytes.fromhex("0102" * 16)
+    TWO = bytes.fromhex("f1f2" * 16)
+
+    def test_they_come_back_with_the_next_start(self, tmp_path: Path) -> None:
+        """NG-066: those of the last write of a group, and none of a document that is gone."""
+        put(
+            tmp_path,
+            (
+                WriteStore(1, "notes:1", Write(b"one", b"", (self.ONE,))),
+                WriteStore(2, "notes:1", Write(None, b"+", (self.ONE, self.TWO))),
+                WriteStore(3, "notes:2", Write(b"two", b"", (self.ONE,))),
+                WriteStore(4, "notes:3", Write(b"three", b"", (self.TWO,))),
+            ),
+            (
+                WriteStore(5, "notes:2", None),
+                WriteStore(6, "notes:3", Write(None, b"+", (self.ONE,))),
+            ),
+        )
+
+        assert use(tmp_path, nothing).heads == {
+            "notes:1": (self.ONE, self.TWO),
+            "notes:3": (self.ONE,),
+        }
+
+    def test_a_write_that_does_not_tell_them_removes_them(self, tmp_path: Path) -> None:
+        """Old ones would be those of another document."""
+        put(tmp_path, (WriteStore(1, "notes:1", Write(b"one", b"", (self.ONE,))),))
+        put(tmp_path, (WriteStore(2, "notes:1", Write(None, b"+")),))
+
+        assert use(tmp_path, nothing).heads == {}
+
+    def test_a_file_of_version_1_has_none(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its documents stay, and the next write of one tells its heads."""
+        with monkeypatch.context() as patched:
+            patched.setattr(sqlite, "MIGRATIONS", MIGRATIONS[:1])
+            for statement in ("PUT_HEADS", "DROP_HEADS"):
+                patched.setattr(sqlite, statement, "DELETE FROM documents WHERE key = ? AND 0")
+            patched.setattr(sqlite, "LIST_HEADS", "SELECT key, value FROM facts, documents WHERE 0")
+            put(tmp_path, (snapshot(1, "notes:1", b"one"), snapshot(2, "notes:2", b"two")))
+        put(tmp_path, (WriteStore(3, "notes:2", Write(None, b"+", (self.TWO,))),))
+        found = use(tmp_path, nothing)
+
+        assert found.sizes == {"notes:1": 3, "notes:2": 4}
+        assert found.heads == {"notes:2": (self.TWO,)}

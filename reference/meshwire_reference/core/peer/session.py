@@ -163,8 +163,11 @@ class Session:
         context = self._context
         context.timers.cancel(self._timer)
         # NG-065
-        if self._opened.reconciles and not context.run_refusals.take(self.streams.peer):
-            self._selection = RunSelection(context, self.streams, self._refill)
+        by_heads = context.compares_heads(self.streams.peer)
+        reconciles = self._opened.reconciles or by_heads
+        if reconciles and not context.run_refusals.take(self.streams.peer):
+            earlier = self.runs if by_heads and not self._opened.dialled else None
+            self._selection = RunSelection(context, self.streams, self._refill, earlier)
         else:
             self._selection = Selection(context)
         self._exchange = InitialExchange(context, self.outbound, self._selection)

@@ -4,6 +4,11 @@ Theory of operation. The run finds the documents that the peer lacks; documents 
 are found by a run of the peer's. It ends complete, or for a reason: an answer that breaks a rule, a
 stream that ends early, an answer that never comes. In either case `on_over` is called once. The
 stream is kept until the peer has finished its half, so that its end can be checked too.
+
+With a peer that compares by heads a run finds the documents that have changed too, so nothing else
+is offered after it. What changes while it goes on is passed on as any change. The side that was
+dialled begins its run by heads after that of the other, whose documents have come by then: of a
+document that differs, one side alone then sends what it has.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from typing import Final
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.effects import RunOver
 from meshwire_reference.core.inputs import ConnectionClosed
+from meshwire_reference.core.reconciliation.server import ServedRuns
 from meshwire_reference.core.sending.initial_exchange import Selection
 from meshwire_reference.core.state.document_index import CannotList
 from meshwire_reference.core.streams import NO_STREAM, StreamHandler, Streams
@@ -54,6 +60,8 @@ class OwnRun(StreamHandler):
         self.state = OwnRunState.IDLE
         self._context = context
         self._on_over = on_over
+        self._items = context.items_for(streams.peer)
+        self._by_heads = context.compares_heads(streams.peer)
         self._run: Run | None = None
         self._reader = FrameReader(context.settings.payload_cap, caps=RUN_CAPS)
         self._ticket = 0
@@ -97,14 +105,14 @@ class OwnRun(StreamHandler):
     def take_stream(self, stream: int) -> None:
         """Send the first message on the stream that was opened."""
         super().take_stream(stream)
-        self._context.when_listed(self._initiate)
+        self._context.when_listed(self._streams.peer, self._initiate)
 
     def _initiate(self) -> None:
         """Begin, now that the documents are listed, unless the run is over."""
         if self.state is not OwnRunState.OPENING:
             return
         try:
-            self._run = Run(self._context.documents.as_storage())
+            self._run = Run(self._items.as_storage())
         except CannotList:
             # NG-024
             self._refuse("internal")
@@ -191,7 +199,7 @@ class OwnRun(StreamHandler):
 
     def _note(self, step: Step) -> None:
         for identity in step.have:
-            key = self._context.documents.key_of(identity)
+            key = self._items.key_of(identity)
             if key is not None:
                 self._missing[key] = None
         self._needed += len(step.need)
@@ -209,6 +217,9 @@ class OwnRun(StreamHandler):
 
     def _await(self) -> None:
         at_s = self._context.now.monotonic_s + self._context.settings.run_answer_s
+        if self._by_heads and not self._received_bytes:
+            # The peer may have to find out its heads first.
+            at_s = self._ends_s
         give_up = partial(self._end, OwnRunEvent.TIME_OUT, SILENT)
         self._context.timers.set(self._timer, min(at_s, self._ends_s), give_up)
 
@@ -253,24 +264,50 @@ class OwnRun(StreamHandler):
 
 
 class RunSelection(Selection):
-    """Keys that a run finds the peer to lack, and later those that both sides hold.
+    """Keys that a run finds the peer to lack, and after a run by keys those that both sides hold.
 
-    No run compares contents, so documents held by both are offered too, after a delay (NG-026).
-    `resume` is called when there are more keys.
+    Such a run compares no contents, so documents held by both are offered too, after a delay
+    (NG-026). `resume` is called when there are more keys. The run begins after the `earlier` runs
+    of the peer.
     """
 
-    def __init__(self, context: Context, streams: Streams, resume: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        streams: Streams,
+        resume: Callable[[], None],
+        earlier: ServedRuns | None = None,
+    ) -> None:
         self.keys: deque[str] = deque()
         self.is_final = False
         self._context = context
         self._resume = resume
+        self._peer = streams.peer
+        self._has_begun = False
+        self._earlier = earlier
         self._timer = ("held by both", streams.connection)
         self._run = OwnRun(context, streams, self._take)
 
     def begin(self) -> None:
-        """Start the run on the first call."""
-        if self._run.state is OwnRunState.IDLE:
+        """Start the run on the first call, after earlier runs."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._start()
+
+    def _start(self) -> None:
+        if self._run.state is not OwnRunState.IDLE:
+            return
+        if self._earlier is None:
             self._run.start()
+        else:
+            at_s = self._context.now.monotonic_s + self._context.settings.second_run_s
+            self._context.timers.set(self._timer, at_s, self._start_after)
+
+    def _start_after(self) -> None:
+        """Start the run, or wait once more for that of the peer."""
+        if self._earlier is not None and not len(self._earlier):
+            self._earlier = None
+        self._start()
 
     def close(self, closed: ConnectionClosed) -> None:
         """End the run and offer nothing later."""
@@ -284,6 +321,11 @@ class RunSelection(Selection):
             return
         # NG-025
         self.keys.extend(missing)
+        if self._context.compares_heads(self._peer):
+            # NG-068
+            self.is_final = True
+            self._resume()
+            return
         offered = frozenset(missing)
         at_s = self._context.now.monotonic_s + self._context.settings.held_by_both_s
         self._context.timers.set(self._timer, at_s, lambda: self._offer_rest(offered))

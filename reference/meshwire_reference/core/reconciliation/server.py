@@ -4,7 +4,7 @@ Theory of operation. A run lasts as long as its stream. Its messages are handled
 other, as frames are; each is answered on the same stream, and the effect of the frame is
 outstanding until the transport has the answer, so a peer that does not read delays only itself.
 Answers count toward the bytes made for the peer and not sent (`quotas`); a message waits until its
-answer has room.
+answer has room. The first message of a run by heads also waits until the heads are known.
 """
 
 from __future__ import annotations
@@ -41,11 +41,16 @@ class ServedRuns:
     def __init__(self, context: Context, outbound: Outbound) -> None:
         self._context = context
         self._outbound = outbound
+        self._items = context.items_for(outbound.streams.peer)
         # None until the documents are listed.
         self._runs: dict[int, Run | None] = {}
         self._waiting: deque[_Message] = deque()
         self._under_way: dict[int, _Message] = {}
         self._given_up: set[int] = set()
+
+    def __len__(self) -> int:
+        """Return how many runs of the peer are not over."""
+        return len(self._runs)
 
     def take(self, stream: int, frame: StreamFrame, effects: PendingEffects) -> str | None:
         """Answer a message on its stream; return the reason to refuse it, or None.
@@ -85,7 +90,7 @@ class ServedRuns:
             return
         run = self._runs[message.stream]
         if run is None:
-            self._context.when_listed(partial(self._begin, message))
+            self._context.when_listed(self._outbound.streams.peer, partial(self._begin, message))
         else:
             self._reply(run, message)
 
@@ -95,7 +100,7 @@ class ServedRuns:
         if stream in self._runs and self._under_way.get(stream) is message:
             try:
                 # NG-014, NG-016, NG-019
-                self._runs[stream] = Run(self._context.documents.as_storage())
+                self._runs[stream] = Run(self._items.as_storage())
             except CannotList:
                 # NG-024
                 self._end(stream, "internal")

@@ -3,14 +3,15 @@
 The set is a live index, made at the first run and kept from then on: each document that is added or
 removed is an edit of it, so that a run need not list the documents. A node without runs has no
 index. It is made in slices, since others wait meanwhile; what changes until it is complete is made
-up for at the end.
+up for at the end. A document that is removed is removed from the set of `by_heads` too.
 """
 
 from collections.abc import Callable, Iterator, MutableMapping
 from hashlib import sha256
 from itertools import islice
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
+from meshwire_reference.core.state.head_items import HeadItems
 from meshwire_reference.negentropy import Index, Storage
 
 Identify: TypeAlias = Callable[[str], bytes]
@@ -29,6 +30,16 @@ class CannotList(Exception):
     """The documents cannot be listed; a peer would take a partial set for the whole."""
 
 
+class RunItems(Protocol):
+    """A set of items that runs compare."""
+
+    def as_storage(self) -> Storage:
+        """Return the set, which follows changes of the documents. Raises CannotList."""
+
+    def key_of(self, identity: bytes) -> str | None:
+        """Return the key of the document of an item, or None if there is none now."""
+
+
 def identify_key(key: str) -> bytes:
     """Return the id of a document from its key alone, so that a run finds missing keys only."""
     # NG-015
@@ -38,9 +49,10 @@ def identify_key(key: str) -> bytes:
 class DocumentIndex(MutableMapping[str, int]):
     """Approximate size in bytes of a frame with the whole document, by key."""
 
-    def __init__(self, identify: Identify = identify_key) -> None:
+    def __init__(self, identify: Identify = identify_key, *, keeps_heads: bool = False) -> None:
         """Begin empty; two nodes must use the same `identify` to compare their sets."""
         self._identify = identify
+        self.by_heads = HeadItems(is_kept=keeps_heads)
         self._sizes: dict[str, int] = {}
         self._items: Index | None = None
         self._keys: dict[bytes, str] = {}
@@ -103,10 +115,12 @@ class DocumentIndex(MutableMapping[str, int]):
         is_new = key not in self._sizes
         self._sizes[key] = size
         if is_new:
+            self.by_heads.note(key, ())
             self._note_change(key)
 
     def __delitem__(self, key: str) -> None:
         del self._sizes[key]
+        self.by_heads.remove(key)
         self._note_change(key)
 
     def _note_change(self, key: str) -> None:
