@@ -111,6 +111,8 @@ SMALL_CAP: Final = 450
 """A payload cap below the size of a document that several applications have written."""
 RECONCILING_SHARE: Final = 0.3
 """Share of the seeds whose nodes reconcile."""
+HEADS_SHARE: Final = 0.3
+"""Share of the seeds whose nodes compare heads, whether they reconcile by keys or not."""
 MORTAL_SHARE: Final = 0.25
 """Share of the edits of documents that are deleted at some time."""
 MORE_LINKS_MAX: Final = 2
@@ -135,6 +137,8 @@ class Plan:
     """The dialect in which each node dials, by number of the node; none without a formation."""
     reconciles: bool = False
     """True if those who dial reconcile with their peer."""
+    compares_heads: bool = False
+    """True if every node is configured for runs by heads with every other one."""
     deployed_at: int | None = None
     """The node with a deployed peer beside it."""
     is_tight: bool = False
@@ -204,6 +208,7 @@ def draw_plan(seed: int, scale: Scale = FULL) -> Plan:
         tuple(chance.randint(-SKEW_MAX_MS, SKEW_MAX_MS) for _ in range(count)),
         dialects if sort is Sort.FORMATION else (),
         reconciles=chance.random() < RECONCILING_SHARE,
+        compares_heads=chance.random() < HEADS_SHARE,
         deployed_at=deployed_at,
         is_tight=sort is Sort.TIGHT,
     )

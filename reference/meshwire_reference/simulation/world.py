@@ -29,6 +29,7 @@ from meshwire_reference.simulation.plan import DELETES, Plan, PlanStep, StepKind
 from meshwire_reference.simulation.record import RunRecord
 from meshwire_reference.simulation.schedule import START_S, Schedule
 from meshwire_reference.simulation.visitor import ACKNOWLEDGED, TEXT_MAX, Visitor
+from meshwire_reference.store.base import new_identity
 from meshwire_reference.wire.frames import FrameReader
 from meshwire_spec.numbers import LAB_MAX_STREAMS
 
@@ -151,7 +152,16 @@ class World:
             dialect=plan.dialects[number] if plan.dialects else Dialect.OPEN,
             detects=bool(plan.dialects),
             payload_cap=plan.payload_cap,
+            heads_peers=frozenset(
+                self._endpoint_id(peer).hex()
+                for peer in plan.nodes
+                if plan.compares_heads and peer != number
+            ),
         )
+
+    def _endpoint_id(self, number: int) -> bytes:
+        """Return the endpoint id of a node, which need not exist yet."""
+        return new_identity(self._chance("node", number).randbytes).endpoint_id
 
     # --- the run -----------------------------------------------------------------------------
 
