@@ -64,6 +64,7 @@ FEWER = (
     (re.compile(r"check .*codec\" --only"), "--skip 'MW-*[!1357]'"),
     (re.compile(r"check .*(--list |--list$|--only|--kind)"), ""),
     (re.compile(r"check .*(node:.*\{dial\}|tcp-listen:)"), "--only MW-6010 --timeout-scale 4"),
+    (re.compile(r"check .*oplog-node:"), "--only MW-9066 --timeout-scale 4"),
     (re.compile(r"check .*(node:|tcp:)"), "--only MW-5001 --timeout-scale 4"),
     (re.compile(r"check "), "--kind heartbeat"),
     (re.compile(r"^pytest "), "-p no:cacheprovider -k heartbeat"),
