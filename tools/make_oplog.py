@@ -1,5 +1,7 @@
 """Write the vectors of signed operations, one for each recorded line; `--check` compares.
 
+Their ids, and those of the transcripts, are noted in the ledger of all ids.
+
 An id is fixed by the line: its number, counted from the first id of its sort. The rules of a
 vector are read off the recording: which forms a text has, which group a history belongs to.
 """
@@ -14,6 +16,7 @@ from typing import Any
 import msgspec
 
 from meshwire_spec.schemas.oplog import OplogFile
+from vector_files import LEDGER, read_ledger
 
 FOLDER = Path(__file__).resolve().parents[1] / "vectors" / "oplog"
 SOURCE = "bft-json-crdt 8fd35eb1"
@@ -52,6 +55,11 @@ WORDS = {
     "equivocation": "OP-029",
     "inner": "OP-022",
     "wrong type": "OP-023",
+}
+# Scenarios with the same operations in several orders: their views must be alike at `strict`.
+ALIKE = {
+    8915: ("two of one author", [187, 188]),
+    8916: ("two of one author, and one of another", [190, 192, 193, 194]),
 }
 
 
@@ -117,6 +125,10 @@ def histories() -> Iterator[dict[str, Any]]:
         title = f"a random history in {len(found)} orders: {name.removeprefix('h:')}"
         rules = ["OP-010", "OP-011", "OP-021", "OP-028", "OP-032"]
         yield vector(ORDERS + number, "history", title, rules, "apply", found)
+    for number, (which, n) in ALIKE.items():
+        rules = ["OP-010", "OP-029"]
+        title = f"equal siblings in every order: {which}"
+        yield vector(number, "history", title, rules, "apply", n)
     for line in lines("panics"):
         if line.get("ops") and line["verdict"] == "panic" and line["build"] == "release":
             title = f"what crashed the ancestor: {line['case'].replace('_', ' ')}"
@@ -149,19 +161,29 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, say what is stale")
     options = parser.parse_args(arguments)
     stale, count = 0, 0
-    ids = json.loads((FOLDER.parent / "ids.json").read_text())
+    ledger = read_ledger()
+    known = ledger.text()
     for name, make in FILES.items():
         rows = list(make())
         count += len(rows)
         path = FOLDER / "cases" / f"{name}.json"
         text = text_of(rows)
-        ids |= {row["id"]: row["title"] for row in rows if row["id"] not in ids}
+        for row in rows:
+            ledger.note(row["id"], row["title"])
         if not path.exists() or path.read_text() != text:
             stale += 1
             print(f"make_oplog: {path.name} is stale", file=sys.stderr)
             if not options.check:
                 path.parent.mkdir(exist_ok=True)
                 path.write_text(text)
+    for path in sorted((FOLDER / "sessions").glob("*.json")):
+        for session in json.loads(path.read_text())["sessions"]:
+            ledger.note(session["id"], session["title"])
+    if ledger.text() != known:
+        stale += 1
+        print("make_oplog: ids.json is stale", file=sys.stderr)
+        if not options.check:
+            LEDGER.write_text(ledger.text())
     print(f"{count} vectors of operations, {stale} files changed")
     return 1 if stale and options.check else 0
 

@@ -23,13 +23,18 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from meshwire_conformance.catalogue.case import HARNESS, SOCKET, Case
+from meshwire_conformance.catalogue.case import HARNESS, OPLOG_SESSION, SOCKET, Case
 from meshwire_conformance.codec_suite.part import run as run_codec
 from meshwire_conformance.contracts import Attachment, Progress, Settings
 from meshwire_conformance.errors import Incomplete, SuiteFault
+from meshwire_conformance.oplog_suite.part import run as run_oplog
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.socket_suite.part import run as run_sockets
-from meshwire_conformance.targets.bundle import node_attachments, short_deadline_s
+from meshwire_conformance.targets.bundle import (
+    bundled_oplog,
+    node_attachments,
+    short_deadline_s,
+)
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from meshwire_spec.rules import rules_by_id
 from modules import PACKAGE_FOLDERS
@@ -59,6 +64,8 @@ HURRIED = 0.2
 """Scale of deadlines: many mutants never answer, and each case then waits for its deadline."""
 NODE = f"{shlex.quote(sys.executable)} -m meshwire_reference.cli"
 INDEX = re.compile(r"\[\d+\]")
+RUNS = {"node": run_sockets, "stdio": run_codec, "oplog-node": run_oplog}
+"""The part of the suite that runs over the scheme of an attachment."""
 CRASHED = "crash of"
 """How the problem of a mutant begins that met an unexpected exception."""
 Enough: TypeAlias = Callable[[CaseResult], bool]
@@ -149,7 +156,7 @@ async def judge(
             return enough is not None and enough(result)
 
         for target, share in attachments(mutant, cases, record):
-            part = run_sockets if target.scheme == "node" else run_codec
+            part = RUNS[target.scheme]
             settings = Settings(timeout_scale=scale)
             try:
                 run = partial(part, share, load_catalogue(), target, settings)
@@ -193,9 +200,12 @@ def attachments(
 ) -> Iterator[tuple[Attachment, list[Case]]]:
     """Yield every way in which the mutant is started, with the cases that are run against it."""
     command = mutant.command(record)
-    of_codec = [case for case in cases if case.kind != SOCKET]
+    of_codec = [case for case in cases if case.kind not in (SOCKET, OPLOG_SESSION)]
     if of_codec:
         yield Attachment("stdio", f"{command} codec", f"stdio:{command} codec"), of_codec
+    of_oplog = [case for case in cases if case.kind == OPLOG_SESSION]
+    if of_oplog:
+        yield bundled_oplog(command), of_oplog
     shares: dict[tuple[str, tuple[str, ...]], list[Case]] = {}
     for case in cases:
         if case.kind == SOCKET:

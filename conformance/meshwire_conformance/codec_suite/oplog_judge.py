@@ -183,7 +183,9 @@ def finding_of_oplog(pairs: Sequence[tuple[Ask, Given]], demanded: str, level: s
             views.append(json.dumps(given.answer["result"].get("view"), sort_keys=True))
             if views[-1] != views[0]:
                 return OplogFinding(
-                    Finding("views-differ", step.op, received=views[-1]), ask.line, views[0]
+                    Finding("views-differ", step.op, received=f"view: {views[-1]}"),
+                    ask.line,
+                    f"view: {views[0]}",
                 )
     return OplogFinding(Finding())
 

@@ -181,7 +181,8 @@ class SessionRun:
     def _on(self, name: str) -> PeerSession:
         session = self._talk.sessions[name]
         if session.over is not None:
-            raise SessionFailed("session-ended", f"{name} has ended with code {session.over}")
+            why = f"session {name} has ended with code {session.over}"
+            raise SessionFailed("session-ended", why)
         return session
 
     def _form(self, name: str) -> str:
@@ -194,6 +195,9 @@ class SessionRun:
         session = await self._talk.snapshot(wanted.values())
         missing = [name for name, form in wanted.items() if form not in session.everything]
         if missing:
+            # A session that has ended is the cause.
+            for name in self._talk.sessions:
+                self._on(name)
             raise SessionFailed("not-applied", f"{verb}: {', '.join(missing)} did not come")
         return session
 
