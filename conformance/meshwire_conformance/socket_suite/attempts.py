@@ -136,6 +136,17 @@ def connection_lost(result: CaseResult, why: str) -> CaseResult:
     return replace(result, symptom="connection-lost", reasons=(reason, *others))
 
 
+def when_late(attempt: Attempt) -> Attempt:
+    """Return an attempt that failed as one to be repeated, if the suite or the target was late.
+
+    Whatever failed may have failed for that: a target gives up what its peer leaves open for long.
+    """
+    evidence = attempt.evidence
+    if attempt.result.verdict is not Verdict.FAIL or not (evidence.suite_late or evidence.was_slow):
+        return attempt
+    return replace(attempt, missed=True, suite_late=attempt.suite_late or evidence.suite_late)
+
+
 def ended_by(attempt: Attempt, why_not: str) -> Attempt:
     """Return the attempt at a case after which the target takes no connection any more.
 

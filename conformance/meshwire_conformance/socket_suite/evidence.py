@@ -274,6 +274,10 @@ class Evidence:
     arrivals: list[Arrival] = field(default_factory=list)
     """The arrivals for its documents."""
     begun_s: float = field(default_factory=time.monotonic)
+    suite_late: bool = False
+    """True if the machine kept the suite from running meanwhile."""
+    was_slow: bool = False
+    """True if what the case waited for was still on its way at a deadline, so that it went on."""
 
 
 def sent_lines(sent: Sequence[Sending], symptom: str = "") -> tuple[str, ...]:

@@ -48,6 +48,7 @@ from meshwire_conformance.socket_suite.attempts import (
     shown_elsewhere,
     start_order,
     watched,
+    when_late,
     with_control,
     without_verdict,
 )
@@ -67,6 +68,7 @@ from meshwire_conformance.socket_suite.inbox import Inbox
 from meshwire_conformance.socket_suite.meanwhile import came_meanwhile
 from meshwire_conformance.socket_suite.needs import find_capabilities, open_documents, unmet
 from meshwire_conformance.socket_suite.peers import Peer, Session
+from meshwire_conformance.socket_suite.punctuality import Lateness
 from meshwire_conformance.socket_suite.redial import END_S, LOST, Departure, why_lost
 from meshwire_conformance.socket_suite.repetition import (
     LAST_PATIENCE,
@@ -170,6 +172,7 @@ class SocketPart:
         self._inbox = Inbox(settings.trace)
         self._session = Session(target, settings, self._nonce, self._inbox)
         self._departure = Departure(self._session)
+        self._lateness = Lateness(target.facts)
         self._deadline = Deadline(None, settings.timeout_scale)
         self._canary: Canary | None = None
         self._confirmed_misses = 0
@@ -193,6 +196,7 @@ class SocketPart:
         self._asked = frozenset(asked)
         for result in results.values():
             self._progress(result)
+        self._lateness.begin()
         try:
             if work:
                 floor_s = FLOOR_S * self._settings.timeout_scale
@@ -208,6 +212,7 @@ class SocketPart:
                 results |= await self._judge(list(work.values()))
                 self._inbox.check()
         finally:
+            self._lateness.end()
             await self._session.close()
         return [replace(results[case.id], variant=self._variant) for case in cases]
 
@@ -499,6 +504,7 @@ class SocketPart:
                     if self._answering():
                         attempt = await self._departure.heard(attempt, self._canary, deadline_s)
         self._inbox.check()
+        attempt = attempt if is_final(body) else when_late(attempt)
         duration_s = time.perf_counter() - started
         failed = attempt.result.verdict is Verdict.FAIL
         notes = (*attempt.result.notes, *attempt.evidence.notes)
@@ -574,6 +580,7 @@ class SocketPart:
             return Attempt(case, fault_of(case, exc), run.evidence)
         finally:
             run.evidence.seen = run.seen(known_faults)
+            run.evidence.suite_late = self._lateness.since(run.evidence.begun_s)
             await run.end()
             # Without the case that judges the whole run, each case judges the frames of its own
             # time.

@@ -7,6 +7,7 @@ import contextlib
 
 import pytest
 
+from meshwire_conformance.catalogue.circumstances import NARROW, WIDE, Circumstances
 from meshwire_conformance.contracts import Settings
 from meshwire_conformance.socket_suite.calibration import Deadline
 from meshwire_conformance.socket_suite.case_run import OFFER_PATIENCE, CaseRun, Terms
@@ -290,17 +291,23 @@ def test_other_content_before_the_deadline_leaves_open_what_comes_after_it() -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "offered", "waits"),
-    [("late", 5, 7), ("late", 100, OFFER_PATIENCE), ("A", 5, 1)],
+    ("name", "windows", "offered", "waits"),
+    [
+        ("late", WIDE, 5, 7),
+        ("late", WIDE, 100, OFFER_PATIENCE),
+        ("A", WIDE, 5, 1),
+        ("A", NARROW, 5, 7),
+    ],
 )
 def test_an_offer_of_other_documents_is_waited_for(
-    monkeypatch: pytest.MonkeyPatch, name: str, offered: int, waits: int
+    monkeypatch: pytest.MonkeyPatch, name: str, windows: str, offered: int, waits: int
 ) -> None:
     """A deadline that is over while further documents come says nothing about the next one."""
     run = case_run()
     if name == "A":
-        # A peer that cases share is sent what any of them changes.
-        run = CaseRun("MW-5001", run.session, Terms("strict", Deadline(0.01, 1.0)), run.scope, None)  # type: ignore[arg-type]
+        # A peer that cases share is sent what any of them changes, slowly with narrow windows.
+        shared = Terms("strict", Deadline(0.01, 1.0), circumstances=Circumstances(windows=windows))
+        run = CaseRun("MW-5001", run.session, shared, run.scope, Contents(None))
     peer = run.peer(name)
     peer.adopt(Silent())
     made: list[str] = []
@@ -317,6 +324,7 @@ def test_an_offer_of_other_documents_is_waited_for(
 
     assert found.value.missed
     assert len(made) == waits
+    assert run.evidence.was_slow is (waits > 1)
 
 
 @pytest.mark.parametrize(
