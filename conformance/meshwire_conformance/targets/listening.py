@@ -9,6 +9,7 @@ moment.
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import time
 from collections import deque
@@ -29,6 +30,8 @@ SHARE = 0.25
 
 REDIAL_S = 60.0
 """Seconds that a target may wait before it dials again, if it declares nothing."""
+ENDED = getattr(select, "POLLRDHUP", select.POLLHUP)
+"""Event of a connection whose other side has ended it, before what it sent is read."""
 
 
 class _Arrival(asyncio.Protocol):
@@ -56,6 +59,14 @@ class _Arrival(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._listener.forget(self)
+
+    @property
+    def has_ended(self) -> bool:
+        """True if the target has ended the connection, whether or not that was read yet."""
+        assert self.transport is not None
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), ENDED)
+        return bool(poll.poll(0))
 
     def become(self, connection: TcpConnection) -> None:
         """Give the connection, and the bytes received on it, to the caller that has taken it."""
@@ -164,17 +175,26 @@ class Listener:
                 return connection
 
     async def _next(self, deadline_s: float) -> _Arrival:
+        """Return the next connection that was not ended while a late suite did not take it.
+
+        Of a target that ends more than one for each address the next one is returned.
+        """
         loop = asyncio.get_running_loop()
+        ended = 0
         end_s = loop.time() + (0.0 if self.silent else deadline_s)
         while True:
             if not await self._signal.wait_for(
                 lambda: bool(self._arrivals), max(0.0, end_s - loop.time())
             ):
+                if ended:
+                    raise ConnectionError("the target ends each connection that it has dialled")
                 self.silent = True
                 raise self._missing(deadline_s)
             arrival = self._arrivals.popleft()
             if time.monotonic() - arrival.at_s <= self.handshake_s * SHARE:
-                return arrival
+                if not arrival.has_ended or ended > len(self.addresses):
+                    return arrival
+                ended += 1
             self._drop(arrival)
 
     @staticmethod

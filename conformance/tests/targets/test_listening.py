@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -343,6 +344,54 @@ def test_a_connection_that_no_case_uses_makes_room(
 
     assert (caught.type is TooFewDials) == (closed is None)
     assert (first.live is None) == bool(closed)
+
+
+@pytest.mark.parametrize(("ended", "taken"), [(1, 1), (2, 2), (3, 2)])
+def test_a_connection_that_ended_before_a_late_suite_saw_it_is_not_taken(
+    ended: int, taken: int
+) -> None:
+    """Its end comes after its bytes, which the suite reads first.
+
+    Of a target that ends one after the other a few are passed over.
+    """
+
+    async def take() -> int:
+        listener = Listener()
+        host, _, port = (await listener.bind("127.0.0.1", 0))[len("tcp://") :].rpartition(":")
+        ports = []
+        # The kernel accepts them all before the suite sees one.
+        calls = [socket.create_connection((host, int(port))) for _ in range(ended + 1)]
+        for call in calls:
+            ports.append(call.getsockname()[1])
+            call.sendall(b"begins")
+        for call in calls[:-1]:
+            call.close()
+        connection = await listener.dial_raw(Dial(OURS), DEADLINE_S)
+        assert connection._transport is not None
+        place = ports.index(connection._transport.get_extra_info("peername")[1])
+        await connection.close()
+        await listener.close()
+        calls[-1].close()
+        return place
+
+    assert asyncio.run(take()) == taken
+
+
+def test_a_target_that_ends_its_only_connection_has_dialled() -> None:
+    """It is not said to dial nothing, which would leave its cases open."""
+
+    async def take() -> None:
+        listener = Listener()
+        listener.redial_s = 0.0
+        host, _, port = (await listener.bind("127.0.0.1", 0))[len("tcp://") :].rpartition(":")
+        socket.create_connection((host, int(port))).close()
+        try:
+            await listener.dial_raw(Dial(OURS), 0.1)
+        finally:
+            await listener.close()
+
+    with pytest.raises(ConnectionError, match="ends each connection"):
+        asyncio.run(take())
 
 
 @pytest.mark.process
