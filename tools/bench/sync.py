@@ -5,11 +5,14 @@ durable store or into memory. The clock runs from the dial until the receiver ha
 durably if it has a store. CPU time is that of the receiver and its worker. The bare work is
 the load of each document by Automerge and a SQLite commit for every 20, in this process and the
 same run. Documents a second are of wall time, which means something on an idle machine only; beside
-them are those of the deployed node, with another document and in memory.
+them are those of the deployed node, with another document and in memory. Each node is configured to
+know the other as its own. With --unknown the sender answers every confirmation of the receiver in
+the first seconds, since a deployed peer may poll (DC-060).
 """
 
 import argparse
 import asyncio
+import base64
 import cProfile
 import json
 import os
@@ -27,7 +30,7 @@ from typing import Final
 from automerge.core import Document
 
 from meshwire_reference.core.settings import Dialect, Settings
-from meshwire_reference.node.config import Config
+from meshwire_reference.node.config import Config, endpoint_id_of
 from meshwire_reference.node.driver import Node
 from meshwire_reference.testing.author import Author, file_name
 from meshwire_reference.transport.base import TransportOptions
@@ -41,6 +44,9 @@ DEPLOYED: Final = {
 """What was measured of peat-mesh 0.8.2: text documents of 100 bytes, in memory."""
 COLLECTIONS: Final = {"snapshots": "beacons", "deltas": "notes"}
 TICKS: Final = os.sysconf("SC_CLK_TCK")
+SENDER_KEY: Final = bytes((1,)) * 32
+RECEIVER_KEY: Final = bytes((2,)) * 32
+"""Seeds of the endpoint keys: each node is told the id of the other."""
 POLL_S: Final = 0.02
 IDLE_S: Final = 0.5
 """Seconds in which a process that does nothing uses no CPU time."""
@@ -120,8 +126,10 @@ async def until_idle() -> None:
 
 async def receive(address: str, count: int, data: Path | None) -> Taken:
     """Run a receiver until it has every document."""
-    settings = Settings(Dialect.OPEN, heartbeat_s=0)
-    node = Node(Config(("tcp://127.0.0.1:0",), settings, data=data))
+    own_peers = frozenset({endpoint_id_of(SENDER_KEY).hex()})
+    settings = Settings(Dialect.OPEN, heartbeat_s=0, own_peers=own_peers)
+    listen = ("tcp://127.0.0.1:0",)
+    node = Node(Config(listen, settings, data=data, endpoint_key=RECEIVER_KEY))
     await node.start()
     await until_idle()
     own_s, worker_s, begun = time.process_time(), children_cpu_s(), time.monotonic()
@@ -147,24 +155,28 @@ def measure(sender: str, count: int, data: Path | None) -> Taken:
 
 
 @contextmanager
-def sender_of(folder: Path, data: Path) -> Iterator[str]:
+def sender_of(folder: Path, data: Path, *, is_own: bool) -> Iterator[str]:
     """Run a node with the documents of a folder in a durable store, and yield its address."""
+    key = data.with_suffix(".key")
+    key.write_bytes(base64.b64encode(SENDER_KEY))
+    key.chmod(0o600)
     command = [sys.executable, "-P", "-m", "meshwire_reference.cli", "run", "--open"]
     command += ["--listen", "tcp://127.0.0.1:0", "--heartbeat-s", "0"]
-    command += ["--load", str(folder), "--data", str(data)]
+    command += ["--load", str(folder), "--data", str(data), "--endpoint-key-file", str(key)]
+    command += ["--own-peer", endpoint_id_of(RECEIVER_KEY).hex()] if is_own else []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         yield json.loads(process.stdout.readline())["addresses"][0]
         process.terminate()
 
 
-def compare(name: str, count: int, rounds: int, place: Path) -> None:
+def compare(name: str, count: int, rounds: int, place: Path, *, is_own: bool) -> None:
     """Print the lines of one way of sending."""
     folder = place / name
     folder.mkdir()
     documents = make_documents(folder, COLLECTIONS[name], count)
     print(f"{name}: peat-mesh 0.8.2 {DEPLOYED[name]}")
-    with sender_of(folder, place / f"{name}-sender") as sender:
+    with sender_of(folder, place / f"{name}-sender", is_own=is_own) as sender:
         for number in range(rounds):
             bare_s = bare_cpu_s(documents, place / f"{name}-bare-{number}")
             durable = measure(sender, count, place / f"{name}-data-{number}")
@@ -185,6 +197,9 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=COLLECTIONS)
+    parser.add_argument(
+        "--unknown", action="store_true", help="the sender takes the receiver for a deployed peer"
+    )
     parser.add_argument("--receive", metavar="ADDRESS", help="be the receiver of one sync")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--profile", type=Path, help="file for the profile of a receiver")
@@ -198,7 +213,9 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         for name in [options.only] if options.only else COLLECTIONS:
-            compare(name, options.documents, options.rounds, Path(folder))
+            compare(
+                name, options.documents, options.rounds, Path(folder), is_own=not options.unknown
+            )
 
 
 if __name__ == "__main__":
