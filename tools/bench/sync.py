@@ -46,7 +46,7 @@ COLLECTIONS: Final = {"snapshots": "beacons", "deltas": "notes"}
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 SENDER_KEY: Final = bytes((1,)) * 32
 RECEIVER_KEY: Final = bytes((2,)) * 32
-"""Seeds of the endpoint keys: each node is told the id of the other."""
+"""Seeds of the endpoint keys: each node receives the id of the other in its configuration."""
 POLL_S: Final = 0.02
 IDLE_S: Final = 0.5
 """Seconds in which a process that does nothing uses no CPU time."""
