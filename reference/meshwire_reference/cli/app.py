@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 if TYPE_CHECKING:
@@ -12,15 +12,13 @@ INTERNAL = 1
 USAGE = 2
 
 
-def build_app() -> "typer.Typer":
-    """Build the command line; loads typer, which the codec harness does without."""
-    import typer  # noqa: PLC0415 - costs ten times the start of the harness
+def build_app(command: str = "") -> "typer.Typer":
+    """Build the command line; loads typer, which the codec harness does without.
 
-    from meshwire_reference.cli.demo import demo  # noqa: PLC0415 - as typer
-    from meshwire_reference.cli.keys import keygen  # noqa: PLC0415 - as typer
-    from meshwire_reference.cli.operate import COMMANDS  # noqa: PLC0415 - as typer
-    from meshwire_reference.cli.operations import operations_app  # noqa: PLC0415 - as typer
-    from meshwire_reference.cli.run import RunOptions, run_command  # noqa: PLC0415 - loads typer
+    `command` names the only one that is needed, so that nothing else is loaded; without it, or if
+    there is none of this name, all of them are.
+    """
+    import typer  # noqa: PLC0415 - costs ten times the start of the harness
 
     app = typer.Typer(
         name="meshwire-node",
@@ -41,11 +39,62 @@ def build_app() -> "typer.Typer":
         Example: meshwire-node run --listen tcp://127.0.0.1:0 --open
         """
 
-    app.command("run")(_reading(RunOptions, run_command))
-    for command in (codec, keygen, *COMMANDS, demo):
-        app.command()(command)
-    app.add_typer(operations_app)
+    every = dict.fromkeys(ADDERS.values())
+    for add in (ADDERS[command],) if command in ADDERS else every:
+        add(app)
     return app
+
+
+def _add_run(app: "typer.Typer") -> None:
+    from meshwire_reference.cli.run import RunOptions, run_command  # noqa: PLC0415 - loads typer
+
+    app.command("run")(_reading(RunOptions, run_command))
+
+
+def _add_codec(app: "typer.Typer") -> None:
+    app.command()(codec)
+
+
+def _add_keygen(app: "typer.Typer") -> None:
+    from meshwire_reference.cli.keys import keygen  # noqa: PLC0415 - as typer
+
+    app.command()(keygen)
+
+
+def _add_control(app: "typer.Typer") -> None:
+    from meshwire_reference.cli.operate import COMMANDS  # noqa: PLC0415 - as typer
+
+    for command in COMMANDS:
+        app.command()(command)
+
+
+def _add_demo(app: "typer.Typer") -> None:
+    from meshwire_reference.cli.demo import demo  # noqa: PLC0415 - loads rich
+
+    app.command()(demo)
+
+
+def _add_operations(app: "typer.Typer") -> None:
+    from meshwire_reference.cli.operations import operations_app  # noqa: PLC0415 - loads websockets
+
+    app.add_typer(operations_app)
+
+
+ADDERS: Mapping[str, Callable[["typer.Typer"], None]] = {
+    "run": _add_run,
+    "codec": _add_codec,
+    "keygen": _add_keygen,
+    **dict.fromkeys(
+        ("put", "get", "delete", "docs", "peers", "connect", "watch", "stats", "status"),
+        _add_control,
+    ),
+    "demo": _add_demo,
+    "ops": _add_operations,
+}
+"""Adds each command, in the order in which help lists them.
+
+A suite starts dozens of nodes, and a third of the start was to load what `run` does not use.
+"""
 
 
 def codec() -> None:
@@ -130,7 +179,7 @@ def run_command_line() -> None:
     # Root of what typer raises for wrong arguments; typer itself gives it no public name.
     wrong_arguments: type[Exception] = typer.BadParameter.__mro__[2]
     try:
-        code = build_app()(standalone_mode=False)
+        code = build_app(sys.argv[1] if sys.argv[1:] else "")(standalone_mode=False)
     except wrong_arguments as exc:
         message = getattr(exc, "format_message", exc.__str__)()
         sys.stderr.write(f"meshwire-node: {' '.join(message.split())}\n")

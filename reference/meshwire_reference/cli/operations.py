@@ -30,7 +30,6 @@ from meshwire_reference.transport.base import TransportError
 from meshwire_reference.transport.websocket import ENDPOINT, Security, read_tls
 from meshwire_spec.numbers import OPLOG_JOIN_BYTES_MAX, OPLOG_PROFILE
 
-WEBSOCKET = ("ws://", "wss://")
 NOT_CARRIED_OUT = 1
 WRONG_ARGUMENTS = 2
 

@@ -12,12 +12,11 @@ import signal
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from meshwire_reference.backend import Backend
-from meshwire_reference.cli.operations import WEBSOCKET, OperationChoices, serve_operations
 from meshwire_reference.cli.settings import read_options
 from meshwire_reference.control.server import ControlServer
 from meshwire_reference.core.settings import Dialect
@@ -41,6 +40,11 @@ from meshwire_spec.numbers import (
     PROFILE,
 )
 
+if TYPE_CHECKING:
+    from meshwire_reference.cli.operations import OperationChoices
+
+WEBSOCKET = ("ws://", "wss://")
+"""How the addresses of a node of signed operations begin."""
 SECRET_VARIABLE = "MESHWIRE_FORMATION_FILE"  # noqa: S105 - the name of a variable, not a secret
 USAGE = 2
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -272,8 +276,11 @@ class RunOptions:
         ),
     ] = False
 
-    def of_operations(self) -> OperationChoices:
+    def of_operations(self) -> "OperationChoices":
         """Return the options of a node of signed operations."""
+        # It loads websockets and more, which other nodes do without.
+        from meshwire_reference.cli.operations import OperationChoices  # noqa: PLC0415
+
         return OperationChoices(
             listen=self.listen or [],
             peers=self.rendezvous or [],
@@ -336,6 +343,9 @@ def run_command(options: RunOptions, given: frozenset[str]) -> None:
             options = replace(options, **{name: read[name] for name in read.keys() - given})
         listen, peers = options.listen or [], options.rendezvous or []
         if peers or any(address.startswith(WEBSOCKET) for address in listen):
+            # As in `of_operations`.
+            from meshwire_reference.cli.operations import serve_operations  # noqa: PLC0415
+
             raise typer.Exit(asyncio.run(serve_operations(options.of_operations())))
         config = make_config(options.choices())
         for address in (*config.listen, *config.connect):
