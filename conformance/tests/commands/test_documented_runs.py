@@ -78,7 +78,7 @@ ENDS = {
 TOMBSTONE = bytes.fromhex(
     "0006747261636b73 0005646f632d31 0000018bcfe56800 000000000000000a 00066e6f64652d61 0000 00"
 )
-SECONDS_MAX = 300
+SECONDS_MAX = 600
 
 
 def program(path: Path, text: str) -> None:

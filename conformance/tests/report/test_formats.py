@@ -213,7 +213,7 @@ def test_the_page_opens_in_a_browser(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
 
     assert re.search(rf'<details id="{place}"[^>]* open', done.stdout), done.stderr[-400:]

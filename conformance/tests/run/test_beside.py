@@ -61,7 +61,7 @@ def test_results_keep_their_order_whoever_is_over_first() -> None:
     async def both() -> list[str]:
         script = Script()
         works = [Work(script.waits("one"), beside=True), Work(script.opens("two"), beside=True)]
-        return await asyncio.wait_for(run_all(works), 60)
+        return await asyncio.wait_for(run_all(works), 600)
 
     assert asyncio.run(both()) == ["one", "two"]
 
@@ -91,7 +91,7 @@ def test_a_work_is_alone_when_the_others_are_over_or_wait_for_the_same() -> None
             await asyncio.sleep(0)
         assert script.seen == ["three begins"]
         script.gate.set()
-        await asyncio.wait_for(task, 60)
+        await asyncio.wait_for(task, 600)
         return script.seen
 
     seen = asyncio.run(all_of_them())

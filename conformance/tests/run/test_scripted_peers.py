@@ -45,7 +45,7 @@ ECHOED = "MW-5024"
 LIVE_ONLY = frozenset({ECHOED, "MW-5924"})
 """Entries that this peer does not show: it passes on no key that the suite has not sent."""
 A_TOMBSTONE = "MW-2122"
-PATIENCE_S = 20.0
+PATIENCE_S = 600.0
 """Seconds after which a test gives up; none is waited for if the peer answers."""
 MENDED_BY_THE_POLL = ("no-answer", "no-offer")
 """Symptoms that the next push of the whole store may mend, if it comes in time."""

@@ -34,7 +34,7 @@ from meshwire_conformance.targets.tcp import TcpConnection, after_preamble, conn
 from meshwire_conformance.targets.transport import Address, Dial, NotDialled, Stream, TooFewDials
 from meshwire_spec.numbers import CAPABILITIES, PAYLOAD_MAX
 
-DEADLINE_S = 60.0
+DEADLINE_S = 600.0
 TURNS_MAX = 10_000
 """Turns of the loop until the end of a connection is noticed at most."""
 OURS, THEIRS = bytes(range(32)), bytes(range(32, 64))

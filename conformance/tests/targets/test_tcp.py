@@ -12,7 +12,7 @@ from meshwire_conformance.targets.tcp import TcpConnection, connect_raw
 from meshwire_conformance.targets.transport import Closed, Dial
 from meshwire_spec.numbers import REASONS, LabRecordType
 
-DEADLINE_S = 60.0
+DEADLINE_S = 600.0
 LATE_AT_S = 2.0**40
 WRITES = 100
 """Writes by which the socket of a peer that has gone has failed."""

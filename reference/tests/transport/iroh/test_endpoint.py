@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.skipif(find_spec("iroh") is None, reason="the extra iroh is not installed"),
 ]
 
-LIMIT_S = 60
+LIMIT_S = 600
 """Seconds after which a test hangs; nothing takes as long."""
 INTERNAL = REASONS["internal"].code
 OPTIONS = TransportOptions(bytes(32))
