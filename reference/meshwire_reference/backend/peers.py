@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from meshwire_reference.backend.errors import BadAddress, NotConnected
+from meshwire_reference.backend.failures import explained
 from meshwire_reference.node.config import Config
 from meshwire_reference.node.driver import Node
 from meshwire_reference.node.online import Dial
@@ -175,7 +176,7 @@ class PeerDiscovery:
         found = self._find(address)
         if found is None:
             raise NotConnected(
-                f"{address} was not connected: {dial.why}; it is dialled again and again"
+                f"{address} was not connected: {explained(dial.why)}; it is dialled again and again"
             )
         return found
 

@@ -8,12 +8,14 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from meshwire_reference.backend import BadFields
+from meshwire_reference.backend.failures import explained
 from meshwire_reference.backend.values import parse_fields
 from meshwire_reference.cli.run import fail
 from meshwire_reference.control.client import ControlClient, NoNode, RequestRefused
@@ -176,8 +178,8 @@ def peers(control: Control, *, as_json: AsJson = False) -> None:
         addresses = " ".join(peer["addresses"]) or "-"
         why = "" if peer["connected"] or not peer["why"] else f"\t{explained(peer['why'])}"
         say(f"{state}\t{peer['endpoint_id'] or '-'}\t{addresses}{why}")
-    for refused in found["refused"]:
-        say(f"refused\t{refused['endpoint_id']}\t-\t{explained(refused['reason'])}")
+    for line in refusals(found["refused"]):
+        say(line)
 
 
 def connect(
@@ -229,7 +231,7 @@ def stats(control: Control) -> None:
 
 
 def status(control: Control, *, as_json: AsJson = False) -> None:
-    """Print what the node is and has, one property per line.
+    """Print what the node is and has, one property per line; `documents` counts deleted ones too.
 
     Example: meshwire-node status --control node.sock
     """
@@ -243,18 +245,14 @@ def status(control: Control, *, as_json: AsJson = False) -> None:
         say(f"{name}\t{'-' if shown in (None, '') else shown}")
 
 
-EXPLANATIONS = {
-    "authentication-failed": "another secret or formation id than this node's",
-    "handshake-timeout": "no handshake in time: the peer may be open, or speak another dialect",
-    "connection refused": "nothing listens at the address",
-}
-"""What a reason usually means, for the operator."""
-
-
-def explained(reason: str) -> str:
-    """Return a reason with what it usually means."""
-    meaning = EXPLANATIONS.get(reason.lower())
-    return reason if meaning is None else f"{reason}: {meaning}"
+def refusals(refused: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield one line for each peer and reason: how often lately, and when last."""
+    times: dict[tuple[str, str], list[int]] = {}
+    for one in refused:
+        times.setdefault((one["endpoint_id"], one["reason"]), []).append(one["at_ms"])
+    for (endpoint, reason), at in times.items():
+        last = datetime.fromtimestamp(at[-1] // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        yield f"refused\t{endpoint}\t-\t{explained(reason)}\t{len(at)} times, last {last}"
 
 
 COMMANDS = (put, get, delete, docs, peers, connect, watch, stats, status)

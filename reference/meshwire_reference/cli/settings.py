@@ -24,6 +24,8 @@ PEER: Final = "peer"
 """The table whose members are tables by endpoint id."""
 RECONCILE: Final = "reconcile"
 """The one name in the table of a peer."""
+ENDPOINT: Final = re.compile(r"[0-9A-Fa-f]{64}")
+"""The endpoint id that names such a table."""
 RECONCILES: Final = {"heads": "reconcile_heads_with", "keys": "reconcile_with"}
 """What it can be, and the option that the endpoint id of the peer is added to."""
 
@@ -42,7 +44,7 @@ def read_options(path: Path, options: type[Any]) -> dict[str, Any]:
     try:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        raise ConfigError(f"{path}: {exc}") from exc
+        raise ConfigError(f"{path}: this is no TOML: {exc}") from exc
     known = {
         NAMES.get(one.name, one.name): one.name
         for one in fields(options)
@@ -67,7 +69,10 @@ def read_options(path: Path, options: type[Any]) -> dict[str, Any]:
 def _read_peers(tables: object, place: str) -> Iterator[tuple[str, str]]:
     """Yield the option that each table of a peer adds to, and the endpoint id of the peer."""
     if not isinstance(tables, dict):
-        raise ConfigError(f"{place}: `{PEER}` is tables, each [{PEER}.ENDPOINT]")
+        raise ConfigError(
+            f"{place}: `{PEER}` is tables, each [{PEER}.ENDPOINT]; "
+            f"a list of addresses to dial is `{NAMES['connect']}`"
+        )
     for endpoint, table in tables.items():
         where = f"{place}: `{PEER}.{endpoint}`"
         if not isinstance(table, dict) or table.keys() != {RECONCILE}:
@@ -75,6 +80,8 @@ def _read_peers(tables: object, place: str) -> Iterator[tuple[str, str]]:
         how = table[RECONCILE]
         if not isinstance(how, str) or how not in RECONCILES:
             raise ConfigError(f"{where}: `{RECONCILE}` is one of {', '.join(RECONCILES)}")
+        if not ENDPOINT.fullmatch(endpoint):
+            raise ConfigError(f"{where}: an endpoint id has 64 hex digits")
         yield RECONCILES[how], endpoint
 
 

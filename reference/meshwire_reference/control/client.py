@@ -34,6 +34,10 @@ class ControlClient:
             self._socket.connect(str(path))
         except OSError as exc:
             self._socket.close()
+            if path.exists() and not path.is_socket():
+                raise NoNode(
+                    f"{path} is no socket: give the path after --control of `meshwire-node run`"
+                ) from exc
             raise NoNode(
                 f"no node serves {path} ({exc.strerror or exc}): start one with "
                 f"`meshwire-node run --control {path}`"

@@ -27,6 +27,7 @@ class SocketFile:
     def bind(self) -> socket.socket:
         """Return a socket that is bound to the path. Raises ControlRefused."""
         try:
+            self._check_kind()
             self._take_lock()
             self._remove_stale()
             return self._bind()
@@ -58,12 +59,17 @@ class SocketFile:
 
     def _remove_stale(self) -> None:
         """Remove the socket of a node that has ended without doing so."""
+        self._check_kind()
+        with suppress(FileNotFoundError):
+            self._path.unlink()
+
+    def _check_kind(self) -> None:
+        """Leave anything else alone; at first, so that no lock is made beside it."""
         with suppress(FileNotFoundError):
             if not stat.S_ISSOCK(self._path.lstat().st_mode):
                 raise ControlRefused(
                     f"{self._path} exists and is no socket: choose another path with --control"
                 )
-            self._path.unlink()
 
     def _bind(self) -> socket.socket:
         bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -131,7 +131,9 @@ def make_config(choices: Choices) -> Config:
         raise ConfigError(f"--payload-cap must be between {ENTRY_MIN} and {U32_MAX} bytes")
     for name, folder in (("--load", choices.folder), ("--data", choices.data)):
         if folder is not None and str(folder) == ".":
-            raise ConfigError(f"{name} needs the name of a folder, such as {name} ./documents")
+            raise ConfigError(
+                f"{name} is empty or the working folder, and needs the name of a folder of its own"
+            )
     if choices.is_tested and (choices.control is None or choices.data is not None):
         raise ConfigError(
             "--test-control needs --control PATH, and no --data: it lets a test empty the node"

@@ -45,8 +45,9 @@ class Signal:
 class Dial(DialWatch):
     """An address that is dialled: what has become of it, and why.
 
-    `peer_id` is the endpoint id of who answered there last, None if nobody has. `failures` counts
-    the dials that failed and the connections that have ended.
+    `why` is the reason of the last failure, also while the next dial is under way. `peer_id` is the
+    endpoint id of who answered there last, None if nobody has. `failures` counts the dials that
+    failed and the connections that have ended.
     """
 
     def __init__(self, address: str, gate: asyncio.Event, changed: Signal) -> None:
@@ -65,7 +66,7 @@ class Dial(DialWatch):
     def note(self, state: DialState, why: str = "", peer_id: bytes | None = None) -> None:
         """Take note of a new state."""
         self.state = state
-        if state is not DialState.DIALLING:
+        if state is DialState.LOST:
             self.why = why
         self.peer_id = peer_id or self.peer_id
         self.failures += state is DialState.LOST

@@ -176,6 +176,8 @@ class SqliteStore:
     # --- opening -----------------------------------------------------------------------------
 
     def _open(self) -> Contents:
+        if self._folder.exists() and not self._folder.is_dir():
+            raise StoreError(f"store {self._folder} is no folder: choose another one with --data")
         self._folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         self._lock_folder()
         if not self._path.exists():

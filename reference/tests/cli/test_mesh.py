@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
@@ -87,11 +88,26 @@ def test_a_refused_peer_is_explained_on_both_sides(tmp_path: Path) -> None:
 
         assert (code, output) == (1, "")
         assert said.count("\n") == 1
+        assert "another secret or formation id" in said
         assert "not connected" in other.command("peers")[1]
         assert "another secret or formation id" in other.command("peers")[1]
         refused = one.command("peers")[1]
         assert refused.startswith(f"refused\t{other.facts['endpoint_id']}\t")
         assert "another secret or formation id" in refused
+        assert re.search(r"\t[1-9][0-9]* times, last 2[-0-9]+T[:0-9]+Z\n", refused)
+
+
+def test_an_address_without_a_node_is_explained(tmp_path: Path) -> None:
+    """The line names it once, and no number of the system."""
+    address = "tcp://127.0.0.1:1"
+    with NodeProcess(tmp_path, *LISTEN, "--open") as node:
+        code, output, said = node.command("connect", address)
+        listed = node.command("peers")[1]
+
+    why = "cannot be reached: connection refused: nothing listens at the address"
+    assert (code, output) == (1, "")
+    assert said.startswith(f"meshwire-node: {address} was not connected: {why}; ")
+    assert listed == f"not connected\t-\t{address}\t{why}\n"
 
 
 def test_the_demo_shows_convergence() -> None:

@@ -77,6 +77,22 @@ def test_without_a_node_a_command_says_how_to_start_one(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_a_file_is_no_socket(tmp_path: Path) -> None:
+    """Neither for a command nor for a node, which makes nothing beside it."""
+    file = tmp_path / "notes.txt"
+    file.write_text("mine")
+    read = run("get", "--control", str(file), "notes", "n1")
+    started = run("run", *LISTEN, "--control", str(file))
+    stored = run("run", *LISTEN, "--data", str(file))
+
+    for done in (read, started, stored):
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "is no socket: give the path after --control" in read.stderr
+    assert "is no socket: choose another path" in started.stderr
+    assert "is no folder: choose another one" in stored.stderr
+    assert [one.name for one in tmp_path.iterdir()] == ["notes.txt"]
+
+
 def test_a_second_node_leaves_the_socket_alone(node: NodeProcess) -> None:
     """It does not start, and the first one goes on."""
     second = run("run", *LISTEN, "--control", str(node.control))

@@ -92,6 +92,8 @@ def test_runs_by_heads_need_an_endpoint_id_and_are_served(wrong: str) -> None:
     ("text", "said"),
     [
         ("\npeer = 1\n", "node.toml:2: `peer` is tables"),
+        ("peer = ['tcp://127.0.0.1:1']\n", "a list of addresses to dial is `peers`"),
+        ("\n[peer.ab]\nreconcile = 'heads'\n", "node.toml:2: `peer.ab`: an endpoint id has 64"),
         ("\n[peer.ab]\nreconcile = true\n", "node.toml:2: `peer.ab`: `reconcile` is one of heads"),
         ("[peer.ab]\nreconcile = 'head'\n", "`reconcile` is one of heads, keys"),
         ("[peer.ab]\n", "node.toml:1: `peer.ab` is a table with `reconcile`"),
@@ -106,7 +108,7 @@ def test_runs_by_heads_need_an_endpoint_id_and_are_served(wrong: str) -> None:
         ("payload_cap = 1.5\n", "node.toml:1: `payload_cap` is a whole number"),
         ("open = 1\n", "node.toml:1: `open` is true or false"),
         ("data = 1\n", "node.toml:1: `data` is a text"),
-        ("listen = [\n", "node.toml: "),
+        ("listen = [\n", "node.toml: this is no TOML: "),
         ("open = true\nopen = true\n", "line 2"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 from meshwire_reference.node.clocks import Clock
 from meshwire_reference.node.dialler import Backoff, Dialler, DialState, DialWatch
 from meshwire_reference.node.log import NodeLog
+from meshwire_reference.node.online import Dial, Signal
 from meshwire_reference.testing.memory_transport import offer_memory
 from meshwire_reference.transport.base import Connection, TransportOptions
 from meshwire_reference.transport.registry import listen
@@ -134,3 +135,13 @@ def test_a_watch_hears_of_each_dial_and_may_hold_up_the_next() -> None:
     assert heard[1][2] == b"\x77" * 32
     assert heard[4][1]
     assert asked == [0, 3, 5]
+
+
+def test_the_last_failure_is_known_while_the_next_dial_is_under_way() -> None:
+    """A peer that refuses this node again and again is never without a reason."""
+    dial = Dial("tcp://127.0.0.1:1", asyncio.Event(), Signal())
+    dial.note(DialState.LOST, "handshake-timeout")
+    dial.note(DialState.DIALLING)
+    dial.note(DialState.CONNECTED, peer_id=bytes(32))
+
+    assert (dial.why, dial.peer_id) == ("handshake-timeout", bytes(32))

@@ -19,9 +19,10 @@ FIRST_MAX: Final = U16_BE.size + FRAME_KEY_MAX + 1
 FORMATION: Final = "H1 or H2"
 """The dialect of a peer of which is known only that it awaits a handshake."""
 REFUSED_HANDSHAKE: Final = frozenset(
-    REASONS[name].code for name in ("authentication-failed", "handshake-timeout")
+    REASONS[name].code
+    for name in ("authentication-failed", "handshake-timeout", "truncated", "length-limit")
 )
-"""Codes with which a peer closes that has heard no handshake."""
+"""Codes with which a peer closes that has heard no handshake: it never came, or frames did."""
 
 
 def dialect_of(first: bytes) -> Dialect | None:

@@ -41,6 +41,7 @@ class HandshakeStream(StreamHandler):
         self._dialect = Dialect.H1
         self._first = b""
         self._is_faulty = False
+        self._is_bare = self._was_reset = False
         self._nonce = b""
         self.awaits_stream = False
         """True while the first bidi stream that the peer opens is that of the handshake."""
@@ -90,6 +91,9 @@ class HandshakeStream(StreamHandler):
         """The dialect of the peer, if its first bytes show that it is not that of this side."""
         if self._initiator is not None:
             return OTHER[self._dialect] if self._initiator.is_other_dialect else None
+        if self._is_bare:
+            # An initiator writes first; a stream without bytes is the probe of an open node.
+            return Dialect.OPEN
         shown = dialect_of(self._first)
         return None if shown is self._dialect else shown
 
@@ -112,6 +116,7 @@ class HandshakeStream(StreamHandler):
 
     def receive(self, data: bytes, *, fin: bool) -> None:
         """Take the peer's bytes on the handshake stream, and its FIN."""
+        self._is_bare = fin and not (data or self._first or self._was_reset)
         if data:
             self._streams.consume(self._stream, len(data))
         handshake = self._handshake
@@ -149,6 +154,7 @@ class HandshakeStream(StreamHandler):
     def take_reset(self, code: int) -> None:
         """Handle a RESET of the peer's half as its FIN."""
         # HS-045, HS-046, HS-053, HS-057
+        self._was_reset = True
         self.receive(b"", fin=True)
 
     def _advance(self, handshake: Handshake) -> None:

@@ -301,17 +301,17 @@ async def dial(address: str, options: TransportOptions) -> Connection:
     try:
         shared = await _bind(tuple(own.values()), options)
     except iroh.IrohError as error:
-        raise Unreachable(f"{address} cannot be dialled: {_cause(error)}") from error
+        raise Unreachable(f"cannot be dialled: {_cause(error)}") from error
     shared.join()
     try:
         async with asyncio.timeout(_connects_within_s(options)):
             connection = await shared.endpoint.connect(target, options.alpn.encode())
     except TimeoutError as fault:
         shared.abandon()
-        raise Unreachable(f"{address} does not answer") from fault
+        raise Unreachable("does not answer") from fault
     except iroh.IrohError as error:
         shared.abandon()
-        raise Unreachable(f"{address} cannot be reached: {_cause(error)}") from error
+        raise Unreachable(f"cannot be reached: {_cause(error)}") from error
     except asyncio.CancelledError:
         # The endpoint would go on without a user.
         shared.abandon()

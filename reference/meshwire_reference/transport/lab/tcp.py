@@ -26,6 +26,7 @@ from meshwire_reference.transport.base import (
 from meshwire_reference.transport.lab.link import LabLink
 from meshwire_reference.transport.places import CallerPlace, Places
 
+ALLOWED: Final = "`meshwire-node run --lab` allows it"
 SHARED_BITS: Final = 64
 """Bits of an IPv6 address that its owner does not choose."""
 REST_MAX: Final = 2**23
@@ -274,7 +275,8 @@ def why(fault: OSError) -> str:
         return "no host of this name"
     known = {EADDRINUSE: "the port is in use", EADDRNOTAVAIL: "the address is not this machine's"}
     number = fault.errno or 0
-    return known.get(number) or os.strerror(number).lower()
+    # Of several addresses of one name, asyncio gives one error without a number.
+    return known.get(number) or (os.strerror(number).lower() if number else str(fault))
 
 
 async def listen(address: str, options: TransportOptions) -> Listener:
@@ -282,7 +284,7 @@ async def listen(address: str, options: TransportOptions) -> Listener:
     host, port = parse_address(address)
     if not is_loopback(host) and not options.lab:
         raise AddressRefused(
-            f"{host} is not loopback, and tcp:// does not prove endpoint ids: add --lab to allow it"
+            f"{host} is not loopback, and tcp:// does not prove endpoint ids: {ALLOWED}"
         )
     listener = TcpListener(options)
     try:
@@ -301,9 +303,9 @@ async def dial(address: str, options: TransportOptions) -> Connection:
         async with asyncio.timeout(options.handshake_s):
             await loop.create_connection(lambda: _SocketProtocol(link), host, port)
     except TimeoutError as fault:
-        raise Unreachable(f"{address} does not answer") from fault
+        raise Unreachable("does not answer") from fault
     except OSError as fault:
-        raise Unreachable(f"{address} cannot be reached: {fault}") from fault
+        raise Unreachable(f"cannot be reached: {why(fault)}") from fault
     await link.established()
     return link
 
@@ -313,7 +315,7 @@ def check_dialled(address: str, *, lab: bool) -> None:
     host, port = parse_address(address)
     if not is_loopback(host) and not lab:
         raise AddressRefused(
-            f"{host} is not loopback, and tcp:// does not prove endpoint ids: add --lab to allow it"
+            f"{host} is not loopback, and tcp:// does not prove endpoint ids: {ALLOWED}"
         )
     if not port:
         raise AddressRefused(f"{address!r} names no port to dial")

@@ -32,6 +32,7 @@ CHALLENGES = {
     Dialect.H2: struct.pack("<I", 48) + H1_HELLO + NONCE,
 }
 FAILED, TIMEOUT = REASONS["authentication-failed"].code, REASONS["handshake-timeout"].code
+UNREADABLE = (REASONS["truncated"].code, REASONS["length-limit"].code)
 
 
 def make_bench(dialect: Dialect, *, detects: bool = False) -> Bench:
@@ -150,7 +151,7 @@ class TestOpenNode:
 
         assert mismatches(bench) == [("dialect", "open", "H1")]
 
-    @pytest.mark.parametrize("code", [FAILED, TIMEOUT])
+    @pytest.mark.parametrize("code", [FAILED, TIMEOUT, *UNREADABLE])
     def test_an_acceptor_refuses_it(self, code: int) -> None:
         """Which of both is not known."""
         bench = make_bench(Dialect.OPEN)
@@ -185,6 +186,26 @@ class TestOpenPeer:
 
         assert mismatches(bench) == [("dialect", dialect, "open")]
         assert len(bench.refusals) == 1
+
+    @pytest.mark.parametrize("detects", [True, False])
+    def test_it_dials_and_probes(self, *, detects: bool) -> None:
+        """A node without documents, whose first stream ends without a byte."""
+        bench = make_bench(Dialect.H1, detects=detects)
+        connection = bench.connect()
+        bench.write(connection, bench.open(connection), b"", fin=True)
+
+        assert mismatches(bench) == [("dialect", "H1", "open")]
+        assert [one.reason for one in bench.refusals] == ["truncated"]
+
+    def test_a_stream_that_is_reset_says_nothing(self) -> None:
+        """An initiator may have given up."""
+        bench = make_bench(Dialect.H1)
+        connection = bench.connect()
+        stream = bench.open(connection)
+        bench.report(connection, inputs.StreamReset(stream, 0))
+
+        assert bench.mismatches == []
+        assert [one.reason for one in bench.refusals] == ["truncated"]
 
     @pytest.mark.parametrize("dialect", [Dialect.H1, Dialect.H2])
     def test_it_is_dialled(self, dialect: Dialect) -> None:
