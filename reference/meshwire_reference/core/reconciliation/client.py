@@ -175,6 +175,8 @@ class OwnRun(StreamHandler):
         self._received_bytes += len(frame.payload)
         self._context.run_refusals.note_answer(self._streams.peer)
         self._move(OwnRunEvent.ANSWERED)
+        # NG-029: the wait of the answer for its turn is no silence of the peer.
+        self._give_up_at(self._ends_s)
         # A short answer may mean that the peer lacks every document.
         weight = len(frame.payload) + len(self._context.documents)
         self._context.turns.take(weight, partial(self._take_answer, frame.payload))
@@ -194,6 +196,7 @@ class OwnRun(StreamHandler):
         else:
             self._move(OwnRunEvent.SETTLED)
             self._emit_send(b"", fin=True)
+            self._await()
             self._tell(None)
         self._pump()
 
@@ -220,8 +223,11 @@ class OwnRun(StreamHandler):
         if self._by_heads and not self._received_bytes:
             # The peer may have to find out its heads first.
             at_s = self._ends_s
+        self._give_up_at(min(at_s, self._ends_s))
+
+    def _give_up_at(self, at_s: float) -> None:
         give_up = partial(self._end, OwnRunEvent.TIME_OUT, SILENT)
-        self._context.timers.set(self._timer, min(at_s, self._ends_s), give_up)
+        self._context.timers.set(self._timer, at_s, give_up)
 
     def _refuse(self, reason: str) -> None:
         """Refuse the stream for the content of an answer."""

@@ -1,10 +1,11 @@
 """Runs that the node begins: what they find, and how they end."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from meshwire_reference.core import inputs
+from meshwire_reference.core.limits.fair_turns import REST_MAX_S
 from meshwire_reference.core.reconciliation.client import ENDED, SILENT
 from meshwire_reference.negentropy import Run
 from meshwire_reference.testing import author
@@ -30,6 +31,8 @@ from meshwire_spec.numbers import (
 )
 
 TURN_S = 0.01
+COSTLY = 5000
+"""Documents with which each answer waits for its turn."""
 
 
 class Peer:
@@ -216,6 +219,40 @@ class TestClient:
 
         assert bench.runs[0].reason == SILENT
         assert len(peer.offered()) == 50
+
+    def test_an_answer_that_waits_for_its_turn_is_no_silence(self) -> None:
+        """NG-029: it came in time, and this node is late itself."""
+        bench = make_bench(run_answer_s=3.0, run_s=100.0)
+        fill(bench, keys(0, COSTLY))
+        peer = Peer(bench, keys(1, COSTLY))
+        bench.advance(2.9)
+        turns = bench.core._context.turns
+        waiting: list[Callable[[], None]] = []
+        turns.later = waiting.append  # type: ignore[method-assign]
+        assert peer.answer() == 1
+        assert len(waiting) == 1
+        bench.advance(0.2)
+        assert bench.runs == []
+        del turns.later
+        turns.later(waiting.pop())
+        for _ in range(10):
+            bench.advance(REST_MAX_S)
+            peer.answer()
+        peer.write(b"", fin=True)
+
+        assert [over.reason for over in bench.runs] == [None]
+        assert peer.offered() == keys(0, 1)
+
+    def test_a_peer_that_never_ends_a_complete_run_is_left(self) -> None:
+        """Its half is stopped as soon as after any other message."""
+        bench = make_bench(run_answer_s=3.0, run_s=100.0)
+        fill(bench, keys(0, 3))
+        peer = Peer(bench, [])
+        peer.answer()
+        assert not bench.streams[peer.connection, peer.stream].released
+        bench.advance(3.1)
+
+        assert bench.streams[peer.connection, peer.stream].released
 
     def test_a_peer_that_never_converges_gets_everything(self) -> None:
         """It says again and again that everything differs."""
