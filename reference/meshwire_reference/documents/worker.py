@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 READ_BYTES: Final = 2**20
 TOGETHER_S: Final = 0.025
 """Seconds after which no further one of several calls is begun."""
+PARENT_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a node, and also reaches its workers where it is sent to the whole group."""
 TIMER_SIGNALS: Final = (signal.SIGPROF, signal.SIGALRM)
 """Signals of the two timers; their default action ends the process, also inside the library."""
 
@@ -62,11 +64,12 @@ def set_limit(name: str, value: int) -> tuple[str, str] | None:
 
 
 def confine(memory_bytes: int) -> tuple[tuple[str, str], ...]:
-    """Cap the memory, leave no core file, and leave interrupts of the terminal to the parent.
+    """Cap the memory, leave no core file, and leave the signals that end a node to the parent.
 
     Returns each limit that the system refuses, with the reason.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in PARENT_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     for number in TIMER_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     # A blocked signal is inherited from the parent, and would stay pending.

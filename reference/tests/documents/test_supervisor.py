@@ -400,6 +400,25 @@ def test_the_end_of_an_idle_worker_is_an_event(play: Callable[..., None]) -> Non
     play(scene)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_a_node_leaves_its_worker_alone(
+    play: Callable[..., None], number: signal.Signals
+) -> None:
+    """A manager of services sends it to the whole group; the node ends its worker itself."""
+
+    async def scene(bench: Bench) -> None:
+        assert isinstance(await bench.ask(Edit("notes:1", {"a": 1})), Edited)
+        worker = bench.documents._worker
+        assert worker is not None
+        os.kill(worker.pid, number)
+
+        assert isinstance(await bench.ask(Edit("notes:1", {"a": 2})), Edited)
+        assert bench.documents._worker is worker
+        assert bench.events.all == []
+
+    play(scene)
+
+
 def test_a_limit_that_cannot_be_set_is_an_event(play: Callable[..., None], tmp_path: Path) -> None:
     """The node works without it, and says so once, not for each worker."""
     (tmp_path / "no-limits").touch()
