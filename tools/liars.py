@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from liar_rows import MEASURED_FILE, Liar, Measured, problems_of, read_liars, read_measured
-from meshwire_conformance.catalogue.case import SOCKET
+from meshwire_conformance.catalogue.case import OPLOG_SESSION, SOCKET
 from meshwire_conformance.codec_suite.part import run as run_codec
 from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.run.loading import load_catalogue, load_listing
@@ -46,7 +46,7 @@ def results_of(liar: Liar) -> list[CaseResult]:
 def _results_of_codec(liar: Liar) -> list[CaseResult]:
     command = shlex.join((sys.executable, str(PROGRAMS / "codec_peer.py"), liar.how))
     catalogue = load_listing()
-    cases = [case for case in catalogue.cases if case.kind != SOCKET]
+    cases = [case for case in catalogue.cases if case.kind not in (SOCKET, OPLOG_SESSION)]
     settings = Settings(timeout_scale=liar.timeout_scale)
     attachment = Attachment("stdio", command, f"stdio:{command}")
     return asyncio.run(run_codec(cases, catalogue, attachment, settings, lambda _result: None))

@@ -19,12 +19,19 @@ PEER = Path(__file__).parents[1] / "programs" / "buggy_codec.py"
 TOOLS = {"python": "python3", "go": "go", "rust": "cargo", "javascript": "node", "c": "cc"}
 
 
+CODE = """import sys; sys.argv[0] = 'meshwire'
+from meshwire_conformance.commands.main import main; main()"""
+
+
 def meshwire(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command run to its end."""
-    code = "import sys; sys.argv[0] = 'meshwire'\n"
-    code += "from meshwire_conformance.commands.main import main; main()"
+    return run(sys.executable, "-c", CODE, *arguments, **environment)
+
+
+def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A program run to its end."""
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+        words,
         capture_output=True,
         text=True,
         check=False,
@@ -111,8 +118,10 @@ def test_an_id_is_explained() -> None:
 
 
 def test_a_shell_completes_commands_and_ids() -> None:
-    """As the script that `--show-completion` prints asks for it."""
-    script = meshwire("--show-completion", "bash")
+    """As the script that `--show-completion` prints in bash asks for it."""
+    # The command looks for the shell that has started it; the last word keeps bash its parent.
+    in_bash = ("bash", "-c", '"$0" "$@"; exit')
+    script = run(*in_bash, sys.executable, "-c", CODE, "--show-completion")
     asked = {"_MESHWIRE_COMPLETE": "complete_bash"}
     command = meshwire(**asked, COMP_WORDS="meshwire exp", COMP_CWORD="1")
     name = meshwire(**asked, COMP_WORDS="meshwire explain bad-u", COMP_CWORD="2")

@@ -59,6 +59,9 @@ SLICE_S: Final = 0.005
 """Processor time of a slice at most, of all but one in a thousand."""
 SINGLE_S: Final = 0.008
 """Processor time of the longest slice at most, caches of a busy machine included."""
+ATTEMPTS: Final = 3
+"""Nodes to attack for one short enough longest slice: other work on the machine may lengthen any
+single slice, while a node that works too long at once does so each time."""
 RSS_MIB: Final = 64
 """Memory above that of the idle node at most."""
 TURNS_MAX: Final = 4
@@ -393,13 +396,17 @@ async def carry_out(attack: Attack, node: MeasuredNode) -> int:
 )
 def test_an_attack_harms_nobody_else(attack: Attack, tmp_path: Path) -> None:
     """Short slices, little memory, and another peer is served until it is over, at once."""
-    with (tmp_path / "log").open("w") as log, measured_node(log) as node:
-        served = asyncio.run(carry_out(attack, node))
-        found = node.end()
+    longest_s = []
+    while len(longest_s) < ATTEMPTS and not (longest_s and longest_s[-1] <= SINGLE_S):
+        with (tmp_path / "log").open("w") as log, measured_node(log) as node:
+            served = asyncio.run(carry_out(attack, node))
+            found = node.end()
 
-    assert served > 0
-    assert found["frames"] > served
-    assert found["turns"] <= TURNS_MAX
-    assert found["p999_s"] <= SLICE_S
-    assert found["top_s"][-1] <= SINGLE_S
-    assert found["above_idle_kib"] <= RSS_MIB * 1024
+        assert served > 0
+        assert found["frames"] > served
+        assert found["turns"] <= TURNS_MAX
+        assert found["p999_s"] <= SLICE_S
+        assert found["above_idle_kib"] <= RSS_MIB * 1024
+        longest_s.append(found["top_s"][-1])
+
+    assert min(longest_s) <= SINGLE_S
