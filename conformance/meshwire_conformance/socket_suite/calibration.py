@@ -97,6 +97,9 @@ class Canary:
         self._session.witness_sender = self.peer
         with contextlib.suppress(ConnectionError, TimeoutError):
             await self.send(deadline_s, key)
+            # What comes back before this answer is an echo, which is no push of the store.
+            await self.read(deadline_s)
+        self._session.echoes = self._session.witness_arrivals(self.peer)
 
     async def send(self, deadline_s: float, key: str = "") -> None:
         """Send the document and wait for the target's FIN, at most for the deadline.

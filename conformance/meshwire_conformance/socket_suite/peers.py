@@ -118,6 +118,8 @@ class Session:
         """Subscription to a document that no case touches, once the target holds it."""
         self.witness_sender: Peer | None = None
         """The peer that gave it to the target, over its first connection."""
+        self.echoes = 0
+        """How often the target sent it back at once."""
         self.settle: Settle | None = None
         """Waits until a peer has received what the target has queued for it."""
         self.grants: list[Grants] = []
@@ -140,22 +142,26 @@ class Session:
 
         A target may send it at any time. The witness shows it: besides the offer on a new
         connection, only such a push sends this document. A push that may be in progress counts too,
-        if the target has pushed before, or ever sends the document to the peer that gave it.
+        if the target has pushed before, or later sends the document to the peer that gave it.
         """
         witness = self.witness
         if witness is None:
             return lambda: 0
 
-        def came(to: Peer) -> int:
-            return sum(arrival.peer == to.name for arrival in witness.arrivals)
-
-        def is_echoed() -> bool:
+        def is_pushed() -> bool:
             sender = self.witness_sender
+            if sender is None:
+                return False
             # The offer on its first connection was over before it had the document.
-            return sender is not None and came(sender) >= max(1, sender.offers)
+            return self.witness_arrivals(sender) >= self.echoes + max(1, sender.offers)
 
-        before = came(peer)
-        return lambda: came(peer) - before + (before > peer.offers or is_echoed())
+        before = self.witness_arrivals(peer)
+        return lambda: self.witness_arrivals(peer) - before + (before > peer.offers or is_pushed())
+
+    def witness_arrivals(self, peer: Peer) -> int:
+        """Return how often the target has sent the witness to a peer."""
+        arrivals = [] if self.witness is None else self.witness.arrivals
+        return sum(arrival.peer == peer.name for arrival in arrivals)
 
     def live_peers(self) -> list[Peer]:
         """Return the peers whose connection is open."""

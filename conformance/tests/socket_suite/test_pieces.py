@@ -356,15 +356,18 @@ def test_a_push_of_the_whole_store_trips_no_watch_that_allows_it() -> None:
     assert tripped == [[0], [], [2], [], [1]]
 
 
-@pytest.mark.parametrize(("echoed", "left"), [(0, [0]), (1, [])])
+@pytest.mark.parametrize(
+    ("echoes", "came", "left"), [(0, 0, [0]), (0, 1, []), (1, 1, [0]), (1, 2, [])]
+)
 def test_a_push_in_progress_shows_at_the_peer_that_gave_the_witness(
-    echoed: int, left: list[int]
+    echoes: int, came: int, left: list[int]
 ) -> None:
-    """The first push had brought the witness before the watch, which is like an offer."""
+    """The first push had brought the witness before the watch; an echo is no push."""
     target = Target(Address("tcp", "", 0), Facts(), dialler=None, formation=None)  # type: ignore[arg-type]
     session = Session(target, Settings(), "n", Inbox())
     session.witness = session.inbox.subscribe("tracks:witness-n")
     session.witness_sender = session.peer("probe")
+    session.echoes = echoes
     peer = session.peer("A")
     for one in (peer, session.witness_sender):
         one.adopt(Unread())
@@ -376,7 +379,7 @@ def test_a_push_in_progress_shows_at_the_peer_that_gave_the_witness(
     watch = arm(session.inbox.subscribe("tracks:t-1"), "A", frozenset())
     watch.pushes = session.pushes_to(peer)
     session.inbox.take("A", 0, snapshot)
-    for _ in range(echoed):
+    for _ in range(came):
         session.inbox.take("probe", 1, witness)
 
     assert [arrival.stream for arrival in watch.tripped()] == left
