@@ -14,7 +14,8 @@ from meshwire_conformance.cases.binding import (
 )
 from meshwire_conformance.cases.planting import NOTHING, in_groups, send_snapshot, stored
 from meshwire_conformance.catalogue.python_cases import case
-from meshwire_conformance.socket_suite.case_run import CaseRun, no_connection
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.case_streams import no_connection
 from meshwire_conformance.socket_suite.connecting import (
     adopt_lab,
     check_echo,

@@ -16,7 +16,8 @@ from meshwire_conformance.cases.dialling import WAITS, spoiled_case
 from meshwire_conformance.cases.planting import plant, stored
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.protocol.automerge_bytes import change
-from meshwire_conformance.socket_suite.case_run import CaseRun, no_connection
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.case_streams import no_connection
 from meshwire_conformance.socket_suite.connecting import (
     adopt_lab,
     connect,

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from meshwire_conformance.errors import SuiteFault
-from meshwire_conformance.socket_suite.case_run import CALLED, CaseRun, no_connection, not_dialled
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.case_streams import CALLED, no_connection, not_dialled
 from meshwire_conformance.socket_suite.evidence import CaseFailed, NotApplicable, Sending
 from meshwire_conformance.targets.handshake import (
     CHALLENGES,

@@ -53,7 +53,8 @@ from meshwire_conformance.socket_suite.attempts import (
     without_verdict,
 )
 from meshwire_conformance.socket_suite.calibration import CANARY_DOCUMENT, FLOOR_S, Canary, Deadline
-from meshwire_conformance.socket_suite.case_run import CaseRun, Terms, no_connection
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.case_streams import Terms, no_connection
 from meshwire_conformance.socket_suite.causes import seen_before, with_causes
 from meshwire_conformance.socket_suite.composing import Scope
 from meshwire_conformance.socket_suite.content import Contents, Doorway

@@ -12,7 +12,8 @@ import pytest
 from meshwire_conformance.catalogue.circumstances import PARAMETERS, Circumstances
 from meshwire_conformance.contracts import Settings
 from meshwire_conformance.socket_suite.calibration import Deadline
-from meshwire_conformance.socket_suite.case_run import CaseRun, Terms
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.case_streams import Terms
 from meshwire_conformance.socket_suite.composing import WITHOUT_EFFECT, Scope
 from meshwire_conformance.socket_suite.inbox import Inbox
 from meshwire_conformance.socket_suite.peers import Session

@@ -10,10 +10,12 @@ import pytest
 from meshwire_conformance.catalogue.circumstances import NARROW, WIDE, Circumstances
 from meshwire_conformance.contracts import Settings
 from meshwire_conformance.socket_suite.calibration import Deadline
-from meshwire_conformance.socket_suite.case_run import OFFER_PATIENCE, CaseRun, Terms
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.case_streams import Terms
 from meshwire_conformance.socket_suite.composing import Scope
 from meshwire_conformance.socket_suite.content import Contents, Mismatch, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
+from meshwire_conformance.socket_suite.expecting import OFFER_PATIENCE, Expectation
 from meshwire_conformance.socket_suite.inbox import Arrival, Inbox
 from meshwire_conformance.socket_suite.peers import Session
 from meshwire_conformance.socket_suite.transcript_steps import _close
@@ -312,13 +314,15 @@ def test_an_offer_of_other_documents_is_waited_for(
     peer.adopt(Silent())
     made: list[str] = []
 
-    async def in_vain(_run: CaseRun, *_arguments: object, **_options: object) -> list[object]:
+    async def in_vain(
+        _expectation: Expectation, *_arguments: object, **_options: object
+    ) -> list[object]:
         made.append(f"notes:{min(len(made), offered)}")
         fields = {"key": made[-1], "type": int(FrameType.SNAPSHOT), "payload": b""}
         run.session.inbox.take(peer.name, 4, Message("stream_frame", fields))
         return []
 
-    monkeypatch.setattr(CaseRun, "_matching", in_vain)
+    monkeypatch.setattr(Expectation, "match", in_vain)
     with pytest.raises(CaseFailed) as found:
         asyncio.run(run.expect(Wanted("notes:wanted"), name))
 

@@ -20,7 +20,8 @@ from meshwire_conformance.protocol.frame_content import take_frames
 from meshwire_conformance.protocol.negentropy_messages import Refused, read_message
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.socket_suite.calibration import Deadline
-from meshwire_conformance.socket_suite.case_run import CaseRun, Terms
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.case_streams import Terms
 from meshwire_conformance.socket_suite.composing import Scope
 from meshwire_conformance.socket_suite.content import Contents
 from meshwire_conformance.socket_suite.evidence import CaseFailed
