@@ -3,7 +3,6 @@
 # Longer than 500 lines: every test needs the deadly workers and the bench around them.
 
 import asyncio
-import itertools
 import os
 import signal
 import sys
@@ -48,13 +47,7 @@ from meshwire_reference.documents.limits import (
 )
 from meshwire_reference.documents.pipe import Memory, encode_ready, encode_reply
 from meshwire_reference.documents.process import DocumentSettings, Unavailable, WorkerSettings
-from meshwire_reference.documents.supervisor import (
-    Documents,
-    Lanes,
-    QueuedCall,
-    key_of,
-    lane_of_all,
-)
+from meshwire_reference.documents.supervisor import Documents
 from meshwire_reference.store.memory import MemoryStore
 from meshwire_reference.testing.author import author, snapshot
 from meshwire_spec.numbers import READ_MESSAGE
@@ -719,57 +712,6 @@ class TestTogether:
             assert await bench.documents.submit_together(stuck) == Refused("internal")
 
         play(scene)
-
-
-class TestLanes:
-    """The waiting calls of each connection."""
-
-    def setup_method(self) -> None:
-        """Begin without calls."""
-        self.lanes = Lanes()
-        self.numbers = itertools.count()
-        self.loop = asyncio.new_event_loop()
-
-    def teardown_method(self) -> None:
-        """Close the loop of the futures."""
-        self.loop.close()
-
-    def add(self, *calls: Call) -> QueuedCall:
-        """Queue calls that are made together."""
-        keys = {key for call in calls if (key := key_of(call))}
-        lane = lane_of_all(calls)
-        future: asyncio.Future[Result | Each] = self.loop.create_future()
-        item = QueuedCall(next(self.numbers), list(calls), lane, future, keys, len(calls) > 1)
-        self.lanes.add(item)
-        return item
-
-    def test_what_is_put_back_has_its_old_place(self) -> None:
-        """In whatever order it comes back."""
-        items = [self.add(Merge(f"a:{number}", b"", 1)) for number in range(9)]
-        taken = [self.lanes.next() for _ in range(5)]
-        assert taken == items[:5]
-        self.lanes.put_back(item for item in (items[3], items[1], items[4]))
-
-        assert [self.lanes.next() for _ in range(8)] == [items[1], *items[3:], None]
-
-    def test_calls_for_several_peers_are_in_no_lane_of_theirs(self) -> None:
-        """One by one they are in that of the next, so none waits for another's costly call."""
-        item = self.add(Generate(1, "a:1"), Generate(2, "a:1"))
-        assert item.lane is None
-        assert self.lanes.next() is item
-        item.is_divided = True
-        self.lanes.put_back((item,))
-        assert item.lane == 1
-        assert self.lanes.next() is item
-        self.lanes.pause(item, is_paused=True)
-        own, other = self.add(Save("b:1")), self.add(Generate(2, "b:2"))
-        assert [self.lanes.next() for _ in range(3)] == [own, other, None]
-
-        self.lanes.pause(item, is_paused=False)
-        item.calls.pop(0)
-        self.lanes.put_back((item,))
-        assert item.lane == 2
-        assert self.lanes.next() is item
 
 
 def test_closing_refuses_what_is_unanswered(play: Callable[..., None]) -> None:
