@@ -16,10 +16,11 @@ from typing import Final
 
 from meshwire_reference.core.document_calls import Save, Saved
 from meshwire_reference.documents.table import Table
+from meshwire_reference.simulation.course import ROUNDS_MAX, run
 from meshwire_reference.simulation.plan import DELETES, EDITS, Plan
 from meshwire_reference.simulation.record import RunRecord
 from meshwire_reference.simulation.transitions import counted
-from meshwire_reference.simulation.world import ROUNDS_MAX, World
+from meshwire_reference.simulation.world import World
 
 
 class Invariant(StrEnum):
@@ -60,7 +61,7 @@ def judge(plan: Plan, *, keeps_lines: bool = False) -> Verdict:
     world = World(plan, record)
     try:
         with counted(record):
-            world.run()
+            run(world)
         problems = [
             Problem(invariant, text) for invariant, check in CHECKS.items() for text in check(world)
         ]

@@ -9,6 +9,7 @@ from itertools import permutations
 import pytest
 
 from meshwire_reference.core.settings import Dialect
+from meshwire_reference.simulation.course import run
 from meshwire_reference.simulation.links import Side
 from meshwire_reference.simulation.plan import Plan, PlanStep, StepKind
 from meshwire_reference.simulation.record import RunRecord
@@ -62,7 +63,7 @@ def mesh(*, compares_heads: bool) -> Plan:
 def test_a_mesh_that_has_converged_sends_nothing_but_heartbeats(*, compares_heads: bool) -> None:
     """Six connections, and each side of each sends one in each interval, for an hour."""
     world = Listening(mesh(compares_heads=compares_heads))
-    world.run()
+    run(world)
     assert world.outcome.is_silent
     first, *others = world.nodes.values()
     keys = first.disk.contents(first.identity).sizes
@@ -82,6 +83,6 @@ def test_a_mesh_that_has_converged_sends_nothing_but_heartbeats(*, compares_head
 def test_the_nodes_of_such_a_mesh_have_reconciled_once_on_each_connection() -> None:
     """NG-068: both sides of each of the six."""
     world = Listening(mesh(compares_heads=True))
-    world.run()
+    run(world)
 
     assert world.record.counts["frame: 8"] == 12
