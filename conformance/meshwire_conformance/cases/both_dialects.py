@@ -19,15 +19,9 @@ from meshwire_conformance.cases.dialling import (
 from meshwire_conformance.cases.planting import NOTHING
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.errors import SuiteFault
+from meshwire_conformance.socket_suite.calls import Call, take_call, take_call_in_other_dialect
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.connecting import (
-    Call,
-    check_echo,
-    connect,
-    run_handshake,
-    take_call,
-    take_call_in_other_dialect,
-)
+from meshwire_conformance.socket_suite.connecting import check_echo, connect, run_handshake
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.targets.handshake import (

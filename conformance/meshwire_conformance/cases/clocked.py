@@ -15,8 +15,8 @@ from meshwire_conformance.cases.controlled import NEEDS, expect_tombstone
 from meshwire_conformance.cases.planting import NOTHING, send_snapshot, stored
 from meshwire_conformance.cases.store import LATER
 from meshwire_conformance.catalogue.python_cases import CaseFunction, case
+from meshwire_conformance.socket_suite.calls import accept_call
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.connecting import accept_call
 from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.transcript_steps import synchronise

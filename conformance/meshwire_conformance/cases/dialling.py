@@ -12,8 +12,9 @@ from functools import partial
 from meshwire_conformance.cases.binding import trickle
 from meshwire_conformance.cases.planting import NOTHING
 from meshwire_conformance.catalogue.python_cases import case
+from meshwire_conformance.socket_suite.calls import Call, take_call
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.connecting import Call, connect, run_handshake, take_call
+from meshwire_conformance.socket_suite.connecting import connect, run_handshake
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed, NotApplicable
 from meshwire_conformance.targets.handshake import H1

@@ -16,8 +16,9 @@ from meshwire_conformance.cases.planting import (
     stored,
 )
 from meshwire_conformance.catalogue.python_cases import case
+from meshwire_conformance.socket_suite.calls import accept_call
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.connecting import accept_call, check_echo
+from meshwire_conformance.socket_suite.connecting import check_echo
 from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.meanwhile import ends_of

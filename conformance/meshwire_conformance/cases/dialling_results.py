@@ -10,8 +10,8 @@ from functools import partial
 
 from meshwire_conformance.cases.dialling import PROVES, dialler_case, is_served
 from meshwire_conformance.cases.planting import NOTHING, plant, stored
+from meshwire_conformance.socket_suite.calls import Call, take_call
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.connecting import Call, take_call
 from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.reconciling import EMPTY_RANGE, take_answer

@@ -5,8 +5,8 @@ from __future__ import annotations
 from meshwire_conformance.cases.dialling import PROVES, dialler_case
 from meshwire_conformance.cases.planting import NOTHING, stored
 from meshwire_conformance.catalogue.python_cases import case
+from meshwire_conformance.socket_suite.calls import accept_call, take_call
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.connecting import accept_call, take_call
 from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.targets.lab_records import record

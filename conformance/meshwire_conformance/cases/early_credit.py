@@ -13,13 +13,9 @@ from functools import partial
 from meshwire_conformance.cases.binding import NEEDS, lab_case
 from meshwire_conformance.cases.planting import NOTHING, plant
 from meshwire_conformance.errors import SuiteFault
+from meshwire_conformance.socket_suite.calls import accept_call
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.connecting import (
-    accept_call,
-    adopt_lab,
-    check_echo,
-    run_handshake,
-)
+from meshwire_conformance.socket_suite.connecting import adopt_lab, check_echo, run_handshake
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed, NotApplicable
 from meshwire_conformance.socket_suite.reconciling import take_answer

@@ -12,13 +12,9 @@ from meshwire_conformance.cases.binding import fault_case
 from meshwire_conformance.cases.dialling import spoiled_case
 from meshwire_conformance.cases.planting import send_snapshot
 from meshwire_conformance.catalogue.python_cases import case
+from meshwire_conformance.socket_suite.calls import accept_call, take_call
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.connecting import (
-    accept_call,
-    connect,
-    lab_connection,
-    take_call,
-)
+from meshwire_conformance.socket_suite.connecting import connect, lab_connection
 from meshwire_conformance.socket_suite.content import BASE
 from meshwire_conformance.targets.lab_records import Preamble
 from meshwire_conformance.targets.tcp import TcpConnection

@@ -15,14 +15,9 @@ from meshwire_conformance.cases.both_dialects import redial_case
 from meshwire_conformance.cases.planting import NOTHING, stored
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.errors import SuiteFault
+from meshwire_conformance.socket_suite.calls import Call, take_call_in_other_dialect
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.connecting import (
-    Call,
-    check_echo,
-    connect,
-    lab_connection,
-    take_call_in_other_dialect,
-)
+from meshwire_conformance.socket_suite.connecting import check_echo, connect, lab_connection
 from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.targets.handshake import (

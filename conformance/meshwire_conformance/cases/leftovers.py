@@ -11,13 +11,13 @@ from functools import partial
 
 from meshwire_conformance.cases.planting import in_groups, plant, send_snapshot, stored
 from meshwire_conformance.catalogue.python_cases import case
+from meshwire_conformance.socket_suite.calls import take_call
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import (
     check_echo,
     connect,
     lab_connection,
     run_handshake,
-    take_call,
 )
 from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed

@@ -16,6 +16,7 @@ from meshwire_conformance.cases.dialling import WAITS, spoiled_case
 from meshwire_conformance.cases.planting import plant, stored
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.protocol.automerge_bytes import change
+from meshwire_conformance.socket_suite.calls import take_call, take_call_granting
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.case_streams import no_connection
 from meshwire_conformance.socket_suite.connecting import (
@@ -23,8 +24,6 @@ from meshwire_conformance.socket_suite.connecting import (
     connect,
     lab_connection,
     run_handshake,
-    take_call,
-    take_call_granting,
 )
 from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed

@@ -10,8 +10,8 @@ from meshwire_conformance.cases.planting import plant, send_snapshot
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.protocol.negentropy import Item
 from meshwire_conformance.protocol.negentropy_messages import INFINITE, Range
+from meshwire_conformance.socket_suite.calls import accept_call
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.connecting import accept_call
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.inbox import BegunRun
 from meshwire_conformance.socket_suite.meanwhile import code_name, ends_of

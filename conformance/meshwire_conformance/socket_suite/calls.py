@@ -1,0 +1,273 @@
+"""Connections that the target has dialled, which the suite accepts message by message."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from meshwire_conformance.errors import SuiteFault
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.case_streams import CALLED, no_connection, not_dialled
+from meshwire_conformance.socket_suite.connecting import PREAMBLE, check_echo
+from meshwire_conformance.socket_suite.evidence import CaseFailed, Sending
+from meshwire_conformance.targets.handshake import (
+    CHALLENGES,
+    H2,
+    OTHER,
+    Formation,
+    Gate,
+    HandshakeFailed,
+    challenge_bytes,
+    read_formation_id,
+    read_response,
+    read_version,
+    spoken_dialect,
+)
+from meshwire_conformance.targets.lab_records import Preamble, Windows
+from meshwire_conformance.targets.listening import Listener
+from meshwire_conformance.targets.tcp import TcpConnection
+from meshwire_conformance.targets.transport import Connection, NotDialled, Stream
+from meshwire_spec.numbers import NONCE, REASONS, RESULT_ACCEPTED
+
+Taken = TypeVar("Taken", bound=Connection)
+
+
+@dataclass(slots=True)
+class Call:
+    """A connection that the target has dialled and that the suite has not accepted yet."""
+
+    run: CaseRun
+    connection: TcpConnection
+    gate: Gate
+    formation: Formation
+    name: str
+    dialect: str
+
+    async def stream(self) -> Stream:
+        """Return the stream of the handshake; raises CaseFailed if the target opens none."""
+        try:
+            return await self.gate.handshake_stream(self.connection, self.run.deadline_s)
+        except HandshakeFailed as exc:
+            raise CaseFailed("no-handshake", str(exc), missed=True) from exc
+
+    async def speaks(self, dialect: str) -> bool:
+        """Return True unless the target, which may dial in either dialect, speaks the other one."""
+        try:
+            stream = await self.gate.handshake_stream(self.connection, self.run.deadline_s)
+            return await spoken_dialect(stream, self.formation, self.run.deadline_s) == dialect
+        except HandshakeFailed:
+            # A first message that is missing is for the case to judge.
+            return True
+
+    async def take_first(self) -> None:
+        """Take the first message; raises CaseFailed unless it is that of dialect and formation."""
+        stream, deadline_s = await self.stream(), self.run.deadline_s
+        try:
+            if self.dialect == H2:
+                await read_version(stream, deadline_s)
+                return
+            named = await read_formation_id(stream, deadline_s)
+        except HandshakeFailed as exc:
+            symptom = "no-version" if self.dialect == H2 else "no-formation-id"
+            raise CaseFailed(symptom, str(exc), missed=True) from exc
+        if named != self.formation.formation_id:
+            raise CaseFailed(
+                "wrong-formation",
+                "the first message names another formation",
+                expected=(self.formation.formation_id,),
+                received=(named,),
+            )
+
+    async def send_challenge(
+        self, formation_id: str | None = None, nonce: bytes | None = None
+    ) -> bytes:
+        """Send a challenge, of the right formation unless another is named; return its nonce."""
+        nonce = nonce or secrets.token_bytes(NONCE)
+        await self.write(self.challenge(nonce, formation_id), "challenge", CHALLENGES[self.dialect])
+        return nonce
+
+    def challenge(self, nonce: bytes, formation_id: str | None = None) -> bytes:
+        """Return a challenge, of the right formation unless another is named."""
+        named = self.formation.formation_id if formation_id is None else formation_id
+        return challenge_bytes(named, nonce, self.dialect)
+
+    async def take_response(self, nonce: bytes) -> None:
+        """Take the response; raises CaseFailed unless it answers the nonce."""
+        try:
+            response = await read_response(await self.stream(), self.run.deadline_s, self.dialect)
+        except HandshakeFailed as exc:
+            raise CaseFailed("no-response", str(exc), missed=True) from exc
+        wanted = self.formation.answer(nonce)
+        if response != wanted:
+            raise CaseFailed(
+                "wrong-response",
+                "the response is not that of the formation and the nonce",
+                expected=(wanted.hex(),),
+                received=(response.hex(),),
+            )
+
+    async def send_result(self, result: int) -> None:
+        """Send the result, which ends the handshake."""
+        self.gate.admitted = True
+        await self.write(bytes((result,)), f"result {result}", "formation_result")
+
+    async def take_proof(self) -> None:
+        """Take the handshake up to the response; raises CaseFailed."""
+        await self.take_first()
+        await self.take_response(await self.send_challenge())
+
+    async def accept(self) -> None:
+        """Complete the handshake from the first message on; raises CaseFailed."""
+        await self.take_proof()
+        await self.send_result(RESULT_ACCEPTED)
+        await self.finish()
+
+    async def finish(self) -> None:
+        """Send FIN on the stream of the handshake."""
+        await (await self.stream()).finish()
+
+    async def write(self, data: bytes, what: str, kind: str = "") -> None:
+        """Write bytes on the stream of the handshake."""
+        await self.run.write(await self.stream(), data, what, self.name, kind=kind)
+
+    async def check_echo(self) -> None:
+        """Fail unless a PING comes back: all that the target sent before has then arrived."""
+        await check_echo(self.run, self.connection)
+
+    async def check_abandoned(self) -> None:
+        """Fail unless the target ends the connection, without a response and before a deadline."""
+        closed = await self.connection.wait_closed(self.run.deadline_s)
+        late = closed is not None and closed.code == REASONS["handshake-timeout"].code
+        if closed is None or late:
+            raise CaseFailed(
+                "not-abandoned",
+                "the target did not abandon the connection",
+                expected=("the end of the connection",),
+                received=("the end at its deadline" if late else "an open connection",),
+                missed=closed is None,
+            )
+        if closed.fault is not None:
+            self.run.check_connection(self.connection)
+        came = bytes((await self.stream()).received)
+        if came:
+            raise CaseFailed(
+                "answered",
+                "the target went on with the handshake before it ended the connection",
+                expected=("no further bytes of the handshake",),
+                received=(came.hex(),),
+            )
+
+
+async def take_call(run: CaseRun, name: str = CALLED, *, preamble: bytes | None = None) -> Call:
+    """Return the next connection that the target dials, before its handshake.
+
+    One in the other dialect, of a target that may dial in either, is ended and another taken.
+    `preamble` replaces that of the suite, in which case nothing is waited for. Raises CouldNotRun
+    if the target does not dial.
+    """
+    formation, listener = run.session.target.formation, run.session.target.listener
+    if formation is None or listener is None:
+        raise SuiteFault(f"{run.case_id} needs a formation and a target that dials")
+    call = await _next_call(run, name, formation, listener, preamble)
+    for _ in listener.addresses:
+        if preamble is not None or not formation.detects or await call.speaks(call.dialect):
+            break
+        await call.connection.close()
+        call = await _next_call(run, name, formation, listener, preamble)
+    return call
+
+
+async def take_call_granting(run: CaseRun, windows: Windows) -> Call:
+    """Return the next connection that the target dials, whatever its dialect, with these windows.
+
+    Raises CouldNotRun if the target does not dial.
+    """
+    formation, listener = run.session.target.formation, run.session.target.listener
+    if formation is None or listener is None:
+        raise SuiteFault(f"{run.case_id} needs a formation and a target that dials")
+    return await _next_call(run, CALLED, formation, listener, windows=windows)
+
+
+async def take_call_in_other_dialect(
+    run: CaseRun, name: str, take_own: Callable[[Call], Awaitable[None]]
+) -> Call:
+    """Return a connection that the target dials in the other dialect than it states.
+
+    `take_own` ends each one in its own. Raises CaseFailed if it keeps to that; the case is then
+    repeated.
+    """
+    formation, listener = run.session.target.formation, run.session.target.listener
+    if formation is None or listener is None:
+        raise SuiteFault(f"{run.case_id} needs a formation and a target that dials")
+    other = OTHER[formation.dialect]
+    # Connections that were dialled before may wait at each address.
+    for _ in range(2 * len(listener.addresses)):
+        call = await _next_call(run, name, formation, listener, None)
+        if await call.speaks(other):
+            return replace(call, dialect=other)
+        await take_own(call)
+    raise CaseFailed(
+        "not-in-other-dialect",
+        "the target did not dial again in the other dialect",
+        expected=(f"a connection in {other}",),
+        received=(f"connections in {formation.dialect}",),
+        # Once is enough for a target, and a suite that is late drops what has waited for long.
+        missed=True,
+    )
+
+
+async def _next_call(
+    run: CaseRun,
+    name: str,
+    formation: Formation,
+    listener: Listener,
+    preamble: bytes | None = None,
+    windows: Windows | None = None,
+) -> Call:
+    peer = run.own_peer(name)
+    gate = Gate(peer.dial())
+    dial = replace(peer.dial(), on_stream=gate)
+    if windows is not None:
+        dial = replace(dial, preamble=Preamble(dial.identity, windows=windows))
+    if preamble is not None:
+        dial = replace(dial, preamble=Preamble(dial.identity, whole=preamble))
+        run.evidence.sent.append(Sending(name, None, "preamble", preamble, PREAMBLE))
+    take = listener.dial if preamble is None else listener.dial_raw
+    connection = await _taken(run, lambda: take(dial, run.deadline_s))
+    peer.adopt(connection)
+    return Call(run, connection, gate, formation, name, formation.dialect)
+
+
+async def accept_call(
+    run: CaseRun, name: str, *, windows: Windows | None = None, identity: bytes = b""
+) -> TcpConnection:
+    """Return a connection that the target dials, after its handshake if it needs one.
+
+    `windows` is the credit given to the target, `identity` another endpoint id of the suite.
+    """
+    session, peer = run.session, run.own_peer(name)
+    dial = peer.dial()
+    identity = identity or dial.identity
+    dial = replace(dial, preamble=Preamble(identity, windows=windows or Windows()))
+    connection = await _taken(run, lambda: session.connect(dial, called=True))
+    assert isinstance(connection, TcpConnection), "targets dial over the lab binding"
+    peer.adopt(connection)
+    return connection
+
+
+async def _taken(run: CaseRun, take: Callable[[], Awaitable[Taken]]) -> Taken:
+    """Return a connection of the target; the case fails if the target has ended, or ends it.
+
+    A target that runs but does not dial is not judged: how often it dials is its own choice.
+    """
+    try:
+        await run.session.make_room()
+        return await take()
+    except NotDialled as exc:
+        if not run.session.target.is_called:
+            await run.probe()
+        raise not_dialled(exc) from exc
+    except ConnectionError as exc:
+        raise no_connection(exc) from exc
