@@ -6,21 +6,17 @@ connection to its link. One timer runs for the next deadline of the core.
 """
 
 import asyncio
-import errno
 import itertools
-import os
 import secrets
-import sys
-import traceback
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
 from meshwire_reference.core import inputs
 from meshwire_reference.core.counts import Statistics
-from meshwire_reference.core.document_calls import Each, Merge, Merged, Refused, Result, Together
+from meshwire_reference.core.document_calls import Each, Result, Together
 from meshwire_reference.core.effects import (
     Accepted,
     CallDocuments,
@@ -41,40 +37,24 @@ from meshwire_reference.core.effects import (
     WriteStore,
 )
 from meshwire_reference.core.inputs import Input, StoreFailed
-from meshwire_reference.core.limits.rate_limit import Cooldowns
 from meshwire_reference.core.node import NodeCore
 from meshwire_reference.core.peer.session import PeerStatus
-from meshwire_reference.core.state.document_queues import TOGETHER_BYTES_MAX, TOGETHER_MAX
-from meshwire_reference.documents.limits import (
-    LimitNotSet,
-    NoWorker,
-    PendingDropped,
-    WorkerDied,
-    WorkerEvent,
-)
+from meshwire_reference.documents.limits import WorkerDied, WorkerEvent
 from meshwire_reference.documents.process import DocumentSettings, WorkerSettings
 from meshwire_reference.documents.supervisor import Documents
 from meshwire_reference.node.clocks import Clock
 from meshwire_reference.node.config import Config, endpoint_id_of
 from meshwire_reference.node.connection import Link
-from meshwire_reference.node.folder import BadFolder, list_documents, read_document
+from meshwire_reference.node.loading import Loading
 from meshwire_reference.node.local import LocalUser
 from meshwire_reference.node.log import NodeLog
 from meshwire_reference.node.online import Network
-from meshwire_reference.node.storing import Storing
-from meshwire_reference.store.base import Identity, Store, StoreError
-from meshwire_reference.store.memory import MemoryStore
-from meshwire_reference.store.sqlite import SqliteStore
+from meshwire_reference.node.storing import Storing, store_of
+from meshwire_reference.node.troubles import Troubles
+from meshwire_reference.store.base import Identity, StoreError
 from meshwire_reference.transport.base import Connection, Deadline, TransportOptions
 from meshwire_spec.numbers import FRAME_KEY_MAX, REASONS
 
-LOADED_AT_ONCE: Final = 500
-"""Greatest number of files whose documents are with the worker at a time."""
-SHORTAGES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
-"""Errors after which the event loop pauses before it accepts another connection."""
-LOOP_EVENT_S: Final = 60.0
-"""Seconds before the log names the same trouble of the event loop again."""
-LOOP_EVENTS_MAX: Final = 64
 CLOSE_S: Final = 2.0
 """Seconds that the end of the node waits for its connections to close."""
 
@@ -85,6 +65,7 @@ class Node:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._log = NodeLog()
+        self._troubles = Troubles(self._log)
         self.clock = Clock()
         """Its time; `advance` puts it forward."""
         self._core = NodeCore(config.settings, secrets.token_bytes, config.key)
@@ -102,7 +83,6 @@ class Node:
         """Set when the node has to end, for the reason in `store_failure`."""
         self._timer: Deadline | asyncio.TimerHandle | None = None
         self._timer_at_s: float | None = None
-        self._loop_events = Cooldowns(LOOP_EVENT_S, LOOP_EVENTS_MAX)
         self._identity: Identity | None = None
         self.network = Network(
             self.attach,
@@ -151,7 +131,7 @@ class Node:
         Raises AddressRefused for an address that may not be dialled, StoreError for a store that
         cannot be used, Unavailable without a worker, BadFolder for a folder that cannot be loaded.
         """
-        asyncio.get_running_loop().set_exception_handler(self._note_loop_trouble)
+        asyncio.get_running_loop().set_exception_handler(self._troubles.note_of_loop)
         if self._config.is_tested:
             self._log.write("for-tests", control=str(self._config.control))
         for address in self._config.connect:
@@ -214,48 +194,14 @@ class Node:
 
     async def _load_folder(self, folder: Path) -> None:
         """Load every document of a folder, or raise BadFolder."""
-        files = list(list_documents(folder).items())
-        for at in range(0, len(files), LOADED_AT_ONCE):
-            part = files[at : at + LOADED_AT_ONCE]
-            await asyncio.gather(*map(self._load_files, self._read_files(part)))
-            if sys.stderr.isatty():
-                done = min(at + LOADED_AT_ONCE, len(files))
-                sys.stderr.write(f"\rmeshwire-node: {done} of {len(files)} documents loaded")
-        if files and sys.stderr.isatty():
-            sys.stderr.write("\n")
+        assert self._documents is not None, "the worker is started before a folder is loaded"
+        size_max = self._config.settings.payload_cap
+        loading = Loading(self._documents.submit_together, self._feed, size_max)
+        number = await loading.load(folder)
         await self._storing.drain()
         if self.store_failure is not None:
             raise self.store_failure
-        self._log.write("loaded", folder=str(folder), documents=len(files))
-
-    def _read_files(self, files: Sequence[tuple[str, Path]]) -> Iterator[dict[Path, Merge]]:
-        """Yield the calls that load files, as many as are made together."""
-        calls: dict[Path, Merge] = {}
-        size = 0
-        for key, path in files:
-            content = read_document(path, self._config.settings.payload_cap)
-            size += len(content)
-            if calls and (len(calls) == TOGETHER_MAX or size > TOGETHER_BYTES_MAX):
-                yield calls
-                calls, size = {}, len(content)
-            calls[path] = Merge(key, content)
-        if calls:
-            yield calls
-
-    async def _load_files(self, calls: Mapping[Path, Merge]) -> None:
-        assert self._documents is not None, "the worker is started before a folder is loaded"
-        answered = await self._documents.submit_together(Together(tuple(calls.values())))
-        results = answered.results if isinstance(answered, Each) else (answered,) * len(calls)
-        for (path, call), result in zip(calls.items(), results, strict=True):
-            if not isinstance(result, Merged) or not result.heads:
-                reason = "no changes in it"
-                if isinstance(result, Refused):
-                    detail = f" ({result.detail})" if result.detail else ""
-                    reason = f"{result.reason}{detail}"
-                raise BadFolder(f"{path} cannot be loaded as a document: {reason}")
-            # The store may have had the document, with everything in the file.
-            if result.write is not None:
-                self._feed(inputs.DocumentLoaded(call.key, result.write))
+        self._log.write("loaded", folder=str(folder), documents=number)
 
     def offer_again(self) -> None:
         """Offer every document again to every peer."""
@@ -362,32 +308,10 @@ class Node:
 
     def _note_mistake(self, at: Input | Effect, exc: Exception) -> None:
         """Log an exception of this node, and close the connection whose input or effect it was."""
-        connection = getattr(at, "connection", None)
-        what = at.event if isinstance(at, inputs.ConnectionInput) else at
-        place = traceback.extract_tb(exc.__traceback__)[-1]
-        self._log.write(
-            "failed",
-            at=type(what).__name__,
-            connection=connection,
-            why=f"{type(exc).__name__}: {exc}",
-            where=f"{Path(place.filename).name}:{place.lineno}",
-        )
+        connection = self._troubles.note_mistake(at, exc)
         link = self._links.get(connection) if connection is not None else None
         if link is not None:
             self._spawn(link.connection.close(REASONS["internal"].code, "internal"))
-
-    def _note_loop_trouble(
-        self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]
-    ) -> None:
-        """Log what the event loop has caught, in one line, once a minute for the same."""
-        exc = context.get("exception")
-        if isinstance(exc, OSError) and exc.errno in SHORTAGES:
-            event, facts = "accept-paused", {"why": os.strerror(exc.errno)}
-        else:
-            why = f"{type(exc).__name__}: {exc}" if exc is not None else context.get("message")
-            event, facts = "failed", {"at": "event loop", "why": str(why)}
-        if self._loop_events.take((event, facts["why"]), loop.time()):
-            self._log.write(event, **facts)
 
     def _note_refused_caller(self, reason: str, address: str) -> None:
         """Count and log the refusal of a caller that did not become a connection."""
@@ -556,28 +480,13 @@ class Node:
         if isinstance(event, WorkerDied) and not event.alone:
             # Its exchanges start afresh with their next message.
             self._core.statistics.ignored["sync states lost"] += 1
-        self._log.write(WORKER_EVENTS[type(event)], **asdict(event))
+        self._troubles.note_worker_event(event)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-
-def store_of(config: Config) -> Store:
-    """Return the store of a node: durable in its folder, or in memory without one."""
-    if config.data is None:
-        return MemoryStore()
-    return SqliteStore(config.data, secrets.token_bytes)
-
-
-WORKER_EVENTS: Final[dict[type[WorkerEvent], str]] = {
-    WorkerDied: "worker-died",
-    LimitNotSet: "limit-not-set",
-    NoWorker: "no-worker",
-    PendingDropped: "pending-dropped",
-}
-"""The name of an event of the worker in the log."""
 
 EVENTS: Final[dict[type, str]] = {
     NotSent: "not-sent",

@@ -8,18 +8,29 @@ what is stored and serves that, and changes nothing until the store can be writt
 """
 
 import asyncio
+import secrets
 from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Final, Protocol
 
 from meshwire_reference.core.effects import WriteNumber, WriteStore
 from meshwire_reference.core.inputs import StoreFailed
+from meshwire_reference.node.config import Config
 from meshwire_reference.store.base import Contents, Store, StoreError
+from meshwire_reference.store.memory import MemoryStore
+from meshwire_reference.store.sqlite import SqliteStore
 
 RETRY_S: Final = 5.0
 """Seconds after which a store that has failed is tried again."""
 BEHIND_BYTES: Final = 32 * 2**20
 """Bytes that are not durable yet, beyond which the node makes no more changes."""
+
+
+def store_of(config: Config) -> Store:
+    """Return the store of a node: durable in its folder, or in memory without one."""
+    if config.data is None:
+        return MemoryStore()
+    return SqliteStore(config.data, secrets.token_bytes)
 
 
 def size_of(effect: WriteStore) -> int:
