@@ -97,7 +97,7 @@ class Canary:
         self._session.witness_sender = self.peer
         with contextlib.suppress(ConnectionError, TimeoutError):
             await self.send(deadline_s, key)
-            # What comes back before this answer is an echo, which is no push of the store.
+            # A copy received before this answer is an echo, which is no push of the store.
             await self.read(deadline_s)
         self._session.echoes = self._session.witness_arrivals(self.peer)
 
