@@ -4,6 +4,7 @@ import json
 import os
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -108,6 +109,8 @@ def read_parts(
     content = content_of(source)
     try:
         if content is None:
+            if raw:
+                return _of_content(os.fsencode(source), kind, raw=True)
             return _of_text(source, kind)
         return _of_content(content, kind, raw=raw)
     except UnreadableInput as exc:
@@ -156,9 +159,14 @@ def _of_text(text: str, kind: str | None) -> "tuple[list[InputPart], str]":
 
     parts = parts_of_json(text)
     if parts is not None:
-        return parts, "JSON"
+        return _as_kind(parts, kind), "JSON"
     given = read_text(text)
     return [InputPart("", given.data, kind or document_kind(given.data))], given.spelling
+
+
+def _as_kind(parts: "list[InputPart]", kind: str | None) -> "list[InputPart]":
+    """Return the parts, those whose kind the input does not tell as the kind that was asked for."""
+    return [replace(part, kind=part.kind or kind) for part in parts]
 
 
 def _of_content(content: bytes, kind: str | None, *, raw: bool) -> "tuple[list[InputPart], str]":
@@ -174,7 +182,7 @@ def _of_content(content: bytes, kind: str | None, *, raw: bool) -> "tuple[list[I
         return [InputPart("", content, kind or None)], "bytes"
     form = capture_format(content)
     if form is not None:
-        return parts_of_capture(form, content), f"{form} capture"
+        return _as_kind(parts_of_capture(form, content), kind), f"{form} capture"
     text = text_of(content)
     if text is not None:
         return _of_text(text, kind)

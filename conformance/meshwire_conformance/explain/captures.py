@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from struct import error as StructError  # noqa: N812 - a class of the standard library
+from struct import unpack_from
 
 import dpkt
 import pcapng
@@ -14,6 +15,9 @@ from meshwire_conformance.explain.tcp import Segment
 
 PREFIXES: Mapping[int, int] = {0: 4, 12: 0, 101: 0, 108: 4, 113: 16, 228: 0, 229: 0, 276: 20}
 """Bytes before the IP packet, by link type; Ethernet has tags and is not in the table."""
+PCAP_HEADER, PCAP_PACKET, PACKET_LENGTHS = 24, 16, 8
+"""Bytes of the header of a pcap and of each packet, and where in that its two lengths begin."""
+PCAP_BIG_ENDIAN = (b"\xa1\xb2",)
 ETHERNET = 1
 IP4, IP6 = 4, 6
 FAULTS = (dpkt.Error, ValueError, IndexError, KeyError, StructError, EOFError, TypeError)
@@ -55,8 +59,12 @@ Frames = Iterator[tuple[int, bytes, bool]]
 
 def _pcap_frames(content: bytes) -> Frames:
     reader = dpkt.pcap.Reader(BytesIO(content))
+    order = ">" if content[:2] in PCAP_BIG_ENDIAN else "<"
+    at = PCAP_HEADER
     for _, frame in reader:
-        yield reader.datalink(), frame, 0 < reader.snaplen <= len(frame)
+        kept, sent = unpack_from(f"{order}II", content, at + PACKET_LENGTHS)
+        at += PCAP_PACKET + kept
+        yield reader.datalink(), frame, kept < sent
 
 
 def _pcapng_frames(content: bytes) -> Frames:

@@ -25,6 +25,8 @@ FRAMED = re.compile(r"\s*\|.*\|$|\s+>.*<$")
 GROUP = re.compile(r"[ \t]*([0-9a-fA-F]+)(?=[ \t|]|$)")
 REPEATED = "*"
 """A line that represents rows equal to the one before it."""
+REPEATED_MAX = 64 * 2**20
+"""Greatest offset up to which rows are repeated: as much as a file may have."""
 
 
 class UnreadableInput(Exception):
@@ -131,6 +133,11 @@ def _read_rows(rows: Sequence[_Row], base: int) -> bytes | None:
             continue
         if start > len(data) and repeats and last:
             missing = start - len(data)
+            if start > REPEATED_MAX:
+                raise UnreadableInput(
+                    f"the dump repeats a row up to offset {rows[number].offset}; of more than "
+                    f"{REPEATED_MAX} bytes give the file itself"
+                )
             data += (last * (missing // len(last) + 1))[:missing]
         if start != len(data):
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from meshwire_conformance.explain.guess import connection_of, row_of
@@ -15,6 +15,8 @@ from meshwire_spec.numbers import KINDS, LabRecordType
 
 HEX_MEMBERS = ("hex", "data", "bytes", "payload")
 """Members of a JSON object that can have the bytes of a message, such as those of a vector."""
+NOT_HEX = "this is not hex"
+"""Note of a message that cannot be shown; JSON with no other message is none of ours."""
 UNI, LISTENER = 2, 1
 """Bits of a stream id: one direction alone, and opened by the side that listened."""
 
@@ -48,8 +50,11 @@ def parts_of_json(text: str) -> list[InputPart] | None:
         values = _whole(text)
     if not values:
         return None
-    found = [part for value in values for part in _of_json(value, "")]
-    if found:
+    try:
+        found = [part for value in values for part in _of_json(value, "")]
+    except RecursionError as exc:
+        raise UnreadableInput("it is JSON nested too deeply") from exc
+    if any(part.notes[-1:] != (NOT_HEX,) for part in found):
         return found
     if any(isinstance(value, list) and _is_array(value) for value in values):
         return None
@@ -112,20 +117,18 @@ def _line(way: str, text: str) -> Iterator[InputPart]:
     """Yield the message in a line to or from a codec; a line that was cut has none."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         yield InputPart(f"{way}: a line that is not whole JSON", notes=(text[:80],))
         return
     if isinstance(value, dict):
-        yield from (
-            InputPart(f"{way}: {part.name}", part.data, part.kind) for part in _message(value, "")
-        )
+        yield from (replace(part, name=f"{way}: {part.name}") for part in _message(value, ""))
 
 
 def _hex_part(name: str, text: str, kind: str | None) -> Iterator[InputPart]:
     try:
         yield InputPart(name, bytes.fromhex(text), kind)
     except ValueError:
-        return
+        yield InputPart(f"{name}: {text[:60]!r}", notes=(NOT_HEX,), is_broken=True)
 
 
 def _received(value: Mapping[str, Any]) -> InputPart:

@@ -22,7 +22,8 @@ HEX_DIGITS = "0123456789abcdefABCDEF"
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 """Colours of a terminal."""
 _OUT_OF_HEX = str.maketrans("", "", BETWEEN)
-_PREFIXED = re.compile(r"(?:0[xX]([0-9a-fA-F]+)(?:[\s:,;]+|$))+")
+_TO_BLANKS = str.maketrans(dict.fromkeys(BETWEEN, " "))
+_GROUP = re.compile(r"[0-9a-fA-F]+")
 _QUOTED_HEX = re.compile(r"""[hHxX]\s*(['"])([0-9a-fA-F\s]*)\1\s*;?""")
 _ESCAPE = re.compile(r"\\[xX]([0-9a-fA-F]{2})")
 _AROUND_ESCAPES = re.compile(r"""[\s"'+;()]*[bB]?["']?|[\s"'+;()]*""")
@@ -56,12 +57,30 @@ def _hex(text: str) -> bytes | None:
     # A colon in front begins a record of Intel HEX.
     if not digits or digits.strip(HEX_DIGITS) or text.lstrip().startswith(":"):
         return None
+    try:
+        return bytes.fromhex(text.translate(_TO_BLANKS))
+    except ValueError:
+        _refuse_half_bytes(text)
     if len(digits) % BYTE_DIGITS:
         raise UnreadableInput(f"{len(digits)} hex digits are not a whole number of bytes")
     try:
         return bytes.fromhex(digits)
     except ValueError:
         return None
+
+
+def _refuse_half_bytes(text: str) -> None:
+    """Raise UnreadableInput if separators in a line part the digits of a byte."""
+    lines = [_GROUP.findall(line) for line in text.splitlines()]
+    for groups in lines:
+        # A line break may part a byte, so of several lines only what is inside of one is sure.
+        sure = groups if len(lines) == 1 else groups[1:-1]
+        half = next((one for one in sure if len(one) % BYTE_DIGITS), "")
+        if half and len(groups) > 1:
+            raise UnreadableInput(
+                f"{half[:SHOWN]!r} between separators is no whole byte: of decimal numbers write "
+                "an array, [1, 2], and of hex two digits for each byte"
+            )
 
 
 def _prefixed(text: str) -> bytes | None:
@@ -116,7 +135,11 @@ def _array(text: str) -> bytes | None:
     numbers = [_ELEMENT.fullmatch(part) for part in elements]
     if not all(numbers):
         return None
-    values = [int(number[1], 0) for number in numbers if number]
+    words = [number[1] for number in numbers if number]
+    octal = next((word for word in words if word.isdigit() and word != "0" and word[0] == "0"), "")
+    if octal:
+        raise UnreadableInput(f"the array has {octal}, which is octal or decimal; write it as 0x..")
+    values = [int(word, 0) for word in words]
     if max(values) > BYTE_MAX:
         raise UnreadableInput(f"the array has the number {max(values)}, which is not a byte")
     if len(found) > 1:

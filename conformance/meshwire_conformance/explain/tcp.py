@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 WRAP = 2**32
 """Sequence numbers begin again at this one."""
+REORDERED_MAX = 2**16
+"""Bytes by which a first packet may come after others of its connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,15 @@ class _Sent:
         if segment.data and len(segment.data) > len(self.segments.get(at, b"")):
             self.segments[at] = segment.data
 
+    def begin(self, segment: Segment, base: int) -> None:
+        """Let a first packet that came after others of its connection begin it."""
+        if not segment.is_first or self.has_start:
+            return
+        ahead = (self.base - base) % WRAP
+        self.segments = {at + ahead: data for at, data in self.segments.items()}
+        self.last += ahead
+        self.base, self.has_start = base, True
+
     def half(self) -> SentHalf:
         """Return the bytes in their order, up to the first gap."""
         half = SentHalf(self.source, self.target, has_start=self.has_start)
@@ -91,13 +102,19 @@ def connections_of(segments: Iterable[Segment]) -> list[CapturedConnection]:
         if not runs or _begins_anew(runs[-1], segment, base):
             runs.append(_Sent(*way, base, segment.is_first))
             order.append(runs[-1])
+        runs[-1].begin(segment, base)
         runs[-1].take(segment)
     return _paired(order)
 
 
 def _begins_anew(run: _Sent, segment: Segment, base: int) -> bool:
-    """Return True if a first packet is that of another connection of the same addresses."""
-    return segment.is_first and base != run.base
+    """Return True if a first packet is that of another connection of the same addresses.
+
+    One that is a little before everything seen is that of this connection, out of order.
+    """
+    if not segment.is_first or base == run.base:
+        return False
+    return run.has_start or (run.base - base) % WRAP > REORDERED_MAX
 
 
 def _paired(order: Sequence[_Sent]) -> list[CapturedConnection]:

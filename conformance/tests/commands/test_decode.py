@@ -174,6 +174,16 @@ OTHERS = {
         "tcpdump -w",
     ),
     "a number over a byte": ("[1, 2, 300]", "300"),
+    "decimal numbers": ("1, 0, 0, 1, 139, 207, 229, 104", "'1' between separators"),
+    "digits without their zeros": ("1 2 3 4", "two digits for each byte"),
+    "octal numbers": ("{010, 020}", "has 010, which is octal"),
+    "a decimal number with a zero": ("[08, 9]", "has 08, which is octal"),
+    "a dump that repeats without end": (
+        "00000000  01 02 03 04 05 06 07 08\n*\n7fffffffffffffff\n",
+        "offset 7fffffffffffffff",
+    ),
+    "nested json": ('{"a":' * 900 + '{"hex": "00"}' + "}" * 900, "nested too deeply"),
+    "json whose data is text": ('{"data": "hello"}', "JSON without a message"),
     "two arrays": ("{0x01, 0x02} {0x03, 0x04}", "2 arrays"),
 }
 
@@ -275,6 +285,8 @@ def test_raw_takes_the_bytes_all_the_same(
     found = json.loads(decoded(str(tmp_path / "file"), capsys, raw=True, as_json=True)[1])
 
     assert (found["read_as"], found["parts"][0]["size"]) == ("bytes", 32)
+    given = json.loads(decoded("hello", capsys, raw=True, as_json=True)[1])
+    assert (given["read_as"], given["parts"][0]["size"]) == ("bytes", 5)
 
 
 def test_bytes_come_from_a_file_and_from_standard_input(
@@ -404,6 +416,45 @@ def test_json_of_vectors_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
     assert code == 0
     assert shown.count("heartbeat, 9 bytes") == 2
+
+
+def test_a_message_of_json_that_is_not_hex_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside others, and in a line of a trace: nothing is left out without a word."""
+    good, bad = {"hex": HEARTBEAT.hex()}, {"id": "a", "hex": "0"}
+    for number, values in enumerate(([good, bad], [good, {"sent": json.dumps(bad)}])):
+        (tmp_path / "v.json").write_text(json.dumps(values))
+
+        code, shown = decoded(str(tmp_path / "v.json"), capsys)
+
+        assert code == 1, number
+        assert "this is not hex" in shown
+        assert "heartbeat, 9 bytes" in shown
+
+
+def test_a_line_of_a_trace_that_is_nested_too_deeply_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As one that is no JSON."""
+    (tmp_path / "trace.jsonl").write_text(json.dumps({"sent": "[" * 100_000}))
+
+    assert "a line that is not whole JSON" in decoded(str(tmp_path / "trace.jsonl"), capsys)[1]
+
+
+def test_the_kind_that_was_asked_for_is_that_of_messages_without_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In JSON, where one that names its kind keeps it."""
+    messages = [{"hex": HEARTBEAT.hex()}, {"hex": HEARTBEAT.hex(), "kind": "heartbeat"}]
+    (tmp_path / "v.json").write_text(json.dumps(messages))
+
+    _, shown = decoded(str(tmp_path / "v.json"), capsys, kind="tombstone")
+
+    assert [line for line in shown.splitlines() if line.endswith(" bytes")] == [
+        "tombstone, 9 bytes",
+        "heartbeat, 9 bytes",
+    ]
 
 
 def test_a_long_batch_is_opened_at_its_beginning(

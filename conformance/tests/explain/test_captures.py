@@ -165,3 +165,35 @@ def test_two_connections_of_one_address_are_kept_apart() -> None:
     found = connections_of(segments)
 
     assert [one.halves[0].data for one in found] == [b"one", b"two"]
+
+
+def test_a_packet_of_which_a_part_was_kept_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In either byte order, whatever limit the capture names; one as long as the limit is whole."""
+    packets = [ip4(segment) for segment in conversation()]
+    longest = max(map(len, packets))
+    for order in "<>":
+        whole = pcap(packets, RAW, order, snap=longest)
+        last = len(whole) - len(packets[-1])
+        kept = struct.pack(f"{order}I", len(packets[-1]) - 5)
+        cut = whole[: last - 8] + kept + whole[last - 4 : -5]
+
+        assert "cut by the capture" not in shown(whole, tmp_path, capsys)[1]
+        code, out = shown(cut, tmp_path, capsys)
+        assert code == 1
+        assert "1 packets were cut by the capture" in out
+
+
+def test_a_first_packet_out_of_order_begins_its_connection() -> None:
+    """Also one that comes after two others."""
+    segments = [
+        Segment("a:1", "b:2", 101, is_first=False, data=b"one"),
+        Segment("a:1", "b:2", 104, is_first=False, data=b"two"),
+        Segment("a:1", "b:2", 100, is_first=True, data=b""),
+    ]
+    for order in (segments, segments[1:] + segments[:1]):
+        (found,) = connections_of(order)
+
+        assert found.halves[0].data == b"onetwo"
+        assert found.halves[0].has_start
