@@ -30,6 +30,8 @@ NEVER_SUGGESTED = frozenset({"--writes-are-ok"})
 """Options that allow harm, so that only a person who knows them may write them."""
 INTERRUPTED = 130
 """Exit code that typer gives an interrupt; no command of ours ends with it."""
+NAME_SHOWN = 200
+"""Characters of the name of a file that a message shows."""
 SHOW_TRACEBACK = "MESHWIRE_TRACEBACK"
 """Name of the environment variable that enables tracebacks of faults of the suite."""
 
@@ -110,6 +112,9 @@ def run() -> int:
         if isinstance(exc, OSError) and process.is_full(exc):
             process.give_up_output()
             return _say(f"the output cannot be written: {exc}", ExitCode.FAULT)
+        if isinstance(exc, OSError) and process.is_path_fault(exc):
+            named = str(exc.filename)[:NAME_SHOWN]
+            return _say(f"{named!r} cannot be used: {exc.strerror}", ExitCode.FAULT)
         return _say(_fault_text(exc), ExitCode.FAULT)
 
 

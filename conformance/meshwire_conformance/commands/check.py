@@ -195,10 +195,24 @@ def check_command(given: CheckOptions) -> None:
         attachments = attachments_of(given)
         found = checked(attachments, text, options, progress)
     # Written first: a report must exist even if the output cannot be written.
+    faults = _written(writers, found)
+    try:
+        _show(found, detail, colour=wants_colour(given.color, os.environ, sys.stdout))
+    finally:
+        for fault in faults:
+            _tell(fault)
+    raise typer.Exit(int(ExitCode.FAULT if faults else found.exit_code))
+
+
+def _written(writers: Sequence[tuple[str, Path]], found: Report) -> list[str]:
+    """Write every report; returns why those are not there that could not be written."""
+    faults: list[str] = []
     for name, path in writers:
-        WRITERS[name](found, path)
-    _show(found, detail, colour=wants_colour(given.color, os.environ, sys.stdout))
-    raise typer.Exit(int(found.exit_code))
+        try:
+            WRITERS[name](found, path)
+        except UsageError as exc:
+            faults.append(str(exc))
+    return faults
 
 
 @contextmanager
@@ -209,8 +223,8 @@ def _reported(writers: Sequence[tuple[str, Path]], text: str, options: Options) 
     except Exception as exc:
         code = exc.exit_code if isinstance(exc, SuiteError) else ExitCode.FAULT
         why = str(exc) or type(exc).__name__
-        for name, path in writers:
-            WRITERS[name](unfinished(text, options, why, code), path)
+        for fault in _written(writers, unfinished(text, options, why, code)):
+            _tell(fault)
         raise
 
 

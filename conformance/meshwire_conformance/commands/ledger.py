@@ -14,6 +14,7 @@ from meshwire_conformance.commands.progress import SilentProgress, progress_on
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.hints import is_file
 from meshwire_conformance.report.ledger import ledger_file, read_ledger
+from meshwire_conformance.report.saving import replace_file
 from meshwire_conformance.run.loading import load_listing
 from meshwire_conformance.verdicts import ExitCode
 
@@ -101,6 +102,11 @@ def prune(
     file = ledger_file(path)
     report = _report(origin, level, sorted(known), writes_are_ok=writes_are_ok)
     _require_judgement(report)
+    if report.level != level:
+        raise UsageError(
+            f"{origin} is a run at level {report.level}, and a case can pass there that fails at "
+            f"{level}; if the ledger is one of that level, say --level {report.level}"
+        )
     remove = passing(report, known)
     if remove:
         _save(file, pruned(file.read_text(encoding="utf-8"), set(remove)))
@@ -137,6 +143,8 @@ def _report(
 
     if is_file(origin):
         return read_report(Path(origin))
+    if ":" not in origin:
+        raise UsageError(f"{origin!r} is neither the file of a report nor a target")
     given = CheckOptions(
         targets=[origin], only=list(only) or None, level=level, writes_are_ok=writes_are_ok
     )
@@ -167,6 +175,6 @@ def _expiry(text: str) -> date | None:
 
 def _save(path: Path, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        replace_file(path, text.encode())
     except OSError as exc:
         raise UsageError(f"the ledger {path} cannot be written: {exc}") from exc

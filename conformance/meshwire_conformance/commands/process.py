@@ -42,6 +42,7 @@ REPORT_BEGINS: Mapping[str, bytes] = {
 _LINE = b"meshwire: interrupted\n"
 _UNTOUCHED = (signal.SIG_DFL, signal.default_int_handler)
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
+_UNUSABLE = frozenset({errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP})
 _LAST = 2
 """File descriptor of the last standard stream."""
 
@@ -200,3 +201,8 @@ def give_up_output() -> None:
 def is_full(fault: OSError) -> bool:
     """Return True if the error says that a stream or file cannot be written."""
     return fault.errno in _UNWRITABLE
+
+
+def is_path_fault(fault: OSError) -> bool:
+    """Return True if the error says that the name of a file that was given is of no use."""
+    return fault.filename is not None and fault.errno in _UNUSABLE

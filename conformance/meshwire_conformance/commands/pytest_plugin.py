@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 REPORT = pytest.StashKey["Report"]()
 """The report of the run, once it is over."""
+FAULT = pytest.StashKey[str]()
+"""Why there is no report."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,10 +46,27 @@ def pytest_collection_modifyitems(
         return
     from meshwire_conformance.run.loading import load_listing  # noqa: PLC0415 - few sessions need it
 
+    _require_usable(config)
     items += [
         CaseItem.from_parent(session, name=f"{case.id}[{case.kind}]", case=case.id)
         for case in load_listing().cases
     ]
+
+
+def _require_usable(config: pytest.Config) -> None:
+    """Raise pytest's UsageError for a wrong target or ledger, before any case is run."""
+    from meshwire_conformance.errors import UsageError  # noqa: PLC0415 - few sessions need it
+    from meshwire_conformance.report.ledger import read_ledger  # noqa: PLC0415 - as above
+    from meshwire_conformance.run.loading import load_listing  # noqa: PLC0415 - as above
+    from meshwire_conformance.targets.base import parse_target  # noqa: PLC0415 - as above
+
+    ledger = config.getoption("meshwire_known_failing")
+    try:
+        parse_target(config.getoption("meshwire"))
+        if ledger is not None:
+            read_ledger(ledger, load_listing())
+    except UsageError as exc:
+        raise pytest.UsageError(f"--meshwire: {exc}") from exc
 
 
 class CaseFailedError(Exception):
@@ -63,9 +82,10 @@ class CaseItem(pytest.Item):
 
     def runtest(self) -> None:
         """Tell how the case ended; the first one runs the suite."""
+        if self.config.stash.get(FAULT, ""):
+            raise CaseFailedError(self.config.stash[FAULT])
         if REPORT not in self.config.stash:
-            chosen = [item.case for item in self.session.items if isinstance(item, CaseItem)]
-            self.config.stash[REPORT] = _run(self.config, chosen)
+            self._run_all()
         lines, verdicts = _ends(self.config.stash[REPORT], self.case)
         if Verdict.FAIL in verdicts or Verdict.COULD_NOT_RUN in verdicts:
             raise CaseFailedError("\n".join(lines))
@@ -73,6 +93,17 @@ class CaseItem(pytest.Item):
             pytest.xfail("; ".join(lines))
         if Verdict.PASS not in verdicts:
             pytest.skip("; ".join(lines) or "not applicable")
+
+    def _run_all(self) -> None:
+        """Run the suite; raises CaseFailedError if it cannot, and so does then each case."""
+        from meshwire_conformance.errors import SuiteError  # noqa: PLC0415 - few sessions need it
+
+        chosen = [item.case for item in self.session.items if isinstance(item, CaseItem)]
+        try:
+            self.config.stash[REPORT] = _run(self.config, chosen)
+        except SuiteError as exc:
+            self.config.stash[FAULT] = f"the suite did not run: {exc}"
+            raise CaseFailedError(self.config.stash[FAULT]) from exc
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str:
         """Return the text of the report, without the places of the suite."""

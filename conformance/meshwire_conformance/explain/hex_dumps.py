@@ -135,7 +135,7 @@ def _read_rows(rows: Sequence[_Row], base: int) -> bytes | None:
             missing = start - len(data)
             if start > REPEATED_MAX:
                 raise UnreadableInput(
-                    f"the dump repeats a row up to offset {rows[number].offset}; of more than "
+                    f"the dump repeats a row up to offset {row.offset}; of more than "
                     f"{REPEATED_MAX} bytes give the file itself"
                 )
             data += (last * (missing // len(last) + 1))[:missing]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from meshwire_conformance.errors import UsageError
 from meshwire_conformance.report.record import Report, TargetRun, tallies
+from meshwire_conformance.report.saving import save
 from meshwire_conformance.verdicts import CaseResult
 from meshwire_spec.schemas.report import (
     FORMAT_VERSION,
@@ -88,9 +88,4 @@ def write(report: Report, path: Path) -> None:
     """Write the report; raises UsageError if that fails, BrokenPipeError if its reader has gone."""
     # Escaped to ASCII: no byte of a hostile text reaches a terminal that shows the file.
     text = json.dumps(msgspec.to_builtins(file_of(report)), indent=1, ensure_ascii=True)
-    try:
-        path.write_text(text + "\n", encoding="ascii")
-    except BrokenPipeError:
-        raise
-    except OSError as exc:
-        raise UsageError(f"the report {path} cannot be written: {exc}") from exc
+    save(text + "\n", path, "ascii")

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
-from meshwire_conformance.errors import UsageError
 from meshwire_conformance.report.record import Report, TargetRun
+from meshwire_conformance.report.saving import save
 from meshwire_conformance.report.text import failure_lines
 from meshwire_conformance.verdicts import ENDED, CaseResult, Verdict
 
@@ -123,9 +123,4 @@ def _outcome(report: Report, run: TargetRun, result: CaseResult) -> str:
 
 def write(report: Report, path: Path) -> None:
     """Write the report; raises UsageError if that fails, BrokenPipeError if its reader has gone."""
-    try:
-        path.write_text(document_of(report), encoding="utf-8")
-    except BrokenPipeError:
-        raise
-    except OSError as exc:
-        raise UsageError(f"the report {path} cannot be written: {exc}") from exc
+    save(document_of(report), path)

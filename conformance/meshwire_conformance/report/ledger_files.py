@@ -1,10 +1,13 @@
 """Ledgers written, pruned and compared: TOML text from a run, and less of it once cases pass."""
 
 import re
+import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 
+from meshwire_conformance.errors import UsageError
 from meshwire_conformance.explain.values import printable
 from meshwire_conformance.report.ledger import EITHER, KnownFailure
 from meshwire_conformance.verdicts import NO_EVIDENCE, STALE, Verdict
@@ -12,8 +15,8 @@ from meshwire_spec.schemas.report import ReportedCase, ReportFile
 
 OPEN = frozenset({Verdict.FAIL.value, Verdict.COULD_NOT_RUN.value, Verdict.KNOWN_FAILING.value})
 """Verdicts of cases that a ledger can list."""
-_BLOCK = re.compile(r"^\[\[known\]\][ \t]*(?:#.*)?$", re.MULTILINE)
-_ID = re.compile(r"^id[ \t]*=[ \t]*[\"'](MW-\d+)[\"']", re.MULTILINE)
+_BLOCK = re.compile(r"^[ \t]*\[\[[ \t]*known[ \t]*\]\][ \t]*(?:#.*)?$", re.MULTILINE)
+_ID = re.compile(r"^[ \t]*id[ \t]*=[ \t]*[\"'](MW-\d+)[\"']", re.MULTILINE)
 _ESCAPED = re.compile('[\x00-\x1f\x7f-\x9f"\\\\\ud800-\udfff]')
 
 
@@ -101,7 +104,8 @@ def passing(report: ReportFile, known: Collection[str]) -> list[str]:
 def pruned(text: str, remove: Collection[str]) -> str:
     """Return the text of a ledger without these cases; everything else in it stays as it is.
 
-    A comment over the first entry of a group stays for the others of the group.
+    A comment over the first entry of a group stays for the others of the group. Raises UsageError
+    for a ledger that is written in another form, such as an array of its entries in one line.
     """
     head, blocks = _blocks(text)
     kept = head
@@ -114,7 +118,20 @@ def pruned(text: str, remove: Collection[str]) -> str:
         kept += comment if "#" in comment or "#" not in waiting else waiting
         kept += block
         waiting = ""
-    return kept.rstrip("\n") + "\n" if kept.strip() else ""
+    kept = kept.rstrip("\n") + "\n" if kept.strip() else ""
+    if _entries(kept) != [entry for entry in _entries(text) or () if entry["id"] not in remove]:
+        raise UsageError(
+            "the ledger is left as it is, since its entries are not each under a line [[known]]; "
+            f"remove by hand: {', '.join(sorted(remove))}"
+        )
+    return kept
+
+
+def _entries(text: str) -> list[dict[str, Any]] | None:
+    try:
+        return list(tomllib.loads(text).get("known", []))
+    except tomllib.TOMLDecodeError:
+        return None
 
 
 def _blocks(text: str) -> tuple[str, list[tuple[str, str]]]:

@@ -2,15 +2,19 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from meshwire_conformance.commands import process as ends
+from meshwire_conformance.report.saving import replace_file
 from meshwire_conformance.verdicts import ExitCode
 
 pytestmark = pytest.mark.process
@@ -107,6 +111,99 @@ def test_an_ended_run_leaves_no_green_report(number: int, tmp_path: Path) -> Non
     assert said.splitlines()[-1].startswith("meshwire: interrupted")
     assert process.returncode == ExitCode.FAULT
     assert ["interrupted" in message for message in errors_in(junit)] == [True]
+
+
+def test_a_report_that_cannot_be_written_costs_no_other_and_no_verdict(tmp_path: Path) -> None:
+    """The run is over by then; one line says which is missing, and the exit code is not green."""
+    junit = tmp_path / "junit.xml"
+    done = meshwire(
+        *("check", CODEC, "--only", "MW-1158"),
+        *("--report", "json=/dev/full", "--report", f"junit={junit}"),
+    )
+    others = errors_in(junit)
+    stopped = meshwire(
+        *("check", "nonsense", "--report", "json=/dev/full", "--report", f"html={junit}")
+    )
+
+    assert done.returncode == ExitCode.FAULT
+    assert "every applicable case passed" in done.stdout
+    assert others == []
+    assert "meshwire: the report /dev/full cannot be written" in done.stderr.splitlines()[-1]
+    assert stopped.stderr.splitlines()[-1].startswith("meshwire: 'nonsense' is no target")
+    assert "/dev/full" in stopped.stderr
+    assert "is no target" in junit.read_text()
+
+
+def test_a_report_that_does_not_fit_leaves_no_part_of_it(tmp_path: Path) -> None:
+    """And the ledger that was there before stays whole."""
+    report, ledger = tmp_path / "report.html", tmp_path / "known.toml"
+    report.write_text("<!doctype html>")
+    ledger.write_text("# " + "a" * 2000)
+    small = ("sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *MAIN)
+    check = (*small, "check", CODEC, "--only", "MW-1158", "--report", f"html={report}")
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    with pytest.raises(OSError, match="large"), limited(1024):
+        replace_file(ledger, b"b" * 4000)
+
+    assert (done.returncode, "cannot be written" in done.stderr) == (ExitCode.FAULT, True)
+    assert ledger.read_text() == "# " + "a" * 2000
+    assert list(tmp_path.iterdir()) == [ledger]
+
+
+@contextmanager
+def limited(size: int) -> Iterator[None]:
+    """No file may become longer than this; the signal of that is ignored, as Python does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_something_else_holds_is_written_in_place(tmp_path: Path) -> None:
+    """A link and a file with two names stay what they are; the rights of a file stay too."""
+    file, link, twin = tmp_path / "file", tmp_path / "link", tmp_path / "twin"
+    file.write_text("old")
+    file.chmod(0o640)
+    replace_file(file, b"new")
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("new", 0o640)
+    link.symlink_to(file)
+    twin.hardlink_to(file)
+    for path in (link, twin):
+        replace_file(path, path.name.encode())
+
+        assert file.read_text() == path.name
+    assert link.is_symlink()
+
+
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("new-adapter", "c", LONG),
+        ("ledger", "write", LONG, CODEC),
+        ("check", CODEC, "--report", f"json={LONG}"),
+        ("check", CODEC, "--report", f"json={LONG}/report"),
+        ("check", CODEC, "--trace", LONG),
+        ("check", CODEC, "--known-failing", LONG),
+        ("check", "--target", LONG),
+        ("report", "diff", LONG, LONG),
+    ],
+    ids=" ".join,
+)
+def test_a_name_that_no_file_can_have_is_a_mistake_of_its_writer(
+    arguments: tuple[str, ...],
+) -> None:
+    """Not a fault of the suite."""
+    done = meshwire(*arguments)
+
+    assert done.returncode == ExitCode.FAULT
+    assert len(done.stderr.splitlines()) == 1
+    assert LONG[:200] in done.stderr
+    assert "suite fault" not in done.stderr
 
 
 def test_only_reports_are_withdrawn(tmp_path: Path) -> None:

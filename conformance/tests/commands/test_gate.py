@@ -208,3 +208,25 @@ def test_pytest_has_an_item_for_each_case(tmp_path: Path) -> None:
     assert "1 xfailed" in red.stdout
     assert "again     meshwire check" in red.stdout
     assert none.returncode == 5
+
+
+def test_pytest_says_once_that_a_target_or_ledger_is_wrong(tmp_path: Path) -> None:
+    """Before any case is run, with the exit code of pytest for wrong use."""
+    for wrong, says in (
+        (("--meshwire", "stdioo:x"), "did you mean stdio:COMMAND"),
+        (("--meshwire", codec(1), "--meshwire-known-failing", "/no/such"), "cannot be read"),
+    ):
+        done = run_pytest(tmp_path, *wrong)
+
+        assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.stdout
+        assert says in done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_pytest_runs_a_suite_that_cannot_run_once(tmp_path: Path) -> None:
+    """Each case then fails with the same line, without the places of the suite."""
+    done = run_pytest(tmp_path, "--meshwire", "tcp://203.0.113.1:1", "-k", "MW-500")
+
+    assert done.returncode == 1
+    assert "--writes-are-ok" in done.stdout
+    assert "check.py" not in done.stdout

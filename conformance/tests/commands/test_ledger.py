@@ -98,6 +98,29 @@ def test_a_target_that_does_not_start_changes_no_ledger(tmp_path: Path, target: 
     assert "none" in pruned.stderr
 
 
+def test_a_run_at_another_level_prunes_nothing(tmp_path: Path) -> None:
+    """A case that passes at `wire` may fail at `strict`."""
+    path, run = tmp_path / "known.toml", tmp_path / "run.json"
+    meshwire(*("check", codec(), "--only", "MW-1163", "--level", "wire", "--report", f"json={run}"))
+    entry = '[[known]]\nid = "MW-1163"\nreason = "r"\nsymptom = "accepted"\n'
+    path.write_text(entry)
+    refused = meshwire("ledger", "prune", str(path), str(run))
+    kept = path.read_text()
+    pruned = meshwire("ledger", "prune", str(path), str(run), "--level", "wire")
+
+    assert (refused.returncode, kept) == (2, entry)
+    assert "say --level wire" in refused.stderr
+    assert (pruned.returncode, path.read_text()) == (0, "")
+
+
+def test_a_report_that_does_not_exist_is_said(tmp_path: Path) -> None:
+    """A wrong name is not taken for a target."""
+    done = meshwire("ledger", "write", str(tmp_path / "known.toml"), "nosuch.json")
+
+    assert done.returncode == 2
+    assert "neither the file of a report nor a target" in done.stderr
+
+
 @pytest.mark.parametrize(
     "command",
     [("ledger",), ("ledger", "write"), ("ledger", "prune"), ("ledger", "diff"), ("report", "diff")],

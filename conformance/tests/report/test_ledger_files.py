@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from meshwire_conformance.errors import UsageError
 from meshwire_conformance.report.comparison import compare, comparison_lines
 from meshwire_conformance.report.ledger import KnownFailure, read_ledger
 from meshwire_conformance.report.ledger_files import changes, drafted, passing, pruned
@@ -141,6 +142,30 @@ def test_pruning_leaves_everything_else_as_it_is(remove: set[str]) -> None:
     assert ("# Both are one bug." in text) == bool(set(ids) - {"MW-1003"})
     assert ("# Another." in text) == ("MW-1003" in ids)
     assert text == HAND_WRITTEN or remove
+
+
+ONE = 'reason = "r"\nsymptom = "accepted"\nid = "MW-1001"\n'
+TWO = ONE.replace("MW-1001", "MW-1002")
+OTHER_FORMS = {
+    "one line": 'known = [{id = "MW-1001", reason = "r"}, {id = "MW-1002", reason = "r"}]\n',
+    "a quoted name": f'[["known"]]\n{ONE}[["known"]]\n{TWO}',
+    "a quoted member": f"[[known]]\n{ONE.replace('id', chr(34) + 'id' + chr(34))}[[known]]\n{TWO}",
+    "a line in a text": f'[[known]]\n{TWO}note = """\n[[known]]\nid = "MW-1001"\n"""\n',
+}
+
+
+@pytest.mark.parametrize("form", OTHER_FORMS)
+def test_a_ledger_that_cannot_be_pruned_is_never_said_to_be(form: str) -> None:
+    """It is valid TOML, and would lose an entry or keep one without a word."""
+    with pytest.raises(UsageError, match="remove by hand: MW-1001"):
+        pruned(OTHER_FORMS[form], {"MW-1001"})
+
+
+def test_blanks_around_an_entry_do_not_keep_it() -> None:
+    """As TOML allows them."""
+    text = f"  [[ known ]]\n  {ONE.replace('id', '  id')}\n[[known]] # b\n{TWO}"
+
+    assert [one["id"] for one in tomllib.loads(pruned(text, {"MW-1001"}))["known"]] == ["MW-1002"]
 
 
 def test_nothing_is_left_of_a_ledger_that_is_not_needed() -> None:
