@@ -18,7 +18,9 @@ PREFIXES: Mapping[int, int] = {0: 4, 12: 0, 101: 0, 108: 4, 113: 16, 228: 0, 229
 PCAP_HEADER, PCAP_PACKET, PACKET_LENGTHS = 24, 16, 8
 """Bytes of the header of a pcap and of each packet, and where in that its two lengths begin."""
 PCAP_BIG_ENDIAN = (b"\xa1\xb2",)
-ETHERNET = 1
+ETHERNET, LINK_MASK = 1, 0xFFFF
+FRAGMENT = 44
+"""Number of the header of a fragment in IPv6."""
 IP4, IP6 = 4, 6
 FAULTS = (dpkt.Error, ValueError, IndexError, KeyError, StructError, EOFError, TypeError)
 """What the libraries raise for packets and files that are malformed."""
@@ -28,12 +30,14 @@ FAULTS = (dpkt.Error, ValueError, IndexError, KeyError, StructError, EOFError, T
 class Packets:
     """The TCP segments of a capture, and how many other packets it has.
 
-    `cut` counts packets of which the capture kept a part; `fault` is why it ended early.
+    `cut` counts packets of which the capture kept a part, `fragments` those that IP has divided;
+    `fault` is why it ended early.
     """
 
     segments: list[Segment]
     others: int = 0
     cut: int = 0
+    fragments: int = 0
     fault: str = ""
 
 
@@ -64,7 +68,10 @@ def _pcap_frames(content: bytes) -> Frames:
     for _, frame in reader:
         kept, sent = unpack_from(f"{order}II", content, at + PACKET_LENGTHS)
         at += PCAP_PACKET + kept
-        yield reader.datalink(), frame, kept < sent
+        # The bits above the type tell how long a checksum of the link is.
+        yield reader.datalink() & LINK_MASK, frame, kept < sent
+        if len(frame) < kept:
+            raise EOFError(f"the file has {len(frame)} of its {kept} bytes")
 
 
 def _pcapng_frames(content: bytes) -> Frames:
@@ -91,6 +98,9 @@ _FRAMES: Mapping[str, Callable[[bytes], Frames]] = {
 def _take(found: Packets, link: int, frame: bytes) -> None:
     packet = _packet(link, frame)
     tcp = getattr(packet, "data", None)
+    if packet is not None and _is_fragment(packet):
+        found.fragments += 1
+        return
     if packet is None or not isinstance(tcp, dpkt.tcp.TCP):
         found.others += 1
         return
@@ -121,6 +131,12 @@ def _packet(link: int, frame: bytes) -> dpkt.Packet | None:
         return dpkt.ip6.IP6(data) if version == IP6 else None
     except FAULTS:
         return None
+
+
+def _is_fragment(packet: dpkt.Packet) -> bool:
+    if isinstance(packet, dpkt.ip.IP):
+        return bool(packet.mf or packet.offset)
+    return FRAGMENT in packet.extension_hdrs
 
 
 def _host(address: bytes) -> str:

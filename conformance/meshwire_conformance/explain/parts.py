@@ -11,7 +11,7 @@ from meshwire_conformance.explain.guess import connection_of, row_of
 from meshwire_conformance.explain.hex_dumps import UnreadableInput
 from meshwire_conformance.explain.tcp import CapturedConnection, SentHalf, connections_of
 from meshwire_spec.codec import Malformed, Message, decode, encode
-from meshwire_spec.numbers import KINDS, LabRecordType
+from meshwire_spec.numbers import KINDS, LAB_MAGIC, LabRecordType
 
 HEX_MEMBERS = ("hex", "data", "bytes", "payload")
 """Members of a JSON object that can have the bytes of a message, such as those of a vector."""
@@ -161,8 +161,11 @@ def parts_of_capture(form: str, content: bytes) -> list[InputPart]:
         notes.append(f"{packets.others} packets without TCP are left out")
     if packets.cut:
         notes.append(f"{packets.cut} packets were cut by the capture; use `tcpdump -s 0`")
+    if packets.fragments:
+        notes.append(f"{packets.fragments} fragments of IP packets are left out")
+    is_broken = bool(packets.fault or packets.cut or packets.fragments)
     told = f"{form}: {len(packets.segments)} TCP segments, {len(connections)} connections"
-    parts = [InputPart(told, notes=tuple(notes), is_broken=bool(packets.fault or packets.cut))]
+    parts = [InputPart(told, notes=tuple(notes), is_broken=is_broken)]
     for number, connection in enumerate(connections, 1):
         parts += _of_connection(number, connection)
     return parts
@@ -176,6 +179,8 @@ def _of_connection(number: int, connection: CapturedConnection) -> Iterator[Inpu
         if row is None:
             told = "no preamble of the lab binding" if half.data else "no bytes"
             starts = f": begins {half.data[:8].hex(' ')}" if half.data else ""
+            if half.data[: len(LAB_MAGIC)] == LAB_MAGIC[: len(half.data)] and half.data:
+                told, broken = "a preamble of the lab binding that is not whole", True
             yield InputPart(f"{name}: {told}{starts}", notes=notes, is_broken=broken)
             continue
         last = row.pieces[-1].end

@@ -206,6 +206,13 @@ def test_a_text_of_another_kind_is_never_decoded(name: str, tmp_path: Path) -> N
     [
         ("1f8b0800", "gzip"),
         ("504b0304", "zip"),
+        ("425a6839", "bzip2"),
+        ("04224d18", "lz4"),
+        ("377abcaf271c", "7z"),
+        ("34cdb2a1", "another layout"),
+        ("a1b2cd34", "another layout"),
+        ("736e6f6f70000000", "snoop"),
+        ("474d425502", "Network Monitor"),
         ("89504e470d0a1a0a", "PNG"),
         ("7f454c4602", "ELF"),
         ("53514c69746520666f726d6174203300", "SQLite"),

@@ -1,6 +1,7 @@
 """Captures of a network: packets of several links, TCP put together, streams of the lab binding."""
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -197,3 +198,85 @@ def test_a_first_packet_out_of_order_begins_its_connection() -> None:
 
         assert found.halves[0].data == b"onetwo"
         assert found.halves[0].has_start
+
+
+def test_a_file_that_ends_within_its_last_packet_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Although the reader of pcap gives what there is as a packet."""
+    code, out = shown(pcap([ip4(one) for one in conversation()], RAW)[:-3], tmp_path, capsys)
+
+    assert code == 1
+    assert "the capture ends after packet 7" in out
+
+
+def divided(packet: bytes, size: int) -> list[bytes]:
+    """An IPv4 packet as two fragments, the first with so many bytes of it."""
+    head, body = packet[:20], packet[20:]
+    return [
+        head[:2] + struct.pack("!HHH", 20 + len(part), 1, flags) + head[8:] + part
+        for part, flags in ((body[:size], 1 << 13), (body[size:], size // 8))
+    ]
+
+
+def divided6(segment: bytes) -> bytes:
+    """The first fragment of an IPv6 packet."""
+    return ip6(struct.pack("!BBHI", 6, 0, 1, 1) + segment).replace(b"\x06\x40", b"\x2c\x40", 1)
+
+
+def test_fragments_of_ip_are_never_left_out_without_a_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What they carry is missing, so the capture is not whole."""
+    *packets, last = conversation()[:2] + [conversation()[2]]
+    for fragments in (divided(ip4(last), 24), [divided6(last)]):
+        whole = pcap([*map(ip4, packets), *fragments], RAW)
+        code, out = shown(whole, tmp_path, capsys)
+
+        assert code == 1
+        assert f"{len(fragments)} fragments of IP packets are left out" in out
+
+
+def test_a_preamble_that_is_not_whole_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is not taken for another protocol."""
+    there = (DIALLER, LISTENER)
+    packets = [ip4(tcp(there, 0, SYN, b"")), ip4(tcp(there, 1, PUSH, preamble()[:30]))]
+
+    code, out = shown(pcap(packets, RAW), tmp_path, capsys)
+
+    assert code == 1
+    assert "a preamble of the lab binding that is not whole: begins 4d 57 4c 42" in out
+
+
+def test_the_length_of_a_checksum_is_no_part_of_the_link(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Some writers set it above the type."""
+    packets = [LINKS[ETHERNET](ip4(segment)) for segment in conversation()]
+
+    assert shown(pcap(packets, ETHERNET | 0x40000000), tmp_path, capsys)[0] == 0
+
+
+@pytest.mark.parametrize("magic", [0xA1B23C4D, 0xA1B2C3D4])
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("tags", ["8100 0005", "88a8 0005 8100 0006"])
+@pytest.mark.parametrize(("type_", "ip"), [("0800", ip4), ("86dd", ip6)])
+def test_tagged_frames_and_nanoseconds_are_read(
+    magic: int,
+    order: str,
+    tags: str,
+    type_: str,
+    ip: Callable[[bytes], bytes],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In either byte order, with padding behind the packet."""
+    head = bytes(12) + bytes.fromhex(tags + type_)
+    content = pcap([head + ip(one) + bytes(6) for one in conversation()], ETHERNET, order)
+
+    code, out = shown(struct.pack(f"{order}I", magic) + content[4:], tmp_path, capsys)
+
+    assert code == 0
+    assert "heartbeat, 9 bytes" in out
