@@ -5,12 +5,15 @@ from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
 from meshwire_conformance.report.record import Report, TargetRun
-from meshwire_conformance.report.saving import save
+from meshwire_conformance.report.saving import CUT, save
 from meshwire_conformance.report.text import failure_lines
 from meshwire_conformance.verdicts import ENDED, CaseResult, Verdict
 
-ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that XML 1.0 cannot contain, even escaped."""
+ILLEGAL = re.compile(
+    "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+    "|[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
+"""Characters that XML 1.0 cannot contain, even escaped, or that change how a text is shown."""
 
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 
@@ -27,7 +30,8 @@ def legal(text: str) -> str:
 
 
 def _attribute(text: str) -> str:
-    return quoteattr(legal(text))
+    more = f"... ({len(text)} characters)" if len(text) > CUT else ""
+    return quoteattr(legal(text[:CUT]) + more)
 
 
 def document_of(report: Report) -> str:

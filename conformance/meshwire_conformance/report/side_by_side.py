@@ -11,6 +11,14 @@ NAME_MAX = 28
 """Characters of the name of a target over its column."""
 DIFFERING_MAX = 25
 """Cases that are listed of those on which the targets differ."""
+WORST = (
+    Verdict.FAIL,
+    Verdict.COULD_NOT_RUN,
+    Verdict.KNOWN_FAILING,
+    Verdict.INFORMATIONAL,
+    Verdict.PASS,
+)
+"""Verdicts of cases that ran, the worst one first."""
 NOT_RUN = "-"
 """What is shown of a case that a target did not have."""
 
@@ -52,10 +60,13 @@ def _differing(report: Report) -> Iterator[tuple[str, str, Sequence[str]]]:
 
 
 def _worst(run: TargetRun) -> dict[str, CaseResult]:
+    """Return the worst result of each case, which may have run in several variants."""
     found: dict[str, CaseResult] = {}
     for result in run.results:
-        if result.verdict is not Verdict.NOT_APPLICABLE:
-            found[result.case] = result
+        if result.verdict not in WORST:
+            continue
+        other = found.get(result.case, result)
+        found[result.case] = min(other, result, key=lambda one: WORST.index(one.verdict))
     return found
 
 

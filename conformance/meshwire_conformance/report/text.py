@@ -104,7 +104,7 @@ def _early_end(report: Report) -> Iterator[str]:
 
 def failure_line(case: Case, result: CaseResult, paint: Paint) -> str:
     """Return a failure in one line."""
-    return f"{paint('FAIL', RED)} {case.id}  {printable(f'{case.title}: {result.symptom}')}"
+    return f"{paint('FAIL', RED)} {case.id}  {_capped(f'{case.title}: {result.symptom}')}"
 
 
 def _case_lines(report: Report, run: TargetRun) -> Iterator[str]:
@@ -200,7 +200,7 @@ def _other_lines(report: Report, run: TargetRun) -> Iterator[str]:
     yield from (f"{run.name}: {_capped(note)}" for note in run.notes)
     for fault in run.faults:
         left = sum(result.reasons == (fault,) for result in run.results)
-        yield f"{run.name}: {printable(fault)} ({left} cases could not run)"
+        yield f"{run.name}: {_capped(fault)} ({left} cases could not run)"
     waiting: dict[str, list[str]] = {}
     for result in run.results:
         if result.verdict is Verdict.COULD_NOT_RUN:
@@ -211,7 +211,7 @@ def _other_lines(report: Report, run: TargetRun) -> Iterator[str]:
         elif result.remark is Remark.SURPRISE:
             yield f"passed {result.case}  {printable(result.notes[-1])}"
     for reason, cases in waiting.items():
-        yield f"could not run {len(cases)} ({_first(cases)}): {printable(reason)}"
+        yield f"could not run {len(cases)} ({_first(cases)}): {_capped(reason)}"
     untried = [result.case for result in run.results if result.remark is Remark.UNTRIED]
     if untried:
         yield f"{UNTRIED}: {len(untried)} ({_first(untried)})"

@@ -1,5 +1,6 @@
 """Captures of a network: packets of several links, TCP put together, streams of the lab binding."""
 
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -228,7 +229,7 @@ def test_fragments_of_ip_are_never_left_out_without_a_word(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What they carry is missing, so the capture is not whole."""
-    *packets, last = conversation()[:2] + [conversation()[2]]
+    *packets, last = conversation()[:3]
     for fragments in (divided(ip4(last), 24), [divided6(last)]):
         whole = pcap([*map(ip4, packets), *fragments], RAW)
         code, out = shown(whole, tmp_path, capsys)
@@ -280,3 +281,34 @@ def test_tagged_frames_and_nanoseconds_are_read(
 
     assert code == 0
     assert "heartbeat, 9 bytes" in out
+
+
+def test_a_longer_repetition_brings_what_it_has_more() -> None:
+    """A segment that is sent again may have more bytes, and a later shorter one takes none."""
+    segments = [
+        Segment("a:1", "b:2", 100, is_first=True, data=b""),
+        Segment("a:1", "b:2", 101, is_first=False, data=b"on"),
+        Segment("a:1", "b:2", 101, is_first=False, data=b"onetwo"),
+        Segment("a:1", "b:2", 101, is_first=False, data=b"o"),
+    ]
+    (found,) = connections_of(segments)
+
+    assert found.halves[0].data == b"onetwo"
+
+
+def test_a_stream_says_its_sort_and_who_opened_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the two low bits of its id."""
+    there = (DIALLER, LISTENER)
+    streams = b"".join(data_record(number, FRAME, fin=True) for number in (0, 1, 2, 3))
+    packets = [tcp(there, 0, SYN, b""), tcp(there, 1, PUSH, preamble() + streams)]
+
+    _, out = shown(pcap([ip4(one) for one in packets], RAW), tmp_path, capsys)
+
+    assert re.findall(r"stream (\d \(\w+, opened by the \w+)\)", out) == [
+        "0 (bidi, opened by the dialler",
+        "1 (bidi, opened by the listener",
+        "2 (uni, opened by the dialler",
+        "3 (uni, opened by the listener",
+    ]

@@ -15,11 +15,11 @@ from browser import Browser, browser_path
 from jsonschema import Draft4Validator
 
 from meshwire_conformance.errors import UsageError
-from meshwire_conformance.report import badge, github, html, markdown, sarif
+from meshwire_conformance.report import badge, github, html, junit, markdown, sarif
 from meshwire_conformance.report.formats import FORMS, WRITERS
 from meshwire_conformance.report.record import Report, TargetRun
 from meshwire_conformance.report.side_by_side import side_by_side, table_lines
-from meshwire_conformance.report.text import lines_of
+from meshwire_conformance.report.text import failure_line, lines_of, painter
 from meshwire_conformance.run.loading import load_listing
 from meshwire_conformance.verdicts import STALE, CaseResult, ExitCode, Moment, Verdict
 
@@ -421,6 +421,82 @@ WRITES: dict[str, Callable[[Report, Path], None]] = {
     "sarif": sarif.write,
     "badge": badge.write,
 }
+
+
+def test_a_case_is_shown_at_its_worst_beside_another_target() -> None:
+    """In whatever order its variants ran."""
+    report = report_of("x", names=("one", "other"))
+    first, second = report.runs
+    for order in (1, -1):
+        ends = [replace(first.results[0], verdict=one) for one in (Verdict.PASS, Verdict.FAIL)]
+        runs = [replace(first, results=ends[::order]), replace(second, results=ends[:1])]
+        found = side_by_side(replace(report, runs=runs))
+
+        assert found is not None
+        assert [shown for _, _, shown in found.differing] == [["fail (x)", "pass (x)"]]
+
+
+def test_a_target_that_lacks_a_case_does_not_differ_in_it() -> None:
+    """What one target alone was asked is no difference."""
+    report = report_of("x", names=("one", "other"))
+    first, second = report.runs
+    found = side_by_side(replace(report, runs=[first, replace(second, results=())]))
+
+    assert found is not None
+    assert found.differing == []
+
+
+def said_by_a_target(text: str) -> Report:
+    """A report in which the results and the name of the codec alone have this text."""
+    run = replace(report_of(text).runs[0], name="codec", again="x", notes=(), contact=())
+    return replace(report_of("x"), runs=[run])
+
+
+def test_junit_repeats_no_megabyte_and_no_change_of_direction() -> None:
+    """In its attributes neither; a viewer shows them as they are."""
+    text = junit.document_of(said_by_a_target(HOSTILE))
+
+    assert len(text) < SIZE_MAX
+    assert "\u202e" not in text
+    assert "\\u202e" in text
+
+
+def test_no_line_on_the_terminal_is_a_megabyte() -> None:
+    """Neither one of the report nor one that tells a failure at once."""
+    report = said_by_a_target(HOSTILE)
+    one = report.runs[0].results[1]
+    line = failure_line(report.cases[one.case], one, painter(colour=False))
+
+    assert max(map(len, [line, *lines_of(report)])) < 5000
+
+
+def test_markup_of_a_target_has_no_meaning_in_markdown() -> None:
+    """Each character that Markdown or GitHub reads stands behind a backslash."""
+    marks = "\\`*_{}[]<>#|~!&@:"
+
+    assert markdown.plain(marks) == "".join(f"\\{mark}" for mark in marks)
+    assert markdown.plain("@team") == "\\@team"
+
+
+def test_a_title_of_an_annotation_has_no_separator() -> None:
+    """A comma would begin another property, a colon end them."""
+    line = github.commands_of(report_of("a, file=b::c")).splitlines()[0]
+    title = line.removeprefix("::error title=").split("::")[0]
+
+    assert "a%2C file=b%3A%3Ac" in title
+    assert "," not in title
+
+
+def test_a_run_that_judged_nothing_is_shown_as_incomplete() -> None:
+    """In SARIF as not successful, on the badge in words."""
+    (run,) = report_of("x").runs
+    idle = replace(run, faults=("no peer",))
+    report = replace(report_of("x"), runs=[idle], exit_code=ExitCode.INCOMPLETE)
+    (logged,) = sarif.log_of(report)["runs"]
+
+    assert ">incomplete 1/4" in badge.badge_of(report)
+    assert logged["invocations"][0]["executionSuccessful"] is False
+    assert sarif.log_of(report_of("x"))["runs"][0]["invocations"][0]["executionSuccessful"] is True
 
 
 def test_every_format_is_a_row() -> None:
