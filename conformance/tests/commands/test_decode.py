@@ -440,6 +440,21 @@ def test_a_message_of_json_that_is_not_hex_is_said(
         assert "heartbeat, 9 bytes" in shown
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_one_message_that_is_refused_is_the_end_of_all(
+    order: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For programs too, whichever comes first."""
+    messages = [{"hex": HEARTBEAT.hex(), "kind": "heartbeat"}, {"hex": "02", "kind": "heartbeat"}]
+    (tmp_path / "v.json").write_text(json.dumps(messages[::order]))
+
+    code, shown = decoded(str(tmp_path / "v.json"), capsys, as_json=True)
+    found = json.loads(shown)
+
+    assert (code, found["accepted"]) == (1, False)
+    assert [one["accepted"] for one in found["parts"]] == [True, False][::order]
+
+
 def test_a_line_of_a_trace_that_is_nested_too_deeply_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -224,6 +224,19 @@ def test_a_comparison_of_reports_shows_exactly_what_changed() -> None:
     assert list(comparison_lines(compare(old, old))) == ["0 broken, 0 new, 0 mended, 6 alike"]
 
 
+def test_a_case_that_could_not_run_is_bad_on_either_side_of_a_comparison() -> None:
+    """Also one that only one of the runs has."""
+    old = report([case("MW-1001", "could-not-run"), case("MW-1002", "pass")])
+    new = report([case("MW-1002", "could-not-run"), case("MW-1003", "could-not-run")])
+    found = compare(old, new)
+
+    assert {sort: [one.case for one in found.changes[sort]] for sort in found.changes} == {
+        "broken": ["MW-1002"],
+        "gone": ["MW-1001"],
+        "new": ["MW-1003"],
+    }
+
+
 def test_unlike_runs_are_compared_with_a_word() -> None:
     """Another target or suite is said before the changes."""
     other = msgspec.structs.replace(report([]), target="stdio:\x1b[2J", level="wire")

@@ -6,6 +6,7 @@ from meshwire_conformance.errors import UsageError
 from meshwire_conformance.report.lookup import defects, explained, names_of
 from meshwire_conformance.run.loading import load_listing
 from meshwire_spec.rules import load_rules
+from meshwire_spec.schemas.vectors import Vector
 
 
 def test_everything_that_has_a_name_is_explained() -> None:
@@ -59,6 +60,33 @@ def test_a_defect_has_what_deployed_peers_do_and_what_is_demanded() -> None:
     assert "Each item gets the clock of the moment" in text
     assert "NG-015" in text
     assert len(defects()) > 150
+
+
+def test_a_defect_names_the_rules_that_name_it() -> None:
+    """Also those that its row does not have, and the cases of both."""
+    for defect in ("D-02", "D-32"):
+        text = "\n".join(explained(defect, load_listing()))
+        naming = [rule.id for rule in load_rules() if defect in rule.defects]
+
+        assert naming
+        assert all(f"  {rule}" in text for rule in naming)
+
+
+def test_the_shortest_bytes_that_a_reason_refuses_are_shown() -> None:
+    """The fewer there are, the easier the fault is found."""
+    catalogue = load_listing()
+    (line,) = [line for line in explained("bad-utf8", catalogue) if line.startswith("  bytes ")]
+    shown = catalogue.by_id[line.split()[2].rstrip(":")]
+    ids = {rule.id for rule in load_rules() if rule.reason == "bad-utf8"}
+    sizes = [
+        len(case.body.hex)
+        for case in catalogue.cases
+        if isinstance(case.body, Vector) and case.body.hex and ids & set(case.rules)
+        if "bad-utf8" in (case.body.reasons or ())
+    ]
+
+    assert isinstance(shown.body, Vector)
+    assert len(shown.body.hex) == min(sizes)
 
 
 @pytest.mark.parametrize(
