@@ -3,7 +3,9 @@
 import errno
 import os
 import stat
+import sys
 from pathlib import Path
+from typing import TextIO
 
 from meshwire_conformance.errors import UsageError
 from meshwire_conformance.explain.values import printable
@@ -29,8 +31,15 @@ def save(text: str, path: Path, encoding: str = "utf-8") -> None:
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file as a whole or not at all, so that nothing reads a part; raises OSError.
 
-    A pipe, device or link is written as it is, since something else holds it.
+    A pipe, device or link is written as it is, since something else holds it. What is standard
+    output or error already, by whatever name, is written after what stands there.
     """
+    stream = _standard_stream(path)
+    if stream is not None:
+        stream.flush()
+        with open(stream.fileno(), "wb", closefd=False) as file:
+            file.write(content)
+        return
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -49,6 +58,17 @@ def replace_file(path: Path, content: bytes) -> None:
         if exc.errno not in _NO_NEIGHBOUR:
             raise
         path.write_bytes(content)
+
+
+def _standard_stream(path: Path) -> TextIO | None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if os.path.samestat(path.stat(), os.fstat(stream.fileno())):
+                return stream
+        except (OSError, ValueError, AttributeError):
+            # No such file yet, or a stream that is closed or no file.
+            continue
+    return None
 
 
 def _remove(part: Path) -> None:

@@ -134,6 +134,23 @@ def test_a_report_that_cannot_be_written_costs_no_other_and_no_verdict(tmp_path:
     assert "is no target" in junit.read_text()
 
 
+@pytest.mark.parametrize("name", ["/dev/stdout", "out"])
+def test_a_report_on_standard_output_stands_before_the_text(name: str, tmp_path: Path) -> None:
+    """In a file too, where neither overwrites the other."""
+    with (tmp_path / "out").open("w") as out:
+        subprocess.run(
+            (*MAIN, "check", CODEC, "--only", "MW-1158", "--report", f"json={name}"),
+            cwd=tmp_path,
+            stdout=out,
+            check=True,
+        )
+    text = (tmp_path / "out").read_text()
+    report, end = json.JSONDecoder().raw_decode(text)
+
+    assert report["exit_code"] == 0
+    assert text[end:].endswith("every applicable case passed (level strict, exit 0)\n")
+
+
 def test_a_report_that_does_not_fit_leaves_no_part_of_it(tmp_path: Path) -> None:
     """And the ledger that was there before stays whole."""
     report, ledger = tmp_path / "report.html", tmp_path / "known.toml"

@@ -230,3 +230,12 @@ def test_pytest_runs_a_suite_that_cannot_run_once(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "--writes-are-ok" in done.stdout
     assert "check.py" not in done.stdout
+
+
+def test_pytest_is_red_where_nothing_could_run(tmp_path: Path) -> None:
+    """A target that does not start is no reason to skip its cases."""
+    done = run_pytest(tmp_path, "--meshwire", "stdio:/no/such/program", "-k", "MW-1158")
+
+    assert done.returncode == 1
+    assert "1 failed" in done.stdout
+    assert "cannot be started" in done.stdout

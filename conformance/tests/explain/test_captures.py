@@ -16,6 +16,7 @@ from packets import (
     PUSH,
     RAW,
     SYN,
+    block,
     data_record,
     ip4,
     ip6,
@@ -29,6 +30,8 @@ from meshwire_conformance.commands.decode import decode_command
 from meshwire_conformance.errors import UsageError
 from meshwire_conformance.explain.tcp import Segment, connections_of
 
+SIMPLE = 3
+"""Type of the block of a simple packet."""
 HEARTBEAT = bytes.fromhex("010000018bcfe56801")
 FRAME = bytes.fromhex("0003613a620100000000")
 DIALLED = preamble() + data_record(2, HEARTBEAT, fin=True) + data_record(0, FRAME + FRAME[:4])
@@ -312,3 +315,25 @@ def test_a_stream_says_its_sort_and_who_opened_it(
         "2 (uni, opened by the dialler",
         "3 (uni, opened by the listener",
     ]
+
+
+@pytest.mark.parametrize("sort", [2, 3])
+def test_the_older_blocks_of_a_pcapng_are_read(
+    sort: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Simple packets, which are of the first interface, and obsolete ones; a cut one is said."""
+    packets = [ip4(segment) for segment in conversation()]
+    # Without a length of its own a simple packet has what its interface keeps.
+    for more in (0,) if sort == SIMPLE else (0, 9):
+        content = pcapng([], (RAW, ETHERNET))
+        for packet in packets:
+            size, full = len(packet), len(packet) + (more if packet is packets[0] else 0)
+            head = struct.pack("<I", full) if sort == SIMPLE else bytes(12)
+            head += b"" if sort == SIMPLE else struct.pack("<II", size, full)
+            content += block(sort, head + packet)
+
+        code, out = shown(content, tmp_path, capsys)
+
+        assert "heartbeat, 9 bytes" in out
+        assert code == (1 if more else 0)
+        assert ("1 packets were cut" in out) == bool(more)
