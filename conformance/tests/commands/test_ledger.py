@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -27,12 +29,17 @@ def test_a_ledger_is_written_pruned_and_green_in_four_commands(tmp_path: Path) -
     """Of a codec with five bugs, three of which are mended meanwhile."""
     path = tmp_path / "known.toml"
     written = meshwire("ledger", "write", str(path), codec(1, 2, 3, 4, 5), "--reason", "issue 12")
+    before = path.read_text()
     checked = meshwire("check", codec(4, 5), "--known-failing", str(path))
     pruned = meshwire("ledger", "prune", str(path), codec(4, 5))
     green = meshwire("check", codec(4, 5), "--known-failing", str(path))
 
     assert written.returncode == 0, written.stderr
     assert "entries in" in written.stdout
+    entries = tomllib.loads(before)["known"]
+    days = {(entry["expires"] - datetime.now(UTC).date()).days for entry in entries}
+    # The day may have changed since.
+    assert days <= {90, 89}
     assert checked.returncode == 1
     lines = checked.stdout.splitlines()
     assert " 0 new" in lines[-3]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from meshwire_conformance.commands.adapter import SKELETONS
-from meshwire_conformance.commands.quick import smoke_cases
+from meshwire_conformance.commands.quick import DIFFERENCES_SHOWN, smoke_cases
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_spec.numbers import KINDS
 
@@ -69,12 +69,17 @@ def test_two_codecs_are_compared_by_their_disagreements() -> None:
     """Each with its bytes and its rule; a codec agrees with itself."""
     alike = meshwire("compare", codec(), codec())
     differ = meshwire("compare", codec(1), codec())
+    many = meshwire("compare", codec(1, 2, 3, 4, 5), codec())
     wrong = meshwire("compare", codec(), "tcp://127.0.0.1:1")
     absent = meshwire("compare", codec(), "stdio:/no/such/program")
 
     assert alike.returncode == 0, alike.stdout
     assert alike.stdout.endswith(" 0 disagreements\n")
     assert differ.returncode == 1
+    *_, more, last = many.stdout.splitlines()
+    count = int(last.split()[-2])
+    assert many.stdout.count("DIFFER ") == DIFFERENCES_SHOWN < count
+    assert more == f"... and {count - DIFFERENCES_SHOWN} more"
     assert "DIFFER MW-1163  heartbeat" in differ.stdout
     assert "error truncated | error bad-marker" in differ.stdout
     assert "schema  refused: bad-marker  [LV-002]" in differ.stdout

@@ -279,6 +279,22 @@ def test_a_cause_in_several_kinds_is_one_group() -> None:
     assert lines[2].strip() == "1 case could not run because of it"
 
 
+def test_a_cause_that_hinders_more_cases_comes_first() -> None:
+    """Those that could not run because of it count like its failures."""
+    cause = "ids of requests are given back as texts (CH-003)"
+    alone = CaseResult("MW-1158", Verdict.FAIL, symptom="refused", cause=cause)
+    others = [
+        CaseResult(one, Verdict.FAIL, symptom="s", cause="b") for one in ("MW-1001", "MW-1002")
+    ]
+    hindered = [
+        CaseResult(one, Verdict.COULD_NOT_RUN, symptom="unfit-hello", cause=cause)
+        for one in ("MW-1003", "MW-1004")
+    ]
+    lines = groups_text(*others, alone, *hindered).splitlines()
+
+    assert cause in lines[1]
+
+
 def test_an_early_end_is_one_error_in_junit() -> None:
     """Cases that did not run are skipped, with the reason; the text says what it shows."""
     why = ("the run ended after 1 violation",)
