@@ -215,7 +215,7 @@ def test_a_file_that_ends_within_its_last_packet_is_said(
 
 
 def divided(packet: bytes, size: int) -> list[bytes]:
-    """An IPv4 packet as two fragments, the first with so many bytes of it."""
+    """An IPv4 packet as two fragments, the first with `size` bytes of it."""
     head, body = packet[:20], packet[20:]
     return [
         head[:2] + struct.pack("!HHH", 20 + len(part), 1, flags) + head[8:] + part

@@ -471,7 +471,7 @@ def test_no_line_on_the_terminal_is_a_megabyte() -> None:
 
 
 def test_markup_of_a_target_has_no_meaning_in_markdown() -> None:
-    """Each character that Markdown or GitHub reads stands behind a backslash."""
+    """Each character that Markdown or GitHub reads follows a backslash."""
     marks = "\\`*_{}[]<>#|~!&@:"
 
     assert markdown.plain(marks) == "".join(f"\\{mark}" for mark in marks)
