@@ -3,11 +3,10 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from meshwire_reference.control.socket_file import SocketFile
+from meshwire_reference.control.socket_file import SocketServer
 from meshwire_reference.oplog.authoring import OperationAuthor, Unauthored
 from meshwire_reference.oplog.nodes import ListNode
 from meshwire_reference.oplog.operations import KEY_SIZE, SignedOperation
@@ -21,48 +20,16 @@ TOO_LONG = f"a request has at most {LINE_BYTES_MAX} bytes"
 Publish = Callable[[SignedOperation], Awaitable[None]]
 
 
-class OperationsControl:
+class OperationsControl(SocketServer):
     """The socket of one node; `publish` stores and sends what its author made."""
 
     def __init__(self, author: OperationAuthor, publish: Publish, path: Path) -> None:
+        super().__init__(path, LINE_BYTES_MAX)
         self._author = author
         self._publish = publish
-        self._file = SocketFile(path)
-        self._server: asyncio.Server | None = None
-        self._clients: set[asyncio.Task[None]] = set()
 
-    async def open(self) -> None:
-        """Bind the socket; raise ControlRefused."""
-        bound = self._file.bind()
-        self._server = await asyncio.start_unix_server(
-            self._accept, sock=bound, limit=LINE_BYTES_MAX
-        )
-
-    async def close(self) -> None:
-        """End every connection and remove the socket."""
-        if self._server is not None:
-            self._server.close()
-            for client in self._clients:
-                client.cancel()
-            await asyncio.gather(*self._clients, return_exceptions=True)
-        self._file.remove()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        client = asyncio.current_task()
-        assert client is not None
-        self._clients.add(client)
-        try:
-            await self._serve(reader, writer)
-        except (ConnectionError, asyncio.CancelledError):
-            # The client is gone, or the node ends.
-            pass
-        finally:
-            self._clients.discard(client)
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer every line until the client closes its side."""
         while (line := await self._read_line(reader)) != b"":
             reply = {"error": TOO_LONG} if line is None else await self.answer(line)
             writer.write(json.dumps(reply).encode() + b"\n")

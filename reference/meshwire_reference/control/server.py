@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,7 +46,7 @@ from meshwire_reference.control.messages import (
     show_document,
     show_peer,
 )
-from meshwire_reference.control.socket_file import SocketFile
+from meshwire_reference.control.socket_file import SocketServer
 
 PART: Final = 2**16
 LISTED_MAX: Final = 1000
@@ -56,43 +55,16 @@ SHOWN_AT_ONCE: Final = 50
 """Documents of one event with `initial`."""
 
 
-class ControlServer:
+class ControlServer(SocketServer):
     """The control socket of one node; `open`, then `close`."""
 
     def __init__(self, backend: Backend, path: Path) -> None:
+        super().__init__(path, PART)
         self.backend = backend
-        self._file = SocketFile(path)
-        self._server: asyncio.Server | None = None
-        self._clients: set[asyncio.Task[None]] = set()
 
-    async def open(self) -> None:
-        """Make the socket and begin to serve. Raises ControlRefused."""
-        bound = self._file.bind()
-        self._server = await asyncio.start_unix_server(self._accept, sock=bound, limit=PART)
-
-    async def close(self) -> None:
-        """End every connection and remove the socket."""
-        if self._server is not None:
-            self._server.close()
-            for client in self._clients:
-                client.cancel()
-            await asyncio.gather(*self._clients, return_exceptions=True)
-        self._file.remove()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        client = asyncio.current_task()
-        assert client is not None
-        self._clients.add(client)
-        try:
-            await Client(self.backend, reader, writer).serve()
-        except (ConnectionError, asyncio.CancelledError):
-            # The client is gone, or the node ends.
-            pass
-        finally:
-            self._clients.discard(client)
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one client."""
+        await Client(self.backend, reader, writer).serve()
 
 
 class Client:

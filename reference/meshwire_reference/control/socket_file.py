@@ -1,9 +1,11 @@
-"""The unix socket of a control channel: for its owner alone, and of one node at a time."""
+"""The unix socket of a control channel: for its owner alone, of one node at a time, and served."""
 
+import asyncio
 import fcntl
 import os
 import socket
 import stat
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -89,3 +91,46 @@ class SocketFile:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+class SocketServer(ABC):
+    """Serves the clients of a socket; `open`, then `close`."""
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self._file = SocketFile(path)
+        self._limit = limit
+        self._server: asyncio.Server | None = None
+        self._clients: set[asyncio.Task[None]] = set()
+
+    @abstractmethod
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one client until it is done."""
+
+    async def open(self) -> None:
+        """Bind the socket and begin to serve. Raises ControlRefused."""
+        bound = self._file.bind()
+        self._server = await asyncio.start_unix_server(self._accept, sock=bound, limit=self._limit)
+
+    async def close(self) -> None:
+        """End every connection and remove the socket."""
+        if self._server is not None:
+            self._server.close()
+            for client in self._clients:
+                client.cancel()
+            await asyncio.gather(*self._clients, return_exceptions=True)
+        self._file.remove()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        client = asyncio.current_task()
+        assert client is not None
+        self._clients.add(client)
+        try:
+            await self.serve(reader, writer)
+        except (ConnectionError, asyncio.CancelledError):
+            # The client is gone, or the node ends.
+            pass
+        finally:
+            self._clients.discard(client)
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
