@@ -24,7 +24,7 @@ def needed_python(name: str) -> str | None:
         found = distribution(name).metadata
     except PackageNotFoundError:
         return None
-    return found["Requires-Python"] if "Requires-Python" in found else None
+    return next(iter(found.get_all("Requires-Python") or ()), None)
 
 
 def test_the_oldest_python_is_that_of_the_project() -> None:
