@@ -1,4 +1,4 @@
-"""The time of a node, which a node that was started for tests can put forward.
+"""The time of a node, which a node that was started for tests can put forward, and its timer.
 
 The core gets the time with each input, and the waits between dials are measured by it. What belongs
 to the machine keeps real time: the log, the preamble of a connection, the CPU time of a call.
@@ -6,9 +6,12 @@ to the machine keeps real time: the log, the preamble of a connection, the CPU t
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final
 
+from meshwire_reference.core.inputs import TimerFired
 from meshwire_reference.core.settings import Moment
+from meshwire_reference.transport.base import Deadline
 
 MS_PER_S: Final = 1000
 NS_PER_MS: Final = 1_000_000
@@ -66,3 +69,44 @@ class Clock:
                 return
         # As asyncio.sleep(0), so that a loop over sleeps of no time lets others run.
         await asyncio.sleep(0)
+
+
+class CoreTimer:
+    """Fires at the next deadline of the core, as its clock shows it."""
+
+    def __init__(self, clock: Clock, feed: Callable[[TimerFired], None]) -> None:
+        self._clock = clock
+        self._feed = feed
+        self._handle: Deadline | asyncio.TimerHandle | None = None
+        self._at_s: float | None = None
+
+    def arm(self, at_s: float | None, *, only_work: bool) -> None:
+        """Fire at this time of the clock and at no other, or never.
+
+        With `only_work` only work of this node is due then, which does not wait until everything
+        that has come is read.
+        """
+        if at_s == self._at_s:
+            return
+        self.cancel()
+        self._at_s = at_s
+        if at_s is not None:
+            at_s = self._clock.on_loop(at_s)
+            loop = asyncio.get_running_loop()
+            self._handle = (
+                loop.call_at(at_s, self._work) if only_work else Deadline(at_s, self._fire)
+            )
+
+    def cancel(self) -> None:
+        """Fire no more, until it is armed again."""
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle = self._at_s = None
+
+    def _work(self) -> None:
+        self._at_s = None
+        self._feed(TimerFired(only_work=True))
+
+    def _fire(self) -> None:
+        self._at_s = None
+        self._feed(TimerFired())

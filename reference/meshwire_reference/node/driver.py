@@ -42,7 +42,7 @@ from meshwire_reference.core.peer.session import PeerStatus
 from meshwire_reference.documents.limits import WorkerDied, WorkerEvent
 from meshwire_reference.documents.process import DocumentSettings, WorkerSettings
 from meshwire_reference.documents.supervisor import Documents
-from meshwire_reference.node.clocks import Clock
+from meshwire_reference.node.clocks import Clock, CoreTimer
 from meshwire_reference.node.config import Config, endpoint_id_of
 from meshwire_reference.node.connection import Link
 from meshwire_reference.node.loading import Loading
@@ -52,7 +52,7 @@ from meshwire_reference.node.online import Network
 from meshwire_reference.node.storing import Storing, store_of
 from meshwire_reference.node.troubles import Troubles
 from meshwire_reference.store.base import Identity, StoreError
-from meshwire_reference.transport.base import Connection, Deadline, TransportOptions
+from meshwire_reference.transport.base import Connection, TransportOptions
 from meshwire_spec.numbers import FRAME_KEY_MAX, REASONS
 
 CLOSE_S: Final = 2.0
@@ -81,8 +81,7 @@ class Node:
         self.store_failure: StoreError | None = None
         self.has_failed = asyncio.Event()
         """Set when the node has to end, for the reason in `store_failure`."""
-        self._timer: Deadline | asyncio.TimerHandle | None = None
-        self._timer_at_s: float | None = None
+        self._timer = CoreTimer(self.clock, self._feed)
         self._identity: Identity | None = None
         self.network = Network(
             self.attach,
@@ -218,11 +217,11 @@ class Node:
     async def close(self) -> None:
         """Close every connection and end all tasks and processes of the node."""
         await self.go_offline()
-        if self._timer is not None:
-            self._timer.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Nothing arms it again: the tasks that pass inputs to the core are over.
+        self._timer.cancel()
         self.user.give_up()
         if self._documents is not None:
             await self._documents.close()
@@ -239,8 +238,8 @@ class Node:
         self.clock.advance(advance_s)
         if wall_ms is not None:
             self.clock.set_wall(wall_ms)
-        # The timer was armed for a time of the event loop that is no longer right.
-        self._timer_at_s = None
+        # It was armed for a time of the event loop that is no longer right.
+        self._timer.cancel()
         self._feed(inputs.TimerFired())
         await self.settle()
 
@@ -259,7 +258,6 @@ class Node:
         self._core = NodeCore(self._config.settings, secrets.token_bytes, self._config.key)
         self._storing = Storing(store_of(self._config), self)
         self._calls.clear()
-        self._timer = self._timer_at_s = None
         await self.open()
         # A new actor: the old one has written changes that this node no longer knows.
         assert self._identity is not None, "the node is open again"
@@ -288,7 +286,7 @@ class Node:
                 self._perform(effect)
             except Exception as exc:  # noqa: BLE001 - as above
                 self._note_mistake(effect, exc)
-        self._arm_timer()
+        self._timer.arm(self._core.deadline(), only_work=self._core.works_next)
         if self._unready and isinstance(happened, inputs.ConnectionOpened | inputs.ConnectionInput):
             self._note_ready(happened.connection)
 
@@ -318,27 +316,6 @@ class Node:
         # ER-018
         self._core.statistics.refused[reason] += 1
         self._log.write("refused", reason=reason, address=address)
-
-    def _arm_timer(self) -> None:
-        at_s = self._core.deadline()
-        if at_s == self._timer_at_s:
-            return
-        self._timer_at_s = at_s
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None
-        if at_s is not None:
-            at_s = self.clock.on_loop(at_s)
-            loop, is_work = asyncio.get_running_loop(), self._core.works_next
-            self._timer = loop.call_at(at_s, self._work) if is_work else Deadline(at_s, self._fire)
-
-    def _work(self) -> None:
-        self._timer_at_s = None
-        self._feed(inputs.TimerFired(only_work=True))
-
-    def _fire(self) -> None:
-        self._timer_at_s = None
-        self._feed(inputs.TimerFired())
 
     async def _serve(self, connection: Connection) -> None:
         await self._serve_in(connection, in_other_dialect=False)
