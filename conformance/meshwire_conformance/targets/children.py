@@ -21,6 +21,7 @@ import shutil
 import signal
 import subprocess
 from asyncio.subprocess import PIPE, Process
+from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -216,6 +217,18 @@ async def gone(process: Process, deadline_s: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(deadline_s):
             await process.wait()
+
+
+async def drain(output: asyncio.StreamReader, lines: deque[str]) -> None:
+    """Keep the last lines of an output, so that its process never blocks on a full pipe."""
+    while True:
+        try:
+            line = await output.readline()
+        except ValueError:  # A line without an end: its beginning was dropped, go on.
+            continue
+        if not line:
+            return
+        lines.append(line.decode("utf-8", "replace").rstrip())
 
 
 def _close_pipes(process: Process) -> None:

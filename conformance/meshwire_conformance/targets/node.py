@@ -22,7 +22,7 @@ from pathlib import Path
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.targets import children
 from meshwire_conformance.targets.base import CONTROL_HERE
-from meshwire_conformance.targets.stdio import command_of, strict_json, unstarted
+from meshwire_conformance.targets.stdio import command_of, start_program, strict_json
 from meshwire_spec.numbers import SECRET
 from meshwire_spec.schemas.targets import ReadyLine
 from meshwire_spec.schemas.validation import checked
@@ -61,7 +61,7 @@ class NodeProcess:
     def drain(self, output: asyncio.StreamReader | None) -> None:
         """Read an output from now on, so that the node never blocks on a full pipe."""
         assert output is not None
-        self._drains.append(asyncio.create_task(_drain(output, self.last_lines)))
+        self._drains.append(asyncio.create_task(children.drain(output, self.last_lines)))
 
     async def farewell(self) -> str:
         """Return the last line of the log of a node that is about to be stopped, or nothing."""
@@ -102,21 +102,14 @@ async def start(
     folder = tempfile.TemporaryDirectory(prefix="meshwire-")
     try:
         arguments = command_of(with_control(command, Path(folder.name)))
-    except BaseException:
-        folder.cleanup()
-        raise
-    secret_file = write_secret(Path(folder.name))
-    children.remove_in_the_end(secret_file)
-    try:
-        process = await children.start(
+        secret_file = write_secret(Path(folder.name))
+        children.remove_in_the_end(secret_file)
+        process = await start_program(
             arguments,
             line_max=_LINE_MAX,
             stdin=asyncio.subprocess.DEVNULL,
             environment={**os.environ, **(environment or {}), SECRET_VARIABLE: str(secret_file)},
         )
-    except (OSError, ValueError) as exc:
-        folder.cleanup()
-        raise Incomplete(unstarted(arguments[0], exc)) from exc
     except BaseException:
         folder.cleanup()
         raise
@@ -170,14 +163,3 @@ async def _read_ready(process: asyncio.subprocess.Process, ready_s: float) -> Re
         raise Incomplete(
             f"the node printed {printed!r} in place of its ready line ({why}): {_EXPECTED}"
         ) from exc
-
-
-async def _drain(output: asyncio.StreamReader, lines: deque[str]) -> None:
-    while True:
-        try:
-            line = await output.readline()
-        except ValueError:  # A line without an end: its beginning was dropped, go on.
-            continue
-        if not line:
-            return
-        lines.append(line.decode("utf-8", "replace").rstrip())

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.targets import children
-from meshwire_conformance.targets.stdio import command_of, strict_json, unstarted
+from meshwire_conformance.targets.stdio import command_of, start_program, strict_json
 
 READY_S = 15.0
 STOP_S = 5.0
@@ -31,7 +31,7 @@ class OplogProcess:
     def drain(self, output: asyncio.StreamReader | None) -> None:
         """Read an output from now on, so that the node never blocks on a full pipe."""
         assert output is not None
-        self._drains.append(asyncio.create_task(_drain(output, self.log)))
+        self._drains.append(asyncio.create_task(children.drain(output, self.log)))
 
     @property
     def has_ended(self) -> bool:
@@ -49,12 +49,9 @@ class OplogProcess:
 async def start_oplog(command: str, scale: float) -> OplogProcess:
     """Start a node and wait for its ready line; raise UsageError or Incomplete."""
     words = command_of(command)
-    try:
-        process = await children.start(
-            words, line_max=LINE_MAX, stdin=asyncio.subprocess.DEVNULL, environment={**os.environ}
-        )
-    except (OSError, ValueError) as exc:
-        raise Incomplete(unstarted(words[0], exc)) from exc
+    process = await start_program(
+        words, line_max=LINE_MAX, stdin=asyncio.subprocess.DEVNULL, environment={**os.environ}
+    )
     node = OplogProcess(process)
     node.drain(process.stderr)
     try:
@@ -84,14 +81,3 @@ async def _ready(process: asyncio.subprocess.Process, ready_s: float) -> str:
             'its first line must be one JSON object, as {"addresses": ["ws://HOST:PORT/crdt-sync"]}'
         ) from exc
     return str(address)
-
-
-async def _drain(output: asyncio.StreamReader, lines: deque[str]) -> None:
-    while True:
-        try:
-            line = await output.readline()
-        except ValueError:  # A line without an end.
-            continue
-        if not line:
-            return
-        lines.append(line.decode("utf-8", "replace").rstrip())

@@ -11,8 +11,9 @@ import json
 import os
 import re
 import shlex
+from asyncio.subprocess import PIPE, Process
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -122,7 +123,7 @@ def _protected(piece: re.Match[str]) -> str:
     return shlex.quote(path) if path else piece[0]
 
 
-def unstarted(program: str, why: Exception) -> str:
+def _unstarted(program: str, why: Exception) -> str:
     """Return the error for a program that cannot be started, with its cause and what to do."""
     said = f"{program!r} cannot be started: {getattr(why, 'strerror', None) or why}"
     if not is_file(program):
@@ -133,6 +134,20 @@ def unstarted(program: str, why: Exception) -> str:
         return said if "/" in program else f"{said}; did you mean {path}?"
     runner = "python3" if program.endswith(".py") else "sh"
     return f"{said}; chmod +x {path}, or {runner} {path}"
+
+
+async def start_program(
+    words: Sequence[str],
+    *,
+    line_max: int,
+    stdin: int = PIPE,
+    environment: Mapping[str, str] | None = None,
+) -> Process:
+    """Start a command as `children.start` does; raises Incomplete if it cannot be started."""
+    try:
+        return await children.start(words, line_max=line_max, stdin=stdin, environment=environment)
+    except (OSError, ValueError) as exc:
+        raise Incomplete(_unstarted(words[0], exc)) from exc
 
 
 class Harness:
@@ -155,10 +170,7 @@ class Harness:
 
     async def start(self) -> None:
         """Start the process; raises Incomplete if the command cannot be run."""
-        try:
-            self._process = await children.start(self._words, line_max=LINE_MAX)
-        except (OSError, ValueError) as exc:
-            raise Incomplete(unstarted(self._words[0], exc)) from exc
+        self._process = await start_program(self._words, line_max=LINE_MAX)
         self._drain = asyncio.create_task(self._read_stderr(self._process))
 
     @property
