@@ -111,6 +111,30 @@ class Choices:
 
 def make_config(choices: Choices) -> Config:
     """Check the choices and read the secret; raises ConfigError."""
+    _check(choices)
+    warnings: list[str] = []
+    key = _key(choices, warnings)
+    return Config(
+        tuple(choices.listen),
+        _settings(choices, key),
+        key,
+        choices.lab,
+        tuple(dict.fromkeys(choices.connect)),
+        choices.folder,
+        choices.data,
+        choices.reconcile,
+        frozenset(map(_endpoint, choices.reconcile_with)),
+        Budget(choices.document_call_s, choices.document_call_s_per_kib),
+        choices.redial_s,
+        choices.control,
+        choices.is_tested,
+        _endpoint_key(choices, warnings),
+        tuple(warnings),
+    )
+
+
+def _check(choices: Choices) -> None:
+    """Raise ConfigError for a choice that is not possible, alone or beside others."""
     if not choices.listen:
         raise ConfigError(
             "--listen is missing: give an address, such as --listen tcp://127.0.0.1:0"
@@ -138,25 +162,6 @@ def make_config(choices: Choices) -> Config:
         raise ConfigError(
             "--test-control needs --control PATH, and no --data: it lets a test empty the node"
         )
-    warnings: list[str] = []
-    key = _key(choices, warnings)
-    return Config(
-        tuple(choices.listen),
-        _settings(choices, key),
-        key,
-        choices.lab,
-        tuple(dict.fromkeys(choices.connect)),
-        choices.folder,
-        choices.data,
-        choices.reconcile,
-        frozenset(map(_endpoint, choices.reconcile_with)),
-        Budget(choices.document_call_s, choices.document_call_s_per_kib),
-        choices.redial_s,
-        choices.control,
-        choices.is_tested,
-        _endpoint_key(choices, warnings),
-        tuple(warnings),
-    )
 
 
 def _check_times(choices: Choices) -> None:
