@@ -95,17 +95,6 @@ class Bench:
         self.mismatches: list[Mismatch] = []
         self.silent: list[Silent] = []
         self.full: list[TombstonesFull] = []
-        self._events: dict[type[Event], list[Any]] = {
-            Refusal: self.refusals,
-            NotSent: self.not_sent,
-            Skipped: self.skipped,
-            RunOver: self.runs,
-            OtherDialect: self.other_dialects,
-            Accepted: self.accepted,
-            Mismatch: self.mismatches,
-            Silent: self.silent,
-            TombstonesFull: self.full,
-        }
         self.writes: list[WriteStore] = []
         self.done: dict[int, Result | LocalRefusal] = {}
         self.dropped: list[str] = []
@@ -300,7 +289,7 @@ class Bench:
 
     def notify(self, effect: Notify) -> None:
         """Record an event by its kind."""
-        self._events[type(effect.event)].append(effect.event)
+        EVENTS[type(effect.event)](self).append(effect.event)
 
     def take_done(self, effect: LocalDone) -> None:
         """Record the end of an operation of the user."""
@@ -335,3 +324,17 @@ PERFORM: Final[dict[type, Callable[[Bench, Any], None]]] = {
     Notify: Bench.notify,
     LocalDone: Bench.take_done,
 }
+
+
+EVENTS: Final[dict[type[Event], Callable[[Bench], list[Any]]]] = {
+    Refusal: lambda bench: bench.refusals,
+    NotSent: lambda bench: bench.not_sent,
+    Skipped: lambda bench: bench.skipped,
+    RunOver: lambda bench: bench.runs,
+    OtherDialect: lambda bench: bench.other_dialects,
+    Accepted: lambda bench: bench.accepted,
+    Mismatch: lambda bench: bench.mismatches,
+    Silent: lambda bench: bench.silent,
+    TombstonesFull: lambda bench: bench.full,
+}
+"""Where a bench records each event of the core."""
