@@ -16,7 +16,6 @@ from meshwire_conformance.hints import did_you_mean, is_file
 from meshwire_conformance.verdicts import ExitCode
 
 if TYPE_CHECKING:
-    from meshwire_conformance.explain.decode import View
     from meshwire_conformance.explain.parts import InputPart
 
 FILE_MAX = 64 * 2**20
@@ -55,36 +54,52 @@ def decode_command(
 
     Example: meshwire decode --kind heartbeat '01 0000018bcfe56800'
     """
-    from meshwire_conformance.explain.decode import View, json_of  # noqa: PLC0415 - heavy
-    from meshwire_conformance.explain.dissect import ELEMENTS_SHOWN  # noqa: PLC0415 - heavy
+    _check_kind(kind)
+    parts, spelling = read_parts(source, kind, raw=raw)
+    if as_json:
+        is_accepted = _print_json(parts, spelling, every=every)
+    else:
+        colour = wants_colour(color, os.environ, sys.stdout)
+        is_accepted = _print_parts(parts, spelling, full=full, colour=colour, every=every)
+    raise typer.Exit(int(ExitCode.PASSED if is_accepted else ExitCode.VIOLATIONS))
+
+
+def _check_kind(kind: str | None) -> None:
+    """Raise UsageError for a kind that does not exist."""
     from meshwire_spec.numbers import KINDS  # noqa: PLC0415 - beside its only use
 
     if kind is not None and kind not in KINDS:
         hint = did_you_mean(kind, KINDS) or f"kinds are {', '.join(KINDS)}"
         raise UsageError(f"there is no kind {kind!r}; {hint}")
-    parts, spelling = read_parts(source, kind, raw=raw)
-    elements_max = None if every else ELEMENTS_SHOWN
-    if as_json:
-        found = json_of(parts, spelling, elements_max)
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=True))
-        raise typer.Exit(int(ExitCode.PASSED if found["accepted"] else ExitCode.VIOLATIONS))
-    view = View(
-        full=full,
-        colour=wants_colour(color, os.environ, sys.stdout),
-        elements_max=elements_max,
-    )
-    is_accepted = _print_parts(parts, spelling, view)
-    raise typer.Exit(int(ExitCode.PASSED if is_accepted else ExitCode.VIOLATIONS))
+
+
+def _elements_max(*, every: bool) -> int | None:
+    """Return how many entries of a batch are opened; None for all."""
+    from meshwire_conformance.explain.dissect import ELEMENTS_SHOWN  # noqa: PLC0415 - heavy
+
+    return None if every else ELEMENTS_SHOWN
+
+
+def _print_json(parts: "list[InputPart]", spelling: str, *, every: bool) -> bool:
+    """Print all parts as one JSON object; return True if all are accepted."""
+    from meshwire_conformance.explain.decode import json_of  # noqa: PLC0415 - heavy
+
+    found = json_of(parts, spelling, _elements_max(every=every))
+    typer.echo(json.dumps(found, indent=1, ensure_ascii=True))
+    return bool(found["accepted"])
 
 
 PLAIN_FORMS = frozenset({"hex", "bytes"})
 """Forms that need no word; any other is named, so that nothing is misread unnoticed."""
 
 
-def _print_parts(parts: "list[InputPart]", spelling: str, view: "View") -> bool:
+def _print_parts(
+    parts: "list[InputPart]", spelling: str, *, full: bool, colour: bool, every: bool
+) -> bool:
     """Print how the input was read and the lines of each part; return True if all are accepted."""
-    from meshwire_conformance.explain.decode import part_lines  # noqa: PLC0415 - heavy
+    from meshwire_conformance.explain.decode import View, part_lines  # noqa: PLC0415 - heavy
 
+    view = View(full=full, colour=colour, elements_max=_elements_max(every=every))
     is_accepted = True
     if spelling not in PLAIN_FORMS:
         typer.echo(f"read as: {spelling}")
@@ -93,7 +108,7 @@ def _print_parts(parts: "list[InputPart]", spelling: str, view: "View") -> bool:
         is_accepted = is_accepted and part_is_accepted
         # The only part of plain bytes needs no name.
         for line in lines if part.name else lines[1:]:
-            typer.echo(line, color=view.colour)
+            typer.echo(line, color=colour)
     return is_accepted
 
 
