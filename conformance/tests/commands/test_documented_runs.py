@@ -102,9 +102,9 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def shell(folder: Path, script: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run a line to its end, which has to be this exit code."""
-    done = subprocess.run(
+def shell(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """Run a line to its end."""
+    return subprocess.run(
         ["/bin/sh", "-c", script],
         cwd=folder,
         env=environment(folder),
@@ -114,8 +114,17 @@ def shell(folder: Path, script: str, code: int = 0) -> subprocess.CompletedProce
         check=False,
         timeout=SECONDS_MAX,
     )
-    assert done.returncode == code, f"{script}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return done
+
+
+def prepare(folder: Path, script: str, code: int = 0) -> None:
+    """Run a line that makes a file of the folder."""
+    done = shell(folder, script)
+    assert done.returncode == code, output_of(done)
+
+
+def output_of(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the end of what a line has written."""
+    return f"{done.args[-1]}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
 
 
 @contextmanager
@@ -161,14 +170,14 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     capture = pcapng([(0, ip4(packet)) for packet in packets], (RAW,))
     (folder / "capture.pcapng").write_bytes(capture)
     heartbeats = "--kind heartbeat --quiet --report"
-    shell(folder, f"meshwire check stdio:./my-codec {heartbeats} json=old.json", 1)
-    shell(folder, f"meshwire check stdio:./codec {heartbeats} json=new.json")
-    shell(folder, "meshwire ledger write known.toml old.json --reason 'issue 12'")
+    prepare(folder, f"meshwire check stdio:./my-codec {heartbeats} json=old.json", 1)
+    prepare(folder, f"meshwire check stdio:./codec {heartbeats} json=new.json")
+    prepare(folder, "meshwire ledger write known.toml old.json --reason 'issue 12'")
     known = (folder / "known.toml").read_text(encoding="utf-8")
     (folder / "my-ledger.toml").write_text(known, encoding="utf-8")
     more = '\n[[known]]\nid = "MW-1001"\nreason = "r"\nsymptom = "accepted"\n'
     (folder / "old.toml").write_text(known + more, encoding="utf-8")
-    shell(folder, "meshwire-node keygen --secret secret.txt")
+    prepare(folder, "meshwire-node keygen --secret secret.txt")
     return folder
 
 
@@ -254,7 +263,9 @@ def test_a_line_of_a_page_does_what_it_says(line: str, folder: Path, port: str) 
         pytest.skip("no xxd: its line was not run")
     script = prepared(folder, line).replace("4711", port)
     script = script.replace('"node:./node"', f"tcp://127.0.0.1:{port}")
-    shell(folder, script, int(ENDS.get(line, 0)))
+    done = shell(folder, script)
+
+    assert done.returncode == ENDS.get(line, 0), output_of(done)
 
 
 @pytest.mark.parametrize("line", NODES)
@@ -278,7 +289,10 @@ def test_an_implementation_that_dials_the_suite_is_judged(folder: Path) -> None:
         return line.replace("4711", one).replace("4712", other)
 
     with running(folder, with_ports(dialling)):
-        shell(folder, with_ports(prepared(folder, LISTENING)))
+        done = shell(folder, with_ports(prepared(folder, LISTENING)))
+
+    assert done.returncode == 0, output_of(done)
+    assert "every applicable case passed" in done.stdout
 
 
 class Session:

@@ -385,8 +385,9 @@ def test_a_target_that_ends_its_only_connection_has_dialled() -> None:
         listener.redial_s = 0.0
         host, _, port = (await listener.bind("127.0.0.1", 0))[len("tcp://") :].rpartition(":")
         socket.create_connection((host, int(port))).close()
+        await listener.wait_for_dial(DEADLINE_S)
         try:
-            await listener.dial_raw(Dial(OURS), 0.1)
+            await listener.dial_raw(Dial(OURS), 0.0)
         finally:
             await listener.close()
 

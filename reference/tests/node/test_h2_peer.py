@@ -288,6 +288,7 @@ def test_a_node_of_h2_is_accepted_and_begins_to_sync(address: str) -> None:
         peer = await next_peer()
         await accept_h2(peer)
         await peer.hears_a_heartbeat()
+        assert peer.closed is None
         await peer.connection.close(0)
 
     accept_with(address, script, Dialect.H2)

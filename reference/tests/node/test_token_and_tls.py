@@ -3,7 +3,6 @@
 import asyncio
 import datetime as dt
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -25,12 +24,12 @@ from meshwire_reference.oplog.join import JoinIdentity
 from meshwire_reference.oplog.replica import Replica, ReplicaSettings
 from meshwire_reference.oplog.schema import TYPES
 from meshwire_reference.oplog.signatures import Signer
+from meshwire_reference.testing.progress import NotedCounts, Progress
 from meshwire_reference.transport.base import TransportError
 from meshwire_reference.transport.websocket import Security, dial_websocket, read_tls
 from meshwire_spec.numbers import OPLOG_JOIN_BYTES_MAX
 
 pytestmark = pytest.mark.socket
-ROUNDS_MAX = 2000
 TOKEN = b"one token of the mesh"
 
 
@@ -38,7 +37,9 @@ class Member:
     """A node with an author and a log."""
 
     def __init__(self, number: int, token: bytes | None = TOKEN, **security: object) -> None:
+        self.progress = Progress()
         self.hub = Hub(Replica(ReplicaSettings(schema=TYPES)))
+        self.hub.counts = NotedCounts(self.progress)
         self.lines: list[str] = []
         self.node = OplogNode(
             self.hub, keep, lambda _, text: self.lines.append(text), lambda: -4.999, lambda: 0.0
@@ -55,6 +56,18 @@ class Member:
         self.hub.add_own(self.author.append(("ls",), text))
         await self.node.publish()
 
+    def texts(self) -> list[str]:
+        """Return the list."""
+        return [str(text.view()) for text in self.hub.replica.document.fields["ls"].shown()]
+
+    async def operations(self, count: int) -> None:
+        """Wait until the node has `count` operations."""
+        await self.progress.until(lambda: len(self.hub.log) == count)
+
+    async def has_refused(self, count: int = 1) -> None:
+        """Wait until the node has refused `count` peers."""
+        await self.progress.until(lambda: self.hub.counts["join-refused"] == count)
+
 
 async def keep(_: list[str]) -> None:
     """Store nothing."""
@@ -69,15 +82,6 @@ async def rest(connection: Connection) -> list[str]:
     return found
 
 
-async def until(is_so: Callable[[], object]) -> None:
-    """Wait until `is_so`, by progress of the loop and not by time."""
-    for _ in range(ROUNDS_MAX):
-        if is_so():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it never came")
-
-
 def test_two_nodes_with_the_token_meet() -> None:
     """A long bulk follows the proofs at once, on both sides."""
 
@@ -86,9 +90,12 @@ def test_two_nodes_with_the_token_meet() -> None:
         await one.write("x" * 5000)
         await two.write("y" * 5000)
         one.node.keep_connected(await two.node.listen("127.0.0.1", 0))
-        await until(lambda: len(one.hub.log) == len(two.hub.log) == 2)
+        await one.operations(2)
+        await two.operations(2)
         await one.write("z")
-        await until(lambda: len(two.hub.log) == 3)
+        await two.operations(3)
+        assert sorted(one.texts()) == ["x" * 5000, "y" * 5000, "z"]
+        assert two.texts() == one.texts()
         await one.node.close()
         await two.node.close()
 
@@ -109,7 +116,7 @@ def test_nothing_is_sent_to_a_peer_without_the_token() -> None:
                 got += await rest(peer)
                 assert [json.loads(text)["type"] for text in got] == ["join-hello"]
                 assert peer.close_code in {4002, 1009}
-        await until(lambda: one.hub.counts["join-refused"] == 3)
+        await one.has_refused(3)
         await one.node.close()
 
     asyncio.run(run())
@@ -122,7 +129,7 @@ def test_a_node_with_another_token_is_refused() -> None:
         one, two = Member(1), Member(2, token=b"another token, as long")
         await one.write("x")
         two.node.keep_connected(await one.node.listen("127.0.0.1", 0))
-        await until(lambda: two.hub.counts["join-refused"])
+        await two.has_refused()
         assert two.hub.log == []
         assert any("wrong proof" in line for line in two.lines)
         await two.node.close()
@@ -152,7 +159,7 @@ def test_a_dialled_stranger_learns_nothing() -> None:
             one = Member(1)
             await one.write("secret")
             one.node.keep_connected(f"ws://127.0.0.1:{port}/crdt-sync")
-            await until(lambda: one.hub.counts["join-refused"])
+            await one.has_refused()
             await one.node.close()
         said = [json.loads(text) for text in seen if text.startswith("{")]
         assert [message["type"] for message in said] == ["join-hello"] * len(said)
@@ -185,7 +192,7 @@ def test_a_bearer_is_demanded_and_sent_in_a_header() -> None:
         await one.write("x")
         address = await one.node.listen("127.0.0.1", 0)
         two.node.keep_connected(address)
-        await until(lambda: len(two.hub.log) == 1)
+        await two.operations(1)
         for security in (Security(), Security(bearer=bearer + "x")):
             with pytest.raises(TransportError, match="401"):
                 await dial_websocket(address, security)
@@ -263,7 +270,7 @@ def test_a_session_under_tls_is_bound_to_the_certificate(tmp_path: Path) -> None
         address = await one.node.listen("127.0.0.1", 0, "wss")
         assert address.startswith("wss://127.0.0.1:")
         two.node.keep_connected(address)
-        await until(lambda: len(two.hub.log) == 1)
+        await two.operations(1)
         await two.node.close()
         await one.node.close()
 
@@ -297,7 +304,7 @@ def test_a_proof_does_not_pass_through_another_certificate(tmp_path: Path) -> No
         async with serve(relay, "127.0.0.1", 0, ssl=between.context) as server:
             port = next(iter(server.sockets)).getsockname()[1]
             two.node.keep_connected(f"wss://127.0.0.1:{port}/crdt-sync")
-            await until(lambda: two.hub.counts["join-refused"])
+            await two.has_refused()
         assert any("wrong proof" in line for line in two.lines)
         assert two.hub.log == []
         await two.node.close()

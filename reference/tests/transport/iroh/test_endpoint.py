@@ -175,26 +175,35 @@ def test_a_handshake_that_ends_after_its_listener_leaves_no_connection(
 def test_a_dial_that_is_cancelled_leaves_no_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its sockets would stay open."""
     begun, ended = asyncio.Event(), asyncio.Event()
+    dialled: list[iroh.Endpoint] = []
+    closed: list[iroh.Endpoint] = []
     close, connect = iroh.Endpoint.close, iroh.Endpoint.connect
 
     async def note_close(endpoint: iroh.Endpoint) -> None:
         await close(endpoint)
+        closed.append(endpoint)
         ended.set()
 
-    async def note_connect(*facts: Any) -> iroh.Connection:
+    async def note_connect(endpoint: iroh.Endpoint, *facts: Any) -> iroh.Connection:
+        dialled.append(endpoint)
         begun.set()
-        return await connect(*facts)
+        return await connect(endpoint, *facts)
 
     async def test() -> None:
         listener = await listen("iroh://127.0.0.1:0", OPTIONS)
         address = listener.address
         await listener.close()
+        closed.clear()
         ended.clear()
         async with asyncio.timeout(LIMIT_S):
             dialling = asyncio.ensure_future(dial(address, OPTIONS))
             await begun.wait()
             dialling.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await dialling
             await ended.wait()
+        assert closed == dialled
+        assert len(dialled) == 1
 
     monkeypatch.setattr(iroh.Endpoint, "close", note_close)
     monkeypatch.setattr(iroh.Endpoint, "connect", note_connect)
