@@ -31,7 +31,8 @@ h1{font-size:1.5rem;margin:.5rem 0}h2{font-size:1.2rem;margin:2rem 0 .5rem}
 a{color:var(--link)}:focus-visible{outline:3px solid var(--link);outline-offset:2px}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{border:1px solid var(--line);padding:.2rem .5rem;text-align:left;vertical-align:top}
-td.n{text-align:right}thead th{min-width:4.6rem;background:var(--soft);overflow-wrap:anywhere}
+td.n{text-align:right}thead th{min-width:4.6rem;background:var(--soft)}
+.name{overflow-wrap:anywhere}
 tbody th{font-weight:400;min-width:9rem}
 h1,h2,h3,li,p,strong{overflow-wrap:anywhere}
 .pass{color:var(--good)}.fail{color:var(--bad);font-weight:600}
@@ -194,7 +195,7 @@ def _columns(report: Report) -> Iterator[str]:
         return
     label = "Side by side"
     yield f'<h2>{label}</h2><div class="scroll" tabindex="0" role="region" aria-label="{label}">'
-    heads = "".join(f'<th scope="col">{_text(name)}</th>' for name in found.names)
+    heads = "".join(f'<th scope="col" class="name">{_text(name)}</th>' for name in found.names)
     yield f'<table><thead><tr><th scope="col">passed of applicable</th>{heads}</tr></thead><tbody>'
     for part, shares in found.parts:
         cells = "".join(f'<td class="n">{share}</td>' for share in shares)

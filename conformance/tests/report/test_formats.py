@@ -221,6 +221,14 @@ def test_the_page_opens_in_a_browser(tmp_path: Path) -> None:
     assert "Refused to" not in done.stderr
 
 
+BROKEN_WORDS = """[...document.querySelectorAll('thead th:not(.name)')].flatMap(head =>
+    [...head.firstChild.data.matchAll(/\\S+/g)].filter(word => {
+        const range = document.createRange();
+        range.setStart(head.firstChild, word.index);
+        range.setEnd(head.firstChild, word.index + word[0].length);
+        return range.getClientRects().length !== 1;
+    }).map(word => word[0]))"""
+"""Words of the heads of tables that take more than one line."""
 CONTRASTS = """
 (() => {
   const numbers = (text) => text.match(/[\\d.]+/g).map(Number);
@@ -310,6 +318,8 @@ def test_the_page_can_be_read_at_each_width_and_without_colours(
     assert len(found) > 10
     assert {name: ratio for name, ratio in found.items() if ratio < 4.5} == {}
     assert page.value("document.documentElement.scrollWidth <= innerWidth")
+    assert page.value("document.querySelectorAll('thead th:not(.name)').length") > 5
+    assert page.value(BROKEN_WORDS) == []
     assert {name for name, _ in words} == {verdict.value for verdict in Verdict}
     assert all(text.startswith(name) for name, text in words)
     assert set(ways) == {"sent", "received", "malformed"}
