@@ -21,49 +21,29 @@ from itertools import chain
 
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.catalogue import Catalogue
-from meshwire_conformance.catalogue.circumstances import (
-    ORDINARY,
-    TARGET,
-    Circumstances,
-    circumstances_of,
-    permitted,
-    rows_of,
-)
 from meshwire_conformance.contracts import Attachment, Progress, Settings
-from meshwire_conformance.errors import Incomplete, SuiteError, SuiteFault
+from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.socket_suite.attempts import (
     Attempt,
-    Body,
     body_of,
     connection_lost,
     ended_by,
-    failure,
-    fault_of,
     is_final,
     is_hostile,
     is_serial,
     left_open,
-    mark_of,
     noted,
     shown_elsewhere,
     start_order,
     watched,
     when_late,
     with_control,
-    without_verdict,
 )
 from meshwire_conformance.socket_suite.calibration import CANARY_DOCUMENT, FLOOR_S, Canary, Deadline
-from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.case_streams import Terms, no_connection
+from meshwire_conformance.socket_suite.case_runner import CaseRunner
 from meshwire_conformance.socket_suite.causes import seen_before, with_causes
-from meshwire_conformance.socket_suite.composing import Scope
-from meshwire_conformance.socket_suite.content import Contents, Doorway
-from meshwire_conformance.socket_suite.evidence import (
-    NO_ANSWER,
-    CaseFailed,
-    CouldNotRun,
-    sent_lines,
-)
+from meshwire_conformance.socket_suite.content import Doorway
+from meshwire_conformance.socket_suite.evidence import sent_lines
 from meshwire_conformance.socket_suite.first_contact import first_contact, wrong_preamble
 from meshwire_conformance.socket_suite.inbox import Inbox
 from meshwire_conformance.socket_suite.meanwhile import came_meanwhile
@@ -79,11 +59,8 @@ from meshwire_conformance.socket_suite.repetition import (
     unjudged,
 )
 from meshwire_conformance.socket_suite.timeline import timeline_of
-from meshwire_conformance.socket_suite.transcript_steps import run_transcript
 from meshwire_conformance.targets.attach import Target, attach
-from meshwire_conformance.targets.transport import Overdue
 from meshwire_conformance.verdicts import ENDED, CaseResult, Verdict
-from meshwire_spec.schemas.transcripts import Transcript
 
 BESIDE_EACH_OTHER = 12
 BESIDE_IN_SILENCE = 96
@@ -96,17 +73,7 @@ APART = 0
 """Number of the attempt on a further process, so that its keys differ from those of any other."""
 PROBES = 2
 """Reads without an answer after which a target counts as gone between hostile cases."""
-LAB = "tcp"
-"""Name of the lab binding."""
-DIALS_MIN = 4
-REDIAL_MAX_S = 1.0
-"""Addresses that a target dials at least, and longest wait for a redial in seconds, if cases that
-need no dial of the target are to run over connections that it dials."""
-DIALS = "dials"
-"""Need of the cases whose connections the target has to dial."""
 READ_RULE = "DC-001"
-FRAMES_OF_A_STREAM = "MW-5102"
-"""The case that shows whether a target reads all frames of a stream."""
 JUDGE_OF_ALL = "MW-5924"
 """The case that judges every message of the target in the whole run."""
 
@@ -174,6 +141,9 @@ class SocketPart:
         self._session = Session(target, settings, self._nonce, self._inbox)
         self._departure = Departure(self._session)
         self._lateness = Lateness(target.facts)
+        self._runner = CaseRunner(
+            target, settings, documents, self._nonce, self._inbox, self._lateness
+        )
         self._deadline = Deadline(None, settings.timeout_scale)
         self._canary: Canary | None = None
         self._confirmed_misses = 0
@@ -506,20 +476,7 @@ class SocketPart:
                         attempt = await self._departure.heard(attempt, self._canary, deadline_s)
         self._inbox.check()
         attempt = attempt if is_final(body) else when_late(attempt)
-        duration_s = time.perf_counter() - started
-        failed = attempt.result.verdict is Verdict.FAIL
-        notes = (*attempt.result.notes, *attempt.evidence.notes)
-        if READ_RULE in case.rules:
-            notes = (*notes, self._deadline.describe())
-        result = replace(
-            attempt.result,
-            duration_s=duration_s,
-            sent=sent_lines(attempt.evidence.sent, attempt.result.symptom) if failed else (),
-            timeline=timeline_of(attempt.evidence) if failed else (),
-            notes=notes,
-            unbound=attempt.evidence.unbound,
-            circumstances="" if (found := self._circumstances(case)) is None else found.text(),
-        )
+        result = self._reported(attempt, time.perf_counter() - started)
         if not attempt.evidence.watches:
             # Only a watch can still turn the verdict, and bytes sent may be many.
             attempt.evidence.sent.clear()
@@ -527,12 +484,35 @@ class SocketPart:
             self._ended(result)
         return replace(attempt, result=result)
 
+    def _reported(self, attempt: Attempt, duration_s: float) -> CaseResult:
+        """Return the result of an attempt as the report shows it."""
+        case, evidence = attempt.case, attempt.evidence
+        failed = attempt.result.verdict is Verdict.FAIL
+        notes = (*attempt.result.notes, *evidence.notes)
+        if READ_RULE in case.rules:
+            notes = (*notes, self._deadline.describe())
+        found = self._runner.circumstances(case)
+        return replace(
+            attempt.result,
+            duration_s=duration_s,
+            sent=sent_lines(evidence.sent, attempt.result.symptom) if failed else (),
+            timeline=timeline_of(evidence) if failed else (),
+            notes=notes,
+            unbound=evidence.unbound,
+            circumstances="" if found is None else found.text(),
+        )
+
     async def _in_fresh_process(self, case: Case, number: int) -> Attempt:
         try:
             async with self._further_session("p") as session:
                 return await self._run_on(session, case, number)
         except Incomplete as exc:
             return Attempt(case, CaseResult(case.id, Verdict.COULD_NOT_RUN, (str(exc),)))
+
+    async def _run_on(self, session: Session, case: Case, number: int) -> Attempt:
+        # Without the case that judges the whole run, each case judges the frames of its own time.
+        shared = JUDGE_OF_ALL not in self._asked
+        return await self._runner.run(session, case, number, self._deadline, shared=shared)
 
     @contextlib.asynccontextmanager
     async def _further_session(self, mark: str) -> AsyncIterator[Session]:
@@ -551,77 +531,6 @@ class SocketPart:
             finally:
                 await target.close()
 
-    async def _run_on(self, session: Session, case: Case, number: int) -> Attempt:
-        body = body_of(case)
-        circumstances = self._circumstances(case) or ORDINARY
-        dials = DIALS in case.needs or circumstances.dialler == TARGET
-        own_peers = dials or body.isolation != "key"
-        terms = Terms(self._settings.level, self._deadline, own_peers, dials, circumstances)
-        scope = Scope(self._names(case, number), time.time_ns() // 1_000_000)
-        contents = Contents(self._documents, mark_of(case))
-        run = CaseRun(case.id, session, terms, scope, contents)
-        known_faults = len(self._inbox.faults)
-        try:
-            await _carry_out(run, body)
-        except CaseFailed as failed:
-            return _failed(case, run, failed, known_faults)
-        except CouldNotRun as exc:
-            return without_verdict(case, exc, run.evidence)
-        except Overdue as exc:
-            late = no_connection(exc)
-            return Attempt(case, failure(case, late), run.evidence, missed=True)
-        except ConnectionError as exc:
-            lost = CaseFailed("connection-lost", f"the connection is gone: {exc}")
-            return _failed(case, run, lost, known_faults)
-        except SuiteFault as exc:
-            raise SuiteFault(f"{case.id}: {exc}") from exc
-        except SuiteError:
-            raise
-        except Exception as exc:  # noqa: BLE001 - shown with its case, and the run ends with 2
-            return Attempt(case, fault_of(case, exc), run.evidence)
-        finally:
-            run.evidence.seen = run.seen(known_faults)
-            run.evidence.suite_late = self._lateness.since(run.evidence.begun_s)
-            await run.end()
-            # Without the case that judges the whole run, each case judges the frames of its own
-            # time.
-            run.evidence.claim = run.claim(known_faults, shared=JUDGE_OF_ALL not in self._asked)
-            run.evidence.arrivals = run.arrivals()
-        return Attempt(case, CaseResult(case.id, Verdict.PASS), run.evidence)
-
-    def _circumstances(self, case: Case) -> Circumstances | None:
-        """Return those of a transcript; None for a Python case, whose function fixes its own."""
-        body, settings = body_of(case), self._settings
-        if not isinstance(body, Transcript):
-            return None
-        values = permitted(
-            level=settings.level,
-            over_lab=self._target.binding == LAB,
-            dials=self._dials_often(),
-            is_called=self._target.is_called,
-            reads_on=not settings.predicts(FRAMES_OF_A_STREAM),
-        )
-        rows = rows_of(values, self._target.facts.dialect, settings.seed)
-        found = circumstances_of(case.id, body, rows, settings.seed)
-        is_called = self._target.is_called or DIALS in case.needs
-        return replace(found, dialler=TARGET) if is_called else found
-
-    def _dials_often(self) -> bool:
-        """Return True if the target dials several addresses, and soon after a connection ended."""
-        listener = self._target.listener
-        if listener is None or self._target.is_called:
-            return False
-        return len(listener.addresses) >= DIALS_MIN and listener.redial_s <= REDIAL_MAX_S
-
-    def _names(self, case: Case, number: int) -> Mapping[str, str]:
-        facts = self._target.facts
-        return {
-            "case": f"{case.id.lower()}-{self._nonce}-{number}",
-            "nonce": self._nonce,
-            "formation_id": facts.formation_id,
-            "beyond_payload_cap": str(facts.payload_cap + 1),
-        }
-
     async def _flush(self) -> None:
         """Wait until the target has sent what it queued: one more read is answered after it."""
         if self._canary is not None and self._answering() and not self._departure.why:
@@ -633,33 +542,3 @@ class SocketPart:
         assert self._canary is not None
         with contextlib.suppress(ConnectionError, TimeoutError):
             await self._canary.read(deadline_s, peer)
-
-
-async def _carry_out(run: CaseRun, body: Body) -> None:
-    """Run a transcript, or a function and after a negative one a probe; raises CaseFailed."""
-    if isinstance(body, Transcript):
-        await run_transcript(run, body)
-        return
-    run.begin(body.let)
-    await body.run(run)
-    if body.negative:
-        await run.probe()
-
-
-def _failed(case: Case, run: CaseRun, failed: CaseFailed, known_faults: int) -> Attempt:
-    """Return the failed attempt at a case, with what the target did wrong in it.
-
-    `known_faults` is the number of malformed frames before the case.
-    """
-    gave_up = run.gave_up(missed=failed.missed)
-    result = failure(case, failed)
-    if failed.missed or failed.symptom == NO_ANSWER:
-        came = (*result.received, *run.meanwhile(known_faults))
-        result = replace(result, received=came)
-    return Attempt(
-        case,
-        result,
-        run.evidence,
-        failed.missed or gave_up is not None,
-        failed.suite_late or bool(gave_up),
-    )
