@@ -1,10 +1,14 @@
-"""What must occur over many seeds: every fault, transition and reason but those listed here."""
+"""What must occur over many seeds: every fault, transition and reason but those listed here.
+
+A worker has to die during a call too.
+"""
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
 from meshwire_reference.simulation.bad_streams import HOSTILE
+from meshwire_reference.simulation.node import BEGUN_ANEW
 from meshwire_reference.simulation.plan import FAULTS
 from meshwire_reference.simulation.transitions import transition_names
 
@@ -72,3 +76,4 @@ def expected_names() -> Iterator[str]:
     exempt = {f"transition: {name}" for names in EXEMPT.values() for name in names}
     assert exempt <= set(transition_names()), "a transition that is exempt exists"
     yield from (name for name in transition_names() if name not in exempt)
+    yield f"call: {BEGUN_ANEW}"

@@ -2,9 +2,10 @@
 
 Theory of operation. The core is the one of the real node. A call of documents takes its turn in one
 queue, as in the worker; a worker that dies loses the documents and exchanges in its memory, and the
-calls that have no answer go to the next one. Writes that have gathered while the disk was at work
-are the next group, which is durable as a whole when its time is over. A crash ends everything but
-the disk; the group that the disk is at may have reached it or not.
+calls that have no answer go to the next one. The call that it was at begins anew there, from what
+the disk has once every write of its document has reached it. Writes that have gathered while the
+disk was at work are the next group, which is durable as a whole when its time is over. A crash ends
+everything but the disk; the group that the disk is at may have reached it or not.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ CALL_S: Final = (0.0001, 0.002)
 HALF: Final = 0.5
 COMMIT_S: Final = (0.001, 0.03)
 """The same of a commit."""
+BEGUN_ANEW: Final = "begun anew after a death"
+"""What is counted of a call that a worker has died at."""
 
 
 class SimulatedNode:
@@ -138,6 +141,10 @@ class SimulatedNode:
     def kill_worker(self) -> None:
         """Let the worker die: what it held in memory is lost, and its calls go to the next one."""
         self._table = Table(self.identity.actor)
+        if self._is_calling:
+            self._record.count("call", BEGUN_ANEW)
+            self._is_calling = False
+            self._work()
 
     def kill_workers_at_call(self) -> None:
         """Let the worker die at its next call, and the next one at the same."""
@@ -161,16 +168,22 @@ class SimulatedNode:
         return Moment(now_s, START_MS + round((now_s - START_S) * 1000) + self.skew_ms)
 
     def heads(self, key: str) -> tuple[bytes, ...]:
-        """Return the heads of a document as the worker holds it."""
-        saved = self._answer(Save(key))
+        """Return the heads of a document as the worker holds it, or would load it."""
+        saved = self._look(Save(key))
         assert isinstance(saved, Saved), saved
         return saved.heads
 
     def fields(self, key: str) -> Mapping[str, object]:
-        """Return the root fields of a document as the worker holds it."""
-        listed = self._answer(Fields(key))
+        """Return the root fields of a document as the worker holds it, or would load it."""
+        listed = self._look(Fields(key))
         assert isinstance(listed, Listed), listed
         return listed.fields or {}
+
+    def _look(self, call: Save | Fields) -> Result:
+        """Return what a call about a document shows, and leave the memory of the worker alone."""
+        if self._table.holds(call):
+            return self._table.answer(call, None)
+        return Table(self.identity.actor).answer(call, self.disk.read(call.key))
 
     def stored_tombstones(self) -> dict[str, bytes]:
         """Return the tombstones on the disk by the key of their document."""
@@ -253,10 +266,11 @@ class SimulatedNode:
         if any(self._awaits_store(one) for one in calls):
             return
         self._is_calling = True
-        core = self.core
+        table = self._table
 
         def finish() -> None:
-            if core is self.core and self.is_up:
+            # A worker that has died meanwhile answers nothing, nor does a node that has ended.
+            if table is self._table:
                 self._finish_call()
 
         self._schedule.after(self._chance.uniform(*CALL_S), finish)
@@ -285,6 +299,7 @@ class SimulatedNode:
     def _answer(self, call: Call) -> Result:
         stored = None
         if not isinstance(call, Forget) and not self._table.holds(call):
+            assert not self._awaits_store(call), "a document is loaded with every write of it"
             stored = self.disk.read(call.key)
         return self._table.answer(call, stored)
 

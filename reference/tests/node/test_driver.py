@@ -16,6 +16,7 @@ from typing import NoReturn
 
 import pytest
 
+from meshwire_reference.core.document_calls import Call, Drop, Edit, Edited, Fields, Listed, Value
 from meshwire_reference.core.effects import Effect, Notify, NotSent, WriteStore
 from meshwire_reference.core.inputs import (
     ConnectionClosed,
@@ -35,6 +36,8 @@ from meshwire_reference.documents.limits import (
 )
 from meshwire_reference.node.config import Config
 from meshwire_reference.node.driver import Node
+from meshwire_reference.node.storing import Storing
+from meshwire_reference.store.memory import MemoryStore
 from meshwire_reference.store.sqlite import SqliteStore
 from meshwire_reference.testing.author import author, read, snapshot
 from meshwire_reference.testing.memory_transport import offer_memory
@@ -251,6 +254,60 @@ def test_exchanges_go_on_after_the_worker_has_died(capsys: pytest.CaptureFixture
     deaths = [line for line in lines if line["event"] == "worker-died"]
 
     assert [line["reason"] for line in deaths] == ["SIGKILL"]
+
+
+def test_a_call_at_a_death_waits_for_the_write_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker dies at an edit of a document whose last change no disk has yet: both are kept."""
+    is_writing, may_write = asyncio.Event(), asyncio.Event()
+    is_sent, is_loading = asyncio.Event(), asyncio.Event()
+    write, load = MemoryStore.write, Storing.load
+
+    async def write_late(
+        store: MemoryStore, group: Sequence[WriteStore], expired: Sequence[str] = ()
+    ) -> None:
+        is_writing.set()
+        await may_write.wait()
+        await write(store, group, expired)
+
+    async def note_load(storing: Storing, keys: Sequence[str]) -> list[bytes | None]:
+        is_loading.set()
+        return await load(storing, keys)
+
+    monkeypatch.setattr(MemoryStore, "write", write_late)
+    monkeypatch.setattr(Storing, "load", note_load)
+
+    async def test(node: Node) -> None:
+        first = asyncio.create_task(node.user.operate(Edit(KEY, {"first": 1})))
+        await is_writing.wait()
+        assert node._documents is not None
+        worker = node._documents._worker
+        assert worker is not None
+        send = worker.send
+
+        def note_send(number: int, calls: Sequence[tuple[Call, bytes | None]]) -> None:
+            send(number, calls)
+            is_sent.set()
+
+        monkeypatch.setattr(worker, "send", note_send)
+        is_loading.clear()
+        # It takes the second edit, and does not get to it.
+        os.kill(worker.pid, signal.SIGSTOP)
+        second = asyncio.create_task(node.user.operate(Edit(KEY, {"second": 2})))
+        await is_sent.wait()
+        os.kill(worker.pid, signal.SIGKILL)
+        await is_loading.wait()
+        assert not first.done()
+        may_write.set()
+
+        for edit in (first, second):
+            assert isinstance(await edit, Edited)
+        for _ in ("as the worker holds it", "as it is stored"):
+            listed = await node.user.operate(Fields(KEY))
+            assert isinstance(listed, Listed)
+            assert listed.fields == {"first": Value("int", 1), "second": Value("int", 2)}
+            await node._documents.submit(Drop(KEY))
+
+    run(test)
 
 
 @pytest.mark.parametrize(
