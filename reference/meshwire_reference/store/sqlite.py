@@ -19,7 +19,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -116,6 +116,23 @@ def fold(group: Sequence[WriteStore]) -> dict[str, Folded]:
             one.changes.append(write.changes)
         one.heads = write.heads
     return folded
+
+
+def write_documents(writer: sqlite3.Connection, folded: Mapping[str, Folded]) -> None:
+    """Write what becomes of each document, within the transaction that is open."""
+    writer.executemany(DROP_DOCUMENT, ((key,) for key, one in folded.items() if one.is_removed))
+    writer.executemany(
+        PUT_SNAPSHOT,
+        ((key, one.snapshot) for key, one in folded.items() if one.snapshot is not None),
+    )
+    writer.executemany(
+        PUT_CHANGES,
+        ((key, b"".join(one.changes)) for key, one in folded.items() if one.changes),
+    )
+    writer.executemany(DROP_HEADS, ((key,) for key, one in folded.items() if not one.heads))
+    writer.executemany(
+        PUT_HEADS, ((key, b"".join(one.heads)) for key, one in folded.items() if one.heads)
+    )
 
 
 def split(content: bytes) -> Heads:
@@ -278,43 +295,25 @@ class SqliteStore:
         replaced = {
             key for key, one in folded.items() if one.is_removed or one.snapshot is not None
         }
-        appended = {key for key, one in folded.items() if one.changes}
-        tombstones = [effect for effect in group if effect.tombstone is not None]
-        lamport = max((effect.lamport for effect in group), default=0)
+        lamport = max((self._lamport, *(effect.lamport for effect in group)))
         writer = self._writer
         with transaction(writer):
             writer.executemany(DROP_TOMBSTONE, ((key,) for key in expired))
             writer.executemany(DROP_CHANGES, ((key,) for key in replaced & self._appended))
-            writer.executemany(
-                DROP_DOCUMENT, ((key,) for key, one in folded.items() if one.is_removed)
-            )
-            writer.executemany(
-                PUT_SNAPSHOT,
-                ((key, one.snapshot) for key, one in folded.items() if one.snapshot is not None),
-            )
-            writer.executemany(
-                PUT_CHANGES,
-                ((key, b"".join(one.changes)) for key, one in folded.items() if one.changes),
-            )
-            writer.executemany(DROP_HEADS, ((key,) for key, one in folded.items() if not one.heads))
-            writer.executemany(
-                PUT_HEADS,
-                ((key, b"".join(one.heads)) for key, one in folded.items() if one.heads),
-            )
+            write_documents(writer, folded)
             writer.executemany(
                 PUT_TOMBSTONE,
                 (
                     (effect.key, effect.tombstone.content, effect.tombstone.received_ms)
-                    for effect in tombstones
+                    for effect in group
                     if effect.tombstone is not None
                 ),
             )
             if lamport > self._lamport or not group:
-                lamport = max(lamport, self._lamport)
                 writer.execute(PUT_FACT, ("lamport", lamport.to_bytes(LAMPORT, "big")))
         self._appended -= replaced
-        self._appended |= appended
-        self._lamport = max(self._lamport, lamport)
+        self._appended |= {key for key, one in folded.items() if one.changes}
+        self._lamport = lamport
 
     # --- the end -----------------------------------------------------------------------------
 
