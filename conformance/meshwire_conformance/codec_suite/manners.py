@@ -21,8 +21,8 @@ from meshwire_conformance.cases.adapter import (
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.reconciliations import KIND
 from meshwire_conformance.codec_suite.judge import Hello
-from meshwire_conformance.codec_suite.oplog_judge import KINDS_BY_OPERATIONS
 from meshwire_conformance.codec_suite.oplog_judge import OPERATIONS as OPLOG_OPERATIONS
+from meshwire_conformance.codec_suite.oplog_judge import OPERATIONS_BY_KIND
 from meshwire_conformance.codec_suite.oplog_judge import PREFIX as OPLOG_PREFIX
 from meshwire_conformance.codec_suite.requests import OPERATIONS, RUN_PREFIX, Ask
 from meshwire_conformance.errors import Incomplete
@@ -45,6 +45,8 @@ TEXT_IDS = "ids of requests are given back as texts (CH-003)"
 """The cause where answers come whose ids are numbers in a text."""
 SHOWN_MAX = 5
 """Greatest number of malformed lines shown."""
+NEEDED_OPERATIONS: Mapping[str, frozenset[str]] = {KIND: OPERATIONS, **OPERATIONS_BY_KIND}
+"""Operations that a harness has to offer for a case of a kind that needs some."""
 
 
 class UnfitHello(Incomplete):
@@ -204,10 +206,7 @@ def stated_by(answer: Mapping[str, Any]) -> Hello:
         raise UnfitHello(f"the answer to hello names no kinds: {shown(answer)}")
     operations = result.get("operations")
     offered = frozenset(map(str, operations)) if isinstance(operations, list) else frozenset()
-    runs = {KIND} if offered >= OPERATIONS else set()
-    runs |= {
-        kind for needed, kinds in KINDS_BY_OPERATIONS.items() if offered >= needed for kind in kinds
-    }
+    runs = {kind for kind, needed in NEEDED_OPERATIONS.items() if offered >= needed}
     return Hello(
         name=str(result.get("name", "")),
         version=str(result.get("version", "")),

@@ -30,12 +30,11 @@ OPERATIONS = frozenset(
     ("oplog_texts", "oplog_verify", "oplog_open", "oplog_apply", "oplog_view", "oplog_close")
 )
 """Operations that a harness offers, all of them or none."""
-KINDS = frozenset((TEXT, SIGNATURE, HISTORY))
 JOINS = "oplog_join"
 """An operation that a harness may offer besides."""
-KINDS_BY_OPERATIONS: Mapping[frozenset[str], frozenset[str]] = {
-    OPERATIONS: KINDS,
-    OPERATIONS | {JOINS}: frozenset((JOIN,)),
+OPERATIONS_BY_KIND: Mapping[str, frozenset[str]] = {
+    **dict.fromkeys((TEXT, SIGNATURE, HISTORY), OPERATIONS),
+    JOIN: OPERATIONS | {JOINS},
 }
 PREFIX = "oplog_"
 

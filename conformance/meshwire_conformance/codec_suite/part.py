@@ -13,17 +13,16 @@ from itertools import groupby
 from meshwire_conformance.catalogue.case import HARNESS, OPLOG_SESSION, SOCKET, Case
 from meshwire_conformance.catalogue.catalogue import Catalogue
 from meshwire_conformance.catalogue.oplog import OplogRun
-from meshwire_conformance.catalogue.reconciliations import KIND
 from meshwire_conformance.codec_suite.judge import Finding, Given, Hello, finding_of, vector_of
 from meshwire_conformance.codec_suite.manners import (
     DECODE,
     ENCODE,
+    NEEDED_OPERATIONS,
     UNFIT,
     UnfitHello,
     adapter_results,
 )
 from meshwire_conformance.codec_suite.oplog_judge import (
-    KINDS_BY_OPERATIONS,
     OplogFinding,
     asks_of_oplog,
     describe_oplog,
@@ -34,7 +33,7 @@ from meshwire_conformance.codec_suite.reconciliation_judge import (
     describe_run,
     finding_of_run,
 )
-from meshwire_conformance.codec_suite.requests import OPERATIONS, Ask, asks_of, asks_of_run
+from meshwire_conformance.codec_suite.requests import Ask, asks_of, asks_of_run
 from meshwire_conformance.codec_suite.session import HarnessSession
 from meshwire_conformance.contracts import Attachment, Progress, Settings
 from meshwire_conformance.verdicts import CONTROL_FAILED, ENDED, CaseResult, Verdict
@@ -327,9 +326,7 @@ def _unoffered(case: Case, hello: Hello) -> CaseResult | None:
     """Return the result of a case of a kind that the codec does not offer, else None."""
     if case.kind in hello.kinds:
         return None
-    of_kinds = {KIND: OPERATIONS}
-    of_kinds |= {kind: needed for needed, kinds in KINDS_BY_OPERATIONS.items() for kind in kinds}
-    needed = of_kinds.get(case.kind)
+    needed = NEEDED_OPERATIONS.get(case.kind)
     what = f"the operations {', '.join(sorted(needed))}" if needed else case.kind
     reason = f"the harness does not offer {what}"
     return CaseResult(case.id, Verdict.NOT_APPLICABLE, (reason,))

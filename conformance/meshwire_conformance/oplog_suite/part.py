@@ -17,7 +17,7 @@ from dataclasses import replace
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.catalogue import Catalogue
 from meshwire_conformance.contracts import Attachment, Progress, Settings
-from meshwire_conformance.errors import Incomplete
+from meshwire_conformance.errors import Incomplete, fault_text
 from meshwire_conformance.oplog_suite.conversation import Dialogue, Known, SessionFailed
 from meshwire_conformance.oplog_suite.steps import SessionRun
 from meshwire_conformance.targets.base import demand_permission
@@ -140,7 +140,7 @@ class _Work:
         except ConnectionError as exc:
             return CaseResult(case.id, Verdict.COULD_NOT_RUN, (str(exc),), symptom=TARGET_ENDED)
         except Exception as exc:  # noqa: BLE001 - shown with its case, and the run ends with 2
-            why = f"{type(exc).__name__}: {exc}"
+            why = f"suite fault: {fault_text(exc)}"
             return CaseResult(case.id, Verdict.COULD_NOT_RUN, (why,), symptom=SUITE_FAULT)
         finally:
             await talk.end()
