@@ -54,6 +54,17 @@ async def expect_tombstone(run: CaseRun, key: str, on: str, *, after: int = 0) -
     return decode("tombstone", arrival.payload).fields
 
 
+def hold_time(field: str, said_ms: int, before_ms: int, after_ms: int) -> None:
+    """Fail unless a time is one that the clock of the target has shown between two looks at it."""
+    if not before_ms <= said_ms <= after_ms:
+        raise CaseFailed(
+            f"wrong-content {field}",
+            f"{field} is another time than that of the clock of the node",
+            expected=(f"{before_ms} to {after_ms}",),
+            received=(str(said_ms),),
+        )
+
+
 @case(
     "MW-7000",
     "a document that the user writes must come to a connected peer",
@@ -224,13 +235,7 @@ async def time_of_a_deletion(run: CaseRun) -> None:
     await user.delete(run, "$key")
     after_ms = await user.wall_ms(run)
     found = await expect_tombstone(run, "$key", "A")
-    if not before_ms <= found["deleted_at"] <= after_ms:
-        raise CaseFailed(
-            "wrong-content deleted_at",
-            "the tombstone has another time than the clock of the node",
-            expected=(f"{before_ms} to {after_ms}",),
-            received=(str(found["deleted_at"]),),
-        )
+    hold_time("deleted_at", found["deleted_at"], before_ms, after_ms)
 
 
 @case(
