@@ -39,48 +39,10 @@ def _transcripts() -> Iterable[Case]:
 
 
 def _functions() -> Iterable[Case]:
-    from meshwire_conformance.cases import (  # noqa: PLC0415 - a row of LOADERS
-        alike_keys,
-        binding,
-        both_dialects,
-        clocked,
-        controlled,
-        credit,
-        dialling,
-        dialling_frames,
-        dialling_results,
-        dialling_states,
-        early_credit,
-        early_refusals,
-        first_bytes,
-        halves,
-        held_offers,
-        hostile,
-        late_answers,
-        late_elements,
-        late_ranges,
-        leftovers,
-        pace,
-        quiet,
-        reconciliation,
-        reconciliation_exact,
-        reconciliation_runs,
-        reconciling_client,
-        side_by_side,
-        spread_findings,
-        store,
-        streams,
-    )
-    from meshwire_conformance.catalogue.python_cases import cases_of  # noqa: PLC0415 - as above
+    from meshwire_conformance.catalogue.python_cases import cases_of  # noqa: PLC0415 - a row of LOADERS
+    from meshwire_conformance.run.case_modules import CASE_MODULES  # noqa: PLC0415 - as above
 
-    modules = (
-        streams, binding, credit, dialling, dialling_results, dialling_frames, dialling_states,
-        both_dialects, halves, store, late_answers, pace, quiet, hostile, reconciliation,
-        reconciliation_runs, reconciliation_exact, reconciling_client, early_credit, held_offers,
-        spread_findings, early_refusals, leftovers, side_by_side, late_elements,
-        late_ranges, first_bytes, alike_keys, controlled, clocked,
-    )  # fmt: skip
-    return cases_of(*modules)
+    return cases_of(*CASE_MODULES)
 
 
 def _harness() -> Iterable[Case]:
