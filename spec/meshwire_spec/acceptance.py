@@ -21,7 +21,13 @@ from meshwire_spec.numbers import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-COLLECTION_GRAMMAR: Final = re.compile(rf"[A-Za-z0-9_.-]{{1,{COLLECTION_MAX}}}")
+
+def collection_grammar(longest: int) -> re.Pattern[str]:
+    """Return the pattern of the name of a collection of at most this many bytes."""
+    return re.compile(rf"[A-Za-z0-9_.-]{{1,{longest}}}")
+
+
+COLLECTION_GRAMMAR: Final = collection_grammar(COLLECTION_MAX)
 CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 DOCUMENT_TYPES: Final = frozenset({FrameType.DELTA, FrameType.SNAPSHOT})
 ENTRY_TYPES: Final = DOCUMENT_TYPES | {FrameType.TOMBSTONE}

@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 from meshwire_spec import acceptance
-from meshwire_spec.acceptance import accept_value
+from meshwire_spec.acceptance import accept_value, collection_grammar
 from meshwire_spec.cursor import Cursor, field_path
 from meshwire_spec.errors import Malformed
 from meshwire_spec.fields import Block, End, Number, Tolerated, struct_of
@@ -31,7 +31,7 @@ from meshwire_spec.mistakes import (
     Mistake,
     Patches,
 )
-from meshwire_spec.numbers import U64_MAX
+from meshwire_spec.numbers import COLLECTION_MAX, U64_MAX
 
 if TYPE_CHECKING:
     from construct import Renamed
@@ -237,7 +237,10 @@ def build_low_group_first(value: int) -> bytes:
 
 
 def _limits() -> Iterator[Planted]:
-    """Yield the mistakes in the limits of `accept`: characters for bytes, and off by one."""
+    """Yield the mistakes in the limits of `accept`: characters for bytes, too low and too high.
+
+    Each is tried off by one; how far the limit of a codec is off, no vector shows.
+    """
     kinds = dict.fromkeys(LAYOUTS, "")
     count: Patches = {"text_size": len}
     yield _general_one("limits count characters instead of bytes", ((acceptance, count),), kinds)
@@ -253,14 +256,18 @@ def _limits() -> Iterator[Planted]:
     yield _general_one("document keys are not checked", ((acceptance, unchecked),), kinds)
     for name in LIMITS:
         value = getattr(acceptance, name)
-        for step, word in ((-1, "less"), (1, "more")):
-            said = f"the limit of {value} bytes ({name}) is one {word} than it should be"
+        for step, word in OFF_BY.items():
+            said = f"the limit of {value} bytes ({name}) is {word} than it should be"
             yield _general_one(said, ((acceptance, {name: value + step}),), kinds)
+    for step, word in OFF_BY.items():
+        said = f"the limit of {COLLECTION_MAX} bytes (COLLECTION_MAX) is {word} than it should be"
+        grammar: Patches = {"COLLECTION_GRAMMAR": collection_grammar(COLLECTION_MAX + step)}
+        yield _general_one(said, ((acceptance, grammar),), kinds)
     limits = acceptance.TOMBSTONE_LIMITS
     tombstones = _kinds_with("tombstone", LAYOUTS["tombstone"])
     for name, (low, high) in limits.items():
-        for step, word in ((-1, "less"), (1, "more")):
-            said = f"the limit of `{name}`, {high} bytes, is one {word} than it should be"
+        for step, word in OFF_BY.items():
+            said = f"the limit of `{name}`, {high} bytes, is {word} than it should be"
             changed = {"TOMBSTONE_LIMITS": {**limits, name: (low, high + step)}}
             yield _general_one(said, ((acceptance, changed),), tombstones)
 
@@ -281,6 +288,8 @@ def _general_one(
 
 LIMITS = ("DOCUMENT_KEY_MAX", "DOCUMENT_ID_MAX", "FRAME_KEY_MAX", "FORMATION_ID_MAX")
 """Limits of `accept` that are tried one off."""
+OFF_BY = {-1: "lower", 1: "higher"}
+"""What a report says of a limit for each step by which it is tried."""
 
 
 @dataclass(slots=True)

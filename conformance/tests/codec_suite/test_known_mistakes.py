@@ -43,7 +43,15 @@ DECODED = {
     "full-is-short": "a message that ends with a field is taken for truncated",
     "bare": "64-bit integers are JSON numbers",
     "limits": "limits count characters",
-    "id-limit": "the limit of 895 bytes (DOCUMENT_ID_MAX) is one less",
+    **{
+        f"collection-{limit}": f"the limit of 128 bytes (COLLECTION_MAX) is {word} than"
+        for limit, word in ((100, "lower"), (127, "lower"), (129, "higher"), (200, "higher"))
+    },
+    **{
+        f"id-{limit}": f"the limit of 895 bytes (DOCUMENT_ID_MAX) is {word} than"
+        for limit, word in ((800, "lower"), (894, "lower"), (896, "higher"))
+    },
+    "key-1023": "the limit of 1024 bytes (DOCUMENT_KEY_MAX) is lower than",
     "no-key-check": "document keys are not checked",
     "trailing": "bytes after the end of stream_frame are ignored",
     "extra": "bytes after the last field, `extra`, are refused",
@@ -149,3 +157,13 @@ def test_two_mistakes_are_two_causes() -> None:
         READ["order-payload"] + DECODE,
         READ["order-sent"].replace(" read ", " written ") + ENCODE,
     ]
+
+
+def test_two_limits_that_are_too_low_are_two_causes() -> None:
+    """The longest collection name and the longest id are each in a key of their own too."""
+    found = groups(results_of(Codec("collection-100-id-800")))
+
+    assert {one.says.partition(")")[0] for one in found} == {
+        "the limit of 128 bytes (COLLECTION_MAX",
+        "the limit of 895 bytes (DOCUMENT_ID_MAX",
+    }

@@ -23,6 +23,12 @@ LIMITS = {
     "deleted_by": (1, 1024),
     "reason": (0, 1024),
 }
+KEY_LIMITS = {
+    **{f"collection-{limit}": {"collection": limit} for limit in (100, 127, 129, 200)},
+    **{f"id-{limit}": {"id": limit} for limit in (800, 894, 896)},
+    "collection-100-id-800": {"collection": 100, "id": 800},
+}
+"""Wrong limits of the parts of a document key, by the name of the mistake."""
 TOMBSTONE = (
     *("collection", "document_id", "deleted_at", "lamport"),
     *("deleted_by", "reason", "direction", "extra"),
@@ -175,16 +181,17 @@ def hex_of(text: Any) -> bytes:
 
 def key_fault(reader: Reader, key: str) -> str | None:
     """Why a document key is refused."""
-    if not 1 <= reader.size(key) <= 1024:
+    if not 1 <= reader.size(key) <= (1023 if reader.bug == "key-1023" else 1024):
         return "length-limit"
     if reader.bug == "no-key-check":
         return None
     collection, colon, name = key.partition(":")
-    is_legal = re.fullmatch("[A-Za-z0-9_.-]{1,128}", collection) and collection != "tombstones"
+    is_legal = re.fullmatch("[A-Za-z0-9_.-]+", collection) and collection != "tombstones"
     if not colon or not is_legal or CONTROL.search(name):
         return "bad-key"
-    limit = 894 if reader.bug == "id-limit" else 895
-    return None if 1 <= reader.size(name) <= limit else "bad-key"
+    longest = {"collection": 128, "id": 895, **KEY_LIMITS.get(reader.bug, {})}
+    is_short = reader.size(collection) <= longest["collection"]
+    return None if is_short and 1 <= reader.size(name) <= longest["id"] else "bad-key"
 
 
 def decode_frame(reader: Reader) -> tuple[dict[str, Any], str | None]:
