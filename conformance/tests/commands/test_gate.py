@@ -130,6 +130,25 @@ def test_the_action_runs_the_script_with_every_variable_that_it_reads() -> None:
     assert (ROOT / check["run"].split("$GITHUB_ACTION_PATH/")[1].rstrip('"')).exists()
 
 
+def test_the_documented_checkout_is_a_folder_that_pytest_passes_over(tmp_path: Path) -> None:
+    """Its `conftest.py` needs packages that the user of the action does not have."""
+    page = (ROOT / "spec" / "15-running.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(steps:.*?)```", page, re.DOTALL)
+    steps = yaml.safe_load(block)["steps"]
+    (folder,) = [step["with"]["path"] for step in steps if "path" in step.get("with", {})]
+    checkout = tmp_path / folder
+    checkout.mkdir()
+    (checkout / "conftest.py").write_text("import no_such_package\n")
+    (checkout / "test_own.py").write_text("import no_such_package\n")
+    (tmp_path / "test_mine.py").write_text("def test_mine(): pass\n")
+    done = run_pytest(tmp_path)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+    assert f"./{folder}" in [step.get("uses") for step in steps]
+    assert f"`{folder}` belong into `.gitignore`" in page
+
+
 def test_the_job_for_gitlab_reads_what_the_script_writes() -> None:
     """The folder of the reports and the JUnit file in it."""
     job = yaml.safe_load((SCRIPT.parent / "gitlab-ci.yml").read_text())["meshwire"]
