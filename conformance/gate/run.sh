@@ -18,10 +18,21 @@ fail() {
   exit 2
 }
 
+# Tell which python3 there is.
+python() {
+  version=$(python3 -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)
+  if [ -n "$version" ]; then
+    echo "python3 is $version"
+  else
+    echo "there is no python3 that starts"
+  fi
+}
+
 meshwire=${MESHWIRE:-meshwire}
 reports=${MESHWIRE_REPORTS:-meshwire-reports}
 [ -n "${MESHWIRE_TARGET:-}" ] || fail "MESHWIRE_TARGET is not set"
-command -v "$meshwire" >/dev/null || fail "there is no command $meshwire; install meshwire first"
+command -v "$meshwire" >/dev/null ||
+  fail "there is no command $meshwire; install meshwire first, with Python 3.11 or later ($(python))"
 mkdir -p "$reports" || fail "the folder $reports cannot be made"
 
 set -- check "$MESHWIRE_TARGET" --level "${MESHWIRE_LEVEL:-strict}"
@@ -35,6 +46,9 @@ done
 
 "$meshwire" "$@"
 code=$?
+case $code in
+  126 | 127) fail "the command $meshwire cannot be started; if its Python is gone, install it again" ;;
+esac
 
 if [ -n "${GITHUB_ACTIONS:-}" ]; then
   cat "$reports/annotations.txt" 2>/dev/null ||

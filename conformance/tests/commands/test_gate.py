@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = ROOT / "conformance" / "gate" / "run.sh"
+INSTALL = SCRIPT.with_name("install.sh")
 PEER = Path(__file__).parents[1] / "programs" / "buggy_codec.py"
 PLUGIN = "meshwire_conformance.commands.pytest_plugin"
 
@@ -121,13 +123,117 @@ def test_the_action_runs_the_script_with_every_variable_that_it_reads() -> None:
     """No input is written into a command, where its text would be run."""
     action = yaml.safe_load((ROOT / "action.yml").read_text())
     steps = action["runs"]["steps"]
-    check = next(step for step in steps if step["name"] == "Check")
+    install, check, _ = steps
     read = set(re.findall(r"\$\{(MESHWIRE\w*)", SCRIPT.read_text()))
+    given = set(install["env"]) | set(re.findall(r"(MESHWIRE\w*)=", install["run"]))
 
     assert set(check["env"]) == read
+    assert given == set(re.findall(r"MESHWIRE_\w*", INSTALL.read_text()))
     assert all("${{" not in step.get("run", "") for step in steps)
     assert all(f"inputs.{name}" in str(steps) for name in action["inputs"])
-    assert (ROOT / check["run"].split("$GITHUB_ACTION_PATH/")[1].rstrip('"')).exists()
+    for step, script in ((install, INSTALL), (check, SCRIPT)):
+        assert ROOT / step["run"].split("$GITHUB_ACTION_PATH/")[-1].strip().rstrip('"') == script
+
+
+def path_with(folder: Path, python: str | None) -> str:
+    """A PATH whose only python3 runs this text of a shell, if there is one."""
+    folder.mkdir()
+    for name in ("sh", "mkdir", "cat"):
+        (folder / name).symlink_to(str(shutil.which(name)))
+    if python is not None:
+        program = folder / "python3"
+        program.write_text(f"#!/bin/sh\n{python}\n")
+        program.chmod(0o755)
+    return str(folder)
+
+
+def install(folder: Path, path: str) -> subprocess.CompletedProcess[str]:
+    """The script that installs, run to its end in GitHub with this PATH."""
+    given = {"MESHWIRE_FOLDER": str(folder), "MESHWIRE_SOURCE": str(ROOT)}
+    return subprocess.run(
+        ["/bin/sh", str(INSTALL)],
+        env={"PATH": path, "GITHUB_ACTIONS": "true", **given},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+
+@pytest.mark.parametrize(
+    ("python", "says"),
+    [
+        (None, "there is no python3 that starts"),
+        ("echo 'pyenv: no version is set' >&2; exit 127", "there is no python3 that starts"),
+        ("echo 2.7.18", "python3 is 2.7.18"),
+        ("echo 3.8.18", "python3 is 3.8.18"),
+        ("echo 3.10.13", "python3 is 3.10.13"),
+    ],
+)
+def test_a_python_that_is_missing_or_too_old_is_one_annotation(
+    tmp_path: Path, python: str | None, says: str
+) -> None:
+    """In the step that installs, and in the script that finds no command."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = project["requires-python"].removeprefix(">=")
+    path = path_with(tmp_path / "bin", python)
+    installed = install(tmp_path / "env", path)
+    checked = gate(
+        tmp_path,
+        Path("meshwire"),
+        PATH=path,
+        MESHWIRE_TARGET="stdio:./x",
+        GITHUB_ACTIONS="true",
+    )
+
+    for done in (installed, checked):
+        assert done.returncode == 2
+        (line,) = done.stdout.splitlines()
+        assert line.startswith("::error title=meshwire::")
+        assert says in line
+        assert f"Python {needed} or later" in line
+    assert not (tmp_path / "env").exists()
+
+
+WITHOUT_ENSUREPIP = "echo 3.11.0; exit 1"
+WITH_BAD_PIP = """
+if [ "$1" = -c ]; then echo 3.11.0; exit; fi
+mkdir -p "$3/bin"
+echo "exit 1" >"$3/bin/pip"
+chmod +x "$3/bin/pip"
+"""
+
+
+@pytest.mark.parametrize(
+    ("python", "says"),
+    [
+        (WITHOUT_ENSUREPIP, "no virtual environment"),
+        (WITH_BAD_PIP, "pip does not install meshwire"),
+    ],
+)
+def test_an_installation_that_fails_is_one_annotation(
+    tmp_path: Path, python: str, says: str
+) -> None:
+    """The messages of the tool that failed are in the log above."""
+    path = path_with(tmp_path / "bin", python)
+    (tmp_path / "bin" / "chmod").symlink_to(str(shutil.which("chmod")))
+    done = install(tmp_path / "env", path)
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("::")]
+
+    assert done.returncode == 2
+    assert says in line
+
+
+def test_a_command_whose_python_is_gone_is_one_annotation(tmp_path: Path) -> None:
+    """The shell then ends with 127, which is none of the codes of the check."""
+    command = tmp_path / "meshwire"
+    command.write_text("#!/no/such/python3\n")
+    command.chmod(0o755)
+    done = gate(tmp_path, command, MESHWIRE_TARGET="stdio:./x", GITHUB_ACTIONS="true")
+
+    assert done.returncode == 2
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("::")]
+    assert line.startswith(f"::error title=meshwire::the command {command} cannot be started")
 
 
 def test_the_documented_checkout_is_a_folder_that_pytest_passes_over(tmp_path: Path) -> None:
