@@ -2,15 +2,22 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from meshwire_conformance.catalogue.case import Case
+from meshwire_conformance.report.markdown import code, plain
 from meshwire_conformance.report.record import Report, TargetRun
 from meshwire_conformance.report.saving import harmless, save
 from meshwire_conformance.verdicts import CaseResult, Verdict
 
 VERSION = "2.1.0"
+SCHEMA = (
+    "https://raw.githubusercontent.com/schemastore/schemastore/master/src/schemas/json/"
+    "sarif-2.1.0-rtm.5.json"
+)
+"""Identifier of the schema that a log fits; nothing is read from there."""
 LEVELS = {
     Verdict.FAIL: "error",
     Verdict.COULD_NOT_RUN: "warning",
@@ -21,7 +28,11 @@ LEVELS = {
 
 def log_of(report: Report) -> dict[str, Any]:
     """Return the report as a log, with a run for each way to attach."""
-    return {"version": VERSION, "runs": [_run(report, run) for run in report.runs]}
+    return {
+        "$schema": SCHEMA,
+        "version": VERSION,
+        "runs": [_run(report, run) for run in report.runs],
+    }
 
 
 def _run(report: Report, run: TargetRun) -> dict[str, Any]:
@@ -41,15 +52,28 @@ def _run(report: Report, run: TargetRun) -> dict[str, Any]:
                 "name": "meshwire",
                 "version": report.suite_version,
                 "properties": {"suiteDigest": report.suite_digest, "level": report.level},
-                "rules": [
-                    {"id": rule, "shortDescription": {"text": report.rules.get(rule) or rule}}
-                    for rule in rules
-                ],
+                "rules": [_described(report, rule) for rule in rules],
             }
         },
         "automationDetails": {"id": f"meshwire/{harmless(run.name)[:100]}/"},
         "invocations": [invocation],
         "results": [_result(report, run, result, index) for result in shown],
+    }
+
+
+def _described(report: Report, rule: str) -> dict[str, Any]:
+    """Return a rule with its sentence, and with the command that tells more of it as its help."""
+    text = report.rules.get(rule) or rule
+    command = f"meshwire explain {rule}"
+    more = "tells why, what deployed peers do, the bytes and the cases"
+    return {
+        "id": rule,
+        "shortDescription": {"text": text},
+        "fullDescription": {"text": f"{rule}: {text}"},
+        "help": {
+            "text": f"{text} `{command}` {more}.",
+            "markdown": f"{plain(text)}\n\n{code(command)} {more}.",
+        },
     }
 
 
@@ -64,6 +88,7 @@ def _result(
     why = "; ".join(harmless(reason) for reason in result.reasons) or result.symptom
     again = harmless(report.again(run, case))
     name = f"{case.id} {case.title}"
+    fingerprint = _fingerprint(run, result)
     found: dict[str, Any] = {
         "ruleId": _rule(case),
         "ruleIndex": index[_rule(case)],
@@ -73,18 +98,29 @@ def _result(
             {
                 "physicalLocation": {
                     "artifactLocation": {"uri": f"meshwire/{case.part}/{case.id}"},
-                    "region": {"startLine": 1},
+                    # Some viewers want a region that is whole and not empty, even of no file.
+                    "region": {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 2},
                 },
                 "logicalLocations": [{"name": case.id, "fullyQualifiedName": name}],
             }
         ],
-        "partialFingerprints": {"caseAndSymptom/v1": _fingerprint(run, result)},
+        "partialFingerprints": {
+            # The name by which GitHub recognises a result, with its number in the line.
+            "primaryLocationLineHash": f"{fingerprint[:16]}:1",
+            "caseAndSymptom/v1": fingerprint,
+        },
         "properties": {"rules": list(case.rules), "symptom": harmless(result.symptom)},
     }
+    if report.ledger:
+        # All results of a run have the member, or none: an empty one is a result that counts.
+        found["suppressions"] = list(_suppressions(result))
+    return found
+
+
+def _suppressions(result: CaseResult) -> Iterator[dict[str, str]]:
     if result.verdict is Verdict.KNOWN_FAILING:
         reason = harmless(result.reasons[0]) if result.reasons else "known"
-        found["suppressions"] = [{"kind": "external", "justification": reason}]
-    return found
+        yield {"kind": "external", "justification": reason}
 
 
 def _fingerprint(run: TargetRun, result: CaseResult) -> str:

@@ -338,8 +338,46 @@ def test_sarif_fits_its_schema(text: str, tmp_path: Path) -> None:
     assert len(first["results"]) == 3
     assert all(rules[one["ruleIndex"]] == one["ruleId"] for one in first["results"])
     assert [len(one.get("suppressions", ())) for one in first["results"]] == [0, 0, 1]
-    prints = [one["partialFingerprints"]["caseAndSymptom/v1"] for one in first["results"]]
-    assert len(set(prints)) == 3
+    for name in ("caseAndSymptom/v1", "primaryLocationLineHash"):
+        assert len({one["partialFingerprints"][name] for one in first["results"]}) == 3
+
+
+def test_sarif_has_what_viewers_ask_for_beyond_the_schema(tmp_path: Path) -> None:
+    """The schema by its name, rules with help, whole regions, and prints that stay the same."""
+    report = report_of("x")
+    shown = [json.loads(written("sarif", one, tmp_path)) for one in (report, report)]
+    (run,) = shown[0]["runs"]
+    for rule in run["tool"]["driver"]["rules"]:
+        sentence = report.rules.get(rule["id"], rule["id"])
+        assert sentence in rule["shortDescription"]["text"]
+        assert rule["fullDescription"]["text"] == f"{rule['id']}: {sentence}"
+        assert f"meshwire explain {rule['id']}" in rule["help"]["text"]
+        assert f"`meshwire explain {rule['id']}`" in rule["help"]["markdown"]
+    for result in run["results"]:
+        (place,) = result["locations"]
+        assert place["physicalLocation"]["region"] == {
+            "startLine": 1,
+            "startColumn": 1,
+            "endLine": 1,
+            "endColumn": 2,
+        }
+        assert re.fullmatch(
+            "[0-9a-f]{16}:1", result["partialFingerprints"]["primaryLocationLineHash"]
+        )
+
+    assert shown[0] == shown[1]
+    assert shown[0]["$schema"] == json.loads(SCHEMA.read_text(encoding="utf-8"))["id"]
+
+
+def test_sarif_says_of_every_result_whether_it_is_suppressed_or_of_none() -> None:
+    """As the standard wants it: an empty list is a result that counts."""
+    with_ledger = sarif.log_of(report_of("x"))["runs"][0]["results"]
+    (run,) = report_of("x").runs
+    counting = [one for one in run.results if one.verdict is not Verdict.KNOWN_FAILING]
+    plain = replace(report_of("x"), ledger="", runs=[replace(run, results=counting)])
+
+    assert all("suppressions" in one for one in with_ledger)
+    assert not any("suppressions" in one for one in sarif.log_of(plain)["runs"][0]["results"])
 
 
 def test_annotations_are_one_command_a_line() -> None:
