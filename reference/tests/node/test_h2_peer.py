@@ -21,14 +21,13 @@ from meshwire_reference.core.inputs import ConnectionClosed, StreamData
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.node.config import Config
 from meshwire_reference.node.driver import Node
+from meshwire_reference.testing import serving
 from meshwire_reference.transport.base import Connection, TransportOptions
 from meshwire_reference.transport.registry import dial, listen
 from meshwire_spec.numbers import REASONS
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
 
-LIMIT_S = 600
-"""Seconds after which a test hangs; nothing takes as long."""
 NAME, SECRET = b"stock-mesh", b"\x21" * 32
 OPTIONS = TransportOptions(b"\x77" * 32)
 ADDRESSES = pytest.mark.parametrize(
@@ -125,21 +124,9 @@ def run(
     handshake_s: float = 10.0,
 ) -> None:
     """Run a test against a node of the formation, and end the node whatever happens."""
-
-    async def whole() -> None:
-        settings = Settings(
-            dialect, detects=detects, handshake_s=handshake_s, heartbeat_s=HEARTBEAT_S
-        )
-        key = FormationKey.derive(NAME.decode(), SECRET)
-        node = Node(Config((address,), settings, key, connect=connect, redial_s=0.05))
-        try:
-            async with asyncio.timeout(LIMIT_S):
-                await node.start()
-                await test(node)
-        finally:
-            await node.close()
-
-    asyncio.run(whole())
+    settings = Settings(dialect, detects=detects, handshake_s=handshake_s, heartbeat_s=HEARTBEAT_S)
+    key = FormationKey.derive(NAME.decode(), SECRET)
+    serving.run(test, Node(Config((address,), settings, key, connect=connect, redial_s=0.05)))
 
 
 @ADDRESSES
@@ -254,11 +241,9 @@ def accept_with(
         config = Config((own,), settings, key, connect=(listener.address,), redial_s=0.05)
         node = Node(config)
         try:
-            async with asyncio.timeout(LIMIT_S):
-                await node.start()
+            async with serving.serving(node):
                 await script(next_peer)
         finally:
-            await node.close()
             await listener.close()
 
     asyncio.run(whole())

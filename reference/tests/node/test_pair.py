@@ -14,6 +14,7 @@ from meshwire_reference.node.driver import Node
 from meshwire_reference.node.folder import BadFolder
 from meshwire_reference.testing.author import Author, author, file_name
 from meshwire_reference.testing.memory_transport import offer_memory
+from meshwire_reference.testing.serving import serving
 from meshwire_reference.transport.base import Connection, TransportOptions
 from meshwire_reference.transport.registry import dial
 from meshwire_reference.wire.batches import StreamFrame, decode_sync_batch
@@ -24,8 +25,6 @@ pytestmark = pytest.mark.process
 
 offer_memory()
 
-LIMIT_S = 600
-"""Seconds after which a test hangs; nothing takes as long."""
 NAMES = ("memory://one", "memory://two")
 
 
@@ -84,17 +83,11 @@ async def run_pair(
         Node(config(at, folder, reconcile=reconcile, connect=at == 1))
         for at, folder in enumerate(folders)
     ]
-    try:
-        async with asyncio.timeout(LIMIT_S):
-            for node in nodes:
-                await node.start()
-            for number, name in enumerate(NAMES):
-                connection = await dial(name, TransportOptions(bytes((number + 5,)) * 32))
-                seen.append(await see(connection, wanted))
-                await connection.close(0)
-    finally:
-        for node in nodes:
-            await node.close()
+    async with serving(nodes[0]), serving(nodes[1]):
+        for number, name in enumerate(NAMES):
+            connection = await dial(name, TransportOptions(bytes((number + 5,)) * 32))
+            seen.append(await see(connection, wanted))
+            await connection.close(0)
     return seen
 
 

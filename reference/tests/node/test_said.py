@@ -16,6 +16,7 @@ from meshwire_reference.node.config import Config
 from meshwire_reference.node.driver import Node
 from meshwire_reference.testing.author import snapshot
 from meshwire_reference.testing.peer import Peer
+from meshwire_reference.testing.serving import serving
 from meshwire_reference.transport.base import TransportOptions
 from meshwire_reference.transport.registry import dial
 from meshwire_reference.wire.lab import encode_control
@@ -23,8 +24,6 @@ from meshwire_spec.numbers import LabRecordType
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
 
-LIMIT_S = 600
-"""Seconds after which a test hangs; nothing takes as long."""
 ENDPOINT = bytes(range(2, 34))
 
 
@@ -42,12 +41,8 @@ def run(test: Callable[[Node, int], Awaitable[None]], settings: Settings | None 
     async def whole() -> None:
         settings_ = settings or Settings(Dialect.OPEN, heartbeat_s=0)
         node = Node(Config(("tcp://127.0.0.1:0",), settings_))
-        try:
-            async with asyncio.timeout(LIMIT_S):
-                await node.start()
-                await test(node, int(node.addresses[0].rpartition(":")[2]))
-        finally:
-            await node.close()
+        async with serving(node):
+            await test(node, int(node.addresses[0].rpartition(":")[2]))
 
     asyncio.run(whole())
 
