@@ -1,5 +1,6 @@
 """The ledger of known failures: which cases fail, why, and with which symptom."""
 
+import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from meshwire_conformance.catalogue.catalogue import Catalogue
 from meshwire_conformance.catalogue.data_files import data_folder
 from meshwire_conformance.errors import UsageError
+from meshwire_conformance.explain.values import printable
 from meshwire_conformance.verdicts import NO_EVIDENCE, STALE, CaseResult, Remark, Verdict
 
 MEMBERS = {"id": str, "reason": str, "symptom": str, "predicted": bool, "expires": date}
@@ -51,7 +53,10 @@ def ledger_file(name: Path) -> Path:
     if str(name) in own:
         return own[str(name)]
     names = ", ".join(sorted(own))
-    raise UsageError(f"there is neither a file nor a ledger {str(name)!r}; the suite has {names}")
+    raise UsageError(
+        f"there is neither a file nor a ledger {str(name)!r}; the suite has {names}, and "
+        "`meshwire ledger write FILE TARGET` writes one"
+    )
 
 
 def read_ledger(path: Path, catalogue: Catalogue) -> dict[str, KnownFailure]:
@@ -61,6 +66,11 @@ def read_ledger(path: Path, catalogue: Catalogue) -> dict[str, KnownFailure]:
     """
     try:
         document = tomllib.loads(ledger_file(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as exc:
+        raise UsageError(
+            f"the ledger {path} cannot be read: there is no such file; "
+            f"`meshwire ledger write {printable(shlex.quote(str(path)))} TARGET` writes one"
+        ) from exc
     except (OSError, ValueError, RecursionError) as exc:
         raise UsageError(f"the ledger {path} cannot be read: {exc}") from exc
     entries = document.get("known", [])

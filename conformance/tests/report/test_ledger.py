@@ -136,8 +136,8 @@ def test_a_ledger_is_read(tmp_path: Path) -> None:
 
 
 def test_a_missing_ledger_is_a_usage_error(tmp_path: Path) -> None:
-    """One clear line, not a traceback."""
-    with pytest.raises(UsageError, match="cannot be read"):
+    """One clear line, not a traceback, with the command that writes one."""
+    with pytest.raises(UsageError, match=r"cannot be read.*`meshwire ledger write .*/none\.toml "):
         read_ledger(tmp_path / "none.toml", load_catalogue())
 
 
