@@ -50,7 +50,8 @@ def write(
     path: Annotated[Path, typer.Argument(metavar="LEDGER", help="The file to write.")],
     origin: From,
     reason: Annotated[
-        str, typer.Option(help="Reason of every entry; without one you have to write each.")
+        str,
+        typer.Option(help="Reason of every entry; without one an entry has its cause, or none."),
     ] = "",
     expires: Annotated[
         str,
@@ -65,7 +66,7 @@ def write(
     """Draft a ledger of the failures of a run, grouped by cause.
 
     Entries expire after 90 days unless --expires says otherwise. A check refuses a ledger with an
-    empty reason, so give --reason or write each.
+    empty reason, so give --reason or write one where no cause is known.
 
     Example: meshwire ledger write known.toml run.json
     """
@@ -76,11 +77,14 @@ def write(
     report = _report(origin, level, (), writes_are_ok=writes_are_ok)
     expiry = _expiry(expires)
     _require_judgement(report)
-    text, count = drafted(report, reason, expiry)
-    _save(path, text)
-    typer.echo(f"{count} entries in {path}")
-    if count and not reason:
-        typer.echo("write a reason into each entry that has none; a check refuses an empty one")
+    draft = drafted(report, reason, expiry)
+    _save(path, draft.text)
+    typer.echo(f"{draft.entries} entries in {path}")
+    if draft.unexplained:
+        typer.echo(
+            f"write a reason into the entries that have none ({draft.unexplained}); "
+            "a check refuses an empty one"
+        )
 
 
 @app.command()

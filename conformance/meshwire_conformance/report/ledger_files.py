@@ -28,8 +28,17 @@ class _Drafted:
     symptoms: dict[str, None] = field(default_factory=dict)
 
 
-def drafted(report: ReportFile, reason: str, expires: date | None) -> tuple[str, int]:
-    """Return a ledger of the failures of a run as text, and the number of its entries.
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A ledger as text, the number of its entries, and of those that have no reason."""
+
+    text: str
+    entries: int
+    unexplained: int
+
+
+def drafted(report: ReportFile, reason: str, expires: date | None) -> Draft:
+    """Return a ledger of the failures of a run.
 
     Failures are grouped by cause, else by rule and symptom. A case without a symptom was not
     judged and is left out. An entry without a reason has to get one before a check takes it.
@@ -57,7 +66,8 @@ def drafted(report: ReportFile, reason: str, expires: date | None) -> tuple[str,
         text += ["", f"# {_comment(name)} ({cases} in that run)"]
         for one in members:
             text += ["", *_entry(one, reason, expires)]
-    return "\n".join(text) + "\n", len(found)
+    unexplained = sum(not (reason or one.case.cause) for one in found.values())
+    return Draft("\n".join(text) + "\n", len(found), unexplained)
 
 
 def _group(case: ReportedCase) -> str:

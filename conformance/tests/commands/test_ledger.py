@@ -68,6 +68,22 @@ def test_a_draft_without_reasons_is_refused_until_they_are_written(tmp_path: Pat
     assert (alike.returncode, alike.stdout) == (0, "0 changes\n")
 
 
+def test_a_draft_asks_for_reasons_only_where_an_entry_lacks_one(tmp_path: Path) -> None:
+    """A known cause is a reason, so that there may be nothing to write."""
+    path = tmp_path / "known.toml"
+    hint = "write a reason"
+    explained = meshwire("ledger", "write", str(path), codec(3))
+    checked = meshwire("check", codec(3), "--known-failing", str(path))
+    lacking = meshwire("ledger", "write", str(path), codec(1), "--force")
+    empty = sum(not entry["reason"] for entry in tomllib.loads(path.read_text())["known"])
+    given = meshwire("ledger", "write", str(path), codec(1), "--force", "--reason", "r")
+
+    assert hint not in explained.stdout
+    assert checked.returncode == 0, checked.stderr
+    assert f"that have none ({empty})" in lacking.stdout
+    assert hint not in given.stdout
+
+
 def test_a_planted_change_is_all_that_a_report_diff_shows(tmp_path: Path) -> None:
     """One way it is worse, the other way it is not."""
     old, new = tmp_path / "old.json", tmp_path / "new.json"

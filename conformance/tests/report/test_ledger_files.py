@@ -96,24 +96,26 @@ def test_a_draft_has_what_failed_grouped_by_cause() -> None:
     ]
     second = [case("MW-1004", "fail", "no-code")]
 
-    text, count = drafted(report(first, second), "", DAY)
-    found = {entry["id"]: entry for entry in tomllib.loads(text)["known"]}
+    draft = drafted(report(first, second), "", DAY)
+    found = {entry["id"]: entry for entry in tomllib.loads(draft.text)["known"]}
 
-    assert count == 4
+    assert draft.entries == 4
+    assert draft.unexplained == sum(not entry["reason"] for entry in found.values()) > 0
+    assert drafted(report(first, second), "issue 12", DAY).unexplained == 0
     assert list(found) == ["MW-1001", "MW-1005", "MW-1004", "MW-1006"]
     assert found["MW-1004"]["symptom"] == "no-answer | no-code"
     assert found["MW-1004"]["reason"] == ""
     assert found["MW-1001"]["reason"] == "numbers are little endian"
     assert found["MW-1001"]["expires"] == DAY
-    assert "# numbers are little endian (2 cases in that run)" in text
+    assert "# numbers are little endian (2 cases in that run)" in draft.text
 
 
 def test_text_of_a_target_cannot_break_out_of_a_draft(tmp_path: Path) -> None:
     """Quotes, escapes, newlines and NUL are one value, and comments stay in their lines."""
     hostile = [case("MW-1001", "fail", HOSTILE, HOSTILE)]
 
-    text, _ = drafted(report(hostile, target=HOSTILE), HOSTILE, None)
-    (tmp_path / "known.toml").write_text(text)
+    draft = drafted(report(hostile, target=HOSTILE), HOSTILE, None)
+    (tmp_path / "known.toml").write_text(draft.text)
     entry = read_ledger(tmp_path / "known.toml", load_listing())["MW-1001"]
 
     assert (entry.symptom, entry.reason) == (HOSTILE, HOSTILE)
