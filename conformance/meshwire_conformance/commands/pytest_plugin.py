@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from meshwire_conformance.verdicts import Verdict
+from meshwire_conformance.verdicts import STALE, Verdict
 
 if TYPE_CHECKING:
     from meshwire_conformance.report.record import Report
@@ -142,7 +142,9 @@ def _ends(report: "Report", case: str) -> tuple[list[str], set[Verdict]]:
     verdicts: set[Verdict] = set()
     for run, result in _results(report, case):
         verdicts.add(result.verdict)
-        if result.verdict is Verdict.FAIL:
+        if result.symptom == STALE:
+            lines += (*result.reasons, f"remove its entry: {report.prune_command}")
+        elif result.verdict is Verdict.FAIL:
             lines += failure_lines(report, run, report.cases[case], result)
         elif result.verdict is not Verdict.PASS:
             lines += result.reasons

@@ -335,6 +335,21 @@ def test_pytest_has_an_item_for_each_case(tmp_path: Path) -> None:
     assert none.returncode == 5
 
 
+def test_pytest_says_how_a_stale_entry_of_the_ledger_is_removed(tmp_path: Path) -> None:
+    """The item of its case fails with the command, and with nothing to repeat."""
+    (tmp_path / "known.toml").write_text(
+        '[[known]]\nid = "MW-1163"\nreason = "r"\nsymptom = "wrong-reason truncated"\n'
+    )
+    ledger = ("--meshwire-known-failing", "known.toml")
+    done = run_pytest(tmp_path, "--meshwire", codec(), *ledger, "-k", "MW-1163 or MW-1158")
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "1 failed, 1 passed" in done.stdout
+    assert "passes, but the ledger says it fails: r" in done.stdout
+    assert re.search(r"meshwire ledger prune known\.toml .*buggy_codec\.py", done.stdout)
+    assert "again     meshwire check" not in done.stdout
+
+
 def test_pytest_says_once_that_a_target_or_ledger_is_wrong(tmp_path: Path) -> None:
     """Before any case is run, with the exit code of pytest for wrong use."""
     for wrong, says in (
