@@ -184,7 +184,7 @@ def _summary(report: Report) -> Iterator[str]:
 
 
 def _row(name: str, tally: Tally) -> str:
-    cells = "".join(f'<td class="n">{tally.verdicts[verdict]}</td>' for verdict in COLUMNS)
+    cells = "".join(f'<td class="n">{tally.shown(verdict)}</td>' for verdict in COLUMNS)
     share = f"{tally.applicable}/{tally.total}"
     return f'<tr><th scope="row">{name}</th><td class="n">{share}</td>{cells}</tr>'
 

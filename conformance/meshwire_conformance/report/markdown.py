@@ -69,7 +69,7 @@ def _table(report: Report) -> Iterator[str]:
 
 
 def _row(name: str, tally: Tally) -> str:
-    counts = " | ".join(str(tally.verdicts[verdict]) for verdict in COLUMNS)
+    counts = " | ".join(str(tally.shown(verdict)) for verdict in COLUMNS)
     return f"| {name} | {tally.applicable}/{tally.total} | {counts} |"
 
 

@@ -174,6 +174,8 @@ class Tally:
 
     total: int = 0
     unbound: int = 0
+    stale: int = 0
+    """Cases with the verdict `fail` that have passed, although a ledger lists them."""
     verdicts: Counter[Verdict] = field(default_factory=Counter)
 
     @property
@@ -181,10 +183,16 @@ class Tally:
         """Number of cases that are applicable to the target."""
         return sum(self.verdicts[verdict] for verdict in APPLICABLE)
 
+    def shown(self, verdict: Verdict) -> int:
+        """Return the number that a table shows; a case that the ledger lists in vain has passed."""
+        moved = {Verdict.PASS: self.stale, Verdict.FAIL: -self.stale}
+        return self.verdicts[verdict] + moved.get(verdict, 0)
+
     def add(self, result: CaseResult) -> None:
         """Count one more case."""
         self.total += 1
         self.unbound += result.unbound
+        self.stale += result.verdict is Verdict.FAIL and result.symptom == STALE
         self.verdicts[result.verdict] += 1
 
 

@@ -44,7 +44,7 @@ def side_by_side(report: Report) -> SideBySide | None:
         if not any(cell is not None and cell.applicable for cell in cells):
             continue
         shares = [
-            NOT_RUN if cell is None else f"{cell.verdicts[Verdict.PASS]}/{cell.applicable}"
+            NOT_RUN if cell is None else f"{cell.shown(Verdict.PASS)}/{cell.applicable}"
             for cell in cells
         ]
         parts.append((name, shares))

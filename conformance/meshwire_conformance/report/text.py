@@ -286,7 +286,7 @@ def _summary(report: Report, run: TargetRun) -> Iterator[str]:
     idle = {part: tally.total for part, tally in found.items() if not tally.applicable}
     shown = {part: tally for part, tally in found.items() if part not in idle}
     for part, tally in {**shown, **_by_profile(run, report), "all": everything}.items():
-        counts = "".join(f"{tally.verdicts[verdict]:>8}" for verdict in COLUMNS)
+        counts = "".join(f"{tally.shown(verdict):>8}" for verdict in COLUMNS)
         share = f"{tally.applicable}/{tally.total}"
         yield f"  {part:<22}{share:>14}{counts}"
     if idle:

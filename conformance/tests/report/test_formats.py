@@ -410,6 +410,31 @@ def test_reports_end_with_the_counts_of_the_text(name: str, tmp_path: Path) -> N
     assert green.meaning == "every applicable case passed or is known to fail"
 
 
+def test_the_tables_have_the_counts_of_the_closing_line(tmp_path: Path) -> None:
+    """A case that passes although the ledger lists it is in no column of failures."""
+    report = report_of("x", names=("one", "other"))
+    runs = [
+        replace(
+            run,
+            name=name,
+            results=[run.results[0], replace(run.results[1], symptom=STALE), run.results[4]],
+        )
+        for run, name in zip(report.runs, ("one", "other"), strict=True)
+    ]
+    report = replace(report, runs=runs)
+    cells = ["3/3", "2", "0", "1", "0", "0", "0"]
+    text = [line.split() for line in lines_of(report)]
+    page = re.findall(r"<strong>one</strong></th>(.*?)</tr>", written("html", report, tmp_path))
+    beside = side_by_side(report)
+
+    assert "4 passed, 2 known, 0 new" in "\n".join(lines_of(report))
+    assert [line[1:] for line in text if line[:1] == ["all"]] == [cells, cells]
+    assert f"| **one** | {' | '.join(cells)} |" in markdown.document_of(report)
+    assert [re.findall(r">([^<]+)</td>", row) for row in page] == [cells]
+    assert beside is not None
+    assert [shares for _, shares in beside.parts] == [["2/3", "2/3"]]
+
+
 @pytest.mark.parametrize("name", ["html", "markdown", "github"])
 def test_a_report_says_why_nothing_could_run(name: str, tmp_path: Path) -> None:
     """A target that cannot be started has a result for each case, and one reason."""
