@@ -69,6 +69,15 @@ def _require_usable(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--meshwire: {exc}") from exc
 
 
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say which entries of the ledger have expired or will soon."""
+    report = config.stash.get(REPORT, None)
+    for note in () if report is None else report.expiry_notes:
+        terminalreporter.write_line(f"meshwire: {note}")
+
+
 class CaseFailedError(Exception):
     """A case failed or could not run; its text is that of the report."""
 

@@ -34,6 +34,7 @@ def commands_of(report: Report) -> str:
         more = f" and {count - 1} more" if count > 1 else ""
         title = harmless(f"{case.id}{more}: {group.says}")
         lines.append(f"::error title={_property(title)}::{_message(text)}")
+    lines += [f"::warning title=meshwire::{_message(note)}" for note in report.expiry_notes]
     lines.append(_whole(report))
     return "\n".join(lines) + "\n"
 

@@ -158,6 +158,7 @@ def _facts(report: Report) -> Iterator[str]:
         "counts": report.closing.text,
         "pass now": ", ".join(report.stale),
         "remove them": report.prune_command if report.stale else "",
+        "days": "; ".join(report.expiry_notes),
         "why": report.hindrance,
     }
     yield "<dl>"

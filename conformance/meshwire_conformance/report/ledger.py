@@ -19,6 +19,8 @@ EITHER = " | "
 REQUIRED = ("id", "reason", "symptom")
 UNTRIED = "in the ledger, but not applicable in this run"
 """Note of a case that the ledger lists and that is not applicable to this target."""
+SOON_DAYS = 14
+"""Days before an entry expires in which a run warns of it."""
 EXCUSABLE = frozenset((Verdict.FAIL, Verdict.COULD_NOT_RUN))
 
 
@@ -127,6 +129,26 @@ def apply_ledger(
         else result
         for result in results
     ]
+
+
+def expiries(
+    results: Iterable[CaseResult], known: Mapping[str, KnownFailure], today: date
+) -> tuple[dict[str, date], dict[str, date]]:
+    """Return the cases that fail since their entries have expired, and those that soon will.
+
+    The results are those that `apply_ledger` has judged; each case has the day of its entry.
+    """
+    expired: dict[str, date] = {}
+    soon: dict[str, date] = {}
+    for result in results:
+        entry = known.get(result.case)
+        if entry is None or entry.expires is None or not entry.fits(result.symptom):
+            continue
+        if result.verdict is Verdict.FAIL and entry.expires <= today:
+            expired[result.case] = entry.expires
+        elif result.verdict is Verdict.KNOWN_FAILING and (entry.expires - today).days <= SOON_DAYS:
+            soon[result.case] = entry.expires
+    return expired, soon
 
 
 def _judge(result: CaseResult, failure: KnownFailure, today: date) -> CaseResult:

@@ -44,6 +44,9 @@ def _lines(report: Report) -> Iterator[str]:
         cases = ", ".join(report.stale[:10])
         yield f"{len(report.stale)} of the ledger pass now ({cases}): {code(report.prune_command)}"
         yield ""
+    for note in report.expiry_notes:
+        yield plain(note)
+        yield ""
     if report.hindrance:
         yield f"{plain(report.hindrance)}"
         yield ""

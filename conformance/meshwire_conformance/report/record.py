@@ -4,6 +4,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.verdicts import APPLICABLE, STALE, CaseResult, ExitCode, Verdict
@@ -18,6 +19,8 @@ MEANINGS = {
     ExitCode.INCOMPLETE: "incomplete: not every case could be judged",
 }
 """The end of a run in words."""
+LISTED = 5
+"""Most cases or reasons that one line lists."""
 LESS_THAN_KNOWN = "the target breaks no rule that the ledger does not list, and fewer than it lists"
 
 
@@ -78,6 +81,10 @@ class Report:
     """Further options that a repetition needs for the same result."""
     ledger: str = ""
     """The ledger of known failures that was applied, as it was given."""
+    expired: Mapping[str, date] = field(default_factory=dict)
+    """Cases that fail since their entries in the ledger have expired, each with the day."""
+    expiring: Mapping[str, date] = field(default_factory=dict)
+    """Cases that are known to fail, and whose entries expire soon."""
     compares: bool = False
     """Whether the runs are those of several targets, to be shown beside each other."""
 
@@ -146,6 +153,21 @@ class Report:
         found = (result for run in self.runs for result in run.results)
         return list(dict.fromkeys(one.case for one in found if one.symptom == STALE))
 
+    @property
+    def expiry_notes(self) -> list[str]:
+        """What a person has to know of the days in the ledger, a line each."""
+        advice = "mend them, or give their entries a later day"
+        notes = []
+        if self.expired:
+            cases, last = first_of([*self.expired]), max(self.expired.values())
+            notes.append(f"expired in the ledger {len(self.expired)} ({cases}) by {last}: {advice}")
+        if self.expiring:
+            cases, first = first_of([*self.expiring]), min(self.expiring.values())
+            notes.append(
+                f"expires soon in the ledger {len(self.expiring)} ({cases}) from {first}: {advice}"
+            )
+        return notes
+
     def failures(self) -> Iterator[tuple[TargetRun, Case, CaseResult]]:
         """Yield every failed case with the run it failed in, without those that pass by now."""
         for run in self.runs:
@@ -166,6 +188,11 @@ class Report:
     def rule_lines(self, case: Case) -> list[str]:
         """Return the rules of a case with their sentences, if they are known."""
         return [f"{rule}  {self.rules.get(rule, '')}".rstrip() for rule in case.rules]
+
+
+def first_of(cases: Sequence[str]) -> str:
+    """Return the first cases of a list, as one text."""
+    return ", ".join(cases[:LISTED]) + (", ..." if len(cases) > LISTED else "")
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from meshwire_conformance.catalogue.oplog import PART as OPLOG_PART
 from meshwire_conformance.explain.values import printable
 from meshwire_conformance.report.causes import cause_lines, groups_of, in_order_of_causes
 from meshwire_conformance.report.ledger import UNTRIED
-from meshwire_conformance.report.record import Report, Tally, TargetRun, tallies
+from meshwire_conformance.report.record import Report, Tally, TargetRun, first_of, tallies
 from meshwire_conformance.report.side_by_side import side_by_side, table_lines
 from meshwire_conformance.verdicts import ENDED, CaseResult, Remark, Verdict
 from meshwire_spec.numbers import OPLOG_PROFILE, PROFILE
@@ -22,8 +22,6 @@ WIDTH = 100
 """Characters of a line of a failure."""
 LINE_MAX = 1200
 """Characters of a target's text that are shown; the full length follows."""
-LISTED = 5
-"""Most cases or reasons that one line lists."""
 NAME = 24
 """Characters of the name of a target in the table."""
 REASONS_MAX = 10
@@ -48,9 +46,10 @@ def lines_of(report: Report, *, colour: bool = False, detail: Detail = "normal")
 
 
 def _ledger_lines(report: Report) -> Iterator[str]:
-    """Yield what a ledger made of the run: its counts, and the entries that are not needed."""
+    """Yield what a ledger made of the run: its counts, and the entries to change."""
     if not report.ledger:
         return
+    yield from report.expiry_notes
     stale = report.stale
     yield report.closing.text
     if stale:
@@ -59,7 +58,7 @@ def _ledger_lines(report: Report) -> Iterator[str]:
             if len(stale) == 1
             else f"{len(stale)} cases of the ledger pass"
         )
-        yield f"{which} now ({_first(stale)}): remove with `{printable(report.prune_command)}`"
+        yield f"{which} now ({first_of(stale)}): remove with `{printable(report.prune_command)}`"
 
 
 def _body(report: Report, paint: Paint, detail: Detail) -> Iterator[str]:
@@ -211,15 +210,10 @@ def _other_lines(report: Report, run: TargetRun) -> Iterator[str]:
         elif result.remark is Remark.SURPRISE:
             yield f"passed {result.case}  {printable(result.notes[-1])}"
     for reason, cases in waiting.items():
-        yield f"could not run {len(cases)} ({_first(cases)}): {_capped(reason)}"
+        yield f"could not run {len(cases)} ({first_of(cases)}): {_capped(reason)}"
     untried = [result.case for result in run.results if result.remark is Remark.UNTRIED]
     if untried:
-        yield f"{UNTRIED}: {len(untried)} ({_first(untried)})"
-
-
-def _first(cases: Sequence[str]) -> str:
-    """Return the first cases of a list, as one text."""
-    return ", ".join(cases[:LISTED]) + (", ..." if len(cases) > LISTED else "")
+        yield f"{UNTRIED}: {len(untried)} ({first_of(untried)})"
 
 
 def _rates(run: TargetRun) -> Iterator[str]:
@@ -243,7 +237,7 @@ def _inapplicable(run: TargetRun) -> Iterator[str]:
             cases_of.setdefault("; ".join(result.reasons) or "no reason", []).append(result.case)
     reasons = sorted(cases_of.items(), key=lambda item: -len(item[1]))
     for reason, cases in reasons[:REASONS_MAX]:
-        line = f"not applicable {len(cases)}: {_capped(reason)} ({_first(cases)})"
+        line = f"not applicable {len(cases)}: {_capped(reason)} ({first_of(cases)})"
         yield from _folded(line, "  ", "    ")
     if rest := reasons[REASONS_MAX:]:
         count = sum(len(cases) for _, cases in rest)
@@ -297,7 +291,7 @@ def _summary(report: Report, run: TargetRun) -> Iterator[str]:
     slow = [result.case for result in run.results if result.slow and result.verdict is Verdict.PASS]
     if slow:
         cases = "1 case" if len(slow) == 1 else f"{len(slow)} cases"
-        told = f"{cases} passed only when run alone: the machine is busy ({_first(slow)})"
+        told = f"{cases} passed only when run alone: the machine is busy ({first_of(slow)})"
         yield from _folded(told, "  ", "    ")
     if everything.unbound:
         yield f"  {everything.unbound} refusals passed without a reason or code (unbound)"

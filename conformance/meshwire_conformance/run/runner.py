@@ -26,7 +26,7 @@ from meshwire_conformance.contracts import (
     untraced,
 )
 from meshwire_conformance.errors import Incomplete, UsageError
-from meshwire_conformance.report.ledger import KnownFailure, apply_ledger, read_ledgers
+from meshwire_conformance.report.ledger import KnownFailure, apply_ledger, expiries, read_ledgers
 from meshwire_conformance.report.record import Report, TargetRun
 from meshwire_conformance.run.beside import Work, run_all
 from meshwire_conformance.run.loading import load_catalogue, load_listing
@@ -95,6 +95,7 @@ def check(
     runs = [merged(of_target) for of_target in zip(*rounds, strict=True)]
     results = [result for run in runs for result in run.results]
     faults = [ExitCode.INCOMPLETE for run in runs if run.faults]
+    expired, expiring = expiries(results, known, options.today)
     return Report(
         suite_version=VERSION,
         spec_revision=SPEC_REVISION,
@@ -110,6 +111,8 @@ def check(
         duration_s=time.perf_counter() - clock,
         repeat=_repeat(options),
         ledger=str(options.known_failing or options.known_flaky or ""),
+        expired=expired,
+        expiring=expiring,
         compares=options.compares,
     )
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -319,8 +320,10 @@ def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 def test_pytest_has_an_item_for_each_case(tmp_path: Path) -> None:
     """Passed, failed with the text of the report, known as xfail; none without the option."""
+    soon = datetime.now(UTC).date() + timedelta(days=10)
     (tmp_path / "known.toml").write_text(
         '[[known]]\nid = "MW-1163"\nreason = "r"\nsymptom = "wrong-reason truncated"\n'
+        f"expires = {soon}\n"
     )
     ledger = ("--meshwire-known-failing", str(tmp_path / "known.toml"))
     chosen = ("-k", "heartbeat")
@@ -331,6 +334,7 @@ def test_pytest_has_an_item_for_each_case(tmp_path: Path) -> None:
     assert re.search(r"\d+ passed", red.stdout)
     assert re.search(r"[1-9]\d* failed", red.stdout)
     assert "1 xfailed" in red.stdout
+    assert f"meshwire: expires soon in the ledger 1 (MW-1163) from {soon}" in red.stdout
     assert "again     meshwire check" in red.stdout
     assert none.returncode == 5
 

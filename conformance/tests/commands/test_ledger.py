@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import tomllib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -66,6 +66,25 @@ def test_a_draft_without_reasons_is_refused_until_they_are_written(tmp_path: Pat
     assert (refused.returncode, again.returncode, forced.returncode) == (2, 2, 0)
     assert "empty reason" in refused.stderr
     assert (alike.returncode, alike.stdout) == (0, "0 changes\n")
+
+
+@pytest.mark.parametrize(("days", "code", "word"), [(13, 0, "expires soon"), (-1, 1, "expired")])
+def test_a_quiet_check_names_the_entries_that_expire(
+    tmp_path: Path, days: int, code: int, word: str
+) -> None:
+    """Of a run that is green until then, and red from then on."""
+    path = tmp_path / "known.toml"
+    day = datetime.now(UTC).date() + timedelta(days=days)
+    path.write_text(
+        '[[known]]\nid = "MW-1163"\nreason = "r"\nsymptom = "wrong-reason truncated"\n'
+        f"expires = {day}\n"
+    )
+    chosen = ("--only", "MW-1163", "--known-failing", str(path), "--quiet")
+    done = meshwire("check", codec(1), *chosen)
+
+    assert done.returncode == code, done.stdout + done.stderr
+    assert f"{word} in the ledger 1 (MW-1163)" in done.stdout
+    assert str(day) in done.stdout
 
 
 def test_a_draft_asks_for_reasons_only_where_an_entry_lacks_one(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -433,6 +434,24 @@ def test_the_tables_have_the_counts_of_the_closing_line(tmp_path: Path) -> None:
     assert [re.findall(r">([^<]+)</td>", row) for row in page] == [cells]
     assert beside is not None
     assert [shares for _, shares in beside.parts] == [["2/3", "2/3"]]
+
+
+@pytest.mark.parametrize("name", ["html", "markdown", "github", "quiet", "normal"])
+def test_reports_warn_of_entries_that_expire(name: str, tmp_path: Path) -> None:
+    """Those that expired and those that soon will, each with its cases and a day."""
+    report = replace(
+        report_of("x"),
+        expired={"MW-1001": date(2027, 3, 2), "MW-1002": date(2027, 3, 1)},
+        expiring={f"MW-{number}": date(2027, 3, number - 1093) for number in range(1100, 1106)},
+    )
+    if name in {"quiet", "normal"}:
+        shown = "\n".join(lines_of(report, detail="quiet" if name == "quiet" else "normal"))
+    else:
+        shown = written(name, report, tmp_path)
+
+    assert "expired in the ledger 2 (MW-1001, MW-1002) by 2027-03-02" in shown.replace("\\", "")
+    assert "MW-1103, MW-1104, ...) from 2027-03-07" in shown.replace("\\", "")
+    assert name != "github" or shown.count("::warning title=meshwire::") == 2
 
 
 @pytest.mark.parametrize("name", ["html", "markdown", "github"])

@@ -10,6 +10,7 @@ from meshwire_conformance.errors import UsageError
 from meshwire_conformance.report.ledger import (
     KnownFailure,
     apply_ledger,
+    expiries,
     ledger_file,
     read_ledger,
     read_ledgers,
@@ -110,6 +111,28 @@ def test_an_entry_excuses_nothing_from_the_day_it_expires() -> None:
     assert before.verdict is Verdict.KNOWN_FAILING
     assert after.verdict is Verdict.FAIL
     assert "known until 2027-03-01" in after.reasons[0]
+
+
+def test_a_run_knows_what_has_expired_and_what_soon_will() -> None:
+    """A fortnight before, of cases that are known to fail; of those that pass there is no day."""
+    day = date(2027, 3, 1)
+    entry = replace(ENTRY, expires=day)
+    ends = {
+        date(2027, 2, 14): ({}, {}),
+        date(2027, 2, 15): ({}, {CASE: day}),
+        date(2027, 2, 28): ({}, {CASE: day}),
+        day: ({CASE: day}, {}),
+    }
+    for today, found in ends.items():
+        failed = CaseResult(CASE, Verdict.FAIL, symptom="accepted")
+        other = CaseResult(CASE, Verdict.FAIL, symptom="no-answer")
+        passed = CaseResult(CASE, Verdict.PASS)
+        judged_then = apply_ledger([failed], {CASE: entry}, today)
+        otherwise = apply_ledger([other, passed], {CASE: entry}, today)
+
+        assert expiries(judged_then, {CASE: entry}, today) == found, today
+        assert expiries(otherwise, {CASE: entry}, today) == ({}, {})
+    assert expiries(judged_then, {CASE: ENTRY}, day) == ({}, {})
 
 
 def test_a_flaky_case_may_pass_or_fail_as_it_says(tmp_path: Path) -> None:
