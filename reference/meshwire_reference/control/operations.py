@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from meshwire_reference.control.socket_file import SocketServer
+from meshwire_reference.control.socket_file import LineTooLong, SocketServer, read_line
 from meshwire_reference.oplog.authoring import OperationAuthor, Unauthored
 from meshwire_reference.oplog.nodes import ListNode
 from meshwire_reference.oplog.operations import KEY_SIZE, SignedOperation
@@ -15,7 +15,7 @@ from meshwire_reference.oplog.values import JsonValue, Unreadable, parse_json, t
 from meshwire_reference.store.base import StoreError
 
 LINE_BYTES_MAX = 2**20
-TOO_LONG = f"a request has at most {LINE_BYTES_MAX} bytes"
+"""Greatest number of bytes in a request, the end of its line included."""
 
 Publish = Callable[[SignedOperation], Awaitable[None]]
 
@@ -24,32 +24,23 @@ class OperationsControl(SocketServer):
     """The socket of one node; `publish` stores and sends what its author made."""
 
     def __init__(self, author: OperationAuthor, publish: Publish, path: Path) -> None:
-        super().__init__(path, LINE_BYTES_MAX)
+        super().__init__(path)
         self._author = author
         self._publish = publish
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer every line until the client closes its side."""
-        while (line := await self._read_line(reader)) != b"":
-            reply = {"error": TOO_LONG} if line is None else await self.answer(line)
+        while True:
+            reply: dict[str, JsonValue]
+            try:
+                line = await read_line(reader, LINE_BYTES_MAX)
+                if line is None:
+                    return
+                reply = await self.answer(line)
+            except LineTooLong as exc:
+                reply = {"error": str(exc)}
             writer.write(json.dumps(reply).encode() + b"\n")
             await writer.drain()
-
-    @staticmethod
-    async def _read_line(reader: asyncio.StreamReader) -> bytes | None:
-        """Return the next line, empty at the end, None for one that was beyond the limit."""
-        is_long = False
-        while True:
-            try:
-                line = await reader.readuntil(b"\n")
-            except asyncio.IncompleteReadError as exc:
-                return b"" if is_long else exc.partial
-            except asyncio.LimitOverrunError as exc:
-                # To its end: the client reads nothing before it has sent everything.
-                await reader.readexactly(exc.consumed)
-                is_long = True
-            else:
-                return None if is_long else line
 
     async def answer(self, line: bytes) -> dict[str, JsonValue]:
         """Carry out one request; return its result or error."""

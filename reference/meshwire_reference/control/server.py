@@ -46,9 +46,8 @@ from meshwire_reference.control.messages import (
     show_document,
     show_peer,
 )
-from meshwire_reference.control.socket_file import SocketServer
+from meshwire_reference.control.socket_file import LineTooLong, SocketServer, read_line
 
-PART: Final = 2**16
 LISTED_MAX: Final = 1000
 """Documents of one reply to `docs`."""
 SHOWN_AT_ONCE: Final = 50
@@ -59,7 +58,7 @@ class ControlServer(SocketServer):
     """The control socket of one node; `open`, then `close`."""
 
     def __init__(self, backend: Backend, path: Path) -> None:
-        super().__init__(path, PART)
+        super().__init__(path)
         self.backend = backend
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -81,37 +80,14 @@ class Client:
         """Answer every line until the client closes its side."""
         while True:
             try:
-                line = await self._read_line()
+                line = await read_line(self._reader, LINE_MAX)
                 if line is None:
                     return
-            except TooLarge as exc:
-                await self._reply(None, error_reply(exc))
+            except LineTooLong as exc:
+                await self._reply(None, error_reply(TooLarge(str(exc))))
                 continue
             if line.strip():
                 await self._answer(line)
-
-    async def _read_line(self) -> bytes | None:
-        """Return the next line, None at the end. Raises TooLarge once the line has ended."""
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            try:
-                part = await self._reader.readuntil(b"\n")
-            except asyncio.IncompleteReadError as exc:
-                # A last line without an end was cut short, perhaps.
-                return exc.partial if exc.partial.strip() and not parts else None
-            except asyncio.LimitOverrunError as exc:
-                part = await self._reader.readexactly(exc.consumed)
-            size += len(part)
-            if size <= LINE_MAX:
-                parts.append(part)
-            else:
-                parts.clear()
-            if part.endswith(b"\n"):
-                break
-        if size > LINE_MAX:
-            raise TooLarge(f"a line has at most {LINE_MAX} bytes, and this one {size}")
-        return b"".join(parts)
 
     async def _answer(self, line: bytes) -> None:
         number = None

@@ -12,10 +12,16 @@ from typing import Final
 
 SOCKET_MASK: Final = 0o177
 """Umask under which the socket is made: its owner alone may connect."""
+PART: Final = 2**16
+"""Greatest number of bytes of a line that are read at once."""
 
 
 class ControlRefused(OSError):
     """The socket cannot be made; the text is one line for the operator."""
+
+
+class LineTooLong(Exception):
+    """A line that has been read to its end and dropped; the text says why."""
 
 
 class SocketFile:
@@ -96,9 +102,8 @@ class SocketFile:
 class SocketServer(ABC):
     """Serves the clients of a socket; `open`, then `close`."""
 
-    def __init__(self, path: Path, limit: int) -> None:
+    def __init__(self, path: Path) -> None:
         self._file = SocketFile(path)
-        self._limit = limit
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
 
@@ -109,7 +114,7 @@ class SocketServer(ABC):
     async def open(self) -> None:
         """Bind the socket and begin to serve. Raises ControlRefused."""
         bound = self._file.bind()
-        self._server = await asyncio.start_unix_server(self._accept, sock=bound, limit=self._limit)
+        self._server = await asyncio.start_unix_server(self._accept, sock=bound, limit=PART)
 
     async def close(self) -> None:
         """End every connection and remove the socket."""
@@ -134,3 +139,31 @@ class SocketServer(ABC):
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()
+
+
+async def read_line(reader: asyncio.StreamReader, line_max: int) -> bytes | None:
+    """Return the next line with its end, None after the last one.
+
+    Raises LineTooLong once a line of more than `line_max` bytes has ended: the client reads nothing
+    before it has sent everything.
+    """
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        try:
+            part = await reader.readuntil(b"\n")
+        except asyncio.IncompleteReadError as exc:
+            # A last line without an end was cut short, perhaps.
+            return exc.partial if exc.partial.strip() and not size else None
+        except asyncio.LimitOverrunError as exc:
+            part = await reader.readexactly(exc.consumed)
+        size += len(part)
+        if size <= line_max:
+            parts.append(part)
+        else:
+            parts.clear()
+        if part.endswith(b"\n"):
+            break
+    if size > line_max:
+        raise LineTooLong(f"a line has at most {line_max} bytes, and this one {size}")
+    return b"".join(parts)
