@@ -5,7 +5,7 @@ and is not in tools/dead_names.toml, or an entry of that file is no longer neede
 
 A name of the packages and tools must be used by them, not only by tests, and a
 module or package must be imported by another or by a tool. Names of tests and of
-`meshwire_reference.testing` may be used by either.
+`meshwire_reference.testing`, and of `turns`, may be used by either.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PRODUCT = (
 )
 TESTS = ("spec/tests", "reference/tests", "conformance/tests", "conftest.py")
 # Helpers of tests: names in these folders are judged with the tests.
-FOR_TESTS = ("*/tests/*", "*/meshwire_reference/testing/*", "*/conftest.py")
+FOR_TESTS = ("*/tests/*", "*/meshwire_reference/testing/*", "*/conftest.py", "*/tools/turns.py")
 CONFIDENCE_MIN = 60
 # Functions with these decorators are called through a registry.
 REGISTERED = [

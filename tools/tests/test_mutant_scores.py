@@ -37,6 +37,7 @@ from mutant_scores import (
     surprises,
 )
 from mutants import CRASHED, HURRIED, Enough, Mutant
+from turns import all_wait
 
 ROW = Row(
     "late-answer",
@@ -196,7 +197,7 @@ class TestRound:
         noted: list[str] = []
 
         async def fake(row: Row) -> Outcome:
-            await asyncio.sleep(0)
+            await all_wait()
             return outcome(row=row)
 
         asyncio.run(measure_all(rows, fake, lambda name, _: noted.append(name), beside=2))

@@ -33,13 +33,20 @@ def test_a_failure_is_raised_once_its_group_has_ended() -> None:
     """Of several the first; no further group begins."""
     ended: list[int] = []
 
-    async def step(number: int) -> None:
-        await asyncio.sleep(0)
-        ended.append(number)
-        if number in (2, 5):
-            raise ValueError(str(number))
+    async def run() -> None:
+        all_begun = asyncio.Event()
+
+        async def step(number: int) -> None:
+            if number == GROUP - 1:
+                all_begun.set()
+            await all_begun.wait()
+            ended.append(number)
+            if number in (2, 5):
+                raise ValueError(str(number))
+
+        await in_groups(step, 2 * GROUP)
 
     with pytest.raises(ValueError, match="2"):
-        asyncio.run(in_groups(step, 2 * GROUP))
+        asyncio.run(run())
 
-    assert ended == list(range(GROUP))
+    assert sorted(ended) == list(range(GROUP))

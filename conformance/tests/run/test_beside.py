@@ -9,6 +9,7 @@ import pytest
 
 from meshwire_conformance.contracts import Alone
 from meshwire_conformance.run.beside import Work, run_all
+from turns import all_wait
 
 Begin = Callable[[Alone], Awaitable[str]]
 
@@ -42,13 +43,13 @@ class Script:
         return begin
 
     def repeats(self, name: str) -> Begin:
-        """A work that has something to do alone, for several turns of the loop."""
+        """A work that has something to do alone, and lets all others go on meanwhile."""
 
         async def begin(alone: Alone) -> str:
             async with alone():
                 for turn in range(3):
                     self.seen.append(f"{name} alone {turn}")
-                    await asyncio.sleep(0)
+                    await all_wait()
             self.seen.append(f"{name} goes on")
             return name
 
@@ -87,8 +88,7 @@ def test_a_work_is_alone_when_the_others_are_over_or_wait_for_the_same() -> None
         script = Script()
         begins = [script.repeats("one"), script.repeats("two"), script.waits("three")]
         task = asyncio.create_task(run_all([Work(begin, beside=True) for begin in begins]))
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await all_wait()
         assert script.seen == ["three begins"]
         script.gate.set()
         await asyncio.wait_for(task, 600)

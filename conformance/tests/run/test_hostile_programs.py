@@ -26,6 +26,7 @@ from meshwire_conformance.targets.attach import attach
 from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.targets.facts import read_target_file
 from meshwire_conformance.targets.stdio import Ending, Harness
+from turns import all_wait
 
 pytestmark = pytest.mark.process
 
@@ -154,8 +155,8 @@ def test_an_interrupted_end_is_an_end(pipe: tuple[str, Callable[[], bytes]]) -> 
         await harness.start()
         await harness.converse({0: "{}"})
         closing = asyncio.create_task(harness.close())
-        # It begins to wait for the end; no time passes.
-        await asyncio.sleep(0)
+        # It waits for the end, which does not come.
+        await all_wait()
         closing.cancel()
         await closing
 

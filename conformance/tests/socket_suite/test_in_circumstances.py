@@ -21,12 +21,14 @@ from meshwire_conformance.targets.lab import DataReceived, LabConnection, Preamb
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Dial
 from meshwire_spec.codec import Message, accept, decode, encode
+from turns import all_wait
 
 FRAME = encode(
     Message("stream_frame", {"key": "tracks:t-1", "type": 1, "payload": bytes(range(1, 41))})
 )
 PAYLOAD_AT = len(FRAME) - 40
 FRAMED = {"kind": "stream_frame"}
+DEADLINE_S = 600.0
 
 
 class Wire(asyncio.Transport):
@@ -72,11 +74,11 @@ def records(
         connection = TcpConnection(Dial(bytes(32)))
         wire = Wire(connection, windows)
         connection.connection_made(wire)
-        await connection.ready(1.0)
+        await connection.ready(DEADLINE_S)
         stream = await connection.open()
         await run_in(circumstances).write(stream, data, "snapshot", **options)
         await stream.finish()
-        await asyncio.sleep(0)
+        await all_wait()
         return [
             (event.stream_id, event.data)
             for event in wire.events
@@ -175,7 +177,7 @@ def test_a_target_that_answers_no_ping_is_waited_for_once() -> None:
         connection = TcpConnection(Dial(bytes(32)))
         wire = Wire(connection, Windows())
         connection.connection_made(wire)
-        await connection.ready(1.0)
+        await connection.ready(DEADLINE_S)
         wire.is_mute = True
         run = run_in(Circumstances(payload="split"), scale=0.0)
         for _ in range(2):

@@ -54,6 +54,7 @@ from meshwire_spec.numbers import (
 )
 from meshwire_spec.schemas import steps
 from meshwire_spec.schemas.transcripts import Transcript
+from turns import all_wait
 
 KEYS = [f"notes:{number}" for number in range(5)]
 RECORDED = Path(__file__).parents[1] / "captured" / "transcripts"
@@ -246,7 +247,7 @@ async def _begin_run(inbox: Inbox) -> Stream:
     connection.accept(stream)
     stream.received += frame(EMPTY_QUESTION, FrameType.NEGENTROPY_INIT) + frame(EMPTY_QUESTION)
     stream.changed()
-    await asyncio.sleep(0)
+    await all_wait()
     return stream
 
 

@@ -30,6 +30,7 @@ from meshwire_conformance.targets.transport import (
     Stream,
 )
 from meshwire_conformance.verdicts import TARGET_ENDED, TARGET_SILENT, CaseResult, Verdict
+from turns import all_wait
 
 CASE = next(case for case in load_catalogue().cases if case.kind == "socket")
 DEADLINE_S = 0.01
@@ -91,7 +92,7 @@ class Read(Canary):
 
         A target that only offers its store sends the canary there, and no unknown document.
         """
-        await asyncio.sleep(0)
+        await all_wait()
         is_sent = self.answers or (self.offers and not unknown)
         return is_sent and (through or self.peer).last not in self.old
 

@@ -40,6 +40,7 @@ from meshwire_conformance.targets.transport import Address
 from meshwire_conformance.verdicts import CaseResult, Verdict
 from meshwire_spec.codec import Message
 from meshwire_spec.numbers import FrameType
+from turns import all_wait
 
 SOCKET = [case for case in load_catalogue().cases if case.kind == "socket"]
 SERIAL = [
@@ -213,7 +214,7 @@ def test_a_watched_connection_is_closed_after_a_number_of_frames() -> None:
         inbox.close_after("late", 3, close)
         for peer in ("late", "A", "late", "A", "late", "late"):
             inbox.take(peer, 1, frame)
-            await asyncio.sleep(0)
+            await all_wait()
 
     asyncio.run(run())
 

@@ -29,14 +29,12 @@ from meshwire_conformance.targets.handshake import (
     admit,
     prove,
 )
-from meshwire_conformance.targets.listening import Listener
+from meshwire_conformance.targets.listening import Listener, _Arrival
 from meshwire_conformance.targets.tcp import TcpConnection, after_preamble, connect_raw
 from meshwire_conformance.targets.transport import Address, Dial, NotDialled, Stream, TooFewDials
 from meshwire_spec.numbers import CAPABILITIES, PAYLOAD_MAX
 
 DEADLINE_S = 600.0
-TURNS_MAX = 10_000
-"""Turns of the loop until the end of a connection is noticed at most."""
 OURS, THEIRS = bytes(range(32)), bytes(range(32, 64))
 FORMATION = Formation("alpha", bytes(range(1, 33)))
 
@@ -54,6 +52,15 @@ class Recording(Listener):
         """Take a connection and remember it."""
         self.taken.append(await super().dial_raw(dial, deadline_s))
         return self.taken[-1]
+
+    def forget(self, arrival: _Arrival) -> None:
+        """Forget a connection, and wake who waits for that."""
+        super().forget(arrival)
+        self._signal.notify()
+
+    async def none_waits(self) -> bool:
+        """Wait until every connection that was not taken has ended."""
+        return await self._signal.wait_for(lambda: not self.waiting, DEADLINE_S)
 
     async def close(self) -> None:
         """Close everything, and wait until that is done."""
@@ -147,10 +154,7 @@ def test_a_connection_that_its_target_has_ended_is_not_taken() -> None:
         await listener.wait_for_dial(DEADLINE_S)
         await gone.close()
         await gone.signal.wait_for(lambda: gone.ended, DEADLINE_S)
-        for _ in range(TURNS_MAX):
-            if listener.waiting:
-                await asyncio.sleep(0)
-        assert not listener.waiting
+        assert await listener.none_waits()
         first, second = await asyncio.gather(
             dialled(listener, port), listener.dial(Dial(OURS), DEADLINE_S)
         )
