@@ -7,7 +7,7 @@ import base64
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from meshwire_reference.testing.peer import Peer
 from meshwire_reference.transport.base import TransportOptions
 from meshwire_reference.transport.registry import dial
 from meshwire_reference.wire.batches import decode_sync_batch
+from turns import all_wait
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
 
@@ -143,26 +144,33 @@ def test_changes_of_one_document_come_together_with_the_latest_state() -> None:
     run(test)
 
 
-def test_a_reader_that_is_cancelled_loses_nothing() -> None:
-    """The event comes at the next call: the first one, and each later one."""
+def test_a_reader_that_is_cancelled_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While documents are read; the event comes at the next call: the first one, and later ones."""
 
     async def test(backend: Backend) -> None:
         store = backend.document_store
         one = await store.upsert(Document("notes", {"size": 1}, "n1"))
         async with store.observe() as stream:
 
-            async def cancel() -> None:
-                reading = asyncio.ensure_future(anext(stream))
-                await asyncio.sleep(0)
-                assert not reading.done()
-                reading.cancel()
-                with suppress(asyncio.CancelledError):
-                    await reading
+            async def cancel(call: str) -> None:
+                asked = asyncio.Event()
 
-            await cancel()
+                async def hold(*_: str) -> None:
+                    asked.set()
+                    await asyncio.Event().wait()
+
+                with monkeypatch.context() as during:
+                    during.setattr(stream, call, hold)
+                    reading = asyncio.ensure_future(anext(stream))
+                    await asked.wait()
+                    reading.cancel()
+                    with pytest.raises(asyncio.CancelledError):
+                        await reading
+
+            await cancel("_query")
             assert await anext(stream) == Initial((one,))
             two = await store.upsert(Document("notes", {"size": 2}, "n2"))
-            await cancel()
+            await cancel("_read")
             assert await anext(stream) == Updated(two)
 
     run(test)
@@ -192,7 +200,8 @@ def test_a_stream_ends_with_the_backend() -> None:
         stream = backend.document_store.observe()
         assert await anext(stream) == Initial(())
         reading = asyncio.ensure_future(anext(stream))
-        await asyncio.sleep(0)
+        await all_wait()
+        assert not reading.done()
         await backend.close()
         with pytest.raises(StopAsyncIteration):
             await reading

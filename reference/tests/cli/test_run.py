@@ -25,6 +25,7 @@ from meshwire_spec.numbers import (
     OPTIONAL_CAPABILITIES,
     PAYLOAD_MAX,
 )
+from turns import all_wait
 
 COMMAND = (sys.executable, "-m", "meshwire_reference.cli", "run")
 LISTEN = ("--listen", "tcp://127.0.0.1:0")
@@ -353,7 +354,7 @@ def test_a_node_goes_on_where_a_hangup_is_ignored(monkeypatch: pytest.MonkeyPatc
 
     async def start(_node: Node) -> None:
         signal.raise_signal(signal.SIGHUP)
-        await asyncio.sleep(0)
+        await all_wait()
         seen.append("goes on")
         signal.raise_signal(signal.SIGTERM)
         await asyncio.Event().wait()

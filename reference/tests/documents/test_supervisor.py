@@ -51,6 +51,7 @@ from meshwire_reference.documents.supervisor import Documents
 from meshwire_reference.store.memory import MemoryStore
 from meshwire_reference.testing.author import author, snapshot
 from meshwire_spec.numbers import READ_MESSAGE
+from turns import all_wait
 
 pytestmark = pytest.mark.process
 
@@ -318,7 +319,7 @@ def test_time_without_work_is_no_death(play: Callable[..., None]) -> None:
             for _ in range(10):
                 # Every timer is due, also one that was set meanwhile.
                 late_s += 1e6
-                await asyncio.sleep(0)
+                await all_wait()
             assert bench.events.all == []
 
         assert not isinstance(await call, Refused)

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from meshwire_reference.core.effects import Release, Reset, Send
 from meshwire_reference.core.inputs import (
     ConnectionClosed,
@@ -13,6 +15,7 @@ from meshwire_reference.core.inputs import (
 )
 from meshwire_reference.node.connection import Link
 from meshwire_reference.transport.base import Connection, StreamGone
+from turns import all_wait
 
 
 class Recorder(Connection):
@@ -21,6 +24,7 @@ class Recorder(Connection):
     def __init__(self) -> None:
         self.gone: dict[StreamId, int] = {}
         self.released: list[StreamId] = []
+        self.sending = asyncio.Event()
 
     @property
     def closed(self) -> ConnectionClosed | None:
@@ -39,6 +43,7 @@ class Recorder(Connection):
         """Wait for ever, or fail where the half was reset."""
         if stream in self.gone:
             raise StreamGone(stream, None)
+        self.sending.set()
         await asyncio.get_running_loop().create_future()
 
     def reset(self, stream: StreamId, code: int) -> None:
@@ -66,30 +71,26 @@ class Recorder(Connection):
         raise NotImplementedError
 
 
-async def _settle() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
-async def _reset_at(turns: int) -> tuple[Recorder, list[Input]]:
-    """Send, reset after some turns of the loop, send again and release; return both records."""
+async def _reset(*, waits: bool) -> tuple[Recorder, list[Input]]:
+    """Send, reset before that begins or while it waits, send again, release; return records."""
     recorder, fed = Recorder(), list[Input]()
     link = Link(1, recorder, fed.append)
     link.perform(Send(connection=1, stream=4, data=b"\x2a", reports=True))
-    for _ in range(turns):
-        await asyncio.sleep(0)
+    if waits:
+        await recorder.sending.wait()
     link.perform(Reset(connection=1, stream=4, code=7))
     link.perform(Send(connection=1, stream=4, data=b"\x2b", reports=True))
-    await _settle()
+    await all_wait()
     link.perform(Release(connection=1, stream=4))
     return recorder, fed
 
 
-def test_a_reset_before_the_bytes_are_on_their_way_leaves_nothing_behind() -> None:
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_reset_before_the_bytes_are_on_their_way_leaves_nothing_behind(*, waits: bool) -> None:
     """Later bytes fail at once, and the stream is released."""
-    for turns in (0, 1, 2):
-        recorder, fed = asyncio.run(_reset_at(turns))
+    recorder, fed = asyncio.run(_reset(waits=waits))
 
-        assert recorder.gone == {4: 7}
-        assert fed == [ConnectionInput(1, SendFailed(4, None))]
-        assert recorder.released == [4]
+    assert recorder.sending.is_set() == waits
+    assert recorder.gone == {4: 7}
+    assert fed == [ConnectionInput(1, SendFailed(4, None))]
+    assert recorder.released == [4]

@@ -21,6 +21,7 @@ from meshwire_reference.transport.base import TransportOptions
 from meshwire_reference.transport.registry import dial
 from meshwire_reference.wire.lab import encode_control
 from meshwire_spec.numbers import LabRecordType
+from turns import all_wait
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
 
@@ -181,8 +182,7 @@ def test_what_the_loop_catches_is_a_line(capsys: pytest.CaptureFixture[str]) -> 
 
         for _ in range(3):
             asyncio.get_running_loop().call_soon(fail)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await all_wait()
 
     run(test)
     raw = capsys.readouterr().err

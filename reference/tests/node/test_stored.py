@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from meshwire_reference.core.effects import WriteStore
+from meshwire_reference.node.clocks import Clock
 from meshwire_reference.node.driver import Node
 from meshwire_reference.store.sqlite import SqliteStore
 from meshwire_reference.testing.author import author, snapshot
@@ -133,7 +133,8 @@ def test_a_store_that_fails_leaves_a_node_that_serves_what_is_stored(
 def tombstone_frame(key: str) -> StreamFrame:
     """Return the frame with a tombstone of this moment."""
     collection, _, document_id = key.partition(":")
-    now_ms = time.time_ns() // 1_000_000
+    # The node holds a tombstone to its own clock, so that it has to be of this moment.
+    now_ms = Clock().wall_ms()
     tombstone = Tombstone(
         collection, document_id, now_ms, 0x0102, "peer", "", Direction.BIDIRECTIONAL
     )

@@ -12,6 +12,7 @@ from meshwire_reference.core.effects import WriteStore
 from meshwire_reference.core.inputs import StoreFailed
 from meshwire_reference.node.storing import BEHIND_BYTES, Storing
 from meshwire_reference.store.base import Contents, Identity, StoreError
+from turns import all_wait
 
 IDENTITY = Identity(b"\x01" * 16, b"\x02" * 32, b"\x03" * 32)
 
@@ -110,31 +111,25 @@ def play(scene: Callable[[Scene], Awaitable[None]]) -> None:
     asyncio.run(whole())
 
 
-async def settle() -> None:
-    """Let every task go on as far as it can."""
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
 def test_what_comes_meanwhile_is_the_next_group() -> None:
     """And is durable with its last number."""
 
     async def scene(made: Scene) -> None:
         made.put(1, "a:1")
-        await settle()
+        await all_wait()
         made.put(2, "a:2")
         made.put(3, "a:3")
-        await settle()
+        await all_wait()
 
         assert (made.store.groups, made.durable) == ([[1]], [])
 
         made.store.gate.release()
-        await settle()
+        await all_wait()
 
         assert (made.store.groups, made.durable) == ([[1], [2, 3]], [1])
 
         made.store.gate.release()
-        await settle()
+        await all_wait()
 
         assert made.durable == [1, 3]
 
@@ -146,9 +141,9 @@ def test_a_read_sees_every_write_before_it() -> None:
 
     async def scene(made: Scene) -> None:
         made.put(1, "a:1")
-        await settle()
+        await all_wait()
         reading = asyncio.ensure_future(made.storing.load(("a:1",)))
-        await settle()
+        await all_wait()
 
         assert not reading.done()
         assert await made.storing.load(("old:1",)) == [b"old"]
@@ -190,12 +185,12 @@ def test_a_failure_loses_what_is_not_durable() -> None:
     async def scene(made: Scene) -> None:
         made.put(1, "a:1")
         made.put(2, "old:1", b"newer")
-        await settle()
+        await all_wait()
         made.put(3, "a:2")
         reading = asyncio.ensure_future(made.storing.load(("old:1", "a:1")))
         made.store.fault = StoreError("disk full")
         made.store.gate.release()
-        await settle()
+        await all_wait()
 
         assert (made.durable, made.store.groups[0]) == ([], [1, 2])
         assert made.lost == [StoreFailed(frozenset(("a:1", "a:2", "old:1")), {"old:1": 3})]
@@ -213,16 +208,16 @@ def test_writing_goes_on_when_it_is_possible_again() -> None:
         made.store.fault = StoreError("disk full")
         made.store.gate.release()
         made.store.gate.release()
-        await settle()
+        await all_wait()
 
         assert (made.store.groups, made.recoveries) == ([[1], [], []], 0)
 
         made.store.fault = None
         made.store.gate.release()
-        await settle()
+        await all_wait()
         made.put(2, "a:1")
         made.store.gate.release()
-        await settle()
+        await all_wait()
 
         assert (made.store.groups[-1], made.recoveries, made.durable) == ([2], 1, [2])
         assert await made.storing.load(("a:1",)) == [b"new"]
@@ -238,7 +233,7 @@ def test_a_store_that_cannot_be_read_either_is_the_end() -> None:
         made.store.fault = StoreError("input/output error")
         made.store.is_unreadable = True
         made.store.gate.release()
-        await settle()
+        await all_wait()
 
         assert (made.lost, made.durable, len(made.ends)) == ([], [], 1)
 
@@ -258,7 +253,7 @@ def test_a_store_that_is_slow_holds_the_node_up() -> None:
         assert made.storing.is_behind
 
         made.store.gate.release()
-        await settle()
+        await all_wait()
 
         assert not made.storing.is_behind
 
@@ -270,17 +265,17 @@ def test_expired_tombstones_are_removed_with_the_next_group() -> None:
 
     async def scene(made: Scene) -> None:
         made.storing.drop_tombstones(("tracks:1",))
-        await settle()
+        await all_wait()
         made.store.fault = StoreError("disk full")
         made.store.gate.release()
-        await settle()
+        await all_wait()
         made.store.fault = None
         made.store.gate.release()
-        await settle()
+        await all_wait()
         made.put(1, "a:1")
         made.storing.drop_tombstones(("tracks:2",))
         made.store.gate.release()
-        await settle()
+        await all_wait()
 
         assert made.store.groups == [[], [], [1]]
         assert made.store.expired == [("tracks:1",), (), ("tracks:1", "tracks:2")]

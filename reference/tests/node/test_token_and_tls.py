@@ -31,6 +31,9 @@ from meshwire_spec.numbers import OPLOG_JOIN_BYTES_MAX
 
 pytestmark = pytest.mark.socket
 TOKEN = b"one token of the mesh"
+# Of the certificates: no test runs before or after.
+VALID_FROM = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+VALID_TO = dt.datetime(2999, 1, 1, tzinfo=dt.UTC)
 
 
 class Member:
@@ -253,11 +256,9 @@ def _named(name: str) -> x509.Name:
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
 ) -> x509.CertificateBuilder:
-    day = dt.timedelta(days=1)
-    now = dt.datetime.now(dt.UTC)
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
     builder = builder.serial_number(x509.random_serial_number())
-    return builder.not_valid_before(now - day).not_valid_after(now + day)
+    return builder.not_valid_before(VALID_FROM).not_valid_after(VALID_TO)
 
 
 def test_a_session_under_tls_is_bound_to_the_certificate(tmp_path: Path) -> None:

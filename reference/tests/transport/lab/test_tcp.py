@@ -25,6 +25,7 @@ from meshwire_reference.transport.lab.tcp import TcpListener, share_of
 from meshwire_reference.transport.registry import dial, listen
 from meshwire_reference.wire.lab import encode_close, encode_control, encode_data_head
 from meshwire_spec.numbers import ALPN, REASONS, LabRecordType
+from turns import all_wait, one_turn
 
 DIALLER = TransportOptions(bytes(range(32)))
 ACCEPTOR = TransportOptions(bytes(range(32, 64)))
@@ -137,13 +138,12 @@ def test_a_peer_that_only_pings_is_not_read_for_ever() -> None:
         sent = 0
         while not carrier.is_held:
             link.data_received(flood)
-            # No time passes: what is due runs, for 100 turns at most.
-            await asyncio.sleep(0)
+            # What is due runs, for 100 turns at most.
+            await one_turn()
             sent += 1
             assert sent < 100
         link.resume_writing()
-        for _ in range(sent * 10):
-            await asyncio.sleep(0)
+        await all_wait()
 
         assert not carrier.is_held
         assert carrier.written.count(b"lopsided") == 1000 * sent
@@ -179,8 +179,8 @@ def test_a_cancelled_open_gives_its_turn_away() -> None:
         ours, theirs = await pair(DIALLER, options)
         await ours.send(await ours.open(bidi=True), b"x", fin=True)
         first, second = (asyncio.create_task(ours.open(bidi=True)) for _ in range(2))
-        # Both begin to wait; no time passes.
-        await asyncio.sleep(0)
+        # Both wait for credit.
+        await all_wait()
         first.cancel()
         for event in await theirs.next_events():
             theirs.release(event.stream)  # type: ignore[union-attr]  # it is alive
@@ -200,8 +200,8 @@ def test_a_reset_ends_a_send_that_waits() -> None:
         ours, _ = await pair(DIALLER, options)
         stream = await ours.open(bidi=True)
         sending = asyncio.create_task(ours.send(stream, b"too much"))
-        # It begins to wait for credit; no time passes.
-        await asyncio.sleep(0)
+        # It waits for credit.
+        await all_wait()
         ours.reset(stream, 7)
         with pytest.raises(StreamGone):
             await sending
@@ -348,7 +348,7 @@ def test_many_small_records_leave_turns_to_others() -> None:
         link.data_received(b"".join(opened) + encode_control(LabRecordType.PING, b"lopsided") * 300)
         was_held, turns = carrier.is_held, 0
         while carrier.is_held:
-            await asyncio.sleep(0)
+            await one_turn()
             turns += 1
             assert turns < 100
         return turns, len(await link.next_events()), was_held
