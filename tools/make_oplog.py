@@ -4,6 +4,9 @@ Their ids, and those of the transcripts, are noted in the ledger of all ids.
 
 An id is fixed by the line: its number, counted from the first id of its sort. The rules of a
 vector are read off the recording: which forms a text has, which group a history belongs to.
+
+The documents in which histories end at level strict come from the second model, where they are not
+the recorded ones. `--check` does not make them again: `tools/tests/test_oplog_model.py` does.
 """
 
 import argparse
@@ -16,6 +19,8 @@ from typing import Any
 import msgspec
 
 from meshwire_spec.schemas.oplog import OplogFile
+from oplog_model import apply, lists, new_state, view
+from oplog_model_texts import plain
 from vector_files import LEDGER, read_ledger
 
 FOLDER = Path(__file__).resolve().parents[1] / "vectors" / "oplog"
@@ -49,6 +54,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "content_type": ("OP-023",),
     "key_order": ("OP-005",),
 }
+# Histories that have an operation with several faults: the first counts.
+ORDERED = frozenset({359, 360, 427, 428, 459, 461})
 # Words in the title of a history, and the rule that it shows besides.
 WORDS = {
     "delete root": "OP-027",
@@ -120,6 +127,7 @@ def histories() -> Iterator[dict[str, Any]]:
             continue
         title = f"{line['group'].replace('_', ' ')}: {line['name']}"
         rules = [*GROUPS[line["group"]], *(r for word, r in WORDS.items() if word in title)]
+        rules += ["OP-033"] if line["n"] in ORDERED else []
         yield vector(HISTORIES + line["n"], "history", title, rules, "apply", [line["n"]])
     for number, (name, found) in enumerate(orders.items()):
         title = f"a random history in {len(found)} orders: {name.removeprefix('h:')}"
@@ -147,6 +155,30 @@ def joins() -> Iterator[dict[str, Any]]:
 FILES = {"texts": texts, "signatures": signatures, "histories": histories, "joins": joins}
 
 
+def strict_finals() -> list[dict[str, Any]]:
+    """Return the documents at `strict` that differ, each with the numbers of its histories."""
+    rows: dict[str, dict[str, Any]] = {}
+    shared = {line["ref"]: line["ops"] for line in lines("apply") if line["kind"] == "ops"}
+    for line in lines("apply"):
+        if line["kind"] != "scenario":
+            continue
+        operations = line["ops"] if "ops" in line else shared[line["ops_ref"]]
+        state = new_state(line["doc"])
+        for index in line["order"]:
+            apply(state, operations[index])
+        final = {"view": plain(view(state))} | ({"lists": lists(state)} if "lists" in line else {})
+        if any(final[name] != line[name] for name in final):
+            row = rows.setdefault(json.dumps(final, sort_keys=True), {"n": [], **final})
+            row["n"].append(line["n"])
+    return list(rows.values())
+
+
+def write_finals() -> None:
+    """Write `levels/views.json`."""
+    body = ",\n".join(json.dumps(row, sort_keys=True) for row in strict_finals())
+    (FOLDER / "levels" / "views.json").write_text(f'{{\n"views": [\n{body}\n]\n}}\n')
+
+
 def text_of(rows: list[dict[str, Any]]) -> str:
     """Return the text of a file, which its format must fit."""
     body = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
@@ -160,6 +192,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, say what is stale")
     options = parser.parse_args(arguments)
+    if not options.check:
+        write_finals()
     stale, count = 0, 0
     ledger = read_ledger()
     known = ledger.text()

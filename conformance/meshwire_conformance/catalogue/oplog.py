@@ -1,7 +1,8 @@
 """Vectors of signed operations: each names lines of the recordings, which are read here.
 
 The format is `meshwire_spec.schemas.oplog`. What level `strict` requires where it differs from
-what was recorded is in `levels/differences.json` beside the recordings.
+what was recorded is in `levels/` beside the recordings: states in `differences.json`, documents in
+`views.json`.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ class OplogRun:
 
     vector: OplogVector
     lines: tuple[Mapping[str, Any], ...]
-    # Of a history at `strict`: outcomes by index that differ, and whether the view does.
+    # Of a history at `strict`: outcomes by index that differ, and the final document if it does.
     strict: tuple[Mapping[int, str], ...] = ()
-    views: tuple[bool, ...] = ()
+    finals: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(slots=True)
@@ -65,16 +66,27 @@ def operations_of(line: Mapping[str, Any]) -> list[Any]:
 
 
 @cache
-def _differences() -> tuple[dict[int, dict[int, str]], frozenset[int]]:
-    """Return outcomes at `strict` by scenario and index, and all scenarios that differ there."""
-    path = vectors_folder() / PART / "levels" / "differences.json"
-    table = json.loads(path.read_text())
+def _level(name: str) -> dict[str, Any]:
+    path = vectors_folder() / PART / "levels" / f"{name}.json"
+    table: dict[str, Any] = json.loads(path.read_text())
+    return table
+
+
+@cache
+def _outcomes() -> dict[int, dict[int, str]]:
+    """Return outcomes that differ at `strict`, by scenario and index."""
     outcomes: dict[int, dict[int, str]] = {}
-    for row in table["outcomes"]:
+    for row in _level("differences")["outcomes"]:
         for number, indices in row["at"]:
             outcomes.setdefault(number, {}).update(dict.fromkeys(indices, row["strict"]))
-    other = {number for row in table["views"] for number in row["n"]}
-    return outcomes, frozenset((*outcomes, *other))
+    return outcomes
+
+
+@cache
+def _finals() -> dict[int, dict[str, Any]]:
+    """Return view and lists by scenario where they differ at `strict`."""
+    rows = _level("views")["views"]
+    return {n: {key: row[key] for key in row if key != "n"} for row in rows for n in row["n"]}
 
 
 def run_of(vector: OplogVector) -> OplogRun:
@@ -86,19 +98,20 @@ def run_of(vector: OplogVector) -> OplogRun:
         raise SuiteFault(f"{vector.id}: {vector.recorded} has no line {exc}") from exc
     if vector.recorded != "apply":
         return OplogRun(vector, lines)
-    outcomes, other = _differences()
+    outcomes, finals = _outcomes(), _finals()
     return OplogRun(
         vector,
         lines,
         tuple(outcomes.get(number, {}) for number in vector.n),
-        tuple(number not in other for number in vector.n),
+        tuple(finals.get(number, {}) for number in vector.n),
     )
 
 
 def case_of(vector: OplogVector) -> Case:
     """Return the case for a vector of operations."""
     run = run_of(vector)
-    content = [msgspec.to_builtins(vector), list(run.lines), list(map(list, run.strict))]
+    strict = [sorted(outcomes.items()) for outcomes in run.strict]
+    content = [msgspec.to_builtins(vector), list(run.lines), strict, list(run.finals)]
     return Case(
         id=vector.id,
         title=vector.title,

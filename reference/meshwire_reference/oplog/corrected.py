@@ -26,6 +26,7 @@ from meshwire_reference.oplog.outcomes import (
     PATH_END,
     PRIMITIVE,
     ROOT_DELETED,
+    SEQUENCE_JUMP,
     STRUCT,
     Level,
     OperationOutcome,
@@ -49,8 +50,14 @@ def author_fault(signed: SignedOperation) -> OperationOutcome | None:
     return BAD_AUTHOR
 
 
-def apply_corrected(document: StructNode, signed: SignedOperation) -> OperationOutcome | Waits:
-    """Apply the operation of `signed` to `document`, unless it is refused or has to wait."""
+# OP-033
+def apply_corrected(
+    document: StructNode, signed: SignedOperation, sequence_max: int
+) -> OperationOutcome | Waits:
+    """Apply the operation of `signed` to `document`, unless it is refused or has to wait.
+
+    A sequence above `sequence_max` is refused only where nothing is waited for any more.
+    """
     path = signed.inner.path
     node: DocumentNode = document
     for depth, segment in enumerate(path):
@@ -62,13 +69,13 @@ def apply_corrected(document: StructNode, signed: SignedOperation) -> OperationO
                 node = fields[segment]
             case ListNode():
                 if rest == 1:
-                    return _integrate(node, signed)
+                    return _integrate(node, signed, sequence_max)
                 found = _enter_element(node, segment, path[:depth])
                 if not isinstance(found, DocumentNode):
                     return found
                 node = found
             case RegisterNode():
-                return _write(node, signed, rest)
+                return _write(node, signed, rest, sequence_max)
             case BareNode():
                 return PRIMITIVE
     return _ended_early(node)
@@ -93,31 +100,38 @@ def _enter_element(
     return EMPTY_ELEMENT if element.node is None else element.node
 
 
-def _write(node: RegisterNode, signed: SignedOperation, rest: int) -> OperationOutcome:
+def _write(
+    node: RegisterNode, signed: SignedOperation, rest: int, sequence_max: int
+) -> OperationOutcome:
     operation = signed.inner
     # D-163
     if rest != 1 or operation.path[-1] != operation.id:
         return PATH_END
-    content = operation.content
+    content = ABSENT if operation.is_deleted else operation.content
     try:
         value = None if content is ABSENT else register_value(node.schema, content, Level.STRICT)
     except TypeMismatch:
         # D-121
         return BAD_TYPE
+    # D-122
+    if operation.sequence > sequence_max:
+        return SEQUENCE_JUMP
     # D-162 where the item is the inner author, D-164 where the signer is.
     last = operation.id if operation.author == signed.author else signed.signed_digest
     node.write(value, write_rank(operation.sequence, operation.author, signed.author, last))
     return OK
 
 
-def _integrate(node: ListNode, signed: SignedOperation) -> OperationOutcome | Waits:
+def _integrate(
+    node: ListNode, signed: SignedOperation, sequence_max: int
+) -> OperationOutcome | Waits:
     operation = signed.inner
     last = operation.path[-1]
     # D-163: the path ends in the element, that which is new or that which is deleted.
     if last != (operation.origin if operation.is_deleted else operation.id):
         return PATH_END
     if operation.is_deleted:
-        return _delete(node, operation)
+        return _delete(node, operation, sequence_max)
     assert operation.content is not ABSENT, "has_valid_id comes first"
     try:
         content = build_element(
@@ -128,6 +142,8 @@ def _integrate(node: ListNode, signed: SignedOperation) -> OperationOutcome | Wa
         return BAD_TYPE
     if operation.origin not in node.elements:
         return Waits((operation.path[:-1], operation.origin))
+    if operation.sequence > sequence_max:
+        return SEQUENCE_JUMP
     if operation.id not in node.elements:
         rank = element_rank(operation.sequence, operation.author, operation.id, Level.STRICT)
         element = ListElement(operation.id, rank, content, signed.signed_digest)
@@ -135,11 +151,13 @@ def _integrate(node: ListNode, signed: SignedOperation) -> OperationOutcome | Wa
     return OK
 
 
-def _delete(node: ListNode, operation: Operation) -> OperationOutcome | Waits:
+def _delete(node: ListNode, operation: Operation, sequence_max: int) -> OperationOutcome | Waits:
     # D-124
     if operation.origin == ROOT:
         return ROOT_DELETED
     if operation.origin not in node.elements:
         return Waits((operation.path[:-1], operation.origin))
+    if operation.sequence > sequence_max:
+        return SEQUENCE_JUMP
     node.delete(operation.origin)
     return OK

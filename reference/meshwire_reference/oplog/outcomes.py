@@ -63,6 +63,7 @@ NOT_A_MEMBER = OperationOutcome(State.REFUSED, "not-a-member")
 SEQUENCE_LIMIT = OperationOutcome(State.REFUSED, "sequence-limit")
 SEQUENCE_JUMP = OperationOutcome(State.REFUSED, "sequence-jump")
 ROOT_DELETED = OperationOutcome(State.REFUSED, "root-delete")
-TOO_MANY_COPIES = OperationOutcome(State.REFUSED, "copies-limit")
+# The operation has been applied, but this signature of it is not kept.
+TOO_MANY_COPIES = OperationOutcome(State.ALREADY_SEEN, "copies-limit")
 TOO_MANY_OF_AUTHOR = OperationOutcome(State.REFUSED, "author-limit")
 TOO_LONG = OperationOutcome(State.REFUSED, "length-limit")

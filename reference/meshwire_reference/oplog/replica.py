@@ -27,7 +27,6 @@ from meshwire_reference.oplog.outcomes import (
     MISSING,
     NOT_A_MEMBER,
     OK,
-    SEQUENCE_JUMP,
     SEQUENCE_LIMIT,
     TOO_LONG,
     TOO_MANY_COPIES,
@@ -101,6 +100,7 @@ class Replica:
 
     def _fault(self, signed: SignedOperation) -> OperationOutcome | None:
         """Return why `signed` is refused, whatever has been applied so far."""
+        # OP-033
         inner = signed.inner
         if self.is_strict and (
             len(inner.path) > OPLOG_PATH_MAX or len(signed.depends_on) > OPLOG_DEPENDENCIES_MAX
@@ -157,10 +157,11 @@ class Replica:
         copies = self._copies.get(name, 0)
         if copies and signed.signed_digest in self.received:
             return ALREADY_SEEN, []
-        if copies >= OPLOG_COPIES_MAX:
-            return TOO_MANY_COPIES, []
         # OP-051
-        if self._of_author[signed.author] >= self.settings.author_max:
+        is_many = self._of_author[signed.author] >= self.settings.author_max
+        if copies >= OPLOG_COPIES_MAX or (copies and is_many):
+            return TOO_MANY_COPIES, []
+        if is_many:
             return TOO_MANY_OF_AUTHOR, []
         if self._wait_for_declared(signed):
             return MISSING, []
@@ -178,10 +179,8 @@ class Replica:
 
     def _change(self, signed: SignedOperation) -> OperationOutcome:
         """Apply `signed` to the document, or let it wait for its target or origin."""
-        # D-122: only here, since what it waits for may have raised the bound.
-        if signed.inner.sequence > self.sequence + OPLOG_SEQUENCE_AHEAD_MAX:
-            return SEQUENCE_JUMP
-        outcome = apply_corrected(self.document, signed)
+        # D-122: only now, since what it waited for may have raised the bound.
+        outcome = apply_corrected(self.document, signed, self.sequence + OPLOG_SEQUENCE_AHEAD_MAX)
         if isinstance(outcome, Waits):
             self.queue.put(signed, outcome.key)
             return MISSING

@@ -169,7 +169,32 @@ def test_an_operation_that_is_signed_again_is_known() -> None:
     states = [outcome(replica, o) for o in (first, *again)]
 
     assert states == ["Ok"] + ["AlreadySeen"] * (OPLOG_COPIES_MAX - 1) + ["copies-limit"] * 6
+    assert replica.apply(again[-1]).state is State.ALREADY_SEEN
+    assert again[-1].signed_digest not in replica.received
     assert replica.document.fields["ls"].view() == ["A"]
+
+
+def test_an_operation_that_waits_for_its_element_is_not_yet_too_far_ahead() -> None:
+    """The insertion that it waits for raises the bound (OP-024)."""
+    base = OPLOG_SEQUENCE_AHEAD_MAX
+    insertion = signed(("lreg",), 1.0, sequence=base)
+    write = signed(("lreg", insertion.inner.id), 2.0, sequence=base + 1)
+    replica = strict()
+
+    assert [outcome(replica, o) for o in (write, insertion)] == ["MissingCausalDependencies", "Ok"]
+    assert replica.document.fields["lreg"].view() == [2.0]
+
+
+def test_a_deletion_of_a_register_writes_null_whatever_it_carries() -> None:
+    """Its content is not looked at (OP-013)."""
+    written = signed(("rs",), "x")
+    found = hash_text(id_text_of(ROOT, ALICE.author, 2, "y", is_deleted=True))
+    deletion = replace(written.inner, sequence=2, is_deleted=True, content="y")
+    deletion = replace(deletion, path=("rs", found), id=found)
+    replica = strict()
+
+    assert [outcome(replica, o) for o in (written, sign(deletion))] == ["Ok", "Ok"]
+    assert replica.document.fields["rs"].view() is None
 
 
 def test_the_path_of_an_insertion_ends_in_its_id() -> None:
