@@ -24,3 +24,11 @@ def is_file(path: str | Path) -> bool:
         return Path(path).is_file()
     except (OSError, ValueError):
         return False
+
+
+def is_folder(path: str | Path) -> bool:
+    """Return True if a folder of this name exists; any text is allowed."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False

@@ -20,7 +20,7 @@ from typing import Any
 
 from meshwire_conformance.contracts import TraceLine
 from meshwire_conformance.errors import Incomplete, UsageError
-from meshwire_conformance.hints import is_file
+from meshwire_conformance.hints import is_file, is_folder
 from meshwire_conformance.targets import children
 
 LINE_MAX = 64 * 2**20
@@ -125,6 +125,8 @@ def _protected(piece: re.Match[str]) -> str:
 
 def _unstarted(program: str, why: Exception) -> str:
     """Return the error for a program that cannot be started, with its cause and what to do."""
+    if isinstance(why, PermissionError) and is_folder(program):
+        return f"{program!r} cannot be started: it is a folder; name the program in it"
     said = f"{program!r} cannot be started: {getattr(why, 'strerror', None) or why}"
     if not is_file(program):
         return said

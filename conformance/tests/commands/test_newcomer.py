@@ -47,7 +47,10 @@ main()
 """A program that runs `meshwire check` and is interrupted at a moment of the caller's choice."""
 CASES = load_catalogue().cases
 CHMOD = "chmod +x ./codec.py, or python3 ./codec.py"
-UNSTARTABLE = ("stdio:./codec.py", "stdio:codec.py", "stdio:run.sh", "node:./codec.py")
+UNSTARTABLE = (
+    *("stdio:./codec.py", "stdio:codec.py", "stdio:run.sh", "node:./codec.py"),
+    *("stdio:./my-codec", "node:./my-codec"),
+)
 
 
 def meshwire(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -333,6 +336,8 @@ def test_a_pattern_that_fits_nothing_gets_a_hint(pattern: str, hint: str) -> Non
             ["check", "stdio:run.sh"], "did you mean ./run.sh?", marks=pytest.mark.process
         ),
         pytest.param(["check", "node:./codec.py"], CHMOD, marks=pytest.mark.process),
+        pytest.param(["check", "stdio:./my-codec"], "is a folder", marks=pytest.mark.process),
+        pytest.param(["check", "node:./my-codec"], "is a folder", marks=pytest.mark.process),
         (["decode", "--kind", "heartbeet", "00"], "did you mean heartbeat?"),
     ],
 )
@@ -347,6 +352,7 @@ def test_a_typing_error_gets_a_suggestion(
     for name in ("codec.py", "my codec.py", "run.sh"):
         (tmp_path / name).write_text("print()\n")
     (tmp_path / "run.sh").chmod(0o700)
+    (tmp_path / "my-codec").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["meshwire", *words])
     code = app.run()
