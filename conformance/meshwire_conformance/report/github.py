@@ -44,8 +44,12 @@ def _whole(report: Report) -> str:
     if report.stale:
         prune = harmless(report.prune_command)
         stale = f", {len(report.stale)} of the ledger pass now ({prune})"
-    why = f"; {harmless(report.hindrance)}" if report.hindrance else ""
-    text = f"{report.closing.text}{stale}, level {report.level}{why}"
+    why = harmless(report.hindrance)
+    counts = report.closing
+    if why and not (counts.passed or counts.known or counts.failed):
+        text = f"{why}; nothing was judged"
+    else:
+        text = f"{counts.text}{stale}, level {report.level}{f'; {why}' if why else ''}"
     word = "notice" if report.exit_code is ExitCode.PASSED else "error"
     return f"::{word} title=meshwire::{_message(text)}"
 

@@ -156,7 +156,7 @@ class Report:
     @property
     def expiry_notes(self) -> list[str]:
         """What a person has to know of the days in the ledger, a line each."""
-        advice = "mend them, or give their entries a later day"
+        advice = "mend the cases, or give their entries a later day"
         notes = []
         if self.expired:
             cases, last = first_of([*self.expired]), max(self.expired.values())

@@ -10,7 +10,7 @@ from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.report.markdown import code, plain
 from meshwire_conformance.report.record import Report, TargetRun
 from meshwire_conformance.report.saving import harmless, save
-from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_conformance.verdicts import ENDED, CaseResult, Verdict
 
 VERSION = "2.1.0"
 SCHEMA = (
@@ -36,7 +36,7 @@ def log_of(report: Report) -> dict[str, Any]:
 
 
 def _run(report: Report, run: TargetRun) -> dict[str, Any]:
-    shown = [result for result in run.results if result.verdict in LEVELS]
+    shown = [result for result in run.results if _is_shown(run, result)]
     rules = sorted({_rule(report.cases[result.case]) for result in shown})
     index = {rule: number for number, rule in enumerate(rules)}
     invocation: dict[str, Any] = {
@@ -59,6 +59,13 @@ def _run(report: Report, run: TargetRun) -> dict[str, Any]:
         "invocations": [invocation],
         "results": [_result(report, run, result, index) for result in shown],
     }
+
+
+def _is_shown(run: TargetRun, result: CaseResult) -> bool:
+    """Return True if a result is one of its case; what kept the whole run is reported once."""
+    if result.symptom == ENDED or (run.faults and result.reasons == tuple(run.faults)):
+        return False
+    return result.verdict in LEVELS
 
 
 def _described(report: Report, rule: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from meshwire_conformance.report.record import Report, TargetRun
 from meshwire_conformance.report.side_by_side import side_by_side, table_lines
 from meshwire_conformance.report.text import failure_line, lines_of, painter
 from meshwire_conformance.run.loading import load_listing
-from meshwire_conformance.verdicts import STALE, CaseResult, ExitCode, Moment, Verdict
+from meshwire_conformance.verdicts import ENDED, STALE, CaseResult, ExitCode, Moment, Verdict
 
 HOSTILE = (
     "\x00 <script>alert(1)</script> ]]> --> \" ' ` | ::error:: %0A \x1b[31m \u202e \ud800 \r\n"
@@ -465,6 +465,16 @@ def test_a_report_says_why_nothing_could_run(name: str, tmp_path: Path) -> None:
     assert "the target did not start" in written(name, report, tmp_path)
 
 
+def test_an_annotation_of_a_run_that_judged_nothing_begins_with_the_reason() -> None:
+    """Counts of nothing say nothing."""
+    idle = TargetRun("x", "", (), ("the ledger cannot be read",))
+    report = replace(report_of("x"), runs=[idle], exit_code=ExitCode.FAULT)
+
+    assert github.commands_of(report) == (
+        "::error title=meshwire::the ledger cannot be read; nothing was judged\n"
+    )
+
+
 def test_markdown_has_counts_causes_and_commands() -> None:
     """And no line of a target begins a heading or a table."""
     text = markdown.document_of(report_of(HOSTILE, names=("one", "other")))
@@ -589,6 +599,22 @@ def test_a_run_that_judged_nothing_is_shown_as_incomplete() -> None:
     assert ">incomplete 1/4" in badge.badge_of(report)
     assert logged["invocations"][0]["executionSuccessful"] is False
     assert sarif.log_of(report_of("x"))["runs"][0]["invocations"][0]["executionSuccessful"] is True
+
+
+def test_sarif_has_no_result_for_a_case_that_the_run_did_not_reach() -> None:
+    """A target that does not start is reported once, and so is a run that has ended early."""
+    (run,) = report_of("x").runs
+    left = [replace(one, verdict=Verdict.COULD_NOT_RUN, symptom="") for one in run.results]
+    idle = replace(run, results=[replace(one, reasons=("gone",)) for one in left], faults=("gone",))
+    ended = replace(run, results=[replace(one, symptom=ENDED) for one in left])
+    waiting = replace(run, results=left)
+
+    for one, count in ((idle, 0), (ended, 0), (waiting, len(left))):
+        (logged,) = sarif.log_of(replace(report_of("x"), runs=[one]))["runs"]
+        assert len(logged["results"]) == count
+    (logged,) = sarif.log_of(replace(report_of("x"), runs=[idle]))["runs"]
+    (told,) = logged["invocations"][0]["toolExecutionNotifications"]
+    assert told["message"]["text"] == "gone"
 
 
 def test_every_format_is_a_row() -> None:
