@@ -19,15 +19,10 @@ from meshwire_reference.core.document_calls import (
     Receive,
     Received,
     Refused,
-    Result,
     Save,
     Saved,
 )
-from meshwire_reference.core.effects import WriteStore
-from meshwire_reference.documents.limits import WorkerEvent
-from meshwire_reference.documents.process import DocumentSettings, WorkerSettings
-from meshwire_reference.documents.supervisor import Documents
-from meshwire_reference.store.memory import MemoryStore
+from meshwire_reference.documents.process import WorkerSettings
 from meshwire_reference.testing.hostile_bytes import (
     CLAIMS_6,
     CLAIMS_7,
@@ -40,6 +35,7 @@ from meshwire_reference.testing.hostile_bytes import (
     hash_of,
     mutate,
 )
+from meshwire_reference.testing.supervised import ACTOR, SupervisorBench
 from meshwire_spec.numbers import READ_MESSAGE
 
 pytestmark = pytest.mark.process
@@ -48,31 +44,16 @@ SAFE, TARGET, EVIL, GOOD = "notes:safe", "notes:target", "evil", "good"
 MUTATIONS = 150
 
 
-class Bench:
+class Bench(SupervisorBench):
     """A supervisor over real workers, one document that must not change, and one under attack."""
 
     def __init__(self) -> None:
-        self.store = MemoryStore()
-        self.events: list[WorkerEvent] = []
-        self.documents = Documents(
-            self.store.load,
-            DocumentSettings(WorkerSettings(b"\x31" * 16)),
-            self.events.append,
-        )
+        super().__init__(WorkerSettings(ACTOR))
         self.safe: bytes | None = None
         self.heads: tuple[bytes, ...] = ()
 
-    async def ask(self, call: Call) -> Result:
-        """Submit a call and keep its write."""
-        result = await self.documents.submit(call)
-        write = getattr(result, "write", None)
-        if write is not None:
-            await self.store.write((WriteStore(0, getattr(call, "key", ""), write),))
-        return result
-
     async def prepare(self) -> None:
         """Write the document that must not change."""
-        await self.documents.start()
         await self.ask(Edit(SAFE, {f"field {number}": f"value {number}" for number in range(12)}))
         (self.safe,) = await self.store.load((SAFE,))
         read = await self.ask(Receive(GOOD, SAFE, READ_MESSAGE))
@@ -94,12 +75,9 @@ def attack(scene: Callable[[Bench], Awaitable[None]]) -> None:
     """Run a scene on a prepared bench."""
 
     async def whole() -> None:
-        bench = Bench()
-        try:
+        async with Bench() as bench:
             await bench.prepare()
             await scene(bench)
-        finally:
-            await bench.documents.close()
 
     asyncio.run(whole())
 
@@ -150,20 +128,16 @@ def test_odd_scalars_are_stored_kept_and_passed_on(name: str, *, by_delta: bool)
         result = await bench.ask(call)
         await bench.ask(Fields(TARGET))
         read = await bench.ask(Receive(GOOD, TARGET, READ_MESSAGE))
-        fresh = Bench()
-        await fresh.prepare()
-        try:
+        async with Bench() as fresh:
             assert isinstance(read, Received)
             passed_on = await fresh.ask(Receive("from it", TARGET, read.answer or b""))
             saved = await fresh.ask(Save(TARGET))
-        finally:
-            await fresh.documents.close()
 
         assert isinstance(result, Merged | Received)
         assert isinstance(passed_on, Received)
         assert isinstance(saved, Saved)
         assert result.heads == passed_on.heads == saved.heads == (hash_of(change),)
-        assert bench.events == []
+        assert bench.events.all == []
         assert await bench.is_unharmed()
 
     attack(scene)
