@@ -239,6 +239,31 @@ async def time_of_a_deletion(run: CaseRun) -> None:
 
 
 @case(
+    "MW-7034",
+    "a batch must have the time of the clock of its node",
+    part="batches",
+    rules=("BT-010",),
+    needs=(*NEEDS, "test-control"),
+    let={"key": "tracks:$case"},
+)
+async def time_of_a_batch(run: CaseRun) -> None:
+    """The time of a batch is that since the start, or seconds for milliseconds."""
+    await user.put(run, "$key", name="alpha")
+    before_ms = await user.wall_ms(run)
+    await run.own_peer("late").connection()
+    key = run.scope.names["key"]
+    await run.expect(Wanted(key), "late")
+    after_ms = await user.wall_ms(run)
+    came = run.subscription(key).arrivals
+    batches = [one.frame for one in came if one.frame and one.carrier == FrameType.BATCH]
+    if not batches:
+        run.note("the document came in no batch: when one is sent is the choice of the target")
+    for batch in batches:
+        made_at = decode("sync_batch", batch.fields["payload"]).fields["created_at"]
+        hold_time("created_at", made_at, before_ms, after_ms)
+
+
+@case(
     "MW-7009",
     "the user must not bring back a document that a peer has deleted",
     part="tombstones",

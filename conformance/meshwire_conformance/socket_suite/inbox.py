@@ -45,6 +45,8 @@ class Arrival:
     carrier: int
     at_s: float = field(default_factory=time.monotonic, compare=False)
     """When it came, for the timeline."""
+    frame: Message | None = field(default=None, compare=False, repr=False)
+    """The frame that brought it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,17 +271,21 @@ class Inbox:
                 for keys in self._followed.get(peer, ()):
                     keys.found.add(key)
                 if key in self._subscriptions:
-                    self._deliver(peer, stream, frame_type, key, payload(), fields["type"])
+                    self._deliver(peer, stream, frame, (frame_type, key, payload()))
                 else:
                     self.counts.foreign += 1
         except Malformed as exc:
             self.fault(peer, stream, exc.reason, str(exc), encode(frame), key=fields["key"])
 
     def _deliver(
-        self, peer: str, stream: int, frame_type: int, key: str, payload: bytes, carrier: int
+        self, peer: str, stream: int, frame: Message, content: tuple[int, str, bytes]
     ) -> None:
+        frame_type, key, payload = content
         self._order += 1
-        arrival = Arrival(peer, stream, self._order, int(frame_type), key, payload, carrier)
+        carrier = frame.fields["type"]
+        arrival = Arrival(
+            peer, stream, self._order, int(frame_type), key, payload, carrier, frame=frame
+        )
         for subscription in self._subscriptions[key]:
             subscription.arrivals.append(arrival)
             subscription.signal.notify()
