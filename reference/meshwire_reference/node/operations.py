@@ -20,6 +20,7 @@ from meshwire_reference.oplog.rendezvous import RendezvousBackoff
 from meshwire_reference.store.base import StoreError
 from meshwire_reference.transport.base import TransportError
 from meshwire_reference.transport.websocket import (
+    Crowd,
     Lost,
     Security,
     WebSocketConnection,
@@ -27,13 +28,15 @@ from meshwire_reference.transport.websocket import (
     dial_websocket,
     listen_websocket,
 )
-from meshwire_spec.numbers import OPLOG_RATE_MAX
+from meshwire_spec.numbers import CONNECTIONS_MAX, OPLOG_RATE_MAX
 
 CLOSE_GOING_AWAY = 1001
 # Private codes of close frames.
 CLOSE_BEHIND = 4000
 CLOSE_EVICTED = 4001
 CLOSE_NOT_JOINED = 4002
+# The count of connections that were refused because there were too many.
+CROWDED = "connection-limit"
 
 # Seconds that a peer has to prove that it has the join token.
 JOIN_S = 10.0
@@ -71,6 +74,7 @@ class OplogNode:
     _storing: asyncio.Task[None] | None = None
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     operations_per_s: int = OPLOG_RATE_MAX
+    connections_max: int = CONNECTIONS_MAX
     _wakes: dict[int, asyncio.Event] = field(default_factory=dict)
     _connections: dict[int, WebSocketConnection] = field(default_factory=dict)
     _listeners: list[WebSocketListener] = field(default_factory=list)
@@ -78,9 +82,14 @@ class OplogNode:
 
     async def listen(self, host: str, port: int, scheme: str = "ws") -> str:
         """Bind an address and return it; raise TransportError."""
-        listener = await listen_websocket((scheme, host, port), self._serve, self.security)
+        crowd = Crowd(self.connections_max, self._count_refusal)
+        listener = await listen_websocket((scheme, host, port), self._serve, self.security, crowd)
         self._listeners.append(listener)
         return listener.address
+
+    def _count_refusal(self, share: str) -> None:
+        self.hub.counts[CROWDED] += 1
+        self.say("WARN", f"{share}: a connection gives way: there are {self.connections_max}")
 
     def keep_connected(self, url: str) -> None:
         """Dial `url` now and again whenever the session has ended, until the node closes."""

@@ -1,8 +1,8 @@
 """The connections that a listener has, and which one gives way when there are too many.
 
 Theory of operation. A caller takes a place when it calls, and leaves it when its connection is
-over. A place is proven once the node has accepted the peer (`Connection.is_proven`). Where a caller
-is one too many, the first of these gives way:
+over. A place is proven once the node has accepted the peer (`PlacedConnection.is_proven`). Where a
+caller is one too many, the first of these gives way:
 
 1. a place that is not proven, of the address that has most of them; of these one whose connection
    has not begun, and then the oldest, which had the most time;
@@ -17,8 +17,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
-from meshwire_reference.transport.base import Connection
+
+class PlacedConnection(Protocol):
+    """What a place needs of a connection, of any transport."""
+
+    @property
+    def is_proven(self) -> bool:
+        """True once the node has accepted the peer."""
+
+    async def close(self, code: int, reason: str) -> None:
+        """End the connection."""
 
 
 class CallerPlace:
@@ -28,7 +38,7 @@ class CallerPlace:
         self.share = share
         """What counts as one address."""
         self.give_way = give_way
-        self.connection: Connection | None = None
+        self.connection: PlacedConnection | None = None
         """The connection, once it has begun."""
 
     @property

@@ -1,12 +1,13 @@
 """The doorway to WebSockets: connections that carry the messages of `oplog/1`."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from hmac import compare_digest
 from http import HTTPStatus
 from pathlib import Path
 from ssl import PEM_cert_to_DER_cert, Purpose, SSLContext, SSLError, create_default_context
-from typing import Any
+from typing import Any, cast
 
 from websockets.asyncio.client import connect
 from websockets.asyncio.connection import Connection
@@ -15,12 +16,18 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.http11 import Request, Response
 
 from meshwire_reference.transport.base import TransportError
-from meshwire_spec.numbers import OPLOG_MESSAGE_BYTES_MAX
+from meshwire_reference.transport.lab.tcp import share_of
+from meshwire_reference.transport.places import CallerPlace, Places
+from meshwire_spec.numbers import CONNECTIONS_MAX, OPLOG_MESSAGE_BYTES_MAX
 
 ENDPOINT = "/crdt-sync"
 # D-133
 PING_S = 20.0
 DEAD_S = 60.0
+# Private code of the close frame of a session that gives way.
+CLOSE_CROWDED = 4003
+# Seconds until a caller has to be through with TLS.
+TLS_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,18 @@ class Security:
     first_bytes_max: int | None = None
 
 
+def ignore_caller(_share: str) -> None:
+    """Do nothing about a caller that was refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """How many connections a listener has; `on_refusal` gets the address of one that gives way."""
+
+    connections_max: int = CONNECTIONS_MAX
+    on_refusal: Callable[[str], None] = ignore_caller
+
+
 def read_tls(certificate_file: Path, key_file: Path) -> Tls:
     """Return what a listener needs for TLS; raise TransportError."""
     try:
@@ -71,12 +90,17 @@ def read_tls(certificate_file: Path, key_file: Path) -> Tls:
 class WebSocketConnection:
     """One connection, of either side; `certificate` is that of the listener in DER, under TLS."""
 
-    def __init__(self, connection: Connection, certificate: bytes | None) -> None:
+    def __init__(
+        self, connection: Connection, certificate: bytes | None, *, is_proven: bool = True
+    ) -> None:
         self._connection = connection
         self.certificate = certificate
+        self.is_proven = is_proven
+        """True once the node has accepted the peer: another may have to give way before it."""
 
     def read_long(self) -> None:
         """Read messages of any size from now on: the peer has proven itself."""
+        self.is_proven = True
         self._connection.protocol.max_message_size = OPLOG_MESSAGE_BYTES_MAX
 
     async def receive(self) -> str | bytes | Lost:
@@ -114,6 +138,67 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
+class _Doors:
+    """The places of the callers of one listener."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        self.crowd = crowd
+        self.places = Places(crowd.connections_max)
+        self.leaving: set[_Caller] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def connection(self, *arguments: Any, **options: Any) -> "_Caller":
+        """Return the connection of a new caller."""
+        return _Caller(self, *arguments, **options)
+
+
+class _Caller(ServerConnection):
+    """A caller, which takes a place from its TCP connection on."""
+
+    def __init__(self, doors: _Doors, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._doors = doors
+        self.place: CallerPlace | None = None
+
+    @property
+    def is_turned_away(self) -> bool:
+        """True if its place is taken by another one."""
+        return self in self._doors.leaving
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a place."""
+        super().connection_made(transport)
+        self.place = CallerPlace(share_of(transport.get_extra_info("peername")), self._give_way)
+        # OP-061
+        self._doors.places.take(self.place)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Leave the place."""
+        super().connection_lost(exc)
+        self._doors.leaving.discard(self)
+        if self.place is not None:
+            self._doors.places.leave(self.place)
+
+    def open_session(self, session: WebSocketConnection) -> None:
+        """Note that the WebSocket is open."""
+        if self.place is not None:
+            self.place.connection = session
+
+    def _give_way(self) -> None:
+        assert self.place is not None, "it had a place"
+        self._doors.crowd.on_refusal(self.place.share)
+        if self.place.connection is not None:
+            closing = self.place.connection.close(CLOSE_CROWDED, "too-many-connections")
+            task = asyncio.get_running_loop().create_task(closing)
+            self._doors.tasks.add(task)
+            task.add_done_callback(self._doors.tasks.discard)
+        elif len(self._doors.leaving) < self._doors.crowd.connections_max:
+            # It gets the answer once it has sent its request.
+            self._doors.leaving.add(self)
+        else:
+            self.transport.abort()
+
+
 class WebSocketListener:
     """A bound address; `close` ends it and its connections."""
 
@@ -132,20 +217,29 @@ async def listen_websocket(
     address: tuple[str, str, int],
     take: Callable[[WebSocketConnection], Awaitable[None]],
     security: Security,
+    crowd: Crowd,
 ) -> WebSocketListener:
     """Bind a scheme, host and port; `take` has each connection until it returns.
 
     Raise TransportError.
     """
+    doors = _Doors(crowd)
     scheme, host, port = address
     tls = security.tls if scheme == "wss" else None
     if scheme == "wss" and tls is None:
         raise TransportError("wss:// needs a certificate and its key")
 
     async def handle(connection: ServerConnection) -> None:
-        await take(WebSocketConnection(connection, None if tls is None else tls.certificate))
+        assert isinstance(connection, _Caller), "made by `doors`"
+        certificate = None if tls is None else tls.certificate
+        is_proven = security.first_bytes_max is None
+        session = WebSocketConnection(connection, certificate, is_proven=is_proven)
+        connection.open_session(session)
+        await take(session)
 
     def check(connection: ServerConnection, request: Request) -> Response | None:
+        if isinstance(connection, _Caller) and connection.is_turned_away:
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections\n")
         # OP-060
         if request.path != ENDPOINT:
             return connection.respond(HTTPStatus.NOT_FOUND, "no such path\n")
@@ -160,7 +254,9 @@ async def listen_websocket(
             host,
             port,
             process_request=check,
+            create_connection=cast("type[ServerConnection]", doors.connection),
             ssl=None if tls is None else tls.context,
+            ssl_handshake_timeout=None if tls is None else TLS_S,
             **_options(security),
         )
     except OSError as exc:
