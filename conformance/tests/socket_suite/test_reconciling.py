@@ -241,11 +241,14 @@ def test_an_answer_on_a_stream_of_its_own_is_a_fault_of_the_target() -> None:
 
 
 async def _begin_run(inbox: Inbox) -> Stream:
-    """A target begins a run and sends a second message at once."""
+    """A target begins a run, sends a second message at once, and a third one later."""
     connection = Scripted(inbox, finishes)
     stream = Stream(connection, 1, uni=False, ours=False)
     connection.accept(stream)
     stream.received += frame(EMPTY_QUESTION, FrameType.NEGENTROPY_INIT) + frame(EMPTY_QUESTION)
+    stream.changed()
+    await all_wait()
+    stream.received += frame(EMPTY_QUESTION)
     stream.changed()
     await all_wait()
     return stream
@@ -270,7 +273,7 @@ def test_a_run_that_a_case_serves_is_left_to_it() -> None:
 
     (begun,) = served
     assert (begun.stream, begun.message) == (stream, EMPTY_QUESTION)
-    assert bytes(stream.received) == frame(EMPTY_QUESTION)
+    assert bytes(stream.received) == 2 * frame(EMPTY_QUESTION)
     assert not stream.write_over
     assert not inbox.has_refused_run("A")
 
