@@ -1,7 +1,7 @@
 """Check the modules of the three packages: import rules, map, and the rules of the tree.
 
 The import rules are the tables RULES and DOORWAYS below; `package_map` compares the diagram in
-ARCHITECTURE.md, `package_form` the size of packages and the names of classes and tests. Sources
+ARCHITECTURE.md, `package_form` the size of packages, the names of classes and the tests. Sources
 are read with `ast`, never executed.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modules import PACKAGE_FOLDERS, Module, is_within, read_modules, resolve
-from package_form import mirror_problems, name_problems, size_problems
+from package_form import assertion_problems, mirror_problems, name_problems, size_problems
 from package_map import map_lines, map_problems
 
 # Clock, randomness, environment, files and sockets reach these packages as arguments only.
@@ -312,6 +312,7 @@ def check(root: Path) -> tuple[list[str], int]:
         *size_problems(root, modules),
         *name_problems(root, modules),
         *mirror_problems(root, modules),
+        *assertion_problems(root),
     ]
     return problems, len(modules)
 

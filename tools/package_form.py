@@ -1,4 +1,4 @@
-"""Check the size of packages, the uniqueness of names, and the places of tests."""
+"""Check the size of packages, the uniqueness of names, and the places and assertions of tests."""
 
 import ast
 import re
@@ -17,6 +17,8 @@ TOOLS = "tools"
 TOOL_FOLDERS = (TOOLS, f"{TOOLS}/bench")
 # Folders of tests that mirror no package: programs that tests start, and what was captured.
 TEST_FOLDERS = frozenset(("programs", "captured", "mutants"))
+# Functions of pytest that let a test fail, besides `assert`.
+SHOWING = frozenset(("raises", "warns", "fail"))
 
 
 def size_problems(root: Path, modules: Mapping[str, Module]) -> Iterator[str]:
@@ -91,3 +93,23 @@ def mirror_problems(root: Path, modules: Mapping[str, Module]) -> Iterator[str]:
             elif name in homes and home not in homes[name] and name != home.name:
                 wanted = " or ".join(sorted(str(tests.relative_to(root) / h) for h in homes[name]))
                 yield f"{shown}: the module {name} is tested in {wanted}"
+
+
+def assertion_problems(root: Path) -> Iterator[str]:
+    """Yield the tests that assert nothing themselves, so that a reader does not see what holds."""
+    for folder in (*PACKAGE_FOLDERS.values(), TOOLS):
+        for path in sorted((root / folder / "tests").rglob("test_*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if not isinstance(node, ast.FunctionDef) or not node.name.startswith("test_"):
+                    continue
+                if not any(map(_shows, ast.walk(node))):
+                    yield f"{path.relative_to(root)}:{node.lineno}: {node.name} asserts nothing"
+
+
+def _shows(node: ast.AST) -> bool:
+    match node:
+        case ast.Assert():
+            return True
+        case ast.Attribute(value=ast.Name(id="pytest"), attr=name):
+            return name in SHOWING
+    return False

@@ -94,3 +94,25 @@ def test_tests_mirror_the_tree(tmp_path: Path) -> None:
         "reference/tests/core/test_frames.py: the module frames is tested in reference/tests/wire",
         "reference/tests/gone/test_thing.py: meshwire_reference has no package gone",
     ]
+
+
+def test_a_test_asserts_something_itself(tmp_path: Path) -> None:
+    """What a helper asserts is seen by nobody who reads the test."""
+    asserting = "def test_one():\n    assert 1\n\ndef check():\n    assert 2\n"
+    raising = "import pytest\n\ndef test_two():\n    with pytest.raises(ValueError):\n        f()\n"
+    nested = "def test_three():\n    def run():\n        assert 3\n    run()\n"
+    bare = "class TestD:\n    def test_four(self):\n        check()\n"
+    plant(
+        tmp_path,
+        {
+            "spec/tests/test_a.py": asserting,
+            "reference/tests/core/test_b.py": raising,
+            "tools/tests/test_c.py": nested,
+            "conformance/tests/run/test_d.py": bare,
+            "conformance/tests/run/helper.py": bare,
+        },
+    )
+
+    assert list(package_form.assertion_problems(tmp_path)) == [
+        "conformance/tests/run/test_d.py:2: test_four asserts nothing"
+    ]

@@ -32,6 +32,8 @@ ACCEPTOR = TransportOptions(bytes(range(32, 64)))
 WRITES = 100
 """Writes by which the socket of a peer that has gone has failed."""
 PREAMBLE = encode_preamble(ALPN, DIALLER.endpoint_id, Windows())
+LIMIT_S = 600
+"""Seconds after which a test hangs."""
 
 
 @asynccontextmanager
@@ -189,7 +191,7 @@ def test_a_cancelled_open_gives_its_turn_away() -> None:
         assert first.cancelled()
         await ours.close(0)
 
-    asyncio.run(run())
+    asyncio.run(asyncio.wait_for(run(), LIMIT_S))
 
 
 def test_a_reset_ends_a_send_that_waits() -> None:
@@ -207,7 +209,7 @@ def test_a_reset_ends_a_send_that_waits() -> None:
             await sending
         await ours.close(0)
 
-    asyncio.run(run())
+    asyncio.run(asyncio.wait_for(run(), LIMIT_S))
 
 
 @pytest.mark.socket
