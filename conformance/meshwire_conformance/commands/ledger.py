@@ -73,7 +73,10 @@ def write(
     from meshwire_conformance.report.ledger_files import drafted  # noqa: PLC0415 - few need it
 
     if path.exists() and not force:
-        raise UsageError(f"{path} exists; --force replaces it")
+        raise UsageError(
+            f"{path} exists; --force replaces it with every reason in it; to add entries, write "
+            "another file, and copy those that `meshwire ledger diff` shows as new"
+        )
     report = _report(origin, level, (), writes_are_ok=writes_are_ok)
     expiry = _expiry(expires)
     _require_judgement(report)

@@ -74,6 +74,7 @@ def test_a_draft_without_reasons_is_refused_until_they_are_written(tmp_path: Pat
     assert "expires" not in first.stdout
     assert (refused.returncode, again.returncode, forced.returncode) == (2, 2, 0)
     assert "empty reason" in refused.stderr
+    assert "to add entries, write another file" in again.stderr
     assert (alike.returncode, alike.stdout) == (0, "0 changes\n")
 
 
