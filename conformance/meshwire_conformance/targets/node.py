@@ -15,9 +15,10 @@ import shlex
 import signal
 import tempfile
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.targets import children
@@ -43,29 +44,50 @@ _EXPECTED = (
 )
 _LINES_KEPT = 200
 """Last lines of the log that are kept."""
-_LINE_MAX = 2**20
+LINE_MAX = 2**20
 """Bytes of the longest line that is read."""
 
+FromLine = TypeVar("FromLine")
+"""What a ready line says, as the reader of one kind of node returns it."""
 
-@dataclass(eq=False, slots=True)
-class NodeProcess:
-    """A running node; call `stop` in the end, whatever happened."""
+
+@dataclass(eq=False)
+class ServedProcess:
+    """A running program that is to be a node; call `stop` in the end, whatever happened."""
 
     process: asyncio.subprocess.Process
-    secret_file: Path
-    folder: tempfile.TemporaryDirectory[str]
-    ready: ReadyLine = field(init=False, repr=False)
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LINES_KEPT))
     _drains: list[asyncio.Task[None]] = field(default_factory=list)
 
-    def drain(self, output: asyncio.StreamReader | None) -> None:
-        """Read an output from now on, so that the node never blocks on a full pipe."""
+    async def become_ready(
+        self, read: Callable[[bytes], FromLine], expected: str, ready_s: float
+    ) -> FromLine:
+        """Return what `read` finds in the ready line, which has to be as `expected`.
+
+        Raises Incomplete if no such line comes, with the last line of the log; the program is
+        stopped then.
+        """
+        self._drain(self.process.stderr)
+        try:
+            said = await _read_ready(self.process, read, expected, ready_s)
+        except Incomplete as exc:
+            last = await self.farewell()
+            await self.stop()
+            raise Incomplete(f"{exc}{': ' + last[:SAID_MAX] if last else ''}") from exc
+        except BaseException:
+            await self.stop()
+            raise
+        self._drain(self.process.stdout)
+        return said
+
+    def _drain(self, output: asyncio.StreamReader | None) -> None:
+        """Read an output from now on, so that the program never blocks on a full pipe."""
         assert output is not None
         self._drains.append(asyncio.create_task(children.drain(output, self.last_lines)))
 
     async def farewell(self) -> str:
-        """Return the last line of the log of a node that is about to be stopped, or nothing."""
-        # The log of a node that has ended is read to its end.
+        """Return the last line of the log of a program that is about to be stopped, or nothing."""
+        # The log of one that has ended is read to its end.
         await asyncio.wait(self._drains, timeout=FAREWELL_S)
         return next((line for line in reversed(self.last_lines) if line), "")
 
@@ -82,12 +104,25 @@ class NodeProcess:
         return how
 
     async def stop(self) -> None:
+        """Ask the process to end, then end its process group."""
+        await children.end(self.process, STOP_S, first=signal.SIGTERM)
+        for drain in self._drains:
+            drain.cancel()
+        await asyncio.gather(*self._drains, return_exceptions=True)
+
+
+@dataclass(eq=False, kw_only=True)
+class NodeProcess(ServedProcess):
+    """A running node with a secret of its own."""
+
+    secret_file: Path
+    folder: tempfile.TemporaryDirectory[str]
+    ready: ReadyLine = field(init=False, repr=False)
+
+    async def stop(self) -> None:
         """Ask the process to end, then end its process group and remove its secret."""
         try:
-            await children.end(self.process, STOP_S, first=signal.SIGTERM)
-            for drain in self._drains:
-                drain.cancel()
-            await asyncio.gather(*self._drains, return_exceptions=True)
+            await super().stop()
         finally:
             self.folder.cleanup()
 
@@ -106,25 +141,15 @@ async def start(
         children.remove_in_the_end(secret_file)
         process = await start_program(
             arguments,
-            line_max=_LINE_MAX,
+            line_max=LINE_MAX,
             stdin=asyncio.subprocess.DEVNULL,
             environment={**os.environ, **(environment or {}), SECRET_VARIABLE: str(secret_file)},
         )
     except BaseException:
         folder.cleanup()
         raise
-    node = NodeProcess(process, secret_file, folder)
-    node.drain(process.stderr)
-    try:
-        node.ready = await _read_ready(process, ready_s)
-    except Incomplete as exc:
-        last = await node.farewell()
-        await node.stop()
-        raise Incomplete(f"{exc}{': ' + last[:SAID_MAX] if last else ''}") from exc
-    except BaseException:
-        await node.stop()
-        raise
-    node.drain(process.stdout)
+    node = NodeProcess(process, secret_file=secret_file, folder=folder)
+    node.ready = await node.become_ready(_ready_line, _EXPECTED, ready_s)
     return node
 
 
@@ -142,7 +167,12 @@ def write_secret(folder: Path) -> Path:
     return path
 
 
-async def _read_ready(process: asyncio.subprocess.Process, ready_s: float) -> ReadyLine:
+async def _read_ready(
+    process: asyncio.subprocess.Process,
+    read: Callable[[bytes], FromLine],
+    expected: str,
+    ready_s: float,
+) -> FromLine:
     assert process.stdout is not None
     try:
         async with asyncio.timeout(ready_s):
@@ -156,10 +186,15 @@ async def _read_ready(process: asyncio.subprocess.Process, ready_s: float) -> Re
     if not line:
         raise Incomplete("the node ended before its ready line")
     try:
-        return checked("ready", strict_json(line), ReadyLine)
+        return read(line)
     except (ValueError, RecursionError) as exc:
         printed = line.decode("utf-8", "replace").strip()[:SAID_MAX]
         why = str(exc)[:SAID_MAX].removeprefix("it: ")
         raise Incomplete(
-            f"the node printed {printed!r} in place of its ready line ({why}): {_EXPECTED}"
+            f"the node printed {printed!r} in place of its ready line ({why}): {expected}"
         ) from exc
+
+
+def _ready_line(line: bytes) -> ReadyLine:
+    """Return what a ready line says; raises ValueError."""
+    return checked("ready", strict_json(line), ReadyLine)
