@@ -7,14 +7,14 @@ Transcripts and Python cases use the same operations. Each operation either succ
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.explain.field_rows import rows_of
 from meshwire_conformance.protocol.frame_content import after_records
-from meshwire_conformance.socket_suite.case_streams import CaseStreams, Terms
-from meshwire_conformance.socket_suite.composing import Scope, type_number
-from meshwire_conformance.socket_suite.content import Contents, Wanted
+from meshwire_conformance.socket_suite.case_streams import CaseStreams
+from meshwire_conformance.socket_suite.composing import type_number
+from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import (
     CaseFailed,
     Claim,
@@ -31,7 +31,6 @@ from meshwire_conformance.socket_suite.expecting import (
 )
 from meshwire_conformance.socket_suite.inbox import Arrival
 from meshwire_conformance.socket_suite.meanwhile import came_meanwhile, code_name
-from meshwire_conformance.socket_suite.peers import Session
 from meshwire_conformance.socket_suite.punctuality import (
     FRAME_STALL,
     HANDSHAKE_TIMEOUT,
@@ -51,26 +50,18 @@ _REPEATS = 2
 """Times that a read is sent before its answer counts as missing."""
 
 
+@dataclass(eq=False, repr=False)
 class CaseRun(CaseStreams):
     """One attempt at one case."""
 
-    def __init__(
-        self,
-        case_id: str,
-        session: Session,
-        terms: Terms,
-        scope: Scope,
-        contents: Contents,
-    ) -> None:
-        super().__init__(case_id, session, terms, scope, contents)
-        self.marks: dict[tuple[str, str], int] = {}
-        """Number of arrivals that the last `expect` consumed, by key and connection."""
-        self.nonces: list[bytes] = []
-        """Nonces of the challenges received; they must differ."""
-        self._judged: list[Stream | Connection] = []
-        """Streams and connections about whose ending by a deadline the case is."""
-        self._pauses_s: dict[Stream, float] = {}
-        """How long the suite had paused on each stream before it waited for the target."""
+    marks: dict[tuple[str, str], int] = field(default_factory=dict, init=False)
+    """Number of arrivals that the last `expect` consumed, by key and connection."""
+    nonces: list[bytes] = field(default_factory=list, init=False)
+    """Nonces of the challenges received; they must differ."""
+    _judged: list[Stream | Connection] = field(default_factory=list, init=False)
+    """Streams and connections about whose ending by a deadline the case is."""
+    _pauses_s: dict[Stream, float] = field(default_factory=dict, init=False)
+    """How long the suite had paused on each stream before it waited for the target."""
 
     # --- endings ----------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from meshwire_conformance.catalogue.circumstances import (
     AMID,
@@ -87,32 +87,25 @@ class Terms:
         return NARROW_WINDOWS if self.circumstances.windows == NARROW else None
 
 
+@dataclass(eq=False, repr=False)
 class CaseStreams:
     """The names, peers and streams of one attempt at one case."""
 
-    def __init__(
-        self,
-        case_id: str,
-        session: Session,
-        terms: Terms,
-        scope: Scope,
-        contents: Contents,
-    ) -> None:
-        self.case_id = case_id
-        self.session = session
-        self.terms = terms
-        self.scope = scope
-        self.contents = contents
-        self.evidence = Evidence()
-        self.streams: dict[tuple[str, str], Stream] = {}
-        self._all_streams: list[Stream] = []
-        self._framed: dict[Stream, None] = {}
-        """Streams on which the suite has sent a frame."""
-        self._known: dict[Connection, int] = {}
-        """Number of streams that a connection already had when the case first used it."""
-        self._own: dict[str, Peer] = {}
-        self._shared: set[str] = set()
-        self._subscriptions: dict[str, Subscription] = {}
+    case_id: str
+    session: Session
+    terms: Terms
+    scope: Scope
+    contents: Contents
+    evidence: Evidence = field(default_factory=Evidence, init=False)
+    streams: dict[tuple[str, str], Stream] = field(default_factory=dict, init=False)
+    _all_streams: list[Stream] = field(default_factory=list, init=False)
+    _framed: dict[Stream, None] = field(default_factory=dict, init=False)
+    """Streams on which the suite has sent a frame."""
+    _known: dict[Connection, int] = field(default_factory=dict, init=False)
+    """Number of streams that a connection already had when the case first used it."""
+    _own: dict[str, Peer] = field(default_factory=dict, init=False)
+    _shared: set[str] = field(default_factory=set, init=False)
+    _subscriptions: dict[str, Subscription] = field(default_factory=dict, init=False)
 
     # --- names and bytes --------------------------------------------------------------------
 

@@ -55,6 +55,16 @@ def conversation() -> list[bytes]:
     ]
 
 
+def first(number: int) -> Segment:
+    """Return the SYN of a connection."""
+    return Segment("a:1", "b:2", number, is_first=True, data=b"")
+
+
+def later(number: int, data: bytes) -> Segment:
+    """Return a segment of the same direction."""
+    return Segment("a:1", "b:2", number, is_first=False, data=data)
+
+
 def shown(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     """The exit code and output of the command for a capture."""
     (tmp_path / "capture").write_bytes(content)
@@ -161,10 +171,10 @@ def test_any_mutilated_capture_ends_without_a_fault_of_ours(
 def test_two_connections_of_one_address_are_kept_apart() -> None:
     """A second SYN with another number begins anew."""
     segments = [
-        Segment("a:1", "b:2", 100, is_first=True, data=b""),
-        Segment("a:1", "b:2", 101, is_first=False, data=b"one"),
-        Segment("a:1", "b:2", 900, is_first=True, data=b""),
-        Segment("a:1", "b:2", 901, is_first=False, data=b"two"),
+        first(100),
+        later(101, b"one"),
+        first(900),
+        later(901, b"two"),
     ]
 
     found = connections_of(segments)
@@ -193,9 +203,9 @@ def test_a_packet_of_which_a_part_was_kept_is_said(
 def test_a_first_packet_out_of_order_begins_its_connection() -> None:
     """Also one that comes after two others."""
     segments = [
-        Segment("a:1", "b:2", 101, is_first=False, data=b"one"),
-        Segment("a:1", "b:2", 104, is_first=False, data=b"two"),
-        Segment("a:1", "b:2", 100, is_first=True, data=b""),
+        later(101, b"one"),
+        later(104, b"two"),
+        first(100),
     ]
     for order in (segments, segments[1:] + segments[:1]):
         (found,) = connections_of(order)
@@ -289,10 +299,10 @@ def test_tagged_frames_and_nanoseconds_are_read(
 def test_a_longer_repetition_brings_what_it_has_more() -> None:
     """A segment that is sent again may have more bytes, and a later shorter one takes none."""
     segments = [
-        Segment("a:1", "b:2", 100, is_first=True, data=b""),
-        Segment("a:1", "b:2", 101, is_first=False, data=b"on"),
-        Segment("a:1", "b:2", 101, is_first=False, data=b"onetwo"),
-        Segment("a:1", "b:2", 101, is_first=False, data=b"o"),
+        first(100),
+        later(101, b"on"),
+        later(101, b"onetwo"),
+        later(101, b"o"),
     ]
     (found,) = connections_of(segments)
 
