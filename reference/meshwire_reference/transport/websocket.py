@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from hmac import compare_digest
 from http import HTTPStatus
 from pathlib import Path
@@ -237,23 +238,12 @@ async def listen_websocket(
         connection.open_session(session)
         await take(session)
 
-    def check(connection: ServerConnection, request: Request) -> Response | None:
-        if isinstance(connection, _Caller) and connection.is_turned_away:
-            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections\n")
-        # OP-060
-        if request.path != ENDPOINT:
-            return connection.respond(HTTPStatus.NOT_FOUND, "no such path\n")
-        given = request.headers.get("Authorization", "")
-        if security.bearer and not compare_digest(given.encode(), _bearer(security).encode()):
-            return connection.respond(HTTPStatus.UNAUTHORIZED, "no join token\n")
-        return None
-
     try:
         server = await serve(
             handle,
             host,
             port,
-            process_request=check,
+            process_request=partial(_refusal, security),
             create_connection=cast("type[ServerConnection]", doors.connection),
             ssl=None if tls is None else tls.context,
             ssl_handshake_timeout=None if tls is None else TLS_S,
@@ -262,6 +252,19 @@ async def listen_websocket(
     except OSError as exc:
         raise TransportError(f"cannot bind {host}:{port}: {exc.strerror or exc}") from exc
     return WebSocketListener(server, scheme)
+
+
+def _refusal(security: Security, connection: ServerConnection, request: Request) -> Response | None:
+    """Return the answer to a request that opens no WebSocket, None for one that does."""
+    if isinstance(connection, _Caller) and connection.is_turned_away:
+        return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections\n")
+    # OP-060
+    if request.path != ENDPOINT:
+        return connection.respond(HTTPStatus.NOT_FOUND, "no such path\n")
+    given = request.headers.get("Authorization", "")
+    if security.bearer and not compare_digest(given.encode(), _bearer(security).encode()):
+        return connection.respond(HTTPStatus.UNAUTHORIZED, "no join token\n")
+    return None
 
 
 def _bearer(security: Security) -> str:
