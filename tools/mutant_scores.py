@@ -283,7 +283,7 @@ def check(rows: Mapping[str, Row]) -> int:
         lines.append(f"{PAGE.name} is stale: run python tools/mutant_scores.py --page")
     older = doubtful(rows.values(), outcomes, by_id)
     if older:
-        print(f"{len(older)} rows were measured before a case that they name was changed")
+        print(f"{len(older)} rows name a case that was changed since: measure them (--doubtful)")
     noticed = sum(outcome.state is State.NOTICED for outcome in outcomes.values())
     print(*lines, f"{noticed} of {len(outcomes)} mutants are noticed", sep="\n")
     return 1 if lines else 0
@@ -358,6 +358,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--check", action="store_true", help="run nothing, compare the page")
     made.add_argument("--page", action="store_true", help="run nothing, write the page")
     made.add_argument("--row", action="append", metavar="ID", help="this row only, measured anew")
+    made.add_argument(
+        "--doubtful", action="store_true", help="the rows that name a case changed since"
+    )
     made.add_argument("--sample", type=int, metavar="N", help="N rows by the seed; writes nothing")
     made.add_argument("--seed", default="", help="of the sample; otherwise by the table")
     made.add_argument("--beside", type=int, default=BESIDE, help="mutants that run concurrently")
@@ -387,7 +390,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.page:
         write_page(rows, read_results())
         return 0
-    return run(rows, options)
+    if options.doubtful:
+        options.row = doubtful(rows.values(), read_results(), load_catalogue().by_id)
+        print(f"{len(options.row)} rows name a case that was changed since they were measured")
+    return run(rows, options) if options.row or not options.doubtful else 0
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Scores of mutants: when a search ends, what counts, what is kept, and what the page says."""
 
 import asyncio
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from mutant_rows import Edit, Row
 
 import mutant_scores
@@ -412,3 +414,24 @@ class TestCommand:
         """It says where the rows are."""
         assert main(["--row", "absent"]) == 2
         assert capsys.readouterr().err == ("no row absent: conformance/mutants/rows has them\n")
+
+    def test_the_rows_whose_cases_have_changed_are_measured(
+        self, tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """None while each was measured with its cases as they are; else those, and no others."""
+        chosen: list[list[str]] = []
+
+        def run(_rows: Mapping[str, Row], options: Namespace) -> int:
+            chosen.append(options.row)
+            return 0
+
+        monkeypatch.setattr(mutant_scores, "run", run)
+        place = tree / "results.json"
+        (name,) = read_results(place)
+
+        assert main(["--doubtful"]) == 0
+        assert chosen == []
+        assert "0 rows" in capsys.readouterr().out
+        write_results({name: structs.replace(read_results(place)[name], cases="other")}, place)
+        assert main(["--doubtful"]) == 0
+        assert chosen == [[name]]
