@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from meshwire_reference.cli.operations import OperationChoices, parse_listen
+from meshwire_reference.cli.run import RunOptions
+from meshwire_reference.cli.settings import read_options
 
 
 def choices(tmp_path: Path, **options: object) -> OperationChoices:
@@ -62,3 +64,16 @@ def test_an_address_says_whether_it_is_under_tls() -> None:
     """Port 0 if there is none."""
     assert parse_listen("wss://127.0.0.1:7/crdt-sync") == ("127.0.0.1", 7, "wss")
     assert parse_listen("ws://127.0.0.1") == ("127.0.0.1", 0, "ws")
+
+
+def test_without_a_rendezvous_nothing_is_dialled(tmp_path: Path) -> None:
+    """A configuration names the peers, or there are none."""
+    file = tmp_path / "node.toml"
+    for text, peers in (
+        ("", []),
+        ('rendezvous = ["ws://127.0.0.1:1/crdt-sync"]\n', ["ws://127.0.0.1:1/crdt-sync"]),
+    ):
+        file.write_text('listen = ["ws://127.0.0.1:0/crdt-sync"]\n' + text)
+        options = RunOptions(**read_options(file, RunOptions))
+
+        assert options.of_operations().peers == peers
