@@ -42,6 +42,9 @@ LIFETIME_S: Final = collection_of("tracks:t").ttl_s or 0
 """Lifetime of the tombstones of a collection whose documents may return."""
 EXPIRED_S: Final = LIFETIME_S * (100 + TOMBSTONE_GRACE_PERCENT) // 100
 """Age above which they have expired."""
+STEPS: Final = 4
+STEP_S: Final = TOMBSTONE_ANSWER_INTERVAL_S * 7 / 30
+"""Seconds of a step: of four the sum is within the minute of an answer, and of five it is not."""
 AHEAD_S: Final = CLOCK_AHEAD_MAX_MS // 1000
 
 
@@ -199,6 +202,31 @@ async def snapshot_after_its_interval(run: CaseRun) -> None:
         await run.barrier("stale")
         await user.advance(run, seconds)
         await run.expect(whole, "stale", after=known)
+
+
+@clock_case(
+    "MW-6964",
+    "guarded frames that come within the minute of an answer must not begin it anew",
+    part="tombstones",
+    rules=("TS-041",),
+    let={"key": "tracks:$case"},
+)
+async def minute_that_is_not_extended(run: CaseRun) -> None:
+    """A peer that goes on to send a deleted document gets one answer and no other."""
+    await run.documents(BASE)
+    await bury(run)
+    arrivals = run.subscription(run.scope.names["key"]).arrivals
+    for _ in range(2):
+        known = len(arrivals)
+        await send_snapshot(run)
+        await expect_tombstone(run, "$key", "B", after=known)
+        known = len(arrivals)
+        for _ in range(STEPS):
+            await user.advance(run, STEP_S)
+            await send_snapshot(run)
+        # The steps and the time that they took may be a minute themselves: then one has its answer.
+        was_answered = len(arrivals) > known
+        await user.advance(run, TOMBSTONE_ANSWER_INTERVAL_S if was_answered else STEP_S)
 
 
 @clock_case(

@@ -59,6 +59,10 @@ BEYOND = (
 )
 """Filters beyond one of their bounds."""
 ONE_HASH = b"\x01"
+FILTER_PLACES = (2, 3, SYNC_FILTERS_MAX)
+"""Places of a filter behind others, the last one included."""
+HUGE = unsigned(2**40)
+"""A number of hashes before a filter that no message holds."""
 UNBACKED = (
     sync_message(heads=ONE_HASH, have=bytes(29)),
     sync_message(need=ONE_HASH, have=bytes(30)),
@@ -312,3 +316,29 @@ async def two_histories(run: CaseRun) -> None:
     await run.refused(ALLOWED, "A", "second")
     run.check_connection(stream.connection)
     await run.read(Wanted(run.scope.names["key"], heads=frozenset((change_hash(one),))))
+
+
+@hostile_case(
+    "MW-6965",
+    "a filter behind others must be refused if it exceeds a bound",
+    rules=("DC-041",),
+)
+async def bounds_of_later_filters(run: CaseRun) -> None:
+    """The claims of the first filter alone are checked, or those up to some number."""
+    within = [sync_message(have=_behind(place, filters_of())) for place in FILTER_PLACES]
+    beyond = [
+        sync_message(have=_behind(place, filters))
+        for place in FILTER_PLACES
+        for filters in (*BEYOND[1:], ONE_HASH + HUGE + b"\x00")
+    ]
+    streams = await attack(run, FrameType.DELTA, [*within, *beyond], must_end=True)
+    for stream in streams[: len(within)]:
+        if not stream.finished:
+            raise CaseFailed("refused", "filters within every bound were refused")
+    check_codes(streams[len(within) :], allowed=LIMIT, must_refuse=True)
+
+
+def _behind(place: int, filters: bytes) -> bytes:
+    """Return filters of which the one at this place, counted from 1, is that of `filters`."""
+    good, last = (one.removeprefix(ONE_HASH) for one in (filters_of(), filters))
+    return unsigned(place) + good * (place - 1) + last

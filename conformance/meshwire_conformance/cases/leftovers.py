@@ -195,6 +195,71 @@ async def abandoned_handshakes(run: CaseRun) -> None:
     await run.read(await send_snapshot(run, "A"), "A")
 
 
+# --- What follows a long frame -----------------------------------------------------------------
+
+LONG = (2**16 - 259, 2**18 - 3, 2**18 + 771, 2**20 + 258)
+"""Sizes of payloads, around sizes from which a node may keep bytes in another way."""
+
+
+def _long_frame(run: CaseRun, size: int) -> bytes:
+    """Return a frame whose type is ignored, with a payload of this size or what the cap allows."""
+    size = min(size, run.session.target.facts.payload_cap)
+    return run.composer.frame(FrameSpec(type=int(FrameType.WINDOWED_HISTORY), hex="5a" * size))
+
+
+@case(
+    "MW-6937",
+    "frames that come with the last bytes of a long one of their stream must take effect",
+    part="transport",
+    rules=("TR-005", "TR-006", "TR-020"),
+    isolation="peer",
+    let=LET,
+)
+async def frames_behind_long_ones(run: CaseRun) -> None:
+    """What was read with the end of a long payload is dropped with it, or read as a part of it."""
+    await run.documents(BASE)
+    for number, size in enumerate(LONG):
+        keys = [f"notes:{run.scope.names['case']}-{number}-{place}" for place in range(2)]
+        specs = [FrameSpec(type="snapshot", key=key, document="base") for key in keys]
+        behind = b"".join(map(run.composer.frame, specs))
+        stream = await run.open("A", f"long {number}")
+        what = f"a frame of type 0x02 with {size} bytes, and two snapshots after it"
+        await run.write_alone(stream, _long_frame(run, size) + behind, what, kind="stream_frame")
+        await run.barrier("A", f"long {number}", patience=PATIENCE)
+        for key in keys:
+            await run.read(stored(run, key=key), "B")
+
+
+FAULTS_BEHIND = {
+    "a byte of a frame": (b"\x00", "truncated"),
+    "a frame without its last byte": (bytes.fromhex("0003 613a62 01 00000002 aa"), "truncated"),
+    "a frame of type 0x0b": (bytes.fromhex("0003 613a62 0b 00000001 aa"), "unknown-type"),
+}
+"""What follows a long frame, with the reason for which its stream is refused."""
+
+
+@case(
+    "MW-6938",
+    "what is no frame after a long one of its stream must be refused",
+    part="frames",
+    rules=("FR-003", "FR-011", "ER-011"),
+    isolation="peer",
+    let=LET,
+    negative=True,
+    control="MW-6937",
+)
+async def faults_behind_long_ones(run: CaseRun) -> None:
+    """What was read with the end of a long payload is dropped, so that its fault is not seen."""
+    for size in LONG[1:3]:
+        for what, (behind, reason) in FAULTS_BEHIND.items():
+            name = f"{what} behind {size} bytes"
+            stream = await run.open("A", name)
+            await run.write_alone(stream, _long_frame(run, size) + behind, name)
+            if reason == "truncated":
+                await stream.finish()
+            await run.refused([reason], "A", name)
+
+
 # --- What is ignored ---------------------------------------------------------------------------
 
 ignored_case = partial(

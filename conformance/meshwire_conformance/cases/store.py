@@ -17,6 +17,9 @@ from meshwire_spec.numbers import SNAPSHOT_ANSWER_INTERVAL_S, FrameType
 from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
 TOMBSTONES = 20_000
+OFFERED = 600
+"""Tombstones that a new connection is offered: more than many nodes put into one batch."""
+SHOWN = 3
 PATIENCE = 8
 """Deadlines that twenty thousand tombstones may take."""
 STALE_SNAPSHOTS = 8
@@ -199,6 +202,41 @@ async def twenty_thousand(run: CaseRun) -> None:
     await run.barrier(patience=PATIENCE)
     for name in ("first", "last"):
         await run.read(Wanted(run.scope.names[name], FrameType.TOMBSTONE))
+
+
+@case(
+    "MW-6963",
+    "of hundreds of tombstones each must be offered before the first document",
+    part="tombstones",
+    rules=("TS-042",),
+    needs=("documents", "binding:tcp"),
+    isolation="peer",
+    let={"key": "notes:$case"},
+)
+async def every_tombstone_is_offered(run: CaseRun) -> None:
+    """A tombstone is lost where one batch of an offer ends and the next one begins."""
+    await run.documents(BASE)
+    keys = [f"tracks:{run.scope.names['case']}-{number}" for number in range(OFFERED)]
+    specs = [FrameSpec(type="tombstone", key=key) for key in keys]
+    await run.send(FrameSpec(type="tombstone-batch", key="$key", tombstones=specs), "B")
+    await run.barrier("B", patience=PATIENCE)
+    planted = await send_snapshot(run)
+    offered = [run.subscription(key) for key in keys]
+    await run.own_peer("late").connection()
+    document = await run.expect(planted, "late", patience=PATIENCE)
+    # All of them were sent before the stream of the document was opened.
+    missing = [
+        key
+        for key, found in zip(keys, offered, strict=True)
+        if not any(one.peer == document.peer for one in found.arrivals)
+    ]
+    if missing:
+        raise CaseFailed(
+            "not-offered",
+            f"{len(missing)} of {OFFERED} tombstones were not offered before a document",
+            expected=("every tombstone, then the documents",),
+            received=(f"all but those of {', '.join(missing[:SHOWN])}",),
+        )
 
 
 @case(

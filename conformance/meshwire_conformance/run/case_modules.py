@@ -28,7 +28,10 @@ from meshwire_conformance.cases import (
     late_elements,
     late_ranges,
     leftovers,
+    ordered_ranges,
     pace,
+    pending_changes,
+    pushed_snapshots,
     quiet,
     reconciliation,
     reconciliation_exact,
@@ -37,6 +40,7 @@ from meshwire_conformance.cases import (
     side_by_side,
     spread_findings,
     store,
+    stream_ends,
     streams,
 )
 
@@ -61,7 +65,10 @@ CASE_MODULES: Final[tuple[ModuleType, ...]] = (
     late_elements,
     late_ranges,
     leftovers,
+    ordered_ranges,
     pace,
+    pending_changes,
+    pushed_snapshots,
     quiet,
     reconciliation,
     reconciliation_exact,
@@ -70,6 +77,7 @@ CASE_MODULES: Final[tuple[ModuleType, ...]] = (
     side_by_side,
     spread_findings,
     store,
+    stream_ends,
     streams,
 )
 """What the suite runs, whatever other modules have registered cases, such as those of tests."""
