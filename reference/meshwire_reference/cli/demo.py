@@ -52,10 +52,13 @@ class DemoNode:
         reader, writer = await asyncio.open_unix_connection(str(self.control), limit=LINE_MAX)
         try:
             writer.write(encode_request(request))
-            reply: dict[str, Any] = json.loads(await reader.readline())
+            line = await reader.readline()
         finally:
             writer.close()
             await writer.wait_closed()
+        if not line.endswith(b"\n"):
+            raise DemoFailed(f"{self.name} has gone away")
+        reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             raise DemoFailed(f"{self.name}: {reply['error']['message']}")
         return reply

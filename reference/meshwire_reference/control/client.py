@@ -59,7 +59,8 @@ class ControlClient:
                 if error is not None:
                     raise RequestRefused(error["code"], error["message"])
                 yield reply
-        except OSError as exc:
+        except (OSError, ValueError) as exc:
+            # A line that is cut short is what a node leaves that was killed while it wrote.
             raise gone from exc
         raise gone
 
