@@ -19,6 +19,7 @@ from meshwire_reference.backend import (
     BadFields,
     BadKey,
     CannotDelete,
+    Change,
     Choices,
     Deleted,
     Document,
@@ -176,6 +177,41 @@ def test_a_reader_that_is_cancelled_loses_nothing(monkeypatch: pytest.MonkeyPatc
     run(test)
 
 
+def test_a_change_while_documents_are_read_is_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read is from before it: at the first event, and at that of one document."""
+
+    async def test(backend: Backend) -> None:
+        store = backend.document_store
+
+        async def put(name: str, size: int) -> Document:
+            return await store.upsert(Document("notes", {"size": size}, name))
+
+        async with store.observe() as stream:
+
+            async def change_during(call: str, size: int) -> Change:
+                right = getattr(stream, call)
+
+                async def read(*arguments: str) -> object:
+                    found = await right(*arguments)
+                    await put("n1", size)
+                    return found
+
+                with monkeypatch.context() as during:
+                    during.setattr(stream, call, read)
+                    return await anext(stream)
+
+            assert await change_during("_query", 1) == Initial(())
+            await put("n2", 1)
+            assert await anext(stream) == Updated(Document("notes", {"size": 1}, "n1"))
+            assert await anext(stream) == Updated(Document("notes", {"size": 1}, "n2"))
+            before = await put("n1", 2)
+            assert await change_during("_read", 3) == Updated(before)
+            await put("n2", 2)
+            assert await anext(stream) == Updated(Document("notes", {"size": 3}, "n1"))
+
+    run(test)
+
+
 def test_a_reader_far_behind_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """It gets another Initial, with everything that is there now."""
     monkeypatch.setattr(changes, "BEHIND_MAX", 3)
@@ -285,6 +321,48 @@ def test_sync_can_be_stopped_and_started_again() -> None:
             assert (await present(one, "notes", "n1")).fields == {"size": 1}
 
     asyncio.run(whole())
+
+
+def test_an_address_that_has_failed_before_is_waited_for() -> None:
+    """Only a failure after the call ends it."""
+
+    async def whole() -> None:
+        config = make_config(Choices(LISTEN, is_open=True, heartbeat_s=0, redial_s=0.01))
+        async with (
+            asyncio.timeout(LIMIT_S),
+            await Backend.open(config) as one,
+            await Backend.open(config) as other,
+        ):
+            await one.sync_engine.start_sync()
+            await other.sync_engine.start_sync()
+            discovery, (address,) = other.peer_discovery, one.addresses
+            await discovery.stop()
+            discovery.add_peer(address)
+            other.node.network.dials[address].failures = 1
+            connecting = asyncio.ensure_future(discovery.connect(address))
+            await all_wait()
+            assert not connecting.done()
+            await discovery.start()
+            assert (await connecting).endpoint_id == one.endpoint_id
+
+    asyncio.run(whole())
+
+
+def test_a_start_that_fails_leaves_nothing_bound() -> None:
+    """The first address was free; so the node can be started again later."""
+
+    async def test(backend: Backend) -> None:
+        await backend.sync_engine.start_sync()
+        (in_use,) = backend.addresses
+        config = make_config(Choices((*LISTEN, in_use), is_open=True, heartbeat_s=0))
+        async with await Backend.open(config) as other:
+            for _ in range(2):
+                with pytest.raises(OSError, match="in use"):
+                    await other.sync_engine.start_sync()
+                assert not other.sync_engine.is_syncing
+                assert other.addresses == ()
+
+    run(test)
 
 
 def test_everything_can_be_offered_again() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from meshwire_reference.backend import BadFields
 from meshwire_reference.backend.values import parse_fields, values_of
+from meshwire_reference.core.document_calls import Value
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,15 @@ def test_a_value_that_cannot_be_written_is_named(fields: dict[str, Any], place: 
         values_of(fields)
 
     assert place in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(-(2**63), "int"), (2**63 - 1, "int"), (2**63, "uint"), (2**64 - 1, "uint")],
+)
+def test_an_integer_has_the_type_that_holds_it(number: int, kind: str) -> None:
+    """Signed as long as it fits."""
+    assert values_of({"a": number}) == {"a": Value(kind, number)}
 
 
 def test_many_values_in_a_place_with_a_long_name_are_read_at_once() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from meshwire_reference.cli.operate import refusals
 from meshwire_reference.testing.commands import NodeProcess, run
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
@@ -109,3 +110,23 @@ def test_what_was_put_outlives_the_node(tmp_path: Path) -> None:
         node.command("put", "notes", "n1", '{"a": 1}')
     with NodeProcess(tmp_path, *LISTEN, *data) as node:
         assert node.command("get", "notes", "n1")[1] == '{"a": 1}\n'
+
+
+def test_refusals_are_counted_by_peer_and_reason_with_the_latest_time() -> None:
+    """One line each, in the order in which the first of each came."""
+    one, other = "0a" * 32, "0b" * 32
+    refused = [
+        {"endpoint_id": endpoint, "reason": reason, "at_ms": at_s * 1000 + 999}
+        for endpoint, reason, at_s in (
+            (one, "internal", 1),
+            (other, "internal", 2),
+            (one, "internal", 3),
+            (one, "shutdown", 4),
+        )
+    ]
+
+    assert list(refusals(refused)) == [
+        f"refused\t{one}\t-\tinternal\t2 times, last 1970-01-01T00:00:03Z",
+        f"refused\t{other}\t-\tinternal\t1 times, last 1970-01-01T00:00:02Z",
+        f"refused\t{one}\t-\tshutdown\t1 times, last 1970-01-01T00:00:04Z",
+    ]

@@ -6,7 +6,8 @@ from random import Random
 
 import pytest
 
-from meshwire_reference.core.document_calls import Edit
+from meshwire_reference.core.document_calls import Edit, Write
+from meshwire_reference.core.effects import WriteStore
 from meshwire_reference.core.inputs import LocalOperation
 from meshwire_reference.simulation import node as simulated
 from meshwire_reference.simulation.node import SimulatedNode
@@ -74,3 +75,19 @@ def test_a_call_at_a_death_begins_again_once_the_disk_has_what_it_needs(scene: S
     scene.run(END_S)
     assert scene.ended == {1: ACKNOWLEDGED, 2: ACKNOWLEDGED}
     assert {"e1", "e2"} <= scene.node.fields(KEY).keys()
+
+
+def test_a_crash_during_a_commit_leaves_the_whole_group_or_nothing() -> None:
+    """Either happens, and what waits for its turn is lost in any case."""
+    found = set()
+    for seed in range(20):
+        node = SimulatedNode(0, Random(seed), Schedule(), RunRecord(), ROOMY, None)
+        node.start()
+        group = [WriteStore(number, f"notes:{number}", Write(b"x", b"")) for number in (1, 2, 3)]
+        for effect in group:
+            node.write_store(effect)
+        node.crash()
+        kept = [effect.key for effect in group if node.disk.read(effect.key) is not None]
+        found.add(tuple(kept))
+
+    assert found == {(), ("notes:1",)}
