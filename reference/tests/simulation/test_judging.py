@@ -6,13 +6,18 @@ from functools import partial
 
 import pytest
 
+from meshwire_reference.core.document_calls import KeptTombstone, Write
 from meshwire_reference.core.effects import WriteStore
+from meshwire_reference.core.inputs import ConnectionOpened
 from meshwire_reference.simulation.course import run
 from meshwire_reference.simulation.judging import CHECKS, Invariant, Problem, Verdict
 from meshwire_reference.simulation.plan import DELETES, EDITS, Plan, PlanStep, StepKind
 from meshwire_reference.simulation.record import RunRecord
 from meshwire_reference.simulation.shrinking import Shrinking
 from meshwire_reference.simulation.world import World
+from meshwire_reference.testing import author
+from meshwire_reference.wire.tombstones import Tombstone, encode_tombstone
+from meshwire_spec.numbers import ENDPOINT_ID, Direction
 
 NODES = (0, 1, 2)
 KEY = "notes:1"
@@ -66,6 +71,56 @@ def test_every_kind_of_acknowledged_deletion_must_be_there(world: World, kind: S
     world.outcome.acknowledged.append(PlanStep(9, 0.5, kind, 1, key="tracks:1"))
 
     assert problems(world) == [(Invariant.DELETED, "step 9: n1 has no tombstone of tracks:1")]
+
+
+def test_a_disk_that_has_another_document_than_its_node_is_noted(world: World) -> None:
+    """The node shows what it has in memory, and would lose it at the next start."""
+    replaced = Write(author.snapshot(KEY).payload, b"")
+    world.nodes[0].disk.apply([WriteStore(99, KEY, replaced)])
+
+    assert problems(world) == [(Invariant.STORED, f"n0 has stored another {KEY} than it holds")]
+
+
+def test_a_document_beside_its_tombstone_is_noted(world: World) -> None:
+    """Though the node has the tombstone."""
+    tombstone = Tombstone("notes", "1", 7, 1, "user", "", Direction.BIDIRECTIONAL)
+    kept = KeptTombstone(encode_tombstone(tombstone), 7)
+    content = world.nodes[1].disk.read(KEY)
+    world.nodes[1].disk.apply([WriteStore(99, KEY, Write(content, b""), kept, 1)])
+
+    assert problems(world) == [
+        (Invariant.DELETED, f"n1 holds {KEY} beside its tombstone"),
+        (Invariant.CONVERGED, f"tombstone {KEY} differs, ['n0', 'n2'] lack it"),
+    ]
+
+
+def test_what_stays_in_use_is_noted(world: World) -> None:
+    """A connection that nobody knows of, and a stream that nobody has released."""
+    world.nodes[2].feed(ConnectionOpened(99, bytes(ENDPOINT_ID), dialled=False))
+    link = world.dialled[0, 1].link
+    assert link is not None
+    link.sides[0].new_stream(bidi=True)
+    found = problems(world)
+
+    assert {invariant for invariant, _ in found} == {Invariant.FREE}
+    assert "n2 has 2 sessions of 1" in [text for _, text in found]
+    assert "(0, 1): 1 streams are still there" in [text for _, text in found]
+
+
+def test_what_the_run_has_noted_is_a_problem(world: World) -> None:
+    """Budgets, the deployed peer, a write that a crash has lost, and frames without end."""
+    outcome = world.outcome
+    outcome.exceeded.append("too much")
+    outcome.unheard.append("nothing")
+    outcome.lost.append(STEPS[1])
+    outcome.is_silent = False
+
+    assert [invariant for invariant, _ in problems(world)] == [
+        Invariant.KEPT,
+        Invariant.HEARD,
+        Invariant.BOUNDED,
+        Invariant.SILENT,
+    ]
 
 
 def test_a_write_of_just_now_that_a_crash_has_lost_is_noted() -> None:
