@@ -478,6 +478,8 @@ async def no_preamble(run: CaseRun) -> None:
 async def early_preamble(run: CaseRun) -> None:
     """The side that dials lets the other one speak first, so that two such sides wait for ever."""
     call = await take_call(run, preamble=b"")
+    # Where the target gives up, it is because of a silence that is meant.
+    run.judge_deadline(call.connection)
     handshake_s = run.session.target.facts.deadlines.get("handshake_s", HANDSHAKE_S)
     # A target that waits may write its own only at the end of its deadline.
     came = await call.connection.ready(run.terms.deadline.beyond(handshake_s))

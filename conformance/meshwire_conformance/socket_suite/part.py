@@ -17,6 +17,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 
 from meshwire_conformance.catalogue.case import Case
@@ -57,6 +58,7 @@ from meshwire_conformance.socket_suite.repetition import (
     Probes,
     decided,
     unjudged,
+    until_in_time,
 )
 from meshwire_conformance.socket_suite.timeline import timeline_of
 from meshwire_conformance.targets.attach import Target, attach
@@ -362,7 +364,8 @@ class SocketPart:
                 continue
             await self._calibrate()
             if self._answering():
-                attempts |= await self._repeat_beside_probes([first])
+                again = partial(self._repeat_one, first)
+                attempts[first.case.id] = await until_in_time(again)
             else:
                 left.append(first)
         if self._answering():
@@ -402,7 +405,12 @@ class SocketPart:
     def _is_expected(self, attempt: Attempt) -> bool:
         return self._settings.expects(attempt.case.id, attempt.result.symptom)
 
-    async def _repeat_beside_probes(self, missed: Sequence[Attempt]) -> dict[str, Attempt]:
+    async def _repeat_one(self, first: Attempt, number: int) -> Attempt:
+        return (await self._repeat_beside_probes([first], number))[first.case.id]
+
+    async def _repeat_beside_probes(
+        self, missed: Sequence[Attempt], number: int = 2
+    ) -> dict[str, Attempt]:
         """Repeat cases, beside each other if they are several; return the attempts that count."""
         if not missed:
             return {}
@@ -411,7 +419,7 @@ class SocketPart:
 
         async def once_more(case: Case) -> Attempt:
             async with slots:
-                return await self._attempt(case, 2)
+                return await self._attempt(case, number)
 
         async with Probes(self._canary, self._deadline.seconds) as probes:
             second = await asyncio.gather(*(once_more(first.case) for first in missed))

@@ -4,14 +4,15 @@ Theory. The machine is shared, so a passed deadline alone proves nothing about a
 missed one is repeated alone, under a deadline from a fresh calibration, while probes read the
 canary, one after the other. If it passes then, it passes and is marked as slow. If it misses again,
 the probes decide. If they were prompt, the case fails. If they were slow, the case could not be
-judged.
+judged. If the suite itself was late, that says nothing about the target, and the case is repeated
+again, a few times.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -25,6 +26,8 @@ PATIENCE = 2
 """A probe without an answer after this multiple of the deadline will not get one."""
 LAST_PATIENCE = 4
 """A target that answered no read gets this multiple of the deadline for the last one of a run."""
+REPETITIONS_MAX = 4
+"""A case is repeated at most this often, where each time the suite itself was late."""
 PAUSE = 0.01
 """Pause between two probes, as a part of the deadline."""
 UNANSWERED_REASON = (
@@ -128,6 +131,18 @@ def decided(first: Attempt, second: Attempt, beside: Beside) -> Attempt:
         if second.suite_late or not (beside.prompt or beside.gone):
             result = unjudged(result, TOO_SLOW_REASON)
     return replace(second, result=result)
+
+
+async def until_in_time(repeat: Callable[[int], Awaitable[Attempt]]) -> Attempt:
+    """Repeat a case until the suite was in time for it, or too often; return the last attempt.
+
+    `repeat` gets the number of the attempt; that of the first repetition is 2.
+    """
+    for number in range(2, 2 + REPETITIONS_MAX):
+        attempt = await repeat(number)
+        if not (attempt.suite_late and attempt.result.symptom == TOO_SLOW):
+            break
+    return attempt
 
 
 def unjudged(result: CaseResult, reason: str) -> CaseResult:

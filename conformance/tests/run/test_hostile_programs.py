@@ -110,7 +110,9 @@ def test_the_end_of_the_suite_is_the_end_of_what_it_started(
         assert suite.stderr is not None
         said = suite.stderr.read()
 
-    assert len(said.splitlines()) <= 1
+    # Progress comes now and then, on a busy machine also here.
+    told = [line for line in said.splitlines() if not line.startswith("no case is over yet")]
+    assert len(told) <= 1
     assert suite.returncode > 1
 
 

@@ -35,7 +35,13 @@ from meshwire_conformance.socket_suite.evidence import (
 from meshwire_conformance.socket_suite.inbox import Inbox
 from meshwire_conformance.socket_suite.part import MISSES_CONFIRMED_MAX, SocketPart
 from meshwire_conformance.socket_suite.peers import Peer, Session
-from meshwire_conformance.socket_suite.repetition import PATIENCE, Beside, Probes, decided
+from meshwire_conformance.socket_suite.repetition import (
+    PATIENCE,
+    Beside,
+    Probes,
+    decided,
+    until_in_time,
+)
 from meshwire_conformance.targets.attach import Target
 from meshwire_conformance.targets.facts import Facts
 from meshwire_conformance.targets.transport import Address
@@ -149,6 +155,44 @@ def test_a_miss_of_the_suite_itself_is_held_against_nobody() -> None:
     late = Attempt(MISS.case, MISS.result, missed=True, suite_late=True)
 
     assert decided(MISS, late, PROMPT_PROBES).result.verdict is Verdict.COULD_NOT_RUN
+
+
+@pytest.mark.parametrize(
+    ("late", "repeated", "verdict"),
+    [
+        ([False], [2], Verdict.FAIL),
+        ([True, True, False], [2, 3, 4], Verdict.FAIL),
+        ([True] * 9, [2, 3, 4, 5], Verdict.COULD_NOT_RUN),
+    ],
+)
+def test_a_case_is_repeated_until_the_suite_was_in_time(
+    late: list[bool], repeated: list[int], verdict: Verdict
+) -> None:
+    """A few times at most; each repetition has a number, and so keys, of its own."""
+    numbers: list[int] = []
+
+    async def repeat(number: int) -> Attempt:
+        numbers.append(number)
+        again = replace(MISS, suite_late=late[len(numbers) - 1])
+        return decided(MISS, again, PROMPT_PROBES)
+
+    found = asyncio.run(until_in_time(repeat))
+
+    assert numbers == repeated
+    assert found.result.verdict is verdict
+
+
+def test_a_slow_target_is_not_repeated_again() -> None:
+    """More repetitions would not make it prompt."""
+    numbers: list[int] = []
+
+    async def repeat(number: int) -> Attempt:
+        numbers.append(number)
+        return decided(MISS, MISS, SLOW_PROBES)
+
+    found = asyncio.run(until_in_time(repeat))
+
+    assert (numbers, found.result.verdict) == ([2], Verdict.COULD_NOT_RUN)
 
 
 def test_a_repetition_that_breaks_a_rule_fails_however_slow_the_probes() -> None:

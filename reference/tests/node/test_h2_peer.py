@@ -175,7 +175,7 @@ def test_a_node_of_h2_alone_closes_with_code_1(address: str, first: bytes) -> No
     async def test(node: Node) -> None:
         peer, stream = await connector(node)
         await peer.connection.send(stream, first)
-        assert await peer.end() == 1
+        assert await peer.end() == 1, peer.closed
         assert not peer.came.get(stream)
 
     run(address, test)
