@@ -77,7 +77,7 @@ async def many_streams(run: CaseRun) -> None:
     half_sent = 0
     enough = asyncio.Event()
 
-    async def one(key: str) -> None:
+    async def one(key: str) -> Stream:
         nonlocal half_sent
         stream: Stream = await run.open("A", key)
         data = run.composer.frame(FrameSpec(type="snapshot", key=key, document="base"))
@@ -87,9 +87,13 @@ async def many_streams(run: CaseRun) -> None:
             enough.set()
         await enough.wait()
         await run.write(stream, data[9:], "the other half")
-        await run.barrier("A", key)
+        await run.finish("A", key)
+        return stream
 
-    await asyncio.gather(*(one(key) for key in keys))
+    streams = await asyncio.gather(*(one(key) for key in keys))
+    # One after the other: each deadline is that of one frame, and not of all that wait before it.
+    for stream in streams:
+        await run.wait_finished(stream)
     heads = run.contents.made["base"].heads
     for key in (keys[0], keys[-1]):
         await run.read(Wanted(key, heads=heads))

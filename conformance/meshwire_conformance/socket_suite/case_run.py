@@ -67,11 +67,15 @@ class CaseRun(CaseStreams):
 
     async def barrier(self, on: str = "A", name: str = "", *, patience: float = 1.0) -> None:
         """Finish a stream and wait until the target confirms that all frames on it took effect."""
+        await self.wait_finished(await self.finish(on, name), patience)
+
+    async def finish(self, on: str = "A", name: str = "") -> Stream:
+        """Finish the suite's half of a stream and return the stream."""
         stream = await self.stream(on, name)
         self.forget(on, name)
         await stream.finish()
         self.ended(stream, "FIN", on)
-        await self.wait_finished(stream, patience)
+        return stream
 
     async def wait_finished(self, stream: Stream, patience: float = 1.0) -> None:
         """Wait for FIN on the target's half of a stream that the suite has finished."""

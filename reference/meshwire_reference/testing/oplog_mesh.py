@@ -31,6 +31,7 @@ class CutLink:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.opened = 0
+        self._has_opened = asyncio.Event()
 
     async def open(self) -> str:
         """Return the address that leads to the node."""
@@ -42,6 +43,13 @@ class CutLink:
         """End every connection, without a close frame."""
         for writer in list(self._writers):
             writer.transport.abort()
+
+    async def until_opened(self, times: int) -> None:
+        """Wait until this link has been dialled so often."""
+        async with asyncio.timeout(LIMIT_S):
+            while self.opened < times:
+                self._has_opened.clear()
+                await self._has_opened.wait()
 
     async def gone(self) -> None:
         """Wait until every connection has ended, after `close`."""
@@ -72,6 +80,7 @@ class CutLink:
             # It was closed while the node was dialled.
             self.cut()
         self.opened += 1
+        self._has_opened.set()
         ways = (_pump(reader, onward_writer), _pump(onward_reader, writer))
         await asyncio.gather(*ways, return_exceptions=True)
         self._writers -= both
