@@ -1,7 +1,8 @@
 """Automerge bytes built by hand, for content that its library refuses to write.
 
 Covers only what the hostile cases need: change chunks with chosen columns, sync messages with
-chosen filters, and checksums that match whatever content was written.
+chosen filters, and checksums that match whatever content was written. Of a sync message that a
+target sends, only its counts are read.
 """
 
 from __future__ import annotations
@@ -10,10 +11,14 @@ import hashlib
 import zlib
 from collections.abc import Iterator, Mapping
 
+from meshwire_spec.numbers import AUTOMERGE_SYNC_MARKERS
+
 MAGIC = bytes.fromhex("856f4a83")
 CHANGE = 1
 DEFLATED = 2
 CHECKSUM = 4
+HASH = 32
+MARKERS = frozenset(bytes((marker,)) for marker in AUTOMERGE_SYNC_MARKERS)
 
 KEY = 0x15
 INSERT = 0x34
@@ -142,3 +147,38 @@ def mutations(data: bytes, count: int) -> Iterator[bytes]:
         at = start + int.from_bytes(digest[:4], "big") % (len(data) - start)
         changed = data[:at] + bytes((data[at] ^ (digest[4] | 1),)) + data[at + 1 :]
         yield checksum_mended(changed)
+
+
+def announces(message: bytes) -> bool:
+    """Return True if a sync message has heads and no changes (DC-058)."""
+    if message[:1] not in MARKERS:
+        return False
+    try:
+        heads, at = _past_hashes(message, 1)
+        _, at = _past_hashes(message, at)
+        filters, at = _number(message, at)
+        for _ in range(filters):
+            _, at = _past_hashes(message, at)
+            size, at = _number(message, at)
+            at += size
+        changes, _ = _number(message, at)
+    except IndexError:
+        return False
+    return heads > 0 and changes == 0
+
+
+def _past_hashes(message: bytes, at: int) -> tuple[int, int]:
+    """Return the number of hashes of a list at a place, and where it ends."""
+    count, at = _number(message, at)
+    return count, at + count * HASH
+
+
+def _number(message: bytes, at: int) -> tuple[int, int]:
+    """Return the unsigned LEB128 number at a place, and where it ends. Raises IndexError."""
+    value = shift = 0
+    while True:
+        byte = message[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if not byte & 0x80:
+            return value, at

@@ -236,7 +236,8 @@ class CaseRun(CaseStreams):
     ) -> Watch:
         """Fail the case if a frame of these types comes for a key before the run ends.
 
-        With `pushes` those that pushes of the whole store bring do not count.
+        With `pushes` those that pushes of the whole store bring do not count, nor does one delta
+        that announces the document (DC-058).
         """
         numbers = frozenset(type_number(name) for name in types)
         peer = None if on is None else self.peer(on).name

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from meshwire_conformance.explain.field_rows import rows_of, summary
+from meshwire_conformance.protocol.automerge_bytes import announces
 from meshwire_conformance.protocol.frame_content import after_records
 from meshwire_conformance.socket_suite.inbox import Arrival, Subscription, TargetFault
 from meshwire_conformance.targets.transport import Closed, Connection, Stream
-from meshwire_spec.numbers import NEGENTROPY_KEY
+from meshwire_spec.numbers import NEGENTROPY_KEY, FrameType, SyncMode, collection_of
 
 
 class CaseFailed(Exception):
@@ -66,14 +67,27 @@ class Watch:
     def tripped(self) -> Iterator[Arrival]:
         """Yield every arrival that must not have come."""
         left = 0 if self.pushes is None else self.pushes()
+        may_announce = self.pushes is not None
         for arrival in self.subscription.arrivals[self.since :]:
             if self.peer is not None and arrival.peer != self.peer:
                 continue
             if (self.types and arrival.type not in self.types) or arrival in self.excepted:
                 continue
+            if may_announce and is_announcement(arrival):
+                # DC-058 permits it at any time after a snapshot; a second one is no announcement.
+                may_announce = False
+                continue
             left -= 1
             if left < 0:
                 yield arrival
+
+
+def is_announcement(arrival: Arrival) -> bool:
+    """Return True if a document that is pushed as snapshots is announced by its heads (DC-058)."""
+    if arrival.type != FrameType.DELTA or ":" not in arrival.key:
+        return False
+    is_full = collection_of(arrival.key).mode is SyncMode.FULL_HISTORY
+    return not is_full and announces(arrival.payload)
 
 
 def arm(subscription: Subscription, peer: str | None, types: frozenset[int]) -> Watch:

@@ -70,6 +70,8 @@ async def next_answer(run: CaseRun, stream: Stream) -> bytes | None:
         )
         data = bytes(stream.received[: whole_frame(stream.received)])
         if not data:
+            # Silence may be slowness: what fails after it is repeated alone before it counts.
+            run.evidence.was_slow |= not (stream.read_over or stream.refused)
             return None
         payload = _payload_of(data)
     except Malformed as exc:

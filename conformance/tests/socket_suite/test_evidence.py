@@ -10,10 +10,12 @@ from meshwire_conformance.socket_suite.evidence import (
     Claim,
     Evidence,
     Sending,
+    arm,
     sent_lines,
 )
-from meshwire_conformance.socket_suite.inbox import TargetFault
+from meshwire_conformance.socket_suite.inbox import Arrival, Subscription, TargetFault
 from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_spec.numbers import FrameType
 
 READ = bytes.fromhex("0003613a62 00 0000000a 42000001000000020102")
 SNAPSHOT = bytes.fromhex("0003613a62 01 00000001 2a")
@@ -125,3 +127,34 @@ def test_a_fault_that_comes_after_the_case_counts_for_what_it_owns() -> None:
     every += [fault("A"), fault("A", "a:b")]
 
     assert claim.found() == every[1:]
+
+
+ANNOUNCEMENT = bytes.fromhex("4201" + "bd" * 32 + "00010006020a072e4fd000020102")
+"""A sync message of the node with heads and no changes."""
+WITH_CHANGE = bytes.fromhex("4201" + "bd" * 32 + "00010001aa")
+
+
+@pytest.mark.parametrize(
+    ("payloads", "key", "pushes", "count"),
+    [
+        ([ANNOUNCEMENT], "tracks:a", True, 0),
+        ([ANNOUNCEMENT, ANNOUNCEMENT], "tracks:a", True, 1),
+        ([WITH_CHANGE], "tracks:a", True, 1),
+        ([ANNOUNCEMENT[:-6]], "tracks:a", True, 1),
+        ([b"\x42\x00\x00\x00\x00"], "tracks:a", True, 1),
+        ([ANNOUNCEMENT], "notes:a", True, 1),
+        ([ANNOUNCEMENT], "tracks:a", False, 1),
+    ],
+)
+def test_one_announcement_of_a_pushed_document_trips_no_watch(
+    payloads: list[bytes], key: str, count: int, *, pushes: bool
+) -> None:
+    """DC-058 permits it; a second one, changes, or another collection do count."""
+    subscription = Subscription(key)
+    watch = arm(subscription, None, frozenset())
+    watch.pushes = (lambda: 0) if pushes else None
+    for number, payload in enumerate(payloads):
+        delta = int(FrameType.DELTA)
+        subscription.arrivals.append(Arrival("B", 4, number, delta, key, payload, delta))
+
+    assert len(list(watch.tripped())) == count

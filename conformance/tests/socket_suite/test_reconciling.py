@@ -37,6 +37,7 @@ from meshwire_conformance.socket_suite.reconciling import (
     doubt,
     id_of,
     item_of,
+    next_answer,
     question_about,
     summary,
 )
@@ -207,6 +208,22 @@ def test_what_is_no_answer_is_told_apart(answer: Answer, symptom: str, marked: s
     assert failed.expected
     assert failed.received
     assert not marked or any(marked in line for line in marks)
+
+
+@pytest.mark.parametrize(
+    ("answer", "was_slow"), [(says(b""), True), (finishes, False), (refuses, False)]
+)
+def test_what_fails_after_a_late_message_is_tried_again(answer: Answer, *, was_slow: bool) -> None:
+    """The suite takes the silence for the end of a run, and then blames something else."""
+    run = run_with(answer)
+
+    async def take() -> bytes | None:
+        conversation = Conversation(run)
+        await conversation.say(EMPTY_QUESTION)
+        return await next_answer(run, await conversation.stream())
+
+    assert asyncio.run(take()) is None
+    assert run.evidence.was_slow is was_slow
 
 
 def test_only_silence_is_tried_again() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -67,6 +68,12 @@ async def judge(
     line = command(binding, dialect, rows)
     target = Attachment("node", line, line)
     results = await run(cases, load_catalogue(), target, Settings(), lambda _: None)
+    for one in results:
+        if one.verdict is Verdict.FAIL:
+            # Shown only where a test fails: a verdict alone does not say what differs.
+            logging.getLogger(__name__).warning(
+                "%s over %s: %s, %s", one.case, binding, one.symptom, one.received
+            )
     return verdicts(results)
 
 

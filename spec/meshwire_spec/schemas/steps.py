@@ -243,7 +243,8 @@ class Read(_OnConnection, frozen=True, kw_only=True, tag="read"):
 class Watch(_OnConnection, frozen=True, kw_only=True, tag="watch"):
     """Fail the case if a frame of these types for this key arrives before the end of the run.
 
-    With `pushes` a frame that belongs to a push of the whole store does not count.
+    With `pushes` a frame that belongs to a push of the whole store does not count, nor one delta
+    that announces the document (DC-058).
     """
 
     watch: str
