@@ -6,8 +6,8 @@ import asyncio
 import base64
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -298,18 +298,21 @@ async def dial_all(nodes: list[Backend]) -> None:
                 assert peer.endpoint_id == other.endpoint_id
 
 
+@asynccontextmanager
+async def two_online() -> AsyncIterator[tuple[Backend, Backend]]:
+    """Open two nodes that sync, and do not know each other."""
+    config = make_config(Choices(LISTEN, is_open=True, heartbeat_s=0, redial_s=0.01))
+    async with await Backend.open(config) as one, await Backend.open(config) as other:
+        await one.sync_engine.start_sync()
+        await other.sync_engine.start_sync()
+        yield one, other
+
+
 def test_sync_can_be_stopped_and_started_again() -> None:
     """Documents stay usable meanwhile, and what was written then is exchanged afterwards."""
 
     async def whole() -> None:
-        config = make_config(Choices(LISTEN, is_open=True, heartbeat_s=0, redial_s=0.01))
-        async with (
-            asyncio.timeout(LIMIT_S),
-            await Backend.open(config) as one,
-            await Backend.open(config) as other,
-        ):
-            await one.sync_engine.start_sync()
-            await other.sync_engine.start_sync()
+        async with asyncio.timeout(LIMIT_S), two_online() as (one, other):
             await other.peer_discovery.connect(one.addresses[0])
             await other.sync_engine.stop_sync()
             assert not other.sync_engine.is_syncing
@@ -327,14 +330,7 @@ def test_an_address_that_has_failed_before_is_waited_for() -> None:
     """Only a failure after the call ends it."""
 
     async def whole() -> None:
-        config = make_config(Choices(LISTEN, is_open=True, heartbeat_s=0, redial_s=0.01))
-        async with (
-            asyncio.timeout(LIMIT_S),
-            await Backend.open(config) as one,
-            await Backend.open(config) as other,
-        ):
-            await one.sync_engine.start_sync()
-            await other.sync_engine.start_sync()
+        async with asyncio.timeout(LIMIT_S), two_online() as (one, other):
             discovery, (address,) = other.peer_discovery, one.addresses
             await discovery.stop()
             discovery.add_peer(address)
