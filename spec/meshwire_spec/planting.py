@@ -239,7 +239,7 @@ def build_low_group_first(value: int) -> bytes:
 def _limits() -> Iterator[Planted]:
     """Yield the mistakes in the limits of `accept`: characters for bytes, too low and too high.
 
-    Each is tried off by one; how far the limit of a codec is off, no vector shows.
+    Each is tried off by one: no vector shows how far the limit of a codec is off.
     """
     kinds = dict.fromkeys(LAYOUTS, "")
     count: Patches = {"text_size": len}

@@ -153,7 +153,7 @@ async def read_line(reader: asyncio.StreamReader, line_max: int) -> bytes | None
         try:
             part = await reader.readuntil(b"\n")
         except asyncio.IncompleteReadError as exc:
-            # A last line without an end was cut short, perhaps.
+            # A last line may lack its end; one that came in several parts is dropped.
             return exc.partial if exc.partial.strip() and not size else None
         except asyncio.LimitOverrunError as exc:
             part = await reader.readexactly(exc.consumed)
