@@ -72,11 +72,8 @@ def write(
     """
     from meshwire_conformance.report.ledger_files import drafted  # noqa: PLC0415 - few need it
 
-    if path.exists() and not force:
-        raise UsageError(
-            f"{path} exists; --force replaces it with every reason in it; to add entries, write "
-            "another file, and copy those that `meshwire ledger diff` shows as new"
-        )
+    if not force:
+        _refuse_existing(path)
     report = _report(origin, level, (), writes_are_ok=writes_are_ok)
     expiry = _expiry(expires)
     _require_judgement(report)
@@ -87,6 +84,14 @@ def write(
         typer.echo(
             f"write a reason into the entries that have none ({draft.unexplained}); "
             "a check refuses an empty one"
+        )
+
+
+def _refuse_existing(path: Path) -> None:
+    if path.exists():
+        raise UsageError(
+            f"{path} exists; --force replaces it with every reason in it; to add entries, write "
+            "another file, and copy those that `meshwire ledger diff` shows as new"
         )
 
 

@@ -88,11 +88,8 @@ def check(
     catalogue = _catalogue_for(targets)
     cases = _with_adapter(targets, catalogue, options)
     known = read_ledgers(options.known_failing, options.known_flaky, catalogue)
-    rounds = [
-        [replace(run, results=apply_ledger(run.results, known, options.today)) for run in runs]
-        for runs in start(_run_all(targets, cases, catalogue, options, known))
-    ]
-    runs = [merged(of_target) for of_target in zip(*rounds, strict=True)]
+    rounds = start(_run_all(targets, cases, catalogue, options, known))
+    runs = _merged_rounds(rounds, known, options)
     results = [result for run in runs for result in run.results]
     faults = [ExitCode.INCOMPLETE for run in runs if run.faults]
     expired, expiring = expiries(results, known, options.today)
@@ -115,6 +112,17 @@ def check(
         expiring=expiring,
         compares=options.compares,
     )
+
+
+def _merged_rounds(
+    rounds: Rounds, known: Mapping[str, KnownFailure], options: Options
+) -> list[TargetRun]:
+    """Return one run for each target, of all rounds, with what the ledger says of its results."""
+    held = [
+        [replace(run, results=apply_ledger(run.results, known, options.today)) for run in runs]
+        for runs in rounds
+    ]
+    return [merged(of_target) for of_target in zip(*held, strict=True)]
 
 
 def _catalogue_for(targets: Sequence[Attachment]) -> Catalogue:
