@@ -48,13 +48,13 @@ $(BIN)/python:
 
 # What the suite and the bundled node need.
 $(VENV)/node.stamp: $(BIN)/python $(INPUTS)
-	$(INSTALL) -e ".[node,iroh]"
+	$(INSTALL) -e ".[node,iroh,quic]"
 	$(COMPILE)
 	@touch $@
 
 # Everything: tests, linters, site.
 $(VENV)/dev.stamp: $(BIN)/python $(INPUTS)
-	$(INSTALL) -e ".[node,iroh,docs,dev]"
+	$(INSTALL) -e ".[node,iroh,quic,docs,dev]"
 	$(COMPILE)
 	@touch $(VENV)/node.stamp $@
 
