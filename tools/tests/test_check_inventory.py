@@ -83,12 +83,6 @@ def test_every_row_stands_there_once() -> None:
         assert found == [text]
 
 
-def test_the_page_is_in_step(capsys: pytest.CaptureFixture[str]) -> None:
-    """The committed page, against the rules, cases and tests of the checkout."""
-    assert check_inventory.main(["--check"]) == 0
-    assert capsys.readouterr().out == ""
-
-
 def test_the_command_fails_with_a_planted_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -74,8 +74,3 @@ def test_fails_on_a_planted_file(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out.splitlines() == [
         f'spec/x.md:1: "{words}" is banned: write a sentence of its own'
     ]
-
-
-def test_the_checkout_is_clean() -> None:
-    """No text of this repository has a banned idiom."""
-    assert check_prose.main([]) == 0
