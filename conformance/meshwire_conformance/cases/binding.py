@@ -14,6 +14,7 @@ from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import (
     check_echo,
     connect,
+    dial_raw,
     lab_connection,
     run_handshake,
 )
@@ -27,8 +28,7 @@ from meshwire_conformance.targets.handshake import (
 )
 from meshwire_conformance.targets.lab import Grants
 from meshwire_conformance.targets.lab_records import Preamble, Windows, record
-from meshwire_conformance.targets.listening import Listener
-from meshwire_conformance.targets.tcp import TcpConnection, TcpDialler
+from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Dial, Stream
 from meshwire_spec.numbers import (
     ENDPOINT_ID,
@@ -64,11 +64,7 @@ async def _good_frame(run: CaseRun) -> None:
 
 async def raw_connection(run: CaseRun, preamble: Preamble) -> TcpConnection:
     """Return a connection with this preamble, without waiting for that of the target."""
-    dialler = run.session.target.dialler
-    if not isinstance(dialler, TcpDialler | Listener):
-        raise SuiteFault(f"{run.case_id} needs the lab binding, which its `needs` does not list")
-    dial = Dial(preamble.endpoint_id, preamble=preamble)
-    return await dialler.dial_raw(dial, run.deadline_s)
+    return await dial_raw(run, Dial(preamble.endpoint_id, preamble=preamble))
 
 
 @case(

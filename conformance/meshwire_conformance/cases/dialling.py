@@ -474,6 +474,7 @@ async def no_preamble(run: CaseRun) -> None:
     part="lab-binding",
     rules=("LB-001",),
     level="wire",
+    needs=(*PROVES, "binding:tcp"),
 )
 async def early_preamble(run: CaseRun) -> None:
     """The side that dials lets the other one speak first, so that two such sides wait for ever."""
@@ -484,7 +485,7 @@ async def early_preamble(run: CaseRun) -> None:
     # A target that waits may write its own only at the end of its deadline.
     came = await call.connection.ready(run.terms.deadline.beyond(handshake_s))
     if came:
-        await call.connection.raw(_OWN)
+        await call.lab.raw(_OWN)
     if not came or call.connection.closed is not None:
         raise CaseFailed("no-preamble", "no preamble came before that of the suite", missed=True)
     await call.check_echo()

@@ -22,6 +22,7 @@ NO_HEARTBEAT = bytes.fromhex("020000018bcfe56802")
     "MW-6410",
     "a STOP of the initiator's half, and a RESET after the result, must end nothing",
     rules=("HS-057",),
+    needs=(*PROVES, "binding:tcp"),
     let={"key": "notes:$case"},
 )
 async def late_ends(run: CaseRun) -> None:
@@ -38,7 +39,7 @@ async def late_ends(run: CaseRun) -> None:
     run.ended(stream, "RESET with 258")
     # The half that this STOP names has ended with the result.
     body = stream.number.to_bytes(8, "big") + (258).to_bytes(8, "big")
-    await call.connection.raw(record(LabRecordType.STOP, body))
+    await call.lab.raw(record(LabRecordType.STOP, body))
     await run.read(Wanted(run.scope.names["key"], heads=NOTHING))
 
 

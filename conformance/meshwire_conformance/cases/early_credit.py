@@ -12,17 +12,20 @@ from functools import partial
 
 from meshwire_conformance.cases.binding import NEEDS, lab_case
 from meshwire_conformance.cases.planting import NOTHING, plant
-from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.calls import accept_call
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.connecting import adopt_lab, check_echo, run_handshake
+from meshwire_conformance.socket_suite.connecting import (
+    adopt_lab,
+    check_echo,
+    dial_raw,
+    run_handshake,
+)
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed, NotApplicable
 from meshwire_conformance.socket_suite.reconciling import take_answer
 from meshwire_conformance.targets.lab import LabConnection
 from meshwire_conformance.targets.lab_records import Preamble, Windows
-from meshwire_conformance.targets.listening import Listener
-from meshwire_conformance.targets.tcp import TcpConnection, TcpDialler
+from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Stream
 from meshwire_spec.numbers import LabRecordType
 from meshwire_spec.schemas.steps import FrameSpec, HandshakeSpec
@@ -53,13 +56,10 @@ async def _connection(
     target = run.session.target
     if target.is_called and target.formation is not None:
         raise NotApplicable("the handshake of a target that dials needs credit of its own")
-    dialler = target.dialler
-    if not isinstance(dialler, TcpDialler | Listener):
-        raise SuiteFault(f"{run.case_id} needs the lab binding, which its `needs` does not list")
     peer = run.own_peer("A")
     dial = peer.dial()
     dial = replace(dial, preamble=Preamble(dial.identity, windows=windows))
-    connection = await dialler.dial_raw(dial, run.deadline_s)
+    connection = await dial_raw(run, dial)
     peer.adopt(connection)
     grant(connection.lab)
     connection.flush()

@@ -11,7 +11,7 @@ from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.case_streams import CALLED, no_connection, not_dialled
 from meshwire_conformance.socket_suite.connecting import PREAMBLE, check_echo
-from meshwire_conformance.socket_suite.evidence import CaseFailed, Sending
+from meshwire_conformance.socket_suite.evidence import CaseFailed, NotApplicable, Sending
 from meshwire_conformance.targets.handshake import (
     CHALLENGES,
     H2,
@@ -28,10 +28,13 @@ from meshwire_conformance.targets.handshake import (
 from meshwire_conformance.targets.lab_records import Preamble, Windows
 from meshwire_conformance.targets.listening import Listener
 from meshwire_conformance.targets.tcp import TcpConnection
-from meshwire_conformance.targets.transport import Connection, NotDialled, Stream
+from meshwire_conformance.targets.transport import Connection, NotDialled, ProbedConnection, Stream
 from meshwire_spec.numbers import NONCE, REASONS, RESULT_ACCEPTED
 
 Taken = TypeVar("Taken", bound=Connection)
+
+LAB = "tcp"
+ONLY_LAB = "the case sends what the lab binding alone has, and the target dials over another"
 
 
 @dataclass(slots=True)
@@ -39,11 +42,18 @@ class Call:
     """A connection that the target has dialled and that the suite has not accepted yet."""
 
     run: CaseRun
-    connection: TcpConnection
+    connection: ProbedConnection
     gate: Gate
     formation: Formation
     name: str
     dialect: str
+
+    @property
+    def lab(self) -> TcpConnection:
+        """The connection, for what the lab binding alone has; raises NotApplicable over another."""
+        if not isinstance(self.connection, TcpConnection):
+            raise NotApplicable(ONLY_LAB)
+        return self.connection
 
     async def stream(self) -> Stream:
         """Return the stream of the handshake; raises CaseFailed if the target opens none."""
@@ -229,6 +239,8 @@ async def _next_call(
     peer = run.own_peer(name)
     gate = Gate(peer.dial())
     dial = replace(peer.dial(), on_stream=gate)
+    if listener.binding != LAB and (preamble is not None or windows is not None):
+        raise NotApplicable(ONLY_LAB)
     if windows is not None:
         dial = replace(dial, preamble=Preamble(dial.identity, windows=windows))
     if preamble is not None:
@@ -248,11 +260,14 @@ async def accept_call(
     `windows` is the credit given to the target, `identity` another endpoint id of the suite.
     """
     session, peer = run.session, run.own_peer(name)
+    listener = session.target.listener
+    if listener is None or listener.binding != LAB:
+        raise NotApplicable(ONLY_LAB)
     dial = peer.dial()
     identity = identity or dial.identity
     dial = replace(dial, preamble=Preamble(identity, windows=windows or Windows()))
     connection = await _taken(run, lambda: session.connect(dial, called=True))
-    assert isinstance(connection, TcpConnection), "targets dial over the lab binding"
+    assert isinstance(connection, TcpConnection), "its listener is of the lab binding"
     peer.adopt(connection)
     return connection
 

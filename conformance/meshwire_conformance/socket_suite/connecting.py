@@ -26,7 +26,7 @@ from meshwire_conformance.targets.handshake import (
 from meshwire_conformance.targets.lab_records import Preamble, Windows, record
 from meshwire_conformance.targets.listening import Listener
 from meshwire_conformance.targets.tcp import TcpConnection, TcpDialler
-from meshwire_conformance.targets.transport import Connection, Dial, Stream
+from meshwire_conformance.targets.transport import Connection, Dial, ProbedConnection, Stream
 from meshwire_spec.codec import encode, from_value
 from meshwire_spec.numbers import (
     ALPN,
@@ -63,14 +63,22 @@ async def _dial(run: CaseRun, name: str, dial: Dial, options: ConnectSpec) -> Co
     target = run.session.target
     preamble = _wrong_preamble(dial.identity, options)
     if preamble is not None:
-        if not isinstance(target.dialler, TcpDialler | Listener):
-            raise SuiteFault(f"{run.case_id}: only the lab binding has a preamble")
         dial = Dial(dial.identity, dial.on_stream, dial.order, preamble)
         run.evidence.sent.append(Sending(name, None, "preamble", preamble.encode(), PREAMBLE))
-        return await target.dialler.dial_raw(dial, run.deadline_s)
+        return await dial_raw(run, dial)
     if not options.handshake:
         return await target.dial(dial, run.deadline_s)
     return await run.session.connect(dial)
+
+
+async def dial_raw(run: CaseRun, dial: Dial) -> TcpConnection:
+    """Return a connection of the lab binding, without waiting for the preamble of the target."""
+    dialler = run.session.target.dialler
+    if isinstance(dialler, TcpDialler | Listener):
+        connection = await dialler.dial_raw(dial, run.deadline_s)
+        if isinstance(connection, TcpConnection):
+            return connection
+    raise SuiteFault(f"{run.case_id} needs the lab binding, which its `needs` does not list")
 
 
 def _wrong_preamble(identity: bytes, options: ConnectSpec) -> Preamble | None:
@@ -159,12 +167,13 @@ async def send_record(
         )
 
 
-async def check_echo(run: CaseRun, connection: TcpConnection) -> None:
-    """Fail unless a PING comes back: the records that the target sent before have then arrived."""
+async def check_echo(run: CaseRun, connection: ProbedConnection) -> None:
+    """Fail unless a PING comes back: what the target sent before has then arrived."""
     if not await connection.ping(_PING, run.deadline_s):
         run.check_connection(connection)
         raise CaseFailed("no-pong", "the PING was not echoed", missed=True)
-    connection.pongs.clear()
+    if isinstance(connection, TcpConnection):
+        connection.pongs.clear()
 
 
 _ANSWERS: dict[str, Callable[[bytes], bytes]] = {

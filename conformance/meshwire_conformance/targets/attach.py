@@ -62,6 +62,8 @@ A scale below 1 shortens neither this nor the start of a node: both are over as 
 """
 DIAL_HERE = "{dial}"
 """What the suite replaces in the command of a node, each time by another address of its own."""
+DIALS_HERE = {DIAL_HERE: "tcp", "{dial-quic}": "quic"}
+"""The same for each transport over which a node can be made to dial."""
 FIRST_DIAL_S = 60.0
 """Seconds that a person has to start an implementation which dials the suite."""
 END_DIAL_S = 0.5
@@ -106,7 +108,7 @@ class Target:
 
     @property
     def binding(self) -> str:
-        """Name of the binding: tcp or iroh."""
+        """Name of the binding: tcp, quic or iroh."""
         return self.address.binding
 
     async def dial(self, dial: Dial, deadline_s: float | None = None) -> Connection:
@@ -195,15 +197,16 @@ def parse_address(text: str, *, listens: bool = False) -> Address:
     binding, _, rest = text.partition("://")
     endpoint_id, _, location = rest.rpartition("@")
     scheme = SCHEMES.get(binding)
-    if scheme is None or not (binding == LISTENING if listens else scheme.dialler):
+    if scheme is None or not (binding in LISTENING if listens else scheme.dialler):
         raise UsageError(f"{text!r} is no address: {ADDRESS_FORMS}")
     before = f"{binding}://{endpoint_id}@" if endpoint_id else f"{binding}://"
     host, port = split_location(location, before)
     if port == 0 and not listens:
         raise UsageError(f"{text!r}: port 0 cannot be dialled")
-    if _ENDPOINT_ID.fullmatch(endpoint_id) is None or scheme.names_endpoint != bool(endpoint_id):
+    fits = scheme.may_name_endpoint or scheme.names_endpoint == bool(endpoint_id)
+    if not fits or _ENDPOINT_ID.fullmatch(endpoint_id) is None:
         raise UsageError(f"{text!r}: expected {scheme.form}")
-    return Address("tcp" if listens else binding, host, port, endpoint_id)
+    return Address(LISTENING[binding] if listens else binding, host, port, endpoint_id)
 
 
 async def attach(attachment: Attachment, settings: Settings) -> Target:
@@ -214,7 +217,7 @@ async def attach(attachment: Attachment, settings: Settings) -> Target:
     """
     if attachment.scheme == "node":
         target = await start_node(attachment.location, settings)
-    elif attachment.scheme == LISTENING:
+    elif attachment.scheme in LISTENING:
         return await _listen(attachment, settings)
     else:
         address = f"{attachment.scheme}://{attachment.location}"
@@ -258,17 +261,19 @@ async def start_node(command: str, settings: Settings | None = None) -> Target:
 
 
 async def _with_addresses(command: str) -> tuple[Listener | None, str]:
-    """Return a command with an address of the suite for each `{dial}`, and what listens there."""
-    first, *others = command.split(DIAL_HERE)
-    if not others:
-        return None, command
-    listener = Listener()
-    for other in others:
-        first += await listener.bind("127.0.0.1", 0) + other
-    return listener, first
+    """Return a command with addresses of the suite in place of `{dial}`, and what listens there."""
+    for place, binding in DIALS_HERE.items():
+        first, *others = command.split(place)
+        if not others:
+            continue
+        listener = Listener(binding)
+        for other in others:
+            first += await listener.bind("127.0.0.1", 0) + other
+        return listener, first
+    return None, command
 
 
-def _listening_addresses(location: str, settings: Settings) -> list[Address]:
+def _listening_addresses(scheme: str, location: str, settings: Settings) -> list[Address]:
     """Return the addresses of a location: HOST:PORT, and behind commas further ones or ports.
 
     Raises UsageError for another text, or an address that the settings do not permit.
@@ -276,7 +281,7 @@ def _listening_addresses(location: str, settings: Settings) -> list[Address]:
     addresses: list[Address] = []
     for text in location.split(","):
         host = f"{in_address(addresses[-1].host)}:" if addresses and ":" not in text else ""
-        address = f"{LISTENING}://{host}{text}"
+        address = f"{scheme}://{host}{text}"
         addresses.append(parse_address(address, listens=True))
         demand_permission(address, settings)
     return addresses
@@ -289,8 +294,8 @@ async def _listen(attachment: Attachment, settings: Settings) -> Target:
     """
     facts = _facts_of(attachment)
     require_profile(facts)
-    addresses = _listening_addresses(attachment.location, settings)
-    listener = Listener()
+    addresses = _listening_addresses(attachment.scheme, attachment.location, settings)
+    listener = Listener(LISTENING[attachment.scheme])
     target = Target(addresses[0], facts, listener, _formation(facts), settings=settings)
     target.listener = listener
     try:

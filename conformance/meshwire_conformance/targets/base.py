@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,14 +31,27 @@ class Scheme:
     `form` is the form of the text, `part` the name of the part of the suite that runs over it
     (`run.parts`). A scheme whose addresses the suite dials has a `dialler`: a function that imports
     the module of the transport and returns what dials an address. With `names_endpoint` an address
-    begins with ENDPOINT@. `has_address` is True for a scheme with an address that has no dialler.
+    begins with ENDPOINT@, with `may_name_endpoint` it may. `has_address` is True for a scheme with
+    an address that has no dialler.
     """
 
     form: str
     part: str
     dialler: Callable[[Address], Dialler] | None = None
     names_endpoint: bool = False
+    may_name_endpoint: bool = False
     has_address: bool = False
+
+
+@contextmanager
+def needed_for(scheme: str, extra: str, package: str) -> Iterator[None]:
+    """Raise Incomplete, with the line that installs it, if the package is not there."""
+    try:
+        yield
+    except ModuleNotFoundError as exc:
+        if (exc.name or "").partition(".")[0] != package:
+            raise
+        raise Incomplete(f"{scheme}:// needs a package: {install_line(extra)}") from exc
 
 
 def _tcp(address: Address) -> Dialler:
@@ -46,24 +60,28 @@ def _tcp(address: Address) -> Dialler:
     return TcpDialler(address)
 
 
+def _quic(address: Address) -> Dialler:
+    with needed_for("quic", "quic", "aioquic"):
+        from meshwire_conformance.targets.quic import QuicDialler  # noqa: PLC0415 - an extra
+    return QuicDialler(address)
+
+
 def _iroh(address: Address) -> Dialler:
-    try:
+    with needed_for("iroh", "iroh", "iroh"):
         from meshwire_conformance.targets.iroh import IrohDialler  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError as exc:
-        if exc.name != "iroh":
-            raise
-        raise Incomplete(f"iroh:// needs a package: {install_line('iroh')}") from exc
     return IrohDialler(address)
 
 
 CONTROL_HERE = "{control}"
 """What the suite replaces in the command of a node by the path of a socket, of each start another.
 """
-LISTENING = "tcp-listen"
-"""Scheme of a target that dials the suite."""
+LISTENING: Mapping[str, str] = {"tcp-listen": "tcp", "quic-listen": "quic"}
+"""Schemes of a target that dials the suite, and the transport over which it does."""
 SCHEMES: Mapping[str, Scheme] = {
     "tcp": Scheme("tcp://HOST:PORT", "socket", _tcp),
-    LISTENING: Scheme("tcp-listen://HOST:PORT[,PORT...]", "socket", has_address=True),
+    "tcp-listen": Scheme("tcp-listen://HOST:PORT[,PORT...]", "socket", has_address=True),
+    "quic": Scheme("quic://[ENDPOINT@]HOST:PORT", "socket", _quic, may_name_endpoint=True),
+    "quic-listen": Scheme("quic-listen://HOST:PORT[,PORT...]", "socket", has_address=True),
     "iroh": Scheme("iroh://ENDPOINT@HOST:PORT", "socket", _iroh, names_endpoint=True),
     "stdio": Scheme("stdio:COMMAND", "codec"),
     "node": Scheme("node:COMMAND", "socket"),

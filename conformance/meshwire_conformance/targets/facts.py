@@ -96,7 +96,7 @@ def read_target_file(path: Path) -> list[Attachment]:
         stated = msgspec.structs.replace(stated, control=str(path.parent / stated.control))
     text = stated.addresses[0]
     scheme, _, location = text.partition("://")
-    if scheme == LISTENING:
+    if scheme in LISTENING:
         others = (one.partition("://") for one in stated.addresses)
         location = ",".join(place for kind, _, place in others if kind == scheme)
     return [

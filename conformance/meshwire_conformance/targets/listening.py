@@ -1,4 +1,4 @@
-"""Addresses on which the suite listens for a target that dials (`tcp-listen://HOST:PORT`).
+"""Addresses on which the suite listens for a target that dials (`tcp-listen`, `quic-listen`).
 
 A target keeps a connection to each address that it was given. A listener therefore has the
 interface of a dialler: its caller takes the next connection that the target has dialled. A
@@ -13,17 +13,28 @@ import select
 import socket
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
 
 from meshwire_conformance.catalogue.case import EVERYTHING
 from meshwire_conformance.errors import Incomplete
+from meshwire_conformance.targets.base import needed_for
 from meshwire_conformance.targets.facts import Facts
 from meshwire_conformance.targets.hosts import in_address
 from meshwire_conformance.targets.tcp import BEGINNING, TcpConnection
-from meshwire_conformance.targets.transport import Dial, NotDialled, Overdue, Signal
+from meshwire_conformance.targets.transport import (
+    Dial,
+    NotDialled,
+    Overdue,
+    ProbedConnection,
+    Signal,
+)
 from meshwire_spec.numbers import HANDSHAKE_S, LAB_RECORD_MAX
 
 BACKLOG = 128
 """Number of connections that may wait until they are taken."""
+OPENING = {"tcp": "no preamble", "quic": "no TLS handshake"}
+"""What does not come of a connection that does not open."""
 SHARE = 0.25
 """The part of the target's handshake deadline after which a connection is too old to be taken."""
 
@@ -34,7 +45,23 @@ ENDED = getattr(select, "POLLRDHUP", select.POLLHUP)
 """Event of a connection whose other side has ended it, before what it sent is read."""
 
 
-class _Arrival(asyncio.Protocol):
+class Untaken(Protocol):
+    """A connection of the target that no case has taken yet; it came at `at_s`."""
+
+    at_s: float
+
+    @property
+    def has_ended(self) -> bool:
+        """True if the target has ended the connection, whether or not that was read yet."""
+
+    def become(self, dial: Dial) -> ProbedConnection:
+        """Give the connection, with the bytes received on it, to the caller that takes it."""
+
+    def drop(self) -> None:
+        """End the connection, since nobody takes it."""
+
+
+class _TcpArrival(asyncio.Protocol):
     """A TCP connection of the target that no case has taken yet; its bytes are kept."""
 
     def __init__(self, listener: Listener) -> None:
@@ -68,22 +95,29 @@ class _Arrival(asyncio.Protocol):
         poll.register(self.transport.get_extra_info("socket").fileno(), ENDED)
         return bool(poll.poll(0))
 
-    def become(self, connection: TcpConnection) -> None:
-        """Give the connection, and the bytes received on it, to the caller that has taken it."""
+    def become(self, dial: Dial) -> TcpConnection:
+        """Give the connection, and the bytes received on it, to the caller that takes it."""
         assert self.transport is not None
+        connection = TcpConnection(dial, dialled=False)
         self.transport.set_protocol(connection)
         connection.connection_made(self.transport)
         if self.received:
             connection.data_received(bytes(self.received))
         self.transport.resume_reading()
+        return connection
+
+    def drop(self) -> None:
+        """End the connection, since nobody takes it."""
+        assert self.transport is not None, "it has arrived"
+        self.transport.abort()
 
 
 class Listener:
-    """Takes connections that the target dials; it answers with the preamble that a `Dial` says."""
+    """Takes connections that the target dials over one transport; a `Dial` says how to answer."""
 
-    shows = EVERYTHING
-
-    def __init__(self) -> None:
+    def __init__(self, binding: str = "tcp") -> None:
+        self.binding = binding
+        self.shows = EVERYTHING if binding == "tcp" else frozenset[str]()
         self.addresses: list[str] = []
         self.handshake_s = HANDSHAKE_S
         """The target's deadline for a handshake."""
@@ -91,40 +125,51 @@ class Listener:
         """Seconds that the target may wait before it dials again."""
         self.silent = False
         """True if a wait for a dial was in vain and none has come since."""
-        self._arrivals: deque[_Arrival] = deque()
+        self._arrivals: deque[Untaken] = deque()
         self._signal = Signal()
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | asyncio.DatagramTransport] = []
 
     async def bind(self, host: str, port: int) -> str:
         """Listen on one more address and return it; raises Incomplete if that is not possible."""
-        loop = asyncio.get_running_loop()
         try:
-            server = await loop.create_server(
-                lambda: _Arrival(self), host, port, family=_family(host), backlog=BACKLOG
-            )
+            bound = await _BINDERS[self.binding](self, host, port)
         except OSError as exc:
             why = exc.strerror or exc
             raise Incomplete(f"cannot listen on {in_address(host)}:{port}: {why}") from exc
-        self._servers.append(server)
-        bound = server.sockets[0].getsockname()
-        address = f"tcp://{in_address(host)}:{bound[1]}"
+        address = f"{self.binding}://{in_address(host)}:{bound}"
         self.addresses.append(address)
         return address
+
+    async def bind_tcp(self, host: str, port: int) -> int:
+        """Listen for TCP connections; return the port."""
+        server = await asyncio.get_running_loop().create_server(
+            lambda: _TcpArrival(self), host, port, family=_family(host), backlog=BACKLOG
+        )
+        self._servers.append(server)
+        return int(server.sockets[0].getsockname()[1])
+
+    async def bind_quic(self, host: str, port: int) -> int:
+        """Listen for QUIC connections; return the port."""
+        with needed_for("quic-listen", "quic", "aioquic"):
+            from meshwire_conformance.targets.quic import listen  # noqa: PLC0415 - an extra
+        transport = await listen(host, port, self.arrived)
+        self._servers.append(transport)
+        return int(transport.get_extra_info("sockname")[1])
 
     @property
     def waiting(self) -> int:
         """Number of connections that came and were not taken."""
         return len(self._arrivals)
 
-    def arrived(self, arrival: _Arrival) -> None:
+    def arrived(self, arrival: Untaken) -> None:
         """Take note of a connection that the target has dialled."""
         self.silent = False
         if self.waiting == BACKLOG:
-            self._drop(self._arrivals.popleft())
+            self._arrivals.popleft().drop()
         self._arrivals.append(arrival)
         self._signal.notify()
 
-    def forget(self, arrival: _Arrival) -> None:
+    def forget(self, arrival: Untaken) -> None:
         """Drop a connection that the target has ended before it was taken."""
         if arrival in self._arrivals:
             self._arrivals.remove(arrival)
@@ -143,10 +188,10 @@ class Listener:
         where = ", ".join(self.addresses)
         return NotDialled(f"the target did not dial {where} within {deadline_s:.0f} s")
 
-    async def dial(self, dial: Dial, deadline_s: float) -> TcpConnection:
-        """Return the next connection of the target, its preambles exchanged.
+    async def dial(self, dial: Dial, deadline_s: float) -> ProbedConnection:
+        """Return the next connection of the target, open in both directions.
 
-        Raises NotDialled if none comes, Overdue if its preamble does not come within the deadline,
+        Raises NotDialled if none comes, Overdue if it does not open within the deadline,
         and ConnectionError if the target ends it before that.
         """
         connection = await self.dial_raw(dial, deadline_s)
@@ -154,27 +199,28 @@ class Listener:
             closed = connection.closed
             await connection.close()
             if closed is None:
-                raise Overdue(f"a connection of the target: no preamble within {deadline_s:g} s")
+                raise Overdue(
+                    f"a connection of the target: {OPENING[self.binding]} within {deadline_s:g} s"
+                )
             begins = closed.fault.data[:BEGINNING].hex(" ") if closed.fault else ""
             said = f"; its bytes begin {begins}" if begins else ""
             raise ConnectionError(f"a connection of the target: {closed.text}{said}")
         return connection
 
-    async def dial_raw(self, dial: Dial, deadline_s: float) -> TcpConnection:
-        """Return the next connection without waiting for the target's preamble.
+    async def dial_raw(self, dial: Dial, deadline_s: float) -> ProbedConnection:
+        """Return the next connection without waiting until it is open.
 
         Raises NotDialled if none comes.
         """
         while True:
             arrival = await self._next(deadline_s + self.redial_s)
-            connection = TcpConnection(dial, dialled=False)
-            arrival.become(connection)
+            connection = arrival.become(dial)
             # The target may have closed it while it waited here.
             if connection.closed is None:
                 connection.began_at = arrival.at_s
                 return connection
 
-    async def _next(self, deadline_s: float) -> _Arrival:
+    async def _next(self, deadline_s: float) -> Untaken:
         """Return the next connection that was not ended while a late suite did not take it.
 
         Of a target that ends more than one for each address the next one is returned.
@@ -195,21 +241,23 @@ class Listener:
                 if not arrival.has_ended or ended > len(self.addresses):
                     return arrival
                 ended += 1
-            self._drop(arrival)
-
-    @staticmethod
-    def _drop(arrival: _Arrival) -> None:
-        assert arrival.transport is not None, "it has arrived"
-        arrival.transport.abort()
+            arrival.drop()
 
     async def close(self) -> None:
         """Stop listening, and drop the connections that were not taken."""
         for server in self._servers:
             server.close()
         while self._arrivals:
-            self._drop(self._arrivals.popleft())
+            self._arrivals.popleft().drop()
 
 
 def _family(host: str) -> socket.AddressFamily:
     """Return the family of a host, one only, so that one address has one port."""
     return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+_BINDERS: Mapping[str, Callable[[Listener, str, int], Awaitable[int]]] = {
+    "tcp": Listener.bind_tcp,
+    "quic": Listener.bind_quic,
+}
+"""How a listener binds, by the transport."""

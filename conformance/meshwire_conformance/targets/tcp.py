@@ -35,6 +35,7 @@ from meshwire_conformance.targets.transport import (
     Connection,
     Dial,
     Overdue,
+    ProbedConnection,
     Stream,
 )
 from meshwire_spec.numbers import PAYLOAD_MAX, REASONS
@@ -53,7 +54,7 @@ UNREAD_MAX = 2 * PAYLOAD_MAX
 """Greatest number of unread bytes on a stream; no correct target sends more."""
 
 
-class TcpConnection(Connection, asyncio.Protocol):
+class TcpConnection(ProbedConnection, asyncio.Protocol):
     """The asyncio driver of the sans-IO `LabConnection`."""
 
     binding = "tcp"

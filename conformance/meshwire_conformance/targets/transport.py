@@ -186,7 +186,7 @@ def _first_order() -> random.Random:
 class Dial:
     """Parameters of one connection.
 
-    `identity` is the 32-byte endpoint id over the lab binding and the secret key over iroh;
+    `identity` is the 32-byte endpoint id over the lab binding, the secret key over QUIC and iroh;
     `on_stream` is called with every stream that the target opens; `order` decides how streams are
     interleaved. `preamble` replaces the ordinary one of the lab binding.
     """
@@ -259,6 +259,28 @@ class Connection(ABC):
         """Return how the target ended the connection, or None after the deadline."""
         await self.signal.wait_for(lambda: self.closed is not None, deadline_s)
         return self.closed
+
+
+class ProbedConnection(Connection):
+    """A connection whose transport opens in steps and answers probes.
+
+    Those that the target has dialled are of this kind.
+    """
+
+    @abstractmethod
+    async def ready(self, deadline_s: float) -> bool:
+        """Return True if streams can be opened within the deadline."""
+
+    @abstractmethod
+    async def ping(self, payload: bytes, deadline_s: float) -> bool:
+        """Return True if a probe of 8 bytes is answered within the deadline.
+
+        Everything that the target sent before has then arrived.
+        """
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Write everything that may be sent now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from meshwire_conformance.targets.handshake import (
     admit,
     prove,
 )
-from meshwire_conformance.targets.listening import Listener, _Arrival
+from meshwire_conformance.targets.listening import Listener, Untaken
 from meshwire_conformance.targets.tcp import TcpConnection, after_preamble, connect_raw
 from meshwire_conformance.targets.transport import Address, Dial, NotDialled, Stream, TooFewDials
 from meshwire_spec.numbers import CAPABILITIES, PAYLOAD_MAX
@@ -53,7 +53,7 @@ class Recording(Listener):
         self.taken.append(await super().dial_raw(dial, deadline_s))
         return self.taken[-1]
 
-    def forget(self, arrival: _Arrival) -> None:
+    def forget(self, arrival: Untaken) -> None:
         """Forget a connection, and wake who waits for that."""
         super().forget(arrival)
         self._signal.notify()

@@ -9,7 +9,7 @@ from meshwire_spec.schemas.base import Conditions, Hex32, Schema, Strict
 
 NonEmptyText = Annotated[str, Meta(min_length=1)]
 Seconds = Annotated[float, Meta(gt=0)]
-Address = Annotated[str, Meta(pattern="^(tcp|tcp-listen|quic|iroh|ws)://")]
+Address = Annotated[str, Meta(pattern="^(tcp|tcp-listen|quic|quic-listen|iroh|ws)://")]
 
 
 class Deadlines(Strict, frozen=True, kw_only=True):
