@@ -251,6 +251,8 @@ LAB_MAX_DATA: Final = 2**20
 LAB_MAX_STREAM_DATA: Final = 2**18
 LAB_MAX_STREAMS: Final = 64
 STREAMS_ACCEPTED_MIN: Final = 64
+QUIC_DATAGRAM: Final = 1200
+"""Bytes of a datagram that every path of QUIC carries; a larger size is configured."""
 FRAMES_BEFORE_ANSWER_MAX: Final = 64
 """Frames of an offer that may go before an answer that is owed, as many as a peer takes at once."""
 STREAM_ID_MAX: Final = 2**62 - 1
@@ -332,6 +334,8 @@ SNAPSHOT_ANSWER_INTERVAL_S: Final = 1.0
 POLL_ANSWER_INTERVAL_S: Final = 4.0
 POLL_TRIAL_S: Final = 15.0
 VERDICT_LINGER_S: Final = 1.0
+QUIC_IDLE_S: Final = 15.0
+QUIC_KEEP_ALIVE_S: Final = 5.0
 CREATED_AHEAD_MAX_MS: Final = 24 * 3600 * 1000
 CLOCK_AHEAD_MAX_MS: Final = 5 * 60 * 1000
 TOMBSTONE_GRACE_PERCENT: Final = 10
@@ -369,6 +373,11 @@ TIMER_ROWS: Final = (
              "refuses the connection with `authentication-failed`", "HS-036"),
     TimerRow("VERDICT_LINGER_S", "side of the lab binding", "it has sent CLOSE",
              "ends the TCP connection", "LB-052"),
+    TimerRow("QUIC_IDLE_S", "each side of a connection over QUIC",
+             "a packet of its peer has come, at last", "ends the connection", "TR-038"),
+    TimerRow("QUIC_KEEP_ALIVE_S", "each side of a connection over QUIC",
+             "a packet of its peer has come, at last", "sends one that the peer has to confirm",
+             "TR-039"),
     TimerRow("FRAME_STALL_S", "receiver", "the last byte came, inside a frame",
              "refuses the stream with `frame-stall`", "TR-012", "frame_stall_s"),
     TimerRow("FRAME_STALL_S", "receiver", "the last byte came on a uni stream, or it was opened",

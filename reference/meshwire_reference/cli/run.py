@@ -61,8 +61,9 @@ class RunOptions:
     listen: Annotated[
         list[str] | None,
         typer.Option(
-            help="Address to bind, tcp://HOST:PORT or iroh://IP:PORT; ws://HOST:PORT/crdt-sync or "
-            "wss://.. for signed operations; port 0 takes any free one. May be given again."
+            help="Address to bind, tcp://HOST:PORT, quic://HOST:PORT or iroh://IP:PORT; "
+            "ws://HOST:PORT/crdt-sync or wss://.. for signed operations; port 0 takes any free "
+            "one. May be given again."
         ),
     ] = None
     is_open: Annotated[
@@ -130,8 +131,8 @@ class RunOptions:
         typer.Option(
             "--peer",
             "--connect",
-            help="Address of a peer to keep a connection to, tcp://HOST:PORT or "
-            "iroh://ENDPOINT@IP:PORT. May be given again.",
+            help="Address of a peer to keep a connection to, tcp://HOST:PORT, "
+            "quic://[ENDPOINT@]HOST:PORT or iroh://ENDPOINT@IP:PORT. May be given again.",
         ),
     ] = None
     redial_s: Annotated[

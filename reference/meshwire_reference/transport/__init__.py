@@ -1,1 +1,1 @@
-"""Connections with peers: QUIC's streams over the lab binding and over iroh."""
+"""Connections with peers: QUIC's streams over the lab binding, over QUIC and over iroh."""

@@ -32,6 +32,9 @@ from meshwire_spec.numbers import (
     LAB_MAX_DATA,
     LAB_MAX_STREAM_DATA,
     LAB_MAX_STREAMS,
+    QUIC_DATAGRAM,
+    QUIC_IDLE_S,
+    QUIC_KEEP_ALIVE_S,
     REASONS,
 )
 
@@ -96,9 +99,12 @@ class TransportOptions:
     """The options of an endpoint for every transport; each uses those that apply to it.
 
     `endpoint_id` is the unproven identity of the lab binding (32 random bytes of the caller's);
-    `secret_key` the seed of the proven one of iroh (None: the library makes a fresh one). `lab`
-    allows the lab binding off loopback. `on_refusal` receives the reason and the IP address of a
-    caller that this side has refused before it became a connection.
+    `secret_key` the seed of the proven one of QUIC and iroh (None: each endpoint makes a fresh
+    one). `lab` allows the lab binding off loopback. `on_refusal` receives the reason and the IP
+    address of a caller that this side has refused before it became a connection.
+
+    Of QUIC: a connection ends after `idle_s` without a packet of the peer, asks for one after
+    `keep_alive_s`, and sends datagrams of up to `datagram_size` bytes, which the path must carry.
     """
 
     endpoint_id: bytes
@@ -108,6 +114,9 @@ class TransportOptions:
     handshake_s: float = HANDSHAKE_S
     connections_max: int = CONNECTIONS_MAX
     lab: bool = False
+    idle_s: float = QUIC_IDLE_S
+    keep_alive_s: float = QUIC_KEEP_ALIVE_S
+    datagram_size: int = QUIC_DATAGRAM
     on_refusal: Callable[[str, str], None] = ignore_refusal
 
 
@@ -233,7 +242,7 @@ class Listener(ABC):
     """Address to dial, with the real port: tcp://127.0.0.1:4711, iroh://ENDPOINT@127.0.0.1:4711."""
 
     endpoint_id: bytes
-    """The identity that peers see: the given one, or on iroh the public key."""
+    """The identity that peers see: the given one, or on QUIC and iroh the public key."""
 
     refused: int
     """Number of callers that were refused before they became a connection."""

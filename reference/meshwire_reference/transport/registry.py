@@ -45,10 +45,24 @@ def _load_iroh() -> Transport:
     return Transport(endpoint.listen, endpoint.dial, endpoint.check_dialled)
 
 
-TRANSPORTS: Final[dict[str, Callable[[], Transport]]] = {"tcp": _load_tcp, "iroh": _load_iroh}
+def _load_quic() -> Transport:
+    try:
+        from meshwire_reference.transport.quic import endpoint  # noqa: PLC0415 - the package may be missing
+    except ModuleNotFoundError as missing:
+        if missing.name != "aioquic":
+            raise
+        raise TransportError(f"quic:// needs a package: {install_line('quic')}") from missing
+    return Transport(endpoint.listen, endpoint.dial, endpoint.check_dialled)
+
+
+TRANSPORTS: Final[dict[str, Callable[[], Transport]]] = {
+    "tcp": _load_tcp,
+    "quic": _load_quic,
+    "iroh": _load_iroh,
+}
 """Scheme -> function that imports the transport, called when an address asks for it."""
 
-OFFERED: Final = ("tcp", "iroh")
+OFFERED: Final = ("tcp", "quic", "iroh")
 """Schemes whose addresses another process can reach."""
 
 

@@ -42,11 +42,16 @@ LIMIT_S = 600
 
 needs_iroh = pytest.mark.skipif(find_spec("iroh") is None, reason="the extra iroh is not installed")
 
+needs_quic = pytest.mark.skipif(
+    find_spec("aioquic") is None, reason="the extra quic is not installed"
+)
+
 EVERY = pytest.mark.parametrize(
     "address",
     [
         pytest.param("memory://test", id="memory"),
         pytest.param("tcp://127.0.0.1:0", id="tcp", marks=pytest.mark.socket),
+        pytest.param("quic://127.0.0.1:0", id="quic", marks=[pytest.mark.socket, needs_quic]),
         pytest.param("iroh://127.0.0.1:0", id="iroh", marks=[pytest.mark.socket, needs_iroh]),
     ],
 )

@@ -1,0 +1,1 @@
+"""The QUIC transport: aioquic, with credit and buffers that this side controls."""

@@ -1,0 +1,337 @@
+"""Identity, callers and silence over QUIC; what every transport does is in `test_transport.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from meshwire_reference.core.inputs import ConnectionClosed
+from meshwire_reference.testing.progress import Progress
+from meshwire_reference.transport.base import (
+    AddressRefused,
+    Connection,
+    TransportOptions,
+    Unreachable,
+)
+from meshwire_reference.transport.registry import check_dialled, dial, listen
+from meshwire_spec.numbers import REASONS
+
+if TYPE_CHECKING:
+    from meshwire_reference.transport.quic import endpoint, library
+else:
+    pytest.importorskip("aioquic")
+    from meshwire_reference.transport.quic import endpoint, library
+
+pytestmark = [
+    pytest.mark.socket,
+    pytest.mark.skipif(find_spec("aioquic") is None, reason="the extra quic is not installed"),
+]
+
+LIMIT_S = 60
+"""Seconds after which a test hangs; nothing takes as long."""
+DIALLER_SEED, ACCEPTOR_SEED = bytes(range(1, 33)), bytes(range(33, 65))
+DIALLER = TransportOptions(bytes(32), secret_key=DIALLER_SEED)
+REQUIRED = REASONS["certificate-required"].code
+FIRST = 1200
+"""Bytes of the first datagram of a caller."""
+
+
+def id_of(seed: bytes) -> bytes:
+    """Return the endpoint id of a seed."""
+    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+
+
+class Listening:
+    """A listener, and whom it has refused."""
+
+    def __init__(self, listener: endpoint.QuicListener) -> None:
+        self.listener = listener
+        self.refused: list[tuple[str, str]] = []
+        self.progress = Progress()
+
+    def note(self, reason: str, host: str) -> None:
+        """Take note of a refusal."""
+        self.refused.append((reason, host))
+        self.progress.note()
+
+    async def join(self, **options: Any) -> tuple[Connection, Connection]:
+        """Return both sides of a new connection."""
+        ours = await dial(self.listener.address, replace(DIALLER, **options))
+        return ours, await self.listener.accept()
+
+    @property
+    def port(self) -> int:
+        """The port that is bound."""
+        return int(self.listener.address.rpartition(":")[2])
+
+
+@asynccontextmanager
+async def listening(**options: Any) -> AsyncIterator[Listening]:
+    """Listen on loopback."""
+    async with asyncio.timeout(LIMIT_S):
+        refusals: list[Listening] = []
+
+        def note(reason: str, host: str) -> None:
+            refusals[0].note(reason, host)
+
+        given = TransportOptions(
+            bytes(32),
+            secret_key=ACCEPTOR_SEED,
+            on_refusal=note,
+            **options,
+        )
+        listener = await listen("quic://127.0.0.1:0", given)
+        assert isinstance(listener, endpoint.QuicListener)
+        refusals.append(Listening(listener))
+        try:
+            yield refusals[0]
+        finally:
+            await listener.close()
+
+
+async def last_event(connection: Connection) -> ConnectionClosed:
+    """Wait for the end of a connection."""
+    async for event in connection.events():
+        if isinstance(event, ConnectionClosed):
+            return event
+    raise AssertionError("a connection ends with an event")
+
+
+def first_packets(count: int, options: TransportOptions) -> list[bytes]:
+    """Return the first datagrams of callers that never send another one."""
+    configuration = library.configure(options, Ed25519PrivateKey.generate(), dials=True)
+    found = []
+    for _ in range(count):
+        quic = library.HeldConnection(options, configuration)
+        quic.connect(("127.0.0.1", 1), 0.0)
+        ((datagram, _address),) = quic.take_output(0.0)
+        found.append(datagram)
+    return found
+
+
+class TestIdentity:
+    """Who each side is, and who is not let in."""
+
+    def test_both_endpoint_ids_are_the_keys_of_the_seeds(self) -> None:
+        """Each side learns the key that the other one has proven (TR-034)."""
+
+        async def run() -> None:
+            async with listening() as there:
+                ours, theirs = await there.join()
+
+                assert there.listener.endpoint_id == id_of(ACCEPTOR_SEED)
+                assert (ours.peer_id, theirs.peer_id) == (id_of(ACCEPTOR_SEED), id_of(DIALLER_SEED))
+                assert (ours.remote, theirs.remote) == ("", "127.0.0.1")
+                await asyncio.gather(ours.close(0), theirs.close(0))
+
+        asyncio.run(run())
+
+    @pytest.mark.parametrize("sort", ["none", "another sort"])
+    def test_a_caller_without_a_certificate_is_closed(
+        self, sort: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It receives code 2, and never becomes a connection (TR-035)."""
+
+        async def run() -> None:
+            async with listening() as there:
+                monkeypatch.setattr(endpoint, "configure", configure_other)
+                ours = await dial(there.listener.address, DIALLER)
+                closed = await last_event(ours)
+                await there.progress.until(lambda: there.refused)
+
+                assert closed == ConnectionClosed(REQUIRED, "certificate required", by_peer=True)
+                assert there.refused == [("certificate-required", "127.0.0.1")]
+                assert there.listener.refused == 1
+
+        def configure_other(*arguments: Any, **options: Any) -> Any:
+            key = None if sort == "none" else ec.generate_private_key(ec.SECP256R1())
+            return replace(library.configure(*arguments, **options), private_key=key)
+
+        asyncio.run(run())
+
+    def test_another_key_than_the_pinned_one_is_refused(self) -> None:
+        """An address may name who has to answer; who answers instead receives a code (TR-036)."""
+
+        async def run() -> None:
+            async with listening() as there:
+                right = f"quic://{id_of(ACCEPTOR_SEED).hex().upper()}@127.0.0.1:{there.port}"
+                ours = await dial(right, DIALLER)
+                theirs = await there.listener.accept()
+                wrong = f"quic://{id_of(DIALLER_SEED).hex()}@127.0.0.1:{there.port}"
+                with pytest.raises(Unreachable) as refused:
+                    await dial(wrong, DIALLER)
+                left = await there.listener.accept()
+
+                assert (refused.value.code, refused.value.reason) == (
+                    REQUIRED,
+                    "cannot be reached: certificate-required",
+                )
+                assert await last_event(left) == ConnectionClosed(
+                    REQUIRED, "certificate required", by_peer=True
+                )
+                await asyncio.gather(ours.close(0), theirs.close(0))
+
+        asyncio.run(run())
+
+    def test_a_server_with_another_sort_of_key_is_not_reached(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its key is no endpoint id."""
+
+        async def run() -> None:
+            with monkeypatch.context() as patched:
+                patched.setattr(endpoint, "configure", configure_other)
+                there = await listen("quic://127.0.0.1:0", TransportOptions(bytes(32)))
+            with pytest.raises(Unreachable):
+                await dial(there.address, DIALLER)
+            await there.close()
+
+        def configure_other(*arguments: Any, **options: Any) -> Any:
+            key = ec.generate_private_key(ec.SECP256R1())
+            return replace(library.configure(*arguments, **options), private_key=key)
+
+        asyncio.run(run())
+
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "quic://127.0.0.1",
+            "quic://127.0.0.1:0",
+            "quic://@127.0.0.1:4711",
+            "quic://0102@127.0.0.1:4711",
+            f"quic://{'0' * 64}@127.0.0.1:4711/path",
+        ],
+    )
+    def test_a_malformed_address_is_refused(self, address: str) -> None:
+        """Before anything is sent."""
+        with pytest.raises(AddressRefused):
+            check_dialled(address)
+
+    def test_an_endpoint_id_is_not_listened_to(self) -> None:
+        """The id of a listener is that of its key."""
+        with pytest.raises(AddressRefused):
+            asyncio.run(listen(f"quic://{'0' * 64}@127.0.0.1:0", DIALLER))
+
+
+class TestCallers:
+    """Callers whose handshake does not end."""
+
+    def test_blind_callers_take_few_places(self) -> None:
+        """From some on each has to show that answers reach it, which keeps no state; others can."""
+
+        async def run() -> None:
+            async with listening() as there:
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as blind:
+                    for datagram in first_packets(100, DIALLER):
+                        blind.sendto(datagram, ("127.0.0.1", there.port))
+                    # Its first packet comes after theirs.
+                    ours, theirs = await there.join()
+
+                    assert len(there.listener._unfinished) == endpoint.RETRY_FROM
+                    await asyncio.gather(ours.close(0), theirs.close(0))
+
+        asyncio.run(run())
+
+    def test_one_address_has_some_unfinished_handshakes(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Further callers of it are refused, and each of those that are left has its deadline."""
+        monkeypatch.setattr(endpoint, "RETRY_FROM", 10**6)
+        monkeypatch.setattr(endpoint, "HALF_OPEN_MAX", 5)
+
+        async def run() -> None:
+            async with listening(handshake_s=0.2) as there:
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as blind:
+                    for datagram in first_packets(8, DIALLER):
+                        blind.sendto(datagram, ("127.0.0.1", there.port))
+                    await there.progress.until(lambda: len(there.refused) == 8)
+
+                assert there.refused == [
+                    *[("internal", "127.0.0.1")] * 3,
+                    *[("handshake-timeout", "127.0.0.1")] * 5,
+                ]
+                assert not there.listener._unfinished
+                assert not there.listener._half_open
+
+        asyncio.run(run())
+
+    def test_senseless_datagrams_change_nothing(self) -> None:
+        """Whatever arrives at either socket, the connection goes on, and others are accepted."""
+        seeded = random.Random(0x0102)
+
+        async def run() -> None:
+            async with listening() as there:
+                ours, theirs = await there.join()
+                firsts = first_packets(3, DIALLER)
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+                    for number in range(300):
+                        base = firsts[number % 3] if number % 2 else seeded.randbytes(FIRST)
+                        mangled = bytearray(base[: seeded.randrange(FIRST)])
+                        for _ in range(seeded.randrange(4)):
+                            if mangled:
+                                mangled[seeded.randrange(len(mangled))] ^= seeded.randrange(256)
+                        other.sendto(mangled, ("127.0.0.1", there.port))
+                stream = await ours.open(bidi=False)
+                await ours.send(stream, b"still here", fin=True)
+                await theirs.next_events()
+                further = await there.join()
+
+                assert ours.closed is theirs.closed is None
+                await asyncio.gather(*(one.close(0) for one in (ours, theirs, *further)))
+
+        asyncio.run(run())
+
+
+class TestSilence:
+    """Connections on which nothing comes."""
+
+    def test_a_silent_peer_is_given_up(self) -> None:
+        """After its idle time the connection is lost (TR-038)."""
+
+        async def run() -> None:
+            async with listening() as there:
+                ours, theirs = await there.join(idle_s=0.3)
+                # Its datagrams get lost from now on.
+                assert isinstance(theirs, endpoint.QuicLink)
+                theirs._transmit = lambda _datagram, _address: None
+
+                assert await last_event(ours) == ConnectionClosed(
+                    None, "connection lost", by_peer=True
+                )
+                await theirs.close(0)
+
+        asyncio.run(run())
+
+    def test_an_idle_connection_is_kept_alive(self) -> None:
+        """Packets come again and again although nobody sends anything (TR-039)."""
+
+        async def run() -> None:
+            async with listening() as there:
+                ours, theirs = await there.join(keep_alive_s=0.05)
+                assert isinstance(theirs, endpoint.QuicLink)
+                take, progress = theirs.take_datagram, Progress()
+                count = 0
+
+                def note(datagram: bytes, address: library.Address) -> None:
+                    nonlocal count
+                    count += 1
+                    progress.note()
+                    take(datagram, address)
+
+                theirs.take_datagram = note  # type: ignore[method-assign]  # the test listens in
+                await progress.until(lambda: count >= 5)
+
+                assert ours.closed is theirs.closed is None
+                await asyncio.gather(ours.close(0), theirs.close(0))
+
+        asyncio.run(run())
