@@ -118,6 +118,7 @@ VARIANTS = {
     "dials dialect:open": "reconciles",
     "cap:1048576": "reconciles",
     "dials dialect:H2": "dials-H2",
+    "mutual-proof": "proves",
     "dials": "dials",
     "dialect:H2": "H2",
     "dialect:open": "open",

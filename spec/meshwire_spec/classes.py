@@ -22,7 +22,18 @@ BOTH_SIDES: Final = (
     "HS-064",
 )
 """Rules of the handshake that bind acceptor and initiator alike."""
-OF_ACCEPTORS: Final = ("HS-03", "HS-04", "HS-054", "HS-060", "HS-061", "HS-062", "HS-063")
+OF_ACCEPTORS: Final = (
+    "HS-03",
+    "HS-04",
+    "HS-054",
+    "HS-060",
+    "HS-061",
+    "HS-062",
+    "HS-063",
+    "HS-070",
+    "HS-075",
+    "HS-077",
+)
 """How ids of rules for acceptors begin."""
 OF_INITIATORS: Final = (
     "HS-003",
@@ -35,6 +46,12 @@ OF_INITIATORS: Final = (
     "HS-059",
     "HS-065",
     "HS-066",
+    "HS-071",
+    "HS-072",
+    "HS-073",
+    "HS-074",
+    "HS-076",
+    "HS-078",
 )
 """Rules for initiators alone."""
 NO_RECONCILIATION: Final = "NG-012"

@@ -176,6 +176,7 @@ SESSION: Final[Mapping[tuple[SessionState, SessionEvent], SessionState]] = Mappi
         (SessionState.UNPROVEN, SessionEvent.REFUSED): SessionState.CLOSING,
         (SessionState.UNPROVEN, SessionEvent.SHUT_DOWN): SessionState.CLOSING,
         (SessionState.UNPROVEN, SessionEvent.CONNECTION_ENDED): SessionState.CLOSED,
+        (SessionState.READY, SessionEvent.REFUSED): SessionState.CLOSING,
         (SessionState.READY, SessionEvent.SHUT_DOWN): SessionState.CLOSING,
         (SessionState.READY, SessionEvent.CONNECTION_ENDED): SessionState.CLOSED,
         (SessionState.REJECTED, SessionEvent.LINGER_OVER): SessionState.CLOSING,
@@ -305,6 +306,47 @@ FORMATION_INITIATOR: Final[Mapping[tuple[HandshakeState, HandshakeEvent], Handsh
 """The initiator of either dialect.
 
 It sends its id or its version at once, and its response on leaving `awaiting challenge`.
+"""
+
+# --- Node: the proof of an acceptor --------------------------------------------------------------
+
+
+class ProofState(StrEnum):
+    """How far an acceptor has proven itself to the side that dialled."""
+
+    AWAITED = "awaited"
+    UNDER_WAY = "under way"
+    PROVEN = "proven"
+    UNPROVEN = "unproven"
+    FALSE = "false"
+
+
+class ProofEvent(StrEnum):
+    """What happens to the proof of an acceptor."""
+
+    BEGUN = "formation_id on the first bidi stream of the acceptor"
+    OTHER = "anything else on that stream"
+    RIGHT = "right formation_response received"
+    WRONG = "wrong formation_response received"
+    CUT = "that stream ended early"
+    LATE = "deadline passed"
+
+
+ACCEPTOR_PROOF: Final[Mapping[tuple[ProofState, ProofEvent], ProofState]] = MappingProxyType(
+    {
+        (ProofState.AWAITED, ProofEvent.BEGUN): ProofState.UNDER_WAY,
+        (ProofState.AWAITED, ProofEvent.OTHER): ProofState.UNPROVEN,
+        (ProofState.AWAITED, ProofEvent.LATE): ProofState.UNPROVEN,
+        (ProofState.UNDER_WAY, ProofEvent.RIGHT): ProofState.PROVEN,
+        (ProofState.UNDER_WAY, ProofEvent.WRONG): ProofState.FALSE,
+        (ProofState.UNDER_WAY, ProofEvent.CUT): ProofState.UNPROVEN,
+        (ProofState.UNDER_WAY, ProofEvent.LATE): ProofState.UNPROVEN,
+    },
+)
+"""The proof of an acceptor, at the side that dialled, from the result 1 on.
+
+The challenge is sent on entering `under way`, the result on leaving it by a response. An acceptor
+in `unproven` is refused or served, as configured; one in `false` is refused.
 """
 
 # --- Node: a stream that the peer opened --------------------------------------------------------

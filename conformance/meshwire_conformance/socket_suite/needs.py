@@ -19,7 +19,15 @@ from meshwire_conformance.socket_suite.content import Doorway, open_doorway
 from meshwire_conformance.socket_suite.peers import Session
 from meshwire_conformance.targets.attach import Target
 from meshwire_conformance.targets.control import BadReply, ControlSocket
-from meshwire_conformance.targets.handshake import H1, OTHER, HandshakeFailed, NoAnswer, prove
+from meshwire_conformance.targets.handshake import (
+    H1,
+    OTHER,
+    Gate,
+    HandshakeFailed,
+    NoAnswer,
+    prove,
+    take_proof,
+)
 from meshwire_conformance.targets.transport import Connection, Overdue
 from meshwire_conformance.verdicts import TOO_SLOW, CaseResult, Verdict
 from meshwire_spec.codec import Malformed, Message, decode, encode
@@ -235,6 +243,26 @@ async def _serves_both(session: Session, _connection: Connection, deadline_s: fl
     return True
 
 
+async def _proves_itself(
+    session: Session, _connection: Connection, deadline_s: float
+) -> bool | None:
+    """Return True if the target proves itself to a peer that it has accepted (HS-070)."""
+    target = session.target
+    formation = target.formation
+    if formation is None or target.is_called:
+        return False
+    gate = Gate(session.peer(PROBE).dial())
+    again = await target.dial(replace(session.peer(PROBE).dial(), on_stream=gate), deadline_s)
+    try:
+        await prove(again, formation, deadline_s / 2)
+        await take_proof(again, gate, formation, deadline_s / 2)
+    except HandshakeFailed:
+        return False
+    finally:
+        await again.close()
+    return True
+
+
 async def _serves_its_user(
     session: Session, _connection: Connection, deadline_s: float
 ) -> bool | None:
@@ -264,6 +292,7 @@ _QUESTIONS: Mapping[str, Callable[[Session, Connection, float], Awaitable[bool |
     "reconciliation": _answers_a_run,
     "reconciles": _begins_a_run,
     "detection": _serves_both,
+    "mutual-proof": _proves_itself,
     "control": _serves_its_user,
     "test-control": _serves_tests,
 }

@@ -12,11 +12,14 @@ from meshwire_conformance.socket_suite.inbox import Inbox, Subscription
 from meshwire_conformance.socket_suite.punctuality import has_timed_out, was_late_in_handshake
 from meshwire_conformance.targets.attach import DIAL_S, Target
 from meshwire_conformance.targets.handshake import (
+    Formation,
     Gate,
     HandshakeFailed,
     NoAnswer,
     admit,
+    give_proof,
     prove,
+    take_proof,
 )
 from meshwire_conformance.targets.lab import Grants
 from meshwire_conformance.targets.lab_records import Preamble, Windows
@@ -180,7 +183,7 @@ class Session:
         target, gate = self.target, Gate(dial)
         is_called = called or target.is_called
         await self.make_room()
-        if is_called and target.formation is not None:
+        if target.formation is not None and (is_called or target.formation.proves):
             dial = replace(dial, on_stream=gate)
         reach = target.accept if is_called else target.dial
         connection = await reach(dial, self.deadline_s)
@@ -188,10 +191,7 @@ class Session:
             self.grants.append(connection.lab.grants)
         if target.formation is not None:
             try:
-                if is_called:
-                    await admit(connection, gate, target.formation, self.deadline_s)
-                else:
-                    await prove(connection, target.formation, self.deadline_s)
+                await self._shake_hands(connection, gate, target.formation, is_called=is_called)
             except HandshakeFailed as exc:
                 gave_up = has_timed_out(connection)
                 is_late = gave_up and was_late_in_handshake(connection, target.facts)
@@ -200,6 +200,19 @@ class Session:
                     raise Overdue(f"handshake: {exc}", suite_late=is_late) from exc
                 raise ConnectionError(f"handshake: {exc}") from exc
         return connection
+
+    async def _shake_hands(
+        self, connection: Connection, gate: Gate, formation: Formation, *, is_called: bool
+    ) -> None:
+        """Run the handshake in the role of the suite, and in reverse if the target wants that."""
+        if is_called:
+            await admit(connection, gate, formation, self.deadline_s)
+            if formation.proves:
+                await give_proof(connection, formation, self.deadline_s)
+            return
+        await prove(connection, formation, self.deadline_s)
+        if formation.proves:
+            await take_proof(connection, gate, formation, self.deadline_s)
 
     async def make_room(self) -> None:
         """Close a connection that no case uses if the target dials no further one beside it.

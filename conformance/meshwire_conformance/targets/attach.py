@@ -351,6 +351,7 @@ def _formation(facts: Facts) -> Formation | None:
         read_secret(facts.secret_file),
         facts.dialect,
         detects="detection" in facts.capabilities,
+        proves="mutual-proof" in facts.capabilities,
     )
 
 

@@ -97,6 +97,7 @@ def node_attachments(command: str, deadline_s: float, *, beside: bool = False) -
     three the node dials, for the cases about that alone: as a node that proves itself, first in H1
     or first in H2, and as an open one that reconciles. The first of these also runs a share of the
     other cases, over connections that the node dials.
+    One proves itself where it has accepted and wants that of those whom it has dialled.
     One more offers its control socket, as a node for tests, for the cases that need one.
     `deadline_s` is its deadline for a handshake, and that inside a frame, in seconds.
     Serial cases that do not depend on the dialect run in the dialect open alone. With `beside` they
@@ -142,6 +143,7 @@ def _node_rows() -> tuple[tuple[str, str, str, tuple[str, ...]], ...]:
             "",
             ("reconciles", "dials dialect:open", f"cap:{SHORT_CAP}"),
         ),
+        ("proves", f"{member} --unproven refuse {dials}", "", ("mutual-proof",)),
         (CONTROL, f"--open {SERVED}", "", ("control",)),
     )
 

@@ -11,7 +11,7 @@ import binascii
 import hashlib
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from meshwire_conformance.errors import UsageError
@@ -102,13 +102,14 @@ class Formation:
     """What a member of a formation knows: its id and its raw secret.
 
     `dialect` is that of the target. If it `detects`, it serves the other one too, and may dial in
-    either.
+    either. If it `proves`, it proves itself where it has accepted, and wants that of an acceptor.
     """
 
     formation_id: str
     secret: bytes
     dialect: str = H1
     detects: bool = False
+    proves: bool = False
 
     def answer(self, nonce: bytes) -> bytes:
         """Return the HMAC that answers a challenge with this nonce."""
@@ -305,6 +306,24 @@ async def admit(
     gate.admitted = True
     await stream.write(bytes((RESULT_ACCEPTED,)))
     await stream.finish()
+
+
+async def take_proof(
+    connection: Connection, gate: Gate, formation: Formation, deadline_s: float
+) -> None:
+    """Take the proof of a target that has accepted the suite: H1 in reverse (HS-070).
+
+    Raises HandshakeFailed; its subclasses WrongFormation and Rejected name those causes.
+    """
+    await admit(connection, gate, replace(formation, dialect=H1, detects=False), deadline_s)
+
+
+async def give_proof(connection: Connection, formation: Formation, deadline_s: float) -> None:
+    """Prove the suite to a target that it has accepted, in the same way.
+
+    Raises HandshakeFailed; its subclasses WrongFormation and Rejected name those causes.
+    """
+    await prove(connection, replace(formation, dialect=H1), deadline_s)
 
 
 def _missing(what: str, stream: Stream) -> HandshakeFailed:

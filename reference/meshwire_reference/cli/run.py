@@ -21,7 +21,7 @@ from meshwire_reference.cli.settings import read_options
 from meshwire_reference.control.server import ControlServer
 from meshwire_reference.core.settings import Dialect
 from meshwire_reference.documents.process import Unavailable
-from meshwire_reference.node.config import Choices, Config, ConfigError, make_config
+from meshwire_reference.node.config import ALLOW, Choices, Config, ConfigError, make_config
 from meshwire_reference.node.dialler import LONGEST_S, SPREAD
 from meshwire_reference.node.driver import Node
 from meshwire_reference.node.folder import BadFolder
@@ -92,6 +92,23 @@ class RunOptions:
             "do not dial again in it.",
         ),
     ] = False
+    unproven: Annotated[
+        str,
+        typer.Option(
+            metavar="refuse|allow",
+            help="What becomes of a peer that was dialled and does not prove itself too: `refuse` "
+            "sends it nothing and closes the connection, `allow` warns. With `refuse` the node "
+            "also proves itself to whom it has accepted.",
+        ),
+    ] = ALLOW
+    prove: Annotated[
+        bool,
+        typer.Option(
+            "--prove",
+            help="Prove itself to every peer that has dialled, not to those of --own-peer alone. "
+            "Deployed peers know no such proof.",
+        ),
+    ] = False
     handshake_s: Annotated[
         float, typer.Option(help="Deadline of the whole handshake, in seconds.")
     ] = HANDSHAKE_S
@@ -113,7 +130,8 @@ class RunOptions:
         typer.Option(
             metavar="ENDPOINT",
             help="Endpoint id, 64 hex digits, of another node of one's own: it counts no failures, "
-            "so its polls are not answered. May be given again.",
+            "so its polls are not answered; where it has dialled, this node proves itself too. "
+            "May be given again.",
         ),
     ] = None
     payload_cap: Annotated[
@@ -304,6 +322,8 @@ class RunOptions:
             secret_file=self.formation_secret_file,
             dialect=self.dialect,
             detects=not self.no_detection,
+            unproven=self.unproven,
+            proves=self.prove,
             handshake_s=self.handshake_s,
             frame_stall_s=self.frame_stall_s,
             heartbeat_s=self.heartbeat_s,
@@ -449,6 +469,7 @@ def _capabilities(config: Config) -> list[str]:
         "reconciliation": config.settings.serves_reconciliation,
         "reconciles": config.reconcile,
         "detection": config.settings.detects,
+        "mutual-proof": config.settings.refuses_unproven,
         "control": config.control is not None,
         "test-control": config.is_tested,
     }

@@ -229,6 +229,23 @@ class Silent:
 
 
 @dataclass(frozen=True, slots=True)
+class Proven:
+    """An acceptor that this node dialled has proven itself too."""
+
+    peer: str
+    connection: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unproven:
+    """An acceptor that this node dialled has not proven itself, and is served all the same."""
+
+    peer: str
+    connection: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Mismatch:
     """A peer is configured otherwise than this node, as far as what it sent tells.
 
@@ -261,6 +278,8 @@ Event: TypeAlias = (
     | OtherDialect
     | Skipped
     | Accepted
+    | Proven
+    | Unproven
     | Mismatch
     | Silent
     | TombstonesFull

@@ -43,6 +43,10 @@ class Settings:
     dialect: Dialect
     detects: bool = False
     """True serves initiators of both H1 and H2, and dials again in the other where one fails."""
+    refuses_unproven: bool = False
+    """True refuses an acceptor that does not prove itself too; False warns of it."""
+    proves: bool = False
+    """True proves itself to every initiator that it has accepted, else to `own_peers` alone."""
     payload_cap: int = PAYLOAD_MAX
     """The largest payload that the node sends or takes."""
     handshake_s: float = HANDSHAKE_S
@@ -60,7 +64,8 @@ class Settings:
     snapshot_answer_s: float = SNAPSHOT_ANSWER_INTERVAL_S
     """A snapshot of a key is answered to one peer once in this time."""
     own_peers: frozenset[str] = frozenset()
-    """Endpoint ids, in hex, of peers whose polls are not answered, since they need no answer."""
+    """Endpoint ids, in hex, of nodes of one's own: their polls need no answer, and as acceptor this
+    node proves itself to them."""
     heads_peers: frozenset[str] = frozenset()
     """Endpoint ids, in hex, of own nodes with which this one reconciles by heads."""
     skip_event_s: float = 60.0

@@ -34,6 +34,8 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 PROVING = (Dialect.H1, Dialect.H2)
 """Dialects with a handshake."""
+REFUSE, ALLOW = "refuse", "allow"
+"""What becomes of an acceptor that does not prove itself."""
 
 
 class ConfigError(Exception):
@@ -107,6 +109,8 @@ class Choices:
     control: Path | None = None
     is_tested: bool = False
     endpoint_key_file: Path | None = None
+    unproven: str = ALLOW
+    proves: bool = False
 
 
 def make_config(choices: Choices) -> Config:
@@ -139,15 +143,7 @@ def _check(choices: Choices) -> None:
         raise ConfigError(
             "--listen is missing: give an address, such as --listen tcp://127.0.0.1:0"
         )
-    # HS-038
-    if choices.is_open == (choices.formation_id is not None):
-        raise ConfigError(
-            "choose one of --open (no handshake at all) and --formation-id ID (with a secret)"
-        )
-    if choices.dialect is not None and (choices.is_open or choices.dialect not in PROVING):
-        raise ConfigError("--dialect is H1 or H2, beside --formation-id ID")
-    if choices.formation_id == "":
-        raise ConfigError("--formation-id must not be empty")
+    _check_handshake(choices)
     if choices.reconcile_heads_with and not choices.serves_reconciliation:
         raise ConfigError("--no-reconciliation excludes --reconcile-heads-with")
     _check_times(choices)
@@ -162,6 +158,23 @@ def _check(choices: Choices) -> None:
         raise ConfigError(
             "--test-control needs --control PATH, and no --data: it lets a test empty the node"
         )
+
+
+def _check_handshake(choices: Choices) -> None:
+    """Raise ConfigError for choices about the handshake that do not fit each other."""
+    # HS-038
+    if choices.is_open == (choices.formation_id is not None):
+        raise ConfigError(
+            "choose one of --open (no handshake at all) and --formation-id ID (with a secret)"
+        )
+    if choices.dialect is not None and (choices.is_open or choices.dialect not in PROVING):
+        raise ConfigError("--dialect is H1 or H2, beside --formation-id ID")
+    if choices.unproven not in (REFUSE, ALLOW):
+        raise ConfigError(f"--unproven is {REFUSE} or {ALLOW}")
+    if choices.is_open and (choices.proves or choices.unproven == REFUSE):
+        raise ConfigError("--prove and --unproven refuse need --formation-id ID")
+    if choices.formation_id == "":
+        raise ConfigError("--formation-id must not be empty")
 
 
 def _check_times(choices: Choices) -> None:
@@ -211,6 +224,9 @@ def _settings(choices: Choices, key: FormationKey | None) -> Settings:
         heartbeat_s=choices.heartbeat_s,
         dead_peer_s=choices.dead_peer_s,
         graveyard_s=choices.graveyard_s,
+        # HS-077
+        proves=choices.proves or choices.unproven == REFUSE,
+        refuses_unproven=choices.unproven == REFUSE,
         own_peers=_endpoints(choices.own_peers, "--own-peer"),
         heads_peers=_endpoints(choices.reconcile_heads_with, "--reconcile-heads-with"),
         serves_reconciliation=choices.serves_reconciliation,

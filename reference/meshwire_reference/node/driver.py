@@ -28,11 +28,13 @@ from meshwire_reference.core.effects import (
     Notify,
     NotSent,
     OtherDialect,
+    Proven,
     Refusal,
     RunOver,
     Silent,
     Skipped,
     TombstonesFull,
+    Unproven,
     WriteNumber,
     WriteStore,
 )
@@ -469,6 +471,8 @@ EVENTS: Final[dict[type, str]] = {
     NotSent: "not-sent",
     Skipped: "skipped",
     Mismatch: "mismatch",
+    Proven: "proven",
+    Unproven: "unproven",
     Silent: "silent",
     TombstonesFull: "tombstones-full",
 }

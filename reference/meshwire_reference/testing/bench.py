@@ -30,6 +30,7 @@ from meshwire_reference.core.effects import (
     NotSent,
     OpenStream,
     OtherDialect,
+    Proven,
     Refusal,
     Release,
     Reset,
@@ -39,6 +40,7 @@ from meshwire_reference.core.effects import (
     Skipped,
     Stop,
     TombstonesFull,
+    Unproven,
     WriteStore,
 )
 from meshwire_reference.core.formation import FormationKey
@@ -93,6 +95,8 @@ class Bench:
         self.other_dialects: list[OtherDialect] = []
         self.accepted: list[Accepted] = []
         self.mismatches: list[Mismatch] = []
+        self.proven: list[Proven] = []
+        self.unproven: list[Unproven] = []
         self.silent: list[Silent] = []
         self.full: list[TombstonesFull] = []
         self.writes: list[WriteStore] = []
@@ -334,6 +338,8 @@ EVENTS: Final[dict[type[Event], Callable[[Bench], list[Any]]]] = {
     OtherDialect: lambda bench: bench.other_dialects,
     Accepted: lambda bench: bench.accepted,
     Mismatch: lambda bench: bench.mismatches,
+    Proven: lambda bench: bench.proven,
+    Unproven: lambda bench: bench.unproven,
     Silent: lambda bench: bench.silent,
     TombstonesFull: lambda bench: bench.full,
 }

@@ -119,3 +119,27 @@ def test_a_node_for_tests_has_a_socket_and_no_store(
     assert make_config(replace(choices, is_tested=True, control=Path("s"))).is_tested
     with pytest.raises(ConfigError, match="--test-control"):
         make_config(replace(choices, is_tested=True, **wrong))  # type: ignore[arg-type] # a path each
+
+
+def test_an_acceptor_need_not_prove_itself_unless_that_is_demanded(choices: Choices) -> None:
+    """HS-077: who demands it gives it too."""
+    default, demands, gives = (
+        make_config(replace(choices, unproven=unproven, proves=proves)).settings
+        for unproven, proves in (("allow", False), ("refuse", False), ("allow", True))
+    )
+
+    assert (default.refuses_unproven, default.proves) == (False, False)
+    assert (demands.refuses_unproven, demands.proves) == (True, True)
+    assert (gives.refuses_unproven, gives.proves) == (False, True)
+
+
+def test_a_proof_needs_a_formation_and_a_known_setting(choices: Choices) -> None:
+    """An open node has nothing to prove."""
+    is_open = replace(choices, is_open=True, formation_id=None)
+    for wrong in (
+        replace(is_open, proves=True),
+        replace(is_open, unproven="refuse"),
+        replace(choices, unproven="perhaps"),
+    ):
+        with pytest.raises(ConfigError):
+            make_config(wrong)

@@ -18,7 +18,9 @@ from meshwire_reference.core.effects import (
     CloseConnection,
     Mismatch,
     OtherDialect,
+    Proven,
     Silent,
+    Unproven,
 )
 from meshwire_reference.core.inputs import ConnectionClosed, ConnectionOpened
 from meshwire_reference.core.limits.rate_limit import Cooldowns
@@ -29,6 +31,7 @@ from meshwire_reference.core.peer.heartbeats import Heartbeats, HeartbeatStream
 from meshwire_reference.core.peer.inbound import FrameStream
 from meshwire_reference.core.peer.liveness import Liveness
 from meshwire_reference.core.peer.polls import Polls, Said
+from meshwire_reference.core.peer.proof import Proof, ProvingStream
 from meshwire_reference.core.reconciliation.client import RunSelection
 from meshwire_reference.core.reconciliation.server import ServedRuns
 from meshwire_reference.core.sending.initial_exchange import InitialExchange, Selection
@@ -41,6 +44,7 @@ from meshwire_spec.states import (
     SESSION,
     ExchangeState,
     HandshakeState,
+    ProofState,
     SessionEvent,
     SessionState,
 )
@@ -76,6 +80,8 @@ class Session:
         self._heartbeats = Heartbeats(context, streams)
         self._liveness = Liveness(context, streams, self._end_silent)
         self._handshake = HandshakeStream(context, streams, self._take_verdict)
+        self._proof = Proof(context, streams, self._take_proof)
+        self._proving: ProvingStream | None = None
         self._selection: Selection | None = None
         self._exchange: InitialExchange | None = None
         self._jobs = 0
@@ -117,6 +123,7 @@ class Session:
         self._context.durability.drop(self.connection)
         self._heartbeats.stop()
         self._liveness.stop()
+        self._stop_proofs()
         if self._selection is not None:
             self._selection.close(closed)
         self.outbound.close()
@@ -198,6 +205,7 @@ class Session:
         self._move(event)
         self._context.timers.cancel(self._timer)
         self._liveness.stop()
+        self._stop_proofs()
         self.outbound.close()
         # ER-012
         code = REASONS[reason].code
@@ -218,8 +226,7 @@ class Session:
             # The connection is closing: the deadline had passed when the last message arrived.
             return
         elif handshake.state is HandshakeState.ACCEPTED:
-            self._move(SessionEvent.ACCEPTED)
-            self._begin()
+            self._take_acceptance()
         else:
             self._move(SessionEvent.REJECTED)
             self.streams.note_refusal("authentication-failed", "connection")
@@ -228,6 +235,48 @@ class Session:
                 self._context.settings.verdict_linger_s,
                 lambda: self._close(SessionEvent.LINGER_OVER, "authentication-failed"),
             )
+
+    def _take_acceptance(self) -> None:
+        """Begin, unless the acceptor has to prove itself before."""
+        settings = self._context.settings
+        if not self._opened.dialled:
+            if settings.proves or self.streams.peer in settings.own_peers:
+                self._proving = ProvingStream(self._context, self.streams)
+                self._proving.start()
+        elif settings.refuses_unproven:
+            # HS-072
+            self._context.timers.cancel(self._timer)
+            self._proof.start()
+            return
+        self._move(SessionEvent.ACCEPTED)
+        self._begin()
+        if self._opened.dialled:
+            self._proof.start()
+
+    def _take_proof(self, state: ProofState, reason: str) -> None:
+        """Handle the end of the wait for the proof of an acceptor."""
+        peer, refuses = self.streams.peer, self._context.settings.refuses_unproven
+        if self.state not in (SessionState.UNPROVEN, SessionState.READY):
+            return
+        if state is ProofState.PROVEN:
+            self._context.notify(Proven(peer, self.connection))
+            if self.state is SessionState.UNPROVEN:
+                self._move(SessionEvent.ACCEPTED)
+                self._begin()
+        elif state is ProofState.FALSE or refuses:
+            # HS-073, HS-074, HS-078
+            self._refuse(reason)
+        else:
+            # HS-076
+            for counts in self._context.statistics.each(peer):
+                counts.ignored["acceptor unproven"] += 1
+            self._context.notify(Unproven(peer, self.connection, reason))
+
+    def _stop_proofs(self) -> None:
+        """Await and give no proof any more."""
+        self._proof.stop()
+        if self._proving is not None:
+            self._proving.stop()
 
     def _time_out(self) -> None:
         self._note_other_dialect()
@@ -278,10 +327,23 @@ class Session:
         elif self._handshake.awaits_stream:
             # HS-054: the transport reports streams in the order of their numbers.
             self._handshake.accept_stream(stream)
+        elif self._awaits_proof:
+            self._proof.take_stream(stream, self._take_frames)
         else:
-            handler = FrameStream(self._context, self.streams, stream, self.runs, self._take_frame)
-            self.streams.add(stream, handler)
-            self._first_stream = self._first_stream or handler
+            self._take_frames(stream)
+
+    @property
+    def _awaits_proof(self) -> bool:
+        """True while the first bidi stream of the peer may be that of its proof."""
+        is_open = self._context.settings.dialect is Dialect.OPEN
+        return self._opened.dialled and not is_open and self._proof.awaits_stream
+
+    def _take_frames(self, stream: int) -> FrameStream:
+        """Read frames from a stream of the peer; return its handler."""
+        handler = FrameStream(self._context, self.streams, stream, self.runs, self._take_frame)
+        self.streams.add(stream, handler)
+        self._first_stream = self._first_stream or handler
+        return handler
 
     def _refill(self) -> None:
         # TM-003
