@@ -34,7 +34,8 @@ class ConnectionOpened:
     """A new connection; `dialled` is True if this side opened it.
 
     `reconciles` is True if the operator has enabled reconciliation with this peer (NG-013);
-    `in_other_dialect` begins the handshake in the dialect that is not the configured one. Leads to
+    `in_other_dialect` begins the handshake in the dialect that is not the configured one. `own_id`
+    is the endpoint id of this side where the transport proves both, else empty. Leads to
     `OpenStream` for the handshake of the side that dialled. In an open node the initial exchange
     begins at once: `OpenStream` and `CallDocuments`.
     """
@@ -44,6 +45,7 @@ class ConnectionOpened:
     dialled: bool
     reconciles: bool = False
     in_other_dialect: bool = False
+    own_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

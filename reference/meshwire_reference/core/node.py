@@ -23,6 +23,7 @@ from meshwire_reference.core.frames.dispatch import Frames
 from meshwire_reference.core.inputs import Input
 from meshwire_reference.core.limits.fair_turns import NAME as TURN
 from meshwire_reference.core.local import OPERATOR, LocalOperations
+from meshwire_reference.core.peer.rivals import Rivals
 from meshwire_reference.core.peer.session import PeerStatus, Session
 from meshwire_reference.core.sending.relay import Routing
 from meshwire_reference.core.settings import Moment, Settings
@@ -65,6 +66,7 @@ class NodeCore:
         self._frames = Frames(self._context, self._routing)
         self._local = LocalOperations(self._context, self._routing)
         self._sessions: dict[int, Session] = {}
+        self._rivals = Rivals()
 
     @property
     def statistics(self) -> Statistics:
@@ -134,7 +136,7 @@ class NodeCore:
 
     def open_session(self, happened: inputs.ConnectionOpened) -> None:
         """Begin the session of a new connection."""
-        session = Session(self._context, happened, self._frames.take)
+        session = Session(self._context, happened, self._frames.take, self._rivals)
         self._sessions[happened.connection] = session
         self._routing.outbounds[happened.connection] = session.outbound
         session.open()

@@ -49,8 +49,10 @@ class Link:
         *,
         reconciles: bool = False,
         in_other_dialect: bool = False,
+        own_id: bytes = b"",
     ) -> None:
         self.number = number
+        self._own_id = own_id
         self._reconciles = reconciles
         self._in_other_dialect = in_other_dialect
         self.wants_other_dialect = False
@@ -72,6 +74,7 @@ class Link:
                 connection.dialled,
                 self._reconciles,
                 self._in_other_dialect,
+                self._own_id,
             )
         )
         began_s = time.thread_time()

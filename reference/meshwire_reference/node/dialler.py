@@ -13,7 +13,12 @@ from typing import Final, Protocol
 
 from meshwire_reference.node.clocks import Clock
 from meshwire_reference.node.log import NodeLog
-from meshwire_reference.transport.base import Connection, TransportOptions, Unreachable
+from meshwire_reference.transport.base import (
+    SHUTDOWN,
+    Connection,
+    TransportOptions,
+    Unreachable,
+)
 from meshwire_reference.transport.registry import dial
 
 FIRST_S: Final = 1.0
@@ -24,6 +29,8 @@ SPREAD: Final = 0.2
 """Fraction of a wait by which it is randomly shortened or lengthened."""
 STANDING_S: Final = 60.0
 """A connection that lasted this long resets the wait."""
+RECYCLED_S: Final = 30.0
+"""The same for one that the peer has closed in order: deployed peers do so after a minute."""
 
 
 class Backoff:
@@ -38,12 +45,17 @@ class Backoff:
         self._first_s = min(FIRST_S, longest_s)
         self._next_s = self._first_s
 
-    def after(self, stood_s: float) -> float:
-        """Return the wait in s after a connection that lasted `stood_s`, 0 if none was made."""
-        if stood_s >= STANDING_S:
+    def after(self, stood_s: float, *, was_orderly: bool = False) -> float:
+        """Return the wait in s after a connection that lasted `stood_s`, 0 if none was made.
+
+        `was_orderly` says that the peer has closed it without a fault.
+        """
+        # TR-046
+        if stood_s >= (RECYCLED_S if was_orderly else STANDING_S):
             self._next_s = self._first_s
         wait_s = self._next_s
         self._next_s = min(2 * wait_s, self._longest_s)
+        # TR-048
         return wait_s * (1 + SPREAD * (2 * self._random() - 1))
 
 
@@ -82,6 +94,8 @@ class DialEnd:
     stood_s: float = 0.0
     is_misunderstood: bool = False
     """True if the other dialect should be tried."""
+    was_orderly: bool = False
+    """True if it was closed without a fault."""
 
 
 class Dialler:
@@ -113,7 +127,9 @@ class Dialler:
             end = await self._attempt(address, watch, in_other_dialect=in_other_dialect)
             # HS-065: once, before the next attempt in the configured one.
             in_other_dialect = end.is_misunderstood and not in_other_dialect
-            wait_s = 0.0 if in_other_dialect else backoff.after(end.stood_s)
+            wait_s = (
+                0.0 if in_other_dialect else backoff.after(end.stood_s, was_orderly=end.was_orderly)
+            )
             self._log.write(end.event, address=address, why=end.why, retry_s=round(wait_s, 2))
             if not in_other_dialect:
                 watch.note(DialState.LOST, end.why)
@@ -132,4 +148,6 @@ class Dialler:
         # HS-051: a peer that has rejected this node, in whatever way, is dialled again.
         closed = connection.closed
         why = (closed and closed.reason) or "the connection ended"
-        return DialEnd("disconnected", why, self._clock.monotonic_s() - since_s, is_misunderstood)
+        stood_s = self._clock.monotonic_s() - since_s
+        was_orderly = closed is not None and closed.code == SHUTDOWN
+        return DialEnd("disconnected", why, stood_s, is_misunderstood, was_orderly)

@@ -88,6 +88,7 @@ class Node:
         self.network = Network(
             self.attach,
             self._serve_in,
+            self._is_kept,
             secrets.SystemRandom().random,
             redial_s=config.redial_s,
             log=self._log,
@@ -152,6 +153,16 @@ class Node:
         self._spawn(self._storing.run())
         if self._config.folder is not None:
             await self._load_folder(self._config.folder)
+
+    @property
+    def _proven_id(self) -> bytes:
+        """The endpoint id on transports that prove it."""
+        assert self._identity is not None, "the node is open"
+        return endpoint_id_of(self._identity.endpoint_secret)
+
+    def _is_kept(self, peer_id: bytes) -> bool:
+        """Return True if a connection with a peer was kept in favour of another one."""
+        return any(one.stays and one.peer_id == peer_id for one in self._core.peers)
 
     def _identify(self, stored: Identity) -> Identity:
         """Return the identity of the node: with the endpoint key of the configuration, if any."""
@@ -330,6 +341,7 @@ class Node:
             self._feed,
             reconciles=self._config.reconciles_with(connection.peer_id),
             in_other_dialect=in_other_dialect,
+            own_id=self._proven_id if connection.proves_ids else b"",
         )
         self._links[link.number] = link
         self._unready.add(link.number)

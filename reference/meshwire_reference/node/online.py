@@ -50,8 +50,15 @@ class Dial(DialWatch):
     failed and the connections that have ended.
     """
 
-    def __init__(self, address: str, gate: asyncio.Event, changed: Signal) -> None:
+    def __init__(
+        self,
+        address: str,
+        gate: asyncio.Event,
+        changed: Signal,
+        is_kept: Callable[[bytes], bool] = lambda _peer_id: False,
+    ) -> None:
         self.address = address
+        self._is_kept = is_kept
         self.state = DialState.DIALLING
         self.why = ""
         self.peer_id: bytes | None = None
@@ -60,8 +67,10 @@ class Dial(DialWatch):
         self._changed = changed
 
     async def wait_for_turn(self) -> None:
-        """Return when the user wants addresses to be dialled."""
+        """Return when the user wants addresses to be dialled, and no other connection is kept."""
         await self._gate.wait()
+        # TR-045
+        await self._changed.until(lambda: self.peer_id is None or not self._is_kept(self.peer_id))
 
     def note(self, state: DialState, why: str = "", peer_id: bytes | None = None) -> None:
         """Take note of a new state."""
@@ -80,6 +89,7 @@ class Network:
         self,
         attach: Callable[[Connection], None],
         serve: Serve,
+        is_kept: Callable[[bytes], bool],
         random: Callable[[], float],
         *,
         redial_s: float,
@@ -88,6 +98,7 @@ class Network:
     ) -> None:
         self._attach = attach
         self._serve = serve
+        self._is_kept = is_kept
         self._random = random
         self._redial_s = redial_s
         self._log = log
@@ -149,7 +160,7 @@ class Network:
         if known is not None:
             return known
         check_dialled(address, lab=lab)
-        dial = self.dials[address] = Dial(address, self.gate, self.changed)
+        dial = self.dials[address] = Dial(address, self.gate, self.changed, self._is_kept)
         if self.is_open:
             self._begin(dial)
         return dial

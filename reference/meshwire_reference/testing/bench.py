@@ -122,12 +122,19 @@ class Bench:
         reconciles: bool = False,
         in_other_dialect: bool = False,
         peer: int | None = None,
+        own: int | None = None,
     ) -> int:
-        """Open a connection with a new peer, or that of a number; return its own number."""
+        """Open a connection with a new peer, or that of a number; return its own number.
+
+        With `own`, a number too, the transport proves the ids of both sides.
+        """
         self._connections += 1
         number = self._connections
         peer_id = bytes((number if peer is None else peer,)) * ENDPOINT_ID
-        opened = inputs.ConnectionOpened(number, peer_id, dialled, reconciles, in_other_dialect)
+        own_id = b"" if own is None else bytes((own,)) * ENDPOINT_ID
+        opened = inputs.ConnectionOpened(
+            number, peer_id, dialled, reconciles, in_other_dialect, own_id
+        )
         self.feed(opened)
         return number
 

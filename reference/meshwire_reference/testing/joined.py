@@ -74,11 +74,18 @@ class JoinedBenches:
         self._links: list[tuple[_Side, _Side]] = []
 
     def link(
-        self, dialler: Bench, acceptor: Bench, peers: tuple[int, int], *, reconciles: bool = False
+        self,
+        dialler: Bench,
+        acceptor: Bench,
+        peers: tuple[int, int],
+        *,
+        reconciles: bool = False,
+        proves_ids: bool = False,
     ) -> None:
         """Connect two benches; `peers` are the numbers of their endpoint ids."""
-        one = dialler.connect(dialled=True, reconciles=reconciles, peer=peers[1])
-        other = acceptor.connect(reconciles=reconciles, peer=peers[0])
+        ids = peers if proves_ids else (None, None)
+        one = dialler.connect(dialled=True, reconciles=reconciles, peer=peers[1], own=ids[0])
+        other = acceptor.connect(reconciles=reconciles, peer=peers[0], own=ids[1])
         self._links.append((_Side(dialler, one), _Side(acceptor, other)))
 
     def run(self, benches: list[Bench], seconds: float) -> None:

@@ -152,6 +152,9 @@ class Connection(ABC):
     dialled: bool
     """True if this side dialled."""
 
+    proves_ids: bool = True
+    """True if the transport proves the endpoint ids of both sides."""
+
     is_proven: bool = False
     """True once the application has accepted the peer, which it then keeps before others."""
 

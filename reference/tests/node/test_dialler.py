@@ -12,8 +12,11 @@ from meshwire_reference.node.online import Dial, Signal
 from meshwire_reference.testing.memory_transport import offer_memory
 from meshwire_reference.transport.base import Connection, TransportOptions
 from meshwire_reference.transport.registry import listen
+from turns import all_wait
 
 offer_memory()
+
+PEER = b"\x51" * 32
 
 
 def steady(value: float) -> Callable[[], float]:
@@ -51,6 +54,44 @@ def test_only_a_connection_that_stood_counts_as_one() -> None:
     assert waits == [1, 2, 4, 1, 2]
 
 
+def test_a_peer_that_recycles_is_dialled_again_soon() -> None:
+    """TR-046: one that closes in order after half a minute or more has not failed (D-101)."""
+    backoff = Backoff(steady(0.5))
+    waits = [
+        backoff.after(stood_s, was_orderly=orderly)
+        for stood_s, orderly in (
+            (0.0, False),
+            (29.9, True),
+            (30.0, True),
+            (0.0, False),
+            (30.0, False),
+        )
+    ]
+
+    assert waits == [1, 2, 1, 2, 4]
+
+
+def test_a_peer_that_is_connected_otherwise_is_not_dialled() -> None:
+    """TR-045: until that connection ends, of which the signal tells."""
+
+    async def whole() -> None:
+        kept = {PEER}
+        gate, changed = asyncio.Event(), Signal()
+        gate.set()
+        dial = Dial("memory://kept", gate, changed, lambda peer_id: peer_id in kept)
+        await dial.wait_for_turn()
+        dial.note(DialState.CONNECTED, peer_id=PEER)
+        turn = asyncio.ensure_future(dial.wait_for_turn())
+        changed.give()
+        await all_wait()
+        assert not turn.done()
+        kept.clear()
+        changed.give()
+        await turn
+
+    asyncio.run(whole())
+
+
 class Enough(Exception):
     """Ends a dialler that would dial for ever."""
 
@@ -73,7 +114,7 @@ def test_a_misunderstood_node_dials_once_in_the_other_dialect(
     waits: list[float] = []
 
     class Counted(Backoff):
-        def after(self, stood_s: float) -> float:
+        def after(self, stood_s: float, *, was_orderly: bool = False) -> float:
             waits.append(stood_s)
             return 0.0
 

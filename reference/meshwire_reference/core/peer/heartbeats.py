@@ -1,5 +1,7 @@
 """Heartbeats to one peer, and the uni streams with heartbeats of the peer."""
 
+from collections.abc import Callable
+
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.peer.inbound import InboundStream
 from meshwire_reference.core.streams import StreamHandler, Streams
@@ -34,6 +36,11 @@ class Heartbeats(StreamHandler):
         """Send no further heartbeat."""
         self._context.timers.cancel(self._timer)
 
+    def beat_now(self) -> None:
+        """Send a heartbeat at once, unless the node sends none."""
+        if self._context.settings.heartbeat_s > 0:
+            self._beat()
+
     def take_stream(self, stream: int) -> None:
         """Send a heartbeat on the stream that was opened."""
         super().take_stream(stream)
@@ -66,6 +73,8 @@ class HeartbeatStream(InboundStream):
     def __init__(self, context: Context, streams: Streams, stream: int) -> None:
         super().__init__(context, streams, stream)
         self._head = b""
+        self.on_beat: Callable[[], None] = lambda: None
+        """Called once the heartbeat is taken."""
 
     def resume(self) -> None:
         """Read the stream to its end and check its first bytes."""
@@ -91,4 +100,7 @@ class HeartbeatStream(InboundStream):
                 return
             for counts in self._context.statistics.each(self._streams.peer):
                 counts.heartbeats += 1
+            self._end(InboundEvent.ALL_TAKEN)
+            self.on_beat()
+            return
         self._end(InboundEvent.ALL_TAKEN)

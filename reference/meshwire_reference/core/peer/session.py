@@ -32,6 +32,7 @@ from meshwire_reference.core.peer.inbound import FrameStream
 from meshwire_reference.core.peer.liveness import Liveness
 from meshwire_reference.core.peer.polls import Polls, Said
 from meshwire_reference.core.peer.proof import Proof, ProvingStream
+from meshwire_reference.core.peer.rivals import Rivals
 from meshwire_reference.core.reconciliation.client import RunSelection
 from meshwire_reference.core.reconciliation.server import ServedRuns
 from meshwire_reference.core.sending.initial_exchange import InitialExchange, Selection
@@ -55,19 +56,26 @@ DispatchFrame: TypeAlias = Callable[["Session", int, StreamFrame, PendingEffects
 
 @dataclass(frozen=True, slots=True)
 class PeerStatus:
-    """A connection that is open: its number, its peer, who dialled, and how far it has come."""
+    """A connection that is open: its number, its peer, who dialled, and how far it has come.
+
+    `stays` is True if another connection with this peer was closed in its favour.
+    """
 
     connection: int
     peer_id: bytes
     dialled: bool
     state: SessionState
+    stays: bool = False
 
 
 class Session:
     """A connection with a peer, from its opening to its end."""
 
-    def __init__(self, context: Context, opened: ConnectionOpened, dispatch: DispatchFrame) -> None:
+    def __init__(
+        self, context: Context, opened: ConnectionOpened, dispatch: DispatchFrame, rivals: Rivals
+    ) -> None:
         self._context = context
+        self._rivals = rivals
         self._opened = opened
         self._take_frame = partial(dispatch, self)
         self.connection = opened.connection
@@ -95,7 +103,8 @@ class Session:
     def status(self) -> PeerStatus:
         """What the connection is like now."""
         opened = self._opened
-        return PeerStatus(self.connection, opened.peer_id, opened.dialled, self.state)
+        stays = self._rivals.stays(self.connection)
+        return PeerStatus(self.connection, opened.peer_id, opened.dialled, self.state, stays)
 
     def open(self) -> None:
         """Begin with the handshake, or in an open node with the exchange at once."""
@@ -119,6 +128,7 @@ class Session:
         self._note_end(closed)
         self._handshake.forget_nonce()
         self._move(SessionEvent.CONNECTION_ENDED)
+        self._rivals.remove(self, closed.code)
         self._context.timers.cancel(self._timer)
         self._context.durability.drop(self.connection)
         self._heartbeats.stop()
@@ -189,6 +199,26 @@ class Session:
         self._heartbeats.start()
         if self._opened.dialled:
             self._liveness.start()
+        self._rivals.add(self)
+
+    @property
+    def opened(self) -> ConnectionOpened:
+        """How the connection was opened."""
+        return self._opened
+
+    def beat(self) -> None:
+        """Send a heartbeat now."""
+        self._heartbeats.beat_now()
+
+    def watch(self) -> None:
+        """Notice that the peer is gone, although the other side has dialled."""
+        # TR-047
+        if not self._opened.dialled:
+            self._liveness.start()
+
+    def give_way(self, reason: str) -> None:
+        """Close the connection in favour of another one with the same peer."""
+        self._close(SessionEvent.SHUT_DOWN, reason)
 
     def hear(self) -> None:
         """Note that something has come from the peer."""
@@ -321,6 +351,7 @@ class Session:
         """Take a stream that the peer opened."""
         if not bidi:
             heartbeat = HeartbeatStream(self._context, self.streams, stream)
+            heartbeat.on_beat = self._take_heartbeat
             self.streams.add(stream, heartbeat)
             # LV-009: its deadline runs before the first byte too.
             heartbeat.resume()
@@ -331,6 +362,9 @@ class Session:
             self._proof.take_stream(stream, self._take_frames)
         else:
             self._take_frames(stream)
+
+    def _take_heartbeat(self) -> None:
+        self._rivals.note_heartbeat(self)
 
     @property
     def _awaits_proof(self) -> bool:

@@ -57,6 +57,7 @@ class LabLink(Connection):
     def __init__(self, options: TransportOptions, *, dialled: bool) -> None:
         self.dialled = dialled
         self.peer_id = b""
+        self.proves_ids = False
         self._loop = asyncio.get_running_loop()
         self._lab = LabConnection(
             dialled=dialled,

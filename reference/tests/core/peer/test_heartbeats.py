@@ -6,7 +6,8 @@ from meshwire_reference.core.formation import FormationKey
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.documents.table import Table
 from meshwire_reference.testing.bench import Bench
-from meshwire_spec.numbers import REASONS
+from meshwire_reference.wire.batches import StreamFrame
+from meshwire_spec.numbers import HEARTBEAT_INTERVAL_S, REASONS, FrameType
 
 
 def make_bench() -> Bench:
@@ -51,6 +52,22 @@ class TestUniStreams:
 
         assert bench.streams[connection, stream].stopped == REASONS[reason].code
         assert bench.refusals[0].scope == "uni"
+
+
+def test_each_of_two_hundred_heartbeats_is_taken_within_its_interval() -> None:
+    """D-19: while the node is busy with a document, and other streams of the peer wait."""
+    bench = make_bench()
+    connection = bench.connect()
+    bench.hold_documents = True
+    waiting = bench.send(connection, StreamFrame("notes:busy", FrameType.SNAPSHOT, b"any"))
+    for number in range(1, 201):
+        stream = bench.open(connection, bidi=False)
+        bench.write(connection, stream, b"\x01" + bytes(8), fin=True)
+        assert bench.streams[connection, stream].released
+        assert bench.core.statistics.heartbeats == number
+        bench.advance(HEARTBEAT_INTERVAL_S)
+
+    assert not waiting.finished
 
 
 class TestStall:
