@@ -193,6 +193,7 @@ DOORWAYS: dict[str, tuple[str, ...]] = {
         "meshwire_reference.oplog.signatures",
         "meshwire_conformance.protocol.signed_operations",
     ),
+    "prometheus_client": ("meshwire_reference.control.prometheus",),
     "websockets": ("meshwire_reference.transport", "meshwire_conformance.targets"),
 }
 

@@ -28,6 +28,7 @@ from meshwire_reference.backend.peers import (
     Subscription,
     SyncEngine,
 )
+from meshwire_reference.backend.statistics import NodeStatistics
 from meshwire_reference.backend.values import Json
 from meshwire_reference.node.config import Choices, Config, ConfigError, make_config
 
@@ -50,6 +51,7 @@ __all__ = [
     "Initial",
     "Json",
     "KnownPeer",
+    "NodeStatistics",
     "NotConnected",
     "NotListening",
     "NotStored",

@@ -8,6 +8,7 @@ from typing import Self
 from meshwire_reference.backend.documents import DocumentStore
 from meshwire_reference.backend.errors import NotListening
 from meshwire_reference.backend.peers import PeerDiscovery, SyncEngine
+from meshwire_reference.backend.statistics import NodeStatistics, statistics_of
 from meshwire_reference.node.config import Config
 from meshwire_reference.node.driver import Node
 from meshwire_reference.transport.base import TransportError
@@ -56,6 +57,10 @@ class Backend:
         """Close every connection and end the worker; what was acknowledged is durable."""
         self.document_store.end_streams()
         await self.node.close()
+
+    def statistics(self) -> NodeStatistics:
+        """Return every counter, in all and by peer, as it is now. Source: rows A-75, N-18."""
+        return statistics_of(self.node)
 
     async def reset(self) -> None:
         """Begin anew without documents, peers and counts; only for a node for tests.

@@ -221,13 +221,17 @@ def watch(
                 break
 
 
-def stats(control: Control) -> None:
-    """Print the counters of the node as JSON: frames, changes, what was ignored and refused.
+def stats(
+    control: Control,
+    *,
+    peers: Annotated[bool, typer.Option("--peers", help="Add the counters of each peer.")] = False,
+) -> None:
+    """Print the counters of the node as JSON: frames, bytes, changes, what was refused and why.
 
-    Example: meshwire-node stats --control node.sock
+    Example: meshwire-node stats --control node.sock --peers
     """
     with connected(control) as client:
-        show(client.ask(Stats(id=1))["stats"])
+        show(client.ask(Stats(id=1, by_peer=peers))["stats"])
 
 
 def status(control: Control, *, as_json: AsJson = False) -> None:

@@ -10,9 +10,11 @@ import json
 import secrets
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
@@ -21,6 +23,7 @@ from meshwire_reference.cli.settings import read_options
 from meshwire_reference.control.server import ControlServer
 from meshwire_reference.core.settings import Dialect
 from meshwire_reference.documents.process import Unavailable
+from meshwire_reference.extras import install_line
 from meshwire_reference.node.config import ALLOW, Choices, Config, ConfigError, make_config
 from meshwire_reference.node.dialler import LONGEST_S, SPREAD
 from meshwire_reference.node.driver import Node
@@ -42,6 +45,9 @@ from meshwire_spec.numbers import (
 
 if TYPE_CHECKING:
     from meshwire_reference.cli.operations import OperationChoices
+    from meshwire_reference.control.metrics import MetricsServer
+
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 WEBSOCKET = ("ws://", "wss://")
 """How the addresses of a node of signed operations begin."""
@@ -238,6 +244,14 @@ class RunOptions:
             "user, such as put and get."
         ),
     ] = None
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Address at which every counter is served to Prometheus, as http://HOST:PORT"
+            "/metrics; port 0 takes any free one. It asks no client who it is.",
+        ),
+    ] = None
     test_control: Annotated[
         bool,
         typer.Option(
@@ -345,6 +359,7 @@ class RunOptions:
             document_call_s=self.document_call_s,
             document_call_s_per_kib=self.document_call_s_per_kib,
             redial_s=self.redial_s,
+            metrics=self.metrics,
         )
 
 
@@ -364,6 +379,8 @@ def run_command(options: RunOptions, given: frozenset[str]) -> None:
             options = replace(options, **{name: read[name] for name in read.keys() - given})
         listen, peers = options.listen or [], options.rendezvous or []
         if peers or any(address.startswith(WEBSOCKET) for address in listen):
+            if options.metrics is not None:
+                fail("--metrics is for nodes of sync/1, and not for those of signed operations")
             # As in `of_operations`.
             from meshwire_reference.cli.operations import serve_operations  # noqa: PLC0415
 
@@ -395,13 +412,17 @@ async def serve(config: Config) -> int:
     backend = Backend(config)
     node = backend.node
     control = None if config.control is None else ControlServer(backend, config.control)
+    metrics = None if config.metrics is None else _metrics_server(backend, *config.metrics)
     try:
         if await _started(node, stopping):
             if control is not None:
                 await control.open()
+            if metrics is not None:
+                await metrics.open()
             # What is there now stays: to look for garbage in it would take 20 ms.
             gc.freeze()
-            sys.stdout.write(ready_line(config, node.addresses, node.endpoint_id) + "\n")
+            served = {} if metrics is None else {"metrics": metrics.address}
+            sys.stdout.write(ready_line(config, node.addresses, node.endpoint_id, served) + "\n")
             sys.stdout.flush()
             return await _ended(node, stopping)
     except (BadFolder, Unavailable, TransportError, OSError) as exc:
@@ -411,8 +432,19 @@ async def serve(config: Config) -> int:
     finally:
         if control is not None:
             await control.close()
+        if metrics is not None:
+            await metrics.close()
         await backend.close()
     return 0
+
+
+def _metrics_server(backend: Backend, host: str, port: int) -> "MetricsServer":
+    try:
+        # It loads prometheus-client, which other nodes do without.
+        from meshwire_reference.control.metrics import MetricsServer  # noqa: PLC0415
+    except ImportError:
+        fail(f"--metrics needs prometheus-client: {install_line('node')}")
+    return MetricsServer(backend, host, port)
 
 
 async def _ended(node: Node, stopping: asyncio.Event) -> int:
@@ -440,8 +472,16 @@ async def _started(node: Node, stopping: asyncio.Event) -> bool:
     return True
 
 
-def ready_line(config: Config, addresses: tuple[str, ...], endpoint_id: bytes) -> str:
-    """Return the ready line: addresses and properties of the node, without its secret."""
+def ready_line(
+    config: Config,
+    addresses: tuple[str, ...],
+    endpoint_id: bytes,
+    served: Mapping[str, str] = NOTHING,
+) -> str:
+    """Return the ready line: addresses and properties of the node, without its secret.
+
+    `served` is what it serves besides, by name.
+    """
     redial = {"redial_s": config.redial_s * (1 + SPREAD)} if config.connect else {}
     facts: dict[str, object] = {
         "addresses": list(addresses),
@@ -457,6 +497,7 @@ def ready_line(config: Config, addresses: tuple[str, ...], endpoint_id: bytes) -
         },
         **redial,
         **({} if config.control is None else {"control": str(config.control.absolute())}),
+        **served,
     }
     if config.settings.dialect is not Dialect.OPEN and config.key is not None:
         facts["formation_id"] = config.key.formation_id

@@ -12,7 +12,14 @@ from typing import Annotated, Any, Final, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from meshwire_reference.backend import BackendError, BadFields, Document, KnownPeer
+from meshwire_reference.backend import (
+    BackendError,
+    BadFields,
+    Document,
+    KnownPeer,
+    NodeStatistics,
+)
+from meshwire_reference.backend.statistics import CountsSnapshot
 from meshwire_reference.backend.values import Json, parse_object, shown
 
 LINE_MAX: Final = 64 * 2**20
@@ -98,8 +105,10 @@ class Watch(Request, frozen=True, kw_only=True, tag="watch", omit_defaults=True)
     collection: str | None = None
 
 
-class Stats(Request, frozen=True, kw_only=True, tag="stats"):
-    """Return the counters of the node."""
+class Stats(Request, frozen=True, kw_only=True, tag="stats", omit_defaults=True):
+    """Return the counters of the node, and those of each peer if asked for."""
+
+    by_peer: bool = False
 
 
 class Status(Request, frozen=True, kw_only=True, tag="status"):
@@ -173,6 +182,21 @@ def show_peer(peer: KnownPeer) -> dict[str, Json]:
         "addresses": list(peer.addresses),
         "why": peer.why,
     }
+
+
+def show_counts(counts: CountsSnapshot) -> dict[str, Json]:
+    """Return counters as a reply has them."""
+    labelled: dict[str, Json] = {name: dict(value) for name, value in counts.by_label.items()}
+    return {**labelled, **counts.numbers, "last_ms": counts.last_ms}
+
+
+def show_statistics(statistics: NodeStatistics, *, by_peer: bool) -> dict[str, Json]:
+    """Return the counters of a node as a reply has them."""
+    shown = show_counts(statistics.total)
+    shown["now"] = dict(statistics.now)
+    if by_peer:
+        shown["peers"] = {peer: show_counts(one) for peer, one in statistics.by_peer.items()}
+    return shown
 
 
 def show_document(document: Document) -> dict[str, Json]:

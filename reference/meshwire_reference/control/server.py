@@ -45,6 +45,7 @@ from meshwire_reference.control.messages import (
     not_for_tests,
     show_document,
     show_peer,
+    show_statistics,
 )
 from meshwire_reference.control.socket_file import LineTooLong, SocketServer, read_line
 
@@ -177,21 +178,10 @@ class Client:
         """Dial an address from now on."""
         return {"peer": show_peer(await self.backend.peer_discovery.connect(request.address))}
 
-    async def stats(self, _request: Stats) -> dict[str, Json]:
+    async def stats(self, request: Stats) -> dict[str, Json]:
         """Return the counters."""
-        counted = self.backend.node.statistics
-        frames: dict[str, Json] = {
-            f"0x{kind:02x}": times for kind, times in sorted(counted.frames.items())
-        }
-        return {
-            "stats": {
-                "frames": frames,
-                "applied": dict(counted.applied),
-                "ignored": dict(counted.ignored),
-                "refused": dict(counted.refused),
-                "heartbeats": counted.heartbeats,
-            }
-        }
+        statistics = self.backend.statistics()
+        return {"stats": show_statistics(statistics, by_peer=request.by_peer)}
 
     async def status(self, _request: Status) -> dict[str, Json]:
         """Return what the node is and has."""

@@ -1,12 +1,13 @@
 """The part of the core that all others share: settings, time, counters, queues and effects."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from typing import Final
 
 from meshwire_reference.core.counts import Statistics
 from meshwire_reference.core.document_calls import KeptTombstone, Write
 from meshwire_reference.core.effects import (
+    Accepted,
     CallDocuments,
     ConnectionEffect,
     DropTombstones,
@@ -16,6 +17,9 @@ from meshwire_reference.core.effects import (
     Notify,
     NotSent,
     Refusal,
+    RunOver,
+    Send,
+    Silent,
     Skipped,
     TombstonesFull,
     WriteNumber,
@@ -28,12 +32,14 @@ from meshwire_reference.core.limits.quotas import ReceivedQuota, SharedQuota
 from meshwire_reference.core.limits.rate_limit import Cooldowns
 from meshwire_reference.core.limits.refusals import RunRefusals
 from meshwire_reference.core.settings import Moment, Settings
+from meshwire_reference.core.state.document_fates import Fate, Fates
 from meshwire_reference.core.state.document_index import DocumentIndex, RunItems
 from meshwire_reference.core.state.document_queues import KeyQueues
 from meshwire_reference.core.state.durability import Durability
 from meshwire_reference.core.state.head_items import HeadsSurvey
 from meshwire_reference.core.state.tombstones import HeldTombstone, Tombstones
 from meshwire_reference.core.timers import Timers
+from meshwire_spec.numbers import collection_of
 
 SKIP_EVENTS_MAX: Final = 1024
 """Keys whose skipped entries are remembered; of further ones there is no event meanwhile."""
@@ -50,6 +56,9 @@ class Context:
         self.key = key
         self.now = Moment(0.0, 0)
         self.statistics = Statistics()
+        self.fates = Fates()
+        self.connected: dict[int, str] = {}
+        """The peer of each connection that is open."""
         self.timers = Timers()
         self.turns = Turns(self.timers, lambda: self.now.monotonic_s)
         self.tombstones = Tombstones()
@@ -77,6 +86,7 @@ class Context:
     def emit(self, effect: ConnectionEffect) -> None:
         """Add an effect that a peer can see; it is held until the write it names is durable."""
         if self.durability.admit(effect):
+            self._count_sent(effect)
             self._effects.append(effect)
 
     def compares_heads(self, peer: str) -> bool:
@@ -172,19 +182,69 @@ class Context:
 
     def note_durable(self, number: WriteNumber) -> None:
         """Release the effects that waited for writes up to this one."""
-        self._effects.extend(self.durability.note_durable(number))
+        for effect in self.durability.note_durable(number):
+            self._count_sent(effect)
+            self._effects.append(effect)
+
+    # --- what is counted and noted ---------------------------------------------------------------
+
+    def _count_sent(self, effect: ConnectionEffect) -> None:
+        """Count the bytes that the transport gets, and the frame that they are."""
+        if not isinstance(effect, Send) or effect.connection not in self.connected:
+            return
+        for counts in self.statistics.each(self.connected[effect.connection]):
+            counts.sent_bytes += len(effect.data)
+            if effect.frame is not None:
+                counts.sent_frames[effect.frame] += 1
+                counts.sent_frame_bytes[effect.frame] += len(effect.data)
+
+    def note_fate(self, peer: str, key: str, fate: Fate, why: str = "") -> None:
+        """Note what became of a document between this node and a peer."""
+        self.fates.note(peer, key, fate, self.now.wall_ms, why)
+
+    def note_ignored(self, peer: str, key: str, fate: Fate, cause: str) -> None:
+        """Count a frame or an entry without an effect, and note that of its document."""
+        for counts in self.statistics.each(peer):
+            counts.ignored[cause] += 1
+        self.note_fate(peer, key, fate, cause)
+
+    def note_applied(self, peer: str, key: str, fate: Fate, kind: str) -> None:
+        """Count a change of a peer that took effect, and note that of its document."""
+        for counts in self.statistics.each(peer):
+            counts.applied[kind] += 1
+            counts.last_ms = self.now.wall_ms
+        self.note_fate(peer, key, fate)
+
+    def note_sent(self, peer: str, keys: Iterable[str], how: str) -> None:
+        """Count documents or tombstones that are sent in one frame, and note it of each."""
+        for key in keys:
+            mode = collection_of(key).mode
+            for counts in self.statistics.each(peer):
+                counts.sent_documents[mode] += 1
+                counts.last_ms = self.now.wall_ms
+            self.note_fate(peer, key, Fate.SENT, how)
+
+    def note_lost(self, peer: str, keys: Iterable[str]) -> None:
+        """Count a frame whose stream has ended too early, and note it of its documents."""
+        for counts in self.statistics.each(peer):
+            counts.lost += 1
+        for key in keys:
+            self.note_fate(peer, key, Fate.LOST)
 
     def note_refusal(self, refusal: Refusal) -> None:
         """Count a refusal and log it."""
         # ER-018
         for counts in self.statistics.each(refusal.peer):
             counts.refused[refusal.reason] += 1
+        if refusal.key:
+            self.note_fate(refusal.peer, refusal.key, Fate.REFUSED, refusal.reason)
         self.notify(refusal)
 
     def note_skipped(self, skipped: Skipped) -> None:
         """Count an entry or tombstone that was skipped, and log it unless one was just now."""
         for counts in self.statistics.each(skipped.peer):
             counts.ignored[f"entry skipped: {skipped.reason}"] += 1
+        self.note_fate(skipped.peer, skipped.key, Fate.REFUSED, skipped.reason)
         if self._skip_events.take(skipped.key, self.now.monotonic_s):
             self.notify(skipped)
 
@@ -192,10 +252,12 @@ class Context:
         """Count and log a document that could not be sent."""
         for counts in self.statistics.each(not_sent.peer):
             counts.not_sent[not_sent.reason] += 1
+        self.note_fate(not_sent.peer, not_sent.key, Fate.NOT_SENT, not_sent.reason)
         self.notify(not_sent)
 
     def notify(self, event: Event) -> None:
-        """Add the effect that logs an event."""
+        """Add the effect that logs an event, and count it."""
+        count_event(self.statistics, event)
         self._effects.append(Notify(event))
 
     def report(self, done: LocalDone) -> None:
@@ -210,3 +272,21 @@ class Context:
 
     def _emit_call(self, call: CallDocuments) -> None:
         self._effects.append(call)
+
+
+def count_event(statistics: Statistics, event: Event) -> None:
+    """Count a session or a reconciliation by its event; other events are counted elsewhere."""
+    match event:
+        case Accepted(dialled=dialled):
+            for counts in statistics.each(event.peer):
+                counts.sessions["dialled" if dialled else "accepted"] += 1
+        case Silent():
+            for counts in statistics.each(event.peer):
+                counts.sessions["silent"] += 1
+        case RunOver():
+            for counts in statistics.each(event.peer):
+                counts.runs["completed" if event.reason is None else "incomplete"] += 1
+                counts.runs["have"] += event.have
+                counts.runs["need"] += event.need
+        case _:
+            pass

@@ -37,13 +37,15 @@ class Send(ConnectionEffect):
     """Send bytes on a stream, and its FIN.
 
     With FIN, and where it `reports`, answered by `StreamSent` or `SendFailed`, unless the stream is
-    released before. No `Send` follows one with FIN on the same stream.
+    released before. No `Send` follows one with FIN on the same stream. `frame` is the type of the
+    frame that the bytes are, for the counters.
     """
 
     stream: int
     data: bytes
     fin: bool = False
     reports: bool = False
+    frame: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from meshwire_reference.core.peer.rivals import Rivals
 from meshwire_reference.core.peer.session import PeerStatus, Session
 from meshwire_reference.core.sending.relay import Routing
 from meshwire_reference.core.settings import Moment, Settings
+from meshwire_reference.core.state.document_fates import Fates
 from meshwire_spec.states import SessionState
 
 
@@ -74,6 +75,11 @@ class NodeCore:
         return self._context.statistics
 
     @property
+    def fates(self) -> Fates:
+        """What became of documents between the node and its peers."""
+        return self._context.fates
+
+    @property
     def outstanding(self) -> Outstanding:
         """What the node is at."""
         context = self._context
@@ -85,6 +91,11 @@ class NodeCore:
             context.outbound_quota.used,
             context.inbound_quota.used,
         )
+
+    @property
+    def tombstones(self) -> int:
+        """How many tombstones the node holds."""
+        return len(self._context.tombstones)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -138,6 +149,7 @@ class NodeCore:
         """Begin the session of a new connection."""
         session = Session(self._context, happened, self._frames.take, self._rivals)
         self._sessions[happened.connection] = session
+        self._context.connected[happened.connection] = happened.peer_id.hex()
         self._routing.outbounds[happened.connection] = session.outbound
         session.open()
 
@@ -149,6 +161,7 @@ class NodeCore:
         if isinstance(happened.event, inputs.ConnectionClosed):
             del self._sessions[happened.connection]
             del self._routing.outbounds[happened.connection]
+            del self._context.connected[happened.connection]
         elif isinstance(happened.event, OF_PEER):
             session.hear()
         EVENTS[type(happened.event)](session, happened.event)

@@ -11,7 +11,7 @@ that are outstanding: calls of documents, or an answer in flight.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +28,7 @@ from meshwire_reference.core.effects import (
     WriteNumber,
 )
 from meshwire_reference.core.limits.quotas import InboundQuota
+from meshwire_reference.core.state.document_fates import SENT_AS
 from meshwire_spec.numbers import LAB_MAX_DATA, REASONS
 
 NO_STREAM: Final = -1
@@ -147,6 +148,8 @@ class Streams:
 
     def take_data(self, stream: int, data: bytes, *, fin: bool) -> None:
         """Give bytes of the peer, and its FIN, to the handler of the stream."""
+        for counts in self._context.statistics.each(self.peer):
+            counts.received_bytes += len(data)
         handler = self._handlers.get(stream)
         if handler is not None:
             handler.receive(data, fin=fin)
@@ -243,8 +246,12 @@ class Streams:
         fin: bool = False,
         reports: bool = False,
         after: WriteNumber | None = None,
+        frame: int | None = None,
     ) -> None:
-        """Send bytes, and FIN; `note_sent` follows where it `reports`, and after FIN."""
+        """Send bytes, and FIN; `note_sent` follows where it `reports`, and after FIN.
+
+        `frame` is the type of the frame that the bytes are.
+        """
         self._context.emit(
             Send(
                 connection=self.connection,
@@ -253,6 +260,7 @@ class Streams:
                 fin=fin,
                 reports=reports,
                 after=after,
+                frame=frame,
             )
         )
 
@@ -275,6 +283,14 @@ class Streams:
         self._handlers.pop(stream, None)
         self.note_unread(stream, 0)
         self._context.emit(Release(connection=self.connection, stream=stream, after=after))
+
+    def note_documents(self, keys: Iterable[str], frame_type: int) -> None:
+        """Count the documents and tombstones that are sent in a frame."""
+        self._context.note_sent(self.peer, keys, SENT_AS.get(frame_type, ""))
+
+    def note_lost(self, keys: Iterable[str]) -> None:
+        """Count a frame whose stream has ended too early, with its documents."""
+        self._context.note_lost(self.peer, keys)
 
     def note_refusal(self, reason: str, scope: str, key: str = "") -> None:
         """Count and log a refusal; `scope` is that of `Refusal`."""

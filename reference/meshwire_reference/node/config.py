@@ -22,6 +22,7 @@ from meshwire_spec.numbers import (
     HANDSHAKE_S,
     HEARTBEAT_INTERVAL_S,
     PAYLOAD_MAX,
+    U16_MAX,
     U32_MAX,
 )
 
@@ -72,6 +73,8 @@ class Config:
     """Seed of the endpoint key; None keeps the one of the store."""
     warnings: tuple[str, ...] = ()
     """What the operator should change, a line each; the node starts all the same."""
+    metrics: tuple[str, int] | None = None
+    """Host and port at which the counters are served, None for nowhere."""
 
     def reconciles_with(self, peer_id: bytes) -> bool:
         """Return True if the operator has requested runs with this peer."""
@@ -111,6 +114,7 @@ class Choices:
     endpoint_key_file: Path | None = None
     unproven: str = ALLOW
     proves: bool = False
+    metrics: str | None = None
 
 
 def make_config(choices: Choices) -> Config:
@@ -134,7 +138,19 @@ def make_config(choices: Choices) -> Config:
         choices.is_tested,
         _endpoint_key(choices, warnings),
         tuple(warnings),
+        _metrics(choices.metrics),
     )
+
+
+def _metrics(text: str | None) -> tuple[str, int] | None:
+    """Read host and port of --metrics."""
+    if text is None:
+        return None
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > U16_MAX:
+        raise ConfigError(f"--metrics {text!r}: give HOST:PORT, such as 127.0.0.1:9464")
+    return host, int(port)
 
 
 def _check(choices: Choices) -> None:

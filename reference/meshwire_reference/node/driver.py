@@ -39,7 +39,7 @@ from meshwire_reference.core.effects import (
     WriteStore,
 )
 from meshwire_reference.core.inputs import Input, StoreFailed
-from meshwire_reference.core.node import NodeCore
+from meshwire_reference.core.node import NodeCore, Outstanding
 from meshwire_reference.core.peer.session import PeerStatus
 from meshwire_reference.documents.limits import WorkerDied, WorkerEvent
 from meshwire_reference.documents.process import DocumentSettings, WorkerSettings
@@ -111,6 +111,16 @@ class Node:
     def statistics(self) -> Statistics:
         """Counts of the core."""
         return self._core.statistics
+
+    @property
+    def outstanding(self) -> Outstanding:
+        """What the core is at."""
+        return self._core.outstanding
+
+    @property
+    def tombstones(self) -> int:
+        """How many tombstones the node holds."""
+        return self._core.tombstones
 
     @property
     def keys(self) -> tuple[str, ...]:

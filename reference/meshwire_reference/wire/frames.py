@@ -13,6 +13,8 @@ KNOWN_TYPES: Final = FRAME_TYPES
 GREAT: Final = 256 * 2**10
 """Size of a payload in bytes from which it is not copied."""
 KEY_START: Final = U16_BE.size
+FRAME_HEADER: Final = U16_BE.size + U8.size + U32_BE.size
+"""Bytes of a frame besides its key and payload."""
 HEAD: Final = 1024
 """Bytes of the beginning of a frame that are shown."""
 NO_CAPS: Final[Mapping[int, int]] = MappingProxyType({})
@@ -23,6 +25,11 @@ RUN_CAPS: Final[Mapping[int, int]] = MappingProxyType(
     }
 )
 """Greatest payloads that a node takes of types with a lower cap than the others, in bytes."""
+
+
+def size_of_frame(frame: StreamFrame) -> int:
+    """Return the bytes of a frame on its stream, with the header."""
+    return FRAME_HEADER + len(frame.key.encode()) + len(frame.payload)
 
 
 class FrameReader:

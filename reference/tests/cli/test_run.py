@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -80,7 +81,7 @@ def ready(*options: str, **changes: str) -> tuple[dict[str, object], int, str]:
 
 def test_the_ready_line_keeps_to_its_schema() -> None:
     """An open node with the deadlines of the profile; SIGTERM ends it with 0."""
-    facts, code, errors = ready("--open")
+    facts, code, errors = ready("--open", "--metrics", "127.0.0.1:0")
     schema = resources.files("meshwire_spec") / "schemas" / "ready.json"
     Draft202012Validator(json.loads(schema.read_text("utf-8"))).validate(facts)
 
@@ -88,6 +89,7 @@ def test_the_ready_line_keeps_to_its_schema() -> None:
     assert errors == ""
     assert facts["dialect"] == "open"
     assert facts["payload_cap"] == PAYLOAD_MAX
+    assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d*/metrics", str(facts["metrics"]))
     assert facts["deadlines"] == {"handshake_s": HANDSHAKE_S, "frame_stall_s": FRAME_STALL_S}
 
 
@@ -250,6 +252,10 @@ def test_a_bad_secret_is_refused_without_showing_it(tmp_path: Path, content: str
         ((*LISTEN, "--open", "--reconcile-with", "abcd"), "64 hex digits"),
         ((*LISTEN, "--open", "--own-peer", "abcd"), "--own-peer abcd"),
         ((*LISTEN, "--open", "--dead-peer-s", "-1"), "--dead-peer-s"),
+        ((*LISTEN, "--open", "--metrics", "9464"), "--metrics"),
+        ((*LISTEN, "--open", "--metrics", "127.0.0.1:65536"), "--metrics"),
+        ((*LISTEN, "--open", "--metrics", "192.0.2.1:0"), "192.0.2.1"),
+        (("--listen", "ws://127.0.0.1:0/crdt-sync", "--metrics", "127.0.0.1:0"), "--metrics"),
         ((*LISTEN, "--open", "--graveyard-days", "nan"), "--graveyard-days"),
         ((*LISTEN, "--open", "--load", ""), "name of a folder"),
         ((*LISTEN, "--open", "--data", ""), "name of a folder"),

@@ -1,11 +1,21 @@
 """What is counted: each outcome once, in all and for its peer."""
 
-from meshwire_reference.core.counts import PEERS_MAX, Statistics
+from pathlib import Path
+
+from meshwire_reference.core.counts import COUNTERS, PEERS_MAX, Statistics
+from meshwire_reference.core.effects import Send
+from meshwire_reference.core.inputs import SendFailed
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.documents.table import Table
 from meshwire_reference.testing.author import read, snapshot
 from meshwire_reference.testing.bench import START_MS, Bench
-from meshwire_reference.wire.batches import StreamFrame, SyncBatch, SyncEntry, encode_sync_batch
+from meshwire_reference.wire.batches import (
+    StreamFrame,
+    SyncBatch,
+    SyncEntry,
+    encode_stream_frame,
+    encode_sync_batch,
+)
 from meshwire_reference.wire.tombstones import Tombstone, encode_tombstone
 from meshwire_spec.numbers import ENDPOINT_ID, Direction, FrameType
 
@@ -62,6 +72,66 @@ def test_entries_count_as_what_becomes_of_them() -> None:
     assert counts.applied == {"changes": 2}
     assert counts.ignored == {"entry skipped: bad-document": 1}
     assert counts.refused == {}
+    whole = len(encode_stream_frame(StreamFrame("batch", FrameType.BATCH, payload)))
+    assert counts.frame_bytes == {FrameType.BATCH: whole}
+    assert counts.received_bytes == whole
+
+
+def test_what_is_sent_counts_where_the_transport_gets_it() -> None:
+    """Frames, their bytes, and documents by mode; nothing before its write is durable."""
+    bench = make_bench()
+    one, other = bench.connect(), bench.connect()
+    bench.hold_writes = True
+    bench.send(one, snapshot("nodes:n1"))
+    counts = bench.core.statistics.of(peer_of(other))
+    before = counts.snapshot()
+    bench.let_go()
+
+    assert before.numbers["sent_bytes"] == 0
+    assert before.by_label["sent_frames"] == {}
+    (sent,) = map(encode_stream_frame, bench.frames(other))
+    assert counts.sent_frames == {FrameType.SNAPSHOT: 1}
+    assert counts.sent_frame_bytes == {FrameType.SNAPSHOT: len(sent)}
+    assert counts.sent_bytes == len(sent)
+    assert counts.sent_documents == {"latest-only": 1}
+    assert counts.last_ms == START_MS
+    assert bench.core.statistics.of(peer_of(one)).sent_documents == {}
+
+
+def test_a_lost_frame_is_no_failure_of_the_peer() -> None:
+    """It has a counter of its own."""
+    bench = make_bench()
+    one, other = bench.connect(), bench.connect()
+    bench.hold_sends = True
+    bench.send(one, snapshot("nodes:n1"))
+    (send,) = (held for held in bench.held if isinstance(held, Send) and held.connection == other)
+    bench.report(other, SendFailed(send.stream, 0))
+    counts = bench.core.statistics.of(peer_of(other))
+
+    assert (counts.lost, counts.refused, counts.not_sent) == (1, {}, {})
+    assert bench.core.statistics.lost == 1
+
+
+def test_a_snapshot_of_counts_stays_as_it_was() -> None:
+    """N-18: what was returned does not change with the node."""
+    statistics = Statistics()
+    statistics.frames[FrameType.BATCH] += 1
+    taken = statistics.snapshot()
+    statistics.frames[FrameType.BATCH] += 1
+    statistics.heartbeats += 1
+
+    assert taken.by_label["frames"] == {"0x07": 1}
+    assert taken.numbers["heartbeats"] == 0
+    assert set(taken.by_label) | set(taken.numbers) == {row.name for row in COUNTERS}
+
+
+def test_the_page_has_every_counter() -> None:
+    """With what tells its numbers apart; and every counter of the table exists."""
+    page = (Path(__file__).parents[3] / "spec" / "15-running.md").read_text("utf-8")
+
+    for row in COUNTERS:
+        assert f"| `{row.name}` | {row.label or '-'} |" in page
+        assert hasattr(Statistics(), row.name)
 
 
 def test_a_connection_that_comes_again_goes_on_counting() -> None:

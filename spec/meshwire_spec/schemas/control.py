@@ -96,6 +96,10 @@ class WatchDocuments(Request, frozen=True, kw_only=True, tag="watch"):
 class Stats(Request, frozen=True, kw_only=True, tag="stats"):
     """Return the counters of the node."""
 
+    by_peer: Annotated[
+        bool | UnsetType, Meta(description="Return those of each peer too; false is usual.")
+    ] = UNSET
+
 
 class Status(Request, frozen=True, kw_only=True, tag="status"):
     """Return what the node is and has."""
@@ -210,14 +214,75 @@ class ControlEvent(Strict, frozen=True, kw_only=True):
 Counts = dict[str, Tally]
 
 
-class StatsOut(Strict, frozen=True, kw_only=True):
-    """The counters of a node since it was started."""
+class PeerStatsOut(Strict, frozen=True, kw_only=True):
+    """The counters of a peer, or of all of them."""
 
     frames: Annotated[Counts, Meta(description="Frames received, by type, such as `0x00`.")]
     applied: Annotated[Counts, Meta(description="Changes that took effect, by kind.")]
     ignored: Annotated[Counts, Meta(description="Frames and entries without effect, by cause.")]
     refused: Annotated[Counts, Meta(description="Refusals, by reason.")]
     heartbeats: Annotated[Tally, Meta(description="Heartbeats received.")]
+    frame_bytes: Annotated[
+        Counts | UnsetType,
+        Meta(description="Bytes of the frames received, headers included, by type."),
+    ] = UNSET
+    sent_frames: Annotated[Counts | UnsetType, Meta(description="Frames sent, by type.")] = UNSET
+    sent_frame_bytes: Annotated[
+        Counts | UnsetType, Meta(description="Bytes of the frames sent, by type.")
+    ] = UNSET
+    sent_documents: Annotated[
+        Counts | UnsetType,
+        Meta(description="Documents sent, by the mode of their collection, tombstones included."),
+    ] = UNSET
+    not_sent: Annotated[
+        Counts | UnsetType, Meta(description="Documents that could not be sent, by reason.")
+    ] = UNSET
+    runs: Annotated[
+        Counts | UnsetType,
+        Meta(
+            description="Reconciliations: `begun`, `completed`, `incomplete`, `served`; their "
+            "`rounds`; keys that peers lacked (`have`) and that this node lacked (`need`)."
+        ),
+    ] = UNSET
+    sessions: Annotated[
+        Counts | UnsetType,
+        Meta(description="Sessions begun, `dialled` and `accepted`; ended as `silent`."),
+    ] = UNSET
+    received_bytes: Annotated[
+        Tally | UnsetType, Meta(description="Bytes received on streams, of whatever kind.")
+    ] = UNSET
+    sent_bytes: Annotated[
+        Tally | UnsetType, Meta(description="Bytes sent on streams, of whatever kind.")
+    ] = UNSET
+    lost: Annotated[
+        Tally | UnsetType,
+        Meta(description="Frames whose stream ended before the transport had them."),
+    ] = UNSET
+    sent_heartbeats: Annotated[Tally | UnsetType, Meta(description="Heartbeats sent.")] = UNSET
+    last_ms: Annotated[
+        int | UnsetType | None,
+        Meta(
+            description="When the last document or tombstone was taken or sent, in ms since 1970; "
+            "null before the first."
+        ),
+    ] = UNSET
+
+
+class StatsOut(PeerStatsOut, frozen=True, kw_only=True):
+    """The counters of a node since it was started."""
+
+    now: Annotated[
+        Counts | UnsetType,
+        Meta(
+            description="What the node holds and is at: `kept_documents`, `kept_tombstones`, "
+            "`sessions`, `streams`, `documents` with work under way, connections that are `held` "
+            "by a write, `outbound_bytes`, `inbound_bytes`."
+        ),
+    ] = UNSET
+    peers: Annotated[
+        dict[str, PeerStatsOut] | UnsetType,
+        Meta(description="By endpoint id, if asked for: the peers counted last, 1,024 at most."),
+    ] = UNSET
 
 
 class StatusOut(Strict, frozen=True, kw_only=True):

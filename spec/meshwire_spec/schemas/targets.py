@@ -139,6 +139,10 @@ class ReadyLine(NodeFacts, frozen=True, kw_only=True):
     capabilities: CapabilitiesFact
     payload_cap: PayloadCapFact
     deadlines: DeadlinesFact
+    metrics: Annotated[
+        NonEmptyText | UnsetType,
+        Meta(description="URL at which the node serves its counters to Prometheus, if it does."),
+    ] = UNSET
 
 
 class TargetFile(NodeFacts, frozen=True, kw_only=True):

@@ -6,11 +6,11 @@ from abc import abstractmethod
 from collections.abc import Callable
 
 from meshwire_reference.core.context import Context
-from meshwire_reference.core.counts import Counts
 from meshwire_reference.core.document_calls import Call, Result
 from meshwire_reference.core.effects import Skipped, WriteNumber
 from meshwire_reference.core.peer.session import Session
 from meshwire_reference.core.sending.relay import Routing
+from meshwire_reference.core.state.document_fates import Fate
 from meshwire_reference.core.state.document_queues import Job
 from meshwire_reference.core.streams import PendingEffects
 from meshwire_spec.numbers import FRAME_KEY_MAX
@@ -61,6 +61,7 @@ class Delivery:
         self._effects.begin()
         self.session.begin_job()
         self.outstanding += 1
+        self._context.note_fate(self.session.streams.peer, key, Fate.RECEIVED)
         self._context.queues.add(key, job)
 
     def end(
@@ -120,9 +121,17 @@ class DocumentJob(Job):
         self._delivery.end(self.key, "internal")
 
     @property
-    def _counts(self) -> tuple[Counts, Counts]:
-        """Both counts in which the outcome is counted."""
-        return self._context.statistics.each(self._delivery.session.streams.peer)
+    def _peer(self) -> str:
+        """The peer that has sent the frame."""
+        return self._delivery.session.streams.peer
+
+    def _note_ignored(self, cause: str, fate: Fate) -> None:
+        """Count that the frame has no effect."""
+        self._context.note_ignored(self._peer, self.key, fate, cause)
+
+    def _note_applied(self, kind: str, fate: Fate) -> None:
+        """Count that a change of the frame took effect."""
+        self._context.note_applied(self._peer, self.key, fate, kind)
 
     @abstractmethod
     def _undo(self, result: Result) -> bool:

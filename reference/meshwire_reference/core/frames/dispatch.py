@@ -17,12 +17,13 @@ from meshwire_reference.core.frames.document_frames import DeltaJob, SnapshotJob
 from meshwire_reference.core.frames.tombstone_frames import TombstoneJob
 from meshwire_reference.core.peer.session import Session
 from meshwire_reference.core.sending.relay import Routing
+from meshwire_reference.core.state.document_fates import Fate
 from meshwire_reference.core.state.tombstones import document_key
 from meshwire_reference.core.streams import PendingEffects
 from meshwire_reference.wire.accept import accept
 from meshwire_reference.wire.batches import StreamFrame, SyncBatchReader, SyncEntry
 from meshwire_reference.wire.errors import Malformed
-from meshwire_reference.wire.frames import RUN_CAPS
+from meshwire_reference.wire.frames import RUN_CAPS, size_of_frame
 from meshwire_reference.wire.tombstones import (
     Tombstone,
     TombstoneBatchReader,
@@ -48,6 +49,7 @@ class Frames:
         """Start the effects of one frame; return the reason to refuse it, or None."""
         for counts in self._context.statistics.each(session.streams.peer):
             counts.frames[frame.type] += 1
+            counts.frame_bytes[frame.type] += size_of_frame(frame)
         # ER-021
         reason = accept("stream_frame", frame)
         if reason is not None:
@@ -153,8 +155,8 @@ class Frames:
     def take_nothing(self, delivery: Delivery, frame: StreamFrame) -> None:
         """Take a 0x02 or 0x06, which has no effect."""
         # FR-012
-        for counts in self._context.statistics.each(delivery.session.streams.peer):
-            counts.ignored[f"type 0x{frame.type:02x}"] += 1
+        peer, cause = delivery.session.streams.peer, f"type 0x{frame.type:02x}"
+        self._context.note_ignored(peer, frame.key, Fate.IGNORED, cause)
 
 
 DOCUMENT_JOBS: Final[dict[int, type[DeltaJob | SnapshotJob]]] = {

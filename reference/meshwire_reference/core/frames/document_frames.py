@@ -19,6 +19,7 @@ from meshwire_reference.core.frames.delivery import Delivery, DocumentJob
 from meshwire_reference.core.frames.tombstone_frames import TombstoneJob
 from meshwire_reference.core.sending.outbound import Purpose
 from meshwire_reference.core.sending.relay import Routing
+from meshwire_reference.core.state.document_fates import Fate
 from meshwire_reference.core.sync_messages import confirms_heads, has_changes, is_read
 from meshwire_reference.wire.batches import StreamFrame
 from meshwire_reference.wire.tombstones import Tombstone
@@ -43,8 +44,7 @@ class _FrameJob(DocumentJob):
         key = self._frame.key
         if self._context.guard(key) is None:
             return False
-        for counts in self._counts:
-            counts.ignored["tombstoned"] += 1
+        self._note_ignored("tombstoned", Fate.GUARDED)
         if self._is_tombstone_due():
             self._delivery.session.outbound.add(Purpose.TOMBSTONE, key)
         return True
@@ -59,8 +59,7 @@ class _FrameJob(DocumentJob):
         policy = collection_of(key).resurrection
         if policy == ALLOW:
             return False
-        for counts in self._counts:
-            counts.ignored["resurrected"] += 1
+        self._note_ignored("resurrected", Fate.GUARDED)
         if policy == RE_DELETE:
             self._bury_again(buried.tombstone)
         return True
@@ -94,8 +93,7 @@ class _FrameJob(DocumentJob):
         if write is None:
             return None
         key = self._frame.key
-        for counts in self._counts:
-            counts.applied["changes"] += 1
+        self._note_applied("changes", Fate.APPLIED)
         after = self._context.write(key, write)
         self._routing.pass_on_document(key, self._delivery.session.connection)
         return after
@@ -135,6 +133,8 @@ class DeltaJob(_FrameJob):
         if not (result.read or result.awaited):
             self._delivery.session.outbound.note_delta(self._frame.key)
             self._note_said(result)
+        if result.awaited:
+            self._context.note_fate(self._peer, self._frame.key, Fate.AWAITING)
         # TR-026: a change that waits for others has no write, and nothing waits for it.
         after = self._keep(result.write)
         if result.answer is not None:

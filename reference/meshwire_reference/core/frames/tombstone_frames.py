@@ -1,10 +1,13 @@
 """The effect of a tombstone: its document is removed, and the tombstone is kept and passed on."""
 
+from typing import Final
+
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.document_calls import Call, Drop, Result
 from meshwire_reference.core.effects import WriteNumber
 from meshwire_reference.core.frames.delivery import Delivery, DocumentJob
 from meshwire_reference.core.sending.relay import Routing
+from meshwire_reference.core.state.document_fates import Fate
 from meshwire_reference.core.state.tombstones import (
     KEPT,
     HeldTombstone,
@@ -12,6 +15,9 @@ from meshwire_reference.core.state.tombstones import (
     document_key,
 )
 from meshwire_reference.wire.tombstones import Tombstone
+
+FATES: Final = {OfferOutcome.EXPIRED: Fate.EXPIRED}
+"""What becomes of a document whose tombstone has no effect, where that is more than ignored."""
 
 
 class TombstoneJob(DocumentJob):
@@ -47,15 +53,13 @@ class TombstoneJob(DocumentJob):
             return None
         if offer not in KEPT:
             # TS-031, TS-032, TS-039
-            for counts in self._counts:
-                counts.ignored[f"tombstone: {offer}"] += 1
+            self._note_ignored(f"tombstone: {offer}", FATES.get(offer, Fate.IGNORED))
             return None
         return Drop(self.key)
 
     def _apply(self, _result: Result) -> tuple[str | None, WriteNumber | None]:
         # TS-030
-        for counts in self._counts:
-            counts.applied["tombstone"] += 1
+        self._note_applied("tombstone", Fate.DELETED)
         after = self._context.write_tombstone(self.key)
         # TS-037
         self._routing.pass_on_tombstone(self.key, self._delivery.session.connection)

@@ -48,6 +48,8 @@ class Heartbeats(StreamHandler):
         # TM-007
         heartbeat = Heartbeat(HEARTBEAT_MARKER, max(0, self._context.now.wall_ms))
         self._streams.send(stream, encode_heartbeat(heartbeat), fin=True)
+        for counts in self._context.statistics.each(self._streams.peer):
+            counts.sent_heartbeats += 1
 
     def note_sent(self, *, has_failed: bool) -> None:
         """Release the stream of a heartbeat."""

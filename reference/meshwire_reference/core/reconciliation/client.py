@@ -27,7 +27,7 @@ from meshwire_reference.core.state.document_index import CannotList
 from meshwire_reference.core.streams import NO_STREAM, StreamHandler, Streams
 from meshwire_reference.negentropy import Run, RunRefused, Step
 from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
-from meshwire_reference.wire.frames import RUN_CAPS, FrameReader
+from meshwire_reference.wire.frames import RUN_CAPS, FrameReader, size_of_frame
 from meshwire_spec.numbers import NEGENTROPY_KEY, REASON_ROWS, REASONS, FrameType
 from meshwire_spec.states import OWN_RUN, OwnRunEvent, OwnRunState
 
@@ -86,6 +86,7 @@ class OwnRun(StreamHandler):
     def start(self) -> None:
         """Begin once the peer's credit allows a stream."""
         self._move(OwnRunEvent.STARTED)
+        self._count("begun")
         self._ends_s = self._context.now.monotonic_s + self._context.settings.run_s
         self._ticket = self._streams.open(self, bidi=True)
         self._await()
@@ -96,6 +97,8 @@ class OwnRun(StreamHandler):
         if has_asked and not self._received_bytes and closed.by_peer:
             is_in_order = closed.code in (None, REASONS["shutdown"].code)
             self._context.run_refusals.note(self._streams.peer, is_in_order=is_in_order)
+        if self.state in LOOKING:
+            self._count("incomplete")
         self._move(OwnRunEvent.CONNECTION_ENDED)
         self._context.timers.cancel(self._timer)
         self._run = None
@@ -173,6 +176,9 @@ class OwnRun(StreamHandler):
             self._refuse("unexpected-message")
             return
         self._received_bytes += len(frame.payload)
+        for counts in self._context.statistics.each(self._streams.peer):
+            counts.frames[frame.type] += 1
+            counts.frame_bytes[frame.type] += size_of_frame(frame)
         self._context.run_refusals.note_answer(self._streams.peer)
         self._move(OwnRunEvent.ANSWERED)
         # NG-029: the wait of the answer for its turn is no silence of the peer.
@@ -189,6 +195,7 @@ class OwnRun(StreamHandler):
         except RunRefused as refused:
             self._refuse(refused.reason)
             return
+        self._count("rounds")
         self._note(step)
         if step.reply is not None:
             self._move(OwnRunEvent.REPLIED)
@@ -199,6 +206,10 @@ class OwnRun(StreamHandler):
             self._await()
             self._tell(None)
         self._pump()
+
+    def _count(self, kind: str) -> None:
+        for counts in self._context.statistics.each(self._streams.peer):
+            counts.runs[kind] += 1
 
     def _note(self, step: Step) -> None:
         for identity in step.have:
@@ -211,12 +222,13 @@ class OwnRun(StreamHandler):
 
     def _send(self, frame_type: FrameType, message: bytes) -> None:
         self._sent_bytes += len(message)
-        self._emit_send(encode_stream_frame(StreamFrame(NEGENTROPY_KEY, frame_type, message)))
+        data = encode_stream_frame(StreamFrame(NEGENTROPY_KEY, frame_type, message))
+        self._emit_send(data, frame=frame_type)
         self._await()
 
-    def _emit_send(self, data: bytes, *, fin: bool = False) -> None:
+    def _emit_send(self, data: bytes, *, fin: bool = False, frame: FrameType | None = None) -> None:
         after = self._context.durability.newest
-        self._streams.send(self._stream, data, fin=fin, reports=True, after=after)
+        self._streams.send(self._stream, data, fin=fin, reports=True, after=after, frame=frame)
 
     def _await(self) -> None:
         at_s = self._context.now.monotonic_s + self._context.settings.run_answer_s

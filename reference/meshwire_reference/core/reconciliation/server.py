@@ -63,6 +63,7 @@ class ServedRuns:
             return "unexpected-message"
         if begins:
             self._runs[stream] = None
+            self._count("served")
         if stream not in self._given_up:
             effects.begin()
             self._waiting.append(_Message(stream, frame.payload, effects))
@@ -122,7 +123,13 @@ class ServedRuns:
             reports=True,
             # An answer about the documents must be true after a crash too.
             after=self._context.durability.newest,
+            frame=FrameType.NEGENTROPY_RESPONSE,
         )
+        self._count("rounds")
+
+    def _count(self, kind: str) -> None:
+        for counts in self._context.statistics.each(self._outbound.streams.peer):
+            counts.runs[kind] += 1
 
     def _end(self, stream: int, reason: str | None = None) -> None:
         """End the effect of a message; its stream continues or is refused."""

@@ -23,9 +23,10 @@ from meshwire_reference.core.document_calls import (
 )
 from meshwire_reference.core.inputs import ConnectionClosed
 from meshwire_reference.core.sending.outbound import Outbound, Purpose
+from meshwire_reference.core.state.document_fates import Fate
 from meshwire_reference.core.state.document_queues import Job
 from meshwire_reference.core.state.policy import push_type
-from meshwire_reference.core.state.tombstones import HeldTombstone
+from meshwire_reference.core.state.tombstones import HeldTombstone, document_key
 from meshwire_reference.wire.batches import (
     StreamFrame,
     SyncBatch,
@@ -121,7 +122,8 @@ class InitialExchange:
                 TOMBSTONE_BATCH_KEY, FrameType.TOMBSTONE_BATCH, encode_tombstone_batch(batch)
             )
             self._tombstones_under_way += 1
-            self._outbound.send(frame, on_over=self._note_tombstones_over)
+            keys = map(document_key, batch.tombstones)
+            self._outbound.send(frame, on_over=self._note_tombstones_over, keys=keys)
         self._note_tombstones_left()
 
     def _choose_tombstones(self) -> list[HeldTombstone]:
@@ -163,6 +165,7 @@ class InitialExchange:
         self._move(ExchangeEvent.CHOSEN)
         self._entries_missing = len(keys)
         for key in keys:
+            self._context.note_fate(self._outbound.streams.peer, key, Fate.OFFERED, "initial")
             arrive = partial(self._take_entry, size)
             self._context.queues.add(key, _EntryJob(self._context, self._outbound, key, arrive))
 
@@ -237,7 +240,7 @@ class InitialExchange:
             for entry in entries:
                 self._outbound.add(Purpose.PIECE, entry.key)
             return
-        self._outbound.send(frame, on_failed=take_back)
+        self._outbound.send(frame, on_failed=take_back, keys=[entry.key for entry in entries])
 
 
 class _EntryJob(Job):

@@ -19,7 +19,7 @@ or behind one for the same key, it is taken back (`Unsent`) and made anew in its
 (D-142).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -43,6 +43,7 @@ from meshwire_reference.core.effects import NotSent, WriteNumber
 from meshwire_reference.core.limits.quotas import OutboundQuota
 from meshwire_reference.core.limits.rate_limit import Cooldowns
 from meshwire_reference.core.sending.snapshots import PushedSnapshots
+from meshwire_reference.core.state.document_fates import Fate
 from meshwire_reference.core.state.document_queues import Job
 from meshwire_reference.core.state.policy import push_type
 from meshwire_reference.core.state.tombstones import frame_key
@@ -137,6 +138,7 @@ class Outbound:
 
     def add(self, purpose: Purpose, key: str) -> None:
         """Queue a frame that is made when its turn comes."""
+        self._context.note_fate(self.streams.peer, key, Fate.OFFERED, purpose)
         queue = self._urgent if purpose in URGENT else self._waiting
         queue.setdefault(QueueItem(purpose, key), None)
         self.pump()
@@ -214,11 +216,16 @@ class Outbound:
         frame: StreamFrame,
         on_over: Callable[[], None] | None = None,
         on_failed: Callable[[], None] | None = None,
+        keys: Iterable[str] = (),
     ) -> None:
-        """Send a whole frame without queueing; `on_over` is called when it was sent or lost."""
+        """Send a whole frame without queueing; `on_over` is called when it was sent or lost.
+
+        `keys` are those of the documents in it.
+        """
         self._under_way += 1
         self._quota.change(len(frame.payload))
-        self.dispatch(Parcel(self, frame, on_over, on_failed), self._context.durability.newest)
+        parcel = Parcel(self, frame, on_over, on_failed, keys)
+        self.dispatch(parcel, self._context.durability.newest)
 
     def take_back(self, key: str) -> None:
         """Report to the exchange of a document that its last message was never sent."""
@@ -300,9 +307,11 @@ class Parcel(StreamHandler):
         frame: StreamFrame,
         on_over: Callable[[], None] | None = None,
         on_failed: Callable[[], None] | None = None,
+        keys: Iterable[str] = (),
     ) -> None:
         super().__init__(outbound.streams)
         self._outbound = outbound
+        self._keys, self._type = tuple(keys), frame.type
         # FR-013
         self._data = encode_stream_frame(frame, outbound.payload_cap)
         self._size = len(frame.payload)
@@ -314,7 +323,8 @@ class Parcel(StreamHandler):
         super().take_stream(stream)
         data, self._data = self._data, b""
         if self._outbound.is_open:
-            self._streams.send(stream, data, fin=True, after=after)
+            self._streams.send(stream, data, fin=True, after=after, frame=self._type)
+            self._streams.note_documents(self._keys, self._type)
         else:
             self._streams.release(stream)
 
@@ -325,6 +335,8 @@ class Parcel(StreamHandler):
         # TR-015
         self._streams.release(self._stream)
         self._outbound.note_over(self._size)
+        if has_failed:
+            self._streams.note_lost(self._keys)
         if has_failed and self._on_failed is not None:
             self._on_failed()
         if self._on_over is not None:
@@ -390,6 +402,7 @@ class Making(Job):
                 # TS-036, FR-014
                 self._dispatch(StreamFrame(frame_key(item.key), FrameType.TOMBSTONE, held.content))
             else:
+                self._context.note_fate(self._outbound.streams.peer, item.key, Fate.GUARDED)
                 self._skip()
             return None
         if item.purpose is not Purpose.READ_ANSWER and item.key not in self._context.documents:
@@ -459,7 +472,7 @@ class Making(Job):
         elif self._item.purpose is Purpose.PUSH and frame.type == FrameType.SNAPSHOT:
             on_over = partial(outbound.note_pushed, key)
         outbound.reserve(len(frame.payload) - self._reserved)
-        parcel = Parcel(outbound, frame, on_over, on_failed)
+        parcel = Parcel(outbound, frame, on_over, on_failed, (key,))
         outbound.dispatch(parcel, self._context.durability.pending(key), self._stream)
 
     def _give_stream_back(self) -> None:

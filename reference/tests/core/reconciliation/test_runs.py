@@ -97,9 +97,38 @@ def test_an_own_run_is_told_once_with_its_rounds_and_bytes(ours: int) -> None:
     assert told.sent_bytes == sum(map(len, said)) > 0
     assert told.received_bytes == sum(map(len, answered))
     assert (told.have, told.need, told.reason) == (ours, 1, None)
+    counts = bench.core.statistics
+    assert counts.runs == {
+        "begun": 1,
+        "completed": 1,
+        "rounds": len(answered),
+        "have": ours,
+        "need": 1,
+    }
+    header = len(message(b"", RESPONSE))
+    assert counts.frame_bytes[RESPONSE] == sum(map(len, answered)) + header * len(answered)
+    sent = counts.sent_frame_bytes[INIT] + counts.sent_frame_bytes[RESPONSE]
+    assert sent == sum(map(len, said)) + header * len(said)
 
 
 def said_on(bench: Bench, connection: int, stream: int) -> list[bytes]:
     """Return the messages of a run that the node has sent so far."""
     content = bytes(bench.streams[connection, stream].data)
     return [frame.payload for frame in FrameReader().feed(content)]
+
+
+def test_runs_of_both_sides_are_counted() -> None:
+    """N-16, D-154: begun and served ones apart, also one that goes with its connection."""
+    bench = holding("notes:a")
+    served = bench.connect(peer=7)
+    bench.send(served, StreamFrame(NEGENTROPY_KEY, INIT, EMPTY))
+    own = bench.connect(peer=9, dialled=True, reconciles=True)
+    began = bench.core.statistics.of("09" * 32).snapshot()
+    bench.disconnect(own)
+    counts = bench.core.statistics
+
+    assert counts.of("07" * 32).runs == {"served": 1, "rounds": 1}
+    assert counts.of("07" * 32).sent_frames[RESPONSE] == 1
+    assert began.by_label["runs"] == {"begun": 1}
+    assert counts.of("09" * 32).runs == {"begun": 1, "incomplete": 1}
+    assert counts.runs == {"served": 1, "rounds": 1, "begun": 1, "incomplete": 1}
