@@ -138,10 +138,15 @@ class Dialogue:
         self._known = known
         self._all: list[PeerSession] = []
 
-    async def open(self, name: str) -> PeerSession:
-        """Return a new session, of which nothing was read yet; raise ConnectionError."""
-        session = PeerSession(name, await dial(self.url, self.deadline_s), self._known)
-        session.listen()
+    async def open(self, name: str, *, listens: bool = True) -> PeerSession:
+        """Return a new session, of which nothing was read yet; raise ConnectionError.
+
+        Where it does not listen, nothing ever is.
+        """
+        socket = await dial(self.url, self.deadline_s, None if listens else 1)
+        session = PeerSession(name, socket, self._known)
+        if listens:
+            session.listen()
         self._all.append(session)
         return session
 

@@ -43,10 +43,11 @@ class SessionRun:
     # --- What the suite does ---
 
     async def connect(self, step: OplogStep) -> None:
-        """Open a session, wait for its bulk, and send an empty one."""
-        session = await self._talk.open(step.connect)
+        """Open a session, wait for its bulk unless it reads nothing, and send an empty one."""
+        session = await self._talk.open(step.connect, listens=not step.deaf)
         self._talk.sessions[step.connect] = session
-        await self._talk.begin(session)
+        if not step.deaf:
+            await self._talk.begin(session)
         if not step.silent:
             await session.socket.send(EMPTY_BULK)
 

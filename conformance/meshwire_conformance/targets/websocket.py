@@ -23,6 +23,8 @@ except ModuleNotFoundError as exc:
 MESSAGE_MAX = 256 * 2**20
 """Largest message that is read, in bytes: a target may send its whole history in one."""
 
+UNREAD_MAX = 16
+
 
 class Over(Exception):
     """The connection is over; `code` is that of its close frame, 1006 without one."""
@@ -78,8 +80,11 @@ class WebSocket:
         self._connection.transport.abort()
 
 
-async def dial(url: str, deadline_s: float) -> WebSocket:
-    """Return a connection; raise ConnectionError."""
+async def dial(url: str, deadline_s: float, unread_max: int | None = None) -> WebSocket:
+    """Return a connection; raise ConnectionError.
+
+    `unread_max` is how many messages are taken off the socket before someone wants them.
+    """
     try:
         connection = await connect(
             url,
@@ -88,6 +93,7 @@ async def dial(url: str, deadline_s: float) -> WebSocket:
             ping_interval=None,
             compression=None,
             max_size=MESSAGE_MAX,
+            max_queue=unread_max or UNREAD_MAX,
             proxy=None,
         )
     except (OSError, TimeoutError, WebSocketException, ValueError) as exc:

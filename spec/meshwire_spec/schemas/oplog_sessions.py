@@ -70,6 +70,7 @@ class OplogStep(Strict, frozen=True, kw_only=True, omit_defaults=True):
     ] = "live"
     version: Annotated[Any, Meta(description="The `v` of a live message.")] = 1
     silent: Annotated[bool, Meta(description="`connect` sends no bulk.")] = False
+    deaf: Annotated[bool, Meta(description="`connect` reads nothing, from its opening on.")] = False
     parts: Annotated[int, Meta(ge=1, description="Frames of the message.")] = 1
     times: Annotated[int, Meta(ge=1, description="How often the text stands in it.")] = 1
 
