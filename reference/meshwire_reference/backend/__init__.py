@@ -6,6 +6,14 @@ ends by itself.
 
 from meshwire_reference.backend.backend import Backend
 from meshwire_reference.backend.changes import Change, ChangeStream, Initial, Removed, Updated
+from meshwire_reference.backend.document_status import (
+    Cause,
+    DocumentStatus,
+    Fate,
+    Noted,
+    PeerDocument,
+    Wait,
+)
 from meshwire_reference.backend.documents import DocumentStore
 from meshwire_reference.backend.errors import (
     BackendError,
@@ -40,6 +48,7 @@ __all__ = [
     "BadKey",
     "CannotDelete",
     "CannotRead",
+    "Cause",
     "Change",
     "ChangeStream",
     "Choices",
@@ -47,7 +56,9 @@ __all__ = [
     "ConfigError",
     "Deleted",
     "Document",
+    "DocumentStatus",
     "DocumentStore",
+    "Fate",
     "Initial",
     "Json",
     "KnownPeer",
@@ -55,13 +66,16 @@ __all__ = [
     "NotConnected",
     "NotListening",
     "NotStored",
+    "Noted",
     "PeerDiscovery",
+    "PeerDocument",
     "RefusedPeer",
     "Removed",
     "Subscription",
     "SyncEngine",
     "TooLarge",
     "Updated",
+    "Wait",
     "Where",
     "make_config",
 ]

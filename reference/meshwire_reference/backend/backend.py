@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+from meshwire_reference.backend.document_status import DocumentStatus, status_of
 from meshwire_reference.backend.documents import DocumentStore
 from meshwire_reference.backend.errors import NotListening
 from meshwire_reference.backend.peers import PeerDiscovery, SyncEngine
@@ -61,6 +62,11 @@ class Backend:
     def statistics(self) -> NodeStatistics:
         """Return every counter, in all and by peer, as it is now. Source: rows A-75, N-18."""
         return statistics_of(self.node)
+
+    async def document_status(self, collection: str, document_id: str) -> DocumentStatus:
+        """Return why each peer has a document or not, as far as this node knows. Raises BadKey."""
+        parts = self.node, self.document_store, self.peer_discovery
+        return await status_of(*parts, collection, document_id)
 
     async def reset(self) -> None:
         """Begin anew without documents, peers and counts; only for a node for tests.

@@ -234,19 +234,63 @@ def stats(
         show(client.ask(Stats(id=1, by_peer=peers))["stats"])
 
 
-def status(control: Control, *, as_json: AsJson = False) -> None:
-    """Print what the node is and has, one property per line; `documents` counts deleted ones too.
+def status(
+    control: Control,
+    collection: Annotated[
+        str | None, typer.Argument(help="Name of a collection, with the id of a document.")
+    ] = None,
+    document: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="Id of a document in it.")
+    ] = None,
+    *,
+    peer: Annotated[
+        str | None,
+        typer.Option(metavar="ENDPOINT", help="Only this peer: the beginning of its endpoint id."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print what the node is and has, or why each peer has a document or not.
 
-    Example: meshwire-node status --control node.sock
+    Of a document: what was offered, sent, received, applied, refused and why, and what it waits
+    for. What a peer did with what has reached it, `status` of that peer says.
+
+    Examples: meshwire-node status --control node.sock and
+    meshwire-node status --control node.sock notes n1
     """
+    if (collection is None) is not (document is None):
+        fail("give both COLLECTION and ID, or neither")
+    if collection is None and peer is not None:
+        fail("--peer is for a document: give COLLECTION and ID too")
     with connected(control) as client:
-        found = client.ask(Status(id=1))["status"]
+        found = client.ask(Status(id=1, collection=collection, document=document))
+    if collection is not None:
+        show_document_status(found["document_status"], peer, as_json=as_json)
+        return
+    found = found["status"]
     if as_json:
         show(found)
         return
     for name, value in found.items():
         shown = " ".join(value) if isinstance(value, list) else value
         say(f"{name}\t{'-' if shown in (None, '') else shown}")
+
+
+def show_document_status(found: dict[str, Any], peer: str | None, *, as_json: bool) -> None:
+    """Print what became of a document, of all peers or of one."""
+    chosen = [one for one in found["peers"] if (one["endpoint_id"] or "").startswith(peer or "")]
+    if peer is not None and not chosen:
+        raise fail_request(f"no peer has an endpoint id that begins with {peer}")
+    if as_json:
+        show(found | {"peers": chosen})
+        return
+    first, *lines = found["words"]
+    say(first)
+    is_shown = True
+    for line in lines:
+        if line.startswith("peer "):
+            is_shown = peer is None or line.startswith(f"peer {peer}")
+        if is_shown:
+            say(line)
 
 
 def refusals(refused: list[dict[str, Any]]) -> Iterator[str]:

@@ -6,48 +6,39 @@ code 2; SIGTERM, SIGINT and SIGHUP end in exit code 0.
 
 import asyncio
 import gc
-import json
-import secrets
 import signal
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from meshwire_reference.backend import Backend
+from meshwire_reference.cli.ready import ready_line
 from meshwire_reference.cli.settings import read_options
 from meshwire_reference.control.server import ControlServer
-from meshwire_reference.core.settings import Dialect
 from meshwire_reference.documents.process import Unavailable
 from meshwire_reference.extras import install_line
 from meshwire_reference.node.config import ALLOW, Choices, Config, ConfigError, make_config
-from meshwire_reference.node.dialler import LONGEST_S, SPREAD
+from meshwire_reference.node.dialler import LONGEST_S
 from meshwire_reference.node.driver import Node
 from meshwire_reference.node.folder import BadFolder
 from meshwire_reference.transport.base import AddressRefused, TransportError
 from meshwire_reference.transport.registry import check_offered
 from meshwire_spec.numbers import (
-    CAPABILITIES,
     DEAD_PEER_S,
     DOCUMENT_CALL_S,
     DOCUMENT_CALL_S_PER_KIB,
     FRAME_STALL_S,
     HANDSHAKE_S,
     HEARTBEAT_INTERVAL_S,
-    OPTIONAL_CAPABILITIES,
     PAYLOAD_MAX,
-    PROFILE,
 )
 
 if TYPE_CHECKING:
     from meshwire_reference.cli.operations import OperationChoices
     from meshwire_reference.control.metrics import MetricsServer
-
-NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 WEBSOCKET = ("ws://", "wss://")
 """How the addresses of a node of signed operations begin."""
@@ -56,8 +47,6 @@ USAGE = 2
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that end a node."""
 DAY_S = 86400
-INSTANCE_ID = 8
-"""Bytes of the random id of a node, which is new at each start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -470,48 +459,3 @@ async def _started(node: Node, stopping: asyncio.Event) -> bool:
         return False
     starting.result()
     return True
-
-
-def ready_line(
-    config: Config,
-    addresses: tuple[str, ...],
-    endpoint_id: bytes,
-    served: Mapping[str, str] = NOTHING,
-) -> str:
-    """Return the ready line: addresses and properties of the node, without its secret.
-
-    `served` is what it serves besides, by name.
-    """
-    redial = {"redial_s": config.redial_s * (1 + SPREAD)} if config.connect else {}
-    facts: dict[str, object] = {
-        "addresses": list(addresses),
-        "endpoint_id": endpoint_id.hex(),
-        "instance_id": secrets.token_hex(INSTANCE_ID),
-        "profile": PROFILE,
-        "dialect": str(config.settings.dialect),
-        "capabilities": _capabilities(config),
-        "payload_cap": config.settings.payload_cap,
-        "deadlines": {
-            "handshake_s": config.settings.handshake_s,
-            "frame_stall_s": config.settings.frame_stall_s,
-        },
-        **redial,
-        **({} if config.control is None else {"control": str(config.control.absolute())}),
-        **served,
-    }
-    if config.settings.dialect is not Dialect.OPEN and config.key is not None:
-        facts["formation_id"] = config.key.formation_id
-    return json.dumps(facts)
-
-
-def _capabilities(config: Config) -> list[str]:
-    """Return the names of the capabilities that the node offers."""
-    offers = {
-        "reconciliation": config.settings.serves_reconciliation,
-        "reconciles": config.reconcile,
-        "detection": config.settings.detects,
-        "mutual-proof": config.settings.refuses_unproven,
-        "control": config.control is not None,
-        "test-control": config.is_tested,
-    }
-    return [name for name in (*CAPABILITIES, *OPTIONAL_CAPABILITIES) if offers.get(name, True)]

@@ -16,8 +16,10 @@ from meshwire_reference.backend import (
     BackendError,
     BadFields,
     Document,
+    DocumentStatus,
     KnownPeer,
     NodeStatistics,
+    PeerDocument,
 )
 from meshwire_reference.backend.statistics import CountsSnapshot
 from meshwire_reference.backend.values import Json, parse_object, shown
@@ -111,8 +113,11 @@ class Stats(Request, frozen=True, kw_only=True, tag="stats", omit_defaults=True)
     by_peer: bool = False
 
 
-class Status(Request, frozen=True, kw_only=True, tag="status"):
-    """Return what the node is and has."""
+class Status(Request, frozen=True, kw_only=True, tag="status", omit_defaults=True):
+    """Return what the node is and has, or what became of a document."""
+
+    collection: str | None = None
+    document: str | None = None
 
 
 class MoveClock(Request, frozen=True, kw_only=True, tag="clock"):
@@ -197,6 +202,35 @@ def show_statistics(statistics: NodeStatistics, *, by_peer: bool) -> dict[str, J
     if by_peer:
         shown["peers"] = {peer: show_counts(one) for peer, one in statistics.by_peer.items()}
     return shown
+
+
+def show_document_status(status: DocumentStatus) -> dict[str, Json]:
+    """Return what became of a document as a reply has it."""
+    return {
+        "collection": status.collection,
+        "document": status.id,
+        "size": status.size,
+        "is_deleted": status.is_deleted,
+        "tombstone_expires_ms": status.tombstone_expires_ms,
+        "peers": [_show_peer_document(peer) for peer in status.peers],
+        "words": list(status.lines()),
+    }
+
+
+def _show_peer_document(peer: PeerDocument) -> dict[str, Json]:
+    noted: dict[str, Json] = {
+        str(fate): {"times": one.times, "at_ms": one.at_ms, "why": one.why}
+        for fate, one in peer.noted.items()
+    }
+    waits: list[Json] = [{"for": str(one.cause), "ahead": one.ahead} for one in peer.waits]
+    return {
+        "endpoint_id": peer.endpoint_id or None,
+        "connected": peer.is_connected,
+        "addresses": list(peer.addresses),
+        "why": peer.why,
+        "noted": noted,
+        "waits": waits,
+    }
 
 
 def show_document(document: Document) -> dict[str, Json]:

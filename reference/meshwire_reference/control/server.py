@@ -32,6 +32,7 @@ from meshwire_reference.control.messages import (
     EmptyNode,
     Get,
     MoveClock,
+    NoRequest,
     Peers,
     Put,
     Stats,
@@ -44,6 +45,7 @@ from meshwire_reference.control.messages import (
     no_document,
     not_for_tests,
     show_document,
+    show_document_status,
     show_peer,
     show_statistics,
 )
@@ -183,8 +185,13 @@ class Client:
         statistics = self.backend.statistics()
         return {"stats": show_statistics(statistics, by_peer=request.by_peer)}
 
-    async def status(self, _request: Status) -> dict[str, Json]:
-        """Return what the node is and has."""
+    async def status(self, request: Status) -> dict[str, Json]:
+        """Return what the node is and has, or what became of a document."""
+        if request.collection is not None and request.document is not None:
+            status = await self.backend.document_status(request.collection, request.document)
+            return {"document_status": show_document_status(status)}
+        if request.collection is not None or request.document is not None:
+            raise NoRequest("`collection` and `document` of a status are given together")
         backend, config = self.backend, self.backend.config
         failure = backend.node.store_failure
         connected = [one for one in backend.peer_discovery.discovered_peers() if one.is_connected]

@@ -38,6 +38,7 @@ from meshwire_reference.core.state.document_queues import KeyQueues
 from meshwire_reference.core.state.durability import Durability
 from meshwire_reference.core.state.head_items import HeadsSurvey
 from meshwire_reference.core.state.tombstones import HeldTombstone, Tombstones
+from meshwire_reference.core.state.waits import Cause, Wait
 from meshwire_reference.core.timers import Timers
 from meshwire_spec.numbers import collection_of
 
@@ -179,6 +180,13 @@ class Context:
         """Return the tombstone that blocks changes of a key, or None."""
         # TS-040
         return self.tombstones.active(key, self.now.wall_ms)
+
+    def waits(self, key: str) -> Iterator[Wait]:
+        """Yield what a document waits for whatever the peer."""
+        if key in self.queues:
+            yield Wait(Cause.WORK)
+        if self.durability.pending(key) is not None:
+            yield Wait(Cause.WRITE)
 
     def note_durable(self, number: WriteNumber) -> None:
         """Release the effects that waited for writes up to this one."""

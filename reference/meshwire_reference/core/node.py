@@ -28,6 +28,8 @@ from meshwire_reference.core.peer.session import PeerStatus, Session
 from meshwire_reference.core.sending.relay import Routing
 from meshwire_reference.core.settings import Moment, Settings
 from meshwire_reference.core.state.document_fates import Fates
+from meshwire_reference.core.state.tombstones import expires_ms
+from meshwire_reference.core.state.waits import Wait
 from meshwire_spec.states import SessionState
 
 
@@ -106,6 +108,20 @@ class NodeCore:
     def peers(self) -> tuple[PeerStatus, ...]:
         """The connections that are open, in the order in which they were opened."""
         return tuple(session.status for session in self._sessions.values())
+
+    def size_of(self, key: str) -> int | None:
+        """Return the size of a document as it is stored, None without one."""
+        return self._context.documents.get(key)
+
+    def tombstone_expires_ms(self, key: str) -> int | None:
+        """Return when the tombstone expires that guards a document, None without one."""
+        held = self._context.guard(key)
+        return None if held is None else expires_ms(held)
+
+    def waits(self, connection: int, key: str) -> tuple[Wait, ...]:
+        """Return what a document waits for on its way over a connection."""
+        session = self._sessions.get(connection)
+        return () if session is None else session.waits(key)
 
     def is_ready(self, connection: int) -> bool:
         """Return True if documents are exchanged on a connection."""

@@ -41,6 +41,8 @@ from meshwire_reference.core.effects import (
 from meshwire_reference.core.inputs import Input, StoreFailed
 from meshwire_reference.core.node import NodeCore, Outstanding
 from meshwire_reference.core.peer.session import PeerStatus
+from meshwire_reference.core.state.document_fates import Fates
+from meshwire_reference.core.state.waits import Wait
 from meshwire_reference.documents.limits import WorkerDied, WorkerEvent
 from meshwire_reference.documents.process import DocumentSettings, WorkerSettings
 from meshwire_reference.documents.supervisor import Documents
@@ -126,6 +128,23 @@ class Node:
     def keys(self) -> tuple[str, ...]:
         """The keys of all documents."""
         return self._core.keys
+
+    @property
+    def fates(self) -> Fates:
+        """What became of documents between the node and its peers."""
+        return self._core.fates
+
+    def size_of(self, key: str) -> int | None:
+        """Return the size of a document as it is stored, None without one."""
+        return self._core.size_of(key)
+
+    def tombstone_expires_ms(self, key: str) -> int | None:
+        """Return when the tombstone expires that guards a document, None without one."""
+        return self._core.tombstone_expires_ms(key)
+
+    def waits(self, connection: int, key: str) -> tuple[Wait, ...]:
+        """Return what a document waits for on its way over a connection."""
+        return self._core.waits(connection, key)
 
     @property
     def peers(self) -> tuple[PeerStatus, ...]:

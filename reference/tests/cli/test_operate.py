@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from meshwire_reference.cli.operate import refusals
+from meshwire_reference.cli.operate import refusals, show_document_status
 from meshwire_reference.testing.commands import NodeProcess, run
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
@@ -110,6 +110,27 @@ def test_what_was_put_outlives_the_node(tmp_path: Path) -> None:
         node.command("put", "notes", "n1", '{"a": 1}')
     with NodeProcess(tmp_path, *LISTEN, *data) as node:
         assert node.command("get", "notes", "n1")[1] == '{"a": 1}\n'
+
+
+def test_why_a_peer_lacks_a_document_is_said(node: NodeProcess) -> None:
+    """In words; half of a name, and a peer that there is not, in one line."""
+    code, words, _ = node.command("status", "notes", "absent")
+    assert (code, words) == (0, "notes:absent is not on this node\nthere are no peers\n")
+    for more, expected in ((("notes",), 2), (("notes", "absent", "--peer", "ab"), 1)):
+        code, output, said = node.command("status", *more)
+        assert (code, output, said.count("\n")) == (expected, "", 1)
+
+
+def test_the_lines_of_one_peer_are_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    """By the beginning of its endpoint id."""
+    words = ["notes:n1 is here", "peer ab is connected", "  sent", "peer cd is gone", "  lost"]
+    peers = [{"endpoint_id": "ab"}, {"endpoint_id": "cd"}, {"endpoint_id": None}]
+    show_document_status({"words": words, "peers": peers}, "c", as_json=False)
+
+    show_document_status({"words": words, "peers": peers}, "a", as_json=True)
+    first, second, third, shown = capsys.readouterr().out.splitlines()
+    assert [first, second, third] == [words[0], *words[3:]]
+    assert json.loads(shown)["peers"] == peers[:1]
 
 
 def test_refusals_are_counted_by_peer_and_reason_with_the_latest_time() -> None:

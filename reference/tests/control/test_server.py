@@ -451,6 +451,31 @@ def test_the_node_says_what_it_is_and_has_counted(tmp_path: Path) -> None:
     run(tmp_path, test)
 
 
+def test_the_node_says_what_became_of_a_document(tmp_path: Path) -> None:
+    """In words and by member; half of a name is none, and a key that cannot be is refused."""
+
+    async def test(path: Path) -> None:
+        user = await join(path)
+        await user.ask("put", collection="notes", document="n1", fields={"x": 1})
+        await user.ask("connect", address="tcp://127.0.0.1:1")
+        found = (await user.ask("status", collection="notes", document="n1"))["document_status"]
+        half = await user.ask("status", collection="notes")
+        wrong = await user.ask("status", collection="no/tes", document="n1")
+        stats = (await user.ask("stats", by_peer=True))["stats"]
+
+        assert (found["size"] > 0, found["is_deleted"]) == (True, False)
+        (peer,) = found["peers"]
+        assert (peer["connected"], peer["endpoint_id"]) == (False, None)
+        assert peer["waits"] == [{"for": "connection", "ahead": 0}]
+        assert found["words"][0].startswith("notes:n1 is on this node, ")
+        assert found["words"][-1] == "  waits for a connection"
+        assert half["error"]["code"] == "bad-request"
+        assert wrong["error"]["code"] == "bad-key"
+        assert (stats["peers"], stats["now"]["kept_documents"]) == ({}, 1)
+
+    run(tmp_path, test)
+
+
 def test_a_node_that_was_not_started_for_tests_keeps_its_clock_and_documents(
     tmp_path: Path,
 ) -> None:

@@ -102,7 +102,10 @@ class Stats(Request, frozen=True, kw_only=True, tag="stats"):
 
 
 class Status(Request, frozen=True, kw_only=True, tag="status"):
-    """Return what the node is and has."""
+    """Return what the node is and has, or with a document what became of that."""
+
+    collection: CollectionName | UnsetType = UNSET
+    document: DocumentId | UnsetType = UNSET
 
 
 class MoveClock(Request, frozen=True, kw_only=True, tag="clock"):
@@ -303,6 +306,75 @@ class StatusOut(Strict, frozen=True, kw_only=True):
     ] = UNSET
 
 
+class NotedOut(Strict, frozen=True, kw_only=True):
+    """Something that became of a document."""
+
+    times: Annotated[Tally, Meta(description="How often.")]
+    at_ms: Annotated[int, Meta(description="When last, in ms since 1970.")]
+    why: Annotated[str, Meta(description="A reason or a kind; empty without one.")]
+
+
+class WaitOut(Strict, frozen=True, kw_only=True, rename={"cause": "for"}):
+    """What a document waits for."""
+
+    cause: Annotated[
+        Literal[
+            "connection",
+            "handshake",
+            "tombstones",
+            "reconciliation",
+            "turn",
+            "credit",
+            "room",
+            "interval",
+            "work",
+            "write",
+        ],
+        Meta(description="What has to happen first."),
+    ]
+    ahead: Annotated[Tally, Meta(description="Of `turn`: how many others come before.")]
+
+
+class PeerDocumentOut(Strict, frozen=True, kw_only=True):
+    """A document between the node and one peer."""
+
+    endpoint_id: Annotated[
+        Hex32 | None, Meta(description="Its endpoint id; null while nobody has answered.")
+    ]
+    connected: Annotated[bool, Meta(description="Whether documents are exchanged with it.")]
+    addresses: Annotated[
+        list[str], Meta(description="Those that this node dials; none if only the peer dials.")
+    ]
+    why: Annotated[str, Meta(description="Reason of the last failure; empty without one.")]
+    noted: Annotated[
+        dict[str, NotedOut],
+        Meta(
+            description="What became of it: `offered`, `sent`, `lost`, `not sent`, `received`, "
+            "`applied`, `equal`, `deleted`, `guarded`, `refused`, `ignored`, `expired`, `awaits "
+            "changes`."
+        ),
+    ]
+    waits: Annotated[list[WaitOut], Meta(description="What it waits for now.")]
+
+
+class DocumentStatusOut(Strict, frozen=True, kw_only=True):
+    """What became of a document at a node, and between it and each peer."""
+
+    collection: CollectionName
+    document: DocumentId
+    size: Annotated[Tally | None, Meta(description="Bytes as it is stored; null without one.")]
+    is_deleted: Annotated[bool, Meta(description="By a tombstone or by marks.")]
+    tombstone_expires_ms: Annotated[
+        int | None,
+        Meta(description="When the tombstone that guards it expires; null without one."),
+    ]
+    peers: Annotated[
+        list[PeerDocumentOut],
+        Meta(description="Connected ones, dialled ones, others of which something is noted."),
+    ]
+    words: Annotated[list[str], Meta(description="The same for people, line by line.")]
+
+
 class ClockOut(Strict, frozen=True, kw_only=True):
     """The clocks of a node after they were moved."""
 
@@ -352,5 +424,8 @@ class ControlReply(Strict, frozen=True, kw_only=True):
     event: Annotated[ControlEvent | UnsetType, Meta(description="Of `watch`.")] = UNSET
     stats: Annotated[StatsOut | UnsetType, Meta(description="Of `stats`.")] = UNSET
     status: Annotated[StatusOut | UnsetType, Meta(description="Of `status`.")] = UNSET
+    document_status: Annotated[
+        DocumentStatusOut | UnsetType, Meta(description="Of `status` with a document.")
+    ] = UNSET
     clock: Annotated[ClockOut | UnsetType, Meta(description="Of `clock`.")] = UNSET
     reset: Annotated[Literal[True] | UnsetType, Meta(description="Of `reset`.")] = UNSET

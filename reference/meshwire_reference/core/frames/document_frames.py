@@ -152,6 +152,8 @@ class DeltaJob(_FrameJob):
         """Let the peer be answered although nothing is left to say, if it polls."""
         is_quiet = result.answer is None and result.write is None
         confirms = is_quiet and confirms_heads(self._frame.payload)
+        if confirms:
+            self._context.note_fate(self._peer, self._frame.key, Fate.EQUAL)
         session = self._delivery.session
         session.take_delta(self._frame.key, result.heads, is_quiet=is_quiet, confirms=confirms)
 

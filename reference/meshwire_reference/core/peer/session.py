@@ -38,6 +38,7 @@ from meshwire_reference.core.reconciliation.server import ServedRuns
 from meshwire_reference.core.sending.initial_exchange import InitialExchange, Selection
 from meshwire_reference.core.sending.outbound import Outbound, Purpose
 from meshwire_reference.core.settings import Dialect
+from meshwire_reference.core.state.waits import Cause, Wait
 from meshwire_reference.core.streams import PendingEffects, Streams
 from meshwire_reference.wire.batches import StreamFrame
 from meshwire_spec.numbers import REASONS
@@ -386,6 +387,13 @@ class Session:
             self._exchange.advance()
             if self._exchange.state is ExchangeState.OVER:
                 self._exchange = None
+
+    def waits(self, key: str) -> tuple[Wait, ...]:
+        """Return what a document waits for on its way to the peer."""
+        if self.state is not SessionState.READY:
+            return (Wait(Cause.HANDSHAKE),)
+        offered = () if self._exchange is None else self._exchange.waits(key)
+        return (*offered, *self.outbound.waits(key), *self._context.waits(key))
 
     def offer_again(self) -> None:
         """Begin another initial exchange, unless one is under way."""

@@ -27,6 +27,7 @@ from meshwire_reference.core.state.document_fates import Fate
 from meshwire_reference.core.state.document_queues import Job
 from meshwire_reference.core.state.policy import push_type
 from meshwire_reference.core.state.tombstones import HeldTombstone, document_key
+from meshwire_reference.core.state.waits import Cause, Wait
 from meshwire_reference.wire.batches import (
     StreamFrame,
     SyncBatch,
@@ -111,6 +112,17 @@ class InitialExchange:
         if self._outbound.has_credit and self.state is ExchangeState.DOCUMENTS:
             self._selection.begin()
             self._choose_documents()
+
+    def waits(self, key: str) -> Iterator[Wait]:
+        """Yield what a document that is to be offered waits for."""
+        if self.state in (ExchangeState.TOMBSTONES, ExchangeState.TOMBSTONES_LEAVING):
+            yield Wait(Cause.TOMBSTONES)
+        if key in self._selection.keys:
+            yield Wait(Cause.TURN, self._selection.keys.index(key))
+            if not self._outbound.has_credit:
+                yield Wait(Cause.CREDIT)
+        elif not self._selection.is_final:
+            yield Wait(Cause.RECONCILIATION)
 
     # --- tombstones ----------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ or behind one for the same key, it is taken back (`Unsent`) and made anew in its
 (D-142).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -47,6 +47,7 @@ from meshwire_reference.core.state.document_fates import Fate
 from meshwire_reference.core.state.document_queues import Job
 from meshwire_reference.core.state.policy import push_type
 from meshwire_reference.core.state.tombstones import frame_key
+from meshwire_reference.core.state.waits import Cause, Wait
 from meshwire_reference.core.streams import StreamHandler, Streams
 from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
 from meshwire_spec.numbers import READ_MESSAGE, FrameType
@@ -271,6 +272,19 @@ class Outbound:
             return item
         # A frame keeps its room until it is sent, so it never waits for another that needs room.
         return next(iter(self._ready), None)
+
+    def waits(self, key: str) -> Iterator[Wait]:
+        """Yield what a document that is queued waits for."""
+        queued = (item.key for item in (*self._urgent, *self._waiting))
+        ahead = next((at for at, other in enumerate(queued) if other == key), None)
+        if ahead is not None:
+            yield Wait(Cause.TURN, ahead)
+            if not self.has_credit:
+                yield Wait(Cause.CREDIT)
+            elif not self._quota.has_room(self._context.documents.get(key, 0)):
+                yield Wait(Cause.ROOM)
+        if self._context.timers.is_set(("snapshot", self.streams.connection, key)):
+            yield Wait(Cause.INTERVAL)
 
     # --- frames on their way ---------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ read off the queues when the operator asks.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -40,6 +40,8 @@ class Fate(StrEnum):
     RECEIVED = "received"
     APPLIED = "applied"
     """A change of the peer took effect here."""
+    EQUAL = "equal"
+    """The peer has said that it holds the same."""
     DELETED = "deleted"
     """A tombstone of the peer took effect here."""
     GUARDED = "guarded"
@@ -86,3 +88,9 @@ class Fates:
     def of(self, peer: str, key: str) -> Mapping[Fate, Noted]:
         """Return what became of a document between this node and a peer."""
         return dict(self._pairs.get((peer, key), {}))
+
+    def peers_of(self, key: str) -> Iterator[str]:
+        """Yield the peers with which something became of a document, the latest last."""
+        for peer, noted_key in self._pairs:
+            if noted_key == key:
+                yield peer

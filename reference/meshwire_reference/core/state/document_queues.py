@@ -90,6 +90,10 @@ class KeyQueues:
         """Return how many documents have jobs that are not over."""
         return len(self._queues)
 
+    def __contains__(self, key: str) -> bool:
+        """Return True if a document has jobs that are not over."""
+        return key in self._queues
+
     def add(self, key: str, job: Job) -> None:
         """Queue a job; it begins at once if no other job of the key is queued."""
         queue = self._queues.get(key)

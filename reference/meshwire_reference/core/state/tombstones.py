@@ -108,6 +108,11 @@ def is_current(held: HeldTombstone, now_ms: int) -> bool:
     return age_ms(held, now_ms) <= held.lifetime_ms
 
 
+def expires_ms(held: HeldTombstone) -> int:
+    """Return when a tombstone has expired, its grace included: then it guards no longer."""
+    return held.lifetime_ms * (100 + TOMBSTONE_GRACE_PERCENT) // 100 - age_ms(held, 0)
+
+
 def has_expired(held: HeldTombstone, now_ms: int) -> bool:
     """Return True if the age of a tombstone exceeds its lifetime and the grace after it."""
     return age_ms(held, now_ms) * 100 > held.lifetime_ms * (100 + TOMBSTONE_GRACE_PERCENT)
