@@ -58,7 +58,7 @@ PURE_LAYERS = REFERENCE_LAYERS[:3]
 
 # Within the core: values, what is counted and kept, what all parts share, the parts, the node.
 CORE_LAYERS: tuple[tuple[str, ...], ...] = (
-    ("counts", "document_calls", "formation", "sync_messages", "timers"),
+    ("counts", "document_calls", "formation", "identity", "sync_messages", "timers"),
     ("effects", "inputs"),
     ("limits", "state"),
     ("settings",),

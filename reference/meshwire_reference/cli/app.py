@@ -56,9 +56,10 @@ def _add_codec(app: "typer.Typer") -> None:
 
 
 def _add_keygen(app: "typer.Typer") -> None:
-    from meshwire_reference.cli.keys import keygen  # noqa: PLC0415 - as typer
+    from meshwire_reference.cli.keys import identity, keygen  # noqa: PLC0415 - as typer
 
     app.command()(keygen)
+    app.command()(identity)
 
 
 def _add_control(app: "typer.Typer") -> None:
@@ -84,6 +85,7 @@ ADDERS: Mapping[str, Callable[["typer.Typer"], None]] = {
     "run": _add_run,
     "codec": _add_codec,
     "keygen": _add_keygen,
+    "identity": _add_keygen,
     **dict.fromkeys(
         ("put", "get", "delete", "docs", "peers", "connect", "watch", "stats", "status"),
         _add_control,

@@ -176,6 +176,22 @@ class RunOptions:
             "the key of its store, or another one after each start."
         ),
     ] = None
+    derived_endpoint_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="host:NAME|text:TEXT",
+            help="With --lab alone: derive that key as deployed peers do, from the formation's "
+            "secret and a host name, or from a text.",
+        ),
+    ] = None
+    allow_peer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ENDPOINT",
+            help="Endpoint id, 64 hex digits, of a peer that is served; with any given, all others "
+            "are refused. May be given again.",
+        ),
+    ] = None
     config: Annotated[
         Path | None,
         typer.Option(
@@ -340,6 +356,8 @@ class RunOptions:
             control=self.control,
             is_tested=self.test_control,
             endpoint_key_file=self.endpoint_key_file,
+            derived_endpoint_key=self.derived_endpoint_key,
+            allowed_peers=tuple(self.allow_peer or ()),
             reconcile=self.reconcile,
             reconcile_with=tuple(self.reconcile_with or ()),
             reconcile_heads_with=tuple(self.reconcile_heads_with or ()),

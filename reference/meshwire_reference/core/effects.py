@@ -248,6 +248,15 @@ class Unproven:
 
 
 @dataclass(frozen=True, slots=True)
+class NotAllowed:
+    """A peer was refused, since its endpoint id is not among those that are allowed."""
+
+    peer: str
+    connection: int
+    dialled: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Mismatch:
     """A peer is configured otherwise than this node, as far as what it sent tells.
 
@@ -282,6 +291,7 @@ Event: TypeAlias = (
     | Accepted
     | Proven
     | Unproven
+    | NotAllowed
     | Mismatch
     | Silent
     | TombstonesFull

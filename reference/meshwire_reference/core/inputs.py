@@ -37,7 +37,8 @@ class ConnectionOpened:
     `in_other_dialect` begins the handshake in the dialect that is not the configured one. `own_id`
     is the endpoint id of this side where the transport proves both, else empty. Leads to
     `OpenStream` for the handshake of the side that dialled. In an open node the initial exchange
-    begins at once: `OpenStream` and `CallDocuments`.
+    begins at once: `OpenStream` and `CallDocuments`. A peer that is not allowed: `Notify`,
+    `CloseConnection`.
     """
 
     connection: int

@@ -66,6 +66,8 @@ class Settings:
     own_peers: frozenset[str] = frozenset()
     """Endpoint ids, in hex, of nodes of one's own: their polls need no answer, and as acceptor this
     node proves itself to them."""
+    allowed_peers: frozenset[str] | None = None
+    """Endpoint ids, in hex, of the only peers that are served; None serves every one."""
     heads_peers: frozenset[str] = frozenset()
     """Endpoint ids, in hex, of own nodes with which this one reconciles by heads."""
     skip_event_s: float = 60.0

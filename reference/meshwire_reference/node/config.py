@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from meshwire_reference.core.formation import BadSecret, FormationKey, read_secret
+from meshwire_reference.core.identity import (
+    endpoint_key_of_host,
+    endpoint_key_of_text,
+    public_key_of,
+)
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.documents.limits import Budget
 from meshwire_reference.node.dialler import LONGEST_S
@@ -112,6 +115,8 @@ class Choices:
     control: Path | None = None
     is_tested: bool = False
     endpoint_key_file: Path | None = None
+    allowed_peers: Sequence[str] = ()
+    derived_endpoint_key: str | None = None
     unproven: str = ALLOW
     proves: bool = False
     metrics: str | None = None
@@ -244,6 +249,7 @@ def _settings(choices: Choices, key: FormationKey | None) -> Settings:
         proves=choices.proves or choices.unproven == REFUSE,
         refuses_unproven=choices.unproven == REFUSE,
         own_peers=_endpoints(choices.own_peers, "--own-peer"),
+        allowed_peers=_endpoints(choices.allowed_peers, "--allow-peer") or None,
         heads_peers=_endpoints(choices.reconcile_heads_with, "--reconcile-heads-with"),
         serves_reconciliation=choices.serves_reconciliation,
     )
@@ -258,8 +264,11 @@ def _read_text(path: Path) -> str:
     return content.decode("ascii")
 
 
-def _read_secret(path: Path, what: str, warnings: list[str]) -> bytes:
-    """Return the secret in a file in base64; warn of one that others may read, or that is short."""
+def _read_secret(path: Path, warnings: list[str], *, is_endpoint_key: bool = False) -> bytes:
+    """Return the secret in a file in base64; warn of one that others may read, or that is short.
+
+    A key of an endpoint that others may read is refused: nobody has to share it.
+    """
     try:
         secret = read_secret(_read_text(path))
         mode = path.stat().st_mode
@@ -271,8 +280,11 @@ def _read_secret(path: Path, what: str, warnings: list[str]) -> bytes:
         raise ConfigError(f"{path} contains no secret")
     # A named pipe or a descriptor of the shell has a mode that says nothing.
     if stat.S_ISREG(mode) and mode & OTHERS:
-        shown = stat.S_IMODE(mode)
-        warnings.append(f"{path} has mode {shown:04o}, so that others can use {what}: chmod 600")
+        problem = f"{path} has mode {stat.S_IMODE(mode):04o}, so that others can use "
+        # EN-028
+        if is_endpoint_key:
+            raise ConfigError(f"{problem}the key of the endpoint: chmod 600, or make a new one")
+        warnings.append(f"{problem}the secret: chmod 600")
     if len(secret) < SECRET_MIN:
         warnings.append(
             f"{path} has {len(secret)} bytes of secret, which can be guessed: `meshwire-node "
@@ -282,19 +294,42 @@ def _read_secret(path: Path, what: str, warnings: list[str]) -> bytes:
 
 
 def _endpoint_key(choices: Choices, warnings: list[str]) -> bytes | None:
-    """Read the key of the endpoint from its file."""
+    """Read the key of the endpoint from its file, or derive it where the operator wants that."""
     path = choices.endpoint_key_file
+    if choices.derived_endpoint_key is not None:
+        return _derived_key(choices, choices.derived_endpoint_key, warnings)
     if path is None:
         return None
-    key = _read_secret(path, "the key of the endpoint", warnings)
+    return read_key_file(path, warnings)
+
+
+def read_key_file(path: Path, warnings: list[str] | None = None) -> bytes:
+    """Return the key in a file of its owner alone; raises ConfigError."""
+    key = _read_secret(path, [] if warnings is None else warnings, is_endpoint_key=True)
     if len(key) != ENDPOINT_ID:
         raise ConfigError(f"{path} has {len(key)} bytes, and an endpoint key has {ENDPOINT_ID}")
     return key
 
 
+def _derived_key(choices: Choices, recipe: str, warnings: list[str]) -> bytes:
+    """Derive the key of the endpoint as a deployed peer does, in the lab profile alone."""
+    kind, _, name = recipe.partition(":")
+    # EN-027
+    if not choices.lab or choices.endpoint_key_file is not None:
+        raise ConfigError("--derived-endpoint-key needs --lab, and no --endpoint-key-file")
+    warnings.append("the key of the endpoint is derived: who knows what from can pose as this node")
+    if kind == "host" and choices.secret_file is not None:
+        return endpoint_key_of_host(_read_secret(choices.secret_file, []), name)
+    if kind == "text":
+        return endpoint_key_of_text(name)
+    raise ConfigError(
+        "--derived-endpoint-key is host:NAME, with --formation-secret-file, or text:TEXT"
+    )
+
+
 def endpoint_id_of(key: bytes) -> bytes:
     """Return the endpoint id of a key: its Ed25519 public key."""
-    return Ed25519PrivateKey.from_private_bytes(key).public_key().public_bytes_raw()
+    return public_key_of(key)
 
 
 def _key(choices: Choices, warnings: list[str]) -> FormationKey | None:
@@ -312,4 +347,4 @@ def _key(choices: Choices, warnings: list[str]) -> FormationKey | None:
         raise ConfigError(
             "--formation-id needs --formation-secret-file FILE or MESHWIRE_FORMATION_FILE"
         )
-    return FormationKey.derive(choices.formation_id, _read_secret(path, "the secret", warnings))
+    return FormationKey.derive(choices.formation_id, _read_secret(path, warnings))

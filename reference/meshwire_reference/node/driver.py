@@ -25,6 +25,7 @@ from meshwire_reference.core.effects import (
     Effect,
     LocalDone,
     Mismatch,
+    NotAllowed,
     Notify,
     NotSent,
     OtherDialect,
@@ -514,6 +515,7 @@ EVENTS: Final[dict[type, str]] = {
     Mismatch: "mismatch",
     Proven: "proven",
     Unproven: "unproven",
+    NotAllowed: "not-allowed",
     Silent: "silent",
     TombstonesFull: "tombstones-full",
 }

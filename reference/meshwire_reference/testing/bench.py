@@ -26,6 +26,7 @@ from meshwire_reference.core.effects import (
     LocalDone,
     LocalRefusal,
     Mismatch,
+    NotAllowed,
     Notify,
     NotSent,
     OpenStream,
@@ -97,6 +98,7 @@ class Bench:
         self.mismatches: list[Mismatch] = []
         self.proven: list[Proven] = []
         self.unproven: list[Unproven] = []
+        self.not_allowed: list[NotAllowed] = []
         self.silent: list[Silent] = []
         self.full: list[TombstonesFull] = []
         self.writes: list[WriteStore] = []
@@ -347,6 +349,7 @@ EVENTS: Final[dict[type[Event], Callable[[Bench], list[Any]]]] = {
     Mismatch: lambda bench: bench.mismatches,
     Proven: lambda bench: bench.proven,
     Unproven: lambda bench: bench.unproven,
+    NotAllowed: lambda bench: bench.not_allowed,
     Silent: lambda bench: bench.silent,
     TombstonesFull: lambda bench: bench.full,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from meshwire_reference.cli.keys import new_secret, write_private
 from meshwire_reference.cli.run import RunOptions
 from meshwire_reference.cli.settings import read_options
+from meshwire_reference.core.identity import endpoint_key_of_host, endpoint_key_of_text
 from meshwire_reference.node.config import Choices, ConfigError, endpoint_id_of, make_config
 
 WHOLE = """
@@ -178,3 +180,38 @@ def test_an_endpoint_key_gives_the_endpoint_id(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match="31 bytes"):
         make_config(choices(secret_file=secret, endpoint_key_file=short))
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+def test_an_endpoint_key_that_others_can_use_is_refused(tmp_path: Path, mode: int) -> None:
+    """EN-028: nobody has to share it, unlike the secret of a formation."""
+    secret, key = tmp_path / "secret.txt", tmp_path / "key.txt"
+    write_private(secret, new_secret())
+    write_private(key, new_secret())
+    make_config(choices(secret_file=secret, endpoint_key_file=key))
+    key.chmod(mode)
+
+    with pytest.raises(ConfigError, match=f"mode {mode:04o}"):
+        make_config(choices(secret_file=secret, endpoint_key_file=key))
+
+
+def test_an_endpoint_key_is_derived_in_the_lab_alone(tmp_path: Path) -> None:
+    """EN-027: as a deployed peer does it, with a warning; otherwise it is made at random."""
+    secret, key = tmp_path / "secret.txt", tmp_path / "key.txt"
+    write_private(secret, base64.b64encode(bytes(range(32))).decode())
+    write_private(key, new_secret())
+    of_host = choices(secret_file=secret, lab=True, derived_endpoint_key="host:node-1")
+    config = make_config(of_host)
+    of_text = make_config(replace(of_host, derived_endpoint_key="text:node-1"))
+
+    assert config.endpoint_key == endpoint_key_of_host(bytes(range(32)), "node-1")
+    assert of_text.endpoint_key == endpoint_key_of_text("node-1")
+    assert len(config.warnings) == 1
+    assert make_config(choices(secret_file=secret)).endpoint_key is None
+    for wrong in (
+        replace(of_host, lab=False),
+        replace(of_host, derived_endpoint_key="node-1"),
+        replace(of_host, endpoint_key_file=key),
+    ):
+        with pytest.raises(ConfigError, match="--derived-endpoint-key"):
+            make_config(wrong)

@@ -17,6 +17,7 @@ from meshwire_reference.core.effects import (
     Accepted,
     CloseConnection,
     Mismatch,
+    NotAllowed,
     OtherDialect,
     Proven,
     Silent,
@@ -110,6 +111,12 @@ class Session:
     def open(self) -> None:
         """Begin with the handshake, or in an open node with the exchange at once."""
         settings = self._context.settings
+        # TR-049
+        if settings.allowed_peers is not None and self.streams.peer not in settings.allowed_peers:
+            dialled = self._opened.dialled
+            self._context.notify(NotAllowed(self.streams.peer, self.connection, dialled))
+            self._refuse("authentication-failed")
+            return
         # HS-038, HS-039
         if settings.dialect is Dialect.OPEN:
             self._move(SessionEvent.NO_HANDSHAKE)

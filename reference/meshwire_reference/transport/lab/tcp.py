@@ -25,6 +25,7 @@ from meshwire_reference.transport.base import (
 )
 from meshwire_reference.transport.lab.link import LabLink
 from meshwire_reference.transport.places import CallerPlace, Places
+from meshwire_spec.numbers import ENDPOINT_ID, REASONS
 
 ALLOWED: Final = "`meshwire-node run --lab` allows it"
 SHARED_BITS: Final = 64
@@ -281,6 +282,8 @@ def why(fault: OSError) -> str:
 
 async def listen(address: str, options: TransportOptions) -> Listener:
     """Bind a TCP address; off loopback only with `lab`. Raises AddressRefused, OSError."""
+    if "@" in address:
+        raise AddressRefused(f"{address!r}: an endpoint id is for dialling, not for listening")
     host, port = parse_address(address)
     if not is_loopback(host) and not options.lab:
         raise AddressRefused(
@@ -295,8 +298,9 @@ async def listen(address: str, options: TransportOptions) -> Listener:
 
 
 async def dial(address: str, options: TransportOptions) -> Connection:
-    """Connect to a TCP address. Raises AddressRefused, Unreachable."""
-    host, port = parse_address(address)
+    """Connect to a TCP address that may name an endpoint. Raises AddressRefused, Unreachable."""
+    pinned, location = split_pin(address)
+    host, port = parse_address(location)
     loop = asyncio.get_running_loop()
     link = LabLink(options, dialled=True)
     try:
@@ -307,12 +311,36 @@ async def dial(address: str, options: TransportOptions) -> Connection:
     except OSError as fault:
         raise Unreachable(f"cannot be reached: {why(fault)}") from fault
     await link.established()
+    if pinned is not None and link.peer_id != pinned:
+        code = REASONS["authentication-failed"].code
+        await link.close(code, "authentication-failed")
+        raise Unreachable(f"is another endpoint: {link.peer_id.hex()}")
     return link
 
 
+def split_pin(address: str) -> tuple[bytes | None, str]:
+    """Return the endpoint id that an address of TCP names, and the address without it.
+
+    The id is one that the peer claims: nothing proves it on this binding. Raises AddressRefused.
+    """
+    named, at, location = address.removeprefix("tcp://").rpartition("@")
+    if not at:
+        return None, address
+    try:
+        pinned = bytes.fromhex(named)
+    except ValueError:
+        pinned = b""
+    if len(pinned) != ENDPOINT_ID:
+        raise AddressRefused(f"{address!r}: an endpoint id has 64 hex digits")
+    return pinned, f"tcp://{location}"
+
+
 def check_dialled(address: str, *, lab: bool) -> None:
-    """Raise AddressRefused unless this is tcp://HOST:PORT, on loopback or with `lab`."""
-    host, port = parse_address(address)
+    """Raise AddressRefused unless this is tcp://HOST:PORT, on loopback or with `lab`.
+
+    The endpoint id that has to answer may precede it: tcp://ENDPOINT@HOST:PORT.
+    """
+    host, port = parse_address(split_pin(address)[1])
     if not is_loopback(host) and not lab:
         raise AddressRefused(
             f"{host} is not loopback, and tcp:// does not prove endpoint ids: {ALLOWED}"

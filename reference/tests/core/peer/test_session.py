@@ -1,12 +1,16 @@
 """The end of a session: what a closed connection leaves behind."""
 
+import pytest
+
 from meshwire_reference.core import inputs
-from meshwire_reference.core.document_calls import Call, Forget, Result
+from meshwire_reference.core.document_calls import Call, Done, Forget, Result
 from meshwire_reference.core.effects import WriteStore
+from meshwire_reference.core.formation import FormationKey
 from meshwire_reference.core.settings import Dialect, Moment, Settings
 from meshwire_reference.documents.table import Table
 from meshwire_reference.testing import author
 from meshwire_reference.testing.bench import Bench
+from meshwire_spec.numbers import REASONS
 
 KEY = "beacons:b1"
 
@@ -61,3 +65,19 @@ class TestEnd:
         self.bench.disconnect(self.connection)
 
         assert self.bench.core._routing.outbounds == {}
+
+
+@pytest.mark.parametrize("dialect", [Dialect.OPEN, Dialect.H1])
+@pytest.mark.parametrize("dialled", [True, False])
+def test_a_peer_that_is_not_allowed_is_refused(dialect: Dialect, *, dialled: bool) -> None:
+    """TR-049: at once, and nothing is opened for it; another one is served."""
+    settings = Settings(dialect, heartbeat_s=0, allowed_peers=frozenset((bytes((7,) * 32).hex(),)))
+    key = FormationKey.derive("test-formation", b"\x42" * 32)
+    bench = Bench(lambda _call: Done(), settings, key)
+    known = bench.connect(dialled=dialled, peer=7)
+    other = bench.connect(dialled=dialled, peer=8)
+
+    assert bench.closed == {other: REASONS["authentication-failed"].code}
+    assert all(connection == known for connection, _ in bench.streams)
+    assert [one.peer for one in bench.not_allowed] == [bytes((8,) * 32).hex()]
+    assert bench.core.statistics.refused["authentication-failed"] == 1

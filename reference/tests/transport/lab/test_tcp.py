@@ -13,6 +13,7 @@ import pytest
 from meshwire_reference.core.inputs import ConnectionClosed, StreamData
 from meshwire_reference.testing.memory_transport import pair
 from meshwire_reference.transport.base import (
+    AddressRefused,
     Listener,
     StreamGone,
     TransportOptions,
@@ -22,7 +23,7 @@ from meshwire_reference.transport.base import (
 from meshwire_reference.transport.lab.connection import encode_preamble
 from meshwire_reference.transport.lab.link import LabLink
 from meshwire_reference.transport.lab.tcp import TcpListener, share_of
-from meshwire_reference.transport.registry import dial, listen
+from meshwire_reference.transport.registry import check_dialled, dial, listen
 from meshwire_reference.wire.lab import encode_close, encode_control, encode_data_head
 from meshwire_spec.numbers import ALPN, REASONS, LabRecordType
 from turns import all_wait, one_turn
@@ -430,3 +431,23 @@ LIMIT = ConnectionClosed(REASONS["internal"].code, "internal", by_peer=True)
 def test_an_address_of_many_is_one(address: object, share: str) -> None:
     """The owner of an IPv6 network has as many addresses as it wants."""
     assert share_of(address) == share
+
+
+@pytest.mark.socket
+def test_an_address_may_name_the_endpoint_that_has_to_answer() -> None:
+    """The id that the peer claims; another one is left, and a wrong id is no address."""
+
+    async def whole() -> None:
+        async with bound() as (_, port):
+            own, other = ACCEPTOR.endpoint_id.hex(), bytes(32).hex()
+            connection = await dial(f"tcp://{own}@127.0.0.1:{port}", DIALLER)
+            await connection.close(0)
+            with pytest.raises(Unreachable, match=own):
+                await dial(f"tcp://{other}@127.0.0.1:{port}", DIALLER)
+            for wrong in ("name", own[:-2], f"{own}00"):
+                with pytest.raises(AddressRefused):
+                    check_dialled(f"tcp://{wrong}@127.0.0.1:{port}")
+            with pytest.raises(AddressRefused):
+                await listen(f"tcp://{own}@127.0.0.1:0", ACCEPTOR)
+
+    asyncio.run(whole())
