@@ -192,6 +192,14 @@ class RunOptions:
             "are refused. May be given again.",
         ),
     ] = None
+    iroh_relay: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            help="Relay that iroh may use where peers do not reach each other, https://HOST/; "
+            "none is used unless one is given. May be given again.",
+        ),
+    ] = None
     config: Annotated[
         Path | None,
         typer.Option(
@@ -358,6 +366,7 @@ class RunOptions:
             endpoint_key_file=self.endpoint_key_file,
             derived_endpoint_key=self.derived_endpoint_key,
             allowed_peers=tuple(self.allow_peer or ()),
+            relays=tuple(self.iroh_relay or ()),
             reconcile=self.reconcile,
             reconcile_with=tuple(self.reconcile_with or ()),
             reconcile_heads_with=tuple(self.reconcile_heads_with or ()),

@@ -1,5 +1,6 @@
 """The configuration of a node: addresses, dialect, secret, limits; read and checked once."""
 
+import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ from meshwire_spec.numbers import (
 
 SECRET_FILE_MAX = 2**16
 """Greatest size of a secret file, in bytes."""
+RELAY = re.compile(r"https?://[^/?#@\s]+/?")
+"""The URL of a relay."""
 SECRET_MIN = 32
 """Bytes of a secret, below which the operator is warned."""
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -74,6 +77,8 @@ class Config:
     is_tested: bool = False
     endpoint_key: bytes | None = field(default=None, repr=False)
     """Seed of the endpoint key; None keeps the one of the store."""
+    relays: tuple[str, ...] = ()
+    """Relays that iroh may use, by their URLs."""
     warnings: tuple[str, ...] = ()
     """What the operator should change, a line each; the node starts all the same."""
     metrics: tuple[str, int] | None = None
@@ -116,6 +121,7 @@ class Choices:
     is_tested: bool = False
     endpoint_key_file: Path | None = None
     allowed_peers: Sequence[str] = ()
+    relays: Sequence[str] = ()
     derived_endpoint_key: str | None = None
     unproven: str = ALLOW
     proves: bool = False
@@ -142,6 +148,7 @@ def make_config(choices: Choices) -> Config:
         choices.control,
         choices.is_tested,
         _endpoint_key(choices, warnings),
+        tuple(dict.fromkeys(choices.relays)),
         tuple(warnings),
         _metrics(choices.metrics),
     )
@@ -168,6 +175,11 @@ def _check(choices: Choices) -> None:
     if choices.reconcile_heads_with and not choices.serves_reconciliation:
         raise ConfigError("--no-reconciliation excludes --reconcile-heads-with")
     _check_times(choices)
+    for relay in choices.relays:
+        if RELAY.fullmatch(relay) is None:
+            raise ConfigError(
+                f"--iroh-relay {relay}: a relay is https://HOST/ or http://HOST:PORT/"
+            )
     if not ENTRY_MIN <= choices.payload_cap <= U32_MAX:
         raise ConfigError(f"--payload-cap must be between {ENTRY_MIN} and {U32_MAX} bytes")
     for name, folder in (("--load", choices.folder), ("--data", choices.data)):

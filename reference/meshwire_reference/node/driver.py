@@ -214,6 +214,7 @@ class Node:
             secret_key=self._identity.endpoint_secret,
             handshake_s=self._config.settings.handshake_s,
             lab=self._config.lab,
+            relays=self._config.relays,
             on_refusal=self._note_refused_caller,
         )
         await self.network.open(addresses, options)

@@ -105,6 +105,7 @@ class TransportOptions:
 
     Of QUIC: a connection ends after `idle_s` without a packet of the peer, asks for one after
     `keep_alive_s`, and sends datagrams of up to `datagram_size` bytes, which the path must carry.
+    Of iroh: `relays` are the URLs of the relays that it may use.
     """
 
     endpoint_id: bytes
@@ -117,6 +118,7 @@ class TransportOptions:
     idle_s: float = QUIC_IDLE_S
     keep_alive_s: float = QUIC_KEEP_ALIVE_S
     datagram_size: int = QUIC_DATAGRAM
+    relays: tuple[str, ...] = ()
     on_refusal: Callable[[str, str], None] = ignore_refusal
 
 

@@ -215,3 +215,18 @@ def test_an_endpoint_key_is_derived_in_the_lab_alone(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match="--derived-endpoint-key"):
             make_config(wrong)
+
+
+@pytest.mark.parametrize(
+    "url", ["relay.example", "ftp://relay.example/", "https://", "https://a b/"]
+)
+def test_a_relay_is_a_url(tmp_path: Path, url: str) -> None:
+    """None is used unless one is given."""
+    secret = tmp_path / "secret.txt"
+    write_private(secret, new_secret())
+    given = make_config(choices(secret_file=secret, relays=("https://relay.example/",)))
+
+    assert given.relays == ("https://relay.example/",)
+    assert make_config(choices(secret_file=secret)).relays == ()
+    with pytest.raises(ConfigError, match="--iroh-relay"):
+        make_config(choices(secret_file=secret, relays=(url,)))

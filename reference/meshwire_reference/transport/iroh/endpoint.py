@@ -1,6 +1,7 @@
 """The iroh transport: QUIC with proven identities, as the deployed nodes speak it.
 
-Relays and every kind of discovery are off: an address names identity, host and port. The library
+Relays are off unless the operator names some, and every kind of discovery is: an address names
+identity, host and port. The library
 binds a socket for each address family, so both are named here; left alone it would bind the other
 one to every interface.
 """
@@ -230,10 +231,15 @@ async def _bind(addresses: tuple[str, ...], options: TransportOptions) -> _Endpo
                 preset=_Bound(addresses),
                 secret_key=options.secret_key,
                 alpns=[options.alpn.encode()],
-                relay_mode=iroh.RelayMode.disabled(),
+                relay_mode=relay_mode(options.relays),
             ),
         ),
     )
+
+
+def relay_mode(relays: tuple[str, ...]) -> iroh.RelayMode:
+    """Return the mode with exactly these relays: without any, the library contacts none."""
+    return iroh.RelayMode.custom_from_urls(list(relays)) if relays else iroh.RelayMode.disabled()
 
 
 def _connects_within_s(options: TransportOptions) -> float:
@@ -296,7 +302,7 @@ async def listen(address: str, options: TransportOptions) -> Listener:
 
 async def dial(address: str, options: TransportOptions) -> Connection:
     """Connect to iroh://ENDPOINT@HOST:PORT. Raises AddressRefused, Unreachable."""
-    target, host, version = _target(address)
+    target, host, version = _target(address, options.relays)
     own = LOOPBACK if is_loopback(host) else {**LOOPBACK, version: ANY[version]}
     try:
         shared = await _bind(tuple(own.values()), options)
@@ -319,15 +325,22 @@ async def dial(address: str, options: TransportOptions) -> Connection:
     return IrohConnection(connection, options.windows, dialled=True, on_end=shared.leave)
 
 
-def _target(address: str) -> tuple[iroh.EndpointAddr, str, int]:
-    """Return endpoint, host and IP version of an address. Raises AddressRefused."""
+def _target(address: str, relays: tuple[str, ...] = ()) -> tuple[iroh.EndpointAddr, str, int]:
+    """Return endpoint, host and IP version of an address. Raises AddressRefused.
+
+    Where there are relays, the peer is taken to be reached over the first one too.
+    """
     name, host, port = _parse(address)
     version = _version(host)
     try:
         identity = iroh.EndpointId.from_string(name or "")
     except iroh.IrohError as error:
         raise AddressRefused(f"{address!r} names no endpoint id") from error
-    return iroh.EndpointAddr(identity, None, [_socket(host, port)]), host, version
+    return (
+        iroh.EndpointAddr(identity, next(iter(relays), None), [_socket(host, port)]),
+        host,
+        version,
+    )
 
 
 def check_dialled(address: str, *, lab: bool) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from meshwire_reference.core.inputs import ConnectionClosed
+from meshwire_reference.node.config import endpoint_id_of
 from meshwire_reference.transport.base import (
     Connection,
     Listener,
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import iroh
 else:
     iroh = pytest.importorskip("iroh")
+
+from meshwire_reference.transport.iroh.endpoint import relay_mode
 
 pytestmark = [
     pytest.mark.socket,
@@ -208,3 +211,44 @@ def test_a_dial_that_is_cancelled_leaves_no_endpoint(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(iroh.Endpoint, "close", note_close)
     monkeypatch.setattr(iroh.Endpoint, "connect", note_connect)
     run(test)
+
+
+def test_a_key_gives_one_endpoint_id_at_each_start() -> None:
+    """TR-028: an endpoint without a key has another one each time."""
+
+    async def ids(secret_key: bytes | None) -> set[bytes]:
+        found = set()
+        for _ in range(2):
+            async with listening(secret_key=secret_key) as node:
+                found.add(node.listener.endpoint_id)
+        return found
+
+    async def whole() -> None:
+        assert await ids(bytes(range(32))) == {endpoint_id_of(bytes(range(32)))}
+        assert len(await ids(None)) == 2
+
+    run(whole)
+
+
+def test_no_relay_is_used_unless_one_is_named() -> None:
+    """The library has some of its own, which it would contact."""
+    url = "https://relay.example./"
+
+    assert relay_mode(()).relay_map().is_empty()
+    assert relay_mode((url,)).relay_map().urls() == [url]
+
+
+def test_a_node_with_a_relay_that_is_away_is_reached_directly() -> None:
+    """Nothing waits for the relay."""
+
+    async def whole() -> None:
+        relays = ("http://127.0.0.1:9/",)
+        async with listening(relays=relays) as node:
+            options = TransportOptions(bytes(32), relays=relays)
+            connection = await dial(node.listener.address, options)
+            other = await node.listener.accept()
+            assert connection.peer_id == node.listener.endpoint_id
+            await connection.close(0)
+            await end_of(other)
+
+    run(whole)
