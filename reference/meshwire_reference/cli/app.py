@@ -81,6 +81,17 @@ def _add_operations(app: "typer.Typer") -> None:
     app.add_typer(operations_app)
 
 
+def _add_bench(app: "typer.Typer") -> None:
+    try:
+        from meshwire_reference.cli.bench import bench_app  # noqa: PLC0415 - loads the simulator
+    except ImportError:
+        from meshwire_reference.extras import install_line  # noqa: PLC0415 - as typer
+
+        sys.stderr.write(f"meshwire-node: bench needs Automerge: {install_line('node')}\n")
+        sys.exit(USAGE)
+    app.add_typer(bench_app, name="bench")
+
+
 ADDERS: Mapping[str, Callable[["typer.Typer"], None]] = {
     "run": _add_run,
     "codec": _add_codec,
@@ -92,6 +103,7 @@ ADDERS: Mapping[str, Callable[["typer.Typer"], None]] = {
     ),
     "demo": _add_demo,
     "ops": _add_operations,
+    "bench": _add_bench,
 }
 """Adds each command, in the order in which help lists them.
 

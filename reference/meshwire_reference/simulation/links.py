@@ -233,7 +233,7 @@ class Side:
 
     def _transmit(self, number: int, data: bytes, *, fin: bool) -> None:
         half = self._stream(number).halves[self._index]
-        at_s = max(half.arrives_s, self.link.arrival_s(self._index))
+        at_s = max(half.arrives_s, self.link.arrival_s(self._index, len(data)))
         half.arrives_s = at_s
         self.link.note_sent(self, number, data)
         self.link.carry_at(self._index, at_s, partial(self.other.take_data, number, data, fin=fin))
@@ -365,8 +365,8 @@ class SimulatedLink:
         """True once both sides are closed."""
         return all(side.is_closed for side in self.sides)
 
-    def arrival_s(self, index: int) -> float:
-        """Return when something arrives that a side sends now."""
+    def arrival_s(self, index: int, size: int = 0) -> float:
+        """Return when something of a size arrives that a side sends now; here all take as long."""
         late_s = self.chance.random() * self.sides[index].delay_s
         return self._schedule.now_s + self.chance.uniform(*LATENCY_S) + late_s
 
