@@ -20,6 +20,7 @@ import msgspec
 
 from meshwire_spec.schemas.oplog import OplogFile
 from oplog_model import apply, lists, new_state, view
+from oplog_model_canonical import canonical_digest_text, canonical_id_text
 from oplog_model_texts import plain
 from vector_files import LEDGER, read_ledger
 
@@ -152,7 +153,48 @@ def joins() -> Iterator[dict[str, Any]]:
         yield row | {"source": "hand", "result": {"wire": "any", "strict": "valid"}}
 
 
-FILES = {"texts": texts, "signatures": signatures, "histories": histories, "joins": joins}
+# The vectors of version 2: id, title, rules, lines.
+CANONICAL = (
+    (
+        7011,
+        "the texts of version 2: insertions, writes and deletions",
+        ["OP-062", "OP-063"],
+        range(1, 7),
+    ),
+    (7012, "members of an object in any order have one id", ["OP-062"], range(7, 9)),
+    (7013, "numbers of version 2", ["OP-062"], range(9, 12)),
+    (7014, "texts and the order of members in version 2", ["OP-062"], range(12, 16)),
+    (
+        7015,
+        "a path that was changed, also where six digits are the same",
+        ["OP-062", "OP-063"],
+        range(16, 18),
+    ),
+    (7016, "dependencies or the last segment that were changed", ["OP-063"], range(18, 21)),
+    (7017, "the signer is part of what is signed", ["OP-063"], range(21, 23)),
+    (7018, "what was changed in version 2 changes the id", ["OP-062"], range(23, 29)),
+    (7019, "an operation that is valid in version 1 alone", ["OP-062", "OP-063"], range(29, 30)),
+)
+
+
+def canonical() -> Iterator[dict[str, Any]]:
+    """Yield the vectors of version 2, whose texts are the model's."""
+    for line in lines("canonical", "hand"):
+        made = canonical_id_text(line["op"]["inner"]), canonical_digest_text(line["op"])
+        if made != (line["id_text"], line["digest_text"]):
+            raise SystemExit(f"make_oplog: line {line['n']} of canonical.jsonl has other texts")
+    for number, title, rules, n in CANONICAL:
+        row = vector(number, "canonical", title, rules, "canonical", list(n))
+        yield row | {"source": "hand", "result": {"wire": "any", "strict": "valid"}}
+
+
+FILES = {
+    "texts": texts,
+    "signatures": signatures,
+    "histories": histories,
+    "joins": joins,
+    "canonical": canonical,
+}
 
 
 def strict_finals() -> list[dict[str, Any]]:

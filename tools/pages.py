@@ -14,7 +14,15 @@ LEVELS = ("wire", "strict", "withdrawn")
 WAYS = ("codec", "socket", "harness", "every")
 # A rule may be about any message kind, whole reconciliations, and operations.
 RULE_KINDS = frozenset(
-    (*KINDS, "negentropy_run", "oplog_text", "oplog_signature", "oplog_history", "oplog_join")
+    (
+        *KINDS,
+        "negentropy_run",
+        "oplog_text",
+        "oplog_signature",
+        "oplog_history",
+        "oplog_join",
+        "oplog_canonical",
+    )
 )
 
 ANCHOR = re.compile(r"\{#([A-Za-z0-9_-]+)\}")

@@ -22,9 +22,9 @@ from meshwire_spec.schemas.oplog import OplogFile, OplogVector
 
 PART = "oplog"
 TEXT, SIGNATURE, HISTORY = "oplog_text", "oplog_signature", "oplog_history"
-JOIN = "oplog_join"
+JOIN, CANONICAL = "oplog_join", "oplog_canonical"
 # Files of lines by their folder: those that were recorded, and those that were made by hand.
-FILES = {"recorded": ("ids", "ed25519", "apply", "panics"), "hand": ("joins",)}
+FILES = {"recorded": ("ids", "ed25519", "apply", "panics"), "hand": ("joins", "canonical")}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.oplog import (
+    CANONICAL,
     HISTORY,
     JOIN,
     SIGNATURE,
@@ -30,11 +31,12 @@ OPERATIONS = frozenset(
     ("oplog_texts", "oplog_verify", "oplog_open", "oplog_apply", "oplog_view", "oplog_close")
 )
 """Operations that a harness offers, all of them or none."""
-JOINS = "oplog_join"
-"""An operation that a harness may offer besides."""
+JOINS, SECOND = "oplog_join", "oplog_canonical"
+"""Operations that a harness may offer besides."""
 OPERATIONS_BY_KIND: Mapping[str, frozenset[str]] = {
     **dict.fromkeys((TEXT, SIGNATURE, HISTORY), OPERATIONS),
     JOIN: OPERATIONS | {JOINS},
+    CANONICAL: OPERATIONS | {SECOND},
 }
 PREFIX = "oplog_"
 
@@ -104,6 +106,12 @@ def _joins(run: OplogRun, _first: int, _level: str) -> Iterator[Request]:
         yield OplogStep(JOINS, {"proof": line["proof"]}), members
 
 
+def _canonical(run: OplogRun, _first: int, _level: str) -> Iterator[Request]:
+    for line in run.lines:
+        expected = {name: line[name] for name in line if name not in {"n", "name", "op"}}
+        yield OplogStep(SECOND, expected), {"operation": line["op"]}
+
+
 def _histories(run: OplogRun, first: int, level: str) -> Iterator[Request]:
     session = first
     for at, line in enumerate(run.lines):
@@ -149,7 +157,13 @@ def _final(run: OplogRun, at: int, level: str) -> dict[str, Any]:
     return {**expected, **(run.finals[at] if level == "strict" else {})}
 
 
-_MAKERS = {TEXT: _texts, SIGNATURE: _signatures, HISTORY: _histories, JOIN: _joins}
+_MAKERS = {
+    TEXT: _texts,
+    SIGNATURE: _signatures,
+    HISTORY: _histories,
+    JOIN: _joins,
+    CANONICAL: _canonical,
+}
 
 
 @dataclass(frozen=True, slots=True)

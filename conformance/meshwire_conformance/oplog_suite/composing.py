@@ -14,9 +14,14 @@ from meshwire_conformance.catalogue.data_files import vectors_folder
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.protocol.signed_operations import (
     ROOT,
+    SECOND,
     Escapes,
+    canonical_digest_of,
+    canonical_envelope,
+    canonical_id_of,
     digest_of,
     id_of,
+    normal_form_in_bulk,
     public_of,
     signature_of,
     signer_of,
@@ -41,6 +46,7 @@ class OperationComposer:
     def __init__(self, operations: Mapping[str, OplogOperation], seed: str) -> None:
         self._seed = seed
         self._escapes = Escapes(vectors_folder() / "oplog" / "recorded" / "escapes.json")
+        self._operations = operations
         self._made: dict[str, dict[str, Any]] = {}
         self.texts: dict[str, str] = {}
         for place, (name, described) in enumerate(operations.items(), 1):
@@ -52,6 +58,18 @@ class OperationComposer:
     def value(self, name: str) -> dict[str, Any]:
         """Return an operation as the JSON value that peers send, without the edits of its text."""
         return self._made[name]
+
+    def form(self, name: str) -> str:
+        """Return the normal form of an operation, without the edits of its text."""
+        form = normal_form_in_bulk(self._spelled(self._operations[name], self.value(name)))
+        assert form is not None, name
+        return form
+
+    def live(self, name: str, version: Any) -> str:
+        """Return the message of one operation alone; `version` is that of an operation of 1."""
+        text = self.texts[name]
+        is_second = self._operations[name].v == SECOND
+        return text if is_second else f'{{"v":{json.dumps(version)},"op":{text}}}'
 
     def marker(self) -> dict[str, Any]:
         """Return a new insertion that no transcript names, to see what was read before it."""
@@ -80,13 +98,22 @@ class OperationComposer:
             "path": [],
             "is_deleted": deletes,
         }
-        inner["id"] = id_of(inner, self._escapes)
-        inner["path"] = self._path(described, item, inner["id"])
         depends_on = [self._signature(one) for one in self._dependencies(described)]
+        if described.v == SECOND:
+            if deletes:
+                del inner["content"]
+            around = {**inner, "path": self._path(described, item, ROOT)[:-1]}
+            inner["id"] = canonical_id_of(around)
+            inner["path"] = self._path(described, item, inner["id"])
+            digest = canonical_digest_of(public_of(signer), inner, depends_on)
+        else:
+            inner["id"] = id_of(inner, self._escapes)
+            inner["path"] = self._path(described, item, inner["id"])
+            digest = digest_of(inner, depends_on)
         made = {
             "inner": inner,
             "author": public_of(signer),
-            "signed_digest": signature_of(signer, digest_of(inner, depends_on)),
+            "signed_digest": signature_of(signer, digest),
             "depends_on": depends_on,
         }
         return self._forged(made, described.forge)
@@ -168,8 +195,12 @@ class OperationComposer:
         return list(bytes.fromhex(value))
 
     @staticmethod
-    def _text(name: str, described: OplogOperation, made: Mapping[str, Any]) -> str:
-        text = json.dumps(made, ensure_ascii=False, separators=(",", ":"))
+    def _spelled(described: OplogOperation, made: Mapping[str, Any]) -> Mapping[str, Any]:
+        return canonical_envelope(made) if described.v == SECOND else made
+
+    def _text(self, name: str, described: OplogOperation, made: Mapping[str, Any]) -> str:
+        spelled = self._spelled(described, made)
+        text = json.dumps(spelled, ensure_ascii=False, separators=(",", ":"))
         for find, put in described.edit:
             if text.count(find) < 1:
                 raise SuiteFault(f"{name}: {find} is not in its text")

@@ -8,7 +8,10 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from meshwire_conformance.protocol.signed_operations import normal_form
+from meshwire_conformance.protocol.signed_operations import (
+    normal_form_in_bulk,
+    normal_form_of_envelope,
+)
 from meshwire_conformance.targets.websocket import Over, WebSocket, dial
 
 QUIET_S = 0.25
@@ -35,7 +38,7 @@ class Known:
         """Return the normal form of the JSON text of an operation, or None if it is none."""
         if text not in self._forms:
             try:
-                self._forms[text] = normal_form(json.loads(text))
+                self._forms[text] = normal_form_in_bulk(json.loads(text))
             except (ValueError, RecursionError):
                 self._forms[text] = None
         return self._forms[text]
@@ -55,6 +58,8 @@ class PeerSession:
     faults: list[str] = field(default_factory=list)
     over: int | None = None
     has_begun: bool = False
+    # What the first bulk says that the target reads.
+    versions: object = None
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
 
@@ -107,6 +112,8 @@ class PeerSession:
         if isinstance(message, bytes):
             self._take_live(value)
         elif kind == "bulk" and isinstance(value.get("ops"), list):
+            if not self.has_begun:
+                self.versions = value.get("versions")
             self.has_begun = True
             texts = [text for text in value["ops"] if isinstance(text, str)]
             forms = [self.known.of(text) for text in texts]
@@ -120,12 +127,11 @@ class PeerSession:
             self.faults.append(f"unknown message: {message[:80]!r}")
 
     def _take_live(self, value: object) -> None:
-        if isinstance(value, dict) and value.get("v") == 1:
-            form = normal_form(value.get("op"))
-            if form is not None:
-                self.live.append(form)
-                return
-        self.faults.append(f"no envelope of version 1: {str(value)[:80]}")
+        form = normal_form_of_envelope(value)
+        if form is not None:
+            self.live.append(form)
+            return
+        self.faults.append(f"no envelope of a known version: {str(value)[:80]}")
 
 
 class Dialogue:

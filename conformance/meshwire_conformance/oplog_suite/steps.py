@@ -60,8 +60,9 @@ class SessionRun:
         elif step.form == "op":
             messages = [json.dumps({"type": "op", "op": text}) for text in texts]
         else:
-            head = f'{{"v":{json.dumps(step.version)},"op":'
-            messages = [f"{head}{text}}}".encode() for text in texts]
+            messages = [
+                self._composer.live(name, step.version).encode() for name in step.send or ()
+            ]
         self.sent.append(f"{step.form} {', '.join(step.send or ())} on {step.on}")
         for message in messages:
             await self._send(step, message)
@@ -170,6 +171,12 @@ class SessionRun:
         if long:
             raise SessionFailed("long-message", f"chunked: a bulk has {max(long)} bytes")
 
+    async def announced(self, step: OplogStep) -> None:
+        """The first bulk of an open session must say which versions the target reads."""
+        said = self._on(step.on).versions
+        if said != step.announced:
+            raise SessionFailed("not-announced", f"announced: the first bulk says {said}")
+
     async def unopened(self, step: OplogStep) -> None:
         """Another path must be no endpoint."""
         base = self._talk.url.partition("://")
@@ -187,9 +194,7 @@ class SessionRun:
         return session
 
     def _form(self, name: str) -> str:
-        form = normal_form(self._composer.value(name))
-        assert form is not None, name
-        return form
+        return self._composer.form(name)
 
     async def _snapshot(self, names: Sequence[str], verb: str) -> PeerSession:
         wanted = {name: self._form(name) for name in names}
@@ -256,5 +261,6 @@ _STEPS: Mapping[str, Callable[[SessionRun, OplogStep], Awaitable[None]]] = {
     "unrelayed": SessionRun.unrelayed,
     "received": SessionRun.received,
     "chunked": SessionRun.chunked,
+    "announced": SessionRun.announced,
     "unopened": SessionRun.unopened,
 }

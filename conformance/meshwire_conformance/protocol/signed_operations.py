@@ -14,9 +14,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import rfc8785
 from nacl.signing import SigningKey
 
 ROOT = [0] * 32
+SECOND = 2
+"""The version whose ids and signatures are over canonical JSON."""
 SHORT = {0: "\\0", 9: "\\t", 10: "\\n", 13: "\\r", 34: '\\"', 92: "\\\\"}
 
 
@@ -88,6 +91,50 @@ def digest_of(inner: Mapping[str, Any], depends_on: Sequence[Sequence[int]]) -> 
     return sha256(f"{inner['id']},{path},{others}".encode()).digest()
 
 
+def canonical_id_of(inner: Mapping[str, Any]) -> list[int]:
+    """Return the id of an inner operation of version 2, whose path is that around its target."""
+    value: dict[str, Any] = {
+        **{name: bytes(inner[name]).hex() for name in ("origin", "author")},
+        **{name: inner[name] for name in ("seq", "is_deleted")},
+        **({"content": inner["content"]} if "content" in inner else {}),
+        "path": [_in_hex(segment) for segment in inner["path"]],
+        "v": SECOND,
+    }
+    return list(sha256(rfc8785.dumps(value)).digest())
+
+
+def canonical_digest_of(
+    signer: Sequence[int], inner: Mapping[str, Any], depends_on: Sequence[Sequence[int]]
+) -> bytes:
+    """Return what the signer of an operation of version 2 signs."""
+    value: dict[str, Any] = {
+        "author": bytes(signer).hex(),
+        "depends_on": [bytes(one).hex() for one in depends_on],
+        "id": bytes(inner["id"]).hex(),
+        "path": [_in_hex(segment) for segment in inner["path"]],
+        "v": SECOND,
+    }
+    return sha256(rfc8785.dumps(value)).digest()
+
+
+def canonical_envelope(operation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an operation of version 2 as peers send it, with its bytes in hexadecimal."""
+    inner = dict(operation["inner"])
+    inner |= {name: bytes(inner[name]).hex() for name in ("origin", "author", "id")}
+    inner["path"] = [_in_hex(segment) for segment in inner["path"]]
+    op = {
+        "inner": inner,
+        "author": bytes(operation["author"]).hex(),
+        "signed_digest": bytes(operation["signed_digest"]).hex(),
+        "depends_on": [bytes(one).hex() for one in operation["depends_on"]],
+    }
+    return {"v": SECOND, "op": op}
+
+
+def _in_hex(segment: Mapping[str, Any]) -> dict[str, Any]:
+    return {"Index": bytes(segment["Index"]).hex()} if "Index" in segment else dict(segment)
+
+
 def signer_of(seed: bytes) -> SigningKey:
     """Return a key; equal seeds are equal keys."""
     return SigningKey(seed)
@@ -103,8 +150,32 @@ def signature_of(signer: SigningKey, digest: bytes) -> list[int]:
     return list(signer.sign(digest).signature)
 
 
-def normal_form(operation: Any) -> str | None:
-    """Return one text for every spelling of an operation, or None if it is none."""
+def normal_form_of_envelope(value: Any) -> str | None:
+    """Return one text for every spelling of an operation in its envelope, or None."""
+    if not isinstance(value, dict):
+        return None
+    version = value.get("v")
+    if type(version) is not int or version not in {1, SECOND}:
+        return None
+    form = normal_form(value.get("op"), sorts=version == SECOND)
+    return form and f"{version} {form}" if version == SECOND else form
+
+
+def normal_form_in_bulk(value: Any) -> str | None:
+    """Return one text for every spelling of what stands in a bulk, or None if it is no operation.
+
+    That is an operation of version 1, or the envelope of one of version 2.
+    """
+    if isinstance(value, dict) and value.get("v") == SECOND and "inner" not in value:
+        return normal_form_of_envelope(value)
+    return normal_form(value)
+
+
+def normal_form(operation: Any, *, sorts: bool = False) -> str | None:
+    """Return one text for every spelling of an operation, or None if it is none.
+
+    `sorts` says that the order of members is a matter of spelling, as it is in version 2.
+    """
     try:
         inner = operation["inner"]
         dependencies = operation.get("depends_on") or []
@@ -119,6 +190,7 @@ def normal_form(operation: Any) -> str | None:
                 [_segment(one) for one in inner["path"]],
                 None if inner.get("is_deleted") else _plain(inner.get("content")),
             ],
+            sort_keys=sorts,
         )
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return None

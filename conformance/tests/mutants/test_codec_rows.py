@@ -9,14 +9,14 @@ import pytest
 from mutant_rows import read_rows
 
 from meshwire_conformance.catalogue.case import OPLOG_SESSION
-from meshwire_conformance.catalogue.oplog import HISTORY, JOIN, SIGNATURE, TEXT
+from meshwire_conformance.catalogue.oplog import CANONICAL, HISTORY, JOIN, SIGNATURE, TEXT
 from meshwire_conformance.catalogue.reconciliations import KIND as RUN
 from meshwire_conformance.verdicts import ExitCode
 from meshwire_spec.numbers import COUNT_BOUNDS, KINDS, LIMITS
 from mutants import hold, mutant_of
 
 ROWS = read_rows()
-OF_OPLOG = (TEXT, SIGNATURE, HISTORY, JOIN)
+OF_OPLOG = (TEXT, SIGNATURE, HISTORY, JOIN, CANONICAL)
 CODEC_ROWS = [row for row in ROWS.values() if row.kind]
 
 

@@ -17,6 +17,7 @@ import typer
 from meshwire_reference.control.operations import OperationsControl, Publish
 from meshwire_reference.node.operations import OplogNode
 from meshwire_reference.oplog.authoring import OperationAuthor
+from meshwire_reference.oplog.frames import ENVELOPE_VERSION, VERSIONS
 from meshwire_reference.oplog.hub import Hub
 from meshwire_reference.oplog.join import JoinIdentity, read_token
 from meshwire_reference.oplog.operations import KEY_SIZE, SignedOperation
@@ -43,6 +44,7 @@ class OperationChoices:
     data: Path | None = None
     control: Path | None = None
     level: str = Level.STRICT
+    operation_version: int = ENVELOPE_VERSION
     join_token_file: Path | None = None
     join_bearer: bool = False
     tls_certificate_file: Path | None = None
@@ -53,6 +55,9 @@ class OperationChoices:
         """Return the join token, or None without one; raise ValueError or OSError."""
         if self.level not in tuple(Level):
             raise ValueError(f"--level is {self.level}, and not wire or strict")
+        is_known = self.operation_version in VERSIONS
+        if not is_known or (self.level == Level.WIRE and self.operation_version > VERSIONS[0]):
+            raise ValueError("--operation-version is 1, or 2 with --level strict")
         if self.join_bearer and (self.level != Level.WIRE or self.join_token_file is None):
             # OP-056
             raise ValueError("--join-bearer needs --level wire and --join-token-file")
@@ -96,7 +101,8 @@ async def serve_operations(chosen: OperationChoices) -> int:
     try:
         token = chosen.token()
         security = chosen.security(token)
-        hub = Hub(Replica(ReplicaSettings(level=Level(chosen.level))))
+        replica = Replica(ReplicaSettings(level=Level(chosen.level)))
+        hub = Hub(replica, version=chosen.operation_version)
     except (TransportError, OSError, ValueError) as exc:
         return _problem(exc)
     node = OplogNode(hub, store, say, _spread, time.monotonic, security)
@@ -111,7 +117,7 @@ async def serve_operations(chosen: OperationChoices) -> int:
         if token is not None and not chosen.join_bearer:
             node.identity = JoinIdentity(token, signer.author)
         if chosen.control is not None:
-            author = OperationAuthor(signer, hub.replica)
+            author = OperationAuthor(signer, hub.replica, hub.writes)
             served = OperationsControl(author, _publisher(node), chosen.control)
             await served.open()
         await _begin(node, chosen)

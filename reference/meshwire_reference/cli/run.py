@@ -221,6 +221,14 @@ class RunOptions:
             help="Level at which a node of signed operations applies them.",
         ),
     ] = "strict"
+    operation_version: Annotated[
+        int,
+        typer.Option(
+            metavar="1|2",
+            help="Version of the signed operations that the node writes while each of its peers "
+            "says that it reads them; others get version 1.",
+        ),
+    ] = 1
     join_token_file: Annotated[
         Path | None,
         typer.Option(
@@ -333,6 +341,7 @@ class RunOptions:
             data=self.data,
             control=self.control,
             level=self.level,
+            operation_version=self.operation_version,
             join_token_file=self.join_token_file,
             join_bearer=self.join_bearer,
             tls_certificate_file=self.tls_certificate_file,

@@ -1,10 +1,12 @@
 """Signed operations over the codec harness: texts, signatures, and replicas by number."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from meshwire_reference.harness.shapes import BadRequest, member_of, number_of
 from meshwire_reference.oplog.authoring import OperationAuthor, Unauthored
+from meshwire_reference.oplog.canonical import CANONICAL_VERSION, canonical_content
 from meshwire_reference.oplog.debug_text import debug_text
 from meshwire_reference.oplog.join import JoinFacts, Role, proof_of
 from meshwire_reference.oplog.nodes import ListNode
@@ -17,6 +19,7 @@ from meshwire_reference.oplog.operations import (
     hash_text,
     id_text,
     path_text,
+    signed_text,
 )
 from meshwire_reference.oplog.outcomes import Level
 from meshwire_reference.oplog.replica import Replica, ReplicaSettings
@@ -66,6 +69,31 @@ def _texts(request: dict[str, object]) -> dict[str, object]:
         "digest_text": signed_text,
         "digest": digest.hex(),
         "valid_id": has_valid_id(inner),
+        "valid_signature": is_signed(signed.author, digest, signed.signed_digest),
+    }
+
+
+def _canonical(request: dict[str, object]) -> dict[str, object]:
+    """Return the texts of an operation of version 2."""
+    signed = _operation(request)
+    inner = signed.inner
+    try:
+        signed = replace(
+            signed,
+            inner=replace(
+                inner, version=CANONICAL_VERSION, content=canonical_content(inner.content)
+            ),
+        )
+    except ValueError as fault:
+        raise Unreadable("bad-sequence") from fault
+    text, digest_of = id_text(signed.inner), signed_text(signed)
+    digest = hash_text(digest_of)
+    return {
+        "id_text": text,
+        "id": hash_text(text).hex(),
+        "digest_text": digest_of,
+        "digest": digest.hex(),
+        "valid_id": has_valid_id(signed.inner),
         "valid_signature": is_signed(signed.author, digest, signed.signed_digest),
     }
 
@@ -210,6 +238,7 @@ def _join(request: dict[str, object]) -> dict[str, object]:
 
 OPERATIONS: Final[dict[str, Callable[[dict[str, object]], dict[str, object]]]] = {
     "oplog_texts": _texts,
+    "oplog_canonical": _canonical,
     "oplog_sign": _sign,
     "oplog_verify": _verify,
     "oplog_read": _read,

@@ -103,6 +103,7 @@ OPLOG: Final = (
     "oplog_author",
     "oplog_view",
     "oplog_close",
+    "oplog_canonical",
     "oplog_join",
 )
 

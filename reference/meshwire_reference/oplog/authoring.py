@@ -5,33 +5,47 @@ insertion of the element around the target is declared as a dependency (D-119, D
 an operation is made as deployed peers make it, which vectors need.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
+
+from meshwire_reference.oplog.canonical import CANONICAL_VERSION, canonical_content
 from meshwire_reference.oplog.nodes import DocumentNode, ListNode, RegisterNode, StructNode
 from meshwire_reference.oplog.operations import (
     ROOT,
     SEQUENCE_MAX,
+    SIGNATURE_SIZE,
     Operation,
     Path,
     SignedOperation,
-    digest_text,
     hash_text,
-    id_text_of,
+    id_text,
+    signed_text,
 )
 from meshwire_reference.oplog.outcomes import State
 from meshwire_reference.oplog.replica import Replica
 from meshwire_reference.oplog.signatures import Signer
-from meshwire_reference.oplog.values import ABSENT, Content, JsonValue
+from meshwire_reference.oplog.values import ABSENT, Content, JsonValue, Unreadable
 
 
 class Unauthored(Exception):
     """A change that the caller cannot make: there is no such target, or the value does not fit."""
 
 
+def first_version() -> int:
+    """Return the version that every peer reads."""
+    return 1
+
+
 class OperationAuthor:
     """A signer and the replica that it changes."""
 
-    def __init__(self, signer: Signer, replica: Replica) -> None:
+    def __init__(
+        self, signer: Signer, replica: Replica, version: Callable[[], int] = first_version
+    ) -> None:
         self.signer = signer
         self.replica = replica
+        # Which version the next operation has.
+        self._version = version
 
     def insert(self, path: Path, after: bytes, value: JsonValue) -> SignedOperation:
         """Insert `value` into the list at `path`, after the element `after`; raise Unauthored."""
@@ -107,14 +121,28 @@ class OperationAuthor:
     ) -> SignedOperation:
         """Sign the operation, apply it to the replica and return it."""
         author, sequence = name
-        text = id_text_of(origin, author, sequence, content, is_deleted=is_deleted)
-        operation_id = hash_text(text)
+        version = self._version()
+        if version == CANONICAL_VERSION:
+            content = _canonical(content)
+        # The id does not depend on the last segment, nor the digest on the signature.
+        draft = Operation(
+            origin, author, sequence, is_deleted, content, (*path, origin), ROOT, version
+        )
+        operation_id = hash_text(id_text(draft))
         whole = (*path, origin if is_deleted else operation_id)
-        inner = Operation(origin, author, sequence, is_deleted, content, whole, operation_id)
+        inner = replace(draft, path=whole, id=operation_id)
         depends_on = self._dependencies(path)
-        digest = hash_text(digest_text(operation_id, whole, depends_on))
-        signed = SignedOperation(self.signer.author, self.signer.sign(digest), depends_on, inner)
+        unsigned = SignedOperation(self.signer.author, bytes(SIGNATURE_SIZE), depends_on, inner)
+        digest = hash_text(signed_text(unsigned))
+        signed = replace(unsigned, signed_digest=self.signer.sign(digest))
         outcome = self.replica.apply(signed)
         if outcome.state is not State.OK:
             raise Unauthored(outcome.reason or outcome.state.value)
         return signed
+
+
+def _canonical(content: Content) -> Content:
+    try:
+        return canonical_content(content)
+    except Unreadable as fault:
+        raise Unauthored(str(fault)) from fault

@@ -4,6 +4,7 @@ The whole path is checked against the schema, and nothing is refused for coming 
 path or the origin names and is not there yet is waited for.
 """
 
+from meshwire_reference.oplog.canonical import CANONICAL_VERSION
 from meshwire_reference.oplog.nodes import (
     BareNode,
     DocumentNode,
@@ -45,6 +46,9 @@ def author_fault(signed: SignedOperation) -> OperationOutcome | None:
     """Return a refusal if the inner author is neither the signer nor the enclosing item."""
     # D-116
     inner = signed.inner
+    # OP-064
+    if inner.version == CANONICAL_VERSION:
+        return None if inner.author == signed.author else BAD_AUTHOR
     if inner.author in (signed.author, enclosing_item(inner.path)):
         return None
     return BAD_AUTHOR

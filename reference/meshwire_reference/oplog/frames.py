@@ -10,12 +10,23 @@ from collections.abc import Iterable, Iterator
 from json.decoder import scanstring  # type: ignore[attr-defined] # not in its stubs
 from typing import Any
 
+from meshwire_reference.oplog.canonical import CANONICAL_VERSION
 from meshwire_reference.oplog.operations import SignedOperation
-from meshwire_reference.oplog.spelling import read_operation
+from meshwire_reference.oplog.spelling import read_envelope
 from meshwire_reference.oplog.values import Unreadable, parse_json
 from meshwire_spec.numbers import OPLOG_CHUNK_BYTES_MAX, OPLOG_OPERATION_BYTES_MAX
 
 ENVELOPE_VERSION = 1
+# What this node reads, in the order in which it says so.
+VERSIONS = (ENVELOPE_VERSION, CANONICAL_VERSION)
+
+NONE: frozenset[int] = frozenset()
+
+# How the text of an operation that is in its envelope begins.
+_ENVELOPE_BEGIN = f'{{"v":{CANONICAL_VERSION},'
+
+# The longest bulk that is looked at for the versions that a peer reads.
+_ANNOUNCEMENT_MAX = 256
 
 _BEGIN, _END = '{"type":"bulk","ops":[', "]}"
 
@@ -47,6 +58,24 @@ def bulk_chunks(
 def empty_bulk() -> str:
     """Return the bulk of a node without operations."""
     return _BEGIN + _END
+
+
+def announcement() -> str:
+    """Return a bulk without operations that says which versions this node reads."""
+    # OP-066: a peer that cannot read it loses nothing.
+    return f'{{"type":"bulk","ops":[],"versions":{json.dumps(VERSIONS)}}}'
+
+
+def announced_versions(text: str) -> frozenset[int]:
+    """Return the versions that a text says its sender reads, or none."""
+    if len(text) > _ANNOUNCEMENT_MAX or '"versions"' not in text:
+        return NONE
+    try:
+        value = parse_json(text)
+    except Unreadable:
+        return NONE
+    found = value.get("versions") if isinstance(value, dict) else None
+    return frozenset(one for one in found if type(one) is int) if isinstance(found, list) else NONE
 
 
 def decode_text(text: str, whole_max: int = OPLOG_OPERATION_BYTES_MAX) -> Iterator[str]:
@@ -105,6 +134,8 @@ def _scan(text: str) -> Iterator[str]:
 
 def encode_live(text: str) -> bytes:
     """Return the binary message of one operation, given as its JSON text."""
+    if text.startswith(_ENVELOPE_BEGIN):
+        return text.encode()
     return f'{{"v":{ENVELOPE_VERSION},"op":{text}}}'.encode()
 
 
@@ -117,11 +148,4 @@ def decode_binary(data: bytes) -> SignedOperation:
         text = data.decode()
     except UnicodeDecodeError as exc:
         raise Unreadable("bad-utf8") from exc
-    value: Any = parse_json(text)
-    if not isinstance(value, dict):
-        raise Unreadable("wrong-type", "object expected")
-    # D-135: another version is refused and counted, never guessed at.
-    version = value.get("v")
-    if type(version) is not int or version != ENVELOPE_VERSION:
-        raise Unreadable("unknown-version")
-    return read_operation(value.get("op"))
+    return read_envelope(parse_json(text), VERSIONS)

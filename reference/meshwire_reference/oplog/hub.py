@@ -11,6 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from meshwire_reference.oplog.frames import (
+    ENVELOPE_VERSION,
+    VERSIONS,
+    announced_versions,
+    announcement,
     bulk_chunks,
     decode_binary,
     decode_text,
@@ -58,6 +62,8 @@ class OplogSession:
     position: int
     bulk_end: int
     has_begun: bool = False
+    # What the peer has said that it reads.
+    versions: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +77,13 @@ class LogEntry:
 class Hub:
     """A replica, the log of what it consists of, and its sessions."""
 
-    def __init__(self, replica: Replica, *, lag_max: int = LAG_MAX) -> None:
+    def __init__(
+        self, replica: Replica, *, lag_max: int = LAG_MAX, version: int = ENVELOPE_VERSION
+    ) -> None:
         self.replica = replica
+        # What this node reads, and what it writes where every peer reads it.
+        self._versions = VERSIONS if replica.is_strict else VERSIONS[:1]
+        self._version = version
         self.log: list[LogEntry] = []
         # How many entries are durable: sessions send no others.
         self.durable = 0
@@ -101,8 +112,17 @@ class Hub:
         """Forget a session."""
         self.sessions.pop(session.number, None)
 
+    def writes(self) -> int:
+        """Return the version of the next operation of this node."""
+        # OP-067
+        is_read = all(self._version in each.versions for each in self.sessions.values())
+        return self._version if is_read else ENVELOPE_VERSION
+
     def take(self, signed: SignedOperation, source: int) -> list[str]:
         """Apply an operation; return what was newly applied as JSON, which is to be stored."""
+        if signed.inner.version not in self._versions:
+            self.counts["unknown-version"] += 1
+            return []
         if is_too_long(signed):
             self.counts[TOO_LONG.reason] += 1
             return []
@@ -135,6 +155,7 @@ class Hub:
 
         A bad part is counted, and the others are applied (D-158).
         """
+        session.versions |= announced_versions(text)
         try:
             texts = decode_text(text)
         except Unreadable as fault:
@@ -166,9 +187,9 @@ class Hub:
     def next_message(self, session: OplogSession) -> str | bytes | None:
         """Return the next message for a session, or None while it has everything."""
         # OP-040
-        if not session.has_begun and not session.bulk_end:
+        if not session.has_begun and (self.replica.is_strict or not session.bulk_end):
             session.has_begun = True
-            return empty_bulk()
+            return announcement() if self.replica.is_strict else empty_bulk()
         if session.position < session.bulk_end:
             session.has_begun = True
             # Read by place: to walk over the log to each chunk takes the square of its length.

@@ -4,6 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
+from meshwire_reference.oplog.canonical import (
+    CANONICAL_SEQUENCE_MAX,
+    CANONICAL_VERSION,
+    canonical_id_text,
+    canonical_signed_text,
+)
 from meshwire_reference.oplog.debug_text import debug_text
 from meshwire_reference.oplog.values import ABSENT, Content
 
@@ -22,6 +28,11 @@ Path = tuple[Segment, ...]
 _INDEX_DIGITS = 6
 
 
+def sequence_max(version: int) -> int:
+    """Return the largest sequence that an operation of a version can have."""
+    return CANONICAL_SEQUENCE_MAX if version == CANONICAL_VERSION else SEQUENCE_MAX
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One change, as its author described it; `id` is what it claims."""
@@ -33,14 +44,16 @@ class Operation:
     content: Content
     path: Path
     id: bytes
+    # Which texts its id and digest are made of.
+    version: int = 1
 
     def __post_init__(self) -> None:
         """Raise ValueError for fields that no operation can have."""
         sizes = len(self.origin), len(self.author), len(self.id)
         if sizes != (KEY_SIZE, KEY_SIZE, KEY_SIZE):
             raise ValueError("origin, author and id of an operation have 32 bytes each")
-        if not 0 <= self.sequence <= SEQUENCE_MAX:
-            raise ValueError("the sequence of an operation is a 64-bit number")
+        if not 0 <= self.sequence <= sequence_max(self.version):
+            raise ValueError("the sequence of an operation is a 64-bit number, or 53-bit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +80,15 @@ def bytes_text(value: bytes) -> str:
 
 def id_text(operation: Operation) -> str:
     """Return the text whose SHA-256 is the id of `operation`."""
+    if operation.version == CANONICAL_VERSION:
+        return canonical_id_text(
+            operation.origin,
+            operation.author,
+            operation.sequence,
+            operation.content,
+            operation.path[:-1],
+            is_deleted=operation.is_deleted,
+        )
     return id_text_of(
         operation.origin,
         operation.author,
@@ -96,6 +118,14 @@ def digest_text(operation_id: bytes, path: Path, depends_on: Sequence[bytes]) ->
     """Return the text whose SHA-256 the outer author signs."""
     dependencies = "".join(digest.hex() for digest in depends_on)
     return f"{bytes_text(operation_id)},{path_text(path)},{dependencies}"
+
+
+def signed_text(signed: SignedOperation) -> str:
+    """Return the text whose SHA-256 the outer author of `signed` signs."""
+    inner = signed.inner
+    if inner.version == CANONICAL_VERSION:
+        return canonical_signed_text(signed.author, inner.id, inner.path, signed.depends_on)
+    return digest_text(inner.id, inner.path, signed.depends_on)
 
 
 def hash_text(text: str) -> bytes:

@@ -16,9 +16,9 @@ from meshwire_reference.oplog.nodes import StructNode, new_node
 from meshwire_reference.oplog.operations import (
     Path,
     SignedOperation,
-    digest_text,
     has_valid_id,
     hash_text,
+    signed_text,
 )
 from meshwire_reference.oplog.outcomes import (
     ALREADY_SEEN,
@@ -106,7 +106,7 @@ class Replica:
             len(inner.path) > OPLOG_PATH_MAX or len(signed.depends_on) > OPLOG_DEPENDENCIES_MAX
         ):
             return TOO_LONG
-        digest = hash_text(digest_text(inner.id, inner.path, signed.depends_on))
+        digest = hash_text(signed_text(signed))
         # D-165 at both levels: see `signatures`.
         if not is_signed(signed.author, digest, signed.signed_digest):
             return BAD_DIGEST

@@ -11,15 +11,20 @@ from binascii import Error as Base64Error
 from contextlib import suppress
 from typing import Any
 
+from meshwire_reference.oplog.canonical import (
+    CANONICAL_VERSION,
+    canonical_content,
+    canonical_segment,
+)
 from meshwire_reference.oplog.operations import (
     KEY_SIZE,
-    SEQUENCE_MAX,
     SIGNATURE_SIZE,
     Operation,
     Path,
     Segment,
     SignedOperation,
     has_valid_id,
+    sequence_max,
 )
 from meshwire_reference.oplog.values import (
     ABSENT,
@@ -50,6 +55,8 @@ _TYPE_NAMES: dict[str, type | tuple[type, ...]] = {
 def write_operation(signed: SignedOperation) -> dict[str, Any]:
     """Return `signed` as a JSON value, in the spelling that we send."""
     inner = signed.inner
+    if inner.version == CANONICAL_VERSION:
+        return _write_canonical(signed)
     return {
         "inner": {
             "origin": list(inner.origin),
@@ -66,8 +73,29 @@ def write_operation(signed: SignedOperation) -> dict[str, Any]:
     }
 
 
+def _write_canonical(signed: SignedOperation) -> dict[str, Any]:
+    """Return the envelope of an operation of version 2: bytes are hexadecimal."""
+    inner = signed.inner
+    content = {} if inner.content is ABSENT else {"content": inner.content}
+    operation = {
+        "inner": {
+            "origin": inner.origin.hex(),
+            "author": inner.author.hex(),
+            "seq": inner.sequence,
+            **content,
+            "path": [canonical_segment(segment) for segment in inner.path],
+            "is_deleted": inner.is_deleted,
+            "id": inner.id.hex(),
+        },
+        "author": signed.author.hex(),
+        "signed_digest": signed.signed_digest.hex(),
+        "depends_on": [digest.hex() for digest in signed.depends_on],
+    }
+    return {"v": CANONICAL_VERSION, "op": operation}
+
+
 def operation_json(signed: SignedOperation) -> str:
-    """Return `signed` as JSON text without spaces."""
+    """Return `signed` as JSON text without spaces; version 2 in its envelope."""
     return json.dumps(
         write_operation(signed), ensure_ascii=False, allow_nan=False, separators=(",", ":")
     )
@@ -78,10 +106,24 @@ def read_operation_json(text: str) -> SignedOperation:
     # OP-052
     if len(text) > OPLOG_OPERATION_BYTES_MAX:
         raise Unreadable("length-limit")
-    return read_operation(parse_json(text))
+    value = parse_json(text)
+    # OP-065
+    if isinstance(value, dict) and "v" in value and "inner" not in value:
+        return read_envelope(value, (CANONICAL_VERSION,))
+    return read_operation(value)
 
 
-def read_operation(value: Any) -> SignedOperation:
+def read_envelope(value: Any, versions: tuple[int, ...]) -> SignedOperation:
+    """Return the signed operation of an envelope of one of `versions`; raise Unreadable."""
+    envelope = _take_object(value)
+    # D-135: another version is refused and counted, never guessed at.
+    version = envelope.get("v")
+    if type(version) is not int or version not in versions:
+        raise Unreadable("unknown-version")
+    return read_operation(envelope.get("op"), version)
+
+
+def read_operation(value: Any, version: int = 1) -> SignedOperation:
     """Return the signed operation of a parsed JSON value; raise Unreadable."""
     outer = _take_object(value)
     dependencies = outer.get("depends_on")
@@ -91,30 +133,39 @@ def read_operation(value: Any) -> SignedOperation:
         author=_take_bytes(outer, "author", KEY_SIZE),
         signed_digest=_take_bytes(outer, "signed_digest", SIGNATURE_SIZE),
         depends_on=tuple(read_bytes(part, SIGNATURE_SIZE) for part in dependencies or ()),
-        inner=_read_inner(_take_object(outer.get("inner"))),
+        inner=_read_inner(_take_object(outer.get("inner")), version),
     )
 
 
-def _read_inner(inner: dict[str, Any]) -> Operation:
+def _read_inner(inner: dict[str, Any], version: int) -> Operation:
     is_deleted = inner.get("is_deleted", False)
     if not isinstance(is_deleted, bool):
         raise Unreadable("wrong-type", "is_deleted")
-    readings = _readings(inner.get("content"), is_deleted=is_deleted)
+    if version == CANONICAL_VERSION:
+        readings = [_canonical_content(inner)]
+    else:
+        readings = _readings(inner.get("content"), is_deleted=is_deleted)
     found = [
         Operation(
             origin=_take_bytes(inner, "origin", KEY_SIZE),
             author=_take_bytes(inner, "author", KEY_SIZE),
-            sequence=_take_sequence(inner.get("seq")),
+            sequence=_take_sequence(inner.get("seq"), version),
             is_deleted=is_deleted,
             content=content,
             path=_read_path(inner.get("path")),
             id=_take_bytes(inner, "id", KEY_SIZE),
+            version=version,
         )
         for content in readings
     ]
     if len(found) == 1:
         return found[0]
     return next((operation for operation in found if has_valid_id(operation)), found[0])
+
+
+def _canonical_content(inner: dict[str, Any]) -> Content:
+    """Return the content of version 2, which has one spelling: left out, there is none."""
+    return canonical_content(take_content(inner["content"])) if "content" in inner else ABSENT
 
 
 def _readings(content: Any, *, is_deleted: bool) -> list[Content]:
@@ -189,9 +240,9 @@ def _read_base64(value: str) -> bytes:
         raise Unreadable("bad-bytes") from exc
 
 
-def _take_sequence(value: Any) -> int:
+def _take_sequence(value: Any, version: int) -> int:
     # A float is refused even if it is whole: it may have lost digits on the way.
-    if type(value) is not int or not 0 <= value <= SEQUENCE_MAX:
+    if type(value) is not int or not 0 <= value <= sequence_max(version):
         raise Unreadable("bad-sequence")
     return value
 

@@ -197,7 +197,11 @@ MESSAGES: dict[str, tuple[str | bytes, str]] = {
     "5 MiB of anything": ("[" * 5 * 2**20, "length-limit"),
     "binary that is no text": (b"\xff\xfe", "bad-utf8"),
     "binary that is empty": (b"", "bad-json"),
-    "an envelope of version 2": (f'{{"v":2,"op":{TEXT}}}'.encode(), "unknown-version"),
+    "an envelope of version 3": (f'{{"v":3,"op":{TEXT}}}'.encode(), "unknown-version"),
+    "version 1 in an envelope of version 2": (
+        f'{{"v":2,"op":{TEXT}}}'.encode(),
+        "bad-signature",
+    ),
     "an envelope of version 1.0": (f'{{"v":1.0,"op":{TEXT}}}'.encode(), "unknown-version"),
     "an envelope without version": (f'{{"op":{TEXT}}}'.encode(), "unknown-version"),
     "an envelope without operation": (b'{"v":1}', "wrong-type"),

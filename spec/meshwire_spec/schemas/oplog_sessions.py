@@ -12,6 +12,7 @@ Names = Annotated[list[str], Meta(min_length=1)]
 class OplogOperation(Strict, frozen=True, kw_only=True):
     """An operation of a transcript: a change by an author of the case, perhaps a forged one."""
 
+    v: Annotated[Literal[1, 2] | UnsetType, Meta(description="Its version, 1 if left out.")] = UNSET
     do: Literal["insert", "set", "delete"]
     author: Annotated[str, Meta(description="A letter; each is a key of its own.")] = "a"
     after: Annotated[str, Meta(description="Insertion: the element before; else the root.")] = ""
@@ -63,6 +64,9 @@ class OplogStep(Strict, frozen=True, kw_only=True, omit_defaults=True):
     unrelayed: Annotated[Names | UnsetType, Meta(description="`on` does not.")] = UNSET
     received: Annotated[Names | UnsetType, Meta(description="`on` gets them in any way.")] = UNSET
     chunked: Annotated[Names | UnsetType, Meta(description="A new session, in chunks.")] = UNSET
+    announced: Annotated[
+        list[int] | UnsetType, Meta(description="The first bulk on `on` says these versions.")
+    ] = UNSET
     unopened: Annotated[str, Meta(description="A path that is no endpoint.")] = ""
     on: Annotated[str, Meta(description="The session.")] = "A"
     form: Annotated[
@@ -98,7 +102,8 @@ class OplogSessionFile(Strict, frozen=True, kw_only=True):
 
 VERBS = (
     "connect", "send", "text", "binary", "ping", "pong", "close", "abort", "applied", "absent",
-    "once", "ordered", "relayed", "unrelayed", "received", "chunked", "unopened",
+    "once", "ordered", "relayed", "unrelayed", "received", "chunked", "announced",
+    "unopened",
 )  # fmt: skip
 """Members of which a step has exactly one."""
 

@@ -70,6 +70,11 @@ PUBLICATIONS = (
     Publication("oplog-bulk", "A bulk of signed operations", oplog.BulkFrame),
     Publication("oplog-single", "A text message with one signed operation", oplog.SingleFrame),
     Publication("oplog-live", "A binary message with one signed operation", oplog.LiveFrame),
+    Publication(
+        "oplog-canonical",
+        "The envelope of one signed operation of version 2",
+        oplog.CanonicalFrame,
+    ),
 )
 
 
