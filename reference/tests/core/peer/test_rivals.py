@@ -6,6 +6,7 @@ import pytest
 
 from meshwire_reference.core import inputs
 from meshwire_reference.core.document_calls import Call, Done, Result
+from meshwire_reference.core.formation import FormationKey
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.testing.bench import Bench
 from meshwire_reference.testing.joined import JoinedBenches
@@ -160,3 +161,31 @@ def test_a_hundred_crossing_dials_leave_one_connection_each() -> None:
         for dialled in [first[0][0]]
     )
     assert len({first[0][0] for first, _ in left}) == 2
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_two_nodes_that_demand_proofs_keep_one_connection_with_both(seed: int) -> None:
+    """D-28: of crossing dials, in the dialects that the seed chooses; documents flow over it."""
+    random = Random(seed)
+    key = FormationKey.derive("test-formation", b"\x42" * 32)
+    benches = []
+    for number in range(2):
+        settings = Settings(
+            Dialect(random.choice(("H1", "H2"))),
+            detects=True,
+            heartbeat_s=5.0,
+            refuses_unproven=True,
+            proves=True,
+        )
+        benches.append(Bench(answer, settings, key, Random(10 * seed + number).randbytes))
+    one, two = benches
+    network = JoinedBenches(random)
+    network.link(one, two, (OWN, HIGHER), proves_ids=True)
+    network.link(two, one, (HIGHER, OWN), proves_ids=True)
+    network.run(benches, 30.0)
+
+    # Each has dialled once, and got a proof then.
+    assert [len(bench.proven) for bench in benches] == [1, 1]
+    assert [[peer.dialled for peer in bench.core.peers] for bench in benches] == [[True], [False]]
+    assert all(bench.core.is_ready(bench.core.peers[0].connection) for bench in benches)
+    assert all(bench.core.statistics.refused == {} for bench in benches)
