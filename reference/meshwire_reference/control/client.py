@@ -28,7 +28,7 @@ class ControlClient:
     """A connection to the control socket of a node. Blocks; raises NoNode and RequestRefused."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._socket.connect(str(path))
@@ -50,7 +50,7 @@ class ControlClient:
 
     def ask_for_all(self, request: AnyRequest) -> Iterator[dict[str, Any]]:
         """Send a request and yield every reply to it."""
-        gone = RequestRefused("gone", f"the node at {self._path} has gone away: look at its log")
+        gone = RequestRefused("gone", f"the node at {self.path} has gone away: look at its log")
         try:
             self._socket.sendall(encode_request(request))
             for line in self._replies:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from meshwire_reference.testing.commands import PROGRAM, NodeProcess, environment, run
+from meshwire_reference.testing.process_mesh import NODES, ProcessMesh
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
 
@@ -75,6 +76,22 @@ def test_a_document_written_on_each_is_readable_on_all(tmp_path: Path) -> None:
         assert sum(line.startswith("connected\t") for known in peers for line in known) >= 3
         listed = nodes[0].command("docs", COLLECTION)[1].splitlines()
         assert listed == [f"{COLLECTION}\tmesh-test-doc-{number}" for number in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("listen", "package"), [("quic://127.0.0.1:0", "aioquic"), ("iroh://127.0.0.1:0", "iroh")]
+)
+def test_three_processes_agree_over(listen: str, package: str, tmp_path: Path) -> None:
+    """What is written on each is readable on all, whatever carries their streams."""
+    pytest.importorskip(package)
+    mesh = ProcessMesh(tmp_path, listen)
+    try:
+        mesh.converge(0)
+
+        wanted = [{"source": f"node{number}", "value": 123 * number} for number in NODES]
+        assert [mesh.fields(number, 0) for number in NODES] == [wanted] * 3
+    finally:
+        mesh.close()
 
 
 def test_a_refused_peer_is_explained_on_both_sides(tmp_path: Path) -> None:
