@@ -7,11 +7,14 @@ every node has reported all three.
 
 import argparse
 import statistics
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from meshwire_reference.testing.process_mesh import ProcessMesh
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from process_mesh import ProcessMesh
 
 SCHEMES: Final = ("tcp", "quic", "iroh")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from meshwire_reference.testing.commands import PROGRAM, NodeProcess, environment, run
-from meshwire_reference.testing.process_mesh import NODES, ProcessMesh
+from process_mesh import NODES, ProcessMesh
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
 

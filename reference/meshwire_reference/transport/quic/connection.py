@@ -1,6 +1,6 @@
 """A connection over QUIC on an asyncio event loop.
 
-The halves of a stream and its credit are those of the lab binding (`LabStream`): what the
+The halves of a stream and its credit are those of the lab binding (`QuicHalves`): what the
 application has not taken yet waits there, and what it sends waits there until the library has room
 for it. So this side keeps at most a window of received bytes, and of bytes to send what `send` was
 given and the bounds of `HeldConnection`.
@@ -23,10 +23,11 @@ from meshwire_reference.transport.base import (
     Unreachable,
 )
 from meshwire_reference.transport.lab.connection import cut_reason
-from meshwire_reference.transport.lab.streams import Credit, LabStream
+from meshwire_reference.transport.lab.streams import Credit
 from meshwire_reference.transport.quic.library import Address, HeldConnection
+from meshwire_reference.transport.quic.streams import QuicHalves
 from meshwire_spec.numbers import REASONS, VERDICT_LINGER_S
-from meshwire_spec.states import RECEIVE_ENDED, SEND_ENDED, ReceiveHalf, SendHalf
+from meshwire_spec.states import RECEIVE_ENDED, ReceiveHalf, SendHalf
 
 CERTIFICATE: Final = REASONS["certificate-required"]
 TOLD: Final = "certificate required"
@@ -60,11 +61,11 @@ class QuicLink(Connection):
         self._transmit = transmit
         self._pinned = pinned
         self._own_bit = 0 if dialled else 1
-        self._streams: dict[StreamId, LabStream] = {}
-        self._untold: dict[LabStream, None] = {}
+        self._streams: dict[StreamId, QuicHalves] = {}
+        self._untold: dict[QuicHalves, None] = {}
         self._seen = [0, 0]
         self._credit = Credit(options.windows.max_data)
-        self._backlog: dict[LabStream, None] = {}
+        self._backlog: dict[QuicHalves, None] = {}
         self._sending: dict[StreamId, asyncio.Future[None]] = {}
         self._openers: tuple[deque[asyncio.Future[StreamId]], ...] = (deque(), deque())
         self._reader: asyncio.Future[None] | None = None
@@ -96,6 +97,9 @@ class QuicLink(Connection):
         ending = self._quic.ending
         if ending is not None:
             self._end(ending)
+            if self._quic.is_over:
+                self._finish()
+                return
         else:
             self._pump_all()
             if self._closed is None:
@@ -103,7 +107,8 @@ class QuicLink(Connection):
                 self._wake_reader()
             elif self._is_settled:
                 self._say_farewell()
-        self._flush()
+        # What the application does about it leaves in the same datagrams.
+        self._flush_soon()
 
     def break_off(self) -> None:
         """Take note that nothing reaches the peer: nobody is at its address any more."""
@@ -123,6 +128,7 @@ class QuicLink(Connection):
         """Refuse a handshake and keep nothing of it, not even to say so again."""
         if not self._ended.done():
             self.refuse(reason)
+            self._flush()
             self._finish()
 
     async def established(self) -> None:
@@ -186,6 +192,11 @@ class QuicLink(Connection):
         found = self._streams.get(stream)
         if found is None or found.is_released:
             raise StreamGone(stream, None)
+        if not found.queue.size and len(data) <= self._quic.room(stream):
+            found.send_at_once(fin=fin)
+            self._quic.write(stream, data, fin=fin)
+            self._flush_soon()
+            return
         found.hand_over(data, fin=fin)
         if self._pump(found):
             return
@@ -239,7 +250,9 @@ class QuicLink(Connection):
             self.stop(stream, 0)
         found.is_released = True
         self._untold.pop(found, None)
-        self._settle(found.silence())
+        if found.chunks or found.unsettled:
+            self._settle(found.silence())
+        found.is_silenced = True
         self._retire(found)
 
     async def close(self, code: int, reason: str = "") -> None:
@@ -283,16 +296,19 @@ class QuicLink(Connection):
         """Take the next bytes of a stream."""
         if self._closed is not None:
             return
-        found = self._find(stream)
+        found = self._streams.get(stream) or self._find(stream)
         if found is None:
             self._credit.received += len(data)
             self._settle(len(data))
             return
-        self._settle(found.receive_data(data, self._credit, fin=fin))
-        self._grant(found)
-        self._tell(found)
-        if fin:
+        self._credit.received += len(data)
+        if found.take(data, fin=fin):
+            self._untold[found] = None
+        else:
+            self._settle(len(data))
             self._retire(found)
+        if not fin:
+            self._grant(found)
 
     def on_reset(self, stream: StreamId, code: int, missing: int) -> None:
         """Take a reset of the peer's half."""
@@ -327,14 +343,13 @@ class QuicLink(Connection):
     def _open(self, *, bidi: bool) -> StreamId:
         return self._add(self._quic.open_stream(bidi=bidi), is_own=True).id
 
-    def _add(self, stream: StreamId, *, is_own: bool) -> LabStream:
-        # The credit of the peer is the library's to know.
+    def _add(self, stream: StreamId, *, is_own: bool) -> QuicHalves:
         window = self._options.windows.max_stream_data
-        added = LabStream(stream, is_own=is_own, window=window, maximum=0)
+        added = QuicHalves(stream, is_own=is_own, window=window)
         self._streams[stream] = added
         return added
 
-    def _find(self, stream: StreamId) -> LabStream | None:
+    def _find(self, stream: StreamId) -> QuicHalves | None:
         """Return the stream of an event, None if it is over; those before it are opened too."""
         found = self._streams.get(stream)
         kind, number = stream >> 1 & 1, stream >> 2
@@ -346,11 +361,11 @@ class QuicLink(Connection):
         self._seen[kind] = number + 1
         return found
 
-    def _tell(self, stream: LabStream) -> None:
+    def _tell(self, stream: QuicHalves) -> None:
         if self._closed is None and not stream.is_released and stream.has_news:
             self._untold[stream] = None
 
-    def _retire(self, stream: LabStream) -> None:
+    def _retire(self, stream: QuicHalves) -> None:
         """Remove a stream that is over on both sides, which frees its place."""
         if stream.is_released and stream.is_ended and stream.id in self._streams:
             del self._streams[stream.id]
@@ -358,13 +373,13 @@ class QuicLink(Connection):
                 self._quic.release_stream(bidi=stream.is_bidi)
             self._flush_soon()
 
-    def _give_up_half(self, stream: LabStream, code: int) -> None:
+    def _give_up_half(self, stream: QuicHalves, code: int) -> None:
         self._quic.reset_half(stream.id, code)
         self._drop_backlog(stream)
         self._retire(stream)
         self._flush_soon()
 
-    def _drop_backlog(self, stream: LabStream) -> None:
+    def _drop_backlog(self, stream: QuicHalves) -> None:
         self._backlog.pop(stream, None)
         self._wake_sender(stream)
 
@@ -377,12 +392,12 @@ class QuicLink(Connection):
             self._quic.grant_data(self._credit.give())
             self._flush_soon()
 
-    def _grant(self, stream: LabStream) -> None:
+    def _grant(self, stream: QuicHalves) -> None:
         if stream.receive is ReceiveHalf.RECEIVING and stream.credit.is_due:
             self._quic.grant_stream(stream.id, stream.credit.give())
             self._flush_soon()
 
-    def _pump(self, stream: LabStream) -> bool:
+    def _pump(self, stream: QuicHalves) -> bool:
         """Pass queued bytes on as there is room; return True once none are left."""
         while stream.queue.size and (room := self._quic.room(stream.id)) > 0:
             data, fin = stream.take_chunk(room)
@@ -394,7 +409,7 @@ class QuicLink(Connection):
             self._flush_soon()
         if stream.queue.size:
             return False
-        if stream.send in SEND_ENDED:
+        if stream.is_released:
             self._retire(stream)
         return True
 
@@ -418,7 +433,7 @@ class QuicLink(Connection):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    def _wake_sender(self, stream: LabStream) -> None:
+    def _wake_sender(self, stream: QuicHalves) -> None:
         self._wake(self._sending.get(stream.id))
 
     def _wake_reader(self) -> None:

@@ -64,11 +64,12 @@ class _Socket:
         self._take = take
         self._rest = rest
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(made, self._read)
+        self._loop.add_reader(made, self.read)
         self.on_nobody: Callable[[], None] = lambda: None
         """Called when the system says that nobody has bound the peer's address."""
 
-    def _read(self) -> None:
+    def read(self) -> None:
+        """Take what has come."""
         for _ in range(READ_AT_ONCE):
             try:
                 datagram, address = self._socket.recvfrom(DATAGRAM_MAX)
@@ -145,8 +146,11 @@ class QuicListener(Listener):
         self.address = f"quic://{written}:{self._socket.address[1]}"
 
     async def _stop(self) -> None:
+        # The end of a handshake that has come is not lost: its caller takes it for connected.
+        self._socket.read()
         for link in tuple(self._unfinished):
-            link.abandon("shutdown")
+            if not link.peer_id:
+                link.abandon("shutdown")
         if not self._tasks:
             self._socket.close()
 

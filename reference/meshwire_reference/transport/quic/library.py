@@ -16,7 +16,6 @@ for a certificate. `HeldConnection` changes this by overriding methods, some of 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from ssl import CERT_NONE
@@ -74,9 +73,6 @@ _REASONS: Final[dict[int, str]] = {
 """Reasons of ends whose code is one of QUIC itself."""
 IDLE: Final = "Idle timeout"
 """The library's text for a peer that has been silent for too long."""
-
-# The library logs each packet, and warns of whatever a peer does wrong.
-logging.getLogger("quic").setLevel(logging.CRITICAL + 1)
 
 
 def configure(
@@ -154,7 +150,8 @@ class _DataLimit(Limit):
 class _StreamsLimit(Limit):
     """MAX_STREAMS of one kind: counts those that the application and the library are done with.
 
-    Each keeps a stream for some time, so neither has more than a window of them.
+    The application has at most a window of them. The library keeps one until the peer has confirmed
+    its end, and has at most two windows: so the peer need not wait for its own confirmation.
     """
 
     def __init__(self, frame_type: int, window: int) -> None:
@@ -166,7 +163,7 @@ class _StreamsLimit(Limit):
     @property
     def value(self) -> int:
         """The number of streams that the peer may open."""
-        return self.window + min(self.released, self._forgotten)
+        return self.window + min(self.released, self.window + self._forgotten)
 
     @value.setter
     def value(self, wanted: int) -> None:
@@ -174,22 +171,30 @@ class _StreamsLimit(Limit):
         self._forgotten += wanted - self.value
 
 
+class _Kept:
+    """What the streams of a connection keep together."""
+
+    __slots__ = ("size", "written")
+
+    def __init__(self) -> None:
+        self.size = 0
+        """Bytes that are to be sent, perhaps again."""
+        self.written = 0
+        """Bytes written from the beginning, but for those that a reset kept from being sent."""
+
+
 class _Sender(QuicStreamSender):
     """The sending half of a stream, which counts what it keeps for its connection."""
 
-    def __init__(self, stream: StreamId, note: Callable[[int, int], None]) -> None:
-        super().__init__(stream_id=stream, writable=True)
-        self._note = note
+    all_kept: _Kept
 
-    @property
-    def kept(self) -> int:
-        """Number of bytes that are to be sent, perhaps again."""
-        return self._buffer_stop - self._buffer_start
-
-    @property
-    def written(self) -> int:
-        """Number of bytes written from the beginning."""
-        return self._buffer_stop
+    @classmethod
+    def replace(cls, sender: QuicStreamSender, kept: _Kept) -> None:
+        """Make one of the library's into one of these, before it sends anything."""
+        # The library makes it where it makes the stream; a second one would take as long.
+        sender.__class__ = cls
+        assert isinstance(sender, cls), "it was assigned in the line before"
+        sender.all_kept = kept
 
     @property
     def is_settled(self) -> bool:
@@ -197,16 +202,22 @@ class _Sender(QuicStreamSender):
         return (
             self.is_finished
             or self._reset_error_code is not None
-            or not (self.kept or self._buffer_fin is not None)
+            or not (self._buffer_stop > self._buffer_start or self._buffer_fin is not None)
         )
 
-    def write(self, data: bytes | memoryview, end_stream: bool = False) -> None:  # noqa: FBT001, FBT002 - the library's signature
+    def room(self, most: int) -> int:
+        """Return how many bytes it may take, of which the peer admits `most` from the beginning."""
+        stop = self._buffer_stop
+        return min(most - stop, STREAM_BUFFER + self._buffer_start - stop)
+
+    def keep(self, data: bytes | memoryview, *, fin: bool) -> None:
         """Keep bytes until they are confirmed."""
-        if self._reset_error_code is not None:
-            # The peer has stopped the half, which is about to be reported.
-            return
-        self._note(len(data), 0)
-        super().write(data, end_stream)  # type: ignore[arg-type]  # it is appended to a bytearray
+        if self._reset_error_code is None:
+            # Otherwise the peer has stopped the half, which is about to be reported.
+            size = len(data)
+            self.all_kept.size += size
+            self.all_kept.written += size
+            self.write(data, fin)  # type: ignore[arg-type]  # it is appended to a bytearray
 
     def on_data_delivery(
         self,
@@ -218,17 +229,26 @@ class _Sender(QuicStreamSender):
         """Drop what the peer has confirmed."""
         before = self._buffer_start
         super().on_data_delivery(delivery, start, stop, fin)
-        if self._buffer_start != before:
-            self._note(before - self._buffer_start, 0)
+        self.all_kept.size -= self._buffer_start - before
 
     def reset(self, error_code: int) -> None:
         """End the half and drop everything; bytes that were never sent use up no credit."""
         before = self._reset_error_code
         super().reset(error_code)
         if before is None and self._reset_error_code is not None:
-            self._note(-self.kept, self._buffer_stop - self.highest_offset)
+            self.all_kept.size -= self._buffer_stop - self._buffer_start
+            self.all_kept.written -= self._buffer_stop - self.highest_offset
             self._buffer.clear()
             self._buffer_start = self._buffer_stop
+
+
+class _NoLog:
+    """In place of the library's log, which has a line for each packet and stream."""
+
+    def debug(self, *_: object) -> None:
+        """Write nothing."""
+
+    info = warning = error = debug
 
 
 class HeldConnection(QuicConnection):
@@ -257,8 +277,8 @@ class HeldConnection(QuicConnection):
         uni = _StreamsLimit(QuicFrameType.MAX_STREAMS_UNI, windows.max_streams_uni)
         self._local_max_streams_bidi, self._local_max_streams_uni = bidi, uni
         self._streams_limits = (bidi, uni)
-        self._kept = 0
-        self._written = 0
+        self._kept = _Kept()
+        self._logger = self._loss._logger = _NoLog()  # type: ignore[assignment]  # noqa: SLF001 - the library has no other way
         self._farewell: list[tuple[bytes, Address]] = []
         self._after_farewell = 0
         self._repeats = False
@@ -286,9 +306,12 @@ class HeldConnection(QuicConnection):
 
     def report(self, receiver: Receiver) -> None:
         """Report everything that has happened since the last call."""
-        while (event := self.next_event()) is not None:
-            report = _REPORTS.get(type(event))
-            if report is not None:
+        pending = self._events
+        while pending:
+            event = pending.popleft()
+            if isinstance(event, events.StreamDataReceived):
+                receiver.on_data(event.stream_id, event.data, fin=event.end_stream)
+            elif (report := _REPORTS.get(type(event))) is not None:
                 report(self, receiver, event)
 
     def take_output(self, now: float) -> list[tuple[bytes, Address]]:
@@ -370,17 +393,16 @@ class HeldConnection(QuicConnection):
         if stream is None or not isinstance(stream.sender, _Sender):
             return 0
         return min(
-            stream.max_stream_data_remote - stream.sender.written,
-            STREAM_BUFFER - stream.sender.kept,
-            self._remote_max_data - self._written,
-            CONNECTION_BUFFER - self._kept,
+            stream.sender.room(stream.max_stream_data_remote),
+            self._remote_max_data - self._kept.written,
+            CONNECTION_BUFFER - self._kept.size,
         )
 
     def write(self, stream_id: StreamId, data: bytes | memoryview, *, fin: bool) -> None:
         """Send bytes, at most `room` of them."""
         stream = self._streams.get(stream_id)
-        if stream is not None and not stream.sender.is_finished:
-            stream.sender.write(data, end_stream=fin)  # type: ignore[arg-type]  # as in _Sender
+        if stream is not None and isinstance(stream.sender, _Sender):
+            stream.sender.keep(data, fin=fin)
 
     def reset_half(self, stream_id: StreamId, code: int) -> None:
         """Reset this side's half."""
@@ -391,13 +413,8 @@ class HeldConnection(QuicConnection):
     def _count_sender(self, stream: QuicStream) -> QuicStream:
         """Let a stream count what it keeps; it has not sent anything yet."""
         if type(stream.sender) is QuicStreamSender and not stream.sender.is_finished:
-            assert stream.stream_id is not None, "only those of the handshake have no number"
-            stream.sender = _Sender(stream.stream_id, self._note_kept)
+            _Sender.replace(stream.sender, self._kept)
         return stream
-
-    def _note_kept(self, more: int, unsent: int) -> None:
-        self._kept += more
-        self._written += max(more, 0) - unsent
 
     # --- The peer's halves --------------------------------------------------------------------
 
@@ -441,7 +458,10 @@ class HeldConnection(QuicConnection):
             self._max_datagram_size = min(self._max_datagram_size, most)
 
     def _get_or_create_stream(self, frame_type: int, stream_id: int) -> QuicStream:
-        return self._count_sender(super()._get_or_create_stream(frame_type, stream_id))
+        stream = super()._get_or_create_stream(frame_type, stream_id)
+        if type(stream.sender) is QuicStreamSender:
+            self._count_sender(stream)
+        return stream
 
     def _handle_stop_sending_frame(
         self, context: QuicReceiveContext, frame_type: int, buf: Buffer
@@ -471,10 +491,6 @@ class HeldConnection(QuicConnection):
         stream.max_stream_data_local_sent = maximum
 
 
-def _report_data(_: HeldConnection, receiver: Receiver, event: events.StreamDataReceived) -> None:
-    receiver.on_data(event.stream_id, event.data, fin=event.end_stream)
-
-
 def _report_reset(quic: HeldConnection, receiver: Receiver, event: events.StreamReset) -> None:
     receiver.on_reset(event.stream_id, event.error_code, quic.forget_gaps(event.stream_id))
 
@@ -498,7 +514,6 @@ def _report_retired(
 
 
 _REPORTS: Final[dict[type[events.QuicEvent], Callable[..., None]]] = {
-    events.StreamDataReceived: _report_data,
     events.StreamReset: _report_reset,
     events.StopSendingReceived: _report_stop,
     events.HandshakeCompleted: _report_handshake,
