@@ -80,6 +80,8 @@ class Gate:
         """Keep a stream or pass it on."""
         if not stream.uni and stream.number < _FIRST_END:
             self._first = stream
+            # Not every binding wakes those who wait for the connection where a stream begins.
+            stream.connection.signal.notify()
             return
         self.early += not self.admitted
         if self._pass_on is not None:
