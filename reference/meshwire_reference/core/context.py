@@ -200,11 +200,12 @@ class Context:
         """Count the bytes that the transport gets, and the frame that they are."""
         if not isinstance(effect, Send) or effect.connection not in self.connected:
             return
+        size, frame = len(effect.data), effect.frame
         for counts in self.statistics.each(self.connected[effect.connection]):
-            counts.sent_bytes += len(effect.data)
-            if effect.frame is not None:
-                counts.sent_frames[effect.frame] += 1
-                counts.sent_frame_bytes[effect.frame] += len(effect.data)
+            counts.sent_bytes += size
+            if frame is not None:
+                counts.sent_frames[frame] += 1
+                counts.sent_frame_bytes[frame] += size
 
     def note_fate(self, peer: str, key: str, fate: Fate, why: str = "") -> None:
         """Note what became of a document between this node and a peer."""
@@ -226,7 +227,7 @@ class Context:
     def note_sent(self, peer: str, keys: Iterable[str], how: str) -> None:
         """Count documents or tombstones that are sent in one frame, and note it of each."""
         for key in keys:
-            mode = collection_of(key).mode
+            mode = str(collection_of(key).mode)
             for counts in self.statistics.each(peer):
                 counts.sent_documents[mode] += 1
                 counts.last_ms = self.now.wall_ms

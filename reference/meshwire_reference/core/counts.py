@@ -112,8 +112,11 @@ class Statistics(Counts):
     def of(self, peer: str) -> Counts:
         """Return the counts of a peer, by its endpoint id in hex."""
         # ER-023
-        counts = self._peers.pop(peer, None) or Counts()
-        self._peers[peer] = counts
+        counts = self._peers.get(peer)
+        if counts is not None:
+            self._peers.move_to_end(peer)
+            return counts
+        counts = self._peers[peer] = Counts()
         if len(self._peers) > PEERS_MAX:
             self._peers.popitem(last=False)
         return counts

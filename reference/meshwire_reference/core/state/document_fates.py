@@ -31,6 +31,9 @@ SENT_AS: Final[Mapping[int, str]] = {
 class Fate(StrEnum):
     """What can become of a document, seen from this node."""
 
+    # That of enumerations is made anew for each look-up.
+    __hash__ = str.__hash__
+
     OFFERED = "offered"
     """It was queued for the peer."""
     SENT = "sent"
@@ -66,7 +69,8 @@ class Fates:
     """The latest fates by peer and document."""
 
     def __init__(self) -> None:
-        self._pairs: OrderedDict[tuple[str, str], dict[Fate, Noted]] = OrderedDict()
+        # Plain values, since this is on the way of every frame.
+        self._pairs: OrderedDict[tuple[str, str], dict[Fate, tuple[int, int, str]]] = OrderedDict()
 
     def __len__(self) -> int:
         """Return of how many pairs something is noted."""
@@ -75,19 +79,21 @@ class Fates:
     def note(self, peer: str, key: str, fate: Fate, at_ms: int, why: str = "") -> None:
         """Note what became of a document between this node and a peer."""
         pair = peer, key
-        noted = self._pairs.pop(pair, None)
+        noted = self._pairs.get(pair)
         if noted is None:
-            noted = {}
+            noted = self._pairs[pair] = {}
             # ER-025
-            if len(self._pairs) >= PAIRS_MAX:
+            if len(self._pairs) > PAIRS_MAX:
                 self._pairs.popitem(last=False)
+        else:
+            self._pairs.move_to_end(pair)
         before = noted.get(fate)
-        noted[fate] = Noted(1 if before is None else before.times + 1, at_ms, why)
-        self._pairs[pair] = noted
+        noted[fate] = (1 if before is None else before[0] + 1), at_ms, why
 
     def of(self, peer: str, key: str) -> Mapping[Fate, Noted]:
         """Return what became of a document between this node and a peer."""
-        return dict(self._pairs.get((peer, key), {}))
+        noted = self._pairs.get((peer, key), {})
+        return {fate: Noted(*one) for fate, one in noted.items()}
 
     def peers_of(self, key: str) -> Iterator[str]:
         """Yield the peers with which something became of a document, the latest last."""
