@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from msgspec import UNSET
+
 from meshwire_conformance.cases import user
 from meshwire_conformance.cases.planting import NOTHING, plant, send_snapshot
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.content import Wanted
+from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.inbox import Arrival
 from meshwire_spec.codec import decode
@@ -376,12 +378,46 @@ async def ignored_is_not_refused(run: CaseRun) -> None:
     _hold_count("any reason", sum(after.refused.values()) - sum(before.refused.values()), 0)
 
 
-def _hold_count(reason: str, counted: int, wanted: int) -> None:
-    """Fail unless refusals were counted as often as there were some."""
+@case(
+    "MW-7042",
+    "a batch must count as one frame with its bytes, and each entry as what becomes of it",
+    part="errors",
+    rules=("ER-022", "ER-026"),
+    needs=NEEDS,
+    isolation="process",
+)
+async def batches_count_once(run: CaseRun) -> None:
+    """A batch and its entries are both counted, so that bytes and frames stand there twice."""
+    await run.documents(BASE)
+    entries = [
+        FrameSpec(type="snapshot", document="base", key="nodes:$case-1"),
+        FrameSpec(type="snapshot", document="base", key="nodes:$case-2"),
+        FrameSpec(type="snapshot", hex="856f4a83ffff", key="nodes:$case-3"),
+    ]
+    batch = FrameSpec(type="batch", entries=entries)
+    await run.barrier()
+    before = await user.counters(run)
+    await run.send(batch, "B")
+    await run.barrier("B")
+    after = await user.counters(run)
+    own = f"0x{FrameType.BATCH:02x}"
+    changes = sum(after.applied.values()) - sum(before.applied.values())
+    _hold_count("batches", after.frames.get(own, 0) - before.frames.get(own, 0), 1, "frames of")
+    _hold_count("two entries", changes, 2, "changes of")
+    ignored = sum(after.ignored.values()) - sum(before.ignored.values())
+    _hold_count("one entry", ignored, 1, "entries without effect,")
+    # A member that a node may leave out.
+    if after.frame_bytes is not UNSET and before.frame_bytes is not UNSET:
+        size = after.frame_bytes.get(own, 0) - before.frame_bytes.get(own, 0)
+        _hold_count("the batch", size, len(run.composer.frame(batch)), "bytes of")
+
+
+def _hold_count(reason: str, counted: int, wanted: int, what: str = "refusals for") -> None:
+    """Fail unless something was counted as often as it occurred."""
     if counted != wanted:
         raise CaseFailed(
             "wrong-count",
-            f"refusals for {reason} were counted wrongly",
+            f"{what} {reason} were counted wrongly",
             expected=(f"{wanted} more",),
             received=(f"{counted} more",),
         )

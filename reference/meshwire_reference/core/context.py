@@ -200,6 +200,7 @@ class Context:
         """Count the bytes that the transport gets, and the frame that they are."""
         if not isinstance(effect, Send) or effect.connection not in self.connected:
             return
+        # ER-026
         size, frame = len(effect.data), effect.frame
         for counts in self.statistics.each(self.connected[effect.connection]):
             counts.sent_bytes += size

@@ -49,6 +49,7 @@ class Frames:
         """Start the effects of one frame; return the reason to refuse it, or None."""
         for counts in self._context.statistics.each(session.streams.peer):
             counts.frames[frame.type] += 1
+            # ER-026
             counts.frame_bytes[frame.type] += size_of_frame(frame)
         # ER-021
         reason = accept("stream_frame", frame)
