@@ -1,4 +1,4 @@
-"""Cases about answers that have to wait, for stream, interval or credit, or be given again.
+"""Cases about answers that have to wait, for stream, interval or credit.
 
 While the answer to a run waits for credit, later frames of its stream may be left unread.
 """
@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
 from functools import partial
 
-from meshwire_conformance.cases.planting import NOTHING, send_snapshot
+from meshwire_conformance.cases.planting import send_snapshot
 from meshwire_conformance.cases.streams import LISTED, LISTED_WINDOW, big, give_credit, is_snapshot
 from meshwire_conformance.catalogue.python_cases import case
-from meshwire_conformance.protocol.automerge_bytes import CHECKSUM, MAGIC, filters_of, sync_message
+from meshwire_conformance.protocol.automerge_bytes import CHECKSUM, MAGIC
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import adopt_lab, check_echo
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
-from meshwire_conformance.socket_suite.inbox import Arrival
 from meshwire_conformance.socket_suite.reconciling import (
     Conversation,
     id_of,
@@ -44,9 +42,6 @@ MORE_THAN_ENOUGH = 2**20
 GRANTED = 8
 PATIENCE = 4
 """Deadlines that an answer may take which waits for an interval."""
-ASKED = 3
-"""Times that the suite asks for the change that it has lost."""
-ONE_HASH = b"\x01"
 BLOCKS = 16_000
 """Number of 64-character blocks in a change, which are half as long when they are compressed."""
 CLOCK_ANSWERS = 3
@@ -290,71 +285,6 @@ async def _use_credit(run: CaseRun, connection: TcpConnection, name: str) -> int
     await run.write(stream, data, "a frame of type 0x02", "A")
     await run.barrier("A", name)
     return len(data)
-
-
-@case(
-    "MW-6700",
-    "a change that its peer asks for again must be sent again, once for the same heads",
-    part="documents",
-    rules=("DC-053", "DC-054"),
-    needs=("documents",),
-    isolation="peer",
-    let={"key": "notes:$case", "asked": "notes:$case-asked"},
-)
-async def a_lost_change_is_sent_again(run: CaseRun) -> None:
-    """The library sends a change once, and answers the second request without it, without end."""
-    await run.documents(
-        {
-            "first": DocumentSpec(actor="1a1b1c1d", fields={"course": 259}),
-            "both": DocumentSpec(actor="0b0b0b0b", merge=["first"], edits=[{"course": 386}]),
-        }
-    )
-    made = run.contents.made
-    (first,) = made["first"].heads
-    (second,) = made["both"].heads
-    # From here on A is sent what changes.
-    await run.read(Wanted(run.scope.names["asked"], heads=NOTHING))
-    whole = await send_snapshot(run, document="both")
-    pushed = await run.expect(whole, "A")
-    arrivals = run.subscription(whole.key).arrivals
-    after = arrivals.index(pushed) + 1
-    # The peer has the first change, and lost the second, which the target believes it has.
-    message = sync_message(
-        heads=ONE_HASH + bytes.fromhex(first),
-        need=ONE_HASH + bytes.fromhex(second),
-        have=filters_of(entries=0, bits=0, probes=0, size=0),
-    )
-    for _ in range(ASKED):
-        await run.send(FrameSpec(type="delta", hex=message.hex()))
-        await run.barrier()
-    await run.read(whole)
-    chunk = MAGIC + bytes.fromhex(second)[:CHECKSUM]
-    answers = [one for one in arrivals[after:] if _is_delta_to(one, pushed.peer)]
-    _check_sent_once(answers, chunk)
-
-
-def _check_sent_once(answers: Sequence[Arrival], chunk: bytes) -> None:
-    """Fail unless one of the answers has the change, and no other but the last one came."""
-    repeated = [one for one in answers if chunk in one.payload]
-    if not repeated:
-        raise CaseFailed(
-            "not-sent-again",
-            "a change that the peer has lost is not sent again",
-            expected=("a delta with the change",),
-            received=tuple(map(line_of, answers)),
-        )
-    # The last one answers the read.
-    if len(answers) > len((repeated[0], answers[-1])):
-        raise CaseFailed(
-            "endless-talk",
-            "the same request, with the same heads on both sides, is answered again",
-            expected=("a delta with the change, and the answer to the read",),
-            received=tuple(map(line_of, answers)),
-        )
-
-
-def _is_delta_to(arrival: Arrival, peer: str) -> bool:
-    return arrival.peer == peer and arrival.type == FrameType.DELTA
 
 
 async def _plant_beyond_the_cap(run: CaseRun) -> None:

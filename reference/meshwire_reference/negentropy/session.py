@@ -121,6 +121,8 @@ class Reconciliation:
             # NG-002: a server names its own version to a client of another one.
             if self.initiates or message[0] not in VERSIONS:
                 raise RunRefused("bad-version", 0)
+            # NG-020: an answer without ranges leaves none.
+            self.front = None
             return Step(VERSION, [], [])
         answer = _Answer(self._storage, self._room, initiates=self.initiates)
         try:

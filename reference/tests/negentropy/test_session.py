@@ -337,6 +337,15 @@ def test_a_peer_that_asks_for_everything_again_and_again_makes_no_progress() -> 
         feed(run, ids_of_all([bytes(32)]))
 
 
+def test_an_answer_without_ranges_leaves_none_in_front() -> None:
+    """The answer to another version stands between two that leave the same range."""
+    run = Run(sealed(numbered(range(2000))))
+    for _ in range(4):
+        assert len(run.receive(fingerprint_of_all()).reply or b"") > 1
+        for _ in range(3):
+            assert run.receive(b"\x62").reply == b"\x61"
+
+
 def test_a_peer_that_never_agrees_runs_out_of_rounds() -> None:
     """Bounds that move all the time do not help."""
     run = Run(sealed(numbered(range(2000))))
