@@ -25,6 +25,7 @@ from aioquic._buffer import Buffer
 from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import (
+    CONNECTION_LIMIT_FRAME_CAPACITY,
     END_STATES,
     MAX_STREAM_DATA_FRAME_CAPACITY,
     Limit,
@@ -472,6 +473,21 @@ class HeldConnection(QuicConnection):
         # TR-023
         stream.sender.reset(QuicErrorCode.NO_ERROR)
         self._events.append(events.StopSendingReceived(code, stream_id))
+
+    def _write_connection_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace) -> None:
+        # The library keeps back half of the streams, for which a peer may wait that opens several
+        # before it writes.
+        for limit in (self._data_limit, *self._streams_limits):
+            maximum = limit.value
+            if limit.sent != maximum:
+                buffer = builder.start_frame(
+                    limit.frame_type,
+                    capacity=CONNECTION_LIMIT_FRAME_CAPACITY,
+                    handler=self._on_connection_limit_delivery,
+                    handler_args=(limit,),
+                )
+                buffer.push_uint_var(maximum)
+                limit.sent = maximum
 
     def _write_stream_limits(
         self, builder: QuicPacketBuilder, space: QuicPacketSpace, stream: QuicStream
