@@ -1,13 +1,17 @@
-"""The contract of a transport, tested on each: memory, TCP and, where installed, iroh."""
+"""The contract of a transport, tested on each: memory, TCP and, where installed, QUIC and iroh."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+import turns
 from meshwire_reference.core.inputs import (
     ConnectionClosed,
     StreamData,
@@ -57,6 +61,23 @@ EVERY = pytest.mark.parametrize(
 )
 
 
+OURS = pytest.mark.parametrize(
+    "address",
+    [
+        pytest.param("memory://test", id="memory"),
+        pytest.param("tcp://127.0.0.1:0", id="tcp", marks=pytest.mark.socket),
+        pytest.param("quic://127.0.0.1:0", id="quic", marks=[pytest.mark.socket, needs_quic]),
+    ],
+)
+"""Those whose streams this package keeps; the library of iroh notices a lost peer after 30 s,
+and frees descriptors and streams later."""
+
+STREAMS = 1000
+MUCH = bytes(2**25)
+"""More bytes than any side keeps for a stream whose reader takes none."""
+FEW = 8
+
+
 class Side:
     """One side of a connection, with helpers that wait for what its peer does."""
 
@@ -97,6 +118,47 @@ class Side:
                     if not (isinstance(event, StreamData) and event.stream == stream)
                 ]
                 self.told += await self.connection.next_events()
+
+
+def streams_of(connection: Any) -> int:
+    """Return the number of streams that a connection keeps, those of its library included."""
+    while not hasattr(connection, "_streams"):
+        connection = connection._lab
+    library = getattr(connection, "_quic", None)
+    return len(connection._streams) + (len(library._streams) if library else 0)
+
+
+async def take_streams(connection: Connection, *, answers: bool) -> None:
+    """Read all streams to their ends, release them, and before that finish them as an answer."""
+    left = STREAMS
+    while left:
+        for event in await connection.next_events():
+            if isinstance(event, StreamData):
+                connection.consumed(event.stream, len(event.data))
+                if event.fin:
+                    left -= 1
+                    if answers:
+                        await connection.send(event.stream, b"\x02", fin=True)
+                    connection.release(event.stream)
+
+
+def held() -> tuple[int, int]:
+    """Return the number of tasks and of descriptors of this process."""
+    return len(asyncio.all_tasks()), len(list(Path("/dev/fd").iterdir()))
+
+
+async def keep_few(ours: Side, theirs: Side) -> None:
+    """Wait until neither side keeps more than the last few streams, which these calls open."""
+    async with asyncio.timeout(LIMIT_S):
+        while max(streams_of(side.connection) for side in (ours, theirs)) > FEW:
+            # What ends a stream for good comes with the packets of others.
+            for one, other in ((ours, theirs), (theirs, ours)):
+                stream = await one.connection.open(bidi=False)
+                await one.connection.send(stream, b"\x01", fin=True)
+                one.connection.release(stream)
+                (opened,) = await other.opened()
+                await other.read(opened)
+                other.connection.release(opened)
 
 
 def of_kind(told: list[TransportEvent], kind: type[TransportEvent]) -> list[TransportEvent]:
@@ -264,6 +326,167 @@ def test_streams_beyond_the_credit_wait_for_a_release(address: str) -> None:
         await pushing
 
     connected(address, talk, Windows(max_streams_bidi=3))
+
+
+@EVERY
+def test_a_finished_half_leaves_the_other_open(address: str) -> None:
+    """After FIN of one side the other one goes on writing, for as long as it likes."""
+
+    async def talk(ours: Side, theirs: Side) -> None:
+        stream = await ours.connection.open(bidi=True)
+        await ours.connection.send(stream, b"all of it", fin=True)
+        await theirs.opened()
+        assert await theirs.read(stream) == b"all of it"
+        with pytest.raises(StreamGone) as gone:
+            await ours.connection.send(stream, b"more")
+        for part in (b"one", b"two", b"three"):
+            await theirs.connection.send(stream, part)
+            (event,) = await ours.until(bool)
+            assert event == StreamData(stream, part)
+        await theirs.connection.send(stream, b"", fin=True)
+
+        assert gone.value.code is None
+        assert await ours.read(stream) == b""
+
+    connected(address, talk)
+
+
+@OURS
+def test_a_thousand_streams_leave_nothing(address: str) -> None:
+    """Each is answered; in the end neither side keeps any of them, nor a task for one."""
+
+    async def push(connection: Connection) -> None:
+        for number in range(STREAMS):
+            stream = await connection.open(bidi=True)
+            await connection.send(stream, number.to_bytes(2, "big"), fin=True)
+
+    async def talk(ours: Side, theirs: Side) -> None:
+        before = asyncio.all_tasks()
+        async with asyncio.timeout(LIMIT_S):
+            await asyncio.gather(
+                push(ours.connection),
+                take_streams(ours.connection, answers=False),
+                take_streams(theirs.connection, answers=True),
+            )
+        await keep_few(ours, theirs)
+
+        # A library may have a few for the streams that `keep_few` has opened.
+        assert len(asyncio.all_tasks()) <= len(before) + FEW
+
+    connected(address, talk)
+
+
+@OURS
+def test_what_is_cancelled_leaves_nothing(address: str) -> None:
+    """Calls that wait for credit or for events: their tasks end, and what they took is free."""
+
+    async def talk(ours: Side, theirs: Side) -> None:
+        before = asyncio.all_tasks()
+        for _ in range(3):
+            held = [await ours.connection.open(bidi=True) for _ in range(2)]
+            sending = [asyncio.create_task(ours.connection.send(stream, MUCH)) for stream in held]
+            await theirs.opened(2)
+            waiting = [
+                asyncio.create_task(ours.connection.open(bidi=True)),
+                asyncio.create_task(ours.connection.next_events()),
+            ]
+            await turns.all_wait()
+            assert not any(task.done() for task in (*sending, *waiting))
+            for task in (*sending, *waiting):
+                task.cancel()
+            await asyncio.wait((*sending, *waiting))
+            for stream in held:
+                ours.connection.release(stream)
+                await theirs.until(lambda told: bool(of_kind(told, StreamReset)))
+                theirs.connection.release(stream)
+        await keep_few(ours, theirs)
+
+        assert len(asyncio.all_tasks()) <= len(before) + FEW
+
+    connected(address, talk, Windows(max_stream_data=1000, max_streams_bidi=2))
+
+
+@OURS
+def test_ended_connections_leave_nothing(address: str) -> None:
+    """After the end of each side and of the listener, tasks and descriptors are as before."""
+
+    async def run() -> None:
+        async def once() -> None:
+            listener = await listen(address, TransportOptions(ACCEPTOR_ID))
+            for _ in range(2):
+                ours = await dial(listener.address, TransportOptions(DIALLER_ID))
+                theirs = await listener.accept()
+                stream = await ours.open(bidi=True)
+                await ours.send(stream, b"begun")
+                await theirs.next_events()
+                await asyncio.gather(ours.close(0), theirs.close(0))
+            await listener.close()
+
+        # What is made once and kept, such as the threads of a library, is there after the first.
+        await once()
+        before = held()
+        await once()
+
+        assert held() == before
+
+    asyncio.run(run())
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize("scheme", ["tcp", pytest.param("quic", marks=needs_quic)])
+def test_a_cancelled_dial_leaves_nothing(scheme: str) -> None:
+    """A peer that does not answer costs nothing once the caller gives up."""
+    sort = socket.SOCK_STREAM if scheme == "tcp" else socket.SOCK_DGRAM
+
+    async def run() -> None:
+        with socket.socket(socket.AF_INET, sort) as silent:
+            silent.bind(("127.0.0.1", 0))
+            if scheme == "tcp":
+                silent.listen()
+            before = held()
+            address = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}"
+            dialling = asyncio.create_task(dial(address, TransportOptions(DIALLER_ID)))
+            if scheme == "quic":
+                loop = asyncio.get_running_loop()
+                silent.setblocking(False)  # noqa: FBT003 - it has no name for it
+                await loop.sock_recv(silent, 2**16)
+            await turns.all_wait()
+            dialling.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await dialling
+            await turns.all_wait()
+
+            assert held() == before
+
+    asyncio.run(run())
+
+
+@OURS
+def test_a_peer_that_vanishes_is_noticed(address: str) -> None:
+    """Each call that waits ends, and the connection is reported as lost, without a code."""
+
+    async def run() -> None:
+        quick = TransportOptions(DIALLER_ID, idle_s=0.2)
+        listener = await listen(address, TransportOptions(ACCEPTOR_ID))
+        ours = await dial(listener.address, quick)
+        theirs: Any = await listener.accept()
+        stream = await ours.open(bidi=True)
+        sending = asyncio.create_task(ours.send(stream, MUCH))
+        await theirs.next_events()
+        if address.startswith("quic"):
+            # Its packets get lost from now on.
+            theirs._transmit = lambda _datagram, _address: None
+        else:
+            theirs.drop()
+        with pytest.raises(ConnectionGone):
+            await sending
+        told = [event async for event in ours.events()]
+
+        assert told == [ConnectionClosed(None, "connection lost", by_peer=True)]
+        await asyncio.gather(ours.close(0), theirs.close(0))
+        await listener.close()
+
+    asyncio.run(run())
 
 
 @EVERY

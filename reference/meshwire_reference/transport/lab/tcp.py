@@ -310,7 +310,12 @@ async def dial(address: str, options: TransportOptions) -> Connection:
         raise Unreachable("does not answer") from fault
     except OSError as fault:
         raise Unreachable(f"cannot be reached: {why(fault)}") from fault
-    await link.established()
+    try:
+        await link.established()
+    except asyncio.CancelledError:
+        # Nobody else would close it before its deadline.
+        link.drop()
+        raise
     if pinned is not None and link.peer_id != pinned:
         code = REASONS["authentication-failed"].code
         await link.close(code, "authentication-failed")
