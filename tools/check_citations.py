@@ -81,8 +81,8 @@ PLACEHOLDER = "NAME"
 # Rules about the node as a whole, or about what it does not do: no single line implements them.
 UNCITED = frozenset(
     ("TR-001", "TR-007", "TR-009", "TR-010", "TR-011", "TR-022", "BT-019", "BT-035", "TS-011",
-     "TS-027", "TS-034", "NG-023", "HS-037", "HS-044", "DC-015", "DC-016", "DC-037", "DC-050",
-     "ER-013", "ER-015", "ER-016", "ER-017"),
+     "TS-027", "TS-034", "NG-023", "HS-037", "HS-044", "DC-015", "DC-016", "DC-037", "ER-013",
+     "ER-015", "ER-016", "ER-017"),
 )  # fmt: skip
 # Names of other projects that comments use and no import of ours mentions.
 FOREIGN = frozenset(("Debug", "PanicException", "Struct"))

@@ -538,6 +538,8 @@ DEFAULT_COLLECTION: Final = PolicyRow(
     "anything else", _FULL, _SOFT, None, None, "re-delete", _BOTH, "broadcast"
 )
 COLLECTIONS: Final = {row.name: row for row in COLLECTION_ROWS}
+CLOSED_COLLECTIONS: Final = ("certificates", "revocations")
+"""Collections of which a node takes nothing unless its user admits the sender (DC-073)."""
 
 
 def collection_of(key: str) -> PolicyRow:
@@ -582,6 +584,9 @@ CAPABILITY_ROWS: Final = (
                "08-handshake.md"),
     Capability("control", False,
                "serves its user at a control socket, whose path is in the member `control`",
+               "15-running.md"),
+    Capability("roles", False,
+               "takes the roles of its peers at that socket, and sends by direction",
                "15-running.md"),
     Capability("test-control", False,
                "carries out `clock` and `reset` on that socket: it was started for tests",

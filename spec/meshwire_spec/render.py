@@ -158,7 +158,7 @@ def render_collections(_arguments: str) -> str:
         for row in (*numbers.COLLECTION_ROWS, numbers.DEFAULT_COLLECTION)
     ]
     head = ["Collection", "Sync mode", "Deletion policy", "Lifetime (s)", "Delete wins"]
-    return table([*head, "Resurrection", "Tombstones go", "Batches go"], rows)
+    return table([*head, "Resurrection", "Tombstones go", "Documents go"], rows)
 
 
 def render_capabilities(_arguments: str) -> str:

@@ -8,6 +8,7 @@ part answers.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 
@@ -31,7 +32,7 @@ from meshwire_conformance.targets.handshake import (
 from meshwire_conformance.targets.transport import Connection, Overdue
 from meshwire_conformance.verdicts import TOO_SLOW, CaseResult, Verdict
 from meshwire_spec.codec import Malformed, Message, decode, encode
-from meshwire_spec.numbers import NEGENTROPY_KEY, FrameType
+from meshwire_spec.numbers import ENDPOINT_ID, NEGENTROPY_KEY, FrameType
 from meshwire_spec.schemas.control import StatusOut
 
 MANY = 8
@@ -270,6 +271,19 @@ async def _serves_its_user(
     return await _status(session, deadline_s) is not None
 
 
+async def _takes_roles(session: Session, _connection: Connection, deadline_s: float) -> bool | None:
+    """Return True if the target takes there the role of a peer that does not exist."""
+    path = session.target.facts.control
+    if path is None:
+        return None
+    nobody = secrets.token_hex(ENDPOINT_ID)
+    try:
+        reply = await ControlSocket(path).ask("role", deadline_s, endpoint_id=nobody, role=None)
+    except BadReply:
+        return None
+    return reply.assigned is True
+
+
 async def _serves_tests(
     session: Session, _connection: Connection, deadline_s: float
 ) -> bool | None:
@@ -294,6 +308,7 @@ _QUESTIONS: Mapping[str, Callable[[Session, Connection, float], Awaitable[bool |
     "detection": _serves_both,
     "mutual-proof": _proves_itself,
     "control": _serves_its_user,
+    "roles": _takes_roles,
     "test-control": _serves_tests,
 }
 """Requests that find out optional capabilities, by capability."""

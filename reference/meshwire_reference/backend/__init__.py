@@ -38,6 +38,7 @@ from meshwire_reference.backend.peers import (
 )
 from meshwire_reference.backend.statistics import NodeStatistics
 from meshwire_reference.backend.values import Json
+from meshwire_reference.core.inputs import PeerRole
 from meshwire_reference.node.config import Choices, Config, ConfigError, make_config
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "Noted",
     "PeerDiscovery",
     "PeerDocument",
+    "PeerRole",
     "RefusedPeer",
     "Removed",
     "Subscription",

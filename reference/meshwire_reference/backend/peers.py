@@ -7,6 +7,7 @@ from typing import Final
 
 from meshwire_reference.backend.errors import BadAddress, NotConnected
 from meshwire_reference.backend.failures import explained
+from meshwire_reference.core.inputs import PeerRole
 from meshwire_reference.node.config import Config
 from meshwire_reference.node.driver import Node
 from meshwire_reference.node.online import Dial
@@ -123,6 +124,14 @@ class PeerDiscovery:
             return self._node.network.add(address, lab=self._config.lab)
         except TransportError as exc:
             raise BadAddress(str(exc)) from exc
+
+    def assign_role(self, peer_id: bytes, role: PeerRole | None) -> None:
+        """Say what a peer is to this node from now on: what it is sent and may send.
+
+        None takes its role away; a node that knows no role sends everything to everyone. Source:
+        rows A-20, A-51.
+        """
+        self._node.assign_role(peer_id, role)
 
     def discovered_peers(self) -> list[KnownPeer]:
         """Return the peers that are connected, then the addresses where none is.

@@ -98,7 +98,7 @@ ADDERS: Mapping[str, Callable[["typer.Typer"], None]] = {
     "keygen": _add_keygen,
     "identity": _add_keygen,
     **dict.fromkeys(
-        ("put", "get", "delete", "docs", "peers", "connect", "watch", "stats", "status"),
+        ("put", "get", "delete", "docs", "peers", "connect", "role", "watch", "stats", "status"),
         _add_control,
     ),
     "demo": _add_demo,

@@ -5,6 +5,7 @@ Exit code 1 if the node has not carried out the request, 2 for wrong usage or wi
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,12 +15,14 @@ from typing import Annotated, Any
 
 import typer
 
-from meshwire_reference.backend import BadFields
+from meshwire_reference.backend import BadFields, PeerRole
 from meshwire_reference.backend.failures import explained
 from meshwire_reference.backend.values import parse_fields
 from meshwire_reference.cli.run import fail
 from meshwire_reference.control.client import ControlClient, NoNode, RequestRefused
 from meshwire_reference.control.messages import (
+    ENDPOINT,
+    AssignRole,
     Connect,
     Delete,
     Docs,
@@ -36,6 +39,8 @@ NOT_DONE = 1
 WRONG_USAGE = frozenset(("bad-request", "bad-key", "bad-fields", "bad-address"))
 """Codes of errors that the arguments of the command lead to."""
 CONTROL_VARIABLE = "MESHWIRE_CONTROL"
+ROLES = {**{one.value: one for one in PeerRole}, "none": None}
+"""The words that the command `role` takes, and the role of each."""
 
 Control = Annotated[
     Path,
@@ -199,6 +204,33 @@ def connect(
         say(client.ask(Connect(id=1, address=address))["peer"]["endpoint_id"])
 
 
+def role(
+    endpoint: Annotated[
+        str,
+        typer.Argument(help="Endpoint id of the peer, 64 hex digits.", show_default=False),
+    ],
+    place: Annotated[
+        str,
+        typer.Argument(
+            metavar="parent|child|lateral|none",
+            help="What the peer is to the node; none takes its role away.",
+            show_default=False,
+        ),
+    ],
+    control: Control,
+) -> None:
+    """Say what a peer is to the node until that ends; its configuration says so for good.
+
+    Example: meshwire-node role --control node.sock 8139..b394 parent
+    """
+    if re.fullmatch(ENDPOINT, endpoint) is None:
+        fail(f"{endpoint} is no endpoint id: one has 64 hex digits, in small letters")
+    if place not in ROLES:
+        fail(f"{place} is no role: one of {', '.join(ROLES)} is")
+    with connected(control) as client:
+        client.ask(AssignRole(id=1, endpoint_id=endpoint, role=ROLES[place]))
+
+
 def watch(
     control: Control,
     collection: Annotated[
@@ -303,5 +335,5 @@ def refusals(refused: list[dict[str, Any]]) -> Iterator[str]:
         yield f"refused\t{endpoint}\t-\t{explained(reason)}\t{len(at)} times, last {last}"
 
 
-COMMANDS = (put, get, delete, docs, peers, connect, watch, stats, status)
+COMMANDS = (put, get, delete, docs, peers, connect, role, watch, stats, status)
 """The commands, in the order in which help lists them."""

@@ -56,6 +56,7 @@ def _capabilities(config: Config) -> list[str]:
         "detection": config.settings.detects,
         "mutual-proof": config.settings.refuses_unproven,
         "control": config.control is not None,
+        "roles": config.control is not None,
         "test-control": config.is_tested,
     }
     return [name for name in (*CAPABILITIES, *OPTIONAL_CAPABILITIES) if offers.get(name, True)]

@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from meshwire_reference.backend import Backend
+from meshwire_reference.cli.collections import read_collections
+from meshwire_reference.cli.config_file import open_config
 from meshwire_reference.cli.ready import ready_line
 from meshwire_reference.cli.settings import read_options
 from meshwire_reference.control.server import ControlServer
+from meshwire_reference.core.state.policy import PUBLISHED
 from meshwire_reference.documents.process import Unavailable
 from meshwire_reference.extras import install_line
 from meshwire_reference.node.config import ALLOW, Choices, Config, ConfigError, make_config
@@ -314,6 +317,28 @@ class RunOptions:
             "May be given again.",
         ),
     ] = None
+    parent: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ENDPOINT",
+            help="Endpoint id, 64 hex digits, of a peer above this node: it is sent what goes "
+            "upward. May be given again. A node without any role sends everything to everyone.",
+        ),
+    ] = None
+    child: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ENDPOINT",
+            help="The same of a peer below: it is sent what goes downward, and may not send that.",
+        ),
+    ] = None
+    lateral: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ENDPOINT",
+            help="The same of a peer that is neither, as every peer without a role is.",
+        ),
+    ] = None
     reconcile: Annotated[
         bool,
         typer.Option(
@@ -379,6 +404,9 @@ class RunOptions:
             reconcile=self.reconcile,
             reconcile_with=tuple(self.reconcile_with or ()),
             reconcile_heads_with=tuple(self.reconcile_heads_with or ()),
+            parents=tuple(self.parent or ()),
+            children=tuple(self.child or ()),
+            laterals=tuple(self.lateral or ()),
             serves_reconciliation=not self.no_reconciliation,
             graveyard_s=self.graveyard_days * DAY_S,
             document_call_s=self.document_call_s,
@@ -399,8 +427,11 @@ def run_command(options: RunOptions, given: frozenset[str]) -> None:
     if getattr(sys, "stdout", None) is None:
         fail("standard output is closed: the ready line cannot be written")
     try:
+        collections = PUBLISHED
         if options.config is not None:
-            read = read_options(options.config, RunOptions)
+            file = open_config(options.config)
+            read = read_options(file, RunOptions)
+            collections = read_collections(file)
             options = replace(options, **{name: read[name] for name in read.keys() - given})
         listen, peers = options.listen or [], options.rendezvous or []
         if peers or any(address.startswith(WEBSOCKET) for address in listen):
@@ -410,7 +441,7 @@ def run_command(options: RunOptions, given: frozenset[str]) -> None:
             from meshwire_reference.cli.operations import serve_operations  # noqa: PLC0415
 
             raise typer.Exit(asyncio.run(serve_operations(options.of_operations())))
-        config = make_config(options.choices())
+        config = make_config(replace(options.choices(), collections=collections))
         for address in (*config.listen, *config.connect):
             check_offered(address)
     except (AddressRefused, ConfigError) as exc:

@@ -1,19 +1,21 @@
 """The configuration file of `meshwire-node run`: TOML with the names of the options.
 
 A name is that of the option with `_` for `-`. Paths are those from the folder of the file. What the
-command line gives takes the place of what the file has. A table `[peer.ENDPOINT]` is of one peer.
+command line gives takes the place of what the file has. A table `[peer.ENDPOINT]` is of one peer, a
+table `[collection.NAME]` of one collection.
 """
 
 from __future__ import annotations
 
 import difflib
-import re
-import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
+from meshwire_reference.cli.collections import ENDPOINT
+from meshwire_reference.cli.collections import TABLE as COLLECTION
+from meshwire_reference.cli.config_file import ConfigFile
 from meshwire_reference.node.config import ConfigError
 
 NAMES: Final = {"is_open": "open", "connect": "peers"}
@@ -22,29 +24,18 @@ LEFT_OUT: Final = frozenset(("config", "test_control"))
 """Options of the command line alone: a node is not started for tests by what lies in a file."""
 PEER: Final = "peer"
 """The table whose members are tables by endpoint id."""
-RECONCILE: Final = "reconcile"
-"""The one name in the table of a peer."""
-ENDPOINT: Final = re.compile(r"[0-9A-Fa-f]{64}")
-"""The endpoint id that names such a table."""
-RECONCILES: Final = {"heads": "reconcile_heads_with", "keys": "reconcile_with"}
-"""What it can be, and the option that the endpoint id of the peer is added to."""
+OF_PEER: Final = {
+    "reconcile": {"heads": "reconcile_heads_with", "keys": "reconcile_with"},
+    "role": {"parent": "parent", "child": "child", "lateral": "lateral"},
+}
+"""Member of such a table -> what it can be, and the option that the endpoint id is added to."""
 
 
-def read_options(path: Path, options: type[Any]) -> dict[str, Any]:
+def read_options(file: ConfigFile, options: type[Any]) -> dict[str, Any]:
     """Return the options in a file, by the names of their fields.
 
     Raises ConfigError with the place of a fault.
     """
-    try:
-        text = path.read_text("utf-8")
-    except OSError as exc:
-        raise ConfigError(f"cannot read {path}: {exc.strerror or exc}") from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError(f"{path} is not UTF-8 at byte {exc.start}") from exc
-    try:
-        found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        raise ConfigError(f"{path}: this is no TOML: {exc}") from exc
     known = {
         NAMES.get(one.name, one.name): one.name
         for one in fields(options)
@@ -52,46 +43,41 @@ def read_options(path: Path, options: type[Any]) -> dict[str, Any]:
     }
     kinds = get_type_hints(options)
     given: dict[str, Any] = {}
-    for name, value in found.items():
-        place = f"{path}:{line_of(text, name)}: `{name}`"
-        if name == PEER:
+    for name, value in file.members.items():
+        if name in (PEER, COLLECTION):
             continue
+        place = file.place(name)
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             hint = f": is it `{near[0]}`?" if near else f"; known are {', '.join(sorted(known))}"
             raise ConfigError(f"{place} is unknown{hint}")
-        given[known[name]] = _checked(kinds[known[name]], value, place, path.parent)
-    for option, endpoint in _read_peers(found.get(PEER, {}), f"{path}:{line_of(text, PEER)}"):
+        given[known[name]] = _checked(kinds[known[name]], value, place, file.path.parent)
+    for option, endpoint in _read_peers(file):
         given[option] = [*given.get(option, ()), endpoint]
     return given
 
 
-def _read_peers(tables: object, place: str) -> Iterator[tuple[str, str]]:
-    """Yield the option that each table of a peer adds to, and the endpoint id of the peer."""
+def _read_peers(file: ConfigFile) -> Iterator[tuple[str, str]]:
+    """Yield the options that each table of a peer adds to, and the endpoint id of the peer."""
+    tables = file.members.get(PEER, {})
     if not isinstance(tables, dict):
         raise ConfigError(
-            f"{place}: `{PEER}` is tables, each [{PEER}.ENDPOINT]; "
+            f"{file.place(PEER)} is tables, each [{PEER}.ENDPOINT]; "
             f"a list of addresses to dial is `{NAMES['connect']}`"
         )
     for endpoint, table in tables.items():
-        where = f"{place}: `{PEER}.{endpoint}`"
-        if not isinstance(table, dict) or table.keys() != {RECONCILE}:
-            raise ConfigError(f"{where} is a table with `{RECONCILE}` and nothing else")
-        how = table[RECONCILE]
-        if not isinstance(how, str) or how not in RECONCILES:
-            raise ConfigError(f"{where}: `{RECONCILE}` is one of {', '.join(RECONCILES)}")
-        if not ENDPOINT.fullmatch(endpoint):
-            raise ConfigError(f"{where}: an endpoint id has 64 hex digits")
-        yield RECONCILES[how], endpoint
-
-
-def line_of(text: str, name: str) -> int:
-    """Return the number of the line where a name is given a value, or a table begins."""
-    found = re.compile(rf"""^\s*\[?\s*(["']?){re.escape(name)}\1\s*[=.\]]""")
-    for number, line in enumerate(text.splitlines(), 1):
-        if found.match(line):
-            return number
-    return 1
+        where = file.place(PEER, endpoint)
+        if not isinstance(table, dict) or not table or table.keys() - OF_PEER.keys():
+            members = " or ".join(f"`{member}`" for member in OF_PEER)
+            raise ConfigError(f"{where} is a table with {members}, and nothing else")
+        for member, value in table.items():
+            words = OF_PEER[member]
+            if not isinstance(value, str) or value not in words:
+                place = file.place(PEER, endpoint, member)
+                raise ConfigError(f"{place} is one of {', '.join(words)}")
+            if not ENDPOINT.fullmatch(endpoint):
+                raise ConfigError(f"{where}: an endpoint id has 64 hex digits")
+            yield words[value], endpoint
 
 
 def _checked(kind: Any, value: object, place: str, folder: Path) -> object:

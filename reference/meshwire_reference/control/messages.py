@@ -20,6 +20,7 @@ from meshwire_reference.backend import (
     KnownPeer,
     NodeStatistics,
     PeerDocument,
+    PeerRole,
 )
 from meshwire_reference.backend.statistics import CountsSnapshot
 from meshwire_reference.backend.values import Json, parse_object, shown
@@ -31,6 +32,9 @@ ADVANCE_MAX_S: Final = 10**9
 """Greatest number of seconds by which the clocks are put forward at once: 31 years."""
 WALL_MAX_MS: Final = 2**53 - 1
 """Greatest time of the calendar, and how far it may be before 1970."""
+
+ENDPOINT: Final = "^[0-9a-f]{64}$"
+"""An endpoint id."""
 
 WANTED: Final = 'a request is a JSON object, such as {"id": 1, "do": "status"}'
 
@@ -101,6 +105,13 @@ class Connect(Request, frozen=True, kw_only=True, tag="connect"):
     address: str
 
 
+class AssignRole(Request, frozen=True, kw_only=True, tag="role"):
+    """Say what a peer is to this node."""
+
+    endpoint_id: Annotated[str, Meta(pattern=ENDPOINT)]
+    role: PeerRole | None
+
+
 class Watch(Request, frozen=True, kw_only=True, tag="watch", omit_defaults=True):
     """Report documents and every change of them."""
 
@@ -132,7 +143,18 @@ class EmptyNode(Request, frozen=True, kw_only=True, tag="reset"):
 
 
 AnyRequest: TypeAlias = (
-    Put | Get | Delete | Docs | Peers | Connect | Watch | Stats | Status | MoveClock | EmptyNode
+    Put
+    | Get
+    | Delete
+    | Docs
+    | Peers
+    | Connect
+    | AssignRole
+    | Watch
+    | Stats
+    | Status
+    | MoveClock
+    | EmptyNode
 )
 
 

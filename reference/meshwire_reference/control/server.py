@@ -26,6 +26,7 @@ from meshwire_reference.backend.values import Json
 from meshwire_reference.control.messages import (
     LINE_MAX,
     AnyRequest,
+    AssignRole,
     Connect,
     Delete,
     Docs,
@@ -180,6 +181,12 @@ class Client:
         """Dial an address from now on."""
         return {"peer": show_peer(await self.backend.peer_discovery.connect(request.address))}
 
+    async def assign_role(self, request: AssignRole) -> dict[str, Json]:
+        """Give a peer a role."""
+        peer_id = bytes.fromhex(request.endpoint_id)
+        self.backend.peer_discovery.assign_role(peer_id, request.role)
+        return {"assigned": True}
+
     async def stats(self, request: Stats) -> dict[str, Json]:
         """Return the counters."""
         statistics = self.backend.statistics()
@@ -245,6 +252,7 @@ HANDLERS: Final[dict[type[AnyRequest], Callable[[Client, Any], Awaitable[dict[st
     Docs: Client.docs,
     Peers: Client.peers,
     Connect: Client.connect,
+    AssignRole: Client.assign_role,
     Stats: Client.stats,
     Status: Client.status,
     MoveClock: Client.move_clock,

@@ -37,10 +37,10 @@ from meshwire_reference.core.state.document_index import DocumentIndex, RunItems
 from meshwire_reference.core.state.document_queues import KeyQueues
 from meshwire_reference.core.state.durability import Durability
 from meshwire_reference.core.state.head_items import HeadsSurvey
+from meshwire_reference.core.state.hierarchy import Hierarchy
 from meshwire_reference.core.state.tombstones import HeldTombstone, Tombstones
 from meshwire_reference.core.state.waits import Cause, Wait
 from meshwire_reference.core.timers import Timers
-from meshwire_spec.numbers import collection_of
 
 SKIP_EVENTS_MAX: Final = 1024
 """Keys whose skipped entries are remembered; of further ones there is no event meanwhile."""
@@ -60,9 +60,11 @@ class Context:
         self.fates = Fates()
         self.connected: dict[int, str] = {}
         """The peer of each connection that is open."""
+        self.hierarchy = Hierarchy(settings.roles, settings.collections, settings.admits)
         self.timers = Timers()
         self.turns = Turns(self.timers, lambda: self.now.monotonic_s)
         self.tombstones = Tombstones()
+        self.tombstones.follow(settings.collections)
         self.tombstones.maximum = settings.tombstones_max
         self.tombstones.bytes_max = settings.tombstone_bytes_max
         self.tombstones.graveyard_ms = round(settings.graveyard_s * 1000)
@@ -98,6 +100,10 @@ class Context:
     def items_for(self, peer: str) -> RunItems:
         """Return the items of the runs with a peer."""
         return self.documents.by_heads if self.compares_heads(peer) else self.documents
+
+    def offers(self, peer: str, keys: Iterable[str]) -> list[str]:
+        """Return the keys of the documents that are offered to a peer, out of these."""
+        return [key for key in keys if self.hierarchy.sends_document(peer, key)]
 
     def write(self, key: str, write: Write) -> WriteNumber:
         """Add a write to the store and return its number, for effects that depend on it."""
@@ -228,7 +234,7 @@ class Context:
     def note_sent(self, peer: str, keys: Iterable[str], how: str) -> None:
         """Count documents or tombstones that are sent in one frame, and note it of each."""
         for key in keys:
-            mode = str(collection_of(key).mode)
+            mode = str(self.settings.collections.row(key).mode)
             for counts in self.statistics.each(peer):
                 counts.sent_documents[mode] += 1
                 counts.last_ms = self.now.wall_ms

@@ -13,6 +13,7 @@ Timers run with `TimerFired` alone. A driver that is late itself first gives wha
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TypeAlias
 
 from meshwire_reference.core.document_calls import (
@@ -264,9 +265,28 @@ class StoreRecovered:
 class OfferAgain:
     """The user wants every document to be offered again to every peer.
 
-    Leads to what the beginning of an initial exchange leads to, for each peer that is in none:
+    Leads to what the beginning of an initial exchange leads to, for each peer once it is in none:
     `CallDocuments`, `OpenStream`.
     """
+
+
+class PeerRole(StrEnum):
+    """What a peer is to this node in a hierarchy."""
+
+    PARENT = "parent"
+    CHILD = "child"
+    LATERAL = "lateral"
+
+
+@dataclass(frozen=True, slots=True)
+class RoleAssigned:
+    """The user gives a peer a role, or takes its role away.
+
+    Leads to what `OfferAgain` leads to, for each peer that more goes to from now on.
+    """
+
+    peer_id: bytes
+    role: PeerRole | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +318,7 @@ Input: TypeAlias = (
     | StoreRecovered
     | Durable
     | OfferAgain
+    | RoleAssigned
     | TimerFired
     | ShutDown
 )

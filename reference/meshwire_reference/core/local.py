@@ -28,7 +28,7 @@ from meshwire_reference.core.sending.relay import Routing
 from meshwire_reference.core.state.document_queues import Job
 from meshwire_reference.core.state.tombstones import KEPT, OfferOutcome
 from meshwire_reference.wire.tombstones import Tombstone
-from meshwire_spec.numbers import U64_MAX, DeletionPolicy, collection_of
+from meshwire_spec.numbers import U64_MAX, DeletionPolicy
 
 OPERATOR: Final = 0
 """Connection number used for changes made by this node's own user."""
@@ -147,9 +147,10 @@ class _Deleting(_LocalJob):
         super().__init__(operations, happened)
         assert isinstance(happened.operation, Deletion)
         self._by = happened.operation.by
+        self._row = self._context.settings.collections.row(self._key)
 
     def begin(self) -> Call | None:
-        policy = collection_of(self._key).deletion
+        policy = self._row.deletion
         refusal = None
         if policy is DeletionPolicy.IMPLICIT_TTL:
             refusal = LocalRefusal.EXPIRES
@@ -173,7 +174,7 @@ class _Deleting(_LocalJob):
         tombstones, now_ms = self._context.tombstones, self._context.now.wall_ms
         # TS-050
         lamport = min(tombstones.lamport + 1, U64_MAX)
-        direction = collection_of(self._key).tombstone_direction
+        direction = self._row.tombstone_direction
         # TM-007
         deleted_at = max(0, now_ms)
         offered = tombstones.offer(
@@ -183,7 +184,7 @@ class _Deleting(_LocalJob):
         return offered in KEPT
 
     def finish(self, result: Result) -> None:
-        if collection_of(self._key).deletion is DeletionPolicy.TOMBSTONE:
+        if self._row.deletion is DeletionPolicy.TOMBSTONE:
             self._bury()
         elif isinstance(result, Edited) and result.write is not None:
             self._keep(result, result.write)

@@ -65,7 +65,7 @@ class NodeCore:
         key: FormationKey | None = None,
     ) -> None:
         self._context = Context(settings, entropy, key)
-        self._routing = Routing()
+        self._routing = Routing(self._context)
         self._frames = Frames(self._context, self._routing)
         self._local = LocalOperations(self._context, self._routing)
         self._sessions: dict[int, Session] = {}
@@ -231,6 +231,17 @@ class NodeCore:
         for session in self._sessions.values():
             session.offer_again()
 
+    def assign_role(self, happened: inputs.RoleAssigned) -> None:
+        """Give a peer a role, and offer everything again where more goes to a peer from now on."""
+        hierarchy, sessions = self._context.hierarchy, self._sessions.values()
+        before = {one.connection: hierarchy.role_of(one.streams.peer) for one in sessions}
+        hierarchy.assign(happened.peer_id.hex(), happened.role)
+        # DC-074
+        for session in sessions:
+            role = hierarchy.role_of(session.streams.peer)
+            if role is not before[session.connection] and before[session.connection] is not None:
+                session.offer_again()
+
     def fire(self, happened: inputs.TimerFired) -> None:
         """Do what is due."""
         only = TURN if happened.only_work else None
@@ -253,6 +264,7 @@ HANDLERS: Final[dict[type[Input], Callable[[NodeCore, Any], None]]] = {
     inputs.StoreRecovered: NodeCore.note_store_recovery,
     inputs.Durable: NodeCore.note_durable,
     inputs.OfferAgain: NodeCore.offer_again,
+    inputs.RoleAssigned: NodeCore.assign_role,
     inputs.TimerFired: NodeCore.fire,
     inputs.ShutDown: NodeCore.shut_down,
 }

@@ -1,9 +1,13 @@
 """The settings of a node core, and the moment that each input carries."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from meshwire_reference.core.inputs import PeerRole
 from meshwire_reference.core.state.document_index import Identify, identify_key
+from meshwire_reference.core.state.hierarchy import Admits
+from meshwire_reference.core.state.policy import PUBLISHED, Collections
 from meshwire_spec.numbers import (
     DEAD_PEER_S,
     FRAME_STALL_S,
@@ -47,6 +51,13 @@ class Settings:
     """True refuses an acceptor that does not prove itself too; False warns of it."""
     proves: bool = False
     """True proves itself to every initiator that it has accepted, else to `own_peers` alone."""
+    collections: Collections = PUBLISHED
+    """How documents of each collection are sent and deleted."""
+    roles: Mapping[str, PeerRole] = field(default_factory=dict)
+    """The roles of peers at the start, by endpoint id in hex; without any there is no hierarchy."""
+    admits: Admits | None = None
+    """Returns whether frames of a collection and type are taken from a peer; None asks the table of
+    collections."""
     payload_cap: int = PAYLOAD_MAX
     """The largest payload that the node sends or takes."""
     handshake_s: float = HANDSHAKE_S

@@ -12,7 +12,9 @@ from meshwire_reference.core.identity import (
     endpoint_key_of_text,
     public_key_of,
 )
+from meshwire_reference.core.inputs import PeerRole
 from meshwire_reference.core.settings import Dialect, Settings
+from meshwire_reference.core.state.policy import PUBLISHED, Collections
 from meshwire_reference.documents.limits import Budget
 from meshwire_reference.node.dialler import LONGEST_S
 from meshwire_spec.numbers import (
@@ -111,6 +113,10 @@ class Choices:
     reconcile: bool = False
     reconcile_with: Sequence[str] = ()
     reconcile_heads_with: Sequence[str] = ()
+    parents: Sequence[str] = ()
+    children: Sequence[str] = ()
+    laterals: Sequence[str] = ()
+    collections: Collections = PUBLISHED
     serves_reconciliation: bool = True
     document_call_s: float = DOCUMENT_CALL_S
     document_call_s_per_kib: float = DOCUMENT_CALL_S_PER_KIB
@@ -246,11 +252,30 @@ def _endpoints(texts: Sequence[str], option: str) -> frozenset[str]:
     return frozenset(_endpoint(text, option).hex() for text in texts)
 
 
+def _roles(choices: Choices) -> dict[str, PeerRole]:
+    """Return the role of each peer that has one, by endpoint id in hex."""
+    roles: dict[str, PeerRole] = {}
+    for role, texts in (
+        (PeerRole.PARENT, choices.parents),
+        (PeerRole.CHILD, choices.children),
+        (PeerRole.LATERAL, choices.laterals),
+    ):
+        for endpoint in sorted(_endpoints(texts, f"--{role}")):
+            if endpoint in roles:
+                raise ConfigError(
+                    f"--{role} {endpoint} contradicts --{roles[endpoint]}: a peer has one role"
+                )
+            roles[endpoint] = role
+    return roles
+
+
 def _settings(choices: Choices, key: FormationKey | None) -> Settings:
     return Settings(
         dialect=Dialect.OPEN if choices.is_open else Dialect(choices.dialect or Dialect.H1),
         # HS-064
         detects=choices.detects and key is not None and len(key.formation_id.encode()) > 1,
+        collections=choices.collections,
+        roles=_roles(choices),
         payload_cap=choices.payload_cap,
         handshake_s=choices.handshake_s,
         frame_stall_s=choices.frame_stall_s,

@@ -39,7 +39,7 @@ from meshwire_reference.core.effects import (
     WriteNumber,
     WriteStore,
 )
-from meshwire_reference.core.inputs import Input, StoreFailed
+from meshwire_reference.core.inputs import Input, PeerRole, StoreFailed
 from meshwire_reference.core.node import NodeCore, Outstanding
 from meshwire_reference.core.peer.session import PeerStatus
 from meshwire_reference.core.state.document_fates import Fates
@@ -249,6 +249,10 @@ class Node:
     def offer_again(self) -> None:
         """Offer every document again to every peer."""
         self._feed(inputs.OfferAgain())
+
+    def assign_role(self, peer_id: bytes, role: PeerRole | None) -> None:
+        """Give a peer a role, or take it away."""
+        self._feed(inputs.RoleAssigned(peer_id, role))
 
     async def settle(self) -> None:
         """Wait until everything that has been changed so far is durable."""

@@ -36,7 +36,7 @@ from meshwire_reference.core.inputs import (
     StreamGranted,
     StreamSent,
 )
-from meshwire_reference.core.state.policy import push_type
+from meshwire_reference.core.state.policy import PUBLISHED
 from meshwire_reference.core.state.tombstones import document_key
 from meshwire_reference.documents.table import Table
 from meshwire_reference.simulation.links import Side
@@ -181,7 +181,7 @@ class DeployedPeer:
     # --- frames of the peer ----------------------------------------------------------------------
 
     def _offer(self, key: str) -> StreamFrame | None:
-        if push_type(key) is FrameType.SNAPSHOT:
+        if PUBLISHED.push_type(key) is FrameType.SNAPSHOT:
             saved = self._answer(Save(key))
             if isinstance(saved, Saved) and saved.snapshot is not None:
                 return StreamFrame(key, FrameType.SNAPSHOT, saved.snapshot)

@@ -9,11 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from meshwire_reference.cli.collections import read_collections
+from meshwire_reference.cli.config_file import open_config
 from meshwire_reference.cli.keys import new_secret, write_private
 from meshwire_reference.cli.run import RunOptions
 from meshwire_reference.cli.settings import read_options
 from meshwire_reference.core.identity import endpoint_key_of_host, endpoint_key_of_text
+from meshwire_reference.core.inputs import PeerRole
+from meshwire_reference.core.state.policy import PUBLISHED, Collections
 from meshwire_reference.node.config import Choices, ConfigError, endpoint_id_of, make_config
+from meshwire_spec.numbers import COLLECTIONS as COLLECTION_ROWS
+from meshwire_spec.numbers import DEFAULT_TOMBSTONE_TTL_S, Direction, FrameType
 
 WHOLE = """
 listen = ["tcp://127.0.0.1:0"]
@@ -31,7 +37,7 @@ def read(folder: Path, text: str) -> dict[str, object]:
     """Read a file with this text."""
     path = folder / "node.toml"
     path.write_text(text, "utf-8")
-    return read_options(path, RunOptions)
+    return read_options(open_config(path), RunOptions)
 
 
 def test_a_file_has_options_by_their_names(tmp_path: Path) -> None:
@@ -96,9 +102,11 @@ def test_runs_by_heads_need_an_endpoint_id_and_are_served(wrong: str) -> None:
         ("\npeer = 1\n", "node.toml:2: `peer` is tables"),
         ("peer = ['tcp://127.0.0.1:1']\n", "a list of addresses to dial is `peers`"),
         ("\n[peer.ab]\nreconcile = 'heads'\n", "node.toml:2: `peer.ab`: an endpoint id has 64"),
-        ("\n[peer.ab]\nreconcile = true\n", "node.toml:2: `peer.ab`: `reconcile` is one of heads"),
-        ("[peer.ab]\nreconcile = 'head'\n", "`reconcile` is one of heads, keys"),
-        ("[peer.ab]\n", "node.toml:1: `peer.ab` is a table with `reconcile`"),
+        ("\n[peer.ab]\nreconcile = true\n", "node.toml:3: `peer.ab.reconcile` is one of heads"),
+        ("[peer.ab]\nreconcile = 'head'\n", "`peer.ab.reconcile` is one of heads, keys"),
+        ("[peer.a]\n[peer.b]\nrole = 1\n", "node.toml:1: `peer.a` is a table with"),
+        ("[peer.ab]\n\nrole = 'boss'\n", "node.toml:3: `peer.ab.role` is one of parent, child"),
+        ("[peer.ab]\n", "node.toml:1: `peer.ab` is a table with `reconcile` or `role`"),
         ("[peer.ab]\nreconcile = 'keys'\nother = 1\n", "`peer.ab` is a table with `reconcile`"),
         ("\nlisten = []\nlisen = 1\n", "node.toml:3: `lisen` is unknown: is it `listen`?"),
         ("[network]\nport = 1\n", "node.toml:1: `network` is unknown"),
@@ -126,7 +134,7 @@ def test_a_fault_is_named_with_its_place(tmp_path: Path, text: str, said: str) -
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """As any other that cannot be read."""
     with pytest.raises(ConfigError, match=r"cannot read .*none.toml"):
-        read_options(tmp_path / "none.toml", RunOptions)
+        open_config(tmp_path / "none.toml")
 
 
 def test_a_new_secret_is_for_its_owner_alone(tmp_path: Path) -> None:
@@ -230,3 +238,156 @@ def test_a_relay_is_a_url(tmp_path: Path, url: str) -> None:
     assert make_config(choices(secret_file=secret)).relays == ()
     with pytest.raises(ConfigError, match="--iroh-relay"):
         make_config(choices(secret_file=secret, relays=(url,)))
+
+
+COLLECTIONS = """
+open = true
+
+[collection.tracks]
+lifetime_s = 7200
+documents_go = "upward"
+
+[collection."missions"]
+sync_mode = "latest-only"
+deletion = "tombstone"
+tombstones_go = "system-wide"
+
+[collection.beacons]
+deletion = "soft-delete"
+
+[collection.certificates]
+accept_from = ["{0}"]
+[collection.revocations]
+accept_from = "anyone"
+[collection.nodes]
+accept_from = []
+"""
+
+
+def collections(folder: Path, text: str) -> Collections:
+    """Read the collections of a file with this text."""
+    path = folder / "node.toml"
+    path.write_text(text, "utf-8")
+    file = open_config(path)
+    read_options(file, RunOptions)
+    return read_collections(file)
+
+
+def test_a_table_changes_the_row_of_a_collection(tmp_path: Path) -> None:
+    """DC-070: what it does not name is as on the page, or for a new one as for all others."""
+    found = collections(tmp_path, COLLECTIONS.replace("{0}", "AB" * 32))
+    tracks, missions = found.row("tracks:t1"), found.row("missions")
+
+    assert tracks == replace(COLLECTION_ROWS["tracks"], ttl_s=7200, batch_direction="upward")
+    assert found.push_type("missions:m1") is FrameType.SNAPSHOT
+    assert found.obeys_tombstones("missions:m1")
+    assert found.tombstone_lifetime_ms("missions") == DEFAULT_TOMBSTONE_TTL_S * 1000
+    assert missions.tombstone_direction is Direction.SYSTEM_WIDE
+    assert found.row("beacons:b1").ttl_s is None
+    assert found.row("nodes:n1") == COLLECTION_ROWS["nodes"]
+    for peer in ("ab" * 32, "cd" * 32):
+        assert found.admits(peer, "certificates", 1) == (peer == "ab" * 32)
+        assert found.admits(peer, "revocations", 1)
+        assert not found.admits(peer, "nodes", 1)
+        assert found.admits(peer, "tracks", 1)
+        assert not PUBLISHED.admits(peer, "revocations", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("collection = 1", ":1: `collection` is tables, each [collection.NAME]"),
+        ("[collection]\ntracks = 1", "`collection.tracks` is a table"),
+        ("\n[collection.trakcs]\nlifetime_s = 1", ":2: `collection.trakcs` is unknown: is it `tra"),
+        ("[collection.trakcs]", "`tracks`? a new one needs deletion and sync_mode"),
+        ("[collection.zzz]\nsync_mode = 'latest-only'", "`collection.zzz` is unknown: known are"),
+        ("[collection.tombstones]", "no document can have a key in this collection"),
+        ("[collection.'a b']", "no document can have a key in this collection"),
+        (
+            "[collection.tracks]\n\nlifetime = 1",
+            ":3: `collection.tracks.lifetime` is unknown: is it",
+        ),
+        (
+            "[collection.tracks]\nx = 1\n[collection.nodes]\nx = 1",
+            ":2: `collection.tracks.x` is unk",
+        ),
+        ("[collection.nodes]\n[collection.tracks]\nx = 1", ":3: `collection.tracks.x` is unknown;"),
+        ("[collection.tracks]\nsync_mode = 'delta'", "sync_mode` is one of full-history, latest"),
+        ("[collection.tracks]\ndocuments_go = 1", "`collection.tracks.documents_go` is one of"),
+        ("[collection.tracks]\nlifetime_s = 0", "`collection.tracks.lifetime_s` is a whole number"),
+        ("[collection.tracks]\nlifetime_s = -5", ":2: `collection.tracks.lifetime_s` is a whole"),
+        ("[collection.tracks]\nlifetime_s = 2.5", "seconds from 1 to 3153600000"),
+        ("[collection.tracks]\nlifetime_s = true", "is a whole number"),
+        (
+            "[collection.notes]\nsync_mode = 'latest-only'\ndeletion = 'implicit-ttl'",
+            "ds `lifetime",
+        ),
+        (
+            "[collection.events]\nlifetime_s = 5",
+            ":2: `collection.events.lifetime_s` contradicts `de",
+        ),
+        (
+            "[collection.commands]\ntombstones_go = 'up-only'",
+            ":2: `collection.commands.tombstones_g",
+        ),
+        (
+            "[collection.cells]\ndocuments_go = 'downward'",
+            "cells.documents_go` contradicts the oth",
+        ),
+        ("[collection.nodes]\ntombstones_go = 'down-only'", "documents would go upward"),
+        (
+            "[collection.nodes]\n\naccept_from = 'me'",
+            ":3: `collection.nodes.accept_from` is a list",
+        ),
+        ("[collection.nodes]\naccept_from = [1]", "ids, or `anyone`"),
+        ("[collection.nodes]\naccept_from = ['ab']", "accept_from`: ab is no endpoint id"),
+    ],
+)
+def test_a_fault_of_a_collection_is_named_with_its_place(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    """In one line, which the command prints before it ends with 2."""
+    with pytest.raises(ConfigError) as error:
+        collections(tmp_path, text)
+
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_table_says_what_a_peer_is(tmp_path: Path) -> None:
+    """Beside how to reconcile with it."""
+    one, other, third = (f"{digit}a" * 32 for digit in "012")
+    text = f"""
+lateral = ["{third}"]
+[peer.{one}]
+role = "parent"
+reconcile = "keys"
+[peer.{other}]
+role = "child"
+"""
+    found = read(tmp_path, text)
+    config = make_config(
+        Choices(
+            ("tcp://127.0.0.1:0",),
+            is_open=True,
+            parents=found["parent"],  # type: ignore[arg-type]  # it is a list
+            children=found["child"],  # type: ignore[arg-type]  # also
+            laterals=found["lateral"],  # type: ignore[arg-type]  # also
+        )
+    )
+
+    assert config.settings.roles == {
+        one: PeerRole.PARENT,
+        other: PeerRole.CHILD,
+        third: PeerRole.LATERAL,
+    }
+    assert found["reconcile_with"] == [one]
+
+
+def test_a_peer_has_one_role() -> None:
+    """Two of them contradict each other, and an id has 64 digits."""
+    listen, peer = ("tcp://127.0.0.1:0",), "0a" * 32
+    with pytest.raises(ConfigError, match=f"--child {peer} contradicts --parent"):
+        make_config(Choices(listen, is_open=True, parents=(peer,), children=(peer.upper(),)))
+    with pytest.raises(ConfigError, match="--lateral abcd: an endpoint id has 64 hex digits"):
+        make_config(Choices(listen, is_open=True, laterals=("abcd",)))

@@ -84,6 +84,16 @@ class ConnectPeer(Request, frozen=True, kw_only=True, tag="connect"):
     ]
 
 
+class AssignRole(Request, frozen=True, kw_only=True, tag="role"):
+    """Say what a peer is to this node from now on; what goes to it follows from that."""
+
+    endpoint_id: Annotated[Hex32, Meta(description="Endpoint id of the peer, connected or not.")]
+    role: Annotated[
+        Literal["parent", "child", "lateral"] | None,
+        Meta(description="Its place in the hierarchy; null takes it away."),
+    ]
+
+
 class WatchDocuments(Request, frozen=True, kw_only=True, tag="watch"):
     """Report documents and every change of them; answered by a line for each event.
 
@@ -135,6 +145,7 @@ ControlRequest = (
     | Docs
     | Peers
     | ConnectPeer
+    | AssignRole
     | WatchDocuments
     | Stats
     | Status
@@ -421,6 +432,7 @@ class ControlReply(Strict, frozen=True, kw_only=True):
     documents: Annotated[DocumentList | UnsetType, Meta(description="Of `docs`.")] = UNSET
     peers: Annotated[PeerList | UnsetType, Meta(description="Of `peers`.")] = UNSET
     peer: Annotated[PeerOut | UnsetType, Meta(description="Of `connect`.")] = UNSET
+    assigned: Annotated[Literal[True] | UnsetType, Meta(description="Of `role`.")] = UNSET
     event: Annotated[ControlEvent | UnsetType, Meta(description="Of `watch`.")] = UNSET
     stats: Annotated[StatsOut | UnsetType, Meta(description="Of `stats`.")] = UNSET
     status: Annotated[StatusOut | UnsetType, Meta(description="Of `status`.")] = UNSET

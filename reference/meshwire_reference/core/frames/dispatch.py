@@ -20,6 +20,7 @@ from meshwire_reference.core.sending.relay import Routing
 from meshwire_reference.core.state.document_fates import Fate
 from meshwire_reference.core.state.tombstones import document_key
 from meshwire_reference.core.streams import PendingEffects
+from meshwire_reference.core.sync_messages import has_changes
 from meshwire_reference.wire.accept import accept
 from meshwire_reference.wire.batches import StreamFrame, SyncBatchReader, SyncEntry
 from meshwire_reference.wire.errors import Malformed
@@ -29,7 +30,7 @@ from meshwire_reference.wire.tombstones import (
     TombstoneBatchReader,
     decode_tombstone,
 )
-from meshwire_spec.numbers import CREATED_AHEAD_MAX_MS, FrameType
+from meshwire_spec.numbers import CREATED_AHEAD_MAX_MS, Direction, FrameType
 
 ENTRY_UNITS: Final = 1
 TOMBSTONE_UNITS: Final = 4
@@ -74,9 +75,21 @@ class Frames:
 
     def take_document(self, delivery: Delivery, frame: StreamFrame) -> str | None:
         """Take a 0x00 or 0x01: a step of an exchange, a read, or a whole document."""
+        if not self._may_take(delivery.session.streams.peer, frame):
+            return "not-authorised"
         job = DOCUMENT_JOBS[frame.type](self._context, self._routing, delivery, frame)
         delivery.queue(frame.key, job)
         return None
+
+    def _may_take(self, peer: str, frame: StreamFrame) -> bool:
+        """Return True if a peer may send a delta or snapshot of this content."""
+        hierarchy = self._context.hierarchy
+        if hierarchy.is_closed(peer, frame.key, frame.type):
+            return False
+        if not hierarchy.only_asks(peer, frame.key):
+            return True
+        is_delta = frame.type == FrameType.DELTA
+        return not (has_changes(frame.payload) if is_delta else frame.payload)
 
     # --- tombstones ----------------------------------------------------------------------------
 
@@ -91,6 +104,8 @@ class Frames:
         reason = accept("tombstone", tombstone)
         if reason is not None:
             return reason
+        if not self._may_delete(delivery, tombstone):
+            return "not-authorised"
         self._queue_tombstone(delivery, tombstone)
         return None
 
@@ -109,11 +124,19 @@ class Frames:
     def _take_element(self, delivery: Delivery, tombstone: Tombstone) -> None:
         """Take a tombstone of a batch, or skip it."""
         reason = accept("tombstone", tombstone)
+        if reason is None and not self._may_delete(delivery, tombstone):
+            reason = "not-authorised"
         if reason is None:
             self._queue_tombstone(delivery, tombstone)
         else:
             # TS-025
             delivery.note_skipped(document_key(tombstone), reason)
+
+    def _may_delete(self, delivery: Delivery, tombstone: Tombstone) -> bool:
+        """Return True if a peer may send a tombstone."""
+        peer, direction = delivery.session.streams.peer, Direction(tombstone.direction)
+        key = document_key(tombstone)
+        return self._context.hierarchy.takes_tombstone(peer, key, direction)
 
     def _queue_tombstone(self, delivery: Delivery, tombstone: Tombstone) -> None:
         job = TombstoneJob(self._context, self._routing, delivery, tombstone)

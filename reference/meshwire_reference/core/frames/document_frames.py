@@ -23,7 +23,7 @@ from meshwire_reference.core.state.document_fates import Fate
 from meshwire_reference.core.sync_messages import confirms_heads, has_changes, is_read
 from meshwire_reference.wire.batches import StreamFrame
 from meshwire_reference.wire.tombstones import Tombstone
-from meshwire_spec.numbers import U64_MAX, collection_of
+from meshwire_spec.numbers import U64_MAX
 
 ALLOW: Final = "allow"
 RE_DELETE: Final = "re-delete"
@@ -56,7 +56,7 @@ class _FrameJob(DocumentJob):
         if buried is None or key in context.documents:
             return False
         # TS-048
-        policy = collection_of(key).resurrection
+        policy = context.settings.collections.row(key).resurrection
         if policy == ALLOW:
             return False
         self._note_ignored("resurrected", Fate.GUARDED)

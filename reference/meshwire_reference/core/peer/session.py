@@ -94,6 +94,7 @@ class Session:
         self._proving: ProvingStream | None = None
         self._selection: Selection | None = None
         self._exchange: InitialExchange | None = None
+        self._is_due_again = False
         self._jobs = 0
         self._was_ready = False
         self._first_stream: FrameStream | None = None
@@ -194,7 +195,7 @@ class Session:
             earlier = self.runs if by_heads and not self._opened.dialled else None
             self._selection = RunSelection(context, self.streams, self._refill, earlier)
         else:
-            self._selection = Selection(context)
+            self._selection = Selection(context, self.streams.peer)
         self._exchange = InitialExchange(context, self.outbound, self._selection)
         is_open = context.settings.dialect is Dialect.OPEN
         dialect = Dialect.OPEN if is_open else self._handshake.dialect
@@ -394,6 +395,9 @@ class Session:
             self._exchange.advance()
             if self._exchange.state is ExchangeState.OVER:
                 self._exchange = None
+                if self._is_due_again:
+                    self._is_due_again = False
+                    self.offer_again()
 
     def waits(self, key: str) -> tuple[Wait, ...]:
         """Return what a document waits for on its way to the peer."""
@@ -403,10 +407,13 @@ class Session:
         return (*offered, *self.outbound.waits(key), *self._context.waits(key))
 
     def offer_again(self) -> None:
-        """Begin another initial exchange, unless one is under way."""
-        if self.state is not SessionState.READY or self._exchange is not None:
+        """Begin another initial exchange, after that which is under way."""
+        if self.state is not SessionState.READY:
             return
-        self._selection = Selection(self._context)
+        if self._exchange is not None:
+            self._is_due_again = True
+            return
+        self._selection = Selection(self._context, self.streams.peer)
         self._exchange = InitialExchange(self._context, self.outbound, self._selection)
         self._refill()
 

@@ -338,7 +338,7 @@ class RunSelection(Selection):
             self._offer_rest(frozenset())
             return
         # NG-025
-        self.keys.extend(missing)
+        self.keys.extend(self._context.offers(self._peer, missing))
         if self._context.compares_heads(self._peer):
             # NG-068
             self.is_final = True
@@ -351,6 +351,7 @@ class RunSelection(Selection):
 
     def _offer_rest(self, offered: frozenset[str]) -> None:
         # NG-026
-        self.keys.extend(key for key in self._context.documents if key not in offered)
+        rest = (key for key in self._context.documents if key not in offered)
+        self.keys.extend(self._context.offers(self._peer, rest))
         self.is_final = True
         self._resume()

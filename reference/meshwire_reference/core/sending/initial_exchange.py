@@ -25,7 +25,6 @@ from meshwire_reference.core.inputs import ConnectionClosed
 from meshwire_reference.core.sending.outbound import Outbound, Purpose
 from meshwire_reference.core.state.document_fates import Fate
 from meshwire_reference.core.state.document_queues import Job
-from meshwire_reference.core.state.policy import push_type
 from meshwire_reference.core.state.tombstones import HeldTombstone, document_key
 from meshwire_reference.core.state.waits import Cause, Wait
 from meshwire_reference.wire.batches import (
@@ -62,8 +61,8 @@ class Selection:
 
     is_final = True
 
-    def __init__(self, context: Context) -> None:
-        self.keys: deque[str] = deque(context.documents)
+    def __init__(self, context: Context, peer: str) -> None:
+        self.keys: deque[str] = deque(context.offers(peer, context.documents))
 
     def begin(self) -> None:
         """Find keys after the tombstones were sent. Called whenever there is room for more."""
@@ -79,8 +78,9 @@ class InitialExchange:
         self.state = ExchangeState.TOMBSTONES
         self._context = context
         self._outbound = outbound
-        self._tombstones: Iterator[HeldTombstone] = context.tombstones.offerable(
-            context.now.wall_ms
+        peer, offerable = outbound.streams.peer, context.tombstones.offerable(context.now.wall_ms)
+        self._tombstones: Iterator[HeldTombstone] = (
+            held for held in offerable if context.hierarchy.sends_tombstone(peer, held.direction)
         )
         self._next: HeldTombstone | None = None
         self._tombstones_under_way = 0
@@ -275,6 +275,7 @@ class _EntryJob(Job):
         if self._context.guard(self._key) or self._key not in self._context.documents:
             self._arrive(None)
             return None
+        push_type = self._context.settings.collections.push_type
         if push_type(self._key) is FrameType.SNAPSHOT:
             return Save(self._key)
         # DC-038

@@ -45,7 +45,6 @@ from meshwire_reference.core.limits.rate_limit import Cooldowns
 from meshwire_reference.core.sending.snapshots import PushedSnapshots
 from meshwire_reference.core.state.document_fates import Fate
 from meshwire_reference.core.state.document_queues import Job
-from meshwire_reference.core.state.policy import push_type
 from meshwire_reference.core.state.tombstones import frame_key
 from meshwire_reference.core.state.waits import Cause, Wait
 from meshwire_reference.core.streams import StreamHandler, Streams
@@ -204,7 +203,8 @@ class Outbound:
 
     def pushes_delta(self, key: str) -> bool:
         """Return True if a change of a document is pushed as a delta."""
-        return push_type(key) is FrameType.DELTA or self._snapshots.has_delta(key)
+        push_type = self._context.settings.collections.push_type(key)
+        return push_type is FrameType.DELTA or self._snapshots.has_delta(key)
 
     def push_snapshot(self, key: str) -> None:
         """Push the next change of a document as a snapshot, since a delta is longer."""
@@ -462,7 +462,8 @@ class Making(Job):
     def _is_too_long(self, message: bytes) -> bool:
         """Return True if a delta that was made in place of a snapshot is not shorter than that."""
         key = self._item.key
-        is_choice = self._item.purpose is Purpose.PUSH and push_type(key) is FrameType.SNAPSHOT
+        push_type = self._context.settings.collections.push_type(key)
+        is_choice = self._item.purpose is Purpose.PUSH and push_type is FrameType.SNAPSHOT
         return is_choice and len(message) >= self._context.documents.get(key, 0)
 
     def post(self, frame_type: FrameType, message: bytes) -> None:

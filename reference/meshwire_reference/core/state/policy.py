@@ -1,12 +1,18 @@
-"""Sync mode and deletion policy of documents, by collection."""
+"""Sync mode, deletion policy and lifetime of documents, by collection."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
 
 from meshwire_spec.numbers import (
+    CLOSED_COLLECTIONS,
+    COLLECTIONS,
+    DEFAULT_COLLECTION,
     DEFAULT_TOMBSTONE_TTL_S,
     DeletionPolicy,
     FrameType,
     PolicyRow,
     SyncMode,
-    collection_of,
 )
 
 PUSHED_AS = {
@@ -19,16 +25,44 @@ PUSHED_AS = {
 """The frame type that carries a document of each mode when this node pushes it (D-07, D-62)."""
 
 
-def push_type(key: str) -> FrameType:
-    """Return the frame type with which a document is pushed."""
-    return PUSHED_AS[collection_of(key).mode]
+ANYONE: Final = frozenset(("anyone",))
+"""In the place of endpoint ids."""
 
 
-def obeys_tombstones(key: str) -> bool:
-    """Return True if a tombstone may remove documents of the key's collection (D-73)."""
-    return collection_of(key).deletion is DeletionPolicy.TOMBSTONE
+@dataclass(frozen=True, slots=True)
+class Collections:
+    """The collection table of a node; `own` are the rows that its user gives, by name."""
+
+    own: Mapping[str, PolicyRow] = field(default_factory=dict)
+    senders: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Endpoint ids, in hex, of the peers from which a collection is taken, by its name."""
+
+    def row(self, key: str) -> PolicyRow:
+        """Return the row for a document key, or for the name of a collection."""
+        # DC-050, DC-070
+        name = key.partition(":")[0]
+        return self.own.get(name) or COLLECTIONS.get(name, DEFAULT_COLLECTION)
+
+    def admits(self, peer: str, collection: str, _frame_type: int) -> bool:
+        """Return True if a collection is taken from a peer, by its endpoint id in hex."""
+        senders = self.senders.get(collection)
+        if senders is None:
+            return collection not in CLOSED_COLLECTIONS
+        return senders == ANYONE or peer in senders
+
+    def push_type(self, key: str) -> FrameType:
+        """Return the frame type with which a document is pushed."""
+        return PUSHED_AS[self.row(key).mode]
+
+    def obeys_tombstones(self, key: str) -> bool:
+        """Return True if a tombstone may remove documents of the key's collection (D-73)."""
+        return self.row(key).deletion is DeletionPolicy.TOMBSTONE
+
+    def tombstone_lifetime_ms(self, key: str) -> int:
+        """Return the lifetime of a collection's tombstones (D-78 if the table has none)."""
+        lifetime_s = self.row(key).ttl_s
+        return 1000 * (DEFAULT_TOMBSTONE_TTL_S if lifetime_s is None else lifetime_s)
 
 
-def tombstone_ttl_s(collection: PolicyRow) -> int:
-    """Return the lifetime of a collection's tombstones in seconds (D-78 if the table has none)."""
-    return DEFAULT_TOMBSTONE_TTL_S if collection.ttl_s is None else collection.ttl_s
+PUBLISHED: Final = Collections()
+"""The table as the page on documents has it."""

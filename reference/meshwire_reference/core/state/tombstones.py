@@ -14,17 +14,15 @@ from enum import StrEnum
 from typing import Final
 
 from meshwire_reference.core.document_calls import KeptTombstone
-from meshwire_reference.core.state.policy import obeys_tombstones, tombstone_ttl_s
+from meshwire_reference.core.state.policy import PUBLISHED, Collections
 from meshwire_reference.wire.tombstones import Tombstone, decode_tombstone, encode_tombstone
 from meshwire_spec.numbers import (
     CLOCK_AHEAD_MAX_MS,
-    COLLECTION_ROWS,
-    DEFAULT_COLLECTION,
     TOMBSTONE_BYTES_MAX,
     TOMBSTONE_COLLECTION,
     TOMBSTONE_GRACE_PERCENT,
     TOMBSTONES_MAX,
-    collection_of,
+    Direction,
 )
 
 
@@ -44,10 +42,6 @@ KEPT = frozenset((OfferOutcome.NEW, OfferOutcome.REPLACED))
 """Outcomes after which the tombstone is held and must be passed on."""
 
 
-LIFETIMES_MS: Final = {
-    row.name: tombstone_ttl_s(row) * 1000 for row in (*COLLECTION_ROWS, DEFAULT_COLLECTION)
-}
-"""Lifetime of the tombstones of each row of the collection table."""
 SWEPT_AT_ONCE: Final = 512
 """Tombstones whose age is checked in one turn."""
 
@@ -64,16 +58,15 @@ class HeldTombstone:
     deleted_at: int
     lifetime_ms: int
 
-    @classmethod
-    def of(cls, tombstone: Tombstone, content: bytes, received_ms: int) -> HeldTombstone:
-        """Return a tombstone with its bytes as it is held."""
-        lifetime_ms = LIFETIMES_MS[collection_of(tombstone.collection).name]
-        return cls(content, received_ms, tombstone.deleted_at, lifetime_ms)
-
     @property
     def tombstone(self) -> Tombstone:
         """The tombstone, decoded anew."""
         return decode_tombstone(self.content)
+
+    @property
+    def direction(self) -> Direction:
+        """Its direction byte, which is the last one: it is held without `extra`."""
+        return Direction(self.content[-1])
 
     @property
     def order(self) -> tuple[int, int, bytes, bytes]:
@@ -126,6 +119,7 @@ class Tombstones:
     """
 
     def __init__(self) -> None:
+        self._collections = PUBLISHED
         self.graveyard_ms = 0
         """Time for which tombstones are remembered once they have expired."""
         self._held: dict[str, HeldTombstone] = {}
@@ -135,23 +129,27 @@ class Tombstones:
         self.lamport = 0
         """The greatest Lamport time of every tombstone that was ever kept."""
 
+    def follow(self, collections: Collections) -> None:
+        """Treat collections by another table than that of the page, before anything is held."""
+        self._collections = collections
+
     def restore(self, kept: Iterable[KeptTombstone], lamport: int) -> None:
         """Hold the tombstones of the store again; those that have expired guard nothing."""
         self.lamport = lamport
         for one in kept:
             tombstone = decode_tombstone(one.content)
-            held = HeldTombstone.of(tombstone, one.content, one.received_ms)
+            held = self._as_held(tombstone, one.content, one.received_ms)
             self.put_back(document_key(tombstone), held)
 
     def offer(self, tombstone: Tombstone, now_ms: int) -> OfferOutcome:
         """Keep a tombstone if it is greater than the one held; the caller passes it on if taken."""
         key = document_key(tombstone)
         # TS-031
-        if not obeys_tombstones(key):
+        if not self._collections.obeys_tombstones(key):
             return OfferOutcome.POLICY
         # TS-010, TS-036
         tombstone = replace_fields(tombstone, extra=b"")
-        offered = HeldTombstone.of(tombstone, encode_tombstone(tombstone), now_ms)
+        offered = self._as_held(tombstone, encode_tombstone(tombstone), now_ms)
         # TS-032
         if has_expired(offered, now_ms):
             return OfferOutcome.EXPIRED
@@ -163,6 +161,11 @@ class Tombstones:
             self.put_back(key, offered)
             self.lamport = max(self.lamport, tombstone.lamport)
         return outcome
+
+    def _as_held(self, tombstone: Tombstone, content: bytes, received_ms: int) -> HeldTombstone:
+        """Return a tombstone with its bytes as it is held."""
+        lifetime_ms = self._collections.tombstone_lifetime_ms(tombstone.collection)
+        return HeldTombstone(content, received_ms, tombstone.deleted_at, lifetime_ms)
 
     @staticmethod
     def _compare(held: HeldTombstone, offered: HeldTombstone) -> OfferOutcome:
