@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+import transport_tables
 from meshwire_spec import states
 from meshwire_spec.numbers import LIMITS, REASONS, TIMER_ROWS
 from meshwire_spec.rules import Rule, rules_by_id
@@ -198,7 +199,7 @@ def problems() -> list[str]:
     assert set(BOUND_REASONS) <= set(REASONS), "a reason was renamed"
     found = [line for machine in machines for line in machine_problems(machine, cases)]
     found += [line for bound in bounds for line in bound_problems(bound, cases)]
-    return [*found, *absent_bounds(bounds, rules_by_id())]
+    return [*found, *absent_bounds(bounds, rules_by_id()), *transport_tables.problems()]
 
 
 def transitions(machine: Machine) -> Iterator[tuple[str, str, Sequence[str]]]:

@@ -120,6 +120,7 @@ VARIANTS = {
     "dials dialect:H2": "dials-H2",
     "mutual-proof": "proves",
     "dials": "dials",
+    "without:detection dialect:H1": "H1-alone",
     "dialect:H2": "H2",
     "dialect:open": "open",
 }

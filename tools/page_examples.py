@@ -129,9 +129,22 @@ def render_bounds(argument: str) -> str:
     return rendered(argument)
 
 
+def render_connections(name: str) -> str:
+    """Return a table about connections: the matrix of dialects, kinds of target, or defects."""
+    import transport_tables  # noqa: PLC0415 - as above
+
+    tables = {
+        "dialects": transport_tables.render_dialects,
+        "targets": transport_tables.render_targets,
+        "defects": transport_tables.render_defects,
+    }
+    return tables[name]()
+
+
 RENDERERS: Final[Mapping[str, Callable[[str], str]]] = {
     "bounds": render_bounds,
     "cells": render_cells,
+    "connections": render_connections,
     "liars": render_liars,
     "run": render_run,
     "rulers": render_rulers,

@@ -272,6 +272,14 @@ async def accept_call(
     return connection
 
 
+async def take_served(run: CaseRun, name: str) -> Connection:
+    """Return a connection that the target dials over any transport, after its handshake if any."""
+    peer = run.own_peer(name)
+    connection = await _taken(run, lambda: run.session.connect(peer.dial(), called=True))
+    peer.adopt(connection)
+    return connection
+
+
 async def _taken(run: CaseRun, take: Callable[[], Awaitable[Taken]]) -> Taken:
     """Return a connection of the target; the case fails if the target has ended, or ends it.
 

@@ -93,10 +93,11 @@ def bundled_codec() -> Attachment:
 def node_attachments(command: str, deadline_s: float, *, beside: bool = False) -> list[Attachment]:
     """Return the attachments for a node with the bundled node's command line.
 
-    There is one for each dialect: that of H1 serves initiators of H2 too, that of H2 does not. In
-    three the node dials, for the cases about that alone: as a node that proves itself, first in H1
-    or first in H2, and as an open one that reconciles. The first of these also runs a share of the
-    other cases, over connections that the node dials.
+    There is one for each dialect: that of H1 serves initiators of H2 too, that of H2 does not, and
+    one of H1 alone has the cases about that. In three the node dials, for the cases about that
+    alone: as a node that proves itself, first in H1 or first in H2, and as an open one that
+    reconciles. The first of these also runs a share of the other cases, over connections that the
+    node dials.
     One proves itself where it has accepted and wants that of those whom it has dialled.
     One more offers its control socket, as a node for tests, for the cases that need one.
     `deadline_s` is its deadline for a handshake, and that inside a frame, in seconds.
@@ -130,6 +131,7 @@ def _node_rows() -> tuple[tuple[str, str, str, tuple[str, ...]], ...]:
         ("open", "--open", "", ()),
         ("H1", member, "open", ()),
         ("H2", f"{member} --dialect H2 --no-detection", "open", ()),
+        ("H1-alone", f"{member} --no-detection", "", ("without:detection dialect:H1",)),
         ("dials", f"{member} {dials}", "", ("dials",)),
         (
             "dials-H2",

@@ -53,7 +53,7 @@ def test_the_node_is_started_with_them() -> None:
     """Both deadlines, in each dialect, and where it dials, so that the ready line has them."""
     commands = [one.location for one in node_attachments("node", 2.5)]
 
-    assert len(commands) == 8
+    assert len(commands) == 9
     assert all("--handshake-s 2.5 --frame-stall-s 2.5" in command for command in commands)
 
 
