@@ -24,6 +24,7 @@ from meshwire_conformance.targets.quic_connection import QuicConnection
 from meshwire_conformance.targets.quic_library import (
     QuicLink,
     accepting,
+    begins,
     connection_id_of,
     dialling,
     identity_of,
@@ -180,6 +181,9 @@ class QuicDoor(asyncio.DatagramProtocol):
             return
         arrival = self._waiting.get(named)
         if arrival is None:
+            if not begins(data):
+                # Of a connection that is over: the target has not heard so yet.
+                return
             arrival = self._waiting[named] = QuicArrival(self, named, addr)
             self._arrived(arrival)
         if len(arrival.held) < HELD_MAX:

@@ -9,6 +9,7 @@ it forgets the connection, three timeouts later.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ from cryptography.x509.oid import NameOID
 
 from meshwire_conformance.targets.transport import Closed
 from meshwire_spec.numbers import ALPN
+
+# Its warnings are about packets of a peer, which no reader of a report can act on.
+logging.getLogger("quic").addHandler(logging.NullHandler())
 
 IDLE_S = 30.0
 """Seconds without a packet after which a connection is over, as over iroh."""
@@ -120,6 +124,11 @@ def connection_id_of(datagram: bytes) -> bytes | None:
         return datagram[1 : 1 + ID_BYTES]
     named = datagram[LONG_ID_AT : LONG_ID_AT + datagram[LONG_ID_AT - 1]]
     return named or None
+
+
+def begins(datagram: bytes) -> bool:
+    """Return True if a datagram can be the first one of a connection."""
+    return len(datagram) >= DATAGRAM and bool(datagram[0] & LONG_HEADER)
 
 
 def accepting(identity: Identity, first_id: bytes) -> QuicLink:
