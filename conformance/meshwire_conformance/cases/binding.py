@@ -20,6 +20,7 @@ from meshwire_conformance.socket_suite.connecting import (
 )
 from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed, NotApplicable
+from meshwire_conformance.socket_suite.punctuality import has_timed_out
 from meshwire_conformance.targets.handshake import (
     RESPONSES,
     HandshakeFailed,
@@ -109,7 +110,7 @@ async def record_with_the_preamble(run: CaseRun) -> None:
     whole, second, last = (record(LabRecordType.PING, payload) for payload in payloads)
     await connection.ready(run.deadline_s)
     try:
-        run.check_connection(connection)
+        _check_open(run, connection)
         # The second PING follows from the first read alone, and the last one from two reads.
         # Without streams of the target nothing of the suite's comes between the parts of the last.
         preamble = Preamble(identity, windows=Windows(max_streams_bidi=0, max_streams_uni=0))
@@ -121,13 +122,25 @@ async def record_with_the_preamble(run: CaseRun) -> None:
         await connection.close()
 
 
+def _check_open(run: CaseRun, connection: TcpConnection) -> None:
+    """Fail if the target has closed a connection on which the case makes no handshake.
+
+    A target that is slow itself may give up the handshake first, which is a deadline like any.
+    """
+    if has_timed_out(connection):
+        raise CaseFailed(
+            "no-pong", "the target gave up the handshake before its PONGs came", missed=True
+        )
+    run.check_connection(connection)
+
+
 async def _check_pongs(run: CaseRun, connection: TcpConnection, wanted: Sequence[bytes]) -> None:
     """Wait for as many PONGs as there are payloads; raises CaseFailed unless they are these."""
     await connection.signal.wait_for(
         lambda: len(connection.pongs) >= len(wanted) or connection.closed is not None,
         run.deadline_s,
     )
-    run.check_connection(connection)
+    _check_open(run, connection)
     came = list(connection.pongs)
     if came != list(wanted):
         raise CaseFailed(
