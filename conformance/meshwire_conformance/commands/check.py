@@ -22,9 +22,10 @@ from meshwire_conformance.report.record import Report
 from meshwire_conformance.run.loading import load_listing
 from meshwire_conformance.run.runner import Options, check, unfinished
 from meshwire_conformance.targets.base import FORMS as TARGET_FORMS
-from meshwire_conformance.targets.base import parse_target
+from meshwire_conformance.targets.base import SCHEMES, parse_target
 from meshwire_conformance.targets.bundle import bundled
 from meshwire_conformance.verdicts import ExitCode
+from meshwire_spec.numbers import FORMATION_ID_MAX, PROFILE
 
 if TYPE_CHECKING:
     from meshwire_conformance.report.text import Detail
@@ -58,6 +59,17 @@ class CheckOptions:
             help="Control socket of the target, for the cases that need one; of a node:COMMAND "
             "the command says {control} instead."
         ),
+    ] = None
+    formation_id: Annotated[
+        str | None,
+        typer.Option(help="Id of the formation whose secret a target with an address demands."),
+    ] = None
+    formation_secret_file: Annotated[
+        Path | None, typer.Option(help="File with the secret of that formation in base64.")
+    ] = None
+    dialect: Annotated[
+        Literal["H1", "H2"] | None,
+        typer.Option(help="Dialect of the handshake of that formation; H1 if left out."),
     ] = None
     only: Annotated[
         list[str] | None, typer.Option(help=f"Run only the cases that {PATTERN} May be repeated.")
@@ -249,6 +261,7 @@ def attachments_of(given: CheckOptions) -> Sequence[Attachment]:
     """Return the ways to reach the target that was given; raises SuiteError for a wrong one."""
     if given.targets and given.target_file is not None:
         raise UsageError("give a target or --target FILE, not both")
+    formation = _formation_of(given)
     if given.control is not None:
         return [_controlled(given, given.control)]
     if given.target_file is not None:
@@ -258,10 +271,64 @@ def attachments_of(given: CheckOptions) -> Sequence[Attachment]:
     if given.targets:
         if len(set(given.targets)) < len(given.targets):
             raise UsageError("a target is given twice")
-        return [parse_target(text) for text in given.targets]
+        return [formation.demanded_by(parse_target(text)) for text in given.targets]
     # Who names cases wants to see them wherever they apply.
     full = given.full or bool(given.only or given.kind)
     return bundled(given.timeout_scale, full=full)
+
+
+@dataclass(frozen=True, slots=True)
+class _Membership:
+    """The formation that the options name; without an id none is demanded."""
+
+    id: str = ""
+    secret_file: str = ""
+    dialect: Literal["H1", "H2"] = "H1"
+
+    def demanded_by(self, one: Attachment) -> Attachment:
+        """Return a target that demands the handshake of this formation.
+
+        Raises UsageError for one without an address, whose facts come from elsewhere.
+        """
+        if not self.id:
+            return one
+        scheme = SCHEMES[one.scheme]
+        if scheme.part != "socket" or not (scheme.dialler or scheme.has_address):
+            raise UsageError(
+                f"--formation-id is for a target with an address, and {one.text!r} has none: the "
+                "suite tells a node:COMMAND its secret in MESHWIRE_FORMATION_FILE"
+            )
+        from meshwire_spec.schemas.targets import TargetFile  # noqa: PLC0415 - sockets only
+
+        facts = TargetFile(
+            addresses=[one.text],
+            profile=PROFILE,
+            dialect=self.dialect,
+            formation_id=self.id,
+            formation_secret_file=self.secret_file,
+        )
+        options = (
+            f"--formation-id {shlex.quote(self.id)} "
+            f"--formation-secret-file {shlex.quote(self.secret_file)} --dialect {self.dialect}"
+        )
+        return replace(one, facts=facts, variant=self.dialect, command=f"{options} {one.command}")
+
+
+def _formation_of(given: CheckOptions) -> _Membership:
+    """Return the formation of the options; raises UsageError if they do not belong together."""
+    if given.formation_id is None and given.formation_secret_file is None:
+        if given.dialect is not None:
+            raise UsageError("--dialect is for --formation-id and --formation-secret-file")
+        return _Membership()
+    if not given.formation_id or given.formation_secret_file is None:
+        raise UsageError("give --formation-id and --formation-secret-file, both or neither")
+    if len(given.formation_id.encode()) > FORMATION_ID_MAX:
+        raise UsageError(f"--formation-id has more than {FORMATION_ID_MAX} bytes")
+    if not given.targets:
+        raise UsageError(
+            "--formation-id is for a target with an address; a target file says formation_id"
+        )
+    return _Membership(given.formation_id, str(given.formation_secret_file), given.dialect or "H1")
 
 
 def _controlled(given: CheckOptions, control: Path) -> Attachment:
@@ -272,6 +339,7 @@ def _controlled(given: CheckOptions, control: Path) -> Attachment:
             "--control is for one target with an address; a target file names the socket as "
             "`control`, and the command of a node:COMMAND says --control {control}"
         )
+    one = _formation_of(given).demanded_by(one)
     command = f"--control {shlex.quote(str(control))} {one.command}"
     return replace(one, control=control, command=command)
 

@@ -11,6 +11,7 @@ is judged by them; the only possible contradiction is a secret of its own in the
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -404,25 +405,25 @@ async def _contradicted(target: Target, connection: Connection, scale: float) ->
         await prove(connection, target.formation, HANDSHAKE_TRIAL_S * scale)
     except WrongFormation as exc:
         raise UsageError(
-            f"the target is of the formation {exc.formation_id!r}, and the target file says "
-            f"{target.formation.formation_id!r}: put its formation_id right"
+            f"the target is of the formation {exc.formation_id!r}, and this run was told "
+            f"{target.formation.formation_id!r}: put the formation id right"
         ) from exc
     except Rejected as exc:
         raise UsageError(
             f"the target rejects the answer made with the secret in {target.facts.secret_file}: "
-            "name the file with its secret as formation_secret_file; where that is the right one "
+            "name the file with its secret instead; where that is the right one "
             "the target answers wrongly, and node:COMMAND or stdio:COMMAND shows where"
         ) from exc
     except HandshakeFailed as exc:
         said, other = target.formation.dialect, OTHER[target.formation.dialect]
         if await _once_more(target, _answers_openly, scale):
             raise UsageError(
-                f"the target file says dialect {said}, and the target answers without a handshake: "
+                f"this run was told dialect {said}, and the target answers without a handshake: "
                 'say dialect = "open"'
             ) from exc
         if await _once_more(target, partial(_challenge, dialect=other), scale) is not None:
             raise UsageError(
-                f"the target file says dialect {said}, and the target answers in {other}: "
+                f"this run was told dialect {said}, and the target answers in {other}: "
                 f'say dialect = "{other}"'
             ) from exc
 
@@ -439,8 +440,8 @@ async def _called_open(target: Target, connection: Connection, scale: float) -> 
         return
     raise UsageError(
         f"the target wants the handshake of the formation {formation_id!r}, and nothing says its "
-        f"secret: describe it in a file with addresses, profile, dialect, formation_id and "
-        f"formation_secret_file, and give that as --target FILE (as README shows)"
+        f"secret: add --formation-id {shlex.quote(formation_id)} --formation-secret-file FILE "
+        f"--dialect {dialect}, or say so in a target file (as README shows)"
     )
 
 

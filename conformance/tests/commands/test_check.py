@@ -11,12 +11,18 @@ from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
 from meshwire_conformance.commands.app import app
-from meshwire_conformance.commands.check import CheckOptions, check_command, wants_colour
+from meshwire_conformance.commands.check import (
+    CheckOptions,
+    attachments_of,
+    check_command,
+    wants_colour,
+)
 from meshwire_conformance.errors import UsageError
 from meshwire_conformance.report.record import Report
 from meshwire_conformance.run.loading import load_catalogue
 from meshwire_conformance.run.progress import CaseOver
 from meshwire_conformance.run.runner import Options, unfinished
+from meshwire_conformance.targets.facts import read_facts
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
 from meshwire_spec.schemas.validation import load_schema
 
@@ -87,6 +93,66 @@ def test_options_that_exclude_each_other_are_wrong_usage() -> None:
         check_command(
             CheckOptions(targets=["stdio:/no/such/program"], fail_fast=True, max_failures=3)
         )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (CheckOptions(targets=["tcp://127.0.0.1:1"], formation_id="a"), "both or neither"),
+        (
+            CheckOptions(targets=["tcp://127.0.0.1:1"], formation_secret_file=Path("s")),
+            "both or neither",
+        ),
+        (CheckOptions(targets=["tcp://127.0.0.1:1"], dialect="H2"), "--dialect is for"),
+        (
+            CheckOptions(formation_id="a", formation_secret_file=Path("s")),
+            "for a target with an address",
+        ),
+        (
+            CheckOptions(targets=["node:./n"], formation_id="a", formation_secret_file=Path("s")),
+            "'node:./n' has none",
+        ),
+        (
+            CheckOptions(
+                targets=["tcp://127.0.0.1:1"],
+                formation_id="\u00e9" * 128,
+                formation_secret_file=Path("s"),
+            ),
+            "more than 255 bytes",
+        ),
+    ],
+)
+def test_options_of_a_formation_belong_together(given: CheckOptions, said: str) -> None:
+    """Half a formation, one for nobody, and one for a target that is told its secret."""
+    with pytest.raises(UsageError, match=said):
+        attachments_of(given)
+
+
+@pytest.mark.parametrize("control", [None, Path("n.sock")])
+@pytest.mark.parametrize("dialect", [None, "H2"])
+@pytest.mark.parametrize("scheme", ["tcp", "quic", "tcp-listen"])
+def test_a_formation_is_demanded_of_every_target_with_an_address(
+    scheme: str, dialect: Literal["H2"] | None, control: Path | None
+) -> None:
+    """Its facts are those of a target file, and the line that repeats a case has the options."""
+    (one,) = attachments_of(
+        CheckOptions(
+            targets=[f"{scheme}://127.0.0.1:1"],
+            formation_id="alpha",
+            formation_secret_file=Path("my secret"),
+            dialect=dialect,
+            control=control,
+        )
+    )
+    facts = read_facts(one.facts)
+
+    assert (facts.formation_id, facts.secret_file) == ("alpha", Path("my secret"))
+    assert facts.dialect == one.variant == (dialect or "H1")
+    assert (
+        f"--formation-id alpha --formation-secret-file 'my secret' --dialect {facts.dialect} "
+        in one.command
+    )
+    assert one.control == control
 
 
 def test_a_quiet_run_shows_no_progress(

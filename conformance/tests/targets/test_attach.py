@@ -92,18 +92,18 @@ def contradiction(attachment: Attachment) -> str:
 def test_a_target_that_challenges_is_not_open(tmp_path: Path) -> None:
     """The formation is named, and the way to say its secret."""
     with listening(*formation(tmp_path)) as address:
-        with pytest.raises(UsageError, match=r"'alpha'.*--target FILE"):
+        with pytest.raises(UsageError, match=r"'alpha'.*--formation-id alpha"):
             try_it(bare(address))
         try_it(described(tmp_path, address, "alpha", "secret.txt"))
 
 
 def test_a_target_file_can_be_wrong_about_formation_and_secret(tmp_path: Path) -> None:
-    """Each error names the member to correct."""
+    """Each error names what to correct."""
     secret_file(tmp_path, "other.txt", 2)
     with listening(*formation(tmp_path)) as address:
-        with pytest.raises(UsageError, match=r"'alpha'.*'beta'.*formation_id"):
+        with pytest.raises(UsageError, match=r"'alpha'.*'beta'.*formation id"):
             try_it(described(tmp_path, address, "beta", "secret.txt"))
-        with pytest.raises(UsageError, match=r"other\.txt.*formation_secret_file"):
+        with pytest.raises(UsageError, match=r"other\.txt.*name the file with its secret"):
             try_it(described(tmp_path, address, "alpha", "other.txt"))
 
 
@@ -114,7 +114,7 @@ def test_a_target_of_one_dialect_is_not_of_the_other(tmp_path: Path) -> None:
         with listening(*formation(tmp_path), *options) as address:
             with pytest.raises(UsageError, match=f'dialect = "{spoken}"'):
                 try_it(described(tmp_path, address, "alpha", "secret.txt", other))
-            with pytest.raises(UsageError, match=r"'alpha'.*--target FILE"):
+            with pytest.raises(UsageError, match=r"'alpha'.*--formation-id alpha"):
                 try_it(bare(address))
             try_it(described(tmp_path, address, "alpha", "secret.txt", spoken))
 
