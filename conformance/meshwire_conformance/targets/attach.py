@@ -405,7 +405,7 @@ async def _contradicted(target: Target, connection: Connection, scale: float) ->
         await prove(connection, target.formation, HANDSHAKE_TRIAL_S * scale)
     except WrongFormation as exc:
         raise UsageError(
-            f"the target is of the formation {exc.formation_id!r}, and this run was told "
+            f"the target is of the formation {exc.formation_id!r}, and this run expects "
             f"{target.formation.formation_id!r}: put the formation id right"
         ) from exc
     except Rejected as exc:
@@ -418,12 +418,12 @@ async def _contradicted(target: Target, connection: Connection, scale: float) ->
         said, other = target.formation.dialect, OTHER[target.formation.dialect]
         if await _once_more(target, _answers_openly, scale):
             raise UsageError(
-                f"this run was told dialect {said}, and the target answers without a handshake: "
+                f"this run expects dialect {said}, and the target answers without a handshake: "
                 'say dialect = "open"'
             ) from exc
         if await _once_more(target, partial(_challenge, dialect=other), scale) is not None:
             raise UsageError(
-                f"this run was told dialect {said}, and the target answers in {other}: "
+                f"this run expects dialect {said}, and the target answers in {other}: "
                 f'say dialect = "{other}"'
             ) from exc
 

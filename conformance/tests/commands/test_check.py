@@ -123,7 +123,7 @@ def test_options_that_exclude_each_other_are_wrong_usage() -> None:
     ],
 )
 def test_options_of_a_formation_belong_together(given: CheckOptions, said: str) -> None:
-    """Half a formation, one for nobody, and one for a target that is told its secret."""
+    """Half a formation, one for nobody, and one for a target that the suite starts."""
     with pytest.raises(UsageError, match=said):
         attachments_of(given)
 
