@@ -5,8 +5,8 @@ import re
 from meshwire_conformance.catalogue.data_files import PACKAGE
 from meshwire_conformance.run.case_modules import CASE_MODULES
 
-REGISTERS = re.compile(r"^@(\w+_)?case\($", re.MULTILINE)
-"""The line that makes a function a case, by `case` or by a partial of it."""
+REGISTERS = re.compile(r"^(@(\w+_)?case\($|    (\w+_)?case\(case_id,)", re.MULTILINE)
+"""The line that makes a function a case, by `case` or by a partial of it, also in a loop."""
 
 
 def test_every_module_that_registers_cases_is_in_the_table() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from meshwire_reference.cli.config_file import open_config
 from meshwire_reference.cli.operations import OperationChoices, parse_listen
 from meshwire_reference.cli.run import RunOptions
 from meshwire_reference.cli.settings import read_options
@@ -74,6 +75,6 @@ def test_without_a_rendezvous_nothing_is_dialled(tmp_path: Path) -> None:
         ('rendezvous = ["ws://127.0.0.1:1/crdt-sync"]\n', ["ws://127.0.0.1:1/crdt-sync"]),
     ):
         file.write_text('listen = ["ws://127.0.0.1:0/crdt-sync"]\n' + text)
-        options = RunOptions(**read_options(file, RunOptions))
+        options = RunOptions(**read_options(open_config(file), RunOptions))
 
         assert options.of_operations().peers == peers
