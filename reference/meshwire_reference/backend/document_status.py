@@ -41,6 +41,7 @@ FATES: Final[Mapping[Fate, str]] = {
 CAUSES: Final[Mapping[Cause, str]] = {
     Cause.CONNECTION: "a connection",
     Cause.HANDSHAKE: "the end of the handshake",
+    Cause.ROLE: "another role of the peer: what goes its way does not go to a peer of this one",
     Cause.TOMBSTONES: "the tombstones, which are sent before documents",
     Cause.RECONCILIATION: "a reconciliation, which finds out whether the peer lacks it",
     Cause.TURN: "its turn, behind {ahead} others",

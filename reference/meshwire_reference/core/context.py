@@ -187,12 +187,21 @@ class Context:
         # TS-040
         return self.tombstones.active(key, self.now.wall_ms)
 
-    def waits(self, key: str) -> Iterator[Wait]:
-        """Yield what a document waits for whatever the peer."""
+    def waits(self, peer: str, key: str) -> Iterator[Wait]:
+        """Yield what a document waits for beside the queues toward a peer."""
+        if self._is_routed_away(peer, key):
+            yield Wait(Cause.ROLE)
         if key in self.queues:
             yield Wait(Cause.WORK)
         if self.durability.pending(key) is not None:
             yield Wait(Cause.WRITE)
+
+    def _is_routed_away(self, peer: str, key: str) -> bool:
+        """Return True if what is held for a key does not go to a peer that has not asked for it."""
+        held = self.guard(key)
+        if held is not None:
+            return not self.hierarchy.sends_tombstone(peer, held.direction)
+        return key in self.documents and not self.hierarchy.sends_document(peer, key)
 
     def note_durable(self, number: WriteNumber) -> None:
         """Release the effects that waited for writes up to this one."""

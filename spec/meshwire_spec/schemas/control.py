@@ -332,6 +332,7 @@ class WaitOut(Strict, frozen=True, kw_only=True, rename={"cause": "for"}):
         Literal[
             "connection",
             "handshake",
+            "role",
             "tombstones",
             "reconciliation",
             "turn",

@@ -404,7 +404,7 @@ class Session:
         if self.state is not SessionState.READY:
             return (Wait(Cause.HANDSHAKE),)
         offered = () if self._exchange is None else self._exchange.waits(key)
-        return (*offered, *self.outbound.waits(key), *self._context.waits(key))
+        return (*offered, *self.outbound.waits(key), *self._context.waits(self.streams.peer, key))
 
     def offer_again(self) -> None:
         """Begin another initial exchange, after that which is under way."""

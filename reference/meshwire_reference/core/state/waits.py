@@ -9,6 +9,8 @@ class Cause(StrEnum):
 
     CONNECTION = "connection"
     HANDSHAKE = "handshake"
+    ROLE = "role"
+    """Documents or tombstones of its direction do not go to a peer of this role."""
     TOMBSTONES = "tombstones"
     """The initial exchange sends every tombstone before the first document."""
     RECONCILIATION = "reconciliation"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from meshwire_reference.core.formation import FormationKey
+from meshwire_reference.core.inputs import PeerRole, RoleAssigned
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.core.state.waits import Cause, Wait
 from meshwire_reference.documents.table import Table
@@ -10,7 +11,7 @@ from meshwire_reference.testing.author import Author, snapshot
 from meshwire_reference.testing.bench import START_MS, Bench
 from meshwire_reference.wire.batches import StreamFrame
 from meshwire_reference.wire.tombstones import Tombstone, encode_tombstone
-from meshwire_spec.numbers import Direction, FrameType
+from meshwire_spec.numbers import ENDPOINT_ID, Direction, FrameType
 
 OPEN = Settings(Dialect.OPEN, heartbeat_s=0)
 
@@ -44,6 +45,28 @@ def test_a_document_waits_for_its_own_work_and_write() -> None:
     assert bench.core.waits(other, "nodes:n1") == (Wait(Cause.WRITE),)
     bench.let_go()
     assert bench.core.waits(other, "nodes:n1") == ()
+
+
+def test_a_document_waits_for_another_role_of_a_peer_that_it_is_routed_away_from() -> None:
+    """By the direction of the document, and once it is deleted by that of its tombstone."""
+    bench = make_bench()
+    one, child = bench.connect(), bench.connect()
+    for name in ("nodes:n1", "commands:c1", "cells:l1"):
+        bench.send(one, snapshot(name))
+    waiting = {name: bench.core.waits(child, name) for name in ("nodes:n1", "commands:c1")}
+    assert waiting == {"nodes:n1": (), "commands:c1": ()}
+    bench.feed(RoleAssigned(bytes((child,)) * ENDPOINT_ID, PeerRole.CHILD))
+
+    assert bench.core.waits(child, "nodes:n1") == (Wait(Cause.ROLE),)
+    assert bench.core.waits(child, "nodes:n2") == ()
+    assert bench.core.waits(child, "commands:c1") == ()
+    assert bench.core.waits(child, "cells:l1") == (Wait(Cause.ROLE),)
+    for id_, way in (("l1", Direction.DOWN_ONLY), ("l2", Direction.UP_ONLY)):
+        deletion = Tombstone("cells", id_, START_MS, 2, "ed", "", way)
+        frame = StreamFrame("x", FrameType.TOMBSTONE, encode_tombstone(deletion))
+        bench.send(one, frame)
+    assert bench.core.waits(child, "cells:l1") == ()
+    assert bench.core.waits(child, "cells:l2") == (Wait(Cause.ROLE),)
 
 
 def test_a_document_waits_for_its_turn_and_for_credit() -> None:
