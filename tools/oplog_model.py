@@ -17,6 +17,8 @@ ROOT = "00" * 32
 SEQUENCE_MAX = 9_007_199_254_740_991
 AHEAD_MAX = 1_048_576
 COPIES_MAX = 64
+PATH_MAX = 64
+DEPENDENCIES_MAX = 1_024
 MISSING = "MissingCausalDependencies"
 NEWS = frozenset({"Ok", "AlreadySeen"})
 
@@ -149,6 +151,8 @@ def is_json(content: Any) -> bool:
 def own_fault(operation: Any) -> str:
     """Return the state of a fault that the operation alone shows, or an empty text."""
     inner = operation["inner"]
+    if len(inner["path"]) > PATH_MAX or len(operation["depends_on"]) > DEPENDENCIES_MAX:
+        return "Refused"
     digest = hash_of(digest_text(operation))
     if not is_signed(operation["author"], digest, operation["signed_digest"]):
         return "ErrDigestMismatch"

@@ -146,7 +146,7 @@ def _outcomes(run: OplogRun, at: int, level: str) -> tuple[Sequence[str], Sequen
     if level == "strict":
         for index, outcome in run.strict[at].items():
             outcomes[index] = outcome
-    return outcomes, line["queue_after"]
+    return outcomes, line.get("queue_after", ())
 
 
 def _final(run: OplogRun, at: int, level: str) -> dict[str, Any]:

@@ -108,10 +108,10 @@ class OplogVector(Strict, frozen=True, kw_only=True):
     title: CaseTitle
     rules: RuleIds
     recorded: Annotated[
-        Literal["ids", "ed25519", "apply", "panics", "joins", "canonical"],
+        Literal["ids", "ed25519", "apply", "panics", "joins", "canonical", "histories"],
         Meta(
-            description="The recording, a file in `../recorded`; `joins` and `canonical` are files "
-            "in `../hand`."
+            description="The recording, a file in `../recorded`; `joins`, `canonical` and "
+            "`histories` are files in `../hand`."
         ),
     ]
     n: Annotated[
