@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import turns
+from meshwire_reference.core.identity import public_key_of
 from meshwire_reference.core.inputs import (
     ConnectionClosed,
     StreamData,
@@ -202,6 +203,37 @@ def test_both_sides_know_each_other(address: str) -> None:
         assert theirs.peer_id != ours.peer_id
         await ours.close(0)
         await theirs.close(0)
+        await listener.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize(
+    "scheme",
+    ["tcp", pytest.param("quic", marks=needs_quic), pytest.param("iroh", marks=needs_iroh)],
+)
+def test_another_endpoint_than_the_named_one_is_left(scheme: str) -> None:
+    """The one that answers receives code 1, but over iroh, where TLS itself fails (TR-036)."""
+
+    async def run() -> None:
+        listener = await listen(f"{scheme}://127.0.0.1:0", TransportOptions(ACCEPTOR_ID))
+        place = listener.address.rpartition("/")[2].rpartition("@")[2]
+        right = f"{scheme}://{listener.endpoint_id.hex()}@{place}"
+        ours = await dial(right, TransportOptions(DIALLER_ID))
+        theirs = await listener.accept()
+        wrong = f"{scheme}://{public_key_of(ACCEPTOR_ID).hex()}@{place}"
+        with pytest.raises(Unreachable) as refused:
+            await dial(wrong, TransportOptions(DIALLER_ID))
+        if scheme != "iroh":
+            left = await listener.accept()
+
+            assert await Side(left).until(bool) == [
+                ConnectionClosed(1, "authentication-failed", by_peer=True)
+            ]
+            assert refused.value.code == 1
+            assert listener.endpoint_id.hex() in refused.value.reason
+        await asyncio.gather(ours.close(0), theirs.close(0))
         await listener.close()
 
     asyncio.run(run())

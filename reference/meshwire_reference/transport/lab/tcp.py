@@ -316,10 +316,11 @@ async def dial(address: str, options: TransportOptions) -> Connection:
         # Nobody else would close it before its deadline.
         link.drop()
         raise
+    # TR-036
     if pinned is not None and link.peer_id != pinned:
         code = REASONS["authentication-failed"].code
         await link.close(code, "authentication-failed")
-        raise Unreachable(f"is another endpoint: {link.peer_id.hex()}")
+        raise Unreachable(f"is another endpoint: {link.peer_id.hex()}", code)
     return link
 
 

@@ -26,12 +26,13 @@ from meshwire_reference.transport.lab.connection import cut_reason
 from meshwire_reference.transport.lab.streams import Credit
 from meshwire_reference.transport.quic.library import Address, HeldConnection
 from meshwire_reference.transport.quic.streams import QuicHalves
-from meshwire_spec.numbers import REASONS, VERDICT_LINGER_S
+from meshwire_spec.numbers import REASONS, VERDICT_LINGER_S, Reason
 from meshwire_spec.states import RECEIVE_ENDED, ReceiveHalf, SendHalf
 
 CERTIFICATE: Final = REASONS["certificate-required"]
 TOLD: Final = "certificate required"
 """The text of a close for want of a certificate, as deployed nodes say it."""
+ANOTHER: Final = REASONS["authentication-failed"]
 
 
 class QuicLink(Connection):
@@ -53,6 +54,8 @@ class QuicLink(Connection):
     ) -> None:
         self.dialled = dialled
         self.peer_id = b""
+        self.another_id = b""
+        """The endpoint id of a peer that is not the one of the address."""
         self._routes = {} if routes is None else routes
         self._names: set[bytes] = set()
         self._loop = asyncio.get_running_loop()
@@ -277,20 +280,28 @@ class QuicLink(Connection):
         """Learn who the peer is; refuse one that has not proven it."""
         if self._closed is not None:
             return
-        # TR-035, TR-036
         key = self._quic.peer_key
-        if key is None or (self._pinned is not None and key != self._pinned):
-            self._end(ConnectionClosed(CERTIFICATE.code, CERTIFICATE.name, by_peer=False))
-            # A peer that has not got the end of the handshake would not read the code.
-            self._flush()
-            self._closes_with = CERTIFICATE.code, TOLD
-            self._say_farewell()
+        if key is None:
+            # TR-035
+            self._refuse_identity(CERTIFICATE, TOLD)
+            return
+        if self._pinned is not None and key != self._pinned:
+            # TR-036
+            self.another_id = key
+            self._refuse_identity(ANOTHER, ANOTHER.name)
             return
         self.peer_id = key
         self._deadline.cancel()
         self._keeping = self._loop.call_later(self._options.keep_alive_s, self._keep_alive)
         if not self._established.done():
             self._established.set_result(None)
+
+    def _refuse_identity(self, reason: Reason, told: str) -> None:
+        self._end(ConnectionClosed(reason.code, reason.name, by_peer=False))
+        # A peer that has not got the end of the handshake would not read the code.
+        self._flush()
+        self._closes_with = reason.code, told
+        self._say_farewell()
 
     def on_data(self, stream: StreamId, data: bytes, *, fin: bool) -> None:
         """Take the next bytes of a stream."""

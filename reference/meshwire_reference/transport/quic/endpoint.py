@@ -276,7 +276,7 @@ async def dial(address: str, options: TransportOptions) -> Connection:
     try:
         await link.established()
     except Unreachable as fault:
-        raise _unreachable(fault) from fault
+        raise _unreachable(fault, link.another_id) from fault
     finally:
         # A handshake that was given up would hold its socket for a while.
         if not link.peer_id:
@@ -293,7 +293,9 @@ def _nobody(link: QuicLink, host: str) -> None:
         link.break_off()
 
 
-def _unreachable(fault: Unreachable) -> Unreachable:
+def _unreachable(fault: Unreachable, another_id: bytes) -> Unreachable:
+    if another_id:
+        return Unreachable(f"is another endpoint: {another_id.hex()}", fault.code)
     if fault.reason == "handshake-timeout":
         return Unreachable("does not answer", fault.code)
     return Unreachable(f"cannot be reached: {fault.reason}", fault.code)

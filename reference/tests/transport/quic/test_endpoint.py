@@ -159,30 +159,6 @@ class TestIdentity:
 
         asyncio.run(run())
 
-    def test_another_key_than_the_pinned_one_is_refused(self) -> None:
-        """An address may name who has to answer; who answers instead receives a code (TR-036)."""
-
-        async def run() -> None:
-            async with listening() as there:
-                right = f"quic://{id_of(ACCEPTOR_SEED).hex().upper()}@127.0.0.1:{there.port}"
-                ours = await dial(right, DIALLER)
-                theirs = await there.listener.accept()
-                wrong = f"quic://{id_of(DIALLER_SEED).hex()}@127.0.0.1:{there.port}"
-                with pytest.raises(Unreachable) as refused:
-                    await dial(wrong, DIALLER)
-                left = await there.listener.accept()
-
-                assert (refused.value.code, refused.value.reason) == (
-                    REQUIRED,
-                    "cannot be reached: certificate-required",
-                )
-                assert await last_event(left) == ConnectionClosed(
-                    REQUIRED, "certificate required", by_peer=True
-                )
-                await asyncio.gather(ours.close(0), theirs.close(0))
-
-        asyncio.run(run())
-
     def test_a_server_with_another_sort_of_key_is_not_reached(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
