@@ -37,6 +37,9 @@ from meshwire_spec.numbers import (
     HANDSHAKE_S,
     HEARTBEAT_INTERVAL_S,
     PAYLOAD_MAX,
+    QUIC_DATAGRAM,
+    QUIC_IDLE_S,
+    QUIC_KEEP_ALIVE_S,
 )
 
 if TYPE_CHECKING:
@@ -203,6 +206,26 @@ class RunOptions:
             "none is used unless one is given. May be given again.",
         ),
     ] = None
+    quic_datagram: Annotated[
+        int,
+        typer.Option(
+            help="Largest datagram of QUIC, in bytes; every path to a peer has to carry it. On "
+            "loopback 8900 is faster.",
+        ),
+    ] = QUIC_DATAGRAM
+    quic_idle_s: Annotated[
+        float,
+        typer.Option(
+            help="Seconds without a packet of the peer after which a connection over QUIC ends."
+        ),
+    ] = QUIC_IDLE_S
+    quic_keep_alive_s: Annotated[
+        float,
+        typer.Option(
+            help="Seconds without one after which the peer is asked for a packet, below "
+            "--quic-idle-s."
+        ),
+    ] = QUIC_KEEP_ALIVE_S
     config: Annotated[
         Path | None,
         typer.Option(
@@ -413,6 +436,9 @@ class RunOptions:
             document_call_s_per_kib=self.document_call_s_per_kib,
             redial_s=self.redial_s,
             metrics=self.metrics,
+            quic_datagram=self.quic_datagram,
+            quic_idle_s=self.quic_idle_s,
+            quic_keep_alive_s=self.quic_keep_alive_s,
         )
 
 

@@ -28,6 +28,9 @@ from meshwire_spec.numbers import (
     HANDSHAKE_S,
     HEARTBEAT_INTERVAL_S,
     PAYLOAD_MAX,
+    QUIC_DATAGRAM,
+    QUIC_IDLE_S,
+    QUIC_KEEP_ALIVE_S,
     U16_MAX,
     U32_MAX,
 )
@@ -40,6 +43,9 @@ SECRET_MIN = 32
 """Bytes of a secret, below which the operator is warned."""
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 """Bits of a mode that let others than the owner use a file."""
+
+DATAGRAM_MAX = 2**16 - 1 - 28
+"""Most bytes that UDP carries over IPv4."""
 
 PROVING = (Dialect.H1, Dialect.H2)
 """Dialects with a handshake."""
@@ -81,6 +87,10 @@ class Config:
     """Seed of the endpoint key; None keeps the one of the store."""
     relays: tuple[str, ...] = ()
     """Relays that iroh may use, by their URLs."""
+    quic_datagram: int = QUIC_DATAGRAM
+    """Largest datagram of QUIC in bytes, which every path has to carry."""
+    quic_idle_s: float = QUIC_IDLE_S
+    quic_keep_alive_s: float = QUIC_KEEP_ALIVE_S
     warnings: tuple[str, ...] = ()
     """What the operator should change, a line each; the node starts all the same."""
     metrics: tuple[str, int] | None = None
@@ -132,6 +142,9 @@ class Choices:
     unproven: str = ALLOW
     proves: bool = False
     metrics: str | None = None
+    quic_datagram: int = QUIC_DATAGRAM
+    quic_idle_s: float = QUIC_IDLE_S
+    quic_keep_alive_s: float = QUIC_KEEP_ALIVE_S
 
 
 def make_config(choices: Choices) -> Config:
@@ -155,6 +168,9 @@ def make_config(choices: Choices) -> Config:
         choices.is_tested,
         _endpoint_key(choices, warnings),
         tuple(dict.fromkeys(choices.relays)),
+        choices.quic_datagram,
+        choices.quic_idle_s,
+        choices.quic_keep_alive_s,
         tuple(warnings),
         _metrics(choices.metrics),
     )
@@ -181,6 +197,7 @@ def _check(choices: Choices) -> None:
     if choices.reconcile_heads_with and not choices.serves_reconciliation:
         raise ConfigError("--no-reconciliation excludes --reconcile-heads-with")
     _check_times(choices)
+    _check_quic(choices)
     for relay in choices.relays:
         if RELAY.fullmatch(relay) is None:
             raise ConfigError(
@@ -224,6 +241,8 @@ def _check_times(choices: Choices) -> None:
         ("--document-call-s", choices.document_call_s),
         ("--document-call-s-per-kib", choices.document_call_s_per_kib),
         ("--redial-s", choices.redial_s),
+        ("--quic-idle-s", choices.quic_idle_s),
+        ("--quic-keep-alive-s", choices.quic_keep_alive_s),
     ):
         if not 0 < seconds < float("inf"):
             raise ConfigError(f"{name} must be a number of seconds above 0")
@@ -234,6 +253,18 @@ def _check_times(choices: Choices) -> None:
     ):
         if not 0 <= time < float("inf"):
             raise ConfigError(f"{name} must be a number of {unit}, 0 {nothing}")
+
+
+def _check_quic(choices: Choices) -> None:
+    """Raise ConfigError for parameters of QUIC that do not fit it, or each other."""
+    if not QUIC_DATAGRAM <= choices.quic_datagram <= DATAGRAM_MAX:
+        raise ConfigError(
+            f"--quic-datagram must be between {QUIC_DATAGRAM} and {DATAGRAM_MAX} bytes"
+        )
+    if choices.quic_keep_alive_s >= choices.quic_idle_s:
+        raise ConfigError(
+            "--quic-keep-alive-s must be below --quic-idle-s: idle connections would end"
+        )
 
 
 def _endpoint(text: str, option: str = "--reconcile-with") -> bytes:

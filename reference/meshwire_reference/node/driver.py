@@ -215,6 +215,9 @@ class Node:
             handshake_s=self._config.settings.handshake_s,
             lab=self._config.lab,
             relays=self._config.relays,
+            datagram_size=self._config.quic_datagram,
+            idle_s=self._config.quic_idle_s,
+            keep_alive_s=self._config.quic_keep_alive_s,
             on_refusal=self._note_refused_caller,
         )
         await self.network.open(addresses, options)

@@ -33,6 +33,8 @@ CERTIFICATE: Final = REASONS["certificate-required"]
 TOLD: Final = "certificate required"
 """The text of a close for want of a certificate, as deployed nodes say it."""
 ANOTHER: Final = REASONS["authentication-failed"]
+IDLE_SHARE: Final = 0.5
+"""The part of the idle time after which a peer is asked for a packet at the latest."""
 
 
 class QuicLink(Connection):
@@ -82,8 +84,7 @@ class QuicLink(Connection):
         self.on_end: Callable[[], None] = lambda: None
         """Called once nothing of the connection is left."""
         self._closes_with: tuple[int, str] | None = None
-        self._received = 0
-        self._received_before = 0
+        self._received_at = 0.0
         self._keeping: asyncio.TimerHandle | None = None
         self._deadline = Deadline(self._loop.time() + options.handshake_s, self._give_up)
 
@@ -91,8 +92,8 @@ class QuicLink(Connection):
 
     def take_datagram(self, datagram: bytes, address: Address) -> None:
         """Take a datagram of the peer; `after_input` follows after the last one of a wake-up."""
-        self._received += 1
-        self._quic.take_datagram(datagram, address, self._loop.time())
+        self._received_at = now = self._loop.time()
+        self._quic.take_datagram(datagram, address, now)
 
     def after_input(self) -> None:
         """Report what has come and send what is due."""
@@ -292,7 +293,7 @@ class QuicLink(Connection):
             return
         self.peer_id = key
         self._deadline.cancel()
-        self._keeping = self._loop.call_later(self._options.keep_alive_s, self._keep_alive)
+        self._keep_alive()
         if not self._established.done():
             self._established.set_result(None)
 
@@ -510,11 +511,14 @@ class QuicLink(Connection):
 
     def _keep_alive(self) -> None:
         # TR-039
-        if self._received == self._received_before:
+        wait_s = min(self._options.keep_alive_s, self._quic.idle_s * IDLE_SHARE)
+        now = self._loop.time()
+        due = self._received_at + wait_s
+        if due <= now:
             self._quic.send_ping(0)
             self._flush_soon()
-        self._received_before = self._received
-        self._keeping = self._loop.call_later(self._options.keep_alive_s, self._keep_alive)
+            due = now + wait_s
+        self._keeping = self._loop.call_at(due, self._keep_alive)
 
     def _end(self, closed: ConnectionClosed) -> None:
         """Take note that the connection has ended, once; everyone who waits learns of it."""

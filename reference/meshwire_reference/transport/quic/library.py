@@ -337,6 +337,11 @@ class HeldConnection(QuicConnection):
         return self.get_timer()
 
     @property
+    def idle_s(self) -> float:
+        """Seconds without a packet of the peer after which the connection ends."""
+        return self._idle_timeout()
+
+    @property
     def ending(self) -> ConnectionClosed | None:
         """How the connection ends or has ended; None while it is open."""
         event = self._close_event
@@ -457,6 +462,8 @@ class HeldConnection(QuicConnection):
         most = pull_quic_transport_parameters(Buffer(data=data)).max_udp_payload_size
         if most is not None:
             self._max_datagram_size = min(self._max_datagram_size, most)
+        # The library takes 0 for the shortest idle time, and it says that the peer has none.
+        self._remote_max_idle_timeout = self._remote_max_idle_timeout or None
 
     def _get_or_create_stream(self, frame_type: int, stream_id: int) -> QuicStream:
         stream = super()._get_or_create_stream(frame_type, stream_id)

@@ -27,9 +27,15 @@ from meshwire_reference.transport.registry import check_dialled, dial, listen
 from meshwire_spec.numbers import REASONS
 
 if TYPE_CHECKING:
+    from aioquic._buffer import Buffer
+    from aioquic.quic.packet import QuicTransportParameters, push_quic_transport_parameters
+
     from meshwire_reference.transport.quic import endpoint, library
 else:
     pytest.importorskip("aioquic")
+    from aioquic._buffer import Buffer
+    from aioquic.quic.packet import QuicTransportParameters, push_quic_transport_parameters
+
     from meshwire_reference.transport.quic import endpoint, library
 
 pytestmark = [
@@ -308,6 +314,55 @@ class TestSilence:
                 await progress.until(lambda: count >= 5)
 
                 assert ours.closed is theirs.closed is None
+                await asyncio.gather(ours.close(0), theirs.close(0))
+
+        asyncio.run(run())
+
+    def test_the_shorter_idle_time_of_a_peer_is_kept(self) -> None:
+        """It is asked in time, although the keep-alive time is longer (TR-039)."""
+
+        async def run() -> None:
+            async with listening() as there:
+                ours, theirs = await there.join(idle_s=0.4)
+                assert isinstance(ours, endpoint.QuicLink)
+                assert isinstance(theirs, endpoint.QuicLink)
+                assert theirs._quic.idle_s == pytest.approx(0.4)
+                take, progress = ours.take_datagram, Progress()
+                count = 0
+
+                def note(datagram: bytes, address: library.Address) -> None:
+                    nonlocal count
+                    count += 1
+                    progress.note()
+                    take(datagram, address)
+
+                # This side asks for nothing itself.
+                assert ours._keeping is not None
+                ours._keeping.cancel()
+                ours.take_datagram = note  # type: ignore[method-assign]  # the test listens in
+                await progress.until(lambda: count >= 3)
+
+                assert ours.closed is theirs.closed is None
+                await asyncio.gather(ours.close(0), theirs.close(0))
+
+        asyncio.run(run())
+
+    @pytest.mark.parametrize("said", [0, None])
+    def test_a_peer_may_have_no_idle_time(self, said: int | None) -> None:
+        """Which 0 says too: then that of this side counts (TR-038)."""
+
+        async def run() -> None:
+            async with listening() as there:
+                ours, theirs = await there.join()
+                assert isinstance(theirs, endpoint.QuicLink)
+                buffer = Buffer(capacity=64)
+                push_quic_transport_parameters(
+                    buffer, QuicTransportParameters(max_idle_timeout=said)
+                )
+                # As in a ticket, where nothing is said about the ids of the connection.
+                theirs._quic._parse_transport_parameters(buffer.data, from_session_ticket=True)
+
+                assert theirs._quic.idle_s == there.listener._options.idle_s
                 await asyncio.gather(ours.close(0), theirs.close(0))
 
         asyncio.run(run())
