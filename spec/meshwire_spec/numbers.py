@@ -493,6 +493,26 @@ class DeletionPolicy(StrEnum):
     IMPLICIT_TTL = "implicit-ttl"
 
 
+class Urgency(IntEnum):
+    """How urgent documents of a collection are; the lowest number goes first."""
+
+    CRITICAL = 1
+    HIGH = 2
+    NORMAL = 3
+    LOW = 4
+    BULK = 5
+
+
+URGENCY_ROWS: Final = (
+    (Urgency.CRITICAL, ("contact_reports", "alerts", "commands")),
+    (Urgency.HIGH, ("targets", "imagery", "retasking")),
+    (Urgency.LOW, ("beacons", "platforms", "heartbeats")),
+    (Urgency.BULK, ("models", "logs", "training")),
+)
+"""The collections of each class; every other one is `NORMAL` (DC-075)."""
+URGENCIES: Final = {name: urgency for urgency, names in URGENCY_ROWS for name in names}
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyRow:
     """One row of the collection table; `ttl_s` is None where nothing expires."""

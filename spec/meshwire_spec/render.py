@@ -161,6 +161,20 @@ def render_collections(_arguments: str) -> str:
     return table([*head, "Resurrection", "Tombstones go", "Documents go"], rows)
 
 
+def render_urgencies(_arguments: str) -> str:
+    """Return the table of classes of urgency, the most urgent first."""
+    rows = dict(numbers.URGENCY_ROWS)
+    lines = [
+        [
+            str(int(one)),
+            one.name.lower(),
+            ", ".join(f"`{name}`" for name in rows[one]) if one in rows else "anything else",
+        ]
+        for one in numbers.Urgency
+    ]
+    return table(["Class", "Name", "Collections"], lines)
+
+
 def render_capabilities(_arguments: str) -> str:
     """Return the table of capabilities, the optional ones last."""
     rows = [
@@ -304,6 +318,7 @@ RENDERERS: Final[Mapping[str, Callable[[str], str]]] = {
     "reasons": render_reasons,
     "collections": render_collections,
     "capabilities": render_capabilities,
+    "urgencies": render_urgencies,
     "times": render_numbers,
     "timers": render_timers,
     "transitions": render_transitions,

@@ -48,6 +48,7 @@ from meshwire_conformance.cases import (
     store,
     stream_ends,
     streams,
+    urgency,
 )
 
 CASE_MODULES: Final[tuple[ModuleType, ...]] = (
@@ -91,5 +92,6 @@ CASE_MODULES: Final[tuple[ModuleType, ...]] = (
     store,
     stream_ends,
     streams,
+    urgency,
 )
 """What the suite runs, whatever other modules have registered cases, such as those of tests."""

@@ -244,6 +244,15 @@ def test_every_collection_is_restated(restated: dict[str, list[dict[str, Any]]])
     assert restated["collections"] == own
 
 
+def test_every_urgency_is_restated(restated: dict[str, list[dict[str, Any]]]) -> None:
+    """The classes of urgency and their collections."""
+    rows = dict(numbers.URGENCY_ROWS)
+    own = [(int(one), one.name, list(rows.get(one, ()))) for one in numbers.Urgency]
+
+    stated = restated["urgencies"]
+    assert [(row["number"], row["name"], row["collections"]) for row in stated] == own
+
+
 def test_every_capability_is_restated(restated: dict[str, list[dict[str, Any]]]) -> None:
     """Names of capabilities, and which of them every node must offer."""
     stated = {row["name"]: row["required"] for row in restated["capabilities"]}

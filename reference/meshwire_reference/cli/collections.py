@@ -25,10 +25,12 @@ from meshwire_spec.numbers import (
     DEFAULT_COLLECTION,
     NEGENTROPY_KEY,
     TOMBSTONE_COLLECTION,
+    URGENCIES,
     DeletionPolicy,
     Direction,
     PolicyRow,
     SyncMode,
+    Urgency,
 )
 
 TABLE: Final = "collection"
@@ -40,6 +42,9 @@ LIFETIME_MAX_S: Final = 100 * 365 * 86400
 NEW: Final = frozenset(("sync_mode", "deletion"))
 """Members that a collection without a row on the page has to give."""
 LIFETIME: Final = "lifetime_s"
+URGENCY: Final = "urgency"
+CLASSES: Final = {one.name.lower(): one for one in Urgency}
+"""Member with the class of urgency, and its words."""
 SENDERS: Final = "accept_from"
 """Member with the endpoint ids of the peers from which a collection is taken."""
 
@@ -64,8 +69,13 @@ def read_collections(file: ConfigFile) -> Collections:
     if not isinstance(tables, dict):
         raise ConfigError(f"{file.place(TABLE)} is tables, each [{TABLE}.NAME]")
     rows = {name: _row(file, name, table) for name, table in tables.items()}
+    urgencies = {
+        name: _word(file, name, URGENCY, CLASSES)(tables[name][URGENCY])
+        for name in rows
+        if URGENCY in tables[name]
+    }
     senders = {name: _senders(file, name) for name in rows if SENDERS in tables[name]}
-    return Collections(rows, senders)
+    return Collections(rows, urgencies, senders)
 
 
 def _senders(file: ConfigFile, name: str) -> frozenset[str]:
@@ -92,13 +102,13 @@ def _row(file: ConfigFile, name: str, table: object) -> PolicyRow:
         raise ConfigError(f"{place} is a table")
     if not NAME.fullmatch(name) or name in RESERVED:
         raise ConfigError(f"{place}: no document can have a key in this collection")
-    known = (*WORDS, LIFETIME, SENDERS)
+    known = (*WORDS, LIFETIME, URGENCY, SENDERS)
     for member in table:
         if member not in known:
             near = difflib.get_close_matches(member, known, 1)
             hint = f": is it `{near[0]}`?" if near else f"; known are {', '.join(sorted(known))}"
             raise ConfigError(f"{file.place(TABLE, name, member)} is unknown{hint}")
-    if name not in (*COLLECTIONS, *CLOSED_COLLECTIONS) and not table.keys() >= NEW:
+    if name not in (*COLLECTIONS, *CLOSED_COLLECTIONS, *URGENCIES) and not table.keys() >= NEW:
         near = difflib.get_close_matches(name, COLLECTIONS, 1)
         hint = f"is it `{near[0]}`?" if near else f"known are {', '.join(sorted(COLLECTIONS))};"
         raise ConfigError(f"{place} is unknown: {hint} a new one needs {' and '.join(sorted(NEW))}")

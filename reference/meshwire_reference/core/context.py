@@ -102,8 +102,11 @@ class Context:
         return self.documents.by_heads if self.compares_heads(peer) else self.documents
 
     def offers(self, peer: str, keys: Iterable[str]) -> list[str]:
-        """Return the keys of the documents that are offered to a peer, out of these."""
-        return [key for key in keys if self.hierarchy.sends_document(peer, key)]
+        """Return the keys of the documents that are offered to a peer, the most urgent first."""
+        offered = [key for key in keys if self.hierarchy.sends_document(peer, key)]
+        # DC-075
+        offered.sort(key=self.settings.collections.place)
+        return offered
 
     def write(self, key: str, write: Write) -> WriteNumber:
         """Add a write to the store and return its number, for effects that depend on it."""

@@ -19,7 +19,7 @@ from meshwire_reference.core.inputs import PeerRole
 from meshwire_reference.core.state.policy import PUBLISHED, Collections
 from meshwire_reference.node.config import Choices, ConfigError, endpoint_id_of, make_config
 from meshwire_spec.numbers import COLLECTIONS as COLLECTION_ROWS
-from meshwire_spec.numbers import DEFAULT_TOMBSTONE_TTL_S, Direction, FrameType
+from meshwire_spec.numbers import DEFAULT_TOMBSTONE_TTL_S, Direction, FrameType, Urgency
 
 WHOLE = """
 listen = ["tcp://127.0.0.1:0"]
@@ -261,6 +261,7 @@ accept_from = ["{0}"]
 accept_from = "anyone"
 [collection.nodes]
 accept_from = []
+urgency = "bulk"
 """
 
 
@@ -285,6 +286,7 @@ def test_a_table_changes_the_row_of_a_collection(tmp_path: Path) -> None:
     assert missions.tombstone_direction is Direction.SYSTEM_WIDE
     assert found.row("beacons:b1").ttl_s is None
     assert found.row("nodes:n1") == COLLECTION_ROWS["nodes"]
+    assert found.urgency("nodes:n1") is Urgency.BULK
     for peer in ("ab" * 32, "cd" * 32):
         assert found.admits(peer, "certificates", 1) == (peer == "ab" * 32)
         assert found.admits(peer, "revocations", 1)
@@ -339,6 +341,7 @@ def test_a_table_changes_the_row_of_a_collection(tmp_path: Path) -> None:
             "[collection.nodes]\n\naccept_from = 'me'",
             ":3: `collection.nodes.accept_from` is a list",
         ),
+        ("[collection.nodes]\nurgency = 'now'", "nodes.urgency` is one of critical, high, normal"),
         ("[collection.nodes]\naccept_from = [1]", "ids, or `anyone`"),
         ("[collection.nodes]\naccept_from = ['ab']", "accept_from`: ab is no endpoint id"),
     ],

@@ -17,8 +17,8 @@ from meshwire_reference.core.document_calls import (
 from meshwire_reference.core.effects import WriteNumber
 from meshwire_reference.core.frames.delivery import Delivery, DocumentJob
 from meshwire_reference.core.frames.tombstone_frames import TombstoneJob
-from meshwire_reference.core.sending.outbound import Purpose
 from meshwire_reference.core.sending.relay import Routing
+from meshwire_reference.core.sending.waiting import Purpose
 from meshwire_reference.core.state.document_fates import Fate
 from meshwire_reference.core.sync_messages import confirms_heads, has_changes, is_read
 from meshwire_reference.wire.batches import StreamFrame

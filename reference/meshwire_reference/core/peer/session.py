@@ -37,7 +37,8 @@ from meshwire_reference.core.peer.rivals import Rivals
 from meshwire_reference.core.reconciliation.client import RunSelection
 from meshwire_reference.core.reconciliation.server import ServedRuns
 from meshwire_reference.core.sending.initial_exchange import InitialExchange, Selection
-from meshwire_reference.core.sending.outbound import Outbound, Purpose
+from meshwire_reference.core.sending.outbound import Outbound
+from meshwire_reference.core.sending.waiting import Purpose
 from meshwire_reference.core.settings import Dialect
 from meshwire_reference.core.state.waits import Cause, Wait
 from meshwire_reference.core.streams import PendingEffects, Streams

@@ -22,7 +22,8 @@ from meshwire_reference.core.document_calls import (
     Saved,
 )
 from meshwire_reference.core.inputs import ConnectionClosed
-from meshwire_reference.core.sending.outbound import Outbound, Purpose
+from meshwire_reference.core.sending.outbound import Outbound
+from meshwire_reference.core.sending.waiting import Purpose
 from meshwire_reference.core.state.document_fates import Fate
 from meshwire_reference.core.state.document_queues import Job
 from meshwire_reference.core.state.tombstones import HeldTombstone, document_key
@@ -85,7 +86,8 @@ class InitialExchange:
         self._next: HeldTombstone | None = None
         self._tombstones_under_way = 0
         self._selection = selection
-        self._entries: list[SyncEntry] = []
+        # Of the batch that is made, in the order of its keys; None until an entry is made.
+        self._entries: list[SyncEntry | None] = []
         self._entries_missing = 0
         self._is_advancing = False
         self._is_asked_again = False
@@ -176,9 +178,10 @@ class InitialExchange:
             return
         self._move(ExchangeEvent.CHOSEN)
         self._entries_missing = len(keys)
-        for key in keys:
+        self._entries = [None] * len(keys)
+        for at, key in enumerate(keys):
             self._context.note_fate(self._outbound.streams.peer, key, Fate.OFFERED, "initial")
-            arrive = partial(self._take_entry, size)
+            arrive = partial(self._take_entry, size, at)
             self._context.queues.add(key, _EntryJob(self._context, self._outbound, key, arrive))
 
     def _take_keys(self) -> tuple[list[str], int]:
@@ -194,13 +197,13 @@ class InitialExchange:
             size += more
         return keys, size
 
-    def _take_entry(self, reserved: int, entry: SyncEntry | None) -> None:
+    def _take_entry(self, reserved: int, at: int, entry: SyncEntry | None) -> None:
         """Add an entry, or None if its document was removed; send after the last one."""
         self._entries_missing -= 1
-        if entry is not None:
-            self._entries.append(entry)
+        self._entries[at] = entry
         if not self._entries_missing:
-            entries, self._entries = self._entries, []
+            entries = [one for one in self._entries if one is not None]
+            self._entries = []
             self._move(ExchangeEvent.MADE)
             self._send_batches(entries)
             self._outbound.reserve(-reserved)
@@ -227,7 +230,7 @@ class InitialExchange:
             self._send_batch(part)
 
     def _send_batch(self, entries: list[SyncEntry]) -> None:
-        # D-65: random and never 0.
+        # BT-027
         batch_id = int.from_bytes(self._context.entropy(BATCH_ID), "big") or 1
         # TM-007
         created_at = max(0, self._context.now.wall_ms)

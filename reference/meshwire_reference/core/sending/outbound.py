@@ -1,14 +1,14 @@
 """The queue of frames to one peer: ordered by document, one frame per stream.
 
 Theory of operation. There is at most one answer, one push, one snapshot and one tombstone queued
-for a key, so the queue grows with documents and not with requests. Answers go before pushes. A few
-items at a time leave the queue. A frame that does not exist yet is made by a document call in the
-queue of its document, unless a tombstone guards the key. A message above the payload cap is not
-sent; pieces of it are made instead, one after the other (DC-055). Then a stream is opened, which
-waits for the peer's credit; the frame and FIN are sent; and the stream is released once the
-transport has everything. The own snapshot as an answer waits for its stream first and is made
-afterwards, so that it is the document as it is when it is sent; the next one waits until it has
-left, and the interval.
+for a key, so the queue grows with documents and not with requests. Answers go before pushes, and of
+both the most urgent collections first (`waiting`). A few items at a time leave the queue. A frame
+that does not exist yet is made by a document call in the queue of its document, unless a tombstone
+guards the key. A message above the payload cap is not sent; pieces of it are made instead, one
+after the other (DC-055). Then a stream is opened, which waits for the peer's credit; the frame and
+FIN are sent; and the stream is released once the transport has everything. The own snapshot as an
+answer waits for its stream first and is made afterwards, so that it is the document as it is when
+it is sent; the next one waits until it has left, and the interval.
 
 A document of which snapshots are pushed is announced after the second one. Once the peer has sent a
 delta of it, changes go as deltas, unless the snapshot is shorter (DC-058).
@@ -21,7 +21,6 @@ or behind one for the same key, it is taken back (`Unsent`) and made anew in its
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from typing import Final
 
@@ -43,6 +42,7 @@ from meshwire_reference.core.effects import NotSent, WriteNumber
 from meshwire_reference.core.limits.quotas import OutboundQuota
 from meshwire_reference.core.limits.rate_limit import Cooldowns
 from meshwire_reference.core.sending.snapshots import PushedSnapshots
+from meshwire_reference.core.sending.waiting import OWED, Purpose, QueueItem, WaitingFrames
 from meshwire_reference.core.state.document_fates import Fate
 from meshwire_reference.core.state.document_queues import Job
 from meshwire_reference.core.state.tombstones import frame_key
@@ -50,20 +50,6 @@ from meshwire_reference.core.state.waits import Cause, Wait
 from meshwire_reference.core.streams import StreamHandler, Streams
 from meshwire_reference.wire.batches import StreamFrame, encode_stream_frame
 from meshwire_spec.numbers import READ_MESSAGE, FrameType
-
-
-class Purpose(StrEnum):
-    """Why a frame is sent."""
-
-    ANSWER = "answer"
-    READ_ANSWER = "read answer"
-    TOMBSTONE = "tombstone"
-    PIECE = "piece"
-    OPENING = "opening"
-    POLL_ANSWER = "poll answer"
-    SNAPSHOT = "snapshot"
-    PUSH = "push"
-
 
 READS_BY: Final[Mapping[Purpose, type[Call]]] = {
     Purpose.ANSWER: Generate,
@@ -73,16 +59,6 @@ READS_BY: Final[Mapping[Purpose, type[Call]]] = {
     Purpose.READ_ANSWER: Receive,
 }
 """The calls that make messages for one peer out of a document, by purpose."""
-URGENT: Final = frozenset(Purpose) - {Purpose.SNAPSHOT, Purpose.PUSH}
-"""Purposes that are sent before all others, since the peer waits for them."""
-
-
-@dataclass(frozen=True, slots=True)
-class QueueItem:
-    """One frame to send; equal items are queued once."""
-
-    purpose: Purpose
-    key: str
 
 
 class Outbound:
@@ -93,10 +69,11 @@ class Outbound:
         self.is_open = False
         self._context = context
         self._refill = refill
-        self._urgent: dict[QueueItem, bytes | None] = {}
-        self._waiting: dict[QueueItem, bytes | None] = {}
-        self._ready: dict[QueueItem, None] = {}
         settings = context.settings
+        self._owed = WaitingFrames(settings.collections.urgency)
+        self._waiting = WaitingFrames(settings.collections.urgency)
+        # Items of `_owed` that have room, since their message exists.
+        self._ready = WaitingFrames(settings.collections.urgency)
         self._quota = OutboundQuota(settings.answer_bytes_max, context.outbound_quota, self.pump)
         self._snapshot_cooldowns = Cooldowns(settings.snapshot_answer_s)
         self._snapshots = PushedSnapshots()
@@ -115,7 +92,7 @@ class Outbound:
         """Send nothing more: the connection is closed or closing."""
         self.is_open = False
         self._quota.close()
-        self._urgent.clear()
+        self._owed.clear()
         self._ready.clear()
         self._waiting.clear()
         self._unmade.clear()
@@ -139,25 +116,25 @@ class Outbound:
     def add(self, purpose: Purpose, key: str) -> None:
         """Queue a frame that is made when its turn comes."""
         self._context.note_fate(self.streams.peer, key, Fate.OFFERED, purpose)
-        queue = self._urgent if purpose in URGENT else self._waiting
-        queue.setdefault(QueueItem(purpose, key), None)
+        queue = self._owed if purpose in OWED else self._waiting
+        queue.add(QueueItem(purpose, key))
         self.pump()
 
     def add_answer(self, purpose: Purpose, key: str, message: bytes) -> None:
         """Queue an answer whose message exists already."""
         item = QueueItem(purpose, key)
         # DC-008
-        is_second = item in self._urgent and purpose is Purpose.ANSWER
-        self._quota.change(-len(self._urgent.get(item) or b""))
+        is_second = item in self._owed and purpose is Purpose.ANSWER
+        self._quota.change(-self._owed.size_of(item))
         if is_second or not self._quota.has_room(len(message)):
             # DC-007
-            self._urgent[item] = None
-            self._ready.pop(item, None)
+            self._owed.put(item, None)
+            self._ready.pop(item)
             if purpose is Purpose.ANSWER:
                 self.take_back(key)
         else:
-            self._urgent[item] = message
-            self._ready[item] = None
+            self._owed.put(item, message)
+            self._ready.add(item)
             self._quota.change(len(message))
         self.pump()
 
@@ -246,8 +223,8 @@ class Outbound:
             return
         self._is_pumping = True
         while self.has_credit and (item := self._next()):
-            message = (self._urgent if item in self._urgent else self._waiting).pop(item)
-            self._ready.pop(item, None)
+            message = (self._owed if item in self._owed else self._waiting).pop(item)
+            self._ready.pop(item)
             self._under_way += 1
             making = Making(self._context, self, item, message)
             if message is not None:
@@ -257,13 +234,13 @@ class Outbound:
             else:
                 making.queue()
         self._is_pumping = False
-        if self.has_credit and not self._urgent and not self._waiting:
+        if self.has_credit and not self._owed and not self._waiting:
             self._refill()
 
     def _next(self) -> QueueItem | None:
         """Return the next item, or None if there is none or no room for it."""
         # TM-004
-        item = next(iter(self._urgent or self._waiting), None)
+        item = self._owed.first() or self._waiting.first()
         if (
             item is None
             or item in self._ready
@@ -271,11 +248,11 @@ class Outbound:
         ):
             return item
         # A frame keeps its room until it is sent, so it never waits for another that needs room.
-        return next(iter(self._ready), None)
+        return self._ready.first()
 
     def waits(self, key: str) -> Iterator[Wait]:
         """Yield what a document that is queued waits for."""
-        queued = (item.key for item in (*self._urgent, *self._waiting))
+        queued = (item.key for item in (*self._owed, *self._waiting))
         ahead = next((at for at, other in enumerate(queued) if other == key), None)
         if ahead is not None:
             yield Wait(Cause.TURN, ahead)
@@ -412,7 +389,7 @@ class Making(Job):
             return None
         held = self._context.guard(item.key)
         if item.purpose is Purpose.TOMBSTONE or held is not None:
-            if held is not None and item.purpose in URGENT:
+            if held is not None and item.purpose in OWED:
                 # TS-036, FR-014
                 self._dispatch(StreamFrame(frame_key(item.key), FrameType.TOMBSTONE, held.content))
             else:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from meshwire_reference.core.context import Context
-from meshwire_reference.core.sending.outbound import Outbound, Purpose
+from meshwire_reference.core.sending.outbound import Outbound
+from meshwire_reference.core.sending.waiting import Purpose
 
 
 class Routing:

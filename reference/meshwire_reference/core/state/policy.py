@@ -9,10 +9,12 @@ from meshwire_spec.numbers import (
     COLLECTIONS,
     DEFAULT_COLLECTION,
     DEFAULT_TOMBSTONE_TTL_S,
+    URGENCIES,
     DeletionPolicy,
     FrameType,
     PolicyRow,
     SyncMode,
+    Urgency,
 )
 
 PUSHED_AS = {
@@ -34,6 +36,8 @@ class Collections:
     """The collection table of a node; `own` are the rows that its user gives, by name."""
 
     own: Mapping[str, PolicyRow] = field(default_factory=dict)
+    urgencies: Mapping[str, Urgency] = field(default_factory=dict)
+    """The class of each collection to which the user gives another one, by its name."""
     senders: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Endpoint ids, in hex, of the peers from which a collection is taken, by its name."""
 
@@ -53,6 +57,15 @@ class Collections:
     def push_type(self, key: str) -> FrameType:
         """Return the frame type with which a document is pushed."""
         return PUSHED_AS[self.row(key).mode]
+
+    def urgency(self, key: str) -> Urgency:
+        """Return how urgent a document is, from its key."""
+        name = key.partition(":")[0]
+        return self.urgencies.get(name) or URGENCIES.get(name, Urgency.NORMAL)
+
+    def place(self, key: str) -> tuple[Urgency, bool]:
+        """Return the place of a document among those that are offered; the least goes first."""
+        return self.urgency(key), self.push_type(key) is FrameType.DELTA
 
     def obeys_tombstones(self, key: str) -> bool:
         """Return True if a tombstone may remove documents of the key's collection (D-73)."""

@@ -106,6 +106,22 @@ def test_what_is_deleted_or_expired_is_not_offered() -> None:
     assert offered(frames) == [("tracks:t2", 1)]
 
 
+def test_the_most_urgent_documents_are_offered_first() -> None:
+    """DC-075, D-64: by ascending class, and in a class snapshots before deltas."""
+    bench = make_bench()
+    keys = ["logs:l1", "events:e1", "beacons:b1", "nodes:n1", "notes:n2", "tracks:t1", "imagery:i1"]
+    fill(bench, [*keys, "alerts:a1", "commands:c1", "alerts:a2"])
+    order = [key for key, _ in offered(bench.frames(bench.connect()))]
+
+    assert order == [
+        *("alerts:a1", "commands:c1", "alerts:a2"),
+        "imagery:i1",
+        *("nodes:n1", "tracks:t1", "events:e1", "notes:n2"),
+        "beacons:b1",
+        "logs:l1",
+    ]
+
+
 def test_every_document_is_offered_in_batches_of_twenty() -> None:
     """DC-037, D-53: however many, while the peer takes them."""
     bench = make_bench()

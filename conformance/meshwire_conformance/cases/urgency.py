@@ -1,0 +1,150 @@
+"""Cases about the order in which documents of different urgency are sent.
+
+The peer that is judged grants one stream after the other, so the order in which frames arrive is
+that in which the target has chosen them. Each case has a process of its own, which holds nothing
+else that would have to be sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
+from typing import Final
+
+from meshwire_conformance.cases.pace import plant_all
+from meshwire_conformance.catalogue.python_cases import case
+from meshwire_conformance.socket_suite.case_run import CaseRun
+from meshwire_conformance.socket_suite.connecting import adopt_lab
+from meshwire_conformance.socket_suite.evidence import CaseFailed
+from meshwire_conformance.socket_suite.inbox import Arrival
+from meshwire_conformance.targets.lab_records import Windows
+from meshwire_conformance.targets.tcp import TcpConnection
+from meshwire_spec.numbers import FRAMES_BEFORE_ANSWER_MAX, Urgency
+from meshwire_spec.schemas.steps import FrameSpec
+
+CLASSES: Final = {
+    "logs": Urgency.BULK,
+    "beacons": Urgency.LOW,
+    "tracks": Urgency.NORMAL,
+    "events": Urgency.NORMAL,
+    "imagery": Urgency.HIGH,
+    "alerts": Urgency.CRITICAL,
+}
+"""A collection or two of each class, the least urgent first, as they are planted."""
+OF_EACH: Final = 30
+"""Documents of each collection: more than one batch of most nodes."""
+LESS_URGENT: Final = 100
+"""More documents than may be sent before a more urgent one."""
+ENOUGH: Final = 2**12
+"""Streams that are granted once the order is known."""
+
+order_case = partial(
+    case,
+    part="documents",
+    needs=("documents", "binding:tcp"),
+    isolation="process",
+    serial=True,
+)
+"""Registers a case about the order of frames to one peer."""
+
+
+def _arrivals(run: CaseRun, keys: Sequence[str]) -> list[Arrival]:
+    """Return what has come to the late peer under these keys, in its order."""
+    peer = run.peer("late").name
+    found = (one for key in keys for one in run.subscription(key).arrivals if one.peer == peer)
+    return sorted(found, key=lambda one: one.order)
+
+
+def _class_of(key: str) -> Urgency:
+    return CLASSES[key.partition(":")[0]]
+
+
+def _came(run: CaseRun, keys: Sequence[str]) -> list[str]:
+    """Return those of these keys under which something has come, in the order of their first."""
+    return list(dict.fromkeys(one.key for one in _arrivals(run, keys)))
+
+
+def _has_ended(connection: TcpConnection, known: int) -> bool:
+    """Return True if more than `known` streams of the target have ended."""
+    return _streams_over(connection) > known
+
+
+def _streams_over(connection: TcpConnection) -> int:
+    return sum(one.read_over for one in connection.streams.values() if not one.ours)
+
+
+async def _take_all(run: CaseRun, connection: TcpConnection, keys: Sequence[str]) -> list[str]:
+    """Grant one stream after the other until something has come under each key.
+
+    Returns the keys in the order in which each came first.
+    """
+    while len(_came(run, keys)) < len(keys):
+        has_ended = partial(_has_ended, connection, _streams_over(connection))
+        connection.lab.allow_streams(1)
+        connection.flush()
+        if not await connection.signal.wait_for(has_ended, run.deadline_s):
+            run.check_connection(connection)
+            raise CaseFailed(
+                "offer-incomplete",
+                "no further document arrived",
+                expected=(f"{len(keys)} documents, however long they take",),
+                received=(f"{len(_came(run, keys))} of them",),
+                missed=True,
+            )
+    return _came(run, keys)
+
+
+@order_case(
+    "MW-7257",
+    "a new connection must be offered the most urgent documents first",
+    rules=("DC-075", "DC-037"),
+)
+async def urgent_documents_are_offered_first(run: CaseRun) -> None:
+    """A node offers documents in the order in which it got them, or the least urgent first."""
+    case_name = run.scope.names["case"]
+    keys = [f"{name}:{case_name}-{number}" for name in CLASSES for number in range(OF_EACH)]
+    await plant_all(run, keys)
+    for key in keys:
+        run.subscription(key)
+    connection = await adopt_lab(run, "late", Windows(max_streams_bidi=0))
+    came = await _take_all(run, connection, keys)
+    for before, after in pairwise(came):
+        if _class_of(before) > _class_of(after):
+            raise CaseFailed(
+                "offer-out-of-order",
+                f"{before} came before {after}",
+                expected=(f"documents of class {_class_of(after)} before {_class_of(before)}",),
+                received=(f"{before}, then {after}",),
+            )
+
+
+@order_case(
+    "MW-7258",
+    "an urgent change must be relayed before the rest of 100 less urgent ones",
+    rules=("DC-076", "DC-030", "TM-003"),
+)
+async def urgent_changes_are_sent_first(run: CaseRun) -> None:
+    """A node relays changes in the order in which they came."""
+    case_name = run.scope.names["case"]
+    logs = [f"logs:{case_name}-{number}" for number in range(LESS_URGENT)]
+    urgent = f"alerts:{case_name}"
+    for key in (*logs, urgent):
+        run.subscription(key)
+    connection = await adopt_lab(run, "late", Windows(max_streams_bidi=0))
+    await plant_all(run, logs)
+    await run.send(FrameSpec(type="snapshot", key=urgent, document="base"))
+    await run.barrier()
+    came = await _take_all(run, connection, [urgent])
+    assert came == [urgent]
+    (first, *_) = _arrivals(run, [urgent])
+    before = {one.stream for one in _arrivals(run, logs) if one.order < first.order}
+    if len(before) > FRAMES_BEFORE_ANSWER_MAX:
+        raise CaseFailed(
+            "urgent-last",
+            f"{len(before)} frames of less urgent documents came before {urgent}",
+            expected=(f"at most {FRAMES_BEFORE_ANSWER_MAX} of them, then {urgent}",),
+            received=(f"{len(before)} of them, then {urgent}",),
+        )
+    connection.lab.allow_streams(ENOUGH)
+    connection.flush()
