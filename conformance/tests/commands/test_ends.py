@@ -12,6 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from progress_lines import said
 
 from meshwire_conformance.commands import process as ends
 from meshwire_conformance.report.saving import replace_file
@@ -218,7 +219,7 @@ def test_a_name_that_no_file_can_have_is_a_mistake_of_its_writer(
     done = meshwire(*arguments)
 
     assert done.returncode == ExitCode.FAULT
-    assert len(done.stderr.splitlines()) == 1
+    assert len(said(done.stderr).splitlines()) == 1
     assert LONG[:200] in done.stderr
     assert "suite fault" not in done.stderr
 
@@ -251,8 +252,8 @@ def closing(arguments: tuple[str, ...]) -> int:
         (*MAIN, *arguments), stdout=writer, stderr=subprocess.PIPE, text=True
     ) as process:
         os.close(writer)
-        said = process.communicate(timeout=600)[1]
-    assert said == ""
+        stderr = process.communicate(timeout=600)[1]
+    assert said(stderr) == ""
     return process.returncode
 
 
@@ -290,7 +291,7 @@ def test_a_reader_that_leaves_early_is_incomplete(
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
     assert done.returncode == ExitCode.INCOMPLETE
-    assert done.stderr == ""
+    assert said(done.stderr) == ""
 
 
 def test_a_progress_that_cannot_be_written_costs_no_verdict() -> None:
@@ -316,7 +317,7 @@ def test_a_command_that_cannot_be_started_is_one_line(scheme: str) -> None:
     done = meshwire("check", f"{scheme}:/no/such/program")
 
     assert done.stdout == ""
-    assert done.stderr.count("\n") == 1
+    assert said(done.stderr).count("\n") == 1
     assert "/no/such/program" in done.stderr
     assert done.returncode == ExitCode.INCOMPLETE
 
@@ -340,9 +341,9 @@ def test_a_hangup_ends_a_run_unless_it_is_ignored(
         process.send_signal(signal.SIGHUP)
         if survives:
             go.write_text("go\n")
-        said = process.communicate(timeout=600)[1]
+        stderr = process.communicate(timeout=600)[1]
 
-    assert ("interrupted" in said) is not survives
+    assert ("interrupted" in stderr) is not survives
     assert (process.returncode == ExitCode.FAULT) is not survives
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)

@@ -1,7 +1,6 @@
 """The first use of the command line: mistakes, hints and help."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+from progress_lines import said
 
 from meshwire_conformance.commands import app
 from meshwire_conformance.commands.check import CheckOptions, check_command
@@ -24,10 +24,6 @@ from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.verdicts import CaseResult, ExitCode, Verdict
 
 PEER = Path(__file__).parents[1] / "programs" / "codec_peer.py"
-COUNT = re.compile(
-    r"no case is over yet(; waiting for .*)?$|\d+/\d+ cases, \d+ failed(; waiting for .*)?$"
-)
-"""The line of a run that is not on a terminal, about every ten seconds."""
 INTERRUPTING = """
 import os, signal, sys
 
@@ -119,9 +115,7 @@ def run_interrupted_at(moment: str, target: str) -> subprocess.CompletedProcess[
     """A check that interrupts itself once, as soon as it loads or starts what has this name."""
     command = [sys.executable, "-c", INTERRUPTING, moment, target]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
-    # A slow run says now and then how far it is.
-    said = done.stderr.splitlines(keepends=True)
-    done.stderr = "".join(line for line in said if not COUNT.match(line))
+    done.stderr = said(done.stderr)
     return done
 
 
@@ -241,7 +235,7 @@ def test_a_command_without_anything_shows_its_help(arguments: tuple[str, ...]) -
 
     assert done.returncode == ExitCode.FAULT
     assert len(done.stdout.splitlines()) > 8
-    assert done.stderr == ""
+    assert said(done.stderr) == ""
 
 
 def test_a_ledger_entry_that_was_not_tried_is_said() -> None:
