@@ -67,7 +67,7 @@ CORE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("sending",),
     ("reconciliation",),
     ("peer",),
-    ("frames", "local"),
+    ("frames", "local", "expiry"),
     ("node",),
 )
 

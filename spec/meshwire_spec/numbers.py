@@ -327,6 +327,7 @@ BATCH_JOBS_MAX: Final = 256
 HANDSHAKE_S: Final = 10.0
 FRAME_STALL_S: Final = 30.0
 HEARTBEAT_INTERVAL_S: Final = 5.0
+EXPIRY_SWEEP_S: Final = 300.0
 DEAD_PEER_S: Final = 5.0
 RUN_ANSWER_S: Final = 10.0
 TOMBSTONE_ANSWER_INTERVAL_S: Final = 60.0
@@ -404,6 +405,8 @@ TIMER_ROWS: Final = (
              "refuses the batch with `created-ahead`", "BT-018"),
     TimerRow("CLOCK_AHEAD_MAX_MS", "receiver", "a tombstone was received",
              "counts the age of one from the future from here", "TS-035"),
+    TimerRow("EXPIRY_SWEEP_S", "holder of a document with policy `implicit-ttl`",
+             "the lifetime of the document has passed", "has removed it", "DC-077"),
     TimerRow("TOMBSTONE_GRACE_PERCENT", "receiver",
              "the lifetime of the collection, as an addition to it", "ignores the tombstone",
              "TS-032"),

@@ -38,6 +38,7 @@ from meshwire_reference.core.state.document_queues import KeyQueues
 from meshwire_reference.core.state.durability import Durability
 from meshwire_reference.core.state.head_items import HeadsSurvey
 from meshwire_reference.core.state.hierarchy import Hierarchy
+from meshwire_reference.core.state.lifetimes import Lifetimes
 from meshwire_reference.core.state.tombstones import HeldTombstone, Tombstones
 from meshwire_reference.core.state.waits import Cause, Wait
 from meshwire_reference.core.timers import Timers
@@ -68,6 +69,7 @@ class Context:
         self.tombstones.maximum = settings.tombstones_max
         self.tombstones.bytes_max = settings.tombstone_bytes_max
         self.tombstones.graveyard_ms = round(settings.graveyard_s * 1000)
+        self.lifetimes = Lifetimes(settings.collections)
         self.durability = Durability()
         self.queues = KeyQueues(self._emit_call)
         self.documents = DocumentIndex(settings.identify, keeps_heads=bool(settings.heads_peers))
@@ -111,7 +113,10 @@ class Context:
     def write(self, key: str, write: Write) -> WriteNumber:
         """Add a write to the store and return its number, for effects that depend on it."""
         number = self.durability.begin_write(key)
-        self._effects.append(WriteStore(number, key, write))
+        # DC-077, DC-078
+        now = self.now
+        life = self.lifetimes.note_written(key, write.heads, now.monotonic_s, now.wall_ms)
+        self._effects.append(WriteStore(number, key, write, life=life))
         before = self.documents.get(key, 0) if write.snapshot is None else len(write.snapshot)
         self.documents[key] = before + len(write.changes)
         self.documents.by_heads.note(key, write.heads)
@@ -125,6 +130,14 @@ class Context:
         self._effects.append(WriteStore(number, key, None, kept, self.tombstones.lamport))
         self.documents.pop(key, None)
         return number
+
+    def end_document(self, key: str) -> None:
+        """Remove a document whose lifetime has passed, in the store too."""
+        number = self.durability.begin_write(key)
+        self._effects.append(WriteStore(number, key, None))
+        self.documents.pop(key, None)
+        self.lifetimes.end(key, self.now.monotonic_s)
+        self.statistics.applied["lifetime over"] += 1
 
     def sweep_tombstones(self, steps: Iterator[tuple[str, ...]] | None = None) -> None:
         """Remove the tombstones that have expired, also from the store, a few in each turn."""
@@ -171,6 +184,8 @@ class Context:
             self.documents.pop(key, None)
             if key in lost.sizes:
                 self.documents[key] = lost.sizes[key]
+            else:
+                self.lifetimes.forget(key)
             self.tombstones.put_back(key, None)
             self.queues.drop(key)
         self.tombstones.restore(lost.tombstones, self.tombstones.lamport)

@@ -53,6 +53,17 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
+class Life:
+    """When a document with a lifetime was first stored, and last changed, in ms since 1970.
+
+    `began_ms` is 0 where a store of an earlier version does not say it.
+    """
+
+    began_ms: int
+    written_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class KeptTombstone:
     """A tombstone as a store keeps it: its bytes as they are sent, and when it was received."""
 
@@ -137,6 +148,8 @@ class Edit:
     written: a field with one can be given back as it was read, or removed. `exact` removes every
     root field that is not given. With `as_json` a value keeps the type that is held where JSON has
     one type for several: a string for a text, a number for a timestamp, null for an opaque value.
+    `author` is appended to the actor of the node: a document that has ended and is written again
+    has another one, since peers that still hold it would refuse a second first change of one actor.
     """
 
     key: str
@@ -144,6 +157,7 @@ class Edit:
     removed: tuple[str, ...] = ()
     exact: bool = False
     as_json: bool = False
+    author: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

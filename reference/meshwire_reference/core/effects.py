@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from meshwire_reference.core.document_calls import Call, KeptTombstone, Result, Together, Write
+from meshwire_reference.core.document_calls import (
+    Call,
+    KeptTombstone,
+    Life,
+    Result,
+    Together,
+    Write,
+)
 
 WriteNumber: TypeAlias = int
 """Number of a change set; later ones are greater."""
@@ -118,8 +125,8 @@ class WriteStore:
     """Write what a call has changed, or remove the document where `write` is None.
 
     `tombstone` is kept in its place, with `lamport`, the greatest Lamport time of all tombstones so
-    far. Numbers rise by one from write to write. Answered by `Durable` with this number or a
-    greater one. Never held.
+    far. `life` is that of a document with a lifetime. Numbers rise by one from write to write.
+    Answered by `Durable` with this number or a greater one. Never held.
     """
 
     number: WriteNumber
@@ -127,6 +134,7 @@ class WriteStore:
     write: Write | None
     tombstone: KeptTombstone | None = None
     lamport: int = 0
+    life: Life | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from meshwire_reference.core.document_calls import (
     Fields,
     Heads,
     KeptTombstone,
+    Life,
     Result,
     Write,
 )
@@ -215,14 +216,16 @@ class LocalOperation:
 class StoreOpened:
     """What the store of the node holds: before any connection, and once at most.
 
-    `sizes` are those of the stored documents by key, `heads` theirs as far as they are known. Leads
-    to `DropTombstones` for those that have expired meanwhile.
+    `sizes` are those of the stored documents by key, `heads` theirs as far as they are known, and
+    `lives` those of documents with a lifetime. Leads to `DropTombstones` for the tombstones that
+    have expired meanwhile, and to the removal of documents whose lifetime is over.
     """
 
     sizes: Mapping[str, int]
     tombstones: Sequence[KeptTombstone] = ()
     lamport: int = 0
     heads: Mapping[str, Heads] = field(default_factory=dict)
+    lives: Mapping[str, Life] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ read is not lost afterwards. A change that cannot be kept is taken back as a who
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from meshwire_reference.core.context import Context
@@ -32,6 +33,8 @@ from meshwire_spec.numbers import U64_MAX, DeletionPolicy
 
 OPERATOR: Final = 0
 """Connection number used for changes made by this node's own user."""
+AUTHOR: Final = 8
+"""Bytes of the time that tells the lives of a document apart."""
 
 
 class LocalOperations:
@@ -131,7 +134,15 @@ class _Editing(_LocalJob):
         if self._context.guard(self._key) is not None:
             self._end(LocalRefusal.DELETED)
             return None
-        return self._edit
+        return replace(self._edit, author=self._author())
+
+    def _author(self) -> bytes:
+        """Return what tells this life of a document from another one; nothing without lifetime."""
+        lifetimes = self._context.lifetimes
+        if lifetimes.lifetime_s(self._key) is None:
+            return b""
+        began_ms = lifetimes.begin(self._key, self._context.now.wall_ms)
+        return began_ms.to_bytes(AUTHOR, "big") if began_ms > 0 else b""
 
     def finish(self, result: Result) -> None:
         if isinstance(result, Edited) and result.write is not None:

@@ -18,6 +18,7 @@ from meshwire_reference.core import inputs
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.counts import Statistics
 from meshwire_reference.core.effects import Effect
+from meshwire_reference.core.expiry import end_documents
 from meshwire_reference.core.formation import FormationKey
 from meshwire_reference.core.frames.dispatch import Frames
 from meshwire_reference.core.inputs import Input
@@ -150,14 +151,16 @@ class NodeCore:
         return self._context.timers.next_name() == TURN
 
     def _plan_sweep(self) -> None:
-        """Schedule the removal of expired tombstones, as long as there are any."""
+        """Schedule the removal of what has expired, as long as something can."""
         context = self._context
-        if len(context.tombstones) and not context.timers.is_set("sweep"):
+        mortal = len(context.tombstones) or len(context.lifetimes)
+        if mortal and not context.timers.is_set("sweep"):
             at_s = context.now.monotonic_s + context.settings.sweep_s
             context.timers.set("sweep", at_s, self._sweep)
 
     def _sweep(self) -> None:
         self._context.sweep_tombstones()
+        end_documents(self._context)
 
     # --- handlers of inputs ----------------------------------------------------------------------
 
@@ -203,9 +206,13 @@ class NodeCore:
         context = self._context
         for key, size in happened.sizes.items():
             context.documents[key] = size
-            context.documents.by_heads.note(key, happened.heads.get(key, ()))
+            heads = happened.heads.get(key, ())
+            context.documents.by_heads.note(key, heads)
+            life, now = happened.lives.get(key), context.now
+            context.lifetimes.restore(key, life, heads, now.monotonic_s, now.wall_ms)
         context.tombstones.restore(happened.tombstones, happened.lamport)
         context.sweep_tombstones()
+        end_documents(context)
 
     def note_store_failure(self, happened: inputs.StoreFailed) -> None:
         """Go back to what is stored, and change nothing from now on."""

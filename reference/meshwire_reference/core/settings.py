@@ -10,6 +10,7 @@ from meshwire_reference.core.state.hierarchy import Admits
 from meshwire_reference.core.state.policy import PUBLISHED, Collections
 from meshwire_spec.numbers import (
     DEAD_PEER_S,
+    EXPIRY_SWEEP_S,
     FRAME_STALL_S,
     HANDSHAKE_S,
     HEARTBEAT_INTERVAL_S,
@@ -85,8 +86,8 @@ class Settings:
     """Minimum time between two events about skipped entries of one key."""
     graveyard_s: float = 0.0
     """Expired tombstones are remembered for this long, against documents that return."""
-    sweep_s: float = 300.0
-    """Time between removals of expired tombstones."""
+    sweep_s: float = EXPIRY_SWEEP_S
+    """Time between removals of expired tombstones, and of documents whose lifetime has passed."""
     tombstones_max: int = TOMBSTONES_MAX
     """Tombstones that are stored at most."""
     tombstone_bytes_max: int = TOMBSTONE_BYTES_MAX

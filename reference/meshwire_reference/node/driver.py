@@ -177,7 +177,11 @@ class Node:
         await self._documents.start()
         self._feed(
             inputs.StoreOpened(
-                contents.sizes, contents.tombstones, contents.lamport, contents.heads
+                contents.sizes,
+                contents.tombstones,
+                contents.lamport,
+                contents.heads,
+                contents.lives,
             )
         )
         self._spawn(self._storing.run())

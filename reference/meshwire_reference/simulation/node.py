@@ -117,7 +117,11 @@ class SimulatedNode:
         self._begin()
         self.is_up = True
         contents = self.disk.contents(self.identity)
-        self.feed(inputs.StoreOpened(contents.sizes, contents.tombstones, contents.lamport))
+        self.feed(
+            inputs.StoreOpened(
+                contents.sizes, contents.tombstones, contents.lamport, lives=contents.lives
+            )
+        )
 
     def crash(self) -> None:
         """End at once; the group that is being written is on the disk or not."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from meshwire_reference.core.document_calls import Heads, KeptTombstone
+from meshwire_reference.core.document_calls import Heads, KeptTombstone, Life
 from meshwire_reference.core.effects import WriteStore
 from meshwire_spec.numbers import ENDPOINT_ID
 
@@ -39,7 +39,8 @@ class Identity:
 class Contents:
     """What a store holds when it is opened: the stored size of each document, not its bytes.
 
-    `heads` are those of the documents of which they are kept.
+    `heads` are those of the documents of which they are kept, `lives` those of documents with a
+    lifetime.
     """
 
     identity: Identity
@@ -48,6 +49,7 @@ class Contents:
     tombstones: Sequence[KeptTombstone] = ()
     lamport: int = 0
     heads: Mapping[str, Heads] = field(default_factory=dict)
+    lives: Mapping[str, Life] = field(default_factory=dict)
 
 
 def new_identity(entropy: Callable[[int], bytes]) -> Identity:

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from meshwire_reference.core.document_calls import KeptTombstone
+from meshwire_reference.core.document_calls import KeptTombstone, Life
 from meshwire_reference.core.effects import WriteStore
 from meshwire_reference.store.base import Contents, Identity, new_identity
 
@@ -27,6 +27,7 @@ class Kept:
     def __init__(self) -> None:
         self._documents: dict[str, StoredDocument] = {}
         self._tombstones: dict[str, KeptTombstone] = {}
+        self._lives: dict[str, Life] = {}
         self._lamport = 0
 
     def contents(self, identity: Identity, keys: Collection[str] | None = None) -> Contents:
@@ -38,6 +39,7 @@ class Kept:
             {key: len(self.read(key) or b"") for key in sorted(documents)},
             tuple(self._tombstones[key] for key in sorted(tombstones)),
             self._lamport,
+            lives={key: self._lives[key] for key in sorted(documents) if key in self._lives},
         )
 
     def read(self, key: str) -> bytes | None:
@@ -56,7 +58,10 @@ class Kept:
             write = effect.write
             if write is None:
                 self._documents.pop(effect.key, None)
+                self._lives.pop(effect.key, None)
                 continue
+            if effect.life is not None:
+                self._lives[effect.key] = effect.life
             if write.snapshot is not None:
                 self._documents[effect.key] = StoredDocument(write.snapshot)
             if write.changes:

@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from meshwire_reference.core.document_calls import Heads, KeptTombstone
+from meshwire_reference.core.document_calls import Heads, KeptTombstone, Life
 from meshwire_reference.core.effects import WriteStore
 from meshwire_reference.store.base import Contents, Identity, StoreError, new_identity
 
@@ -67,6 +67,11 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             key TEXT PRIMARY KEY, content BLOB NOT NULL
         ) WITHOUT ROWID""",
     ),
+    (
+        """CREATE TABLE lives (
+            key TEXT PRIMARY KEY, began_ms INTEGER NOT NULL, written_ms INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+    ),
 )
 """The statements that bring a file from each version of the schema to the next, from version 0."""
 
@@ -78,6 +83,9 @@ DROP_DOCUMENT: Final = "DELETE FROM documents WHERE key = ?"
 DROP_HEADS: Final = "DELETE FROM heads WHERE key = ?"
 PUT_HEADS: Final = "INSERT OR REPLACE INTO heads VALUES (?, ?)"
 LIST_HEADS: Final = "SELECT key, content FROM heads"
+DROP_LIFE: Final = "DELETE FROM lives WHERE key = ?"
+PUT_LIFE: Final = "INSERT OR REPLACE INTO lives VALUES (?, ?, ?)"
+LIST_LIVES: Final = "SELECT key, began_ms, written_ms FROM lives"
 DROP_TOMBSTONE: Final = "DELETE FROM tombstones WHERE key = ?"
 PUT_TOMBSTONE: Final = "INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?)"
 PUT_FACT: Final = "INSERT OR REPLACE INTO facts VALUES (?, ?)"
@@ -98,6 +106,7 @@ class Folded:
     snapshot: bytes | None = None
     changes: list[bytes] = field(default_factory=list)
     heads: Heads = ()
+    life: Life | None = None
     is_removed: bool = False
 
 
@@ -114,7 +123,7 @@ def fold(group: Sequence[WriteStore]) -> dict[str, Folded]:
         one = folded.setdefault(effect.key, Folded())
         if write.changes:
             one.changes.append(write.changes)
-        one.heads = write.heads
+        one.heads, one.life = write.heads, effect.life
     return folded
 
 
@@ -132,6 +141,15 @@ def write_documents(writer: sqlite3.Connection, folded: Mapping[str, Folded]) ->
     writer.executemany(DROP_HEADS, ((key,) for key, one in folded.items() if not one.heads))
     writer.executemany(
         PUT_HEADS, ((key, b"".join(one.heads)) for key, one in folded.items() if one.heads)
+    )
+    writer.executemany(DROP_LIFE, ((key,) for key, one in folded.items() if one.is_removed))
+    writer.executemany(
+        PUT_LIFE,
+        (
+            (key, one.life.began_ms, one.life.written_ms)
+            for key, one in folded.items()
+            if one.life is not None
+        ),
     )
 
 
@@ -254,7 +272,8 @@ class SqliteStore:
         rows = reader.execute(LIST_TOMBSTONES)
         tombstones = tuple(KeptTombstone(content, received_ms) for content, received_ms in rows)
         heads = {key: split(content) for key, content in reader.execute(LIST_HEADS)}
-        return Contents(self._identity, sizes, tombstones, self._lamport, heads)
+        lives = {key: Life(*times) for key, *times in reader.execute(LIST_LIVES)}
+        return Contents(self._identity, sizes, tombstones, self._lamport, heads, lives)
 
     def _read_identity(self, reader: sqlite3.Connection) -> Identity:
         """Read who the node is, and the Lamport time."""

@@ -88,6 +88,13 @@ class JoinedBenches:
         other = acceptor.connect(reconciles=reconciles, peer=peers[0], own=ids[1])
         self._links.append((_Side(dialler, one), _Side(acceptor, other)))
 
+    def cut(self) -> None:
+        """End every link without a CLOSE."""
+        for link in self._links:
+            for side in link:
+                side.bench.disconnect(side.connection)
+        self._links.clear()
+
     def run(self, benches: list[Bench], seconds: float) -> None:
         """Carry flights while the clocks advance by this time. Raises Endless."""
         self._settle()

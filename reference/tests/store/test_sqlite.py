@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from meshwire_reference.core.document_calls import KeptTombstone, Write
+from meshwire_reference.core.document_calls import KeptTombstone, Life, Write
 from meshwire_reference.core.effects import WriteStore
 from meshwire_reference.store import sqlite
 from meshwire_reference.store.base import Contents, StoreError
@@ -408,12 +408,34 @@ class TestHeads:
         """Its documents stay, and the next write of one tells its heads."""
         with monkeypatch.context() as patched:
             patched.setattr(sqlite, "MIGRATIONS", MIGRATIONS[:1])
-            for statement in ("PUT_HEADS", "DROP_HEADS"):
+            for statement in ("PUT_HEADS", "DROP_HEADS", "DROP_LIFE", "PUT_LIFE"):
                 patched.setattr(sqlite, statement, "DELETE FROM documents WHERE key = ? AND 0")
-            patched.setattr(sqlite, "LIST_HEADS", "SELECT key, value FROM facts, documents WHERE 0")
+            nothing_listed = "SELECT key, value FROM facts, documents WHERE 0"
+            for statement in ("LIST_HEADS", "LIST_LIVES"):
+                patched.setattr(sqlite, statement, nothing_listed)
             put(tmp_path, (snapshot(1, "notes:1", b"one"), snapshot(2, "notes:2", b"two")))
         put(tmp_path, (WriteStore(3, "notes:2", Write(None, b"+", (self.TWO,))),))
         found = use(tmp_path, nothing)
 
         assert found.sizes == {"notes:1": 3, "notes:2": 4}
         assert found.heads == {"notes:2": (self.TWO,)}
+
+
+class TestLives:
+    """When a document with a lifetime began and was written last is kept with it."""
+
+    def test_they_come_back_with_the_next_start(self, tmp_path: Path) -> None:
+        """DC-077: those of the last write of a group, and none of a document that is gone."""
+        one = [Life(0x0102, 0x0304 + number) for number in range(3)]
+        put(
+            tmp_path,
+            (
+                WriteStore(1, "beacons:1", Write(b"one", b""), life=one[0]),
+                WriteStore(2, "beacons:1", Write(None, b"+"), life=one[1]),
+                WriteStore(3, "beacons:2", Write(b"two", b""), life=one[0]),
+                WriteStore(4, "notes:1", Write(b"three", b"")),
+            ),
+            (WriteStore(5, "beacons:2", None),),
+        )
+
+        assert use(tmp_path, nothing).lives == {"beacons:1": one[1]}

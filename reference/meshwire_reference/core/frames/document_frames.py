@@ -92,7 +92,12 @@ class _FrameJob(DocumentJob):
         # DC-014, DC-021, DC-032
         if write is None:
             return None
-        key = self._frame.key
+        key, now_s = self._frame.key, self._context.now.monotonic_s
+        # DC-079
+        if self._context.lifetimes.has_returned(key, write.heads, now_s):
+            self._note_ignored("lifetime over", Fate.EXPIRED)
+            self._context.queues.drop(key)
+            return None
         self._note_applied("changes", Fate.APPLIED)
         after = self._context.write(key, write)
         self._routing.pass_on_document(key, self._delivery.session.connection)
