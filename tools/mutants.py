@@ -114,6 +114,8 @@ def mutant_of(names: str, rows: Mapping[str, Row]) -> Mutant:
 
 VARIANTS = {
     "control": "control",
+    "dials-over:quic": "quic-dials",
+    "binding:quic": "quic",
     "reconciles": "reconciles",
     "dials dialect:open": "reconciles",
     "cap:1048576": "reconciles",

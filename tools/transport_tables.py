@@ -37,11 +37,15 @@ DEFECTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A kind of target: its binding, and what the suite has there beside the connection."""
+    """A kind of target: its binding, and what the suite has there beside the connection.
+
+    `dials` is the binding over which it dials the suite, if it does.
+    """
 
     form: str
     binding: str
     has: frozenset[str]
+    dials: str = ""
 
     def shows(self, needs: Sequence[str]) -> bool:
         """Return True if a case with these needs can be judged over it."""
@@ -51,6 +55,8 @@ class Target:
         kind, _, name = need.partition(":")
         if kind == "binding":
             return name == self.binding
+        if kind == "dials-over":
+            return name == self.dials
         if kind == "shows":
             return self.binding == "tcp"
         return kind not in BESIDE or kind in self.has
@@ -59,12 +65,13 @@ class Target:
 BESIDE: Final = frozenset({"accepts", "dials", "process", "control"})
 """Needs that depend on the kind of target; what else a case needs is for the target to offer."""
 TARGETS: Final = (
-    Target("`node:` with `{dial}` and `{control}`", "tcp", BESIDE),
+    Target("`node:` with `{dial}` and `{control}`", "tcp", BESIDE, "tcp"),
+    Target("`node:` over QUIC with `{dial-quic}` and `{control}`", "quic", BESIDE, "quic"),
     Target("`tcp://`", "tcp", frozenset({"accepts", "control"})),
     Target("`quic://`", "quic", frozenset({"accepts", "control"})),
     Target("`iroh://`", "iroh", frozenset({"accepts", "control"})),
-    Target("`tcp-listen://`", "tcp", frozenset({"dials", "control"})),
-    Target("`quic-listen://`", "quic", frozenset({"dials", "control"})),
+    Target("`tcp-listen://`", "tcp", frozenset({"dials", "control"}), "tcp"),
+    Target("`quic-listen://`", "quic", frozenset({"dials", "control"}), "quic"),
 )
 
 

@@ -29,6 +29,8 @@ STOP_AFTER_FIN = "stop-after-fin"
 """A STOP received after our FIN. On a bidi stream the RESET beside it is visible anyway."""
 RELEASE = "release"
 """The way in which the target ends its half after a STOP of the suite."""
+DIALS_OVER = "dials-over"
+"""Prefix of the need of a case about a target that dials over one transport, such as QUIC."""
 EVERYTHING = frozenset({STOP_AFTER_FIN, RELEASE})
 
 

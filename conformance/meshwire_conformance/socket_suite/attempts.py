@@ -33,7 +33,7 @@ COSTLY = frozenset(
         *("MW-6304", "MW-6820", "MW-6821", "MW-6822", "MW-6950", "MW-6951", "MW-6952", "MW-6953"),
         *("MW-7020", "MW-7021", "MW-7022", "MW-7023", "MW-7024", "MW-7025", "MW-7026", "MW-7027"),
         *("MW-7028", "MW-7029", "MW-7030", "MW-7031", "MW-7032", "MW-7033", "MW-7040", "MW-7041"),
-        "MW-7045",
+        *("MW-7045", "MW-7091"),
     )
 )
 """Cases that take half a second of processor time or more, a hundred times as much as others.

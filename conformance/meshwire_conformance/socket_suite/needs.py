@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 
-from meshwire_conformance.catalogue.case import SHOWS, Case
+from meshwire_conformance.catalogue.case import DIALS_OVER, SHOWS, Case
 from meshwire_conformance.documents.client import INSTALL_LINE, Unavailable
 from meshwire_conformance.protocol.frame_content import whole_frame
 from meshwire_conformance.socket_suite.calibration import FLOOR_S, PROBE
@@ -116,6 +116,12 @@ def _check_dials(number: str, target: Target) -> str | None:
     return None if given >= wanted else f"needs {wanted} addresses that the target dials"
 
 
+def _check_dials_over(binding: str, target: Target) -> str | None:
+    if target.listener is None or target.listener.binding == binding:
+        return _check_dials("", target)
+    return f"the target dials over {target.listener.binding}"
+
+
 def _check_accepts(_name: str, target: Target) -> str | None:
     return "the target dials every connection" if target.is_called else None
 
@@ -146,6 +152,7 @@ _CHECKS: dict[str, Callable[[str, Target], str | None]] = {
     "cap": _check_cap,
     "process": _check_process,
     "dials": _check_dials,
+    DIALS_OVER: _check_dials_over,
     "accepts": _check_accepts,
     "without": _check_without,
     "control": _check_control,

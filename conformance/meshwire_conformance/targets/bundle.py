@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 
+from meshwire_conformance.catalogue.case import DIALS_OVER
 from meshwire_conformance.contracts import Attachment
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.extras import install_line
@@ -28,6 +29,10 @@ DIALECTS = ("open", "H1", "H2")
 """Variants of the bundled node in which it waits for connections."""
 CONTROL = "control"
 """Variant of the bundled node that offers its control socket, as a node for tests."""
+LIBRARY_OF_QUIC = "aioquic"
+"""The package without which neither the suite nor the bundled node has QUIC."""
+OVER_QUIC = {"quic": ("binding:quic",), "quic-dials": (f"{DIALS_OVER}:quic",)}
+"""Variants of the bundled node over QUIC, and the needs of the cases about QUIC itself."""
 HEARTBEAT_S = 0.5
 """Time between heartbeats of the bundled node in one attachment, in seconds."""
 SHORT_CAP = 2**20
@@ -68,13 +73,23 @@ def short_deadline_s(timeout_scale: float = 1.0, busy: float | None = None) -> f
 def bundled(timeout_scale: float = 1.0, *, full: bool = True) -> list[Attachment]:
     """Return the attachments of the bundled node; raises Incomplete if it is not installed.
 
-    Without `full` each case that fits several dialects runs in one of them.
+    Without `full` each case that fits several dialects runs in one of them, and over QUIC only
+    those about QUIC. Where its library is not installed, the node is not started over it.
     """
     command, deadline_s = _reference_command(), short_deadline_s(timeout_scale)
     nodes = node_attachments(command, deadline_s, beside=True)
+    if find_spec(LIBRARY_OF_QUIC) is None:
+        nodes = [one for one in nodes if one.variant not in OVER_QUIC]
     if not full:
         shares = {**dict.fromkeys(DIALECTS, DIALECTS), CONTROL: (CONTROL,)}
-        nodes = [replace(one, shared_with=shares.get(one.variant, ())) for one in nodes]
+        nodes = [
+            replace(
+                one,
+                shared_with=shares.get(one.variant, ()),
+                only=OVER_QUIC.get(one.variant, one.only),
+            )
+            for one in nodes
+        ]
     return [bundled_codec(), *nodes, bundled_oplog(command)]
 
 
@@ -99,26 +114,35 @@ def node_attachments(command: str, deadline_s: float, *, beside: bool = False) -
     reconciles. The first of these also runs a share of the other cases, over connections that the
     node dials.
     One proves itself where it has accepted and wants that of those whom it has dialled.
+    One waits on QUIC, for every case that does not need the lab binding, and one dials over it.
     One more offers its control socket, as a node for tests, for the cases that need one.
     `deadline_s` is its deadline for a handshake, and that inside a frame, in seconds.
     Serial cases that do not depend on the dialect run in the dialect open alone. With `beside` they
     run beside each other: every node listens on a port of its own.
     """
     deadlines = f"--handshake-s {deadline_s:g} --frame-stall-s {deadline_s:g}"
-    run_it = f"{command} run --listen tcp://127.0.0.1:0 {deadlines}"
+    runs = [
+        (variant, f"{command} run --listen {_listens(variant)} {deadlines} {how}", elsewhere, only)
+        for variant, how, elsewhere, only in _node_rows()
+    ]
     return [
         Attachment(
             "node",
-            f"{run_it} {how}",
-            f"node:{run_it} {how}",
+            run_it,
+            f"node:{run_it}",
             variant=variant,
             serial_cases_in=elsewhere,
             only=only,
             dialled=variant == "dials",
             beside=beside,
         )
-        for variant, how, elsewhere, only in _node_rows()
+        for variant, run_it, elsewhere, only in runs
     ]
+
+
+def _listens(variant: str) -> str:
+    """Return the address on which a variant listens."""
+    return f"{'quic' if variant in OVER_QUIC else 'tcp'}://127.0.0.1:0"
 
 
 def _node_rows() -> tuple[tuple[str, str, str, tuple[str, ...]], ...]:
@@ -127,6 +151,7 @@ def _node_rows() -> tuple[tuple[str, str, str, tuple[str, ...]], ...]:
     client = f"--open --reconcile --heartbeat-s {HEARTBEAT_S:g}"
     # A suite on a busy machine is no dead peer (LV-010).
     dials = f"--redial-s {REDIAL_S:g} --dead-peer-s 0{DIALS * ' --connect {dial}'}"
+    dials_quic = dials.replace("{dial}", "{dial-quic}")
     return (
         ("open", "--open", "", ()),
         ("H1", member, "open", ()),
@@ -145,6 +170,8 @@ def _node_rows() -> tuple[tuple[str, str, str, tuple[str, ...]], ...]:
             "",
             ("reconciles", "dials dialect:open", f"cap:{SHORT_CAP}"),
         ),
+        ("quic", "--open", "open", ()),
+        ("quic-dials", f"{member} {dials_quic}", "", ("dials",)),
         ("proves", f"{member} --unproven refuse {dials}", "", ("mutual-proof",)),
         (CONTROL, f"--open {SERVED}", "", ("control",)),
     )

@@ -12,7 +12,7 @@ import asyncio
 import select
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
@@ -46,9 +46,10 @@ ENDED = getattr(select, "POLLRDHUP", select.POLLHUP)
 
 
 class Untaken(Protocol):
-    """A connection of the target that no case has taken yet; it came at `at_s`."""
+    """A connection of the target that no case has taken yet; it came at `at_s`, on a port."""
 
     at_s: float
+    port: int
 
     @property
     def has_ended(self) -> bool:
@@ -68,6 +69,7 @@ class _TcpArrival(asyncio.Protocol):
         self._listener = listener
         self.received = bytearray()
         self.at_s = 0.0
+        self.port = 0
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -75,6 +77,7 @@ class _TcpArrival(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self.at_s = time.monotonic()
+        self.port = int(transport.get_extra_info("sockname")[1])
         self._listener.arrived(self)
 
     def data_received(self, data: bytes) -> None:
@@ -125,6 +128,8 @@ class Listener:
         """Seconds that the target may wait before it dials again."""
         self.silent = False
         """True if a wait for a dial was in vain and none has come since."""
+        self.dials: Counter[int] = Counter()
+        """How often the target has dialled each port."""
         self._arrivals: deque[Untaken] = deque()
         self._signal = Signal()
         self._servers: list[asyncio.Server | asyncio.DatagramTransport] = []
@@ -164,6 +169,7 @@ class Listener:
     def arrived(self, arrival: Untaken) -> None:
         """Take note of a connection that the target has dialled."""
         self.silent = False
+        self.dials[arrival.port] += 1
         if self.waiting == BACKLOG:
             self._arrivals.popleft().drop()
         self._arrivals.append(arrival)
@@ -218,6 +224,7 @@ class Listener:
             # The target may have closed it while it waited here.
             if connection.closed is None:
                 connection.began_at = arrival.at_s
+                connection.port = arrival.port
                 return connection
 
     async def _next(self, deadline_s: float) -> Untaken:

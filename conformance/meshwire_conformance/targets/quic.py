@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, cast
@@ -22,17 +22,28 @@ from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.targets.hosts import in_address
 from meshwire_conformance.targets.quic_connection import QuicConnection
 from meshwire_conformance.targets.quic_library import (
+    IDLE_S,
+    Identity,
     QuicLink,
     accepting,
     begins,
     connection_id_of,
     dialling,
     identity_of,
+    identity_of_another_sort,
 )
 from meshwire_conformance.targets.transport import Address, Connection, Dial, Overdue
+from meshwire_spec.numbers import ALPN
 
 HELD_MAX = 64
 """Datagrams kept of a connection that nobody has taken; a target sends few before an answer."""
+OWN, ANOTHER_SORT, NONE = "own", "another sort", "none"
+CERTIFICATES: Mapping[str, Callable[[bytes], Identity | None]] = {
+    OWN: identity_of,
+    ANOTHER_SORT: lambda _seed: identity_of_another_sort(),
+    NONE: lambda _seed: None,
+}
+"""What the suite shows where it dials, by the secret key of its identity."""
 
 
 class _Socket(asyncio.DatagramProtocol):
@@ -81,9 +92,7 @@ class QuicDialler:
 
     async def dial_with(self, link: QuicLink, dial: Dial, deadline_s: float) -> QuicConnection:
         """Return a connection over a link, once TLS is complete; raises ConnectionError."""
-        began_at = time.monotonic()
-        connection = await self._socket(link, dial, deadline_s)
-        connection.began_at = began_at
+        connection = await self._begin(link, dial, deadline_s)
         if not await connection.ready(deadline_s):
             closed = connection.closed
             await connection.close()
@@ -92,10 +101,32 @@ class QuicDialler:
             raise ConnectionError(f"{self._where()}: {closed.text or f'code {closed.code}'}")
         return connection
 
+    async def begin(
+        self,
+        dial: Dial,
+        deadline_s: float,
+        *,
+        shows: str = OWN,
+        alpn: str = ALPN,
+        idle_s: float = IDLE_S,
+    ) -> QuicConnection:
+        """Return a connection whose handshake has begun, as the suite would not begin one.
+
+        It shows its own certificate, one of another sort of key, or none (`CERTIFICATES`), and
+        declares an idle time. Raises ConnectionError.
+        """
+        identity = CERTIFICATES[shows](dial.identity)
+        return await self._begin(dialling(identity, alpn, idle_s=idle_s), dial, deadline_s)
+
+    def endpoint_id(self, identity: bytes) -> bytes:
+        """Return the endpoint id that an identity of the suite proves."""
+        return identity_of(identity).endpoint_id
+
     async def close(self) -> None:
         """Do nothing: nothing is kept between connections."""
 
-    async def _socket(self, link: QuicLink, dial: Dial, deadline_s: float) -> QuicConnection:
+    async def _begin(self, link: QuicLink, dial: Dial, deadline_s: float) -> QuicConnection:
+        began_at = time.monotonic()
         loop, place = asyncio.get_running_loop(), (self.address.host, self.address.port)
         try:
             async with asyncio.timeout(deadline_s):
@@ -110,6 +141,7 @@ class QuicDialler:
             raise ConnectionError(f"{self._where()}: {exc.strerror or exc}") from exc
         except UnicodeError as exc:
             raise ConnectionError(f"{self._where()}: invalid host name") from exc
+        protocol.connection.began_at = began_at
         return protocol.connection
 
     def _wrong_endpoint(self, connection: Connection) -> str:
@@ -130,6 +162,7 @@ class QuicArrival:
         self._door = door
         self._place = place
         self._first_id = first_id
+        self.port = door.port
         self.at_s = time.monotonic()
         self.held: list[bytes] = []
 
@@ -165,6 +198,11 @@ class QuicDoor(asyncio.DatagramProtocol):
         self._waiting: dict[bytes, QuicArrival] = {}
         self._taken: dict[bytes, QuicConnection] = {}
         self._transport: asyncio.DatagramTransport
+
+    @property
+    def port(self) -> int:
+        """The port of the socket."""
+        return int(self._transport.get_extra_info("sockname")[1])
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the socket."""

@@ -56,6 +56,8 @@ class QuicConnection(ProbedConnection):
         self._probe: asyncio.TimerHandle | None = None
         self._flush_planned = False
         self._confirmed: deque[int] = deque(maxlen=PROBES_KEPT)
+        self._is_hushed = False
+        self._is_deaf = False
 
     @property
     def ids(self) -> set[bytes]:
@@ -71,7 +73,7 @@ class QuicConnection(ProbedConnection):
 
     def take(self, datagram: bytes) -> None:
         """Report what a datagram says to streams and waiters."""
-        if self.closed is None:
+        if self.closed is None and not self._is_deaf:
             self._link.receive(datagram, _now())
             self._go_on()
 
@@ -144,6 +146,34 @@ class QuicConnection(ProbedConnection):
             self._link.close(code, text)
             self._end(Closed(code, text, by_suite=True))
 
+    # --- what ordinary peers do not do --------------------------------------------------------
+
+    def hush(self, *, is_deaf: bool) -> None:
+        """Ask the target for nothing any more, and where `is_deaf` do not hear or confirm it.
+
+        The suite's side then outlasts the idle time that it has declared.
+        """
+        self._is_hushed, self._is_deaf = True, is_deaf
+        self._link.stay_open()
+
+    def wake(self) -> None:
+        """Hear the target again."""
+        self._is_deaf = False
+
+    def granted(self, *, uni: bool) -> int:
+        """Return how many streams of a kind the target has granted from the beginning on."""
+        return self._link.granted(uni=uni)
+
+    def overdraw(self, number: int, data: bytes, *, skipped: int = 0) -> None:
+        """Write bytes of a stream that the target has not granted, `skipped` bytes later."""
+        self._link.overdraw(number, data, skipped)
+        self._plan_flush()
+
+    @property
+    def error(self) -> int | None:
+        """The error of QUIC with which the target has ended the connection, if it has."""
+        return self._link.error()
+
     # --- between link and socket ------------------------------------------------------------------
 
     def _go_on(self) -> None:
@@ -169,7 +199,8 @@ class QuicConnection(ProbedConnection):
         self._flush_planned = False
         if self.closed is None:
             for datagram in self._link.packets(_now()):
-                self._send(datagram)
+                if not self._is_deaf:
+                    self._send(datagram)
             self._set_timer()
 
     def _set_timer(self) -> None:
@@ -186,6 +217,8 @@ class QuicConnection(ProbedConnection):
         self._go_on()
 
     def _keep_alive(self) -> None:
+        if self._is_hushed:
+            return
         self._link.probe()
         self.flush()
         self._plan_probe()

@@ -20,6 +20,8 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection as LibraryConnection
 from aioquic.quic.connection import QuicConnectionState
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
@@ -49,6 +51,8 @@ ID_BYTES = 8
 """Bytes of the ids by which packets name connections of the suite."""
 LONG_HEADER = 0x80
 """Bit of the first byte of a packet that belongs to a handshake, and says how long its ids are."""
+NUMBERS = 2**60
+"""Above every number that QUIC can carry in a credit, or nearly so."""
 LONG_ID_AT = 6
 """Offset of the id in such a packet, after its length."""
 
@@ -57,19 +61,29 @@ LONG_ID_AT = 6
 class Identity:
     """A key, and the certificate that the key has signed itself."""
 
-    key: Ed25519PrivateKey
+    key: Ed25519PrivateKey | ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
 
     @property
     def endpoint_id(self) -> bytes:
-        """The public key."""
+        """The public key; raises TypeError for a key of another sort."""
+        if not isinstance(self.key, Ed25519PrivateKey):
+            raise TypeError("a key of another sort is no endpoint id")
         return self.key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
 @lru_cache(maxsize=CERTIFICATES_KEPT)
 def identity_of(seed: bytes) -> Identity:
     """Return the identity of a secret key of 32 bytes."""
-    key = Ed25519PrivateKey.from_private_bytes(seed)
+    return _certified(Ed25519PrivateKey.from_private_bytes(seed))
+
+
+def identity_of_another_sort() -> Identity:
+    """Return a new identity whose key is one of ECDSA, which no endpoint has."""
+    return _certified(ec.generate_private_key(ec.SECP256R1()))
+
+
+def _certified(key: Ed25519PrivateKey | ec.EllipticCurvePrivateKey) -> Identity:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, COMMON_NAME)])
     certificate = (
         x509.CertificateBuilder()
@@ -79,7 +93,7 @@ def identity_of(seed: bytes) -> Identity:
         .serial_number(1)
         .not_valid_before(_BEGINS)
         .not_valid_after(_ENDS)
-        .sign(key, None)
+        .sign(key, None if isinstance(key, Ed25519PrivateKey) else hashes.SHA256())
     )
     return Identity(key, certificate)
 
@@ -95,12 +109,14 @@ class _Asking(LibraryConnection):
         self.tls._request_client_certificate = True  # noqa: SLF001 - no public name
 
 
-def _configuration(identity: Identity | None, *, is_client: bool, alpn: str) -> QuicConfiguration:
+def _configuration(
+    identity: Identity | None, *, is_client: bool, alpn: str, idle_s: float = IDLE_S
+) -> QuicConfiguration:
     return QuicConfiguration(
         alpn_protocols=[alpn],
         certificate=None if identity is None else identity.certificate,
         connection_id_length=ID_BYTES,
-        idle_timeout=IDLE_S,
+        idle_timeout=idle_s,
         is_client=is_client,
         max_datagram_size=DATAGRAM,
         private_key=None if identity is None else identity.key,
@@ -109,11 +125,13 @@ def _configuration(identity: Identity | None, *, is_client: bool, alpn: str) -> 
     )
 
 
-def dialling(identity: Identity | None, alpn: str = ALPN) -> QuicLink:
-    """Return the dialling side of a new connection; without an identity it has no certificate."""
-    return QuicLink(
-        LibraryConnection(configuration=_configuration(identity, is_client=True, alpn=alpn))
-    )
+def dialling(identity: Identity | None, alpn: str = ALPN, *, idle_s: float = IDLE_S) -> QuicLink:
+    """Return the dialling side of a new connection; without an identity it has no certificate.
+
+    `idle_s` is the idle time that it declares.
+    """
+    configuration = _configuration(identity, is_client=True, alpn=alpn, idle_s=idle_s)
+    return QuicLink(LibraryConnection(configuration=configuration))
 
 
 def connection_id_of(datagram: bytes) -> bytes | None:
@@ -214,6 +232,13 @@ class QuicLink:
             )
         return Closed(None, said or f"QUIC error {event.error_code:#x}")
 
+    def error(self) -> int | None:
+        """Return the error of QUIC with which the peer has ended the connection, if it has."""
+        event = self._library._close_event  # noqa: SLF001 - as above
+        is_draining = self._library._state is QuicConnectionState.DRAINING  # noqa: SLF001 - as above
+        is_of_quic = event is not None and event.frame_type is not None
+        return event.error_code if event is not None and is_draining and is_of_quic else None
+
     def peer_id(self) -> bytes | None:
         """Return the endpoint id of the peer, or None if it showed no Ed25519 key."""
         certificate = self._library.tls._peer_certificate  # noqa: SLF001 - no public name
@@ -226,9 +251,32 @@ class QuicLink:
 
     def can_open(self, *, uni: bool) -> bool:
         """Return True if the peer has granted one more stream."""
+        taken = self._library.get_next_available_stream_id(is_unidirectional=uni) // 4
+        return taken < self.granted(uni=uni)
+
+    def granted(self, *, uni: bool) -> int:
+        """Return how many streams of a kind the peer has granted from the beginning on."""
         library = self._library
-        granted = library._remote_max_streams_uni if uni else library._remote_max_streams_bidi  # noqa: SLF001 - no public name
-        return library.get_next_available_stream_id(is_unidirectional=uni) // 4 < granted
+        return library._remote_max_streams_uni if uni else library._remote_max_streams_bidi  # noqa: SLF001 - no public name
+
+    def overdraw(self, number: int, data: bytes, skipped: int) -> None:
+        """Write bytes of a stream whether or not the peer has granted it, `skipped` bytes later."""
+        library = self._library
+        library._remote_max_streams_bidi = library._remote_max_streams_uni = NUMBERS  # noqa: SLF001 - no public name
+        library._remote_max_data = library._remote_max_stream_data_bidi_remote = NUMBERS  # noqa: SLF001 - as above
+        library._remote_max_stream_data_uni = NUMBERS  # noqa: SLF001 - as above
+        stream = library._get_or_create_stream_for_send(number)  # noqa: SLF001 - as above
+        stream.is_blocked, stream.max_stream_data_remote = False, NUMBERS
+        stream.sender._buffer_start += skipped  # noqa: SLF001 - as above
+        stream.sender._buffer_stop += skipped  # noqa: SLF001 - as above
+        library.send_stream_data(number, data)
+
+    def stay_open(self) -> None:
+        """Go on without packets of the peer for longer than the idle time that was declared."""
+        library = self._library
+        library._configuration.idle_timeout = IDLE_S  # noqa: SLF001 - no public name
+        library._remote_max_idle_timeout = None  # noqa: SLF001 - as above
+        library._close_at = (library._close_at or 0.0) + IDLE_S  # noqa: SLF001 - as above
 
     def open(self, *, uni: bool) -> int:
         """Return the number of a new stream, of which the peer learns with its first bytes."""

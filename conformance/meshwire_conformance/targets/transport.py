@@ -267,6 +267,9 @@ class ProbedConnection(Connection):
     Those that the target has dialled are of this kind.
     """
 
+    port = 0
+    """The port of the suite that the target has dialled, if it has."""
+
     @abstractmethod
     async def ready(self, deadline_s: float) -> bool:
         """Return True if streams can be opened within the deadline."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from meshwire_conformance.targets import bundle
 from meshwire_conformance.targets.bundle import bundled, node_attachments, short_deadline_s, strain
 
 
@@ -53,7 +54,7 @@ def test_the_node_is_started_with_them() -> None:
     """Both deadlines, in each dialect, and where it dials, so that the ready line has them."""
     commands = [one.location for one in node_attachments("node", 2.5)]
 
-    assert len(commands) == 9
+    assert len(commands) == 11
     assert all("--handshake-s 2.5 --frame-stall-s 2.5" in command for command in commands)
 
 
@@ -66,3 +67,17 @@ def test_the_scale_of_the_caller_reaches_the_node() -> None:
     for node in nodes:
         words = node.location.split()
         assert float(words[words.index("--handshake-s") + 1]) >= 100.0
+
+
+def test_quic_is_left_out_where_its_library_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither side could speak it; with it a short run has only the cases about QUIC."""
+    short = {one.variant: one for one in bundled(full=False)}
+    monkeypatch.setattr(bundle, "LIBRARY_OF_QUIC", "meshwire_no_such_library")
+    without = {one.variant for one in bundled()}
+
+    assert {*bundle.OVER_QUIC} <= {*short}
+    assert short["quic"].only == ("binding:quic",)
+    assert not {*bundle.OVER_QUIC} & without
+    assert without
