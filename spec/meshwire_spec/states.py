@@ -93,7 +93,7 @@ An event that is not listed is a fault of the local caller, except STOP received
 the peer's, reason bad-stream.
 """
 
-SEND_ENDED: Final = frozenset({SendHalf.FINISHED, SendHalf.RESET, SendHalf.ABSENT})
+SEND_ENDED: Final = (SendHalf.FINISHED, SendHalf.RESET, SendHalf.ABSENT)
 """States in which a sending half no longer holds its stream."""
 
 # --- Lab binding: the receiving half of a stream -----------------------------------------------
@@ -140,7 +140,7 @@ RECEIVE_HALF: Final[Mapping[tuple[ReceiveHalf, ReceiveEvent], ReceiveHalf]] = Ma
 STOP is sent the first time it is asked for, in `receiving` or `finished`.
 """
 
-RECEIVE_ENDED: Final = frozenset({ReceiveHalf.FINISHED, ReceiveHalf.RESET, ReceiveHalf.ABSENT})
+RECEIVE_ENDED: Final = (ReceiveHalf.FINISHED, ReceiveHalf.RESET, ReceiveHalf.ABSENT)
 """States in which a receiving half no longer holds its stream."""
 
 # --- Node: the session with one peer ------------------------------------------------------------

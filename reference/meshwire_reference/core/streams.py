@@ -119,7 +119,10 @@ class Streams:
         self.peer = peer_id.hex()
         self.may_read = False
         self.quota = InboundQuota(
-            context.settings.inbound_share_bytes, context.inbound_quota, self.resume
+            context.settings.inbound_share_bytes,
+            context.inbound_quota,
+            self.resume,
+            self._take_precedence,
         )
         self._unread: dict[int, Unread] = {}
         self._withheld = 0
@@ -178,6 +181,14 @@ class Streams:
         self.grant_exempt()
         for handler in list(self._handlers.values()):
             handler.resume()
+
+    def _take_precedence(self) -> None:
+        """Go on as the peer whose stream has held bytes for the longest time.
+
+        That happens after almost every frame, and changes nothing where no credit is withheld.
+        """
+        if self.withholds_credit:
+            self.resume()
 
     def cut(self) -> None:
         """Report the end of the connection to every handler."""

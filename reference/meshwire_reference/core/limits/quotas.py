@@ -74,18 +74,26 @@ class ReceivedQuota(SharedQuota):
         self._holders.pop((quota, stream), None)
         if was_oldest and self.oldest is not None:
             # Its peer has to be given credit again, or its deadline begins.
-            self.wait(self.oldest[0].resume)
+            self.wait(self.oldest[0].take_precedence)
 
 
 class InboundQuota:
     """Received bytes of one peer by stream; `resume` is called when others give way.
 
+    `take_precedence` is called when a stream of this peer has become the one that held bytes first.
     Once the shared budget is used up, the stream that began first of all may go on, and every peer
     that holds no more than `share` bytes: small frames pass whatever others leave unfinished.
     """
 
-    def __init__(self, share: int, shared: ReceivedQuota, resume: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        share: int,
+        shared: ReceivedQuota,
+        resume: Callable[[], None],
+        take_precedence: Callable[[], None],
+    ) -> None:
         self.resume = resume
+        self.take_precedence = take_precedence
         self._share = share
         self._shared = shared
         self._held: dict[int, int] = {}

@@ -126,6 +126,10 @@ class SendQueue:
         self.head = self.size = 0
 
 
+NOTHING_QUEUED: Final = SendQueue()
+"""The queue of every stream of which no byte waits: most never have one of their own."""
+
+
 class LabStream:
     """A stream as one side of a lab connection sees it."""
 
@@ -165,7 +169,7 @@ class LabStream:
         self.deferred = 0
         self.maximum = maximum
         self.sent = 0
-        self.queue = SendQueue()
+        self.queue = NOTHING_QUEUED
         self.stop_sent = False
         # The peer's stop that ended our half, if one did.
         self.stopped_by: int | None = None
@@ -209,7 +213,7 @@ class LabStream:
         if self.chunks or self.fin_received:
             data = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
             events.append(StreamData(self.id, data, self.fin_received))
-            self.chunks = []
+            self.chunks.clear()
             self.fin_received = False
         if self.reset_code is not None:
             events.append(StreamReset(self.id, self.reset_code))
@@ -262,7 +266,7 @@ class LabStream:
     def silence(self) -> int:
         """Deliver nothing more of the peer's half; return how many bytes that settles."""
         self.is_silenced = True
-        self.chunks = []
+        self.chunks.clear()
         self.fin_received = False
         return self._settle_all()
 
@@ -303,6 +307,8 @@ class LabStream:
         if after is None:
             raise StreamGone(self.id, self.stopped_by)
         self.send = after
+        if self.queue is NOTHING_QUEUED:
+            self.queue = SendQueue()
         self.queue.put(data)
 
     def take_chunk(self, most: int) -> tuple[bytes | memoryview, bool]:

@@ -357,7 +357,8 @@ class QuicLink(Connection):
 
     def _add(self, stream: StreamId, *, is_own: bool) -> QuicHalves:
         window = self._options.windows.max_stream_data
-        added = QuicHalves(stream, is_own=is_own, window=window)
+        # The credit of the peer is the library's to know.
+        added = QuicHalves(stream, is_own=is_own, window=window, maximum=0)
         self._streams[stream] = added
         return added
 
@@ -369,7 +370,8 @@ class QuicLink(Connection):
             return found
         for lower in range(self._seen[kind], number + 1):
             found = self._add(lower << 2 | stream & 3, is_own=False)
-            self._tell(found)
+            if self._closed is None:
+                self._untold[found] = None
         self._seen[kind] = number + 1
         return found
 

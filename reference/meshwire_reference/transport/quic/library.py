@@ -273,6 +273,7 @@ class HeldConnection(QuicConnection):
             retry_source_connection_id=retried,
         )
         windows = options.windows
+        # TR-050
         self._local_max_data = self._data_limit = _DataLimit(windows.max_data)
         bidi = _StreamsLimit(QuicFrameType.MAX_STREAMS_BIDI, windows.max_streams_bidi)
         uni = _StreamsLimit(QuicFrameType.MAX_STREAMS_UNI, windows.max_streams_uni)
@@ -310,7 +311,7 @@ class HeldConnection(QuicConnection):
         pending = self._events
         while pending:
             event = pending.popleft()
-            if isinstance(event, events.StreamDataReceived):
+            if type(event) is events.StreamDataReceived:
                 receiver.on_data(event.stream_id, event.data, fin=event.end_stream)
             elif (report := _REPORTS.get(type(event))) is not None:
                 report(self, receiver, event)
@@ -390,7 +391,7 @@ class HeldConnection(QuicConnection):
     def open_stream(self, *, bidi: bool) -> StreamId:
         """Open a stream; requires `can_open`. The peer learns of it with its first frame."""
         number = self.get_next_available_stream_id(is_unidirectional=not bidi)
-        self._count_sender(self._get_or_create_stream_for_send(number))
+        _Sender.replace(self._get_or_create_stream_for_send(number).sender, self._kept)
         return number
 
     def room(self, stream_id: StreamId) -> int:
@@ -415,12 +416,6 @@ class HeldConnection(QuicConnection):
         stream = self._streams.get(stream_id)
         if stream is not None:
             stream.sender.reset(code)
-
-    def _count_sender(self, stream: QuicStream) -> QuicStream:
-        """Let a stream count what it keeps; it has not sent anything yet."""
-        if type(stream.sender) is QuicStreamSender and not stream.sender.is_finished:
-            _Sender.replace(stream.sender, self._kept)
-        return stream
 
     # --- The peer's halves --------------------------------------------------------------------
 
@@ -467,8 +462,9 @@ class HeldConnection(QuicConnection):
 
     def _get_or_create_stream(self, frame_type: int, stream_id: int) -> QuicStream:
         stream = super()._get_or_create_stream(frame_type, stream_id)
-        if type(stream.sender) is QuicStreamSender:
-            self._count_sender(stream)
+        sender = stream.sender
+        if type(sender) is QuicStreamSender and not sender.is_finished:
+            _Sender.replace(sender, self._kept)
         return stream
 
     def _handle_stop_sending_frame(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from meshwire_reference.core.inputs import StreamId
 from meshwire_reference.transport.base import StreamGone
 from meshwire_reference.transport.lab.streams import LabStream
 from meshwire_spec.states import (
@@ -31,10 +30,6 @@ class QuicHalves(LabStream):
     """A stream as one side of a connection over QUIC sees it."""
 
     __slots__ = ()
-
-    def __init__(self, stream: StreamId, *, is_own: bool, window: int) -> None:
-        # The credit of the peer is the library's to know.
-        super().__init__(stream, is_own=is_own, window=window, maximum=0)
 
     def take(self, data: bytes, *, fin: bool) -> bool:
         """Take the peer's bytes, which its credit covers; return False if nobody reads them."""

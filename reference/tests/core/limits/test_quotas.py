@@ -182,7 +182,8 @@ class TestUnfinishedFrames:
         shared = ReceivedQuota(100)
         woken: list[str] = []
         first, second, third = (
-            InboundQuota(10, shared, lambda: woken.append("resumed")) for _ in range(3)
+            InboundQuota(10, shared, lambda: woken.append("resumed"), lambda: woken.append("first"))
+            for _ in range(3)
         )
         first.hold(1, 60)
         second.hold(1, 40)
