@@ -115,6 +115,7 @@ def mutant_of(names: str, rows: Mapping[str, Row]) -> Mutant:
 VARIANTS = {
     "control": "control",
     "dials-over:quic": "quic-dials",
+    "dials-named": "quic-dials",
     "binding:quic": "quic",
     "reconciles": "reconciles",
     "dials dialect:open": "reconciles",

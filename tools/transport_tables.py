@@ -62,7 +62,7 @@ class Target:
         return kind not in BESIDE or kind in self.has
 
 
-BESIDE: Final = frozenset({"accepts", "dials", "process", "control"})
+BESIDE: Final = frozenset({"accepts", "dials", "dials-named", "process", "control"})
 """Needs that depend on the kind of target; what else a case needs is for the target to offer."""
 TARGETS: Final = (
     Target("`node:` with `{dial}` and `{control}`", "tcp", BESIDE, "tcp"),

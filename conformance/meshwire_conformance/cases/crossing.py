@@ -1,4 +1,4 @@
-"""Cases about two connections with one node, of which one has to give way."""
+"""Cases about two connections with one node, and addresses that name an endpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from meshwire_conformance.cases.planting import NOTHING
 from meshwire_conformance.catalogue.case import DIALS_OVER
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.errors import SuiteFault
-from meshwire_conformance.socket_suite.calls import take_served
+from meshwire_conformance.socket_suite.calls import (
+    answer_named_as_another,
+    take_named,
+    take_served,
+)
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.case_streams import no_connection
 from meshwire_conformance.socket_suite.content import Wanted
@@ -286,3 +290,48 @@ async def does_not_dial_again(run: CaseRun) -> None:
             raise CaseFailed("dialled", "the target has dialled again, and its peer is connected")
 
     await _with(_rivals(run, is_lower=True), steps)
+
+
+# --- Addresses that name an endpoint -----------------------------------------------------------
+
+
+@case(
+    "MW-7103",
+    "a target must leave another endpoint than the one that its address names",
+    part="transport",
+    rules=("TR-036",),
+    needs=("dials-named", "documents"),
+    isolation="peer",
+    negative=True,
+    control="MW-7104",
+)
+async def leaves_another_endpoint(run: CaseRun) -> None:
+    """The endpoint id of an address is not compared, or only noted."""
+    connection = await answer_named_as_another(run, "X")
+    closed = await connection.wait_closed(run.deadline_s)
+    code = REASONS["authentication-failed"].code
+    if closed is None or closed.code != code:
+        raise CaseFailed(
+            "not-closed" if closed is None else "wrong-code",
+            "the target did not leave an endpoint that its address does not name",
+            expected=(f"the end of the connection with code {code}",),
+            received=("an open connection" if closed is None else closed.text or f"{closed.code}",),
+            missed=closed is None,
+        )
+    opened = [one.number for one in connection.streams.values() if not one.ours]
+    if opened:
+        raise CaseFailed("sent", f"the target opened the streams {opened} to another endpoint")
+
+
+@case(
+    "MW-7104",
+    "a target must serve the endpoint that its address names",
+    part="transport",
+    rules=("TR-036",),
+    needs=("dials-named", "documents"),
+    isolation="peer",
+)
+async def serves_who_is_named(run: CaseRun) -> None:
+    """No endpoint is good enough, such as one whose id is written in other letters."""
+    await take_named(run, "X")
+    await run.read(Wanted(f"notes:{run.scope.names['case']}", heads=NOTHING), "X")

@@ -26,7 +26,7 @@ from meshwire_conformance.targets.handshake import (
     spoken_dialect,
 )
 from meshwire_conformance.targets.lab_records import Preamble, Windows
-from meshwire_conformance.targets.listening import Listener
+from meshwire_conformance.targets.listening import Listener, NamedDoor
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Connection, NotDialled, ProbedConnection, Stream
 from meshwire_spec.numbers import NONCE, REASONS, RESULT_ACCEPTED
@@ -278,6 +278,32 @@ async def take_served(run: CaseRun, name: str) -> Connection:
     connection = await _taken(run, lambda: run.session.connect(peer.dial(), called=True))
     peer.adopt(connection)
     return connection
+
+
+async def take_named(run: CaseRun, name: str) -> Connection:
+    """Return a connection that the target dials at an address which names its peer, who answers."""
+    named, peer = named_of(run), run.own_peer(name)
+    dial = replace(peer.dial(), identity=named.identity)
+    connection = await _taken(
+        run, lambda: run.session.connect(dial, called=True, at=named.listener)
+    )
+    peer.adopt(connection)
+    return connection
+
+
+async def answer_named_as_another(run: CaseRun, name: str) -> Connection:
+    """Return a connection that the target dials at such an address, where another one answers."""
+    named, peer = named_of(run), run.own_peer(name)
+    connection = await _taken(run, lambda: named.listener.dial_raw(peer.dial(), run.deadline_s))
+    peer.adopt(connection)
+    return connection
+
+
+def named_of(run: CaseRun) -> NamedDoor:
+    """Return where the suite listens under an address that names an endpoint."""
+    if run.session.target.named is None:
+        raise SuiteFault(f"{run.case_id} needs such an address, which its `needs` does not list")
+    return run.session.target.named
 
 
 async def _taken(run: CaseRun, take: Callable[[], Awaitable[Taken]]) -> Taken:

@@ -122,6 +122,10 @@ def _check_dials_over(binding: str, target: Target) -> str | None:
     return f"the target dials over {target.listener.binding}"
 
 
+def _check_dials_named(_name: str, target: Target) -> str | None:
+    return None if target.named else "the target was given no address that names an endpoint"
+
+
 def _check_accepts(_name: str, target: Target) -> str | None:
     return "the target dials every connection" if target.is_called else None
 
@@ -153,6 +157,7 @@ _CHECKS: dict[str, Callable[[str, Target], str | None]] = {
     "process": _check_process,
     "dials": _check_dials,
     DIALS_OVER: _check_dials_over,
+    "dials-named": _check_dials_named,
     "accepts": _check_accepts,
     "without": _check_without,
     "control": _check_control,

@@ -23,6 +23,7 @@ from meshwire_conformance.targets.handshake import (
 )
 from meshwire_conformance.targets.lab import Grants
 from meshwire_conformance.targets.lab_records import Preamble, Windows
+from meshwire_conformance.targets.listening import Listener
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Connection, Dial, Overdue, TooFewDials
 
@@ -174,11 +175,13 @@ class Session:
         """Give connections no less time than answers, in seconds."""
         self.deadline_s = max(self.deadline_s, deadline_s)
 
-    async def connect(self, dial: Dial, *, called: bool = False) -> Connection:
+    async def connect(
+        self, dial: Dial, *, called: bool = False, at: Listener | None = None
+    ) -> Connection:
         """Return a connection after its handshake; with `called` one that the target has dialled.
 
-        Raises Overdue if the target did not answer in time or gave up waiting for the suite,
-        NotDialled if it did not dial, else ConnectionError.
+        That is one at the listener `at`, if given. Raises Overdue if the target did not answer in
+        time or gave up waiting for the suite, NotDialled if it did not dial, else ConnectionError.
         """
         target, gate = self.target, Gate(dial)
         is_called = called or target.is_called
@@ -186,7 +189,7 @@ class Session:
         if target.formation is not None and (is_called or target.formation.proves):
             dial = replace(dial, on_stream=gate)
         reach = target.accept if is_called else target.dial
-        connection = await reach(dial, self.deadline_s)
+        connection = await (reach if at is None else at.dial)(dial, self.deadline_s)
         if isinstance(connection, TcpConnection):
             self.grants.append(connection.lab.grants)
         if target.formation is not None:

@@ -40,7 +40,7 @@ from meshwire_conformance.targets.handshake import (
     read_secret,
 )
 from meshwire_conformance.targets.hosts import in_address, split_location
-from meshwire_conformance.targets.listening import Listener
+from meshwire_conformance.targets.listening import Listener, NamedDoor, with_names
 from meshwire_conformance.targets.stdio import command_of
 from meshwire_conformance.targets.transport import (
     Address,
@@ -90,7 +90,8 @@ class Target:
 
     `node` is its process if the suite has started it with `command`, under `settings`. `listener`
     takes the connections that it dials, if it was given an address of the suite. With `is_called`
-    it is reached in no other way: then the listener is its dialler too.
+    it is reached in no other way: then the listener is its dialler too. `named` takes those that it
+    dials at an address which names an endpoint.
     """
 
     address: Address
@@ -101,6 +102,7 @@ class Target:
     command: str = ""
     settings: Settings = field(default_factory=Settings)
     listener: Listener | None = None
+    named: NamedDoor | None = None
 
     @property
     def is_called(self) -> bool:
@@ -153,8 +155,7 @@ class Target:
         """
         try:
             await self.dialler.close()
-            if self.listener is not None:
-                await self.listener.close()
+            await _close_listeners(self.listener, self.named)
         finally:
             if self.node is not None:
                 await self.node.stop()
@@ -241,8 +242,10 @@ async def start_node(command: str, settings: Settings | None = None) -> Target:
     settings = settings or Settings()
     ready_s = node_target.READY_S * max(1.0, settings.timeout_scale)
     listener, filled = await _with_addresses(command)
+    named: NamedDoor | None = None
     process: node_target.NodeProcess | None = None
     try:
+        named, filled = await with_names(filled)
         process = await node_target.start(filled, ready_s=ready_s)
         facts = read_facts(process.ready)
         facts = replace(facts, secret_file=facts.secret_file or process.secret_file)
@@ -250,15 +253,21 @@ async def start_node(command: str, settings: Settings | None = None) -> Target:
     except BaseException:
         if process is not None:
             await process.stop()
-        if listener is not None:
-            await listener.close()
+        await _close_listeners(listener, named)
         raise
     target.node = process
     target.command = command
-    if listener is not None:
-        listener.hold_to(facts)
-        target.listener = listener
+    for one in (listener, None if named is None else named.listener):
+        if one is not None:
+            one.hold_to(facts)
+    target.listener, target.named = listener, named
     return target
+
+
+async def _close_listeners(listener: Listener | None, named: NamedDoor | None) -> None:
+    for one in (listener, None if named is None else named.listener):
+        if one is not None:
+            await one.close()
 
 
 async def _with_addresses(command: str) -> tuple[Listener | None, str]:

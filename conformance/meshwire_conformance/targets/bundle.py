@@ -31,7 +31,7 @@ CONTROL = "control"
 """Variant of the bundled node that offers its control socket, as a node for tests."""
 LIBRARY_OF_QUIC = "aioquic"
 """The package without which neither the suite nor the bundled node has QUIC."""
-OVER_QUIC = {"quic": ("binding:quic",), "quic-dials": (f"{DIALS_OVER}:quic",)}
+OVER_QUIC = {"quic": ("binding:quic",), "quic-dials": (f"{DIALS_OVER}:quic", "dials-named")}
 """Variants of the bundled node over QUIC, and the needs of the cases about QUIC itself."""
 HEARTBEAT_S = 0.5
 """Time between heartbeats of the bundled node in one attachment, in seconds."""
@@ -171,8 +171,18 @@ def _node_rows() -> tuple[tuple[str, str, str, tuple[str, ...]], ...]:
             ("reconciles", "dials dialect:open", f"cap:{SHORT_CAP}"),
         ),
         ("quic", "--open", "open", ()),
-        ("quic-dials", f"{member} {dials_quic}", "", ("dials",)),
-        ("proves", f"{member} --unproven refuse {dials}", "", ("mutual-proof",)),
+        (
+            "quic-dials",
+            f"{member} {dials_quic} --connect {{dial-quic-named}}",
+            "",
+            ("dials", "dials-named"),
+        ),
+        (
+            "proves",
+            f"{member} --unproven refuse {dials} --connect {{dial-named}}",
+            "",
+            ("mutual-proof", "dials-named"),
+        ),
         (CONTROL, f"--open {SERVED}", "", ("control",)),
     )
 

@@ -9,11 +9,13 @@ moment.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import select
 import socket
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from meshwire_conformance.catalogue.case import EVERYTHING
@@ -29,7 +31,7 @@ from meshwire_conformance.targets.transport import (
     ProbedConnection,
     Signal,
 )
-from meshwire_spec.numbers import HANDSHAKE_S, LAB_RECORD_MAX
+from meshwire_spec.numbers import ENDPOINT_ID, HANDSHAKE_S, LAB_RECORD_MAX
 
 BACKLOG = 128
 """Number of connections that may wait until they are taken."""
@@ -268,3 +270,45 @@ _BINDERS: Mapping[str, Callable[[Listener, str, int], Awaitable[int]]] = {
     "quic": Listener.bind_quic,
 }
 """How a listener binds, by the transport."""
+
+
+# --- Addresses that name an endpoint -----------------------------------------------------------
+
+
+NAMED_HERE = {"{dial-named}": "tcp", "{dial-quic-named}": "quic"}
+"""What the suite replaces by an address that names the endpoint which has to answer there."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedDoor:
+    """Where the suite listens under an address that names an endpoint, whose identity it has."""
+
+    listener: Listener
+    identity: bytes
+
+
+async def with_names(command: str) -> tuple[NamedDoor | None, str]:
+    """Return a command with an address that names an endpoint of the suite, and who has its key."""
+    for place, binding in NAMED_HERE.items():
+        before, found, after = command.partition(place)
+        if found:
+            named = NamedDoor(Listener(binding), secrets.token_bytes(ENDPOINT_ID))
+            address = await named.listener.bind("127.0.0.1", 0)
+            endpoint_id = ENDPOINT_OF[binding](named.identity).hex()
+            return named, before + address.replace("://", f"://{endpoint_id}@") + after
+    return None, command
+
+
+def _endpoint_over_quic(identity: bytes) -> bytes:
+    # The listener needs the extra too.
+    from meshwire_conformance.targets.quic_library import identity_of  # noqa: PLC0415 - an extra
+
+    return identity_of(identity).endpoint_id
+
+
+ENDPOINT_OF: Mapping[str, Callable[[bytes], bytes]] = {
+    # Over the lab binding an identity is the endpoint id, which nothing proves.
+    "tcp": bytes,
+    "quic": _endpoint_over_quic,
+}
+"""The endpoint id of an identity, by the transport."""

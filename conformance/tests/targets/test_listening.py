@@ -29,7 +29,7 @@ from meshwire_conformance.targets.handshake import (
     admit,
     prove,
 )
-from meshwire_conformance.targets.listening import Listener, Untaken
+from meshwire_conformance.targets.listening import NAMED_HERE, Listener, Untaken, with_names
 from meshwire_conformance.targets.tcp import TcpConnection, after_preamble, connect_raw
 from meshwire_conformance.targets.transport import Address, Dial, NotDialled, Stream, TooFewDials
 from meshwire_spec.numbers import CAPABILITIES, PAYLOAD_MAX
@@ -424,3 +424,27 @@ def test_a_node_started_by_hand_is_judged() -> None:
 
     assert suite.returncode == 0, said
     assert "2/2" in said
+
+
+@pytest.mark.parametrize("binding", ["tcp", "quic"])
+def test_a_command_gets_an_address_that_names_an_endpoint(binding: str) -> None:
+    """The suite listens there, and has the identity of that endpoint alone."""
+    if binding == "quic":
+        pytest.importorskip("aioquic", reason="the extra quic is not installed")
+        from meshwire_conformance.targets.quic_library import identity_of  # noqa: PLC0415 - an extra
+    place = next(name for name, named in NAMED_HERE.items() if named == binding)
+
+    async def run() -> None:
+        door, command = await with_names(f"node --connect {place}")
+        assert door is not None
+        try:
+            own = door.identity
+            named = identity_of(own).endpoint_id if binding == "quic" else own
+            (bound,) = door.listener.addresses
+
+            assert command == f"node --connect {bound.replace('//', f'//{named.hex()}@')}"
+        finally:
+            await door.listener.close()
+
+    asyncio.run(run())
+    assert asyncio.run(with_names("node --connect {dial}")) == (None, "node --connect {dial}")
