@@ -24,6 +24,8 @@ DIGESTS = {
     "verdicts.jsonl": "2492f8ef73e189075977d2540e63cd0f3d5cc870d6146c9cc30fe4d73f3c2a11",
 }
 """SHA-256 of each file of records."""
+TRANSCRIPTS_DIGEST = "5484cbdbb0162b6dbbc527422b3dc469a769bb88f880d9b0929d0c030c1768f1"
+"""SHA-256 of all recorded conversations, each file with its name and a zero byte before it."""
 DIFFERENCES = HERE / "differences.toml"
 
 NEGENTROPY = ("NegentropyServer", "NegentropyClient")
@@ -136,6 +138,17 @@ def agree(deployed: str, ours: str) -> bool:
 def test_the_records_are_those_that_were_recorded(name: str) -> None:
     """A recording is never edited, since its bytes are those of a deployed peer."""
     assert sha256((FROZEN / name).read_bytes()).hexdigest() == DIGESTS[name]
+
+
+def test_the_conversations_are_those_that_were_recorded() -> None:
+    """The same for conversations, which name the project and version that was recorded."""
+    digest = sha256()
+    for path in sorted((FROZEN / "transcripts").glob("*.json")):
+        content = path.read_bytes()
+        digest.update(path.name.encode() + b"\0" + content)
+        assert json.loads(content)["library"].startswith("peat-mesh 0."), path.name
+
+    assert digest.hexdigest() == TRANSCRIPTS_DIGEST
 
 
 def test_every_recorded_message_decodes_to_its_inputs() -> None:
