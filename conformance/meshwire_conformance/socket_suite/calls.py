@@ -10,7 +10,7 @@ from typing import TypeVar
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.case_streams import CALLED, no_connection, not_dialled
-from meshwire_conformance.socket_suite.connecting import PREAMBLE, check_echo
+from meshwire_conformance.socket_suite.connecting import LAB, ONLY_LAB, PREAMBLE, check_echo
 from meshwire_conformance.socket_suite.evidence import CaseFailed, NotApplicable, Sending
 from meshwire_conformance.targets.handshake import (
     CHALLENGES,
@@ -32,9 +32,6 @@ from meshwire_conformance.targets.transport import Connection, NotDialled, Probe
 from meshwire_spec.numbers import NONCE, REASONS, RESULT_ACCEPTED
 
 Taken = TypeVar("Taken", bound=Connection)
-
-LAB = "tcp"
-ONLY_LAB = "the case sends what the lab binding alone has, and the target dials over another"
 
 
 @dataclass(slots=True)

@@ -40,6 +40,8 @@ from meshwire_spec.schemas.steps import ConnectSpec, HandshakeSpec
 
 PREAMBLE = "lab_preamble"
 """The kind of the first message of a connection."""
+LAB = "tcp"
+ONLY_LAB = "the case sends what the lab binding alone has, and the target dials over another"
 _PING = bytes.fromhex("6469616c6c696e67")
 """Bytes that come back once everything before them has."""
 
@@ -78,7 +80,18 @@ async def dial_raw(run: CaseRun, dial: Dial) -> TcpConnection:
         connection = await dialler.dial_raw(dial, run.deadline_s)
         if isinstance(connection, TcpConnection):
             return connection
-    raise SuiteFault(f"{run.case_id} needs the lab binding, which its `needs` does not list")
+    raise without_lab(run)
+
+
+def without_lab(run: CaseRun) -> Exception:
+    """Return what to raise where a case uses the lab binding over a connection of another one.
+
+    A target may dial over another transport than the one on which it listens.
+    """
+    listener = run.session.target.listener
+    if run.terms.dials and listener is not None and listener.binding != LAB:
+        return NotApplicable(ONLY_LAB)
+    return SuiteFault(f"{run.case_id} needs the lab binding, which its `needs` does not list")
 
 
 def _wrong_preamble(identity: bytes, options: ConnectSpec) -> Preamble | None:
@@ -111,7 +124,7 @@ async def adopt_lab(run: CaseRun, on: str, windows: Windows) -> TcpConnection:
     preamble = Preamble(dial.identity, windows=windows)
     connection = await run.session.connect(replace(dial, preamble=preamble))
     if not isinstance(connection, TcpConnection):
-        raise SuiteFault(f"{run.case_id} needs the lab binding, which its `needs` does not list")
+        raise without_lab(run)
     peer.adopt(connection)
     return connection
 
@@ -120,7 +133,7 @@ async def lab_connection(run: CaseRun, on: str) -> TcpConnection:
     """Return the connection of a peer, which must use the lab binding."""
     connection = run.peer(on).last or await run.connection(on)
     if not isinstance(connection, TcpConnection):
-        raise SuiteFault(f"{run.case_id} needs the lab binding, which its `needs` does not list")
+        raise without_lab(run)
     return connection
 
 

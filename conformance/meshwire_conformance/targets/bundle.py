@@ -31,7 +31,9 @@ CONTROL = "control"
 """Variant of the bundled node that offers its control socket, as a node for tests."""
 LIBRARY_OF_QUIC = "aioquic"
 """The package without which neither the suite nor the bundled node has QUIC."""
-OVER_QUIC = {"quic": ("binding:quic",), "quic-dials": (f"{DIALS_OVER}:quic", "dials-named")}
+QUIC = "quic"
+"""Variant of the bundled node that waits for connections over QUIC."""
+OVER_QUIC = {QUIC: ("binding:quic",), "quic-dials": (f"{DIALS_OVER}:quic", "dials-named")}
 """Variants of the bundled node over QUIC, and the needs of the cases about QUIC itself."""
 HEARTBEAT_S = 0.5
 """Time between heartbeats of the bundled node in one attachment, in seconds."""
@@ -81,7 +83,7 @@ def bundled(timeout_scale: float = 1.0, *, full: bool = True) -> list[Attachment
     if find_spec(LIBRARY_OF_QUIC) is None:
         nodes = [one for one in nodes if one.variant not in OVER_QUIC]
     if not full:
-        shares = {**dict.fromkeys(DIALECTS, DIALECTS), CONTROL: (CONTROL,)}
+        shares = {**dict.fromkeys(DIALECTS, DIALECTS), CONTROL: (CONTROL,), QUIC: (QUIC,)}
         nodes = [
             replace(
                 one,
@@ -170,7 +172,7 @@ def _node_rows() -> tuple[tuple[str, str, str, tuple[str, ...]], ...]:
             "",
             ("reconciles", "dials dialect:open", f"cap:{SHORT_CAP}"),
         ),
-        ("quic", "--open", "open", ()),
+        (QUIC, "--open", "open", ()),
         (
             "quic-dials",
             f"{member} {dials_quic} --connect {{dial-quic-named}}",
