@@ -1,7 +1,7 @@
 """Verdicts: the possible results of a case, their details, and the exit code of a run."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 
 
@@ -129,6 +129,13 @@ class CaseResult:
     def rates(self) -> str:
         """The counts of verdicts in several rounds as a text; empty for one round."""
         return ", ".join(f"{verdict.value} {count}" for verdict, count in self.rounds)
+
+
+def unjudged(result: CaseResult, reason: str) -> CaseResult:
+    """Return the result of a case that cannot be judged, because everything is slow."""
+    return replace(
+        result, verdict=Verdict.COULD_NOT_RUN, reasons=(reason,), symptom=TOO_SLOW, sent=()
+    )
 
 
 def strongest(codes: Iterable[ExitCode]) -> ExitCode:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -15,17 +16,34 @@ from meshwire_conformance.protocol.signed_operations import (
 from meshwire_conformance.targets.websocket import Over, WebSocket, dial
 
 QUIET_S = 0.25
-"""Silence in seconds after which a new session is opened, to ask for a bulk again."""
+"""Silence in seconds, once a bulk has begun, after which a new session asks for another one.
+
+Each further session gets twice as much, so that a slow target comes to the end of its bulk.
+"""
+DEADLINES_MAX = 10
+"""A target that goes on sending gets this multiple of the deadline at most."""
+BYTES_A_DEADLINE = 2**21
+"""A target gets a further deadline each time that a case has sent this number of bytes.
+
+A target that applies a long message in slices answers pings promptly meanwhile, so they say nothing
+about how long the message takes.
+"""
 CLOSED_WITHOUT = 1006
 
 
 class SessionFailed(Exception):
-    """The target does not do what a step demands; `symptom` is short and stable."""
+    """The target does not do what a step demands; `symptom` is short and stable.
 
-    def __init__(self, symptom: str, reason: str, received: Sequence[str] = ()) -> None:
+    `missed` is True if something did not come in time, so that the target may be slow.
+    """
+
+    def __init__(
+        self, symptom: str, reason: str, received: Sequence[str] = (), *, missed: bool = False
+    ) -> None:
         super().__init__(reason)
         self.symptom = symptom
         self.received = tuple(received)
+        self.missed = missed
 
 
 class Known:
@@ -134,15 +152,50 @@ class PeerSession:
         self.faults.append(f"no envelope of a known version: {str(value)[:80]}")
 
 
-class Dialogue:
-    """The target of one case, and the sessions with it."""
+class Wait:
+    """A wait for operations, which lasts a deadline longer each time that further ones come."""
 
-    def __init__(self, url: str, known: Known, deadline_s: float) -> None:
+    def __init__(self, deadline_s: float, clock: Callable[[], float]) -> None:
+        self._deadline_s = deadline_s
+        self._clock = clock
+        self._until_s = clock() + deadline_s
+        self._end_s = clock() + DEADLINES_MAX * deadline_s
+        self._most = 0
+
+    def left_s(self, session: PeerSession) -> float:
+        """Return the seconds left, after a look at what has come on a session."""
+        if (count := len(set(session.everything))) > self._most:
+            self._most = count
+            self._until_s = min(self._clock() + self._deadline_s, self._end_s)
+        return self._until_s - self._clock()
+
+
+class Dialogue:
+    """The target of one case, the sessions with it, and how long the target may take."""
+
+    def __init__(
+        self,
+        url: str,
+        known: Known,
+        deadline_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.url = url
-        self.deadline_s = deadline_s
         self.sessions: dict[str, PeerSession] = {}
+        self._deadline_s = deadline_s
+        self._sent_bytes = 0
+        self._clock = clock
         self._known = known
         self._all: list[PeerSession] = []
+
+    @property
+    def deadline_s(self) -> float:
+        """Seconds for whatever must come next, which the bytes sent until now make longer."""
+        return self._deadline_s * (1 + self._sent_bytes / BYTES_A_DEADLINE)
+
+    def count(self, message: str | bytes) -> None:
+        """Count what is sent to the target."""
+        self._sent_bytes += len(message.encode() if isinstance(message, str) else message)
 
     async def open(self, name: str, *, listens: bool = True) -> PeerSession:
         """Return a new session, of which nothing was read yet; raise ConnectionError.
@@ -157,30 +210,34 @@ class Dialogue:
         return session
 
     async def snapshot(self, wanted: Collection[str]) -> PeerSession:
-        """Return a new session that has got everything that is `wanted`, or the last one without.
+        """Return a new session that has got everything that is `wanted`, or the most of it.
 
         A target that relays nothing shows what it has at the next session only.
         """
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self.deadline_s
+        wait, quiet_s = Wait(self.deadline_s, self._clock), QUIET_S
+        opened: list[PeerSession] = []
         while True:
             session = await self.open("new")
+            opened.append(session)
             while not set(wanted) <= set(session.everything):
-                left_s = until - loop.time()
-                if left_s <= 0 or session.over is not None:
+                left_s = wait.left_s(session)
+                if session.over is not None:
                     return session
-                if not await session.news(min(left_s, QUIET_S)):
+                if left_s <= 0:
+                    return max(opened, key=lambda one: len(set(wanted) & set(one.everything)))
+                within_s = min(left_s, quiet_s) if session.has_begun else left_s
+                if not await session.news(within_s) and within_s < left_s:
                     break
             else:
                 return session
             await session.end()
+            quiet_s *= 2
 
     async def wait(self, session: PeerSession, wanted: Collection[str]) -> set[str]:
         """Return what of `wanted` has not come on a session within the deadline."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self.deadline_s
+        wait = Wait(self.deadline_s, self._clock)
         while missing := set(wanted) - set(session.everything):
-            left_s = until - loop.time()
+            left_s = wait.left_s(session)
             if left_s <= 0 or session.over is not None or not await session.news(left_s):
                 return missing
         return set()
@@ -193,8 +250,43 @@ class Dialogue:
             if not await session.news(self.deadline_s):
                 break
         if not session.has_begun:
-            raise SessionFailed("no-bulk", "connect: no bulk comes first", session.faults)
+            silent = not (session.live or session.faults) and session.over is None
+            reason = "connect: no bulk comes first"
+            raise SessionFailed("no-bulk", reason, session.faults, missed=silent)
 
     async def end(self) -> None:
         """Drop every session."""
         await asyncio.gather(*(session.end() for session in self._all))
+
+
+class Pings:
+    """Pings a target on a session of its own, which is opened by the first ping."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._socket: WebSocket | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def ask(self, within_s: float) -> bool:
+        """Return True if a ping is answered in time; raise ConnectionError."""
+        if self._socket is None:
+            self._socket = await dial(self._url, within_s)
+            self._task = asyncio.create_task(self._drop_messages(self._socket))
+        try:
+            return await self._socket.ping(within_s)
+        except Over as exc:
+            raise ConnectionError(str(exc)) from exc
+
+    async def end(self) -> None:
+        """Drop the session."""
+        if self._socket is not None and self._task is not None:
+            self._socket.abort()
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    @staticmethod
+    async def _drop_messages(socket: WebSocket) -> None:
+        """Read on, since a pong comes after the messages that were sent before it."""
+        with suppress(Over):
+            while True:
+                await socket.receive()

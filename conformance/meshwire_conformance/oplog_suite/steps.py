@@ -37,7 +37,8 @@ class SessionRun:
             try:
                 await _STEPS[verb](self, step)
             except SessionFailed as exc:
-                raise SessionFailed(exc.symptom, f"step {number}, {exc}", exc.received) from exc
+                why = f"step {number}, {exc}"
+                raise SessionFailed(exc.symptom, why, exc.received, missed=exc.missed) from exc
         await self._all_alive()
 
     # --- What the suite does ---
@@ -77,6 +78,7 @@ class SessionRun:
 
     async def _send(self, step: OplogStep, message: str | bytes) -> None:
         self.sent.append(f"{step.on}: {message[:200]!r}")
+        self._talk.count(message)
         if step.parts == 1:
             await self._on(step.on).socket.send(message)
             return
@@ -88,7 +90,7 @@ class SessionRun:
         """Close a session, which the target has to close too."""
         session = self._talk.sessions.pop(step.close)
         if not await session.socket.close():
-            raise SessionFailed("no-close", "close: the target sends no close frame")
+            raise SessionFailed("no-close", "close: the target sends no close frame", missed=True)
 
     async def abort(self, step: OplogStep) -> None:
         """Drop a session."""
@@ -99,7 +101,7 @@ class SessionRun:
     async def ping(self, step: OplogStep) -> None:
         """A ping must be answered."""
         if not await self._on(step.ping).socket.ping(self._talk.deadline_s):
-            raise SessionFailed("no-pong", "ping: no pong comes")
+            raise SessionFailed("no-pong", "ping: no pong comes", missed=True)
 
     async def pong(self, step: OplogStep) -> None:
         """A pong that nothing asked for does no harm."""
@@ -139,7 +141,8 @@ class SessionRun:
         missing = await self._talk.wait(session, {self._form(name) for name in names})
         lost = [name for name in names if self._form(name) in missing]
         if lost:
-            raise SessionFailed("not-relayed", f"relayed: {', '.join(lost)} did not come")
+            why = f"relayed: {', '.join(lost)} did not come"
+            raise SessionFailed("not-relayed", why, missed=session.over is None)
         not_live = [name for name in names if self._form(name) not in session.live]
         if not_live or session.faults:
             raise SessionFailed("not-live", f"relayed: {', '.join(not_live)} came", session.faults)
@@ -149,9 +152,8 @@ class SessionRun:
         session = self._on(step.on)
         marker = await self._mark(await self._probe())
         if await self._talk.wait(session, [marker]):
-            raise SessionFailed(
-                "not-relayed", "unrelayed: a marker of another session did not come"
-            )
+            why = "unrelayed: a marker of another session did not come"
+            raise SessionFailed("not-relayed", why, missed=session.over is None)
         came = [name for name in step.unrelayed or () if self._form(name) in session.everything]
         if came:
             raise SessionFailed("relayed", f"unrelayed: {', '.join(came)} came")
@@ -159,10 +161,12 @@ class SessionRun:
     async def received(self, step: OplogStep) -> None:
         """An open session must get the operations, in a bulk or live."""
         names = step.received or ()
-        missing = await self._talk.wait(self._on(step.on), {self._form(name) for name in names})
+        session = self._on(step.on)
+        missing = await self._talk.wait(session, {self._form(name) for name in names})
         lost = [name for name in names if self._form(name) in missing]
         if lost:
-            raise SessionFailed("not-received", f"received: {', '.join(lost)} did not come")
+            why = f"received: {', '.join(lost)} did not come"
+            raise SessionFailed("not-received", why, missed=session.over is None)
 
     async def chunked(self, step: OplogStep) -> None:
         """A new session must get the operations in bulks that are short, or have one operation."""
@@ -204,7 +208,8 @@ class SessionRun:
             # A session that has ended is the cause.
             for name in self._talk.sessions:
                 self._on(name)
-            raise SessionFailed("not-applied", f"{verb}: {', '.join(missing)} did not come")
+            why = f"{verb}: {', '.join(missing)} did not come"
+            raise SessionFailed("not-applied", why, missed=session.over is None)
         return session
 
     async def _mark(self, session: PeerSession) -> str:
@@ -228,7 +233,8 @@ class SessionRun:
         session = await self._talk.snapshot([marker])
         if marker not in session.everything:
             self._on(name)
-            raise SessionFailed("session-dead", f"what follows on {name} is not applied any more")
+            why = f"what follows on {name} is not applied any more"
+            raise SessionFailed("session-dead", why, missed=session.over is None)
         return session
 
     async def _all_alive(self) -> None:
@@ -238,7 +244,8 @@ class SessionRun:
         for name, marker in zip(self._talk.sessions, markers, strict=True):
             if marker not in session.everything:
                 self._on(name)
-                raise SessionFailed("session-dead", f"in the end {name} is not read any more")
+                why = f"in the end {name} is not read any more"
+                raise SessionFailed("session-dead", why, missed=session.over is None)
         faults = [fault for one in self._talk.sessions.values() for fault in one.faults]
         if faults:
             raise SessionFailed("bad-message", "the target has sent what is no message", faults)

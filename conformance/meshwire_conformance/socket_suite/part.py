@@ -55,14 +55,13 @@ from meshwire_conformance.socket_suite.redial import END_S, LOST, Departure, why
 from meshwire_conformance.socket_suite.repetition import (
     LAST_PATIENCE,
     UNANSWERED_REASON,
-    Probes,
     decided,
-    unjudged,
     until_in_time,
 )
 from meshwire_conformance.socket_suite.timeline import timeline_of
 from meshwire_conformance.targets.attach import Target, attach
-from meshwire_conformance.verdicts import ENDED, CaseResult, Verdict
+from meshwire_conformance.targets.probes import Probes
+from meshwire_conformance.verdicts import ENDED, CaseResult, Verdict, unjudged
 
 BESIDE_EACH_OTHER = 12
 BESIDE_IN_SILENCE = 96
@@ -421,7 +420,7 @@ class SocketPart:
             async with slots:
                 return await self._attempt(case, number)
 
-        async with Probes(self._canary, self._deadline.seconds) as probes:
+        async with Probes(self._canary.read, self._deadline.seconds) as probes:
             second = await asyncio.gather(*(once_more(first.case) for first in missed))
             beside = await probes.found()
         found = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,11 +16,14 @@ from meshwire_conformance.contracts import Attachment, Settings
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.oplog_suite.part import run
 from meshwire_conformance.run.loading import load_catalogue
-from meshwire_conformance.verdicts import CaseResult, Verdict
+from meshwire_conformance.verdicts import TOO_SLOW, CaseResult, Verdict
 
 pytestmark = pytest.mark.socket
 
 Take = Callable[["Naive", str, ServerConnection], Awaitable[None]]
+
+PING = 0x89
+"""First byte of the frame of a ping."""
 
 
 class Naive:
@@ -41,6 +45,10 @@ class Naive:
             pass
         finally:
             self.sessions.discard(connection)
+
+    def connection(self, *arguments: Any, **options: Any) -> ServerConnection:
+        """Return the server's end of a new session."""
+        return ServerConnection(*arguments, **options)
 
     def bulk(self) -> str:
         """Return the first message of a session."""
@@ -92,6 +100,66 @@ class Deaf(Naive):
         """Drop a text."""
 
 
+class Waking(Naive):
+    """It keeps nothing until a session on which operations came is over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.givers: set[ServerConnection] = set()
+        self.is_awake = False
+
+    async def serve(self, connection: ServerConnection) -> None:
+        """Serve one session."""
+        await super().serve(connection)
+        if connection in self.givers:
+            self.wake()
+
+    def wake(self) -> None:
+        """Keep operations from now on."""
+        self.is_awake = True
+
+    async def take(self, text: str, source: ServerConnection) -> None:
+        """Keep a text, or drop it."""
+        self.givers.add(source)
+        if self.is_awake:
+            await super().take(text, source)
+
+
+class Tardy(Waking):
+    """It never keeps anything, and reads a ping only once a session with operations is over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[Callable[[], None]] = []
+        self.now_s = 0.0
+
+    def connection(self, *arguments: Any, **options: Any) -> ServerConnection:
+        """Return a session that holds pings."""
+        return Holding(self.held, *arguments, **options)
+
+    def wake(self) -> None:
+        """Read the pings that were held, much later."""
+        self.now_s += 1000
+        for read in self.held:
+            read()
+        self.held.clear()
+
+
+class Holding(ServerConnection):
+    """A session that reads no ping by itself."""
+
+    def __init__(self, held: list[Callable[[], None]], *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.held = held
+
+    def data_received(self, data: bytes) -> None:
+        """Read bytes, or put a ping aside."""
+        if data[0] == PING:
+            self.held.append(partial(super().data_received, data))
+        else:
+            super().data_received(data)
+
+
 class Late(Naive):
     """It begins with no bulk."""
 
@@ -115,17 +183,23 @@ class Abrupt(Naive):
                 await self.take(text, connection)
 
 
-def judge(hub: Naive, *names: str, level: str = "strict") -> dict[str, CaseResult]:
-    """Return the results of cases against a hub."""
+def judge(
+    hub: Naive,
+    *names: str,
+    level: str = "strict",
+    timeout_scale: float = 0.1,
+    clock: Callable[[], float] = lambda: 0.0,
+) -> dict[str, CaseResult]:
+    """Return the results of cases against a hub; by the clock of pings each of them is prompt."""
     catalogue = load_catalogue()
 
     async def run_it() -> list[CaseResult]:
-        async with serve(hub.serve, "127.0.0.1", 0) as server:
+        async with serve(hub.serve, "127.0.0.1", 0, create_connection=hub.connection) as server:
             port = next(iter(server.sockets)).getsockname()[1]
             target = Attachment("ws", f"127.0.0.1:{port}/crdt-sync", "ws")
             cases = [catalogue.by_id[name] for name in names]
-            settings = Settings(level=level, timeout_scale=0.1)  # type: ignore[arg-type] # a text
-            return await run(cases, catalogue, target, settings, lambda _: None)
+            settings = Settings(level=level, timeout_scale=timeout_scale)  # type: ignore[arg-type] # a text
+            return await run(cases, catalogue, target, settings, lambda _: None, clock)
 
     return {result.case: result for result in asyncio.run(run_it())}
 
@@ -136,7 +210,6 @@ FIRST, LIVE, SOURCE, JSON, CONTENT = "MW-8950", "MW-8969", "MW-8973", "MW-9002",
 @pytest.mark.parametrize(
     ("hub", "name", "symptom"),
     [
-        (Deaf, FIRST, "not-applied"),
         (Late, FIRST, "no-bulk"),
         (Echo, SOURCE, "relayed"),
         (Mute, LIVE, "not-relayed"),
@@ -149,6 +222,31 @@ def test_a_fault_is_noticed(hub: type[Naive], name: str, symptom: str) -> None:
     result = judge(hub(), name)[name]
 
     assert (result.verdict, result.symptom) == (Verdict.FAIL, symptom), result
+
+
+def test_a_target_that_stays_silent_beside_prompt_pings_fails() -> None:
+    """The report says how prompt they were."""
+    result = judge(Deaf(), FIRST)[FIRST]
+
+    assert (result.verdict, result.symptom) == (Verdict.FAIL, "not-applied"), result
+    assert any("the slowest ping took" in note for note in result.notes), result
+
+
+def test_a_target_that_stays_silent_beside_slow_pings_is_not_judged() -> None:
+    """The pong comes only once the case is over, so nothing shows that the target is quicker."""
+    hub = Tardy()
+
+    result = judge(hub, FIRST, clock=lambda: hub.now_s)[FIRST]
+
+    assert (result.verdict, result.symptom) == (Verdict.COULD_NOT_RUN, TOO_SLOW), result
+    assert any("the slowest ping took" in note for note in result.notes), result
+
+
+def test_a_target_that_is_in_time_alone_passes() -> None:
+    """Marked as slow."""
+    result = judge(Waking(), FIRST, timeout_scale=0.3)[FIRST]
+
+    assert (result.verdict, result.slow) == (Verdict.PASS, True), result
 
 
 @pytest.mark.parametrize("name", [FIRST, LIVE, SOURCE, JSON])

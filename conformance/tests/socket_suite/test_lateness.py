@@ -16,9 +16,10 @@ from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.evidence import CaseFailed, Evidence
 from meshwire_conformance.socket_suite.part import SocketPart
 from meshwire_conformance.socket_suite.punctuality import LATE_S, TICK_S, Lateness
-from meshwire_conformance.socket_suite.repetition import Beside, decided
+from meshwire_conformance.socket_suite.repetition import decided
 from meshwire_conformance.targets.attach import Target
 from meshwire_conformance.targets.facts import Facts
+from meshwire_conformance.targets.probes import Beside
 from meshwire_conformance.targets.transport import Address
 from meshwire_conformance.verdicts import TOO_SLOW, CaseResult, Verdict
 

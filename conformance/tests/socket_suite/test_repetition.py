@@ -35,15 +35,10 @@ from meshwire_conformance.socket_suite.evidence import (
 from meshwire_conformance.socket_suite.inbox import Inbox
 from meshwire_conformance.socket_suite.part import MISSES_CONFIRMED_MAX, SocketPart
 from meshwire_conformance.socket_suite.peers import Peer, Session
-from meshwire_conformance.socket_suite.repetition import (
-    PATIENCE,
-    Beside,
-    Probes,
-    decided,
-    until_in_time,
-)
+from meshwire_conformance.socket_suite.repetition import decided, until_in_time
 from meshwire_conformance.targets.attach import Target
 from meshwire_conformance.targets.facts import Facts
+from meshwire_conformance.targets.probes import PATIENCE, Beside, Probes
 from meshwire_conformance.targets.transport import Address
 from meshwire_conformance.verdicts import (
     NOT_DIALLED,
@@ -229,7 +224,7 @@ def test_probes_report_the_slowest_answer(
 
     async def probe() -> Beside:
         canary = ScriptedCanary(*times_s)
-        async with Probes(canary, DEADLINE_S, lambda: canary.now_s) as probes:
+        async with Probes(canary.read, DEADLINE_S, clock=lambda: canary.now_s) as probes:
             await canary.read_enough.wait()
             return await probes.found()
 
