@@ -101,6 +101,13 @@ async def expect_documents(run: CaseRun) -> None:
         await run.read(stored(run, key="$broadcast"), peer)
 
 
+async def expect_refusals(run: CaseRun, peer: str, specs: Iterable[FrameSpec]) -> None:
+    """Send frames that the peer may not send, and wait until each was refused."""
+    for spec in specs:
+        await run.send(spec, peer)
+        await run.refused([REFUSED], peer)
+
+
 @role_case(
     "MW-7250",
     "a document must be relayed to the peers alone that its direction names",
@@ -210,6 +217,7 @@ async def tombstones_by_direction(run: CaseRun) -> None:
         "delta": "commands:$case-delta",
         "entry": "commands:$case-entry",
         "dead": "tracks:$case-dead",
+        "gone": "commands:$case-gone",
         "note": "notes:$case",
     },
 )
@@ -219,19 +227,19 @@ async def commands_of_a_child(run: CaseRun) -> None:
     await run.contents.prepare_delta("base")
     await connect(run, UP, DOWN)
     await give_roles(run, ROLES)
-    for spec in (
+    refused = (
         FrameSpec(type="snapshot", key="$snapshot", document="base"),
         FrameSpec(type="delta", key="$delta", document="base"),
         FrameSpec(type="tombstone", key="$dead", lamport=771, direction=Direction.DOWN_ONLY),
-    ):
-        await run.send(spec, DOWN)
-        await run.refused([REFUSED], DOWN)
+        FrameSpec(type="tombstone", key="$gone", lamport=771, direction=Direction.BIDIRECTIONAL),
+    )
+    await expect_refusals(run, DOWN, refused)
     note = FrameSpec(type="snapshot", key="$note", document="base")
     entry = FrameSpec(type="snapshot", key="$entry", document="base")
     await run.send(FrameSpec(type="batch", entries=[entry, note]), DOWN)
     await run.barrier(DOWN)
     await run.read(stored(run, key="$note"), UP)
-    for name in ("snapshot", "delta", "entry", "dead"):
+    for name in ("snapshot", "delta", "entry", "dead", "gone"):
         await run.read(Wanted(run.scope.text(f"${name}"), heads=frozenset()), UP)
     await run.send(FrameSpec(type="snapshot", document="base"), UP)
     await run.barrier(UP)
@@ -283,14 +291,14 @@ async def closed_collections(run: CaseRun) -> None:
     await run.connection("A")
     for name in ("certificate", "revocation"):
         key = f"${name}"
-        run.watch(run.scope.text(key), "A", ("delta", "snapshot"))
-        for spec in (
+        run.watch(run.scope.text(key), "A", ("delta", "snapshot", "tombstone"))
+        refused = (
             FrameSpec(type="snapshot", key=key, document="base"),
             FrameSpec(type="delta", key=key, document="base"),
             FrameSpec(type="delta", key=key, hex="42000001000000020102"),
-        ):
-            await run.send(spec, "B")
-            await run.refused([REFUSED], "B")
+            FrameSpec(type="tombstone", key=key, lamport=771),
+        )
+        await expect_refusals(run, "B", refused)
         entries = [
             FrameSpec(type="snapshot", key=key, document="base"),
             FrameSpec(type="snapshot", document="base"),
