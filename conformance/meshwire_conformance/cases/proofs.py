@@ -10,7 +10,12 @@ from meshwire_conformance.cases.planting import NOTHING, plant, stored
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.calls import Call, take_call
 from meshwire_conformance.socket_suite.case_run import CaseRun
-from meshwire_conformance.socket_suite.connecting import connect, run_handshake
+from meshwire_conformance.socket_suite.connecting import (
+    check_formation,
+    check_response,
+    connect,
+    run_handshake,
+)
 from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.targets.handshake import (
@@ -60,13 +65,7 @@ async def _accepted(run: CaseRun) -> tuple[Connection, Stream]:
         named = await read_formation_id(stream, run.deadline_s)
     except HandshakeFailed as exc:
         raise CaseFailed("no-proof", str(exc), missed=True) from exc
-    if named != formation.formation_id:
-        raise CaseFailed(
-            "wrong-formation",
-            "the proof names another formation",
-            expected=(formation.formation_id,),
-            received=(named,),
-        )
+    check_formation(named, formation, "proof")
     return connection, stream
 
 
@@ -80,6 +79,12 @@ async def _challenge(run: CaseRun, stream: Stream, nonce: bytes) -> None:
         "X",
         kind="formation_challenge",
     )
+
+
+def _end_of(stream: Stream) -> str:
+    if stream.finished:
+        return "FIN"
+    return f"RESET {stream.reset_code}" if stream.read_over else "an open stream"
 
 
 async def _goes_on(run: CaseRun) -> None:
@@ -102,14 +107,7 @@ async def acceptor_proves_itself(run: CaseRun) -> None:
         response = await read_response(stream, run.deadline_s)
     except HandshakeFailed as exc:
         raise CaseFailed("no-response", str(exc), missed=True) from exc
-    wanted = formation.answer(nonce)
-    if response != wanted:
-        raise CaseFailed(
-            "wrong-response",
-            "the response is not that of the formation and the nonce",
-            expected=(wanted.hex(),),
-            received=(response.hex(),),
-        )
+    check_response(response, formation, nonce)
     await run.write(stream, bytes((RESULT_ACCEPTED,)), "result", "X", kind="formation_result")
     await stream.finish()
     await _goes_on(run)
@@ -133,7 +131,7 @@ async def proof_without_an_answer(run: CaseRun) -> None:
             "not-reset",
             "the stream of the proof was not reset",
             expected=(f"RESET {SHUTDOWN}",),
-            received=(f"RESET {stream.reset_code}" if stream.read_over else "an open stream",),
+            received=(_end_of(stream),),
             missed=not stream.read_over,
         )
     await _goes_on(run)
@@ -177,6 +175,14 @@ async def _take_unproven(run: CaseRun) -> Call:
     return call
 
 
+async def _give_proof(call: Call) -> None:
+    """Prove the suite to a target whose call it has accepted."""
+    try:
+        await give_proof(call.connection, call.formation, call.run.deadline_s)
+    except HandshakeFailed as exc:
+        raise CaseFailed("proof-refused", str(exc), missed=True) from exc
+
+
 @dialler_case(
     "MW-7153",
     "an acceptor that does not prove itself must get no frame, and be refused at the deadline",
@@ -204,10 +210,7 @@ async def acceptor_without_a_proof(run: CaseRun) -> None:
 async def acceptor_with_a_proof(run: CaseRun) -> None:
     """The proof is read as a frame, and the connection waits for the rest of it."""
     call = await _take_unproven(run)
-    try:
-        await give_proof(call.connection, call.formation, run.deadline_s)
-    except HandshakeFailed as exc:
-        raise CaseFailed("proof-refused", str(exc), missed=True) from exc
+    await _give_proof(call)
     await run.expect(stored(run), "A")
 
 
@@ -253,7 +256,7 @@ async def acceptor_that_begins_with_a_frame(run: CaseRun) -> None:
     await run.closed(["authentication-failed"])
     again = await take_call(run, "again")
     await again.accept()
-    await give_proof(again.connection, again.formation, run.deadline_s)
+    await _give_proof(again)
     await run.read(Wanted(run.scope.names["key"], heads=NOTHING), "again")
 
 

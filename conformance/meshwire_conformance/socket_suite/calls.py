@@ -10,7 +10,14 @@ from typing import TypeVar
 from meshwire_conformance.errors import SuiteFault
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.case_streams import CALLED, no_connection, not_dialled
-from meshwire_conformance.socket_suite.connecting import LAB, ONLY_LAB, PREAMBLE, check_echo
+from meshwire_conformance.socket_suite.connecting import (
+    LAB,
+    ONLY_LAB,
+    PREAMBLE,
+    check_echo,
+    check_formation,
+    check_response,
+)
 from meshwire_conformance.socket_suite.evidence import CaseFailed, NotApplicable, Sending
 from meshwire_conformance.targets.handshake import (
     CHALLENGES,
@@ -79,13 +86,7 @@ class Call:
         except HandshakeFailed as exc:
             symptom = "no-version" if self.dialect == H2 else "no-formation-id"
             raise CaseFailed(symptom, str(exc), missed=True) from exc
-        if named != self.formation.formation_id:
-            raise CaseFailed(
-                "wrong-formation",
-                "the first message names another formation",
-                expected=(self.formation.formation_id,),
-                received=(named,),
-            )
+        check_formation(named, self.formation, "first message")
 
     async def send_challenge(
         self, formation_id: str | None = None, nonce: bytes | None = None
@@ -106,14 +107,7 @@ class Call:
             response = await read_response(await self.stream(), self.run.deadline_s, self.dialect)
         except HandshakeFailed as exc:
             raise CaseFailed("no-response", str(exc), missed=True) from exc
-        wanted = self.formation.answer(nonce)
-        if response != wanted:
-            raise CaseFailed(
-                "wrong-response",
-                "the response is not that of the formation and the nonce",
-                expected=(wanted.hex(),),
-                received=(response.hex(),),
-            )
+        check_response(response, self.formation, nonce)
 
     async def send_result(self, result: int) -> None:
         """Send the result, which ends the handshake."""

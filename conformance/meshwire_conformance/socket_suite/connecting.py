@@ -242,13 +242,7 @@ async def _take_challenge(
         formation_id, nonce = await read_challenge(stream, run.deadline_s, dialect)
     except HandshakeFailed as exc:
         raise CaseFailed("no-challenge", str(exc), missed=True) from exc
-    if formation_id != formation.formation_id:
-        raise CaseFailed(
-            "wrong-formation",
-            "the challenge names another formation",
-            expected=(formation.formation_id,),
-            received=(formation_id,),
-        )
+    check_formation(formation_id, formation, "challenge")
     if nonce in run.nonces:
         raise CaseFailed(
             "same-nonce",
@@ -257,6 +251,29 @@ async def _take_challenge(
             received=(nonce.hex(),),
         )
     run.nonces.append(nonce)
+
+
+def check_formation(named: str, formation: Formation, message: str) -> None:
+    """Fail if a message of the target names another formation."""
+    if named != formation.formation_id:
+        raise CaseFailed(
+            "wrong-formation",
+            f"the {message} names another formation",
+            expected=(formation.formation_id,),
+            received=(named,),
+        )
+
+
+def check_response(response: bytes, formation: Formation, nonce: bytes) -> None:
+    """Fail if the response of the target does not answer a challenge with this nonce."""
+    wanted = formation.answer(nonce)
+    if response != wanted:
+        raise CaseFailed(
+            "wrong-response",
+            "the response is not that of the formation and the nonce",
+            expected=(wanted.hex(),),
+            received=(response.hex(),),
+        )
 
 
 async def _check_result(run: CaseRun, stream: Stream, wanted: str) -> None:
