@@ -266,9 +266,13 @@ async def _proves_itself(
         return False
     gate = Gate(session.peer(PROBE).dial())
     again = await target.dial(replace(session.peer(PROBE).dial(), on_stream=gate), deadline_s)
+    is_accepted = False
     try:
         await prove(again, formation, deadline_s / 2)
+        is_accepted = True
         await take_proof(again, gate, formation, deadline_s / 2)
+    except NoAnswer:
+        return False if is_accepted else None
     except HandshakeFailed:
         return False
     finally:
