@@ -347,17 +347,9 @@ class WaitOut(Strict, frozen=True, kw_only=True, rename={"cause": "for"}):
     ahead: Annotated[Tally, Meta(description="Of `turn`: how many others come before.")]
 
 
-class PeerDocumentOut(Strict, frozen=True, kw_only=True):
+class PeerDocumentOut(PeerOut, frozen=True, kw_only=True):
     """A document between the node and one peer."""
 
-    endpoint_id: Annotated[
-        Hex32 | None, Meta(description="Its endpoint id; null while nobody has answered.")
-    ]
-    connected: Annotated[bool, Meta(description="Whether documents are exchanged with it.")]
-    addresses: Annotated[
-        list[str], Meta(description="Those that this node dials; none if only the peer dials.")
-    ]
-    why: Annotated[str, Meta(description="Reason of the last failure; empty without one.")]
     noted: Annotated[
         dict[str, NotedOut],
         Meta(
