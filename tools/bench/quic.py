@@ -225,6 +225,48 @@ async def stall(options: TransportOptions) -> None:
     await listener.close()
 
 
+Talk = Callable[[Any], Awaitable[None]]
+
+
+def run(over: Any, talk: Talk, options: TransportOptions) -> Callable[[], Spent]:
+    """Return a call that times a conversation over a transport."""
+    return lambda: asyncio.run(over(options, talk))
+
+
+def compare_nodes(given: argparse.Namespace, options: TransportOptions) -> None:
+    """Print how fast a node takes frames over TCP and over QUIC."""
+    keys = [f"beacons:{number}" for number in range(given.frames)]
+    snapshots = [
+        encode_stream_frame(StreamFrame(key, FrameType.SNAPSHOT, author(key, 7, n=1).snapshot()))
+        for key in keys
+    ]
+    name = f"{options.datagram_size}: frames to a node, tcp and quic"
+    runs = (
+        run(partial(to_a_node, scheme), lambda side: push_many(side, snapshots), options)
+        for scheme in ("tcp", "quic")
+    )
+    compare(name, given.rounds, given.frames, "frames/s", *runs)
+
+
+def compare_transports(given: argparse.Namespace, options: TransportOptions) -> None:
+    """Print how fast a document and many frames go over bare aioquic and over the transport."""
+    data = bytes(given.mebibytes * MIB)
+
+    async def document(side: Any) -> None:
+        await side.push(data)
+
+    async def frames(side: Any) -> None:
+        await push_many(side, repeat(FRAME, given.frames))
+
+    talks: tuple[tuple[str, float, str, Talk], ...] = (
+        ("document", given.mebibytes, "MiB/s", document),
+        ("frames", given.frames, "frames/s", frames),
+    )
+    for name, units, unit, talk in talks:
+        runs = (run(over, talk, options) for over in (bare, ours))
+        compare(f"{options.datagram_size}: {name}", given.rounds, units, unit, *runs)
+
+
 def main() -> None:
     """Run the measurements."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -235,44 +277,14 @@ def main() -> None:
     parser.add_argument("--node", action="store_true")
     parser.add_argument("--stalled", action="store_true")
     given = parser.parse_args()
-    data = bytes(given.mebibytes * MIB)
-    keys = [f"beacons:{number}" for number in range(given.frames)] if given.node else []
-    snapshots = [
-        encode_stream_frame(StreamFrame(key, FrameType.SNAPSHOT, author(key, 7, n=1).snapshot()))
-        for key in keys
-    ]
     for size in given.datagram or (1200, 8900):
         options = TransportOptions(bytes(32), datagram_size=size)
-
-        async def document(side: Any) -> None:
-            await side.push(data)
-
-        async def frames(side: Any) -> None:
-            await push_many(side, repeat(FRAME, given.frames))
-
-        def run(over: Any, talk: Any, options: TransportOptions = options) -> Callable[[], Spent]:
-            return lambda: asyncio.run(over(options, talk))
-
         if given.stalled:
             asyncio.run(stall(options))
-            continue
-        if given.node:
-            compare(
-                f"{size}: frames to a node, tcp and quic", given.rounds, given.frames, "frames/s",
-                *(
-                    run(partial(to_a_node, scheme), lambda side: push_many(side, snapshots))
-                    for scheme in ("tcp", "quic")
-                ),
-            )  # fmt: skip
-            continue
-        compare(
-            f"{size}: document", given.rounds, given.mebibytes, "MiB/s",
-            run(bare, document), run(ours, document),
-        )  # fmt: skip
-        compare(
-            f"{size}: frames", given.rounds, given.frames, "frames/s",
-            run(bare, frames), run(ours, frames),
-        )  # fmt: skip
+        elif given.node:
+            compare_nodes(given, options)
+        else:
+            compare_transports(given, options)
 
 
 if __name__ == "__main__":

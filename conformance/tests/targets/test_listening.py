@@ -249,26 +249,28 @@ def test_listening_off_loopback_needs_permission() -> None:
         asyncio.run(attach(parse_target("tcp-listen://192.0.2.1:0"), Settings()))
 
 
+READY = {
+    "addresses": ["tcp://127.0.0.1:1"],
+    "endpoint_id": THEIRS.hex(),
+    "instance_id": "one",
+    "profile": "sync/1",
+    "dialect": "open",
+    "capabilities": list(CAPABILITIES),
+    "payload_cap": PAYLOAD_MAX,
+    # Later than that its connections would be dropped before a busy machine takes them.
+    "deadlines": {"handshake_s": 3000.0},
+    "redial_s": 0.5,
+}
+
+
 @pytest.mark.process
 def test_each_place_in_a_command_is_another_address() -> None:
     """And the node that was started with them is the one that dials."""
-    ready = {
-        "addresses": ["tcp://127.0.0.1:1"],
-        "endpoint_id": THEIRS.hex(),
-        "instance_id": "one",
-        "profile": "sync/1",
-        "dialect": "open",
-        "capabilities": list(CAPABILITIES),
-        "payload_cap": PAYLOAD_MAX,
-        # Later than that its connections would be dropped before a busy machine takes them.
-        "deadlines": {"handshake_s": 3000.0},
-        "redial_s": 0.5,
-    }
     program = (
         "import json, signal, socket, sys\n"
         "ports = [int(one.rpartition(':')[2]) for one in sys.argv[1:]]\n"
         "links = [socket.create_connection(('127.0.0.1', port)) for port in ports]\n"
-        f"print(json.dumps({json.dumps(ready)} | {{'instance_id': ' '.join(sys.argv[1:])}}))\n"
+        f"print(json.dumps({json.dumps(READY)} | {{'instance_id': ' '.join(sys.argv[1:])}}))\n"
         "sys.stdout.flush()\nsignal.pause()\n"
     )
     words = shlex.join((sys.executable, "-c", program))

@@ -49,6 +49,34 @@ WORDS: Final = frozenset(("shape", "reconcile"))
 """Columns of words, which begin at the left."""
 NOT_DONE: Final = 1
 
+DocumentCounts = Annotated[
+    str, typer.Option(metavar="N,..", help="Documents that every node begins with.")
+]
+ChangedCounts = Annotated[
+    str, typer.Option(metavar="N,..", help="How many of them are changed, each at one node.")
+]
+NodeCounts = Annotated[str, typer.Option(metavar="N,..", help="Nodes.")]
+LossRates = Annotated[
+    str, typer.Option(metavar="PERCENT,..", help="Packets that are lost and sent again.")
+]
+Latencies = Annotated[
+    str, typer.Option(metavar="MS,..", help="Time of a packet from one node to another.")
+]
+MeshShape = Annotated[Topology, typer.Option(help="Which nodes are linked.")]
+MeshReconciling = Annotated[
+    Reconciling, typer.Option(help="How nodes find out what their peers lack.")
+]
+SeedCount = Annotated[
+    int, typer.Option(min=1, max=100, help="Runs of each row, of which the medians are shown.")
+]
+InProcesses = Annotated[
+    bool, typer.Option("--processes", help="Start nodes, instead of the simulator's.")
+]
+PlotFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Draw the table into this file.")
+]
+RowsAsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one row a line.")]
+
 bench_app = typer.Typer(help="Measure nodes.", no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -123,33 +151,17 @@ def rows_of(values: Mapping[str, Sequence[Any]], **fixed: Any) -> list[Circumsta
 
 def mesh(  # noqa: PLR0913 - each is an option
     *,
-    documents: Annotated[
-        str, typer.Option(metavar="N,..", help="Documents that every node begins with.")
-    ] = "100",
-    changed: Annotated[
-        str, typer.Option(metavar="N,..", help="How many of them are changed, each at one node.")
-    ] = "10",
-    peers: Annotated[str, typer.Option(metavar="N,..", help="Nodes.")] = "3",
-    loss: Annotated[
-        str, typer.Option(metavar="PERCENT,..", help="Packets that are lost and sent again.")
-    ] = "0",
-    latency_ms: Annotated[
-        str, typer.Option(metavar="MS,..", help="Time of a packet from one node to another.")
-    ] = "10",
-    shape: Annotated[Topology, typer.Option(help="Which nodes are linked.")] = Topology.LINE,
-    reconcile: Annotated[
-        Reconciling, typer.Option(help="How nodes find out what their peers lack.")
-    ] = Reconciling.NO,
-    seeds: Annotated[
-        int, typer.Option(min=1, max=100, help="Runs of each row, of which the medians are shown.")
-    ] = 3,
-    processes: Annotated[
-        bool, typer.Option("--processes", help="Start nodes, instead of the simulator's.")
-    ] = False,
-    svg: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw the table into this file.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one row a line.")] = False,
+    documents: DocumentCounts = "100",
+    changed: ChangedCounts = "10",
+    peers: NodeCounts = "3",
+    loss: LossRates = "0",
+    latency_ms: Latencies = "10",
+    shape: MeshShape = Topology.LINE,
+    reconcile: MeshReconciling = Reconciling.NO,
+    seeds: SeedCount = 3,
+    processes: InProcesses = False,
+    svg: PlotFile = None,
+    as_json: RowsAsJson = False,
 ) -> None:
     """Measure rounds, bytes and time until every node of a mesh holds the same again.
 
@@ -170,13 +182,7 @@ def mesh(  # noqa: PLR0913 - each is an option
     wanted = rows_of(values, shape=shape, reconciles=reconcile)
     if svg is not None and not svg.absolute().parent.is_dir():
         fail(f"--svg {svg}: there is no such folder")
-    try:
-        rows = [Row(one, tuple(_runs(one, seeds, processes=processes))) for one in wanted]
-    except (NotConverged, OSError) as exc:
-        typer.echo(f"meshwire-node: {' '.join(str(exc).split())}", err=True)
-        raise typer.Exit(NOT_DONE) from exc
-    except KeyboardInterrupt:
-        raise typer.Exit(NOT_DONE) from None
+    rows = _measured(wanted, seeds, processes=processes)
     if as_json:
         for row in rows:
             typer.echo(json.dumps(asdict(row.circumstances) | results(row)))
@@ -188,6 +194,17 @@ def mesh(  # noqa: PLR0913 - each is an option
             svg.write_text(plot(values, rows), encoding="utf-8")
         except OSError as exc:
             fail(f"cannot write {svg}: {exc.strerror or exc}")
+
+
+def _measured(wanted: Sequence[Circumstances], seeds: int, *, processes: bool) -> list[Row]:
+    """Return the rows; end the command if a mesh does not converge."""
+    try:
+        return [Row(one, tuple(_runs(one, seeds, processes=processes))) for one in wanted]
+    except (NotConverged, OSError) as exc:
+        typer.echo(f"meshwire-node: {' '.join(str(exc).split())}", err=True)
+        raise typer.Exit(NOT_DONE) from exc
+    except KeyboardInterrupt:
+        raise typer.Exit(NOT_DONE) from None
 
 
 def _runs(one: Circumstances, seeds: int, *, processes: bool) -> list[Measured]:

@@ -52,16 +52,18 @@ async def say(server: MetricsServer, data: bytes) -> bytes:
         writer.close()
 
 
+def fetch(address: str, method: str, accept: str) -> tuple[int, str, str]:
+    """Return status, type and text that an HTTP server answers with."""
+    place = urlsplit(address)
+    assert place.hostname is not None
+    client = http.client.HTTPConnection(place.hostname, place.port)
+    client.request(method, place.path, headers={"Accept": accept})
+    answer = client.getresponse()
+    return answer.status, answer.getheader("Content-Type", ""), answer.read().decode()
+
+
 def test_every_counter_is_served_and_what_is_wrong_is_said() -> None:
     """In the text of Prometheus, as the parser of the library reads it."""
-
-    def fetch(address: str, method: str, accept: str) -> tuple[int, str, str]:
-        place = urlsplit(address)
-        assert place.hostname is not None
-        client = http.client.HTTPConnection(place.hostname, place.port)
-        client.request(method, place.path, headers={"Accept": accept})
-        answer = client.getresponse()
-        return answer.status, answer.getheader("Content-Type", ""), answer.read().decode()
 
     async def test(backend: Backend, server: MetricsServer) -> None:
         status, _, text = await asyncio.to_thread(fetch, server.address, "GET", "*/*")

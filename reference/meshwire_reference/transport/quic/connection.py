@@ -44,6 +44,11 @@ class QuicLink(Connection):
     their peers call them.
     """
 
+    another_id: bytes
+    """The endpoint id of a peer that is not the one of the address."""
+    on_end: Callable[[], None]
+    """Called once nothing of the connection is left."""
+
     def __init__(
         self,
         quic: HeldConnection,
@@ -55,9 +60,7 @@ class QuicLink(Connection):
         routes: dict[bytes, QuicLink] | None = None,
     ) -> None:
         self.dialled = dialled
-        self.peer_id = b""
-        self.another_id = b""
-        """The endpoint id of a peer that is not the one of the address."""
+        self.peer_id = self.another_id = b""
         self._routes = {} if routes is None else routes
         self._names: set[bytes] = set()
         self._loop = asyncio.get_running_loop()
@@ -81,8 +84,7 @@ class QuicLink(Connection):
         self._flush_is_due = False
         self._timer: asyncio.TimerHandle | None = None
         self._linger: asyncio.TimerHandle | None = None
-        self.on_end: Callable[[], None] = lambda: None
-        """Called once nothing of the connection is left."""
+        self.on_end = lambda: None
         self._closes_with: tuple[int, str] | None = None
         self._received_at = 0.0
         self._keeping: asyncio.TimerHandle | None = None
