@@ -222,6 +222,43 @@ async def lamport_of_each_deletion(run: CaseRun) -> None:
 
 
 @case(
+    "MW-6973",
+    "a tombstone of the node itself must exceed received ones that have replaced lesser ones",
+    part="tombstones",
+    rules=("TS-050", "TS-049"),
+    needs=NEEDS,
+    let={"key": "tracks:$case"},
+)
+async def lamport_after_greater_ones(run: CaseRun) -> None:
+    """Only the first tombstone of a document counts, or one in a frame of its own."""
+    await run.connection("A")
+    lamport = await _deletes(run, "$key")
+    for number in range(3):
+        about = f"{run.scope.names['key']}-{number}"
+        await run.send(FrameSpec(type="tombstone", key=about, lamport=lamport + 1), "B")
+        lamport += 4096
+        greater = FrameSpec(type="tombstone", key=about, lamport=lamport)
+        carriers = (
+            greater,
+            FrameSpec(type="batch", entries=[greater]),
+            FrameSpec(type="tombstone-batch", tombstones=[greater]),
+        )
+        await run.send(carriers[number], "B")
+        await run.barrier("B")
+        own = await _deletes(run, f"{about}-own")
+        _exceed({"lamport": own}, lamport)
+        lamport = own
+
+
+async def _deletes(run: CaseRun, key: str) -> int:
+    """Let the user write a document and delete it; return the Lamport time of the tombstone."""
+    run.subscription(run.scope.text(key))
+    await user.put(run, key, name="alpha")
+    await user.delete(run, key)
+    return int((await expect_tombstone(run, key, "A"))["lamport"])
+
+
+@case(
     "MW-7008",
     "a tombstone of the node itself must have the time of its clock",
     part="tombstones",

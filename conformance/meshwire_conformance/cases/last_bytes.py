@@ -1,4 +1,4 @@
-"""Cases about the FIN of a half that comes with the last bytes of the handshake.
+"""Cases about the FIN of a half with, or after, the last bytes of the handshake.
 
 A transport may report both at once, so that an acceptor has to look at the bytes first.
 """
@@ -15,6 +15,7 @@ from meshwire_conformance.socket_suite.connecting import connect, run_handshake
 from meshwire_conformance.socket_suite.content import Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.targets.handshake import HandshakeFailed, read_result, response_bytes
+from meshwire_conformance.targets.transport import Stream
 from meshwire_spec.numbers import RESULT_ACCEPTED, RESULT_REJECTED
 from meshwire_spec.schemas.steps import ConnectSpec, HandshakeSpec
 
@@ -88,3 +89,33 @@ async def wrong_response_with_fin(run: CaseRun) -> None:
 async def longer_response_with_fin(run: CaseRun) -> None:
     """The end of the half, or the byte, ends a handshake that is over."""
     await _is_accepted(run, AFTER)
+
+
+@last_case(
+    "MW-6975",
+    "the acceptor must finish its half after the result 0 too, before the connection ends",
+    rules=("HS-042", "HS-033", "HS-036"),
+    needs=("accepts", "dialect:secret"),
+    negative=True,
+    control="MW-5618",
+)
+async def end_of_a_rejection(run: CaseRun) -> None:
+    """Only a handshake that has succeeded is ended, and another one is cut by the close."""
+    await connect(run, "X", ConnectSpec(handshake=False))
+    await run_handshake(run, "X", "hs", HandshakeSpec(answer="wrong", result="rejected"))
+    stream = await run.stream("X", "hs")
+    await stream.wait_for(lambda: stream.read_over, run.deadline_s)
+    check_finished(stream)
+    await run.closed(["authentication-failed"], "X", within="verdict_linger_s")
+
+
+def check_finished(stream: Stream) -> None:
+    """Fail unless the target has finished its half of a handshake that is over."""
+    if not stream.finished:
+        raise CaseFailed(
+            "no-fin",
+            "the target did not finish its half after the result",
+            expected=("FIN",),
+            received=("the end of the connection or a RESET" if stream.read_over else "nothing",),
+            missed=not stream.read_over,
+        )

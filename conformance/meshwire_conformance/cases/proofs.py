@@ -6,6 +6,7 @@ import secrets
 from dataclasses import replace
 from functools import partial
 
+from meshwire_conformance.cases.last_bytes import check_finished
 from meshwire_conformance.cases.planting import NOTHING, plant, stored
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.calls import Call, take_call
@@ -260,18 +261,18 @@ async def acceptor_that_begins_with_a_frame(run: CaseRun) -> None:
     await run.read(Wanted(run.scope.names["key"], heads=NOTHING), "again")
 
 
-async def _begin_proof(run: CaseRun) -> tuple[Call, Stream]:
-    """Accept a call of the target and begin the proof; return both, after the challenge."""
+async def _begin_proof(run: CaseRun) -> tuple[Call, Stream, bytes]:
+    """Accept a call of the target and begin the proof; return both, and the nonce of the proof."""
     call = await take_call(run)
     await call.accept()
     stream = await call.connection.open()
     name = call.formation.formation_id
     await run.write(stream, first_bytes(name), "first message", "A", kind="formation_id")
     try:
-        await read_challenge(stream, run.deadline_s)
+        _, nonce = await read_challenge(stream, run.deadline_s)
     except HandshakeFailed as exc:
         raise CaseFailed("no-challenge", str(exc), missed=True) from exc
-    return call, stream
+    return call, stream, nonce
 
 
 @dialler_case(
@@ -285,7 +286,7 @@ async def _begin_proof(run: CaseRun) -> tuple[Call, Stream]:
 )
 async def proof_that_ends_early(run: CaseRun) -> None:
     """The end of the stream leaves the node waiting up to its deadline."""
-    _, stream = await _begin_proof(run)
+    _, stream, _ = await _begin_proof(run)
     await stream.finish()
     await run.closed(["authentication-failed"])
 
@@ -304,3 +305,53 @@ async def proof_without_a_response(run: CaseRun) -> None:
     """A proof that has begun is waited for without end."""
     await _begin_proof(run)
     await run.closed(["handshake-timeout"], within="handshake_s")
+
+
+@dialler_case(
+    "MW-6976",
+    "the challenge of a target in a proof must not be answered by it over another connection",
+    rules=("HS-066",),
+    needs=DIALS[1:],
+    let={},
+    negative=True,
+    control="MW-6977",
+)
+async def challenge_of_a_proof(run: CaseRun) -> None:
+    """An acceptor without the secret has the node prove it, over a second call of the node."""
+    call, stream, nonce = await _begin_proof(run)
+    again = await take_call(run, "again")
+    await again.take_first()
+    await again.send_challenge(nonce=nonce)
+    await again.check_abandoned()
+    # The challenge itself stays good for a member.
+    await _end_proof(run, call, stream, nonce, RESULT_ACCEPTED)
+
+
+@dialler_case(
+    "MW-6977",
+    "the target must finish its half of a proof after each result",
+    rules=("HS-042", "HS-071", "HS-074"),
+    needs=DIALS[1:],
+    let={},
+)
+async def ends_of_proofs(run: CaseRun) -> None:
+    """The half is left open, or ends with the connection alone."""
+    for result in (RESULT_ACCEPTED, RESULT_REJECTED):
+        call, stream, nonce = await _begin_proof(run)
+        await _end_proof(run, call, stream, nonce, result)
+        await call.connection.close()
+
+
+async def _end_proof(run: CaseRun, call: Call, stream: Stream, nonce: bytes, result: int) -> None:
+    """Answer the challenge of a proof; fail unless this result comes, and FIN after it."""
+    right = call.formation.answer(nonce)
+    data = response_bytes(right if result == RESULT_ACCEPTED else bytes(HMAC))
+    await run.write(stream, data, "response", "A", kind="formation_response")
+    try:
+        got = await read_result(stream, run.deadline_s)
+    except HandshakeFailed as exc:
+        raise CaseFailed("no-result", str(exc), missed=True) from exc
+    if got != result:
+        raise CaseFailed("wrong-result", f"the result of the proof is {got}")
+    await stream.wait_for(lambda: stream.read_over, run.deadline_s)
+    check_finished(stream)
