@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
@@ -70,8 +71,7 @@ OURS = pytest.mark.parametrize(
         pytest.param("quic://127.0.0.1:0", id="quic", marks=[pytest.mark.socket, needs_quic]),
     ],
 )
-"""Those whose streams this package keeps; the library of iroh notices a lost peer after 30 s,
-and frees descriptors and streams later."""
+"""Those that can be told how long a peer may be silent; the library of iroh waits 30 s."""
 
 STREAMS = 1000
 MUCH = bytes(2**25)
@@ -145,6 +145,8 @@ async def take_streams(connection: Connection, *, answers: bool) -> None:
 
 def held() -> tuple[int, int]:
     """Return the number of tasks and of descriptors of this process."""
+    # Objects of the library of iroh refer to each other, and have descriptors.
+    gc.collect()
     return len(asyncio.all_tasks()), len(list(Path("/dev/fd").iterdir()))
 
 
@@ -160,6 +162,17 @@ async def keep_few(ours: Side, theirs: Side) -> None:
                 (opened,) = await other.opened()
                 await other.read(opened)
                 other.connection.release(opened)
+
+
+async def take_reset(side: Side) -> None:
+    """Take all bytes until a stream is reset: the library of iroh tells of it where one reads."""
+    async with asyncio.timeout(LIMIT_S):
+        while not any(isinstance(event, StreamReset) for event in side.told):
+            for event in side.told:
+                if isinstance(event, StreamData):
+                    side.connection.consumed(event.stream, len(event.data))
+            side.told = list(await side.connection.next_events())
+    side.told = [event for event in side.told if not isinstance(event, StreamReset)]
 
 
 def of_kind(told: list[TransportEvent], kind: type[TransportEvent]) -> list[TransportEvent]:
@@ -383,7 +396,7 @@ def test_a_finished_half_leaves_the_other_open(address: str) -> None:
     connected(address, talk)
 
 
-@OURS
+@EVERY
 def test_a_thousand_streams_leave_nothing(address: str) -> None:
     """Each is answered; in the end neither side keeps any of them, nor a task for one."""
 
@@ -408,7 +421,7 @@ def test_a_thousand_streams_leave_nothing(address: str) -> None:
     connected(address, talk)
 
 
-@OURS
+@EVERY
 def test_what_is_cancelled_leaves_nothing(address: str) -> None:
     """Calls that wait for credit or for events: their tasks end, and what they took is free."""
 
@@ -418,10 +431,12 @@ def test_what_is_cancelled_leaves_nothing(address: str) -> None:
             held = [await ours.connection.open(bidi=True) for _ in range(2)]
             sending = [asyncio.create_task(ours.connection.send(stream, MUCH)) for stream in held]
             await theirs.opened(2)
-            waiting = [
-                asyncio.create_task(ours.connection.open(bidi=True)),
-                asyncio.create_task(ours.connection.next_events()),
+            waiting: list[asyncio.Task[object]] = [
+                asyncio.create_task(ours.connection.next_events())
             ]
+            # The library of iroh has more streams than its acceptor is given.
+            if not address.startswith("iroh"):
+                waiting.append(asyncio.create_task(ours.connection.open(bidi=True)))
             await turns.all_wait()
             assert not any(task.done() for task in (*sending, *waiting))
             for task in (*sending, *waiting):
@@ -429,7 +444,7 @@ def test_what_is_cancelled_leaves_nothing(address: str) -> None:
             await asyncio.wait((*sending, *waiting))
             for stream in held:
                 ours.connection.release(stream)
-                await theirs.until(lambda told: bool(of_kind(told, StreamReset)))
+                await take_reset(theirs)
                 theirs.connection.release(stream)
         await keep_few(ours, theirs)
 
@@ -438,7 +453,7 @@ def test_what_is_cancelled_leaves_nothing(address: str) -> None:
     connected(address, talk, Windows(max_stream_data=1000, max_streams_bidi=2))
 
 
-@OURS
+@EVERY
 def test_ended_connections_leave_nothing(address: str) -> None:
     """After the end of each side and of the listener, tasks and descriptors are as before."""
 
