@@ -71,7 +71,7 @@ OURS = pytest.mark.parametrize(
         pytest.param("quic://127.0.0.1:0", id="quic", marks=[pytest.mark.socket, needs_quic]),
     ],
 )
-"""Those that can be told how long a peer may be silent; the library of iroh waits 30 s."""
+"""Those whose idle time is configured; the library of iroh waits 30 s for a lost peer."""
 
 STREAMS = 1000
 MUCH = bytes(2**25)
@@ -165,7 +165,7 @@ async def keep_few(ours: Side, theirs: Side) -> None:
 
 
 async def take_reset(side: Side) -> None:
-    """Take all bytes until a stream is reset: the library of iroh tells of it where one reads."""
+    """Take all bytes until a stream is reset: the library of iroh reports it where one reads."""
     async with asyncio.timeout(LIMIT_S):
         while not any(isinstance(event, StreamReset) for event in side.told):
             for event in side.told:
