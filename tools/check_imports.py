@@ -186,7 +186,11 @@ DOORWAYS: dict[str, tuple[str, ...]] = {
     ),
     "dpkt": ("meshwire_conformance.explain.captures",),
     "pcapng": ("meshwire_conformance.explain.captures",),
-    "automerge": ("meshwire_reference.documents", "meshwire_conformance.documents"),
+    "automerge": (
+        "meshwire_reference.documents",
+        "meshwire_reference.testing.stock_peer",
+        "meshwire_conformance.documents",
+    ),
     "aioquic": ("meshwire_reference.transport", "meshwire_conformance.targets"),
     "iroh": ("meshwire_reference.transport", "meshwire_conformance.targets"),
     "nacl": (
