@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.targets import children
@@ -30,6 +31,9 @@ from meshwire_spec.schemas.validation import checked
 
 READY_S = 15.0
 """Seconds until the ready line, before scaling."""
+STARTS_AT_ONCE = 4
+"""Nodes that start at a time: a start is work for the processor, and has a deadline."""
+_starting: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 STOP_S = 5.0
 """Seconds from SIGTERM to the end of the process."""
 SECRET_VARIABLE = "MESHWIRE_FORMATION_FILE"  # noqa: S105 - the name of a variable, not a secret
@@ -134,6 +138,18 @@ async def start(
 
     Raises UsageError for a command that cannot be parsed, Incomplete if no ready line comes.
     """
+    async with _turn_to_start():
+        return await _start(command, environment, ready_s)
+
+
+def _turn_to_start() -> asyncio.Semaphore:
+    """Return what lets some nodes start at a time; the others have their whole time afterwards."""
+    return _starting.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(STARTS_AT_ONCE))
+
+
+async def _start(
+    command: str, environment: Mapping[str, str] | None, ready_s: float
+) -> NodeProcess:
     folder = tempfile.TemporaryDirectory(prefix="meshwire-")
     try:
         arguments = command_of(with_control(command, Path(folder.name)))
