@@ -273,6 +273,28 @@ async def role_given_later(run: CaseRun) -> None:
     await run.expect(stored(run, key="$later"), SIDE)
 
 
+@role_case(
+    "MW-6982",
+    "what no role holds back any more must go to each peer without the last role",
+    part="documents",
+    rules=("DC-074",),
+    let={"key": "commands:$case", "dead": DEAD["down_only"]},
+)
+async def last_role_taken_away(run: CaseRun) -> None:
+    """Only the peer whose role has changed gets what now goes to it."""
+    await run.documents(BASE)
+    await connect(run, UP, SIDE)
+    await give_roles(run, {UP: "parent"})
+    await run.send(FrameSpec(type="snapshot", document="base"), BESIDE)
+    spec = FrameSpec(type="tombstone", key="$dead", lamport=771, direction=Direction.DOWN_ONLY)
+    await run.send(spec, BESIDE)
+    await run.barrier(BESIDE)
+    await give_roles(run, {UP: None})
+    for peer in (UP, SIDE):
+        await run.expect(stored(run), peer)
+        await expect_tombstone(run, "$dead", peer)
+
+
 @case(
     "MW-7256",
     "a document of a collection that is closed must not be taken",
