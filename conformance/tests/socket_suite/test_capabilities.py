@@ -6,7 +6,7 @@ import asyncio
 import base64
 import sys
 from pathlib import Path
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
@@ -19,6 +19,7 @@ from meshwire_conformance.socket_suite.needs import find_capabilities, unmet
 from meshwire_conformance.socket_suite.peers import Session
 from meshwire_conformance.targets.attach import Target, start_node
 from meshwire_conformance.targets.facts import read_facts
+from meshwire_conformance.targets.handshake import Formation
 from meshwire_conformance.targets.transport import Address, Connection, Stream
 from meshwire_conformance.verdicts import Verdict
 from meshwire_spec.numbers import PROFILE
@@ -158,3 +159,20 @@ def test_a_target_that_is_late_offers_neither_a_capability_nor_its_absence(
     assert target.facts.unsure == (frozenset(("reconciliation",)) if unsure else frozenset())
     assert found is not None
     assert found.verdict is verdict
+
+
+def test_a_target_that_is_late_in_a_handshake_may_prove_itself_all_the_same() -> None:
+    """It was not accepted yet, so that its silence is no answer to the question."""
+    formation = Formation("squad", bytes(range(32)))
+    dialler = Mock(dial=AsyncMock(side_effect=lambda *_: Late(answers_from=10**6)))
+    target = Target(Address("tcp", "", 0), read_facts(None), dialler=dialler, formation=formation)
+    session = Session(target, Settings(timeout_scale=0.01), "n", Inbox())
+
+    async def ask() -> None:
+        session.peer(PROBE).adopt(Late(answers_from=1))
+        await find_capabilities(session, [load_catalogue().by_id["MW-7150"]])
+
+    asyncio.run(ask())
+
+    assert target.facts.unsure == {"mutual-proof"}
+    assert dialler.dial.await_count == 2
