@@ -182,13 +182,22 @@ class StockPeer:
             connection.stop(stream, 0)
             connection.release(stream)
 
-    async def send_on_channel(self, frames: Iterable[StreamFrame]) -> StreamId:
-        """Send frames on one stream, which stays open in both directions."""
-        assert self._connection is not None, "it has a connection"
-        stream = await self._connection.open(bidi=True)
+    async def send_on_channel(
+        self, frames: Iterable[StreamFrame], stream: StreamId | None = None
+    ) -> StreamId:
+        """Send frames on a new stream and leave it open, or the last ones on it, and recycle it."""
+        connection = self._connection
+        assert connection is not None, "it has a connection"
+        is_last = stream is not None
+        channel = await connection.open(bidi=True) if stream is None else stream
+        if is_last:
+            connection.stop(channel, 0)
         for frame in frames:
-            await self._write(stream, encode_stream_frame(frame))
-        return stream
+            await self._write(channel, encode_stream_frame(frame))
+        if is_last:
+            await self._write(channel, b"", fin=True)
+            connection.release(channel)
+        return channel
 
     async def connect_by_h2(self) -> None:
         """Prove itself as connector; both halves are dropped after the result."""

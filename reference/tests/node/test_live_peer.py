@@ -22,6 +22,7 @@ from meshwire_reference.core.document_calls import Edit
 from meshwire_reference.core.formation import FormationKey
 from meshwire_reference.core.inputs import Deletion
 from meshwire_reference.core.settings import Dialect, Settings
+from meshwire_reference.core.state.policy import ANYONE, PUBLISHED, Collections
 from meshwire_reference.node import driver
 from meshwire_reference.node.config import Config
 from meshwire_reference.testing.memory_transport import offer_memory
@@ -155,10 +156,13 @@ async def meeting(
     heartbeat_s: float = 0.0,
     dead_peer_s: float = 0.0,
     windows: Windows | None = None,
+    collections: Collections = PUBLISHED,
 ) -> AsyncIterator[Meeting]:
     """Run a node and a peer that are not connected yet; both end with the context."""
     dialect = Dialect.H2 if way.is_h2 else Dialect.OPEN
-    settings = Settings(dialect, heartbeat_s=heartbeat_s, dead_peer_s=dead_peer_s)
+    settings = Settings(
+        dialect, heartbeat_s=heartbeat_s, dead_peer_s=dead_peer_s, collections=collections
+    )
     key = FormationKey.derive(NAME.decode(), SECRET) if way.is_h2 else None
     peer = peer or StockPeer()
     options = TransportOptions(b"\x77" * 32, secret_key=b"\x78" * 32, windows=windows or Windows())
@@ -283,6 +287,34 @@ def test_a_peer_that_asks_for_what_the_node_lacks_gets_one_answer(way: Way) -> N
     run(test)
 
 
+CLOSED: Final = "certificates"
+ADMITTING: Final = Collections(senders={CLOSED: ANYONE})
+
+
+@pytest.mark.parametrize(
+    ("collections", "is_broken"),
+    [(PUBLISHED, True), (ADMITTING, False)],
+    ids=["closed", "admitted"],
+)
+def test_documents_that_are_refused_end_what_such_a_peer_sends(
+    collections: Collections, *, is_broken: bool
+) -> None:
+    """A refusal is no answer to it (D-50): who has five must be admitted, or its breaker opens."""
+
+    async def test() -> None:
+        async with meeting(Way("tcp", dials=False), collections=collections) as met:
+            for number in range(5):
+                met.peer.write(f"{CLOSED}:{number}", number)
+            await met.node.go_online()
+            await met.connect()
+            await met.poll(POLLS)
+
+            assert met.peer.is_broken is is_broken
+            assert len(met.node.keys) == (0 if is_broken else 5)
+
+    run(test)
+
+
 # --- streams --------------------------------------------------------------------------------------
 
 
@@ -371,7 +403,7 @@ def test_more_documents_than_streams_travel_at_once_in_both_directions(way: Way)
 
 @OPEN_WAYS
 def test_batches_on_a_channel_are_read_to_the_last_and_asked_for(way: Way) -> None:
-    """D-15, D-143: each announces one document by its heads, and the stream is not finished."""
+    """D-15, D-143: each announces one document by its heads, and the peer ends the stream."""
 
     async def test() -> None:
         async with meeting(way) as met:
@@ -380,11 +412,12 @@ def test_batches_on_a_channel_are_read_to_the_last_and_asked_for(way: Way) -> No
                 met.peer.write(key, number)
             await met.node.go_online()
             await met.connect()
-            await met.peer.send_on_channel([met.peer.batches([key])[0] for key in keys])
+            batches = [met.peer.batches([key])[0] for key in keys]
+            stream = await met.peer.send_on_channel(batches[:20])
             await met.rest(open_streams=1)
-            for batch in met.peer.batches(keys):
-                await met.peer.send(batch)
-            await met.rest(open_streams=1)
+            # After 30 seconds it stops the half that it reads, and finishes its own later (D-18).
+            await met.peer.send_on_channel(batches[20:], stream)
+            await met.rest()
 
             assert set(met.node.keys) == set(keys)
             assert await met.differing() == []
