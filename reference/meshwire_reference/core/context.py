@@ -32,6 +32,7 @@ from meshwire_reference.core.limits.quotas import ReceivedQuota, SharedQuota
 from meshwire_reference.core.limits.rate_limit import Cooldowns
 from meshwire_reference.core.limits.refusals import RunRefusals
 from meshwire_reference.core.settings import Moment, Settings
+from meshwire_reference.core.state.cursors import Cursors
 from meshwire_reference.core.state.document_fates import Fate, Fates
 from meshwire_reference.core.state.document_index import DocumentIndex, RunItems
 from meshwire_reference.core.state.document_queues import KeyQueues
@@ -69,6 +70,7 @@ class Context:
         self.tombstones.maximum = settings.tombstones_max
         self.tombstones.bytes_max = settings.tombstone_bytes_max
         self.tombstones.graveyard_ms = round(settings.graveyard_s * 1000)
+        self.cursors = Cursors()
         self.lifetimes = Lifetimes(settings.collections)
         self.durability = Durability()
         self.queues = KeyQueues(self._emit_call)

@@ -99,6 +99,8 @@ class _FrameJob(DocumentJob):
             self._context.queues.drop(key)
             return None
         self._note_applied("changes", Fate.APPLIED)
+        # DC-081
+        self._context.cursors.received.add(self._peer, (key,))
         after = self._context.write(key, write)
         self._routing.pass_on_document(key, self._delivery.session.connection)
         return after

@@ -414,6 +414,8 @@ class Session:
         if self._exchange is not None:
             self._is_due_again = True
             return
+        self._context.cursors.sent.forget(self.streams.peer)
+        self._context.cursors.received.forget(self.streams.peer)
         self._selection = Selection(self._context, self.streams.peer)
         self._exchange = InitialExchange(self._context, self.outbound, self._selection)
         self._refill()

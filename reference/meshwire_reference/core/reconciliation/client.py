@@ -297,6 +297,7 @@ class RunSelection(Selection):
         earlier: ServedRuns | None = None,
     ) -> None:
         self.keys: deque[str] = deque()
+        self.announced = frozenset()
         self.is_final = False
         self._context = context
         self._resume = resume

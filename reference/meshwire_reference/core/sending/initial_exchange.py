@@ -1,13 +1,15 @@
 """The initial exchange: tombstones, then documents, offered to a new connection in batches.
 
 Batches are made only while the peer takes them and nothing else is queued: the initial exchange
-follows the peer's credit and resumes at its cursor (D-53, D-82).
+follows the peer's credit (D-53, D-82). Where a connection ends before it is over, the next one with
+the peer resumes at its cursor.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Final
 
@@ -63,7 +65,12 @@ class Selection:
     is_final = True
 
     def __init__(self, context: Context, peer: str) -> None:
-        self.keys: deque[str] = deque(context.offers(peer, context.documents))
+        had, keys = partial(context.cursors.had, peer), context.offers(peer, context.documents)
+        self.announced: AbstractSet[str] = frozenset(filter(had, keys))
+        """Documents that the peer had before: their heads alone are offered."""
+        # DC-081
+        keys.sort(key=self.announced.__contains__)
+        self.keys: deque[str] = deque(keys)
 
     def begin(self) -> None:
         """Find keys after the tombstones were sent. Called whenever there is room for more."""
@@ -88,7 +95,7 @@ class InitialExchange:
         self._selection = selection
         # Of the batch that is made, in the order of its keys; None until an entry is made.
         self._entries: list[SyncEntry | None] = []
-        self._entries_missing = 0
+        self._entries_missing = self._batches_under_way = 0
         self._is_advancing = False
         self._is_asked_again = False
 
@@ -172,6 +179,7 @@ class InitialExchange:
         if not self._selection.keys:
             if self._selection.is_final:
                 self._move(ExchangeEvent.EXHAUSTED)
+                self._forget_cursor_if_over()
             return
         keys, size = self._take_keys()
         if not keys:
@@ -182,7 +190,13 @@ class InitialExchange:
         for at, key in enumerate(keys):
             self._context.note_fate(self._outbound.streams.peer, key, Fate.OFFERED, "initial")
             arrive = partial(self._take_entry, size, at)
-            self._context.queues.add(key, _EntryJob(self._context, self._outbound, key, arrive))
+            is_announced = key in self._selection.announced
+            job = _EntryJob(self._context, self._outbound, key, arrive, is_announced=is_announced)
+            self._context.queues.add(key, job)
+
+    def _forget_cursor_if_over(self) -> None:
+        if self.state is ExchangeState.OVER and not self._batches_under_way:
+            self._context.cursors.sent.forget(self._outbound.streams.peer)
 
     def _take_keys(self) -> tuple[list[str], int]:
         """Take the keys of the documents of a batch, and reserve room for them."""
@@ -246,16 +260,25 @@ class InitialExchange:
 
     def _send(self, frame: StreamFrame, entries: list[SyncEntry]) -> None:
         deltas = [entry.key for entry in entries if entry.type == FrameType.DELTA]
+        keys = [entry.key for entry in entries]
+        sent = set(keys)
 
         def take_back() -> None:
+            sent.clear()
             for key in deltas:
                 self._outbound.take_back(key)
+
+        def note_over() -> None:
+            self._context.cursors.sent.add(self._outbound.streams.peer, sent)
+            self._batches_under_way -= 1
+            self._forget_cursor_if_over()
 
         if len(frame.payload) > self._context.settings.payload_cap:
             for entry in entries:
                 self._outbound.add(Purpose.PIECE, entry.key)
             return
-        self._outbound.send(frame, on_failed=take_back, keys=[entry.key for entry in entries])
+        self._batches_under_way += 1
+        self._outbound.send(frame, on_over=note_over, on_failed=take_back, keys=keys)
 
 
 class _EntryJob(Job):
@@ -267,11 +290,14 @@ class _EntryJob(Job):
         outbound: Outbound,
         key: str,
         arrive: Callable[[SyncEntry | None], None],
+        *,
+        is_announced: bool = False,
     ) -> None:
         self._context = context
         self._outbound = outbound
         self._key = key
         self._arrive = arrive
+        self._is_announced = is_announced
 
     def begin(self) -> Call | None:
         """Check that the document exists and return the call that makes its entry."""
@@ -279,10 +305,11 @@ class _EntryJob(Job):
             self._arrive(None)
             return None
         push_type = self._context.settings.collections.push_type
-        if push_type(self._key) is FrameType.SNAPSHOT:
+        if push_type(self._key) is FrameType.SNAPSHOT and not self._is_announced:
             return Save(self._key)
-        # DC-038
-        return Generate(self._outbound.streams.connection, self._key)
+        # DC-038, DC-081
+        connection = self._outbound.streams.connection
+        return Generate(connection, self._key, opens=self._is_announced)
 
     def finish(self, result: Result) -> None:
         """Add the entry to the batch."""
