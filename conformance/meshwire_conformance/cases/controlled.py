@@ -306,7 +306,7 @@ async def time_of_a_batch(run: CaseRun) -> None:
     "MW-7009",
     "the user must not bring back a document that a peer has deleted",
     part="tombstones",
-    rules=("TS-040", "DC-005"),
+    rules=("TS-053", "TS-040", "DC-005"),
     needs=NEEDS,
     let={"key": "tracks:$case"},
 )
@@ -323,7 +323,7 @@ async def edit_after_a_deletion(run: CaseRun) -> None:
     "MW-7010",
     "neither the user nor a peer must bring back a document that the user has deleted",
     part="tombstones",
-    rules=("TS-040", "TS-041", "TS-049"),
+    rules=("TS-053", "TS-040", "TS-041", "TS-049"),
     needs=NEEDS,
     let={"key": "tracks:$case"},
 )

@@ -1,8 +1,8 @@
 """Automerge bytes built by hand, for content that its library refuses to write.
 
 Covers only what the hostile cases need: change chunks with chosen columns, sync messages with
-chosen filters, and checksums that match whatever content was written. Of a sync message that a
-target sends, only its counts are read.
+chosen filters, and checksums that match whatever content was written. Of a sync message or
+a saved document that a target sends, only its counts are read.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ MAGIC = bytes.fromhex("856f4a83")
 CHANGE = 1
 DEFLATED = 2
 CHECKSUM = 4
+TYPE_AT = len(MAGIC) + CHECKSUM
+DOCUMENT = 0
 HASH = 32
 MARKERS = frozenset(bytes((marker,)) for marker in AUTOMERGE_SYNC_MARKERS)
 
@@ -165,6 +167,22 @@ def announces(message: bytes) -> bool:
     except IndexError:
         return False
     return heads > 0 and changes == 0
+
+
+def actors_of(saved: bytes) -> tuple[int, int]:
+    """Return how many actors and heads a saved document has. Raises ValueError for other bytes."""
+    try:
+        if saved[TYPE_AT] != DOCUMENT:
+            raise ValueError("the bytes begin with another chunk than a document")
+        _, at = _number(saved, TYPE_AT + 1)
+        actors, at = _number(saved, at)
+        for _ in range(actors):
+            size, at = _number(saved, at)
+            at += size
+        heads, _ = _number(saved, at)
+    except IndexError:
+        raise ValueError("the document is cut short") from None
+    return actors, heads
 
 
 def _past_hashes(message: bytes, at: int) -> tuple[int, int]:

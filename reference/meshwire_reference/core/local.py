@@ -130,7 +130,7 @@ class _Editing(_LocalJob):
         if self._context.is_read_only:
             self._end(LocalRefusal.NOT_STORED)
             return None
-        # TS-040
+        # TS-053
         if self._context.guard(self._key) is not None:
             self._end(LocalRefusal.DELETED)
             return None

@@ -68,6 +68,7 @@ def value_of(given: Scalar | Value) -> Value:
 
 def soft_deletion(by: str, at_ms: int) -> dict[str, Scalar | Value]:
     """Return the fields that mark a document as deleted."""
+    # DC-083
     return {DELETED: True, DELETED_AT: Value("timestamp", at_ms), DELETED_BY: by}
 
 

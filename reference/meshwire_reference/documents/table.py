@@ -150,6 +150,7 @@ class Table:
         """Write root fields as one change on the document there is, by the one actor (D-47)."""
         key, entry = edit.key, self.entries.get(edit.key)
         fork = entry.document.fork()
+        # DC-082
         fork.set_actor(self._actor + edit.author)
         held = fields_of(fork.diff([], list(entry.heads))) if entry.heads else {}
         wanted = {name: value_of(value) for name, value in edit.fields.items()}

@@ -5,18 +5,23 @@ from __future__ import annotations
 from statistics import median
 from typing import Final
 
+import pytest
+
 from meshwire_reference.core.effects import Effect, OpenStream
-from meshwire_reference.core.inputs import Input
+from meshwire_reference.core.inputs import Input, SendFailed, StreamReset, StreamStopped
 from meshwire_reference.core.settings import Dialect, Moment, Settings
 from meshwire_reference.documents.table import Table
 from meshwire_reference.testing.author import snapshot
 from meshwire_reference.testing.bench import Bench
+from meshwire_spec.numbers import REASONS
 
 PEERS: Final = 32
 SLOW: Final = 7
 """The connection whose peer grants no stream."""
 CHANGES: Final = 40
 DELAY_MAX: Final = 1.2
+AUTHOR, OTHER = 1, 2
+REFUSED: Final = 12
 
 
 class CountingBench(Bench):
@@ -45,12 +50,13 @@ class CountingBench(Bench):
         self.core.handle = counting  # type: ignore[method-assign]  # it counts what goes through
 
 
-def relay(slow: int | None) -> CountingBench:
-    """Have one of many peers change documents; return the node."""
+def relay(slow: int | None, peers: int = PEERS, changes: int = CHANGES) -> CountingBench:
+    """Have the first of some peers change documents; return the node."""
     bench = CountingBench(slow)
-    author, *_ = (bench.connect() for _ in range(PEERS))
-    for number in range(CHANGES):
-        bench.send(author, snapshot(f"notes:{number}"))
+    for _ in range(peers):
+        bench.connect()
+    for number in range(changes):
+        bench.send(AUTHOR, snapshot(f"notes:{number}"))
     return bench
 
 
@@ -63,3 +69,26 @@ def test_a_reader_that_takes_nothing_delays_no_other() -> None:
     assert counts == {peer: 0 if peer == SLOW else CHANGES for peer in others}
     waited = [median(one.last[peer] for peer in others if peer != SLOW) for one in (alone, beside)]
     assert waited[1] <= DELAY_MAX * waited[0]
+
+
+@pytest.mark.parametrize("outcome", ["refused", "reset", "lost", "not answered"])
+def test_a_peer_that_refuses_everything_is_sent_the_next_change(outcome: str) -> None:
+    """DC-084, D-49, D-50: more failures in a row than open a deployed breaker, and of each sort."""
+    bench = relay(None, peers=2, changes=0)
+    for number in range(REFUSED):
+        bench.hold_sends = outcome == "lost"
+        bench.send(AUTHOR, snapshot(f"notes:{number}"))
+        (stream,) = [at for peer, at in bench.order if peer == OTHER][number:]
+        code = REASONS["bad-document"].code
+        if outcome == "refused":
+            bench.report(OTHER, StreamStopped(stream, code))
+            bench.report(OTHER, StreamReset(stream, code))
+        elif outcome == "reset":
+            bench.report(OTHER, StreamReset(stream, code))
+        elif outcome == "lost":
+            bench.held.clear()
+            bench.report(OTHER, SendFailed(stream))
+    bench.hold_sends = False
+    bench.send(AUTHOR, snapshot("alerts:last"))
+
+    assert bench.frames(OTHER)[-1].key == "alerts:last"
