@@ -107,10 +107,18 @@ class Context:
 
     def offers(self, peer: str, keys: Iterable[str]) -> list[str]:
         """Return the keys of the documents that are offered to a peer, the most urgent first."""
-        offered = [key for key in keys if self.hierarchy.sends_document(peer, key)]
+        # A collection decides for its documents, of which there may be very many.
+        places: dict[tuple[int, bool], list[str]] = {}
+        of_collection: dict[str, list[str]] = {}
+        for key in keys:
+            name = key.partition(":")[0]
+            if name not in of_collection:
+                place = self.settings.collections.place(name)
+                goes = self.hierarchy.sends_document(peer, name)
+                of_collection[name] = places.setdefault(place, []) if goes else []
+            of_collection[name].append(key)
         # DC-075
-        offered.sort(key=self.settings.collections.place)
-        return offered
+        return [key for place in sorted(places) for key in places[place]]
 
     def write(self, key: str, write: Write) -> WriteNumber:
         """Add a write to the store and return its number, for effects that depend on it."""

@@ -65,11 +65,12 @@ class Selection:
     is_final = True
 
     def __init__(self, context: Context, peer: str) -> None:
-        had, keys = partial(context.cursors.had, peer), context.offers(peer, context.documents)
-        self.announced: AbstractSet[str] = frozenset(filter(had, keys))
+        keys = context.offers(peer, context.documents)
+        self.announced: AbstractSet[str] = context.cursors.had(peer)
         """Documents that the peer had before: their heads alone are offered."""
-        # DC-081
-        keys.sort(key=self.announced.__contains__)
+        if self.announced:
+            # DC-081
+            keys.sort(key=self.announced.__contains__)
         self.keys: deque[str] = deque(keys)
 
     def begin(self) -> None:

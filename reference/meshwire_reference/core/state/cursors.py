@@ -7,6 +7,7 @@ is remembered here only saves bytes, and may be forgotten.
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 PEERS_MAX: Final = 64
@@ -21,9 +22,9 @@ class KeysOfPeers:
     def __init__(self) -> None:
         self._keys: OrderedDict[str, set[str]] = OrderedDict()
 
-    def has(self, peer: str, key: str) -> bool:
-        """Return True if a document of a peer is remembered."""
-        return key in self._keys.get(peer, ())
+    def of(self, peer: str) -> AbstractSet[str]:
+        """Return the documents of a peer that are remembered."""
+        return self._keys.get(peer, frozenset())
 
     def add(self, peer: str, keys: Iterable[str]) -> None:
         """Remember documents of a peer."""
@@ -47,6 +48,6 @@ class Cursors:
         """Forgotten once the offer is over, since the next one is made anew."""
         self.received = KeysOfPeers()
 
-    def had(self, peer: str, key: str) -> bool:
-        """Return True if a peer had a document of this node when its last connection ended."""
-        return self.sent.has(peer, key) or self.received.has(peer, key)
+    def had(self, peer: str) -> AbstractSet[str]:
+        """Return the documents that a peer had of this node's when its last connection ended."""
+        return self.sent.of(peer) | self.received.of(peer)
