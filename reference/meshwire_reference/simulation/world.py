@@ -32,6 +32,8 @@ from meshwire_spec.numbers import LAB_MAX_STREAMS
 REDIAL_MAX_S: Final = 8.0
 HEARTBEAT_S: Final = 20.0
 SECRET_TEXT: Final = b"a secret of thirty-two bytes ..."
+STRANGERS_EVERY: Final = 4
+"""Of this number of seeds in a row one has nodes that are not configured as own ones."""
 ROOMY: Final = Settings(Dialect.OPEN, heartbeat_s=HEARTBEAT_S)
 TIGHT: Final = replace(
     ROOMY,
@@ -129,16 +131,14 @@ class World:
     def settings(self, number: int) -> Settings:
         """Return the settings of a node."""
         plan = self.plan
+        others = frozenset(self._endpoint_id(peer).hex() for peer in plan.nodes if peer != number)
         return replace(
             TIGHT if plan.is_tight else ROOMY,
             dialect=plan.dialects[number] if plan.dialects else Dialect.OPEN,
             detects=bool(plan.dialects),
             payload_cap=plan.payload_cap,
-            heads_peers=frozenset(
-                self._endpoint_id(peer).hex()
-                for peer in plan.nodes
-                if plan.compares_heads and peer != number
-            ),
+            heads_peers=others if plan.compares_heads else frozenset(),
+            own_peers=others if plan.seed % STRANGERS_EVERY else frozenset(),
         )
 
     def _endpoint_id(self, number: int) -> bytes:

@@ -61,6 +61,13 @@ class Author:
         assert isinstance(generated, Generated)
         return generated.message
 
+    def announcement(self) -> bytes:
+        """Return the payload of a 0x00 with the heads alone."""
+        generated = self._table.answer(Generate(NODE, self.key, opens=True), None)
+        assert isinstance(generated, Generated)
+        assert generated.message is not None
+        return generated.message
+
     def whole_delta(self) -> bytes:
         """Return the payload of a 0x00 with the whole document, for a peer that is not known."""
         self._table.answer(Forget(NODE), None)

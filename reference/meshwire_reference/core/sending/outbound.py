@@ -61,6 +61,10 @@ READS_BY: Final[Mapping[Purpose, type[Call]]] = {
 """The calls that make messages for one peer out of a document, by purpose."""
 
 
+ANSWERS: Final = frozenset((Purpose.ANSWER, Purpose.READ_ANSWER))
+"""Purposes of frames about documents that this node need not hold."""
+
+
 class Outbound:
     """The sending side of one session. `refill` is called whenever nothing is queued."""
 
@@ -396,7 +400,8 @@ class Making(Job):
                 self._context.note_fate(self._outbound.streams.peer, item.key, Fate.GUARDED)
                 self._skip()
             return None
-        if item.purpose is not Purpose.READ_ANSWER and item.key not in self._context.documents:
+        # What was announced, and is not held yet, is asked for by an answer too.
+        if item.purpose not in ANSWERS and item.key not in self._context.documents:
             self._skip()
             return None
         return self._call()

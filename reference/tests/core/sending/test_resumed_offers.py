@@ -10,9 +10,10 @@ from meshwire_reference.core.inputs import LocalOperation, OfferAgain
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.core.state.cursors import KEYS_MAX, PEERS_MAX, Cursors
 from meshwire_reference.documents.table import Table
+from meshwire_reference.testing.author import Author
 from meshwire_reference.testing.bench import Bench
 from meshwire_reference.testing.joined import JoinedBenches
-from meshwire_reference.wire.batches import decode_sync_batch
+from meshwire_reference.wire.batches import StreamFrame, decode_sync_batch
 from meshwire_spec.numbers import FrameType
 
 DOCUMENTS: Final = 110
@@ -130,6 +131,23 @@ def test_what_came_from_a_peer_is_not_sent_back_in_full() -> None:
 
     assert sent_bytes(one) - before[0] > 40 * SIZE
     assert sent_bytes(other) - before[1] < 0.15 * 40 * SIZE
+
+
+def test_a_request_for_what_was_announced_waits_for_room() -> None:
+    """DC-011: it is made anew, although the document is not there yet."""
+    table = Table(b"\x09" * 16)
+    settings = Settings(Dialect.OPEN, heartbeat_s=0, answer_bytes_max=10)
+    bench = Bench(lambda call: table.answer(call, None), settings)
+    connection = bench.connect()
+    bench.hold_sends = True
+    names = [f"announced:{number}" for number in range(3)]
+    for name in names:
+        author = Author(name, 5)
+        author.edit(by=7)
+        bench.send(connection, StreamFrame(name, FrameType.DELTA, author.announcement()))
+    bench.let_go()
+
+    assert sorted(frame.key for frame in bench.take_frames(connection)) == names
 
 
 def test_what_is_remembered_is_bounded() -> None:
