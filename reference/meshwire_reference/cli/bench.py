@@ -183,17 +183,10 @@ def mesh(  # noqa: PLR0913 - each is an option
     if svg is not None and not svg.absolute().parent.is_dir():
         fail(f"--svg {svg}: there is no such folder")
     rows = _measured(wanted, seeds, processes=processes)
-    if as_json:
-        for row in rows:
-            typer.echo(json.dumps(asdict(row.circumstances) | results(row)))
-    else:
-        for line in lines_of(rows):
-            typer.echo(line)
+    for line in _json_lines(rows) if as_json else lines_of(rows):
+        typer.echo(line)
     if svg is not None:
-        try:
-            svg.write_text(plot(values, rows), encoding="utf-8")
-        except OSError as exc:
-            fail(f"cannot write {svg}: {exc.strerror or exc}")
+        _write(svg, plot(values, rows))
 
 
 def _measured(wanted: Sequence[Circumstances], seeds: int, *, processes: bool) -> list[Row]:
@@ -225,6 +218,18 @@ def results(row: Row) -> dict[str, Any]:
         "seconds": round(row.seconds, 6),
         "runs": [asdict(one) for one in row.runs],
     }
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        fail(f"cannot write {file}: {exc.strerror or exc}")
+
+
+def _json_lines(rows: Sequence[Row]) -> Iterator[str]:
+    for row in rows:
+        yield json.dumps(asdict(row.circumstances) | results(row))
 
 
 def lines_of(rows: Sequence[Row]) -> Iterator[str]:
