@@ -23,7 +23,7 @@ from meshwire_conformance.socket_suite.reconciling import (
 from meshwire_conformance.targets.lab_records import Windows
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Stream
-from meshwire_spec.numbers import REASONS, STREAMS_ACCEPTED_MIN, FrameType
+from meshwire_spec.numbers import FRAME_KEY_MAX, REASONS, STREAMS_ACCEPTED_MIN, FrameType
 from meshwire_spec.schemas.steps import DocumentSpec, FrameSpec
 
 HEARTBEATS = 200
@@ -351,8 +351,11 @@ async def stopped_tombstones(run: CaseRun) -> None:
     raise CaseFailed("no-answer", f"{RESETS} batches of tombstones, and no document", missed=True)
 
 
-async def _stop_frame(run: CaseRun, connection: TcpConnection, code: int) -> int:
-    """Stop a frame that waits for credit; return its type once it was reset with code 0."""
+async def _stop_frame(run: CaseRun, connection: TcpConnection, code: int) -> int | None:
+    """Stop a frame that waits for credit; return its type once it was reset with code 0.
+
+    Return None if its key, such as one of another case, fills the window.
+    """
     await connection.signal.wait_for(
         lambda: bool(_stalled(connection, LISTED_WINDOW)), run.deadline_s
     )
@@ -360,10 +363,10 @@ async def _stop_frame(run: CaseRun, connection: TcpConnection, code: int) -> int
     stream = _stalled(connection, LISTED_WINDOW)
     if stream is None:
         raise CaseFailed("no-answer", "no frame filled the window", missed=True)
-    type_at = 2 + int.from_bytes(stream.received[:2], "big")
-    if type_at >= len(stream.received):
-        raise CaseFailed("bad-frame", f"a frame with a key of more than {type_at - 3} bytes")
-    frame_type = stream.received[type_at]
+    size = int.from_bytes(stream.received[:2], "big")
+    if size > FRAME_KEY_MAX:
+        raise CaseFailed("bad-frame", f"a frame with a key of {size} bytes")
+    frame_type = stream.received[2 + size] if 2 + size < len(stream.received) else None
     await stream.stop(code)
     run.ended(stream, f"STOP with {code_name(code)}")
     await stream.wait_for(lambda: stream.read_over, run.deadline_s)
