@@ -63,9 +63,16 @@ class LostChange:
         return MAGIC + bytes.fromhex(self.second)[:CHECKSUM]
 
     def answers(self) -> list[Arrival]:
-        """Return the deltas that came to A after the push."""
+        """Return the deltas that came to A after the push, and are not that push again.
+
+        A target may offer a document once more that it has just relayed, and answers nothing so.
+        """
         after = self.arrivals.index(self.pushed) + 1
-        return [one for one in self.arrivals[after:] if _is_delta_to(one, self.pushed.peer)]
+        return [
+            one
+            for one in self.arrivals[after:]
+            if _is_delta_to(one, self.pushed.peer) and one.payload != self.pushed.payload
+        ]
 
 
 async def _lose_a_change(run: CaseRun) -> LostChange:

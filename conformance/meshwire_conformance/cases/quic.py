@@ -15,6 +15,7 @@ from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.case_streams import no_connection
 from meshwire_conformance.socket_suite.content import BASE, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
+from meshwire_conformance.targets.handshake import HandshakeFailed, prove
 from meshwire_conformance.targets.transport import Connection, Stream
 from meshwire_spec.numbers import REASONS
 from meshwire_spec.schemas.steps import FrameSpec
@@ -187,6 +188,12 @@ async def _quiet(run: CaseRun, *, is_deaf: bool) -> bool:
     With `is_deaf` not even a confirmation leaves the suite.
     """
     connection = await _opened(run, idle_s=SHORT_IDLE_S)
+    if (formation := run.session.target.formation) is not None:
+        # A connection without a handshake ends for that reason.
+        try:
+            await prove(connection, formation, run.deadline_s)
+        except HandshakeFailed as exc:
+            raise CaseFailed("no-handshake", str(exc), missed=True) from exc
     if not await connection.ping(bytes(8), run.deadline_s):
         raise CaseFailed("no-answer", "the target does not confirm a packet", missed=True)
     connection.hush(is_deaf=is_deaf)

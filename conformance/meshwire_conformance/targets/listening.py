@@ -199,8 +199,9 @@ class Listener:
     async def dial(self, dial: Dial, deadline_s: float) -> ProbedConnection:
         """Return the next connection of the target, open in both directions.
 
-        Raises NotDialled if none comes, Overdue if it does not open within the deadline,
-        and ConnectionError if the target ends it before that.
+        Raises NotDialled if none comes, Overdue if it does not open within the deadline or the
+        target may have given it up for a late suite, and ConnectionError if the target ends it
+        before that.
         """
         connection = await self.dial_raw(dial, deadline_s)
         if not await connection.ready(deadline_s):
@@ -212,7 +213,11 @@ class Listener:
                 )
             begins = closed.fault.data[:BEGINNING].hex(" ") if closed.fault else ""
             said = f"; its bytes begin {begins}" if begins else ""
-            raise ConnectionError(f"a connection of the target: {closed.text}{said}")
+            text = f"a connection of the target: {closed.text}{said}"
+            # Its handshake deadline is that of the target, which need not wait for a late suite.
+            if not begins and time.monotonic() - connection.began_at > self.handshake_s * SHARE:
+                raise Overdue(text)
+            raise ConnectionError(text)
         return connection
 
     async def dial_raw(self, dial: Dial, deadline_s: float) -> ProbedConnection:
@@ -242,7 +247,7 @@ class Listener:
                 lambda: bool(self._arrivals), max(0.0, end_s - loop.time())
             ):
                 if ended:
-                    raise ConnectionError("the target ends each connection that it has dialled")
+                    raise Overdue("the target ends each connection that it has dialled")
                 self.silent = True
                 raise self._missing(deadline_s)
             arrival = self._arrivals.popleft()

@@ -31,7 +31,14 @@ from meshwire_conformance.targets.handshake import (
 )
 from meshwire_conformance.targets.listening import NAMED_HERE, Listener, Untaken, with_names
 from meshwire_conformance.targets.tcp import TcpConnection, after_preamble, connect_raw
-from meshwire_conformance.targets.transport import Address, Dial, NotDialled, Stream, TooFewDials
+from meshwire_conformance.targets.transport import (
+    Address,
+    Dial,
+    NotDialled,
+    Overdue,
+    Stream,
+    TooFewDials,
+)
 from meshwire_spec.numbers import CAPABILITIES, PAYLOAD_MAX
 
 DEADLINE_S = 600.0
@@ -51,6 +58,7 @@ class Recording(Listener):
     async def dial_raw(self, dial: Dial, deadline_s: float) -> TcpConnection:
         """Take a connection and remember it."""
         self.taken.append(await super().dial_raw(dial, deadline_s))
+        self._signal.notify()
         return self.taken[-1]
 
     def forget(self, arrival: Untaken) -> None:
@@ -61,6 +69,10 @@ class Recording(Listener):
     async def none_waits(self) -> bool:
         """Wait until every connection that was not taken has ended."""
         return await self._signal.wait_for(lambda: not self.waiting, DEADLINE_S)
+
+    async def one_is_taken(self) -> bool:
+        """Wait until a caller has taken a connection."""
+        return await self._signal.wait_for(lambda: bool(self.taken), DEADLINE_S)
 
     async def close(self) -> None:
         """Close everything, and wait until that is done."""
@@ -398,8 +410,28 @@ def test_a_target_that_ends_its_only_connection_has_dialled() -> None:
         finally:
             await listener.close()
 
-    with pytest.raises(ConnectionError, match="ends each connection"):
+    with pytest.raises(Overdue, match="ends each connection"):
         asyncio.run(take())
+
+
+@pytest.mark.parametrize("handshake_s", [0.0, 3000.0])
+def test_a_connection_that_is_given_up_is_overdue_from_a_part_of_the_deadline_on(
+    handshake_s: float,
+) -> None:
+    """The suite may have been late; a target that ends a new connection gives up nothing."""
+
+    async def talk(listener: Recording, port: int) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        await listener.wait_for_dial(DEADLINE_S)
+        taking = asyncio.create_task(listener.dial(Dial(OURS), DEADLINE_S))
+        assert await listener.one_is_taken()
+        listener.handshake_s = handshake_s
+        writer.close()
+        with pytest.raises(ConnectionError) as caught:
+            await taking
+        assert isinstance(caught.value, Overdue) == (handshake_s == 0.0)
+
+    over(talk)
 
 
 @pytest.mark.process
