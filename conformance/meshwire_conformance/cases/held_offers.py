@@ -27,10 +27,6 @@ NARROW = 96
 """Bytes of a window that a handshake fits, and a batch of tombstones does not."""
 SHORT = 512
 """Bytes of a connection that a handshake fits, and the tombstone of these cases does not."""
-TINY = 24
-"""Bytes of a window that no answer fits."""
-READS = 24
-"""Answers that wait in front of those that matter."""
 LONG_REASON = "x" * 900
 FURTHER_BYTES = 258
 ENOUGH_BYTES = 2**22
@@ -186,26 +182,3 @@ async def changes_within_a_run(run: CaseRun) -> None:
     await served.serve([], message)
     await changes.wave(3)
     await changes.expect_all("A")
-
-
-@held_case(
-    "MW-6981",
-    "what changes while an answer about it waits for credit must reach its peer",
-    rules=("DC-030", "TS-037", "TR-010"),
-)
-async def changes_behind_answers(run: CaseRun) -> None:
-    """A change is dropped, since an older answer about its document is still to be sent."""
-    changes = _Changes(run)
-    await changes.prepare()
-    connection = await adopt_lab(run, "late", Windows(max_stream_data=TINY))
-    await changes.expect_all("late")
-    await run.settle("late")
-    connection.lab.holding = True
-    unknown = [f"notes:{run.scope.names['case']}-none-{number}" for number in range(READS)]
-    for key in (*unknown, *changes.wanted):
-        run.subscription(key)
-        await run.send_read(key, "late")
-        await run.barrier("late", f"read {key}")
-    await changes.wave(1)
-    give_credit(connection)
-    await changes.expect_all("late")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +38,8 @@ from meshwire_spec.numbers import ALPN
 
 HELD_MAX = 64
 """Datagrams kept of a connection that nobody has taken; a target sends few before an answer."""
+LEFT_MAX = 1024
+"""Number of connections remembered that nobody took, the last ones."""
 OWN, ANOTHER_SORT, NONE = "own", "another sort", "none"
 CERTIFICATES: Mapping[str, Callable[[bytes], Identity | None]] = {
     OWN: identity_of,
@@ -173,7 +176,7 @@ class QuicArrival:
 
     def drop(self) -> None:
         """Answer nothing to a connection that nobody takes."""
-        self._door.forget(self._first_id)
+        self._door.leave(self._first_id)
 
     def become(self, dial: Dial) -> QuicConnection:
         """Return the connection, accepted with an identity; its handshake goes on from here."""
@@ -197,6 +200,7 @@ class QuicDoor(asyncio.DatagramProtocol):
         self._arrived = arrived
         self._waiting: dict[bytes, QuicArrival] = {}
         self._taken: dict[bytes, QuicConnection] = {}
+        self._left: deque[bytes] = deque(maxlen=LEFT_MAX)
         self._transport: asyncio.DatagramTransport
 
     @property
@@ -219,7 +223,7 @@ class QuicDoor(asyncio.DatagramProtocol):
             return
         arrival = self._waiting.get(named)
         if arrival is None:
-            if not begins(data):
+            if not begins(data) or named in self._left:
                 # Of a connection that is over: the target has not heard so yet.
                 return
             arrival = self._waiting[named] = QuicArrival(self, named, addr)
@@ -238,9 +242,16 @@ class QuicDoor(asyncio.DatagramProtocol):
         self._taken[first_id] = connection
 
     def forget(self, first_id: bytes) -> None:
-        """Drop a connection that is over, or that nobody takes."""
-        self._waiting.pop(first_id, None)
+        """Drop a connection that is over."""
         self._taken.pop(first_id, None)
+
+    def leave(self, first_id: bytes) -> None:
+        """Drop a connection that nobody takes.
+
+        The target begins it again and again, until it gives it up: none of that is a new one.
+        """
+        del self._waiting[first_id]
+        self._left.append(first_id)
 
     def _by_later_id(self, named: bytes) -> QuicConnection | None:
         """Return the connection of an id that the suite has issued."""

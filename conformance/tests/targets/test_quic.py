@@ -18,7 +18,7 @@ from meshwire_conformance.targets.transport import Closed, Connection, Dial, Str
 
 pytest.importorskip("aioquic", reason="the extra quic is not installed")
 
-from meshwire_conformance.targets.quic import QuicDialler
+from meshwire_conformance.targets.quic import QuicArrival, QuicDialler, QuicDoor
 from meshwire_conformance.targets.quic_connection import UNREAD_MAX, QuicConnection
 from meshwire_conformance.targets.quic_library import (
     IDLE_S,
@@ -214,6 +214,35 @@ class TestIds:
         named = connection_id_of(bytes.fromhex(datagram))
 
         assert (named.hex() if named else None) == expected
+
+
+class Port(asyncio.DatagramTransport):
+    """A socket that only has a port."""
+
+    def __init__(self) -> None:
+        super().__init__({"sockname": ("127.0.0.1", 1)})
+
+
+class TestLeft:
+    """Connections that nobody takes."""
+
+    def test_what_is_sent_again_is_no_new_connection(self) -> None:
+        """A target that waits sends its first datagram again, and soon gives the connection up."""
+        arrived: list[QuicArrival] = []
+        door = QuicDoor(arrived.append)
+        door.connection_made(Port())
+        callers = [dialling(identity_of(OURS)) for _ in range(2)]
+        for caller in callers:
+            caller.begin(1.0)
+        firsts = [caller.packets(1.0)[0] for caller in callers]
+        for first in firsts:
+            door.datagram_received(first, ("127.0.0.1", 2))
+        arrived[0].drop()
+        for first in firsts:
+            door.datagram_received(first, ("127.0.0.1", 2))
+
+        assert len(arrived) == len(firsts)
+        assert [len(one.held) for one in arrived] == [1, 2]
 
 
 class TestAddresses:
