@@ -203,8 +203,12 @@ class Listener:
         target may have given it up for a late suite, and ConnectionError if the target ends it
         before that.
         """
-        connection = await self.dial_raw(dial, deadline_s)
-        if not await connection.ready(deadline_s):
+        # Whether a connection has ended shows over TCP before it is taken, over QUIC only then.
+        tries = 1 if self.binding == "tcp" else 1 + len(self.addresses)
+        for _ in range(tries):
+            connection = await self.dial_raw(dial, deadline_s)
+            if await connection.ready(deadline_s):
+                return connection
             closed = connection.closed
             await connection.close()
             if closed is None:
@@ -214,11 +218,11 @@ class Listener:
             begins = closed.fault.data[:BEGINNING].hex(" ") if closed.fault else ""
             said = f"; its bytes begin {begins}" if begins else ""
             text = f"a connection of the target: {closed.text}{said}"
-            # Its handshake deadline is that of the target, which need not wait for a late suite.
-            if not begins and time.monotonic() - connection.began_at > self.handshake_s * SHARE:
-                raise Overdue(text)
-            raise ConnectionError(text)
-        return connection
+            age_s = time.monotonic() - connection.began_at
+            if begins or (tries == 1 and age_s <= self.handshake_s * SHARE):
+                raise ConnectionError(text)
+        # Its handshake deadline is that of the target, which need not wait for a late suite.
+        raise Overdue(text)
 
     async def dial_raw(self, dial: Dial, deadline_s: float) -> ProbedConnection:
         """Return the next connection without waiting until it is open.
