@@ -307,10 +307,11 @@ async def hold(mutants: Sequence[Mutant]) -> list[str]:
         async with slots:
             start = time.perf_counter()
             results, problems = await judge(mutant, [by_id[case] for case in mutant.cases])
-            # On a busy machine a short deadline decides nothing: those cases run once more.
+            # On a busy machine a short deadline decides nothing: those cases run once more, and a
+            # process that was ended before it loaded the module of a row shows nothing either.
             slow = [by_id[one.case] for one in results if one.verdict is Verdict.COULD_NOT_RUN]
             if slow:
-                again, _ = await judge(mutant, slow, scale=1.0)
+                again, problems = await judge(mutant, slow, scale=1.0)
                 decided = [one for one in results if one.verdict is not Verdict.COULD_NOT_RUN]
                 results = [*decided, *again]
             problems += missed(mutant, results)

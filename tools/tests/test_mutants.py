@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import pytest
 from mutant_rows import Edit, Row, RowError, apply_edits, read_rows
 
 import mutants
+from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.contracts import Progress
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.run.loading import load_catalogue
@@ -441,6 +442,27 @@ class TestTool:
         (problem,) = missed(two_modules(), [CaseResult("MW-1157", verdict)])
 
         assert problem.startswith(f"MW-1157 does not notice one: {verdict}")
+
+    @pytest.mark.parametrize("again", [[], ["one was never applied: b was not loaded"]])
+    def test_what_a_slow_run_did_not_load_counts_only_if_the_next_one_did_not_either(
+        self, monkeypatch: pytest.MonkeyPatch, again: list[str]
+    ) -> None:
+        """A process that was ended early has loaded nothing."""
+        runs = [
+            ([CaseResult("MW-1157", Verdict.COULD_NOT_RUN)], ["one was never applied"]),
+            ([CaseResult("MW-1157", Verdict.FAIL)], again),
+        ]
+
+        async def judge(
+            _mutant: mutants.Mutant, cases: Sequence[Case], **_scale: float
+        ) -> tuple[list[CaseResult], list[str]]:
+            assert [case.id for case in cases] == ["MW-1157"]
+            return runs.pop(0)
+
+        monkeypatch.setattr(mutants, "judge", judge)
+        row = Row("one", "LV-001", "fails", (), ("MW-1157",))
+
+        assert asyncio.run(mutants.hold([mutants.Mutant("one", (row,), row.noticed_by)])) == again
 
     def test_a_run_ends_with_the_first_result_that_is_enough(self) -> None:
         """What it has started is ended before it is over."""

@@ -14,6 +14,8 @@ PEERS_MAX: Final = 64
 """Peers of which is remembered what they had; of more the oldest are forgotten."""
 KEYS_MAX: Final = 262_144
 """Documents that are remembered for one peer; further ones are offered in full."""
+KEYS_IN_ALL_MAX: Final = 1_048_576
+"""Documents that are remembered for all peers together; of more the oldest peers are forgotten."""
 
 
 class KeysOfPeers:
@@ -21,6 +23,7 @@ class KeysOfPeers:
 
     def __init__(self) -> None:
         self._keys: OrderedDict[str, set[str]] = OrderedDict()
+        self._in_all = 0
 
     def of(self, peer: str) -> AbstractSet[str]:
         """Return the documents of a peer that are remembered."""
@@ -30,14 +33,18 @@ class KeysOfPeers:
         """Remember documents of a peer."""
         found = self._keys.setdefault(peer, set())
         self._keys.move_to_end(peer)
-        if len(self._keys) > PEERS_MAX:
-            self._keys.popitem(last=False)
         if len(found) < KEYS_MAX:
+            before = len(found)
             found.update(keys)
+            self._in_all += len(found) - before
+        while len(self._keys) > PEERS_MAX or (
+            self._in_all > KEYS_IN_ALL_MAX and len(self._keys) > 1
+        ):
+            self.forget(next(iter(self._keys)))
 
     def forget(self, peer: str) -> None:
         """Forget every document of a peer."""
-        self._keys.pop(peer, None)
+        self._in_all -= len(self._keys.pop(peer, ()))
 
 
 class Cursors:

@@ -33,6 +33,12 @@ class Living:
     heads: Heads
 
 
+def _steps(keys: list[str]) -> Iterator[list[str]]:
+    """Yield some keys after others, as many as are checked in one turn."""
+    for at in range(0, len(keys), CHECKED_AT_ONCE):
+        yield keys[at : at + CHECKED_AT_ONCE]
+
+
 class Lifetimes:
     """The documents that end by themselves, and those that have ended, by key."""
 
@@ -105,20 +111,21 @@ class Lifetimes:
     def over(self, now_s: float) -> Iterator[tuple[str, ...]]:
         """Yield the keys of documents whose lifetime has passed, a few in each step.
 
-        Those that have ended a lifetime ago are forgotten.
+        Those that have ended a lifetime ago are forgotten, in steps without a key.
         """
-        for key in [
-            key for key, (at_s, _) in self._ended.items() if self._is_old(key, at_s, now_s)
-        ]:
-            del self._ended[key]
-        keys = list(self._living)
-        for at in range(0, len(keys), CHECKED_AT_ONCE):
-            some = keys[at : at + CHECKED_AT_ONCE]
+        for some in _steps(list(self._ended)):
+            for key in some:
+                self._forget_if_old(key, now_s)
+            yield ()
+        for some in _steps(list(self._living)):
             yield tuple(key for key in some if self.is_over(key, now_s))
 
-    def _is_old(self, key: str, at_s: float, now_s: float) -> bool:
+    def _forget_if_old(self, key: str, now_s: float) -> None:
+        """Forget that a document has ended, if that was a lifetime ago."""
+        at_s, _ = self._ended.get(key, (now_s, ()))
         lifetime_s = self.lifetime_s(key)
-        return lifetime_s is None or now_s - at_s > lifetime_s
+        if lifetime_s is None or now_s - at_s > lifetime_s:
+            self._ended.pop(key, None)
 
     def __len__(self) -> int:
         """Return how many documents will end."""

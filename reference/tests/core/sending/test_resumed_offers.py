@@ -5,6 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import Final
 
+import pytest
+
 from meshwire_reference.core.document_calls import Edit, Fields, Listed
 from meshwire_reference.core.inputs import LocalOperation, OfferAgain
 from meshwire_reference.core.settings import Dialect, Settings
@@ -164,3 +166,20 @@ def test_what_is_remembered_is_bounded() -> None:
     cursors.sent.forget("1")
     cursors.received.add("1", ("notes:2",))
     assert cursors.had("1") == {"notes:2"}
+
+
+def test_what_is_remembered_of_all_peers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peers of longest ago are forgotten, but not the last one."""
+    monkeypatch.setattr("meshwire_reference.core.state.cursors.KEYS_IN_ALL_MAX", 5)
+    cursors = Cursors()
+    cursors.received.add("1", ("notes:1", "notes:2"))
+    cursors.received.add("2", ("notes:1", "notes:2", "notes:2"))
+    cursors.received.add("1", ("notes:3",))
+    assert cursors.had("2") == {"notes:1", "notes:2"}
+
+    cursors.received.add("3", ("notes:4",))
+    assert cursors.had("2") == set()
+    assert cursors.had("1") == {"notes:1", "notes:2", "notes:3"}
+    cursors.received.add("3", map(str, range(9)))
+    assert cursors.had("1") == set()
+    assert len(cursors.had("3")) == 10

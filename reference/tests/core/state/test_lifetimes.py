@@ -57,6 +57,22 @@ def test_those_that_have_ended_are_bounded() -> None:
     assert held.has_returned("beacons:1", ONE, 4000.0)
 
 
+def test_those_that_have_ended_are_forgotten_a_few_in_each_step() -> None:
+    """Ten thousands of them may be remembered, and one turn must stay short."""
+    held = Lifetimes(PUBLISHED)
+    for number in range(lifetimes.CHECKED_AT_ONCE + 1):
+        held.note_written(f"beacons:{number}", ONE, 0.0, 5000)
+        held.end(f"beacons:{number}", 4000.0)
+    steps = held.over(4001.0 + LIFETIME_S)
+
+    assert next(steps) == ()
+    # Asked about the time at which it ended, when it is still known.
+    assert not held.has_returned("beacons:0", ONE, 4000.0)
+    assert held.has_returned(f"beacons:{lifetimes.CHECKED_AT_ONCE}", ONE, 4000.0)
+    assert list(steps) == [()]
+    assert not held.has_returned(f"beacons:{lifetimes.CHECKED_AT_ONCE}", ONE, 4000.0)
+
+
 def test_a_restart_counts_by_the_calendar() -> None:
     """Never more than what has passed, and a document without a note begins at the start."""
     held = Lifetimes(PUBLISHED)
