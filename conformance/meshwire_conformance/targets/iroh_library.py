@@ -1,13 +1,15 @@
-"""The `iroh` library as the suite uses it: two fixes, and the meaning of its error texts.
+"""The `iroh` library as the suite uses it: three fixes, and the meaning of its error texts.
 
 The library (1.2.0) reports the ends of streams and connections as text alone, which is parsed here.
-Its generated binding needs two fixes:
+Its generated binding needs three fixes:
 
 - A destructor takes the lock of its connection. The library calls Python back from threads of its
   own while it holds that lock, and a garbage collection in such a call would deadlock. So
   destructors run only where an event loop runs; elsewhere the object is kept until
   `release_put_aside` is called.
 - Bytes to send are copied one by one in Python, 5 MB a second. One `memmove` does the same.
+- A call that was cancelled keeps a result that it had already, such as a connection, which then
+  stays open without an owner. The result is taken and freed.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import asyncio
 import ctypes
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import iroh
@@ -24,6 +27,7 @@ from iroh import iroh_ffi
 
 from meshwire_conformance.targets.transport import Closed
 
+_binding: Any = iroh_ffi
 _put_aside: deque[tuple[Callable[[Any], None], Any]] = deque()
 _STREAM = re.compile(r"(client|server) (uni|bi)directional stream (\d+)")
 _SIDES = {"client": 0, "server": 1}
@@ -35,7 +39,7 @@ _CLOSED = re.compile(r"closed by peer: (?:(\d+)|(.*) \(code (\d+)\))", re.DOTALL
 
 
 def mend() -> None:
-    """Apply both fixes if the binding has the expected form; a second call does nothing."""
+    """Apply the fixes if the binding has the expected form; a second call does nothing."""
     for thing in list(vars(iroh_ffi).values()):
         destroy = vars(thing).get("__del__") if isinstance(thing, type) else None
         if destroy is not None and destroy.__module__ == iroh_ffi.__name__:
@@ -43,6 +47,9 @@ def mend() -> None:
     builder = getattr(iroh_ffi, "_UniffiRustBufferBuilder", None)
     if builder is not None and {"_reserve", "write"} <= vars(builder).keys():
         builder.write = _write
+    call = getattr(_binding, "_uniffi_rust_call_async", None)
+    if call is not None and call.__module__ == iroh_ffi.__name__:
+        _binding._uniffi_rust_call_async = _without_rest(call)  # noqa: SLF001 - the only doorway
 
 
 def release_put_aside() -> None:
@@ -105,3 +112,24 @@ def _write(builder: Any, value: bytes) -> None:
         if size:
             end = ctypes.addressof(builder.rbuf.data.contents) + builder.rbuf.len
             ctypes.memmove(end, bytes(value), size)
+
+
+def _without_rest(call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Return the binding's `call`, which takes the functions of one future of the library."""
+
+    async def call_without_rest(
+        future: int, poll: Any, complete: Any, free: Any, lift: Any, errors: Any
+    ) -> Any:
+        try:
+            return await call(future, poll, complete, lambda _: None, lift, errors)
+        except asyncio.CancelledError:
+            library = _binding._UniffiLib  # noqa: SLF001 - as the call that is replaced
+            getattr(library, free.__name__.replace("_free_", "_cancel_"))(future)
+            # It fails where there is no result, which is as good.
+            with suppress(Exception):
+                lift(_binding._uniffi_rust_call_with_error(errors, complete, future))  # noqa: SLF001
+            raise
+        finally:
+            free(future)
+
+    return call_without_rest

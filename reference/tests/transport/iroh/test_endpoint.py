@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 else:
     iroh = pytest.importorskip("iroh")
 
+from iroh import iroh_ffi
+
+from meshwire_reference.transport.iroh import endpoint
 from meshwire_reference.transport.iroh.endpoint import relay_mode
 
 pytestmark = [
@@ -252,3 +255,39 @@ def test_a_node_with_a_relay_that_is_away_is_reached_directly() -> None:
             await end_of(other)
 
     run(whole)
+
+
+def test_a_call_that_is_cancelled_when_its_result_is_there_leaves_no_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody has the connection, so that the caller must learn of its end."""
+    given_up: list[asyncio.Task[iroh.Connection]] = []
+    tell = iroh_ffi._uniffi_continuation_callback
+
+    @iroh_ffi._UNIFFI_RUST_FUTURE_CONTINUATION_CALLBACK  # type: ignore[untyped-decorator]
+    def cancel_and_tell(handle: int, state: int) -> None:
+        # A result comes while its task asks for it.
+        is_result = state == iroh_ffi._UNIFFI_RUST_FUTURE_POLL_READY
+        if is_result and asyncio.current_task() in given_up:
+            asyncio.get_running_loop().call_soon(given_up.pop().cancel)
+        tell(handle, state)
+
+    async def run() -> None:
+        shared = await endpoint._bind(tuple(endpoint.LOOPBACK.values()), OPTIONS)
+        bound = next(one for one in shared.endpoint.bound_sockets() if not one.startswith("["))
+        dialling = asyncio.create_task(dial(f"iroh://{shared.endpoint.id()}@{bound}", OPTIONS))
+        incoming = await shared.endpoint.accept_next()
+        assert incoming is not None
+        accepting = await incoming.accept()
+        with monkeypatch.context() as changed:
+            changed.setattr(iroh_ffi, "_uniffi_continuation_callback", cancel_and_tell)
+            given_up.append(asyncio.create_task(accepting.connect()))
+            (connecting,) = given_up
+            with pytest.raises(asyncio.CancelledError):
+                await connecting
+        ours = await dialling
+        async with asyncio.timeout(LIMIT_S):
+            assert (await end_of(ours)).by_peer
+        await shared.endpoint.close()
+
+    asyncio.run(run())
