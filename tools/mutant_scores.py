@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -218,6 +219,19 @@ async def measure_all(
         worker.result()
 
 
+async def measure_again(
+    rows: Iterable[Row],
+    done: Mapping[str, Outcome],
+    measured: Callable[[Row], Awaitable[Outcome]],
+    note: Callable[[str, Outcome], None],
+) -> None:
+    """Measure the rows that surprised once more, one after another, since a machine may be busy."""
+    wrong = [row for row in rows if list(surprises([row], done))]
+    if wrong:
+        print(f"again, alone: {', '.join(row.id for row in wrong)}", flush=True)
+        await measure_all(wrong, measured, note, beside=1)
+
+
 def progress_line(number: int, count: int, name: str, outcome: Outcome, *, has_colour: bool) -> str:
     """Return the line that says what became of a row."""
     state = outcome.state.value.ljust(len(State.UNDECIDED))
@@ -331,11 +345,11 @@ def run(rows: Mapping[str, Row], options: argparse.Namespace) -> int:
     is_round = not options.row and not options.sample
     note = noting(done, len(done) + len(left), store if is_round else None)
     ends_s = None if options.stop_after is None else time.monotonic() + options.stop_after
-    work = measure_all(
-        left, lambda row: measure(row, catalogue.cases), note, options.beside, ends_s
-    )
+    judge_row = partial(measure, cases=catalogue.cases)
     try:
-        asyncio.run(work)
+        asyncio.run(measure_all(left, judge_row, note, options.beside, ends_s))
+        if options.sample:
+            asyncio.run(measure_again(chosen, done, judge_row, note))
     finally:
         # What was measured counts, also where the rest was interrupted.
         if not options.sample:
@@ -344,7 +358,9 @@ def run(rows: Mapping[str, Row], options: argparse.Namespace) -> int:
         store.clear()
     wrong = list(surprises(chosen, done))
     noticed = sum(outcome.state is State.NOTICED for outcome in done.values())
-    print(*wrong, f"{noticed} of {len(done)} mutants were noticed", sep="\n")
+    for line in wrong:
+        print(f"mutant_scores: {line}")
+    print(f"{noticed} of {len(done)} mutants were noticed")
     if len(done) < len(chosen):
         print(f"{len(chosen) - len(done)} are left: run the same command again")
     return 1 if wrong else 0

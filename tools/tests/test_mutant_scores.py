@@ -33,6 +33,7 @@ from mutant_scores import (
     is_quick,
     main,
     measure,
+    measure_again,
     measure_all,
     progress_line,
     sample_of,
@@ -205,6 +206,25 @@ class TestRound:
         asyncio.run(measure_all(rows, fake, lambda name, _: noted.append(name), beside=2))
 
         assert sorted(noted) == [row.id for row in rows]
+
+    def test_a_row_that_surprises_in_a_sample_is_measured_once_more(self) -> None:
+        """A busy machine may leave its cases undecided; what it becomes then counts."""
+        rows = [replace(ROW, id="as-said"), replace(ROW, id="undecided"), SURVIVOR]
+        done = {
+            "as-said": outcome(row=rows[0]),
+            "undecided": outcome(State.UNDECIDED, "", rows[1]),
+            SURVIVOR.id: outcome(State.SURVIVED, "", SURVIVOR),
+        }
+        again: list[str] = []
+
+        async def fake(row: Row) -> Outcome:
+            again.append(row.id)
+            return outcome(row=row)
+
+        asyncio.run(measure_again(rows, done, fake, done.__setitem__))
+
+        assert again == ["undecided"]
+        assert list(surprises(rows, done)) == []
 
     def test_no_row_begins_after_the_end(self) -> None:
         """So a long round can be run in pieces."""
