@@ -25,7 +25,13 @@ from meshwire_conformance.targets.lab import Grants
 from meshwire_conformance.targets.lab_records import Preamble, Windows
 from meshwire_conformance.targets.listening import Listener
 from meshwire_conformance.targets.tcp import TcpConnection
-from meshwire_conformance.targets.transport import Connection, Dial, Overdue, TooFewDials
+from meshwire_conformance.targets.transport import (
+    Connection,
+    Dial,
+    Overdue,
+    TooFewDials,
+    closed_on_failure,
+)
 
 SHARED = ("A", "B", "C")
 """Names of the peers that cases share; any other name belongs to one case."""
@@ -192,13 +198,14 @@ class Session:
         connection = await (reach if at is None else at.dial)(dial, self.deadline_s)
         if isinstance(connection, TcpConnection):
             self.grants.append(connection.lab.grants)
-        if target.formation is not None:
+        if target.formation is None:
+            return connection
+        async with closed_on_failure(connection):
             try:
                 await self._shake_hands(connection, gate, target.formation, is_called=is_called)
             except HandshakeFailed as exc:
                 gave_up = has_timed_out(connection)
                 is_late = gave_up and was_late_in_handshake(connection, target.facts)
-                await connection.close()
                 if gave_up or isinstance(exc, NoAnswer):
                     raise Overdue(f"handshake: {exc}", suite_late=is_late) from exc
                 raise ConnectionError(f"handshake: {exc}") from exc

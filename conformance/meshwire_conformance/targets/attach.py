@@ -176,12 +176,14 @@ async def _still_listens(address: Address) -> bool:
     try:
         for _ in range(END_DIALS):
             connection = await dial(Dial(_IDENTITY), END_DIAL_S)
-            # A process that was killed a moment ago may take one connection more, and lose it.
-            is_lost = await connection.signal.wait_for(
-                lambda: connection.closed is not None,  # noqa: B023 - awaited in this turn
-                END_DIAL_S,
-            )
-            await connection.close()
+            try:
+                # A process that was killed a moment ago may take one connection more, and lose it.
+                is_lost = await connection.signal.wait_for(
+                    lambda: connection.closed is not None,  # noqa: B023 - awaited in this turn
+                    END_DIAL_S,
+                )
+            finally:
+                await connection.close()
             if not is_lost:
                 return True
     except ConnectionError:

@@ -30,6 +30,7 @@ from meshwire_conformance.targets.transport import (
     Overdue,
     ProbedConnection,
     Signal,
+    closed_on_failure,
 )
 from meshwire_spec.numbers import ENDPOINT_ID, HANDSHAKE_S, LAB_RECORD_MAX
 
@@ -207,8 +208,9 @@ class Listener:
         tries = 1 if self.binding == "tcp" else 1 + len(self.addresses)
         for _ in range(tries):
             connection = await self.dial_raw(dial, deadline_s)
-            if await connection.ready(deadline_s):
-                return connection
+            async with closed_on_failure(connection):
+                if await connection.ready(deadline_s):
+                    return connection
             closed = connection.closed
             await connection.close()
             if closed is None:

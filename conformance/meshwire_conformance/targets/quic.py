@@ -33,7 +33,13 @@ from meshwire_conformance.targets.quic_library import (
     identity_of,
     identity_of_another_sort,
 )
-from meshwire_conformance.targets.transport import Address, Connection, Dial, Overdue
+from meshwire_conformance.targets.transport import (
+    Address,
+    Connection,
+    Dial,
+    Overdue,
+    closed_on_failure,
+)
 from meshwire_spec.numbers import ALPN
 
 HELD_MAX = 64
@@ -87,21 +93,21 @@ class QuicDialler:
         if dial.preamble is not None:
             raise SuiteFault("only the lab binding has a preamble")
         connection = await self.dial_with(dialling(identity_of(dial.identity)), dial, deadline_s)
-        wrong = self._wrong_endpoint(connection)
-        if wrong:
-            await connection.close()
-            raise ConnectionError(f"{self._where()}: {wrong}")
+        async with closed_on_failure(connection):
+            wrong = self._wrong_endpoint(connection)
+            if wrong:
+                raise ConnectionError(f"{self._where()}: {wrong}")
         return connection
 
     async def dial_with(self, link: QuicLink, dial: Dial, deadline_s: float) -> QuicConnection:
         """Return a connection over a link, once TLS is complete; raises ConnectionError."""
         connection = await self._begin(link, dial, deadline_s)
-        if not await connection.ready(deadline_s):
-            closed = connection.closed
-            await connection.close()
-            if closed is None:
-                raise Overdue(f"{self._where()}: no answer within {deadline_s:g} s")
-            raise ConnectionError(f"{self._where()}: {closed.text or f'code {closed.code}'}")
+        async with closed_on_failure(connection):
+            if not await connection.ready(deadline_s):
+                closed = connection.closed
+                if closed is None:
+                    raise Overdue(f"{self._where()}: no answer within {deadline_s:g} s")
+                raise ConnectionError(f"{self._where()}: {closed.text or f'code {closed.code}'}")
         return connection
 
     async def begin(

@@ -136,15 +136,19 @@ class QuicConnection(ProbedConnection):
 
     async def close(self, code: int = 0, text: str = "") -> None:
         """Close the connection; bytes already written get some time to arrive."""
-        if self.closed is None:
-            self.flush()
+        if self.closed is not None:
+            return
+        self.flush()
+        try:
             # The library drops bytes in flight when it closes.
             await self.signal.wait_for(
                 lambda: self.closed is not None or not self._link.unconfirmed(), SETTLE_S
             )
-        if self.closed is None:
-            self._link.close(code, text)
-            self._end(Closed(code, text, by_suite=True))
+        finally:
+            # Also where the wait is cancelled: nobody else releases the socket.
+            if self.closed is None:
+                self._link.close(code, text)
+                self._end(Closed(code, text, by_suite=True))
 
     # --- what ordinary peers do not do --------------------------------------------------------
 

@@ -37,6 +37,7 @@ from meshwire_conformance.targets.transport import (
     Overdue,
     ProbedConnection,
     Stream,
+    closed_on_failure,
 )
 from meshwire_spec.numbers import PAYLOAD_MAX, REASONS
 
@@ -338,16 +339,16 @@ async def after_preamble(
     Raises ConnectionError if the target closes before its preamble, BindingBroken if its preamble
     is wrong, and Overdue if none comes within the deadline.
     """
-    if not await connection.ready(deadline_s):
-        closed = connection.closed
-        await connection.close()
-        if closed is None:
-            raise Overdue(f"{host}:{port}: no preamble came within {deadline_s:g} s")
-        said = f"{in_address(host)}:{port}: {closed.text}"
-        if closed.fault is None:
-            raise ConnectionError(said)
-        begins = closed.fault.data[:BEGINNING].hex(" ")
-        raise BindingBroken(f"{said}; its bytes begin {begins}", closed)
+    async with closed_on_failure(connection):
+        if not await connection.ready(deadline_s):
+            closed = connection.closed
+            if closed is None:
+                raise Overdue(f"{host}:{port}: no preamble came within {deadline_s:g} s")
+            said = f"{in_address(host)}:{port}: {closed.text}"
+            if closed.fault is None:
+                raise ConnectionError(said)
+            begins = closed.fault.data[:BEGINNING].hex(" ")
+            raise BindingBroken(f"{said}; its bytes begin {begins}", closed)
     return connection
 
 

@@ -10,7 +10,8 @@ import asyncio
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
@@ -259,6 +260,16 @@ class Connection(ABC):
         """Return how the target ended the connection, or None after the deadline."""
         await self.signal.wait_for(lambda: self.closed is not None, deadline_s)
         return self.closed
+
+
+@asynccontextmanager
+async def closed_on_failure(connection: Connection) -> AsyncIterator[None]:
+    """Close a connection if what follows fails or is cancelled: nobody else has it yet."""
+    try:
+        yield
+    except BaseException:
+        await connection.close()
+        raise
 
 
 class ProbedConnection(Connection):

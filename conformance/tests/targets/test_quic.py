@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.targets.attach import attach, parse_address
 from meshwire_conformance.targets.base import parse_target
 from meshwire_conformance.targets.listening import Listener
+from meshwire_conformance.targets.tcp import TcpConnection, TcpDialler
 from meshwire_conformance.targets.transport import Closed, Connection, Dial, Stream
 
 pytest.importorskip("aioquic", reason="the extra quic is not installed")
@@ -316,6 +319,42 @@ async def came(connection: Connection, number: int) -> Stream:
     """Return the stream of the other side with a number, once it is there."""
     assert await connection.signal.wait_for(lambda: number in connection.streams, DEADLINE_S)
     return connection.streams[number]
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize("scheme", ["tcp", "quic"])
+def test_a_dial_that_is_cancelled_closes_its_socket(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The target is silent, and the case is given up meanwhile."""
+    began: list[QuicConnection | TcpConnection] = []
+    kind = {"tcp": TcpConnection, "quic": QuicConnection}[scheme]
+    ready = kind.ready
+
+    async def wait(connection: Any, deadline_s: float) -> bool:
+        began.append(connection)
+        dialling.cancel()
+        return await ready(connection, deadline_s)
+
+    monkeypatch.setattr(kind, "ready", wait)
+    sort = {"tcp": socket.SOCK_STREAM, "quic": socket.SOCK_DGRAM}[scheme]
+
+    async def run() -> None:
+        nonlocal dialling
+        with socket.socket(socket.AF_INET, sort) as silent:
+            silent.bind(("127.0.0.1", 0))
+            if scheme == "tcp":
+                silent.listen()
+            address = parse_address(f"{scheme}://127.0.0.1:{silent.getsockname()[1]}")
+            dialler = {"tcp": TcpDialler, "quic": QuicDialler}[scheme](address)
+            dialling = asyncio.create_task(dialler.dial(Dial(OURS), DEADLINE_S))
+            with pytest.raises(asyncio.CancelledError):
+                await dialling
+
+    dialling: asyncio.Task[Connection]
+    asyncio.run(run())
+
+    assert [one.closed for one in began] == [Closed(0, "", by_suite=True)]
 
 
 @pytest.mark.socket

@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from meshwire_reference.core.inputs import ConnectionClosed, StreamId, TransportEvent
 from meshwire_spec.numbers import (
@@ -143,6 +143,18 @@ class Deadline:
             self._handle = self._loop.call_soon(self._pass, turns - 1)
         else:
             self._action()
+
+
+def free_after(ended: Coroutine[Any, Any, None], free: Callable[[], None]) -> asyncio.Task[None]:
+    """Free what a connection holds at its end, or with the event loop if that is over before.
+
+    A connection outlasts its close by a while in which nobody waits for it. Keep the task that is
+    returned as long as the connection.
+    """
+    task = asyncio.get_running_loop().create_task(ended)
+    # A task that is cancelled before its first step runs nothing of its coroutine.
+    task.add_done_callback(lambda _: free())
+    return task
 
 
 class Connection(ABC):

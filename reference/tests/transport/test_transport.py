@@ -513,6 +513,36 @@ def test_a_cancelled_dial_leaves_nothing(scheme: str) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.socket
+@pytest.mark.parametrize("scheme", ["tcp", pytest.param("quic", marks=needs_quic)])
+def test_an_event_loop_that_ends_closes_the_sockets_of_its_connections(scheme: str) -> None:
+    """Also of one whose close is still on its way, for which nobody waits."""
+
+    def descriptors() -> int:
+        return len(list(Path("/dev/fd").iterdir()))
+
+    async def run() -> list[Connection]:
+        listener = await listen(f"{scheme}://127.0.0.1:0", TransportOptions(ACCEPTOR_ID))
+        made = []
+        for _ in range(2):
+            made += [await dial(listener.address, TransportOptions(DIALLER_ID))]
+            made += [await listener.accept()]
+        farewell = asyncio.create_task(made[0].close(CODE))
+        async with asyncio.timeout(LIMIT_S):
+            while made[1].closed is None:
+                await made[1].next_events()
+        farewell.cancel()
+        await listener.close()
+        return made
+
+    asyncio.run(run())
+    before = descriptors()
+    # What keeps the connections keeps their sockets from being collected.
+    made = asyncio.run(run())
+
+    assert (len(made), descriptors()) == (4, before)
+
+
 @OURS
 def test_a_peer_that_vanishes_is_noticed(address: str) -> None:
     """Each call that waits ends, and the connection is reported as lost, without a code."""

@@ -54,6 +54,9 @@ class Carrier(Protocol):
 class LabLink(Connection):
     """One side of a lab connection: the sans-IO machine, a carrier, and the waiters."""
 
+    freed: asyncio.Task[None]
+    """Closes the socket of a dialled connection, also where its event loop ends before it."""
+
     def __init__(self, options: TransportOptions, *, dialled: bool) -> None:
         self.dialled = dialled
         self.peer_id = b""

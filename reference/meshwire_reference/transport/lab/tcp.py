@@ -22,6 +22,7 @@ from meshwire_reference.transport.base import (
     Listener,
     TransportOptions,
     Unreachable,
+    free_after,
 )
 from meshwire_reference.transport.lab.link import LabLink
 from meshwire_reference.transport.places import CallerPlace, Places
@@ -137,7 +138,7 @@ class TcpListener(Listener):
 
     def on_caller(self, link: LabLink, share: str) -> None:
         """Watch a caller: accept it once its preamble has arrived, count it while connected."""
-        task = asyncio.get_running_loop().create_task(self._watch(link, share))
+        task = free_after(self._watch(link, share), link.drop)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -310,6 +311,7 @@ async def dial(address: str, options: TransportOptions) -> Connection:
         raise Unreachable("does not answer") from fault
     except OSError as fault:
         raise Unreachable(f"cannot be reached: {why(fault)}") from fault
+    link.freed = free_after(link.ended(), link.drop)
     try:
         await link.established()
     except asyncio.CancelledError:

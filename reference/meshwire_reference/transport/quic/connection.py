@@ -48,6 +48,8 @@ class QuicLink(Connection):
     """The endpoint id of a peer that is not the one of the address."""
     on_end: Callable[[], None]
     """Called once nothing of the connection is left."""
+    freed: asyncio.Task[None]
+    """Closes the socket of a dialled connection, also where its event loop ends before it."""
 
     def __init__(
         self,

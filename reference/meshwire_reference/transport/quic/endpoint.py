@@ -23,6 +23,7 @@ from meshwire_reference.transport.base import (
     Listener,
     TransportOptions,
     Unreachable,
+    free_after,
 )
 from meshwire_reference.transport.lab.tcp import (
     host_of,
@@ -271,16 +272,19 @@ async def dial(address: str, options: TransportOptions) -> Connection:
     udp = _Socket(made, lambda datagram, _: link.take_datagram(datagram, peer), link.after_input)
     udp.on_nobody = partial(_nobody, link, host)
     link.on_end = udp.close
+    link.freed = free_after(link.ended(), udp.close)
     quic.connect(peer, asyncio.get_running_loop().time())
     link.after_input()
     try:
         await link.established()
     except Unreachable as fault:
-        raise _unreachable(fault, link.another_id) from fault
-    finally:
         # A handshake that was given up would hold its socket for a while.
-        if not link.peer_id:
-            link.abandon("shutdown")
+        link.abandon("shutdown")
+        raise _unreachable(fault, link.another_id) from fault
+    except asyncio.CancelledError:
+        # Even if the handshake is just over: nobody gets the connection.
+        link.abandon("shutdown")
+        raise
     return link
 
 

@@ -274,6 +274,39 @@ class TestCallers:
         asyncio.run(run())
 
 
+class TestGivenUp:
+    """Dials that the caller gives up."""
+
+    def test_one_that_has_just_succeeded_leaves_no_connection(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is cancelled in the turn in which the handshake ends: nobody gets the connection."""
+
+        async def run() -> None:
+            async with listening() as there:
+                dialling = asyncio.create_task(dial(there.listener.address, DIALLER))
+                establish = endpoint.QuicLink.on_handshake
+                made: list[endpoint.QuicLink] = []
+
+                def cancel(link: endpoint.QuicLink) -> None:
+                    establish(link)
+                    if link.dialled:
+                        made.append(link)
+                        dialling.cancel()
+
+                monkeypatch.setattr(endpoint.QuicLink, "on_handshake", cancel)
+                with pytest.raises(asyncio.CancelledError):
+                    await dialling
+                (ours,) = made
+                assert ours.peer_id == there.listener.endpoint_id
+                await ours.ended()
+
+                assert ours.closed is not None
+                assert ours.closed.code == REASONS["shutdown"].code
+
+        asyncio.run(run())
+
+
 class TestSilence:
     """Connections on which nothing comes."""
 
