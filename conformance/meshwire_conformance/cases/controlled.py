@@ -244,6 +244,9 @@ async def lamport_after_greater_ones(run: CaseRun) -> None:
             FrameSpec(type="tombstone-batch", tombstones=[greater]),
         )
         await run.send(carriers[number], "B")
+        # The greatest counts, not the last one, which a stream of its own might overtake.
+        lesser = FrameSpec(type="tombstone", key=f"{about}-lesser", lamport=lamport - 2048)
+        await run.send(lesser, "B")
         await run.barrier("B")
         own = await _deletes(run, f"{about}-own")
         _exceed({"lamport": own}, lamport)

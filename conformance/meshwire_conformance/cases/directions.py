@@ -218,6 +218,7 @@ async def tombstones_by_direction(run: CaseRun) -> None:
         "entry": "commands:$case-entry",
         "dead": "tracks:$case-dead",
         "gone": "commands:$case-gone",
+        "crowd": "tracks:$case-crowd",
         "note": "notes:$case",
     },
 )
@@ -237,9 +238,11 @@ async def commands_of_a_child(run: CaseRun) -> None:
     note = FrameSpec(type="snapshot", key="$note", document="base")
     entry = FrameSpec(type="snapshot", key="$entry", document="base")
     await run.send(FrameSpec(type="batch", entries=[entry, note]), DOWN)
+    crowd = FrameSpec(type="tombstone", key="$crowd", lamport=771, direction=Direction.DOWN_ONLY)
+    await run.send(FrameSpec(type="tombstone-batch", tombstones=[crowd]), DOWN)
     await run.barrier(DOWN)
     await run.read(stored(run, key="$note"), UP)
-    for name in ("snapshot", "delta", "entry", "dead", "gone"):
+    for name in ("snapshot", "delta", "entry", "dead", "gone", "crowd"):
         await run.read(Wanted(run.scope.text(f"${name}"), heads=frozenset()), UP)
     await run.send(FrameSpec(type="snapshot", document="base"), UP)
     await run.barrier(UP)
