@@ -29,8 +29,9 @@ ROWS: Final[Mapping[str, tuple[int, int]]] = {
     "M": (2, 20),
     "C": (2, 25),
     "G": (2, 19),
+    "X": (2, 40),
 }
-ROW = re.compile(r"^\| (?P<id>[NTAMCG]-\d+) \|(?P<cells>.*)\|$")
+ROW = re.compile(r"^\| (?P<id>[NTAMCGX]-\d+) \|(?P<cells>.*)\|$")
 CELLS: Final = 3
 LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 RULE_ID = re.compile(r"\b(?!MW-)[A-Z]{2}-\d{3}\b")
