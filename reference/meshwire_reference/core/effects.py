@@ -290,6 +290,18 @@ class TombstonesFull:
     connection: int
 
 
+@dataclass(frozen=True, slots=True)
+class ClockOff:
+    """The clock of a peer is `ahead_s` ahead of that of this node; negative if it is late.
+
+    This is one event of a connection: either of the two clocks may be wrong.
+    """
+
+    ahead_s: float
+    peer: str
+    connection: int
+
+
 Event: TypeAlias = (
     Refusal
     | RunOver
@@ -303,6 +315,7 @@ Event: TypeAlias = (
     | Mismatch
     | Silent
     | TombstonesFull
+    | ClockOff
 )
 
 

@@ -20,6 +20,7 @@ from meshwire_reference.core.document_calls import Each, Result, Together
 from meshwire_reference.core.effects import (
     Accepted,
     CallDocuments,
+    ClockOff,
     ConnectionEffect,
     DropTombstones,
     Effect,
@@ -530,6 +531,7 @@ EVENTS: Final[dict[type, str]] = {
     NotAllowed: "not-allowed",
     Silent: "silent",
     TombstonesFull: "tombstones-full",
+    ClockOff: "clock-off",
 }
 """The name in the log of an event of the core that leads to nothing else."""
 

@@ -17,6 +17,7 @@ from meshwire_reference.core.document_calls import Call, Each, Result, Together
 from meshwire_reference.core.effects import (
     Accepted,
     CallDocuments,
+    ClockOff,
     CloseConnection,
     Consumed,
     Deferred,
@@ -96,6 +97,7 @@ class Bench:
         self.other_dialects: list[OtherDialect] = []
         self.accepted: list[Accepted] = []
         self.mismatches: list[Mismatch] = []
+        self.clocks_off: list[ClockOff] = []
         self.proven: list[Proven] = []
         self.unproven: list[Unproven] = []
         self.not_allowed: list[NotAllowed] = []
@@ -347,6 +349,7 @@ EVENTS: Final[dict[type[Event], Callable[[Bench], list[Any]]]] = {
     OtherDialect: lambda bench: bench.other_dialects,
     Accepted: lambda bench: bench.accepted,
     Mismatch: lambda bench: bench.mismatches,
+    ClockOff: lambda bench: bench.clocks_off,
     Proven: lambda bench: bench.proven,
     Unproven: lambda bench: bench.unproven,
     NotAllowed: lambda bench: bench.not_allowed,

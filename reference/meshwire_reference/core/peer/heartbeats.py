@@ -75,8 +75,8 @@ class HeartbeatStream(InboundStream):
     def __init__(self, context: Context, streams: Streams, stream: int) -> None:
         super().__init__(context, streams, stream)
         self._head = b""
-        self.on_beat: Callable[[], None] = lambda: None
-        """Called once the heartbeat is taken."""
+        self.on_beat: Callable[[int], None] = lambda _: None
+        """Called once the heartbeat is taken, with its time in ms since 1970."""
 
     def resume(self) -> None:
         """Read the stream to its end and check its first bytes."""
@@ -95,7 +95,7 @@ class HeartbeatStream(InboundStream):
         if self.state is InboundState.ENDED:
             try:
                 # LV-006
-                decode_heartbeat(self._head)
+                heartbeat = decode_heartbeat(self._head)
             except Malformed as malformed:
                 # LV-003
                 self._refuse(malformed.reason)
@@ -103,6 +103,6 @@ class HeartbeatStream(InboundStream):
             for counts in self._context.statistics.each(self._streams.peer):
                 counts.heartbeats += 1
             self._end(InboundEvent.ALL_TAKEN)
-            self.on_beat()
+            self.on_beat(heartbeat.sent_at)
             return
         self._end(InboundEvent.ALL_TAKEN)

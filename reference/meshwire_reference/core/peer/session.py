@@ -15,6 +15,7 @@ from meshwire_reference.core.context import Context
 from meshwire_reference.core.document_calls import Forget, Heads
 from meshwire_reference.core.effects import (
     Accepted,
+    ClockOff,
     CloseConnection,
     Mismatch,
     NotAllowed,
@@ -43,7 +44,7 @@ from meshwire_reference.core.settings import Dialect
 from meshwire_reference.core.state.waits import Cause, Wait
 from meshwire_reference.core.streams import PendingEffects, Streams
 from meshwire_reference.wire.batches import StreamFrame
-from meshwire_spec.numbers import REASONS
+from meshwire_spec.numbers import CLOCK_AHEAD_MAX_MS, REASONS
 from meshwire_spec.states import (
     SESSION,
     ExchangeState,
@@ -100,6 +101,7 @@ class Session:
         self._was_ready = False
         self._first_stream: FrameStream | None = None
         self._has_mismatch = False
+        self._is_clock_off = False
 
     # --- the connection ------------------------------------------------------------------------
 
@@ -373,7 +375,13 @@ class Session:
         else:
             self._take_frames(stream)
 
-    def _take_heartbeat(self) -> None:
+    def _take_heartbeat(self, sent_at_ms: int) -> None:
+        # LV-007: nothing is made of the time but a line of the log.
+        # LV-011
+        ahead_ms = sent_at_ms - self._context.now.wall_ms
+        if abs(ahead_ms) > CLOCK_AHEAD_MAX_MS and not self._is_clock_off:
+            self._is_clock_off = True
+            self._context.notify(ClockOff(ahead_ms / 1000, self.streams.peer, self.connection))
         self._rivals.note_heartbeat(self)
 
     @property
