@@ -37,6 +37,22 @@ class _Half:
     is_over: bool = False
     is_stopped: bool = False
 
+    def has_data(self, seen: Seen) -> bool:
+        """Return True if bytes of it were not carried yet."""
+        return not self.is_over and len(seen.data) > self.carried
+
+    def ends(self, seen: Seen) -> bool:
+        """Return True if the side has ended it, and that was not carried yet."""
+        return not self.is_over and (seen.finished or seen.reset is not None or seen.released)
+
+    def stops(self, seen: Seen) -> bool:
+        """Return True if the side has stopped the other half, and that was not carried yet."""
+        return not self.is_stopped and (seen.stopped is not None or seen.released)
+
+    def is_due(self, seen: Seen) -> bool:
+        """Return True if there is something to carry."""
+        return self.has_data(seen) or self.ends(seen) or self.stops(seen)
+
 
 @dataclass(slots=True)
 class _Side:
@@ -48,13 +64,24 @@ class _Side:
     halves: dict[int, _Half] = field(default_factory=dict)
 
     def streams(self) -> list[tuple[int, Seen]]:
-        """Return the streams on which this side has done something, in their order."""
+        """Return the streams on which this side has done something new, in their order.
+
+        Most of them are over: to shuffle those too would take longer than all that the nodes do.
+        """
         return [
             (stream, seen)
-            for (connection, stream), seen in list(self.bench.streams.items())
+            for (connection, stream), seen in self.bench.streams.items()
             if connection == self.connection
             and (stream in self.twins or stream % STREAM_STEP in (OWN_BIDI, OWN_UNI))
+            and self.half(stream).is_due(seen)
         ]
+
+    def half(self, stream: int) -> _Half:
+        """Return what has been carried of a stream of this side."""
+        found = self.halves.get(stream)
+        if found is None:
+            found = self.halves[stream] = _Half()
+        return found
 
     @property
     def closed(self) -> int | None:
@@ -134,12 +161,11 @@ class JoinedBenches:
 
     def _carry(self, source: _Side, target: _Side, stream: int, seen: Seen) -> bool:
         """Carry what a side has done on a stream since the last time; return True if anything."""
-        half = source.halves.setdefault(stream, _Half())
-        data = b"" if half.is_over else bytes(seen.data[half.carried :])
-        ends = not half.is_over and (seen.finished or seen.reset is not None or seen.released)
-        stops = not half.is_stopped and (seen.stopped is not None or seen.released)
-        if not (data or ends or stops):
+        half = source.half(stream)
+        if not half.is_due(seen):
             return False
+        data = bytes(seen.data[half.carried :]) if half.has_data(seen) else b""
+        ends, stops = half.ends(seen), half.stops(seen)
         half.carried += len(data)
         half.is_over = half.is_over or ends
         half.is_stopped = half.is_stopped or stops

@@ -12,6 +12,7 @@ import pytest
 
 from meshwire_reference.testing.commands import PROGRAM, NodeProcess, environment, run
 from process_mesh import NODES, ProcessMesh
+from run_here import NodeHere
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
 
@@ -46,7 +47,7 @@ def test_a_document_written_on_each_is_readable_on_all(tmp_path: Path) -> None:
     with ExitStack() as stack:
         nodes = [
             stack.enter_context(
-                NodeProcess(
+                NodeHere(
                     tmp_path / f"node-{number}",
                     *LISTEN,
                     *FORMATION,
@@ -98,8 +99,8 @@ def test_a_refused_peer_is_explained_on_both_sides(tmp_path: Path) -> None:
     """One that has another secret."""
     first, second = secret_in(tmp_path), secret_in(tmp_path, "other.txt")
     with (
-        NodeProcess(tmp_path / "one", *LISTEN, *FORMATION, first) as one,
-        NodeProcess(tmp_path / "other", *LISTEN, *FORMATION, second, "--no-detection") as other,
+        NodeHere(tmp_path / "one", *LISTEN, *FORMATION, first) as one,
+        NodeHere(tmp_path / "other", *LISTEN, *FORMATION, second, "--no-detection") as other,
     ):
         code, output, said = other.command("connect", one.address)
 
@@ -117,7 +118,7 @@ def test_a_refused_peer_is_explained_on_both_sides(tmp_path: Path) -> None:
 def test_an_address_without_a_node_is_explained(tmp_path: Path) -> None:
     """The line names it once, and no number of the system."""
     address = "tcp://127.0.0.1:1"
-    with NodeProcess(tmp_path, *LISTEN, "--open") as node:
+    with NodeHere(tmp_path, *LISTEN, "--open") as node:
         code, output, said = node.command("connect", address)
         listed = node.command("peers")[1]
 

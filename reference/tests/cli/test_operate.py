@@ -1,4 +1,4 @@
-"""The commands that speak to a running node, as processes: their output and exit codes."""
+"""The commands that speak to a running node: their output and exit codes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from meshwire_reference.cli.operate import refusals, show_document_status
 from meshwire_reference.testing.commands import NodeProcess, run
+from run_here import NodeHere
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
 
@@ -20,7 +21,7 @@ FIELDS = {"text": "grün", "numbers": [0, 2.5, 2**64 - 1], "map": {"none": None}
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
     """Return a node for all tests."""
-    with NodeProcess(tmp_path_factory.mktemp("node"), *LISTEN) as node:
+    with NodeHere(tmp_path_factory.mktemp("node"), *LISTEN) as node:
         yield node
 
 
@@ -106,9 +107,9 @@ def test_a_second_node_leaves_the_socket_alone(node: NodeProcess) -> None:
 def test_what_was_put_outlives_the_node(tmp_path: Path) -> None:
     """With `--data`."""
     data = ("--data", str(tmp_path / "data"))
-    with NodeProcess(tmp_path, *LISTEN, *data) as node:
+    with NodeHere(tmp_path, *LISTEN, *data) as node:
         node.command("put", "notes", "n1", '{"a": 1}')
-    with NodeProcess(tmp_path, *LISTEN, *data) as node:
+    with NodeHere(tmp_path, *LISTEN, *data) as node:
         assert node.command("get", "notes", "n1")[1] == '{"a": 1}\n'
 
 
