@@ -34,7 +34,13 @@ PRODUCT = (
 )
 TESTS = ("spec/tests", "reference/tests", "conformance/tests", "conftest.py")
 # Helpers of tests: names in these folders are judged with the tests.
-FOR_TESTS = ("*/tests/*", "*/meshwire_reference/testing/*", "*/conftest.py", "*/tools/turns.py")
+FOR_TESTS = (
+    "*/tests/*",
+    "*/meshwire_reference/testing/*",
+    "*/conftest.py",
+    "*/tools/turns.py",
+    "*/tools/run_here.py",
+)
 CONFIDENCE_MIN = 60
 # Functions with these decorators are called through a registry.
 REGISTERED = [
