@@ -76,6 +76,8 @@ OURS = pytest.mark.parametrize(
 STREAMS = 1000
 MUCH = bytes(2**25)
 """More bytes than any side keeps for a stream whose reader takes none."""
+SOME = bytes(2**22)
+"""Fewer, which a reader takes soon, but more than a library keeps by itself."""
 FEW = 8
 
 
@@ -459,6 +461,62 @@ def test_what_is_cancelled_leaves_nothing(address: str) -> None:
 
 
 @EVERY
+def test_a_cancelled_send_of_the_end_leaves_no_stream(address: str) -> None:
+    """A stream that is released after it ends for the peer too: by FIN or by RESET."""
+
+    def is_end(event: TransportEvent) -> bool:
+        return isinstance(event, StreamReset) or (isinstance(event, StreamData) and event.fin)
+
+    async def talk(ours: Side, theirs: Side) -> None:
+        before = len(asyncio.all_tasks())
+        stream = await ours.connection.open(bidi=False)
+        sending = asyncio.create_task(ours.connection.send(stream, SOME, fin=True))
+        await theirs.opened()
+        await turns.all_wait()
+        assert not sending.done()
+        sending.cancel()
+        await asyncio.wait({sending})
+        ours.connection.release(stream)
+        async with asyncio.timeout(LIMIT_S):
+            while not any(map(is_end, theirs.told)):
+                for event in theirs.told:
+                    if isinstance(event, StreamData):
+                        theirs.connection.consumed(stream, len(event.data))
+                theirs.told = list(await theirs.connection.next_events())
+        theirs.told = []
+        theirs.connection.release(stream)
+        await keep_few(ours, theirs, before)
+        kept: Any = ours.connection
+        while not hasattr(kept, "_streams"):
+            kept = kept._lab
+
+        assert stream not in kept._streams
+
+    connected(address, talk, Windows(max_stream_data=2**16))
+
+
+@EVERY
+def test_a_cancelled_close_closes_all_the_same(address: str) -> None:
+    """Also while the end of a stream is not confirmed; its peer and a second call learn of it."""
+
+    async def talk(ours: Side, theirs: Side) -> None:
+        stream = await ours.connection.open(bidi=False)
+        await ours.connection.send(stream, b"\x01", fin=True)
+        closing = asyncio.create_task(ours.connection.close(OTHER_CODE, "over"))
+        # It has begun and waits.
+        asyncio.get_running_loop().call_soon(closing.cancel)
+        await asyncio.wait({closing})
+        told = await theirs.until(lambda told: bool(of_kind(told, ConnectionClosed)))
+
+        assert closing.cancelled()
+        assert told[-1] == ConnectionClosed(OTHER_CODE, "over", by_peer=True)
+        async with asyncio.timeout(LIMIT_S):
+            await ours.connection.close(0)
+
+    connected(address, talk)
+
+
+@EVERY
 def test_ended_connections_leave_nothing(address: str) -> None:
     """After the end of each side and of the listener, tasks and descriptors are as before."""
 
@@ -484,21 +542,38 @@ def test_ended_connections_leave_nothing(address: str) -> None:
     asyncio.run(run())
 
 
+async def tasks_end() -> None:
+    """Wait until all other tasks have ended."""
+    async with asyncio.timeout(LIMIT_S):
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)
+
+
 @pytest.mark.socket
-@pytest.mark.parametrize("scheme", ["tcp", pytest.param("quic", marks=needs_quic)])
+@pytest.mark.parametrize(
+    "scheme",
+    ["tcp", pytest.param("quic", marks=needs_quic), pytest.param("iroh", marks=needs_iroh)],
+)
 def test_a_cancelled_dial_leaves_nothing(scheme: str) -> None:
-    """A peer that does not answer costs nothing once the caller gives up."""
+    """A peer that does not answer costs nothing once the caller gives up.
+
+    Over memory, a dial never waits. The library of iroh closes an endpoint in seconds.
+    """
     sort = socket.SOCK_STREAM if scheme == "tcp" else socket.SOCK_DGRAM
+    name = f"{public_key_of(ACCEPTOR_ID).hex()}@" if scheme == "iroh" else ""
 
     async def run() -> None:
+        # Makes what is made once and kept, such as the threads of a library.
+        await (await listen(f"{scheme}://127.0.0.1:0", TransportOptions(ACCEPTOR_ID))).close()
+        await tasks_end()
         with socket.socket(socket.AF_INET, sort) as silent:
             silent.bind(("127.0.0.1", 0))
             if scheme == "tcp":
                 silent.listen()
             before = held()
-            address = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}"
+            address = f"{scheme}://{name}127.0.0.1:{silent.getsockname()[1]}"
             dialling = asyncio.create_task(dial(address, TransportOptions(DIALLER_ID)))
-            if scheme == "quic":
+            if scheme != "tcp":
                 loop = asyncio.get_running_loop()
                 silent.setblocking(False)  # noqa: FBT003 - it has no name for it
                 await loop.sock_recv(silent, 2**16)
@@ -506,6 +581,8 @@ def test_a_cancelled_dial_leaves_nothing(scheme: str) -> None:
             dialling.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await dialling
+            if scheme == "iroh":
+                await tasks_end()
             await turns.all_wait()
 
             assert held() == before

@@ -232,7 +232,10 @@ class IrohConnection(Connection):
         if found is None or found.is_released:
             return
         found.is_released = True
-        if found.send is SendHalf.READY:
+        # The rest of a send that was cancelled is lost, its FIN too.
+        if found.send is SendHalf.READY or (
+            found.send is SendHalf.FINISHING and found.writing is None
+        ):
             self._give_up(found, SendEvent.RESET, 0)
         if found.receive not in _RECEIVE_OVER:
             self.stop(stream, 0)
@@ -248,9 +251,16 @@ class IrohConnection(Connection):
         if self._closed is None and self._closing is None:
             self._closing = ConnectionClosed(code, reason, by_peer=False)
             if self._unconfirmed:
-                await asyncio.wait(self._unconfirmed, timeout=VERDICT_LINGER_S)
-            self._connection.close(code, reason.encode())
+                # A caller that is cancelled meanwhile has closed the connection all the same.
+                self._start(self._say_farewell(self._closing))
+            else:
+                self._connection.close(code, reason.encode())
         await self._ended.wait()
+
+    async def _say_farewell(self, closed: ConnectionClosed) -> None:
+        await asyncio.wait(self._unconfirmed, timeout=VERDICT_LINGER_S)
+        assert closed.code is not None, "the end that this side says has a code"
+        self._connection.close(closed.code, closed.reason.encode())
 
     # --- Tasks of the connection -------------------------------------------------------------
 
