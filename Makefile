@@ -3,8 +3,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# Many tests with sockets wait more than they compute: two workers per core. Those of one module
-# form one group, since they share what its fixtures start.
+# Many tests with sockets wait more than they compute: two workers per core. conftest.py says which
+# tests run in one worker, and which begin first.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 PYTEST_ARGUMENTS ?= -n $(WORKERS) --dist loadgroup
 CHECK_ARGUMENTS ?=

@@ -1,9 +1,10 @@
 """Hold every test to its marks: only `socket` opens sockets, only `process` starts processes.
 
 An audit hook sees both, whatever library does it; sockets that foreign code opens by itself (the
-iroh library) it does not see. With pytest-xdist the tests with sockets of one module run in one
-worker, since they share what its fixtures start. No test measures time: a busy machine must not
-fail one.
+iroh library) it does not see. No test measures time: a busy machine must not fail one.
+
+With pytest-xdist the tests of a module run in one worker where they share what its fixtures make,
+and the longest tests of all begin first, so that no worker is left alone with one at the end.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -33,6 +36,19 @@ for name, default in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.
     number = getattr(signal, name, None)
     if number is not None and signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, default)
+
+LONGEST: Final = (
+    "conformance/tests/targets/test_iroh.py",
+    "conformance/tests/run/test_scripted_peers.py",
+    "conformance/tests/run/test_absorbing_peers.py",
+    "reference/tests/simulation/",
+    "tools/tests/test_kill_puts.py",
+    "tools/tests/test_kills.py",
+    "tools/tests/test_make_reconciliation.py",
+    "tools/tests/test_marks.py",
+    "tools/tests/test_oplog_model.py",
+)
+"""Where tests of more than five seconds are that would otherwise begin among the last."""
 
 settings.register_profile("meshwire", deadline=None)
 settings.load_profile("meshwire")
@@ -79,12 +95,34 @@ def pytest_runtest_call() -> Iterator[None]:
         pytest.fail("; ".join(WATCH.breaches))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the tests with sockets of one module into one group, for `--dist loadgroup`."""
-    # Without the plugin its marker is unknown, which is an error here.
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        if item.get_closest_marker("socket"):
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest tests first."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Return how tests are divided among the workers, for `--dist loadgroup`.
+
+    Groups by the marker of the plugin have no effect: it appends them to ids of tests as pytest
+    made them before 9.2.
+    """
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - the plugin may be absent
+
+    class Scheduling(LoadScopeScheduling):
+        """Gives out tests one by one, and those of a module that share fixtures together."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            module = nodeid.partition("::")[0]
+            return module if shares(config.rootpath / module) else nodeid
+
+    return Scheduling(config, log)
+
+
+@cache
+def shares(module: Path) -> bool:
+    """Return True if the tests of a module share what a fixture makes."""
+    return 'scope="module"' in module.read_text("utf-8")

@@ -1,5 +1,6 @@
-"""Tests that open sockets or start processes carry the mark for it."""
+"""Tests that open sockets or start processes carry the mark for it, and how workers share tests."""
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ IN_A_FIXTURE = (
 def outcomes(pytester: pytest.Pytester, mark: str, body: str) -> dict[str, int]:
     """Run one test with the marks of this project; return what became of it."""
     pytester.makeconftest(CONFTEST.read_text(encoding="utf-8"))
-    pytester.makeini("[pytest]\nmarkers =\n    socket: x\n    process: x\n    xdist_group: x\n")
+    pytester.makeini("[pytest]\nmarkers =\n    socket: x\n    process: x\n")
     decorator = f"@pytest.mark.{mark}\n" if mark else ""
     pytester.makepyfile(f"import pytest\n\n{decorator}def test_it():\n    {body}\n")
     return pytester.runpytest_subprocess("-p", "no:cacheprovider").parseoutcomes()
@@ -62,3 +63,40 @@ def test_fixture_counts_as_the_test(pytester: pytest.Pytester) -> None:
 def test_marked_test_passes(pytester: pytest.Pytester, mark: str, body: str) -> None:
     """With its mark a test may do what the mark says."""
     assert outcomes(pytester, mark, body) == {"passed": 1}
+
+
+SHARED = """
+    import os, pathlib, pytest
+
+    @pytest.fixture(scope="module")
+    def made():
+        pathlib.Path("made-" + os.environ["PYTEST_XDIST_WORKER"]).touch()
+
+    @pytest.mark.parametrize("number", range(8))
+    def test_it(made, number):
+        pass
+"""
+
+
+def test_what_a_fixture_makes_for_a_module_is_made_once(pytester: pytest.Pytester) -> None:
+    """Its tests run in one worker, however many there are."""
+    pytest.importorskip("xdist")
+    pytester.makeconftest(CONFTEST.read_text(encoding="utf-8"))
+    pytester.makeini("[pytest]\nmarkers =\n    socket: x\n    process: x\n")
+    pytester.makepyfile(SHARED)
+    outcome = pytester.runpytest_subprocess("-n", "2", "--dist", "loadgroup").parseoutcomes()
+
+    assert outcome == {"passed": 8}
+    assert len(list(pytester.path.glob("made-*"))) == 1
+
+
+def test_what_begins_first_is_there() -> None:
+    """A module that was renamed would begin where its name stands."""
+    (longest,) = (
+        ast.literal_eval(one.value)
+        for one in ast.parse(CONFTEST.read_text("utf-8")).body
+        if isinstance(one, ast.AnnAssign) and ast.unparse(one.target) == "LONGEST" and one.value
+    )
+
+    assert longest
+    assert [name for name in longest if not (CONFTEST.parent / name).exists()] == []
