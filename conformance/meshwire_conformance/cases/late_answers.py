@@ -25,6 +25,7 @@ from meshwire_conformance.socket_suite.reconciling import (
     send_documents,
 )
 from meshwire_conformance.socket_suite.shortfall import line_of
+from meshwire_conformance.socket_suite.transcript_steps import synchronise
 from meshwire_conformance.targets.lab_records import Windows
 from meshwire_conformance.targets.tcp import TcpConnection
 from meshwire_conformance.targets.transport import Stream
@@ -40,6 +41,10 @@ UNREAD_MAX = 4 * 2**20
 MORE_THAN_ENOUGH = 2**20
 """Bytes of credit that any answer fits."""
 GRANTED = 8
+READS = 40
+"""Answers that wait for streams before others."""
+MESSAGES = 8
+"""Messages in both directions that an exchange may take."""
 PATIENCE = 4
 """Deadlines that an answer may take which waits for an interval."""
 BLOCKS = 16_000
@@ -88,6 +93,45 @@ async def answers_are_made_when_sent(run: CaseRun) -> None:
                 expected=("the document as it is when it is sent",),
                 received=(line_of(one), why_not.line()),
             )
+
+
+@case(
+    "MW-7267",
+    "an exchange must go on after two of its answers had to wait for streams",
+    part="documents",
+    rules=("DC-011", "DC-010", "TR-010"),
+    needs=NEEDS,
+    isolation="peer",
+    let={"key": "notes:$case"},
+)
+async def two_answers_of_an_exchange_wait(run: CaseRun) -> None:
+    """The second answer is dropped, or both, and what they had counts as sent."""
+    documents = {
+        "theirs": DocumentSpec(actor="1a1b1c1d", fields={"course": 259}),
+        "first": DocumentSpec(actor="0b0b0b0b", fields={"speed": 386}),
+        "both": DocumentSpec(actor="0b0b0b0b", merge=["first"], edits=[{"speed": 517}]),
+    }
+    await run.documents(documents)
+    await run.contents.prepare_delta("first")
+    await run.contents.prepare_delta("both", "first")
+    shut = await adopt_lab(run, "shut", Windows(max_streams_bidi=0))
+    # Other answers wait before those of the exchange.
+    for number in range(READS):
+        key = f"notes:{run.scope.names['case']}-{number}"
+        await run.send_read(key, "shut")
+        await run.barrier("shut", f"read {key}")
+    await send_snapshot(run, document="theirs")
+    key = run.scope.names["key"]
+    run.subscription(key)
+    for document, known in (("first", None), ("both", "first")):
+        await run.send(FrameSpec(type="delta", document=document, known=known), "shut")
+        await run.barrier("shut")
+    shut.lab.allow_streams(2 * READS)
+    shut.flush()
+    # The suite says nothing before it hears of the other change: its message might ask for it.
+    first = await run.expect(Wanted(key), "shut")
+    wanted = Wanted(key, heads=await run.contents.heads(["theirs", "both"]))
+    await synchronise(run, "both", wanted, "shut", MESSAGES, first=first)
 
 
 @case(
@@ -208,6 +252,28 @@ async def _leave(run: CaseRun, connection: TcpConnection, stream: Stream, size: 
 )
 async def unread_bytes_give_credit_back(run: CaseRun) -> None:
     """Only bytes that come after a STOP are discarded with their credit, until none is left."""
+    await _refuse_unread_bytes(run, fin=False)
+
+
+@case(
+    "MW-7266",
+    "the credit of unread bytes must come back with the refusal of a stream that has ended",
+    part="lab-binding",
+    rules=("LB-045",),
+    level="wire",
+    needs=UNREAD,
+    isolation="peer",
+    let={"key": "tracks:$case"},
+    negative=True,
+    control="MW-5801",
+)
+async def unread_bytes_before_a_fin(run: CaseRun) -> None:
+    """The credit comes back with the RESET that follows a STOP, and none follows after FIN."""
+    await _refuse_unread_bytes(run, fin=True)
+
+
+async def _refuse_unread_bytes(run: CaseRun, *, fin: bool) -> None:
+    """Have streams refused, with `fin` after the end of the suite's half, until credit runs out."""
     connection, question = await _narrow(run)
     connection.lab.obeys_stop = False
     assert connection.lab.peer is not None, "the preambles were exchanged"
@@ -222,14 +288,23 @@ async def unread_bytes_give_credit_back(run: CaseRun) -> None:
         await run.write(stream, refused, "a frame of type 0x0b", "A")
         await check_echo(run, connection)
         await _leave(run, connection, stream, size)
+        if fin:
+            await stream.finish()
         connection.lab.release(stream.number, MORE_THAN_ENOUGH)
         connection.flush()
-        await stream.wait_for(lambda: stream.stop_code is not None, run.deadline_s)  # noqa: B023 - awaited in this turn
+        # A half that has ended need not be stopped.
+        refusal = partial(_refusal, stream, fin=fin)
+        await stream.wait_for(lambda: refusal() is not None, run.deadline_s)  # noqa: B023 - awaited in this turn
         run.check_connection(connection)
-        if stream.stop_code is None:
+        if refusal() is None:
             raise CaseFailed("no-refusal", "an unknown type was not refused", missed=True)
         connection.lab.reset(stream.number, 0)
         connection.flush()
+
+
+def _refusal(stream: Stream, *, fin: bool) -> int | None:
+    """Return the code with which a stream was refused, None as long as it was not."""
+    return stream.reset_code if fin else stream.stop_code
 
 
 @case(

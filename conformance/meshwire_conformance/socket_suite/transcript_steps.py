@@ -307,11 +307,14 @@ _OPERATIONS: dict[type[steps.Step], Callable[[CaseRun, Any], Awaitable[None]]] =
 }
 
 
-async def synchronise(run: CaseRun, name: str, wanted: Wanted, on: str, messages: int) -> None:
+async def synchronise(
+    run: CaseRun, name: str, wanted: Wanted, on: str, messages: int, *, first: Arrival | None = None
+) -> None:
     """Exchange deltas until the suite's document and the target's have the wanted heads.
 
-    `name` is the document of the suite. Raises CaseFailed if that takes more than `messages`
-    messages in both directions together, or an answer is missing.
+    `name` is the document of the suite, which begins unless the target has sent `first` already.
+    Raises CaseFailed if that takes more than `messages` messages in both directions together, or
+    an answer is missing.
     """
     subscription = run.subscription(wanted.key)
     place = subscription.arrivals[-1].order if subscription.arrivals else 0
@@ -319,7 +322,7 @@ async def synchronise(run: CaseRun, name: str, wanted: Wanted, on: str, messages
     count, theirs = 0, None
     try:
         while True:
-            message = await exchange.generate()
+            message = None if first is not None else await exchange.generate()
             if message is not None:
                 count += 1
                 await _send_delta(run, on, wanted.key, message)
@@ -332,7 +335,7 @@ async def synchronise(run: CaseRun, name: str, wanted: Wanted, on: str, messages
                     expected=wanted_lines(wanted),
                     received=("heads", *sorted(theirs or ())),
                 )
-            arrival = await _next(run, wanted, on, place)
+            arrival, first = first or await _next(run, wanted, on, place), None
             place = arrival.order
             count += 1
             if arrival.type == FrameType.DELTA:
