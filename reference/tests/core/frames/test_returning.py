@@ -96,6 +96,19 @@ def test_the_second_tombstone_is_stored_before_it_is_shown() -> None:
     assert bench.writes[-1].tombstone is not None
 
 
+def test_the_second_tombstone_exceeds_those_of_other_documents() -> None:
+    """D-87: not only the first one of its own document."""
+    bench = make_bench()
+    bury(bench, "nodes:n1")
+    other = bench.connect()
+    greater = Tombstone("tracks", "t1", bench.now_ms, LAMPORT + 771, "a", "", Direction.UP_ONLY)
+    bench.send(other, StreamFrame("x", FrameType.TOMBSTONE, encode_tombstone(greater)))
+    bench.send(other, snapshot("nodes:n1"))
+    (again,) = bench.frames(other)
+
+    assert decode_tombstone(again.payload).lamport == LAMPORT + 772
+
+
 def test_a_read_brings_nothing_back() -> None:
     """It is answered that there is no document."""
     bench = make_bench()

@@ -3,6 +3,7 @@
 import pytest
 
 from meshwire_reference.core.formation import FormationKey
+from meshwire_reference.core.inputs import SendFailed
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.documents.table import Table
 from meshwire_reference.testing.bench import Bench
@@ -129,3 +130,20 @@ def test_heartbeats_go_out_while_credit_lasts() -> None:
     assert {data[0] for data in sent} == {1}
     assert len(bench.held) == 1
     assert connection == 1
+
+
+def test_a_heartbeat_that_was_lost_is_followed_by_the_next() -> None:
+    """LV-001: a peer that stops one stream gets the next all the same."""
+    table = Table(b"\x09" * 16)
+    bench = Bench(lambda call: table.answer(call, None), Settings(Dialect.OPEN, heartbeat_s=5.0))
+    connection = bench.connect()
+    bench.hold_sends = True
+    bench.advance(6)
+    bench.held.clear()
+    (lost,) = [stream for _, stream in bench.order]
+    bench.hold_sends = False
+    bench.report(connection, SendFailed(lost))
+    bench.advance(5)
+
+    assert len(bench.order) == 2
+    assert bench.streams[bench.order[-1]].finished
