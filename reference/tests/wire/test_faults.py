@@ -1,5 +1,7 @@
 """Refusals of decoding, with reason, offset and field, and refusals of encoding."""
 
+from dataclasses import replace
+
 import pytest
 
 from meshwire_reference.harness import kinds
@@ -13,6 +15,8 @@ from meshwire_reference.wire.batches import (
     encode_stream_frame,
     encode_sync_batch,
 )
+from meshwire_reference.wire.certificates import decode_mesh_certificate
+from meshwire_reference.wire.enrollment import EnrollmentResponse, encode_enrollment_response
 from meshwire_reference.wire.errors import FieldError, Malformed, Unencodable
 from meshwire_reference.wire.reconciliation import (
     Bound,
@@ -22,7 +26,7 @@ from meshwire_reference.wire.reconciliation import (
     encode_negentropy_message,
 )
 from meshwire_reference.wire.tombstones import TombstoneBatch, encode_tombstone_batch
-from meshwire_spec.numbers import REASONS, NegentropyMode
+from meshwire_spec.numbers import REASONS, EnrollmentStatus, NegentropyMode
 
 Found = tuple[str, int | None, str]
 
@@ -284,6 +288,20 @@ def test_never_writes_tombstones_that_read_otherwise(
         encode_tombstone_batch(batch)
 
     assert expected == found(raised.value)
+
+
+def test_a_fault_in_a_certificate_has_its_place_in_the_response() -> None:
+    """EN-002: the offset counts from the first byte of the response."""
+    certificate = decode_mesh_certificate(bytes.fromhex(CERTIFICATE))
+    wrong = replace(certificate, signature=b"\3" * 63)
+    response = EnrollmentResponse(EnrollmentStatus(0), "why", 1, wrong, 0, None, 5)
+
+    with pytest.raises(Unencodable) as raised:
+        encode_enrollment_response(response)
+
+    # Status, reason and its length, flag, length, and the certificate up to its signature.
+    assert raised.value.offset == 1 + 2 + 3 + 1 + 2 + 84
+    assert raised.value.field == "certificate.signature"
 
 
 SKIP = NegentropyMode.SKIP

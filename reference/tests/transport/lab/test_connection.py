@@ -24,7 +24,7 @@ from meshwire_reference.core.inputs import (
     TransportEvent,
 )
 from meshwire_reference.transport.base import StreamGone, Windows
-from meshwire_reference.transport.lab.connection import TURN, LabConnection, encode_preamble
+from meshwire_reference.transport.lab.connection import BATCH, TURN, LabConnection, encode_preamble
 from meshwire_reference.wire.errors import Malformed
 from meshwire_reference.wire.lab import (
     DATA_MAX,
@@ -236,6 +236,20 @@ def test_what_is_legal_does_not_close(records: bytes) -> None:
     pair.acceptor.receive(records)
 
     assert pair.acceptor.closed is None
+
+
+def test_a_close_follows_all_that_the_credit_allows() -> None:
+    """More bytes than are sent at once, on two streams."""
+    pair = make_pair()
+    pieces = [bytes([number]) * (BATCH - 1) for number in (3, 5)]
+    for piece in pieces:
+        pair.dialler.send(pair.dialler.open(bidi=True), piece)
+    pair.dialler.close(0x0102, "done")
+    pair.exchange()
+    came = b"".join(one.data for one in pair.told_acceptor if isinstance(one, StreamData))
+
+    assert sorted(came) == sorted(b"".join(pieces))
+    assert pair.told_acceptor[-1] == ConnectionClosed(0x0102, "done", by_peer=True)
 
 
 def test_ping_is_echoed_with_its_bytes() -> None:
