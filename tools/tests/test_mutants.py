@@ -557,3 +557,12 @@ class TestTool:
 
         assert [result.verdict for result in results] == [Verdict.PASS]
         assert problems == []
+
+
+def test_rows_that_are_read_alone_are_those_of_the_whole_table() -> None:
+    """Whatever stands around them; a name that is not there is looked for in the whole table."""
+    whole = read_rows()
+    names = list(whole)[::7]
+
+    assert read_rows(only=", ".join(names)) == {name: whole[name] for name in names}
+    assert read_rows(only=f"{names[0]},no-such-row") == whole

@@ -4,6 +4,7 @@ Standard library only: the import hook loads this module inside every mutated pr
 """
 
 import ast
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -17,6 +18,7 @@ EDITS_MAX = 6
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 SEPARATOR = ","
 """Separates the ids of rows that are applied together."""
+ROW_BEGINS = re.compile(r"^\[\[row\]\]$", re.MULTILINE)
 FAULT = "error: "
 """Prefix of a line of the record that says why a row could not be applied."""
 
@@ -78,12 +80,19 @@ class Row:
     idle: bool = False
 
 
-def read_rows(folder: Path = ROWS) -> dict[str, Row]:
-    """Return the rows of every file of the folder by id. Raises RowError."""
+def read_rows(folder: Path = ROWS, only: str | None = None) -> dict[str, Row]:
+    """Return the rows of every file of the folder by id. Raises RowError.
+
+    With `only`, a list of ids separated by commas, it reads those alone: each process of a mutant
+    does, and to read them all takes longer than the start of a codec.
+    """
     rows: dict[str, Row] = {}
     for path in sorted(folder.glob("*.toml")):
+        text = path.read_text("utf-8")
+        if only is not None:
+            text = _cut_to(text, _names_in(only))
         try:
-            content = tomllib.loads(path.read_text("utf-8"))
+            content = tomllib.loads(text)
         except tomllib.TOMLDecodeError as exc:
             raise RowError(f"{path.name}: {exc}") from exc
         if set(content) - {"row"}:
@@ -93,12 +102,15 @@ def read_rows(folder: Path = ROWS) -> dict[str, Row]:
             if row.id in rows:
                 raise RowError(f"{path.name}: {row.id} occurs twice")
             rows[row.id] = row
+    if only is not None and not rows.keys() >= set(_names_in(only)):
+        # Spelled in another way, or not there, which the whole table shows.
+        return read_rows(folder)
     return rows
 
 
 def choose(rows: Mapping[str, Row], names: str) -> list[Row]:
     """Return the rows of a list of ids separated by commas. Raises RowError for an unknown id."""
-    wanted = [name.strip() for name in names.split(SEPARATOR) if name.strip()]
+    wanted = _names_in(names)
     unknown = [name for name in wanted if name not in rows]
     if unknown:
         raise RowError(f"no row {', '.join(unknown)}")
@@ -171,6 +183,18 @@ def indented(text: str, blanks: str) -> str:
     """Return the text with blanks before every line but the first; empty lines stay empty."""
     first, *rest = text.split("\n")
     return "\n".join([first, *(blanks + line if line else line for line in rest)])
+
+
+def _names_in(names: str) -> list[str]:
+    return [name.strip() for name in names.split(SEPARATOR) if name.strip()]
+
+
+def _cut_to(text: str, names: Iterable[str]) -> str:
+    """Return what a file has of rows with these ids."""
+    lines = {f'id = "{name}"' for name in names}
+    blocks = ROW_BEGINS.split(text)[1:]
+    kept = [block for block in blocks if not lines.isdisjoint(block.splitlines())]
+    return "".join(f"[[row]]{block}" for block in kept)
 
 
 def _definitions(

@@ -137,8 +137,8 @@ def install() -> None:
     """Install the finder for the rows that the environment names."""
     try:
         divert_errors()
-        table = read_rows(Path(os.environ.get("MUTANT_TABLE") or ROWS))
-        rows = choose(table, os.environ.get("MUTANT_ROWS", ""))
+        names = os.environ.get("MUTANT_ROWS", "")
+        rows = choose(read_rows(Path(os.environ.get("MUTANT_TABLE") or ROWS), names), names)
     except (RowError, OSError) as exc:
         end(str(exc))
     edits = edits_by_module(rows)
