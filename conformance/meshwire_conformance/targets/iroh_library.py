@@ -34,6 +34,8 @@ _SIDES = {"client": 0, "server": 1}
 _DIRECTIONS = {"bi": 0, "uni": 1}
 _GIVEN_UP = ("timed out", "caused the connection to be closed during the handshake")
 """Ends of the texts about a handshake that was given up."""
+_OTHER_KEY = "invalid peer certificate: UnknownIssuer"
+"""End of the text about an endpoint with another key than the one of the address."""
 _RESET = re.compile(r"Reset\((\d+)\)")
 _CLOSED = re.compile(r"closed by peer: (?:(\d+)|(.*) \(code (\d+)\))", re.DOTALL)
 
@@ -62,7 +64,8 @@ def release_put_aside() -> None:
 def cause(error: iroh.IrohError) -> str:
     """Return the last line of a library error; the lines before name its source files."""
     lines: list[str] = error.message().strip().splitlines()
-    return lines[-1].strip() if lines else "no reason given"
+    last = lines[-1].strip() if lines else "no reason given"
+    return "another endpoint answers there" if last.endswith(_OTHER_KEY) else last
 
 
 def is_overdue(error: iroh.IrohError) -> bool:

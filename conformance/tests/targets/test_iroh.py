@@ -29,7 +29,7 @@ from meshwire_spec.schemas.transcripts import Transcript, decode_file
 pytest.importorskip("iroh", reason="the extra iroh is not installed")
 from meshwire_conformance.targets.iroh import IrohDialler
 from meshwire_conformance.targets.iroh_connection import IrohConnection
-from meshwire_conformance.targets.iroh_library import ending, is_overdue, stream_number
+from meshwire_conformance.targets.iroh_library import cause, ending, is_overdue, stream_number
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
 
@@ -125,6 +125,12 @@ class TestWhatTheLibrarySays:
     def test_a_code_is_the_last_thing_a_close_says(self, text: str, expected: Closed) -> None:
         """A reason that looks like a code is not taken for one."""
         assert ending(text) == expected
+
+    def test_another_endpoint_is_said_in_words(self) -> None:
+        """The library blames the issuer of a certificate, and there is none."""
+        text = "error 48: invalid peer certificate: UnknownIssuer"
+
+        assert cause(Mock(message=lambda: text)) == "another endpoint answers there"
 
     @pytest.mark.parametrize(
         ("text", "expected"),

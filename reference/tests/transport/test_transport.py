@@ -254,6 +254,7 @@ def test_another_endpoint_than_the_named_one_is_left(scheme: str) -> None:
             ]
             assert refused.value.code == 1
             assert listener.endpoint_id.hex() in refused.value.reason
+        assert "is another endpoint" in refused.value.reason
         await asyncio.gather(ours.close(0), theirs.close(0))
         await listener.close()
 

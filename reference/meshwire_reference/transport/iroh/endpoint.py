@@ -155,6 +155,15 @@ REFUSALS: Final[dict[type[Exception], str]] = {
 """Reason of a refusal before the connection, by the exception; the other ends are the peer's."""
 WRONG_ALPN: Final = "peer doesn't support any known protocol"
 """A part of the library's text for a caller without a common ALPN."""
+_OWN_ERROR: Final = re.compile(
+    r"TransportError\(Error \{ code: (?:Code::crypto\((?P<alert>[0-9a-f]+)\)|(?P<name>\w+)), .*",
+    re.DOTALL,
+)
+"""The library's text for an end by this side; the alert is in hexadecimal."""
+CRYPTO_ERROR: Final = 0x100
+"""The error of QUIC that alerts of TLS are added to."""
+ANOTHER: Final = "invalid peer certificate: UnknownIssuer"
+"""A part of the library's text for a peer with another key than the one of the address."""
 
 
 class IrohListener(Listener):
@@ -214,14 +223,26 @@ class IrohListener(Listener):
     def _note_refused(self, caller: _Caller, error: Exception) -> None:
         self.refused += 1
         reason = REFUSALS.get(type(error))
-        if isinstance(error, iroh.IrohError) and WRONG_ALPN in error.message():
-            reason = "wrong-alpn"
+        if isinstance(error, iroh.IrohError):
+            reason = _own_reason(error.message())
         if reason is not None:
             self._options.on_refusal(reason, caller.host)
 
     async def _leave(self, caller: _Caller) -> None:
         self._places.leave(caller.place)
         await self._shared.leave()
+
+
+def _own_reason(text: str) -> str | None:
+    """Return why this side has refused a handshake, None where its peer has ended it."""
+    found = _OWN_ERROR.fullmatch(text)
+    if found is None:
+        return None
+    if WRONG_ALPN in text:
+        return "wrong-alpn"
+    alert = found["alert"]
+    code = f"{CRYPTO_ERROR + int(alert, 16):#x}" if alert else found["name"]
+    return f"error {code} of QUIC"
 
 
 async def _bind(addresses: tuple[str, ...], options: TransportOptions) -> _Endpoint:
@@ -317,7 +338,9 @@ async def dial(address: str, options: TransportOptions) -> Connection:
         raise Unreachable("does not answer") from fault
     except iroh.IrohError as error:
         shared.abandon()
-        raise Unreachable(f"cannot be reached: {_cause(error)}") from error
+        cause = _cause(error)
+        said = "is another endpoint" if cause.endswith(ANOTHER) else f"cannot be reached: {cause}"
+        raise Unreachable(said) from error
     except asyncio.CancelledError:
         # The endpoint would go on without a user.
         shared.abandon()

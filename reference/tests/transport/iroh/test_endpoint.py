@@ -118,6 +118,37 @@ def test_another_protocol_is_one_refusal() -> None:
     run(test)
 
 
+@pytest.mark.skipif(find_spec("aioquic") is None, reason="the extra quic is not installed")
+def test_a_caller_that_the_library_refuses_is_noted() -> None:
+    """ER-018: one of plain QUIC has another sort of certificate, alert 40 of TLS."""
+
+    async def test() -> None:
+        async with listening() as node:
+            place = node.listener.address.rpartition("@")[2]
+            with pytest.raises(Unreachable):
+                await dial(f"quic://{place}", OPTIONS)
+            assert await node.refused.get() == ("error 0x128 of QUIC", "127.0.0.1")
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("TransportError(Error { code: PROTOCOL_VIOLATION, frame: None })", "PROTOCOL_VIOLATION"),
+        ("TransportError(Error { code: Code::crypto(a), frame: None })", "0x10a"),
+    ],
+)
+def test_an_error_of_this_side_is_named(text: str, reason: str) -> None:
+    """By the code that its peer receives."""
+    assert endpoint._own_reason(text) == f"error {reason} of QUIC"
+
+
+def test_a_caller_that_leaves_is_not_refused() -> None:
+    """The library's text begins with its own source."""
+    assert endpoint._own_reason("ConnectingError (x.rs:1)\nCaused by:\n    aborted") is None
+
+
 async def delay_connections(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     """Hold back the library's connections of acceptors; the event is set once there is one."""
     connect, connected = iroh.Accepting.connect, asyncio.Event()
