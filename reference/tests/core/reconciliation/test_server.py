@@ -326,6 +326,19 @@ class TestServer:
         again = bench.send(connection, StreamFrame(NEGENTROPY_KEY, INIT, EMPTY))
         assert len(replies(again)) == 1
 
+    def test_a_message_that_waits_for_room_ends_with_its_stream(self) -> None:
+        """TR-024: it has had no turn, and its stream is released all the same."""
+        bench = make_bench(answer_bytes_max=1000)
+        fill(bench, keys(0, 3))
+        connection = bench.connect()
+        bench.hold_sends = True
+        streams = [bench.open(connection) for _ in range(4)]
+        for stream in streams:
+            bench.write(connection, stream, message(EMPTY, INIT))
+        bench.report(connection, inputs.StreamReset(streams[-1], 0))
+
+        assert bench.streams[connection, streams[-1]].released
+
     @pytest.mark.parametrize("held", ["hold_sends", "hold_writes"])
     def test_a_message_of_a_lost_connection_holds_no_bytes(self, held: str) -> None:
         """TR-029: its answer was under way, or waited for a write."""

@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from meshwire_reference.core.document_calls import Edit, Fields, Listed
-from meshwire_reference.core.inputs import LocalOperation, OfferAgain
+from meshwire_reference.core.inputs import LocalOperation, OfferAgain, SendFailed
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.core.state.cursors import KEYS_MAX, PEERS_MAX, Cursors
 from meshwire_reference.documents.table import Table
@@ -122,6 +122,22 @@ def test_an_offer_that_is_over_is_made_anew() -> None:
     network.run([one, other], PAUSE_S)
 
     assert sent_bytes(one) - before > 40 * SIZE
+
+
+def test_a_batch_that_was_lost_does_not_count_as_sent() -> None:
+    """DC-081: the next offer has its documents, and not their heads alone."""
+    bench = make_bench(1, 8)
+    bench.hold_sends = True
+    connection = bench.connect(peer=2)
+    ((_, stream),) = bench.order
+    bench.report(connection, SendFailed(stream))
+    # The second batch is under way, so that the offer is not over.
+    assert len(bench.order) == 2
+    bench.held.clear()
+    bench.hold_sends = False
+    bench.disconnect(connection)
+
+    assert announced(bench) == (8, 0)
 
 
 def test_what_came_from_a_peer_is_not_sent_back_in_full() -> None:
