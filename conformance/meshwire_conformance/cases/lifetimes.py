@@ -50,8 +50,11 @@ async def document_ends(run: CaseRun) -> None:
     await run.read(Wanted(run.scope.text("$key"), heads=run.contents.made["base"].heads), "A")
     await user.advance(run, OVER_S - LIFETIME_S + MARGIN_S)
     await hold_gone(run)
-    await run.own_peer("late").connection()
+    # The offer may be here before the case waits for it.
+    run.subscription(live.key)
+    run.own_peer("late")
     run.watch(run.scope.text("$key"), "late", ("snapshot", "delta"))
+    await run.peer("late").connection()
     await run.expect(live, "late")
 
 
