@@ -258,7 +258,9 @@ class IrohConnection(Connection):
         await self._ended.wait()
 
     async def _say_farewell(self, closed: ConnectionClosed) -> None:
-        await asyncio.wait(self._unconfirmed, timeout=VERDICT_LINGER_S)
+        # The last one may have been confirmed before this task has begun.
+        if self._unconfirmed:
+            await asyncio.wait(self._unconfirmed, timeout=VERDICT_LINGER_S)
         assert closed.code is not None, "the end that this side says has a code"
         self._connection.close(closed.code, closed.reason.encode())
 

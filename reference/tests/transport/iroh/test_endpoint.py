@@ -322,3 +322,20 @@ def test_a_call_that_is_cancelled_when_its_result_is_there_leaves_no_connection(
         await shared.endpoint.close()
 
     asyncio.run(run())
+
+
+def test_a_close_ends_the_connection_if_the_last_stream_is_confirmed_meanwhile() -> None:
+    """Between the call and the task that waits for its finished streams."""
+
+    async def test() -> None:
+        async with listening() as node:
+            ours, theirs = await node.join()
+            confirmed = asyncio.get_running_loop().create_future()
+            ours._unconfirmed.add(confirmed)
+            confirmed.add_done_callback(ours._unconfirmed.discard)
+            closing = asyncio.create_task(ours.close(INTERNAL))
+            confirmed.set_result(None)
+            assert (await end_of(theirs)).code == INTERNAL
+            await closing
+
+    run(test)
