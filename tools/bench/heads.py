@@ -75,7 +75,7 @@ class Relay:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one scenario took; `rounds` are those of the run of either side."""
+    """What one scenario took; `rounds` are those of the run of either side at most."""
 
     carried: int
     rounds: tuple[int, ...]
@@ -187,9 +187,13 @@ async def measure(kind: str, chosen: argparse.Namespace) -> bool:
 
 
 def rounds_at(node: Backend) -> int:
-    """Return how many messages of the runs of its peer a node has received."""
+    """Return how many rounds the run of its peer can have had at most.
+
+    A node receives one message for each of them, and one answer for each round of its own run,
+    which has one at least.
+    """
     frames = node.node.statistics.frames
-    return frames[FrameType.NEGENTROPY_INIT] + frames[FrameType.NEGENTROPY_RESPONSE]
+    return frames[FrameType.NEGENTROPY_INIT] + frames[FrameType.NEGENTROPY_RESPONSE] - 1
 
 
 def main() -> int:
