@@ -118,6 +118,20 @@ def test_another_protocol_is_one_refusal() -> None:
     run(test)
 
 
+def test_a_caller_that_was_refused_leaves_its_place() -> None:
+    """TR-032: nobody gives way while fewer callers are there than the node takes."""
+
+    async def test() -> None:
+        async with listening() as node:
+            with pytest.raises(Unreachable):
+                await dial(node.listener.address, TransportOptions(bytes(32), alpn="other/1"))
+            await node.refused.get()
+            assert isinstance(node.listener, endpoint.IrohListener)
+            assert len(node.listener._places) == 0
+
+    run(test)
+
+
 @pytest.mark.skipif(find_spec("aioquic") is None, reason="the extra quic is not installed")
 def test_a_caller_that_the_library_refuses_is_noted() -> None:
     """ER-018: one of plain QUIC has another sort of certificate, alert 40 of TLS."""
