@@ -188,6 +188,10 @@ def test_an_endpoint_key_gives_the_endpoint_id(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match="31 bytes"):
         make_config(choices(secret_file=secret, endpoint_key_file=short))
+    long = tmp_path / "long.txt"
+    write_private(long, base64.b64encode(bytes(range(33))).decode())
+    with pytest.raises(ConfigError, match="33 bytes"):
+        make_config(choices(secret_file=secret, endpoint_key_file=long))
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])

@@ -132,6 +132,16 @@ def test_heartbeats_go_out_while_credit_lasts() -> None:
     assert connection == 1
 
 
+def test_the_stream_of_a_heartbeat_is_released_once_it_is_sent() -> None:
+    """A connection keeps no stream of the heartbeats that it has sent."""
+    table = Table(b"\x09" * 16)
+    bench = Bench(lambda call: table.answer(call, None), Settings(Dialect.OPEN, heartbeat_s=5.0))
+    bench.connect()
+    bench.advance(16)
+
+    assert [bench.streams[where].released for where in bench.order] == [True] * 3
+
+
 def test_a_heartbeat_that_was_lost_is_followed_by_the_next() -> None:
     """LV-001: a peer that stops one stream gets the next all the same."""
     table = Table(b"\x09" * 16)

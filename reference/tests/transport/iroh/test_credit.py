@@ -1,4 +1,4 @@
-"""The credit that an iroh connection grants its peer, on a library without sockets."""
+"""Streams of an iroh connection, on a library without sockets: their credit, and a STOP."""
 
 from __future__ import annotations
 
@@ -39,11 +39,28 @@ class EndlessReader:
         self.stops.append(code)
 
 
+class StoppedWriter:
+    """A stream that its peer stops."""
+
+    def __init__(self) -> None:
+        self.stop: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.resets: list[int] = []
+
+    async def stopped(self) -> int:
+        """Return the code of the peer's STOP once it has come."""
+        return await self.stop
+
+    async def reset(self, code: int) -> None:
+        """Note the code of a RESET."""
+        self.resets.append(code)
+
+
 class Library:
     """A connection of the library, to a peer that opens uni streams as long as it may."""
 
     def __init__(self) -> None:
         self.readers: list[EndlessReader] = []
+        self.writers: list[StoppedWriter] = []
         self._ended = asyncio.Event()
 
     def remote_id(self) -> Any:
@@ -70,6 +87,11 @@ class Library:
         """Return the next uni stream."""
         self.readers.append(EndlessReader())
         return self.readers[-1]
+
+    async def open_uni(self) -> StoppedWriter:
+        """Open a uni stream to the peer."""
+        self.writers.append(StoppedWriter())
+        return self.writers[-1]
 
     @property
     def read_so_far(self) -> int:
@@ -147,5 +169,20 @@ def test_a_uni_stream_that_is_over_makes_room_for_another_one() -> None:
             assert len(library.readers) == WINDOWS.max_streams_uni + place
             connection.release(number(place))
             await turns.all_wait()
+
+    run(test)
+
+
+def test_a_stream_that_its_peer_stops_is_reset() -> None:
+    """TR-023: with code 0, at once, although this side sends nothing more."""
+
+    async def test(connection: IrohConnection, library: Library) -> None:
+        await connection.open(bidi=False)
+        (writer,) = library.writers
+        await turns.all_wait()
+        assert writer.resets == []
+        writer.stop.set_result(9)
+        await turns.all_wait()
+        assert writer.resets == [0]
 
     run(test)

@@ -261,6 +261,25 @@ def test_a_dial_that_is_cancelled_leaves_no_endpoint(monkeypatch: pytest.MonkeyP
     run(test)
 
 
+def test_a_dialler_of_loopback_is_bound_to_loopback_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In both families, where the library alone would be bound to every interface."""
+    bound: list[str] = []
+    bind = endpoint._bind
+
+    async def note_bind(addresses: tuple[str, ...], options: TransportOptions) -> Any:
+        bound.extend(addresses)
+        return await bind(addresses, options)
+
+    async def test() -> None:
+        async with listening() as node:
+            monkeypatch.setattr(endpoint, "_bind", note_bind)
+            ours, _ = await node.join()
+            await ours.close(0)
+
+    run(test)
+    assert bound == ["127.0.0.1:0", "[::1]:0"]
+
+
 def test_a_key_gives_one_endpoint_id_at_each_start() -> None:
     """TR-028: an endpoint without a key has another one each time."""
 
