@@ -128,6 +128,18 @@ def test_the_connection_that_the_peer_keeps_is_watched(code: int) -> None:
     assert bench.closed == {connections[0]: REASONS["shutdown"].code}
 
 
+def test_nothing_is_kept_of_a_connection_that_stayed_and_has_ended() -> None:
+    """Each conflict would leave a number behind otherwise, for as long as the node runs."""
+    bench, connections = make_bench(HIGHER, ACCEPTED, DIALLED)
+    beat(bench, connections[1])
+    rivals = bench.core._rivals
+    assert rivals.stays(connections[1])
+
+    bench.disconnect(connections[1])
+
+    assert not rivals.stays(connections[1])
+
+
 def test_a_connection_that_was_alone_is_kept_in_favour_of_none() -> None:
     """TR-045: an end with code 0 is no conflict."""
     bench, connections = make_bench(LOWER, ACCEPTED, DIALLED)

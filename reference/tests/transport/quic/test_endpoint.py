@@ -9,19 +9,25 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from meshwire_reference.core.inputs import ConnectionClosed
+from meshwire_reference.core.inputs import (
+    ConnectionClosed,
+    StreamData,
+    StreamId,
+    StreamReset,
+)
 from meshwire_reference.testing.progress import Progress
 from meshwire_reference.transport.base import (
     AddressRefused,
     Connection,
     TransportOptions,
     Unreachable,
+    Windows,
 )
 from meshwire_reference.transport.registry import check_dialled, dial, listen
 from meshwire_spec.numbers import REASONS
@@ -111,6 +117,24 @@ async def last_event(connection: Connection) -> ConnectionClosed:
         if isinstance(event, ConnectionClosed):
             return event
     raise AssertionError("a connection ends with an event")
+
+
+async def release_finished(connection: Connection) -> StreamId:
+    """Release and return the next stream that is finished, without consuming any of its bytes."""
+    async for event in connection.events():
+        if isinstance(event, StreamData) and event.fin:
+            connection.release(event.stream)
+            return event.stream
+    raise AssertionError("the connection has ended before")
+
+
+async def release_reset(connection: Connection) -> StreamId:
+    """Release and return the next stream that is reset."""
+    async for event in connection.events():
+        if isinstance(event, StreamReset):
+            connection.release(event.stream)
+            return event.stream
+    raise AssertionError("the connection has ended before")
 
 
 def first_packets(count: int, options: TransportOptions) -> list[bytes]:
@@ -351,6 +375,21 @@ class TestSilence:
 
         asyncio.run(run())
 
+    def test_a_connection_that_has_ended_is_kept_alive_no_longer(self) -> None:
+        """No timer is left on either side that would hold it."""
+
+        async def run() -> None:
+            async with listening() as there:
+                ours, theirs = await there.join()
+                await asyncio.gather(ours.close(0), theirs.close(0))
+
+                for link in (ours, theirs):
+                    assert isinstance(link, endpoint.QuicLink)
+                    assert link._keeping is not None
+                    assert link._keeping.cancelled()
+
+        asyncio.run(run())
+
     def test_the_shorter_idle_time_of_a_peer_is_kept(self) -> None:
         """It is asked in time, although the keep-alive time is longer (TR-039)."""
 
@@ -396,6 +435,80 @@ class TestSilence:
                 theirs._quic._parse_transport_parameters(buffer.data, from_session_ticket=True)
 
                 assert theirs._quic.idle_s == there.listener._options.idle_s
+                await asyncio.gather(ours.close(0), theirs.close(0))
+
+        asyncio.run(run())
+
+
+class TestCredit:
+    """Bytes that nobody reads: the peer may send as many again (TR-037, TR-050)."""
+
+    STREAMS: ClassVar = 12
+    PART: ClassVar = bytes(3000)
+    """A window of the connection has room for two of them."""
+    WINDOWS: ClassVar = Windows(max_data=8000, max_stream_data=4000)
+
+    def test_a_finished_stream_that_is_released_unread_gives_its_credit_back(self) -> None:
+        """Also bytes that the application has seen and not consumed, with their FIN."""
+
+        async def run() -> None:
+            async with listening(windows=self.WINDOWS) as there:
+                ours, theirs = await there.join()
+                for _ in range(self.STREAMS):
+                    stream = await ours.open(bidi=False)
+                    await ours.send(stream, self.PART, fin=True)
+                    ours.release(stream)
+                    assert await release_finished(theirs) == stream
+                await asyncio.gather(ours.close(0), theirs.close(0))
+
+        asyncio.run(run())
+
+    def test_what_a_reset_keeps_from_coming_gives_its_credit_back(self) -> None:
+        """Bytes that were lost on the way and are not sent again."""
+
+        async def run() -> None:
+            async with listening(windows=self.WINDOWS) as there:
+                ours, theirs = await there.join()
+                assert isinstance(ours, endpoint.QuicLink)
+                transmit = ours._transmit
+                for _ in range(self.STREAMS):
+                    stream = await ours.open(bidi=False)
+                    ours._transmit = lambda _datagram, _address: None
+                    await ours.send(stream, self.PART)
+                    ours._flush()
+                    ours._transmit = transmit
+                    ours.reset(stream, 0)
+                    ours.release(stream)
+                    assert await release_reset(theirs) == stream
+                await asyncio.gather(ours.close(0), theirs.close(0))
+
+        asyncio.run(run())
+
+    def test_an_open_that_is_cancelled_as_it_succeeds_gives_its_stream_back(self) -> None:
+        """The peer learns of the stream by its reset and lets this side open one more."""
+
+        async def run() -> None:
+            async with listening(windows=Windows(max_streams_uni=1)) as there:
+                ours, theirs = await there.join()
+                assert isinstance(ours, endpoint.QuicLink)
+                first = await ours.open(bidi=False)
+                waiting = asyncio.create_task(ours.open(bidi=False))
+                take = ours._open
+
+                def take_and_cancel(*, bidi: bool) -> int:
+                    ours._open = take  # type: ignore[method-assign]
+                    # It runs once the open has its stream, and before the task goes on.
+                    asyncio.get_running_loop().call_soon(waiting.cancel)
+                    return take(bidi=bidi)
+
+                ours._open = take_and_cancel  # type: ignore[method-assign]
+                ours.release(first)
+                assert await release_reset(theirs) == first
+                with pytest.raises(asyncio.CancelledError):
+                    await waiting
+
+                assert await release_reset(theirs) == first + 4
+                assert await ours.open(bidi=False) not in {first, first + 4}
                 await asyncio.gather(ours.close(0), theirs.close(0))
 
         asyncio.run(run())
