@@ -19,9 +19,10 @@ from meshwire_reference.core.inputs import (
     StreamData,
 )
 from meshwire_reference.core.settings import Dialect, Moment, Settings
-from meshwire_reference.node.config import Config
+from meshwire_reference.node.config import Config, endpoint_id_of
 from meshwire_reference.node.driver import Node
 from meshwire_reference.testing.author import author, read, snapshot
+from meshwire_reference.testing.memory_transport import offer_memory
 from meshwire_reference.testing.peer import Peer
 from meshwire_reference.testing.serving import ADDRESS, LIMIT_S, join, memory_node, run, serving
 from meshwire_reference.transport.base import (
@@ -292,6 +293,19 @@ def test_the_end_of_the_node_is_orderly() -> None:
         assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(whole())
+
+
+def test_the_endpoint_key_of_the_configuration_is_the_id_that_peers_see() -> None:
+    """TR-028: also over a transport that does not prove it."""
+    offer_memory()
+    config = Config((ADDRESS,), Settings(Dialect.OPEN), endpoint_key=b"\x05" * 32)
+
+    async def test(_node: Node) -> None:
+        peer = await join(2)
+        assert peer.connection.peer_id == endpoint_id_of(b"\x05" * 32)
+        await peer.leave()
+
+    run(test, Node(config))
 
 
 def test_an_address_that_cannot_be_bound_leaves_nothing_behind() -> None:
