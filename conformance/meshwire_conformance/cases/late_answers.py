@@ -238,16 +238,22 @@ async def _leave(run: CaseRun, connection: TcpConnection, stream: Stream, size: 
         await check_echo(run, connection)
 
 
-@case(
-    "MW-6570",
-    "the credit of bytes that are left unread must come back with the refusal of their stream",
+unread_case = partial(
+    case,
     part="lab-binding",
-    rules=("LB-045",),
     level="wire",
     needs=UNREAD,
     isolation="peer",
     let={"key": "tracks:$case"},
     negative=True,
+)
+"""Registers a case about the credit of bytes that are unread when their stream is refused."""
+
+
+@unread_case(
+    "MW-6570",
+    "the credit of bytes that are left unread must come back with the refusal of their stream",
+    rules=("LB-045",),
     control="MW-5801",
 )
 async def unread_bytes_give_credit_back(run: CaseRun) -> None:
@@ -255,16 +261,10 @@ async def unread_bytes_give_credit_back(run: CaseRun) -> None:
     await _refuse_unread_bytes(run, fin=False)
 
 
-@case(
+@unread_case(
     "MW-7266",
     "the credit of unread bytes must come back with the refusal of a stream that has ended",
-    part="lab-binding",
     rules=("LB-045",),
-    level="wire",
-    needs=UNREAD,
-    isolation="peer",
-    let={"key": "tracks:$case"},
-    negative=True,
     control="MW-5801",
 )
 async def unread_bytes_before_a_fin(run: CaseRun) -> None:

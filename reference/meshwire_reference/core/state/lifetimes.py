@@ -34,7 +34,7 @@ class Living:
 
 
 def _steps(keys: list[str]) -> Iterator[list[str]]:
-    """Yield some keys after others, as many as are checked in one turn."""
+    """Yield the keys in groups, each of which is checked in one turn."""
     for at in range(0, len(keys), CHECKED_AT_ONCE):
         yield keys[at : at + CHECKED_AT_ONCE]
 

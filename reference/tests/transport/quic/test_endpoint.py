@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib.util import find_spec
@@ -448,41 +448,51 @@ class TestCredit:
     """A window of the connection has room for two of them."""
     WINDOWS: ClassVar = Windows(max_data=8000, max_stream_data=4000)
 
+    def _released(
+        self,
+        give_up: Callable[[endpoint.QuicLink, StreamId], Awaitable[None]],
+        release_next: Callable[[Connection], Awaitable[StreamId]],
+    ) -> bool:
+        """Give up stream after stream, of more bytes together than the credit of the connection.
+
+        Return True once the peer has released each of them, in their order.
+        """
+
+        async def run() -> bool:
+            given_up, released = [], []
+            async with listening(windows=self.WINDOWS) as there:
+                ours, theirs = await there.join()
+                assert isinstance(ours, endpoint.QuicLink)
+                for _ in range(self.STREAMS):
+                    given_up.append(await ours.open(bidi=False))
+                    await give_up(ours, given_up[-1])
+                    ours.release(given_up[-1])
+                    released.append(await release_next(theirs))
+                await asyncio.gather(ours.close(0), theirs.close(0))
+            return given_up == released
+
+        return asyncio.run(run())
+
     def test_a_finished_stream_that_is_released_unread_gives_its_credit_back(self) -> None:
         """Also bytes that the application has seen and not consumed, with their FIN."""
 
-        async def run() -> None:
-            async with listening(windows=self.WINDOWS) as there:
-                ours, theirs = await there.join()
-                for _ in range(self.STREAMS):
-                    stream = await ours.open(bidi=False)
-                    await ours.send(stream, self.PART, fin=True)
-                    ours.release(stream)
-                    assert await release_finished(theirs) == stream
-                await asyncio.gather(ours.close(0), theirs.close(0))
+        async def finish(ours: endpoint.QuicLink, stream: StreamId) -> None:
+            await ours.send(stream, self.PART, fin=True)
 
-        asyncio.run(run())
+        assert self._released(finish, release_finished)
 
     def test_what_a_reset_keeps_from_coming_gives_its_credit_back(self) -> None:
         """Bytes that were lost on the way and are not sent again."""
 
-        async def run() -> None:
-            async with listening(windows=self.WINDOWS) as there:
-                ours, theirs = await there.join()
-                assert isinstance(ours, endpoint.QuicLink)
-                transmit = ours._transmit
-                for _ in range(self.STREAMS):
-                    stream = await ours.open(bidi=False)
-                    ours._transmit = lambda _datagram, _address: None
-                    await ours.send(stream, self.PART)
-                    ours._flush()
-                    ours._transmit = transmit
-                    ours.reset(stream, 0)
-                    ours.release(stream)
-                    assert await release_reset(theirs) == stream
-                await asyncio.gather(ours.close(0), theirs.close(0))
+        async def lose(ours: endpoint.QuicLink, stream: StreamId) -> None:
+            transmit = ours._transmit
+            ours._transmit = lambda _datagram, _address: None
+            await ours.send(stream, self.PART)
+            ours._flush()
+            ours._transmit = transmit
+            ours.reset(stream, 0)
 
-        asyncio.run(run())
+        assert self._released(lose, release_reset)
 
     def test_an_open_that_is_cancelled_as_it_succeeds_gives_its_stream_back(self) -> None:
         """The peer learns of the stream by its reset and lets this side open one more."""
