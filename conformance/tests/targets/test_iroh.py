@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock, call
 
 import pytest
 
@@ -27,6 +27,7 @@ from meshwire_spec.numbers import REASONS
 from meshwire_spec.schemas.transcripts import Transcript, decode_file
 
 pytest.importorskip("iroh", reason="the extra iroh is not installed")
+from meshwire_conformance.targets import iroh_library
 from meshwire_conformance.targets.iroh import IrohDialler
 from meshwire_conformance.targets.iroh_connection import IrohConnection
 from meshwire_conformance.targets.iroh_library import cause, ending, is_overdue, stream_number
@@ -125,6 +126,29 @@ class TestWhatTheLibrarySays:
     def test_a_code_is_the_last_thing_a_close_says(self, text: str, expected: Closed) -> None:
         """A reason that looks like a code is not taken for one."""
         assert ending(text) == expected
+
+    @pytest.mark.parametrize("result", [7, ValueError("it has none")])
+    def test_a_cancelled_call_leaves_no_result(
+        self, monkeypatch: pytest.MonkeyPatch, result: int | ValueError
+    ) -> None:
+        """A result that is there already, such as a connection, is taken and freed."""
+        library = Mock(**{"_uniffi_rust_call_with_error.side_effect": [result]})
+        library.rust_free_u64.__name__ = "rust_free_u64"
+        monkeypatch.setattr(iroh_library, "_binding", library)
+        cancelled = AsyncMock(side_effect=asyncio.CancelledError)
+        calling = iroh_library._without_rest(cancelled)
+
+        with pytest.raises(asyncio.CancelledError):
+            asyncio.run(
+                calling(5, "poll", "complete", library.rust_free_u64, library.lift, "errors")
+            )
+
+        assert library.mock_calls == [
+            call._UniffiLib.rust_cancel_u64(5),
+            call._uniffi_rust_call_with_error("errors", "complete", 5),
+            *([call.lift(7)] if result == 7 else []),
+            call.rust_free_u64(5),
+        ]
 
     def test_another_endpoint_is_said_in_words(self) -> None:
         """The library blames the issuer of a certificate, and there is none."""
