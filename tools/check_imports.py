@@ -60,7 +60,7 @@ PURE_LAYERS = REFERENCE_LAYERS[:3]
 CORE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("counts", "document_calls", "formation", "identity", "sync_messages", "timers"),
     ("effects", "inputs"),
-    ("limits", "state"),
+    ("limits", "state", "trust"),
     ("settings",),
     ("context",),
     ("streams",),

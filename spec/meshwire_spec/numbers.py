@@ -9,7 +9,7 @@ This module computes nothing, and imports only types of the standard library.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from enum import IntEnum, IntFlag, StrEnum
 from typing import Final
 
 SPEC_REVISION: Final = "sync/1 draft 1"
@@ -143,6 +143,15 @@ class Tier(IntEnum):
     EDGE = 3
 
 
+class Permission(IntFlag):
+    """Bits of the permissions in certificates; the others grant nothing."""
+
+    RELAY = 0x01
+    EMERGENCY = 0x02
+    ENROLL = 0x04
+    ADMIN = 0x80
+
+
 class EnrollmentStatus(IntEnum):
     """Status byte of an enrollment response."""
 
@@ -240,6 +249,11 @@ SECRET: Final = 32
 SIGNATURE: Final = 64
 MESH_ID: Final = 8
 CALLSIGN_MAX: Final = 16
+MESH_CERTIFICATE_MAX: Final = 148 + 2 * U8_MAX
+"""Bytes of a mesh certificate whose texts are as long as they can be."""
+REVOCATION_PREFIX: Final = b"meshwire revocation of a member." + b"\xff\xff"
+"""What precedes a revocation where it is signed, and is not sent: with byte 32 above 16, and byte
+33 that begins no text, no certificate and no request begins so (D-41)."""
 ENROLLMENT_MAX: Final = 65536
 LAB_RECORD_MAX: Final = 65536
 LAB_PING: Final = 8
@@ -478,6 +492,24 @@ REASON_ROWS: Final = (
 REASONS: Final = {row.name: row for row in REASON_ROWS}
 
 # --- Collections ---------------------------------------------------------------------------
+
+
+class CertificateFault(StrEnum):
+    """Why a certificate, or a revocation, does not count (page Certificates)."""
+
+    NO_CERTIFICATE = "no-certificate"
+    WRONG_SUBJECT = "wrong-subject"
+    WRONG_MESH = "wrong-mesh"
+    REVOKED = "revoked"
+    NOT_YET_VALID = "not-yet-valid"
+    EXPIRED = "expired"
+    BAD_SIGNATURE = "bad-signature"
+    UNKNOWN_ISSUER = "unknown-issuer"
+    TOO_DEEP = "too-deep"
+    ISSUER_NOT_VALID = "issuer-not-valid"
+    ISSUER_MAY_NOT_ENROLL = "issuer-may-not-enroll"
+    PERMISSIONS_EXCEEDED = "permissions-exceeded"
+    TIER_EXCEEDED = "tier-exceeded"
 
 
 class SyncMode(StrEnum):

@@ -47,6 +47,18 @@ class MembershipCertificate:
 
 
 @dataclass(frozen=True, slots=True)
+class MeshRevocation:
+    """Revokes every certificate of `subject` in a mesh, for good."""
+
+    subject: bytes
+    mesh_id: str
+    revoked_at: int
+    reason: str
+    issuer: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class MeshGenesis:
     """The genesis of a mesh; both secrets are left out of its repr."""
 
@@ -143,6 +155,33 @@ def encode_membership_certificate(certificate: MembershipCertificate) -> bytes:
     writer.number(U8, certificate.permissions, "permissions")
     writer.fixed(certificate.issuer, PUBLIC_KEY, "issuer")
     writer.fixed(certificate.signature, SIGNATURE, "signature")
+    return writer.done()
+
+
+def decode_mesh_revocation(data: bytes) -> MeshRevocation:
+    """Decode a revocation; raises Malformed."""
+    reader = Reader(data)
+    revocation = MeshRevocation(
+        subject=reader.fixed(PUBLIC_KEY, "subject"),
+        mesh_id=reader.text(U8, "mesh_id"),
+        revoked_at=reader.number(U64_LE, "revoked_at"),
+        reason=reader.text(U8, "reason"),
+        issuer=reader.fixed(PUBLIC_KEY, "issuer"),
+        signature=reader.fixed(SIGNATURE, "signature"),
+    )
+    reader.close()
+    return revocation
+
+
+def encode_mesh_revocation(revocation: MeshRevocation) -> bytes:
+    """Encode a revocation; raises Unencodable."""
+    writer = Writer()
+    writer.fixed(revocation.subject, PUBLIC_KEY, "subject")
+    writer.text(U8, revocation.mesh_id, "mesh_id")
+    writer.number(U64_LE, revocation.revoked_at, "revoked_at")
+    writer.text(U8, revocation.reason, "reason")
+    writer.fixed(revocation.issuer, PUBLIC_KEY, "issuer")
+    writer.fixed(revocation.signature, SIGNATURE, "signature")
     return writer.done()
 
 

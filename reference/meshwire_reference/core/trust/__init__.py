@@ -1,0 +1,1 @@
+"""Certificates of members: how they are signed, verified, revoked and held."""
