@@ -326,6 +326,8 @@ class CaseRun(CaseStreams):
         facts = self.session.target.facts
         stalled = [one for one in self._all_streams if has_stalled(one)]
         ended = [peer.last for peer in self._used_peers() if peer.last is not None]
+        # A case about two connections of one peer uses the earlier one too.
+        ended += [one for peer in self._own.values() for one in peer.beside]
         timed_out = [one for one in ended if has_timed_out(one)]
         late = [
             *(

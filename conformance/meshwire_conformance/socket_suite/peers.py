@@ -59,6 +59,8 @@ class Peer:
         """True while a case uses it; any other connection may make room for further ones."""
         self.offers = 0
         """Number of its connections, on each of which the target offers its store once."""
+        self.beside: list[Connection] = []
+        """Its connections before the latest one, which may be open still."""
         self._lock = asyncio.Lock()
 
     @property
@@ -103,6 +105,8 @@ class Peer:
 
     def adopt(self, connection: Connection) -> None:
         """Use a connection that was opened in another way."""
+        if self._connection is not None:
+            self.beside.append(self._connection)
         self._connection = connection
         self.offers += 1
 

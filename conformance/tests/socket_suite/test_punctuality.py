@@ -196,6 +196,19 @@ def test_a_handshake_is_judged_only_if_the_suite_answered_in_time(
     assert asyncio.run(run()) is late
 
 
+def test_an_earlier_connection_of_a_peer_that_timed_out_leads_to_a_repetition() -> None:
+    """A case about two connections of one peer does not only use the later one."""
+
+    async def run() -> bool | None:
+        run = case_run()
+        earlier = (await run.open("A")).connection
+        run.peer("A").adopt(Silent())
+        earlier.closed = Closed(HANDSHAKE_TIMEOUT, "")
+        return run.gave_up()
+
+    assert asyncio.run(run()) is False
+
+
 @pytest.mark.parametrize(
     ("ending", "has_timers", "found"),
     [
