@@ -15,7 +15,7 @@ from meshwire_conformance.socket_suite.case_streams import Terms
 from meshwire_conformance.socket_suite.composing import Scope
 from meshwire_conformance.socket_suite.content import Contents, Mismatch, Wanted
 from meshwire_conformance.socket_suite.evidence import CaseFailed
-from meshwire_conformance.socket_suite.expecting import OFFER_PATIENCE, Expectation
+from meshwire_conformance.socket_suite.expecting import OFFER_PATIENCE, PART_MIN, Expectation
 from meshwire_conformance.socket_suite.inbox import Arrival, Inbox
 from meshwire_conformance.socket_suite.peers import Session
 from meshwire_conformance.socket_suite.transcript_steps import _close
@@ -342,6 +342,30 @@ def test_an_offer_of_other_documents_is_waited_for(
     assert found.value.missed
     assert len(made) == waits
     assert run.evidence.was_slow is (waits > 1)
+
+
+@pytest.mark.parametrize(("more", "waits"), [(PART_MIN, 4), (PART_MIN - 1, 1)])
+def test_a_large_document_that_is_offered_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, more: int, waits: int
+) -> None:
+    """Its frame takes several deadlines through narrow windows; no other document comes then."""
+    run = case_run()
+    connection = Silent()
+    run.peer("late").adopt(connection)
+    connection.streams[5] = arriving = Stream(connection, 5, uni=False, ours=False)
+    made: list[int] = []
+
+    async def in_vain(*_arguments: object, **_options: object) -> list[object]:
+        made.append(len(arriving.received))
+        if len(made) < 4:
+            arriving.received += bytes(more)
+        return []
+
+    monkeypatch.setattr(Expectation, "match", in_vain)
+    with pytest.raises(CaseFailed):
+        asyncio.run(run.expect(Wanted("notes:wanted"), "late"))
+
+    assert len(made) == waits
 
 
 @pytest.mark.parametrize(
