@@ -62,6 +62,7 @@ CORE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("effects", "inputs"),
     ("limits", "state", "trust"),
     ("settings",),
+    ("enrollment",),
     ("context",),
     ("streams",),
     ("sending",),

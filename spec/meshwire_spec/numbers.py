@@ -17,6 +17,7 @@ VERSION: Final = "0.1.0"
 """Version of the distribution, as `pyproject.toml` has it; its metadata take long to read."""
 PROFILE: Final = "sync/1"
 ALPN: Final = "cap/automerge/1"
+ENROLLMENT_ALPN: Final = "peat/enroll/1"
 HARNESS_VERSION: Final = 1
 
 U8_MAX: Final = 2**8 - 1
@@ -255,6 +256,11 @@ REVOCATION_PREFIX: Final = b"meshwire revocation of a member." + b"\xff\xff"
 """What precedes a revocation where it is signed, and is not sent: with byte 32 above 16, and byte
 33 that begins no text, no certificate and no request begins so (D-41)."""
 ENROLLMENT_MAX: Final = 65536
+ENROLLMENT_DENIALS_MAX: Final = 20
+"""Requests of one address that an authority denies within `ENROLLMENT_RATE_S`, before it denies all
+others of it without a look at their tokens."""
+ENROLLMENT_DENIALS_ALL_MAX: Final = 200
+"""The same of all addresses together."""
 LAB_RECORD_MAX: Final = 65536
 LAB_PING: Final = 8
 CLOSE_REASON_MAX: Final = 1024
@@ -351,6 +357,10 @@ POLL_TRIAL_S: Final = 15.0
 VERDICT_LINGER_S: Final = 1.0
 QUIC_IDLE_S: Final = 15.0
 QUIC_KEEP_ALIVE_S: Final = 5.0
+ENROLLMENT_REQUEST_S: Final = 10.0
+ENROLLMENT_CLOSE_S: Final = 30.0
+ENROLLMENT_RATE_S: Final = 60.0
+ENROLLMENT_AGE_MAX_MS: Final = 5 * 60 * 1000
 CREATED_AHEAD_MAX_MS: Final = 24 * 3600 * 1000
 CLOCK_AHEAD_MAX_MS: Final = 5 * 60 * 1000
 TOMBSTONE_GRACE_PERCENT: Final = 10
@@ -415,6 +425,16 @@ TIMER_ROWS: Final = (
              "sends the next one; recommended, no rule", "LV-001"),
     TimerRow("DEAD_PEER_S", "the side that dialled", "something has come from its peer, at last",
              "closes the connection, if two probes had no answer", "LV-010"),
+    TimerRow("ENROLLMENT_REQUEST_S", "authority", "a connection for enrollment was established",
+             "refuses the connection with `handshake-timeout`, unless the request is whole",
+             "EN-073"),
+    TimerRow("ENROLLMENT_CLOSE_S", "authority", "it has sent the end of its response",
+             "closes the connection with `shutdown`, unless the client has", "EN-074"),
+    TimerRow("ENROLLMENT_RATE_S", "authority", "it has denied a request", "no longer counts it",
+             "EN-072"),
+    TimerRow("ENROLLMENT_AGE_MAX_MS", "authority",
+             "the `timestamp` of a request, before or after its clock",
+             "denies the request with `not-now`", "EN-065"),
     TimerRow("CREATED_AHEAD_MAX_MS", "receiver", "the `created_at` of a batch, ahead of its clock",
              "refuses the batch with `created-ahead`", "BT-018"),
     TimerRow("CLOCK_AHEAD_MAX_MS", "receiver", "a tombstone was received",
@@ -490,6 +510,36 @@ REASON_ROWS: Final = (
 """The closed registry of reasons. A number is never reused, even after a withdrawal."""
 
 REASONS: Final = {row.name: row for row in REASON_ROWS}
+
+# --- Enrollment ----------------------------------------------------------------------------
+
+
+class EnrollmentDenial(StrEnum):
+    """Why an authority denies a request that it could read, as its response states it."""
+
+    RATE_LIMITED = "rate-limited"
+    WRONG_MESH = "wrong-mesh"
+    WRONG_SUBJECT = "wrong-subject"
+    NOT_NOW = "not-now"
+    BAD_SIGNATURE = "bad-signature"
+    UNKNOWN_TOKEN = "unknown-token"  # noqa: S105 - the name of a denial
+    USED_TOKEN = "used-token"  # noqa: S105 - the same
+    EXPIRED_TOKEN = "expired-token"  # noqa: S105 - the same
+    WRONG_NODE = "wrong-node"
+
+
+DENIAL_ROWS: Final = (
+    (EnrollmentDenial.RATE_LIMITED, "too many requests of this address, or of all, were denied"),
+    (EnrollmentDenial.WRONG_MESH, "it names the id of another mesh"),
+    (EnrollmentDenial.WRONG_SUBJECT, "its key is not the endpoint id of the connection"),
+    (EnrollmentDenial.NOT_NOW, "its time is too far from that of the authority"),
+    (EnrollmentDenial.BAD_SIGNATURE, "its key has not signed it"),
+    (EnrollmentDenial.UNKNOWN_TOKEN, "the authority has given out no such token"),
+    (EnrollmentDenial.USED_TOKEN, "a node was enrolled with this token"),
+    (EnrollmentDenial.EXPIRED_TOKEN, "the term of the token is over"),
+    (EnrollmentDenial.WRONG_NODE, "the token is for a node of another name"),
+)
+"""Each denial and what it means, in the order in which an authority checks."""
 
 # --- Collections ---------------------------------------------------------------------------
 
@@ -643,6 +693,9 @@ CAPABILITY_ROWS: Final = (
     Capability("roles", False,
                "takes the roles of its peers at that socket, and sends by direction",
                "15-running.md"),
+    Capability("enrollment", False,
+               "enrolls others at the addresses in the member `enrollment`, and gives out tokens "
+               "at its control socket", "14-enrollment.md"),
     Capability("test-control", False,
                "carries out `clock` and `reset` on that socket: it was started for tests",
                "15-running.md"),

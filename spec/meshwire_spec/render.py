@@ -116,6 +116,12 @@ def render_registry(name: str) -> str:
     return table(["Value", "Name"], rows)
 
 
+def render_denials(_arguments: str) -> str:
+    """Return why an authority denies requests, in the order of its checks."""
+    rows = [[f"`{denial}`", means] for denial, means in numbers.DENIAL_ROWS]
+    return table(["Reason", "Means"], rows)
+
+
 def render_limits(arguments: str) -> str:
     """Return the limits of the named kinds, with their last legal values."""
     kinds = set(arguments.split())
@@ -313,6 +319,7 @@ def render_operations(name: str) -> str:
 RENDERERS: Final[Mapping[str, Callable[[str], str]]] = {
     "layout": render_layout,
     "registry": render_registry,
+    "denials": render_denials,
     "limits": render_limits,
     "kinds": render_kinds,
     "reasons": render_reasons,

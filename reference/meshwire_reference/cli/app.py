@@ -81,6 +81,13 @@ def _add_operations(app: "typer.Typer") -> None:
     app.add_typer(operations_app)
 
 
+def _add_mesh(app: "typer.Typer") -> None:
+    from meshwire_reference.cli.mesh import enroll, mesh_app  # noqa: PLC0415 - as typer
+
+    app.command()(enroll)
+    app.add_typer(mesh_app)
+
+
 def _add_bench(app: "typer.Typer") -> None:
     try:
         from meshwire_reference.cli.bench import bench_app  # noqa: PLC0415 - loads the simulator
@@ -101,7 +108,9 @@ ADDERS: Mapping[str, Callable[["typer.Typer"], None]] = {
         ("put", "get", "delete", "docs", "peers", "connect", "role", "watch", "stats", "status"),
         _add_control,
     ),
+    "enroll": _add_mesh,
     "demo": _add_demo,
+    "mesh": _add_mesh,
     "ops": _add_operations,
     "bench": _add_bench,
 }

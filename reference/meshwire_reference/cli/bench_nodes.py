@@ -21,7 +21,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from meshwire_reference.cli.demo import DemoFailed, DemoNode, stop_node
-from meshwire_reference.cli.keys import new_secret, write_private
+from meshwire_reference.cli.keys import new_secret
 from meshwire_reference.control.messages import Connect, Put, Stats, Watch, encode_request
 from meshwire_reference.node.config import endpoint_id_of
 from meshwire_reference.simulation.mesh_convergence import (
@@ -33,6 +33,7 @@ from meshwire_reference.simulation.mesh_convergence import (
     NotConverged,
     Reconciling,
 )
+from meshwire_reference.store.private_files import write_private
 
 COMMAND: Final = (sys.executable, "-P", "-m", "meshwire_reference.cli", "run")
 OPTIONS: Final = ("--listen", "tcp://127.0.0.1:0", "--open", "--heartbeat-s", "0")
@@ -141,7 +142,7 @@ def _save_keys(circumstances: Circumstances, folder: Path) -> list[Path]:
     """Make the key of the endpoint of each node."""
     keys = [folder / f"n{number}.key" for number in range(circumstances.peers)]
     for path in keys:
-        write_private(path, new_secret())
+        write_private(path, new_secret().encode())
     return keys
 
 

@@ -25,9 +25,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from meshwire_reference.cli.keys import new_secret, write_private
+from meshwire_reference.cli.keys import new_secret
 from meshwire_reference.cli.run import SECRET_VARIABLE, fail
 from meshwire_reference.control.messages import AnyRequest, Connect, Put, Watch, encode_request
+from meshwire_reference.store.private_files import write_private
 
 NODES: Final = 3
 FORMATION: Final = "three-node-mesh"
@@ -160,7 +161,7 @@ async def stop_node(node: DemoNode) -> None:
 async def run_demo(folder: Path, console: Console) -> None:
     """Start three nodes, connect each with both others, write on each, and wait for all."""
     secret = folder / "secret.txt"
-    write_private(secret, new_secret())
+    write_private(secret, new_secret().encode())
     async with AsyncExitStack() as stack:
         nodes = []
         for number in range(1, NODES + 1):

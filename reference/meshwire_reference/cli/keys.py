@@ -6,7 +6,6 @@ A file is made with mode 0600 and never written over, since a key that is lost c
 import base64
 import hashlib
 import json
-import os
 import secrets
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ import typer
 from meshwire_reference.cli.run import fail
 from meshwire_reference.core.identity import Mesh, device_id_of, public_key_of
 from meshwire_reference.node.config import ConfigError, endpoint_id_of, read_key_file
+from meshwire_reference.store.private_files import write_private
 
 SECRET: Final = 32
 """Bytes of a secret or key that is made."""
@@ -25,15 +25,6 @@ SECRET: Final = 32
 def new_secret() -> str:
     """Return a new secret in base64."""
     return base64.b64encode(secrets.token_bytes(SECRET)).decode()
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a new file that its owner alone can read. Raises OSError, also if it exists."""
-    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(number, "w", encoding="ascii") as file:
-        file.write(f"{text}\n")
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def keygen(
@@ -57,7 +48,7 @@ def keygen(
             continue
         made = new_secret()
         try:
-            write_private(path, made)
+            write_private(path, f"{made}\n".encode())
         except FileExistsError:
             fail(f"{path} exists and is left alone: choose another name, or remove it yourself")
         except OSError as exc:

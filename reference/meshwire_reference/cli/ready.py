@@ -6,21 +6,23 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from meshwire_reference.core.identity import public_key_of
 from meshwire_reference.core.settings import Dialect
 from meshwire_reference.node.config import Config
 from meshwire_reference.node.dialler import SPREAD
+from meshwire_reference.node.enrolling import Enrollment
 from meshwire_spec.numbers import CAPABILITIES, OPTIONAL_CAPABILITIES, PROFILE
 
 INSTANCE_ID: Final = 8
 """Bytes of the random id of a node, which is new at each start."""
-NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 def ready_line(
     config: Config,
     addresses: tuple[str, ...],
     endpoint_id: bytes,
-    served: Mapping[str, str] = NOTHING,
+    served: Mapping[str, object] = NOTHING,
 ) -> str:
     """Return the ready line: addresses and properties of the node, without its secret.
 
@@ -48,6 +50,15 @@ def ready_line(
     return json.dumps(facts)
 
 
+def enrollment_facts(enrollment: Enrollment) -> dict[str, object]:
+    """Return what a node states about the enrollment that it serves."""
+    return {
+        "addresses": list(enrollment.addresses),
+        "mesh_id": enrollment.keys.mesh_id,
+        "authority": public_key_of(enrollment.keys.seed).hex(),
+    }
+
+
 def _capabilities(config: Config) -> list[str]:
     """Return the names of the capabilities that the node offers."""
     offers = {
@@ -57,6 +68,7 @@ def _capabilities(config: Config) -> list[str]:
         "mutual-proof": config.settings.refuses_unproven,
         "control": config.control is not None,
         "roles": config.control is not None,
+        "enrollment": config.authority is not None,
         "test-control": config.is_tested,
     }
     return [name for name in (*CAPABILITIES, *OPTIONAL_CAPABILITIES) if offers.get(name, True)]

@@ -17,7 +17,7 @@ import typer
 from meshwire_reference.backend import Backend
 from meshwire_reference.cli.collections import read_collections
 from meshwire_reference.cli.config_file import open_config
-from meshwire_reference.cli.ready import ready_line
+from meshwire_reference.cli.ready import enrollment_facts, ready_line
 from meshwire_reference.cli.settings import read_options
 from meshwire_reference.control.server import ControlServer
 from meshwire_reference.core.state.policy import PUBLISHED
@@ -233,6 +233,21 @@ class RunOptions:
             "What the command line gives takes its place."
         ),
     ] = None
+    authority: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a mesh, as `mesh create` makes it: the node is its authority, and "
+            "enrolls who has a token of `mesh invite`."
+        ),
+    ] = None
+    enroll_listen: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address at which nodes enroll, in the forms of --listen, beside --authority. May "
+            "be given again.",
+        ),
+    ] = None
     rendezvous: Annotated[
         list[str] | None,
         typer.Option(
@@ -439,6 +454,8 @@ class RunOptions:
             quic_datagram=self.quic_datagram,
             quic_idle_s=self.quic_idle_s,
             quic_keep_alive_s=self.quic_keep_alive_s,
+            authority=self.authority,
+            enroll_listen=tuple(self.enroll_listen or ()),
         )
 
 
@@ -468,7 +485,7 @@ def run_command(options: RunOptions, given: frozenset[str]) -> None:
 
             raise typer.Exit(asyncio.run(serve_operations(options.of_operations())))
         config = make_config(replace(options.choices(), collections=collections))
-        for address in (*config.listen, *config.connect):
+        for address in (*config.listen, *config.connect, *config.enroll_listen):
             check_offered(address)
     except (AddressRefused, ConfigError) as exc:
         fail(str(exc))
@@ -503,7 +520,9 @@ async def serve(config: Config) -> int:
                 await metrics.open()
             # What is there now stays: to look for garbage in it would take 20 ms.
             gc.freeze()
-            served = {} if metrics is None else {"metrics": metrics.address}
+            served: dict[str, object] = {} if metrics is None else {"metrics": metrics.address}
+            if node.enrollment is not None:
+                served["enrollment"] = enrollment_facts(node.enrollment)
             sys.stdout.write(ready_line(config, node.addresses, node.endpoint_id, served) + "\n")
             sys.stdout.flush()
             return await _ended(node, stopping)

@@ -33,6 +33,9 @@ ADVANCE_MAX_S: Final = 10**9
 WALL_MAX_MS: Final = 2**53 - 1
 """Greatest time of the calendar, and how far it may be before 1970."""
 
+TERM_S: Final = 86400.0
+"""How long a token can be used, in seconds, unless the request says otherwise."""
+
 ENDPOINT: Final = "^[0-9a-f]{64}$"
 """An endpoint id."""
 
@@ -49,6 +52,12 @@ class NoDocument(BackendError):
     """There is no document of this id, or it is deleted."""
 
     code = "no-document"
+
+
+class NotAnAuthority(BackendError):
+    """The node enrolls nobody."""
+
+    code = "not-an-authority"
 
 
 class NotForTests(BackendError):
@@ -112,6 +121,14 @@ class AssignRole(Request, frozen=True, kw_only=True, tag="role"):
     role: PeerRole | None
 
 
+class Invite(Request, frozen=True, kw_only=True, tag="invite", omit_defaults=True):
+    """Give out a token with which one node can enroll."""
+
+    token_file: Annotated[str, Meta(min_length=1)]
+    term_s: Annotated[float, Meta(gt=0, le=ADVANCE_MAX_S)] = TERM_S
+    node_id: str | None = None
+
+
 class Watch(Request, frozen=True, kw_only=True, tag="watch", omit_defaults=True):
     """Report documents and every change of them."""
 
@@ -150,6 +167,7 @@ AnyRequest: TypeAlias = (
     | Peers
     | Connect
     | AssignRole
+    | Invite
     | Watch
     | Stats
     | Status
@@ -269,6 +287,14 @@ def not_for_tests() -> NotForTests:
     return NotForTests(
         "this node was not started for tests, so its clock cannot be moved and it cannot be "
         "emptied: `meshwire-node run --test-control` starts one"
+    )
+
+
+def not_an_authority() -> NotAnAuthority:
+    """Return the error for a request that only the authority of a mesh carries out."""
+    return NotAnAuthority(
+        "this node is not the authority of a mesh: `meshwire-node run --authority FOLDER "
+        "--enroll-listen ADDRESS` starts one"
     )
 
 

@@ -7,6 +7,7 @@ on meanwhile.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -17,12 +18,13 @@ from meshwire_reference.backend import (
     Change,
     ChangeStream,
     Document,
+    NotStored,
     Removed,
     TooLarge,
     Updated,
 )
 from meshwire_reference.backend.model import key_of
-from meshwire_reference.backend.values import Json
+from meshwire_reference.backend.values import Json, shown
 from meshwire_reference.control.messages import (
     LINE_MAX,
     AnyRequest,
@@ -32,6 +34,7 @@ from meshwire_reference.control.messages import (
     Docs,
     EmptyNode,
     Get,
+    Invite,
     MoveClock,
     NoRequest,
     Peers,
@@ -44,6 +47,7 @@ from meshwire_reference.control.messages import (
     error_reply,
     id_of,
     no_document,
+    not_an_authority,
     not_for_tests,
     show_document,
     show_document_status,
@@ -51,7 +55,10 @@ from meshwire_reference.control.messages import (
     show_statistics,
 )
 from meshwire_reference.control.socket_file import LineTooLong, SocketServer, read_line
+from meshwire_reference.store.base import StoreError
+from meshwire_reference.store.token_file import Terms, invite
 
+MS_PER_S: Final = 1000
 LISTED_MAX: Final = 1000
 """Documents of one reply to `docs`."""
 SHOWN_AT_ONCE: Final = 50
@@ -187,6 +194,24 @@ class Client:
         self.backend.peer_discovery.assign_role(peer_id, request.role)
         return {"assigned": True}
 
+    async def invite(self, request: Invite) -> dict[str, Json]:
+        """Give out a token."""
+        enrollment = self.backend.node.enrollment
+        if enrollment is None:
+            raise not_an_authority()
+        path = Path(request.token_file)
+        if not path.is_absolute():
+            raise NoRequest(f"`token_file` is a path from the root, not {shown(str(path))}")
+        terms = Terms(round(request.term_s * MS_PER_S), node_id=request.node_id)
+        wall_ms = self.backend.node.clock.wall_ms()
+        try:
+            expires_at = await asyncio.to_thread(
+                invite, enrollment.folder, path, terms, secrets.token_bytes, wall_ms
+            )
+        except StoreError as exc:
+            raise NotStored(str(exc)) from exc
+        return {"invited": {"token_file": str(path), "expires_at_ms": expires_at}}
+
     async def stats(self, request: Stats) -> dict[str, Json]:
         """Return the counters."""
         statistics = self.backend.statistics()
@@ -253,6 +278,7 @@ HANDLERS: Final[dict[type[AnyRequest], Callable[[Client, Any], Awaitable[dict[st
     Peers: Client.peers,
     Connect: Client.connect,
     AssignRole: Client.assign_role,
+    Invite: Client.invite,
     Stats: Client.stats,
     Status: Client.status,
     MoveClock: Client.move_clock,

@@ -17,6 +17,7 @@ from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.core.state.policy import PUBLISHED, Collections
 from meshwire_reference.documents.limits import Budget
 from meshwire_reference.node.dialler import LONGEST_S
+from meshwire_reference.store.private_files import OTHERS
 from meshwire_spec.numbers import (
     DEAD_PEER_S,
     DOCUMENT_CALL_S,
@@ -41,8 +42,6 @@ RELAY = re.compile(r"https?://[^/?#@\s]+/?")
 """The URL of a relay."""
 SECRET_MIN = 32
 """Bytes of a secret, below which the operator is warned."""
-OTHERS = stat.S_IRWXG | stat.S_IRWXO
-"""Bits of a mode that let others than the owner use a file."""
 
 DATAGRAM_MAX = 2**16 - 1 - 28
 """Most bytes that UDP carries over IPv4."""
@@ -95,6 +94,10 @@ class Config:
     """What the operator should change, a line each; the node starts all the same."""
     metrics: tuple[str, int] | None = None
     """Host and port at which the counters are served, None for nowhere."""
+    authority: Path | None = None
+    """Folder of the mesh whose authority the node is, None if it enrolls nobody."""
+    enroll_listen: tuple[str, ...] = ()
+    """Addresses at which other nodes can enroll."""
 
     def reconciles_with(self, peer_id: bytes) -> bool:
         """Return True if the operator has requested runs with this peer."""
@@ -145,6 +148,8 @@ class Choices:
     quic_datagram: int = QUIC_DATAGRAM
     quic_idle_s: float = QUIC_IDLE_S
     quic_keep_alive_s: float = QUIC_KEEP_ALIVE_S
+    authority: Path | None = None
+    enroll_listen: Sequence[str] = ()
 
 
 def make_config(choices: Choices) -> Config:
@@ -173,6 +178,8 @@ def make_config(choices: Choices) -> Config:
         choices.quic_keep_alive_s,
         tuple(warnings),
         _metrics(choices.metrics),
+        choices.authority,
+        tuple(choices.enroll_listen),
     )
 
 
@@ -196,6 +203,8 @@ def _check(choices: Choices) -> None:
     _check_handshake(choices)
     if choices.reconcile_heads_with and not choices.serves_reconciliation:
         raise ConfigError("--no-reconciliation excludes --reconcile-heads-with")
+    if (choices.authority is None) == bool(choices.enroll_listen):
+        raise ConfigError("--authority FOLDER and --enroll-listen ADDRESS are given together")
     _check_times(choices)
     _check_quic(choices)
     for relay in choices.relays:

@@ -51,6 +51,7 @@ from meshwire_reference.documents.supervisor import Documents
 from meshwire_reference.node.clocks import Clock, CoreTimer
 from meshwire_reference.node.config import Config, endpoint_id_of
 from meshwire_reference.node.connection import Link
+from meshwire_reference.node.enrolling import Enrollment
 from meshwire_reference.node.loading import Loading
 from meshwire_reference.node.local import LocalUser
 from meshwire_reference.node.log import NodeLog
@@ -58,6 +59,7 @@ from meshwire_reference.node.online import Network
 from meshwire_reference.node.storing import Storing, store_of
 from meshwire_reference.node.troubles import Troubles
 from meshwire_reference.store.base import Identity, StoreError
+from meshwire_reference.store.mesh_folder import MeshFolder
 from meshwire_reference.transport.base import Connection, TransportOptions
 from meshwire_spec.numbers import FRAME_KEY_MAX, REASONS
 
@@ -99,6 +101,8 @@ class Node:
             clock=self.clock,
         )
         """The addresses of the node, and those that it dials."""
+        self.enrollment: Enrollment | None = None
+        """The enrollment that it serves, if it is an authority and open."""
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -169,6 +173,9 @@ class Node:
             self._log.write("for-tests", control=str(self._config.control))
         for address in self._config.connect:
             self.network.add(address, lab=self._config.lab)
+        if self._config.authority is not None and self.enrollment is None:
+            folder = MeshFolder(self._config.authority)
+            self.enrollment = Enrollment(folder, self.clock, self._log)
         contents = await self._storing.open()
         identity = self._identity = self._identify(contents.identity)
         worker = WorkerSettings(identity.actor, budget=self._config.budget)
@@ -226,9 +233,13 @@ class Node:
             on_refusal=self._note_refused_caller,
         )
         await self.network.open(addresses, options)
+        if self.enrollment is not None:
+            await self.enrollment.open(self._config.enroll_listen, options)
 
     async def go_offline(self) -> None:
         """Close every connection, and listen and dial no longer; the documents stay."""
+        if self.enrollment is not None:
+            await self.enrollment.close()
         await self.network.stop_listening()
         await self._say_goodbye()
         await self.network.close()

@@ -11,13 +11,14 @@ import pytest
 
 from meshwire_reference.cli.collections import read_collections
 from meshwire_reference.cli.config_file import open_config
-from meshwire_reference.cli.keys import new_secret, write_private
+from meshwire_reference.cli.keys import new_secret
 from meshwire_reference.cli.run import RunOptions
 from meshwire_reference.cli.settings import read_options
 from meshwire_reference.core.identity import endpoint_key_of_host, endpoint_key_of_text
 from meshwire_reference.core.inputs import PeerRole
 from meshwire_reference.core.state.policy import PUBLISHED, Collections
 from meshwire_reference.node.config import Choices, ConfigError, endpoint_id_of, make_config
+from meshwire_reference.store.private_files import write_private
 from meshwire_spec.numbers import COLLECTIONS as COLLECTION_ROWS
 from meshwire_spec.numbers import DEFAULT_TOMBSTONE_TTL_S, Direction, FrameType, Urgency
 
@@ -140,13 +141,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_new_secret_is_for_its_owner_alone(tmp_path: Path) -> None:
     """And is never written over."""
     path = tmp_path / "secret.txt"
-    write_private(path, new_secret())
+    write_private(path, new_secret().encode())
     kept = path.read_text()
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len(base64.b64decode(kept)) == 32
     with pytest.raises(FileExistsError):
-        write_private(path, new_secret())
+        write_private(path, new_secret().encode())
     assert path.read_text() == kept
 
 
@@ -176,9 +177,9 @@ def test_the_operator_is_warned_of_weak_secrets(
 def test_an_endpoint_key_gives_the_endpoint_id(tmp_path: Path) -> None:
     """One of another size is refused."""
     secret, key, short = tmp_path / "secret.txt", tmp_path / "key.txt", tmp_path / "short.txt"
-    write_private(secret, new_secret())
-    write_private(key, base64.b64encode(bytes(range(32))).decode())
-    write_private(short, base64.b64encode(bytes(range(1, 32))).decode())
+    write_private(secret, new_secret().encode())
+    write_private(key, base64.b64encode(bytes(range(32))))
+    write_private(short, base64.b64encode(bytes(range(1, 32))))
     config = make_config(choices(secret_file=secret, endpoint_key_file=key))
 
     assert config.endpoint_key == bytes(range(32))
@@ -189,7 +190,7 @@ def test_an_endpoint_key_gives_the_endpoint_id(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="31 bytes"):
         make_config(choices(secret_file=secret, endpoint_key_file=short))
     long = tmp_path / "long.txt"
-    write_private(long, base64.b64encode(bytes(range(33))).decode())
+    write_private(long, base64.b64encode(bytes(range(33))))
     with pytest.raises(ConfigError, match="33 bytes"):
         make_config(choices(secret_file=secret, endpoint_key_file=long))
 
@@ -198,8 +199,8 @@ def test_an_endpoint_key_gives_the_endpoint_id(tmp_path: Path) -> None:
 def test_an_endpoint_key_that_others_can_use_is_refused(tmp_path: Path, mode: int) -> None:
     """EN-028: nobody has to share it, unlike the secret of a formation."""
     secret, key = tmp_path / "secret.txt", tmp_path / "key.txt"
-    write_private(secret, new_secret())
-    write_private(key, new_secret())
+    write_private(secret, new_secret().encode())
+    write_private(key, new_secret().encode())
     make_config(choices(secret_file=secret, endpoint_key_file=key))
     key.chmod(mode)
 
@@ -210,8 +211,8 @@ def test_an_endpoint_key_that_others_can_use_is_refused(tmp_path: Path, mode: in
 def test_an_endpoint_key_is_derived_in_the_lab_alone(tmp_path: Path) -> None:
     """EN-027: as a deployed peer does it, with a warning; otherwise it is made at random."""
     secret, key = tmp_path / "secret.txt", tmp_path / "key.txt"
-    write_private(secret, base64.b64encode(bytes(range(32))).decode())
-    write_private(key, new_secret())
+    write_private(secret, base64.b64encode(bytes(range(32))))
+    write_private(key, new_secret().encode())
     of_host = choices(secret_file=secret, lab=True, derived_endpoint_key="host:node-1")
     config = make_config(of_host)
     of_text = make_config(replace(of_host, derived_endpoint_key="text:node-1"))
@@ -235,7 +236,7 @@ def test_an_endpoint_key_is_derived_in_the_lab_alone(tmp_path: Path) -> None:
 def test_a_relay_is_a_url(tmp_path: Path, url: str) -> None:
     """None is used unless one is given."""
     secret = tmp_path / "secret.txt"
-    write_private(secret, new_secret())
+    write_private(secret, new_secret().encode())
     given = make_config(choices(secret_file=secret, relays=("https://relay.example/",)))
 
     assert given.relays == ("https://relay.example/",)

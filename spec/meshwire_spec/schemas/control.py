@@ -94,6 +94,22 @@ class AssignRole(Request, frozen=True, kw_only=True, tag="role"):
     ]
 
 
+class Invite(Request, frozen=True, kw_only=True, tag="invite"):
+    """Give out a token with which one node can enroll, once; answered once it is durable."""
+
+    token_file: Annotated[
+        str, Meta(min_length=1, description="Absolute path of the new file for it, of mode 0600.")
+    ]
+    term_s: Annotated[
+        Annotated[float, Meta(gt=0, le=ADVANCE_MAX_S)] | UnsetType,
+        Meta(description="How long it can be used, in seconds; a day is usual."),
+    ] = UNSET
+    node_id: Annotated[
+        str | UnsetType | None,
+        Meta(description="Name of the only node that it enrolls; null or left out, any."),
+    ] = UNSET
+
+
 class WatchDocuments(Request, frozen=True, kw_only=True, tag="watch"):
     """Report documents and every change of them; answered by a line for each event.
 
@@ -146,6 +162,7 @@ ControlRequest = (
     | Peers
     | ConnectPeer
     | AssignRole
+    | Invite
     | WatchDocuments
     | Stats
     | Status
@@ -379,6 +396,13 @@ class DocumentStatusOut(Strict, frozen=True, kw_only=True):
     words: Annotated[list[str], Meta(description="The same for people, line by line.")]
 
 
+class InvitedOut(Strict, frozen=True, kw_only=True):
+    """A token that was given out."""
+
+    token_file: Annotated[str, Meta(description="Path of the file with it.")]
+    expires_at_ms: Annotated[int, Meta(description="End of its term, in ms since 1970.")]
+
+
 class ClockOut(Strict, frozen=True, kw_only=True):
     """The clocks of a node after they were moved."""
 
@@ -400,6 +424,7 @@ class ControlError(Strict, frozen=True, kw_only=True):
             "too-large",
             "not-stored",
             "not-connected",
+            "not-an-authority",
             "not-for-tests",
             "internal",
         ],
@@ -426,6 +451,7 @@ class ControlReply(Strict, frozen=True, kw_only=True):
     peers: Annotated[PeerList | UnsetType, Meta(description="Of `peers`.")] = UNSET
     peer: Annotated[PeerOut | UnsetType, Meta(description="Of `connect`.")] = UNSET
     assigned: Annotated[Literal[True] | UnsetType, Meta(description="Of `role`.")] = UNSET
+    invited: Annotated[InvitedOut | UnsetType, Meta(description="Of `invite`.")] = UNSET
     event: Annotated[ControlEvent | UnsetType, Meta(description="Of `watch`.")] = UNSET
     stats: Annotated[StatsOut | UnsetType, Meta(description="Of `stats`.")] = UNSET
     status: Annotated[StatusOut | UnsetType, Meta(description="Of `status`.")] = UNSET

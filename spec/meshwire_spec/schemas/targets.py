@@ -89,6 +89,16 @@ ControlFact = Annotated[
 ]
 
 
+class Enrollment(Strict, frozen=True, kw_only=True):
+    """Where and into which mesh a node enrolls others."""
+
+    addresses: Annotated[
+        list[Address], Meta(min_length=1, description="Where nodes enroll, the first one first.")
+    ]
+    mesh_id: Annotated[str, Meta(description="Id of the mesh.")]
+    authority: Annotated[Hex32, Meta(description="Public key that signs its certificates.")]
+
+
 class NodeFacts(Strict, frozen=True, kw_only=True):
     """The facts about a node, from its ready line or a target file.
 
@@ -115,6 +125,10 @@ class NodeFacts(Strict, frozen=True, kw_only=True):
     deadlines: DeadlinesFact | UnsetType = UNSET
     redial_s: RedialFact | UnsetType = UNSET
     control: ControlFact | UnsetType = UNSET
+    enrollment: Annotated[
+        Enrollment | UnsetType,
+        Meta(description="Enrollment that the node serves, with the capability of this name."),
+    ] = UNSET
     collections: Annotated[
         dict[str, Collection] | UnsetType,
         Meta(description="Rows of the collection table that differ from the profile's, by name."),

@@ -1,0 +1,226 @@
+"""`meshwire-node mesh` and `enroll`: a mesh is begun, nodes are invited, enrolled and revoked.
+
+Every file is made for its owner alone and never written over. Nothing secret is printed.
+"""
+
+import asyncio
+import json
+import secrets
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+import typer
+
+from meshwire_reference.cli.operate import fail_request
+from meshwire_reference.cli.run import fail
+from meshwire_reference.core.enrollment.applicant import Application, Membership, NotEnrolled
+from meshwire_reference.core.enrollment.authority import AUTHORITY
+from meshwire_reference.core.identity import public_key_of
+from meshwire_reference.core.trust.signing import Grant, issue_certificate
+from meshwire_reference.node.applying import enroll as ask
+from meshwire_reference.node.clocks import NS_PER_MS
+from meshwire_reference.store.base import StoreError
+from meshwire_reference.store.member_folder import MemberFolder
+from meshwire_reference.store.mesh_folder import MeshFolder
+from meshwire_reference.store.token_file import Terms, Token, read_token
+from meshwire_reference.store.token_file import invite as give_out
+from meshwire_reference.transport.base import TransportError
+from meshwire_reference.transport.registry import check_dialled
+from meshwire_reference.wire.certificates import MeshCredentials
+from meshwire_reference.wire.errors import Unencodable
+from meshwire_spec.numbers import SECRET, U8_MAX, U16_MAX, MeshPolicy, Tier
+
+HOUR_MS: Final = 3600 * 1000
+DAY_MS: Final = 24 * HOUR_MS
+POLICIES: Final = {one.name.lower(): one for one in MeshPolicy}
+TIERS: Final = {one.name.lower(): one for one in Tier}
+Word = TypeVar("Word")
+WAIT_S: Final = 30.0
+"""Seconds that a node waits for the response, unless its user sets others."""
+
+mesh_app = typer.Typer(
+    name="mesh", no_args_is_help=True, help="Begin a mesh, invite nodes to it, and revoke them."
+)
+
+Folder = Annotated[Path, typer.Option(help="Folder of the mesh, as `mesh create` makes it.")]
+
+
+@mesh_app.command("create")
+def create(
+    name: Annotated[str, typer.Argument(help="Name of the mesh.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Option(help="New folder for what the authority of the mesh needs.")
+    ],
+    node_id: Annotated[
+        str, typer.Option(help="Name of the authority's own node in its certificate.")
+    ] = "authority",
+    policy: Annotated[
+        str,
+        typer.Option(metavar="|".join(POLICIES), help="Policy that genesis and credentials carry."),
+    ] = "controlled",
+) -> None:
+    """Begin a mesh: its genesis, credentials and formation secret, and its first member.
+
+    A reader of the folder can enroll and revoke. Prints the mesh id, the public key of the
+    authority and the endpoint id of its node as JSON.
+
+    Example: meshwire-node mesh create alpha --folder mesh
+    """
+    _check_size(name, "the name of a mesh", U16_MAX)
+    _check_size(node_id, "--node-id", U8_MAX)
+    now_ms = _now_ms()
+    try:
+        mesh = MeshFolder(folder)
+        genesis = mesh.create(
+            name, _word(policy, POLICIES, "--policy"), secrets.token_bytes, now_ms
+        )
+        member, keys = MemberFolder(folder), mesh.keys()
+        endpoint_id = public_key_of(member.prepare(secrets.token_bytes(SECRET)))
+        grant = Grant(endpoint_id, keys.mesh_id, node_id, Tier.ENTERPRISE, AUTHORITY, now_ms)
+        member.keep(issue_certificate(genesis.authority_secret, grant), None)
+    except StoreError as exc:
+        fail(str(exc))
+    _show(
+        mesh_id=keys.mesh_id,
+        authority=public_key_of(keys.seed).hex(),
+        endpoint_id=endpoint_id.hex(),
+    )
+
+
+@mesh_app.command("invite")
+def invite(
+    folder: Folder,
+    token_file: Annotated[
+        Path, typer.Option(help="New file for the token, which one node may enroll with.")
+    ],
+    node_id: Annotated[
+        str | None, typer.Option(help="Name of the node; without it a node of any name.")
+    ] = None,
+    hours: Annotated[float, typer.Option(help="How long the token can be used, in hours.")] = 24.0,
+    certificate_days: Annotated[
+        float,
+        typer.Option(help="How long the certificate of the node is valid, in days; 0 is for ever."),
+    ] = 365.0,
+) -> None:
+    """Make a token with which one node can enroll, once, in a file of mode 0600.
+
+    The folder keeps its digest alone. A node that runs as the authority knows it at once. Prints
+    the file, and when the token expires.
+
+    Example: meshwire-node mesh invite --folder mesh --token-file node-2.token
+    """
+    if not 0 < hours < float("inf"):
+        fail("--hours must be a number of hours above 0")
+    if not 0 <= certificate_days < float("inf"):
+        fail("--certificate-days must be a number of days, 0 for ever")
+    _check_size(node_id or "", "--node-id", U8_MAX)
+    terms = Terms(round(hours * HOUR_MS), round(certificate_days * DAY_MS), node_id)
+    try:
+        expires_at = give_out(MeshFolder(folder), token_file, terms, secrets.token_bytes, _now_ms())
+    except StoreError as exc:
+        fail(str(exc))
+    _show(token_file=str(token_file), expires_at_ms=expires_at)
+
+
+def enroll(
+    address: Annotated[
+        str,
+        typer.Argument(
+            help="Address of the authority, such as quic://ENDPOINT@HOST:PORT.", show_default=False
+        ),
+    ],
+    token_file: Annotated[Path, typer.Option(help="File of `mesh invite` with the token.")],
+    folder: Annotated[
+        Path, typer.Option(help="Folder for the key, certificate and secret of this node.")
+    ],
+    node_id: Annotated[str, typer.Option(help="Name of the node in its certificate.")] = "",
+    tier: Annotated[
+        str, typer.Option(metavar="|".join(TIERS), help="Rank of the node in its certificate.")
+    ] = "edge",
+    wait_s: Annotated[
+        float, typer.Option(help="How long the response may take, in seconds.")
+    ] = WAIT_S,
+    *,
+    lab: Annotated[
+        bool, typer.Option("--lab", help="Allow tcp:// off loopback, which proves no endpoint id.")
+    ] = False,
+) -> None:
+    """Become a member of a mesh: get a certificate and the formation secret from its authority.
+
+    The folder gets the key of the endpoint, unless it has one, and then certificate, credentials
+    and formation secret. A token is spent as soon as the authority approves: if the response is
+    lost, ask for another one. Prints the endpoint id and the mesh id as JSON. Exit code 1 if the
+    node is not enrolled.
+
+    Example: meshwire-node enroll quic://ENDPOINT@192.0.2.1:4712 --token-file t --folder node-2
+    """
+    if not 0 < wait_s < float("inf"):
+        fail("--wait-s must be a number of seconds above 0")
+    _check_pinned(address)
+    _check_size(node_id, "--node-id", U8_MAX)
+    try:
+        check_dialled(address, lab=lab)
+        token, member = read_token(token_file), MemberFolder(folder)
+        seed = member.prepare(secrets.token_bytes(SECRET))
+        application = Application(
+            seed,
+            token.mesh_id,
+            token.authority,
+            token.token,
+            node_id,
+            _word(tier, TIERS, "--tier"),
+        )
+        membership = asyncio.run(ask(address, application, _now_ms, wait_s=wait_s, lab=lab))
+        member.keep(membership.certificate, _credentials(membership, token))
+    except (StoreError, TransportError) as exc:
+        fail(str(exc))
+    except Unencodable as exc:
+        fail(f"the request cannot be written: {exc}")
+    except NotEnrolled as exc:
+        more = "" if exc.is_known else "; whether it is enrolled is unknown: ask for another token"
+        raise fail_request(f"not enrolled: {exc}{more}") from exc
+    _show(endpoint_id=public_key_of(seed).hex(), mesh_id=token.mesh_id, folder=str(folder))
+
+
+def _credentials(membership: Membership, token: Token) -> MeshCredentials | None:
+    """Return the credentials of a new member, None without the secret of the formation."""
+    secret = membership.formation_secret
+    if secret is None:
+        return None
+    # The policy is not in the response; members act on none.
+    policy = MeshPolicy.CONTROLLED
+    return MeshCredentials(token.mesh, token.mesh_id, secret, token.authority, policy)
+
+
+def _check_pinned(address: str) -> None:
+    """End the command for an address that would give the token to any node that answers there."""
+    if address.startswith("quic://") and "@" not in address:
+        fail(
+            f"{address} names no endpoint, so anyone could get the token: quic://ENDPOINT@HOST:PORT"
+        )
+
+
+def _word(text: str, words: Mapping[str, Word], option: str) -> Word:
+    if text not in words:
+        fail(f"{option} is one of {', '.join(words)}, not {text!r}")
+    return words[text]
+
+
+def _check_size(text: str, what: str, size_max: int) -> None:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        fail(f"{what} is not UTF-8")
+    if size > size_max:
+        fail(f"{what} has {size} bytes, and may have {size_max}")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // NS_PER_MS
+
+
+def _show(**facts: object) -> None:
+    sys.stdout.write(f"{json.dumps(facts)}\n")

@@ -1,0 +1,75 @@
+"""The folder of a member: the key of its endpoint, its certificate, and the secret of its mesh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from meshwire_reference.core.formation import BadSecret, read_secret
+from meshwire_reference.store.base import StoreError
+from meshwire_reference.store.mesh_folder import CREDENTIALS, FORMATION_SECRET, secret_text
+from meshwire_reference.store.private_files import make_private_folder, read_private, write_private
+from meshwire_reference.wire.certificates import (
+    MeshCertificate,
+    MeshCredentials,
+    encode_mesh_certificate,
+    encode_mesh_credentials,
+)
+from meshwire_spec.numbers import ENDPOINT_ID
+
+ENDPOINT_KEY: Final = "endpoint-key.txt"
+CERTIFICATE: Final = "certificate"
+KEY_MAX: Final = 256
+
+
+class MemberFolder:
+    """The folder of one member of a mesh."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def prepare(self, new_key: bytes) -> bytes:
+        """Return the endpoint key in the folder, which is made with `new_key` if there is none.
+
+        Raises StoreError, also where the folder has a certificate already.
+        """
+        if (self.path / CERTIFICATE).exists():
+            raise StoreError(f"{self.path / CERTIFICATE} exists: choose another folder")
+        path = self.path / ENDPOINT_KEY
+        try:
+            make_private_folder(self.path)
+            write_private(path, secret_text(new_key))
+        except FileExistsError:
+            return self.endpoint_key()
+        except OSError as exc:
+            raise StoreError(f"{path} cannot be made: {exc.strerror or exc}") from exc
+        return new_key
+
+    def endpoint_key(self) -> bytes:
+        """Return the endpoint key. Raises StoreError."""
+        path = self.path / ENDPOINT_KEY
+        try:
+            key = read_secret(read_private(path, KEY_MAX).decode("ascii"))
+        except (BadSecret, UnicodeDecodeError):
+            key = b""
+        if len(key) != ENDPOINT_ID:
+            raise StoreError(f"{path} has no endpoint key of {ENDPOINT_ID} bytes in base64")
+        return key
+
+    def keep(self, certificate: MeshCertificate, credentials: MeshCredentials | None) -> None:
+        """Keep what a member has got; the certificate last, so that with it all is there.
+
+        Raises StoreError.
+        """
+        files = [(CERTIFICATE, encode_mesh_certificate(certificate))]
+        if credentials is not None:
+            files[:0] = [
+                (FORMATION_SECRET, secret_text(credentials.formation_secret)),
+                (CREDENTIALS, encode_mesh_credentials(credentials)),
+            ]
+        for name, content in files:
+            try:
+                write_private(self.path / name, content)
+            except OSError as exc:
+                said = f"{self.path / name} cannot be made: {exc.strerror or exc}"
+                raise StoreError(said) from exc

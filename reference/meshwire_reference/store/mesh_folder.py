@@ -1,0 +1,98 @@
+"""The folder of a mesh: its genesis, what its members need, and its invitations.
+
+A reader of the folder can act as the authority, so every file is for its owner alone.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from meshwire_reference.core.enrollment.authority import AuthorityKeys
+from meshwire_reference.core.identity import Mesh, public_key_of
+from meshwire_reference.store.base import StoreError
+from meshwire_reference.store.invitations import Invitations
+from meshwire_reference.store.private_files import make_private_folder, read_private, write_private
+from meshwire_reference.wire.certificates import (
+    MeshCredentials,
+    MeshGenesis,
+    decode_mesh_genesis,
+    encode_mesh_credentials,
+    encode_mesh_genesis,
+)
+from meshwire_reference.wire.errors import Malformed
+from meshwire_spec.numbers import SECRET, U16_MAX, MeshPolicy
+
+GENESIS: Final = "genesis"
+CREDENTIALS: Final = "credentials"
+FORMATION_SECRET: Final = "formation-secret.txt"  # noqa: S105 - the name of a file, not a secret
+GENESIS_MAX: Final = U16_MAX + 128
+
+
+class MeshFolder:
+    """The folder of one mesh."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.invitations = Invitations(path / "invitations")
+
+    def create(
+        self, name: str, policy: MeshPolicy, entropy: Callable[[int], bytes], now_ms: int
+    ) -> MeshGenesis:
+        """Begin a mesh at a time in ms since 1970; returns its genesis.
+
+        Raises StoreError, also where the folder has a genesis.
+        """
+        # EN-084: the root secret, from which both follow, stays in the genesis.
+        root = entropy(SECRET)
+        genesis = MeshGenesis(name, root, Mesh.begin(name, root).authority_key, now_ms, policy)
+        # The genesis last: with it the folder is that of a mesh, and whole.
+        files = (
+            (CREDENTIALS, encode_mesh_credentials(credentials_of(genesis))),
+            (FORMATION_SECRET, secret_text(Mesh.begin(name, root).formation_secret)),
+            (GENESIS, encode_mesh_genesis(genesis)),
+        )
+        try:
+            make_private_folder(self.path)
+            for file, content in files:
+                write_private(self.path / file, content)
+        except FileExistsError as exc:
+            raise StoreError(
+                f"{exc.filename} exists and is left alone: choose another folder"
+            ) from exc
+        except OSError as exc:
+            raise StoreError(f"{self.path} cannot be made: {exc.strerror or exc}") from exc
+        return genesis
+
+    def genesis(self) -> MeshGenesis:
+        """Return the genesis. Raises StoreError."""
+        path = self.path / GENESIS
+        try:
+            return decode_mesh_genesis(read_private(path, GENESIS_MAX))
+        except Malformed as fault:
+            raise StoreError(f"{path} is no genesis of a mesh: {fault.reason}") from fault
+
+    def keys(self) -> AuthorityKeys:
+        """Return what the authority signs with and gives away. Raises StoreError."""
+        genesis = self.genesis()
+        mesh = Mesh.begin(genesis.name, genesis.root_secret)
+        return AuthorityKeys(mesh.mesh_id, genesis.authority_secret, mesh.formation_secret)
+
+
+def credentials_of(genesis: MeshGenesis) -> MeshCredentials:
+    """Return the credentials that members of a mesh have."""
+    mesh = Mesh.begin(genesis.name, genesis.root_secret)
+    return MeshCredentials(
+        genesis.name,
+        mesh.mesh_id,
+        mesh.formation_secret,
+        public_key_of(genesis.authority_secret),
+        genesis.policy,
+    )
+
+
+def secret_text(secret: bytes) -> bytes:
+    """Return the content of a file with a secret, as `--formation-secret-file` reads it."""
+    return base64.b64encode(secret) + b"\n"

@@ -1,0 +1,203 @@
+"""The commands of a mesh: it is begun, nodes are invited and enrolled, from their command lines."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from meshwire_reference.cli.app import run_command_line
+from meshwire_reference.core.trust.verification import Trust, verify_certificate
+from meshwire_reference.store.mesh_folder import MeshFolder
+from meshwire_reference.testing.commands import NodeProcess, run
+from meshwire_reference.wire.certificates import decode_mesh_certificate, decode_mesh_credentials
+from meshwire_spec.numbers import Tier
+
+pytestmark = [pytest.mark.process, pytest.mark.socket]
+HEX = "[0-9a-f]{64}"
+LATER_MS = 2**52
+
+
+def created(folder: Path) -> dict[str, str]:
+    """Begin a mesh and return what was printed."""
+    done = run("mesh", "create", "alpha", "--folder", str(folder))
+    assert (done.returncode, done.stderr) == (0, "")
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
+
+
+def invited(mesh: Path, token: Path, *options: str) -> None:
+    """Make a token."""
+    done = run("mesh", "invite", "--folder", str(mesh), "--token-file", str(token), *options)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def authority(tmp_path: Path) -> NodeProcess:
+    """Start the node of a new mesh."""
+    mesh = tmp_path / "mesh"
+    created(mesh)
+    enrolls = ("--authority", str(mesh), "--enroll-listen", "tcp://127.0.0.1:0")
+    return NodeProcess(tmp_path / "node", "--listen", "tcp://127.0.0.1:0", "--open", *enrolls)
+
+
+def test_a_node_enrolls_with_a_token_and_no_other_with_it(tmp_path: Path) -> None:
+    """It gets its key, certificate, credentials and secret; nothing secret is printed."""
+    mesh, token, member = tmp_path / "mesh", tmp_path / "token", tmp_path / "member"
+    with authority(tmp_path) as node:
+        invited(mesh, token)
+        facts = node.facts["enrollment"]
+        address = facts["addresses"][0]
+        arguments = ("enroll", address, "--token-file", str(token), "--folder")
+        done = run(*arguments, str(member), "--node-id", "node-2", "--tier", "tactical")
+        again = run(*arguments, str(tmp_path / "other"))
+    assert (done.returncode, done.stderr) == (0, "")
+    shown, said = json.loads(done.stdout), json.loads(token.read_text("ascii"))
+    certificate = decode_mesh_certificate((member / "certificate").read_bytes())
+    credentials = decode_mesh_credentials((member / "credentials").read_bytes())
+    roots = frozenset({bytes.fromhex(facts["authority"])})
+    subject = bytes.fromhex(shown["endpoint_id"])
+    secret = (member / "formation-secret.txt").read_text("ascii").strip()
+    log = node.log.read_text("utf-8")
+
+    assert "enrollment" in node.facts["capabilities"]
+    assert shown["mesh_id"] == facts["mesh_id"] == credentials.mesh_id
+    assert (certificate.node_id, certificate.tier) == ("node-2", Tier.TACTICAL)
+    trust = Trust(facts["mesh_id"], roots)
+    assert verify_certificate(certificate, trust, subject, certificate.issued_at) is None
+    assert credentials == decode_mesh_credentials((mesh / "credentials").read_bytes())
+    assert base64.b64decode(secret) == credentials.formation_secret
+    assert {stat.S_IMODE(path.stat().st_mode) for path in member.iterdir()} == {0o600}
+    assert (again.returncode, again.stdout) == (1, "")
+    assert again.stderr == (
+        "meshwire-node: not enrolled: the authority answered denied: 'used-token'\n"
+    )
+    assert said["token"] not in log + done.stdout + again.stderr
+    assert secret not in log + done.stdout
+
+
+def test_what_was_used_is_so_after_a_kill(tmp_path: Path) -> None:
+    """Of the node, which has no time to store anything."""
+    mesh, token = tmp_path / "mesh", tmp_path / "token"
+    node = authority(tmp_path)
+    with node:
+        invited(mesh, token)
+        address = node.facts["enrollment"]["addresses"][0]
+        arguments = ("enroll", address, "--token-file", str(token), "--folder")
+        assert run(*arguments, str(tmp_path / "member")).returncode == 0
+        node.process.kill()
+    enrolls = ("--authority", str(mesh), "--enroll-listen", address)
+    with NodeProcess(tmp_path / "b", "--listen", "tcp://127.0.0.1:0", "--open", *enrolls):
+        again = run(*arguments, str(tmp_path / "other"))
+
+    assert (again.returncode, "used-token" in again.stderr) == (1, True)
+
+
+def test_a_mesh_begins_with_a_member(tmp_path: Path) -> None:
+    """The node of the authority, which has a certificate and the permissions of one."""
+    shown = created(tmp_path / "mesh")
+    certificate = decode_mesh_certificate((tmp_path / "mesh" / "certificate").read_bytes())
+    trust = Trust(shown["mesh_id"], frozenset({bytes.fromhex(shown["authority"])}))
+
+    assert re.fullmatch(HEX, shown["endpoint_id"])
+    assert certificate.permissions == 0x87
+    assert certificate.expires_at == 0
+    subject = bytes.fromhex(shown["endpoint_id"])
+    assert verify_certificate(certificate, trust, subject, LATER_MS) is None
+
+
+def test_a_token_says_for_whom_and_how_long_it_is(tmp_path: Path) -> None:
+    """As its options say, and the folder keeps that with its digest alone."""
+    mesh, token = tmp_path / "mesh", tmp_path / "token"
+    created(mesh)
+    options = ("--node-id", "node-2", "--hours", "0.5", "--certificate-days", "2")
+    invited(mesh, token, *options)
+    (invitation,) = MeshFolder(mesh).invitations.read()
+
+    assert (invitation.node_id, invitation.certificate_ms) == ("node-2", 2 * 86_400_000)
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+
+
+WRONG = {
+    "mesh create a --folder {tmp}/mesh --policy none": "--policy is one of open, controlled",
+    "mesh create a --folder {tmp}/none/mesh": "cannot be made: No such file",
+    "mesh create a --folder {tmp}": "exists and is left alone",
+    "mesh create a --folder {tmp}/mesh --node-id " + 256 * "n": "--node-id has 256 bytes",
+    "mesh invite --folder {tmp}/none --token-file {tmp}/t": "cannot read",
+    "mesh invite --folder {tmp} --token-file {tmp}/genesis": "genesis exists and is left alone",
+    "mesh invite --folder {tmp} --token-file {tmp}/t --hours 0": "--hours must be",
+    "mesh invite --folder {tmp} --token-file {tmp}/t --certificate-days -1": "--certificate-days",
+    "enroll udp://127.0.0.1:1 --token-file {tmp}/t --folder {tmp}/m": "is no address",
+    "enroll quic://127.0.0.1:1 --token-file {tmp}/t --folder {tmp}/m": "names no endpoint",
+    "enroll tcp://192.0.2.1:1 --token-file {tmp}/t --folder {tmp}/m": "is not loopback",
+    "enroll tcp://127.0.0.1:1 --token-file {tmp}/t --folder {tmp}/m": "cannot read {tmp}/t",
+    "enroll tcp://127.0.0.1:1 --token-file {tmp}/genesis --folder {tmp}/m": "has no token",
+    "enroll tcp://127.0.0.1:1 --token-file {tmp}/good --folder {tmp}": "certificate exists",
+    "enroll tcp://127.0.0.1:1 --token-file {tmp}/good --folder {tmp}/m --tier x": "--tier is one",
+    "enroll tcp://127.0.0.1:1 --token-file {tmp}/good --folder {tmp}/m --wait-s 0": "--wait-s must",
+    "run --listen tcp://127.0.0.1:0 --open --authority {tmp}": "given together",
+    "run --listen tcp://127.0.0.1:0 --open --enroll-listen tcp://127.0.0.1:0": "given together",
+    "run --listen tcp://127.0.0.1:0 --open --authority {tmp}/none "
+    "--enroll-listen tcp://127.0.0.1:0": "cannot read {tmp}/none/genesis",
+}
+
+
+@pytest.fixture(name="made", scope="module")
+def made_mesh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a mesh that has given out one token."""
+    folder = tmp_path_factory.mktemp("mesh") / "made"
+    created(folder)
+    invited(folder, folder / "good")
+    return folder
+
+
+@pytest.mark.parametrize("command", WRONG, ids=[str(number) for number in range(len(WRONG))])
+def test_wrong_usage_is_one_line(
+    made: Path, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What, where and what to do; nothing is made by it."""
+    before = {path.name for path in made.rglob("*")}
+    monkeypatch.setattr("sys.argv", ["meshwire-node", *command.format(tmp=made).split()])
+    with pytest.raises(SystemExit) as ended:
+        run_command_line()
+    shown = capsys.readouterr()
+
+    assert (ended.value.code, shown.out) == (2, "")
+    assert shown.err.count("\n") == 1
+    assert WRONG[command].format(tmp=made) in shown.err
+    # A node has a key before it knows whether it can use a token.
+    assert {path.name for path in made.rglob("*")} - before <= {"m", "endpoint-key.txt"}
+
+
+def test_nobody_there_is_exit_code_one(tmp_path: Path) -> None:
+    """The node keeps its key for the next attempt."""
+    mesh, token, member = tmp_path / "mesh", tmp_path / "token", tmp_path / "member"
+    created(mesh)
+    invited(mesh, token)
+    arguments = ("enroll", "tcp://127.0.0.1:9", "--token-file", str(token), "--folder", str(member))
+    done = run(*arguments)
+    key = (member / "endpoint-key.txt").read_bytes()
+    again = run(*arguments)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        "meshwire-node: not enrolled: tcp://127.0.0.1:9 cannot be reached"
+    )
+    assert again.stderr == done.stderr
+    assert (member / "endpoint-key.txt").read_bytes() == key
+
+
+@pytest.mark.parametrize("command", ["mesh create", "mesh invite", "enroll"])
+def test_help_has_an_example(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That begins with the command itself."""
+    monkeypatch.setattr("sys.argv", ["meshwire-node", *command.split(), "--help"])
+    with pytest.raises(SystemExit) as ended:
+        run_command_line()
+
+    assert not ended.value.code
+    assert f"Example: meshwire-node {command} " in " ".join(capsys.readouterr().out.split())

@@ -1,0 +1,166 @@
+"""The folders of a mesh and of its members, and the files with tokens."""
+
+import base64
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from meshwire_reference.core.identity import Mesh, public_key_of
+from meshwire_reference.core.trust.signing import Grant, issue_certificate
+from meshwire_reference.node.config import read_key_file
+from meshwire_reference.store.base import StoreError
+from meshwire_reference.store.member_folder import MemberFolder
+from meshwire_reference.store.mesh_folder import MeshFolder, credentials_of
+from meshwire_reference.store.token_file import Token, read_token, write_token
+from meshwire_reference.testing.enrolling import new_mesh
+from meshwire_reference.wire.certificates import decode_mesh_certificate, decode_mesh_credentials
+from meshwire_spec.numbers import MeshPolicy, Tier
+
+NOW_MS = 1_700_000_000_123
+ROOT, KEY = bytes(range(7, 39)), bytes(range(60, 92))
+TOKEN = Token("alpha", "A1B2C3D4", bytes(range(32)), bytes(range(97, 129)))
+
+
+def test_a_mesh_begins_with_what_follows_from_its_root(tmp_path: Path) -> None:
+    """Its genesis, credentials and formation secret, each for the owner alone."""
+    folder = new_mesh(tmp_path / "mesh", NOW_MS)
+    mesh, genesis = Mesh.begin("alpha", ROOT), folder.genesis()
+    credentials = decode_mesh_credentials((folder.path / "credentials").read_bytes())
+    secret = (folder.path / "formation-secret.txt").read_text("ascii")
+
+    assert (genesis.name, genesis.root_secret, genesis.created_at) == ("alpha", ROOT, NOW_MS)
+    assert genesis.policy is MeshPolicy.CONTROLLED
+    assert credentials == credentials_of(genesis)
+    assert credentials.authority_public == public_key_of(mesh.authority_key)
+    assert base64.b64decode(secret) == mesh.formation_secret == folder.keys().formation_secret
+    assert folder.keys().mesh_id == mesh.mesh_id
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.path.iterdir()} == {0o600}
+    assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+
+
+def test_a_mesh_is_never_written_over(tmp_path: Path) -> None:
+    """Its root secret cannot be made again."""
+    folder = new_mesh(tmp_path / "mesh", NOW_MS)
+    kept = folder.genesis()
+
+    with pytest.raises(StoreError, match="exists and is left alone"):
+        new_mesh(tmp_path / "mesh", NOW_MS + 1)
+    assert folder.genesis() == kept
+
+
+def test_a_folder_without_a_mesh_is_named(tmp_path: Path) -> None:
+    """Missing, or with something else under the name of the genesis."""
+    with pytest.raises(StoreError, match=r"cannot read .*genesis: No such file"):
+        MeshFolder(tmp_path).keys()
+    (tmp_path / "genesis").write_bytes(b"nonsense")
+    (tmp_path / "genesis").chmod(0o600)
+
+    with pytest.raises(StoreError, match="genesis is no genesis of a mesh"):
+        MeshFolder(tmp_path).keys()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """One below a folder that does not exist."""
+    with pytest.raises(StoreError, match="cannot be made: No such file"):
+        new_mesh(tmp_path / "none" / "mesh", NOW_MS)
+
+
+def _mesh(path: Path) -> Path:
+    return new_mesh(path, NOW_MS).path / "genesis"
+
+
+def _token(path: Path) -> Path:
+    write_token(path, TOKEN)
+    return path
+
+
+def _key(path: Path) -> Path:
+    MemberFolder(path).prepare(KEY)
+    return path / "endpoint-key.txt"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602])
+@pytest.mark.parametrize(
+    ("make", "read"),
+    [
+        (_mesh, lambda path: MeshFolder(path.parent).genesis()),
+        (_token, read_token),
+        (_key, lambda path: MemberFolder(path.parent).prepare(KEY)),
+    ],
+    ids=["genesis", "token", "key"],
+)
+def test_a_file_that_others_can_use_is_refused(
+    tmp_path: Path, make: Callable[[Path], Path], read: Callable[[Path], object], mode: int
+) -> None:
+    """In whatever way; the line says what to do."""
+    path = make(tmp_path / "made")
+    read(path)
+    path.chmod(mode)
+
+    with pytest.raises(StoreError, match=rf"{path.name} has mode {mode:04o}.*chmod 600"):
+        read(path)
+
+
+def test_a_token_comes_back_from_its_file(tmp_path: Path) -> None:
+    """With whom to trust; it is written for its owner alone, and never over another file."""
+    path = _token(tmp_path / "token")
+
+    assert read_token(path) == TOKEN
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with pytest.raises(StoreError, match="exists and is left alone"):
+        write_token(path, TOKEN)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _: "nonsense",
+        lambda _: "[1]",
+        lambda said: json.dumps({**said, "token": "not base64"}),
+        lambda said: json.dumps({**said, "token": "é"}),
+        lambda said: json.dumps({**said, "token": base64.b64encode(bytes(65536)).decode()}),
+        lambda said: json.dumps({**said, "authority": "00"}),
+        lambda said: json.dumps({**said, "mesh_id": "A1B2C3D"}),
+        lambda said: json.dumps({name: said[name] for name in said if name != "mesh_id"}),
+        lambda _: "[" * 100_000,
+    ],
+)
+def test_a_file_without_a_token_is_named(
+    tmp_path: Path, change: Callable[[dict[str, str]], str]
+) -> None:
+    """And nothing that it holds is shown."""
+    path = _token(tmp_path / "token")
+    path.write_text(change(json.loads(path.read_text("utf-8"))), encoding="utf-8")
+
+    with pytest.raises(StoreError, match=r"token has no token of `mesh invite`$") as found:
+        read_token(path)
+    assert found.value.__cause__ is None
+
+
+def test_a_member_keeps_its_key_through_several_attempts(tmp_path: Path) -> None:
+    """Until it has a certificate; a node reads the key as one of `keygen`."""
+    member = MemberFolder(tmp_path / "member")
+    first, again = member.prepare(KEY), member.prepare(bytes(32))
+    grant = Grant(public_key_of(KEY), "A1B2C3D4", "node-2", Tier.EDGE, 3, NOW_MS)
+    certificate = issue_certificate(bytes(32), grant)
+    member.keep(certificate, credentials_of(new_mesh(tmp_path / "mesh", NOW_MS).genesis()))
+
+    assert first == again == KEY == read_key_file(member.path / "endpoint-key.txt")
+    assert decode_mesh_certificate((member.path / "certificate").read_bytes()) == certificate
+    assert {stat.S_IMODE(path.stat().st_mode) for path in member.path.iterdir()} == {0o600}
+    with pytest.raises(StoreError, match="certificate exists"):
+        member.prepare(KEY)
+
+
+def test_a_key_of_another_form_is_named(tmp_path: Path) -> None:
+    """A short one, and one that is no base64."""
+    member = MemberFolder(tmp_path)
+    path = tmp_path / "endpoint-key.txt"
+    for content in ("AAAA", "no key"):
+        path.write_text(content, encoding="ascii")
+        path.chmod(0o600)
+        with pytest.raises(StoreError, match="has no endpoint key of 32 bytes"):
+            member.endpoint_key()
