@@ -444,6 +444,16 @@ TIMER_ROWS: Final = (
     TimerRow("TOMBSTONE_GRACE_PERCENT", "receiver",
              "the lifetime of the collection, as an addition to it", "ignores the tombstone",
              "TS-032"),
+    TimerRow("OPLOG_MESH_FIRST_SCAN_S", "node with a mesh", "it has started",
+             "looks through the records of nodes", "OP-071"),
+    TimerRow("OPLOG_MESH_SCAN_S", "node with a mesh", "it has looked through the records",
+             "does so again", "OP-071"),
+    TimerRow("OPLOG_MESH_FRESH_S", "node with a mesh", "the time of a record",
+             "does not dial it any more", "OP-072"),
+    TimerRow("OPLOG_MESH_AHEAD_MAX_S", "node with a mesh", "its clock, behind that of a record",
+             "does not dial it yet", "OP-075"),
+    TimerRow("OPLOG_MESH_RENEWAL_S", "node with a mesh", "it has written its own record",
+             "has renewed it", "OP-083"),
 )  # fmt: skip
 """Every deadline, interval and age of the protocol, except the lifetimes of collections."""
 
@@ -739,3 +749,14 @@ OPLOG_RATE_MAX: Final = 10_000
 """Number of operations that are taken from one session in a second, on average."""
 OPLOG_AUTHOR_COUNT_MAX: Final = 500_000
 """Number of applied operations of one signer."""
+OPLOG_MESH_FIRST_SCAN_S: Final = 10
+OPLOG_MESH_SCAN_S: Final = 60
+"""Seconds from the start to the first scan of the mesh manager, and from one scan to the next."""
+OPLOG_MESH_FRESH_S: Final = 600
+"""Age in seconds from which the record of a node is too old."""
+OPLOG_MESH_AHEAD_MAX_S: Final = 60
+"""At `strict`: how many seconds from now the time of a record may be."""
+OPLOG_MESH_RENEWAL_S: Final = 240
+"""Seconds between two renewals of a node's own record."""
+OPLOG_MESH_ADDRESS_MAX: Final = 512
+"""At `strict`: characters of the longest address of a record."""

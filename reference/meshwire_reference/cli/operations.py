@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -15,11 +15,16 @@ from urllib.parse import urlsplit
 import typer
 
 from meshwire_reference.control.operations import OperationsControl, Publish
+from meshwire_reference.node.clocks import Clock
+from meshwire_reference.node.mesh_links import MeshLinks
 from meshwire_reference.node.operations import OplogNode
 from meshwire_reference.oplog.authoring import OperationAuthor
 from meshwire_reference.oplog.frames import ENVELOPE_VERSION, VERSIONS
 from meshwire_reference.oplog.hub import Hub
 from meshwire_reference.oplog.join import JoinIdentity, read_token
+from meshwire_reference.oplog.mesh_manager import DeployedMesh, MeshManager
+from meshwire_reference.oplog.mesh_records import OwnRecord, RecordRules, address_fault
+from meshwire_reference.oplog.mesh_strict import StrictMesh
 from meshwire_reference.oplog.operations import KEY_SIZE, SignedOperation
 from meshwire_reference.oplog.outcomes import Level
 from meshwire_reference.oplog.replica import Replica, ReplicaSettings
@@ -33,6 +38,7 @@ from meshwire_spec.numbers import OPLOG_JOIN_BYTES_MAX, OPLOG_PROFILE
 
 NOT_CARRIED_OUT = 1
 WRONG_ARGUMENTS = 2
+MESH_PEERS_MAX = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +56,33 @@ class OperationChoices:
     tls_certificate_file: Path | None = None
     tls_key_file: Path | None = None
     tls_ca_file: Path | None = None
+    max_mesh_peers: int = 0
+    mesh_address: str | None = None
+    mesh_loopback: bool = False
+    is_tested: bool = False
+
+    def check(self) -> None:
+        """Raise ValueError where options do not go together."""
+        if not 0 <= self.max_mesh_peers <= MESH_PEERS_MAX:
+            raise ValueError(f"--max-mesh-peers is a number from 0 to {MESH_PEERS_MAX}")
+        if self.mesh_address is not None and not self.max_mesh_peers:
+            raise ValueError("--mesh-address needs --max-mesh-peers")
+        if self.is_tested and (self.control is None or self.data is not None):
+            raise ValueError("--test-control needs --control, and is not for a node with --data")
+
+    def own_address(self, bound: list[str]) -> str | None:
+        """Return where others can dial this node, which is bound to addresses; raise ValueError."""
+        address = self.mesh_address or next(iter(bound), None)
+        if address is None:
+            return None
+        # D-129: deployed nodes dial themselves at such an address.
+        fault = address_fault(address, allows_loopback=self.mesh_loopback)
+        if fault is not None:
+            raise ValueError(
+                f"other nodes cannot dial {address} ({fault}): name an address with --mesh-address,"
+                " or allow those of this machine with --mesh-loopback"
+            )
+        return address
 
     def token(self) -> bytes | None:
         """Return the join token, or None without one; raise ValueError or OSError."""
@@ -99,6 +132,7 @@ async def serve_operations(chosen: OperationChoices) -> int:
     store = _no_store if log is None else log.append
     served: OperationsControl | None = None
     try:
+        chosen.check()
         token = chosen.token()
         security = chosen.security(token)
         replica = Replica(ReplicaSettings(level=Level(chosen.level)))
@@ -116,11 +150,13 @@ async def serve_operations(chosen: OperationChoices) -> int:
         signer = Signer(seed)
         if token is not None and not chosen.join_bearer:
             node.identity = JoinIdentity(token, signer.author)
+        author = OperationAuthor(signer, hub.replica, hub.writes)
+        hub.node_id = signer.author.hex()
         if chosen.control is not None:
-            author = OperationAuthor(signer, hub.replica, hub.writes)
-            served = OperationsControl(author, _publisher(node), chosen.control)
+            tests = MeshTests(node, chosen, author) if chosen.is_tested else None
+            served = OperationsControl(author, _publisher(node), chosen.control, tests)
             await served.open()
-        await _begin(node, chosen)
+        await _begin(node, chosen, author)
         await node.ended.wait()
         if node.store_failure is not None:
             raise node.store_failure
@@ -135,14 +171,60 @@ async def serve_operations(chosen: OperationChoices) -> int:
     return 0
 
 
-async def _begin(node: OplogNode, chosen: OperationChoices) -> None:
-    """Bind and dial the addresses, and print the ready line."""
+async def _begin(node: OplogNode, chosen: OperationChoices, author: OperationAuthor) -> None:
+    """Bind and dial the addresses, begin with the mesh, and print the ready line."""
     addresses = [await node.listen(*parse_listen(address)) for address in chosen.listen]
+    begin_mesh(node, chosen, author, Clock())
     for peer in chosen.peers:
         node.keep_connected(peer)
-    ready = {"addresses": addresses, "profile": OPLOG_PROFILE}
+    ready: dict[str, JsonValue] = {"addresses": list(addresses), "profile": OPLOG_PROFILE}
+    if chosen.control is not None and chosen.is_tested:
+        ready |= {"control": str(chosen.control.absolute()), "capabilities": ["test-control"]}
     sys.stdout.write(json.dumps(ready) + "\n")
     sys.stdout.flush()
+
+
+def begin_mesh(
+    node: OplogNode, chosen: OperationChoices, author: OperationAuthor, clock: Clock
+) -> None:
+    """Let a node whose addresses are bound begin with its mesh; raise ValueError."""
+    cap = chosen.max_mesh_peers
+    address = chosen.own_address(node.addresses) if cap else None
+    is_strict = chosen.level == Level.STRICT
+    rules = RecordRules(
+        author.signer.author.hex(), is_strict, tuple(chosen.peers), chosen.mesh_loopback
+    )
+    now_s = clock.monotonic_s()
+    manager: MeshManager = DeployedMesh(rules, cap, now_s)
+    if is_strict:
+        manager = StrictMesh(rules, cap, now_s, secrets.SystemRandom().random)
+    own = None if address is None else OwnRecord(author, address)
+    node.mesh = MeshLinks(manager, clock, node.mesh_ports(), own)
+    node.mesh.start()
+
+
+class MeshTests:
+    """What the tests of a node may ask of its mesh: another cap, and time that passes."""
+
+    def __init__(self, node: OplogNode, chosen: OperationChoices, author: OperationAuthor) -> None:
+        self._node = node
+        self._chosen = chosen
+        self._author = author
+
+    async def begin(self, cap: int) -> None:
+        """Begin with the mesh anew, with another cap and no link; raise ValueError."""
+        chosen = replace(self._chosen, max_mesh_peers=cap)
+        chosen.check()
+        before = self._node.mesh
+        assert before is not None, "the node has begun"
+        await before.close()
+        begin_mesh(self._node, chosen, self._author, before.clock)
+
+    def advance(self, seconds: float) -> None:
+        """Put the clocks of the mesh forward, and do what is due then."""
+        assert self._node.mesh is not None, "the node has begun"
+        self._node.mesh.clock.advance(seconds)
+        self._node.mesh.look()
 
 
 def _problem(exc: Exception) -> int:

@@ -285,6 +285,28 @@ class RunOptions:
             "demand it of every one that dials.",
         ),
     ] = False
+    max_mesh_peers: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="How many nodes that the list `nodes` names a node of signed operations is linked "
+            "with at most, besides --rendezvous; 0 dials none of them.",
+        ),
+    ] = 0
+    mesh_address: Annotated[
+        str | None,
+        typer.Option(
+            help="With --max-mesh-peers: where other nodes can dial this one, ws://HOST:PORT"
+            "/crdt-sync or wss://..; else the first address that it listens on."
+        ),
+    ] = None
+    mesh_loopback: Annotated[
+        bool,
+        typer.Option(
+            "--mesh-loopback",
+            help="Dial nodes of the list on this machine too, for a mesh on one machine.",
+        ),
+    ] = False
     tls_certificate_file: Annotated[
         Path | None,
         typer.Option(help="Certificates in PEM for --listen wss://HOST:PORT/crdt-sync."),
@@ -410,6 +432,10 @@ class RunOptions:
             tls_certificate_file=self.tls_certificate_file,
             tls_key_file=self.tls_key_file,
             tls_ca_file=self.tls_ca_file,
+            max_mesh_peers=self.max_mesh_peers,
+            mesh_address=self.mesh_address,
+            mesh_loopback=self.mesh_loopback,
+            is_tested=self.test_control,
         )
 
     def choices(self) -> Choices:

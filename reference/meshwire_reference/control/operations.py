@@ -4,8 +4,9 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from meshwire_reference.control.messages import ADVANCE_MAX_S
 from meshwire_reference.control.socket_file import LineTooLong, SocketServer, read_line
 from meshwire_reference.oplog.authoring import OperationAuthor, Unauthored
 from meshwire_reference.oplog.nodes import ListNode
@@ -17,14 +18,34 @@ from meshwire_reference.store.base import StoreError
 LINE_BYTES_MAX = 2**20
 """Greatest number of bytes in a request, the end of its line included."""
 
+TESTED = frozenset({"mesh", "clock"})
+
+
+class NodeTests(Protocol):
+    """What a node that was started for tests lets its user do besides."""
+
+    async def begin(self, cap: int) -> None:
+        """Begin with the mesh anew, with another cap; raise ValueError."""
+
+    def advance(self, seconds: float) -> None:
+        """Put the clocks of the mesh forward."""
+
+
 Publish = Callable[[SignedOperation], Awaitable[None]]
 
 
 class OperationsControl(SocketServer):
     """The socket of one node; `publish` stores and sends what its author made."""
 
-    def __init__(self, author: OperationAuthor, publish: Publish, path: Path) -> None:
+    def __init__(
+        self,
+        author: OperationAuthor,
+        publish: Publish,
+        path: Path,
+        tests: NodeTests | None = None,
+    ) -> None:
         super().__init__(path)
+        self._tests = tests
         self._author = author
         self._publish = publish
 
@@ -48,6 +69,8 @@ class OperationsControl(SocketServer):
             request = parse_json(line.decode())
             if not isinstance(request, dict):
                 return {"error": "no object"}
+            if request.get("op") in TESTED:
+                return await self._test(request)
             made = self._carry_out(request)
             if made is None:
                 return {"result": self._author.replica.view()}
@@ -55,6 +78,19 @@ class OperationsControl(SocketServer):
         except (Unauthored, Unreadable, StoreError, ValueError) as exc:
             return {"error": str(exc)}
         return {"result": made.inner.id.hex()}
+
+    async def _test(self, request: dict[str, Any]) -> dict[str, JsonValue]:
+        """Carry out a request of a test; raise ValueError."""
+        if self._tests is None:
+            raise ValueError("not-for-tests")
+        amount = request.get("amount")
+        if isinstance(amount, bool) or not isinstance(amount, int | float) or amount < 0:
+            raise ValueError("amount is a number from 0 on")
+        if request["op"] == "mesh":
+            await self._tests.begin(int(amount))
+        else:
+            self._tests.advance(min(amount, ADVANCE_MAX_S))
+        return {"result": None}
 
     def _carry_out(self, request: dict[str, Any]) -> SignedOperation | None:
         """Return the operation that a request leads to, or None if it only reads."""

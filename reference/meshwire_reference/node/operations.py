@@ -3,9 +3,11 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
+from meshwire_reference.node.mesh_links import MeshLinks, MeshPorts, Say
+from meshwire_reference.oplog.frames import SILENT
 from meshwire_reference.oplog.hub import EVICTED, Hub, OplogSession
 from meshwire_reference.oplog.join import (
     NONCE_SIZE,
@@ -15,6 +17,8 @@ from meshwire_reference.oplog.join import (
     Role,
     certificate_hash,
 )
+from meshwire_reference.oplog.mesh_records import read_records
+from meshwire_reference.oplog.operations import SignedOperation
 from meshwire_reference.oplog.pace import Pace
 from meshwire_reference.oplog.rendezvous import RendezvousBackoff
 from meshwire_reference.store.base import StoreError
@@ -49,7 +53,23 @@ def new_nonce() -> bytes:
     return secrets.token_bytes(NONCE_SIZE)
 
 
-Say = Callable[[str, str], None]
+@dataclass(slots=True)
+class Greeter:
+    """Tells the mesh who the peer of a session is, once its first message has said so."""
+
+    mesh: MeshLinks | None
+    number: int | None
+    # What the peer has proven to be.
+    proven: str | None
+    has_greeted: bool = False
+
+    def greet(self, session: OplogSession) -> None:
+        """Tell it, unless that is done."""
+        if self.mesh is None or self.number is None or self.has_greeted:
+            return
+        self.has_greeted = True
+        said = session.greeting or SILENT
+        self.mesh.greet(self.number, replace(said, node=self.proven or said.node))
 
 
 @dataclass(slots=True)
@@ -75,6 +95,8 @@ class OplogNode:
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     operations_per_s: int = OPLOG_RATE_MAX
     connections_max: int = CONNECTIONS_MAX
+    # The manager of its links with nodes that the document names, at level strict also with 0.
+    mesh: MeshLinks | None = None
     _wakes: dict[int, asyncio.Event] = field(default_factory=dict)
     _connections: dict[int, WebSocketConnection] = field(default_factory=dict)
     _listeners: list[WebSocketListener] = field(default_factory=list)
@@ -86,6 +108,11 @@ class OplogNode:
         listener = await listen_websocket((scheme, host, port), self._serve, self.security, crowd)
         self._listeners.append(listener)
         return listener.address
+
+    @property
+    def addresses(self) -> list[str]:
+        """The addresses that it listens on."""
+        return [listener.address for listener in self._listeners]
 
     def _count_refusal(self, share: str) -> None:
         self.hub.counts[CROWDED] += 1
@@ -99,6 +126,8 @@ class OplogNode:
 
     async def close(self) -> None:
         """End every task and session, with close frames (D-149)."""
+        if self.mesh is not None:
+            await self.mesh.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -127,25 +156,54 @@ class OplogNode:
     async def _serve(self, connection: WebSocketConnection) -> None:
         await self._meet(connection, Role.LISTENER)
 
-    async def _meet(self, connection: WebSocketConnection, role: Role) -> None:
-        """Run a session once both sides have proven themselves, where they must."""
+    def mesh_ports(self) -> MeshPorts:
+        """Return what a mesh of this node needs of it."""
+
+        async def dial(address: str, host: str) -> WebSocketConnection:
+            return await dial_websocket(address, self.security, host=host)
+
+        async def meet(connection: WebSocketConnection, number: int) -> int:
+            return await self._meet(connection, Role.DIALLER, number)
+
+        async def publish(signed: SignedOperation) -> None:
+            self.hub.add_own(signed)
+            await self.publish()
+
+        return MeshPorts(
+            lambda: read_records(self.hub.replica.document),
+            dial,
+            meet,
+            publish,
+            self.say,
+            self.hub.counts,
+        )
+
+    async def _meet(
+        self, connection: WebSocketConnection, role: Role, link: int | None = None
+    ) -> int:
+        """Run a session once both sides have proven themselves, where they must.
+
+        `link` is its number where the mesh has dialled it. Return the code of its end.
+        """
+        peer_id = None
         if self.identity is not None:
             # OP-053
             try:
                 async with asyncio.timeout(JOIN_S):
-                    await self._join(connection, self.identity, role)
+                    peer_id = await self._join(connection, self.identity, role)
             except (JoinRefused, TimeoutError) as exc:
                 self.hub.counts["join-refused"] += 1
                 why = "no proof in time" if isinstance(exc, TimeoutError) else str(exc)
                 self.say("WARN", f"a peer was refused: {why}")
                 # OP-057
                 await connection.close(CLOSE_NOT_JOINED, "join-refused")
-                return
-        await self._run_session(connection)
+                return CLOSE_NOT_JOINED
+        return await self._run_session(connection, link, peer_id)
 
     async def _join(
         self, connection: WebSocketConnection, identity: JoinIdentity, role: Role
-    ) -> None:
+    ) -> str:
+        """Return the id that the peer has proven, in hexadecimal; raise JoinRefused."""
         join = Join(identity, role, self.nonce(), certificate_hash(connection.certificate))
         await connection.send(join.hello())
         while not join.is_over:
@@ -158,15 +216,20 @@ class OplogNode:
                 connection.read_long()
             for answer in answers:
                 await connection.send(answer)
+        return join.peer_id.hex()
 
-    async def _run_session(self, connection: WebSocketConnection) -> None:
-        """Read and write at once until either ends (D-148)."""
-        session = self.hub.open_session()
+    async def _run_session(
+        self, connection: WebSocketConnection, link: int | None, peer_id: str | None
+    ) -> int:
+        """Read and write at once until either ends (D-148); return the code of the end."""
+        session = self.hub.open_session(for_mesh=link is not None)
+        number = None if self.mesh is None else self.mesh.begin(connection, link)
+        reading = self._read(connection, session, Greeter(self.mesh, number, peer_id))
         wake = self._wakes[session.number] = asyncio.Event()
         self._connections[session.number] = connection
         wake.set()
         tasks = [
-            asyncio.ensure_future(self._read(connection, session)),
+            asyncio.ensure_future(reading),
             asyncio.ensure_future(self._write(connection, session, wake)),
         ]
         try:
@@ -174,14 +237,22 @@ class OplogNode:
         finally:
             for task in tasks:
                 task.cancel()
-            for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+            for outcome in outcomes:
                 if isinstance(outcome, Exception):
                     self.say("ERROR", f"a session failed: {type(outcome).__name__}: {outcome}")
+            code = next((one for one in outcomes if isinstance(one, int)), CLOSE_GOING_AWAY)
             self.hub.close_session(session)
             del self._wakes[session.number], self._connections[session.number]
+            if self.mesh is not None and number is not None and link is None:
+                self.mesh.end(number, code)
             await connection.close(CLOSE_GOING_AWAY, "")
+        return code
 
-    async def _read(self, connection: WebSocketConnection, session: OplogSession) -> None:
+    async def _read(
+        self, connection: WebSocketConnection, session: OplogSession, greeter: "Greeter"
+    ) -> int:
+        """Take every message; return the code of the end."""
         evicted = self.hub.counts[EVICTED]
         pace = Pace(self.now(), self.operations_per_s)
         while not isinstance(message := await connection.receive(), Lost):
@@ -191,10 +262,12 @@ class OplogNode:
                 await self._keep_pace(pace, 1)
             else:
                 await self._take_text(message, session, pace)
+            greeter.greet(session)
             if self.hub.counts[EVICTED] > evicted:
                 # D-134: what was evicted comes again with the next bulk.
                 await connection.close(CLOSE_EVICTED, "queue-evicted")
-                return
+                return CLOSE_EVICTED
+        return message.code
 
     async def _take_text(self, message: str, session: OplogSession, pace: Pace) -> None:
         """Apply a bulk in turns, so that other sessions go on meanwhile."""

@@ -7,6 +7,7 @@ times as much memory. So a long text must be a bulk, whose operations are made o
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from json.decoder import scanstring  # type: ignore[attr-defined] # not in its stubs
 from typing import Any
 
@@ -27,6 +28,8 @@ _ENVELOPE_BEGIN = f'{{"v":{CANONICAL_VERSION},'
 
 # The longest bulk that is looked at for the versions that a peer reads.
 _ANNOUNCEMENT_MAX = 256
+
+_NODE_ID = re.compile(r"[0-9a-f]{64}")
 
 _BEGIN, _END = '{"type":"bulk","ops":[', "]}"
 
@@ -60,22 +63,43 @@ def empty_bulk() -> str:
     return _BEGIN + _END
 
 
-def announcement() -> str:
-    """Return a bulk without operations that says which versions this node reads."""
-    # OP-066: a peer that cannot read it loses nothing.
-    return f'{{"type":"bulk","ops":[],"versions":{json.dumps(VERSIONS)}}}'
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What the first bulk of a peer says: what it reads, its id, and that it dials for the mesh.
+
+    `node` is in hexadecimal, or None if the peer does not say. It is a claim.
+    """
+
+    versions: frozenset[int] = NONE
+    node: str | None = None
+    for_mesh: bool = False
 
 
-def announced_versions(text: str) -> frozenset[int]:
-    """Return the versions that a text says its sender reads, or none."""
+SILENT = Announcement()
+
+
+def announcement(node: str = "", *, for_mesh: bool = False) -> str:
+    """Return a bulk without operations that says what this node reads, and who it is."""
+    # OP-066, OP-077: a peer that cannot read it loses nothing.
+    who = f',"node":"{node}"' if node else ""
+    mesh = ',"mesh":true' if for_mesh else ""
+    return f'{{"type":"bulk","ops":[],"versions":{json.dumps(VERSIONS)}{who}{mesh}}}'
+
+
+def read_announcement(text: str) -> Announcement:
+    """Return what a text says of its sender; members that it cannot read say nothing."""
     if len(text) > _ANNOUNCEMENT_MAX or '"versions"' not in text:
-        return NONE
+        return SILENT
     try:
         value = parse_json(text)
     except Unreadable:
-        return NONE
-    found = value.get("versions") if isinstance(value, dict) else None
-    return frozenset(one for one in found if type(one) is int) if isinstance(found, list) else NONE
+        return SILENT
+    if not isinstance(value, dict):
+        return SILENT
+    found, node = value.get("versions"), value.get("node")
+    versions = frozenset(one for one in found if type(one) is int) if type(found) is list else NONE
+    is_id = isinstance(node, str) and _NODE_ID.fullmatch(node)
+    return Announcement(versions, node if is_id else None, value.get("mesh") is True)
 
 
 def decode_text(text: str, whole_max: int = OPLOG_OPERATION_BYTES_MAX) -> Iterator[str]:

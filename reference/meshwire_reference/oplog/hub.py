@@ -12,14 +12,16 @@ from dataclasses import dataclass
 
 from meshwire_reference.oplog.frames import (
     ENVELOPE_VERSION,
+    SILENT,
     VERSIONS,
-    announced_versions,
+    Announcement,
     announcement,
     bulk_chunks,
     decode_binary,
     decode_text,
     empty_bulk,
     encode_live,
+    read_announcement,
 )
 from meshwire_reference.oplog.operations import SignedOperation
 from meshwire_reference.oplog.outcomes import TOO_LONG, State
@@ -62,6 +64,9 @@ class OplogSession:
     position: int
     bulk_end: int
     has_begun: bool = False
+    for_mesh: bool = False
+    # What the first message of the peer has said of it.
+    greeting: Announcement | None = None
     # What the peer has said that it reads.
     versions: frozenset[int] = frozenset()
 
@@ -81,6 +86,8 @@ class Hub:
         self, replica: Replica, *, lag_max: int = LAG_MAX, version: int = ENVELOPE_VERSION
     ) -> None:
         self.replica = replica
+        # The id of this node in hexadecimal, which is the key of its author, if it says so.
+        self.node_id = ""
         # What this node reads, and what it writes where every peer reads it.
         self._versions = VERSIONS if replica.is_strict else VERSIONS[:1]
         self._version = version
@@ -100,10 +107,10 @@ class Hub:
             self.take(read_operation_json(text), OWN)
         self.durable = len(self.log)
 
-    def open_session(self) -> OplogSession:
-        """Return a new session, to which everything is sent."""
+    def open_session(self, *, for_mesh: bool = False) -> OplogSession:
+        """Return a new session, to which everything is sent; it may be dialled `for_mesh`."""
         # OP-041: the log after the bulk follows one by one.
-        session = OplogSession(self._next, 0, self.durable)
+        session = OplogSession(self._next, 0, self.durable, for_mesh=for_mesh)
         self._next += 1
         self.sessions[session.number] = session
         return session
@@ -155,7 +162,9 @@ class Hub:
 
         A bad part is counted, and the others are applied (D-158).
         """
-        session.versions |= announced_versions(text)
+        said = read_announcement(text)
+        session.versions |= said.versions
+        session.greeting = session.greeting or said
         try:
             texts = decode_text(text)
         except Unreadable as fault:
@@ -173,6 +182,7 @@ class Hub:
 
     def take_binary(self, data: bytes, session: OplogSession) -> list[str]:
         """Take a binary message, which has one operation."""
+        session.greeting = session.greeting or SILENT
         try:
             signed = decode_binary(data)
         except Unreadable as fault:
@@ -189,7 +199,9 @@ class Hub:
         # OP-040
         if not session.has_begun and (self.replica.is_strict or not session.bulk_end):
             session.has_begun = True
-            return announcement() if self.replica.is_strict else empty_bulk()
+            if not self.replica.is_strict:
+                return empty_bulk()
+            return announcement(self.node_id, for_mesh=session.for_mesh)
         if session.position < session.bulk_end:
             session.has_begun = True
             # Read by place: to walk over the log to each chunk takes the square of its length.

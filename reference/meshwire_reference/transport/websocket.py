@@ -277,10 +277,15 @@ def _options(security: Security) -> dict[str, Any]:
 
 
 async def dial_websocket(
-    url: str, security: Security, timeout_s: float = 10.0
+    url: str, security: Security, timeout_s: float = 10.0, *, host: str = ""
 ) -> WebSocketConnection:
-    """Return a connection to `url`, whose certificate is checked; raise TransportError."""
+    """Return a connection to `url`, whose certificate is checked; raise TransportError.
+
+    With `host`, an IP address, the name in `url` is not looked up, and no answer leads elsewhere.
+    """
     options = _options(security)
+    if host:
+        options = {**options, "host": host}
     # OP-056: only where the operator says so, and never in the URL.
     if security.bearer:
         options = {**options, "additional_headers": {"Authorization": _bearer(security)}}

@@ -7,10 +7,12 @@ import pytest
 
 from meshwire_reference.oplog.authoring import OperationAuthor
 from meshwire_reference.oplog.frames import (
+    Announcement,
     announcement,
     decode_binary,
     decode_text,
     encode_live,
+    read_announcement,
 )
 from meshwire_reference.oplog.hub import EVICTED, TEXT_OF_SIZE, Hub, OplogSession
 from meshwire_reference.oplog.operations import SignedOperation
@@ -63,6 +65,33 @@ def test_a_session_begins_with_a_bulk() -> None:
     [_, bulk] = messages(node, second)
     assert isinstance(bulk, str)
     assert [read_operation_json(text) for text in decode_text(bulk)] == chain
+
+
+def test_the_first_bulk_says_who_a_node_is() -> None:
+    """And that it was dialled for the mesh; what a peer says is read off its first message."""
+    node, other = hub(), hub()
+    node.node_id = "ab" * 32
+    (first,), (second,) = (
+        messages(node, node.open_session(for_mesh=for_mesh)) for for_mesh in (False, True)
+    )
+    assert isinstance(first, str)
+    assert isinstance(second, str)
+    session = other.open_session()
+    list(other.take_text(second, session))
+    list(other.take_text(first, session))
+
+    assert json.loads(first) == {"type": "bulk", "ops": [], "versions": [1, 2], "node": "ab" * 32}
+    assert json.loads(second) == {**json.loads(first), "mesh": True}
+    assert session.greeting == read_announcement(second)
+    assert (session.greeting.node, session.greeting.for_mesh) == ("ab" * 32, True)
+
+
+@pytest.mark.parametrize("node", ["", "ab", "AB" * 32, "ab" * 33, 7, None, ["ab"]])
+def test_what_is_no_id_says_nothing(node: JsonValue) -> None:
+    """The rest of the announcement counts."""
+    said = {"type": "bulk", "ops": [], "versions": [1], "node": node, "mesh": 1}
+
+    assert read_announcement(json.dumps(said)) == Announcement(frozenset({1}))
 
 
 def test_what_is_applied_during_a_bulk_follows_it() -> None:

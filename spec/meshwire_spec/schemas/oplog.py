@@ -91,6 +91,13 @@ class BulkFrame(Strict, frozen=True, kw_only=True):
     versions: Annotated[
         list[int] | UnsetType, Meta(description="In the first: what the sender reads.")
     ] = UNSET
+    node: Annotated[
+        Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | UnsetType,
+        Meta(description="In the first: the id of the sender."),
+    ] = UNSET
+    mesh: Annotated[
+        bool | UnsetType, Meta(description="In the first: true if it was dialled for the mesh.")
+    ] = UNSET
 
 
 class SingleFrame(Strict, frozen=True, kw_only=True):
