@@ -6,7 +6,7 @@ import asyncio
 import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,6 +25,7 @@ from meshwire_reference.testing.progress import Progress
 from meshwire_reference.transport.base import (
     AddressRefused,
     Connection,
+    StreamGone,
     TransportOptions,
     Unreachable,
     Windows,
@@ -493,6 +494,30 @@ class TestCredit:
             ours.reset(stream, 0)
 
         assert self._released(lose, release_reset)
+
+    def test_bytes_on_their_way_to_a_stopped_stream_give_their_credit_back(self) -> None:
+        """The peer has sent them before it learned of the STOP."""
+
+        async def run() -> bool:
+            async with listening(windows=self.WINDOWS) as there:
+                ours, theirs = await there.join()
+                events = theirs.events()
+                for _ in range(self.STREAMS):
+                    stream = await ours.open(bidi=False)
+                    await ours.send(stream, self.PART[:1])
+                    while not isinstance(event := await anext(events), StreamData):
+                        pass
+                    theirs.stop(event.stream, 0)
+                    with suppress(StreamGone):
+                        await ours.send(stream, self.PART[1:], fin=True)
+                    theirs.release(event.stream)
+                read = await ours.open(bidi=False)
+                await ours.send(read, self.PART, fin=True)
+                found = await release_finished(theirs) == read
+                await asyncio.gather(ours.close(0), theirs.close(0))
+            return found
+
+        assert asyncio.run(run())
 
     def test_an_open_that_is_cancelled_as_it_succeeds_gives_its_stream_back(self) -> None:
         """The peer learns of the stream by its reset and lets this side open one more."""
