@@ -116,6 +116,11 @@ CLASSES: Final = (
         lambda rule: rule.id.startswith("NG-") and rule.id != NO_RECONCILIATION,
     ),
     ConformanceClass(
+        "certifying node",
+        "a node that can demand certificates of its peers",
+        _is_of("CT-"),
+    ),
+    ConformanceClass(
         "operations node",
         "a node of the profile `oplog/1`, or the part of one that applies signed operations",
         _is_of(OPERATIONS_PAGE),

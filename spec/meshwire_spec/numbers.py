@@ -49,6 +49,7 @@ KINDS: Final = (
     "membership_certificate",
     "mesh_genesis",
     "mesh_credentials",
+    "mesh_revocation",
 )
 """Names of all message kinds, the same in schema, vectors, harness and command line."""
 
@@ -572,6 +573,24 @@ class CertificateFault(StrEnum):
     TIER_EXCEEDED = "tier-exceeded"
 
 
+FAULT_MEANINGS: Final = {
+    CertificateFault.NO_CERTIFICATE: "none is held for the endpoint id",
+    CertificateFault.WRONG_SUBJECT: "it is of another endpoint, or not of that of its document",
+    CertificateFault.WRONG_MESH: "it is of another mesh",
+    CertificateFault.REVOKED: "its subject is revoked",
+    CertificateFault.NOT_YET_VALID: "it has not begun",
+    CertificateFault.EXPIRED: "it has ended",
+    CertificateFault.BAD_SIGNATURE: "its issuer has not signed it so, or it has no signature",
+    CertificateFault.UNKNOWN_ISSUER: "its issuer is no root, and has no certificate of one",
+    CertificateFault.TOO_DEEP: "no root has issued the certificate of its issuer",
+    CertificateFault.ISSUER_NOT_VALID: "the certificate of its issuer does not count now",
+    CertificateFault.ISSUER_MAY_NOT_ENROLL: "its issuer has no right to issue certificates",
+    CertificateFault.PERMISSIONS_EXCEEDED: "it permits what its issuer may not pass on",
+    CertificateFault.TIER_EXCEEDED: "its tier is above that of its issuer",
+}
+"""What each of them says."""
+
+
 class SyncMode(StrEnum):
     """The way in which documents of a collection are sent."""
 
@@ -653,7 +672,9 @@ DEFAULT_COLLECTION: Final = PolicyRow(
     "anything else", _FULL, _SOFT, None, None, "re-delete", _BOTH, "broadcast"
 )
 COLLECTIONS: Final = {row.name: row for row in COLLECTION_ROWS}
-CLOSED_COLLECTIONS: Final = ("certificates", "revocations")
+CERTIFICATES: Final = "certificates"
+REVOCATIONS: Final = "revocations"
+CLOSED_COLLECTIONS: Final = (CERTIFICATES, REVOCATIONS)
 """Collections of which a node takes nothing unless its user admits the sender (DC-073)."""
 
 
@@ -706,6 +727,9 @@ CAPABILITY_ROWS: Final = (
     Capability("enrollment", False,
                "enrolls others at the addresses in the member `enrollment`, and gives out tokens "
                "at its control socket", "14-enrollment.md"),
+    Capability("certificates", False,
+               "takes there the roots of the certificates that it demands, for tests",
+               "23-certificates.md"),
     Capability("test-control", False,
                "carries out `clock` and `reset` on that socket: it was started for tests",
                "15-running.md"),

@@ -112,6 +112,9 @@ def render_registry(name: str) -> str:
     """Return the values of a registry with their names."""
     if name == "frame-types":
         return _frame_types()
+    if name == "certificate-fault":
+        means = numbers.FAULT_MEANINGS
+        return table(["Reason", "Meaning"], [[f"`{one}`", means[one]] for one in means])
     rows = [[str(int(member)), _words(member)] for member in REGISTRIES[name]]
     return table(["Value", "Name"], rows)
 

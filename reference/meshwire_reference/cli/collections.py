@@ -117,6 +117,10 @@ def _row(file: ConfigFile, name: str, table: object) -> PolicyRow:
         if member in table:
             row = replace(row, **{field: _word(file, name, member, words)(table[member])})
     row = replace(row, ttl_s=_lifetime_s(file, row, table))
+    # CT-036
+    if name in CLOSED_COLLECTIONS and row.deletion is not DeletionPolicy.SOFT_DELETE:
+        place = file.place(TABLE, name, "deletion")
+        raise ConfigError(f"{place}: documents of `{name}` are not deleted and do not expire")
     if (row.batch_direction, row.tombstone_direction) in MEETS_NONE:
         where = "tombstones_go" if "tombstones_go" in table else "documents_go"
         raise ConfigError(

@@ -69,6 +69,7 @@ def _capabilities(config: Config) -> list[str]:
         "control": config.control is not None,
         "roles": config.control is not None,
         "enrollment": config.authority is not None,
+        "certificates": config.is_tested,
         "test-control": config.is_tested,
     }
     return [name for name in (*CAPABILITIES, *OPTIONAL_CAPABILITIES) if offers.get(name, True)]

@@ -27,6 +27,7 @@ from meshwire_reference.node.config import ALLOW, Choices, Config, ConfigError, 
 from meshwire_reference.node.dialler import LONGEST_S
 from meshwire_reference.node.driver import Node
 from meshwire_reference.node.folder import BadFolder
+from meshwire_reference.node.membership import UnfitCertificate
 from meshwire_reference.transport.base import AddressRefused, TransportError
 from meshwire_reference.transport.registry import check_offered
 from meshwire_spec.numbers import (
@@ -198,6 +199,46 @@ class RunOptions:
             "are refused. May be given again.",
         ),
     ] = None
+    mesh_id: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Id of the mesh whose certificates count."),
+    ] = None
+    roots_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the public keys of who issues certificates, 64 hex digits on a line. "
+            "No other key is a root."
+        ),
+    ] = None
+    certificate_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the certificate of this node in base64, which certifies its endpoint "
+            "id. The node writes it to a document of the collection certificates."
+        ),
+    ] = None
+    peer_certificates_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with certificates of peers and of who may enroll, in base64, one on a line; "
+            "others come in documents of the collection certificates."
+        ),
+    ] = None
+    revocations_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with signed revocations in base64, one on a line; others come in documents "
+            "of the collection revocations."
+        ),
+    ] = None
+    require_certificates: Annotated[
+        bool,
+        typer.Option(
+            "--require-certificates",
+            help="Refuse each peer whose endpoint id no certificate certifies. Without it such a "
+            "peer is served, and logged.",
+        ),
+    ] = False
     iroh_relay: Annotated[
         list[str] | None,
         typer.Option(
@@ -464,6 +505,12 @@ class RunOptions:
             endpoint_key_file=self.endpoint_key_file,
             derived_endpoint_key=self.derived_endpoint_key,
             allowed_peers=tuple(self.allow_peer or ()),
+            mesh_id=self.mesh_id,
+            roots_file=self.roots_file,
+            certificate_file=self.certificate_file,
+            peer_certificates_file=self.peer_certificates_file,
+            revocations_file=self.revocations_file,
+            requires_certificates=self.require_certificates,
             relays=tuple(self.iroh_relay or ()),
             reconcile=self.reconcile,
             reconcile_with=tuple(self.reconcile_with or ()),
@@ -552,7 +599,7 @@ async def serve(config: Config) -> int:
             sys.stdout.write(ready_line(config, node.addresses, node.endpoint_id, served) + "\n")
             sys.stdout.flush()
             return await _ended(node, stopping)
-    except (BadFolder, Unavailable, TransportError, OSError) as exc:
+    except (BadFolder, UnfitCertificate, Unavailable, TransportError, OSError) as exc:
         # A file name may contain line ends.
         sys.stderr.write(f"meshwire-node: {' '.join(str(exc).split())}\n")
         return USAGE

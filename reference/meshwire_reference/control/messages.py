@@ -155,6 +155,13 @@ class MoveClock(Request, frozen=True, kw_only=True, tag="clock"):
     wall_ms: Annotated[int, Meta(ge=-WALL_MAX_MS, le=WALL_MAX_MS)] | None = None
 
 
+class ReplaceTrust(Request, frozen=True, kw_only=True, tag="trust"):
+    """Have a node that was started for tests demand certificates."""
+
+    mesh_id: str
+    roots: list[Annotated[str, Meta(pattern=ENDPOINT)]]
+
+
 class EmptyNode(Request, frozen=True, kw_only=True, tag="reset"):
     """Empty a node that was started for tests."""
 
@@ -172,6 +179,7 @@ AnyRequest: TypeAlias = (
     | Stats
     | Status
     | MoveClock
+    | ReplaceTrust
     | EmptyNode
 )
 

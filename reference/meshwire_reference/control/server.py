@@ -39,6 +39,7 @@ from meshwire_reference.control.messages import (
     NoRequest,
     Peers,
     Put,
+    ReplaceTrust,
     Stats,
     Status,
     Watch,
@@ -249,6 +250,14 @@ class Client:
         await node.move_clock(request.advance_s, request.wall_ms)
         return {"clock": {"wall_ms": node.clock.wall_ms()}}
 
+    async def replace_trust(self, request: ReplaceTrust) -> dict[str, Json]:
+        """Demand certificates of these roots."""
+        if not self.backend.config.is_tested:
+            raise not_for_tests()
+        roots = frozenset(map(bytes.fromhex, request.roots))
+        await self.backend.node.replace_trust(request.mesh_id, roots)
+        return {"trusted": True}
+
     async def reset(self, _request: EmptyNode) -> dict[str, Json]:
         """Empty the node."""
         if not self.backend.config.is_tested:
@@ -282,6 +291,7 @@ HANDLERS: Final[dict[type[AnyRequest], Callable[[Client, Any], Awaitable[dict[st
     Stats: Client.stats,
     Status: Client.status,
     MoveClock: Client.move_clock,
+    ReplaceTrust: Client.replace_trust,
     EmptyNode: Client.reset,
 }
 """The method for each request that has one reply."""

@@ -43,6 +43,7 @@ from meshwire_reference.core.state.lifetimes import Lifetimes
 from meshwire_reference.core.state.tombstones import HeldTombstone, Tombstones
 from meshwire_reference.core.state.waits import Cause, Wait
 from meshwire_reference.core.timers import Timers
+from meshwire_reference.core.trust.store import TrustStore
 
 SKIP_EVENTS_MAX: Final = 1024
 """Keys whose skipped entries are remembered; of further ones there is no event meanwhile."""
@@ -63,6 +64,7 @@ class Context:
         self.connected: dict[int, str] = {}
         """The peer of each connection that is open."""
         self.hierarchy = Hierarchy(settings.roles, settings.collections, settings.admits)
+        self.trust = None if settings.trust is None else TrustStore(settings.trust)
         self.timers = Timers()
         self.turns = Turns(self.timers, lambda: self.now.monotonic_s)
         self.tombstones = Tombstones()

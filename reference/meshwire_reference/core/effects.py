@@ -265,6 +265,28 @@ class NotAllowed:
 
 
 @dataclass(frozen=True, slots=True)
+class NotCertified:
+    """No certificate counts for the endpoint id of a peer; `fault` says why not.
+
+    It is refused if the node requires certificates.
+    """
+
+    peer: str
+    connection: int
+    dialled: bool
+    fault: str
+    is_refused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialIgnored:
+    """The document of a certificate or revocation does not count, for a reason."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Mismatch:
     """A peer is configured otherwise than this node, as far as what it sent tells.
 
@@ -312,6 +334,8 @@ Event: TypeAlias = (
     | Proven
     | Unproven
     | NotAllowed
+    | NotCertified
+    | CredentialIgnored
     | Mismatch
     | Silent
     | TombstonesFull

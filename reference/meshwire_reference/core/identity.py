@@ -20,6 +20,8 @@ MESH_ID: Final = 4
 """Bytes of a mesh id, which are written as twice as many hex digits."""
 HOST_CONTEXT: Final = "iroh:"
 """What precedes the host name from which peat-mesh derives an endpoint key."""
+AUTHORITY_CONTEXT: Final = "peat-mesh:authority-keypair"
+"""From what the key of an authority is derived, with the root secret of its mesh."""
 TEXT_PREFIX: Final = b"peat-iroh-key-v1:"
 """What precedes the text from which peat-protocol derives one."""
 
@@ -53,6 +55,14 @@ def endpoint_key_of_text(text: str) -> bytes:
     return _sha256(TEXT_PREFIX + text.encode())
 
 
+def authority_key_of_secret(secret: bytes) -> bytes:
+    """Derive the key with which each member of a deployed mesh can sign as its authority (D-35).
+
+    No node signs with it: it is derived to refuse it as a root.
+    """
+    return device_key(secret, AUTHORITY_CONTEXT)
+
+
 @dataclass(frozen=True, slots=True)
 class Mesh:
     """What follows from the root secret and the name of a mesh; `begin` derives it."""
@@ -71,7 +81,7 @@ class Mesh:
         # EN-025
         formation = _derive(root, b"peat-mesh:formation-secret", salt=salt)
         # EN-026
-        return cls(mesh_id, formation, device_key(root, "peat-mesh:authority-keypair"))
+        return cls(mesh_id, formation, device_key(root, AUTHORITY_CONTEXT))
 
 
 def _derive(secret: bytes, info: bytes, *, salt: bytes | None) -> bytes:

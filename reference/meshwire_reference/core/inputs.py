@@ -39,8 +39,8 @@ class ConnectionOpened:
     `in_other_dialect` begins the handshake in the dialect that is not the configured one. `own_id`
     is the endpoint id of this side where the transport proves both, else empty. Leads to
     `OpenStream` for the handshake of the side that dialled. In an open node the initial exchange
-    begins at once: `OpenStream` and `CallDocuments`. A peer that is not allowed: `Notify`,
-    `CloseConnection`.
+    begins at once: `OpenStream` and `CallDocuments`. A peer that is not allowed, or not
+    certified: `Notify`, `CloseConnection`.
     """
 
     connection: int
@@ -293,6 +293,29 @@ class RoleAssigned:
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialRead:
+    """What the document of a key in `certificates` or `revocations` says; None is nothing.
+
+    Leads to `Notify` where it does not count, and where a peer is no longer certified. Then, where
+    certificates are required, to `CloseConnection`.
+    """
+
+    key: str
+    content: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrustReplaced:
+    """A test gives the node roots, by their public keys, and has it demand certificates.
+
+    Without any root the node demands none. Leads to nothing yet: the documents are read next.
+    """
+
+    mesh_id: str
+    roots: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired:
     """The time of `NodeCore.deadline` may have come; with `only_work` for heavy work alone.
 
@@ -322,6 +345,8 @@ Input: TypeAlias = (
     | Durable
     | OfferAgain
     | RoleAssigned
+    | CredentialRead
+    | TrustReplaced
     | TimerFired
     | ShutDown
 )

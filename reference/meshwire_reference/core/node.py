@@ -17,7 +17,7 @@ from typing import Any, Final
 from meshwire_reference.core import inputs
 from meshwire_reference.core.context import Context
 from meshwire_reference.core.counts import Statistics
-from meshwire_reference.core.effects import Effect
+from meshwire_reference.core.effects import CredentialIgnored, Effect
 from meshwire_reference.core.expiry import end_documents
 from meshwire_reference.core.formation import FormationKey
 from meshwire_reference.core.frames.dispatch import Frames
@@ -31,6 +31,7 @@ from meshwire_reference.core.settings import Moment, Settings
 from meshwire_reference.core.state.document_fates import Fates
 from meshwire_reference.core.state.tombstones import expires_ms
 from meshwire_reference.core.state.waits import Wait
+from meshwire_reference.core.trust.store import TrustSettings, TrustStore
 from meshwire_spec.states import SessionState
 
 
@@ -94,6 +95,11 @@ class NodeCore:
             context.outbound_quota.used,
             context.inbound_quota.used,
         )
+
+    @property
+    def trust(self) -> TrustStore | None:
+        """What the node trusts; None asks for no certificate."""
+        return self._context.trust
 
     @property
     def tombstones(self) -> int:
@@ -249,6 +255,34 @@ class NodeCore:
             if role is not before[session.connection] and before[session.connection] is not None:
                 session.offer_again()
 
+    def take_credential(self, happened: inputs.CredentialRead) -> None:
+        """Take a certificate or a revocation, and close what it no longer certifies."""
+        trust = self._context.trust
+        if trust is None:
+            return
+        reason = trust.take(happened.key, happened.content)
+        if reason is not None:
+            self._context.notify(CredentialIgnored(happened.key, reason))
+        self._verify_all()
+
+    def replace_trust(self, happened: inputs.TrustReplaced) -> None:
+        """Trust other roots, and demand certificates from now on; without roots demand none.
+
+        Peers are verified when the documents of their certificates are read, or connect. With the
+        roots that are trusted already everything stays.
+        """
+        settings = TrustSettings(happened.mesh_id, happened.roots)
+        trust = self._context.trust
+        if not happened.roots:
+            self._context.trust = None
+        elif trust is None or trust.settings != settings:
+            self._context.trust = TrustStore(settings)
+
+    def _verify_all(self) -> None:
+        # CT-033
+        for session in self._sessions.values():
+            session.verify()
+
     def fire(self, happened: inputs.TimerFired) -> None:
         """Do what is due."""
         only = TURN if happened.only_work else None
@@ -272,6 +306,8 @@ HANDLERS: Final[dict[type[Input], Callable[[NodeCore, Any], None]]] = {
     inputs.Durable: NodeCore.note_durable,
     inputs.OfferAgain: NodeCore.offer_again,
     inputs.RoleAssigned: NodeCore.assign_role,
+    inputs.CredentialRead: NodeCore.take_credential,
+    inputs.TrustReplaced: NodeCore.replace_trust,
     inputs.TimerFired: NodeCore.fire,
     inputs.ShutDown: NodeCore.shut_down,
 }

@@ -8,6 +8,7 @@ from meshwire_reference.core.inputs import PeerRole
 from meshwire_reference.core.state.document_index import Identify, identify_key
 from meshwire_reference.core.state.hierarchy import Admits
 from meshwire_reference.core.state.policy import PUBLISHED, Collections
+from meshwire_reference.core.trust.store import TrustSettings
 from meshwire_spec.numbers import (
     DEAD_PEER_S,
     EXPIRY_SWEEP_S,
@@ -80,6 +81,8 @@ class Settings:
     node proves itself to them."""
     allowed_peers: frozenset[str] | None = None
     """Endpoint ids, in hex, of the only peers that are served; None serves every one."""
+    trust: TrustSettings | None = None
+    """The roots of the certificates of peers; None asks for no certificate."""
     heads_peers: frozenset[str] = frozenset()
     """Endpoint ids, in hex, of own nodes with which this one reconciles by heads."""
     skip_event_s: float = 60.0

@@ -10,10 +10,10 @@ class Timers:
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Hashable]] = []
-        self._armed: dict[Hashable, tuple[int, Callable[[], None]]] = {}
+        self._armed: dict[Hashable, tuple[int, Callable[[], object]]] = {}
         self._serials = count()
 
-    def set(self, name: Hashable, at_s: float, action: Callable[[], None]) -> None:
+    def set(self, name: Hashable, at_s: float, action: Callable[[], object]) -> None:
         """Run `action` once, at a time of the monotonic clock in seconds."""
         serial = next(self._serials)
         self._armed[name] = (serial, action)

@@ -183,6 +183,16 @@ CREDENTIALS_SHAPE: Final = Record(
     authority_public=HEX,
     policy=POLICY,
 )
+
+REVOCATION_SHAPE: Final = Record(
+    certificates.MeshRevocation,
+    subject=HEX,
+    mesh_id=TEXT,
+    revoked_at=U64_DECIMAL,
+    reason=TEXT,
+    issuer=HEX,
+    signature=HEX,
+)
 FRAME_SHAPE: Final = Record(batches.StreamFrame, key=TEXT, type=U8_NUMBER, payload=HEX)
 CHANNEL_RECORD_SHAPE: Final = Record(batches.ChannelRecord, marker=U8_NUMBER, batch=BATCH_SHAPE)
 HEARTBEAT_SHAPE: Final = Record(
@@ -298,6 +308,11 @@ KINDS: Final = {
         certificates.decode_mesh_credentials,
         certificates.encode_mesh_credentials,
         CREDENTIALS_SHAPE,
+    ),
+    "mesh_revocation": KindCodec(
+        certificates.decode_mesh_revocation,
+        certificates.encode_mesh_revocation,
+        REVOCATION_SHAPE,
     ),
 }
 """Every kind of the profile, by the name that schema, vectors and harness use."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from meshwire_reference.core.formation import BadSecret, FormationKey, read_secret
 from meshwire_reference.core.identity import (
+    authority_key_of_secret,
     endpoint_key_of_host,
     endpoint_key_of_text,
     public_key_of,
@@ -15,9 +16,17 @@ from meshwire_reference.core.identity import (
 from meshwire_reference.core.inputs import PeerRole
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.core.state.policy import PUBLISHED, Collections
+from meshwire_reference.core.trust.store import TrustSettings
 from meshwire_reference.documents.limits import Budget
 from meshwire_reference.node.dialler import LONGEST_S
+from meshwire_reference.node.trust_files import (
+    BadTrustFile,
+    read_certificates,
+    read_revocations,
+    read_roots,
+)
 from meshwire_reference.store.private_files import OTHERS
+from meshwire_reference.wire.certificates import MeshCertificate
 from meshwire_spec.numbers import (
     DEAD_PEER_S,
     DOCUMENT_CALL_S,
@@ -92,6 +101,8 @@ class Config:
     quic_keep_alive_s: float = QUIC_KEEP_ALIVE_S
     warnings: tuple[str, ...] = ()
     """What the operator should change, a line each; the node starts all the same."""
+    certificate: MeshCertificate | None = None
+    """The certificate of this node, which it publishes."""
     metrics: tuple[str, int] | None = None
     """Host and port at which the counters are served, None for nowhere."""
     authority: Path | None = None
@@ -142,6 +153,12 @@ class Choices:
     allowed_peers: Sequence[str] = ()
     relays: Sequence[str] = ()
     derived_endpoint_key: str | None = None
+    mesh_id: str | None = None
+    roots_file: Path | None = None
+    certificate_file: Path | None = None
+    peer_certificates_file: Path | None = None
+    revocations_file: Path | None = None
+    requires_certificates: bool = False
     unproven: str = ALLOW
     proves: bool = False
     metrics: str | None = None
@@ -157,9 +174,10 @@ def make_config(choices: Choices) -> Config:
     _check(choices)
     warnings: list[str] = []
     key = _key(choices, warnings)
+    trust, certificate = _trust(choices, warnings)
     return Config(
         tuple(choices.listen),
-        _settings(choices, key),
+        _settings(choices, key, trust),
         key,
         choices.lab,
         tuple(dict.fromkeys(choices.connect)),
@@ -177,6 +195,7 @@ def make_config(choices: Choices) -> Config:
         choices.quic_idle_s,
         choices.quic_keep_alive_s,
         tuple(warnings),
+        certificate,
         _metrics(choices.metrics),
         choices.authority,
         tuple(choices.enroll_listen),
@@ -309,7 +328,7 @@ def _roles(choices: Choices) -> dict[str, PeerRole]:
     return roles
 
 
-def _settings(choices: Choices, key: FormationKey | None) -> Settings:
+def _settings(choices: Choices, key: FormationKey | None, trust: TrustSettings | None) -> Settings:
     return Settings(
         dialect=Dialect.OPEN if choices.is_open else Dialect(choices.dialect or Dialect.H1),
         # HS-064
@@ -327,9 +346,52 @@ def _settings(choices: Choices, key: FormationKey | None) -> Settings:
         refuses_unproven=choices.unproven == REFUSE,
         own_peers=_endpoints(choices.own_peers, "--own-peer"),
         allowed_peers=_endpoints(choices.allowed_peers, "--allow-peer") or None,
+        trust=trust,
         heads_peers=_endpoints(choices.reconcile_heads_with, "--reconcile-heads-with"),
         serves_reconciliation=choices.serves_reconciliation,
     )
+
+
+def _trust(
+    choices: Choices, warnings: list[str]
+) -> tuple[TrustSettings | None, MeshCertificate | None]:
+    """Read roots, certificates and revocations, and return them with the node's own certificate."""
+    files = choices.certificate_file, choices.peer_certificates_file, choices.revocations_file
+    if choices.roots_file is None or not choices.mesh_id:
+        if any(files) or choices.requires_certificates or choices.roots_file or choices.mesh_id:
+            raise ConfigError(
+                "certificates need --roots-file FILE and --mesh-id ID: who issues them, for what"
+            )
+        return None, None
+    certificate, others, revoked = files
+    try:
+        roots = read_roots(choices.roots_file)
+        own = () if certificate is None else read_certificates(certificate)
+        held = () if others is None else read_certificates(others)
+        revocations = () if revoked is None else read_revocations(revoked)
+    except BadTrustFile as exc:
+        raise ConfigError(str(exc)) from exc
+    if certificate is not None and len(own) != 1:
+        raise ConfigError(f"{certificate} has {len(own)} certificates, and a node has one")
+    _check_roots(choices, roots)
+    if choices.requires_certificates and any(one.startswith("tcp://") for one in choices.listen):
+        warnings.append("--require-certificates: an endpoint id over tcp:// is not proven")
+    requires = choices.requires_certificates
+    trust = TrustSettings(choices.mesh_id, roots, requires, (*own, *held), revocations)
+    return trust, own[0] if own else None
+
+
+def _check_roots(choices: Choices, roots: frozenset[bytes]) -> None:
+    """Raise ConfigError for a root that each member of the formation can sign as (D-35)."""
+    if choices.secret_file is None:
+        return
+    derived = public_key_of(authority_key_of_secret(_read_secret(choices.secret_file, [])))
+    # CT-038
+    if derived in roots:
+        raise ConfigError(
+            f"{choices.roots_file}: {derived.hex()} is derived from the secret of the formation, "
+            "so that each member can issue certificates: make a key of its own for the authority"
+        )
 
 
 def _read_text(path: Path) -> str:

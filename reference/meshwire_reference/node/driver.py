@@ -22,11 +22,13 @@ from meshwire_reference.core.effects import (
     CallDocuments,
     ClockOff,
     ConnectionEffect,
+    CredentialIgnored,
     DropTombstones,
     Effect,
     LocalDone,
     Mismatch,
     NotAllowed,
+    NotCertified,
     Notify,
     NotSent,
     OtherDialect,
@@ -45,6 +47,7 @@ from meshwire_reference.core.node import NodeCore, Outstanding
 from meshwire_reference.core.peer.session import PeerStatus
 from meshwire_reference.core.state.document_fates import Fates
 from meshwire_reference.core.state.waits import Wait
+from meshwire_reference.core.trust.verification import verify_certificate
 from meshwire_reference.documents.limits import WorkerDied, WorkerEvent
 from meshwire_reference.documents.process import DocumentSettings, WorkerSettings
 from meshwire_reference.documents.supervisor import Documents
@@ -55,6 +58,7 @@ from meshwire_reference.node.enrolling import Enrollment
 from meshwire_reference.node.loading import Loading
 from meshwire_reference.node.local import LocalUser
 from meshwire_reference.node.log import NodeLog
+from meshwire_reference.node.membership import CredentialDocuments, UnfitCertificate
 from meshwire_reference.node.online import Network
 from meshwire_reference.node.storing import Storing, store_of
 from meshwire_reference.node.troubles import Troubles
@@ -80,6 +84,7 @@ class Node:
         self._storing = Storing(store_of(config), self)
         self.user = LocalUser(self._feed)
         """Operations of this node's own user."""
+        self._membership = CredentialDocuments(self.user, self._feed, lambda: self._core.trust)
         self._documents: Documents | None = None
         self._links: dict[int, Link] = {}
         self._unready: set[int] = set()
@@ -166,7 +171,8 @@ class Node:
         """Open the store, start the worker, load the folder.
 
         Raises AddressRefused for an address that may not be dialled, StoreError for a store that
-        cannot be used, Unavailable without a worker, BadFolder for a folder that cannot be loaded.
+        cannot be used, Unavailable without a worker, BadFolder for a folder that cannot be loaded,
+        UnfitCertificate for a certificate that is not of this node.
         """
         asyncio.get_running_loop().set_exception_handler(self._troubles.note_of_loop)
         if self._config.is_tested:
@@ -195,6 +201,24 @@ class Node:
         self._spawn(self._storing.run())
         if self._config.folder is not None:
             await self._load_folder(self._config.folder)
+        await self._open_membership()
+
+    async def _open_membership(self) -> None:
+        """Read certificates and revocations, and publish the certificate of this node."""
+        await self._membership.begin(self.keys)
+        self._spawn(self._membership.run())
+        own, trust = self._config.certificate, self._core.trust
+        if own is None or trust is None:
+            return
+        now_ms = self.clock.wall_ms()
+        # CT-037
+        fault = verify_certificate(own, trust.trust, self.endpoint_id, now_ms)
+        if fault is not None:
+            raise UnfitCertificate(
+                f"the certificate of this node does not count for its endpoint id "
+                f"{self.endpoint_id.hex()}: {fault}"
+            )
+        await self._membership.publish(own, now_ms)
 
     @property
     def _proven_id(self) -> bytes:
@@ -272,6 +296,11 @@ class Node:
     def assign_role(self, peer_id: bytes, role: PeerRole | None) -> None:
         """Give a peer a role, or take it away."""
         self._feed(inputs.RoleAssigned(peer_id, role))
+
+    async def replace_trust(self, mesh_id: str, roots: frozenset[bytes]) -> None:
+        """Demand certificates of these roots from now on, or none; only for a node for tests."""
+        self._feed(inputs.TrustReplaced(mesh_id, roots))
+        await self._membership.begin(self.keys)
 
     async def settle(self) -> None:
         """Wait until everything that has been changed so far is durable."""
@@ -540,6 +569,8 @@ EVENTS: Final[dict[type, str]] = {
     Proven: "proven",
     Unproven: "unproven",
     NotAllowed: "not-allowed",
+    NotCertified: "not-certified",
+    CredentialIgnored: "credential-ignored",
     Silent: "silent",
     TombstonesFull: "tombstones-full",
     ClockOff: "clock-off",

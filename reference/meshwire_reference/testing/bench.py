@@ -20,6 +20,7 @@ from meshwire_reference.core.effects import (
     ClockOff,
     CloseConnection,
     Consumed,
+    CredentialIgnored,
     Deferred,
     DropTombstones,
     Effect,
@@ -28,6 +29,7 @@ from meshwire_reference.core.effects import (
     LocalRefusal,
     Mismatch,
     NotAllowed,
+    NotCertified,
     Notify,
     NotSent,
     OpenStream,
@@ -101,6 +103,8 @@ class Bench:
         self.proven: list[Proven] = []
         self.unproven: list[Unproven] = []
         self.not_allowed: list[NotAllowed] = []
+        self.not_certified: list[NotCertified] = []
+        self.ignored_credentials: list[CredentialIgnored] = []
         self.silent: list[Silent] = []
         self.full: list[TombstonesFull] = []
         self.writes: list[WriteStore] = []
@@ -353,6 +357,8 @@ EVENTS: Final[dict[type[Event], Callable[[Bench], list[Any]]]] = {
     Proven: lambda bench: bench.proven,
     Unproven: lambda bench: bench.unproven,
     NotAllowed: lambda bench: bench.not_allowed,
+    NotCertified: lambda bench: bench.not_certified,
+    CredentialIgnored: lambda bench: bench.ignored_credentials,
     Silent: lambda bench: bench.silent,
     TombstonesFull: lambda bench: bench.full,
 }

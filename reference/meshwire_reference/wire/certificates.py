@@ -173,6 +173,7 @@ def decode_mesh_revocation(data: bytes) -> MeshRevocation:
     return revocation
 
 
+# EN-006
 def encode_mesh_revocation(revocation: MeshRevocation) -> bytes:
     """Encode a revocation; raises Unencodable."""
     writer = Writer()

@@ -14,13 +14,20 @@ from meshwire_reference.cli.config_file import open_config
 from meshwire_reference.cli.keys import new_secret
 from meshwire_reference.cli.run import RunOptions
 from meshwire_reference.cli.settings import read_options
-from meshwire_reference.core.identity import endpoint_key_of_host, endpoint_key_of_text
+from meshwire_reference.core.identity import (
+    device_key,
+    endpoint_key_of_host,
+    endpoint_key_of_text,
+    public_key_of,
+)
 from meshwire_reference.core.inputs import PeerRole
 from meshwire_reference.core.state.policy import PUBLISHED, Collections
+from meshwire_reference.core.trust.signing import Grant, issue_certificate, issue_revocation
 from meshwire_reference.node.config import Choices, ConfigError, endpoint_id_of, make_config
 from meshwire_reference.store.private_files import write_private
+from meshwire_reference.wire.certificates import encode_mesh_certificate, encode_mesh_revocation
 from meshwire_spec.numbers import COLLECTIONS as COLLECTION_ROWS
-from meshwire_spec.numbers import DEFAULT_TOMBSTONE_TTL_S, Direction, FrameType, Urgency
+from meshwire_spec.numbers import DEFAULT_TOMBSTONE_TTL_S, Direction, FrameType, Tier, Urgency
 
 WHOLE = """
 listen = ["tcp://127.0.0.1:0"]
@@ -399,3 +406,121 @@ def test_a_peer_has_one_role() -> None:
         make_config(Choices(listen, is_open=True, parents=(peer,), children=(peer.upper(),)))
     with pytest.raises(ConfigError, match="--lateral abcd: an endpoint id has 64 hex digits"):
         make_config(Choices(listen, is_open=True, laterals=("abcd",)))
+
+
+# --- certificates --------------------------------------------------------------------------------
+
+AUTHORITY = b"\x21" * 32
+
+
+def trust_files(folder: Path) -> dict[str, Path]:
+    """Write a file of each sort; return the choices that name them."""
+    root = public_key_of(AUTHORITY)
+    grant = Grant(root, "3F1A90C2", "node-7", Tier.EDGE, 0x03, 1)
+    certificate = base64.b64encode(encode_mesh_certificate(issue_certificate(AUTHORITY, grant)))
+    revoked = issue_revocation(AUTHORITY, bytes(32), "3F1A90C2", 1)
+    contents = {
+        "roots_file": f"# of the mesh\n{root.hex()}  # the first\n\n{'0A' * 32}\n",
+        "certificate_file": certificate.decode() + "\n",
+        "peer_certificates_file": f"{certificate.decode()}\n{certificate.decode()}\n",
+        "revocations_file": base64.b64encode(encode_mesh_revocation(revoked)).decode(),
+    }
+    for name, text in contents.items():
+        (folder / name).write_text(text)
+    return {name: folder / name for name in contents}
+
+
+def test_files_of_trust_are_read(tmp_path: Path) -> None:
+    """Comments and empty lines count for nothing, capitals are digits too."""
+    given = Choices(
+        ("tcp://127.0.0.1:0",),
+        is_open=True,
+        mesh_id="3F1A90C2",
+        requires_certificates=True,
+        **trust_files(tmp_path),
+    )
+    config = make_config(given)
+    trust = config.settings.trust
+
+    assert trust is not None
+    assert trust.roots == {public_key_of(AUTHORITY), b"\x0a" * 32}
+    assert trust.requires
+    assert [one.subject for one in trust.certificates] == [public_key_of(AUTHORITY)] * 3
+    assert [one.subject for one in trust.revocations] == [bytes(32)]
+    assert config.certificate == trust.certificates[0]
+    assert ["tcp://" in warning for warning in config.warnings] == [True]
+    assert make_config(Choices(given.listen, is_open=True)).settings.trust is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"roots_file": None}, "--roots-file"),
+        ({"mesh_id": None}, "--mesh-id"),
+        ({"roots_file": None, "mesh_id": None, "certificate_file": None}, "--roots-file"),
+    ],
+)
+def test_certificates_need_roots_and_a_mesh(
+    tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    """None of the options is of use without both."""
+    given = Choices(
+        ("tcp://127.0.0.1:0",),
+        is_open=True,
+        mesh_id="3F1A90C2",
+        requires_certificates=True,
+        **trust_files(tmp_path),
+    )
+    with pytest.raises(ConfigError, match=said):
+        make_config(replace(given, **changes))  # type: ignore[arg-type]  # fields by name
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("roots_file", b"# none\n", "no public key"),
+        ("roots_file", b"\nabcd\n", ":2: a public key has 64 hex digits"),
+        ("roots_file", b"\xff", "byte 0 is not ASCII"),
+        ("roots_file", b" " * (2**24 + 1), "more than"),
+        ("certificate_file", b"!", ":1: this is no base64"),
+        ("certificate_file", b"AAAA", ":1: truncated at subject"),
+        ("certificate_file", b"", "0 certificates"),
+        ("peer_certificates_file", b"AAAA", ":1: truncated at subject"),
+        ("revocations_file", b"AAAA", ":1: truncated at subject"),
+    ],
+)
+def test_a_bad_file_of_trust_is_named(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    """With the line and what is wrong there."""
+    files = trust_files(tmp_path)
+    files[name].write_bytes(content)
+    given = Choices(("tcp://127.0.0.1:0",), is_open=True, mesh_id="3F1A90C2", **files)
+    with pytest.raises(ConfigError, match=said) as caught:
+        make_config(given)
+    assert name in str(caught.value)
+
+    with pytest.raises(ConfigError, match="cannot read"):
+        make_config(replace(given, **{name: tmp_path / "absent"}))  # type: ignore[arg-type]  # fields by name
+
+
+def test_a_root_that_each_member_can_sign_as_is_refused(tmp_path: Path) -> None:
+    """CT-038: the key that deployed peers derive from the secret of the formation."""
+    secret, roots = tmp_path / "secret.txt", tmp_path / "roots.txt"
+    write_private(secret, base64.b64encode(bytes(range(32))))
+    derived = public_key_of(device_key(bytes(range(32)), "peat-mesh:authority-keypair"))
+    given = replace(choices(secret_file=secret, roots_file=roots), mesh_id="3F1A90C2")
+    roots.write_text("0a" * 32)
+    assert make_config(given).settings.trust is not None
+    roots.write_text(f"{'0a' * 32}\n{derived.hex()}\n")
+
+    with pytest.raises(ConfigError, match="derived from the secret"):
+        make_config(given)
+
+
+@pytest.mark.parametrize("name", ["certificates", "revocations"])
+@pytest.mark.parametrize("deletion", ["tombstone", "implicit-ttl"])
+def test_no_file_has_closed_collections_deleted(tmp_path: Path, name: str, deletion: str) -> None:
+    """CT-036: by tombstones, or by time."""
+    path = tmp_path / "node.toml"
+    path.write_text(f"[collection.{name}]\ndeletion = '{deletion}'\nlifetime_s = 60\n")
+    with pytest.raises(ConfigError, match=f"`{name}` are not deleted"):
+        read_collections(open_config(path))

@@ -304,6 +304,18 @@ WORKED = (
             "policy": 2,
         },
     ),
+    Worked(
+        "mesh_revocation",
+        "71" * 32 + "0441314232" + "0807060504030201" + "046c6f7374" + "72" * 32 + "73" * 64,
+        {
+            "subject": "71" * 32,
+            "mesh_id": "A1B2",
+            "revoked_at": str(0x0102030405060708),
+            "reason": "lost",
+            "issuer": "72" * 32,
+            "signature": "73" * 64,
+        },
+    ),
 )
 
 

@@ -9,6 +9,7 @@ from meshwire_spec.layouts.enrollment import (
     MESH_CERTIFICATE,
     MESH_CREDENTIALS,
     MESH_GENESIS,
+    MESH_REVOCATION,
 )
 from meshwire_spec.layouts.frames import STREAM_FRAME, SYNC_ENTRY
 from meshwire_spec.layouts.handshake import (
@@ -53,6 +54,7 @@ LAYOUTS: dict[str, Layout] = {
         MEMBERSHIP_CERTIFICATE,
         MESH_GENESIS,
         MESH_CREDENTIALS,
+        MESH_REVOCATION,
     )
 }
 """Every kind of `sync/1`, in the order of `numbers.KINDS`."""

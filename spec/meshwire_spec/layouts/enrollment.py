@@ -106,6 +106,19 @@ MEMBERSHIP_CERTIFICATE = Layout(
     },
 )
 
+MESH_REVOCATION = Layout(
+    "mesh_revocation",
+    "Revocation of the certificates of a node",
+    {
+        "subject": Fixed(PUBLIC_KEY, "key of the node"),
+        "mesh_id": Text(Int8ub, "mesh that it belonged to"),
+        "revoked_at": _time("when it was revoked"),
+        "reason": Text(Int8ub, "free text; empty is none"),
+        "issuer": Fixed(PUBLIC_KEY, "key of the authority"),
+        "signature": Fixed(SIGNATURE, "Ed25519 over a prefix and every byte before it"),
+    },
+)
+
 MESH_GENESIS = Layout(
     "mesh_genesis",
     "The secret from which a mesh begins",

@@ -150,6 +150,13 @@ class MoveClock(Request, frozen=True, kw_only=True, tag="clock"):
     ] = UNSET
 
 
+class ReplaceTrust(Request, frozen=True, kw_only=True, tag="trust"):
+    """Have a node for tests demand certificates of these roots, and of no others, from now on."""
+
+    mesh_id: Annotated[str, Meta(max_length=255, description="The mesh that they are of.")]
+    roots: Annotated[list[Hex32], Meta(description="Public keys of those who issue them.")]
+
+
 class EmptyNode(Request, frozen=True, kw_only=True, tag="reset"):
     """Empty a node for tests; answered once it can be reached again, as after its start."""
 
@@ -167,6 +174,7 @@ ControlRequest = (
     | Stats
     | Status
     | MoveClock
+    | ReplaceTrust
     | EmptyNode
 )
 
@@ -459,4 +467,5 @@ class ControlReply(Strict, frozen=True, kw_only=True):
         DocumentStatusOut | UnsetType, Meta(description="Of `status` with a document.")
     ] = UNSET
     clock: Annotated[ClockOut | UnsetType, Meta(description="Of `clock`.")] = UNSET
+    trusted: Annotated[Literal[True] | UnsetType, Meta(description="Of `trust`.")] = UNSET
     reset: Annotated[Literal[True] | UnsetType, Meta(description="Of `reset`.")] = UNSET

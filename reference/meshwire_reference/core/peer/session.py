@@ -19,6 +19,7 @@ from meshwire_reference.core.effects import (
     CloseConnection,
     Mismatch,
     NotAllowed,
+    NotCertified,
     OtherDialect,
     Proven,
     Silent,
@@ -44,7 +45,7 @@ from meshwire_reference.core.settings import Dialect
 from meshwire_reference.core.state.waits import Cause, Wait
 from meshwire_reference.core.streams import PendingEffects, Streams
 from meshwire_reference.wire.batches import StreamFrame
-from meshwire_spec.numbers import CLOCK_AHEAD_MAX_MS, REASONS
+from meshwire_spec.numbers import CLOCK_AHEAD_MAX_MS, REASONS, CertificateFault
 from meshwire_spec.states import (
     SESSION,
     ExchangeState,
@@ -102,6 +103,7 @@ class Session:
         self._first_stream: FrameStream | None = None
         self._has_mismatch = False
         self._is_clock_off = False
+        self._fault: CertificateFault | None = None
 
     # --- the connection ------------------------------------------------------------------------
 
@@ -121,6 +123,9 @@ class Session:
             self._context.notify(NotAllowed(self.streams.peer, self.connection, dialled))
             self._refuse("authentication-failed")
             return
+        # CT-032
+        if not self.verify():
+            return
         # HS-038, HS-039
         if settings.dialect is Dialect.OPEN:
             self._move(SessionEvent.NO_HANDSHAKE)
@@ -132,6 +137,44 @@ class Session:
         # HS-035
         self._set_timer(settings.handshake_s, self._time_out)
 
+    def verify(self) -> bool:
+        """Verify the peer now, and again when a certificate ends; return False if it is refused.
+
+        Called again whenever the node holds other certificates or revocations (D-37, D-39).
+        """
+        context, peer = self._context, self._opened.peer_id
+        trust, now = context.trust, context.now
+        if trust is None or self.state not in (SessionState.UNPROVEN, SessionState.READY):
+            return True
+        fault, before = trust.fault_of(peer, now.wall_ms), self._fault
+        self._fault = fault
+        if fault is None:
+            self._plan_verification(trust.valid_until_ms(peer, now.wall_ms))
+            return True
+        refuses = trust.requires
+        if fault is not before or refuses:
+            dialled = self._opened.dialled
+            context.notify(
+                NotCertified(self.streams.peer, self.connection, dialled, fault, refuses)
+            )
+        if refuses:
+            self._refuse("certificate-required")
+        return not refuses
+
+    def _plan_verification(self, until_ms: int | None) -> None:
+        """Verify the peer again at a time of the calendar in ms."""
+        # CT-033
+        if until_ms is None:
+            self._context.timers.cancel(self._certificate_timer)
+            return
+        now = self._context.now
+        at_s = now.monotonic_s + (until_ms - now.wall_ms) / 1000
+        self._context.timers.set(self._certificate_timer, at_s, self.verify)
+
+    @property
+    def _certificate_timer(self) -> tuple[str, int]:
+        return ("certificate", self.connection)
+
     def end(self, closed: ConnectionClosed) -> None:
         """End the session of a closed connection; nothing is sent from now on."""
         if closed.by_peer and closed.code == REASONS["authentication-failed"].code:
@@ -142,6 +185,7 @@ class Session:
         self._move(SessionEvent.CONNECTION_ENDED)
         self._rivals.remove(self, closed.code)
         self._context.timers.cancel(self._timer)
+        self._context.timers.cancel(self._certificate_timer)
         self._context.durability.drop(self.connection)
         self._heartbeats.stop()
         self._liveness.stop()
@@ -326,7 +370,7 @@ class Session:
         self._refuse("handshake-timeout")
 
     def _refuse(self, reason: str) -> None:
-        """Refuse the connection; only the handshake does so (ER-020)."""
+        """Refuse the connection; only the handshake and the certificates do so (ER-020)."""
         self.streams.note_refusal(reason, "connection")
         self._close(SessionEvent.REFUSED, reason)
 

@@ -69,6 +69,9 @@ class Collections:
 
     def obeys_tombstones(self, key: str) -> bool:
         """Return True if a tombstone may remove documents of the key's collection (D-73)."""
+        # CT-036
+        if key.partition(":")[0] in CLOSED_COLLECTIONS:
+            return False
         return self.row(key).deletion is DeletionPolicy.TOMBSTONE
 
     def tombstone_lifetime_ms(self, key: str) -> int:
