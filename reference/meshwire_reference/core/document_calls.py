@@ -103,12 +103,14 @@ class Generate:
     without a document it is the read (DC-001). With `opens` it has heads and no changes, and the
     exchange begins afresh with it; with `resumes` it is made although nothing is left to say, and
     the exchange begins with the heads that both sides are known to have, or afresh without any.
+    With `announces` it has heads and no changes, and the exchange goes on.
     """
 
     connection: ConnectionName
     key: str
     opens: bool = False
     resumes: bool = False
+    announces: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,14 +25,13 @@ from meshwire_reference.core.document_calls import (
 )
 from meshwire_reference.core.effects import LocalDone, LocalRefusal, WriteNumber
 from meshwire_reference.core.inputs import Deletion, LocalOperation
+from meshwire_reference.core.sending.copies import OPERATOR
 from meshwire_reference.core.sending.relay import Routing
 from meshwire_reference.core.state.document_queues import Job
 from meshwire_reference.core.state.tombstones import KEPT, OfferOutcome
 from meshwire_reference.wire.tombstones import Tombstone
 from meshwire_spec.numbers import U64_MAX, DeletionPolicy
 
-OPERATOR: Final = 0
-"""Connection number used for changes made by this node's own user."""
 AUTHOR: Final = 8
 """Bytes of the time that tells the lives of a document apart."""
 

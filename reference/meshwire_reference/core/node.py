@@ -23,9 +23,10 @@ from meshwire_reference.core.formation import FormationKey
 from meshwire_reference.core.frames.dispatch import Frames
 from meshwire_reference.core.inputs import Input
 from meshwire_reference.core.limits.fair_turns import NAME as TURN
-from meshwire_reference.core.local import OPERATOR, LocalOperations
+from meshwire_reference.core.local import LocalOperations
 from meshwire_reference.core.peer.rivals import Rivals
 from meshwire_reference.core.peer.session import PeerStatus, Session
+from meshwire_reference.core.sending.copies import OPERATOR
 from meshwire_reference.core.sending.relay import Routing
 from meshwire_reference.core.settings import Moment, Settings
 from meshwire_reference.core.state.document_fates import Fates

@@ -220,8 +220,16 @@ def read_message(message: bytes) -> SyncMessage:
 
 
 def read_need(message: bytes) -> tuple[bytes, ...]:
-    """Return the hashes that a message of this node needs."""
+    """Return the hashes that a message needs. Raises Unfit, as `read_message` does."""
     return read_hashes(message, skip_hashes(message, check_marker(message)))[0]
+
+
+def needs_changes(message: bytes) -> bool:
+    """Return True if the message of a peer asks for changes. Never raises."""
+    try:
+        return bool(read_need(message))
+    except Unfit:
+        return False
 
 
 def confirms_heads(message: bytes) -> bool:

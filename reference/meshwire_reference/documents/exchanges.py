@@ -355,6 +355,9 @@ class Exchanges:
                 # DC-038: a peer that is not known to hold anything is sent the answer to a read.
                 pass_through(fork, exchange, READ_MESSAGE)
             message = say(fork, exchange, self._entries.pending.of(call.key))
+            if call.announces and message is not None:
+                # DC-085, DC-086: who asks for what is left out begins again (DC-053).
+                message = read_message(message).with_changes(message, ())
         self.open.put(call.connection, call.key, exchange, len(message or b""))
         return Generated(message, entry.heads)
 

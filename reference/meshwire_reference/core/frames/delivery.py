@@ -40,6 +40,11 @@ class Delivery:
         self._is_entry = is_entry
         self._on_job_over: Callable[[], None] | None = None
 
+    @property
+    def is_entry(self) -> bool:
+        """True for the entries of a frame."""
+        return self._is_entry
+
     def for_entries(self) -> Delivery:
         """Return the delivery for the entries of a frame."""
         return Delivery(self._context, self.session, self._effects, is_entry=True)

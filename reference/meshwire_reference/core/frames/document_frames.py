@@ -20,7 +20,12 @@ from meshwire_reference.core.frames.tombstone_frames import TombstoneJob
 from meshwire_reference.core.sending.relay import Routing
 from meshwire_reference.core.sending.waiting import Purpose
 from meshwire_reference.core.state.document_fates import Fate
-from meshwire_reference.core.sync_messages import confirms_heads, has_changes, is_read
+from meshwire_reference.core.sync_messages import (
+    confirms_heads,
+    has_changes,
+    is_read,
+    needs_changes,
+)
 from meshwire_reference.wire.batches import StreamFrame
 from meshwire_reference.wire.tombstones import Tombstone
 from meshwire_spec.numbers import U64_MAX
@@ -105,6 +110,12 @@ class _FrameJob(DocumentJob):
         self._routing.pass_on_document(key, self._delivery.session.connection)
         return after
 
+    def _note_copy(self) -> None:
+        """Note that the peer has sent what is held already, in a frame of its own."""
+        # DC-085
+        if not self._delivery.is_entry:
+            self._delivery.session.outbound.copies.note_copy(self._frame.key)
+
     @staticmethod
     def _reason(result: Result) -> str:
         """Return why the worker did not apply the bytes."""
@@ -144,6 +155,8 @@ class DeltaJob(_FrameJob):
             self._context.note_fate(self._peer, self._frame.key, Fate.AWAITING)
         # TR-026: a change that waits for others has no write, and nothing waits for it.
         after = self._keep(result.write)
+        if result.write is None and has_changes(self._frame.payload):
+            self._note_copy()
         if result.answer is not None:
             # DC-001, DC-002, DC-003, DC-011
             purpose = Purpose.READ_ANSWER if result.read else Purpose.ANSWER
@@ -157,6 +170,9 @@ class DeltaJob(_FrameJob):
 
     def _note_said(self, result: Received) -> None:
         """Let the peer be answered although nothing is left to say, if it polls."""
+        # DC-085
+        copies = self._delivery.session.outbound.copies
+        copies.note_delta(self._frame.key, asks=needs_changes(self._frame.payload))
         is_quiet = result.answer is None and result.write is None
         confirms = is_quiet and confirms_heads(self._frame.payload)
         if confirms:
@@ -182,6 +198,8 @@ class SnapshotJob(_FrameJob):
         if not isinstance(result, Merged):
             return self._reason(result), None
         after = self._keep(result.write)
+        if result.write is None and not result.ahead:
+            self._note_copy()
         # DC-024
         if result.ahead:
             self._delivery.session.outbound.add_snapshot(self._frame.key)

@@ -41,6 +41,7 @@ from meshwire_reference.core.document_calls import (
 from meshwire_reference.core.effects import NotSent, WriteNumber
 from meshwire_reference.core.limits.quotas import OutboundQuota
 from meshwire_reference.core.limits.rate_limit import Cooldowns
+from meshwire_reference.core.sending.copies import Copies
 from meshwire_reference.core.sending.snapshots import PushedSnapshots
 from meshwire_reference.core.sending.waiting import OWED, Purpose, QueueItem, WaitingFrames
 from meshwire_reference.core.state.document_fates import Fate
@@ -56,6 +57,7 @@ READS_BY: Final[Mapping[Purpose, type[Call]]] = {
     Purpose.OPENING: Generate,
     Purpose.POLL_ANSWER: Generate,
     Purpose.PUSH: Generate,
+    Purpose.ANNOUNCEMENT: Generate,
     Purpose.READ_ANSWER: Receive,
 }
 """The calls that make messages for one peer out of a document, by purpose."""
@@ -81,6 +83,7 @@ class Outbound:
         self._quota = OutboundQuota(settings.answer_bytes_max, context.outbound_quota, self.pump)
         self._snapshot_cooldowns = Cooldowns(settings.snapshot_answer_s)
         self._snapshots = PushedSnapshots()
+        self.copies = Copies()
         self._unmade: set[str] = set()
         # Keys of answers that were made and have not left, and whether another is due after it.
         self._leaving: dict[str, bool] = {}
@@ -123,6 +126,34 @@ class Outbound:
         queue = self._owed if purpose in OWED else self._waiting
         queue.add(QueueItem(purpose, key))
         self.pump()
+
+    def pass_on(self, key: str, source: int) -> None:
+        """Queue a change that came over the connection `source`, or the heads that announce it."""
+        # DC-085
+        if not self.copies.announces(key, source, self._context.now.monotonic_s):
+            self._relay(key)
+        elif QueueItem(Purpose.PUSH, key) not in self._waiting:
+            self._await_answer()
+            self.add(Purpose.ANNOUNCEMENT, key)
+
+    def _await_answer(self) -> None:
+        """Have changes relayed whose announcements the peer does not answer."""
+        due_s = self.copies.due_s
+        if self.is_open and due_s is not None:
+            name = ("announced", self.streams.connection)
+            self._context.timers.set(name, due_s, self._relay_unanswered)
+
+    def _relay_unanswered(self) -> None:
+        if not self.is_open:
+            return
+        for key in self.copies.take_unanswered(self._context.now.monotonic_s):
+            self.take_back(key)
+            self._relay(key)
+        self._await_answer()
+
+    def _relay(self, key: str) -> None:
+        self._waiting.pop(QueueItem(Purpose.ANNOUNCEMENT, key))
+        self.add(Purpose.PUSH, key)
 
     def add_answer(self, purpose: Purpose, key: str, message: bytes) -> None:
         """Queue an answer whose message exists already."""
@@ -419,8 +450,13 @@ class Making(Job):
             case Purpose.PUSH if not self._outbound.pushes_delta(key):
                 # DC-033
                 return Save(key)
-        opens, resumes = purpose is Purpose.OPENING, purpose is Purpose.POLL_ANSWER
-        return Generate(connection, key, opens=opens, resumes=resumes)
+        return Generate(
+            connection,
+            key,
+            opens=purpose is Purpose.OPENING,
+            resumes=purpose is Purpose.POLL_ANSWER,
+            announces=purpose is Purpose.ANNOUNCEMENT,
+        )
 
     def finish(self, result: Result) -> None:
         """Send the frame that the call made."""
@@ -439,6 +475,9 @@ class Making(Job):
                 self._outbound.note_not_sent(self._item.key, reason)
                 self._skip()
             case _:
+                # DC-085: a peer that is known to hold it answers nothing.
+                if self._item.purpose is Purpose.ANNOUNCEMENT:
+                    self._outbound.copies.note_delta(self._item.key, asks=False)
                 self._skip()
 
     def _is_too_long(self, message: bytes) -> bool:

@@ -19,7 +19,7 @@ class Routing:
         # DC-030, DC-031
         for outbound in self._others(source):
             if self._context.hierarchy.sends_document(outbound.streams.peer, key):
-                outbound.add(Purpose.PUSH, key)
+                outbound.pass_on(key, source)
 
     def pass_on_tombstone(self, key: str, source: int) -> None:
         """Queue a new or greater tombstone for every peer but `source`."""

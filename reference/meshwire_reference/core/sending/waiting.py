@@ -24,9 +24,10 @@ class Purpose(StrEnum):
     POLL_ANSWER = "poll answer"
     SNAPSHOT = "snapshot"
     PUSH = "push"
+    ANNOUNCEMENT = "announcement"
 
 
-OWED: Final = frozenset(Purpose) - {Purpose.SNAPSHOT, Purpose.PUSH}
+OWED: Final = frozenset(Purpose) - {Purpose.SNAPSHOT, Purpose.PUSH, Purpose.ANNOUNCEMENT}
 """Purposes that are sent before all others, since the peer waits for them."""
 
 
