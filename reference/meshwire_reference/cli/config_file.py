@@ -7,9 +7,12 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from meshwire_reference.node.config import ConfigError
+
+BYTES_MAX: Final = 2**20
+"""Greatest size of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,11 @@ def _named(name: str) -> str:
 def open_config(path: Path) -> ConfigFile:
     """Read a file. Raises ConfigError."""
     try:
-        text = path.read_text("utf-8")
+        with path.open("rb") as file:
+            content = file.read(BYTES_MAX + 1)
+        if len(content) > BYTES_MAX:
+            raise ConfigError(f"{path} has more than {BYTES_MAX} bytes")
+        text = content.decode("utf-8")
     except OSError as exc:
         raise ConfigError(f"cannot read {path}: {exc.strerror or exc}") from exc
     except UnicodeDecodeError as exc:

@@ -17,6 +17,7 @@ import typer
 from meshwire_reference.backend import Backend
 from meshwire_reference.cli.collections import read_collections
 from meshwire_reference.cli.config_file import open_config
+from meshwire_reference.cli.peers_file import read_peers
 from meshwire_reference.cli.ready import enrollment_facts, ready_line
 from meshwire_reference.cli.settings import read_options
 from meshwire_reference.control.server import ControlServer
@@ -153,6 +154,13 @@ class RunOptions:
             "--connect",
             help="Address of a peer to keep a connection to, tcp://HOST:PORT, "
             "quic://[ENDPOINT@]HOST:PORT or iroh://ENDPOINT@IP:PORT. May be given again.",
+        ),
+    ] = None
+    peers_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file with further addresses to keep a connection to, each in a table "
+            "[[peer]] with `address`, and `endpoint_id` if the peer has to prove that."
         ),
     ] = None
     redial_s: Annotated[
@@ -549,6 +557,9 @@ def run_command(options: RunOptions, given: frozenset[str]) -> None:
             read = read_options(file, RunOptions)
             collections = read_collections(file)
             options = replace(options, **{name: read[name] for name in read.keys() - given})
+        if options.peers_file is not None:
+            more = read_peers(options.peers_file, lab=options.lab)
+            options = replace(options, connect=[*(options.connect or ()), *more])
         listen, peers = options.listen or [], options.rendezvous or []
         if peers or any(address.startswith(WEBSOCKET) for address in listen):
             if options.metrics is not None:
