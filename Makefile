@@ -48,13 +48,13 @@ $(BIN)/python:
 
 # What the suite and the bundled node need.
 $(VENV)/node.stamp: $(BIN)/python $(INPUTS)
-	$(INSTALL) -e ".[node,iroh,quic]"
+	$(INSTALL) -e ".[node,iroh,quic,discovery]"
 	$(COMPILE)
 	@touch $@
 
 # Everything: tests, linters, site.
 $(VENV)/dev.stamp: $(BIN)/python $(INPUTS)
-	$(INSTALL) -e ".[node,iroh,quic,docs,dev]"
+	$(INSTALL) -e ".[node,iroh,quic,discovery,docs,dev]"
 	$(COMPILE)
 	@touch $(VENV)/node.stamp $@
 

@@ -47,7 +47,7 @@ REFERENCE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("wire", "oplog", "extras"),
     ("negentropy",),
     ("core",),
-    ("documents", "store", "transport"),
+    ("discovery", "documents", "store", "transport"),
     ("node",),
     ("backend",),
     ("control", "harness", "testing"),
@@ -200,6 +200,8 @@ DOORWAYS: dict[str, tuple[str, ...]] = {
     ),
     "prometheus_client": ("meshwire_reference.control.prometheus",),
     "websockets": ("meshwire_reference.transport", "meshwire_conformance.targets"),
+    "zeroconf": ("meshwire_reference.discovery.mdns",),
+    "ifaddr": ("meshwire_reference.discovery.mdns",),
 }
 
 

@@ -71,6 +71,8 @@ PLANTED = [
     ("reference/meshwire_reference/node/driver.py", "import aioquic.asyncio"),
     ("conformance/meshwire_conformance/run/runner.py", "from iroh import Endpoint"),
     ("reference/meshwire_reference/core/node.py", "import websockets"),
+    ("reference/meshwire_reference/node/driver.py", "import zeroconf"),
+    ("reference/meshwire_reference/discovery/announced.py", "import ifaddr"),
     ("reference/meshwire_reference/node/driver.py", "import prometheus_client"),
     ("conformance/meshwire_conformance/run/runner.py", "from allpairspy import AllPairs"),
     ("conformance/meshwire_conformance/run/runner.py", "import dpkt"),

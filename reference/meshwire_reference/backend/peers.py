@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
+from meshwire_reference.backend.changes import do_nothing
 from meshwire_reference.backend.errors import BadAddress, NotConnected
 from meshwire_reference.backend.failures import explained
 from meshwire_reference.core.inputs import PeerRole
+from meshwire_reference.discovery.announced import DiscoveryEvent, ServiceFound
 from meshwire_reference.node.config import Config
 from meshwire_reference.node.driver import Node
 from meshwire_reference.node.online import Dial
@@ -124,6 +128,26 @@ class PeerDiscovery:
             return self._node.network.add(address, lab=self._config.lab)
         except TransportError as exc:
             raise BadAddress(str(exc)) from exc
+
+    def announced_peers(self) -> tuple[ServiceFound, ...]:
+        """Return the services that other machines announce; none where nothing is discovered.
+
+        Which node is there is known once it is connected. Source: TR-062, rows M-07, M-19.
+        """
+        discovery = self._node.discovery
+        return () if discovery is None else discovery.found
+
+    def on_peer_event(self, listener: Callable[[DiscoveryEvent], None]) -> Callable[[], None]:
+        """Call `listener` for each service that is found, lost or ignored; return what ends that.
+
+        It is called on the event loop and must not wait. Without discovery it is never called.
+        Source: row M-19.
+        """
+        discovery = self._node.discovery
+        if discovery is None:
+            return do_nothing
+        discovery.listeners.append(listener)
+        return partial(discovery.forget, listener)
 
     def assign_role(self, peer_id: bytes, role: PeerRole | None) -> None:
         """Say what a peer is to this node from now on: what it is sent and may send.

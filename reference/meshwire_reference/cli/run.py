@@ -163,6 +163,14 @@ class RunOptions:
             "[[peer]] with `address`, and `endpoint_id` if the peer has to prove that."
         ),
     ] = None
+    discover: Annotated[
+        str | None,
+        typer.Option(
+            metavar="mdns",
+            help="Announce this node on the networks of this machine, and dial the nodes that are "
+            "announced there. An announcement says nothing about who answers: the handshake does.",
+        ),
+    ] = None
     redial_s: Annotated[
         float,
         typer.Option(
@@ -537,6 +545,7 @@ class RunOptions:
             quic_keep_alive_s=self.quic_keep_alive_s,
             authority=self.authority,
             enroll_listen=tuple(self.enroll_listen or ()),
+            discover=self.discover,
         )
 
 

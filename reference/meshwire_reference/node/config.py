@@ -65,6 +65,10 @@ class ConfigError(Exception):
     """The node cannot be started with this configuration; the text is one line for the operator."""
 
 
+MDNS = "mdns"
+"""The way in which peers are discovered."""
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """The configuration of one node.
@@ -109,6 +113,8 @@ class Config:
     """Folder of the mesh whose authority the node is, None if it enrolls nobody."""
     enroll_listen: tuple[str, ...] = ()
     """Addresses at which other nodes can enroll."""
+    discovers: bool = False
+    """True to dial what other machines announce over mDNS."""
 
     def reconciles_with(self, peer_id: bytes) -> bool:
         """Return True if the operator has requested runs with this peer."""
@@ -167,6 +173,7 @@ class Choices:
     quic_keep_alive_s: float = QUIC_KEEP_ALIVE_S
     authority: Path | None = None
     enroll_listen: Sequence[str] = ()
+    discover: str | None = None
 
 
 def make_config(choices: Choices) -> Config:
@@ -199,6 +206,7 @@ def make_config(choices: Choices) -> Config:
         _metrics(choices.metrics),
         choices.authority,
         tuple(choices.enroll_listen),
+        choices.discover == MDNS,
     )
 
 
@@ -245,7 +253,9 @@ def _check(choices: Choices) -> None:
 
 
 def _check_handshake(choices: Choices) -> None:
-    """Raise ConfigError for choices about the handshake that do not fit each other."""
+    """Raise ConfigError for choices about peers and the handshake that do not fit each other."""
+    if choices.discover not in (None, MDNS):
+        raise ConfigError(f"--discover is {MDNS}")
     # HS-038
     if choices.is_open == (choices.formation_id is not None):
         raise ConfigError(

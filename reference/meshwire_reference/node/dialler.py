@@ -70,6 +70,9 @@ class DialState(StrEnum):
 class DialWatch:
     """Watches an address that is dialled, and may hold up the dials; this one does neither."""
 
+    is_wanted = True
+    """False once the address is to be dialled no more."""
+
     async def wait_for_turn(self) -> None:
         """Return when the address may be dialled."""
 
@@ -113,7 +116,7 @@ class Dialler:
     async def keep_connected(
         self, address: str, backoff: Backoff, watch: DialWatch | None = None
     ) -> None:
-        """Dial an address repeatedly without limit, and serve each connection to its end.
+        """Dial an address for as long as it is wanted, and serve each connection to its end.
 
         `watch` hears what becomes of each dial, and may hold up the next one.
 
@@ -133,6 +136,8 @@ class Dialler:
             self._log.write(end.event, address=address, why=end.why, retry_s=round(wait_s, 2))
             if not in_other_dialect:
                 watch.note(DialState.LOST, end.why)
+            if not watch.is_wanted:
+                return
             await self._clock.sleep(wait_s)
 
     async def _attempt(self, address: str, watch: DialWatch, *, in_other_dialect: bool) -> DialEnd:

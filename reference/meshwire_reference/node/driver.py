@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import secrets
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
@@ -48,12 +48,14 @@ from meshwire_reference.core.peer.session import PeerStatus
 from meshwire_reference.core.state.document_fates import Fates
 from meshwire_reference.core.state.waits import Wait
 from meshwire_reference.core.trust.verification import verify_certificate
+from meshwire_reference.discovery.announced import HostNetwork
 from meshwire_reference.documents.limits import WorkerDied, WorkerEvent
 from meshwire_reference.documents.process import DocumentSettings, WorkerSettings
 from meshwire_reference.documents.supervisor import Documents
 from meshwire_reference.node.clocks import Clock, CoreTimer
 from meshwire_reference.node.config import Config, endpoint_id_of
 from meshwire_reference.node.connection import Link
+from meshwire_reference.node.discovering import Browser, Discovery, browse_mdns
 from meshwire_reference.node.enrolling import Enrollment
 from meshwire_reference.node.loading import Loading
 from meshwire_reference.node.local import LocalUser
@@ -106,8 +108,26 @@ class Node:
             clock=self.clock,
         )
         """The addresses of the node, and those that it dials."""
+        self.discovery: Discovery | None = None
+        """The discovery of peers, if the operator wants it."""
+        if config.discovers:
+            self.discover(browse_mdns, None)
         self.enrollment: Enrollment | None = None
         """The enrollment that it serves, if it is an authority and open."""
+
+    def discover(
+        self, browse: Callable[[Discovery], Browser], networks: Iterable[HostNetwork] | None
+    ) -> None:
+        """Discover peers in these networks whenever the node is online; None for its own ones."""
+        self.discovery = Discovery(
+            self.network,
+            browse,
+            secrets.SystemRandom().random,
+            networks=networks,
+            lab=self._config.lab,
+            log=self._log,
+            clock=self.clock,
+        )
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -257,11 +277,15 @@ class Node:
             on_refusal=self._note_refused_caller,
         )
         await self.network.open(addresses, options)
+        if self.discovery is not None:
+            await self.discovery.open(self.endpoint_id, self.addresses)
         if self.enrollment is not None:
             await self.enrollment.open(self._config.enroll_listen, options)
 
     async def go_offline(self) -> None:
         """Close every connection, and listen and dial no longer; the documents stay."""
+        if self.discovery is not None:
+            await self.discovery.close()
         if self.enrollment is not None:
             await self.enrollment.close()
         await self.network.stop_listening()

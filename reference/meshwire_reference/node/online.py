@@ -158,12 +158,32 @@ class Network:
         """
         known = self.dials.get(address)
         if known is not None:
+            known.is_wanted = True
             return known
         check_dialled(address, lab=lab)
         dial = self.dials[address] = Dial(address, self.gate, self.changed, self._is_kept)
         if self.is_open:
             self._begin(dial)
         return dial
+
+    def drop(self, address: str) -> None:
+        """Dial an address no more; a connection that is open stays to its end."""
+        dial = self.dials.get(address)
+        if dial is None:
+            return
+        dial.is_wanted = False
+        if dial.state is not DialState.CONNECTED:
+            task = self._dialling.get(address)
+            if task is not None:
+                task.cancel()
+            self._forget(dial)
+
+    def _forget(self, dial: Dial) -> None:
+        """Forget an address that is dialled no more."""
+        if not dial.is_wanted and self.dials.get(dial.address) is dial:
+            del self.dials[dial.address]
+            self._dialling.pop(dial.address, None)
+            self.changed.give()
 
     def _begin(self, dial: Dial) -> None:
         assert self._options is not None, "the network is open"
@@ -172,6 +192,7 @@ class Network:
         work = dialler.keep_connected(dial.address, backoff, dial)
         task = asyncio.get_running_loop().create_task(work)
         self._dialling[dial.address] = task
+        task.add_done_callback(lambda _: self._forget(dial))
 
     async def _accept(self, listener: Listener) -> None:
         while True:
