@@ -140,6 +140,12 @@ def _check_control(_name: str, target: Target) -> str | None:
     return _check_capability("control", target)
 
 
+def _check_enrollment(_name: str, target: Target) -> str | None:
+    if target.facts.enrollment is None:
+        return "the target names no address at which it enrolls"
+    return _check_capability("enrollment", target)
+
+
 def _check_capability(name: str, target: Target) -> str | None:
     return None if name in target.facts.capabilities else f"the target does not offer {name}"
 
@@ -161,6 +167,7 @@ _CHECKS: dict[str, Callable[[str, Target], str | None]] = {
     "accepts": _check_accepts,
     "without": _check_without,
     "control": _check_control,
+    "enrollment": _check_enrollment,
 }
 """Checks by the kind of need; any other need is a capability."""
 
@@ -308,6 +315,11 @@ async def _serves_tests(
     return status is not None and status.for_tests is True
 
 
+async def _enrolls(session: Session, _connection: Connection, _deadline_s: float) -> bool | None:
+    """Return True if the target names where it enrolls: nothing else would show it."""
+    return session.target.facts.enrollment is not None
+
+
 async def _status(session: Session, deadline_s: float) -> StatusOut | None:
     path = session.target.facts.control
     if path is None:
@@ -325,6 +337,7 @@ _QUESTIONS: Mapping[str, Callable[[Session, Connection, float], Awaitable[bool |
     "mutual-proof": _proves_itself,
     "control": _serves_its_user,
     "roles": _takes_roles,
+    "enrollment": _enrolls,
     "test-control": _serves_tests,
 }
 """Requests that find out optional capabilities, by capability."""

@@ -75,6 +75,8 @@ def _iroh(address: Address) -> Dialler:
 CONTROL_HERE = "{control}"
 """What the suite replaces in the command of a node by the path of a socket, of each start another.
 """
+MESH_HERE = "{mesh}"
+"""What it replaces by the folder of a new mesh, whose genesis it has written."""
 LISTENING: Mapping[str, str] = {"tcp-listen": "tcp", "quic-listen": "quic"}
 """Schemes of a target that dials the suite, and the transport over which it does."""
 SCHEMES: Mapping[str, Scheme] = {

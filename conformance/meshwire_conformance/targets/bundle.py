@@ -12,7 +12,7 @@ from meshwire_conformance.catalogue.case import DIALS_OVER
 from meshwire_conformance.contracts import Attachment
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.extras import install_line
-from meshwire_conformance.targets.base import CONTROL_HERE
+from meshwire_conformance.targets.base import CONTROL_HERE, MESH_HERE
 
 REFERENCE = "meshwire_reference"
 """The package of the bundled node. It is never imported, only started as a process."""
@@ -48,9 +48,10 @@ DAY_S = 86400
 """Time after which that node leaves a silent peer, in seconds."""
 SERVED = (
     f"--control {CONTROL_HERE} --test-control --heartbeat-s {HOUR_S} --dead-peer-s {DAY_S} "
-    "--graveyard-days 7 --connect {dial}"
+    "--graveyard-days 7 --connect {dial} "
+    f"--authority {MESH_HERE} --enroll-listen tcp://127.0.0.1:0"
 )
-"""Options of that node, which dials one address."""
+"""Options of that node, which dials one address and enrolls others."""
 REDIAL_S = 0.1
 """Longest wait of the bundled node before it dials again, in seconds."""
 

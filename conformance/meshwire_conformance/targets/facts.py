@@ -15,7 +15,7 @@ from meshwire_conformance.contracts import Attachment
 from meshwire_conformance.errors import Incomplete, UsageError
 from meshwire_conformance.targets.base import LISTENING
 from meshwire_spec.numbers import CAPABILITIES, OPTIONAL_CAPABILITIES, PAYLOAD_MAX, PROFILE
-from meshwire_spec.schemas.targets import NodeFacts, TargetFile
+from meshwire_spec.schemas.targets import Enrollment, NodeFacts, TargetFile
 from meshwire_spec.schemas.validation import checked
 
 
@@ -41,6 +41,8 @@ class Facts:
     redial_s: float | None = None
     control: Path | None = None
     """The control socket at which it serves its user."""
+    enrollment: Enrollment | None = None
+    """The enrollment that it serves."""
 
 
 def read_facts(stated: NodeFacts | None) -> Facts:
@@ -65,6 +67,7 @@ def read_facts(stated: NodeFacts | None) -> Facts:
         secret_file=Path(secret_file) if secret_file else None,
         redial_s=stated.redial_s or None,
         control=Path(stated.control) if stated.control else None,
+        enrollment=stated.enrollment or None,
     )
 
 

@@ -123,8 +123,16 @@ class LabConnection:
     credit allows.
     """
 
-    def __init__(self, preamble: Preamble, order: random.Random, *, dialled: bool = True) -> None:
+    def __init__(
+        self,
+        preamble: Preamble,
+        order: random.Random,
+        *,
+        dialled: bool = True,
+        alpn: bytes = ALPN.encode(),
+    ) -> None:
         self.preamble = preamble
+        self._alpn = alpn
         self.peer: Preamble | None = None
         self.closed = False
         self.holding = preamble.windows.held
@@ -373,7 +381,7 @@ class LabConnection:
         length = self._input[len(LAB_MAGIC) + 1]
         size = _FIXED_PREAMBLE + length + ENDPOINT_ID + WINDOWS.size
         alpn = bytes(self._input[_FIXED_PREAMBLE : _FIXED_PREAMBLE + length])
-        if len(alpn) == length and alpn != ALPN.encode():
+        if len(alpn) == length and alpn != self._alpn:
             said = f"the preamble names {alpn!r}"
             raise _Broken("wrong-alpn", said, "LB-005", _FIXED_PREAMBLE)
         if len(self._input) < size:

@@ -23,9 +23,10 @@ from weakref import WeakKeyDictionary
 
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.targets import children
-from meshwire_conformance.targets.base import CONTROL_HERE
+from meshwire_conformance.targets.base import CONTROL_HERE, MESH_HERE
 from meshwire_conformance.targets.stdio import command_of, start_program, strict_json
-from meshwire_spec.numbers import SECRET
+from meshwire_spec.codec import Message, encode
+from meshwire_spec.numbers import SECRET, MeshPolicy
 from meshwire_spec.schemas.targets import ReadyLine
 from meshwire_spec.schemas.validation import checked
 
@@ -152,7 +153,7 @@ async def _start(
 ) -> NodeProcess:
     folder = tempfile.TemporaryDirectory(prefix="meshwire-")
     try:
-        arguments = command_of(with_control(command, Path(folder.name)))
+        arguments = command_of(with_folders(command, Path(folder.name)))
         secret_file = write_secret(Path(folder.name))
         children.remove_in_the_end(secret_file)
         process = await start_program(
@@ -169,18 +170,41 @@ async def _start(
     return node
 
 
-def with_control(command: str, folder: Path) -> str:
-    """Return a command with the path of a control socket in a folder where it says `{control}`."""
+def with_folders(command: str, folder: Path) -> str:
+    """Return a command with paths in a folder: where it says `{control}`, and where `{mesh}`.
+
+    The first is that of a control socket, the second a folder with the genesis of a new mesh.
+    """
+    if MESH_HERE in command:
+        mesh = folder / "mesh"
+        mesh.mkdir(0o700)
+        _write_private(mesh / "genesis", encode(Message("mesh_genesis", new_genesis())))
+        command = command.replace(MESH_HERE, shlex.quote(str(mesh)))
     return command.replace(CONTROL_HERE, shlex.quote(str(folder / SOCKET_NAME)))
+
+
+def new_genesis() -> dict[str, object]:
+    """Return the members of the genesis of a mesh that nobody else has."""
+    return {
+        "name": "suite",
+        "root_secret": secrets.token_bytes(SECRET),
+        "authority_secret": secrets.token_bytes(SECRET),
+        "created_at": 1,
+        "policy": int(MeshPolicy.CONTROLLED),
+    }
 
 
 def write_secret(folder: Path) -> Path:
     """Return the path of a file with a new random formation secret, readable by its owner only."""
     path = folder / "formation.secret"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(base64.b64encode(secrets.token_bytes(SECRET)).decode() + "\n")
+    _write_private(path, base64.b64encode(secrets.token_bytes(SECRET)) + b"\n")
     return path
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
 
 
 async def _read_ready(

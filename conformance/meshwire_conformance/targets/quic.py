@@ -92,7 +92,9 @@ class QuicDialler:
         """Return a connection with the endpoint that the address names; raises ConnectionError."""
         if dial.preamble is not None:
             raise SuiteFault("only the lab binding has a preamble")
-        connection = await self.dial_with(dialling(identity_of(dial.identity)), dial, deadline_s)
+        connection = await self.dial_with(
+            dialling(identity_of(dial.identity), dial.alpn), dial, deadline_s
+        )
         async with closed_on_failure(connection):
             wrong = self._wrong_endpoint(connection)
             if wrong:

@@ -62,8 +62,9 @@ class TcpConnection(ProbedConnection, asyncio.Protocol):
 
     def __init__(self, dial: Dial, *, dialled: bool = True) -> None:
         super().__init__()
-        preamble = dial.preamble or Preamble(dial.identity)
-        self.lab = LabConnection(preamble, dial.order, dialled=dialled)
+        alpn = dial.alpn.encode()
+        preamble = dial.preamble or Preamble(dial.identity, alpn)
+        self.lab = LabConnection(preamble, dial.order, dialled=dialled, alpn=alpn)
         self.on_stream = dial.on_stream
         self.pongs: deque[bytes] = deque(maxlen=PONGS_KEPT)
         self.echoes = True

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from meshwire_conformance.targets.lab_records import ORDINARY, PeerFault, Preamble
+from meshwire_spec.numbers import ALPN
 
 
 class Signal:
@@ -189,13 +190,15 @@ class Dial:
 
     `identity` is the 32-byte endpoint id over the lab binding, the secret key over QUIC and iroh;
     `on_stream` is called with every stream that the target opens; `order` decides how streams are
-    interleaved. `preamble` replaces the ordinary one of the lab binding.
+    interleaved. `preamble` replaces the ordinary one of the lab binding, `alpn` is the protocol
+    that both sides name.
     """
 
     identity: bytes
     on_stream: Callable[[Stream], None] | None = None
     order: random.Random = field(default_factory=_first_order)
     preamble: Preamble | None = None
+    alpn: str = ALPN
 
 
 class Connection(ABC):

@@ -17,7 +17,7 @@ from meshwire_conformance.targets.attach import start_node
 from meshwire_conformance.targets.bundle import bundled
 from meshwire_conformance.targets.control import BadReply, ControlSocket
 from meshwire_conformance.targets.facts import read_target_file
-from meshwire_conformance.targets.node import with_control
+from meshwire_conformance.targets.node import with_folders
 from meshwire_conformance.verdicts import CaseResult, Verdict
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
@@ -151,6 +151,6 @@ def test_a_node_that_runs_already_is_asked(
 
 def test_a_path_with_spaces_stays_one_word() -> None:
     """In the command of a node."""
-    assert with_control("node --control {control}", Path("/a b")) == (
+    assert with_folders("node --control {control}", Path("/a b")) == (
         "node --control '/a b/control.sock'"
     )
