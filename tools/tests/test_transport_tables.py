@@ -56,7 +56,7 @@ def test_a_defect_needs_a_case_or_a_reason_and_not_both() -> None:
     """A reason for a defect that has a case would say what is no longer so."""
     found = list(defect_problems(rules_by_id(), socket_cases(), {"D-19": "None."}))
 
-    assert "defects, D-35: neither a case nor a reason" in found
+    assert "defects, D-98: neither a case nor a reason" in found
     assert "defects, D-19: has a case, so that its reason says nothing" in found
 
 

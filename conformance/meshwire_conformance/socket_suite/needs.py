@@ -320,6 +320,20 @@ async def _enrolls(session: Session, _connection: Connection, _deadline_s: float
     return session.target.facts.enrollment is not None
 
 
+async def _demands_certificates(
+    session: Session, _connection: Connection, deadline_s: float
+) -> bool | None:
+    """Return True if the target takes there that it is to demand no certificates."""
+    path = session.target.facts.control
+    if path is None:
+        return None
+    try:
+        reply = await ControlSocket(path).ask("trust", deadline_s, mesh_id="", roots=[])
+    except BadReply:
+        return None
+    return reply.trusted is True
+
+
 async def _status(session: Session, deadline_s: float) -> StatusOut | None:
     path = session.target.facts.control
     if path is None:
@@ -338,6 +352,7 @@ _QUESTIONS: Mapping[str, Callable[[Session, Connection, float], Awaitable[bool |
     "control": _serves_its_user,
     "roles": _takes_roles,
     "enrollment": _enrolls,
+    "certificates": _demands_certificates,
     "test-control": _serves_tests,
 }
 """Requests that find out optional capabilities, by capability."""
