@@ -210,6 +210,11 @@ def is_session(lines: tuple[str, ...]) -> bool:
     return any(line.startswith("kill %1") for line in lines)
 
 
+def is_mesh(lines: tuple[str, ...]) -> bool:
+    """Return True for the session in which nodes enroll."""
+    return any("mesh create" in line for line in lines)
+
+
 def is_pair(lines: tuple[str, ...]) -> bool:
     """Return True for the block with an implementation that dials the suite."""
     return any("tcp-listen:" in line for line in lines)
@@ -236,6 +241,7 @@ NODES = list(
         if not is_session(lines) and re.match(r"(MESHWIRE_\w+=\S+ )?meshwire-node run", line)
     )
 )
+MESH = next(lines for _, lines in blocks() if is_mesh(lines))
 SESSION = next(lines for _, lines in blocks() if is_session(lines))
 LISTENING = next(line for lines, line in EVERY if is_pair(lines) and "4711,4712" in line)
 
@@ -393,9 +399,52 @@ def test_the_session_of_the_readme_takes_a_document_from_one_node_to_the_third(
                 session.ended(text)
 
 
+def run_of_mesh(session: Session, raw: str, text: str) -> None:
+    """Run a line of the session in which nodes enroll, as it is on the page and as it is run."""
+    if " get " in text:
+        session.watched(text.replace(" get ", " watch ").removesuffix(" n1"), '"n1"')
+        assert "first" in "".join(session.ended(text))
+    elif " peers " in text:
+        while "certificate-required" not in "".join(session.ended(text)):
+            pass
+    elif text.startswith(("for ", "done", "kill")) or raw.startswith("  ") or raw.endswith("\\"):
+        session.type(text)
+    elif text:
+        session.ended(text)
+
+
+@pytest.mark.socket
+def test_the_mesh_of_the_readme_enrolls_two_nodes_and_revokes_one(folder: Path) -> None:
+    """Its lines in their order; the revoked node is refused by the others, and they go on."""
+    if shutil.which("bash") is None:
+        pytest.skip("no bash: the session of the README was not run")
+    pytest.importorskip("aioquic")
+    ports = free_ports(4)
+    with Session(folder) as session:
+        for number, free in enumerate(ports):
+            session.type(f"port{number}={free}")
+        ready = 0
+        for raw in MESH:
+            line = raw.replace("127.0.0.1:472$n", "127.0.0.1:$(eval echo \\$port$n)")
+            line = re.sub(
+                r"127\.0\.0\.1:472(\d)", lambda found: f"127.0.0.1:{ports[int(found[1])]}", line
+            )
+            text = without_comment(line)
+            if "wait until" in line:
+                # What `invite` and `enroll` print comes between the ready lines.
+                wanted = 3 if ready else 1
+                while ready < wanted:
+                    ready += "capabilities" in json.loads(session.read())
+            else:
+                run_of_mesh(session, raw, text)
+    uses = [json.loads(path.read_text("ascii")) for path in (folder / "mesh").rglob("*.used")]
+
+    assert {use["node_id"] for use in uses} == {"node-2", "node-3"}
+
+
 def test_every_line_is_run_or_has_its_reason() -> None:
     """Nothing of a block is left out by an accident of the patterns."""
-    run = {*ALONE, *NODES, LISTENING, *map(without_comment, SESSION)}
+    run = {*ALONE, *NODES, LISTENING, *map(without_comment, (*SESSION, *MESH))}
     said = {without_comment(line) for _, lines in blocks() for line in lines} - {""}
     left = {line for line in said - run if not line.startswith(tuple(NOT_RUN))}
 

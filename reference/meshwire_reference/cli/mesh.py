@@ -4,7 +4,9 @@ Every file is made for its owner alone and never written over. Nothing secret is
 """
 
 import asyncio
+import base64
 import json
+import re
 import secrets
 import sys
 import time
@@ -14,12 +16,13 @@ from typing import Annotated, Final, TypeVar
 
 import typer
 
-from meshwire_reference.cli.operate import fail_request
+from meshwire_reference.cli.operate import connected, fail_request
 from meshwire_reference.cli.run import fail
+from meshwire_reference.control.messages import ENDPOINT, Put
 from meshwire_reference.core.enrollment.applicant import Application, Membership, NotEnrolled
 from meshwire_reference.core.enrollment.authority import AUTHORITY
 from meshwire_reference.core.identity import public_key_of
-from meshwire_reference.core.trust.signing import Grant, issue_certificate
+from meshwire_reference.core.trust.signing import Grant, issue_certificate, issue_revocation
 from meshwire_reference.node.applying import enroll as ask
 from meshwire_reference.node.clocks import NS_PER_MS
 from meshwire_reference.store.base import StoreError
@@ -29,9 +32,9 @@ from meshwire_reference.store.token_file import Terms, Token, read_token
 from meshwire_reference.store.token_file import invite as give_out
 from meshwire_reference.transport.base import TransportError
 from meshwire_reference.transport.registry import check_dialled
-from meshwire_reference.wire.certificates import MeshCredentials
+from meshwire_reference.wire.certificates import MeshCredentials, encode_mesh_revocation
 from meshwire_reference.wire.errors import Unencodable
-from meshwire_spec.numbers import SECRET, U8_MAX, U16_MAX, MeshPolicy, Tier
+from meshwire_spec.numbers import REVOCATIONS, SECRET, U8_MAX, U16_MAX, MeshPolicy, Tier
 
 HOUR_MS: Final = 3600 * 1000
 DAY_MS: Final = 24 * HOUR_MS
@@ -125,11 +128,70 @@ def invite(
     _show(token_file=str(token_file), expires_at_ms=expires_at)
 
 
+@mesh_app.command("revoke")
+def revoke(
+    node: Annotated[
+        str,
+        typer.Argument(
+            help="Endpoint id, 64 hex digits, or the name under which a node has enrolled.",
+            show_default=False,
+        ),
+    ],
+    folder: Folder,
+    reason: Annotated[str, typer.Option(help="Why, for people; every member can read it.")] = "",
+    control: Annotated[
+        Path | None,
+        typer.Option(
+            help="Control socket of a running member, which passes the revocation on at once."
+        ),
+    ] = None,
+) -> None:
+    """Revoke a node for good: no member serves it any more.
+
+    The signed revocation goes into the folder of the mesh, which `run --member` reads, and with
+    --control to a running node and from it to every other. Prints the endpoint id as JSON.
+
+    Example: meshwire-node mesh revoke node-3 --folder mesh --control node-1.sock
+    """
+    _check_size(reason, "--reason", U8_MAX)
+    now_ms = _now_ms()
+    try:
+        mesh = MeshFolder(folder)
+        keys, subject = mesh.keys(), _endpoint_of(node, mesh)
+        revocation = issue_revocation(keys.seed, subject, keys.mesh_id, now_ms, reason)
+        mesh.revoke(revocation)
+    except StoreError as exc:
+        fail(str(exc))
+    if control is not None:
+        fields = {
+            "revocation": base64.b64encode(encode_mesh_revocation(revocation)).decode(),
+            "subject": subject.hex(),
+            "reason": reason,
+            "timestamp_ms": now_ms,
+        }
+        with connected(control) as client:
+            client.ask(Put(id=1, collection=REVOCATIONS, document=subject.hex(), fields=fields))
+    _show(revoked=subject.hex())
+
+
+def _endpoint_of(node: str, mesh: MeshFolder) -> bytes:
+    """Return the endpoint id of a node, given by itself or by its name. Raises StoreError."""
+    if re.fullmatch(ENDPOINT, node):
+        return bytes.fromhex(node)
+    found = [endpoint for endpoint, name in mesh.invitations.uses().items() if name == node]
+    if len(found) != 1:
+        how_many = f"{len(found)} nodes have" if found else "no node has"
+        raise StoreError(f"{how_many} enrolled as {node!r}: give the endpoint id, 64 hex digits")
+    return bytes.fromhex(found[0])
+
+
 def enroll(
     address: Annotated[
         str,
         typer.Argument(
-            help="Address of the authority, such as quic://ENDPOINT@HOST:PORT.", show_default=False
+            help="Address of the authority, such as quic://HOST:PORT; the endpoint that has to "
+            "answer there is that of the token, unless it names one.",
+            show_default=False,
         ),
     ],
     token_file: Annotated[Path, typer.Option(help="File of `mesh invite` with the token.")],
@@ -155,15 +217,15 @@ def enroll(
     lost, ask for another one. Prints the endpoint id and the mesh id as JSON. Exit code 1 if the
     node is not enrolled.
 
-    Example: meshwire-node enroll quic://ENDPOINT@192.0.2.1:4712 --token-file t --folder node-2
+    Example: meshwire-node enroll quic://192.0.2.1:4720 --token-file t --folder node-2
     """
     if not 0 < wait_s < float("inf"):
         fail("--wait-s must be a number of seconds above 0")
-    _check_pinned(address)
     _check_size(node_id, "--node-id", U8_MAX)
     try:
-        check_dialled(address, lab=lab)
         token, member = read_token(token_file), MemberFolder(folder)
+        address = _pinned(address, token)
+        check_dialled(address, lab=lab)
         seed = member.prepare(secrets.token_bytes(SECRET))
         application = Application(
             seed,
@@ -174,7 +236,8 @@ def enroll(
             _word(tier, TIERS, "--tier"),
         )
         membership = asyncio.run(ask(address, application, _now_ms, wait_s=wait_s, lab=lab))
-        member.keep(membership.certificate, _credentials(membership, token))
+        peers = () if token.peer is None else (token.peer,)
+        member.keep(membership.certificate, _credentials(membership, token), peers)
     except (StoreError, TransportError) as exc:
         fail(str(exc))
     except Unencodable as exc:
@@ -195,12 +258,19 @@ def _credentials(membership: Membership, token: Token) -> MeshCredentials | None
     return MeshCredentials(token.mesh, token.mesh_id, secret, token.authority, policy)
 
 
-def _check_pinned(address: str) -> None:
-    """End the command for an address that would give the token to any node that answers there."""
-    if address.startswith("quic://") and "@" not in address:
+def _pinned(address: str, token: Token) -> str:
+    """Return an address with the endpoint that has to answer there, from the token if it lacks one.
+
+    Without one any node that answers would get the token. Over the lab binding none is proven.
+    """
+    scheme, _, place = address.partition("://")
+    if scheme not in ("quic", "iroh") or "@" in place:
+        return address
+    if token.peer is None:
         fail(
             f"{address} names no endpoint, so anyone could get the token: quic://ENDPOINT@HOST:PORT"
         )
+    return f"{scheme}://{token.peer.subject.hex()}@{place}"
 
 
 def _word(text: str, words: Mapping[str, Word], option: str) -> Word:

@@ -10,7 +10,7 @@ import signal
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -21,7 +21,7 @@ from meshwire_reference.cli.peers_file import read_peers
 from meshwire_reference.cli.ready import enrollment_facts, ready_line
 from meshwire_reference.cli.settings import read_options
 from meshwire_reference.control.server import ControlServer
-from meshwire_reference.core.state.policy import PUBLISHED
+from meshwire_reference.core.state.policy import ANYONE, PUBLISHED
 from meshwire_reference.documents.process import Unavailable
 from meshwire_reference.extras import install_line
 from meshwire_reference.node.config import ALLOW, Choices, Config, ConfigError, make_config
@@ -29,9 +29,19 @@ from meshwire_reference.node.dialler import LONGEST_S
 from meshwire_reference.node.driver import Node
 from meshwire_reference.node.folder import BadFolder
 from meshwire_reference.node.membership import UnfitCertificate
+from meshwire_reference.store.base import StoreError
+from meshwire_reference.store.member_folder import (
+    CERTIFICATE,
+    ENDPOINT_KEY,
+    PEERS,
+    ROOTS,
+    MemberFolder,
+)
+from meshwire_reference.store.mesh_folder import FORMATION_SECRET, REVOCATIONS
 from meshwire_reference.transport.base import AddressRefused, TransportError
 from meshwire_reference.transport.registry import check_offered
 from meshwire_spec.numbers import (
+    CLOSED_COLLECTIONS,
     DEAD_PEER_S,
     DOCUMENT_CALL_S,
     DOCUMENT_CALL_S_PER_KIB,
@@ -288,6 +298,14 @@ class RunOptions:
         typer.Option(
             help="TOML file with options by their names, such as listen, peers or heartbeat_s. "
             "What the command line gives takes its place."
+        ),
+    ] = None
+    member: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of `enroll` or `mesh create`: the node has the key, certificate, root "
+            "and formation secret in it, and refuses peers without a certificate. Other options "
+            "take their place."
         ),
     ] = None
     authority: Annotated[
@@ -569,6 +587,10 @@ def run_command(options: RunOptions, given: frozenset[str]) -> None:
         if options.peers_file is not None:
             more = read_peers(options.peers_file, lab=options.lab)
             options = replace(options, connect=[*(options.connect or ()), *more])
+        if options.member is not None:
+            options = as_member(options, options.member)
+            senders = {**dict.fromkeys(CLOSED_COLLECTIONS, ANYONE), **collections.senders}
+            collections = replace(collections, senders=senders)
         listen, peers = options.listen or [], options.rendezvous or []
         if peers or any(address.startswith(WEBSOCKET) for address in listen):
             if options.metrics is not None:
@@ -585,6 +607,29 @@ def run_command(options: RunOptions, given: frozenset[str]) -> None:
     for warning in config.warnings:
         sys.stderr.write(f"meshwire-node: warning: {warning}\n")
     raise typer.Exit(asyncio.run(serve(config)))
+
+
+def as_member(options: RunOptions, path: Path) -> RunOptions:
+    """Return the options of a node that is a member of a mesh. Raises ConfigError."""
+    try:
+        mesh_id = MemberFolder(path).credentials().mesh_id
+    except StoreError as exc:
+        raise ConfigError(str(exc)) from exc
+    revocations = path / REVOCATIONS
+    own: dict[str, object] = {
+        "endpoint_key_file": path / ENDPOINT_KEY,
+        "certificate_file": path / CERTIFICATE,
+        "peer_certificates_file": path / PEERS,
+        "roots_file": path / ROOTS,
+        "mesh_id": mesh_id,
+        **({"revocations_file": revocations} if revocations.exists() else {}),
+    }
+    if not options.is_open:
+        own |= {"formation_id": mesh_id, "formation_secret_file": path / FORMATION_SECRET}
+    chosen: dict[str, Any] = {
+        name: value for name, value in own.items() if getattr(options, name) is None
+    }
+    return replace(options, **chosen, require_certificates=True)
 
 
 def fail(problem: str) -> NoReturn:

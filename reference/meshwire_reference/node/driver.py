@@ -67,6 +67,7 @@ from meshwire_reference.node.troubles import Troubles
 from meshwire_reference.store.base import Identity, StoreError
 from meshwire_reference.store.mesh_folder import MeshFolder
 from meshwire_reference.transport.base import Connection, TransportOptions
+from meshwire_reference.wire.certificates import MeshCertificate
 from meshwire_spec.numbers import FRAME_KEY_MAX, REASONS
 
 CLOSE_S: Final = 2.0
@@ -201,7 +202,7 @@ class Node:
             self.network.add(address, lab=self._config.lab)
         if self._config.authority is not None and self.enrollment is None:
             folder = MeshFolder(self._config.authority)
-            self.enrollment = Enrollment(folder, self.clock, self._log)
+            self.enrollment = Enrollment(folder, self.clock, self._log, self._publish)
         contents = await self._storing.open()
         identity = self._identity = self._identify(contents.identity)
         worker = WorkerSettings(identity.actor, budget=self._config.budget)
@@ -239,6 +240,11 @@ class Node:
                 f"{self.endpoint_id.hex()}: {fault}"
             )
         await self._membership.publish(own, now_ms)
+
+    async def _publish(self, certificate: MeshCertificate) -> None:
+        """Publish a certificate that this node has issued, where it demands certificates."""
+        if self._core.trust is not None:
+            await self._membership.publish(certificate, self.clock.wall_ms())
 
     @property
     def _proven_id(self) -> bytes:

@@ -34,6 +34,7 @@ from meshwire_reference.transport.base import (
 )
 from meshwire_reference.transport.lab.tcp import share_of
 from meshwire_reference.transport.registry import listen
+from meshwire_reference.wire.certificates import MeshCertificate
 from meshwire_reference.wire.enrollment import encode_enrollment_response
 from meshwire_spec.numbers import (
     ENROLLMENT_ALPN,
@@ -53,13 +54,20 @@ Decide = Callable[[FramedMessage, Caller], Awaitable[Decision]]
 class Enrollment:
     """The enrollment that a node serves: `open` its listeners, then `close` them."""
 
-    def __init__(self, folder: MeshFolder, clock: Clock, log: NodeLog) -> None:
+    def __init__(
+        self,
+        folder: MeshFolder,
+        clock: Clock,
+        log: NodeLog,
+        publish: Callable[[MeshCertificate], Awaitable[None]] | None = None,
+    ) -> None:
         """Read the keys of the authority. Raises StoreError."""
         self.folder = folder
         self.keys = folder.keys()
         self._authority = Authority(self.keys)
         self._clock = clock
         self._log = log
+        self._publish = publish
         self._deciding = asyncio.Lock()
         self._listeners: list[Listener] = []
         self._bound: tuple[str, ...] = ()
@@ -145,6 +153,9 @@ class Enrollment:
         }
         # EN-076
         if await asyncio.to_thread(folder.claim, decision.invitation.digest, use):
+            certificate = decision.response.certificate
+            if self._publish is not None and certificate is not None:
+                await self._publish(certificate)
             return decision
         return self._authority.deny(EnrollmentDenial.USED_TOKEN, caller, now, request)
 

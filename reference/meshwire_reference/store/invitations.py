@@ -87,6 +87,20 @@ class Invitations:
             raise StoreError(f"{self._folder} cannot be written: {exc.strerror or exc}") from exc
         return True
 
+    def uses(self) -> dict[str, str]:
+        """Return the names of the nodes that have enrolled, by endpoint id. Raises StoreError.
+
+        Those whose tokens have been removed since are not among them.
+        """
+        found: dict[str, str] = {}
+        for path in sorted(self._folder.glob(f"*{USED}")):
+            try:
+                use = json.loads(read_private(path, FILE_MAX))
+                found[str(use["endpoint_id"])] = str(use["node_id"])
+            except (ValueError, TypeError, KeyError) as exc:
+                raise StoreError(f"{path} is no use of an invitation") from exc
+        return found
+
     def _has_gone(self, invitation: Invitation, now_ms: int) -> bool:
         """Remove an invitation that has expired; return True if it has."""
         if now_ms < invitation.expires_at:

@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from meshwire_reference.core.formation import BadSecret, read_secret
 from meshwire_reference.store.base import StoreError
-from meshwire_reference.store.mesh_folder import CREDENTIALS, FORMATION_SECRET, secret_text
+from meshwire_reference.store.mesh_folder import (
+    CREDENTIALS,
+    FORMATION_SECRET,
+    GENESIS_MAX,
+    secret_text,
+)
 from meshwire_reference.store.private_files import make_private_folder, read_private, write_private
 from meshwire_reference.wire.certificates import (
     MeshCertificate,
     MeshCredentials,
+    decode_mesh_certificate,
+    decode_mesh_credentials,
     encode_mesh_certificate,
     encode_mesh_credentials,
 )
+from meshwire_reference.wire.errors import Malformed
 from meshwire_spec.numbers import ENDPOINT_ID
 
 ENDPOINT_KEY: Final = "endpoint-key.txt"
-CERTIFICATE: Final = "certificate"
+CERTIFICATE: Final = "certificate.txt"
+PEERS: Final = "peer-certificates.txt"
+ROOTS: Final = "roots.txt"
 KEY_MAX: Final = 256
+CERTIFICATE_MAX: Final = 4096
+
+
+def _line(certificate: MeshCertificate) -> bytes:
+    return base64.b64encode(encode_mesh_certificate(certificate)) + b"\n"
 
 
 class MemberFolder:
@@ -45,6 +62,24 @@ class MemberFolder:
             raise StoreError(f"{path} cannot be made: {exc.strerror or exc}") from exc
         return new_key
 
+    def certificate(self) -> MeshCertificate | None:
+        """Return the certificate in the folder, None if it has none. Raises StoreError."""
+        path = self.path / CERTIFICATE
+        if not path.exists():
+            return None
+        try:
+            return decode_mesh_certificate(base64.b64decode(read_private(path, CERTIFICATE_MAX)))
+        except (Malformed, ValueError) as exc:
+            raise StoreError(f"{path} has no certificate in base64") from exc
+
+    def credentials(self) -> MeshCredentials:
+        """Return the credentials in the folder. Raises StoreError."""
+        path = self.path / CREDENTIALS
+        try:
+            return decode_mesh_credentials(read_private(path, GENESIS_MAX))
+        except Malformed as fault:
+            raise StoreError(f"{path} has no credentials of a mesh: {fault.reason}") from fault
+
     def endpoint_key(self) -> bytes:
         """Return the endpoint key. Raises StoreError."""
         path = self.path / ENDPOINT_KEY
@@ -56,12 +91,22 @@ class MemberFolder:
             raise StoreError(f"{path} has no endpoint key of {ENDPOINT_ID} bytes in base64")
         return key
 
-    def keep(self, certificate: MeshCertificate, credentials: MeshCredentials | None) -> None:
+    def keep(
+        self,
+        certificate: MeshCertificate,
+        credentials: MeshCredentials | None,
+        peers: Sequence[MeshCertificate] = (),
+    ) -> None:
         """Keep what a member has got; the certificate last, so that with it all is there.
 
-        Raises StoreError.
+        Its issuer becomes the root of the node, `peers` are certificates of others. Raises
+        StoreError.
         """
-        files = [(CERTIFICATE, encode_mesh_certificate(certificate))]
+        files = [
+            (ROOTS, f"{certificate.issuer.hex()}\n".encode()),
+            (PEERS, b"".join(map(_line, peers))),
+            (CERTIFICATE, _line(certificate)),
+        ]
         if credentials is not None:
             files[:0] = [
                 (FORMATION_SECRET, secret_text(credentials.formation_secret)),

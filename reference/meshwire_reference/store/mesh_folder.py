@@ -14,18 +14,27 @@ from meshwire_reference.core.enrollment.authority import AuthorityKeys
 from meshwire_reference.core.identity import Mesh, public_key_of
 from meshwire_reference.store.base import StoreError
 from meshwire_reference.store.invitations import Invitations
-from meshwire_reference.store.private_files import make_private_folder, read_private, write_private
+from meshwire_reference.store.private_files import (
+    make_private_folder,
+    read_private,
+    sync_folder,
+    write_private,
+)
 from meshwire_reference.wire.certificates import (
     MeshCredentials,
     MeshGenesis,
+    MeshRevocation,
     decode_mesh_genesis,
     encode_mesh_credentials,
     encode_mesh_genesis,
+    encode_mesh_revocation,
 )
 from meshwire_reference.wire.errors import Malformed
 from meshwire_spec.numbers import SECRET, U16_MAX, MeshPolicy
 
 GENESIS: Final = "genesis"
+REVOCATIONS: Final = "revocations.txt"
+REVOCATIONS_MAX: Final = 2**24
 CREDENTIALS: Final = "credentials"
 FORMATION_SECRET: Final = "formation-secret.txt"  # noqa: S105 - the name of a file, not a secret
 GENESIS_MAX: Final = U16_MAX + 128
@@ -65,6 +74,23 @@ class MeshFolder:
         except OSError as exc:
             raise StoreError(f"{self.path} cannot be made: {exc.strerror or exc}") from exc
         return genesis
+
+    def revoke(self, revocation: MeshRevocation) -> Path:
+        """Add a revocation to the file of them, durably; returns its path. Raises StoreError."""
+        path = self.path / REVOCATIONS
+        line = base64.b64encode(encode_mesh_revocation(revocation)) + b"\n"
+        try:
+            known = read_private(path, REVOCATIONS_MAX) if path.exists() else b""
+            unnamed = path.with_suffix(".new")
+            unnamed.unlink(missing_ok=True)
+            write_private(unnamed, known + line)
+            unnamed.rename(path)
+            sync_folder(self.path)
+        except StoreError:
+            raise
+        except OSError as exc:
+            raise StoreError(f"{path} cannot be written: {exc.strerror or exc}") from exc
+        return path
 
     def genesis(self) -> MeshGenesis:
         """Return the genesis. Raises StoreError."""

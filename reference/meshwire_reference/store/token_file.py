@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,8 +12,15 @@ from typing import Any, Final
 from meshwire_reference.core.enrollment.authority import Invitation, digest_of
 from meshwire_reference.core.identity import public_key_of
 from meshwire_reference.store.base import StoreError
+from meshwire_reference.store.member_folder import MemberFolder
 from meshwire_reference.store.mesh_folder import MeshFolder
 from meshwire_reference.store.private_files import read_private, write_private
+from meshwire_reference.wire.certificates import (
+    MeshCertificate,
+    decode_mesh_certificate,
+    encode_mesh_certificate,
+)
+from meshwire_reference.wire.errors import Malformed
 from meshwire_spec.numbers import MESH_ID, PUBLIC_KEY, SECRET, U16_MAX
 
 FILE_MAX: Final = 2**18
@@ -29,6 +35,8 @@ class Token:
     mesh_id: str
     authority: bytes
     token: bytes = field(repr=False)
+    peer: MeshCertificate | None = None
+    """Certificate of the node of the authority, where the folder of the mesh has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,8 @@ def invite(
     """
     genesis, keys, token = mesh.genesis(), mesh.keys(), entropy(SECRET)
     expires_at = now_ms + terms.term_ms
-    write_token(path, Token(genesis.name, keys.mesh_id, public_key_of(keys.seed), token))
+    peer = MemberFolder(mesh.path).certificate()
+    write_token(path, Token(genesis.name, keys.mesh_id, public_key_of(keys.seed), token, peer))
     invitation = Invitation(digest_of(token), expires_at, terms.certificate_ms, terms.node_id)
     mesh.invitations.add(invitation, now_ms)
     return expires_at
@@ -65,6 +74,9 @@ def write_token(path: Path, token: Token) -> None:
         "mesh_id": token.mesh_id,
         "authority": token.authority.hex(),
         "token": base64.b64encode(token.token).decode(),
+        "peer": None
+        if token.peer is None
+        else base64.b64encode(encode_mesh_certificate(token.peer)).decode(),
     }
     try:
         write_private(path, json.dumps(said).encode() + b"\n")
@@ -85,9 +97,12 @@ def read_token(path: Path) -> Token:
             str(said["mesh_id"]),
             bytes.fromhex(said["authority"]),
             base64.b64decode(said["token"], validate=True),
+            None
+            if said["peer"] is None
+            else decode_mesh_certificate(base64.b64decode(said["peer"], validate=True)),
         )
         sizes = len(token.mesh.encode()), len(token.mesh_id.encode())
-    except (ValueError, TypeError, KeyError, RecursionError, binascii.Error):
+    except (ValueError, TypeError, KeyError, RecursionError, Malformed):
         # Its text may hold the token, so nothing of it is shown.
         raise StoreError(f"{path} has no token of `mesh invite`") from None
     fits = (

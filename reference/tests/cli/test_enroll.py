@@ -12,9 +12,10 @@ import pytest
 
 from meshwire_reference.cli.app import run_command_line
 from meshwire_reference.core.trust.verification import Trust, verify_certificate
+from meshwire_reference.store.member_folder import MemberFolder
 from meshwire_reference.store.mesh_folder import MeshFolder
 from meshwire_reference.testing.commands import NodeProcess, run
-from meshwire_reference.wire.certificates import decode_mesh_certificate, decode_mesh_credentials
+from meshwire_reference.wire.certificates import MeshCertificate, decode_mesh_credentials
 from meshwire_spec.numbers import Tier
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
@@ -27,6 +28,13 @@ def created(folder: Path) -> dict[str, str]:
     done = run("mesh", "create", "alpha", "--folder", str(folder))
     assert (done.returncode, done.stderr) == (0, "")
     found: dict[str, str] = json.loads(done.stdout)
+    return found
+
+
+def certified(folder: Path) -> MeshCertificate:
+    """Return the certificate in a folder."""
+    found = MemberFolder(folder).certificate()
+    assert found is not None
     return found
 
 
@@ -56,7 +64,7 @@ def test_a_node_enrolls_with_a_token_and_no_other_with_it(tmp_path: Path) -> Non
         again = run(*arguments, str(tmp_path / "other"))
     assert (done.returncode, done.stderr) == (0, "")
     shown, said = json.loads(done.stdout), json.loads(token.read_text("ascii"))
-    certificate = decode_mesh_certificate((member / "certificate").read_bytes())
+    certificate = certified(member)
     credentials = decode_mesh_credentials((member / "credentials").read_bytes())
     roots = frozenset({bytes.fromhex(facts["authority"])})
     subject = bytes.fromhex(shown["endpoint_id"])
@@ -99,7 +107,7 @@ def test_what_was_used_is_so_after_a_kill(tmp_path: Path) -> None:
 def test_a_mesh_begins_with_a_member(tmp_path: Path) -> None:
     """The node of the authority, which has a certificate and the permissions of one."""
     shown = created(tmp_path / "mesh")
-    certificate = decode_mesh_certificate((tmp_path / "mesh" / "certificate").read_bytes())
+    certificate = certified(tmp_path / "mesh")
     trust = Trust(shown["mesh_id"], frozenset({bytes.fromhex(shown["authority"])}))
 
     assert re.fullmatch(HEX, shown["endpoint_id"])
@@ -130,12 +138,16 @@ WRONG = {
     "mesh invite --folder {tmp} --token-file {tmp}/genesis": "genesis exists and is left alone",
     "mesh invite --folder {tmp} --token-file {tmp}/t --hours 0": "--hours must be",
     "mesh invite --folder {tmp} --token-file {tmp}/t --certificate-days -1": "--certificate-days",
-    "enroll udp://127.0.0.1:1 --token-file {tmp}/t --folder {tmp}/m": "is no address",
-    "enroll quic://127.0.0.1:1 --token-file {tmp}/t --folder {tmp}/m": "names no endpoint",
-    "enroll tcp://192.0.2.1:1 --token-file {tmp}/t --folder {tmp}/m": "is not loopback",
+    "enroll udp://127.0.0.1:1 --token-file {tmp}/good --folder {tmp}/m": "is no address",
+    "enroll quic://127.0.0.1:1 --token-file {tmp}/t --folder {tmp}/m": "cannot read {tmp}/t",
+    "enroll tcp://192.0.2.1:1 --token-file {tmp}/good --folder {tmp}/m": "is not loopback",
     "enroll tcp://127.0.0.1:1 --token-file {tmp}/t --folder {tmp}/m": "cannot read {tmp}/t",
     "enroll tcp://127.0.0.1:1 --token-file {tmp}/genesis --folder {tmp}/m": "has no token",
-    "enroll tcp://127.0.0.1:1 --token-file {tmp}/good --folder {tmp}": "certificate exists",
+    "enroll tcp://127.0.0.1:1 --token-file {tmp}/good --folder {tmp}": "certificate.txt exists",
+    "mesh revoke node-9 --folder {tmp}": "no node has enrolled as 'node-9'",
+    "mesh revoke " + 64 * "0" + " --folder {tmp}/none": "cannot read {tmp}/none/genesis",
+    "mesh revoke " + 64 * "0" + " --folder {tmp} --reason " + 256 * "r": "--reason has 256 bytes",
+    "run --listen tcp://127.0.0.1:0 --member {tmp}/none": "cannot read {tmp}/none/credentials",
     "enroll tcp://127.0.0.1:1 --token-file {tmp}/good --folder {tmp}/m --tier x": "--tier is one",
     "enroll tcp://127.0.0.1:1 --token-file {tmp}/good --folder {tmp}/m --wait-s 0": "--wait-s must",
     "run --listen tcp://127.0.0.1:0 --open --authority {tmp}": "given together",
@@ -190,7 +202,7 @@ def test_nobody_there_is_exit_code_one(tmp_path: Path) -> None:
     assert (member / "endpoint-key.txt").read_bytes() == key
 
 
-@pytest.mark.parametrize("command", ["mesh create", "mesh invite", "enroll"])
+@pytest.mark.parametrize("command", ["mesh create", "mesh invite", "mesh revoke", "enroll"])
 def test_help_has_an_example(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

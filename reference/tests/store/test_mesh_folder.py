@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from meshwire_reference.core.identity import Mesh, public_key_of
-from meshwire_reference.core.trust.signing import Grant, issue_certificate
+from meshwire_reference.core.trust.signing import Grant, issue_certificate, issue_revocation
 from meshwire_reference.node.config import read_key_file
+from meshwire_reference.node.trust_files import read_certificates, read_revocations, read_roots
 from meshwire_reference.store.base import StoreError
 from meshwire_reference.store.member_folder import MemberFolder
 from meshwire_reference.store.mesh_folder import MeshFolder, credentials_of
 from meshwire_reference.store.token_file import Token, read_token, write_token
 from meshwire_reference.testing.enrolling import new_mesh
-from meshwire_reference.wire.certificates import decode_mesh_certificate, decode_mesh_credentials
+from meshwire_reference.wire.certificates import decode_mesh_credentials
 from meshwire_spec.numbers import MeshPolicy, Tier
 
 NOW_MS = 1_700_000_000_123
@@ -146,13 +147,31 @@ def test_a_member_keeps_its_key_through_several_attempts(tmp_path: Path) -> None
     first, again = member.prepare(KEY), member.prepare(bytes(32))
     grant = Grant(public_key_of(KEY), "A1B2C3D4", "node-2", Tier.EDGE, 3, NOW_MS)
     certificate = issue_certificate(bytes(32), grant)
-    member.keep(certificate, credentials_of(new_mesh(tmp_path / "mesh", NOW_MS).genesis()))
+    credentials = credentials_of(new_mesh(tmp_path / "mesh", NOW_MS).genesis())
+    member.keep(certificate, credentials, (certificate,))
 
     assert first == again == KEY == read_key_file(member.path / "endpoint-key.txt")
-    assert decode_mesh_certificate((member.path / "certificate").read_bytes()) == certificate
+    assert (member.certificate(), member.credentials()) == (certificate, credentials)
+    assert read_certificates(member.path / "peer-certificates.txt") == (certificate,)
+    assert read_roots(member.path / "roots.txt") == {certificate.issuer}
     assert {stat.S_IMODE(path.stat().st_mode) for path in member.path.iterdir()} == {0o600}
-    with pytest.raises(StoreError, match="certificate exists"):
+    with pytest.raises(StoreError, match=r"certificate\.txt exists"):
         member.prepare(KEY)
+
+
+def test_revocations_are_added_to_those_of_before(tmp_path: Path) -> None:
+    """In one file, which a node reads; a name is found among those that have enrolled."""
+    folder = new_mesh(tmp_path / "mesh", NOW_MS, TOKEN.token)
+    keys, subjects = folder.keys(), [bytes((number,)) * 32 for number in (1, 2)]
+    revoked = tuple(
+        issue_revocation(keys.seed, subject, keys.mesh_id, NOW_MS) for subject in subjects
+    )
+    paths = {folder.revoke(one) for one in revoked}
+    (invitation,) = folder.invitations.read()
+    folder.invitations.claim(invitation.digest, {"endpoint_id": "00", "node_id": "node-2"})
+
+    assert [read_revocations(path) for path in paths] == [revoked]
+    assert folder.invitations.uses() == {"00": "node-2"}
 
 
 def test_a_key_of_another_form_is_named(tmp_path: Path) -> None:
