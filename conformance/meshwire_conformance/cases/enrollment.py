@@ -62,7 +62,7 @@ NEEDS: Final = ("control", "enrollment")
 
 enrollment_case = partial(case, part="enrollment", needs=NEEDS, isolation="peer")
 """Registers a case about a target that enrolls others."""
-own_process = partial(case, part="enrollment", needs=(*NEEDS, "test-control"), isolation="process")
+process_case = partial(case, part="enrollment", needs=(*NEEDS, "test-control"), isolation="process")
 """The same for one that moves the clock of the target, or is denied often."""
 
 
@@ -105,7 +105,7 @@ async def advance(run: CaseRun, seconds: float) -> None:
     await user.do(run, "clock", advance_s=seconds)
 
 
-@own_process(
+@process_case(
     "MW-7360",
     "a request with a token must be approved, with its certificate and the formation secret",
     rules=("EN-061", "EN-075"),
@@ -121,7 +121,7 @@ async def right_request(run: CaseRun) -> None:
         raise CaseFailed("no-secret", "an approval has no formation secret of 32 bytes")
 
 
-@own_process(
+@process_case(
     "MW-7361",
     "a token that has enrolled a node must not enroll another one",
     rules=("EN-070", "EN-077"),
@@ -133,7 +133,7 @@ async def used_token(run: CaseRun) -> None:
     await be_denied(run, await request_of(run, token, "Y"), "used-token", name="Y")
 
 
-@own_process(
+@process_case(
     "MW-7362",
     "a request that is sent again, byte for byte, must be denied",
     rules=("EN-070",),
@@ -145,7 +145,7 @@ async def replayed_request(run: CaseRun) -> None:
     await be_denied(run, request, "used-token")
 
 
-@own_process(
+@process_case(
     "MW-7363",
     "of many requests with one token, sent at once, one must be approved",
     rules=("EN-070",),
@@ -178,7 +178,7 @@ async def crossing_requests(run: CaseRun) -> None:
             check_denied(response, "used-token")
 
 
-@own_process(
+@process_case(
     "MW-7364",
     "a request with a token that was never given out must be denied",
     rules=("EN-069", "EN-077"),
@@ -192,7 +192,7 @@ async def unknown_token(run: CaseRun) -> None:
     await enroll(run, right)
 
 
-@own_process(
+@process_case(
     "MW-7365",
     "a request for another mesh must be denied",
     rules=("EN-067",),
@@ -206,7 +206,7 @@ async def wrong_mesh(run: CaseRun) -> None:
     await enroll(run, right)
 
 
-@own_process(
+@process_case(
     "MW-7366",
     "a request that its key has not signed as it is must be denied",
     rules=("EN-066",),
@@ -231,7 +231,7 @@ async def forged_request(run: CaseRun) -> None:
     await enroll(run, right)
 
 
-@own_process(
+@process_case(
     "MW-7367",
     "a request must be denied whose key is not the endpoint id of its connection",
     rules=("EN-068",),
@@ -243,7 +243,7 @@ async def wrong_subject(run: CaseRun) -> None:
     await enroll(run, right)
 
 
-@own_process(
+@process_case(
     "MW-7368",
     "a request must be denied whose time is more than five minutes from that of the target",
     rules=("EN-065",),
@@ -258,7 +258,7 @@ async def old_request(run: CaseRun) -> None:
         await enroll(run, replace(right, timestamp=near))
 
 
-@own_process(
+@process_case(
     "MW-7369",
     "a token must enroll within its term and the node of its name alone",
     rules=("EN-071",),
@@ -273,7 +273,7 @@ async def terms_of_a_token(run: CaseRun) -> None:
     await be_denied(run, await request_of(run, token, "Y"), "expired-token", name="Y")
 
 
-@own_process(
+@process_case(
     "MW-7370",
     "a half that is no message must be denied with its reason, and at once",
     rules=("EN-063", "EN-062"),
@@ -294,7 +294,7 @@ async def no_message(run: CaseRun) -> None:
         check_denied(await response_on(run, stream), reason, timestamp=0)
 
 
-@own_process(
+@process_case(
     "MW-7371",
     "a request that cannot be decoded must be denied with the reason of the decoder",
     rules=("EN-064",),
@@ -314,7 +314,7 @@ async def no_request(run: CaseRun) -> None:
         check_denied(await response_on(run, stream), reason, timestamp=0)
 
 
-@own_process(
+@process_case(
     "MW-7372",
     "a request of 65,536 bytes must be read",
     rules=("EN-062",),
@@ -328,7 +328,7 @@ async def longest_request(run: CaseRun) -> None:
     await be_denied(run, longest, "unknown-token")
 
 
-@own_process(
+@process_case(
     "MW-7373",
     "after 20 denials of an address within a minute others must follow, and none later",
     rules=("EN-072",),
@@ -378,7 +378,7 @@ async def _is_closed(run: CaseRun, connection: Connection, reason: str) -> None:
         )
 
 
-@own_process(
+@process_case(
     "MW-7374",
     "a connection without a whole request must be closed after ten seconds",
     rules=("EN-073",),
@@ -397,7 +397,7 @@ async def no_request_in_time(run: CaseRun) -> None:
     await _is_closed(run, connection, "handshake-timeout")
 
 
-@own_process(
+@process_case(
     "MW-7375",
     "a connection must stay open after its response until the client closes it, for half a minute",
     rules=("EN-074",),
@@ -430,7 +430,7 @@ async def _is_refused(run: CaseRun, stream: Stream) -> None:
         )
 
 
-@own_process(
+@process_case(
     "MW-7376",
     "streams of a client after its first one must be refused, and the first one served",
     rules=("EN-079",),
