@@ -19,7 +19,7 @@ INPUTS := pyproject.toml constraints.txt
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 COMPILE := $(BIN)/python -m compileall -q spec reference conformance tools
 # Each writes what is committed, or compares what is committed, and has --check.
-CHECKED_TOOLS := make_schemas draw_figures sync_spec make_vectors make_reconciliation make_oplog format_transcripts make_index \
+CHECKED_TOOLS := make_schemas draw_figures sync_spec make_vectors make_reconciliation make_oplog make_certificates format_transcripts make_index \
 	trace coverage_tables check_citations check_inventory check_prose mutants mutant_scores mutant_matrix operators liars
 
 .PHONY: help check check-full test test-fast lint ci look site dist adapters clean \

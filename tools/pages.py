@@ -22,6 +22,7 @@ RULE_KINDS = frozenset(
         "oplog_history",
         "oplog_join",
         "oplog_canonical",
+        "certificate_check",
     )
 )
 

@@ -29,10 +29,11 @@ ROLES: Final = ("accepting", "dialling")
 SHOWN: Final = 6
 """Cases that a row names; of more the number is said."""
 DEFECTS: Final = (
-    *(f"D-{number}" for number in range(15, 42)),
+    *(f"D-{number}" for number in range(15, 45)),
     "D-98", "D-99", "D-100", "D-101", "D-102", "D-103", "D-169", "D-170", "D-171",
 )  # fmt: skip
-"""The defects of streams, connections, handshakes, identity, certificates and enrollment."""
+"""The defects of streams, connections, handshakes, identity, certificates, enrollment
+and encryption."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,8 @@ NO_RECONCILIATION: Final = "NG-012"
 
 OPERATIONS_PAGE: Final = "OP-"
 """How ids of rules of signed operations begin."""
+CERTIFICATES_PAGE: Final = "CT-"
+"""How ids of rules about the verification of certificates begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ def _is_of(*prefixes: str) -> Callable[[Rule], bool]:
 
 def _of_codec(rule: Rule) -> bool:
     in_codec = bool({"codec", "every"} & set(rule.seen)) and RUN_KIND not in rule.kinds
-    in_codec = in_codec and not rule.id.startswith(OPERATIONS_PAGE)
+    in_codec = in_codec and not rule.id.startswith((OPERATIONS_PAGE, CERTIFICATES_PAGE))
     return in_codec or rule.id.startswith(("CH-", "EN-"))
 
 
@@ -118,7 +120,7 @@ CLASSES: Final = (
     ConformanceClass(
         "certifying node",
         "a node that can demand certificates of its peers",
-        _is_of("CT-"),
+        _is_of(CERTIFICATES_PAGE),
     ),
     ConformanceClass(
         "operations node",

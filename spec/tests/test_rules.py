@@ -30,6 +30,7 @@ def test_kinds_and_reasons_are_registered() -> None:
     # Vectors of whole reconciliations are of no kind of message.
     kinds = {*numbers.KINDS, "negentropy_run"}
     kinds |= {"oplog_text", "oplog_signature", "oplog_history", "oplog_join", "oplog_canonical"}
+    kinds.add("certificate_check")
 
     assert [(r.id, kind) for r in rules for kind in r.kinds if kind not in kinds] == []
     assert [(r.id, r.reason) for r in rules if r.reason and r.reason not in numbers.REASONS] == []

@@ -20,6 +20,9 @@ from meshwire_conformance.cases.adapter import (
 )
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.reconciliations import KIND
+from meshwire_conformance.codec_suite.certificate_judge import (
+    OPERATIONS_BY_KIND as CERTIFICATE_OPERATIONS,
+)
 from meshwire_conformance.codec_suite.judge import Hello
 from meshwire_conformance.codec_suite.oplog_judge import OPERATIONS as OPLOG_OPERATIONS
 from meshwire_conformance.codec_suite.oplog_judge import OPERATIONS_BY_KIND
@@ -45,7 +48,11 @@ TEXT_IDS = "ids of requests are given back as texts (CH-003)"
 """The cause where answers come whose ids are numbers in a text."""
 SHOWN_MAX = 5
 """Greatest number of malformed lines shown."""
-NEEDED_OPERATIONS: Mapping[str, frozenset[str]] = {KIND: OPERATIONS, **OPERATIONS_BY_KIND}
+NEEDED_OPERATIONS: Mapping[str, frozenset[str]] = {
+    KIND: OPERATIONS,
+    **OPERATIONS_BY_KIND,
+    **CERTIFICATE_OPERATIONS,
+}
 """Operations that a harness has to offer for a case of a kind that needs some."""
 
 

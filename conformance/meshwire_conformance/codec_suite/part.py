@@ -13,6 +13,12 @@ from itertools import groupby
 from meshwire_conformance.catalogue.case import HARNESS, OPLOG_SESSION, SOCKET, Case
 from meshwire_conformance.catalogue.catalogue import Catalogue
 from meshwire_conformance.catalogue.oplog import OplogRun
+from meshwire_conformance.codec_suite.certificate_judge import (
+    CertificateFinding,
+    asks_of_certificate,
+    describe_certificate,
+    finding_of_certificate,
+)
 from meshwire_conformance.codec_suite.judge import Finding, Given, Hello, finding_of, vector_of
 from meshwire_conformance.codec_suite.manners import (
     DECODE,
@@ -37,9 +43,10 @@ from meshwire_conformance.codec_suite.requests import Ask, asks_of, asks_of_run
 from meshwire_conformance.codec_suite.session import HarnessSession
 from meshwire_conformance.contracts import Attachment, Progress, Settings
 from meshwire_conformance.verdicts import CONTROL_FAILED, ENDED, CaseResult, Verdict
+from meshwire_spec.schemas.certificates import CertificateVector
 from meshwire_spec.schemas.reconciliation import ReconciliationRun
 
-SomeFinding = Finding | RunFinding | OplogFinding
+SomeFinding = Finding | RunFinding | OplogFinding | CertificateFinding
 
 BATCH = 32
 """Requests of the first batch, if violations can end the run; each next batch is twice as large."""
@@ -228,6 +235,8 @@ def _asks_of_case(case: Case, number: int, level: str) -> Iterator[Ask]:
             return asks_of_run(case, run, number)
         case OplogRun() as run:
             return asks_of_oplog(case, run, number, level)
+        case CertificateVector() as vector:
+            return asks_of_certificate(case, vector, number)
     return asks_of(case, vector_of(case), number)
 
 
@@ -246,6 +255,8 @@ def _findings(
             found[name] = finding_of_run(case.body, pairs, hello, demanded, level)
         elif isinstance(case.body, OplogRun):
             found[name] = finding_of_oplog(pairs, demanded, level)
+        elif isinstance(case.body, CertificateVector):
+            found[name] = finding_of_certificate(case.body, pairs, hello, demanded)
         else:
             found[name] = finding_of(pairs, hello, demanded)
     return found
@@ -313,6 +324,8 @@ def _described(
     """Return the result of a failure in the words of its sort of case."""
     if isinstance(told, OplogFinding):
         return describe_oplog(case, told)
+    if isinstance(told, CertificateFinding):
+        return describe_certificate(case, told)
     if isinstance(told, RunFinding):
         assert isinstance(case.body, ReconciliationRun)
         return describe_run(case, case.body, told, control)
@@ -334,4 +347,8 @@ def _unoffered(case: Case, hello: Hello) -> CaseResult | None:
 
 def _plain(found: SomeFinding | None) -> Finding | None:
     """Return the finding alone, without the step of a run at which it occurred."""
-    return found.finding if isinstance(found, RunFinding | OplogFinding) else found
+    return (
+        found.finding
+        if isinstance(found, RunFinding | OplogFinding | CertificateFinding)
+        else found
+    )

@@ -49,8 +49,27 @@ class Authority:
             "signature": UNSIGNED,
             **changes,
         }
-        unsigned = encode(from_value("mesh_certificate", value))[:-SIGNATURE]
-        return unsigned + self._private.sign(unsigned)
+        return self.resigned(encode(from_value("mesh_certificate", value)))
+
+    def admit(self, member: str, issued_ms: int, /, **changes: Any) -> bytes:
+        """Return a membership certificate of an endpoint id in hex."""
+        value = {
+            "member": member,
+            "callsign": "red-7",
+            "mesh_id": self.mesh_id,
+            "issued_at": str(issued_ms),
+            "expires_at": "0",
+            "permissions": STANDARD,
+            "issuer": self.key,
+            "signature": UNSIGNED,
+            **changes,
+        }
+        return self.resigned(encode(from_value("membership_certificate", value)))
+
+    def resigned(self, message: bytes, prefix: bytes = b"") -> bytes:
+        """Return a message with a signature over the bytes before it, after a prefix."""
+        unsigned = message[:-SIGNATURE]
+        return unsigned + self._private.sign(prefix + unsigned)
 
     def revoke(self, subject: str, revoked_ms: int, /, **changes: Any) -> bytes:
         """Return the signed revocation of an endpoint id in hex."""
@@ -63,8 +82,7 @@ class Authority:
             "signature": UNSIGNED,
             **changes,
         }
-        unsigned = encode(from_value("mesh_revocation", value))[:-SIGNATURE]
-        return unsigned + self._private.sign(REVOCATION_PREFIX + unsigned)
+        return self.resigned(encode(from_value("mesh_revocation", value)), REVOCATION_PREFIX)
 
 
 def document_of(content: bytes, member: str) -> dict[str, str]:

@@ -32,6 +32,12 @@ def _oplog_sessions() -> Iterable[Case]:
     return oplog_sessions.load_cases()
 
 
+def _certificates() -> Iterable[Case]:
+    from meshwire_conformance.catalogue import certificates  # noqa: PLC0415 - a row of LOADERS
+
+    return certificates.load_cases()
+
+
 def _transcripts() -> Iterable[Case]:
     from meshwire_conformance.catalogue import transcripts  # noqa: PLC0415 - a row of LOADERS
 
@@ -56,6 +62,7 @@ LOADERS: Mapping[str, Callable[[], Iterable[Case]]] = {
     "reconciliations": _reconciliations,
     "oplog": _oplog,
     "oplog sessions": _oplog_sessions,
+    "certificates": _certificates,
     "transcripts": _transcripts,
     "functions": _functions,
     "harness": _harness,

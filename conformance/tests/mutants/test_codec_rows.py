@@ -9,6 +9,7 @@ import pytest
 from mutant_rows import read_rows
 
 from meshwire_conformance.catalogue.case import OPLOG_SESSION
+from meshwire_conformance.catalogue.certificates import CHECK
 from meshwire_conformance.catalogue.oplog import CANONICAL, HISTORY, JOIN, SIGNATURE, TEXT
 from meshwire_conformance.catalogue.reconciliations import KIND as RUN
 from meshwire_conformance.verdicts import ExitCode
@@ -26,7 +27,7 @@ def test_the_table_has_every_kind_limit_and_count() -> None:
     limits = {limit.name for limit in LIMITS} | set(COUNT_BOUNDS)
     bare = limits - {row.limit for row in CODEC_ROWS}
 
-    assert kinds == {*KINDS, RUN, *OF_OPLOG, OPLOG_SESSION}, (
+    assert kinds == {*KINDS, RUN, *OF_OPLOG, CHECK, OPLOG_SESSION}, (
         f"no row in codec.toml for: {sorted(set(KINDS) - kinds)}"
     )
     assert not bare, f"no row in codec_limits.toml for: {sorted(bare)}"
@@ -41,7 +42,7 @@ def test_every_kind_of_a_limit_has_a_mutant() -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("kind", [*KINDS, *OF_OPLOG])
+@pytest.mark.parametrize("kind", [*KINDS, *OF_OPLOG, CHECK])
 def test_every_mutant_of_a_kind_is_noticed_and_its_field_named(kind: str) -> None:
     """By every case that its row names."""
     rows = [row for row in CODEC_ROWS if row.kind == kind and not row.survives]

@@ -36,7 +36,7 @@ def _hello(_request: dict[str, object]) -> dict[str, object]:
         "version": VERSION,
         "kinds": list(kinds.KINDS),
         "profiles": [PROFILE, OPLOG_PROFILE],
-        "operations": [*RECONCILIATION, *OPLOG],
+        "operations": [*RECONCILIATION, *OPLOG, *CERTIFICATES],
         "reasons": True,
     }
 
@@ -85,6 +85,14 @@ def _oplog(request: dict[str, object]) -> dict[str, object]:
     return oplog.OPERATIONS[str(request["op"])](request)
 
 
+def _certificates(request: dict[str, object]) -> dict[str, object]:
+    from meshwire_reference.harness import certificates  # noqa: PLC0415 - loads cryptography
+
+    return certificates.OPERATIONS[str(request["op"])](request)
+
+
+CERTIFICATES: Final = ("certificate_check",)
+
 RECONCILIATION: Final = (
     "negentropy_open",
     "negentropy_initiate",
@@ -115,6 +123,7 @@ OPERATIONS: Final[dict[str, Callable[[dict[str, object]], dict[str, object]]]] =
     "bye": _bye,
     **dict.fromkeys(RECONCILIATION, _reconciliation),
     **dict.fromkeys(OPLOG, _oplog),
+    **dict.fromkeys(CERTIFICATES, _certificates),
 }
 
 

@@ -1,7 +1,8 @@
 """Files of what a node trusts: public keys of roots, certificates and revocations, one on a line.
 
 A key is 64 hex digits, a certificate or revocation is base64. Empty lines, and what follows `#`,
-count for nothing.
+count for nothing. A file may also hold the bytes of one certificate, as `enroll` writes them: its
+tier is no character, so that no text is taken for one.
 """
 
 import base64
@@ -41,7 +42,10 @@ def read_roots(path: Path) -> frozenset[bytes]:
 
 def read_certificates(path: Path) -> tuple[MeshCertificate, ...]:
     """Return the certificates in a file; raises BadTrustFile."""
-    return tuple(_each(path, lambda text: decode_mesh_certificate(_bytes(text))))
+    try:
+        return (decode_mesh_certificate(_content(path)),)
+    except Malformed:
+        return tuple(_each(path, lambda text: decode_mesh_certificate(_bytes(text))))
 
 
 def read_revocations(path: Path) -> tuple[MeshRevocation, ...]:
@@ -62,7 +66,7 @@ def _each(path: Path, read: Callable[[str], One]) -> Iterator[One]:
             raise BadTrustFile(f"{path}:{number}: {fault}") from fault
 
 
-def _lines(path: Path) -> list[str]:
+def _content(path: Path) -> bytes:
     """Read a file that may be an endless one."""
     try:
         with path.open("rb") as file:
@@ -71,8 +75,12 @@ def _lines(path: Path) -> list[str]:
         raise BadTrustFile(f"cannot read {path}: {exc.strerror or exc}") from exc
     if len(content) > FILE_MAX:
         raise BadTrustFile(f"{path} has more than {FILE_MAX} bytes")
+    return content
+
+
+def _lines(path: Path) -> list[str]:
     try:
-        return content.decode("ascii").splitlines()
+        return _content(path).decode("ascii").splitlines()
     except UnicodeDecodeError as exc:
         raise BadTrustFile(f"{path} is no text: byte {exc.start} is not ASCII") from exc
 

@@ -448,6 +448,9 @@ def test_files_of_trust_are_read(tmp_path: Path) -> None:
     assert [one.subject for one in trust.certificates] == [public_key_of(AUTHORITY)] * 3
     assert [one.subject for one in trust.revocations] == [bytes(32)]
     assert config.certificate == trust.certificates[0]
+    # As `enroll` writes it.
+    (tmp_path / "certificate_file").write_bytes(encode_mesh_certificate(trust.certificates[0]))
+    assert make_config(given).certificate == config.certificate
     assert ["tcp://" in warning for warning in config.warnings] == [True]
     assert make_config(Choices(given.listen, is_open=True)).settings.trust is None
 

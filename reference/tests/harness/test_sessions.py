@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from meshwire_reference.harness.serve import OPLOG, RECONCILIATION, answer
+from meshwire_reference.harness.serve import CERTIFICATES, OPLOG, RECONCILIATION, answer
 
 ITEM = ["1700000000000", "0ed32d3352f0cddd88b03a266c387e1a4683d5356ce381463b4b42cf9ccadfaf"]
 FIRST = f"6100000201{ITEM[1]}"
@@ -111,4 +111,4 @@ def test_hello_names_the_operations() -> None:
     """A suite asks only what is declared."""
     reply = ask("hello", 0)
 
-    assert reply["result"]["operations"] == [*RECONCILIATION, *OPLOG]
+    assert reply["result"]["operations"] == [*RECONCILIATION, *OPLOG, *CERTIFICATES]

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from meshwire_spec.schemas import (
+    certificates,
     control,
     listing,
     oplog,
@@ -62,6 +63,9 @@ PUBLICATIONS = (
         "A file of reconciliation vectors",
         reconciliation.ReconciliationFile,
         reconciliation.CONDITIONS,
+    ),
+    Publication(
+        "certificates", "A file of vectors about certificates", certificates.CertificateFile
     ),
     Publication("oplog", "A file of vectors of signed operations", oplog.OplogFile),
     Publication(

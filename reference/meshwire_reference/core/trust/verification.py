@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from meshwire_reference.core.trust.signing import has_valid_signature
-from meshwire_reference.wire.certificates import MeshCertificate, MeshRevocation
+from meshwire_reference.wire.certificates import (
+    MembershipCertificate,
+    MeshCertificate,
+    MeshRevocation,
+)
 from meshwire_spec.numbers import CertificateFault, Permission
 
 NOT_DELEGATED: Final = Permission.ENROLL | Permission.ADMIN
@@ -31,13 +35,16 @@ class Trust:
     revoked: AbstractSet[bytes] = frozenset()
 
 
-Check: TypeAlias = Callable[[MeshCertificate, Trust, int], bool]
+Certificate: TypeAlias = MeshCertificate | MembershipCertificate
+"""Both count alike; a membership certificate has no tier, and its holder is no delegate."""
+
+Check: TypeAlias = Callable[[Certificate, Trust, int], bool]
 """Returns True if a certificate has a fault, under this trust and at this time in ms."""
 
 # CT-010, CT-012, CT-013, CT-014, CT-015
 OWN_CHECKS: Final[tuple[tuple[CertificateFault, Check], ...]] = (
     (CertificateFault.WRONG_MESH, lambda one, trust, _now: one.mesh_id != trust.mesh_id),
-    (CertificateFault.REVOKED, lambda one, trust, _now: one.subject in trust.revoked),
+    (CertificateFault.REVOKED, lambda one, trust, _now: subject_of(one) in trust.revoked),
     (CertificateFault.NOT_YET_VALID, lambda one, _trust, now: now < one.issued_at),
     (
         CertificateFault.EXPIRED,
@@ -47,7 +54,7 @@ OWN_CHECKS: Final[tuple[tuple[CertificateFault, Check], ...]] = (
 )
 """Faults of a certificate itself, whatever its issuer; signatures last, since they cost most."""
 
-Passed: TypeAlias = Callable[[MeshCertificate, MeshCertificate], bool]
+Passed: TypeAlias = Callable[[Certificate, MeshCertificate], bool]
 """Returns True if a certificate is more than its issuer's certificate, the second, may issue."""
 
 # CT-019, CT-020, CT-021
@@ -60,19 +67,29 @@ DELEGATION_CHECKS: Final[tuple[tuple[CertificateFault, Passed], ...]] = (
         CertificateFault.PERMISSIONS_EXCEEDED,
         lambda one, issuer: bool(one.permissions & (NOT_DELEGATED | ~issuer.permissions)),
     ),
-    (CertificateFault.TIER_EXCEEDED, lambda one, issuer: one.tier < issuer.tier),
+    (
+        CertificateFault.TIER_EXCEEDED,
+        lambda one, issuer: isinstance(one, MeshCertificate) and one.tier < issuer.tier,
+    ),
 )
 
 
+def subject_of(certificate: Certificate) -> bytes:
+    """Return the key that a certificate certifies."""
+    if isinstance(certificate, MembershipCertificate):
+        return certificate.member
+    return certificate.subject
+
+
 def verify_certificate(
-    certificate: MeshCertificate, trust: Trust, subject: bytes, now_ms: int
+    certificate: Certificate, trust: Trust, subject: bytes, now_ms: int
 ) -> CertificateFault | None:
     """Return why a certificate does not certify an endpoint id now, or None if it does.
 
     `now_ms` is the time in ms since 1970. A certificate with several faults has one of them.
     """
     # CT-011
-    if certificate.subject != subject:
+    if subject_of(certificate) != subject:
         return CertificateFault.WRONG_SUBJECT
     fault = _own_fault(certificate, trust, now_ms)
     if fault is not None or certificate.issuer in trust.roots:
@@ -103,11 +120,11 @@ def verify_revocation(revocation: MeshRevocation, trust: Trust) -> CertificateFa
     return None
 
 
-def _own_fault(one: MeshCertificate, trust: Trust, now_ms: int) -> CertificateFault | None:
+def _own_fault(one: Certificate, trust: Trust, now_ms: int) -> CertificateFault | None:
     return next((fault for fault, has in OWN_CHECKS if has(one, trust, now_ms)), None)
 
 
-def _delegation_fault(one: MeshCertificate, trust: Trust, now_ms: int) -> CertificateFault | None:
+def _delegation_fault(one: Certificate, trust: Trust, now_ms: int) -> CertificateFault | None:
     """Return why the holder of a certificate may not issue this one, or None if one of them may.
 
     Each certificate of the issuer is tried, and none of its issuer's: the depth is 1 (D-37).
@@ -122,7 +139,7 @@ def _delegation_fault(one: MeshCertificate, trust: Trust, now_ms: int) -> Certif
 
 
 def _issuer_fault(
-    one: MeshCertificate, issuer: MeshCertificate, trust: Trust, now_ms: int
+    one: Certificate, issuer: MeshCertificate, trust: Trust, now_ms: int
 ) -> CertificateFault | None:
     if issuer.issuer not in trust.roots:
         # CT-016, CT-017

@@ -1,8 +1,11 @@
 """Tests of certificates: who may issue them, and when they certify a node."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from meshwire_reference.core.identity import public_key_of
 from meshwire_reference.core.trust.signing import (
@@ -19,6 +22,7 @@ from meshwire_reference.core.trust.verification import (
     verify_subject,
 )
 from meshwire_reference.wire.certificates import (
+    MembershipCertificate,
     MeshCertificate,
     decode_membership_certificate,
     decode_mesh_certificate,
@@ -30,6 +34,7 @@ from meshwire_reference.wire.enrollment import decode_enrollment_request
 from meshwire_reference.wire.errors import Malformed
 from meshwire_spec.numbers import REVOCATION_PREFIX, CertificateFault, Permission, Tier
 
+VECTORS = Path(__file__).resolve().parents[4] / "vectors"
 NOW = 1_700_000_000_000
 ROOT, DELEGATE, NODE, STRANGER = (bytes([0x11 * n]) * 32 for n in (1, 2, 3, 4))
 MESH = "3F1A90C2"
@@ -228,6 +233,46 @@ class TestRevocations:
         head = bytes(range(32)) + b"\x02AB" + (0x0102).to_bytes(8, "little") + b"\x04lost"
         assert data == head + public_key_of(ROOT) + one.signature
         assert decode_mesh_revocation(data) == one
+
+
+RECORDED = [
+    one
+    for one in json.loads(
+        (VECTORS / "enrollment" / "mesh_certificate.captured.json").read_text(encoding="utf-8")
+    )["vectors"]
+    if isinstance(one["hex"], str)
+]
+
+
+@pytest.mark.parametrize("recorded", RECORDED, ids=[one["id"] for one in RECORDED])
+def test_a_recorded_certificate_counts_under_its_issuer(recorded: dict[str, str]) -> None:
+    """CT-001: as a deployed peer has issued it, at its first moment and not before."""
+    one = decode_mesh_certificate(bytes.fromhex(recorded["hex"]))
+    trust = Trust(one.mesh_id, frozenset([one.issuer]))
+
+    assert encode_mesh_certificate(one).hex() == recorded["hex"]
+    assert fault_of(one, trust, one.issued_at) is None
+    assert fault_of(replace(one, permissions=one.permissions ^ 1), trust, one.issued_at) is (
+        CertificateFault.BAD_SIGNATURE
+    )
+    if one.issued_at:
+        assert fault_of(one, trust, one.issued_at - 1) is CertificateFault.NOT_YET_VALID
+
+
+def test_a_membership_certificate_counts_as_the_other() -> None:
+    """It has no tier, so that a delegate of any may issue it; its permissions are compared."""
+    helper = issue_certificate(
+        ROOT, granted(DELEGATE, tier=Tier.EDGE, permissions=STANDARD | Permission.ENROLL)
+    )
+    value = MembershipCertificate(
+        public_key_of(NODE), "red-7", MESH, NOW, 0, int(STANDARD), helper.subject, bytes(64)
+    )
+    more = replace(value, permissions=int(STANDARD | Permission.ADMIN))
+    signer = Ed25519PrivateKey.from_private_bytes(DELEGATE)
+    signed = [replace(one, signature=signer.sign(signed_bytes(one))) for one in (value, more)]
+    faults = [verify_certificate(one, trusting(helper), public_key_of(NODE), NOW) for one in signed]
+
+    assert faults == [None, CertificateFault.PERMISSIONS_EXCEEDED]
 
 
 class TestDomains:
