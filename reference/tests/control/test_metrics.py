@@ -12,9 +12,11 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as read_plain
 
 from meshwire_reference.backend import Backend, Choices, Document, make_config
+from meshwire_reference.backend.statistics import NodeStatistics
 from meshwire_reference.control import metrics as module
 from meshwire_reference.control.metrics import MetricsServer
-from meshwire_reference.core.counts import COUNTERS
+from meshwire_reference.control.prometheus import exposition
+from meshwire_reference.core.counts import COUNTERS, Counts
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
 
@@ -100,6 +102,30 @@ def test_every_counter_is_served_and_what_is_wrong_is_said() -> None:
         assert too_long == b"" or b" 400 " in too_long
 
     run(test)
+
+
+def test_counters_of_peers_have_their_peer_and_their_unit() -> None:
+    """Of each peer its own number, and when something was exchanged last, in seconds."""
+    one, other = Counts(), Counts()
+    one.refused["internal"], one.lost, one.last_ms = 2, 3, 1_800_000_000_250
+    statistics = NodeStatistics(
+        one.snapshot(), {"ab": one.snapshot(), "cd": other.snapshot()}, {"sessions": 2}
+    )
+    text, _ = exposition(lambda: statistics, "*/*")
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in read_plain(text.decode())
+        for sample in family.samples
+        if "_created" not in sample.name
+    }
+
+    assert samples["meshwire_peer_refused_total", "ab", "internal"] == 2
+    assert samples["meshwire_refused_total", "internal"] == 2
+    assert samples["meshwire_peer_lost_total", "ab"] == 3
+    assert samples["meshwire_peer_lost_total", "cd"] == 0
+    assert samples["meshwire_now_sessions",] == 2
+    moments = {name: value for name, value in samples.items() if "last_exchange" in name[0]}
+    assert moments == {("meshwire_peer_last_exchange_seconds", "ab"): 1_800_000_000.25}
 
 
 def test_silent_clients_keep_nobody_away_for_long(monkeypatch: pytest.MonkeyPatch) -> None:

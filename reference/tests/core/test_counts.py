@@ -156,3 +156,13 @@ def test_the_peers_have_a_bound() -> None:
     assert statistics.refused == {"internal": 10_000}
     assert statistics.of("9999").refused == {"internal": 1}
     assert statistics.of("0").refused == {}
+
+
+def test_the_counts_of_a_peer_that_stays_are_kept() -> None:
+    """ER-023: those that were counted the longest time ago go, not those that began first."""
+    statistics = Statistics()
+    for number in range(2 * PEERS_MAX):
+        for peer in ("stays", str(number)):
+            statistics.of(peer).lost += 1
+
+    assert statistics.of("stays").lost == 2 * PEERS_MAX

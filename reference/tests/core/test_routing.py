@@ -325,6 +325,16 @@ def test_a_child_may_ask_for_commands_and_not_give_them() -> None:
     assert sent_to(bench)[CHILD] == ["commands:c1"]
 
 
+def test_a_tombstone_that_goes_down_is_taken_from_a_lateral_peer() -> None:
+    """TS-052: of children alone it is refused; those get it."""
+    bench = middle()
+    sent_to(bench)
+    down = encode_tombstone(tombstone(Direction.DOWN_ONLY))
+
+    assert not is_refused(bench.send(LATERAL, StreamFrame("x", FrameType.TOMBSTONE, down)))
+    assert sent_to(bench) == {PARENT: [], CHILD: ["tombstones:tracks:t1"], LATERAL: []}
+
+
 @pytest.mark.parametrize("key", ["certificates:c1", "revocations:r1"])
 def test_closed_collections_are_taken_from_nobody(key: str) -> None:
     """DC-073, D-59: neither written nor read, with or without a hierarchy."""

@@ -31,9 +31,13 @@ KEYS = [f"beacons:{number}" for number in range(12)]
 NO_HEADS: Heads = ()
 
 
+LARGE = "alerts:large"
+"""A document of five times the size, more urgent than the others."""
+
+
 def answer(call: Call) -> Result:
-    """Stand in for a worker whose documents all take SIZE bytes."""
-    blob = bytes(SIZE)
+    """Stand in for a worker whose documents take SIZE bytes each, but for LARGE."""
+    blob = bytes(5 * SIZE if getattr(call, "key", "") == LARGE else SIZE)
     if isinstance(call, Merge):
         return Merged(NO_HEADS, Write(blob, b""), ahead=False)
     if isinstance(call, Receive):
@@ -41,7 +45,9 @@ def answer(call: Call) -> Result:
     return Saved(blob, NO_HEADS) if type(call).__name__ == "Save" else Done()
 
 
-def make_bench(answer_bytes_max: int = 3 * SIZE, all_answer_bytes_max: int = 100 * SIZE) -> Bench:
+def make_bench(
+    answer_bytes_max: int = 3 * SIZE, all_answer_bytes_max: int = 100 * SIZE, sends_max: int = 64
+) -> Bench:
     """Return an open node with documents, whose room for answers is small."""
     bench = Bench(
         answer,
@@ -50,6 +56,7 @@ def make_bench(answer_bytes_max: int = 3 * SIZE, all_answer_bytes_max: int = 100
             heartbeat_s=0,
             answer_bytes_max=answer_bytes_max,
             all_answer_bytes_max=all_answer_bytes_max,
+            sends_max=sends_max,
         ),
     )
     author = bench.connect()
@@ -127,6 +134,19 @@ class TestAnswers:
         for connection in connections:
             answers = [f.key for f in bench.frames(connection) if f.type == FrameType.DELTA]
             assert sorted(answers) == sorted(KEYS)
+
+    def test_what_is_made_does_not_wait_for_what_has_no_room(self) -> None:
+        """DC-007: an urgent answer that has no room yet holds up none that has its room already."""
+        bench = make_bench(sends_max=1)
+        connection = bench.connect()
+        bench.take_frames(connection)
+        bench.send(connection, StreamFrame(LARGE, FrameType.SNAPSHOT, b"x"))
+        bench.hold_sends = True
+        keys = [*KEYS[:2], LARGE]
+        asked(bench, connection, keys)
+
+        bench.let_go()
+        assert [frame.key for frame in bench.take_frames(connection)] == keys
 
     def test_a_peer_that_leaves_gives_its_room_to_others(self) -> None:
         """Waiting callers continue at once."""

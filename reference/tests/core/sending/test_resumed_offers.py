@@ -31,10 +31,10 @@ def text_of(number: int) -> str:
     return Random(number).randbytes(SIZE).hex()
 
 
-def make_bench(actor: int, documents: int = 0) -> Bench:
+def make_bench(actor: int, documents: int = 0, sends_max: int = 1) -> Bench:
     """Return an open node that holds documents, of which each second one is sent as a snapshot."""
     table = Table(bytes((actor,)) * 16)
-    settings = Settings(Dialect.OPEN, heartbeat_s=0, sends_max=1, batch_entries=5)
+    settings = Settings(Dialect.OPEN, heartbeat_s=0, sends_max=sends_max, batch_entries=5)
     bench = Bench(lambda call: table.answer(call, None), settings)
     for number in range(documents):
         key = f"{('notes', 'nodes')[number % 2]}:{number}"
@@ -138,6 +138,20 @@ def test_a_batch_that_was_lost_does_not_count_as_sent() -> None:
     bench.disconnect(connection)
 
     assert announced(bench) == (8, 0)
+
+
+def test_an_offer_is_not_over_while_its_last_batches_are_under_way() -> None:
+    """DC-081: what was sent by then is remembered, although nothing is left to choose."""
+    bench = make_bench(1, 8, sends_max=3)
+    bench.hold_sends = True
+    connection = bench.connect(peer=2)
+    assert len(bench.held) == 2
+    bench.let_one_go()
+    bench.held.clear()
+    bench.hold_sends = False
+    bench.disconnect(connection)
+
+    assert announced(bench) == (8, 5)
 
 
 def test_what_came_from_a_peer_is_not_sent_back_in_full() -> None:

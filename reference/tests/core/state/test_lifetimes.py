@@ -46,6 +46,16 @@ def test_one_that_has_ended_is_known_by_its_heads_for_a_lifetime() -> None:
     assert not held.has_returned(KEY, (*TWO, *ONE), 9000.0)
 
 
+def test_one_that_was_written_anew_is_no_ended_one() -> None:
+    """DC-079: what is held again is no document that returns."""
+    held = Lifetimes(PUBLISHED)
+    held.note_written(KEY, ONE, 0.0, 5000)
+    held.end(KEY, 4000.0)
+    held.note_written(KEY, TWO, 4100.0, 9000)
+
+    assert not held.has_returned(KEY, ONE, 4100.0)
+
+
 def test_those_that_have_ended_are_bounded() -> None:
     """The oldest are forgotten."""
     held = Lifetimes(PUBLISHED)

@@ -256,6 +256,15 @@ class TestBounds:
         table.put_back("tracks:t2", None)
         assert table.offer(longer, NOW) is OfferOutcome.REPLACED
 
+    def test_the_bytes_of_one_that_is_replaced_are_free_again(self) -> None:
+        """TS-047: a document that is deleted again and again takes the room of one tombstone."""
+        table = Tombstones()
+        table.bytes_max = 2 * len(encode_tombstone(BASE))
+        offered = [table.offer(replace(BASE, lamport=7 + times), NOW) for times in range(9)]
+
+        assert offered == [OfferOutcome.NEW, *[OfferOutcome.REPLACED] * 8]
+        assert table.offer(replace(BASE, document_id="t2"), NOW) is OfferOutcome.NEW
+
     def test_what_is_stored_is_held_again_whatever_the_bounds_are(self) -> None:
         """A store may be older than they are."""
         table = Tombstones()
