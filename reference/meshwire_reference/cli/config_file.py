@@ -63,3 +63,8 @@ def open_config(path: Path) -> ConfigFile:
         return ConfigFile(path, text, tomllib.loads(text))
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"{path}: this is no TOML: {exc}") from exc
+    except RecursionError as exc:
+        raise ConfigError(f"{path}: values are nested too deep") from exc
+    except ValueError as exc:
+        # Python refuses to read an integer of thousands of digits.
+        raise ConfigError(f"{path}: a number has too many digits") from exc

@@ -58,7 +58,7 @@ DocumentId = Annotated[
 
 def fail_request(problem: str) -> typer.Exit:
     """Print why a request was not carried out, on one line; return the exit to raise."""
-    sys.stderr.write(f"meshwire-node: {problem}\n")
+    sys.stderr.write(f"meshwire-node: {' '.join(problem.split())}\n")
     return typer.Exit(NOT_DONE)
 
 

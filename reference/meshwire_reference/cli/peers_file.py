@@ -85,11 +85,12 @@ def _with_endpoint_id(address: str, endpoint_id: str, place: str) -> str:
     """Return an address that names the endpoint id that has to be proven there."""
     if not ENDPOINT.fullmatch(endpoint_id):
         raise ConfigError(f"{place}: `endpoint_id` has 64 hex digits")
+    endpoint_id = endpoint_id.lower()
     scheme, _, rest = address.partition("://")
     # TR-061
     if scheme == "tcp":
         raise ConfigError(f"{place}: nobody proves an `endpoint_id` over tcp://, leave it out")
     named, at, _ = rest.rpartition("@")
-    if at and named != endpoint_id:
+    if at and named.lower() != endpoint_id:
         raise ConfigError(f"{place}: `address` names another endpoint id than `endpoint_id`")
     return address if at else f"{scheme}://{endpoint_id}@{rest}"

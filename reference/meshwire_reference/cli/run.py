@@ -634,7 +634,8 @@ def as_member(options: RunOptions, path: Path) -> RunOptions:
 
 def fail(problem: str) -> NoReturn:
     """Print the problem on one line and exit with the code for wrong usage."""
-    sys.stderr.write(f"meshwire-node: {problem}\n")
+    # What a person has given may contain line ends.
+    sys.stderr.write(f"meshwire-node: {' '.join(problem.split())}\n")
     raise typer.Exit(USAGE)
 
 

@@ -8,6 +8,7 @@ table `[collection.NAME]` of one collection.
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -92,14 +93,24 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _is_float(value: object) -> bool:
+    """Return True for a number that can be added to a time: an integer of TOML has no bound."""
+    is_small = not isinstance(value, int) or abs(value) <= sys.float_info.max
+    return _is_number(value) and is_small
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and "\0" not in value
+
+
 KINDS: Final[dict[Any, tuple[Callable[[object], bool], str]]] = {
     list[str] | None: (
         lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
         'a list of texts, such as ["one", "two"]',
     ),
-    Path | None: (lambda value: isinstance(value, str), 'a text, such as "folder"'),
+    Path | None: (_is_path, 'a text without a null character, such as "folder"'),
     str | None: (lambda value: isinstance(value, str), 'a text, such as "one"'),
-    float: (_is_number, "a number, such as 2.5"),
+    float: (_is_float, "a number, such as 2.5"),
     int: (lambda value: _is_number(value) and isinstance(value, int), "a whole number, such as 10"),
     bool: (lambda value: isinstance(value, bool), "true or false"),
 }

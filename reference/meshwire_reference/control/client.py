@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +25,14 @@ class RequestRefused(Exception):
         self.code = code
 
 
+def _is_other_file(path: Path) -> bool:
+    """Return True if there is something at a path, and it is no socket."""
+    # A name may be too long, or a folder closed.
+    with suppress(OSError):
+        return path.exists() and not path.is_socket()
+    return False
+
+
 class ControlClient:
     """A connection to the control socket of a node. Blocks; raises NoNode and RequestRefused."""
 
@@ -34,7 +43,7 @@ class ControlClient:
             self._socket.connect(str(path))
         except OSError as exc:
             self._socket.close()
-            if path.exists() and not path.is_socket():
+            if _is_other_file(path):
                 raise NoNode(
                     f"{path} is no socket: give the path after --control of `meshwire-node run`"
                 ) from exc
@@ -52,9 +61,14 @@ class ControlClient:
         """Send a request and yield every reply to it."""
         gone = RequestRefused("gone", f"the node at {self.path} has gone away: look at its log")
         try:
-            self._socket.sendall(encode_request(request))
-            for line in self._replies:
-                reply: dict[str, Any] = json.loads(line)
+            line = encode_request(request)
+        except UnicodeEncodeError as exc:
+            problem = "an argument has bytes that are not UTF-8, which no node can be asked"
+            raise RequestRefused("bad-request", problem) from exc
+        try:
+            self._socket.sendall(line)
+            for said in self._replies:
+                reply: dict[str, Any] = json.loads(said)
                 error = reply.get("error")
                 if error is not None:
                     raise RequestRefused(error["code"], error["message"])

@@ -45,10 +45,15 @@ class MetricsServer:
         return f"http://{f'[{host}]' if ':' in host else host}:{port}{PATH}"
 
     async def open(self) -> None:
-        """Bind the address and begin to serve. Raises OSError."""
-        self._server = await asyncio.start_server(
-            self._accept, self._host, self._port, limit=HEAD_MAX
-        )
+        """Bind the address and begin to serve. Raises OSError, whose text names the address."""
+        try:
+            self._server = await asyncio.start_server(
+                self._accept, self._host, self._port, limit=HEAD_MAX
+            )
+        except OSError as exc:
+            place = f"{self._host}:{self._port}"
+            problem = f"the counters cannot be served at {place}: {exc.strerror or exc}"
+            raise OSError(problem) from exc
 
     async def close(self) -> None:
         """End every connection."""

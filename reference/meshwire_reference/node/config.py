@@ -289,7 +289,8 @@ def _check_times(choices: Choices) -> None:
         ("--dead-peer-s", choices.dead_peer_s, "seconds", "to wait without end"),
         ("--graveyard-days", choices.graveyard_s, "days", "to forget expired tombstones"),
     ):
-        if not 0 <= time < float("inf"):
+        # It is counted in ms.
+        if not 0 <= time * 1000 < float("inf"):
             raise ConfigError(f"{name} must be a number of {unit}, 0 {nothing}")
 
 

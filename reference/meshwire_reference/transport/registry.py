@@ -102,6 +102,9 @@ def _refuse_scheme(address: str) -> NoReturn:
 
 
 def _transport_of(address: str) -> Transport:
+    # What reads a URL drops line ends and tabs: "1\n2" would be port 12.
+    if not address.isprintable() or " " in address:
+        raise AddressRefused(f"{address!r} has spaces or control characters: no address has any")
     load = TRANSPORTS.get(address.partition("://")[0])
     if load is None:
         _refuse_scheme(address)

@@ -56,6 +56,10 @@ def test_a_document_can_come_from_standard_input(node: NodeProcess) -> None:
         (("get", "notes", "n3"), 1),
         (("delete", "notes", "n3"), 1),
         (("delete", "beacons", "b1"), 1),
+        (("status", "notes", "n3", "--peer", "a\nb"), 1),
+        (("status", "notes", "\udcff"), 2),
+        (("connect", "tcp://127.0.0.1:1\n2"), 2),
+        (("role", "ab\n", "child"), 2),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(

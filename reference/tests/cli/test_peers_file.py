@@ -32,7 +32,7 @@ address = "quic://127.0.0.1:4711"
 endpoint_id = "{ID}"
 [[peer]]
 address = "quic://{OTHER}@127.0.0.1:4713"
-endpoint_id = "{OTHER}"
+endpoint_id = "{OTHER.upper()}"
 """,
     )
 

@@ -374,3 +374,13 @@ def test_a_node_goes_on_where_a_hangup_is_ignored(monkeypatch: pytest.MonkeyPatc
         signal.signal(signal.SIGHUP, before)
 
     assert seen == ["goes on"]
+
+
+def test_a_fault_is_said_in_one_line_whatever_a_name_has(tmp_path: Path) -> None:
+    """A name in a file may contain line ends."""
+    file = tmp_path / "node.toml"
+    file.write_text('open = true\n"op\\nen" = 1\n')
+    said = refused(*LISTEN, "--config", str(file))
+
+    assert said.count("\n") == 1
+    assert "is unknown" in said

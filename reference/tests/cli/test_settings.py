@@ -128,6 +128,10 @@ def test_runs_by_heads_need_an_endpoint_id_and_are_served(wrong: str) -> None:
         ("data = 1\n", "node.toml:1: `data` is a text"),
         ("listen = [\n", "node.toml: this is no TOML: "),
         ("open = true\nopen = true\n", "line 2"),
+        ('\ndata = "a\\u0000b"\n', "node.toml:2: `data` is a text without a null character"),
+        (f"heartbeat_s = 1{'0' * 400}\n", "node.toml:1: `heartbeat_s` is a number"),
+        (f"heartbeat_s = 1{'0' * 5000}\n", "node.toml: a number has too many digits"),
+        (f"listen = {'[' * 5000}", "node.toml: values are nested too deep"),
     ],
 )
 def test_a_fault_is_named_with_its_place(tmp_path: Path, text: str, said: str) -> None:

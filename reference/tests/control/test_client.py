@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from meshwire_reference.control.client import ControlClient, RequestRefused
+from meshwire_reference.control.client import ControlClient, NoNode, RequestRefused
 from meshwire_reference.control.messages import Status
 
 pytestmark = pytest.mark.socket
@@ -31,3 +31,21 @@ def test_a_reply_that_is_cut_short_is_no_reply(tmp_path: Path, said: bytes) -> N
                     client.ask(Status(id=1))
 
     assert refused.value.code == "gone"
+
+
+def test_what_is_no_text_is_not_sent(tmp_path: Path) -> None:
+    """An argument of a command may have any bytes; the user has given it, no node is gone."""
+    path = tmp_path / "node.sock"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        with ControlClient(path) as client, pytest.raises(RequestRefused) as refused:
+            client.ask(Status(id=1, collection="notes", document="\udcff"))
+
+    assert refused.value.code == "bad-request"
+
+
+def test_a_name_that_no_file_can_have_is_no_node(tmp_path: Path) -> None:
+    """One line says so, as of any other path at which no node is."""
+    with pytest.raises(NoNode, match="no node serves"):
+        ControlClient(tmp_path / ("n" * 300))

@@ -104,6 +104,19 @@ def test_every_counter_is_served_and_what_is_wrong_is_said() -> None:
     run(test)
 
 
+def test_an_address_that_cannot_be_bound_is_named() -> None:
+    """The operator has given more than one."""
+
+    async def test(backend: Backend, server: MetricsServer) -> None:
+        port = urlsplit(server.address).port
+        assert port is not None
+        second = MetricsServer(backend, "127.0.0.1", port)
+        with pytest.raises(OSError, match=f"cannot be served at 127.0.0.1:{port}: "):
+            await second.open()
+
+    run(test)
+
+
 def test_counters_of_peers_have_their_peer_and_their_unit() -> None:
     """Of each peer its own number, and when something was exchanged last, in seconds."""
     one, other = Counts(), Counts()
