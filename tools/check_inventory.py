@@ -38,7 +38,6 @@ RULE_ID = re.compile(r"\b(?!MW-)[A-Z]{2}-\d{3}\b")
 CASE_ID = re.compile(r"\bMW-\d{4,}\b")
 TEST = re.compile(r"`(?P<path>[\w/.-]+\.py)::(?P<name>[\w:]+)`")
 WORDS: Final = (
-    "part of `oplog/1`, later",
     "withdrawn because D-",
     "of that program alone",
 )

@@ -33,6 +33,8 @@ STATES_FILE: Final = FOLDER / "states.toml"
 BOUNDS_FILE: Final = FOLDER / "bounds.toml"
 REST: Final = "*"
 """Event of a state that means each one that the state does not name."""
+OVER_CONNECTIONS: Final = ("socket", "oplog_session")
+"""Kinds of the cases that need a connection to a node."""
 SCOPES: Final = ("field", "message", "stream", "run", "key", "connection", "node")
 COLUMNS: Final = ("at", "beyond", "apart")
 """The three things that cases show of a bound."""
@@ -194,7 +196,7 @@ def problems() -> list[str]:
     # Loads the vectors, which the page does not need.
     from meshwire_conformance.run.loading import load_listing  # noqa: PLC0415 - see above
 
-    cases = {case.id for case in load_listing().cases if case.kind == "socket"}
+    cases = {case.id for case in load_listing().cases if case.kind in OVER_CONNECTIONS}
     machines, bounds = read_machines(), read_bounds()
     assert set(BOUND_REASONS) <= set(REASONS), "a reason was renamed"
     found = [line for machine in machines for line in machine_problems(machine, cases)]

@@ -22,7 +22,6 @@ TESTS = "def test_it():\n    pass\n\n\nclass TestThem:\n    def test_two(self):\
 SOUND = (
     "| N-01 | a fact | [FR-901](x.md#FR-901) | MW-0901 |",
     "| N-01 | a fact | - | `a/test_x.py::test_it`, `a/test_x.py::TestThem::test_two` |",
-    "| N-01 | a fact | - | part of `oplog/1`, later |",
     "| N-01 | a fact | - | withdrawn because [D-90](93-deployed.md#D-90) |",
     "| N-01 | a fact | - | of that program alone |",
 )
@@ -33,7 +32,7 @@ BAD = {
     "MW-0902 shows none of the rules": "| N-01 | a fact | FR-901 | MW-0901, MW-0902 |",
     "no test a/test_y.py::test_it": "| N-01 | a fact | - | `a/test_y.py::test_it` |",
     "no test a/test_x.py::test_two": "| N-01 | a fact | - | `a/test_x.py::test_two` |",
-    "held by nothing": "| N-01 | a fact | FR-901 | with the full node, later |",
+    "held by nothing": "| N-01 | a fact | FR-901 | part of `oplog/1`, later |",
     "has not the cells": "| N-01 | a fact | MW-0901 |",
 }
 

@@ -192,6 +192,8 @@ PLAIN = [
     for session in SESSIONS
     if isinstance(session, OplogSession)
     and session.operations
+    # Records of nodes are made of what a run knows.
+    and session.listeners is UNSET
     # The model of a document knows version 1 alone.
     and not any(one.edit or one.long or one.v == 2 for one in session.operations.values())
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -26,25 +27,51 @@ from meshwire_conformance.protocol.signed_operations import (
     signature_of,
     signer_of,
 )
-from meshwire_spec.schemas.oplog_sessions import OplogOperation
+from meshwire_spec.schemas.oplog_sessions import MeshRecord, OplogOperation
 
 ITEM: Mapping[str, Any] = {
     "story_id": "s", "stage": "todo", "name": "n", "agent": "", "retry_count": 0.0,
     "blocked": False, "depends_on": "", "claimed_by": "", "claimed_at": 0.0,
 }  # fmt: skip
 """An item of the deployed document."""
-LISTED = "items"
+LISTED, NODES = "items", "nodes"
 OWN, ID_OF = "@", "@"
 # Members of a forgery that belong to the signed operation, and not to the inner one.
 OUTER = {"signer": "author", "signature": "signed_digest", "depends_on": "depends_on"}
 KEYS = frozenset({"author", "signer"})
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a node is, and its id in hexadecimal."""
+
+    node: str
+    port: int
+
+    @property
+    def address(self) -> str:
+        """The address that it listens on."""
+        return f"ws://127.0.0.1:{self.port}/crdt-sync"
+
+
+NOWHERE: Mapping[str, Place] = {}
+TARGET = "target"
+UPPER = "upper"
+
+
 class OperationComposer:
     """The operations of one run of a transcript; `seed` makes its keys differ from all others."""
 
-    def __init__(self, operations: Mapping[str, OplogOperation], seed: str) -> None:
+    def __init__(
+        self,
+        operations: Mapping[str, OplogOperation],
+        seed: str,
+        places: Mapping[str, Place] = NOWHERE,
+        now_ms: float = 0.0,
+    ) -> None:
         self._seed = seed
+        self._places = places
+        self._now_ms = now_ms
         self._escapes = Escapes(vectors_folder() / "oplog" / "recorded" / "escapes.json")
         self._operations = operations
         self._made: dict[str, dict[str, Any]] = {}
@@ -133,23 +160,46 @@ class OperationComposer:
     def _content(self, described: OplogOperation) -> Any:
         if described.content is not UNSET:
             return described.content
+        if described.do == "set" and described.address_of is not UNSET:
+            return self._places[described.address_of].address
         if described.do == "set":
             return described.value
+        if described.record is not UNSET:
+            return self._record(described.record)
         item = {**ITEM, **(described.value or {})}
         if described.long:
             item["name"] = "n" * described.long
         item.pop(described.leave_out, None)
         return item
 
+    def _record(self, said: MeshRecord) -> dict[str, Any]:
+        """Return the record of a listener."""
+        place = self._places[said.at]
+        node = self._places[TARGET].node if said.node == TARGET else place.node
+        of_ms = said.age_of_ms_s
+        return {
+            "node_id": node.upper() if said.node == UPPER else node,
+            "address": said.address.replace("{port}", str(place.port)) or place.address,
+            "last_seen": self._now_ms / 1000 - said.age_s,
+            "last_seen_ms": None if of_ms is UNSET else self._now_ms - of_ms * 1000,
+            "alive": said.alive,
+        }
+
+    def _listed(self, described: OplogOperation) -> str:
+        """Return the list that an operation changes."""
+        first = self._operations[described.of] if described.of else described
+        return LISTED if first.record is UNSET else NODES
+
     def _path(
         self, described: OplogOperation, item: list[int], own: list[int]
     ) -> list[dict[str, Any]]:
         if described.path is not UNSET:
             return [self._segment(one, own) for one in described.path]
+        listed = {"Field": self._listed(described)}
         ways: dict[str, list[dict[str, Any]]] = {
-            "insert": [{"Field": LISTED}, {"Index": own}],
-            "delete": [{"Field": LISTED}, {"Index": item}],
-            "set": [{"Field": LISTED}, {"Index": item}, {"Field": described.field}, {"Index": own}],
+            "insert": [listed, {"Index": own}],
+            "delete": [listed, {"Index": item}],
+            "set": [listed, {"Index": item}, {"Field": described.field}, {"Index": own}],
         }
         return ways[described.do]
 

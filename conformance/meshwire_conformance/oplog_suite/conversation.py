@@ -78,6 +78,11 @@ class PeerSession:
     has_begun: bool = False
     # What the first bulk says that the target reads.
     versions: object = None
+    # Whom the target names there, and whether for the mesh.
+    node: object = None
+    for_mesh: object = None
+    # The operations of its bulks, as they came.
+    texts: list[str] = field(default_factory=list)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
 
@@ -132,8 +137,10 @@ class PeerSession:
         elif kind == "bulk" and isinstance(value.get("ops"), list):
             if not self.has_begun:
                 self.versions = value.get("versions")
+                self.node, self.for_mesh = value.get("node"), value.get("mesh")
             self.has_begun = True
             texts = [text for text in value["ops"] if isinstance(text, str)]
+            self.texts += texts
             forms = [self.known.of(text) for text in texts]
             self.bulk += [form for form in forms if form is not None]
             self.sizes.append((len(message.encode()), len(texts)))
@@ -208,6 +215,20 @@ class Dialogue:
             session.listen()
         self._all.append(session)
         return session
+
+    def adopt(self, name: str, socket: WebSocket) -> PeerSession:
+        """Return the session of a connection that the target has dialled."""
+        session = PeerSession(name, socket, self._known)
+        session.listen()
+        self._all.append(session)
+        return session
+
+    async def ended(self, session: PeerSession) -> bool:
+        """Return True once a session is over, False if it is not in time."""
+        while session.over is None:
+            if not await session.news(self.deadline_s):
+                return session.over is not None
+        return True
 
     async def snapshot(self, wanted: Collection[str]) -> PeerSession:
         """Return a new session that has got everything that is `wanted`, or the most of it.

@@ -25,6 +25,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
+from msgspec import UNSET
+
 from meshwire_conformance.catalogue.case import Case
 from meshwire_conformance.catalogue.catalogue import Catalogue
 from meshwire_conformance.contracts import Attachment, Progress, Settings
@@ -38,7 +40,7 @@ from meshwire_conformance.oplog_suite.conversation import (
 from meshwire_conformance.oplog_suite.steps import SessionRun
 from meshwire_conformance.targets.base import demand_permission
 from meshwire_conformance.targets.bundle import strain
-from meshwire_conformance.targets.oplog_node import start_oplog
+from meshwire_conformance.targets.oplog_node import OplogControl, start_oplog
 from meshwire_conformance.targets.probes import Beside, Probes
 from meshwire_conformance.targets.websocket import Over, dial
 from meshwire_conformance.verdicts import (
@@ -59,6 +61,10 @@ DEADLINE_S = 4.0
 PATIENCE = 3.0
 """Factor of the deadline when a case is repeated alone."""
 SENT_MAX = 20
+NO_CONTROL = (
+    "the target's ready line names no control socket with test-control: start it with "
+    "--control {control} --test-control --mesh-loopback"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,25 +90,40 @@ async def run(
 
     `clock` measures the pings beside a repetition.
     """
-    async with _address(attachment, settings) as url:
-        demand_permission(url.partition("/crdt-sync")[0], settings)
-        try:
-            socket = await dial(url, DEADLINE_S * max(1.0, settings.timeout_scale))
-        except ConnectionError as exc:
-            raise Incomplete(str(exc)) from exc
-        socket.abort()
-        return await _Work(url, settings, progress, clock).judge(cases)
+    meshed = [case for case in cases if is_meshed(case)]
+    plain = [case for case in cases if not is_meshed(case)]
+    results: list[CaseResult] = []
+    # Those of a mesh have a target of their own, since a document is for good.
+    for share in filter(None, (plain, meshed)):
+        async with _target(attachment, settings) as (url, control):
+            demand_permission(url.partition("/crdt-sync")[0], settings)
+            try:
+                socket = await dial(url, DEADLINE_S * max(1.0, settings.timeout_scale))
+            except ConnectionError as exc:
+                raise Incomplete(str(exc)) from exc
+            socket.abort()
+            work = _Work(url, settings, progress, clock, control)
+            results += await work.judge(share)
+    by_id = {result.case: result for result in results}
+    return [by_id[case.id] for case in cases]
+
+
+def is_meshed(case: Case) -> bool:
+    """Return True if a case needs a target whose mesh the suite controls."""
+    return _transcript(case).listeners is not UNSET
 
 
 @asynccontextmanager
-async def _address(attachment: Attachment, settings: Settings) -> AsyncIterator[str]:
-    """Yield the address of the target, which is started if it is a command."""
+async def _target(
+    attachment: Attachment, settings: Settings
+) -> AsyncIterator[tuple[str, OplogControl | None]]:
+    """Yield the address of the target, which is started if it is a command, and its control."""
     if attachment.scheme != "oplog-node":
-        yield f"{attachment.scheme}://{attachment.location}"
+        yield f"{attachment.scheme}://{attachment.location}", None
         return
     node = await start_oplog(attachment.location, settings.timeout_scale)
     try:
-        yield node.address
+        yield node.address, node.control
     finally:
         await node.stop()
 
@@ -111,9 +132,15 @@ class _Work:
     """The cases of one run."""
 
     def __init__(
-        self, url: str, settings: Settings, progress: Progress, clock: Callable[[], float]
+        self,
+        url: str,
+        settings: Settings,
+        progress: Progress,
+        clock: Callable[[], float],
+        control: OplogControl | None = None,
     ) -> None:
         self._url = url
+        self._control = control
         self._settings = settings
         self._progress = progress
         self._clock = clock
@@ -124,11 +151,11 @@ class _Work:
     async def judge(self, cases: Sequence[Case]) -> list[CaseResult]:
         """Return a result for each case, in their order."""
         tried: dict[str, Tried] = {}
-        beside = [case for case in cases if not _transcript(case).last]
+        beside = [case for case in cases if not (_transcript(case).last or is_meshed(case))]
         for one in await asyncio.gather(*(self._first(case) for case in beside)):
             tried[one.result.case] = one
         for case in cases:
-            if _transcript(case).last:
+            if _transcript(case).last or is_meshed(case):
                 tried[case.id] = await self._first(case)
         results = []
         for case in cases:
@@ -174,11 +201,21 @@ class _Work:
         duration_s = time.perf_counter() - began
         return replace(tried, result=replace(tried.result, duration_s=duration_s))
 
-    async def _one(self, case: Case, number: int, deadline_s: float) -> Tried:
+    def _without_run(self, case: Case) -> CaseResult | None:
+        """Return the result of a case that is not run, None for any other."""
         if case.demanded(self._settings.level) == "any":
-            return Tried(CaseResult(case.id, Verdict.INFORMATIONAL))
+            return CaseResult(case.id, Verdict.INFORMATIONAL)
+        if is_meshed(case) and self._control is None:
+            return CaseResult(case.id, Verdict.NOT_APPLICABLE, (NO_CONTROL,))
+        return None
+
+    async def _one(self, case: Case, number: int, deadline_s: float) -> Tried:
+        if (without := self._without_run(case)) is not None:
+            return Tried(without)
         talk = Dialogue(self._url, self._known, deadline_s)
-        going = SessionRun(_transcript(case), talk, f"{self._nonce}/{case.id}/{number}")
+        going = SessionRun(
+            _transcript(case), talk, f"{self._nonce}/{case.id}/{number}", self._control
+        )
         try:
             await going.run()
         except SessionFailed as exc:

@@ -10,9 +10,13 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from meshwire_conformance.oplog_suite.composing import OperationComposer
+from msgspec import UNSET
+
+from meshwire_conformance.oplog_suite.composing import TARGET, OperationComposer
 from meshwire_conformance.oplog_suite.conversation import Dialogue, PeerSession, SessionFailed
+from meshwire_conformance.oplog_suite.meshing import MeshRun, greeting
 from meshwire_conformance.protocol.signed_operations import normal_form
+from meshwire_conformance.targets.oplog_node import OplogControl
 from meshwire_conformance.targets.websocket import is_refused
 from meshwire_spec.numbers import OPLOG_CHUNK_BYTES_MAX
 from meshwire_spec.schemas.oplog_sessions import OplogSession, OplogStep, verb_of
@@ -23,15 +27,38 @@ EMPTY_BULK = '{"type":"bulk","ops":[]}'
 class SessionRun:
     """One run of a transcript."""
 
-    def __init__(self, transcript: OplogSession, conversation: Dialogue, seed: str) -> None:
+    def __init__(
+        self,
+        transcript: OplogSession,
+        conversation: Dialogue,
+        seed: str,
+        control: OplogControl | None = None,
+    ) -> None:
         self._transcript = transcript
         self._talk = conversation
-        self._composer = OperationComposer(transcript.operations, seed)
+        self._seed = seed
+        self._mesh = None if control is None else MeshRun(conversation, control)
+        if transcript.listeners is UNSET:
+            self._composer = OperationComposer(transcript.operations, seed)
         self._probes: PeerSession | None = None
         self.sent: list[str] = []
 
     async def run(self) -> None:
         """Do every step, then see that each session is alive; raise SessionFailed."""
+        if self._mesh is None or self._transcript.listeners is UNSET:
+            await self._run()
+            return
+        try:
+            await self._mesh.open(self._transcript.listeners, self._seed)
+            self._composer = OperationComposer(
+                self._transcript.operations, self._seed, self._mesh.places, self._mesh.now_ms
+            )
+            await self._run()
+            self._mesh.hold_undialled()
+        finally:
+            await self._mesh.close()
+
+    async def _run(self) -> None:
         for number, step in enumerate(self._transcript.steps, 1):
             verb = verb_of(step)
             try:
@@ -49,7 +76,11 @@ class SessionRun:
         self._talk.sessions[step.connect] = session
         if not step.deaf:
             await self._talk.begin(session)
-        if not step.silent:
+        if step.says:
+            target = session.node if isinstance(session.node, str) else ""
+            node = target if step.says == TARGET else self._meshed.places[step.says].node
+            await session.socket.send(greeting(node, for_mesh=step.for_mesh))
+        elif not step.silent:
             await session.socket.send(EMPTY_BULK)
 
     async def send(self, step: OplogStep) -> None:
@@ -188,7 +219,56 @@ class SessionRun:
         if not await is_refused(f"{base[0]}://{host}{step.unopened}", self._talk.deadline_s):
             raise SessionFailed("opened", "unopened: a WebSocket opens")
 
+    # --- A target with a mesh ---
+
+    async def mesh(self, step: OplogStep) -> None:
+        """Let the target begin with its mesh."""
+        assert step.mesh is not UNSET
+        await self._meshed.begin(step.mesh)
+
+    async def clock(self, step: OplogStep) -> None:
+        """Let time pass for its mesh, once it has done what was due before."""
+        assert step.clock is not UNSET
+        await (await self._probe()).socket.ping(self._talk.deadline_s)
+        await self._meshed.advance(step.clock)
+
+    async def dialled(self, step: OplogStep) -> None:
+        """The target must dial listeners; their sessions have their names from now on."""
+        await self._meshed.dialled(step)
+
+    async def undialled(self, step: OplogStep) -> None:
+        """The target must not dial these until time passes again."""
+        self._meshed.hold_undialled(*(step.undialled or ()))
+
+    async def left(self, step: OplogStep) -> None:
+        """The target must end a session."""
+        session = self._talk.sessions.pop(step.left)
+        if not await self._talk.ended(session):
+            raise SessionFailed("not-left", f"left: {step.left} goes on", missed=True)
+        if step.code and session.over != step.code:
+            why = f"left: {step.left} has ended with code {session.over}, and not {step.code}"
+            raise SessionFailed("other-code", why)
+
+    async def named(self, step: OplogStep) -> None:
+        """The first bulk of the target must name it, and say if it has dialled for the mesh."""
+        session = self._on(step.named)
+        node = self._meshed.places[TARGET].node
+        if not node or session.node != node or (session.for_mesh is True) is not step.for_mesh:
+            why = f"named: it says node {session.node!r} and mesh {session.for_mesh!r}"
+            raise SessionFailed("not-named", why)
+
+    async def recorded(self, step: OplogStep) -> None:
+        """The target must have a record of itself, which is not older than this."""
+        assert step.recorded is not UNSET
+        session = await self._after(next(iter(self._talk.sessions)))
+        self._meshed.hold_record(session.texts, self._talk.url, step.recorded)
+
     # --- Means ---
+
+    @property
+    def _meshed(self) -> MeshRun:
+        assert self._mesh is not None, "the case has listeners"
+        return self._mesh
 
     def _on(self, name: str) -> PeerSession:
         session = self._talk.sessions[name]
@@ -270,4 +350,11 @@ _STEPS: Mapping[str, Callable[[SessionRun, OplogStep], Awaitable[None]]] = {
     "chunked": SessionRun.chunked,
     "announced": SessionRun.announced,
     "unopened": SessionRun.unopened,
+    "mesh": SessionRun.mesh,
+    "clock": SessionRun.clock,
+    "dialled": SessionRun.dialled,
+    "undialled": SessionRun.undialled,
+    "left": SessionRun.left,
+    "named": SessionRun.named,
+    "recorded": SessionRun.recorded,
 }

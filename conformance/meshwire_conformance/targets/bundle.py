@@ -100,7 +100,10 @@ def bundled(timeout_scale: float = 1.0, *, full: bool = True) -> list[Attachment
 
 def bundled_oplog(command: str) -> Attachment:
     """Return the attachment of a node of `oplog/1` with the bundled node's command line."""
-    run_it = f"{command} run --listen ws://127.0.0.1:0"
+    run_it = (
+        f"{command} run --listen ws://127.0.0.1:0 "
+        f"--control {CONTROL_HERE} --test-control --mesh-loopback"
+    )
     return Attachment("oplog-node", run_it, f"oplog-node:{run_it}", variant="oplog", beside=True)
 
 

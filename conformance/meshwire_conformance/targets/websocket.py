@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from socket import AF_INET, SOCK_STREAM
+from socket import socket as bind_socket
 
 from meshwire_conformance.errors import Incomplete
 from meshwire_conformance.extras import install_line
 
 try:
-    from websockets.asyncio.client import ClientConnection, connect
+    from websockets.asyncio.client import connect
+    from websockets.asyncio.connection import Connection
+    from websockets.asyncio.server import Server, ServerConnection, serve
     from websockets.exceptions import (
         ConnectionClosed,
         InvalidHandshake,
@@ -37,7 +41,7 @@ class Over(Exception):
 class WebSocket:
     """One connection to a target."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def receive(self) -> str | bytes:
@@ -75,6 +79,10 @@ class WebSocket:
         await self._connection.close()
         return self._connection.close_code == 1000  # noqa: PLR2004 - what was sent comes back
 
+    async def gone(self) -> None:
+        """Wait until the connection is over."""
+        await self._connection.wait_closed()
+
     def abort(self) -> None:
         """Drop the connection without a close frame."""
         self._connection.transport.abort()
@@ -99,6 +107,36 @@ async def dial(url: str, deadline_s: float, unread_max: int | None = None) -> We
     except (OSError, TimeoutError, WebSocketException, ValueError) as exc:
         raise ConnectionError(f"cannot open {url}: {exc}") from exc
     return WebSocket(connection)
+
+
+class Listening:
+    """An address of the suite on loopback; `take` has each connection until it returns.
+
+    Nobody answers at one that is `dead`, and its port stays taken.
+    """
+
+    def __init__(self) -> None:
+        self._server: Server | None = None
+        self._bound = bind_socket(family=AF_INET, type=SOCK_STREAM)
+        self._bound.bind(("127.0.0.1", 0))
+        self.port: int = self._bound.getsockname()[1]
+
+    async def open(self, take: Callable[[WebSocket], Awaitable[None]]) -> None:
+        """Answer from now on."""
+
+        async def handle(connection: ServerConnection) -> None:
+            await take(WebSocket(connection))
+
+        self._server = await serve(
+            handle, sock=self._bound, compression=None, max_size=MESSAGE_MAX, ping_interval=None
+        )
+
+    async def close(self) -> None:
+        """Answer no more, and end every connection."""
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+        self._bound.close()
 
 
 async def is_refused(url: str, deadline_s: float) -> bool:

@@ -193,6 +193,9 @@ class MeshLinks:
         parts = split_address(address)
         assert parts is not None, "the record was judged"
         host = parts.hostname or ""
+        with suppress(ValueError):
+            # Judged with its record.
+            return await self._ports.dial(address, str(ip_address(host)))
         try:
             found = await asyncio.get_running_loop().getaddrinfo(
                 host, parts.port, type=socket.SOCK_STREAM

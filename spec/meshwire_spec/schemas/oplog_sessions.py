@@ -9,6 +9,36 @@ from meshwire_spec.schemas.base import CaseId, CaseTitle, Results, RuleIds, Sour
 Names = Annotated[list[str], Meta(min_length=1)]
 
 
+class MeshListener(Strict, frozen=True, kw_only=True, omit_defaults=True):
+    """A node of the suite that a target may dial, with a key and an address of its own."""
+
+    node: Annotated[str, Meta(description="The name of one with the same key.")] = ""
+    side: Annotated[
+        Literal["higher", "lower", "next"] | UnsetType,
+        Meta(description="How its id compares with that of the target; `next` is one more."),
+    ] = UNSET
+    dead: Annotated[bool, Meta(description="Nobody listens at its address.")] = False
+    says: Annotated[
+        str, Meta(description="Whom its first bulk names: a listener, `nobody`, or itself.")
+    ] = ""
+
+
+class MeshRecord(Strict, frozen=True, kw_only=True, omit_defaults=True):
+    """What an insertion into `nodes` says of a listener."""
+
+    at: Annotated[str, Meta(description="The listener.")]
+    node: Annotated[
+        str, Meta(description="`target`, `upper` for capital letters, or left out.")
+    ] = ""
+    address: Annotated[str, Meta(description="In place of its own; `{port}` is its port.")] = ""
+    age_s: Annotated[float, Meta(description="How long ago it was seen, in seconds.")] = 7.0
+    age_of_ms_s: Annotated[
+        float | UnsetType,
+        Meta(description="The same by `last_seen_ms`, which is null if left out."),
+    ] = UNSET
+    alive: bool = True
+
+
 class OplogOperation(Strict, frozen=True, kw_only=True):
     """An operation of a transcript: a change by an author of the case, perhaps a forged one."""
 
@@ -18,6 +48,12 @@ class OplogOperation(Strict, frozen=True, kw_only=True):
     after: Annotated[str, Meta(description="Insertion: the element before; else the root.")] = ""
     of: Annotated[str, Meta(description="Write or deletion: the insertion of the item.")] = ""
     field: Annotated[str, Meta(description="Write: the field of the item.")] = "stage"
+    record: Annotated[
+        MeshRecord | UnsetType, Meta(description="Insertion: into `nodes`, and what.")
+    ] = UNSET
+    address_of: Annotated[
+        str | UnsetType, Meta(description="Write: the address of this listener, as value.")
+    ] = UNSET
     value: Annotated[
         Any, Meta(description="What is written; of an insertion fields that are not the usual.")
     ] = None
@@ -46,7 +82,7 @@ class OplogOperation(Strict, frozen=True, kw_only=True):
 
 
 class OplogStep(Strict, frozen=True, kw_only=True, omit_defaults=True):
-    """One step; exactly one of the members down to `unopened` says what it is."""
+    """One step; exactly one of the members down to `recorded` says what it is."""
 
     connect: str = ""
     send: Names | UnsetType = UNSET
@@ -68,6 +104,29 @@ class OplogStep(Strict, frozen=True, kw_only=True, omit_defaults=True):
         list[int] | UnsetType, Meta(description="The first bulk on `on` says these versions.")
     ] = UNSET
     unopened: Annotated[str, Meta(description="A path that is no endpoint.")] = ""
+    mesh: Annotated[
+        int | UnsetType, Meta(description="The target begins with its mesh, with this cap.")
+    ] = UNSET
+    clock: Annotated[
+        float | UnsetType, Meta(description="This many seconds pass for its mesh.")
+    ] = UNSET
+    dialled: Annotated[
+        Names | UnsetType, Meta(description="The target has a session with these listeners.")
+    ] = UNSET
+    undialled: Annotated[
+        Names | UnsetType, Meta(description="Not with these, until time passes again.")
+    ] = UNSET
+    left: Annotated[str, Meta(description="The target ends this session.")] = ""
+    named: Annotated[str, Meta(description="Its first bulk on this session names it.")] = ""
+    recorded: Annotated[
+        float | UnsetType, Meta(description="Its own record is at most this many seconds old.")
+    ] = UNSET
+    count: Annotated[int, Meta(ge=0, description="Of `dialled`: how many; 0 for all.")] = 0
+    code: Annotated[int, Meta(ge=0, description="Of `left`: the code of the close frame.")] = 0
+    says: Annotated[
+        str, Meta(description="`connect` names a listener, or `target`, as its node.")
+    ] = ""
+    for_mesh: Annotated[bool, Meta(description="`connect` is for the mesh.")] = False
     on: Annotated[str, Meta(description="The session.")] = "A"
     form: Annotated[
         Literal["live", "bulk", "op"], Meta(description="The message that `send` makes.")
@@ -88,6 +147,9 @@ class OplogSession(Strict, frozen=True, kw_only=True):
     result: Results
     hunts: Annotated[str, Meta(description="The mistake that it would notice.")]
     operations: dict[str, OplogOperation] = {}
+    listeners: Annotated[
+        dict[str, MeshListener] | UnsetType, Meta(description="For a target with a mesh.")
+    ] = UNSET
     steps: Annotated[list[OplogStep], Meta(min_length=1)]
     last: Annotated[bool, Meta(description="Runs alone, after the others.")] = False
     source: Source = "hand"
@@ -103,7 +165,7 @@ class OplogSessionFile(Strict, frozen=True, kw_only=True):
 VERBS = (
     "connect", "send", "text", "binary", "ping", "pong", "close", "abort", "applied", "absent",
     "once", "ordered", "relayed", "unrelayed", "received", "chunked", "announced",
-    "unopened",
+    "unopened", "mesh", "clock", "dialled", "undialled", "left", "named", "recorded",
 )  # fmt: skip
 """Members of which a step has exactly one."""
 
