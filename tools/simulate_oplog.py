@@ -1,4 +1,4 @@
-"""Run meshes of simulated nodes of `oplog/1` over a range of seeds, and judge every run.
+"""Run simulated nodes of `oplog/1` over a range of seeds, and judge every run.
 
 Exit code 1 if a seed fails.
 """
@@ -17,6 +17,7 @@ from multiprocessing import get_context
 from typing import Final
 
 from meshwire_reference.simulation.oplog_mesh_run import MESHES, judge_mesh
+from meshwire_reference.simulation.oplog_run import MIXES, judge_oplog
 from simulate import seeds_of
 
 
@@ -44,9 +45,19 @@ def run_mesh(seed: int, mesh: str) -> OplogReport:
     return OplogReport(seed, tuple(verdict.problems), most, time.process_time() - began_s)
 
 
+def run_nodes(seed: int, mix: str) -> OplogReport:
+    """Run five nodes under the faults of a seed."""
+    began_s = time.process_time()
+    verdict = judge_oplog(seed, MIXES[mix])
+    most = Counter({"fields that differ in a tie": verdict.ties})
+    return OplogReport(seed, tuple(verdict.problems), most, time.process_time() - began_s)
+
+
 WORK: Final[dict[str, Callable[[int], OplogReport]]] = {
-    f"mesh-{name}": partial(run_mesh, mesh=name) for name in MESHES
+    **{f"mesh-{name}": partial(run_mesh, mesh=name) for name in MESHES},
+    **{f"nodes-{name}": partial(run_nodes, mix=name) for name in MIXES},
 }
+"""Meshes of managers, and five nodes with a document, by name."""
 
 
 def run_all(

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from meshwire_conformance.targets.node import LINE_MAX, READY_S, ServedProcess, with_control
+from meshwire_conformance.targets.node import LINE_MAX, READY_S, ServedProcess, with_folders
 from meshwire_conformance.targets.stdio import command_of, start_program, strict_json
 
 _EXPECTED = 'its first line must be one JSON object, as {"addresses": ["ws://HOST:PORT/crdt-sync"]}'
@@ -84,7 +84,7 @@ async def start_oplog(command: str, scale: float) -> OplogProcess:
     folder = tempfile.TemporaryDirectory(prefix="meshwire-")
     try:
         process = await start_program(
-            command_of(with_control(command, Path(folder.name))),
+            command_of(with_folders(command, Path(folder.name))),
             line_max=LINE_MAX,
             stdin=asyncio.subprocess.DEVNULL,
             environment={**os.environ},

@@ -100,6 +100,8 @@ class Hub:
         self._next = 1
         # Where operations that wait came from, by signed digest.
         self._sources: dict[bytes, int] = {}
+        # At level `wire`: the signed digests of the log.
+        self._logged: set[bytes] = set()
 
     def load(self, texts: Iterable[str]) -> None:
         """Take the operations of the store; raise Unreadable if one is none."""
@@ -148,10 +150,22 @@ class Hub:
         """Append what the last operation led to; return it as JSON."""
         added = []
         for each in self.replica.applied:
+            if not self.replica.is_strict and not self._is_new(each):
+                continue
             origin = source if each is signed else self._sources.pop(each.signed_digest, OWN)
             added.append(LogEntry(operation_json(each), origin))
         self.log += added
         return [entry.text for entry in added]
+
+    def _is_new(self, signed: SignedOperation) -> bool:
+        """Return True for an operation that the log lacks.
+
+        The ancestor applies one again as often as it comes: sent on each time, it would go round a
+        ring of such nodes without end.
+        """
+        before = len(self._logged)
+        self._logged.add(signed.signed_digest)
+        return len(self._logged) > before
 
     def add_own(self, signed: SignedOperation) -> list[str]:
         """Append an operation that an author has just applied to the replica."""

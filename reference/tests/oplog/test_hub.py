@@ -67,6 +67,15 @@ def test_a_session_begins_with_a_bulk() -> None:
     assert [read_operation_json(text) for text in decode_text(bulk)] == chain
 
 
+def test_at_level_wire_an_operation_is_sent_on_once() -> None:
+    """The ancestor applies it again each time, and a ring of nodes would never fall silent."""
+    node = Hub(Replica(ReplicaSettings(level=Level.WIRE, schema=TYPES)))
+    (signed,) = made(1)
+    first, again = node.take(signed, 1), node.take(signed, 2)
+
+    assert (len(first), again, len(node.log)) == (1, [], 1)
+
+
 def test_the_first_bulk_says_who_a_node_is() -> None:
     """And that it was dialled for the mesh; what a peer says is read off its first message."""
     node, other = hub(), hub()
