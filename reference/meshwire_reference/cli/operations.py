@@ -33,6 +33,7 @@ from meshwire_reference.oplog.values import JsonValue, Unreadable
 from meshwire_reference.store.base import StoreError
 from meshwire_reference.store.operations import OperationLog
 from meshwire_reference.transport.base import TransportError
+from meshwire_reference.transport.registry import check_characters
 from meshwire_reference.transport.websocket import ENDPOINT, Security, read_tls
 from meshwire_spec.numbers import OPLOG_JOIN_BYTES_MAX, OPLOG_PROFILE
 
@@ -62,7 +63,9 @@ class OperationChoices:
     is_tested: bool = False
 
     def check(self) -> None:
-        """Raise ValueError where options do not go together."""
+        """Raise ValueError where options do not go together, AddressRefused for an address."""
+        for address in (*self.listen, *self.peers, self.mesh_address or ""):
+            check_characters(address)
         if not 0 <= self.max_mesh_peers <= MESH_PEERS_MAX:
             raise ValueError(f"--max-mesh-peers is a number from 0 to {MESH_PEERS_MAX}")
         if self.mesh_address is not None and not self.max_mesh_peers:
@@ -114,11 +117,15 @@ class OperationChoices:
 
 def parse_listen(address: str) -> tuple[str, int, str]:
     """Return host, port and scheme of `ws://HOST:PORT/crdt-sync`; raise ValueError."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+        port = parts.port or 0
+    except ValueError as exc:
+        raise ValueError(f"{address!r}: {exc}") from exc
     is_ours = parts.scheme in {"ws", "wss"} and parts.path in {"", "/", ENDPOINT}
     if not is_ours or not parts.hostname or parts.query:
         raise ValueError(f"{address} is not ws://HOST:PORT{ENDPOINT} or wss://HOST:PORT{ENDPOINT}")
-    return parts.hostname, parts.port or 0, parts.scheme
+    return parts.hostname, port, parts.scheme
 
 
 def say(level: str, text: str) -> None:

@@ -19,7 +19,7 @@ from meshwire_reference.cli.collections import read_collections
 from meshwire_reference.cli.config_file import open_config
 from meshwire_reference.cli.peers_file import read_peers
 from meshwire_reference.cli.ready import enrollment_facts, ready_line
-from meshwire_reference.cli.settings import read_options
+from meshwire_reference.cli.settings import check_texts, read_options
 from meshwire_reference.control.server import ControlServer
 from meshwire_reference.core.state.policy import ANYONE, PUBLISHED
 from meshwire_reference.documents.process import Unavailable
@@ -578,6 +578,7 @@ def run_command(options: RunOptions, given: frozenset[str]) -> None:
     if getattr(sys, "stdout", None) is None:
         fail("standard output is closed: the ready line cannot be written")
     try:
+        check_texts(options)
         collections = PUBLISHED
         if options.config is not None:
             file = open_config(options.config)

@@ -58,6 +58,18 @@ def read_options(file: ConfigFile, options: type[Any]) -> dict[str, Any]:
     return given
 
 
+def check_texts(options: Any) -> None:
+    """Raise ConfigError for an option of the command line whose bytes are not UTF-8.
+
+    Python keeps them as halves of surrogate pairs, which nothing can write.
+    """
+    for one in fields(options):
+        value = getattr(options, one.name)
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
+                raise ConfigError(f"--{one.name.replace('_', '-')} is not UTF-8")
+
+
 def _read_peers(file: ConfigFile) -> Iterator[tuple[str, str]]:
     """Yield the options that each table of a peer adds to, and the endpoint id of the peer."""
     tables = file.members.get(PEER, {})

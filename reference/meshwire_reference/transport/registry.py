@@ -90,6 +90,13 @@ def check_dialled(address: str, *, lab: bool = False) -> None:
     _transport_of(address).check_dialled(address, lab=lab)
 
 
+def check_characters(address: str) -> None:
+    """Raise AddressRefused for an address with characters that none has."""
+    # What reads a URL drops line ends and tabs: "1\n2" would be port 12.
+    if not address.isprintable() or " " in address:
+        raise AddressRefused(f"{address!r} has spaces or control characters: no address has any")
+
+
 def check_offered(address: str) -> None:
     """Raise AddressRefused for a scheme that no other process can reach."""
     if address.partition("://")[0] not in OFFERED:
@@ -102,9 +109,7 @@ def _refuse_scheme(address: str) -> NoReturn:
 
 
 def _transport_of(address: str) -> Transport:
-    # What reads a URL drops line ends and tabs: "1\n2" would be port 12.
-    if not address.isprintable() or " " in address:
-        raise AddressRefused(f"{address!r} has spaces or control characters: no address has any")
+    check_characters(address)
     load = TRANSPORTS.get(address.partition("://")[0])
     if load is None:
         _refuse_scheme(address)

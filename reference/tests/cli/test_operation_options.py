@@ -1,6 +1,9 @@
 """Options of a node of signed operations: what goes together, and what is refused."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,6 +11,7 @@ from meshwire_reference.cli.config_file import open_config
 from meshwire_reference.cli.operations import OperationChoices, parse_listen
 from meshwire_reference.cli.run import RunOptions
 from meshwire_reference.cli.settings import read_options
+from meshwire_reference.transport.base import AddressRefused
 
 
 def choices(tmp_path: Path, **options: object) -> OperationChoices:
@@ -59,6 +63,21 @@ def test_an_address_has_one_form(address: str) -> None:
     """A token in the URL is none."""
     with pytest.raises(ValueError, match="crdt-sync"):
         parse_listen(address)
+
+
+@pytest.mark.parametrize("address", ["ws://h:99999/crdt-sync", "ws://[::1/crdt-sync"])
+def test_an_address_that_no_url_can_be_is_named(address: str) -> None:
+    """The operator has given more than one."""
+    with pytest.raises(ValueError, match=re.escape(address)):
+        parse_listen(address)
+
+
+@pytest.mark.parametrize("option", ["listen", "peers"])
+def test_no_address_has_a_line_end(tmp_path: Path, option: str) -> None:
+    """Of a peer too: what reads a URL would drop it."""
+    given: dict[str, Any] = {option: ["ws://127.0.0.1:1/crdt\n-sync"]}
+    with pytest.raises(AddressRefused, match="control characters"):
+        replace(choices(tmp_path), **given).check()
 
 
 def test_an_address_says_whether_it_is_under_tls() -> None:

@@ -13,7 +13,7 @@ from meshwire_reference.cli.collections import read_collections
 from meshwire_reference.cli.config_file import open_config
 from meshwire_reference.cli.keys import new_secret
 from meshwire_reference.cli.run import RunOptions
-from meshwire_reference.cli.settings import read_options
+from meshwire_reference.cli.settings import check_texts, read_options
 from meshwire_reference.core.identity import (
     device_key,
     endpoint_key_of_host,
@@ -531,3 +531,25 @@ def test_no_file_has_closed_collections_deleted(tmp_path: Path, name: str, delet
     path.write_text(f"[collection.{name}]\ndeletion = '{deletion}'\nlifetime_s = 60\n")
     with pytest.raises(ConfigError, match=f"`{name}` are not deleted"):
         read_collections(open_config(path))
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (RunOptions(mesh_id="\udcff"), "--mesh-id"),
+        (RunOptions(iroh_relay=["https://a/", "https://\udcff/"]), "--iroh-relay"),
+        (RunOptions(derived_endpoint_key="text:\udcff"), "--derived-endpoint-key"),
+    ],
+)
+def test_an_option_that_is_no_text_is_named(options: RunOptions, name: str) -> None:
+    """An argument may have any bytes; nothing can write those that are not UTF-8."""
+    with pytest.raises(ConfigError, match=f"{name} is not UTF-8"):
+        check_texts(options)
+
+
+def test_texts_of_any_language_are_taken() -> None:
+    """Also outside of the Basic Multilingual Plane."""
+    options = RunOptions(mesh_id="é\U0001f600", listen=["tcp://127.0.0.1:0"])
+    check_texts(options)
+
+    assert options.mesh_id == "é\U0001f600"
