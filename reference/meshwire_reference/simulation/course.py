@@ -16,6 +16,7 @@ from meshwire_reference.simulation.plan import PlanStep
 from meshwire_reference.simulation.schedule import START_S
 from meshwire_reference.simulation.steps import FAULT_S, STEPS
 from meshwire_reference.simulation.world import World
+from meshwire_spec.numbers import NEGENTROPY_FRAME_LIMIT
 
 DEPLOYED_S: Final = 16.0
 """Seconds after the last fault in which a deployed peer must have got everything across."""
@@ -63,14 +64,18 @@ def _step(world: World, step: PlanStep) -> Callable[[], None]:
 def _check_budgets(world: World, node: SimulatedNode) -> None:
     """Note if a node holds more bytes than its budgets allow.
 
-    Each connection may have one message beyond them, whatever its size.
+    Each connection may have one message beyond them, whatever its size, and answers of runs.
     """
     now, settings = node.core.outstanding, world.settings(node.number)
     # What is being made counts as much as its document has on the disk.
     largest = max((world.largest, *node.disk.contents(node.identity).sizes.values()))
     beyond = now.sessions * largest
     for name, held, most in (
-        ("made", now.outbound_bytes, settings.all_answer_bytes_max),
+        (
+            "made",
+            now.outbound_bytes - now.run_answers * NEGENTROPY_FRAME_LIMIT,
+            settings.all_answer_bytes_max,
+        ),
         ("received", now.inbound_bytes, settings.inbound_bytes_max),
     ):
         if held > most + beyond:

@@ -70,6 +70,11 @@ class ServedRuns:
             self.advance()
         return None
 
+    @property
+    def answers(self) -> int:
+        """Number of answers that are being made."""
+        return len(self._under_way)
+
     def advance(self) -> None:
         """Answer every message whose answer has room, heavy ones in their turn."""
         while self._waiting and (len(self._under_way) < ALWAYS or self._has_room()):
