@@ -49,8 +49,6 @@ class Outstanding:
     """Connections with effects that wait for a write."""
     outbound_bytes: int
     inbound_bytes: int
-    run_answers: int
-    """Answers of runs that are being made, each with room for a whole frame."""
 
     @property
     def is_any(self) -> bool:
@@ -97,8 +95,12 @@ class NodeCore:
             len(context.durability),
             context.outbound_quota.used,
             context.inbound_quota.used,
-            sum(session.runs.answers for session in self._sessions.values()),
         )
+
+    @property
+    def run_answers(self) -> int:
+        """Number of answers of runs that are being made, each with room for a whole frame."""
+        return sum(session.runs.answers for session in self._sessions.values())
 
     @property
     def trust(self) -> TrustStore | None:

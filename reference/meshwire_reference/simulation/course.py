@@ -73,7 +73,7 @@ def _check_budgets(world: World, node: SimulatedNode) -> None:
     for name, held, most in (
         (
             "made",
-            now.outbound_bytes - now.run_answers * NEGENTROPY_FRAME_LIMIT,
+            now.outbound_bytes - node.core.run_answers * NEGENTROPY_FRAME_LIMIT,
             settings.all_answer_bytes_max,
         ),
         ("received", now.inbound_bytes, settings.inbound_bytes_max),
