@@ -56,9 +56,10 @@ def finding_of_certificate(
 
 def _judge(vector: CertificateVector, answer: Mapping[str, Any], hello: Hello) -> Finding:
     result = answer.get("result")
-    if not isinstance(result, dict) or "error" in answer or REFUSED not in result:
+    if not isinstance(result, dict) or "error" in answer or result.keys() != {REFUSED}:
         said = answer.get("error", result)
-        return Finding("no-value", CHECK, received=f"no `{REFUSED}` in a result: {shown(said)}")
+        received = f"no result with `{REFUSED}` alone: {shown(said)}"
+        return Finding("no-value", CHECK, received=received)
     came, wanted = result[REFUSED], vector.reasons or ()
     if (came is None) is (not wanted):
         if came in wanted or came is None:
