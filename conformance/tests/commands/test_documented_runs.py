@@ -60,6 +60,10 @@ FEWER = (
         re.compile(r"check .*\{dial\}.*--only"),
         "--skip 'MW-*[!1]' --skip 'MW-*[!1]?' --skip 'MW-[!6]*' --timeout-scale 4",
     ),
+    (
+        re.compile(r"check .*node:.*--only 'EN-"),
+        "--skip 'MW-[!7]*' --skip 'MW-*[!0]' --timeout-scale 4",
+    ),
     (re.compile(r"check .*node:.*--only"), "--skip 'MW-[!5]*' --skip 'MW-*[!7]' --timeout-scale 4"),
     (re.compile(r"check .*codec\" --only"), "--skip 'MW-*[!1357]'"),
     (re.compile(r"check .*(--list |--list$|--only|--kind)"), ""),
