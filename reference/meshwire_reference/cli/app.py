@@ -46,7 +46,8 @@ def build_app(command: str = "") -> "typer.Typer":
 
 
 def _add_run(app: "typer.Typer") -> None:
-    from meshwire_reference.cli.run import RunOptions, run_command  # noqa: PLC0415 - loads typer
+    from meshwire_reference.cli.run import run_command  # noqa: PLC0415 - loads typer
+    from meshwire_reference.cli.run_options import RunOptions  # noqa: PLC0415 - loads typer
 
     app.command("run")(_reading(RunOptions, run_command))
 

@@ -26,7 +26,8 @@ from rich.live import Live
 from rich.table import Table
 
 from meshwire_reference.cli.keys import new_secret
-from meshwire_reference.cli.run import SECRET_VARIABLE, fail
+from meshwire_reference.cli.run import fail
+from meshwire_reference.cli.run_options import SECRET_VARIABLE
 from meshwire_reference.control.messages import AnyRequest, Connect, Put, Watch, encode_request
 from meshwire_reference.store.private_files import write_private
 

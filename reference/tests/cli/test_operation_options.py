@@ -9,7 +9,7 @@ import pytest
 
 from meshwire_reference.cli.config_file import open_config
 from meshwire_reference.cli.operations import OperationChoices, parse_listen
-from meshwire_reference.cli.run import RunOptions
+from meshwire_reference.cli.run_options import RunOptions
 from meshwire_reference.cli.settings import read_options
 from meshwire_reference.transport.base import AddressRefused
 

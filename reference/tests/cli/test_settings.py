@@ -12,7 +12,7 @@ import pytest
 from meshwire_reference.cli.collections import read_collections
 from meshwire_reference.cli.config_file import open_config
 from meshwire_reference.cli.keys import new_secret
-from meshwire_reference.cli.run import RunOptions
+from meshwire_reference.cli.run_options import RunOptions
 from meshwire_reference.cli.settings import check_texts, read_options
 from meshwire_reference.core.identity import (
     device_key,
