@@ -2,10 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from types import MappingProxyType
+from typing import Any, Protocol
+
+import msgspec
 
 SOCKET = "socket"
 """Kind of the cases that need a connection."""
@@ -88,6 +91,49 @@ class Case:
         """
         title, text = self.title.casefold(), pattern.casefold()
         return bool(text) and (text in title or fnmatchcase(title, text))
+
+
+class Data(Protocol):
+    """What a file of vectors, runs or transcripts says of each case."""
+
+    @property
+    def id(self) -> str:
+        """The id of the case."""
+
+    @property
+    def title(self) -> str:
+        """What the case demands."""
+
+    @property
+    def rules(self) -> Sequence[str]:
+        """The ids of its rules."""
+
+    @property
+    def result(self) -> Any:
+        """A struct with the result that each level requires."""
+
+    @property
+    def source(self) -> str:
+        """Where its bytes are from."""
+
+
+def case_of_data(data: Data, kind: str, part: str) -> Case:
+    """Return the case for an entry of a data file; `part` is the page with its rules."""
+    return Case(
+        id=data.id,
+        title=data.title,
+        kind=kind,
+        part=part,
+        rules=tuple(data.rules),
+        results=msgspec.structs.asdict(data.result),
+        source=data.source,
+        digest=digest_of(msgspec.to_builtins(data)),
+        hunts=getattr(data, "hunts", None) or "",
+        harm=getattr(data, "harm", None) or "",
+        control=getattr(data, "control", None) or None,
+        disputed=bool(getattr(data, "disputed", False)),
+        body=data,
+    )
 
 
 BOTH_VALID = MappingProxyType({"wire": "valid", "strict": "valid"})

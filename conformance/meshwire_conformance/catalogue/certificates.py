@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from meshwire_conformance.catalogue.case import Case, digest_of
+from meshwire_conformance.catalogue.case import Case, case_of_data
 from meshwire_conformance.catalogue.data_files import vectors_folder
 from meshwire_conformance.errors import SuiteFault
 from meshwire_spec.schemas.certificates import CertificateFile, CertificateVector
@@ -19,20 +19,7 @@ PART = "certificates"
 
 def case_of(vector: CertificateVector) -> Case:
     """Return the case for a vector."""
-    return Case(
-        id=vector.id,
-        title=vector.title,
-        kind=vector.kind,
-        part=PART,
-        rules=tuple(vector.rules),
-        results=msgspec.structs.asdict(vector.result),
-        source=vector.source,
-        digest=digest_of(msgspec.to_builtins(vector)),
-        hunts=vector.hunts or "",
-        harm=vector.harm or "",
-        control=vector.control or None,
-        body=vector,
-    )
+    return case_of_data(vector, vector.kind, PART)
 
 
 def load_cases() -> Iterator[Case]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from meshwire_conformance.catalogue.case import OPLOG_SESSION, Case, digest_of
+from meshwire_conformance.catalogue.case import OPLOG_SESSION, Case, case_of_data
 from meshwire_conformance.catalogue.data_files import vectors_folder
 from meshwire_conformance.catalogue.oplog import PART
 from meshwire_conformance.errors import SuiteFault
@@ -20,18 +20,7 @@ def case_of(session: OplogSession) -> Case:
     """Return the case of a transcript; raises ValueError if a step is none."""
     for step in session.steps:
         verb_of(step)
-    return Case(
-        id=session.id,
-        title=session.title,
-        kind=OPLOG_SESSION,
-        part=PART,
-        rules=tuple(session.rules),
-        results=msgspec.structs.asdict(session.result),
-        source=session.source,
-        digest=digest_of(msgspec.to_builtins(session)),
-        hunts=session.hunts,
-        body=session,
-    )
+    return case_of_data(session, OPLOG_SESSION, PART)
 
 
 def load_cases() -> Iterator[Case]:

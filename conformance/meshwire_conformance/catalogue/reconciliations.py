@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from meshwire_conformance.catalogue.case import Case, digest_of
+from meshwire_conformance.catalogue.case import Case, case_of_data
 from meshwire_conformance.catalogue.data_files import vectors_folder
 from meshwire_conformance.errors import SuiteFault
 from meshwire_spec.numbers import NEGENTROPY_ID
@@ -66,20 +66,7 @@ def run_files(folder: Path | None = None) -> list[Path]:
 
 def case_of(run: ReconciliationRun) -> Case:
     """Return the case for a reconciliation vector."""
-    return Case(
-        id=run.id,
-        title=run.title,
-        kind=KIND,
-        part="reconciliation",
-        rules=tuple(run.rules),
-        results=msgspec.structs.asdict(run.result),
-        source=run.source,
-        digest=digest_of(msgspec.to_builtins(run)),
-        hunts=run.hunts or "",
-        harm=run.harm or "",
-        control=run.control or None,
-        body=run,
-    )
+    return case_of_data(run, KIND, "reconciliation")
 
 
 def load_cases() -> Iterator[Case]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from meshwire_conformance.catalogue.case import Case, digest_of
+from meshwire_conformance.catalogue.case import Case, case_of_data
 from meshwire_conformance.catalogue.data_files import vectors_folder
 from meshwire_conformance.errors import SuiteFault
 from meshwire_spec.schemas.vectors import Vector, VectorFile
@@ -33,21 +33,7 @@ def read_vectors(folder: Path | None = None) -> Iterator[tuple[str, Vector]]:
 
 def case_of(part: str, vector: Vector) -> Case:
     """Return the case for a vector of a part (page)."""
-    return Case(
-        id=vector.id,
-        title=vector.title,
-        kind=vector.kind,
-        part=part,
-        rules=tuple(vector.rules),
-        results=msgspec.structs.asdict(vector.result),
-        source=vector.source,
-        digest=digest_of(msgspec.to_builtins(vector)),
-        hunts=vector.hunts or "",
-        harm=vector.harm or "",
-        control=vector.control or None,
-        disputed=bool(vector.disputed),
-        body=vector,
-    )
+    return case_of_data(vector, vector.kind, part)
 
 
 def load_cases() -> Iterator[Case]:
