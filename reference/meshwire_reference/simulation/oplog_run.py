@@ -23,7 +23,7 @@ from meshwire_reference.simulation.oplog_world import FIELDS, OplogHost, OplogWo
 from meshwire_reference.simulation.plan import Plan, PlanStep, Scale, Sort, StepKind, draw_plan
 from meshwire_reference.simulation.record import RunRecord
 from meshwire_reference.simulation.schedule import START_S
-from meshwire_reference.simulation.steps import FAULT_S, FLAPS_MAX, GROUP_SHARE
+from meshwire_reference.simulation.steps import FAULT_S, FLAPS_MAX, split_off
 
 KINDS: Final = (
     StepKind.DELAY,
@@ -229,21 +229,10 @@ def _flap(world: OplogWorld, step: PlanStep) -> None:
 
 
 def _divide(world: OplogWorld, step: PlanStep) -> None:
-    chance = world.chance("partition", step.number)
-    group = frozenset(
-        n for n in world.plan.nodes if n == step.node or chance.random() < GROUP_SHARE
-    )
-    world.groups.append(group)
-    world.note_fault(step.kind)
+    group = split_off(world, step)
     for ends, kept in world.kept.items():
         if kept.link is not None and len(group & set(ends)) == 1:
             kept.link.cut()
-
-    def end() -> None:
-        if group in world.groups:
-            world.groups.remove(group)
-
-    world.schedule.after(1 + step.amount * (FAULT_S - 1), end)
 
 
 def _crash(world: OplogWorld, step: PlanStep) -> None:

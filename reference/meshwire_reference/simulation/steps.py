@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from random import Random
+from typing import Final, Protocol
 
 from meshwire_reference.core.document_calls import Edit, Scalar
 from meshwire_reference.core.formation import FormationKey
 from meshwire_reference.core.inputs import Deletion, LocalOperation
-from meshwire_reference.simulation.plan import PlanStep, StepKind
+from meshwire_reference.simulation.plan import Plan, PlanStep, StepKind
+from meshwire_reference.simulation.schedule import Schedule
 from meshwire_reference.simulation.visitor import ACKNOWLEDGED, TEXT_MAX
 from meshwire_reference.simulation.world import SECRET_TEXT, World
 
@@ -116,23 +118,43 @@ def flap(world: World, step: PlanStep) -> None:
         side.link.cut(at_once=True)
 
 
-def divide(world: World, step: PlanStep) -> None:
-    """Keep some nodes and the others apart for a while."""
+class Divisible(Protocol):
+    """A simulated mesh of which a step can keep nodes apart."""
+
+    plan: Plan
+    groups: list[frozenset[int]]
+    schedule: Schedule
+
+    def chance(self, *what: object) -> Random:
+        """Return a source of random numbers for one step."""
+
+    def note_fault(self, kind: StepKind, /) -> None:
+        """Note that a fault has begun."""
+
+
+def split_off(world: Divisible, step: PlanStep) -> frozenset[int]:
+    """Keep some nodes and the others apart for a while; return the nodes on one side."""
     chance = world.chance("partition", step.number)
     group = frozenset(
         n for n in world.plan.nodes if n == step.node or chance.random() < GROUP_SHARE
     )
     world.groups.append(group)
     world.note_fault(step.kind)
-    for ends, dialling in world.dialled.items():
-        if dialling.link is not None and len(group & set(ends)) == 1:
-            dialling.link.cut()
 
     def end() -> None:
         if group in world.groups:
             world.groups.remove(group)
 
     world.schedule.after(1 + step.amount * (FAULT_S - 1), end)
+    return group
+
+
+def divide(world: World, step: PlanStep) -> None:
+    """Keep some nodes and the others apart for a while."""
+    group = split_off(world, step)
+    for ends, dialling in world.dialled.items():
+        if dialling.link is not None and len(group & set(ends)) == 1:
+            dialling.link.cut()
 
 
 def crash(world: World, step: PlanStep) -> None:
