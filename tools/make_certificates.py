@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -145,9 +146,7 @@ def positives() -> Iterator[Check]:
     yield Check(3395, "a root that certifies itself", ("CT-016",), root, subject=AUTHORITY.key)
     held = (OF_DELEGATE,)
     yield Check(3396, "of a delegate, with its tier", ("CT-019", "CT-021"), by_delegate, held=held)
-    changes: dict[str, Any] = {**ENROLLS, "expires_at": str(NOW)}
-    ended = issued(subject=DELEGATE.key, **changes)
-    more = (ended, *held)
+    more = (*holding(expires_at=str(NOW)), *held)
     yield Check(
         3397,
         "of a delegate one of whose certificates has ended",
@@ -164,6 +163,10 @@ def positives() -> Iterator[Check]:
         malleable(revoked()),
     )
     yield Check(3399, "beside revocations that do not count", ("CT-022",), own, revocations=others)
+
+
+def positives_of_other_kinds() -> Iterator[Check]:
+    """Yield a membership certificate and a revocation that count."""
     yield Check(
         3400,
         "a membership certificate of a root",
@@ -211,8 +214,13 @@ def changed() -> Iterator[Check]:
     )
 
 
+def one_of(base: Check, number: int, title: str, rule: str, *reasons: str, **more: Any) -> Check:
+    """Return a negative that differs from a positive."""
+    return replace(base, number=number, title=title, rules=(rule,), reasons=reasons, **more)
+
+
 def of_roots() -> Iterator[Check]:
-    """Yield certificates that a root has issued, and others of roots that are none."""
+    """Yield certificates that a root has issued and that do not count."""
     own = issued()
     other = issued(subject=OTHER)
     yield Check(3414, "a certificate of another endpoint", ("CT-011",), other, ("wrong-subject",))
@@ -234,6 +242,10 @@ def of_roots() -> Iterator[Check]:
         ("revoked",),
         revocations=later,
     )
+
+
+def of_foreign_keys() -> Iterator[Check]:
+    """Yield certificates of keys that are no roots."""
     unknown = ("unknown-issuer",)
     root = issued(FOREIGN)
     itself = issued(FOREIGN, FOREIGN.key, permissions=0x87)
@@ -256,16 +268,14 @@ def of_roots() -> Iterator[Check]:
     )
 
 
+def holding(**changes: Any) -> tuple[bytes, ...]:
+    """Return the only certificate that is held: that of the delegate, with these changes."""
+    return (issued(subject=DELEGATE.key, **{**ENROLLS, **changes}),)
+
+
 def of_delegates() -> Iterator[Check]:
     """Yield certificates that a delegate has issued; the control is one that it may issue."""
-    base = Check(3396, "", (), issued(DELEGATE), held=(OF_DELEGATE,), control=3396)
-
-    def one(number: int, title: str, rule: str, *reasons: str, **more: Any) -> Check:
-        return replace(base, number=number, title=title, rules=(rule,), reasons=reasons, **more)
-
-    def holding(**changes: Any) -> tuple[bytes, ...]:
-        return (issued(subject=DELEGATE.key, **{**ENROLLS, **changes}),)
-
+    one = partial(one_of, Check(3396, "", (), issued(DELEGATE), held=(OF_DELEGATE,), control=3396))
     yield one(
         3425, "of a delegate whose certificate is not held", "CT-016", "unknown-issuer", held=()
     )
@@ -287,6 +297,11 @@ def of_delegates() -> Iterator[Check]:
     )
     for number, title, changes in ways:
         yield one(number, title, "CT-018", "issuer-not-valid", held=holding(**changes))
+
+
+def of_issuers() -> Iterator[Check]:
+    """Yield certificates of a delegate that was revoked, or that may not issue them."""
+    one = partial(one_of, Check(3396, "", (), issued(DELEGATE), held=(OF_DELEGATE,), control=3396))
     lost = (revoked(DELEGATE.key),)
     yield one(3431, "of a delegate that is revoked", "CT-018", "issuer-not-valid", revocations=lost)
     forged = (altered(OF_DELEGATE, 33 + len(MESH) + 8, 0x80),)
@@ -312,8 +327,8 @@ def of_delegates() -> Iterator[Check]:
     )
 
 
-def of_other_kinds() -> Iterator[Check]:
-    """Yield messages of a wrong length or kind, membership certificates and revocations."""
+def of_other_lengths() -> Iterator[Check]:
+    """Yield certificates with too many or too few bytes."""
     own = issued()
     yield Check(3438, "with one byte after it", ("EN-012",), own + b"\x00", ("trailing-bytes",))
     yield Check(3439, "without its last byte", ("EN-010",), own[:-1], ("truncated",))
@@ -321,11 +336,12 @@ def of_other_kinds() -> Iterator[Check]:
     yield Check(
         3440, "with more bytes than any certificate", ("EN-012",), long, ("trailing-bytes",)
     )
+
+
+def of_members() -> Iterator[Check]:
+    """Yield membership certificates that do not count."""
     base = Check(3400, "", (), member(), kind="membership_certificate", control=3400)
-
-    def one(number: int, title: str, rule: str, *reasons: str, **more: Any) -> Check:
-        return replace(base, number=number, title=title, rules=(rule,), reasons=reasons, **more)
-
+    one = partial(one_of, base)
     yield one(
         3441,
         "a membership certificate with another bit in its callsign",
@@ -357,9 +373,12 @@ def of_other_kinds() -> Iterator[Check]:
         "unknown-issuer",
         data=member(FOREIGN),
     )
-    base = Check(3401, "", (), revoked(), kind="mesh_revocation", control=3401)
-    yield one_of(
-        base,
+
+
+def of_revocations() -> Iterator[Check]:
+    """Yield revocations that do not count."""
+    one = partial(one_of, Check(3401, "", (), revoked(), kind="mesh_revocation", control=3401))
+    yield one(
         3446,
         "a revocation by a delegate",
         "CT-022",
@@ -367,24 +386,21 @@ def of_other_kinds() -> Iterator[Check]:
         data=revoked(by=DELEGATE),
         held=(OF_DELEGATE,),
     )
-    yield one_of(
-        base,
+    yield one(
         3447,
         "a revocation of another mesh",
         "CT-022",
         "wrong-mesh",
         data=revoked(mesh_id="3F1A90C3"),
     )
-    yield one_of(
-        base,
+    yield one(
         3448,
         "a revocation signed without its prefix",
         "CT-002",
         *BAD,
         data=AUTHORITY.resigned(revoked()),
     )
-    yield one_of(
-        base,
+    yield one(
         3449,
         "a revocation in the document of another endpoint",
         "CT-035",
@@ -393,14 +409,23 @@ def of_other_kinds() -> Iterator[Check]:
     )
 
 
-def one_of(base: Check, number: int, title: str, rule: str, *reasons: str, **more: Any) -> Check:
-    """Return a negative that differs from a positive."""
-    return replace(base, number=number, title=title, rules=(rule,), reasons=reasons, **more)
+GROUPS: Final = (
+    positives,
+    positives_of_other_kinds,
+    changed,
+    of_roots,
+    of_foreign_keys,
+    of_delegates,
+    of_issuers,
+    of_other_lengths,
+    of_members,
+    of_revocations,
+)
 
 
 def rows() -> list[dict[str, Any]]:
     """Return every vector in the order of ids."""
-    made = (*positives(), *changed(), *of_roots(), *of_delegates(), *of_other_kinds())
+    made = (check for group in GROUPS for check in group())
     return [check.row() for check in sorted(made, key=lambda check: check.number)]
 
 

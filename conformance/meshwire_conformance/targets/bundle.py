@@ -54,6 +54,9 @@ SERVED = (
 """Options of that node, which dials one address and enrolls others."""
 REDIAL_S = 0.1
 """Longest wait of the bundled node before it dials again, in seconds."""
+# A suite on a busy machine is no dead peer (LV-010).
+DIALLING = f"--redial-s {REDIAL_S:g} --dead-peer-s 0"
+"""Options of each variant of the bundled node that dials."""
 
 
 def strain(
@@ -157,10 +160,8 @@ def _node_rows() -> tuple[tuple[str, str, str, tuple[str, ...]], ...]:
     """Return each variant of the node: its options, where serial cases run, and what alone runs."""
     member = "--formation-id lab-formation"
     client = f"--open --reconcile --heartbeat-s {HEARTBEAT_S:g}"
-    # A suite on a busy machine is no dead peer (LV-010).
-    dialling = f"--redial-s {REDIAL_S:g} --dead-peer-s 0"
-    dials = dialling + DIALS * " --connect {dial}"
-    dials_quic = dialling + QUIC_DIALS * " --connect {dial-quic}"
+    dials = DIALLING + DIALS * " --connect {dial}"
+    dials_quic = DIALLING + QUIC_DIALS * " --connect {dial-quic}"
     return (
         ("open", "--open", "", ()),
         ("H1", member, "open", ()),

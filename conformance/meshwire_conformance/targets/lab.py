@@ -135,8 +135,8 @@ class LabConnection:
         self._alpn = alpn
         self.peer: Preamble | None = None
         self.closed = False
-        self.holding = preamble.windows.held
-        self.holding_all = preamble.windows.all_held
+        windows = preamble.windows
+        self.holding, self.holding_all = windows.held, windows.all_held
         self.obeys_stop = True
         """True if a half is reset as soon as the peer stops it."""
         self.by_hand = False
@@ -153,14 +153,11 @@ class LabConnection:
         self._next = {False: self._own_bit, True: self._own_bit + 2}
         self._opened = {False: 0, True: 0}
         self._allowed = {False: 0, True: 0}
-        self._given = {
-            False: preamble.windows.max_streams_bidi,
-            True: preamble.windows.max_streams_uni,
-        }
+        self._given = {False: windows.max_streams_bidi, True: windows.max_streams_uni}
         self._send_credit = 0
         self._sent = 0
         self._received = 0
-        self._receive_credit = preamble.windows.max_data
+        self._receive_credit = windows.max_data
         self._over = {False: 0, True: 0}
         """Streams that this side has opened and whose half it has ended, bidi and uni."""
         self.resets: Counter[int] = Counter()

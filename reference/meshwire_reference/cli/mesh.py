@@ -32,7 +32,11 @@ from meshwire_reference.store.token_file import Terms, Token, read_token
 from meshwire_reference.store.token_file import invite as give_out
 from meshwire_reference.transport.base import TransportError
 from meshwire_reference.transport.registry import check_dialled
-from meshwire_reference.wire.certificates import MeshCredentials, encode_mesh_revocation
+from meshwire_reference.wire.certificates import (
+    MeshCredentials,
+    MeshRevocation,
+    encode_mesh_revocation,
+)
 from meshwire_reference.wire.errors import Unencodable
 from meshwire_spec.numbers import REVOCATIONS, SECRET, U8_MAX, U16_MAX, MeshPolicy, Tier
 
@@ -49,6 +53,26 @@ mesh_app = typer.Typer(
 )
 
 Folder = Annotated[Path, typer.Option(help="Folder of the mesh, as `mesh create` makes it.")]
+Authority = Annotated[
+    str,
+    typer.Argument(
+        help="Address of the authority, such as quic://HOST:PORT; the endpoint that has to "
+        "answer there is that of the token, unless it names one.",
+        show_default=False,
+    ),
+]
+TokenFile = Annotated[Path, typer.Option(help="File of `mesh invite` with the token.")]
+MemberPath = Annotated[
+    Path, typer.Option(help="Folder for the key, certificate and secret of this node.")
+]
+NodeName = Annotated[str, typer.Option(help="Name of the node in its certificate.")]
+TierName = Annotated[
+    str, typer.Option(metavar="|".join(TIERS), help="Rank of the node in its certificate.")
+]
+Wait = Annotated[float, typer.Option(help="How long the response may take, in seconds.")]
+Lab = Annotated[
+    bool, typer.Option("--lab", help="Allow tcp:// off loopback, which proves no endpoint id.")
+]
 
 
 @mesh_app.command("create")
@@ -163,15 +187,21 @@ def revoke(
     except StoreError as exc:
         fail(str(exc))
     if control is not None:
-        fields = {
-            "revocation": base64.b64encode(encode_mesh_revocation(revocation)).decode(),
-            "subject": subject.hex(),
-            "reason": reason,
-            "timestamp_ms": now_ms,
-        }
-        with connected(control) as client:
-            client.ask(Put(id=1, collection=REVOCATIONS, document=subject.hex(), fields=fields))
+        _pass_on(revocation, control)
     _show(revoked=subject.hex())
+
+
+def _pass_on(revocation: MeshRevocation, control: Path) -> None:
+    """Give a revocation to a running node, which sends it to the others."""
+    document = revocation.subject.hex()
+    fields = {
+        "revocation": base64.b64encode(encode_mesh_revocation(revocation)).decode(),
+        "subject": document,
+        "reason": revocation.reason,
+        "timestamp_ms": revocation.revoked_at,
+    }
+    with connected(control) as client:
+        client.ask(Put(id=1, collection=REVOCATIONS, document=document, fields=fields))
 
 
 def _endpoint_of(node: str, mesh: MeshFolder) -> bytes:
@@ -186,29 +216,14 @@ def _endpoint_of(node: str, mesh: MeshFolder) -> bytes:
 
 
 def enroll(
-    address: Annotated[
-        str,
-        typer.Argument(
-            help="Address of the authority, such as quic://HOST:PORT; the endpoint that has to "
-            "answer there is that of the token, unless it names one.",
-            show_default=False,
-        ),
-    ],
-    token_file: Annotated[Path, typer.Option(help="File of `mesh invite` with the token.")],
-    folder: Annotated[
-        Path, typer.Option(help="Folder for the key, certificate and secret of this node.")
-    ],
-    node_id: Annotated[str, typer.Option(help="Name of the node in its certificate.")] = "",
-    tier: Annotated[
-        str, typer.Option(metavar="|".join(TIERS), help="Rank of the node in its certificate.")
-    ] = "edge",
-    wait_s: Annotated[
-        float, typer.Option(help="How long the response may take, in seconds.")
-    ] = WAIT_S,
+    address: Authority,
+    token_file: TokenFile,
+    folder: MemberPath,
+    node_id: NodeName = "",
+    tier: TierName = "edge",
+    wait_s: Wait = WAIT_S,
     *,
-    lab: Annotated[
-        bool, typer.Option("--lab", help="Allow tcp:// off loopback, which proves no endpoint id.")
-    ] = False,
+    lab: Lab = False,
 ) -> None:
     """Become a member of a mesh: get a certificate and the formation secret from its authority.
 
@@ -222,19 +237,13 @@ def enroll(
     if not 0 < wait_s < float("inf"):
         fail("--wait-s must be a number of seconds above 0")
     _check_size(node_id, "--node-id", U8_MAX)
+    rank = _word(tier, TIERS, "--tier")
     try:
         token, member = read_token(token_file), MemberFolder(folder)
         address = _pinned(address, token)
         check_dialled(address, lab=lab)
         seed = member.prepare(secrets.token_bytes(SECRET))
-        application = Application(
-            seed,
-            token.mesh_id,
-            token.authority,
-            token.token,
-            node_id,
-            _word(tier, TIERS, "--tier"),
-        )
+        application = Application(seed, token.mesh_id, token.authority, token.token, node_id, rank)
         membership = asyncio.run(ask(address, application, _now_ms, wait_s=wait_s, lab=lab))
         peers = () if token.peer is None else (token.peer,)
         member.keep(membership.certificate, _credentials(membership, token), peers)

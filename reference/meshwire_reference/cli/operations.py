@@ -154,11 +154,9 @@ async def serve_operations(chosen: OperationChoices) -> int:
         if log is not None:
             seed = await log.open(seed)
             hub.load(await log.read())
-        signer = Signer(seed)
+        author = _author_of(seed, node, hub)
         if token is not None and not chosen.join_bearer:
-            node.identity = JoinIdentity(token, signer.author)
-        author = OperationAuthor(signer, hub.replica, hub.writes)
-        hub.node_id = signer.author.hex()
+            node.identity = JoinIdentity(token, author.signer.author)
         if chosen.control is not None:
             tests = MeshTests(node, chosen, author) if chosen.is_tested else None
             served = OperationsControl(author, _publisher(node), chosen.control, tests)
@@ -176,6 +174,13 @@ async def serve_operations(chosen: OperationChoices) -> int:
         if log is not None:
             await log.close()
     return 0
+
+
+def _author_of(seed: bytes, node: OplogNode, hub: Hub) -> OperationAuthor:
+    """Return the author with the key of this seed, whose id is that of the node."""
+    signer = Signer(seed)
+    hub.node_id = signer.author.hex()
+    return OperationAuthor(signer, hub.replica, hub.writes)
 
 
 async def _begin(node: OplogNode, chosen: OperationChoices, author: OperationAuthor) -> None:

@@ -47,7 +47,6 @@ from meshwire_reference.core.node import NodeCore, Outstanding
 from meshwire_reference.core.peer.session import PeerStatus
 from meshwire_reference.core.state.document_fates import Fates
 from meshwire_reference.core.state.waits import Wait
-from meshwire_reference.core.trust.verification import verify_certificate
 from meshwire_reference.discovery.announced import HostNetwork
 from meshwire_reference.documents.limits import WorkerDied, WorkerEvent
 from meshwire_reference.documents.process import DocumentSettings, WorkerSettings
@@ -60,7 +59,7 @@ from meshwire_reference.node.enrolling import Enrollment
 from meshwire_reference.node.loading import Loading
 from meshwire_reference.node.local import LocalUser
 from meshwire_reference.node.log import NodeLog
-from meshwire_reference.node.membership import CredentialDocuments, UnfitCertificate
+from meshwire_reference.node.membership import CredentialDocuments, check_own
 from meshwire_reference.node.online import Network
 from meshwire_reference.node.storing import Storing, store_of
 from meshwire_reference.node.troubles import Troubles
@@ -229,17 +228,10 @@ class Node:
         await self._membership.begin(self.keys)
         self._spawn(self._membership.run())
         own, trust = self._config.certificate, self._core.trust
-        if own is None or trust is None:
-            return
-        now_ms = self.clock.wall_ms()
-        # CT-037
-        fault = verify_certificate(own, trust.trust, self.endpoint_id, now_ms)
-        if fault is not None:
-            raise UnfitCertificate(
-                f"the certificate of this node does not count for its endpoint id "
-                f"{self.endpoint_id.hex()}: {fault}"
-            )
-        await self._membership.publish(own, now_ms)
+        if own is not None and trust is not None:
+            now_ms = self.clock.wall_ms()
+            check_own(own, trust.trust, self.endpoint_id, now_ms)
+            await self._membership.publish(own, now_ms)
 
     async def _publish(self, certificate: MeshCertificate) -> None:
         """Publish a certificate that this node has issued, where it demands certificates."""

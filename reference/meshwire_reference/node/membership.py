@@ -17,6 +17,7 @@ from typing import Final
 from meshwire_reference.core.document_calls import Edit, Fields, Listed, Scalar, Value
 from meshwire_reference.core.inputs import CredentialRead, Input
 from meshwire_reference.core.trust.store import TrustStore
+from meshwire_reference.core.trust.verification import Trust, verify_certificate
 from meshwire_reference.node.local import LocalUser
 from meshwire_reference.wire.certificates import MeshCertificate, encode_mesh_certificate
 from meshwire_spec.numbers import CERTIFICATES, MESH_CERTIFICATE_MAX, REVOCATIONS
@@ -29,6 +30,17 @@ TEXT_MAX: Final = 4 * (MESH_CERTIFICATE_MAX // 3 + 1)
 
 class UnfitCertificate(Exception):
     """The node cannot start with this certificate; the text is one line for the operator."""
+
+
+def check_own(certificate: MeshCertificate, trust: Trust, endpoint_id: bytes, now_ms: int) -> None:
+    """Raise UnfitCertificate unless a certificate certifies this node; `now_ms` is since 1970."""
+    # CT-037
+    fault = verify_certificate(certificate, trust, endpoint_id, now_ms)
+    if fault is not None:
+        raise UnfitCertificate(
+            f"the certificate of this node does not count for its endpoint id "
+            f"{endpoint_id.hex()}: {fault}"
+        )
 
 
 class CredentialDocuments:
