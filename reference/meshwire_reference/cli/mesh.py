@@ -53,7 +53,7 @@ mesh_app = typer.Typer(
 )
 
 Folder = Annotated[Path, typer.Option(help="Folder of the mesh, as `mesh create` makes it.")]
-Authority = Annotated[
+AuthorityAddress = Annotated[
     str,
     typer.Argument(
         help="Address of the authority, such as quic://HOST:PORT; the endpoint that has to "
@@ -69,7 +69,7 @@ NodeName = Annotated[str, typer.Option(help="Name of the node in its certificate
 TierName = Annotated[
     str, typer.Option(metavar="|".join(TIERS), help="Rank of the node in its certificate.")
 ]
-Wait = Annotated[float, typer.Option(help="How long the response may take, in seconds.")]
+WaitOfUser = Annotated[float, typer.Option(help="How long the response may take, in seconds.")]
 Lab = Annotated[
     bool, typer.Option("--lab", help="Allow tcp:// off loopback, which proves no endpoint id.")
 ]
@@ -216,12 +216,12 @@ def _endpoint_of(node: str, mesh: MeshFolder) -> bytes:
 
 
 def enroll(
-    address: Authority,
+    address: AuthorityAddress,
     token_file: TokenFile,
     folder: MemberPath,
     node_id: NodeName = "",
     tier: TierName = "edge",
-    wait_s: Wait = WAIT_S,
+    wait_s: WaitOfUser = WAIT_S,
     *,
     lab: Lab = False,
 ) -> None:
