@@ -6,7 +6,8 @@ connection proves counts (TR-062). So an announcement is held if it fits, and di
 
 Bounds. A machine may announce what it likes, so at most `NAMES_MAX` names are held, of one host at
 most `NAMES_OF_HOST`, and at most `DIALLED_MAX` are dialled. New ones are dialled one after the
-other, `PACE_S` apart at random, so that a thousand names cause no storm of dials (TR-065).
+other, `PACE_S` apart at random, so that a thousand names cause no storm of dials (TR-065). One
+that fails is dialled again after those that wait, so that silent names hold nobody up (TR-066).
 """
 
 from __future__ import annotations
@@ -178,6 +179,20 @@ class DiscoveredPeers:
         """Choose the time of the next dial, unless it is chosen or none is to be made."""
         if self._waiting and self._next_s is None and len(self._dialled) < DIALLED_MAX:
             self._next_s = now_s + 2 * PACE_S * self._random()
+
+    def fail(self, address: str, now_s: float) -> bool:
+        """Take a dial that failed or a connection that ended; return True if it yields its place.
+
+        It does to a name that waits, and then waits for its own turn.
+        """
+        name = next((name for name, dialled in self._dialled.items() if dialled == address), None)
+        # TR-066
+        if name is None or not self._waiting:
+            return False
+        del self._dialled[name]
+        self._waiting[name] = None
+        self._arm(now_s)
+        return True
 
     def resume(self, now_s: float) -> None:
         """Dial what waits, since an address was lost."""

@@ -7,13 +7,13 @@ records for as long as they say, and reports their end.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface
 from typing import Any, Final
 
 import ifaddr
-from zeroconf import ServiceInfo, ServiceStateChange, Zeroconf
+from zeroconf import InterfaceChoice, ServiceInfo, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from meshwire_reference.discovery.announced import HostNetwork, ServiceAnnouncement
@@ -36,17 +36,22 @@ class MdnsReports:
 
 
 class MdnsBrowser:
-    """Browses services; `open` begins, `close` ends it."""
+    """Browses services; `open` begins, `close` ends it.
 
-    def __init__(self, heard: MdnsReports) -> None:
+    `hosts` are the own addresses whose networks are browsed, None for all of them.
+    """
+
+    def __init__(self, heard: MdnsReports, hosts: Sequence[str] | None = None) -> None:
         self._heard = heard
+        self._hosts = hosts
         self._zeroconf: AsyncZeroconf | None = None
         self._browser: AsyncServiceBrowser | None = None
         self._asking: dict[str, asyncio.Task[None]] = {}
 
     async def open(self, own: ServiceAnnouncement | None) -> None:
         """Browse, and announce the service of this node if it has one. Raises OSError."""
-        self._zeroconf = AsyncZeroconf()
+        interfaces = InterfaceChoice.All if self._hosts is None else self._hosts
+        self._zeroconf = AsyncZeroconf(interfaces=interfaces)
         if own is not None:
             await self._zeroconf.async_register_service(service_of(own), allow_name_change=True)
         self._browser = AsyncServiceBrowser(

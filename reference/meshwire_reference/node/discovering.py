@@ -160,11 +160,18 @@ class Discovery:
             # The operator has named it.
             return
         try:
-            self._network.add(address, lab=self._lab)
+            self._network.add(address, lab=self._lab, failed=self._fail)
         except TransportError as exc:
             self._log.write("announcement-ignored", peer="mdns", address=address, why=str(exc))
         else:
             self._added.add(address)
+
+    def _fail(self, address: str) -> None:
+        """Dial another name in place of one that has failed, if one waits."""
+        if address in self._added and self._peers.fail(address, self._clock.monotonic_s()):
+            self._added.discard(address)
+            self._network.drop(address)
+            self._news.set()
 
 
 def browse_mdns(discovery: Discovery) -> Browser:

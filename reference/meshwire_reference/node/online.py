@@ -56,8 +56,10 @@ class Dial(DialWatch):
         gate: asyncio.Event,
         changed: Signal,
         is_kept: Callable[[bytes], bool] = lambda _peer_id: False,
+        failed: Callable[[str], None] = lambda _address: None,
     ) -> None:
         self.address = address
+        self._failed = failed
         self._is_kept = is_kept
         self.state = DialState.DIALLING
         self.why = ""
@@ -78,8 +80,10 @@ class Dial(DialWatch):
         if state is DialState.LOST:
             self.why = why
         self.peer_id = peer_id or self.peer_id
-        self.failures += state is DialState.LOST
         self._changed.give()
+        if state is DialState.LOST:
+            self.failures += 1
+            self._failed(self.address)
 
 
 class Network:
@@ -151,17 +155,24 @@ class Network:
         for dial in self.dials.values():
             self._begin(dial)
 
-    def add(self, address: str, *, lab: bool) -> Dial:
+    def add(
+        self,
+        address: str,
+        *,
+        lab: bool,
+        failed: Callable[[str], None] = lambda _address: None,
+    ) -> Dial:
         """Keep a connection to an address from now on, whenever the network is open.
 
-        Raises AddressRefused, TransportError.
+        `failed` is called with a new address after each dial that fails and each connection that
+        ends. Raises AddressRefused, TransportError.
         """
         known = self.dials.get(address)
         if known is not None:
             known.is_wanted = True
             return known
         check_dialled(address, lab=lab)
-        dial = self.dials[address] = Dial(address, self.gate, self.changed, self._is_kept)
+        dial = self.dials[address] = Dial(address, self.gate, self.changed, self._is_kept, failed)
         if self.is_open:
             self._begin(dial)
         return dial

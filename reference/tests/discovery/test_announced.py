@@ -199,6 +199,33 @@ def test_a_lost_name_makes_room_for_one_that_waits() -> None:
     assert dials(peers, 4010) == [(NOW_S + 4000 + PACE_S, "quic://10.1.3.16:4711")]
 
 
+def test_silent_names_hold_up_no_other() -> None:
+    """TR-066: one that fails goes behind those that wait, and is dialled again after them."""
+    peers = make_peers()
+    for number in range(DIALLED_MAX + 2):
+        peers.announce(announcement(f"peat-{number}", (f"10.1.3.{number}",)), NOW_S)
+    first, second = (address for _, address in dials(peers, 3600)[:2])
+    yielded = peers.fail(first, NOW_S + 4000)
+    next_ones = [address for _, address in dials(peers, 4010)]
+    peers.fail(second, NOW_S + 5000)
+    peers.fail(next_ones[0], NOW_S + 5001)
+
+    assert yielded
+    assert next_ones == ["quic://10.1.3.16:4711"]
+    assert [address for _, address in dials(peers, 5010)] == ["quic://10.1.3.17:4711", first]
+
+
+def test_a_name_that_fails_keeps_its_place_if_none_waits() -> None:
+    """It is dialled again by the waits of its dials; an address that is not dialled is ignored."""
+    peers = make_peers()
+    peers.announce(announcement(), NOW_S)
+    ((_, address),) = dials(peers, 60)
+
+    assert not peers.fail(address, NOW_S + 60)
+    assert not peers.fail("quic://10.1.9.9:4711", NOW_S + 60)
+    assert peers.next_s is None
+
+
 def test_two_names_of_one_address_are_dialled_once() -> None:
     """A host may have several names for one node."""
     peers = make_peers()

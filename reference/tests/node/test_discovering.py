@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import select
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_network
@@ -14,18 +16,24 @@ from meshwire_reference import discovery
 from meshwire_reference.backend import Backend
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.discovery.announced import (
+    DIALLED_MAX,
     AnnouncementIgnored,
     DiscoveryEvent,
     ServiceAnnouncement,
     ServiceFound,
     ServiceLost,
 )
+from meshwire_reference.discovery.mdns import MdnsBrowser, MdnsReports
 from meshwire_reference.node.config import Config
 from meshwire_reference.node.discovering import Discovery, own_announcement
 from run_here import run_here
+from turns import all_wait
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 LISTEN = ("tcp://127.0.0.1:0",)
+HOST = "127.0.0.1"
+MDNS_GROUP = "224.0.0.251"
+MDNS_PORT = 5353
 ID = bytes.fromhex("0f7a2b6e" * 8)
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
@@ -46,6 +54,10 @@ class SilentBrowser:
     async def close(self) -> None:
         """End."""
         self.is_open = False
+
+
+def ignore(_heard: object) -> None:
+    """Take what a browser hears."""
 
 
 def announcement(address: str, name: str = "peat-one") -> ServiceAnnouncement:
@@ -103,6 +115,87 @@ def test_a_node_that_is_found_is_connected_until_it_is_lost() -> None:
         assert one.peer_discovery.announced_peers() == ()
 
     with_two(test)
+
+
+def test_names_without_a_node_give_way_to_one_that_waits() -> None:
+    """TR-066: with as many of them as are dialled at once, and the node announced last."""
+
+    async def test(one: Backend, other: Backend, _browser: SilentBrowser) -> None:
+        (address,) = other.addresses
+        for number in range(1, DIALLED_MAX + 1):
+            silent = announcement(f"tcp://127.0.{number}.1:1", f"peat-silent-{number}")
+            discovery_of(one).announce(silent)
+        discovery_of(one).announce(announcement(address))
+        while address not in one.node.network.dials:
+            one.node.clock.advance(3)
+            await all_wait()
+        peer = await one.peer_discovery.wait_for_peer()
+
+        assert peer.endpoint_id == other.endpoint_id
+
+    with_two(test)
+
+
+def has_multicast() -> bool:
+    """Return True if a datagram to the group of mDNS comes back on loopback."""
+    group = (MDNS_GROUP, MDNS_PORT)
+    host = socket.inet_aton(HOST)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heard:
+        heard.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        heard.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            heard.bind(("", MDNS_PORT))
+            membership = socket.inet_aton(MDNS_GROUP) + host
+            heard.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+            heard.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, host)
+            heard.sendto(b"", group)
+        except OSError:
+            return False
+        # On loopback the datagram is there once it is sent.
+        return bool(select.select([heard], [], [], 0)[0])
+
+
+@pytest.mark.skipif(not has_multicast(), reason="no multicast on loopback")
+def test_a_node_that_announces_itself_over_mdns_is_found_and_lost() -> None:
+    """By two browsers on loopback: one announces, the other finds, and the node dials."""
+    events: list[DiscoveryEvent] = []
+    changed = asyncio.Event()
+
+    def take(event: DiscoveryEvent) -> None:
+        events.append(event)
+        changed.set()
+
+    def browse(discovery: Discovery) -> MdnsBrowser:
+        reports = MdnsReports(discovery.announce, discovery.withdraw, discovery.leave_out)
+        return MdnsBrowser(reports, [HOST])
+
+    async def test(one: Backend, other: Backend) -> None:
+        (address,) = other.addresses
+        name = f"peat-{other.endpoint_id[:16]}"
+        announcer = MdnsBrowser(MdnsReports(ignore, ignore, ignore), [HOST])
+        await announcer.open(announcement(address, name))
+        while ServiceFound(name, name, address) not in events:
+            changed.clear()
+            await changed.wait()
+        one.node.clock.advance(3)
+        peer = await one.peer_discovery.wait_for_peer()
+        await announcer.close()
+        while ServiceLost(name, address) not in events:
+            changed.clear()
+            await changed.wait()
+
+        assert peer.endpoint_id == other.endpoint_id
+
+    async def run() -> None:
+        config = Config(LISTEN, Settings(Dialect.OPEN, heartbeat_s=0))
+        async with await Backend.open(config) as one, await Backend.open(config) as other:
+            one.node.discover(browse, LOOPBACK)
+            one.peer_discovery.on_peer_event(take)
+            await one.sync_engine.start_sync()
+            await other.sync_engine.start_sync()
+            await test(one, other)
+
+    asyncio.run(run())
 
 
 def test_what_does_not_fit_is_logged_and_not_dialled(capfd: pytest.CaptureFixture[str]) -> None:

@@ -420,8 +420,8 @@ def test_a_client_waits_as_long_as_its_user_wants(
 
         monkeypatch.setattr("meshwire_reference.node.enrolling._Attempt._respond", never)
         application = applicant(authority.folder, TOKENS[0])
-        with pytest.raises(NotEnrolled, match=r"no response came within 0\.01 s") as found:
-            await enroll(authority.address, application, authority.clock.wall_ms, wait_s=0.01)
+        with pytest.raises(NotEnrolled, match=r"no response came within 0 s") as found:
+            await enroll(authority.address, application, authority.clock.wall_ms, wait_s=0.0)
         assert not found.value.is_known
 
     run(test, tmp_path)
