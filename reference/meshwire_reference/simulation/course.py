@@ -67,8 +67,10 @@ def _check_budgets(world: World, node: SimulatedNode) -> None:
     Each connection may have one message beyond them, whatever its size, and answers of runs.
     """
     now, settings = node.core.outstanding, world.settings(node.number)
-    # What is being made counts as much as its document has on the disk.
-    largest = max((world.largest, *node.disk.contents(node.identity).sizes.values()))
+    # What is being made counts as much as its document has, also before that is on the disk.
+    core, stored = node.core, node.disk.contents(node.identity).sizes
+    sizes = (core.size_of(key) or 0 for key in core.keys)
+    largest = max((world.largest, *stored.values(), *sizes))
     beyond = now.sessions * largest
     for name, held, most in (
         (
