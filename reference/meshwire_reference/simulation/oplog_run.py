@@ -3,8 +3,8 @@
 When the last step is over every fault ends, and the run waits until nothing is sent any more. Then
 every operation that any node has ever stored must be with all of them, and all strict nodes must
 show one document. A node at level `wire` may show another value of a register where two writes tie
-in sequence and inner author (D-162); two operations of one author with one sequence (D-164) do not
-occur, and nothing else may differ.
+in sequence and inner author (D-162), and another order of elements that do (D-164); authors that
+sign two operations with one sequence occur, and nothing else may differ.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Final
 
+from meshwire_reference.oplog.frames import encode_live
 from meshwire_reference.oplog.nodes import ListNode, StructNode
 from meshwire_reference.oplog.operations import Operation, SignedOperation
 from meshwire_reference.oplog.spelling import operation_json, read_operation_json
@@ -42,6 +44,8 @@ SCALE: Final = Scale(
 )
 QUIET_S: Final = 40.0
 """Seconds without a message after which a run is silent: longer than any wait before a dial."""
+ITEM_DEPTH: Final = 2
+"""Segments in the path of an item: the list and its id."""
 SETTLE_MAX_S: Final = 600.0
 """Seconds after which a run that is not silent never will be."""
 BAD_MESSAGES: Final = (
@@ -72,7 +76,7 @@ class OplogVerdict:
     problems: list[str]
     counts: Counter[str]
     ties: int
-    """Registers that a node at level `wire` shows otherwise, in a tie."""
+    """Registers and orders that a node at level `wire` shows otherwise, in a tie."""
 
 
 def judge_oplog(seed: int, mix: OplogMix) -> OplogVerdict:
@@ -133,37 +137,49 @@ def _lost(world: OplogWorld, stored: set[str]) -> Iterator[str]:
             yield f"n{node.number} has stored other operations than it has applied"
 
 
-def _differing(world: OplogWorld, problems: list[str]) -> Iterator[tuple[bytes, str]]:
-    """Yield the fields that differ in a tie; what differs otherwise is a problem."""
+def _differing(world: OplogWorld, problems: list[str]) -> Iterator[str]:
+    """Yield what differs in a tie; what differs otherwise is a problem."""
     nodes = list(world.nodes.values())
     first = next((node for node in nodes if node.number not in world.deployed), nodes[0])
-    writes = _writes(entry.text for entry in first.hub.log)
+    inner = [read_operation_json(entry.text).inner for entry in first.hub.log]
+    writes, is_order_tied = _writes(inner), _has_tied_siblings(inner)
     for node in nodes:
-        if node is first:
-            continue
+        is_deployed = bool({node.number, first.number} & world.deployed)
         if node.items != first.items:
-            problems.append(f"n{node.number} shows other items than n{first.number}")
-            continue
-        for item in node.items:
-            for name in FIELDS:
-                if _value(node, item, name) == _value(first, item, name):
-                    continue
-                is_deployed = {node.number, first.number} & world.deployed
-                if is_deployed and _is_tied(writes[item, name]):
-                    yield item, name
-                else:
-                    problems.append(f"n{node.number} and n{first.number} differ in {name}")
+            if sorted(node.items) != sorted(first.items):
+                problems.append(f"n{node.number} shows other items than n{first.number}")
+                continue
+            if not (is_deployed and is_order_tied):
+                problems.append(f"n{node.number} orders items otherwise than n{first.number}")
+            else:
+                yield f"order at n{node.number}"
+        for item, name in product(node.items, FIELDS):
+            if _value(node, item, name) == _value(first, item, name):
+                continue
+            if is_deployed and _is_tied(writes[item, name]):
+                yield f"{name} at n{node.number}"
+            else:
+                problems.append(f"n{node.number} and n{first.number} differ in {name}")
 
 
-def _writes(texts: Iterator[str]) -> dict[tuple[bytes, str], list[Operation]]:
+def _writes(operations: list[Operation]) -> dict[tuple[bytes, str], list[Operation]]:
     """Return the writes of each field of each item."""
     found: dict[tuple[bytes, str], list[Operation]] = defaultdict(list)
-    for text in texts:
-        inner = read_operation_json(text).inner
+    for inner in operations:
         match inner.path:
             case (_, bytes() as item, str() as name, _):
                 found[item, name].append(inner)
     return found
+
+
+def _has_tied_siblings(operations: list[Operation]) -> bool:
+    """Return True if an author has inserted two items behind one with one sequence."""
+    names = [
+        (inner.origin, inner.author, inner.sequence)
+        for inner in operations
+        if len(inner.path) == ITEM_DEPTH and not inner.is_deleted
+    ]
+    return len(set(names)) < len(names)
 
 
 def _is_tied(writes: list[Operation]) -> bool:
@@ -244,13 +260,20 @@ def _crash_at_commit(world: OplogWorld, step: PlanStep) -> None:
 
 
 def _attack(world: OplogWorld, step: PlanStep) -> None:
-    """Let a peer send what breaks a rule; to a strict node also a forged copy."""
+    """Let a peer send what breaks a rule, as an operation with the sequence of another one.
+
+    To a strict node also a forged copy.
+    """
     side = world.side_between(step.node, step.other)
     if side is None or not world.nodes[step.node].is_up:
         return
     world.note_fault(step.kind)
     node = world.nodes[step.node]
     send(side, BAD_MESSAGES[step.number % len(BAD_MESSAGES)])
+    # OP-029, OP-032
+    unsaid = node.contradict(step.amount, step.number)
+    send(side, encode_live(operation_json(unsaid)))
+    world.record.count("author", "contradicts itself")
     if node.hub.durable and step.other not in world.deployed and not world.deployed:
         genuine = node.hub.log[int(step.amount * node.hub.durable)].text
         send(side, f'{{"v":1,"op":{_forged(read_operation_json(genuine))}}}'.encode())

@@ -18,7 +18,7 @@ from typing import Final
 from meshwire_reference.core.effects import CloseConnection, Send
 from meshwire_reference.core.inputs import ConnectionClosed, ConnectionEvent, StreamData
 from meshwire_reference.oplog.authoring import OperationAuthor
-from meshwire_reference.oplog.hub import Hub, OplogSession
+from meshwire_reference.oplog.hub import OWN, Hub, OplogSession
 from meshwire_reference.oplog.nodes import ListNode
 from meshwire_reference.oplog.operations import SignedOperation
 from meshwire_reference.oplog.outcomes import Level
@@ -41,6 +41,8 @@ ITEM: Final[dict[str, JsonValue]] = {
     "depends_on": "", "claimed_by": "", "claimed_at": 0.0,
 }  # fmt: skip
 FIELDS: Final = ("stage", "name")
+UNSAID_S: Final = 2.0
+"""Seconds after which an author that contradicts itself has both operations."""
 ITEMS_MAX: Final = 3
 """Items that are there at once: few, so that authors write the same fields."""
 
@@ -127,6 +129,36 @@ class OplogHost:
         items = self.items
         if items:
             self._publish(self.author.delete(("items",), items[int(amount * len(items))]))
+
+    def contradict(self, amount: float, number: int) -> SignedOperation:
+        """Make two operations with one sequence; publish one of them and return the other.
+
+        Both write one field, or insert behind one element. This node gets the other one later.
+        """
+        before = Hub(Replica(ReplicaSettings(level=self.level)))
+        before.load([entry.text for entry in self.hub.log])
+        other = OperationAuthor(self._signer, before.replica)
+        items = self.items
+        place = int(amount * 1000)
+        if not items or place % 3 == 0:
+            made, unsaid = (
+                author.append(("items",), {**ITEM, "name": f"{name}{number}"})
+                for author, name in ((self.author, "e"), (other, "u"))
+            )
+        else:
+            path = ("items", items[place % len(items)], FIELDS[place % len(FIELDS)])
+            made, unsaid = self.author.set(path, f"e{number}"), other.set(path, f"u{number}")
+        self._publish(made)
+        hub = self.hub
+
+        def take() -> None:
+            # After a crash it comes back in the bulk of whom it was sent to.
+            if hub is self.hub and self.is_up:
+                hub.take(unsaid, OWN)
+                self._commit()
+
+        self._world.schedule.after(UNSAID_S, take)
+        return unsaid
 
     def _publish(self, made: SignedOperation) -> None:
         self.hub.add_own(made)
