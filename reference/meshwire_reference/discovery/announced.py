@@ -123,6 +123,12 @@ class DiscoveredPeers:
 
     def announce(self, announced: ServiceAnnouncement, now_s: float) -> list[DiscoveryEvent]:
         """Take an announcement; return what it changes. `now_s` is the monotonic time."""
+        events = self._take(announced)
+        # Also where it is ignored: it may have ended what its name meant, and made room.
+        self._arm(now_s)
+        return events
+
+    def _take(self, announced: ServiceAnnouncement) -> list[DiscoveryEvent]:
         name = announced.name[:NAME_MAX]
         try:
             host, found = self._read(announced)
@@ -144,7 +150,6 @@ class DiscoveredPeers:
         self._of_host[host] += 1
         if found.address is not None:
             self._waiting[name] = None
-            self._arm(now_s)
         return [*events, found]
 
     def withdraw(self, name: str) -> list[DiscoveryEvent]:
@@ -155,9 +160,30 @@ class DiscoveredPeers:
         self._of_host[held.host] -= 1
         if not self._of_host[held.host]:
             del self._of_host[held.host]
-        self._waiting.pop(name, None)
-        self._dialled.pop(name, None)
+        self._pass_on(name, held.found.address)
         return [ServiceLost(name, held.found.address)]
+
+    def _pass_on(self, name: str, address: str | None) -> None:
+        """Give what a lost name has to another name of its address: the dial, or the wait for it.
+
+        Otherwise a name that comes and goes would end the dials of an address that has two.
+        """
+        was_dialled, was_waiting = name in self._dialled, name in self._waiting
+        self._dialled.pop(name, None)
+        self._waiting.pop(name, None)
+        if address is None:
+            return
+        others = (other for other, held in self._held.items() if held.found.address == address)
+        heir = next(others, None)
+        if heir is not None and was_dialled:
+            self._waiting.pop(heir, None)
+            self._dialled[heir] = address
+        elif heir is not None and was_waiting and not self.is_dialled(address):
+            self._waiting.setdefault(heir)
+
+    def is_dialled(self, address: str) -> bool:
+        """Return True if a name that is there has this address, and a place among the dialled."""
+        return address in self._dialled.values()
 
     def take_due(self, now_s: float) -> str | None:
         """Return the address that is to be dialled from now on, None if none is due yet."""
@@ -170,7 +196,7 @@ class DiscoveredPeers:
             name, _ = self._waiting.popitem(last=False)
             wanted = self._held[name].found.address
             assert wanted is not None, "only names with an address wait"
-            if wanted not in self._dialled.values():
+            if not self.is_dialled(wanted):
                 address = self._dialled[name] = wanted
         self._arm(now_s)
         return address

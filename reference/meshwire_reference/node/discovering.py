@@ -131,7 +131,7 @@ class Discovery:
                     self._log.write("found", name=name, node_id=node_id, address=address)
                 case ServiceLost(name, address):
                     self._log.write("lost", name=name, address=address)
-                    if address in self._added:
+                    if address in self._added and not self._peers.is_dialled(address):
                         self._added.discard(address)
                         self._network.drop(address)
                 case AnnouncementIgnored(name, reason):

@@ -199,6 +199,32 @@ def test_a_lost_name_makes_room_for_one_that_waits() -> None:
     assert dials(peers, 4010) == [(NOW_S + 4000 + PACE_S, "quic://10.1.3.16:4711")]
 
 
+def test_a_name_that_becomes_unfit_makes_room_for_one_that_waits() -> None:
+    """TR-065: an announcement that is ignored ends what its name meant before."""
+    peers = make_peers()
+    for number in range(DIALLED_MAX + 1):
+        peers.announce(announcement(f"peat-{number}", (f"10.1.3.{number}",)), NOW_S)
+    before = dials(peers, 3600)
+    peers.announce(announcement("peat-0", ("127.0.0.1",)), NOW_S + 4000)
+
+    assert len(before) == DIALLED_MAX
+    assert dials(peers, 4010) == [(NOW_S + 4000 + PACE_S, "quic://10.1.3.16:4711")]
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_a_host_has_room_again_for_names_that_it_has_lost(*, moves: bool) -> None:
+    """TR-065: the bound of a host is of the names that are there, not of those that were."""
+    peers = make_peers()
+    events = []
+    for number in range(3 * NAMES_OF_HOST):
+        name = "peat-one" if moves else f"peat-{number}"
+        events += peers.announce(announcement(name, port=1 + number), NOW_S)
+        if not moves:
+            peers.withdraw(name)
+
+    assert [type(event) for event in events].count(ServiceFound) == 3 * NAMES_OF_HOST
+
+
 def test_silent_names_hold_up_no_other() -> None:
     """TR-066: one that fails goes behind those that wait, and is dialled again after them."""
     peers = make_peers()
@@ -233,3 +259,40 @@ def test_two_names_of_one_address_are_dialled_once() -> None:
     peers.announce(announcement("peat-two"), NOW_S)
 
     assert len(dials(peers, 60)) == 1
+
+
+@pytest.mark.parametrize("lost", ["peat-one", "peat-two"])
+def test_an_address_is_dialled_for_as_long_as_one_of_its_names_is_there(lost: str) -> None:
+    """Whichever of the two names has caused the dial: anyone can announce an address, and go."""
+    peers = make_peers()
+    for name in ("peat-one", "peat-two"):
+        peers.announce(announcement(name), NOW_S)
+    ((_, address),) = dials(peers, 60)
+    peers.withdraw(lost)
+    peers.resume(NOW_S + 60)
+
+    assert peers.is_dialled(address)
+    assert dials(peers, 120) == []
+
+    (other,) = peers.found
+    peers.withdraw(other.name)
+
+    assert not peers.is_dialled(address)
+
+
+def test_an_address_that_waits_is_dialled_for_the_name_that_is_left() -> None:
+    """TR-066: the name that has failed and waits again may be lost before its turn."""
+    peers = make_peers()
+    for name in ("peat-one", "peat-two"):
+        peers.announce(announcement(name), NOW_S)
+    ((_, address),) = dials(peers, 60)
+    for number in range(DIALLED_MAX):
+        peers.announce(announcement(f"peat-{number}", (f"10.1.3.{number}",)), NOW_S + 60)
+    dials(peers, 3600)
+    peers.fail(address, NOW_S + 3600)
+    peers.withdraw("peat-one")
+    dials(peers, 3700)
+    peers.withdraw("peat-0")
+    peers.resume(NOW_S + 4000)
+
+    assert dials(peers, 4010) == [(NOW_S + 4000 + PACE_S, address)]

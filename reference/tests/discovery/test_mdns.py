@@ -159,6 +159,35 @@ def test_names_are_asked_about_and_withdrawn(monkeypatch: pytest.MonkeyPatch) ->
     assert ear.withdrawn == ["peat-one"]
 
 
+def test_the_records_of_a_name_that_was_withdrawn_are_not_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its end is heard while its records are on the way: it would be there for ever."""
+
+    async def run() -> Ear:
+        answered = asyncio.Event()
+
+        async def request(info: AsyncServiceInfo, _zeroconf: object, _timeout: float) -> bool:
+            await answered.wait()
+            load(info, answer())
+            return True
+
+        monkeypatch.setattr(mdns, "AsyncServiceInfo", _info_with(request))
+        ear = Ear()
+        ear.change(NAME, ServiceStateChange.Added)
+        await all_wait()
+        ear.change(NAME, ServiceStateChange.Removed)
+        answered.set()
+        await all_wait()
+        await ear.browser.close()
+        return ear
+
+    ear = asyncio.run(run())
+
+    assert ear.announced == []
+    assert ear.withdrawn == ["peat-one"]
+
+
 def test_a_thousand_names_are_not_asked_about_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """TR-065: those beyond the bound are left out, and said to be."""
 

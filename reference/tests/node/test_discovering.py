@@ -226,9 +226,32 @@ def test_an_address_of_the_operator_stays_when_its_name_is_lost() -> None:
         await one.peer_discovery.connect(address)
         discovery_of(one).announce(announcement(address))
         one.node.clock.advance(3)
+        # Its turn among the announced ones has to come, and to change nothing.
+        await all_wait()
         discovery_of(one).withdraw("peat-one")
 
-        assert list(one.node.network.dials) == [address]
+        assert [(dial.address, dial.is_wanted) for dial in one.node.network.dials.values()] == [
+            (address, True)
+        ]
+
+    with_two(test)
+
+
+def test_a_node_of_two_names_stays_connected_when_one_of_them_is_lost() -> None:
+    """Anyone can announce an address of another node under a name of his own, and withdraw it."""
+
+    async def test(one: Backend, other: Backend, _browser: SilentBrowser) -> None:
+        (address,) = other.addresses
+        for name in ("peat-one", "peat-two"):
+            discovery_of(one).announce(announcement(address, name))
+        one.node.clock.advance(3)
+        await one.peer_discovery.wait_for_peer()
+        wanted = []
+        for name in ("peat-one", "peat-two"):
+            discovery_of(one).withdraw(name)
+            wanted += [dial.is_wanted for dial in one.node.network.dials.values()]
+
+        assert wanted == [True, False]
 
     with_two(test)
 
