@@ -145,6 +145,7 @@ WRONG = {
     "enroll tcp://127.0.0.1:1 --token-file {tmp}/genesis --folder {tmp}/m": "has no token",
     "enroll tcp://127.0.0.1:1 --token-file {tmp}/good --folder {tmp}": "certificate.txt exists",
     "mesh revoke node-9 --folder {tmp}": "no node has enrolled as 'node-9'",
+    "mesh revoke twin --folder {tmp}": "2 nodes have enrolled as 'twin': give the endpoint id",
     "mesh revoke " + 64 * "0" + " --folder {tmp}/none": "cannot read {tmp}/none/genesis",
     "mesh revoke " + 64 * "0" + " --folder {tmp} --reason " + 256 * "r": "--reason has 256 bytes",
     "run --listen tcp://127.0.0.1:0 --member {tmp}/none": "cannot read {tmp}/none/credentials",
@@ -159,10 +160,13 @@ WRONG = {
 
 @pytest.fixture(name="made", scope="module")
 def made_mesh(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a mesh that has given out one token."""
+    """Return the folder of a mesh that has given out one token, and in which two of a name are."""
     folder = tmp_path_factory.mktemp("mesh") / "made"
     created(folder)
     invited(folder, folder / "good")
+    for number in range(2):
+        use = {"endpoint_id": f"{number:064x}", "node_id": "twin", "at_ms": 1}
+        MeshFolder(folder).invitations.claim(bytes([number]) * 32, use)
     return folder
 
 

@@ -1,24 +1,30 @@
 """Nodes of `oplog/1` that find each other in the document, on loopback and on a test clock."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from socket import gaierror
 
 import pytest
 from websockets.asyncio.server import serve
 
 from meshwire_reference.node.clocks import Clock
-from meshwire_reference.node.mesh_links import MeshLinks
+from meshwire_reference.node.mesh_links import MeshLinks, MeshPorts
 from meshwire_reference.node.operations import OplogNode
 from meshwire_reference.oplog.authoring import OperationAuthor
 from meshwire_reference.oplog.hub import Hub
 from meshwire_reference.oplog.join import JoinIdentity
 from meshwire_reference.oplog.mesh_manager import DeployedMesh, MeshManager
-from meshwire_reference.oplog.mesh_records import OwnRecord, RecordRules
+from meshwire_reference.oplog.mesh_records import NodeRecord, OwnRecord, RecordRules
 from meshwire_reference.oplog.mesh_strict import StrictMesh
+from meshwire_reference.oplog.operations import SignedOperation
 from meshwire_reference.oplog.outcomes import Level
 from meshwire_reference.oplog.replica import Replica, ReplicaSettings
 from meshwire_reference.oplog.signatures import Signer
+from meshwire_reference.transport.base import TransportError
+from meshwire_reference.transport.websocket import WebSocketConnection
+from turns import all_wait
 
 pytestmark = pytest.mark.socket
 LIMIT_S = 600
@@ -219,6 +225,64 @@ def test_addresses_of_the_machine_are_dialled_only_where_that_is_allowed() -> No
         assert node.node.hub.counts["mesh-skips-local-address"] == 1
 
     run(test)
+
+
+@pytest.mark.parametrize(
+    ("found", "dialled", "why"),
+    [
+        (("192.0.2.7", "192.0.2.8"), ["192.0.2.7"], ""),
+        (("::", "::ffff:224.0.0.1", "2001:db8::7"), ["2001:db8::7"], ""),
+        (("127.0.0.1", "::1"), [], "is not dialled: local-address"),
+        (("255.255.255.255",), [], "is not dialled: bad-address"),
+        ((), [], "is not dialled: it has no address"),
+        (None, [], "has no address: Name or service not known"),
+    ],
+)
+def test_a_name_is_dialled_at_an_address_that_was_checked(
+    found: tuple[str, ...] | None, dialled: list[str], why: str
+) -> None:
+    """OP-076: its second look-up might give another one, so there is none."""
+    url, tried, said, counts = "ws://mast.example:4000/crdt-sync", [], [], Counter[str]()
+
+    async def look_up(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        assert (host, port) == ("mast.example", 4000)
+        if found is None:
+            raise gaierror(-2, "Name or service not known")
+        return [(0, 0, 0, "", (place, port)) for place in found]
+
+    async def dial(address: str, host: str) -> WebSocketConnection:
+        tried.append((address, host))
+        raise TransportError("nobody is there")
+
+    async def meet(_connection: WebSocketConnection, _number: int) -> int:
+        raise AssertionError("nothing is connected")
+
+    async def publish(_signed: SignedOperation) -> None:
+        raise AssertionError("this node has no record of itself")
+
+    async def whole() -> None:
+        asyncio.get_running_loop().getaddrinfo = look_up  # type: ignore[method-assign,assignment]
+        clock = Clock()
+        record = NodeRecord("60" * 32, url, clock.wall_ms() / 1000)
+        manager = StrictMesh(RecordRules("50" * 32), 1, clock.monotonic_s(), lambda: 0.0)
+        links = MeshLinks(
+            manager,
+            clock,
+            MeshPorts(
+                lambda: [record], dial, meet, publish, lambda _, text: said.append(text), counts
+            ),
+        )
+        links.start()
+        clock.advance(FIRST_S)
+        links.look()
+        await all_wait()
+        await links.close()
+
+    asyncio.run(whole())
+
+    assert tried == [(url, host) for host in dialled]
+    assert counts["mesh-failed"] == 1
+    assert any(why in text for text in said if "failed" in text)
 
 
 def test_a_join_token_says_who_a_peer_is() -> None:

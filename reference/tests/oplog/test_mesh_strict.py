@@ -259,6 +259,29 @@ def test_a_failed_peer_comes_after_all_that_were_not_tried() -> None:
     assert tried[3:] == tried[:3]
 
 
+@pytest.mark.parametrize(
+    ("failures", "marked_s"), [(1, 60), (2, 120), (3, 240), (4, 480), (5, 600), (9, 600)]
+)
+def test_a_failed_peer_counts_as_tried_for_twice_as_long_each_time(
+    failures: int, marked_s: int
+) -> None:
+    """OP-081: up to ten minutes; after them it may take the place of one that is farther."""
+    manager = Manager(2, A)
+    actions = manager.scan()
+    for _ in range(failures - 1):
+        manager.ended(opened(actions)[A], LOST, manager.at_s)
+        actions = manager.pass_on()
+    manager.ended(opened(actions)[A], LOST, manager.at_s)
+    failed_s = manager.at_s
+    for peer in (B, C):
+        manager.records.append(record(peer))
+        manager.accept(peer)
+    while not opened(manager.scan()):
+        assert manager.at_s < failed_s + 2 * marked_s
+
+    assert marked_s <= manager.at_s - failed_s < marked_s + SCAN
+
+
 def test_waits_between_passes_double() -> None:
     """As those of a rendezvous, within a fifth."""
     manager = Manager(1, A)
@@ -324,6 +347,19 @@ def test_a_peer_that_is_not_at_its_new_address_keeps_its_old_link() -> None:
 
     assert opened(manager.pass_on()) == {}
     assert manager.peers == {A}
+
+
+def test_a_peer_that_moves_once_more_is_dialled_there_at_the_next_pass() -> None:
+    """OP-082: that it was not at another address says nothing of the new one."""
+    manager = Manager(2, A)
+    linked(manager)
+    manager.records = [record(A, "ws://moved.example:4000/crdt-sync")]
+    manager.ended(opened(manager.scan())[A], LOST, manager.at_s)
+    manager.records = [record(A, "ws://again.example:4000/crdt-sync")]
+    (dial,) = manager.pass_on()
+
+    assert isinstance(dial, OpenLink)
+    assert dial.address == "ws://again.example:4000/crdt-sync"
 
 
 def test_a_stale_peer_is_dropped() -> None:
