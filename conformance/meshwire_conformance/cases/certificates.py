@@ -193,6 +193,22 @@ async def foreign(run: CaseRun) -> None:
         await is_refused(run, NODE)
 
 
+@refusal_case(
+    "MW-7318",
+    "a peer whose certificate lies under its endpoint id in capitals must be refused",
+    rules=("CT-035", "CT-032"),
+)
+async def in_capitals(run: CaseRun) -> None:
+    """Two documents are of one subject, so that neither replaces what the other says."""
+    now_ms = await user.wall_ms(run)
+    subject = endpoint(run, NODE)
+    certificate = ROOT.certify(subject, now_ms - HOUR_MS)
+    key = f"{CERTIFICATES}:{subject.upper()}"
+    await user.put(run, key, **document_of(certificate, "cert_data"))
+    async with demanded(run):
+        await is_refused(run, NODE)
+
+
 # --- while a connection is open ------------------------------------------------------------------
 
 
@@ -322,6 +338,24 @@ async def delegated(run: CaseRun) -> None:
         key = f"{REVOCATIONS}:{helper.key}"
         await user.put(run, key, **document_of(revocation, "revocation"))
         await run.closed(REFUSED, NODE)
+
+
+@certificate_case(
+    "MW-7317",
+    "a connection must be closed when the certificate of the issuer of its peer ends",
+    rules=("CT-033", "CT-018"),
+    level="strict",
+)
+async def issuer_ended_since(run: CaseRun) -> None:
+    """The end of the peer's own certificate is waited for, and of no other."""
+    end_ms = await user.wall_ms(run) + HOUR_MS
+    helper = await delegate(run, expires_at=str(end_ms))
+    await certify(run, NODE, helper.certify(endpoint(run, NODE), end_ms - 2 * HOUR_MS))
+    async with demanded(run):
+        await is_served(run, NODE)
+        await user.advance(run, HOUR_MS / 1000)
+        await run.closed(REFUSED, NODE)
+        await is_refused(run, NODE)
 
 
 async def is_refused_of(run: CaseRun, helper: dict[str, Any] | None = None, **changes: Any) -> None:

@@ -295,6 +295,23 @@ async def no_message(run: CaseRun) -> None:
 
 
 @process_case(
+    "MW-7378",
+    "bytes that come some time after the message of a half must be refused",
+    rules=("EN-063", "EN-061"),
+)
+async def late_bytes(run: CaseRun) -> None:
+    """A message is taken for whole before its half has ended."""
+    right = await new_request(run)
+    connection = await connect(run)
+    stream = await send_on(run, connection, framed(right.encode()), fin=False)
+    # The target has read the message once it has served another connection.
+    await enroll(run, await new_request(run, "Y"), "Y")
+    await stream.write(b"\x00")
+    check_denied(await response_on(run, stream), "trailing-bytes", timestamp=0)
+    await enroll(run, right)
+
+
+@process_case(
     "MW-7371",
     "a request that cannot be decoded must be denied with the reason of the decoder",
     rules=("EN-064",),
@@ -331,16 +348,20 @@ async def longest_request(run: CaseRun) -> None:
 @process_case(
     "MW-7373",
     "after 20 denials of an address within a minute others must follow, and none later",
-    rules=("EN-072",),
+    rules=("EN-072", "EN-077"),
 )
 async def many_denials(run: CaseRun) -> None:
-    """Tokens can be tried at any rate, or an address is shut out for ever."""
+    """Tokens can be tried at any rate or with ever new keys, or an address is shut out for ever."""
     right = await new_request(run)
-    wrong = replace(right, token=UNKNOWN)
-    for _ in range(ENROLLMENT_DENIALS_MAX):
-        await be_denied(run, wrong, "unknown-token")
-    stream = await send(run, framed(right.encode()))
-    check_denied(await response_on(run, stream), EnrollmentDenial.RATE_LIMITED)
+    wrong = {
+        name: replace(right, seed=seed_of(run, name), token=UNKNOWN) for name in ("X", "Y", "Z")
+    }
+    for number in range(ENROLLMENT_DENIALS_MAX):
+        name = "XY"[number % 2]
+        await be_denied(run, wrong[name], "unknown-token", name=name)
+    for name in ("X", "Z"):
+        await be_denied(run, wrong[name], EnrollmentDenial.RATE_LIMITED, name=name)
+    await be_denied(run, right, EnrollmentDenial.RATE_LIMITED)
     await advance(run, ENROLLMENT_RATE_S)
     await enroll(run, right)
 
@@ -448,6 +469,22 @@ async def further_streams(run: CaseRun) -> None:
     await first.write(half[-1:])
     await first.finish()
     check_approved(run, await response_on(run, first), request)
+
+
+@process_case(
+    "MW-7379",
+    "a uni stream before the request must be refused, and the request served",
+    rules=("EN-079",),
+)
+async def uni_stream_first(run: CaseRun) -> None:
+    """The first stream is read, whatever it is, and the response has no way back."""
+    request = await new_request(run)
+    connection = await connect(run)
+    early = await connection.open(uni=True)
+    await early.write(framed(request.encode()))
+    await _is_refused(run, early)
+    stream = await send_on(run, connection, framed(request.encode()))
+    check_approved(run, await response_on(run, stream), request)
 
 
 @enrollment_case(

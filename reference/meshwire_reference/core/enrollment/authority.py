@@ -124,15 +124,12 @@ class Authority:
         self, framed: FramedMessage, caller: Caller, invitations: Sequence[Invitation], now: Moment
     ) -> Decision:
         """Return the decision about a request, which may have been refused already."""
+        request, fault = _read(framed)
         if self._limit.is_reached(caller.share, now.monotonic_s):
-            return _denied(EnrollmentDenial.RATE_LIMITED, None)
-        if framed.message is None:
-            return self.deny(framed.fault or "truncated", caller, now)
-        try:
-            request = decode_enrollment_request(framed.message)
-        except Malformed as fault:
+            return _denied(EnrollmentDenial.RATE_LIMITED, request)
+        if request is None:
             # EN-064
-            return self.deny(fault.reason, caller, now)
+            return self.deny(fault, caller, now)
         keys = self._keys
         for denial, has in CHECKS:
             if has(request, keys, caller, now.wall_ms):
@@ -175,6 +172,16 @@ class Authority:
             self._keys.formation_secret,
             now_ms,
         )
+
+
+def _read(framed: FramedMessage) -> tuple[EnrollmentRequest | None, str]:
+    """Return the request in a message, or None and why there is none."""
+    if framed.message is None:
+        return None, framed.fault or "truncated"
+    try:
+        return decode_enrollment_request(framed.message), ""
+    except Malformed as malformed:
+        return None, malformed.reason
 
 
 def digest_of(token: bytes) -> bytes:

@@ -207,6 +207,7 @@ def test_many_denials_of_an_address_are_followed_by_another_one() -> None:
     free = replace(NOW, monotonic_s=NOW.monotonic_s + ENROLLMENT_RATE_S)
 
     assert judge(good, now=later, authority=authority).denial == "rate-limited"
+    assert judge(bad, now=later, authority=authority).denial == "rate-limited"
     assert judge(good, caller=other, now=later, authority=authority).denial is None
     assert judge(good, now=free, authority=authority).denial is None
 
@@ -219,7 +220,7 @@ def test_those_of_many_addresses_hold_all_of_them() -> None:
     denied = judge(sent(APPLICATION.request(NOW_MS)), authority=authority)
 
     assert denied.denial == "rate-limited"
-    assert denied.response.timestamp == 0
+    assert denied.response.timestamp == NOW_MS
     assert len(authority._limit._denied) == ENROLLMENT_DENIALS_ALL_MAX
 
 
