@@ -4,7 +4,6 @@ import asyncio
 import json
 import secrets
 import signal
-import socket
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from meshwire_reference.control.client import ControlClient, NoNode, RequestRefused
 from meshwire_reference.control.operations import OperationsControl, Publish
 from meshwire_reference.node.clocks import Clock
 from meshwire_reference.node.mesh_links import MeshLinks
@@ -324,15 +324,10 @@ def _value(text: str) -> JsonValue:
 def _ask(control: Path, request: dict[str, JsonValue]) -> None:
     """Send one request to the node and print the result."""
     try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(str(control))
-            connection.sendall(json.dumps(request).encode() + b"\n")
-            with connection.makefile("rb") as replies:
-                reply = json.loads(replies.readline())
-    except (OSError, ValueError) as exc:
-        sys.stderr.write(f"meshwire-node: no node at {control}: {exc}\n")
-        raise typer.Exit(WRONG_ARGUMENTS) from exc
-    if "error" in reply:
-        sys.stderr.write(f"meshwire-node: {reply['error']}\n")
-        raise typer.Exit(NOT_CARRIED_OUT)
-    sys.stdout.write(json.dumps(reply["result"]) + "\n")
+        with ControlClient(control) as client:
+            result = client.ask_of_operations(request)
+    except (NoNode, RequestRefused) as exc:
+        sys.stderr.write(f"meshwire-node: {' '.join(str(exc).split())}\n")
+        code = WRONG_ARGUMENTS if isinstance(exc, NoNode) else NOT_CARRIED_OUT
+        raise typer.Exit(code) from exc
+    sys.stdout.write(json.dumps(result) + "\n")

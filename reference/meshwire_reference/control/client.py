@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from meshwire_reference.control.messages import AnyRequest, encode_request
 
+COMMANDS: Final = (
+    "put", "get", "delete", "docs", "peers", "connect", "role", "watch", "stats", "status",
+)  # fmt: skip
+"""The commands of `meshwire-node` for a node of documents."""
+OPERATIONS: Final = ("view", "insert", "set", "delete")
+"""Those of `meshwire-node ops` for one of signed operations."""
+
 
 class NoNode(Exception):
-    """No node serves the socket, or it went away; the text is one line for the user."""
+    """No node serves the socket, or one of another profile; the text is one line for the user."""
 
 
 class RequestRefused(Exception):
@@ -59,19 +66,44 @@ class ControlClient:
 
     def ask_for_all(self, request: AnyRequest) -> Iterator[dict[str, Any]]:
         """Send a request and yield every reply to it."""
-        gone = RequestRefused("gone", f"the node at {self.path} has gone away: look at its log")
         try:
             line = encode_request(request)
         except UnicodeEncodeError as exc:
             problem = "an argument has bytes that are not UTF-8, which no node can be asked"
             raise RequestRefused("bad-request", problem) from exc
+        for reply in self._exchange(line):
+            match reply.get("error"):
+                case None:
+                    yield reply
+                case {"code": str(code), "message": str(message)}:
+                    raise RequestRefused(code, message)
+                case _:
+                    raise NoNode(
+                        f"the node at {self.path} is one of signed operations (oplog/1): it takes "
+                        f"`meshwire-node ops` with {_listed(OPERATIONS)}"
+                    )
+
+    def ask_of_operations(self, request: Mapping[str, Any]) -> Any:
+        """Send a request to a node of signed operations and return the result."""
+        reply = next(self._exchange(json.dumps(request).encode() + b"\n"))
+        if "result" in reply:
+            return reply["result"]
+        if isinstance(problem := reply.get("error"), str):
+            raise RequestRefused("refused", problem)
+        raise NoNode(
+            f"the node at {self.path} is one of documents (sync/1): it takes `meshwire-node` with "
+            f"{_listed(COMMANDS)}"
+        )
+
+    def _exchange(self, line: bytes) -> Iterator[dict[str, Any]]:
+        """Send a line and yield the replies."""
+        gone = RequestRefused("gone", f"the node at {self.path} has gone away: look at its log")
         try:
             self._socket.sendall(line)
             for said in self._replies:
-                reply: dict[str, Any] = json.loads(said)
-                error = reply.get("error")
-                if error is not None:
-                    raise RequestRefused(error["code"], error["message"])
+                reply = json.loads(said)
+                if not isinstance(reply, dict):
+                    raise NoNode(f"what serves {self.path} is no node: it answers no object")
                 yield reply
         except (OSError, ValueError) as exc:
             # A line that is cut short is what a node leaves that was killed while it wrote.
@@ -93,3 +125,8 @@ class ControlClient:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    *before, last = names
+    return f"{', '.join(before)} and {last}"
