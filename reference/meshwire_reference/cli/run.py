@@ -18,6 +18,7 @@ from meshwire_reference.backend import Backend
 from meshwire_reference.cli.collections import read_collections
 from meshwire_reference.cli.config_file import open_config
 from meshwire_reference.cli.peers_file import read_peers
+from meshwire_reference.cli.profiles import check_profile, is_of_operations
 from meshwire_reference.cli.ready import enrollment_facts, ready_line
 from meshwire_reference.cli.run_options import RunOptions
 from meshwire_reference.cli.settings import check_texts, read_options
@@ -45,8 +46,6 @@ from meshwire_spec.numbers import CLOSED_COLLECTIONS
 if TYPE_CHECKING:
     from meshwire_reference.control.metrics import MetricsServer
 
-WEBSOCKET = ("ws://", "wss://")
-"""How the addresses of a node of signed operations begin."""
 USAGE = 2
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that end a node."""
@@ -65,10 +64,7 @@ def run_command(options: RunOptions, given: frozenset[str]) -> None:
     try:
         check_texts(options)
         options, collections = _configured(options, given)
-        listen, peers = options.listen or [], options.rendezvous or []
-        if peers or any(address.startswith(WEBSOCKET) for address in listen):
-            if options.metrics is not None:
-                fail("--metrics is for nodes of sync/1, and not for those of signed operations")
+        if is_of_operations(options):
             # As in `of_operations`.
             from meshwire_reference.cli.operations import serve_operations  # noqa: PLC0415
 
@@ -89,12 +85,13 @@ def _configured(options: RunOptions, given: frozenset[str]) -> tuple[RunOptions,
     `given` are the names of the options of the command line, which those of a file do not replace.
     Raises ConfigError.
     """
-    collections = PUBLISHED
+    collections, file, read = PUBLISHED, None, {}
     if options.config is not None:
         file = open_config(options.config)
         read = read_options(file, RunOptions)
         collections = read_collections(file)
         options = replace(options, **{name: read[name] for name in read.keys() - given})
+    check_profile(options, given, file, frozenset(read))
     if options.peers_file is not None:
         more = read_peers(options.peers_file, lab=options.lab)
         options = replace(options, connect=[*(options.connect or ()), *more])

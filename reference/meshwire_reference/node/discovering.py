@@ -88,6 +88,8 @@ class Discovery:
         """Begin to browse, and announce this node. Raises OSError where there is no network."""
         networks = networks_of_machine() if self._networks is None else self._networks
         own = own_announcement(endpoint_id, addresses)
+        if own is None:
+            self._log.write("not-announced", why="no address that other machines reach")
         node_id = endpoint_id.hex()[:NODE_ID_DIGITS]
         self._peers = DiscoveredPeers(node_id, networks, self._random)
         self._task = asyncio.get_running_loop().create_task(self._dial())

@@ -218,6 +218,19 @@ def test_what_does_not_fit_is_logged_and_not_dialled(capfd: pytest.CaptureFixtur
     assert [event.reason for event in events if isinstance(event, AnnouncementIgnored)] == ignored
 
 
+def test_a_node_that_announces_nothing_says_so(capfd: pytest.CaptureFixture[str]) -> None:
+    """Once at its start: the operator would wait for others to find it."""
+
+    async def test(_one: Backend, _other: Backend, browser: SilentBrowser) -> None:
+        assert browser.own == [None]
+
+    with_two(test)
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    said = [line["why"] for line in lines if line["event"] == "not-announced"]
+
+    assert said == ["no address that other machines reach"]
+
+
 def test_an_address_of_the_operator_stays_when_its_name_is_lost() -> None:
     """It is dialled for another reason than discovery."""
 
