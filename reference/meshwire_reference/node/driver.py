@@ -224,7 +224,7 @@ class Node:
         await self._open_membership()
 
     async def _open_membership(self) -> None:
-        """Read certificates and revocations, and publish the certificate of this node."""
+        """Read certificates and revocations, and publish what the configuration has of them."""
         await self._membership.begin(self.keys)
         self._spawn(self._membership.run())
         own, trust = self._config.certificate, self._core.trust
@@ -232,6 +232,7 @@ class Node:
             now_ms = self.clock.wall_ms()
             check_own(own, trust.trust, self.endpoint_id, now_ms)
             await self._membership.publish(own, now_ms)
+        await self._membership.publish_revocations()
 
     async def _publish(self, certificate: MeshCertificate) -> None:
         """Publish a certificate that this node has issued, where it demands certificates."""

@@ -19,7 +19,13 @@ from meshwire_reference.core.inputs import CredentialRead, Input
 from meshwire_reference.core.trust.store import TrustStore
 from meshwire_reference.core.trust.verification import Trust, verify_certificate
 from meshwire_reference.node.local import LocalUser
-from meshwire_reference.wire.certificates import MeshCertificate, encode_mesh_certificate
+from meshwire_reference.wire.certificates import (
+    MeshCertificate,
+    MeshRevocation,
+    decode_mesh_revocation,
+    encode_mesh_certificate,
+    encode_mesh_revocation,
+)
 from meshwire_spec.numbers import CERTIFICATES, MESH_CERTIFICATE_MAX, REVOCATIONS
 
 MEMBERS: Final = {CERTIFICATES: "cert_data", REVOCATIONS: "revocation"}
@@ -100,6 +106,16 @@ class CredentialDocuments:
         }
         await self._user.operate(Edit(key, written, as_json=True))
 
+    async def publish_revocations(self) -> None:
+        """Write each revocation that counts to its document, unless that has one that counts."""
+        trust = self._trust()
+        # CT-039
+        for subject in () if trust is None else tuple(trust.trust.revoked):
+            key = f"{REVOCATIONS}:{subject.hex()}"
+            fields = await self._fields_of(key)
+            if trust is not None and fields is not None:
+                await self._write_back(trust, key, decoded(text_in(key, fields)))
+
     async def _read_changed(self) -> None:
         while self._changed:
             key = next(iter(self._changed))
@@ -116,16 +132,30 @@ class CredentialDocuments:
             return
         content = decoded(text_in(key, fields))
         self._feed(CredentialRead(key, content))
+        await self._write_back(trust, key, content)
+
+    async def _write_back(self, trust: TrustStore, key: str, content: bytes | None) -> None:
+        """Write a revocation that counts to its document, which has `content` in its place."""
         kept = trust.lost_revocation(key, content)
         if kept is not None:
             # CT-034
-            text = base64.b64encode(kept).decode()
-            await self._user.operate(Edit(key, {MEMBERS[REVOCATIONS]: text}, as_json=True))
+            fields = revocation_fields(decode_mesh_revocation(kept))
+            await self._user.operate(Edit(key, fields, as_json=True))
 
     async def _fields_of(self, key: str) -> dict[str, Value] | None:
         """Return the fields of a document, none if there is none; None if it cannot be read."""
         result = await self._user.operate(Fields(key))
         return result.fields or {} if isinstance(result, Listed) else None
+
+
+def revocation_fields(revocation: MeshRevocation) -> dict[str, Scalar | Value]:
+    """Return the members of the document of a revocation; the first alone counts."""
+    return {
+        MEMBERS[REVOCATIONS]: base64.b64encode(encode_mesh_revocation(revocation)).decode(),
+        "subject": revocation.subject.hex(),
+        "reason": revocation.reason,
+        "timestamp_ms": revocation.revoked_at,
+    }
 
 
 def text_in(key: str, fields: dict[str, Value]) -> str | None:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from meshwire_reference.core.document_calls import DELETION_MARKS, Edit, Fields,
 from meshwire_reference.core.identity import public_key_of
 from meshwire_reference.core.inputs import Deletion
 from meshwire_reference.core.settings import Dialect, Settings
+from meshwire_reference.core.state.policy import ANYONE, PUBLISHED
 from meshwire_reference.core.trust.signing import Grant, issue_certificate, issue_revocation
 from meshwire_reference.core.trust.store import TrustSettings
 from meshwire_reference.node.config import Config
@@ -23,16 +25,17 @@ from meshwire_reference.transport.base import TransportOptions
 from meshwire_reference.transport.registry import dial
 from meshwire_reference.wire.certificates import (
     MeshCertificate,
+    MeshRevocation,
     encode_mesh_certificate,
     encode_mesh_revocation,
 )
-from meshwire_spec.numbers import REASONS, Tier
+from meshwire_spec.numbers import CLOSED_COLLECTIONS, REASONS, Tier
 
 pytestmark = [pytest.mark.process]
 
 MESH = "3F1A90C2"
 AUTHORITY = b"\x21" * 32
-ONE, TWO = b"\x31" * 32, b"\x32" * 32
+ONE, TWO, THREE = b"\x31" * 32, b"\x32" * 32, b"\x33" * 32
 """Endpoint keys."""
 REFUSED = REASONS["certificate-required"].code
 
@@ -53,10 +56,14 @@ def config(
     certificate: MeshCertificate | None,
     *held: MeshCertificate,
     data: Path | None = None,
+    revocations: tuple[MeshRevocation, ...] = (),
 ) -> Config:
     """Return the configuration of a node that demands certificates of the authority."""
-    trust = TrustSettings(MESH, frozenset((public_key_of(AUTHORITY),)), certificates=held)
-    settings = Settings(Dialect.OPEN, heartbeat_s=0, trust=trust)
+    roots = frozenset((public_key_of(AUTHORITY),))
+    trust = TrustSettings(MESH, roots, certificates=held, revocations=revocations)
+    # As `run --member` has it: signatures say whose these documents are.
+    collections = replace(PUBLISHED, senders=dict.fromkeys(CLOSED_COLLECTIONS, ANYONE))
+    settings = Settings(Dialect.OPEN, heartbeat_s=0, trust=trust, collections=collections)
     return Config((address,), settings, data=data, endpoint_key=key, certificate=certificate)
 
 
@@ -65,6 +72,13 @@ async def has_ended(peer: Peer) -> int:
     await peer._reading
     assert peer.closed is not None
     return peer.closed.code
+
+
+async def fields(node: Node, key: str) -> dict[str, object]:
+    """Return the members of a document with their values."""
+    found = await node.user.operate(Fields(key))
+    assert isinstance(found, Listed)
+    return {name: value.value for name, value in (found.fields or {}).items()}
 
 
 @pytest.mark.socket
@@ -96,6 +110,57 @@ def test_two_nodes_that_certify_each_other_meet_until_one_is_revoked(
     faults = [line["fault"] for line in lines if line["event"] == "not-certified"]
     assert faults[0] == "no-certificate"
     assert "revoked" in faults
+
+
+@pytest.mark.socket
+def test_a_revocation_of_a_configuration_reaches_the_peers_of_its_node() -> None:
+    """CT-039: one of them is connected with the revoked node until then."""
+    pytest.importorskip("aioquic")
+    address = "quic://127.0.0.1:0"
+    one, two, three = issued(ONE), issued(TWO), issued(THREE)
+    revoked = issue_revocation(AUTHORITY, three.subject, MESH, 1, "lost")
+    key = f"revocations:{three.subject.hex()}"
+
+    async def whole() -> None:
+        first = Node(config(address, ONE, one, two, three, revocations=(revoked,)))
+        second, third = (
+            Node(config(address, TWO, two, one, three)),
+            Node(config(address, THREE, three, one, two)),
+        )
+        async with serving(second), serving(third):
+            third.network.add(second.addresses[0], lab=False)
+            await second.network.changed.until(lambda: second.peers)
+            async with serving(first):
+                # Before the node has met anyone.
+                assert (await fields(first, key))["reason"] == "lost"
+                first.network.add(second.addresses[0], lab=False)
+                await second.network.changed.until(
+                    lambda: [peer.peer_id for peer in second.peers] == [one.subject]
+                )
+                assert await fields(second, key) == await fields(first, key)
+
+    asyncio.run(whole())
+
+
+def test_a_revocation_of_a_configuration_is_published_once(tmp_path: Path) -> None:
+    """And no document is written for one that does not count."""
+    offer_memory()
+    subjects = bytes((7,)) * 32, bytes((8,)) * 32
+    counts = issue_revocation(AUTHORITY, subjects[0], MESH, 1)
+    other = issue_revocation(AUTHORITY, subjects[1], "other", 1)
+    keys = [f"revocations:{subject.hex()}" for subject in subjects]
+
+    async def held() -> list[tuple[bytes, ...]]:
+        settings = config(ADDRESS, None, None, data=tmp_path, revocations=(counts, other))
+        node = Node(settings)
+        async with serving(node):
+            found = [await node.user.operate(Fields(key)) for key in keys]
+            assert all(isinstance(one, Listed) for one in found)
+            return [one.heads for one in found if isinstance(one, Listed)]
+
+    first, second = asyncio.run(held()), asyncio.run(held())
+    assert first == second
+    assert [bool(heads) for heads in first] == [True, False]
 
 
 def test_a_revocation_outlasts_a_restart_and_the_deletion_of_its_document(tmp_path: Path) -> None:
