@@ -34,9 +34,11 @@ from meshwire_conformance.socket_suite.meanwhile import came_meanwhile, code_nam
 from meshwire_conformance.socket_suite.punctuality import (
     FRAME_STALL,
     HANDSHAKE_TIMEOUT,
+    has_been_rejected,
     has_stalled,
     has_timed_out,
     may_have_timed_out,
+    was_late_after_result,
     was_late_in_frame,
     was_late_in_handshake,
 )
@@ -316,12 +318,13 @@ class CaseRun(CaseStreams):
         """Note how long the suite has paused on each stream before it waits for the target."""
         self._pauses_s = {one: one.longest_pause_s() for one in self._all_streams}
 
-    def gave_up(self, *, missed: bool = False) -> bool | None:
+    def gave_up(self, *, missed: bool = False, lost: bool = False) -> bool | None:
         """Return None unless the target gave up waiting for the suite, which the case is not about.
 
         A connection that the transport may have lost counts like one that the target gave up.
         Return True then if the suite may have been late itself. With `missed` the case ended in a
-        wait for the target: the pauses of that wait are the target's.
+        wait for the target: the pauses of that wait are the target's. With `lost` it ended since a
+        connection was gone.
         """
         facts = self.session.target.facts
         stalled = [one for one in self._all_streams if has_stalled(one)]
@@ -336,6 +339,7 @@ class CaseRun(CaseStreams):
                 if one not in self._judged
             ),
             *(was_late_in_handshake(one, facts) for one in timed_out if one not in self._judged),
+            *(was_late_after_result(one) for one in ended if lost and has_been_rejected(one)),
             *(False for one in ended if may_have_timed_out(one)),
         ]
         return any(late) if late else None

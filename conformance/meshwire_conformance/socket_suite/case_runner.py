@@ -168,7 +168,7 @@ def _failed(case: Case, run: CaseRun, failed: CaseFailed, known_faults: int) -> 
 
     `known_faults` is the number of malformed frames before the case.
     """
-    gave_up = run.gave_up(missed=failed.missed)
+    gave_up = run.gave_up(missed=failed.missed, lost=failed.symptom == "connection-lost")
     result = failure(case, failed)
     if failed.missed or failed.symptom == NO_ANSWER:
         came = (*result.received, *run.meanwhile(known_faults))

@@ -221,7 +221,10 @@ async def run_handshake(run: CaseRun, on: str, name: str, spec: HandshakeSpec) -
     if spec.answer == "short":
         await stream.finish()
     if spec.result != "nothing":
+        wrote_at = stream.connection.wrote_at
         await _check_result(run, stream, spec.result)
+        if spec.result == "rejected":
+            stream.connection.rejected_at = wrote_at
 
 
 def _dialect_of(spec: HandshakeSpec, formation: Formation) -> str:

@@ -3,6 +3,8 @@
 A target that ends a stream with `frame-stall` or a connection with `handshake-timeout` is right if
 the suite was late, and a busy machine makes the suite late. So such an ending counts against a
 target only if every write of the suite came within half of the deadline that the target declares.
+A target that has rejected a peer ends the connection a second later: a suite that still had
+something to do on it by then was late too.
 
 Not every deadline of a target shows: it may end a run of its own, or have dialled long before the
 suite sees that. So the suite also watches whether it was kept from running at all.
@@ -16,10 +18,11 @@ from collections.abc import Callable
 
 from meshwire_conformance.targets.facts import Facts
 from meshwire_conformance.targets.transport import Closed, Connection, Stream
-from meshwire_spec.numbers import FRAME_STALL_S, HANDSHAKE_S, REASONS
+from meshwire_spec.numbers import FRAME_STALL_S, HANDSHAKE_S, REASONS, VERDICT_LINGER_S
 
 FRAME_STALL = "frame-stall"
 HANDSHAKE_TIMEOUT = "handshake-timeout"
+NOT_AUTHENTICATED = "authentication-failed"
 SHARE = 0.5
 """The part of a deadline within which a write of the suite was certainly in time."""
 TICK_S = 0.1
@@ -101,6 +104,20 @@ def may_have_timed_out(connection: Connection) -> bool:
     if closed is None or closed.by_suite or closed.fault is not None:
         return False
     return connection.has_timers and (closed.code is None or closed == Closed(0, ""))
+
+
+def has_been_rejected(connection: Connection) -> bool:
+    """Return True if the target ended a connection whose handshake it had rejected."""
+    closed = connection.closed
+    is_rejected = connection.rejected_at is not None
+    return is_rejected and closed is not None and closed.code == REASONS[NOT_AUTHENTICATED].code
+
+
+def was_late_after_result(connection: Connection) -> bool:
+    """Return True unless a rejected connection ended long before the target had to end it."""
+    assert connection.rejected_at is not None, "it was rejected"
+    ended_at = time.monotonic() if connection.ended_at is None else connection.ended_at
+    return ended_at - connection.rejected_at > VERDICT_LINGER_S * SHARE
 
 
 def was_late_in_frame(stream: Stream, facts: Facts, pause_s: float | None = None) -> bool:

@@ -215,6 +215,10 @@ class Connection(ABC):
     def __init__(self) -> None:
         self.began_at = self.wrote_at = time.monotonic()
         """When the suite began to dial, and when it last wrote for a case, in seconds."""
+        self.rejected_at: float | None = None
+        """When the suite wrote the response that the target rejected, None if it did not."""
+        self.ended_at: float | None = None
+        """When the suite learned of the end of the connection, None before."""
         self.endpoint_id = b""
         self.closed: Closed | None = None
         self.streams: dict[int, Stream] = {}
@@ -255,6 +259,7 @@ class Connection(ABC):
         """Record the end of the connection and wake all waiters on it."""
         if self.closed is None:
             self.closed = closed
+            self.ended_at = time.monotonic()
             for stream in list(self.streams.values()):
                 stream.changed()
             self.signal.notify()

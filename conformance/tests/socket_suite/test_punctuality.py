@@ -29,6 +29,7 @@ from meshwire_spec.schemas import steps
 
 FRAME_STALL = REASONS["frame-stall"].code
 HANDSHAKE_TIMEOUT = REASONS["handshake-timeout"].code
+AUTHENTICATION_FAILED = REASONS["authentication-failed"].code
 DECLARED_S = 2.0
 FACTS = Facts(deadlines={"handshake_s": DECLARED_S, "frame_stall_s": DECLARED_S})
 
@@ -257,6 +258,41 @@ def test_a_lost_connection_of_a_case_is_not_dialled_anew() -> None:
     assert len(dials) == 1
     assert all(isinstance(one, CaseFailed) for one in ended)
     assert found.gave_up() is False
+
+
+@pytest.mark.parametrize(
+    ("pause_s", "lost", "late"),
+    [(0.4, True, False), (0.6, True, True), (0.6, False, None), (0.4, False, None)],
+)
+def test_the_end_of_a_rejected_connection_is_judged_only_if_the_suite_was_in_time(
+    clock: Clock, pause_s: float, *, lost: bool, late: bool | None
+) -> None:
+    """It ends a second after the result, and fails a case only where it was still needed."""
+
+    async def run() -> bool | None:
+        run = case_run()
+        stream = await run.open("A")
+        await stream.write(b"\x2a")
+        stream.connection.rejected_at = clock.now_s
+        clock.now_s += pause_s
+        stream.connection.gone(Closed(AUTHENTICATION_FAILED, ""))
+        clock.now_s += 100.0
+        return run.gave_up(lost=lost)
+
+    assert asyncio.run(run()) is late
+
+
+def test_an_accepted_peer_that_is_closed_is_not_excused(clock: Clock) -> None:
+    """However late the suite was: nothing was rejected before."""
+
+    async def run() -> bool | None:
+        run = case_run()
+        stream = await run.open("A")
+        clock.now_s += 100.0
+        stream.connection.gone(Closed(AUTHENTICATION_FAILED, ""))
+        return run.gave_up(lost=True)
+
+    assert asyncio.run(run()) is None
 
 
 def test_other_endings_are_facts(clock: Clock) -> None:
