@@ -41,8 +41,6 @@ ITEM: Final[dict[str, JsonValue]] = {
     "depends_on": "", "claimed_by": "", "claimed_at": 0.0,
 }  # fmt: skip
 FIELDS: Final = ("stage", "name")
-UNSAID_S: Final = 2.0
-"""Seconds after which an author that contradicts itself has both operations."""
 ITEMS_MAX: Final = 3
 """Items that are there at once: few, so that authors write the same fields."""
 
@@ -133,7 +131,8 @@ class OplogHost:
     def contradict(self, amount: float, number: int) -> SignedOperation:
         """Make two operations with one sequence; publish one of them and return the other.
 
-        Both write one field, or insert behind one element. This node gets the other one later.
+        Both write one field, or insert behind one element. This node publishes the other one too,
+        after the first: who is sent it at once has it in another order than all others.
         """
         before = Hub(Replica(ReplicaSettings(level=self.level)))
         before.load([entry.text for entry in self.hub.log])
@@ -149,15 +148,8 @@ class OplogHost:
             path = ("items", items[place % len(items)], FIELDS[place % len(FIELDS)])
             made, unsaid = self.author.set(path, f"e{number}"), other.set(path, f"u{number}")
         self._publish(made)
-        hub = self.hub
-
-        def take() -> None:
-            # After a crash it comes back in the bulk of whom it was sent to.
-            if hub is self.hub and self.is_up:
-                hub.take(unsaid, OWN)
-                self._commit()
-
-        self._world.schedule.after(UNSAID_S, take)
+        self.hub.take(unsaid, OWN)
+        self._commit()
         return unsaid
 
     def _publish(self, made: SignedOperation) -> None:
