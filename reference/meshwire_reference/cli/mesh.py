@@ -4,13 +4,13 @@ Every file is made for its owner alone and never written over. Nothing secret is
 """
 
 import asyncio
-import base64
 import json
 import re
 import secrets
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
@@ -18,13 +18,15 @@ import typer
 
 from meshwire_reference.cli.operate import connected, fail_request
 from meshwire_reference.cli.run import fail
-from meshwire_reference.control.messages import ENDPOINT, Put
+from meshwire_reference.control.client import ControlClient, RequestRefused
+from meshwire_reference.control.messages import ENDPOINT, Put, Status
 from meshwire_reference.core.enrollment.applicant import Application, Membership, NotEnrolled
 from meshwire_reference.core.enrollment.authority import AUTHORITY
 from meshwire_reference.core.identity import public_key_of
 from meshwire_reference.core.trust.signing import Grant, issue_certificate, issue_revocation
 from meshwire_reference.node.applying import enroll as ask
 from meshwire_reference.node.clocks import NS_PER_MS
+from meshwire_reference.node.membership import revocation_fields
 from meshwire_reference.store.base import StoreError
 from meshwire_reference.store.member_folder import MemberFolder
 from meshwire_reference.store.mesh_folder import MeshFolder
@@ -32,11 +34,7 @@ from meshwire_reference.store.token_file import Terms, Token, read_token
 from meshwire_reference.store.token_file import invite as give_out
 from meshwire_reference.transport.base import TransportError
 from meshwire_reference.transport.registry import check_dialled
-from meshwire_reference.wire.certificates import (
-    MeshCredentials,
-    MeshRevocation,
-    encode_mesh_revocation,
-)
+from meshwire_reference.wire.certificates import MeshCredentials, MeshRevocation
 from meshwire_reference.wire.errors import Unencodable
 from meshwire_spec.numbers import REVOCATIONS, SECRET, U8_MAX, U16_MAX, MeshPolicy, Tier
 
@@ -172,36 +170,72 @@ def revoke(
 ) -> None:
     """Revoke a node for good: no member serves it any more.
 
-    The signed revocation goes into the folder of the mesh, which `run --member` reads, and with
-    --control to a running node and from it to every other. Prints the endpoint id as JSON.
+    The signed revocation goes into the folder of the mesh, from which `run --member` publishes it
+    when it starts, and with --control to a running member and from it to every other. Prints as
+    JSON the endpoint id, whether it was revoked before, and whether a member passes it on now.
 
     Example: meshwire-node mesh revoke node-3 --folder mesh --control node-1.sock
     """
     _check_size(reason, "--reason", U8_MAX)
-    now_ms = _now_ms()
+    mesh = MeshFolder(folder)
     try:
-        mesh = MeshFolder(folder)
         keys, subject = mesh.keys(), _endpoint_of(node, mesh)
-        revocation = issue_revocation(keys.seed, subject, keys.mesh_id, now_ms, reason)
-        mesh.revoke(revocation)
+        _check_revocable(subject, mesh)
+        revocation = issue_revocation(keys.seed, subject, keys.mesh_id, _now_ms(), reason)
+        # Nothing is written if there is no member that could pass it on.
+        with nullcontext() if control is None else _member(control, keys.mesh_id) as client:
+            counts = mesh.revoke(revocation)
+            if client is not None:
+                _pass_on(counts, client, folder)
     except StoreError as exc:
         fail(str(exc))
-    if control is not None:
-        _pass_on(revocation, control)
-    _show(revoked=subject.hex())
+    if control is None:
+        sys.stderr.write(
+            f"meshwire-node: warning: {subject.hex()} is revoked in {folder} alone, and passed on "
+            "when a member starts with this folder, or now with --control SOCKET\n"
+        )
+    _show(
+        revoked=subject.hex(),
+        was_revoked=counts is not revocation,
+        passed_on=control is not None,
+    )
 
 
-def _pass_on(revocation: MeshRevocation, control: Path) -> None:
+def _check_revocable(subject: bytes, mesh: MeshFolder) -> None:
+    """Refuse what has no effect, and what would end the mesh. Raises StoreError."""
+    if subject in mesh.roots():
+        fail(f"{subject.hex()} is a root of {mesh.path}: a revocation has no effect on it")
+    own = MemberFolder(mesh.path).certificate()
+    if own is not None and own.subject == subject:
+        fail(
+            f"{subject.hex()} is the authority's own node, in {mesh.path}: without it nobody is "
+            "enrolled any more; begin another mesh instead"
+        )
+
+
+@contextmanager
+def _member(control: Path, mesh_id: str) -> Iterator[ControlClient]:
+    """Yield a connection to a running member of a mesh."""
+    with connected(control) as client:
+        found = client.ask(Status(id=1))["status"].get("mesh_id")
+        if found != mesh_id:
+            other = f"of mesh {found}" if found else "no member of a mesh"
+            fail(
+                f"the node at {control} is {other}, and not of {mesh_id}: nothing is revoked; give "
+                "the control socket of a node with --member"
+            )
+        yield client
+
+
+def _pass_on(revocation: MeshRevocation, client: ControlClient, folder: Path) -> None:
     """Give a revocation to a running node, which sends it to the others."""
     document = revocation.subject.hex()
-    fields = {
-        "revocation": base64.b64encode(encode_mesh_revocation(revocation)).decode(),
-        "subject": document,
-        "reason": revocation.reason,
-        "timestamp_ms": revocation.revoked_at,
-    }
-    with connected(control) as client:
-        client.ask(Put(id=1, collection=REVOCATIONS, document=document, fields=fields))
+    fields = revocation_fields(revocation)
+    try:
+        client.ask(Put(id=2, collection=REVOCATIONS, document=document, fields=fields))
+    except RequestRefused as exc:
+        said = f"{document} is revoked in {folder}, but not passed on: {exc}"
+        raise fail_request(said) from exc
 
 
 def _endpoint_of(node: str, mesh: MeshFolder) -> bytes:

@@ -35,10 +35,9 @@ from meshwire_reference.store.member_folder import (
     CERTIFICATE,
     ENDPOINT_KEY,
     PEERS,
-    ROOTS,
     MemberFolder,
 )
-from meshwire_reference.store.mesh_folder import FORMATION_SECRET, REVOCATIONS
+from meshwire_reference.store.mesh_folder import FORMATION_SECRET, REVOCATIONS, ROOTS
 from meshwire_reference.transport.base import AddressRefused, TransportError
 from meshwire_reference.transport.registry import check_offered
 from meshwire_spec.numbers import CLOSED_COLLECTIONS
@@ -105,10 +104,12 @@ def _configured(options: RunOptions, given: frozenset[str]) -> tuple[RunOptions,
 def as_member(options: RunOptions, path: Path) -> RunOptions:
     """Return the options of a node that is a member of a mesh. Raises ConfigError."""
     try:
-        mesh_id = MemberFolder(path).credentials().mesh_id
+        credentials = MemberFolder(path).credentials()
+        if not options.is_open and options.formation_secret_file is None:
+            MemberFolder(path).check_secret(credentials)
     except StoreError as exc:
         raise ConfigError(str(exc)) from exc
-    revocations = path / REVOCATIONS
+    mesh_id, revocations = credentials.mesh_id, path / REVOCATIONS
     own: dict[str, object] = {
         "endpoint_key_file": path / ENDPOINT_KEY,
         "certificate_file": path / CERTIFICATE,

@@ -239,6 +239,7 @@ class Client:
                 "peers": len(connected),
                 "store": "ok" if failure is None else str(failure),
                 "for_tests": config.is_tested,
+                "mesh_id": backend.node.mesh_id,
             }
         }
 

@@ -17,15 +17,13 @@ from meshwire_reference.core.inputs import PeerRole
 from meshwire_reference.core.settings import Dialect, Settings
 from meshwire_reference.core.state.policy import PUBLISHED, Collections
 from meshwire_reference.core.trust.store import TrustSettings
+from meshwire_reference.core.trust.verification import Trust
 from meshwire_reference.documents.limits import Budget
 from meshwire_reference.node.dialler import LONGEST_S
-from meshwire_reference.node.trust_files import (
-    BadTrustFile,
-    read_certificates,
-    read_revocations,
-    read_roots,
-)
+from meshwire_reference.store.base import StoreError
+from meshwire_reference.store.mesh_folder import MeshFolder
 from meshwire_reference.store.private_files import OTHERS
+from meshwire_reference.store.trust_files import read_certificates, read_revocations, read_roots
 from meshwire_reference.wire.certificates import MeshCertificate
 from meshwire_spec.numbers import (
     DEAD_PEER_S,
@@ -377,10 +375,13 @@ def _trust(
     certificate, others, revoked = files
     try:
         roots = read_roots(choices.roots_file)
-        own = () if certificate is None else read_certificates(certificate)
-        held = () if others is None else read_certificates(others)
-        revocations = () if revoked is None else read_revocations(revoked)
-    except BadTrustFile as exc:
+        counts = Trust(choices.mesh_id, roots)
+        own = () if certificate is None else read_certificates(certificate, counts)
+        held = () if others is None else read_certificates(others, counts)
+        revocations = () if revoked is None else read_revocations(revoked, counts)
+        if choices.authority is not None:
+            MeshFolder(choices.authority).check_trusted(choices.mesh_id, roots)
+    except StoreError as exc:
         raise ConfigError(str(exc)) from exc
     if certificate is not None and len(own) != 1:
         raise ConfigError(f"{certificate} has {len(own)} certificates, and a node has one")

@@ -59,7 +59,11 @@ from meshwire_reference.node.enrolling import Enrollment
 from meshwire_reference.node.loading import Loading
 from meshwire_reference.node.local import LocalUser
 from meshwire_reference.node.log import NodeLog
-from meshwire_reference.node.membership import CredentialDocuments, check_own
+from meshwire_reference.node.membership import (
+    CredentialDocuments,
+    check_own,
+    ignored_certificates,
+)
 from meshwire_reference.node.online import Network
 from meshwire_reference.node.storing import Storing, store_of
 from meshwire_reference.node.troubles import Troubles
@@ -227,12 +231,13 @@ class Node:
         """Read certificates and revocations, and publish what the configuration has of them."""
         await self._membership.begin(self.keys)
         self._spawn(self._membership.run())
-        own, trust = self._config.certificate, self._core.trust
+        own, trust, now_ms = self._config.certificate, self._core.trust, self.clock.wall_ms()
         if own is not None and trust is not None:
-            now_ms = self.clock.wall_ms()
             check_own(own, trust.trust, self.endpoint_id, now_ms)
             await self._membership.publish(own, now_ms)
         await self._membership.publish_revocations()
+        for key, reason in () if trust is None else ignored_certificates(trust, now_ms):
+            self._log.write("credential-ignored", key=key, reason=reason)
 
     async def _publish(self, certificate: MeshCertificate) -> None:
         """Publish a certificate that this node has issued, where it demands certificates."""
@@ -319,6 +324,12 @@ class Node:
     def assign_role(self, peer_id: bytes, role: PeerRole | None) -> None:
         """Give a peer a role, or take it away."""
         self._feed(inputs.RoleAssigned(peer_id, role))
+
+    @property
+    def mesh_id(self) -> str | None:
+        """The mesh whose certificates the node verifies, None if it verifies none."""
+        trust = self._core.trust
+        return None if trust is None else trust.settings.mesh_id
 
     async def replace_trust(self, mesh_id: str, roots: frozenset[bytes]) -> None:
         """Demand certificates of these roots from now on, or none; only for a node for tests."""

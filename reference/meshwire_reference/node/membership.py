@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from meshwire_reference.core.document_calls import Edit, Fields, Listed, Scalar, Value
@@ -47,6 +47,17 @@ def check_own(certificate: MeshCertificate, trust: Trust, endpoint_id: bytes, no
             f"the certificate of this node does not count for its endpoint id "
             f"{endpoint_id.hex()}: {fault}"
         )
+
+
+def ignored_certificates(trust: TrustStore, now_ms: int) -> Iterator[tuple[str, str]]:
+    """Yield what does not count now of the certificates of the configuration, and why not.
+
+    Each by the key of the document that its subject has; `now_ms` is since 1970.
+    """
+    for one in trust.settings.certificates:
+        fault = verify_certificate(one, trust.trust, one.subject, now_ms)
+        if fault is not None:
+            yield f"{CERTIFICATES}:{one.subject.hex()}", fault
 
 
 class CredentialDocuments:

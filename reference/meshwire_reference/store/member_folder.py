@@ -13,6 +13,7 @@ from meshwire_reference.store.mesh_folder import (
     CREDENTIALS,
     FORMATION_SECRET,
     GENESIS_MAX,
+    ROOTS,
     secret_text,
 )
 from meshwire_reference.store.private_files import make_private_folder, read_private, write_private
@@ -30,7 +31,6 @@ from meshwire_spec.numbers import ENDPOINT_ID
 ENDPOINT_KEY: Final = "endpoint-key.txt"
 CERTIFICATE: Final = "certificate.txt"
 PEERS: Final = "peer-certificates.txt"
-ROOTS: Final = "roots.txt"
 KEY_MAX: Final = 256
 CERTIFICATE_MAX: Final = 4096
 
@@ -79,6 +79,21 @@ class MemberFolder:
             return decode_mesh_credentials(read_private(path, GENESIS_MAX))
         except Malformed as fault:
             raise StoreError(f"{path} has no credentials of a mesh: {fault.reason}") from fault
+
+    def check_secret(self, credentials: MeshCredentials) -> None:
+        """Raise StoreError unless the formation secret in the folder is that of its credentials."""
+        path = self.path / FORMATION_SECRET
+        try:
+            is_that = read_secret(path.read_text("ascii")) == credentials.formation_secret
+        except OSError as exc:
+            raise StoreError(f"cannot read {path}: {exc.strerror or exc}") from exc
+        except (BadSecret, UnicodeDecodeError):
+            is_that = False
+        if not is_that:
+            raise StoreError(
+                f"{path} is not the secret of {self.path / CREDENTIALS}: remove it, and write it "
+                "again"
+            )
 
     def endpoint_key(self) -> bytes:
         """Return the endpoint key. Raises StoreError."""

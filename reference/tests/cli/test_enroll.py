@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
+import socket
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,11 @@ from meshwire_reference.core.trust.verification import Trust, verify_certificate
 from meshwire_reference.store.member_folder import MemberFolder
 from meshwire_reference.store.mesh_folder import MeshFolder
 from meshwire_reference.testing.commands import NodeProcess, run
-from meshwire_reference.wire.certificates import MeshCertificate, decode_mesh_credentials
+from meshwire_reference.wire.certificates import (
+    MeshCertificate,
+    decode_mesh_credentials,
+    encode_mesh_revocation,
+)
 from meshwire_spec.numbers import Tier
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
@@ -87,6 +94,24 @@ def test_a_node_enrolls_with_a_token_and_no_other_with_it(tmp_path: Path) -> Non
     assert secret not in log + done.stdout
 
 
+def test_a_member_gets_a_new_certificate_for_its_key(tmp_path: Path) -> None:
+    """In another folder, with a copy of the key and another token."""
+    mesh, folders = tmp_path / "mesh", [tmp_path / name for name in ("old", "new")]
+    with authority(tmp_path) as node:
+        address = node.facts["enrollment"]["addresses"][0]
+        for folder in folders:
+            token = folder.with_suffix(".token")
+            invited(mesh, token)
+            done = run("enroll", address, "--token-file", str(token), "--folder", str(folder))
+            assert (done.returncode, done.stderr) == (0, "")
+            folders[1].mkdir(0o700, exist_ok=True)
+            shutil.copy(folders[0] / "endpoint-key.txt", folders[1])
+    old, new = map(certified, folders)
+
+    assert new.subject == old.subject
+    assert new.issued_at >= old.issued_at
+
+
 def test_what_was_used_is_so_after_a_kill(tmp_path: Path) -> None:
     """Of the node, which has no time to store anything."""
     mesh, token = tmp_path / "mesh", tmp_path / "token"
@@ -148,6 +173,9 @@ WRONG = {
     "mesh revoke twin --folder {tmp}": "2 nodes have enrolled as 'twin': give the endpoint id",
     "mesh revoke " + 64 * "0" + " --folder {tmp}/none": "cannot read {tmp}/none/genesis",
     "mesh revoke " + 64 * "0" + " --folder {tmp} --reason " + 256 * "r": "--reason has 256 bytes",
+    "mesh revoke {root} --folder {tmp}": "{root} is a root of {tmp}",
+    "mesh revoke {own} --folder {tmp}": "{own} is the authority's own node",
+    "mesh revoke " + 64 * "0" + " --folder {tmp} --control {tmp}/none": "no node serves {tmp}/none",
     "run --listen tcp://127.0.0.1:0 --member {tmp}/none": "cannot read {tmp}/none/credentials",
     "enroll tcp://127.0.0.1:1 --token-file {tmp}/good --folder {tmp}/m --tier x": "--tier is one",
     "enroll tcp://127.0.0.1:1 --token-file {tmp}/good --folder {tmp}/m --wait-s 0": "--wait-s must",
@@ -176,16 +204,90 @@ def test_wrong_usage_is_one_line(
 ) -> None:
     """What, where and what to do; nothing is made by it."""
     before = {path.name for path in made.rglob("*")}
-    monkeypatch.setattr("sys.argv", ["meshwire-node", *command.format(tmp=made).split()])
+    certificate = certified(made)
+    names = {"own": certificate.subject.hex(), "root": certificate.issuer.hex(), "tmp": made}
+    monkeypatch.setattr("sys.argv", ["meshwire-node", *command.format(**names).split()])
     with pytest.raises(SystemExit) as ended:
         run_command_line()
     shown = capsys.readouterr()
 
     assert (ended.value.code, shown.out) == (2, "")
     assert shown.err.count("\n") == 1
-    assert WRONG[command].format(tmp=made) in shown.err
+    assert WRONG[command].format(**names) in shown.err
     # A node has a key before it knows whether it can use a token.
     assert {path.name for path in made.rglob("*")} - before <= {"m", "endpoint-key.txt"}
+
+
+def test_a_revocation_says_how_far_it_goes(tmp_path: Path) -> None:
+    """Into the folder alone, or to the others too; not to a node that is no member."""
+    mesh, listen = tmp_path / "mesh", ("--listen", "tcp://127.0.0.1:0")
+    created(mesh)
+    revoke = ("mesh", "revoke", 32 * "07", "--folder", str(mesh))
+    with (
+        NodeProcess(tmp_path / "other", *listen, "--open") as other,
+        NodeProcess(tmp_path / "member", *listen, "--member", str(mesh)) as member,
+    ):
+        refused = run(*revoke, "--control", str(other.control))
+        is_written = (mesh / "revocations.txt").exists()
+        alone = run(*revoke, "--reason", "lost")
+        again = run(*revoke, "--control", str(member.control))
+        document = json.loads(member.command("get", "revocations", 32 * "07")[1])
+        status = json.loads(member.command("status", "--json")[1])
+    (kept,) = MeshFolder(mesh).revocations()
+
+    assert (refused.returncode, refused.stdout, is_written) == (2, "", False)
+    assert "is no member of a mesh" in refused.stderr
+    assert alone.stderr.count("\n") == 1
+    assert f"is revoked in {mesh} alone, and passed on when a member starts" in alone.stderr
+    said = {"revoked": 32 * "07"}
+    assert json.loads(alone.stdout) == {**said, "was_revoked": False, "passed_on": False}
+    assert json.loads(again.stdout) == {**said, "was_revoked": True, "passed_on": True}
+    assert (again.returncode, again.stderr) == (0, "")
+    assert status["mesh_id"] == MeshFolder(mesh).keys().mesh_id
+    assert document["reason"] == kept.reason == "lost"
+    assert base64.b64decode(document["revocation"]) == encode_mesh_revocation(kept)
+
+
+def test_a_revocation_that_is_not_passed_on_is_in_the_folder(tmp_path: Path) -> None:
+    """The member goes away after it has answered that it is one: exit code 1, and both are said."""
+    mesh, control = tmp_path / "mesh", tmp_path / "control"
+    facts = created(mesh)
+
+    def answer(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection, connection.makefile("rb") as requests:
+            requests.readline()
+            reply = {"id": 1, "status": {"mesh_id": facts["mesh_id"]}}
+            connection.sendall(json.dumps(reply).encode() + b"\n")
+
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(control))
+        server.listen()
+        member = threading.Thread(target=answer, args=(server,))
+        member.start()
+        done = run("mesh", "revoke", 32 * "07", "--folder", str(mesh), "--control", str(control))
+        member.join()
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"is revoked in {mesh}, but not passed on: the node at {control} has gone" in done.stderr
+    assert len(MeshFolder(mesh).revocations()) == 1
+
+
+def test_a_member_does_not_start_with_the_secret_of_another_mesh(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be refused by every other, and not say why."""
+    folder = tmp_path / "member"
+    shutil.copytree(made, folder)
+    (folder / "formation-secret.txt").write_text(base64.b64encode(bytes(32)).decode())
+    words = f"meshwire-node run --listen tcp://127.0.0.1:0 --member {folder}"
+    monkeypatch.setattr("sys.argv", words.split())
+    with pytest.raises(SystemExit) as ended:
+        run_command_line()
+    shown = capsys.readouterr()
+
+    assert (ended.value.code, shown.out) == (2, "")
+    assert f"{folder}/formation-secret.txt is not the secret of {folder}/credentials" in shown.err
 
 
 def test_nobody_there_is_exit_code_one(tmp_path: Path) -> None:

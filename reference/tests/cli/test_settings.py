@@ -6,6 +6,7 @@ import base64
 import stat
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,13 @@ from meshwire_reference.core.state.policy import PUBLISHED, Collections
 from meshwire_reference.core.trust.signing import Grant, issue_certificate, issue_revocation
 from meshwire_reference.node.config import Choices, ConfigError, endpoint_id_of, make_config
 from meshwire_reference.store.private_files import write_private
-from meshwire_reference.wire.certificates import encode_mesh_certificate, encode_mesh_revocation
+from meshwire_reference.testing.enrolling import new_mesh
+from meshwire_reference.wire.certificates import (
+    MeshCertificate,
+    MeshRevocation,
+    encode_mesh_certificate,
+    encode_mesh_revocation,
+)
 from meshwire_spec.numbers import COLLECTIONS as COLLECTION_ROWS
 from meshwire_spec.numbers import DEFAULT_TOMBSTONE_TTL_S, Direction, FrameType, Tier, Urgency
 
@@ -431,6 +438,7 @@ def trust_files(folder: Path) -> dict[str, Path]:
     }
     for name, text in contents.items():
         (folder / name).write_text(text)
+        (folder / name).chmod(0o644)
     return {name: folder / name for name in contents}
 
 
@@ -509,13 +517,136 @@ def test_a_bad_file_of_trust_is_named(tmp_path: Path, name: str, content: bytes,
         make_config(replace(given, **{name: tmp_path / "absent"}))  # type: ignore[arg-type]  # fields by name
 
 
+def line(message: MeshCertificate | MeshRevocation) -> bytes:
+    """Return the line of a certificate or revocation in a file."""
+    is_certificate = isinstance(message, MeshCertificate)
+    encode = encode_mesh_certificate if is_certificate else encode_mesh_revocation
+    return b"\n" + base64.b64encode(encode(message)) + b"\n"  # type: ignore[operator]  # of that type
+
+
+STRANGER = b"\x22" * 32
+SUBJECT = bytes((7,)) * 32
+
+
+def granted(mesh_id: str = "3F1A90C2", *, expires_at: int = 0) -> Grant:
+    """Return what a certificate of the subject says."""
+    return Grant(SUBJECT, mesh_id, "node-8", Tier.EDGE, 0x03, 1, expires_at)
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "fault"),
+    [
+        ("revocations_file", issue_revocation(AUTHORITY, SUBJECT, "B", 1), "wrong-mesh"),
+        ("revocations_file", issue_revocation(STRANGER, SUBJECT, "3F1A90C2", 1), "unknown-issuer"),
+        (
+            "revocations_file",
+            replace(issue_revocation(AUTHORITY, SUBJECT, "3F1A90C2", 1), revoked_at=2),
+            "bad-signature",
+        ),
+        ("peer_certificates_file", issue_certificate(AUTHORITY, granted("B")), "wrong-mesh"),
+        (
+            "peer_certificates_file",
+            replace(issue_certificate(AUTHORITY, granted()), node_id="node-9"),
+            "bad-signature",
+        ),
+        (
+            "peer_certificates_file",
+            issue_certificate(STRANGER, replace(granted(), subject=public_key_of(STRANGER))),
+            "unknown-issuer",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_can_never_count_is_named(
+    tmp_path: Path, name: str, message: MeshCertificate | MeshRevocation, fault: str
+) -> None:
+    """CT-040: with file and line, instead of being without effect."""
+    files = trust_files(tmp_path)
+    files[name].write_bytes(line(message))
+    given = Choices(("tcp://127.0.0.1:0",), is_open=True, mesh_id="3F1A90C2", **files)
+    with pytest.raises(ConfigError, match=rf"{name}:2: .*cannot count: {fault}") as caught:
+        make_config(given)
+
+    assert message.subject.hex() in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "certificate",
+    [
+        issue_certificate(AUTHORITY, granted(expires_at=2)),
+        # Its issuer may be a delegate, whose certificate is in a document.
+        issue_certificate(STRANGER, granted()),
+    ],
+    ids=["expired", "unknown"],
+)
+def test_what_may_count_some_time_is_kept(tmp_path: Path, certificate: MeshCertificate) -> None:
+    """CT-040: time and documents are known later."""
+    files = trust_files(tmp_path)
+    files["peer_certificates_file"].write_bytes(line(certificate))
+    given = Choices(("tcp://127.0.0.1:0",), is_open=True, mesh_id="3F1A90C2", **files)
+    trust = make_config(given).settings.trust
+
+    assert trust is not None
+    assert certificate in trust.certificates
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+@pytest.mark.parametrize("name", ["roots_file", "peer_certificates_file", "revocations_file"])
+def test_a_file_of_trust_that_others_can_write_is_refused(
+    tmp_path: Path, name: str, mode: int
+) -> None:
+    """CT-041: they could add a root, or remove a revocation; reading it is no harm."""
+    files = trust_files(tmp_path)
+    given = Choices(("tcp://127.0.0.1:0",), is_open=True, mesh_id="3F1A90C2", **files)
+    make_config(given)
+    files[name].chmod(mode)
+
+    with pytest.raises(ConfigError, match=rf"{name} has mode {mode:04o}.*chmod go-w"):
+        make_config(given)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, None),
+        ({"mesh_id": "3F1A90C2", "revocations_file": None}, "and the node is of 3F1A90C2"),
+        ({"roots_file": "other"}, "is no root of the node"),
+    ],
+)
+def test_an_authority_is_one_of_the_mesh_of_its_node(
+    tmp_path: Path, changes: dict[str, Any], said: str | None
+) -> None:
+    """Whom it enrolls would be refused otherwise."""
+    folder = new_mesh(tmp_path / "mesh", 1)
+    roots, other = tmp_path / "roots", tmp_path / "other"
+    write_private(roots, public_key_of(folder.keys().seed).hex().encode())
+    write_private(other, public_key_of(AUTHORITY).hex().encode())
+    given = Choices(
+        ("tcp://127.0.0.1:0",),
+        is_open=True,
+        mesh_id=folder.keys().mesh_id,
+        roots_file=roots,
+        authority=folder.path,
+        enroll_listen=("tcp://127.0.0.1:0",),
+    )
+    named: dict[str, Any] = {
+        name: other if value == "other" else value for name, value in changes.items()
+    }
+    changed = replace(given, **named)
+    if said is None:
+        assert make_config(changed).authority == folder.path
+    else:
+        with pytest.raises(ConfigError, match=said):
+            make_config(changed)
+
+
 def test_a_root_that_each_member_can_sign_as_is_refused(tmp_path: Path) -> None:
     """CT-038: the key that deployed peers derive from the secret of the formation."""
     secret, roots = tmp_path / "secret.txt", tmp_path / "roots.txt"
     write_private(secret, base64.b64encode(bytes(range(32))))
     derived = public_key_of(device_key(bytes(range(32)), "peat-mesh:authority-keypair"))
     given = replace(choices(secret_file=secret, roots_file=roots), mesh_id="3F1A90C2")
-    roots.write_text("0a" * 32)
+    write_private(roots, b"0a" * 32)
     assert make_config(given).settings.trust is not None
     roots.write_text(f"{'0a' * 32}\n{derived.hex()}\n")
 

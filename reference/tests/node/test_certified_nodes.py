@@ -222,6 +222,27 @@ def test_a_node_publishes_its_certificate_once(tmp_path: Path) -> None:
     }
 
 
+def test_certificates_of_a_configuration_that_do_not_count_are_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By an event for each when the node starts, which time may have brought about."""
+    offer_memory()
+    own, peer = issued(ONE), issued(TWO)
+    grant = Grant(bytes((9,)) * 32, MESH, "node-9", Tier.EDGE, 0x03, 1, 2)
+    expired = issue_certificate(AUTHORITY, grant)
+
+    async def whole() -> None:
+        async with serving(Node(config(ADDRESS, ONE, own, own, peer, expired))):
+            pass
+
+    asyncio.run(whole())
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    ignored = [
+        (line["key"], line["reason"]) for line in lines if line["event"] == "credential-ignored"
+    ]
+    assert ignored == [(f"certificates:{expired.subject.hex()}", "expired")]
+
+
 def test_a_node_does_not_start_with_the_certificate_of_another() -> None:
     """CT-037: it would be refused by every peer that demands certificates."""
     offer_memory()

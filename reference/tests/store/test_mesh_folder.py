@@ -1,9 +1,12 @@
 """The folders of a mesh and of its members, and the files with tokens."""
 
 import base64
+import fcntl
 import json
 import stat
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +14,14 @@ import pytest
 from meshwire_reference.core.identity import Mesh, public_key_of
 from meshwire_reference.core.trust.signing import Grant, issue_certificate, issue_revocation
 from meshwire_reference.node.config import read_key_file
-from meshwire_reference.node.trust_files import read_certificates, read_revocations, read_roots
+from meshwire_reference.store import mesh_folder
 from meshwire_reference.store.base import StoreError
 from meshwire_reference.store.member_folder import MemberFolder
 from meshwire_reference.store.mesh_folder import MeshFolder, credentials_of
 from meshwire_reference.store.token_file import Token, read_token, write_token
+from meshwire_reference.store.trust_files import read_certificates, read_roots
 from meshwire_reference.testing.enrolling import new_mesh
-from meshwire_reference.wire.certificates import decode_mesh_credentials
+from meshwire_reference.wire.certificates import MeshRevocation, decode_mesh_credentials
 from meshwire_spec.numbers import MeshPolicy, Tier
 
 NOW_MS = 1_700_000_000_123
@@ -159,19 +163,139 @@ def test_a_member_keeps_its_key_through_several_attempts(tmp_path: Path) -> None
         member.prepare(KEY)
 
 
+def revocations(folder: MeshFolder, *numbers: int) -> list[MeshRevocation]:
+    """Return revocations by the authority of a mesh, of subjects of these numbers."""
+    keys = folder.keys()
+    return [issue_revocation(keys.seed, bytes((n,)) * 32, keys.mesh_id, NOW_MS) for n in numbers]
+
+
 def test_revocations_are_added_to_those_of_before(tmp_path: Path) -> None:
     """In one file, which a node reads; a name is found among those that have enrolled."""
     folder = new_mesh(tmp_path / "mesh", NOW_MS, TOKEN.token)
-    keys, subjects = folder.keys(), [bytes((number,)) * 32 for number in (1, 2)]
-    revoked = tuple(
-        issue_revocation(keys.seed, subject, keys.mesh_id, NOW_MS) for subject in subjects
-    )
-    paths = {folder.revoke(one) for one in revoked}
+    revoked = revocations(folder, 1, 2)
+    kept = [folder.revoke(one) for one in revoked]
     (invitation,) = folder.invitations.read()
     folder.invitations.claim(invitation.digest, {"endpoint_id": "00", "node_id": "node-2"})
 
-    assert [read_revocations(path) for path in paths] == [revoked]
+    assert kept == revoked
+    assert list(folder.revocations()) == revoked
+    assert stat.S_IMODE((folder.path / "revocations.txt").stat().st_mode) == 0o600
     assert folder.invitations.uses() == {"00": "node-2"}
+
+
+def test_a_node_is_revoked_once(tmp_path: Path) -> None:
+    """The first revocation stays, and is what is passed on again."""
+    folder = new_mesh(tmp_path / "mesh", NOW_MS)
+    (first,) = revocations(folder, 1)
+    folder.revoke(first)
+
+    assert folder.revoke(replace(first, reason="again")) is not first
+    assert folder.revoke(replace(first, reason="again")) == first
+    assert folder.revocations() == (first,)
+
+
+def test_a_line_without_an_end_stays_whole(tmp_path: Path) -> None:
+    """As an editor may leave it, and comments too."""
+    folder = new_mesh(tmp_path / "mesh", NOW_MS)
+    first, second = revocations(folder, 1, 2)
+    folder.revoke(first)
+    path = folder.path / "revocations.txt"
+    path.write_bytes(b"# the lost one\n" + path.read_bytes().rstrip(b"\n"))
+    folder.revoke(second)
+
+    assert folder.revocations() == (first, second)
+    assert path.read_bytes().startswith(b"# the lost one\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda line: line[:-5], "base64|truncated"),
+        (lambda line: line + line, "base64|trailing"),
+        (lambda line: base64.b64encode(base64.b64decode(line)[:-1] + b"x"), "bad-signature"),
+    ],
+)
+def test_nothing_is_added_to_a_file_with_a_bad_line(
+    tmp_path: Path, change: Callable[[bytes], bytes], said: str
+) -> None:
+    """Which is named with its number."""
+    folder = new_mesh(tmp_path / "mesh", NOW_MS)
+    first, second, third = revocations(folder, 1, 2, 3)
+    folder.revoke(first)
+    folder.revoke(second)
+    path = folder.path / "revocations.txt"
+    one, other = path.read_bytes().splitlines()
+    path.write_bytes(one + b"\n" + change(other) + b"\n")
+    kept = path.read_bytes()
+
+    with pytest.raises(StoreError, match=rf"revocations\.txt:2: .*({said})"):
+        folder.revoke(third)
+    assert path.read_bytes() == kept
+
+
+def test_of_two_that_revoke_at_once_none_loses_its_revocation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second begins when the first has read and not written yet."""
+    folder = new_mesh(tmp_path / "mesh", NOW_MS)
+    first, second = revocations(folder, 1, 2)
+    write, lock = mesh_folder.write_private, fcntl.flock
+    goes_on, threads = threading.Event(), list[threading.Thread]()
+
+    def other() -> None:
+        MeshFolder(folder.path).revoke(second)
+        goes_on.set()
+
+    def write_late(path: Path, content: bytes) -> None:
+        if not threads:
+            threads.append(threading.Thread(target=other))
+            threads[0].start()
+            # It waits for the first, or has written already.
+            goes_on.wait()
+        write(path, content)
+
+    def note_lock(number: int, operation: int) -> None:
+        if threads:
+            goes_on.set()
+        lock(number, operation)
+
+    monkeypatch.setattr(mesh_folder, "write_private", write_late)
+    monkeypatch.setattr(fcntl, "flock", note_lock)
+    folder.revoke(first)
+    threads[0].join()
+
+    assert set(folder.revocations()) == {first, second}
+
+
+def test_what_a_killed_process_has_left_is_replaced(tmp_path: Path) -> None:
+    """It had written a part of a file that has no name yet."""
+    folder = new_mesh(tmp_path / "mesh", NOW_MS)
+    (first,) = revocations(folder, 1)
+    (folder.path / "revocations.new").write_bytes(b"half")
+    folder.revoke(first)
+
+    assert folder.revocations() == (first,)
+    assert not (folder.path / "revocations.new").exists()
+
+
+def test_what_a_member_has_fits_together(tmp_path: Path) -> None:
+    """Its secret is that of its credentials."""
+    folder = new_mesh(tmp_path / "mesh", NOW_MS)
+    member, path = MemberFolder(folder.path), folder.path / "formation-secret.txt"
+    credentials = member.credentials()
+    member.check_secret(credentials)
+    for content in (
+        path.read_text("ascii")[:8],
+        base64.b64encode(bytes(32)).decode(),
+        "",
+        "\u00e9",
+    ):
+        path.write_text(content, encoding="utf-8")
+        with pytest.raises(StoreError, match=r"formation-secret\.txt is not the secret of"):
+            member.check_secret(credentials)
+    path.unlink()
+    with pytest.raises(StoreError, match=r"cannot read .*formation-secret\.txt"):
+        member.check_secret(credentials)
 
 
 def test_a_key_of_another_form_is_named(tmp_path: Path) -> None:

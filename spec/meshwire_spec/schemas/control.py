@@ -340,6 +340,10 @@ class StatusOut(Strict, frozen=True, kw_only=True):
     for_tests: Annotated[
         bool | UnsetType, Meta(description="Whether it carries out `clock` and `reset`.")
     ] = UNSET
+    mesh_id: Annotated[
+        str | UnsetType | None,
+        Meta(description="The mesh whose certificates it verifies; null if it verifies none."),
+    ] = UNSET
 
 
 class NotedOut(Strict, frozen=True, kw_only=True):
