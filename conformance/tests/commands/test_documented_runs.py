@@ -411,6 +411,9 @@ def run_of_mesh(session: Session, raw: str, text: str) -> None:
     elif " peers " in text:
         while "certificate-required" not in "".join(session.ended(text)):
             pass
+    elif text.endswith(" revocations"):
+        while not "".join(session.ended(text)).startswith("revocations\t"):
+            pass
     elif text.startswith(("for ", "done", "kill")) or raw.startswith("  ") or raw.endswith("\\"):
         session.type(text)
     elif text:
