@@ -42,8 +42,9 @@ SHARED_WITH_REFERENCE = ("meshwire_spec.numbers", "meshwire_spec.states")
 RESERVED = frozenset(("backend",))
 
 # The layers of the reference, lowest first: a layer takes itself and the layers below it.
-# The parts of one layer do not take each other; the first three layers are pure.
+# The parts of one layer do not take each other; the first four layers are pure.
 REFERENCE_LAYERS: tuple[tuple[str, ...], ...] = (
+    ("hosts",),
     ("wire", "oplog", "extras"),
     ("negentropy",),
     ("core",),
@@ -54,7 +55,7 @@ REFERENCE_LAYERS: tuple[tuple[str, ...], ...] = (
     ("simulation",),
     ("cli",),
 )
-PURE_LAYERS = REFERENCE_LAYERS[:3]
+PURE_LAYERS = REFERENCE_LAYERS[:4]
 
 # Within the core: values, what is counted and kept, what all parts share, the parts, the node.
 CORE_LAYERS: tuple[tuple[str, ...], ...] = (

@@ -18,6 +18,7 @@ from meshwire_reference.cli.collections import ENDPOINT
 from meshwire_reference.cli.config_file import ConfigFile, open_config
 from meshwire_reference.node.config import ConfigError
 from meshwire_reference.transport.base import TransportError
+from meshwire_reference.transport.lab.tcp import parse_address
 from meshwire_reference.transport.registry import check_dialled, check_offered
 
 PEER: Final = "peer"
@@ -43,14 +44,19 @@ def read_peers(path: Path, *, lab: bool) -> list[str]:
     # TR-060
     if len(tables) > PEERS_MAX:
         raise ConfigError(f"{path} has {len(tables)} peers, and {PEERS_MAX} are read at most")
-    addresses: dict[str, int] = {}
+    addresses = []
+    taken: dict[tuple[str, str, int], int] = {}
     for number, table in enumerate(tables, 1):
         place = _place(file, number)
         address = _address_of(table, place, lab=lab)
-        if address in addresses:
-            raise ConfigError(f"{place}: `address` is that of peer {addresses[address]} too")
-        addresses[address] = number
-    return list(addresses)
+        scheme, _, rest = address.partition("://")
+        # With an endpoint id or without, and however the numbers are written.
+        where = (scheme, *parse_address(f"{scheme}://{rest.rpartition('@')[2]}", scheme))
+        if where in taken:
+            raise ConfigError(f"{place}: `address` is that of peer {taken[where]} too")
+        taken[where] = number
+        addresses.append(address)
+    return addresses
 
 
 def _place(file: ConfigFile, number: int) -> str:

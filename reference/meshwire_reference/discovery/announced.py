@@ -16,8 +16,10 @@ import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 from typing import Final, TypeAlias
+
+from meshwire_reference.hosts import HostAddress, class_of
 
 NAMES_MAX: Final = 256
 """Greatest number of names that are held."""
@@ -39,7 +41,6 @@ SCHEMES: Final = ("quic", "iroh", "tcp")
 """Transports that an announcement may name."""
 ENDPOINT: Final = re.compile("[0-9a-f]{64}")
 
-AnnouncedHost: TypeAlias = IPv4Address | IPv6Address
 HostNetwork: TypeAlias = IPv4Network | IPv6Network
 
 
@@ -84,7 +85,7 @@ DiscoveryEvent: TypeAlias = ServiceFound | ServiceLost | AnnouncementIgnored
 @dataclass(frozen=True, slots=True)
 class _Held:
     found: ServiceFound
-    host: AnnouncedHost
+    host: HostAddress
 
 
 class _Unfit(Exception):
@@ -106,7 +107,7 @@ class DiscoveredPeers:
         self._networks = tuple(networks)
         self._random = random
         self._held: dict[str, _Held] = {}
-        self._of_host: Counter[AnnouncedHost] = Counter()
+        self._of_host: Counter[HostAddress] = Counter()
         self._waiting: OrderedDict[str, None] = OrderedDict()
         self._dialled: dict[str, str] = {}
         self._next_s: float | None = None
@@ -226,7 +227,7 @@ class DiscoveredPeers:
 
     # --- what an announcement says ---------------------------------------------------------------
 
-    def _read(self, announced: ServiceAnnouncement) -> tuple[AnnouncedHost, ServiceFound | None]:
+    def _read(self, announced: ServiceAnnouncement) -> tuple[HostAddress, ServiceFound | None]:
         """Return host and service of an announcement; None for that of this node. Raises _Unfit."""
         # TR-063
         if len(announced.name.encode()) > NAME_MAX:
@@ -244,7 +245,7 @@ class DiscoveredPeers:
         host = self._choose(announced.hosts)
         return host, ServiceFound(announced.name, node_id, _address_of(announced, host))
 
-    def _choose(self, texts: tuple[str, ...]) -> AnnouncedHost:
+    def _choose(self, texts: tuple[str, ...]) -> HostAddress:
         """Return the first address that fits; raise _Unfit with the fault of the first one."""
         reasons = []
         for text in texts[:HOSTS_MAX]:
@@ -259,27 +260,15 @@ class DiscoveredPeers:
             reasons.append(reason)
         raise _Unfit(reasons[0] if reasons else "no-address")
 
-    def _fault_of(self, host: AnnouncedHost) -> str | None:
+    def _fault_of(self, host: HostAddress) -> str | None:
         """Return why an address is not dialled, None if it may be."""
         # TR-064
         if any(host in network for network in self._networks):
             return None
-        mapped = host.ipv4_mapped if isinstance(host, IPv6Address) else None
-        return next(
-            (reason for name, reason in FAULTS if getattr(mapped or host, name)), "off-link-address"
-        )
+        return f"{class_of(host) or 'off-link'}-address"
 
 
-FAULTS: Final = (
-    ("is_loopback", "loopback-address"),
-    ("is_unspecified", "unspecified-address"),
-    ("is_multicast", "multicast-address"),
-    ("is_link_local", "link-local-address"),
-)
-"""Property of an address outside the networks of this machine, and the reason that it gives."""
-
-
-def _address_of(announced: ServiceAnnouncement, host: AnnouncedHost) -> str | None:
+def _address_of(announced: ServiceAnnouncement, host: HostAddress) -> str | None:
     """Return the address to dial, None where the announcement names no transport of ours."""
     scheme, endpoint_id = (announced.text.get(key, "") for key in ("scheme", "endpoint_id"))
     if scheme not in SCHEMES:

@@ -8,9 +8,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
+from meshwire_reference.hosts import HostAddress, HostClass, class_of, is_number
 from meshwire_reference.oplog.authoring import OperationAuthor
 from meshwire_reference.oplog.nodes import ListNode, StructNode
 from meshwire_reference.oplog.operations import KEY_SIZE, SignedOperation
@@ -117,22 +118,19 @@ def address_fault(address: str, *, allows_loopback: bool) -> str | None:
         found = ip_address(host)
     except ValueError:
         # A resolver reads `0`, `127.1` and `0x7f000001` as addresses too.
-        last = name.rpartition(".")[2]
-        is_number = last.isdecimal() or last.startswith("0x")
-        return BAD_ADDRESS if is_number or not name.isascii() or "%" in host else None
+        return BAD_ADDRESS if is_number(name) or not name.isascii() or "%" in host else None
+    if "%" in host:
+        # A zone says which link of this machine is meant, which no other machine knows.
+        return BAD_ADDRESS
     return host_fault(found, allows_loopback=allows_loopback)
 
 
-def host_fault(host: IPv4Address | IPv6Address, *, allows_loopback: bool) -> str | None:
+def host_fault(host: HostAddress, *, allows_loopback: bool) -> str | None:
     """Return why an address of the network is not dialled, or None if it is."""
-    inner = host.ipv4_mapped if isinstance(host, IPv6Address) else None
-    host = inner or host
-    # Of IPv4 a whole network means this machine.
-    is_v4 = isinstance(host, IPv4Address)
-    is_here = host.packed[0] == 0 if is_v4 else host.is_unspecified
-    if is_here or host.is_multicast or host == IPv4Address("255.255.255.255"):
-        return BAD_ADDRESS
-    return LOCAL_ADDRESS if host.is_loopback and not allows_loopback else None
+    kind = class_of(host)
+    if kind is HostClass.LOOPBACK:
+        return None if allows_loopback else LOCAL_ADDRESS
+    return None if kind is None else BAD_ADDRESS
 
 
 def split_address(address: str) -> SplitResult | None:

@@ -104,6 +104,11 @@ def check_offered(address: str) -> None:
 
 
 def _refuse_scheme(address: str) -> NoReturn:
+    if address.startswith(("ws://", "wss://")):
+        raise AddressRefused(
+            f"{address!r} is that of a node of signed operations: `meshwire-node run --rendezvous` "
+            "dials it"
+        )
     known = " or ".join(f"{name}://" for name in OFFERED)
     raise AddressRefused(f"{address!r} is no address: an address begins with {known}")
 

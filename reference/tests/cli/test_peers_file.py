@@ -10,6 +10,8 @@ from run_here import run_here
 
 ID = "0f7a2b6e" * 8
 OTHER = "1e2d3c4b" * 8
+KEY = "8139770ea87d175f56a35466c34c7ecccb8d8a91b4ee37a25df60f5b8fc9b394"
+"""One that is a key."""
 
 
 def write(folder: Path, text: str) -> Path:
@@ -56,7 +58,7 @@ BAD = {
     "one table": ('[peer]\naddress = "tcp://127.0.0.1:1"', "`peer` is tables"),
     "an unknown member": (f"{ONE}\n[[peer]]\nhost = 'a'\n", ":4: peer 2: `host` is unknown"),
     "no address": ("[[peer]]\n", ":1: peer 1: `address` is missing"),
-    "a number": ("[[peer]]\naddress = 4711\n", "`address` is a text"),
+    "no text": ("[[peer]]\naddress = 4711\n", "`address` is a text"),
     "no scheme": ("[[peer]]\naddress = '127.0.0.1:4711'\n", ":1: peer 1: '127.0.0.1:4711'"),
     "port 0": ("[[peer]]\naddress = 'tcp://127.0.0.1:0'\n", ":1: peer 1: "),
     "an unproven address off this machine": (
@@ -64,6 +66,53 @@ BAD = {
         ":1: peer 1: ",
     ),
     "an address twice": (ONE + ONE, ":3: peer 2: `address` is that of peer 1 too"),
+    "a place twice": (
+        (
+            f"[[peer]]\naddress = 'quic://{ID}@127.0.0.1:4711'\n[[peer]]\n"
+            "address = 'quic://127.0.0.1:04711'\n"
+        ),
+        ":3: peer 2: `address` is that of peer 1 too",
+    ),
+    "a place twice, in IPv6": (
+        (
+            "[[peer]]\naddress = 'quic://[fd00::1]:4711'\n"
+            "[[peer]]\naddress = 'quic://[FD00:0::1]:4711'\n"
+        ),
+        ":3: peer 2: `address` is that of peer 1 too",
+    ),
+    "leading zeros": (
+        "[[peer]]\naddress = 'quic://127.000.0.1:4711'\n",
+        ":1: peer 1: 'quic://127.000.0.1:4711': write 127.000.0.1 in full, as in 127.0.0.1",
+    ),
+    "a number": ("[[peer]]\naddress = 'quic://0:4711'\n", ":1: peer 1: 'quic://0:4711': write 0"),
+    "an unspecified address": (
+        "[[peer]]\naddress = 'quic://0.0.0.0:4711'\n",
+        ":1: peer 1: 'quic://0.0.0.0:4711': 0.0.0.0 is unspecified, which no single machine has",
+    ),
+    "an unspecified address of IPv6": (
+        "[[peer]]\naddress = 'quic://[::]:4711'\n",
+        ":: is unspecified",
+    ),
+    "a multicast address": (
+        "[[peer]]\naddress = 'quic://224.0.0.1:4711'\n",
+        "224.0.0.1 is multicast",
+    ),
+    "a multicast address over iroh": (
+        f"[[peer]]\naddress = 'iroh://224.0.0.1:4711'\nendpoint_id = '{KEY}'\n",
+        "224.0.0.1 is multicast",
+    ),
+    "a multicast address over the lab binding": (
+        "[[peer]]\naddress = 'tcp://[ff02::1]:4711'\n",
+        "ff02::1 is multicast",
+    ),
+    "a broadcast address": (
+        "[[peer]]\naddress = 'quic://255.255.255.255:4711'\n",
+        "255.255.255.255 is broadcast",
+    ),
+    "an address of signed operations": (
+        "[[peer]]\naddress = 'ws://192.0.2.7:4711/crdt-sync'\n",
+        "`meshwire-node run --rendezvous` dials it",
+    ),
     "a short id": (
         "[[peer]]\naddress = 'quic://127.0.0.1:4711'\nendpoint_id = 'abc'\n",
         "peer 1: `endpoint_id` has 64 hex digits",

@@ -27,7 +27,13 @@ from meshwire_reference.transport.base import (
 )
 from meshwire_reference.transport.iroh.connection import IrohConnection
 from meshwire_reference.transport.iroh.library import free_waiting
-from meshwire_reference.transport.lab.tcp import is_loopback, parse_address, share_of, with_zone
+from meshwire_reference.transport.lab.tcp import (
+    check_host,
+    is_loopback,
+    parse_address,
+    share_of,
+    with_zone,
+)
 from meshwire_reference.transport.places import CallerPlace, Places
 from meshwire_spec.numbers import HANDSHAKE_S, REASONS
 
@@ -368,4 +374,5 @@ def _target(address: str, relays: tuple[str, ...] = ()) -> tuple[iroh.EndpointAd
 
 def check_dialled(address: str, *, lab: bool) -> None:
     """Raise AddressRefused unless this is iroh://ENDPOINT@HOST:PORT."""
-    _target(address)
+    _, host, _ = _target(address)
+    check_host(host, address)

@@ -16,6 +16,7 @@ from socket import gaierror, if_nametoindex
 from typing import Final
 from urllib.parse import urlsplit
 
+from meshwire_reference.hosts import HostClass, class_of, is_number
 from meshwire_reference.transport.base import (
     AddressRefused,
     Connection,
@@ -28,6 +29,8 @@ from meshwire_reference.transport.lab.link import LabLink
 from meshwire_reference.transport.places import CallerPlace, Places
 from meshwire_spec.numbers import ENDPOINT_ID, REASONS
 
+NO_MACHINE: Final = frozenset((HostClass.UNSPECIFIED, HostClass.MULTICAST, HostClass.BROADCAST))
+"""Classes of hosts that are never dialled."""
 ALLOWED: Final = "`meshwire-node run --lab` allows it"
 SHARED_BITS: Final = 64
 """Bits of an IPv6 address that its owner does not choose."""
@@ -220,6 +223,17 @@ def parse_address(address: str, scheme: str = "tcp") -> tuple[str, int]:
     return parts.hostname, port
 
 
+def check_host(host: str, address: str) -> None:
+    """Raise AddressRefused for a host that no single machine has, or a number in its place."""
+    found = _ip(host)
+    # TR-060
+    if found is None and is_number(host):
+        raise AddressRefused(f"{address!r}: write {host} in full, as in 127.0.0.1")
+    kind = None if found is None else class_of(found)
+    if kind in NO_MACHINE:
+        raise AddressRefused(f"{address!r}: {host} is {kind}, which no single machine has")
+
+
 def _check_brackets(address: str, scheme: str) -> None:
     """Raise AddressRefused, with the right form, where brackets are missing or too many."""
     location = address.removeprefix(f"{scheme}://")
@@ -349,6 +363,7 @@ def check_dialled(address: str, *, lab: bool) -> None:
     The endpoint id that has to answer may precede it: tcp://ENDPOINT@HOST:PORT.
     """
     host, port = parse_address(split_pin(address)[1])
+    check_host(host, address)
     if not is_loopback(host) and not lab:
         raise AddressRefused(
             f"{host} is not loopback, and tcp:// does not prove endpoint ids: {ALLOWED}"

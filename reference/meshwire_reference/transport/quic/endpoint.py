@@ -26,6 +26,7 @@ from meshwire_reference.transport.base import (
     free_after,
 )
 from meshwire_reference.transport.lab.tcp import (
+    check_host,
     host_of,
     is_loopback,
     parse_address,
@@ -309,6 +310,7 @@ def _dialled(address: str) -> tuple[bytes | None, str, int]:
     pinned, host, port = _parse(address)
     if not port:
         raise AddressRefused(f"{address!r} names no port to dial")
+    check_host(host, address)
     return pinned, host, port
 
 
