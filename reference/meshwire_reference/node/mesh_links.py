@@ -33,6 +33,7 @@ from meshwire_reference.transport.websocket import WebSocketConnection
 # The code of a connection that has ended without a close frame.
 LOST = 1006
 ID_SHOWN = 12
+ADDRESS_SHOWN = 80
 
 Say = Callable[[str, str], None]
 
@@ -148,7 +149,7 @@ class MeshLinks:
             match action:
                 case OpenLink():
                     self._ports.counts["mesh-dials"] += 1
-                    self._say(f"dials {_short(action.peer)} at {action.address}")
+                    self._say(f"dials {_short(action.peer)} at {_shown(action.address)}")
                     self._dials[action.number] = self._spawn(self._hold(action))
                 case EndLink():
                     self._ports.counts[f"mesh-ends-{action.reason}"] += 1
@@ -156,7 +157,8 @@ class MeshLinks:
                     self._end(action)
                 case RecordSkipped():
                     self._ports.counts[f"mesh-skips-{action.reason}"] += 1
-                    self._say(f"does not dial {_short(action.peer)}: {action.reason}")
+                    where = f" at {_shown(action.address)}" if action.address else ""
+                    self._say(f"does not dial {_short(action.peer)}{where}: {action.reason}")
 
     def _end(self, action: EndLink) -> None:
         held = self._held.get(action.number)
@@ -239,4 +241,14 @@ class MeshLinks:
 
 
 def _short(peer: str) -> str:
-    return peer[:ID_SHOWN] or "a peer"
+    return _escaped(peer[:ID_SHOWN]) or "a peer"
+
+
+def _shown(address: str) -> str:
+    """Return the beginning of an address that anyone may have written, for one line of the log."""
+    cut = ".." if len(address) > ADDRESS_SHOWN else ""
+    return f"{_escaped(address[:ADDRESS_SHOWN])}{cut}"
+
+
+def _escaped(text: str) -> str:
+    return ascii(text)[1:-1]

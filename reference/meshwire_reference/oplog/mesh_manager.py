@@ -43,10 +43,14 @@ class EndLink:
 
 @dataclass(frozen=True, slots=True)
 class RecordSkipped:
-    """A record is not dialled, for another reason than at the scan before; log it."""
+    """A record is not dialled, for another reason than at the scan before; log it.
+
+    All but the reason is text that anyone may have written.
+    """
 
     peer: str
     reason: str
+    address: str
 
 
 MeshAction = OpenLink | EndLink | RecordSkipped
@@ -117,20 +121,21 @@ class MeshManager(ABC):
     ) -> tuple[dict[str, NodeRecord], list[MeshAction]]:
         """Return the records that may be dialled by id, in order, and what to log of others."""
         eligible: dict[str, NodeRecord] = {}
-        faults: dict[str, str] = {}
+        faults: dict[str, RecordSkipped] = {}
         for record in records:
             fault = self.rules.fault(record, wall_ms)
             if fault is not None:
-                faults.setdefault(record.node_id, fault)
+                skip = RecordSkipped(record.node_id, fault, record.address)
+                faults.setdefault(record.node_id, skip)
             elif (held := eligible.get(record.node_id)) is None or self._is_better(record, held):
                 eligible[record.node_id] = record
-        skipped = {peer: fault for peer, fault in faults.items() if peer not in eligible}
+        skipped = {peer: skip for peer, skip in faults.items() if peer not in eligible}
         news = [
-            RecordSkipped(peer, fault)
-            for peer, fault in skipped.items()
-            if self._skipped.get(peer) != fault and peer != self.rules.own_id
+            skip
+            for peer, skip in skipped.items()
+            if self._skipped.get(peer) != skip.reason and peer != self.rules.own_id
         ]
-        self._skipped = skipped
+        self._skipped = {peer: skip.reason for peer, skip in skipped.items()}
         return eligible, list(news)
 
     def _is_better(self, record: NodeRecord, held: NodeRecord) -> bool:

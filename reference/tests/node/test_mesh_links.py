@@ -124,6 +124,19 @@ async def meet(
     return addresses
 
 
+async def told_of(opened: AsyncExitStack, address: str) -> MeshedNode:
+    """Return a node after its look at a record with an address."""
+    node, other = MeshedNode(1), MeshedNode(2)
+    opened.push_async_callback(node.node.close)
+    await node.start(1, allows_loopback=False)
+    author = OperationAuthor(other.author.signer, node.node.hub.replica)
+    for signed in OwnRecord(author, address).renew(node.clock.wall_ms()):
+        node.node.hub.add_own(signed)
+    await node.node.publish()
+    node.advance(FIRST_S)
+    return node
+
+
 def test_nodes_of_one_rendezvous_link_with_each_other() -> None:
     """Each link once, though both of two may dial."""
 
@@ -209,16 +222,7 @@ def test_addresses_of_the_machine_are_dialled_only_where_that_is_allowed() -> No
     """A name is looked up before it is dialled."""
 
     async def test(opened: AsyncExitStack) -> None:
-        node, other = MeshedNode(1), MeshedNode(2)
-        opened.push_async_callback(node.node.close)
-        await node.start(1, allows_loopback=False)
-        address = "ws://127.0.0.1:4000/crdt-sync"
-        for signed in OwnRecord(
-            OperationAuthor(other.author.signer, node.node.hub.replica), address
-        ).renew(node.clock.wall_ms()):
-            node.node.hub.add_own(signed)
-        await node.node.publish()
-        node.advance(FIRST_S)
+        node = await told_of(opened, "ws://127.0.0.1:4000/crdt-sync")
 
         assert any("local-address" in text for text in node.said)
         assert node.node.hub.counts["mesh-dials"] == 0
@@ -234,6 +238,10 @@ def test_addresses_of_the_machine_are_dialled_only_where_that_is_allowed() -> No
         (("::", "::ffff:224.0.0.1", "2001:db8::7"), ["2001:db8::7"], ""),
         (("127.0.0.1", "::1"), [], "is not dialled: local-address"),
         (("255.255.255.255",), [], "is not dialled: bad-address"),
+        (("64:ff9b::7f00:1",), [], "is not dialled: local-address"),
+        (("::7f00:1",), [], "is not dialled: local-address"),
+        (("fe80::1%lo",), [], "is not dialled: bad-address"),
+        (("169.254.169.254", "64:ff9b::192.0.2.7"), ["64:ff9b::192.0.2.7"], ""),
         ((), [], "is not dialled: it has no address"),
         (None, [], "has no address: Name or service not known"),
     ],
@@ -283,6 +291,28 @@ def test_a_name_is_dialled_at_an_address_that_was_checked(
     assert tried == [(url, host) for host in dialled]
     assert counts["mesh-failed"] == 1
     assert any(why in text for text in said if "failed" in text)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("ws://127.0.0.1:4000/crdt-sync", "ws://127.0.0.1:4000/crdt-sync: local-address"),
+        ("ws://h/\x1b[31m\nERROR \u202e", "ws://h/\\x1b[31m\\nERROR \\u202e: bad-address"),
+        ("x" * 81, "x" * 80 + "..: bad-address"),
+    ],
+)
+def test_the_log_shows_the_address_that_is_not_dialled(address: str, shown: str) -> None:
+    """Escaped and cut: anyone may have written it."""
+
+    async def test(opened: AsyncExitStack) -> None:
+        node = await told_of(opened, address)
+        who = MeshedNode(2).node_id[:12]
+
+        assert [text for text in node.said if "does not dial" in text] == [
+            f"INFO mesh: does not dial {who} at {shown}"
+        ]
+
+    run(test)
 
 
 def test_a_join_token_says_who_a_peer_is() -> None:

@@ -250,7 +250,7 @@ def test_who_is_not_eligible_any_more_is_dropped_first() -> None:
 
     assert first == [OpenLink(1, node_id(1), record(1).address)]
     assert second == [
-        RecordSkipped(node_id(1), NOT_ALIVE),
+        RecordSkipped(node_id(1), NOT_ALIVE, record(1).address),
         EndLink(1, node_id(1), GOING_AWAY, INELIGIBLE),
         OpenLink(2, node_id(2), record(2).address),
     ]
@@ -306,4 +306,5 @@ def test_why_a_record_is_not_dialled_is_told_once() -> None:
         for scan, one in enumerate((record(1, 900.0), record(1, 960.0), record(1, address="")))
     ]
 
-    assert told == [[RecordSkipped(node_id(1), STALE)], [], [RecordSkipped(node_id(1), NO_ADDRESS)]]
+    stale = RecordSkipped(node_id(1), STALE, record(1).address)
+    assert told == [[stale], [], [RecordSkipped(node_id(1), NO_ADDRESS, "")]]

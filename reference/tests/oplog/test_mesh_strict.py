@@ -199,7 +199,8 @@ def test_who_is_connected_anyway_is_not_dialled() -> None:
 
     assert list(first) == [B]
     assert ends(actions) == [(B, DUPLICATE)]
-    assert other.look([record(A)], FIRST, WALL_MS) == [RecordSkipped(A, RENDEZVOUS)]
+    skip = RecordSkipped(A, RENDEZVOUS, record(A).address)
+    assert other.look([record(A)], FIRST, WALL_MS) == [skip]
 
 
 def test_oneself_and_others_than_the_record_says_are_left() -> None:
