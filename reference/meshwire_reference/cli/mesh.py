@@ -84,7 +84,10 @@ def create(
     ] = "authority",
     policy: Annotated[
         str,
-        typer.Option(metavar="|".join(POLICIES), help="Policy that genesis and credentials carry."),
+        typer.Option(
+            metavar="|".join(POLICIES),
+            help="Policy that genesis and credentials carry, and that no node acts on.",
+        ),
     ] = "controlled",
 ) -> None:
     """Begin a mesh: its genesis, credentials and formation secret, and its first member.
@@ -296,9 +299,7 @@ def _credentials(membership: Membership, token: Token) -> MeshCredentials | None
     secret = membership.formation_secret
     if secret is None:
         return None
-    # The policy is not in the response; members act on none.
-    policy = MeshPolicy.CONTROLLED
-    return MeshCredentials(token.mesh, token.mesh_id, secret, token.authority, policy)
+    return MeshCredentials(token.mesh, token.mesh_id, secret, token.authority, token.policy)
 
 
 def _pinned(address: str, token: Token) -> str:

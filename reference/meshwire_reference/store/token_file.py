@@ -21,7 +21,7 @@ from meshwire_reference.wire.certificates import (
     encode_mesh_certificate,
 )
 from meshwire_reference.wire.errors import Malformed
-from meshwire_spec.numbers import MESH_ID, PUBLIC_KEY, SECRET, U16_MAX
+from meshwire_spec.numbers import MESH_ID, PUBLIC_KEY, SECRET, U16_MAX, MeshPolicy
 
 FILE_MAX: Final = 2**18
 """Bytes of a file."""
@@ -37,6 +37,8 @@ class Token:
     token: bytes = field(repr=False)
     peer: MeshCertificate | None = None
     """Certificate of the node of the authority, where the folder of the mesh has one."""
+    policy: MeshPolicy = MeshPolicy.CONTROLLED
+    """That of the genesis, for the credentials of the node: the response does not have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,9 @@ def invite(
     genesis, keys, token = mesh.genesis(), mesh.keys(), entropy(SECRET)
     expires_at = now_ms + terms.term_ms
     peer = MemberFolder(mesh.path).certificate()
-    write_token(path, Token(genesis.name, keys.mesh_id, public_key_of(keys.seed), token, peer))
+    authority = public_key_of(keys.seed)
+    said = Token(genesis.name, keys.mesh_id, authority, token, peer, genesis.policy)
+    write_token(path, said)
     invitation = Invitation(digest_of(token), expires_at, terms.certificate_ms, terms.node_id)
     mesh.invitations.add(invitation, now_ms)
     return expires_at
@@ -74,6 +78,7 @@ def write_token(path: Path, token: Token) -> None:
         "mesh_id": token.mesh_id,
         "authority": token.authority.hex(),
         "token": base64.b64encode(token.token).decode(),
+        "policy": token.policy.name.lower(),
         "peer": None
         if token.peer is None
         else base64.b64encode(encode_mesh_certificate(token.peer)).decode(),
@@ -100,6 +105,7 @@ def read_token(path: Path) -> Token:
             None
             if said["peer"] is None
             else decode_mesh_certificate(base64.b64decode(said["peer"], validate=True)),
+            MeshPolicy[str(said["policy"]).upper()],
         )
         sizes = len(token.mesh.encode()), len(token.mesh_id.encode())
     except (ValueError, TypeError, KeyError, RecursionError, Malformed):

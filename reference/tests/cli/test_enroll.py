@@ -23,16 +23,16 @@ from meshwire_reference.wire.certificates import (
     decode_mesh_credentials,
     encode_mesh_revocation,
 )
-from meshwire_spec.numbers import Tier
+from meshwire_spec.numbers import MeshPolicy, Tier
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
 HEX = "[0-9a-f]{64}"
 LATER_MS = 2**52
 
 
-def created(folder: Path) -> dict[str, str]:
+def created(folder: Path, *options: str) -> dict[str, str]:
     """Begin a mesh and return what was printed."""
-    done = run("mesh", "create", "alpha", "--folder", str(folder))
+    done = run("mesh", "create", "alpha", "--folder", str(folder), *options)
     assert (done.returncode, done.stderr) == (0, "")
     found: dict[str, str] = json.loads(done.stdout)
     return found
@@ -54,7 +54,7 @@ def invited(mesh: Path, token: Path, *options: str) -> None:
 def authority(tmp_path: Path) -> NodeProcess:
     """Start the node of a new mesh."""
     mesh = tmp_path / "mesh"
-    created(mesh)
+    created(mesh, "--policy", "strict")
     enrolls = ("--authority", str(mesh), "--enroll-listen", "tcp://127.0.0.1:0")
     return NodeProcess(tmp_path / "node", "--listen", "tcp://127.0.0.1:0", "--open", *enrolls)
 
@@ -84,6 +84,7 @@ def test_a_node_enrolls_with_a_token_and_no_other_with_it(tmp_path: Path) -> Non
     trust = Trust(facts["mesh_id"], roots)
     assert verify_certificate(certificate, trust, subject, certificate.issued_at) is None
     assert credentials == decode_mesh_credentials((mesh / "credentials").read_bytes())
+    assert credentials.policy is MeshPolicy.STRICT
     assert base64.b64decode(secret) == credentials.formation_secret
     assert {stat.S_IMODE(path.stat().st_mode) for path in member.iterdir()} == {0o600}
     assert (again.returncode, again.stdout) == (1, "")

@@ -26,7 +26,9 @@ from meshwire_spec.numbers import MeshPolicy, Tier
 
 NOW_MS = 1_700_000_000_123
 ROOT, KEY = bytes(range(7, 39)), bytes(range(60, 92))
-TOKEN = Token("alpha", "A1B2C3D4", bytes(range(32)), bytes(range(97, 129)))
+TOKEN = Token(
+    "alpha", "A1B2C3D4", bytes(range(32)), bytes(range(97, 129)), policy=MeshPolicy.STRICT
+)
 
 
 def test_a_mesh_begins_with_what_follows_from_its_root(tmp_path: Path) -> None:
@@ -129,6 +131,7 @@ def test_a_token_comes_back_from_its_file(tmp_path: Path) -> None:
         lambda said: json.dumps({**said, "token": base64.b64encode(bytes(65536)).decode()}),
         lambda said: json.dumps({**said, "authority": "00"}),
         lambda said: json.dumps({**said, "mesh_id": "A1B2C3D"}),
+        lambda said: json.dumps({**said, "policy": "none"}),
         lambda said: json.dumps({name: said[name] for name in said if name != "mesh_id"}),
         lambda _: "[" * 100_000,
     ],
