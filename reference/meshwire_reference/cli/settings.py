@@ -121,6 +121,7 @@ KINDS: Final[dict[Any, tuple[Callable[[object], bool], str]]] = {
         'a list of texts, such as ["one", "two"]',
     ),
     Path | None: (_is_path, 'a text without a null character, such as "folder"'),
+    str: (lambda value: isinstance(value, str), 'a text, such as "one"'),
     str | None: (lambda value: isinstance(value, str), 'a text, such as "one"'),
     float: (_is_float, "a number, such as 2.5"),
     int: (lambda value: _is_number(value) and isinstance(value, int), "a whole number, such as 10"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import stat
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -14,7 +14,7 @@ from meshwire_reference.cli.collections import read_collections
 from meshwire_reference.cli.config_file import open_config
 from meshwire_reference.cli.keys import new_secret
 from meshwire_reference.cli.run_options import RunOptions
-from meshwire_reference.cli.settings import check_texts, read_options
+from meshwire_reference.cli.settings import KINDS, LEFT_OUT, check_texts, read_options
 from meshwire_reference.core.identity import (
     device_key,
     endpoint_key_of_host,
@@ -311,11 +311,11 @@ def test_a_table_changes_the_row_of_a_collection(tmp_path: Path) -> None:
     assert found.row("nodes:n1") == COLLECTION_ROWS["nodes"]
     assert found.urgency("nodes:n1") is Urgency.BULK
     for peer in ("ab" * 32, "cd" * 32):
-        assert found.admits(peer, "certificates", 1) == (peer == "ab" * 32)
-        assert found.admits(peer, "revocations", 1)
-        assert not found.admits(peer, "nodes", 1)
-        assert found.admits(peer, "tracks", 1)
-        assert not PUBLISHED.admits(peer, "revocations", 1)
+        assert found.admits(peer, "certificates") == (peer == "ab" * 32)
+        assert found.admits(peer, "revocations")
+        assert not found.admits(peer, "nodes")
+        assert found.admits(peer, "tracks")
+        assert not PUBLISHED.admits(peer, "revocations")
 
 
 @pytest.mark.parametrize(
@@ -662,6 +662,14 @@ def test_no_file_has_closed_collections_deleted(tmp_path: Path, name: str, delet
     path.write_text(f"[collection.{name}]\ndeletion = '{deletion}'\nlifetime_s = 60\n")
     with pytest.raises(ConfigError, match=f"`{name}` are not deleted"):
         read_collections(open_config(path))
+
+
+def test_each_type_of_an_option_can_be_read() -> None:
+    """An option of a type that the reader does not know would end in an internal error."""
+    kinds = get_type_hints(RunOptions)
+    read = {one.name for one in fields(RunOptions)} - LEFT_OUT
+
+    assert {name for name in read if kinds[name] not in KINDS} == set()
 
 
 @pytest.mark.parametrize(

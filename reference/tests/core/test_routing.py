@@ -10,6 +10,7 @@ import pytest
 from meshwire_reference.core.document_calls import Edit
 from meshwire_reference.core.inputs import Deletion, LocalOperation, PeerRole, RoleAssigned
 from meshwire_reference.core.settings import Dialect, Settings
+from meshwire_reference.core.state.policy import Collections
 from meshwire_reference.documents.table import Table
 from meshwire_reference.testing.author import read, snapshot
 from meshwire_reference.testing.bench import START_MS, Bench, Seen
@@ -371,6 +372,26 @@ def test_the_hook_decides_by_peer_collection_and_type() -> None:
     )
     assert asked[0] == (endpoint(0), "certificates", FrameType.SNAPSHOT)
     assert asked[-1] == (endpoint(0), "notes", FrameType.TOMBSTONE)
+
+
+def test_a_collection_that_is_taken_from_others_can_be_read() -> None:
+    """DC-087: a peer that is not among the senders changes nothing, and is answered."""
+    table = Table(b"\x09" * 16)
+    collections = Collections(senders={"vips": frozenset((endpoint(0),))})
+    settings = Settings(Dialect.OPEN, collections=collections, heartbeat_s=0)
+    bench = Bench(lambda call: table.answer(call, None), settings)
+    for number in (PARENT, CHILD):
+        bench.connect(peer=number)
+    taken = bench.send(PARENT, snapshot("vips:v1"))
+    bench.take_frames(CHILD)
+    changed = bench.send(CHILD, snapshot("vips:v2"))
+    asked = bench.send(CHILD, read("vips:v1"))
+
+    assert not is_refused(taken)
+    assert is_refused(changed)
+    assert not is_refused(asked)
+    assert bench.core.keys == ("vips:v1",)
+    assert [frame.key for frame in bench.take_frames(CHILD)] == ["vips:v1"]
 
 
 def test_a_role_given_later_takes_effect() -> None:

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from meshwire_reference.core.inputs import PeerRole
 from meshwire_reference.core.state.policy import Collections
-from meshwire_spec.numbers import Direction, FrameType
+from meshwire_spec.numbers import CLOSED_COLLECTIONS, Direction, FrameType
 
 Admits: TypeAlias = Callable[[str, str, int], bool]
 """Whether a peer, by its endpoint id in hex, may send frames of a collection and type."""
@@ -44,7 +44,7 @@ class Hierarchy:
     ) -> None:
         self._roles = dict(roles)
         self._collections = collections
-        self._admits = admits or collections.admits
+        self._admits = admits
 
     def role_of(self, peer: str) -> PeerRole | None:
         """Return the role of a peer, or None in a node that knows no role at all."""
@@ -70,12 +70,18 @@ class Hierarchy:
         return role is None or role in TOMBSTONES_GO[direction]
 
     def is_closed(self, peer: str, key: str, frame_type: int) -> bool:
-        """Return True if nothing of the collection of a key is taken from a peer."""
+        """Return True if nothing of a collection is taken from a peer, reads included."""
+        collection = key.partition(":")[0]
+        if self._admits is not None:
+            return not self._admits(peer, collection, frame_type)
         # DC-073
-        return not self._admits(peer, key.partition(":")[0], frame_type)
+        return collection in CLOSED_COLLECTIONS and not self._collections.admits(peer, collection)
 
     def only_asks(self, peer: str, key: str) -> bool:
         """Return True if a peer may ask for a document, and may not change it."""
+        # DC-087
+        if self._admits is None and not self._collections.admits(peer, key.partition(":")[0]):
+            return True
         # DC-072
         is_downward = self._collections.row(key).batch_direction == DOWNWARD
         return is_downward and self.role_of(peer) is PeerRole.CHILD

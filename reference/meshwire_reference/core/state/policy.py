@@ -47,7 +47,7 @@ class Collections:
         name = key.partition(":")[0]
         return self.own.get(name) or COLLECTIONS.get(name, DEFAULT_COLLECTION)
 
-    def admits(self, peer: str, collection: str, _frame_type: int) -> bool:
+    def admits(self, peer: str, collection: str) -> bool:
         """Return True if a collection is taken from a peer, by its endpoint id in hex."""
         senders = self.senders.get(collection)
         if senders is None:
