@@ -533,6 +533,7 @@ class EnrollmentDenial(StrEnum):
     WRONG_SUBJECT = "wrong-subject"
     NOT_NOW = "not-now"
     BAD_SIGNATURE = "bad-signature"
+    REVOKED = "revoked"
     UNKNOWN_TOKEN = "unknown-token"  # noqa: S105 - the name of a denial
     USED_TOKEN = "used-token"  # noqa: S105 - the same
     EXPIRED_TOKEN = "expired-token"  # noqa: S105 - the same
@@ -545,6 +546,7 @@ DENIAL_ROWS: Final = (
     (EnrollmentDenial.WRONG_SUBJECT, "its key is not the endpoint id of the connection"),
     (EnrollmentDenial.NOT_NOW, "its time is too far from that of the authority"),
     (EnrollmentDenial.BAD_SIGNATURE, "its key has not signed it"),
+    (EnrollmentDenial.REVOKED, "its key is revoked in the mesh"),
     (EnrollmentDenial.UNKNOWN_TOKEN, "the authority has given out no such token"),
     (EnrollmentDenial.USED_TOKEN, "a node was enrolled with this token"),
     (EnrollmentDenial.EXPIRED_TOKEN, "the term of the token is over"),

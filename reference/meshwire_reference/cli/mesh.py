@@ -40,6 +40,8 @@ from meshwire_spec.numbers import REVOCATIONS, SECRET, U8_MAX, U16_MAX, MeshPoli
 
 HOUR_MS: Final = 3600 * 1000
 DAY_MS: Final = 24 * HOUR_MS
+LONGEST_DAYS: Final = 36_525
+"""Longest term of a token and of a certificate that ends: 100 years."""
 POLICIES: Final = {one.name.lower(): one for one in MeshPolicy}
 TIERS: Final = {one.name.lower(): one for one in Tier}
 Word = TypeVar("Word")
@@ -97,8 +99,8 @@ def create(
 
     Example: meshwire-node mesh create alpha --folder mesh
     """
-    _check_size(name, "the name of a mesh", U16_MAX)
-    _check_size(node_id, "--node-id", U8_MAX)
+    _check_name(name, "the name of a mesh", U16_MAX)
+    _check_name(node_id, "--node-id", U8_MAX)
     now_ms = _now_ms()
     try:
         mesh = MeshFolder(folder)
@@ -140,14 +142,17 @@ def invite(
 
     Example: meshwire-node mesh invite --folder mesh --token-file node-2.token
     """
-    if not 0 < hours < float("inf"):
-        fail("--hours must be a number of hours above 0")
-    if not 0 <= certificate_days < float("inf"):
-        fail("--certificate-days must be a number of days, 0 for ever")
-    _check_size(node_id or "", "--node-id", U8_MAX)
+    if not 0 < hours <= LONGEST_DAYS * 24:
+        fail(f"--hours must be a number of hours above 0, and at most {LONGEST_DAYS * 24}")
+    if not 0 <= certificate_days <= LONGEST_DAYS:
+        fail(f"--certificate-days must be a number of days, 0 for ever, at most {LONGEST_DAYS}")
+    if node_id is not None:
+        _check_name(node_id, "--node-id", U8_MAX)
     terms = Terms(round(hours * HOUR_MS), round(certificate_days * DAY_MS), node_id)
     try:
-        expires_at = give_out(MeshFolder(folder), token_file, terms, secrets.token_bytes, _now_ms())
+        mesh = MeshFolder(folder)
+        expires_at = give_out(mesh, token_file, terms, secrets.token_bytes, _now_ms())
+        _warn_of(mesh)
     except StoreError as exc:
         fail(str(exc))
     _show(token_file=str(token_file), expires_at_ms=expires_at)
@@ -245,11 +250,18 @@ def _endpoint_of(node: str, mesh: MeshFolder) -> bytes:
     """Return the endpoint id of a node, given by itself or by its name. Raises StoreError."""
     if re.fullmatch(ENDPOINT, node):
         return bytes.fromhex(node)
-    found = [endpoint for endpoint, name in mesh.invitations.uses().items() if name == node]
+    found = {use.endpoint_id for use in mesh.invitations.uses() if use.node_id == node}
+    _warn_of(mesh)
     if len(found) != 1:
         how_many = f"{len(found)} nodes have" if found else "no node has"
         raise StoreError(f"{how_many} enrolled as {node!r}: give the endpoint id, 64 hex digits")
-    return bytes.fromhex(found[0])
+    return found.pop()
+
+
+def _warn_of(mesh: MeshFolder) -> None:
+    """Print a line for each file of the folder that was skipped."""
+    for fault in mesh.invitations.faults:
+        sys.stderr.write(f"meshwire-node: warning: {fault}; it is skipped\n")
 
 
 def enroll(
@@ -273,17 +285,17 @@ def enroll(
     """
     if not 0 < wait_s < float("inf"):
         fail("--wait-s must be a number of seconds above 0")
-    _check_size(node_id, "--node-id", U8_MAX)
+    if node_id:
+        _check_name(node_id, "--node-id", U8_MAX)
     rank = _word(tier, TIERS, "--tier")
     try:
         token, member = read_token(token_file), MemberFolder(folder)
         address = _pinned(address, token)
         check_dialled(address, lab=lab)
-        seed = member.prepare(secrets.token_bytes(SECRET))
-        application = Application(seed, token.mesh_id, token.authority, token.token, node_id, rank)
-        membership = asyncio.run(ask(address, application, _now_ms, wait_s=wait_s, lab=lab))
-        peers = () if token.peer is None else (token.peer,)
-        member.keep(membership.certificate, _credentials(membership, token), peers)
+        with member.reserved(secrets.token_bytes(SECRET)) as seed:
+            wanted = Application(seed, token.mesh_id, token.authority, token.token, node_id, rank)
+            membership = asyncio.run(ask(address, wanted, _now_ms, wait_s=wait_s, lab=lab))
+            _keep(member, membership, token)
     except (StoreError, TransportError) as exc:
         fail(str(exc))
     except Unencodable as exc:
@@ -292,6 +304,15 @@ def enroll(
         more = "" if exc.is_known else "; whether it is enrolled is unknown: ask for another token"
         raise fail_request(f"not enrolled: {exc}{more}") from exc
     _show(endpoint_id=public_key_of(seed).hex(), mesh_id=token.mesh_id, folder=str(folder))
+
+
+def _keep(member: MemberFolder, membership: Membership, token: Token) -> None:
+    """Keep what a new member has got. Raises StoreError."""
+    peers = () if token.peer is None else (token.peer,)
+    try:
+        member.keep(membership.certificate, _credentials(membership, token), peers)
+    except StoreError as exc:
+        raise StoreError(f"{exc}; the token is spent: ask for another one") from exc
 
 
 def _credentials(membership: Membership, token: Token) -> MeshCredentials | None:
@@ -321,6 +342,14 @@ def _word(text: str, words: Mapping[str, Word], option: str) -> Word:
     if text not in words:
         fail(f"{option} is one of {', '.join(words)}, not {text!r}")
     return words[text]
+
+
+def _check_name(text: str, what: str, size_max: int) -> None:
+    _check_size(text, what, size_max)
+    if not text:
+        fail(f"{what} is empty: give it a text")
+    if not text.isprintable():
+        fail(f"{what} has characters that cannot be printed: {text!r}")
 
 
 def _check_size(text: str, what: str, size_max: int) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 from meshwire_reference.core.enrollment.applicant import (
     Application,
@@ -24,6 +25,10 @@ from meshwire_reference.transport.base import (
 from meshwire_reference.transport.registry import dial
 from meshwire_reference.wire.enrollment import encode_enrollment_request
 from meshwire_spec.numbers import ENROLLMENT_ALPN
+
+OTHER_PROTOCOL: Final = ("wrong-alpn", "error 120")
+"""What a transport says of a listener without this protocol: its reason, or the alert of TLS."""
+OTHER_ADDRESS: Final = "; nodes enroll at the address of --enroll-listen, not at that of --listen"
 
 
 async def enroll(
@@ -49,7 +54,9 @@ async def enroll(
     try:
         connection = await dial(address, options)
     except Unreachable as unreachable:
-        raise NotEnrolled(f"{address} {unreachable.reason}") from unreachable
+        is_other = any(one in unreachable.reason for one in OTHER_PROTOCOL)
+        step = OTHER_ADDRESS if is_other else ""
+        raise NotEnrolled(f"{address} {unreachable.reason}{step}") from unreachable
     try:
         async with asyncio.timeout(wait_s):
             message = await _exchange(connection, request)

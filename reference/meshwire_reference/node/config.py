@@ -389,8 +389,26 @@ def _trust(
     if choices.requires_certificates and any(one.startswith("tcp://") for one in choices.listen):
         warnings.append("--require-certificates: an endpoint id over tcp:// is not proven")
     requires = choices.requires_certificates
-    trust = TrustSettings(choices.mesh_id, roots, requires, (*own, *held), revocations)
+    # EN-085
+    certificates = (*own, *held, *_enrolled(choices.authority, warnings))
+    trust = TrustSettings(choices.mesh_id, roots, requires, certificates, revocations)
     return trust, own[0] if own else None
+
+
+def _enrolled(authority: Path | None, warnings: list[str]) -> tuple[MeshCertificate, ...]:
+    """Return the certificates of those that an authority has enrolled.
+
+    Their documents may be lost with the memory of the node, and it serves nobody without one.
+    """
+    if authority is None:
+        return ()
+    invitations = MeshFolder(authority).invitations
+    try:
+        uses = invitations.uses()
+    except StoreError as exc:
+        raise ConfigError(str(exc)) from exc
+    warnings += [f"{fault}; it is skipped" for fault in invitations.faults]
+    return tuple(use.certificate for use in uses if use.certificate is not None)
 
 
 def _check_roots(choices: Choices, roots: frozenset[bytes]) -> None:

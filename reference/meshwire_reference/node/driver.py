@@ -10,6 +10,7 @@ import itertools
 import secrets
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
@@ -205,7 +206,9 @@ class Node:
             self.network.add(address, lab=self._config.lab)
         if self._config.authority is not None and self.enrollment is None:
             folder = MeshFolder(self._config.authority)
-            self.enrollment = Enrollment(folder, self.clock, self._log, self._publish)
+            self.enrollment = Enrollment(
+                folder, self.clock, self._log, self._publish, self._revoked
+            )
         contents = await self._storing.open()
         identity = self._identity = self._identify(contents.identity)
         worker = WorkerSettings(identity.actor, budget=self._config.budget)
@@ -243,6 +246,11 @@ class Node:
         """Publish a certificate that this node has issued, where it demands certificates."""
         if self._core.trust is not None:
             await self._membership.publish(certificate, self.clock.wall_ms())
+
+    def _revoked(self) -> AbstractSet[bytes]:
+        """Return the endpoint ids whose revocation the node knows."""
+        trust = self._core.trust
+        return frozenset() if trust is None else trust.trust.revoked
 
     @property
     def _proven_id(self) -> bytes:

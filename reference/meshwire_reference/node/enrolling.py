@@ -6,6 +6,7 @@ before the response that shows it leaves.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
@@ -22,7 +23,9 @@ from meshwire_reference.core.inputs import (
 from meshwire_reference.node.clocks import Clock
 from meshwire_reference.node.log import NodeLog
 from meshwire_reference.store.base import StoreError
+from meshwire_reference.store.invitations import Use
 from meshwire_reference.store.mesh_folder import MeshFolder
+from meshwire_reference.store.trust_files import BadTrustFile
 from meshwire_reference.transport.base import (
     SHUTDOWN,
     Connection,
@@ -36,6 +39,7 @@ from meshwire_reference.transport.lab.tcp import share_of
 from meshwire_reference.transport.registry import listen
 from meshwire_reference.wire.certificates import MeshCertificate
 from meshwire_reference.wire.enrollment import encode_enrollment_response
+from meshwire_reference.wire.errors import Unencodable
 from meshwire_spec.numbers import (
     ENROLLMENT_ALPN,
     ENROLLMENT_CLOSE_S,
@@ -60,15 +64,21 @@ class Enrollment:
         clock: Clock,
         log: NodeLog,
         publish: Callable[[MeshCertificate], Awaitable[None]] | None = None,
+        revoked: Callable[[], AbstractSet[bytes]] = frozenset,
     ) -> None:
-        """Read the keys of the authority. Raises StoreError."""
+        """Read the keys of the authority; `revoked` are those that the node knows of.
+
+        Raises StoreError.
+        """
         self.folder = folder
         self.keys = folder.keys()
         self._authority = Authority(self.keys)
         self._clock = clock
         self._log = log
         self._publish = publish
+        self._revoked = revoked
         self._deciding = asyncio.Lock()
+        self._ignored: set[str] = set()
         self._listeners: list[Listener] = []
         self._bound: tuple[str, ...] = ()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -126,9 +136,9 @@ class Enrollment:
         async with self._deciding:
             try:
                 decision = await self._judge(framed_message, caller)
-            except StoreError as exc:
+            except (StoreError, BadTrustFile, Unencodable) as exc:
                 self._log.write("enrollment-failed", why=str(exc))
-                decision = self._authority.deny("internal", caller, self._clock.moment())
+                decision = self._authority.fail(framed_message, caller, self._clock.moment())
         request = decision.request
         self._log.write(
             "enrolled" if decision.denial is None else "not-enrolled",
@@ -142,22 +152,33 @@ class Enrollment:
     async def _judge(self, framed_message: FramedMessage, caller: Caller) -> Decision:
         now, folder = self._clock.moment(), self.folder.invitations
         invitations = await asyncio.to_thread(folder.read)
+        for why in set(folder.faults) - self._ignored:
+            self._ignored.add(why)
+            self._log.write("invitation-ignored", why=why)
+        is_revoked = await asyncio.to_thread(self._is_revoked, caller.endpoint_id)
+        caller = replace(caller, is_revoked=is_revoked)
         decision = self._authority.judge(framed_message, caller, invitations, now)
         request = decision.request
         if decision.invitation is None or request is None:
             return decision
-        use = {
-            "endpoint_id": request.public_key.hex(),
-            "node_id": request.node_id,
-            "at_ms": now.wall_ms,
-        }
+        certificate = decision.response.certificate
+        use = Use(request.public_key, request.node_id, now.wall_ms, certificate)
         # EN-076
         if await asyncio.to_thread(folder.claim, decision.invitation.digest, use):
-            certificate = decision.response.certificate
             if self._publish is not None and certificate is not None:
                 await self._publish(certificate)
             return decision
         return self._authority.deny(EnrollmentDenial.USED_TOKEN, caller, now, request)
+
+    def _is_revoked(self, endpoint_id: bytes) -> bool:
+        """Return True if the folder or the node has a revocation of an endpoint.
+
+        Raises BadTrustFile.
+        """
+        if endpoint_id in self._revoked():
+            return True
+        # `mesh revoke` may have written it a moment ago.
+        return any(one.subject == endpoint_id for one in self.folder.revocations())
 
     def _spawn(self, work: Coroutine[Any, Any, Made]) -> asyncio.Task[Made]:
         task = asyncio.get_running_loop().create_task(work)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +19,12 @@ from meshwire_reference.store.mesh_folder import (
     ROOTS,
     secret_text,
 )
-from meshwire_reference.store.private_files import make_private_folder, read_private, write_private
+from meshwire_reference.store.private_files import (
+    PRIVATE,
+    make_private_folder,
+    read_private,
+    write_whole,
+)
 from meshwire_reference.wire.certificates import (
     MeshCertificate,
     MeshCredentials,
@@ -31,6 +39,8 @@ from meshwire_spec.numbers import ENDPOINT_ID
 ENDPOINT_KEY: Final = "endpoint-key.txt"
 CERTIFICATE: Final = "certificate.txt"
 PEERS: Final = "peer-certificates.txt"
+ENROLLING: Final = ".enrolling"
+"""The mark of an enrollment that has not ended."""
 KEY_MAX: Final = 256
 CERTIFICATE_MAX: Final = 4096
 
@@ -45,6 +55,62 @@ class MemberFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @contextmanager
+    def reserved(self, new_key: bytes) -> Iterator[bytes]:
+        """Hold the folder during one enrollment; gives its endpoint key, as `prepare` does.
+
+        A mark in the folder is there meanwhile; after a kill it says that other files are left over
+        and can go. Raises StoreError where another process holds the folder, and for a
+        file that is not left over and stands in the way of `keep`.
+        """
+        mark = self.path / ENROLLING
+        self._check_free(is_marked=mark.exists())
+        try:
+            make_private_folder(self.path)
+            number = os.open(mark, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+        except OSError as exc:
+            raise StoreError(f"{self.path} cannot be made: {exc.strerror or exc}") from exc
+        try:
+            self._lock(number)
+            self._check_free(is_marked=True)
+            self._remove_leftovers()
+            try:
+                yield self.prepare(new_key)
+            finally:
+                if (self.path / CERTIFICATE).exists() or not self._kept():
+                    mark.unlink(missing_ok=True)
+        finally:
+            os.close(number)
+
+    def _lock(self, number: int) -> None:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Another process may have ended its enrollment since the mark was opened.
+            is_gone = not os.fstat(number).st_nlink
+        except OSError as exc:
+            raise StoreError(f"{self.path} is in use by another `enroll`: wait for it") from exc
+        if is_gone:
+            raise StoreError(f"{self.path} was in use by another `enroll`: try again")
+
+    def _kept(self) -> list[Path]:
+        """Return the files of `keep` that are there, the certificate first."""
+        names = (CERTIFICATE, ROOTS, PEERS, FORMATION_SECRET, CREDENTIALS)
+        return [path for path in (self.path / name for name in names) if path.exists()]
+
+    def _remove_leftovers(self) -> None:
+        """Remove what an enrollment has left that was killed; its token is spent."""
+        for path in self._kept():
+            try:
+                path.unlink()
+            except OSError as exc:
+                raise StoreError(f"{path} cannot be removed: {exc.strerror or exc}") from exc
+
+    def _check_free(self, *, is_marked: bool) -> None:
+        """Raise StoreError if `keep` could not write its files."""
+        kept = self._kept()
+        if kept and (not is_marked or kept[0].name == CERTIFICATE):
+            raise StoreError(f"{kept[0]} exists: choose another folder")
+
     def prepare(self, new_key: bytes) -> bytes:
         """Return the endpoint key in the folder, which is made with `new_key` if there is none.
 
@@ -55,7 +121,7 @@ class MemberFolder:
         path = self.path / ENDPOINT_KEY
         try:
             make_private_folder(self.path)
-            write_private(path, secret_text(new_key))
+            write_whole(path, secret_text(new_key))
         except FileExistsError:
             return self.endpoint_key()
         except OSError as exc:
@@ -129,7 +195,7 @@ class MemberFolder:
             ]
         for name, content in files:
             try:
-                write_private(self.path / name, content)
+                write_whole(self.path / name, content)
             except OSError as exc:
                 said = f"{self.path / name} cannot be made: {exc.strerror or exc}"
                 raise StoreError(said) from exc

@@ -6,6 +6,7 @@ What is written survives the end of the process and of the machine once the call
 import fcntl
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Final
 
 from meshwire_reference.store.base import StoreError
 
+UNNAMED: Final = ".new"
+"""How the name of a file ends that is not whole."""
 PRIVATE: Final = 0o600
 PRIVATE_FOLDER: Final = 0o700
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -26,6 +29,24 @@ def write_private(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+    sync_folder(path.parent)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write such a file that has its name once it is whole. Raises OSError, also if it exists.
+
+    Of any number of processes that write one name, one succeeds, and a kill leaves no part of it.
+    """
+    number, name = tempfile.mkstemp(UNNAMED, f".{path.name}.", path.parent)
+    try:
+        with os.fdopen(number, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # Unlike a rename, a link replaces nothing.
+        os.link(name, path)
+    finally:
+        Path(name).unlink()
     sync_folder(path.parent)
 
 

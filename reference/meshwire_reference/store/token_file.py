@@ -67,7 +67,12 @@ def invite(
     said = Token(genesis.name, keys.mesh_id, authority, token, peer, genesis.policy)
     write_token(path, said)
     invitation = Invitation(digest_of(token), expires_at, terms.certificate_ms, terms.node_id)
-    mesh.invitations.add(invitation, now_ms)
+    try:
+        mesh.invitations.add(invitation, now_ms)
+    except BaseException:
+        # A token that nobody has given out is of no use, and would be in the way of another try.
+        path.unlink(missing_ok=True)
+        raise
     return expires_at
 
 

@@ -15,8 +15,11 @@ import pytest
 
 from meshwire_reference.cli.app import run_command_line
 from meshwire_reference.core.trust.verification import Trust, verify_certificate
+from meshwire_reference.store.invitations import Use
 from meshwire_reference.store.member_folder import MemberFolder
 from meshwire_reference.store.mesh_folder import MeshFolder
+from meshwire_reference.store.token_file import Terms
+from meshwire_reference.store.token_file import invite as give_out
 from meshwire_reference.testing.commands import NodeProcess, run
 from meshwire_reference.wire.certificates import (
     MeshCertificate,
@@ -113,6 +116,66 @@ def test_a_member_gets_a_new_certificate_for_its_key(tmp_path: Path) -> None:
     assert new.issued_at >= old.issued_at
 
 
+def member_authority(folder: Path, mesh: Path, *enrolls: str) -> NodeProcess:
+    """Start the node of a mesh as the README does, without a store."""
+    listen = ("--member", str(mesh), "--listen", "tcp://127.0.0.1:0", "--authority", str(mesh))
+    return NodeProcess(folder, *listen, "--enroll-listen", *enrolls)
+
+
+def test_an_authority_serves_those_that_it_has_enrolled_after_a_restart(tmp_path: Path) -> None:
+    """Also without a store: a member cannot show its certificate before it is served."""
+    mesh, token, member = tmp_path / "mesh", tmp_path / "token", tmp_path / "member"
+    endpoint_id = created(mesh)["endpoint_id"]
+    with member_authority(tmp_path / "node", mesh, "tcp://127.0.0.1:0") as node:
+        invited(mesh, token)
+        address = node.facts["enrollment"]["addresses"][0]
+        arguments = ("enroll", address, "--token-file", str(token), "--folder", str(member))
+        assert run(*arguments, "--node-id", "node-2").returncode == 0
+    options = ("--member", str(member), "--listen", "tcp://127.0.0.1:0")
+    with (
+        member_authority(tmp_path / "again", mesh, "tcp://127.0.0.1:0") as node,
+        NodeProcess(tmp_path / "other", *options) as other,
+    ):
+        connected = other.command("connect", node.address)
+
+    assert connected == (0, f"{endpoint_id}\n", "")
+
+
+def test_a_node_is_revoked_by_its_name_after_the_term_of_its_token(tmp_path: Path) -> None:
+    """Which has gone with the next `invite`; a file that says nothing is named, and stops none."""
+    mesh, token, subject = tmp_path / "mesh", tmp_path / "token", bytes(range(32))
+    created(mesh)
+    folder = MeshFolder(mesh)
+    give_out(folder, token, Terms(1), bytes, 1)
+    (invitation,) = folder.invitations.read()
+    folder.invitations.claim(invitation.digest, Use(subject, "node-2", 1))
+    invited(mesh, tmp_path / "next")
+    bad = mesh / "invitations" / f"{64 * '0'}.used"
+    bad.touch(0o600)
+    done = run("mesh", "revoke", "node-2", "--folder", str(mesh))
+
+    assert (done.returncode, json.loads(done.stdout)["revoked"]) == (0, subject.hex())
+    assert done.stderr.startswith(
+        f"meshwire-node: warning: {bad} is no use of an invitation; it is skipped\n"
+    )
+
+
+def test_an_invitation_that_fails_leaves_no_token(tmp_path: Path) -> None:
+    """So that the next try has the name."""
+    mesh, token = tmp_path / "mesh", tmp_path / "token"
+    created(mesh)
+    (mesh / "invitations").touch(0o600)
+    arguments = ("mesh", "invite", "--folder", str(mesh), "--token-file", str(token))
+    failed = run(*arguments)
+    was_there = token.exists()
+    (mesh / "invitations").unlink()
+    done = run(*arguments)
+
+    assert (failed.returncode, failed.stdout, failed.stderr.count("\n")) == (2, "", 1)
+    assert not was_there
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_what_was_used_is_so_after_a_kill(tmp_path: Path) -> None:
     """Of the node, which has no time to store anything."""
     mesh, token = tmp_path / "mesh", tmp_path / "token"
@@ -164,6 +227,14 @@ WRONG = {
     "mesh invite --folder {tmp} --token-file {tmp}/genesis": "genesis exists and is left alone",
     "mesh invite --folder {tmp} --token-file {tmp}/t --hours 0": "--hours must be",
     "mesh invite --folder {tmp} --token-file {tmp}/t --certificate-days -1": "--certificate-days",
+    "mesh invite --folder {tmp} --token-file {tmp}/t --hours 1e300": "and at most 876600",
+    "mesh invite --folder {tmp} --token-file {tmp}/t --hours nan": "and at most 876600",
+    "mesh invite --folder {tmp} --token-file {tmp}/t --certificate-days 1e200": "at most 36525",
+    "mesh invite --folder {tmp} --token-file {tmp}/t --certificate-days 3e11": "at most 36525",
+    "mesh invite --folder {tmp} --token-file {tmp}/t --node-id \x1b[31m": "'\\x1b[31m'",
+    "enroll tcp://127.0.0.1:1 --token-file {tmp}/good --folder {tmp}/m --node-id \x7f": "'\\x7f'",
+    "mesh create \x07 --folder {tmp}/mesh": "the name of a mesh has characters that cannot be",
+    "mesh create a --folder {tmp}/mesh --node-id \u202e": "--node-id has characters that cannot be",
     "enroll udp://127.0.0.1:1 --token-file {tmp}/good --folder {tmp}/m": "is no address",
     "enroll quic://127.0.0.1:1 --token-file {tmp}/t --folder {tmp}/m": "cannot read {tmp}/t",
     "enroll tcp://192.0.2.1:1 --token-file {tmp}/good --folder {tmp}/m": "is not loopback",
@@ -194,7 +265,7 @@ def made_mesh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     created(folder)
     invited(folder, folder / "good")
     for number in range(2):
-        use = {"endpoint_id": f"{number:064x}", "node_id": "twin", "at_ms": 1}
+        use = Use(number.to_bytes(32), "twin", 1)
         MeshFolder(folder).invitations.claim(bytes([number]) * 32, use)
     return folder
 
@@ -289,6 +360,50 @@ def test_a_member_does_not_start_with_the_secret_of_another_mesh(
 
     assert (ended.value.code, shown.out) == (2, "")
     assert f"{folder}/formation-secret.txt is not the secret of {folder}/credentials" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("create", ""), "the name of a mesh is empty"),
+        (("create", "x\ny"), "the name of a mesh has characters"),
+        (("create", "alpha", "--node-id", ""), "--node-id is empty"),
+        (("invite", "--token-file", "none", "--node-id", ""), "--node-id is empty"),
+        (("invite", "--token-file", "none", "--node-id", "x\ny"), "--node-id has characters"),
+    ],
+)
+def test_a_name_can_be_shown(
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On one line, and there is one; nothing is made with another."""
+    folder = ("--folder", str(tmp_path / "mesh"))
+    monkeypatch.setattr("sys.argv", ["meshwire-node", "mesh", *arguments, *folder])
+    with pytest.raises(SystemExit) as ended:
+        run_command_line()
+    shown = capsys.readouterr().err
+
+    assert (ended.value.code, shown.count("\n"), said in shown) == (2, 1, True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_token_is_spent_where_nothing_can_be_stored(tmp_path: Path) -> None:
+    """The folder is looked at first, and another one does for the same token."""
+    mesh, token, member = tmp_path / "mesh", tmp_path / "token", tmp_path / "member"
+    with authority(tmp_path) as node:
+        invited(mesh, token)
+        member.mkdir()
+        (member / "roots.txt").write_text("mine", "ascii")
+        address = node.facts["enrollment"]["addresses"][0]
+        arguments = ("enroll", address, "--token-file", str(token), "--folder")
+        failed = run(*arguments, str(member))
+        done = run(*arguments, str(tmp_path / "other"))
+
+    assert (failed.returncode, "roots.txt exists: choose another" in failed.stderr) == (2, True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_nobody_there_is_exit_code_one(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from meshwire_reference.core.inputs import (
     TransportEvent,
 )
 from meshwire_reference.core.settings import Dialect, Settings
+from meshwire_reference.core.trust.signing import issue_revocation
 from meshwire_reference.node import enrolling
 from meshwire_reference.node.applying import enroll
 from meshwire_reference.node.clocks import Clock
@@ -39,7 +40,7 @@ from meshwire_reference.store.mesh_folder import MeshFolder
 from meshwire_reference.testing.enrolling import CLIENT_SEED, applicant, new_mesh
 from meshwire_reference.testing.memory_transport import offer_memory
 from meshwire_reference.transport.base import Connection, TransportOptions, Unreachable, Windows
-from meshwire_reference.transport.registry import dial
+from meshwire_reference.transport.registry import dial, listen
 from meshwire_reference.wire.enrollment import (
     EnrollmentResponse,
     decode_enrollment_response,
@@ -274,6 +275,85 @@ def test_a_use_is_durable_before_the_response(
         with pytest.raises(NotEnrolled, match="denied: 'internal'"):
             await authority.enroll(TOKENS[1])
         assert [one["why"] for one in authority.events("enrollment-failed")] == ["the disk is full"]
+
+    run(test, tmp_path)
+
+
+def test_a_revoked_node_is_denied(tmp_path: Path) -> None:
+    """By the folder of its mesh or by what the node knows; its token is left unused."""
+
+    async def test(authority: Authority) -> None:
+        keys, subject = authority.folder.keys(), public_key_of(CLIENT_SEED)
+        other = public_key_of(bytes((9,)) * 32)
+        authority.folder.revoke(issue_revocation(keys.seed, other, keys.mesh_id, 1))
+        assert (await authority.enroll(TOKENS[1])).formation_secret is not None
+        authority.folder.revoke(issue_revocation(keys.seed, subject, keys.mesh_id, 1))
+        with pytest.raises(NotEnrolled, match="denied: 'revoked'; enroll with a new key"):
+            await authority.enroll()
+        assert (await authority.enroll(seed=bytes((8,)) * 32)).formation_secret is not None
+        known = public_key_of(bytes((8,)) * 32)
+        authority.served._revoked = lambda: {known}
+        with pytest.raises(NotEnrolled, match="denied: 'revoked'"):
+            await authority.enroll(TOKENS[2], bytes((8,)) * 32)
+
+    run(test, tmp_path)
+
+
+def test_what_cannot_be_decided_is_denied_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate that cannot be written, or revocations that cannot be read; none waits."""
+
+    async def test(authority: Authority) -> None:
+        given = authority.folder.invitations.read()
+        endless = tuple(replace(one, certificate_ms=2**64) for one in given)
+        with monkeypatch.context() as patched:
+            patched.setattr(Invitations, "read", lambda _self: endless)
+            client = await authority.dial()
+            stream = await client.open(authority.request(), fin=True)
+            response = await client.response(stream)
+        assert (response.status, response.reason) == (EnrollmentStatus.DENIED, "internal")
+        assert response.timestamp != 0
+        (tmp_path / "mesh" / "revocations.txt").write_text("nonsense", "ascii")
+        with pytest.raises(NotEnrolled, match="denied: 'internal'; its log says why"):
+            await authority.enroll()
+        failed = [one["why"] for one in authority.events("enrollment-failed")]
+        assert ["expires_at" in failed[0], "revocations.txt" in failed[1]] == [True, True]
+        assert not any(one.is_used for one in authority.folder.invitations.read())
+
+    run(test, tmp_path)
+
+
+@EVERY
+def test_the_address_of_another_protocol_is_explained(tmp_path: Path, scheme: str) -> None:
+    """Where members sync nobody is enrolled, and the line says where one is."""
+
+    async def test(authority: Authority) -> None:
+        where = "memory://sync" if scheme == "memory" else f"{scheme}://127.0.0.1:0"
+        listener = await listen(where, TransportOptions(bytes(32)))
+        try:
+            application = applicant(authority.folder, TOKENS[0])
+            with pytest.raises(
+                NotEnrolled, match="; nodes enroll at the address of --enroll-listen"
+            ):
+                await enroll(listener.address, application, lambda: 0, wait_s=LIMIT_S)
+        finally:
+            await listener.close()
+
+    run(test, tmp_path, scheme)
+
+
+def test_a_bad_invitation_stops_no_other(tmp_path: Path) -> None:
+    """It is named in the log, once."""
+
+    async def test(authority: Authority) -> None:
+        path = tmp_path / "mesh" / "invitations" / f"{64 * 'a'}.invitation"
+        path.write_bytes(b"{")
+        path.chmod(0o600)
+        for token in TOKENS[:2]:
+            assert (await authority.enroll(token)).formation_secret is not None
+        ignored = [one["why"] for one in authority.events("invitation-ignored")]
+        assert ignored == [f"{path} is no invitation"]
 
     run(test, tmp_path)
 

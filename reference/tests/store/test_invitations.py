@@ -12,14 +12,18 @@ from pathlib import Path
 import pytest
 
 from meshwire_reference.core.enrollment.authority import Invitation
+from meshwire_reference.core.trust.signing import Grant, issue_certificate
 from meshwire_reference.store import invitations as module
 from meshwire_reference.store.base import StoreError
-from meshwire_reference.store.invitations import Invitations
+from meshwire_reference.store.invitations import Invitations, Use
+from meshwire_spec.numbers import Tier
 
 DIGEST, OTHER = bytes(range(32)), bytes(range(1, 33))
 FIRST = Invitation(DIGEST, 5000, 70, "node-2")
 SECOND = Invitation(OTHER, 9000)
-USE = {"endpoint_id": "00", "at_ms": 1}
+GRANT = Grant(bytes(range(2, 34)), "A1B2C3D4", "node-2", Tier.EDGE, 3, 1)
+USE = Use(GRANT.subject, "node-2", 1, issue_certificate(bytes(32), GRANT))
+SAID = {"endpoint_id": GRANT.subject.hex(), "node_id": "node-2", "at_ms": 1}
 
 
 def test_what_is_added_is_read_by_another_process(tmp_path: Path) -> None:
@@ -62,8 +66,8 @@ def test_a_use_outlives_a_kill(tmp_path: Path) -> None:
     Invitations(tmp_path).add(FIRST, 100)
     program = (
         "import os, sys, signal; from pathlib import Path;"
-        "from meshwire_reference.store.invitations import Invitations;"
-        "Invitations(Path(sys.argv[1])).claim(bytes(range(32)), {'at_ms': 1});"
+        "from meshwire_reference.store.invitations import Invitations, Use;"
+        "Invitations(Path(sys.argv[1])).claim(bytes(range(32)), Use(bytes(32), 'n', 1));"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     ended = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
@@ -76,22 +80,25 @@ def test_a_use_outlives_a_kill(tmp_path: Path) -> None:
 def test_an_invitation_has_its_name_once_it_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that was cut short by a kill is none, and stops no other."""
+    """And a use too: one that was cut short by a kill is none, and stops no other."""
 
-    def cut(self: Path, _target: Path) -> Path:
+    def cut(_source: str, _target: Path) -> None:
         raise OSError(5, "cut here")
 
+    Invitations(tmp_path).add(SECOND, 100)
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "rename", cut)
+        patched.setattr("os.link", cut)
         with pytest.raises(StoreError, match="cannot be written: cut here"):
             Invitations(tmp_path).add(FIRST, 100)
-    Invitations(tmp_path).add(SECOND, 100)
+        with pytest.raises(StoreError, match="cannot be written: cut here"):
+            Invitations(tmp_path).claim(OTHER, USE)
 
     assert Invitations(tmp_path).read() == (SECOND,)
+    assert Invitations(tmp_path).claim(OTHER, USE)
 
 
 def test_expired_invitations_go_when_another_is_added(tmp_path: Path) -> None:
-    """Used or not, with their uses; without that the folder would grow for ever."""
+    """Used or not; their uses stay, since they say who has enrolled."""
     invitations = Invitations(tmp_path)
     invitations.add(FIRST, 100)
     invitations.claim(DIGEST, USE)
@@ -101,7 +108,8 @@ def test_expired_invitations_go_when_another_is_added(tmp_path: Path) -> None:
     invitations.add(third, 5000)
 
     assert set(invitations.read()) == {SECOND, third}
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith(DIGEST.hex())]
+    assert not (tmp_path / f"{DIGEST.hex()}.invitation").exists()
+    assert Invitations(tmp_path).uses() == (USE,)
 
 
 def test_a_folder_holds_a_bounded_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,37 +121,80 @@ def test_a_folder_holds_a_bounded_number(tmp_path: Path, monkeypatch: pytest.Mon
         Invitations(tmp_path).add(SECOND, 100)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"[]",
-        b"nonsense",
-        b'{"expires_at_ms": 1, "certificate_ms": 0}',
-        json.dumps({"expires_at_ms": True, "certificate_ms": 0, "node_id": None}).encode(),
-        json.dumps({"expires_at_ms": 1, "certificate_ms": -1, "node_id": None}).encode(),
-        json.dumps({"expires_at_ms": 1, "certificate_ms": 0, "node_id": 7}).encode(),
-        b"\xff",
-    ],
-)
-def test_a_file_that_is_no_invitation_is_named(tmp_path: Path, content: bytes) -> None:
-    """Nothing is skipped in silence."""
-    path = tmp_path / f"{DIGEST.hex()}.invitation"
+NO_INVITATION = [
+    b"",
+    b"[]",
+    b"nonsense",
+    b"[" * 3000,
+    b'{"expires_at_ms": 1, "certificate_ms": 0}',
+    json.dumps({"expires_at_ms": True, "certificate_ms": 0, "node_id": None}).encode(),
+    json.dumps({"expires_at_ms": 1, "certificate_ms": -1, "node_id": None}).encode(),
+    json.dumps({"expires_at_ms": 2**62 + 1, "certificate_ms": 0, "node_id": None}).encode(),
+    json.dumps({"expires_at_ms": 1, "certificate_ms": 1e200, "node_id": None}).encode(),
+    json.dumps({"expires_at_ms": 1, "certificate_ms": 0, "node_id": 7}).encode(),
+    b"\xff",
+]
+NO_USE = [
+    b"",
+    b"[]",
+    b"[" * 3000,
+    b"\xff",
+    json.dumps({**SAID, "endpoint_id": "x"}).encode(),
+    json.dumps({**SAID, "certificate": "AAAA"}).encode(),
+    json.dumps({**SAID, "at_ms": None}).encode(),
+]
+
+
+def written(path: Path, content: bytes, mode: int = 0o600) -> Path:
+    """Write a file with a mode."""
     path.write_bytes(content)
-    path.chmod(0o600)
-
-    with pytest.raises(StoreError, match=f"{path.name} is no invitation"):
-        Invitations(tmp_path).read()
+    path.chmod(mode)
+    return path
 
 
-def test_a_file_that_others_can_use_is_refused(tmp_path: Path) -> None:
-    """Another user may have written it."""
+@pytest.mark.parametrize("content", NO_INVITATION)
+def test_a_file_that_is_no_invitation_stops_no_other(tmp_path: Path, content: bytes) -> None:
+    """It is named until it has gone: nothing is skipped in silence."""
+    path = written(tmp_path / f"{DIGEST.hex()}.invitation", content)
+    invitations = Invitations(tmp_path)
+    invitations.add(SECOND, 100)
+
+    assert invitations.read() == (SECOND,)
+    assert invitations.faults == (f"{path} is no invitation",)
+    path.unlink()
+    assert (invitations.read(), invitations.faults) == ((SECOND,), ())
+
+
+@pytest.mark.parametrize("content", NO_USE)
+def test_a_file_that_is_no_use_stops_no_other(tmp_path: Path, content: bytes) -> None:
+    """Its token is spent all the same: a file of the name is there."""
+    invitations = Invitations(tmp_path)
+    invitations.add(FIRST, 100)
+    invitations.claim(OTHER, USE)
+    path = written(tmp_path / f"{DIGEST.hex()}.used", content)
+
+    assert invitations.uses() == (USE,)
+    assert invitations.faults == (f"{path} is no use of an invitation",)
+    assert invitations.read() == (replace(FIRST, is_used=True),)
+
+
+def test_a_use_of_before_has_no_certificate(tmp_path: Path) -> None:
+    """Folders of meshwire before certificates were kept stay in use."""
+    written(tmp_path / f"{DIGEST.hex()}.used", json.dumps(SAID).encode())
+
+    assert Invitations(tmp_path).uses() == (replace(USE, certificate=None),)
+
+
+def test_a_file_that_others_can_use_is_skipped(tmp_path: Path) -> None:
+    """Another user may have written it; the line says what to do."""
     Invitations(tmp_path).add(FIRST, 100)
     path = next(tmp_path.iterdir())
     path.chmod(0o644)
+    invitations = Invitations(tmp_path)
 
-    with pytest.raises(StoreError, match="others can use it"):
-        Invitations(tmp_path).read()
+    assert invitations.read() == ()
+    (fault,) = invitations.faults
+    assert fault.startswith(f"{path} has mode 0644, so that others can use it")
 
 
 def test_other_files_are_left_alone(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import base64
 import fcntl
 import json
+import os
 import stat
 import threading
 from collections.abc import Callable
@@ -16,12 +17,17 @@ from meshwire_reference.core.trust.signing import Grant, issue_certificate, issu
 from meshwire_reference.node.config import read_key_file
 from meshwire_reference.store import mesh_folder
 from meshwire_reference.store.base import StoreError
+from meshwire_reference.store.invitations import Use
 from meshwire_reference.store.member_folder import MemberFolder
 from meshwire_reference.store.mesh_folder import MeshFolder, credentials_of
 from meshwire_reference.store.token_file import Token, read_token, write_token
 from meshwire_reference.store.trust_files import read_certificates, read_roots
 from meshwire_reference.testing.enrolling import new_mesh
-from meshwire_reference.wire.certificates import MeshRevocation, decode_mesh_credentials
+from meshwire_reference.wire.certificates import (
+    MeshCertificate,
+    MeshRevocation,
+    decode_mesh_credentials,
+)
 from meshwire_spec.numbers import MeshPolicy, Tier
 
 NOW_MS = 1_700_000_000_123
@@ -172,18 +178,81 @@ def revocations(folder: MeshFolder, *numbers: int) -> list[MeshRevocation]:
     return [issue_revocation(keys.seed, bytes((n,)) * 32, keys.mesh_id, NOW_MS) for n in numbers]
 
 
+def granted(key: bytes) -> MeshCertificate:
+    """Return a certificate of the node with a key."""
+    grant = Grant(public_key_of(key), "A1B2C3D4", "node-2", Tier.EDGE, 3, NOW_MS)
+    return issue_certificate(bytes(32), grant)
+
+
+@pytest.mark.parametrize(
+    "name", ["roots.txt", "peer-certificates.txt", "formation-secret.txt", "credentials"]
+)
+def test_an_enrollment_does_not_begin_where_it_could_not_store(tmp_path: Path, name: str) -> None:
+    """It would spend the token; the file is of its user, and nothing is made."""
+    (tmp_path / name).write_bytes(b"mine")
+    with (
+        pytest.raises(StoreError, match=f"{name} exists: choose another folder"),
+        MemberFolder(tmp_path).reserved(KEY),
+    ):
+        pass
+
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_one_enrollment_at_a_time_has_a_folder(tmp_path: Path) -> None:
+    """Another one is refused before it asks, and one after it finds the certificate."""
+    member = MemberFolder(tmp_path / "member")
+    with member.reserved(KEY) as seed:
+        with pytest.raises(StoreError, match="in use by another"), member.reserved(KEY):
+            pass
+        member.keep(granted(seed), None)
+    with pytest.raises(StoreError, match=r"certificate\.txt exists"), member.reserved(KEY):
+        pass
+
+    names = {path.name for path in member.path.iterdir()}
+    assert names == {"endpoint-key.txt", "roots.txt", "peer-certificates.txt", "certificate.txt"}
+
+
+def test_an_enrollment_follows_one_that_was_cut_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it has left some of its files and no certificate; the key is the same."""
+    member, link = MemberFolder(tmp_path / "member"), os.link
+
+    def cut(source: str, target: Path) -> None:
+        if target.name == "certificate.txt":
+            raise OSError(5, "cut here")
+        link(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.link", cut)
+        with (
+            pytest.raises(StoreError, match=r"certificate\.txt cannot be made: cut here"),
+            member.reserved(KEY),
+        ):
+            member.keep(granted(KEY), credentials_of(new_mesh(tmp_path / "mesh", NOW_MS).genesis()))
+    assert (member.path / "roots.txt").exists()
+    with member.reserved(bytes(32)) as seed:
+        member.keep(granted(KEY), None)
+
+    assert (seed, member.certificate()) == (KEY, granted(KEY))
+    assert not (member.path / "credentials").exists()
+    assert not (member.path / ".enrolling").exists()
+
+
 def test_revocations_are_added_to_those_of_before(tmp_path: Path) -> None:
     """In one file, which a node reads; a name is found among those that have enrolled."""
     folder = new_mesh(tmp_path / "mesh", NOW_MS, TOKEN.token)
     revoked = revocations(folder, 1, 2)
     kept = [folder.revoke(one) for one in revoked]
     (invitation,) = folder.invitations.read()
-    folder.invitations.claim(invitation.digest, {"endpoint_id": "00", "node_id": "node-2"})
+    use = Use(bytes(32), "node-2", NOW_MS)
+    folder.invitations.claim(invitation.digest, use)
 
     assert kept == revoked
     assert list(folder.revocations()) == revoked
     assert stat.S_IMODE((folder.path / "revocations.txt").stat().st_mode) == 0o600
-    assert folder.invitations.uses() == {"00": "node-2"}
+    assert folder.invitations.uses() == (use,)
 
 
 def test_a_node_is_revoked_once(tmp_path: Path) -> None:

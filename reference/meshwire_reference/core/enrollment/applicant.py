@@ -16,9 +16,22 @@ from meshwire_reference.wire.enrollment import (
     encode_enrollment_request,
 )
 from meshwire_reference.wire.errors import Malformed
-from meshwire_spec.numbers import SECRET, SIGNATURE, EnrollmentStatus, Tier
+from meshwire_spec.numbers import (
+    ENROLLMENT_RATE_S,
+    SECRET,
+    SIGNATURE,
+    EnrollmentDenial,
+    EnrollmentStatus,
+    Tier,
+)
 
 UNSIGNED: Final = bytes(SIGNATURE)
+NEXT_STEPS: Final[dict[str, str]] = {
+    "internal": "; its log says why (enrollment-failed)",
+    EnrollmentDenial.RATE_LIMITED: f"; try again in {ENROLLMENT_RATE_S} s, with the same token",
+    EnrollmentDenial.REVOKED: "; enroll with a new key, in another folder",
+}
+"""What the user does after a denial that does not say it by itself."""
 
 
 class NotEnrolled(Exception):
@@ -100,4 +113,5 @@ def membership_of(message: bytes, application: Application, now_ms: int) -> Memb
 def _refusal(response: EnrollmentResponse) -> str:
     """Return what a response that does not approve says; its reason is a text of the peer."""
     said = f": {response.reason!r}" if response.reason else ""
-    return f"the authority answered {response.status.name.lower()}{said}"
+    step = NEXT_STEPS.get(response.reason, "")
+    return f"the authority answered {response.status.name.lower()}{said}{step}"

@@ -64,6 +64,8 @@ class Caller:
 
     endpoint_id: bytes
     share: str
+    is_revoked: bool = False
+    """True if the endpoint id is revoked in the mesh."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class Decision:
 DenialCheck: TypeAlias = Callable[[EnrollmentRequest, AuthorityKeys, Caller, int], bool]
 """Returns True if a request is to be denied, at a time in ms since 1970."""
 
-# EN-065, EN-066, EN-067, EN-068
+# EN-065, EN-066, EN-067, EN-068, EN-086
 CHECKS: Final[tuple[tuple[EnrollmentDenial, DenialCheck], ...]] = (
     (
         EnrollmentDenial.WRONG_MESH,
@@ -106,8 +108,9 @@ CHECKS: Final[tuple[tuple[EnrollmentDenial, DenialCheck], ...]] = (
         EnrollmentDenial.BAD_SIGNATURE,
         lambda request, _keys, _caller, _now: not has_signed(request),
     ),
+    (EnrollmentDenial.REVOKED, lambda _request, _keys, caller, _now: caller.is_revoked),
 )
-"""Why a request is denied whatever its token is; the signature last, since it costs most."""
+"""Why a request is denied whatever its token is; only the key itself learns that it is revoked."""
 
 
 class Authority:
@@ -123,7 +126,10 @@ class Authority:
     def judge(
         self, framed: FramedMessage, caller: Caller, invitations: Sequence[Invitation], now: Moment
     ) -> Decision:
-        """Return the decision about a request, which may have been refused already."""
+        """Return the decision about a request, which may have been refused already.
+
+        Raises Unencodable for an invitation whose certificate cannot be written.
+        """
         request, fault = _read(framed)
         if self._limit.is_reached(caller.share, now.monotonic_s):
             return _denied(EnrollmentDenial.RATE_LIMITED, request)
@@ -147,6 +153,10 @@ class Authority:
         """Return the denial of a request for a reason, and count it."""
         self._limit.count(caller.share, now.monotonic_s)
         return _denied(reason, request)
+
+    def fail(self, framed: FramedMessage, caller: Caller, now: Moment) -> Decision:
+        """Return the denial of a request that could not be decided, and count it."""
+        return self.deny("internal", caller, now, _read(framed)[0])
 
     def _approve(
         self, request: EnrollmentRequest, invitation: Invitation, now_ms: int
