@@ -74,6 +74,7 @@ class CredentialDocuments:
         self._trust = trust
         self._changed: dict[str, None] = {}
         self._news = asyncio.Event()
+        self._reading = asyncio.Lock()
         user.observe(self.note)
 
     def note(self, key: str) -> None:
@@ -128,12 +129,14 @@ class CredentialDocuments:
                 await self._write_back(trust, key, decoded(text_in(key, fields)))
 
     async def _read_changed(self) -> None:
-        while self._changed:
-            key = next(iter(self._changed))
-            # First, since it may change again while it is read.
-            del self._changed[key]
-            await self._read(key)
-        self._news.clear()
+        # `begin` returns after what `run` is reading too, and no document is read twice at once.
+        async with self._reading:
+            while self._changed:
+                key = next(iter(self._changed))
+                # First, since it may change again while it is read.
+                del self._changed[key]
+                await self._read(key)
+            self._news.clear()
 
     async def _read(self, key: str) -> None:
         """Pass on what a document says, and write a revocation back that it has lost."""
