@@ -31,6 +31,10 @@ about how long the message takes.
 CLOSED_WITHOUT = 1006
 
 
+class NotJudged(Exception):
+    """A case cannot be judged, since something is lacking: the text says what."""
+
+
 class SessionFailed(Exception):
     """The target does not do what a step demands; `symptom` is short and stable.
 

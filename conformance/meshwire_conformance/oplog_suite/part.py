@@ -34,6 +34,7 @@ from meshwire_conformance.errors import Incomplete, fault_text
 from meshwire_conformance.oplog_suite.conversation import (
     Dialogue,
     Known,
+    NotJudged,
     Pings,
     SessionFailed,
 )
@@ -195,6 +196,8 @@ class _Work:
     async def _timed(self, case: Case, number: int, deadline_s: float) -> Tried:
         if why := self._settings.ended():
             return Tried(CaseResult(case.id, Verdict.COULD_NOT_RUN, (why,), symptom=ENDED))
+        if (without := self._without_run(case)) is not None:
+            return Tried(without)
         began = time.perf_counter()
         with self._settings.waits_for(case.id):
             tried = await self._one(case, number, deadline_s)
@@ -210,8 +213,6 @@ class _Work:
         return None
 
     async def _one(self, case: Case, number: int, deadline_s: float) -> Tried:
-        if (without := self._without_run(case)) is not None:
-            return Tried(without)
         talk = Dialogue(self._url, self._known, deadline_s)
         going = SessionRun(
             _transcript(case), talk, f"{self._nonce}/{case.id}/{number}", self._control
@@ -228,6 +229,8 @@ class _Work:
                 received=exc.received,
             )
             return Tried(failed, missed=exc.missed)
+        except NotJudged as exc:
+            return Tried(CaseResult(case.id, Verdict.COULD_NOT_RUN, (str(exc),)))
         except Over as exc:
             return Tried(CaseResult(case.id, Verdict.FAIL, (str(exc),), symptom="session-ended"))
         except ConnectionError as exc:

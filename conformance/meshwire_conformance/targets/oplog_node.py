@@ -14,8 +14,14 @@ from meshwire_conformance.targets.node import LINE_MAX, READY_S, ServedProcess, 
 from meshwire_conformance.targets.stdio import command_of, start_program, strict_json
 
 _EXPECTED = 'its first line must be one JSON object, as {"addresses": ["ws://HOST:PORT/crdt-sync"]}'
+TEXT_MAX = 200
+"""Characters of an answer that are shown."""
 TEST_CONTROL = "test-control"
 """Capability of a node whose control socket moves the clock of its mesh."""
+
+
+class NotCarriedOut(Exception):
+    """The node refuses what its user asks for; the text is what it says."""
 
 
 class BadAnswer(Exception):
@@ -36,12 +42,12 @@ class OplogControl:
         return (time.time() + self.ahead_s) * 1000
 
     async def advance(self, seconds: float, deadline_s: float) -> None:
-        """Put the clock of its mesh forward; raise BadAnswer or TimeoutError."""
+        """Put the clock of its mesh forward; raise BadAnswer, NotCarriedOut or TimeoutError."""
         await self._ask("clock", seconds, deadline_s)
         self.ahead_s += seconds
 
     async def begin(self, cap: int, deadline_s: float) -> None:
-        """Let it begin with its mesh anew; raise BadAnswer or TimeoutError."""
+        """Let it begin with its mesh anew; raise BadAnswer, NotCarriedOut or TimeoutError."""
         await self._ask("mesh", cap, deadline_s)
 
     async def _ask(self, do: str, amount: float, deadline_s: float) -> None:
@@ -58,8 +64,10 @@ class OplogControl:
             raise BadAnswer(f"no answer of the control socket to `{do}`: {exc}") from exc
         except ValueError as exc:
             raise BadAnswer(f"the answer to `{do}` is no JSON: {exc}") from exc
+        if isinstance(answer, dict) and isinstance(answer.get("error"), str):
+            raise NotCarriedOut(f"the target refuses `{do}`: {answer['error'][:TEXT_MAX]}")
         if not isinstance(answer, dict) or "result" not in answer:
-            raise BadAnswer(f"`{do}` is not carried out: {str(answer)[:200]}")
+            raise BadAnswer(f"`{do}` is not carried out: {str(answer)[:TEXT_MAX]}")
 
 
 @dataclass(eq=False)
