@@ -52,6 +52,30 @@ mesh_app = typer.Typer(
     name="mesh", no_args_is_help=True, help="Begin a mesh, invite nodes to it, and revoke them."
 )
 
+MeshName = Annotated[str, typer.Argument(help="Name of the mesh.", show_default=False)]
+NewFolder = Annotated[
+    Path, typer.Option(help="New folder for what the authority of the mesh needs.")
+]
+PolicyName = Annotated[
+    str,
+    typer.Option(
+        metavar="|".join(POLICIES),
+        help="Policy that genesis and credentials carry, and that no node acts on.",
+    ),
+]
+RevokedNode = Annotated[
+    str,
+    typer.Argument(
+        help="Endpoint id, 64 hex digits, or the name under which a node has enrolled.",
+        show_default=False,
+    ),
+]
+Passing = Annotated[
+    Path | None,
+    typer.Option(
+        help="Control socket of a running member, which passes the revocation on at once."
+    ),
+]
 Folder = Annotated[Path, typer.Option(help="Folder of the mesh, as `mesh create` makes it.")]
 AuthorityAddress = Annotated[
     str,
@@ -77,20 +101,12 @@ Lab = Annotated[
 
 @mesh_app.command("create")
 def create(
-    name: Annotated[str, typer.Argument(help="Name of the mesh.", show_default=False)],
-    folder: Annotated[
-        Path, typer.Option(help="New folder for what the authority of the mesh needs.")
-    ],
+    name: MeshName,
+    folder: NewFolder,
     node_id: Annotated[
         str, typer.Option(help="Name of the authority's own node in its certificate.")
     ] = "authority",
-    policy: Annotated[
-        str,
-        typer.Option(
-            metavar="|".join(POLICIES),
-            help="Policy that genesis and credentials carry, and that no node acts on.",
-        ),
-    ] = "controlled",
+    policy: PolicyName = "controlled",
 ) -> None:
     """Begin a mesh: its genesis, credentials and formation secret, and its first member.
 
@@ -160,21 +176,10 @@ def invite(
 
 @mesh_app.command("revoke")
 def revoke(
-    node: Annotated[
-        str,
-        typer.Argument(
-            help="Endpoint id, 64 hex digits, or the name under which a node has enrolled.",
-            show_default=False,
-        ),
-    ],
+    node: RevokedNode,
     folder: Folder,
     reason: Annotated[str, typer.Option(help="Why, for people; every member can read it.")] = "",
-    control: Annotated[
-        Path | None,
-        typer.Option(
-            help="Control socket of a running member, which passes the revocation on at once."
-        ),
-    ] = None,
+    control: Passing = None,
 ) -> None:
     """Revoke a node for good: no member serves it any more.
 

@@ -142,13 +142,12 @@ async def serve_operations(chosen: OperationChoices) -> int:
         chosen.check()
         token = chosen.token()
         security = chosen.security(token)
-        replica = Replica(ReplicaSettings(level=Level(chosen.level)))
-        hub = Hub(replica, version=chosen.operation_version)
+        level = ReplicaSettings(level=Level(chosen.level))
+        hub = Hub(Replica(level), version=chosen.operation_version)
     except (TransportError, OSError, ValueError) as exc:
         return _problem(exc)
     node = OplogNode(hub, store, say, _spread, time.monotonic, security)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, node.ended.set)
+    _end_on_signals(node)
     try:
         seed = secrets.token_bytes(KEY_SIZE)
         if log is not None:
@@ -174,6 +173,11 @@ async def serve_operations(chosen: OperationChoices) -> int:
         if log is not None:
             await log.close()
     return 0
+
+
+def _end_on_signals(node: OplogNode) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, node.ended.set)
 
 
 def _author_of(seed: bytes, node: OplogNode, hub: Hub) -> OperationAuthor:

@@ -4,9 +4,9 @@ What the options say together is checked in `node.config`, and for signed operat
 `cli.operations`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
 
 import typer
 
@@ -460,73 +460,46 @@ class RunOptions:
         # It loads websockets and more, which other nodes do without.
         from meshwire_reference.cli.operations import OperationChoices  # noqa: PLC0415
 
-        return OperationChoices(
-            listen=self.listen or [],
-            peers=self.rendezvous or [],
-            data=self.data,
-            control=self.control,
-            level=self.level,
-            operation_version=self.operation_version,
-            join_token_file=self.join_token_file,
-            join_bearer=self.join_bearer,
-            tls_certificate_file=self.tls_certificate_file,
-            tls_key_file=self.tls_key_file,
-            tls_ca_file=self.tls_ca_file,
-            max_mesh_peers=self.max_mesh_peers,
-            mesh_address=self.mesh_address,
-            mesh_loopback=self.mesh_loopback,
-            is_tested=self.test_control,
-        )
+        return OperationChoices(**_taken(self, OperationChoices))
 
     def choices(self) -> Choices:
         """Return the options without those of typer."""
         return Choices(
-            listen=tuple(self.listen or ()),
-            is_open=self.is_open,
-            formation_id=self.formation_id,
-            secret_file=self.formation_secret_file,
-            dialect=self.dialect,
+            **_taken(self, Choices),
             detects=not self.no_detection,
-            unproven=self.unproven,
-            proves=self.prove,
-            handshake_s=self.handshake_s,
-            frame_stall_s=self.frame_stall_s,
-            heartbeat_s=self.heartbeat_s,
-            dead_peer_s=self.dead_peer_s,
-            own_peers=tuple(self.own_peer or ()),
-            payload_cap=self.payload_cap,
-            lab=self.lab,
-            connect=tuple(self.connect or ()),
-            folder=self.load,
-            data=self.data,
-            control=self.control,
-            is_tested=self.test_control,
-            endpoint_key_file=self.endpoint_key_file,
-            derived_endpoint_key=self.derived_endpoint_key,
-            allowed_peers=tuple(self.allow_peer or ()),
-            mesh_id=self.mesh_id,
-            roots_file=self.roots_file,
-            certificate_file=self.certificate_file,
-            peer_certificates_file=self.peer_certificates_file,
-            revocations_file=self.revocations_file,
-            requires_certificates=self.require_certificates,
-            relays=tuple(self.iroh_relay or ()),
-            reconcile=self.reconcile,
-            reconcile_with=tuple(self.reconcile_with or ()),
-            reconcile_heads_with=tuple(self.reconcile_heads_with or ()),
-            parents=tuple(self.parent or ()),
-            children=tuple(self.child or ()),
-            laterals=tuple(self.lateral or ()),
             serves_reconciliation=not self.no_reconciliation,
             graveyard_s=self.graveyard_days * DAY_S,
-            document_call_s=self.document_call_s,
-            document_call_s_per_kib=self.document_call_s_per_kib,
-            redial_s=self.redial_s,
-            metrics=self.metrics,
-            quic_datagram=self.quic_datagram,
-            quic_idle_s=self.quic_idle_s,
-            quic_keep_alive_s=self.quic_keep_alive_s,
-            authority=self.authority,
-            enroll_listen=tuple(self.enroll_listen or ()),
-            discover=self.discover,
         )
+
+
+def _taken(options: RunOptions, kind: type[Any]) -> dict[str, Any]:
+    """Return the options that a class takes as they are, by its names of them."""
+    known = {one.name for one in fields(RunOptions)}
+    named = ((one.name, NAMED.get((kind.__name__, one.name), one.name)) for one in fields(kind))
+    return {
+        name: list(getattr(options, option) or ()) if option in LISTS else getattr(options, option)
+        for name, option in named
+        if option in known
+    }
+
+
+LISTS: Final = frozenset(
+    name for name, kind in get_type_hints(RunOptions).items() if kind == list[str] | None
+)
+"""Options that can be given again."""
+NAMED: Final = {
+    ("Choices", "secret_file"): "formation_secret_file",
+    ("Choices", "proves"): "prove",
+    ("Choices", "own_peers"): "own_peer",
+    ("Choices", "folder"): "load",
+    ("Choices", "is_tested"): "test_control",
+    ("Choices", "allowed_peers"): "allow_peer",
+    ("Choices", "requires_certificates"): "require_certificates",
+    ("Choices", "relays"): "iroh_relay",
+    ("Choices", "parents"): "parent",
+    ("Choices", "children"): "child",
+    ("Choices", "laterals"): "lateral",
+    ("OperationChoices", "peers"): "rendezvous",
+    ("OperationChoices", "is_tested"): "test_control",
+}
+"""Class and member that takes an option under another name -> that option."""

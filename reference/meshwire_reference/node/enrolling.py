@@ -25,7 +25,6 @@ from meshwire_reference.node.log import NodeLog
 from meshwire_reference.store.base import StoreError
 from meshwire_reference.store.invitations import Use
 from meshwire_reference.store.mesh_folder import MeshFolder
-from meshwire_reference.store.trust_files import BadTrustFile
 from meshwire_reference.transport.base import (
     SHUTDOWN,
     Connection,
@@ -136,7 +135,7 @@ class Enrollment:
         async with self._deciding:
             try:
                 decision = await self._judge(framed_message, caller)
-            except (StoreError, BadTrustFile, Unencodable) as exc:
+            except (StoreError, Unencodable) as exc:
                 self._log.write("enrollment-failed", why=str(exc))
                 decision = self._authority.fail(framed_message, caller, self._clock.moment())
         request = decision.request
@@ -173,7 +172,7 @@ class Enrollment:
     def _is_revoked(self, endpoint_id: bytes) -> bool:
         """Return True if the folder or the node has a revocation of an endpoint.
 
-        Raises BadTrustFile.
+        Raises StoreError.
         """
         if endpoint_id in self._revoked():
             return True

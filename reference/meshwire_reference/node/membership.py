@@ -121,11 +121,13 @@ class CredentialDocuments:
     async def publish_revocations(self) -> None:
         """Write each revocation that counts to its document, unless that has one that counts."""
         trust = self._trust()
+        if trust is None:
+            return
         # CT-039
-        for subject in () if trust is None else tuple(trust.trust.revoked):
+        for subject in tuple(trust.trust.revoked):
             key = f"{REVOCATIONS}:{subject.hex()}"
             fields = await self._fields_of(key)
-            if trust is not None and fields is not None:
+            if fields is not None:
                 await self._write_back(trust, key, decoded(text_in(key, fields)))
 
     async def _read_changed(self) -> None:

@@ -52,6 +52,14 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def read_private(path: Path, size_max: int) -> bytes:
     """Return a file of its owner alone, of at most `size_max` bytes. Raises StoreError."""
+    return read_kept(path, size_max, OTHERS, "use it: chmod 600")
+
+
+def read_kept(path: Path, size_max: int, forbidden: int, advice: str) -> bytes:
+    """Return a file of at most `size_max` bytes, whose mode has none of the `forbidden` bits.
+
+    `advice` says what others could do else, and what to do. Raises StoreError.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(size_max + 1)
@@ -61,10 +69,8 @@ def read_private(path: Path, size_max: int) -> bytes:
     if len(content) > size_max:
         raise StoreError(f"{path} has more than {size_max} bytes")
     # A named pipe or a descriptor of the shell has a mode that says nothing.
-    if stat.S_ISREG(mode) and mode & OTHERS:
-        raise StoreError(
-            f"{path} has mode {stat.S_IMODE(mode):04o}, so that others can use it: chmod 600"
-        )
+    if stat.S_ISREG(mode) and mode & forbidden:
+        raise StoreError(f"{path} has mode {stat.S_IMODE(mode):04o}, so that others can {advice}")
     return content
 
 

@@ -10,7 +10,6 @@ removes a revocation has its node served again.
 
 import base64
 import binascii
-import os
 import re
 import stat
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from typing import Final, TypeVar
 from meshwire_reference.core.trust.signing import has_valid_signature
 from meshwire_reference.core.trust.verification import Trust, verify_revocation
 from meshwire_reference.store.base import StoreError
+from meshwire_reference.store.private_files import read_kept
 from meshwire_reference.wire.certificates import (
     MeshCertificate,
     MeshRevocation,
@@ -38,20 +38,16 @@ KEY: Final = re.compile(f"[0-9a-fA-F]{{{2 * PUBLIC_KEY}}}")
 One = TypeVar("One")
 
 
-class BadTrustFile(StoreError):
-    """A file cannot be used; the text says what is wrong where."""
-
-
 def read_roots(path: Path) -> frozenset[bytes]:
-    """Return the public keys in a file of roots; raises BadTrustFile."""
+    """Return the public keys in a file of roots; raises StoreError."""
     roots = frozenset(_each(path, _key))
     if not roots:
-        raise BadTrustFile(f"{path} has no public key of a root, 64 hex digits on a line")
+        raise StoreError(f"{path} has no public key of a root, 64 hex digits on a line")
     return roots
 
 
 def read_certificates(path: Path, trust: Trust | None = None) -> tuple[MeshCertificate, ...]:
-    """Return the certificates in a file; raises BadTrustFile.
+    """Return the certificates in a file; raises StoreError.
 
     Also for one that cannot count under `trust`, whatever the time and the other certificates.
     """
@@ -64,11 +60,11 @@ def read_certificates(path: Path, trust: Trust | None = None) -> tuple[MeshCerti
     try:
         return (_lasting(whole, trust),)
     except ValueError as fault:
-        raise BadTrustFile(f"{path}: {fault}") from fault
+        raise StoreError(f"{path}: {fault}") from fault
 
 
 def read_revocations(path: Path, trust: Trust) -> tuple[MeshRevocation, ...]:
-    """Return the revocations in a file; raises BadTrustFile, also for one that does not count."""
+    """Return the revocations in a file; raises StoreError, also for one that does not count."""
 
     def read(text: str) -> MeshRevocation:
         revocation = decode_mesh_revocation(_bytes(text))
@@ -109,35 +105,21 @@ def _each(path: Path, read: Callable[[str], One]) -> Iterator[One]:
         try:
             yield read(text)
         except Malformed as fault:
-            raise BadTrustFile(f"{path}:{number}: {fault.reason} at {fault.field}") from fault
+            raise StoreError(f"{path}:{number}: {fault.reason} at {fault.field}") from fault
         except ValueError as fault:
-            raise BadTrustFile(f"{path}:{number}: {fault}") from fault
+            raise StoreError(f"{path}:{number}: {fault}") from fault
 
 
 def _content(path: Path) -> bytes:
-    """Read a file that may be an endless one."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(FILE_MAX + 1)
-            mode = os.fstat(file.fileno()).st_mode
-    except OSError as exc:
-        raise BadTrustFile(f"cannot read {path}: {exc.strerror or exc}") from exc
     # CT-041
-    # A named pipe or a descriptor of the shell has a mode that says nothing.
-    if stat.S_ISREG(mode) and mode & WRITERS:
-        raise BadTrustFile(
-            f"{path} has mode {stat.S_IMODE(mode):04o}, so that others can write it: chmod go-w"
-        )
-    if len(content) > FILE_MAX:
-        raise BadTrustFile(f"{path} has more than {FILE_MAX} bytes")
-    return content
+    return read_kept(path, FILE_MAX, WRITERS, "write it: chmod go-w")
 
 
 def _lines(path: Path) -> list[str]:
     try:
         return _content(path).decode("ascii").splitlines()
     except UnicodeDecodeError as exc:
-        raise BadTrustFile(f"{path} is no text: byte {exc.start} is not ASCII") from exc
+        raise StoreError(f"{path} is no text: byte {exc.start} is not ASCII") from exc
 
 
 def _key(text: str) -> bytes:
