@@ -1,4 +1,4 @@
-"""What the suite asks of the mesh of a target, which may not be set up for it."""
+"""Transcripts of a mesh whose target is not set up for one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from meshwire_conformance.verdicts import ExitCode
 
 @pytest.mark.process
 def test_a_mesh_that_the_target_refuses_to_begin_is_no_violation() -> None:
-    """A node on loopback names no address to others unless it is told to: its text says so."""
+    """A node on loopback needs an option to name its address to others, which it says."""
     meshwire = f"'{sys.executable}' -m meshwire_reference.cli"
     node = f"{meshwire} run --listen ws://127.0.0.1:0 --control {{control}} --test-control"
     check = (sys.executable, "-m", "meshwire_conformance.commands.main", "check")
