@@ -1,7 +1,7 @@
 """What an address of IP leads to, in whatever form it is written: for all that dial addresses.
 
-An address of IPv6 may have one of IPv4 within it, to which its packets go in the end. So it is that
-one that counts. Private networks are as any other.
+An address of IPv6 may contain one of IPv4, to which its packets go in the end, so it is judged by
+that one. Private networks are allowed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BROADCAST: Final = IPv4Address("255.255.255.255")
 
 
 class HostClass(StrEnum):
-    """A host that is none on a network as another is."""
+    """A kind of address that is not that of one host of a network."""
 
     UNSPECIFIED = "unspecified"
     LOOPBACK = "loopback"
