@@ -16,6 +16,7 @@ from meshwire_conformance.cases.pace import plant_all
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import adopt_lab
+from meshwire_conformance.socket_suite.content import BASE
 from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.inbox import Arrival
 from meshwire_conformance.targets.lab_records import Windows
@@ -119,6 +120,35 @@ async def urgent_documents_are_offered_first(run: CaseRun) -> None:
             )
 
 
+async def _begin(run: CaseRun, less_urgent: Sequence[str], urgent: str) -> TcpConnection:
+    """Connect a peer that grants no stream yet, to which all of these keys will be relayed."""
+    for key in (*less_urgent, urgent):
+        run.subscription(key)
+    return await adopt_lab(run, "late", Windows(max_streams_bidi=0))
+
+
+async def _check_urgent(
+    run: CaseRun, connection: TcpConnection, less_urgent: Sequence[str], urgent: FrameSpec
+) -> None:
+    """Send a frame; fail unless it is relayed before the rest of the less urgent ones."""
+    key = urgent.key
+    await run.send(urgent)
+    await run.barrier()
+    came = await _take_all(run, connection, [key])
+    assert came == [key]
+    (first, *_) = _arrivals(run, [key])
+    before = {one.stream for one in _arrivals(run, less_urgent) if one.order < first.order}
+    if len(before) > FRAMES_BEFORE_ANSWER_MAX:
+        raise CaseFailed(
+            "urgent-last",
+            f"{len(before)} frames of less urgent classes came before {key}",
+            expected=(f"at most {FRAMES_BEFORE_ANSWER_MAX} of them, then {key}",),
+            received=(f"{len(before)} of them, then {key}",),
+        )
+    connection.lab.allow_streams(ENOUGH)
+    connection.flush()
+
+
 @order_case(
     "MW-7258",
     "an urgent change must be relayed before the rest of 100 less urgent ones",
@@ -129,22 +159,41 @@ async def urgent_changes_are_sent_first(run: CaseRun) -> None:
     case_name = run.scope.names["case"]
     logs = [f"logs:{case_name}-{number}" for number in range(LESS_URGENT)]
     urgent = f"alerts:{case_name}"
-    for key in (*logs, urgent):
-        run.subscription(key)
-    connection = await adopt_lab(run, "late", Windows(max_streams_bidi=0))
+    connection = await _begin(run, logs, urgent)
     await plant_all(run, logs)
-    await run.send(FrameSpec(type="snapshot", key=urgent, document="base"))
+    snapshot = FrameSpec(type="snapshot", key=urgent, document="base")
+    await _check_urgent(run, connection, logs, snapshot)
+
+
+@order_case(
+    "MW-7380",
+    "an urgent change must be relayed before the rest of 100 less urgent tombstones",
+    rules=("DC-076", "DC-088", "TS-037"),
+)
+async def urgent_changes_are_sent_before_tombstones(run: CaseRun) -> None:
+    """A node relays every tombstone before any document."""
+    case_name = run.scope.names["case"]
+    tracks = [f"tracks:{case_name}-{number}" for number in range(LESS_URGENT)]
+    urgent = f"alerts:{case_name}"
+    await run.documents(BASE)
+    connection = await _begin(run, tracks, urgent)
+    tombstones = [FrameSpec(type="tombstone", key=key) for key in tracks]
+    await run.send(FrameSpec(type="tombstone-batch", key=urgent, tombstones=tombstones))
     await run.barrier()
-    came = await _take_all(run, connection, [urgent])
-    assert came == [urgent]
-    (first, *_) = _arrivals(run, [urgent])
-    before = {one.stream for one in _arrivals(run, logs) if one.order < first.order}
-    if len(before) > FRAMES_BEFORE_ANSWER_MAX:
-        raise CaseFailed(
-            "urgent-last",
-            f"{len(before)} frames of less urgent documents came before {urgent}",
-            expected=(f"at most {FRAMES_BEFORE_ANSWER_MAX} of them, then {urgent}",),
-            received=(f"{len(before)} of them, then {urgent}",),
-        )
-    connection.lab.allow_streams(ENOUGH)
-    connection.flush()
+    snapshot = FrameSpec(type="snapshot", key=urgent, document="base")
+    await _check_urgent(run, connection, tracks, snapshot)
+
+
+@order_case(
+    "MW-7381",
+    "an urgent tombstone must be relayed before the rest of 100 less urgent changes",
+    rules=("DC-088", "TS-037"),
+)
+async def urgent_tombstones_are_sent_first(run: CaseRun) -> None:
+    """A node relays tombstones after every document, or by the class of their own collection."""
+    case_name = run.scope.names["case"]
+    tracks = [f"tracks:{case_name}-{number}" for number in range(LESS_URGENT)]
+    urgent = f"alerts:{case_name}"
+    connection = await _begin(run, tracks, urgent)
+    await plant_all(run, tracks)
+    await _check_urgent(run, connection, tracks, FrameSpec(type="tombstone", key=urgent))

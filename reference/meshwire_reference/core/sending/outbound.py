@@ -1,8 +1,10 @@
 """The queue of frames to one peer: ordered by document, one frame per stream.
 
 Theory of operation. There is at most one answer, one push, one snapshot and one tombstone queued
-for a key, so the queue grows with documents and not with requests. Answers go before pushes, and of
-both the most urgent collections first (`waiting`). A few items at a time leave the queue. A frame
+for a key, so the queue grows with documents and not with requests. Answers go before pushes and
+relayed tombstones, and of both the most urgent collections first (`waiting`). A frame is made of
+what is held when its turn comes, so a push never brings back a document whose tombstone waits. A
+few items at a time leave the queue. A frame
 that does not exist yet is made by a document call in the queue of its document, unless a tombstone
 guards the key. A message above the payload cap is not sent; pieces of it are made instead, one
 after the other (DC-055). Then a stream is opened, which waits for the peer's credit; the frame and
@@ -62,6 +64,9 @@ READS_BY: Final[Mapping[Purpose, type[Call]]] = {
 }
 """The calls that make messages for one peer out of a document, by purpose."""
 
+
+TOMBSTONES: Final = frozenset((Purpose.TOMBSTONE, Purpose.DELETION))
+"""Purposes of frames that are tombstones and nothing else."""
 
 ANSWERS: Final = frozenset((Purpose.ANSWER, Purpose.READ_ANSWER))
 """Purposes of frames about documents that this node need not hold."""
@@ -123,6 +128,11 @@ class Outbound:
     def add(self, purpose: Purpose, key: str) -> None:
         """Queue a frame that is made when its turn comes."""
         self._context.note_fate(self.streams.peer, key, Fate.OFFERED, purpose)
+        # TS-037: an answer is the same frame, which goes once.
+        if purpose is Purpose.TOMBSTONE:
+            self._waiting.pop(QueueItem(Purpose.DELETION, key))
+        elif purpose is Purpose.DELETION and QueueItem(Purpose.TOMBSTONE, key) in self._owed:
+            return
         queue = self._owed if purpose in OWED else self._waiting
         queue.add(QueueItem(purpose, key))
         self.pump()
@@ -423,8 +433,8 @@ class Making(Job):
             self._give_stream_back()
             return None
         held = self._context.guard(item.key)
-        if item.purpose is Purpose.TOMBSTONE or held is not None:
-            if held is not None and item.purpose in OWED:
+        if item.purpose in TOMBSTONES or held is not None:
+            if held is not None and (item.purpose in OWED or item.purpose in TOMBSTONES):
                 # TS-036, FR-014
                 self._dispatch(StreamFrame(frame_key(item.key), FrameType.TOMBSTONE, held.content))
             else:

@@ -29,7 +29,8 @@ class Routing:
             return
         for outbound in self._others(source):
             if self._context.hierarchy.sends_tombstone(outbound.streams.peer, held.direction):
-                outbound.add(Purpose.TOMBSTONE, key)
+                # DC-088
+                outbound.add(Purpose.DELETION, key)
 
     def _others(self, source: int) -> Iterator[Outbound]:
         # TR-025: another connection of the same endpoint id is another peer.

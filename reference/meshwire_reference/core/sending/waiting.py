@@ -19,6 +19,9 @@ class Purpose(StrEnum):
     ANSWER = "answer"
     READ_ANSWER = "read answer"
     TOMBSTONE = "tombstone"
+    """The answer to a frame about a document that is deleted."""
+    DELETION = "deletion"
+    """A tombstone that is new here: relayed, or of this node's own user."""
     PIECE = "piece"
     OPENING = "opening"
     POLL_ANSWER = "poll answer"
@@ -27,7 +30,12 @@ class Purpose(StrEnum):
     ANNOUNCEMENT = "announcement"
 
 
-OWED: Final = frozenset(Purpose) - {Purpose.SNAPSHOT, Purpose.PUSH, Purpose.ANNOUNCEMENT}
+OWED: Final = frozenset(Purpose) - {
+    Purpose.DELETION,
+    Purpose.SNAPSHOT,
+    Purpose.PUSH,
+    Purpose.ANNOUNCEMENT,
+}
 """Purposes that are sent before all others, since the peer waits for them."""
 
 
