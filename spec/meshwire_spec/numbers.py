@@ -340,6 +340,8 @@ TOMBSTONES_MAX: Final = 100_000
 """Tombstones that a node stores; recommended, no rule."""
 TOMBSTONE_BYTES_MAX: Final = PAYLOAD_MAX
 """Bytes of the tombstones that a node stores: one batch holds them all; recommended, no rule."""
+TOMBSTONE_RESERVE_PERCENT: Final = 10
+"""Further part of both bounds that deletions of the own user alone may use (TS-054)."""
 BATCH_JOBS_MAX: Final = 256
 """Elements of one batch that may wait for their documents at a time; recommended, no rule."""
 

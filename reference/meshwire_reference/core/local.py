@@ -30,7 +30,7 @@ from meshwire_reference.core.sending.relay import Routing
 from meshwire_reference.core.state.document_queues import Job
 from meshwire_reference.core.state.tombstones import KEPT, OfferOutcome
 from meshwire_reference.wire.tombstones import Tombstone
-from meshwire_spec.numbers import U64_MAX, DeletionPolicy
+from meshwire_spec.numbers import TOMBSTONE_RESERVE_PERCENT, U64_MAX, DeletionPolicy
 
 AUTHOR: Final = 8
 """Bytes of the time that tells the lives of a document apart."""
@@ -187,9 +187,9 @@ class _Deleting(_LocalJob):
         direction = self._row.tombstone_direction
         # TM-007
         deleted_at = max(0, now_ms)
-        offered = tombstones.offer(
-            Tombstone(collection, document_id, deleted_at, lamport, self._by, "", direction), now_ms
-        )
+        one = Tombstone(collection, document_id, deleted_at, lamport, self._by, "", direction)
+        # TS-054
+        offered = tombstones.offer(one, now_ms, reserve_percent=TOMBSTONE_RESERVE_PERCENT)
         assert offered in (*KEPT, OfferOutcome.FULL), "a document that is held has no tombstone"
         return offered in KEPT
 

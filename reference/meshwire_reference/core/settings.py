@@ -92,9 +92,9 @@ class Settings:
     sweep_s: float = EXPIRY_SWEEP_S
     """Time between removals of expired tombstones, and of documents whose lifetime has passed."""
     tombstones_max: int = TOMBSTONES_MAX
-    """Tombstones that are stored at most."""
+    """Tombstones that are stored at most, but for the reserve of own deletions (TS-054)."""
     tombstone_bytes_max: int = TOMBSTONE_BYTES_MAX
-    """Bytes of all stored tombstones at most."""
+    """Bytes of all stored tombstones at most, but for that reserve."""
     full_event_s: float = 60.0
     """Minimum time between two events about tombstones that exceed these bounds."""
     room_sweep_s: float = 10.0

@@ -247,11 +247,14 @@ class Side:
         self.take_release(effect.stream)
 
     def duplicate(self, effect: Send) -> None:
-        """Send the bytes on a second stream too."""
+        """Send the bytes on a second stream too; nothing follows on that one."""
         self._transmit(effect.stream, effect.data, fin=effect.fin)
         second = self.new_stream(bidi=True, is_ghost=True)
         self._stream(second).released[self._index] = True
         self._transmit(second, effect.data, fin=effect.fin)
+        if not effect.fin:
+            # The host does not know the second stream, and so would never end it.
+            self._reset_after_data(second)
 
     def cut(self, effect: Send) -> None:
         """Send a part of the bytes; the peer has stopped the stream before it had all."""
@@ -263,11 +266,14 @@ class Side:
         part = self.link.chance.randrange(len(effect.data) or 1)
         if part:
             self._transmit(effect.stream, effect.data[:part], fin=False)
-        half = self._stream(effect.stream).halves[self._index]
+        self._reset_after_data(effect.stream)
+
+    def _reset_after_data(self, number: int) -> None:
+        """Send a reset that arrives after the bytes sent before it."""
+        half = self._stream(number).halves[self._index]
         half.has_ended = True
         at_s = max(half.arrives_s, self.link.arrival_s(self._index))
-        reset = partial(self.other.take_reset, effect.stream, 0)
-        self.link.carry_at(self._index, at_s, reset)
+        self.link.carry_at(self._index, at_s, partial(self.other.take_reset, number, 0))
 
     def take_data(self, number: int, data: bytes, *, fin: bool) -> None:
         """Report bytes that arrive here."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from meshwire_reference.core.document_calls import (
@@ -23,12 +25,13 @@ from meshwire_reference.core.inputs import (
     StoreOpened,
 )
 from meshwire_reference.core.settings import Dialect, Settings
+from meshwire_reference.core.state.tombstones import document_key, frame_key
 from meshwire_reference.documents.table import Table
 from meshwire_reference.testing.author import Author, author, snapshot
 from meshwire_reference.testing.bench import Bench
 from meshwire_reference.wire.batches import StreamFrame
-from meshwire_reference.wire.tombstones import decode_tombstone
-from meshwire_spec.numbers import U64_MAX, FrameType
+from meshwire_reference.wire.tombstones import Tombstone, decode_tombstone, encode_tombstone
+from meshwire_spec.numbers import REASONS, U64_MAX, Direction, FrameType
 
 KEY, TRACK, BEACON = "notes:n1", "tracks:t1", "beacons:b1"
 
@@ -179,6 +182,26 @@ class TestLocalOperations:
         assert isinstance(self.do(Deletion(TRACK, "user")), Done)
         assert self.do(Deletion("tracks:t2", "user")) is LocalRefusal.FULL
         assert self.fields("tracks:t2") == {"by": 7}
+
+    def test_peers_cannot_use_the_room_of_own_deletions(self) -> None:
+        """TS-054: a tenth more than peers may fill, and no more."""
+        self.bench = self.make(Settings(Dialect.OPEN, heartbeat_s=0, tombstones_max=10))
+        own = ["tracks:o1", "tracks:o2"]
+        for key in own:
+            self.do(Edit(key, {"by": 7}))
+        peer = self.bench.connect()
+        first = Tombstone("tracks", "t0", self.bench.now_ms, 1, "peer", "", Direction.BIDIRECTIONAL)
+        offered = [replace(first, document_id=f"t{number}") for number in range(11)]
+        frames = [
+            StreamFrame(frame_key(document_key(one)), FrameType.TOMBSTONE, encode_tombstone(one))
+            for one in offered
+        ]
+        seen = [self.bench.send(peer, frame).reset for frame in frames]
+        done = [self.do(Deletion(key, "user")) for key in own]
+
+        assert seen == [None] * 10 + [REASONS["internal"].code]
+        assert isinstance(done[0], Done)
+        assert done[1] is LocalRefusal.FULL
 
     def test_a_deletion_becomes_a_mark_elsewhere(self) -> None:
         """The other fields stay."""

@@ -10,7 +10,16 @@ import pytest
 
 from meshwire_reference.simulation.expectations import expected_names
 from meshwire_reference.simulation.judging import judge
-from meshwire_reference.simulation.plan import BRIEF, DELETES, EDITS, FAULTS, Scale, Sort, draw_plan
+from meshwire_reference.simulation.plan import (
+    BRIEF,
+    DELETES,
+    EDITS,
+    FAULTS,
+    Scale,
+    Sort,
+    StepKind,
+    draw_plan,
+)
 
 TOOL = Path(__file__).parents[3] / "tools" / "simulate.py"
 SMALL = Scale(nodes=(2, 3), edits=12, deletes=2, faults=4, documents=4, span_s=15.0)
@@ -24,6 +33,13 @@ def test_a_small_mesh_holds_every_invariant(seed: int) -> None:
     verdict = judge(draw_plan(seed, SMALL))
 
     assert verdict.problems == ()
+
+
+def test_the_copy_of_a_stream_is_ended_where_its_run_goes_on() -> None:
+    """The first message of a run arrives twice; the copy held a stream of the peer for ever."""
+    plan = draw_plan(1518).only(nodes=[0, 2, 4], steps=[167, 169, 191])
+    assert [step.kind for step in plan.steps].count(StepKind.DUPLICATE) == 1
+    assert judge(plan).problems == ()
 
 
 def test_a_document_reaches_the_other_node() -> None:

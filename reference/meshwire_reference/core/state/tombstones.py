@@ -141,8 +141,11 @@ class Tombstones:
             held = self._as_held(tombstone, one.content, one.received_ms)
             self.put_back(document_key(tombstone), held)
 
-    def offer(self, tombstone: Tombstone, now_ms: int) -> OfferOutcome:
-        """Keep a tombstone if it is greater than the one held; the caller passes it on if taken."""
+    def offer(self, tombstone: Tombstone, now_ms: int, *, reserve_percent: int = 0) -> OfferOutcome:
+        """Keep a tombstone if it is greater than the one held; the caller passes it on if taken.
+
+        It may exceed the bounds by `reserve_percent`.
+        """
         key = document_key(tombstone)
         # TS-031
         if not self._collections.obeys_tombstones(key):
@@ -156,7 +159,7 @@ class Tombstones:
         held = self.active(key, now_ms)
         outcome = OfferOutcome.NEW if held is None else self._compare(held, offered)
         if outcome in KEPT:
-            if not self._has_room(key, offered):
+            if not self._has_room(key, offered, 100 + reserve_percent):
                 return OfferOutcome.FULL
             self.put_back(key, offered)
             self.lamport = max(self.lamport, tombstone.lamport)
@@ -175,13 +178,13 @@ class Tombstones:
         # TS-004
         return OfferOutcome.REPLACED if offered.order > held.order else OfferOutcome.LESSER
 
-    def _has_room(self, key: str, offered: HeldTombstone) -> bool:
-        """Return True if a tombstone is within the bounds, in the place of that of its key."""
+    def _has_room(self, key: str, offered: HeldTombstone, percent: int) -> bool:
+        """Return True if a tombstone is within `percent` of the bounds, in place of its key's."""
         before = self._held.get(key)
-        if before is None and len(self._held) >= self.maximum:
+        if before is None and len(self._held) >= self.maximum * percent // 100:
             return False
         grows_by = len(offered.content) - (0 if before is None else len(before.content))
-        return grows_by <= 0 or self._size + grows_by <= self.bytes_max
+        return grows_by <= 0 or self._size + grows_by <= self.bytes_max * percent // 100
 
     def put_back(self, key: str, held: HeldTombstone | None) -> None:
         """Hold a tombstone for a key, or none, whatever the bounds are."""
