@@ -68,6 +68,11 @@ RUNS = {"node": run_sockets, "stdio": run_codec, "oplog-node": run_oplog}
 """The part of the suite that runs over the scheme of an attachment."""
 CRASHED = "crash of"
 """How the problem of a mutant begins that met an unexpected exception."""
+PRIVATE = re.compile(r"\b_[a-z]\w*")
+ATTRIBUTE = re.compile(r"\.(_[a-z]\w*)")
+"""A private name, and its use as an attribute."""
+ASSIGNED = re.compile(r"\b(_[a-z]\w*)(?:: [^=\n]+)? = ")
+"""Where an edit itself sets it."""
 Enough: TypeAlias = Callable[[CaseResult], bool]
 """Returns True for a result that ends a run."""
 
@@ -394,6 +399,7 @@ def check(rows: Mapping[str, Row]) -> Iterator[str]:
             if case not in row.noticed_by
         )
     yield from undefined_names(rows.values())
+    yield from undefined_attributes(rows.values())
     noticing = {case for row in rows.values() for case in row.noticed_by}
     sockets = sorted(case.id for case in load_catalogue().cases if case.kind == SOCKET)
     yield from (f"{case}: no row names it" for case in sockets if case not in noticing)
@@ -434,6 +440,24 @@ def undefined_names(rows: Iterable[Row]) -> Iterator[str]:
         options = ["--select=F821,F823", "--output-format=concise", "."]
         found = subprocess.run([*command, *options], capture_output=True, cwd=folder, check=False)
     yield from (found.stdout + found.stderr).decode().splitlines()
+
+
+def undefined_attributes(rows: Iterable[Row]) -> Iterator[str]:
+    """Yield the private attributes that edits use, and that neither a module nor the row defines.
+
+    Such a mutant would crash too; a name may have changed since the row was measured.
+    """
+    known: set[str] = set()
+    for package, folder in PACKAGE_FOLDERS.items():
+        for path in ROOT.joinpath(folder, package).rglob("*.py"):
+            known.update(PRIVATE.findall(path.read_text("utf-8")))
+    for row in rows:
+        text = "\n".join(edit.put for edit in row.edits)
+        used = {name for name in ATTRIBUTE.findall(text) if name not in known}
+        yield from (
+            f"{row.id}: no module has the attribute {name}"
+            for name in sorted(used - set(ASSIGNED.findall(text)))
+        )
 
 
 def source_of(module: str) -> Path | None:

@@ -214,6 +214,8 @@ class TestRows:
             row_text("absent", (LIVENESS, "no such text", "")),
             row_text("broken", (LIVENESS, "reader = Reader(data)", "reader =")),
             row_text("undefined", (LIVENESS, "reader = Reader(data)", "reader = Raeder(data)")),
+            row_text("renamed", (LIVENESS, "Reader(data)", "Reader(data)._never_there")),
+            row_text("assigning", (LIVENESS, "Reader(data)", "Reader(data); reader._set_here = 1")),
             row_text("unchanged", (LIVENESS, "Reader(data)", "Reader(data)")),
             row_text("nowhere", ("meshwire_reference.gone", "a", "b")),
             row_text("lawless", (LIVENESS, "Reader(data)", "Reader(b)")).replace("LV", "XX"),
@@ -232,6 +234,7 @@ class TestRows:
             "broken: ",
             "undefined meshwire_reference.wire.liveness.py:",
             "Undefined name `Raeder`",
+            "renamed: no module has the attribute _never_there",
             "unchanged: meshwire_reference.wire.liveness: the edits change nothing",
             "nowhere: no module meshwire_reference.gone",
             "lawless: no rule XX-001",
@@ -240,6 +243,7 @@ class TestRows:
             "elsewhere: none of its cases cites LV-001, or a rule of `also`",
         ):
             assert words in problems
+        assert "_set_here" not in problems
 
 
 CODEC = 'kind = "heartbeat"\nfield = "sent_at"\nmistake'

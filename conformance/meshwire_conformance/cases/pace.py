@@ -153,22 +153,34 @@ async def answer_before_the_offer(run: CaseRun) -> None:
     await run.send_read(key, "late")
     await run.barrier("late", f"read {key}")
     answer = await _granting_streams(run, connection, key)
+    connection.lab.allow_streams(LONG_OFFER)
+    connection.flush()
+    check_before(run, "offer-first", (keys, "frames of the offer"), (answer, "the answer"))
+    await await_all(run, keys, "late")
+
+
+def check_before(
+    run: CaseRun, symptom: str, others: tuple[Sequence[str], str], first: tuple[Arrival, str]
+) -> None:
+    """Fail if more frames than may be on their way have come before a more urgent one.
+
+    `others` are the keys of the less urgent frames, `first` is the urgent one; each with its name
+    in the text of the failure.
+    """
+    (keys, their_name), (arrival, name) = others, first
     before = {
         one.stream
         for key in keys
         for one in run.subscription(key).arrivals
-        if one.peer == answer.peer and one.order < answer.order
+        if one.peer == arrival.peer and one.order < arrival.order
     }
-    connection.lab.allow_streams(LONG_OFFER)
-    connection.flush()
     if len(before) > FRAMES_BEFORE_ANSWER_MAX:
         raise CaseFailed(
-            "offer-first",
-            f"{len(before)} frames of the offer came before the answer",
-            expected=(f"at most {FRAMES_BEFORE_ANSWER_MAX} frames, then the answer",),
-            received=(f"{len(before)} frames, then the answer",),
+            symptom,
+            f"{len(before)} {their_name} came before {name}",
+            expected=(f"at most {FRAMES_BEFORE_ANSWER_MAX} of them, then {name}",),
+            received=(f"{len(before)} of them, then {name}",),
         )
-    await await_all(run, keys, "late")
 
 
 def _streams_over(connection: TcpConnection) -> int:
@@ -176,18 +188,21 @@ def _streams_over(connection: TcpConnection) -> int:
     return sum(stream.read_over for stream in connection.streams.values() if not stream.ours)
 
 
-def _has_more(connection: TcpConnection, known: int) -> bool:
-    return _streams_over(connection) > known
+async def takes_a_stream(run: CaseRun, connection: TcpConnection) -> bool:
+    """Grant the target one stream; return True once a further one has ended, False if none does."""
+    known = _streams_over(connection)
+    connection.lab.allow_streams(1)
+    connection.flush()
+    return await connection.signal.wait_for(
+        lambda: _streams_over(connection) > known, run.deadline_s
+    )
 
 
 async def _granting_streams(run: CaseRun, connection: TcpConnection, key: str) -> Arrival:
     """Return the answer to a read; the target gets credit for one stream after the other."""
     arrivals = run.subscription(key).arrivals
     while not arrivals:
-        more = partial(_has_more, connection, _streams_over(connection))
-        connection.lab.allow_streams(1)
-        connection.flush()
-        if not await connection.signal.wait_for(more, run.deadline_s):
+        if not await takes_a_stream(run, connection):
             run.check_connection(connection)
             raise CaseFailed("no-answer", f"no frame arrived for {key}", missed=True)
     return arrivals[0]

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Final
 
-from meshwire_conformance.cases.pace import plant_all
+from meshwire_conformance.cases.pace import check_before, plant_all, takes_a_stream
 from meshwire_conformance.catalogue.python_cases import case
 from meshwire_conformance.socket_suite.case_run import CaseRun
 from meshwire_conformance.socket_suite.connecting import adopt_lab
@@ -21,7 +21,7 @@ from meshwire_conformance.socket_suite.evidence import CaseFailed
 from meshwire_conformance.socket_suite.inbox import Arrival
 from meshwire_conformance.targets.lab_records import Windows
 from meshwire_conformance.targets.tcp import TcpConnection
-from meshwire_spec.numbers import FRAMES_BEFORE_ANSWER_MAX, Urgency
+from meshwire_spec.numbers import Urgency
 from meshwire_spec.schemas.steps import FrameSpec
 
 CLASSES: Final = {
@@ -66,25 +66,13 @@ def _came(run: CaseRun, keys: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(one.key for one in _arrivals(run, keys)))
 
 
-def _has_ended(connection: TcpConnection, known: int) -> bool:
-    """Return True if more than `known` streams of the target have ended."""
-    return _streams_over(connection) > known
-
-
-def _streams_over(connection: TcpConnection) -> int:
-    return sum(one.read_over for one in connection.streams.values() if not one.ours)
-
-
 async def _take_all(run: CaseRun, connection: TcpConnection, keys: Sequence[str]) -> list[str]:
     """Grant one stream after the other until something has come under each key.
 
     Returns the keys in the order in which each came first.
     """
     while len(_came(run, keys)) < len(keys):
-        has_ended = partial(_has_ended, connection, _streams_over(connection))
-        connection.lab.allow_streams(1)
-        connection.flush()
-        if not await connection.signal.wait_for(has_ended, run.deadline_s):
+        if not await takes_a_stream(run, connection):
             run.check_connection(connection)
             raise CaseFailed(
                 "offer-incomplete",
@@ -120,11 +108,17 @@ async def urgent_documents_are_offered_first(run: CaseRun) -> None:
             )
 
 
-async def _begin(run: CaseRun, less_urgent: Sequence[str], urgent: str) -> TcpConnection:
-    """Connect a peer that grants no stream yet, to which all of these keys will be relayed."""
+async def _begin(run: CaseRun, collection: str) -> tuple[TcpConnection, list[str], str]:
+    """Connect a peer that grants no stream yet, to which documents will be relayed.
+
+    Returns the connection, the keys of many documents of a collection, and that of an alert.
+    """
+    case_name = run.scope.names["case"]
+    less_urgent = [f"{collection}:{case_name}-{number}" for number in range(LESS_URGENT)]
+    urgent = f"alerts:{case_name}"
     for key in (*less_urgent, urgent):
         run.subscription(key)
-    return await adopt_lab(run, "late", Windows(max_streams_bidi=0))
+    return await adopt_lab(run, "late", Windows(max_streams_bidi=0)), less_urgent, urgent
 
 
 async def _check_urgent(
@@ -137,14 +131,8 @@ async def _check_urgent(
     came = await _take_all(run, connection, [key])
     assert came == [key]
     (first, *_) = _arrivals(run, [key])
-    before = {one.stream for one in _arrivals(run, less_urgent) if one.order < first.order}
-    if len(before) > FRAMES_BEFORE_ANSWER_MAX:
-        raise CaseFailed(
-            "urgent-last",
-            f"{len(before)} frames of less urgent classes came before {key}",
-            expected=(f"at most {FRAMES_BEFORE_ANSWER_MAX} of them, then {key}",),
-            received=(f"{len(before)} of them, then {key}",),
-        )
+    others = less_urgent, "frames of less urgent classes"
+    check_before(run, "urgent-last", others, (first, key))
     connection.lab.allow_streams(ENOUGH)
     connection.flush()
 
@@ -156,10 +144,7 @@ async def _check_urgent(
 )
 async def urgent_changes_are_sent_first(run: CaseRun) -> None:
     """A node relays changes in the order in which they came."""
-    case_name = run.scope.names["case"]
-    logs = [f"logs:{case_name}-{number}" for number in range(LESS_URGENT)]
-    urgent = f"alerts:{case_name}"
-    connection = await _begin(run, logs, urgent)
+    connection, logs, urgent = await _begin(run, "logs")
     await plant_all(run, logs)
     snapshot = FrameSpec(type="snapshot", key=urgent, document="base")
     await _check_urgent(run, connection, logs, snapshot)
@@ -172,11 +157,8 @@ async def urgent_changes_are_sent_first(run: CaseRun) -> None:
 )
 async def urgent_changes_are_sent_before_tombstones(run: CaseRun) -> None:
     """A node relays every tombstone before any document."""
-    case_name = run.scope.names["case"]
-    tracks = [f"tracks:{case_name}-{number}" for number in range(LESS_URGENT)]
-    urgent = f"alerts:{case_name}"
     await run.documents(BASE)
-    connection = await _begin(run, tracks, urgent)
+    connection, tracks, urgent = await _begin(run, "tracks")
     tombstones = [FrameSpec(type="tombstone", key=key) for key in tracks]
     await run.send(FrameSpec(type="tombstone-batch", key=urgent, tombstones=tombstones))
     await run.barrier()
@@ -191,9 +173,6 @@ async def urgent_changes_are_sent_before_tombstones(run: CaseRun) -> None:
 )
 async def urgent_tombstones_are_sent_first(run: CaseRun) -> None:
     """A node relays tombstones after every document, or by the class of their own collection."""
-    case_name = run.scope.names["case"]
-    tracks = [f"tracks:{case_name}-{number}" for number in range(LESS_URGENT)]
-    urgent = f"alerts:{case_name}"
-    connection = await _begin(run, tracks, urgent)
+    connection, tracks, urgent = await _begin(run, "tracks")
     await plant_all(run, tracks)
     await _check_urgent(run, connection, tracks, FrameSpec(type="tombstone", key=urgent))

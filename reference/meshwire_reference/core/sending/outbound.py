@@ -4,13 +4,13 @@ Theory of operation. There is at most one answer, one push, one snapshot and one
 for a key, so the queue grows with documents and not with requests. Answers go before pushes and
 relayed tombstones, and of both the most urgent collections first (`waiting`). A frame is made of
 what is held when its turn comes, so a push never brings back a document whose tombstone waits. A
-few items at a time leave the queue. A frame
-that does not exist yet is made by a document call in the queue of its document, unless a tombstone
-guards the key. A message above the payload cap is not sent; pieces of it are made instead, one
-after the other (DC-055). Then a stream is opened, which waits for the peer's credit; the frame and
-FIN are sent; and the stream is released once the transport has everything. The own snapshot as an
-answer waits for its stream first and is made afterwards, so that it is the document as it is when
-it is sent; the next one waits until it has left, and the interval.
+few items at a time leave the queue. A frame that does not exist yet is made by a document call in
+the queue of its document, unless a tombstone guards the key. A message above the payload cap is not
+sent; pieces of it are made instead, one after the other (DC-055). Then a stream is opened, which
+waits for the peer's credit; the frame and FIN are sent; and the stream is released once the
+transport has everything. The own snapshot as an answer waits for its stream first and is made
+afterwards, so that it is the document as it is when it is sent; the next one waits until it has
+left, and the interval.
 
 A document of which snapshots are pushed is announced after the second one. Once the peer has sent a
 delta of it, changes go as deltas, unless the snapshot is shorter (DC-058).
