@@ -216,6 +216,8 @@ async def discarded_bytes_give_credit_back(run: CaseRun) -> None:
     for number in range(CUT_STREAMS):
         stream = await run.open("A", f"cut {number}")
         header = refused if number % 2 else cut
+        # The RESET comes with the bytes before it, so that the target has not read them all.
+        connection.trickles = header is cut
         await stream.write(header + bytes(CUT_BYTES - len(header)))
         if not await connection.drained(stream.number, run.deadline_s):
             raise CaseFailed(
@@ -224,6 +226,8 @@ async def discarded_bytes_give_credit_back(run: CaseRun) -> None:
         if header is refused and run.strict:
             await _await_refusal(run, stream)
         await stream.reset(number)
+        connection.flush()
+        connection.end_trickle()
     await _good_frame(run)
 
 
